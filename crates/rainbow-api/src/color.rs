@@ -1,0 +1,94 @@
+//! The `Color` resource: one version of the whole application, made by the operator.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Tier;
+
+/// One version of the whole application: an immutable snapshot of all its tiers.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[kube(
+    group = "rainbow.dev",
+    version = "v1alpha1",
+    kind = "Color",
+    plural = "colors",
+    category = "all",
+    namespaced,
+    status = "ColorStatus",
+    printcolumn = r#"{"name":"Rainbow","type":"string","jsonPath":".spec.rainbow"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.ready","description":"Ready pods of all tiers"}"#,
+    printcolumn = r#"{"name":"Stages","type":"string","jsonPath":".status.stages"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ColorSpec {
+    /// Name of the Rainbow this color belongs to.
+    pub rainbow: String,
+    /// The color's name, which the names of its Deployments and Services end with.
+    pub color: String,
+    /// Rises with every color of a Rainbow: the newest color has the highest.
+    pub revision: i64,
+    /// The tiers as they were when the color was made. Immutable.
+    pub tiers: Vec<Tier>,
+    /// Which instance serves each tier. Immutable.
+    pub instances: Vec<ColorInstance>,
+    /// Ends the drain now. `rainbow retire` writes it; it is refused while a stage points at the color.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retire: bool,
+}
+
+/// Which instance serves a tier in a color.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ColorInstance {
+    /// Name of the tier.
+    pub tier: String,
+    /// The color that introduced the instance: this one, unless the instance is shared.
+    pub color: String,
+    /// Hash of the pod template, the ports and the identities of the needed instances, in hexadecimal.
+    pub identity: String,
+}
+
+/// What became of a color.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ColorStatus {
+    /// Where in its life the color is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<ColorPhase>,
+    /// Ready pods of wanted pods over all tiers, such as `10/10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// Names of the stages that point at the color, joined by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<String>,
+    /// When the color left its last stage (RFC 3339). Unset while a stage points at it and before it was in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<String>,
+    /// When the color was scaled to zero (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<String>,
+    /// Why the color is where it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where in its life a color is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum ColorPhase {
+    /// Its pods are on their way.
+    Starting,
+    /// All pods ready, in no stage yet.
+    Ready,
+    /// A stage points at it.
+    Serving,
+    /// Out of every stage, kept until its connections have ended.
+    Draining,
+    /// No pods; kept as history.
+    Retired,
+    /// It did not become ready within the progress deadline.
+    Stalled,
+}

@@ -1,0 +1,33 @@
+//! The labels and annotations Rainbow puts on what it makes.
+
+/// On everything Rainbow makes: the name of the Rainbow.
+pub const RAINBOW: &str = "rainbow.dev/rainbow";
+/// On everything made for a tier: the tier's name.
+pub const TIER: &str = "rainbow.dev/tier";
+/// On instances and their pods: the color that introduced the instance.
+pub const COLOR: &str = "rainbow.dev/color";
+/// On a stage's Service: the stage's name.
+pub const STAGE: &str = "rainbow.dev/stage";
+/// On pods, followed by a stage's name: the pod is in that stage while it shifts. The value is [`MEMBER`].
+pub const MEMBER_PREFIX: &str = "member.rainbow.dev/";
+/// Value of a membership label.
+pub const MEMBER: &str = "yes";
+/// On pods, followed by a stage's name: when the pod joined the stage (RFC 3339 with milliseconds). Written in the
+/// same request as the label, so the time of the last step survives a crash.
+pub const JOINED_PREFIX: &str = "joined.rainbow.dev/";
+/// Hash of what was applied, so that an unchanged object costs no write.
+pub const APPLIED: &str = "rainbow.dev/applied";
+/// The standard label that says who manages an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value.
+pub const MANAGER: &str = "rainbow";
+
+/// The membership label of a stage.
+pub fn member(stage: &str) -> String {
+    format!("{MEMBER_PREFIX}{stage}")
+}
+
+/// The annotation that says when a pod joined a stage.
+pub fn joined(stage: &str) -> String {
+    format!("{JOINED_PREFIX}{stage}")
+}

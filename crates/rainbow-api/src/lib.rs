@@ -1,0 +1,25 @@
+//! Rainbow's resources, labels and names: everything that other crates, other tools and people may rely on.
+//!
+//! The kinds are defined as Rust types; the CRDs in `deploy/crds` are generated from them.
+
+mod color;
+mod duration;
+mod identity;
+pub mod labels;
+pub mod names;
+mod rainbow;
+mod status;
+
+pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus};
+pub use duration::{DurationError, HumanDuration};
+pub use identity::{Identity, identities, tiers_hash};
+pub use rainbow::{
+    Connections, Drain, Flip, Keep, Need, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, Stage, StageService,
+    StageServicePort, Tier, TierPort,
+};
+pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
+
+/// The API group of both kinds.
+pub const GROUP: &str = "rainbow.dev";
+/// The field manager of everything the operator applies. There is one, so that ownership stays readable.
+pub const FIELD_MANAGER: &str = "rainbow";

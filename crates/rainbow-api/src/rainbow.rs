@@ -1,0 +1,285 @@
+//! The `Rainbow` resource: what its user writes.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::{HumanDuration, RainbowStatus};
+
+/// One application: its tiers, its stages, its policy.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[kube(
+    group = "rainbow.dev",
+    version = "v1alpha1",
+    kind = "Rainbow",
+    plural = "rainbows",
+    shortname = "rb",
+    category = "all",
+    namespaced,
+    status = "RainbowStatus",
+    printcolumn = r#"{"name":"Color","type":"string","jsonPath":".status.color","description":"The newest color"}"#,
+    printcolumn = r#"{"name":"Stages","type":"string","jsonPath":".status.summary","description":"Which color each stage serves"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RainbowSpec {
+    /// Name of the version that `tiers` describe: a DNS label such as `v1` or `3c3fdc`. Default: a short hash of the tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+    /// Put before every name that Rainbow makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_prefix: Option<String>,
+    /// The kinds of pods the application consists of.
+    pub tiers: Vec<Tier>,
+    /// The stable addresses through which clients reach a color.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// How a color that no stage points at comes to its end.
+    #[serde(default)]
+    pub drain: Drain,
+    /// How many colors may live, and how many are kept as history.
+    #[serde(default)]
+    pub keep: Keep,
+    /// Whether colors share instances that are equal all the way down.
+    #[serde(default)]
+    pub reuse: Reuse,
+    /// Seconds a new color may take to become ready before it counts as stalled. Default 600, as a Deployment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline_seconds: Option<i32>,
+}
+
+/// One kind of pod of the application.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tier {
+    /// A DNS label, unique within the Rainbow.
+    pub name: String,
+    /// Pods at full size. Policy, not identity: changing it makes no new color.
+    #[serde(default = "one")]
+    pub replicas: i32,
+    /// The tiers this one calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Need>,
+    /// The ports others reach this tier on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<TierPort>,
+    /// A `PodTemplateSpec`, kept as it was written: the operator parses it and reports what is wrong with it.
+    #[schemars(schema_with = "any_object")]
+    pub template: Value,
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// A tier that another tier calls, and how the address of it is handed over.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Need {
+    /// Name of the tier that is called.
+    pub tier: String,
+    /// Environment variable that receives the name of the called tier's Service. Default: the tier's name in upper case, `-` as `_`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+}
+
+/// A port of a tier, as in a Service.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TierPort {
+    /// Unique within the tier.
+    pub name: String,
+    /// The Service's port.
+    pub port: i32,
+    /// Number of the port in the pod. Default: `port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<i32>,
+    /// `TCP` (default), `UDP` or `SCTP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// As in a Service's port: `http`, `kubernetes.io/h2c`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<String>,
+}
+
+/// A stable address through which clients reach one color's entry tier.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// A DNS label, unique within the Rainbow.
+    pub name: String,
+    /// The tier clients reach. Needed only where several tiers are entry tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// Whether the stage follows the newest ready color, or moves only when `color` says so.
+    #[serde(default)]
+    pub promote: Promote,
+    /// The color the stage shall point at. `rainbow promote` and `rainbow rollback` write it. Unset: the newest ready
+    /// color for `Auto`; for `Manual` the first color that became ready, and no other until it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+    /// Pods per tier that this stage asks for. Default: each tier's `replicas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// How the stage moves from one color to another. Default: flip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
+    /// Holds a shift where it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// The stage's Service.
+    #[serde(default)]
+    pub service: StageService,
+}
+
+/// Who moves a stage.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Promote {
+    /// The stage follows the newest ready color.
+    Auto,
+    /// The stage moves when `color` is written.
+    #[default]
+    Manual,
+}
+
+/// How a stage moves. At most one field is set; none is a flip.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shift {
+    /// All pods at once: overlap, confirm, narrow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flip: Option<Flip>,
+    /// Some pods at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<Rolling>,
+}
+
+/// A flip has no settings.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Flip {}
+
+/// Some pods at a time.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rolling {
+    /// Pods exchanged per step. Default 1.
+    #[serde(default = "one")]
+    pub step: i32,
+    /// Time from one step to the next, such as `30s`.
+    pub every: HumanDuration,
+}
+
+/// What a stage's Service looks like.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageService {
+    /// Default: `<tier>-<stage>`, with the prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `ClusterIP` (default), `NodePort` or `LoadBalancer`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    /// Overrides for the tier's ports, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<StageServicePort>,
+    /// Added to the Service: cloud load balancers are configured so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An override for one of the tier's ports in a stage's Service.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageServicePort {
+    /// Name of the tier's port.
+    pub name: String,
+    /// The stage's port, where it differs from the tier's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<i32>,
+    /// A fixed NodePort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<i32>,
+}
+
+/// How a color that no stage points at comes to its end.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// The longest a color may drain. Default 24h.
+    #[serde(default = "Drain::default_deadline")]
+    pub deadline: HumanDuration,
+    /// How long a pod must be without connections, and how long a color stays whole after it left its last stage. Default 30s.
+    #[serde(default = "Drain::default_settle")]
+    pub settle: HumanDuration,
+    /// Where the evidence comes from.
+    #[serde(default)]
+    pub connections: Connections,
+}
+
+impl Drain {
+    fn default_deadline() -> HumanDuration {
+        HumanDuration::from_secs(24 * 3600)
+    }
+
+    fn default_settle() -> HumanDuration {
+        HumanDuration::from_secs(30)
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { deadline: Self::default_deadline(), settle: Self::default_settle(), connections: Connections::default() }
+    }
+}
+
+/// Where the evidence that connections have ended comes from.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Connections {
+    /// Time alone: a color is drained `settle` after it left its last stage.
+    #[default]
+    None,
+}
+
+/// How many colors are kept.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Keep {
+    /// Colors with pods at one time. Over it, a new color waits. Default 8.
+    #[serde(default = "Keep::default_live")]
+    pub live: i32,
+    /// Retired colors (no pods) kept for a quick return. Past it, the oldest are deleted. Default 3.
+    #[serde(default = "Keep::default_history")]
+    pub history: i32,
+}
+
+impl Keep {
+    fn default_live() -> i32 {
+        8
+    }
+
+    fn default_history() -> i32 {
+        3
+    }
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { live: Self::default_live(), history: Self::default_history() }
+    }
+}
+
+/// Whether colors share equal instances.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Reuse {
+    /// Every color has its own instances.
+    #[default]
+    Never,
+}

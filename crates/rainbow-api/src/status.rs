@@ -1,0 +1,100 @@
+//! What the operator reports of a Rainbow.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator reports of a Rainbow.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RainbowStatus {
+    /// Generation of the spec this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The newest color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+    /// `stage=color` pairs for the printer column, such as `active=v1→v2 3/5, smoke=v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// One entry a stage, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageStatus>,
+    /// `Ready`, `Reconciling` and `Stalled`, as kstatus reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// What a stage serves.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// Name of the stage.
+    pub name: String,
+    /// Name of its Service.
+    pub service: String,
+    /// The color the stage serves; during a shift, the color it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+    /// The color it shall serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The color it served before `color`: where `rainbow rollback` goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Since when it serves `color` (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The shift under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<ShiftStatus>,
+    /// Why the stage does not move although it should, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A shift under way.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShiftStatus {
+    /// The color it comes from.
+    pub from: String,
+    /// The color it goes to.
+    pub to: String,
+    /// Where it is.
+    pub phase: ShiftPhase,
+    /// Pods of the new color that serve, such as 3 in `3/5`.
+    pub moved: i32,
+    /// Pods the stage wants to have.
+    pub of: i32,
+    /// When it began (RFC 3339).
+    pub started_at: String,
+    /// When the next step is due (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step_at: Option<String>,
+}
+
+/// Where a shift is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum ShiftPhase {
+    /// The new color is brought to the stage's full size.
+    Preparing,
+    /// Pods are exchanged.
+    Shifting,
+    /// Held by `paused`.
+    Paused,
+    /// All pods are exchanged; the Service goes back to selecting the color.
+    Finishing,
+}
+
+/// Pods of one tier of a color.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TierStatus {
+    /// Name of the tier.
+    pub name: String,
+    /// Pods wanted.
+    pub replicas: i32,
+    /// Pods ready.
+    pub ready: i32,
+}

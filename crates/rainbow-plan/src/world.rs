@@ -1,0 +1,262 @@
+//! What the planner is told: the application as it shall be, and the cluster as it is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// Milliseconds since the Unix epoch. The planner never asks a clock for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub i64);
+
+/// Everything a decision is based on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    /// The application as it shall be, validated.
+    pub spec: Spec,
+    /// What the status said last. Only what cannot be seen in the cluster is read from it.
+    pub memory: Memory,
+    /// All colors of the application, in no particular order.
+    pub colors: Vec<Color>,
+    /// Every instance that a color names or that exists, by name.
+    pub instances: BTreeMap<InstanceName, Instance>,
+    /// The stages' Services, by stage name. A stage of the spec without an entry has no Service. An entry without a
+    /// stage in the spec is a Service whose stage was removed.
+    pub stages: BTreeMap<String, StageService>,
+    /// The pods of all instances.
+    pub pods: Vec<Pod>,
+}
+
+/// The application as it shall be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Name of the version that `tiers` describe.
+    pub color: String,
+    /// The tiers, in the order of the spec. Their `needs` form a DAG.
+    pub tiers: Vec<Tier>,
+    /// The stages, in the order of the spec.
+    pub stages: Vec<Stage>,
+    /// How colors end.
+    pub drain: Drain,
+    /// How many colors are kept.
+    pub keep: Keep,
+    /// How long a color may take to become ready.
+    pub progress_deadline: Duration,
+    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
+    pub propagation: Duration,
+    /// The Rainbow is being deleted: everything goes, entry before inner.
+    pub deleting: bool,
+}
+
+/// A tier of the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Unique name.
+    pub name: String,
+    /// Pods at full size.
+    pub replicas: u32,
+    /// Names of the tiers it calls.
+    pub needs: Vec<String>,
+    /// Identity of the instance that this tier asks for.
+    pub identity: String,
+}
+
+/// A stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Unique name.
+    pub name: String,
+    /// The tier clients reach.
+    pub tier: String,
+    /// Who moves it.
+    pub promote: Promote,
+    /// The color it is told to serve.
+    pub color: Option<String>,
+    /// Pods per tier it asks for; `None` is each tier's full size.
+    pub replicas: Option<u32>,
+    /// How it moves.
+    pub shift: Shift,
+    /// Holds a shift where it is.
+    pub paused: bool,
+}
+
+/// Who moves a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promote {
+    /// It follows the newest ready color.
+    Auto,
+    /// It moves when told to.
+    Manual,
+}
+
+/// How a stage moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    /// All pods at once.
+    Flip,
+    /// `step` pods, then a pause of `every`.
+    Rolling {
+        /// Pods exchanged per step, at least 1.
+        step: u32,
+        /// From one step to the next.
+        every: Duration,
+    },
+}
+
+/// How colors end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// The longest a color may drain.
+    pub deadline: Duration,
+    /// How long a color stays whole after it left its last stage.
+    pub settle: Duration,
+}
+
+/// How many colors are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Colors with pods at one time.
+    pub live: u32,
+    /// Retired colors.
+    pub history: u32,
+}
+
+/// What the last status said and the cluster alone does not show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// By stage name.
+    pub stages: BTreeMap<String, StageMemory>,
+}
+
+/// What is remembered of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageMemory {
+    /// The color the stage serves; during a shift, the one it comes from.
+    pub color: Option<String>,
+    /// The color before that.
+    pub previous: Option<String>,
+    /// Since when it serves `color`.
+    pub since: Option<Time>,
+    /// When the shift under way began.
+    pub shift_started: Option<Time>,
+}
+
+/// A color as it is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Color {
+    /// Its name.
+    pub name: String,
+    /// The newest has the highest.
+    pub revision: i64,
+    /// When it was made.
+    pub created: Time,
+    /// Its tiers as they were, in the order of the spec then.
+    pub tiers: Vec<Tier>,
+    /// The instance that serves each tier, by tier name.
+    pub instances: BTreeMap<String, InstanceName>,
+    /// `retire` was asked for.
+    pub retire: bool,
+    /// It is being deleted, by a user or by an earlier plan.
+    pub deleting: bool,
+    /// When it left its last stage, as its status says.
+    pub released: Option<Time>,
+    /// When it was retired, as its status says.
+    pub retired: Option<Time>,
+}
+
+/// An instance's name: the tier, and the color that introduced it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceName {
+    /// Name of the tier.
+    pub tier: String,
+    /// The color that introduced it.
+    pub color: String,
+}
+
+/// An instance as it is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its identity.
+    pub identity: String,
+    /// Its Deployment.
+    pub deployment: Deployment,
+    /// Its Service; `NotNeeded` where no tier needs it.
+    pub service: Presence,
+}
+
+/// What is found under a Deployment's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// Nothing.
+    Absent,
+    /// Somebody else's object.
+    Foreign,
+    /// Ours.
+    Ours {
+        /// What was applied is what shall be, replicas aside.
+        current: bool,
+        /// Pods asked for.
+        replicas: u32,
+        /// The Deployment controller has seen the newest spec, so the pod count can be believed.
+        observed: bool,
+        /// Pods that exist, terminating ones included.
+        pods: u32,
+    },
+}
+
+/// What is found under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is not wanted.
+    NotNeeded,
+    /// Nothing is there.
+    Absent,
+    /// Somebody else's object is there.
+    Foreign,
+    /// Ours, but not as it shall be.
+    Outdated,
+    /// Ours, as it shall be.
+    Current,
+}
+
+/// A stage's Service as it is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageService {
+    /// Somebody else's object is there.
+    Foreign,
+    /// Ours.
+    Ours {
+        /// Ports, type and annotations are as they shall be; the selector is looked at separately.
+        current: bool,
+        /// What it selects.
+        selects: Selection,
+    },
+}
+
+/// What a stage's Service selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All pods of an instance: the steady state.
+    Instance(InstanceName),
+    /// The pods that carry the stage's membership label: a shift is under way.
+    Members,
+    /// Something Rainbow never writes: somebody edited it.
+    Other,
+}
+
+/// A pod of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// The instance it belongs to.
+    pub instance: InstanceName,
+    /// It passes its readiness probes and is not being deleted.
+    pub ready: bool,
+    /// It is being deleted.
+    pub terminating: bool,
+    /// The stages it is a member of, and when it joined (`None` where the time is unreadable).
+    pub member: BTreeMap<String, Option<Time>>,
+    /// The stages whose Service has it as a ready endpoint, and since when the observer has seen that.
+    pub endpoint: BTreeMap<String, Time>,
+    /// The stages whose Service had it as an endpoint that is now gone, and since when: the data plane may still send
+    /// connections until `propagation` has passed.
+    pub left: BTreeMap<String, Time>,
+}
