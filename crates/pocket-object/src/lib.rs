@@ -1,1 +1,17 @@
-//! (skeleton)
+//! What can be done to one Kubernetes object, purely: patch it, say who owns which field, fill in defaults,
+//! check it, select it and print it as a row. JSON values in and out: no I/O, no clock, no client.
+
+pub mod defaults;
+mod error;
+pub mod jsonpath;
+pub mod managed;
+pub mod patch;
+pub mod selector;
+pub mod shape;
+pub mod structural;
+pub mod table;
+pub mod unknown;
+pub mod validate;
+
+pub use error::{FieldError, FieldErrorKind};
+pub use shape::Shape;
