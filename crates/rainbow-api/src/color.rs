@@ -26,14 +26,23 @@ use crate::Tier;
 #[serde(rename_all = "camelCase")]
 pub struct ColorSpec {
     /// Name of the Rainbow this color belongs to.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "rainbow is immutable: a change makes a new color" }]))]
+    #[schemars(length(min = 1, max = 63))]
     pub rainbow: String,
     /// The color's name, which the names of its Deployments and Services end with.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "color is immutable: a change makes a new color" }]))]
+    #[schemars(length(min = 1, max = 63))]
     pub color: String,
     /// Rises with every color of a Rainbow: the newest color has the highest.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "revision is immutable: a change makes a new color" }]))]
     pub revision: i64,
     /// The tiers as they were when the color was made. Immutable.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "tiers is immutable: a change makes a new color" }]))]
+    #[schemars(length(min = 1, max = 64))]
     pub tiers: Vec<Tier>,
     /// Which instance serves each tier. Immutable.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "instances is immutable: a change makes a new color" }]))]
+    #[schemars(length(min = 1, max = 64))]
     pub instances: Vec<ColorInstance>,
     /// Ends the drain now. `rainbow retire` writes it; it is refused while a stage points at the color.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -73,6 +82,7 @@ pub struct ColorStatus {
     pub retired_at: Option<String>,
     /// Why the color is where it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -17,6 +17,10 @@ pub const MEMBER: &str = "yes";
 pub const JOINED_PREFIX: &str = "joined.rainbow.dev/";
 /// Hash of what was applied, so that an unchanged object costs no write.
 pub const APPLIED: &str = "rainbow.dev/applied";
+/// On Deployments: identity of the instance.
+pub const IDENTITY: &str = "rainbow.dev/identity";
+/// On a `Rainbow` and a `Color`: keeps them until what they made has gone in order.
+pub const FINALIZER: &str = "rainbow.dev/teardown";
 /// The standard label that says who manages an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.

@@ -3,14 +3,17 @@
 //! The kinds are defined as Rust types; the CRDs in `deploy/crds` are generated from them.
 
 mod color;
+mod crd;
 mod duration;
 mod identity;
 pub mod labels;
 pub mod names;
 mod rainbow;
 mod status;
+mod validate;
 
 pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus};
+pub use crd::crds;
 pub use duration::{DurationError, HumanDuration};
 pub use identity::{Identity, identities, tiers_hash};
 pub use rainbow::{
@@ -18,6 +21,7 @@ pub use rainbow::{
     StageServicePort, Tier, TierPort,
 };
 pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
+pub use validate::{SpecError, entry_tiers, stage_tier, validate, validate_name};
 
 /// The API group of both kinds.
 pub const GROUP: &str = "rainbow.dev";

@@ -23,20 +23,40 @@ use crate::{HumanDuration, RainbowStatus};
     printcolumn = r#"{"name":"Stages","type":"string","jsonPath":".status.summary","description":"Which color each stage serves"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("size(self.metadata.name) <= 63")
+        .message("metadata.name: at most 63 characters, since it is a label of everything that is made")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.tiers.all(t, !has(t.needs) || t.needs.all(n, self.tiers.exists(u, u.name == n.tier)))",
+        "message": "tiers[].needs[].tier: names a tier that is not in spec.tiers"
+    },
+    {
+        "rule": "!has(self.stages) || self.stages.all(s, !has(s.tier) || self.tiers.exists(t, t.name == s.tier))",
+        "message": "stages[].tier: names a tier that is not in spec.tiers"
+    },
+    {
+        "rule": "!has(self.stages) || self.stages.all(s, has(s.tier)) || self.tiers.filter(t, !self.tiers.exists(u, has(u.needs) && u.needs.exists(n, n.tier == t.name))).size() == 1",
+        "message": "stages[].tier: required, because there is not exactly one entry tier (a tier that no other needs)"
+    }
+]))]
 pub struct RainbowSpec {
     /// Name of the version that `tiers` describe: a DNS label such as `v1` or `3c3fdc`. Default: a short hash of the tiers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub color: Option<String>,
     /// Put before every name that Rainbow makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = r"^([a-z]([-a-z0-9]*)?)?$"))]
     pub name_prefix: Option<String>,
     /// The kinds of pods the application consists of.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(min = 1, max = 64))]
     pub tiers: Vec<Tier>,
     /// The stable addresses through which clients reach a color.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub stages: Vec<Stage>,
     /// How a color that no stage points at comes to its end.
     #[serde(default)]
@@ -49,23 +69,32 @@ pub struct RainbowSpec {
     pub reuse: Reuse,
     /// Seconds a new color may take to become ready before it counts as stalled. Default 600, as a Deployment's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub progress_deadline_seconds: Option<i32>,
 }
 
 /// One kind of pod of the application.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.needs) || self.needs.all(n, n.tier != self.name)",
+    "message": "needs: a tier cannot need itself"
+}]))]
 pub struct Tier {
     /// A DNS label, unique within the Rainbow.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Pods at full size. Policy, not identity: changing it makes no new color.
     #[serde(default = "one")]
+    #[schemars(range(min = 0))]
     pub replicas: i32,
     /// The tiers this one calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]), length(max = 16))]
     pub needs: Vec<Need>,
     /// The ports others reach this tier on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub ports: Vec<TierPort>,
     /// A `PodTemplateSpec`, kept as it was written: the operator parses it and reports what is wrong with it.
     #[schemars(schema_with = "any_object")]
@@ -85,9 +114,11 @@ fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[serde(rename_all = "camelCase")]
 pub struct Need {
     /// Name of the tier that is called.
+    #[schemars(length(min = 1, max = 63))]
     pub tier: String,
     /// Environment variable that receives the name of the called tier's Service. Default: the tier's name in upper case, `-` as `_`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub env: Option<String>,
 }
 
@@ -96,14 +127,18 @@ pub struct Need {
 #[serde(rename_all = "camelCase")]
 pub struct TierPort {
     /// Unique within the tier.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// The Service's port.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Number of the port in the pod. Default: `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
     pub target_port: Option<i32>,
     /// `TCP` (default), `UDP` or `SCTP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["TCP", "UDP", "SCTP"]))]
     pub protocol: Option<String>,
     /// As in a Service's port: `http`, `kubernetes.io/h2c`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,9 +150,11 @@ pub struct TierPort {
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
     /// A DNS label, unique within the Rainbow.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// The tier clients reach. Needed only where several tiers are entry tiers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub tier: Option<String>,
     /// Whether the stage follows the newest ready color, or moves only when `color` says so.
     #[serde(default)]
@@ -125,9 +162,11 @@ pub struct Stage {
     /// The color the stage shall point at. `rainbow promote` and `rainbow rollback` write it. Unset: the newest ready
     /// color for `Auto`; for `Manual` the first color that became ready, and no other until it is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub color: Option<String>,
     /// Pods per tier that this stage asks for. Default: each tier's `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub replicas: Option<i32>,
     /// How the stage moves from one color to another. Default: flip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +192,10 @@ pub enum Promote {
 /// How a stage moves. At most one field is set; none is a flip.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(has(self.flip) && has(self.rolling))",
+    "message": "shift: set flip or rolling, not both"
+}]))]
 pub struct Shift {
     /// All pods at once: overlap, confirm, narrow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,6 +215,7 @@ pub struct Flip {}
 pub struct Rolling {
     /// Pods exchanged per step. Default 1.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub step: i32,
     /// Time from one step to the next, such as `30s`.
     pub every: HumanDuration,
@@ -183,12 +227,15 @@ pub struct Rolling {
 pub struct StageService {
     /// Default: `<tier>-<stage>`, with the prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// `ClusterIP` (default), `NodePort` or `LoadBalancer`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["ClusterIP", "NodePort", "LoadBalancer"]))]
     pub type_: Option<String>,
     /// Overrides for the tier's ports, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub ports: Vec<StageServicePort>,
     /// Added to the Service: cloud load balancers are configured so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -200,12 +247,15 @@ pub struct StageService {
 #[serde(rename_all = "camelCase")]
 pub struct StageServicePort {
     /// Name of the tier's port.
+    #[schemars(length(min = 1, max = 15))]
     pub name: String,
     /// The stage's port, where it differs from the tier's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
     /// A fixed NodePort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<i32>,
 }
 
@@ -254,9 +304,11 @@ pub enum Connections {
 pub struct Keep {
     /// Colors with pods at one time. Over it, a new color waits. Default 8.
     #[serde(default = "Keep::default_live")]
+    #[schemars(range(min = 1))]
     pub live: i32,
     /// Retired colors (no pods) kept for a quick return. Past it, the oldest are deleted. Default 3.
     #[serde(default = "Keep::default_history")]
+    #[schemars(range(min = 0))]
     pub history: i32,
 }
 

@@ -1,0 +1,130 @@
+//! Stages: names, tiers, sizes, shifts and Services.
+
+use std::collections::BTreeSet;
+
+use super::{Errors, entry_tiers, list, not_a_label, tiers::number};
+use crate::{RainbowSpec, Stage, names, stage_tier};
+
+pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
+    errors.duplicates("spec.stages", "stage", spec.stages.iter().map(|stage| stage.name.as_str()));
+    for stage in &spec.stages {
+        let path = format!("spec.stages[{}]", stage.name);
+        if !names::is_dns_label(&stage.name) {
+            errors.add(format!("{path}.name"), not_a_label(&stage.name));
+        }
+        if let Some(color) = &stage.color
+            && !names::is_dns_label(color)
+        {
+            errors.add(format!("{path}.color"), not_a_label(color));
+        }
+        if let Some(replicas) = stage.replicas
+            && replicas < 1
+        {
+            errors.add(
+                format!("{path}.replicas"),
+                format!("{replicas} is too few: a stage needs at least 1 pod per tier"),
+            );
+        }
+        shift(stage, &path, errors);
+        tier(spec, stage, &path, errors);
+        service(spec, stage, &path, errors);
+    }
+}
+
+fn shift(stage: &Stage, path: &str, errors: &mut Errors) {
+    let Some(shift) = &stage.shift else { return };
+    if shift.flip.is_some() && shift.rolling.is_some() {
+        errors.add(format!("{path}.shift"), "both flip and rolling are set: set one of them");
+    }
+    if let Some(rolling) = &shift.rolling
+        && rolling.step < 1
+    {
+        errors.add(format!("{path}.shift.rolling.step"), format!("{} is too few: use 1 or more pods", rolling.step));
+    }
+}
+
+fn tier(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
+    let known = || list(spec.tiers.iter().map(|tier| tier.name.as_str()));
+    match &stage.tier {
+        Some(name) => match spec.tiers.iter().find(|tier| tier.name == *name) {
+            None => errors.add(format!("{path}.tier"), format!("there is no tier `{name}`: use one of {}", known())),
+            Some(tier) if tier.ports.is_empty() => no_ports(name, stage, errors),
+            Some(_) => {}
+        },
+        None => match entry_tiers(&spec.tiers).as_slice() {
+            [only] => {
+                if spec.tiers.iter().any(|tier| tier.name == *only && tier.ports.is_empty()) {
+                    no_ports(only, stage, errors);
+                }
+            }
+            // No tiers, or nothing but circles: that is reported where the tiers are checked.
+            [] => {}
+            several => errors.add(
+                format!("{path}.tier"),
+                format!("is needed, since there are several entry tiers: use one of {}", list(several.iter().copied())),
+            ),
+        },
+    }
+}
+
+fn no_ports(tier: &str, stage: &Stage, errors: &mut Errors) {
+    errors.add(
+        format!("spec.tiers[{tier}].ports"),
+        format!("is empty, but stage `{}` leads to this tier: name the ports it is reached on", stage.name),
+    );
+}
+
+fn service(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
+    let service = &stage.service;
+    let path = format!("{path}.service");
+    let kind = service.type_.as_deref().unwrap_or("ClusterIP");
+    if !["ClusterIP", "NodePort", "LoadBalancer"].contains(&kind) {
+        errors
+            .add(format!("{path}.type"), format!("`{kind}` is not supported: use ClusterIP, NodePort or LoadBalancer"));
+    }
+    let tier = stage_tier(spec, stage).and_then(|name| spec.tiers.iter().find(|tier| tier.name == name));
+    errors.duplicates(&format!("{path}.ports"), "port", service.ports.iter().map(|port| port.name.as_str()));
+    for port in &service.ports {
+        let path = format!("{path}.ports[{}]", port.name);
+        if let Some(tier) = tier
+            && !tier.ports.iter().any(|known| known.name == port.name)
+        {
+            errors.add(
+                format!("{path}.name"),
+                format!(
+                    "tier `{}` has no port `{}`: use one of {}",
+                    tier.name,
+                    port.name,
+                    list(tier.ports.iter().map(|port| port.name.as_str()))
+                ),
+            );
+        }
+        if let Some(number_) = port.port {
+            number(number_, &format!("{path}.port"), errors);
+        }
+        if let Some(node_port) = port.node_port {
+            number(node_port, &format!("{path}.nodePort"), errors);
+            if kind == "ClusterIP" {
+                errors.add(
+                    format!("{path}.nodePort"),
+                    "is only possible for type NodePort or LoadBalancer: set service.type",
+                );
+            }
+        }
+    }
+    let Some(tier) = tier else { return };
+    let mut taken = BTreeSet::new();
+    for port in &tier.ports {
+        let number = service
+            .ports
+            .iter()
+            .find(|known| known.name == port.name)
+            .and_then(|known| known.port)
+            .unwrap_or(port.port);
+        if !taken.insert((number, port.protocol.as_deref().unwrap_or("TCP")))
+            && service.ports.iter().any(|p| p.port.is_some())
+        {
+            errors.add(format!("{path}.ports"), format!("port {number} is there twice: give each its own"));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn sample() -> Value {
+    json!({
+        "color": "v2",
+        "tiers": [
+            { "name": "backend", "replicas": 5, "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }],
+              "template": { "spec": { "containers": [{ "name": "backend", "image": "backend:v2" }] } } },
+            { "name": "frontend", "replicas": 5, "needs": [{ "tier": "backend", "env": "BACKEND" }],
+              "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }],
+              "template": { "spec": { "containers": [{ "name": "frontend", "image": "frontend:v2" }] } } },
+        ],
+        "stages": [
+            { "name": "smoke", "promote": "Auto", "replicas": 1 },
+            { "name": "active", "shift": { "rolling": { "step": 1, "every": "30s" } }, "service": { "type": "LoadBalancer" } },
+        ],
+    })
+}
+
+/// The sample with one change, and every message it gets.
+fn errors(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let mut spec = sample();
+    change(&mut spec);
+    validate(&serde_json::from_value(spec).unwrap()).iter().map(ToString::to_string).collect()
+}
+
+/// The sample with one change gets exactly this message.
+#[track_caller]
+fn check(expected: &str, change: impl FnOnce(&mut Value)) {
+    assert_eq!(errors(change), [expected]);
+}
+
+fn tier(name: &str) -> Value {
+    json!({ "name": name, "ports": [{ "name": "http", "port": 80 }],
+            "template": { "spec": { "containers": [{ "name": "main", "image": "x:1" }] } } })
+}
+
+#[test]
+fn the_sample_is_fine() {
+    assert_eq!(errors(|_| {}), [""; 0]);
+}
+
+#[test]
+fn tiers() {
+    check("spec.tiers: is empty: an application has at least one tier", |s| {
+        s["tiers"] = json!([]);
+        s["stages"] = json!([]);
+    });
+    check("spec.tiers[backend]: tier `backend` is there twice: give each its own name", |s| {
+        let copy = s["tiers"][0].clone();
+        s["tiers"].as_array_mut().unwrap().push(copy);
+    });
+    check(
+        "spec.tiers[Back_end].name: `Back_end` is no DNS label: use 1 to 63 lower case letters, digits and `-`, beginning and ending with a letter or a digit",
+        |s| {
+            s["tiers"][0]["name"] = json!("Back_end");
+            s["tiers"][1]["needs"][0]["tier"] = json!("Back_end");
+        },
+    );
+    check("spec.tiers[backend].replicas: -1 is negative: use 0 or more", |s| s["tiers"][0]["replicas"] = json!(-1));
+}
+
+#[test]
+fn needs() {
+    check("spec.tiers[frontend].needs[bakend].tier: there is no tier `bakend`: use one of backend", |s| {
+        s["tiers"][1]["needs"][0]["tier"] = json!("bakend");
+        s["stages"][0]["tier"] = json!("frontend");
+        s["stages"][1]["tier"] = json!("frontend");
+    });
+    check(
+        "spec.tiers[backend].ports: is empty, but tier `frontend` needs this tier: name the ports it is reached on",
+        |s| {
+            s["tiers"][0]["ports"] = json!([]);
+        },
+    );
+    check("spec.tiers[frontend].needs[backend]: need `backend` is there twice: give each its own name", |s| {
+        s["tiers"][1]["needs"] = json!([{ "tier": "backend" }, { "tier": "backend" }]);
+    });
+    check(
+        "spec.tiers[frontend].needs[backend].env: `1A` is no name of an environment variable: use letters, digits, `_`, `-` and `.`, not beginning with a digit",
+        |s| s["tiers"][1]["needs"][0]["env"] = json!("1A"),
+    );
+    check(
+        "spec.tiers[frontend].needs[cache].env: `BACKEND` receives the address of `backend` already: set another env",
+        |s| {
+            s["tiers"].as_array_mut().unwrap().push(tier("cache"));
+            s["tiers"][1]["needs"] = json!([{ "tier": "backend" }, { "tier": "cache", "env": "BACKEND" }]);
+        },
+    );
+    check(
+        "spec.tiers[frontend].needs[backend].env: container `frontend` sets `BACKEND` itself: take it out of the template, or hand the address over in another env",
+        |s| s["tiers"][1]["template"]["spec"]["containers"][0]["env"] = json!([{ "name": "BACKEND", "value": "x" }]),
+    );
+}
+
+#[test]
+fn a_circle_is_named() {
+    check("spec.tiers[a].needs: goes round in a circle: a -> b -> c -> a: take one of these needs away", |s| {
+        let mut tiers: Vec<Value> = ["front", "a", "b", "c"].map(tier).into();
+        for (index, need) in [(0, "a"), (1, "b"), (2, "c"), (3, "a")] {
+            tiers[index]["needs"] = json!([{ "tier": need }]);
+        }
+        s["tiers"] = json!(tiers);
+    });
+    check("spec.tiers[backend].needs: goes round in a circle: backend -> backend: take one of these needs away", |s| {
+        s["tiers"][0]["needs"] = json!([{ "tier": "backend", "env": "SELF" }]);
+    });
+}
+
+#[test]
+fn a_diamond_is_no_circle() {
+    let all = errors(|s| {
+        let mut tiers: Vec<Value> = ["front", "left", "right", "base"].map(tier).into();
+        tiers[0]["needs"] = json!([{ "tier": "left" }, { "tier": "right" }]);
+        tiers[1]["needs"] = json!([{ "tier": "base" }]);
+        tiers[2]["needs"] = json!([{ "tier": "base" }]);
+        s["tiers"] = json!(tiers);
+    });
+    assert_eq!(all, [""; 0]);
+}
+
+#[test]
+fn ports() {
+    check("spec.tiers[backend].ports[http].port: 0 is no port number: use 1 to 65535", |s| {
+        s["tiers"][0]["ports"][0]["port"] = json!(0);
+    });
+    check("spec.tiers[backend].ports[http].targetPort: 70000 is no port number: use 1 to 65535", |s| {
+        s["tiers"][0]["ports"][0]["targetPort"] = json!(70000);
+    });
+    check("spec.tiers[backend].ports[http].protocol: `tcp` is not supported: use TCP, UDP or SCTP", |s| {
+        s["tiers"][0]["ports"][0]["protocol"] = json!("tcp");
+    });
+    check("spec.tiers[backend].ports[http]: port `http` is there twice: give each its own name", |s| {
+        s["tiers"][0]["ports"] = json!([{ "name": "http", "port": 80 }, { "name": "http", "port": 81 }]);
+    });
+    check("spec.tiers[backend].ports[b].port: TCP 80 is the port of `a` already: give each its own", |s| {
+        s["tiers"][0]["ports"] = json!([{ "name": "a", "port": 80 }, { "name": "b", "port": 80 }]);
+    });
+    check(
+        "spec.tiers[backend].ports[80].name: `80` is no port name: use 1 to 15 lower case letters, digits and `-`, with at least one letter",
+        |s| s["tiers"][0]["ports"][0]["name"] = json!("80"),
+    );
+}
+
+#[test]
+fn templates() {
+    let container = "spec.tiers[backend].template.spec.containers";
+    check(&format!("{container}: is empty: a pod has at least one container"), |s| {
+        s["tiers"][0]["template"] = json!({ "spec": { "containers": [] } });
+    });
+    check(&format!("{container}[0].image: is empty: name the image to run"), |s| {
+        s["tiers"][0]["template"]["spec"]["containers"][0]["image"] = json!("");
+    });
+    check(
+        "spec.tiers[backend].template.spec.restartPolicy: `Never` is not possible in a Deployment: use Always",
+        |s| {
+            s["tiers"][0]["template"]["spec"]["restartPolicy"] = json!("Never");
+        },
+    );
+    check(
+        "spec.tiers[backend].template.metadata.labels[rainbow.dev/color]: is set by Rainbow itself: take it out",
+        |s| {
+            s["tiers"][0]["template"]["metadata"] = json!({ "labels": { "rainbow.dev/color": "x" } });
+        },
+    );
+    let wrong = errors(|s| s["tiers"][0]["template"]["spec"]["containers"][0]["ports"] = json!(["80"]));
+    assert_eq!(wrong.len(), 1);
+    assert!(wrong[0].starts_with(&format!("{container}[0].ports[0]: is no part of a pod template: ")), "{wrong:?}");
+}
+
+#[test]
+fn stages() {
+    check("spec.stages[active]: stage `active` is there twice: give each its own name", |s| {
+        s["stages"][0]["name"] = json!("active")
+    });
+    check("spec.stages[active].tier: there is no tier `web`: use one of backend, frontend", |s| {
+        s["stages"][1]["tier"] = json!("web")
+    });
+    check(
+        "spec.stages[active].tier: is needed, since there are several entry tiers: use one of frontend, admin",
+        |s| {
+            s["tiers"].as_array_mut().unwrap().push(tier("admin"));
+            s["stages"][0]["tier"] = json!("frontend");
+        },
+    );
+    check(
+        "spec.tiers[frontend].ports: is empty, but stage `active` leads to this tier: name the ports it is reached on",
+        |s| {
+            s["tiers"][1]["ports"] = json!([]);
+            s["stages"].as_array_mut().unwrap().remove(0);
+        },
+    );
+    check("spec.stages[active].replicas: 0 is too few: a stage needs at least 1 pod per tier", |s| {
+        s["stages"][1]["replicas"] = json!(0);
+    });
+    check("spec.stages[active].shift: both flip and rolling are set: set one of them", |s| {
+        s["stages"][1]["shift"]["flip"] = json!({});
+    });
+    check("spec.stages[active].shift.rolling.step: 0 is too few: use 1 or more pods", |s| {
+        s["stages"][1]["shift"]["rolling"]["step"] = json!(0);
+    });
+    check(
+        "spec.stages[active].color: `V1` is no DNS label: use 1 to 63 lower case letters, digits and `-`, beginning and ending with a letter or a digit",
+        |s| s["stages"][1]["color"] = json!("V1"),
+    );
+}
+
+#[test]
+fn services() {
+    check(
+        "spec.stages[active].service.type: `ExternalName` is not supported: use ClusterIP, NodePort or LoadBalancer",
+        |s| {
+            s["stages"][1]["service"]["type"] = json!("ExternalName");
+        },
+    );
+    check("spec.stages[active].service.ports[web].name: tier `frontend` has no port `web`: use one of http", |s| {
+        s["stages"][1]["service"]["ports"] = json!([{ "name": "web", "port": 81 }]);
+    });
+    check(
+        "spec.stages[smoke].service.ports[http].nodePort: is only possible for type NodePort or LoadBalancer: set service.type",
+        |s| {
+            s["stages"][0]["service"] = json!({ "ports": [{ "name": "http", "nodePort": 30000 }] });
+        },
+    );
+    check(
+        "spec.stages[active].service.name: Service `front` is that of stage `smoke` already: set another service.name",
+        |s| {
+            s["stages"][0]["service"] = json!({ "name": "front" });
+            s["stages"][1]["service"]["name"] = json!("front");
+        },
+    );
+    check(
+        "spec.stages[active].service.name: Service `backend-v2` is that of tier `backend` of color `v2` already: set another service.name",
+        |s| {
+            s["stages"][1]["service"]["name"] = json!("backend-v2");
+        },
+    );
+}
+
+#[test]
+fn names_and_limits() {
+    check(
+        "spec.color: `123.4` is no DNS label: use 1 to 63 lower case letters, digits and `-`, beginning and ending with a letter or a digit",
+        |s| s["color"] = json!("123.4"),
+    );
+    check("spec.namePrefix: `A_` cannot begin a name: use lower case letters, digits and `-`, such as `shop-`", |s| {
+        s["namePrefix"] = json!("A_");
+    });
+    let long = errors(|s| s["color"] = json!("c".repeat(60)));
+    assert_eq!(long.len(), 2, "{long:?}");
+    assert!(long[0].contains("of 68 characters, and 63 is the most: shorten"), "{long:?}");
+    check("spec.keep.live: 0 is too few: at least 1 color must be able to live", |s| s["keep"] = json!({ "live": 0 }));
+    check("spec.keep.history: -1 is negative: use 0 or more", |s| s["keep"] = json!({ "history": -1 }));
+    check("spec.progressDeadlineSeconds: 0 is too short: use 1 or more", |s| s["progressDeadlineSeconds"] = json!(0));
+    assert!(validate_name(&"a".repeat(64)).unwrap().to_string().starts_with("metadata.name: has 64 characters"));
+    assert_eq!(validate_name("seamless"), None);
+    let digit = errors(|s| {
+        s["tiers"][0]["name"] = json!("1st");
+        s["tiers"][1]["needs"][0]["tier"] = json!("1st");
+    });
+    assert!(digit.iter().any(|e| e.contains("begins with a digit")), "{digit:?}");
+}

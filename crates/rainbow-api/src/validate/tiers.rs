@@ -1,0 +1,212 @@
+//! Tiers: names, sizes, ports, needs and templates.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Errors, list, not_a_label};
+use crate::{RainbowSpec, Tier, TierPort, names};
+
+pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
+    if spec.tiers.is_empty() {
+        errors.add("spec.tiers", "is empty: an application has at least one tier");
+    }
+    errors.duplicates("spec.tiers", "tier", spec.tiers.iter().map(|tier| tier.name.as_str()));
+    for tier in &spec.tiers {
+        let path = format!("spec.tiers[{}]", tier.name);
+        if !names::is_dns_label(&tier.name) {
+            errors.add(format!("{path}.name"), not_a_label(&tier.name));
+        }
+        if tier.replicas < 0 {
+            errors.add(format!("{path}.replicas"), format!("{} is negative: use 0 or more", tier.replicas));
+        }
+        ports(&tier.ports, &path, errors);
+        needs(spec, tier, &path, errors);
+        template(tier, &path, errors);
+    }
+    if let Some(cycle) = cycle(&spec.tiers) {
+        let path = format!("spec.tiers[{}].needs", cycle[0]);
+        errors.add(path, format!("goes round in a circle: {}: take one of these needs away", cycle.join(" -> ")));
+    }
+}
+
+fn ports(ports: &[TierPort], path: &str, errors: &mut Errors) {
+    errors.duplicates(&format!("{path}.ports"), "port", ports.iter().map(|port| port.name.as_str()));
+    let mut taken: BTreeMap<(i32, &str), &str> = BTreeMap::new();
+    for port in ports {
+        let path = format!("{path}.ports[{}]", port.name);
+        if !is_port_name(&port.name) {
+            errors.add(
+                format!("{path}.name"),
+                format!(
+                    "`{}` is no port name: use 1 to 15 lower case letters, digits and `-`, with at least one letter",
+                    port.name
+                ),
+            );
+        }
+        number(port.port, &format!("{path}.port"), errors);
+        if let Some(target) = port.target_port {
+            number(target, &format!("{path}.targetPort"), errors);
+        }
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        if !["TCP", "UDP", "SCTP"].contains(&protocol) {
+            errors.add(format!("{path}.protocol"), format!("`{protocol}` is not supported: use TCP, UDP or SCTP"));
+        }
+        if let Some(other) = taken.insert((port.port, protocol), &port.name)
+            && other != port.name
+        {
+            errors.add(
+                format!("{path}.port"),
+                format!("{protocol} {} is the port of `{other}` already: give each its own", port.port),
+            );
+        }
+    }
+}
+
+pub(super) fn number(port: i32, path: &str, errors: &mut Errors) {
+    if !(1..=65535).contains(&port) {
+        errors.add(path, format!("{port} is no port number: use 1 to 65535"));
+    }
+}
+
+/// As `IsValidPortName` of Kubernetes (IANA service names).
+fn is_port_name(name: &str) -> bool {
+    names::is_dns_label(name)
+        && name.len() <= 15
+        && name.bytes().any(|b| b.is_ascii_lowercase())
+        && !name.contains("--")
+}
+
+fn needs(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
+    errors.duplicates(&format!("{path}.needs"), "need", tier.needs.iter().map(|need| need.tier.as_str()));
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    for need in &tier.needs {
+        let path = format!("{path}.needs[{}]", need.tier);
+        match spec.tiers.iter().find(|other| other.name == need.tier) {
+            None => errors.add(
+                format!("{path}.tier"),
+                format!(
+                    "there is no tier `{}`: use one of {}",
+                    need.tier,
+                    list(spec.tiers.iter().map(|tier| tier.name.as_str()).filter(|name| *name != tier.name))
+                ),
+            ),
+            Some(needed) if needed.ports.is_empty() => errors.add(
+                format!("spec.tiers[{}].ports", needed.name),
+                format!("is empty, but tier `{}` needs this tier: name the ports it is reached on", tier.name),
+            ),
+            Some(_) => {}
+        }
+        let env = need.env.clone().unwrap_or_else(|| names::default_env(&need.tier));
+        if !is_env_name(&env) {
+            errors.add(
+                format!("{path}.env"),
+                format!("`{env}` is no name of an environment variable: use letters, digits, `_`, `-` and `.`, not beginning with a digit"),
+            );
+        }
+        if let Some(other) = taken.insert(env.clone(), &need.tier)
+            && other != need.tier
+        {
+            errors.add(
+                format!("{path}.env"),
+                format!("`{env}` receives the address of `{other}` already: set another env"),
+            );
+        }
+        for container in containers_with_env(&tier.template, &env) {
+            errors.add(
+                format!("{path}.env"),
+                format!(
+                    "container `{container}` sets `{env}` itself: take it out of the template, or hand the address over in another env"
+                ),
+            );
+        }
+    }
+}
+
+/// As `IsEnvVarName` of Kubernetes.
+fn is_env_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    !name.is_empty()
+        && name.bytes().all(allowed)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name != "."
+        && !name.starts_with("..")
+}
+
+fn containers_with_env<'a>(template: &'a Value, env: &str) -> Vec<&'a str> {
+    ["containers", "initContainers"]
+        .iter()
+        .filter_map(|list| template.pointer(&format!("/spec/{list}"))?.as_array())
+        .flatten()
+        .filter(|container| {
+            let variables = container.get("env").and_then(Value::as_array);
+            variables.is_some_and(|all| all.iter().any(|v| v.get("name").and_then(Value::as_str) == Some(env)))
+        })
+        .map(|container| container.get("name").and_then(Value::as_str).unwrap_or_default())
+        .collect()
+}
+
+fn template(tier: &Tier, path: &str, errors: &mut Errors) {
+    let path = format!("{path}.template");
+    let template: PodTemplateSpec = match serde_path_to_error::deserialize(&tier.template) {
+        Ok(template) => template,
+        Err(error) => {
+            let field = error.path().to_string();
+            let path = if field == "." { path } else { format!("{path}.{field}") };
+            return errors.add(path, format!("is no part of a pod template: {}", error.inner()));
+        }
+    };
+    let Some(spec) = template.spec.filter(|spec| !spec.containers.is_empty()) else {
+        return errors.add(format!("{path}.spec.containers"), "is empty: a pod has at least one container");
+    };
+    for (index, container) in spec.containers.iter().enumerate() {
+        if !names::is_dns_label(&container.name) {
+            errors.add(format!("{path}.spec.containers[{index}].name"), not_a_label(&container.name));
+        }
+        if container.image.as_deref().unwrap_or_default().is_empty() {
+            errors.add(format!("{path}.spec.containers[{index}].image"), "is empty: name the image to run");
+        }
+    }
+    if let Some(policy) = spec.restart_policy
+        && policy != "Always"
+    {
+        errors.add(
+            format!("{path}.spec.restartPolicy"),
+            format!("`{policy}` is not possible in a Deployment: use Always"),
+        );
+    }
+    let reserved = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
+    for label in reserved.keys().filter(|key| key.starts_with("rainbow.dev/") || key.ends_with(".rainbow.dev")) {
+        errors.add(format!("{path}.metadata.labels[{label}]"), "is set by Rainbow itself: take it out");
+    }
+}
+
+/// The first circle of needs, as the names on it, the first one again at the end.
+fn cycle(tiers: &[Tier]) -> Option<Vec<String>> {
+    let needs: BTreeMap<&str, Vec<&str>> = tiers
+        .iter()
+        .map(|tier| (tier.name.as_str(), tier.needs.iter().map(|need| need.tier.as_str()).collect()))
+        .collect();
+    let mut done = BTreeSet::new();
+    for tier in tiers {
+        // A walk in depth with its own stack: as deep as the chain is long, whatever the input. The path holds a tier and
+        // which of its needs comes next.
+        let mut path: Vec<(&str, usize)> = vec![(&tier.name, 0)];
+        while let Some((name, next)) = path.last_mut() {
+            let Some(need) = needs.get(name).and_then(|all| all.get(*next)) else {
+                done.insert(*name);
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            if let Some(at) = path.iter().position(|(on_path, _)| on_path == need) {
+                let circle = path[at..].iter().map(|(name, _)| *name).chain([*need]);
+                return Some(circle.map(str::to_owned).collect());
+            }
+            if !done.contains(need) {
+                path.push((need, 0));
+            }
+        }
+    }
+    None
+}
