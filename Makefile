@@ -1,0 +1,75 @@
+# What a person types here. Everything is a thin wrapper: the commands themselves are printed as they run.
+
+ARCH   ?= $(shell uname -m)
+TARGET ?= $(ARCH)-unknown-linux-gnu
+CARGO_TARGET_DIR ?= target
+BIN     = $(CARGO_TARGET_DIR)/$(TARGET)/release
+RAINBOW ?= $(BIN)/rainbow
+KUBECTL ?= kubectl
+APPS    = $(CARGO_TARGET_DIR)/seamless
+EXAMPLE = examples/seamless
+# The kubeconfig of the local cluster. KUBECONFIG of the caller wins, so the same targets work on any cluster.
+KUBE    = KUBECONFIG="$${KUBECONFIG:-$$($(RAINBOW) local kubeconfig)}"
+
+.PHONY: help build demo test bench lint fmt setup images deploy-initial-active query-active deploy-smoke query-smoke \
+        upgrade-active poll-active clean deepclean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-24s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Static, so that the same file runs in an image from scratch and on any Linux.
+build: ## The rainbow command and the example's programs
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p rainbow-cli -p seamless-apps -p traffic
+
+demo: build ## The whole story in one go: two tiers, two versions, nothing lost
+	$(RAINBOW) demo
+
+test: build ## Unit, property and end-to-end tests, with one summary
+	RAINBOW_BIN=$(abspath $(BIN)) scripts/test
+
+bench: build ## The figures, each beside its target
+	RAINBOW_BIN=$(abspath $(BIN)) cargo xtask bench
+
+lint: ## Format, lints, licenses
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed: licenses are not checked"; fi
+
+fmt: ## Format everything
+	cargo fmt --all
+
+# The example step by step, under the names that the proof of concept uses.
+
+setup: build ## The local cluster
+	$(RAINBOW) local up
+
+images: build ## frontend and backend, v1 and v2
+	install -D -m 0755 -t $(APPS) $(BIN)/frontend $(BIN)/backend
+	for version in v1 v2; do for tier in backend frontend; do \
+	  $(RAINBOW) image build -t $$tier:$$version --build-arg VERSION=$$version -f $(EXAMPLE)/$$tier.Dockerfile $(APPS) || exit; \
+	done; done
+
+deploy-initial-active: ## Version 1, which the active stage then serves
+	$(RAINBOW) apply -f $(EXAMPLE)/v1.yaml --wait
+
+query-active: ## One request to the active stage
+	$(RAINBOW) query seamless --stage active
+
+deploy-smoke: ## Version 2 beside it, which the smoke stage then serves
+	$(RAINBOW) apply -f $(EXAMPLE)/v2.yaml --wait
+
+query-smoke: ## One request to the smoke stage
+	$(RAINBOW) query seamless --stage smoke
+
+upgrade-active: ## The active stage moves to version 2, pod by pod
+	$(RAINBOW) promote seamless --wait
+
+poll-active: ## One request a second to the active stage, until Ctrl-C
+	$(EXAMPLE)/scripts/poll-active
+
+clean: ## The application
+	-$(RAINBOW) delete seamless --wait --ignore-not-found
+
+deepclean: clean ## The application, the local cluster with its images, and what was built
+	-$(RAINBOW) local down --purge
+	cargo clean

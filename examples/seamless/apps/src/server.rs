@@ -1,0 +1,220 @@
+//! A small HTTP/1.1 server: GET, keep-alive, and an orderly end.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::settings::{OnSigterm, Settings};
+
+/// Longest request head.
+const HEAD_LIMIT: usize = 8 * 1024;
+/// A kept connection without a request for so long is closed.
+const IDLE: Duration = Duration::from_secs(75);
+/// Stack of a connection's thread. The deepest call here needs a few KiB, a name lookup some more.
+const STACK: usize = 256 * 1024;
+/// Longest wait for requests under way once listening has ended.
+const FINISH: Duration = Duration::from_secs(25);
+
+/// A reply: status and body.
+pub struct Reply {
+    /// Such as 200.
+    pub status: u16,
+    /// Plain text.
+    pub body: String,
+}
+
+impl Reply {
+    /// 200 with a body.
+    pub fn ok(body: impl Into<String>) -> Self {
+        Self { status: 200, body: body.into() }
+    }
+}
+
+/// What the accepting thread, the connections and the signal handler share.
+struct State<H> {
+    settings: Settings,
+    handler: H,
+    started: Instant,
+    ending: AtomicBool,
+    /// Requests read but not yet answered.
+    busy: AtomicUsize,
+}
+
+/// Serves until SIGTERM or SIGINT, then ends as the settings say. `/ready` and `/slow/<milliseconds>` are answered here,
+/// everything else by the handler.
+///
+/// # Errors
+/// The port cannot be listened on, or signals cannot be.
+pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'static) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, settings.port))?;
+    // In a container this is process 1, for which the kernel ignores signals without a handler: every mode needs one.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    eprintln!("version {} listens on port {}", settings.version, settings.port);
+    let state = Arc::new(State {
+        settings,
+        handler,
+        started: Instant::now(),
+        ending: AtomicBool::new(false),
+        busy: AtomicUsize::new(0),
+    });
+    let accepting = {
+        let (listener, state) = (listener.try_clone()?, state.clone());
+        thread::Builder::new().stack_size(STACK).spawn(move || accept(&listener, &state))?
+    };
+    if let Some(signal) = signals.forever().next() {
+        let mode = if signal == SIGINT { OnSigterm::Close } else { state.settings.on_sigterm };
+        eprintln!("signal {signal}: {mode:?}");
+        state.ending.store(true, Ordering::SeqCst);
+        match mode {
+            OnSigterm::Die => process::exit(143),
+            OnSigterm::Close => {}
+            OnSigterm::Drain => thread::sleep(state.settings.grace),
+        }
+        // Wakes the accepting thread, whose next call fails; whoever connects now is refused.
+        let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+        let _ = accepting.join();
+        let deadline = Instant::now() + FINISH;
+        while state.busy.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Ok(())
+}
+
+fn accept<H: Fn() -> Reply + Send + Sync + 'static>(listener: &TcpListener, state: &Arc<State<H>>) {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let state = state.clone();
+                let started = thread::Builder::new().stack_size(STACK).spawn(move || {
+                    // A client that goes away in the middle is no matter of ours.
+                    let _ = connection(stream, &state);
+                });
+                if let Err(error) = started {
+                    eprintln!("a connection is refused: {error}");
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+            Err(error) => {
+                eprintln!("accept: {error}");
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+fn connection<H: Fn() -> Reply>(mut stream: TcpStream, state: &State<H>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(IDLE))?;
+    let mut buffer = Vec::with_capacity(1024);
+    loop {
+        let Some(head) = read_head(&mut stream, &mut buffer)? else { return Ok(()) };
+        state.busy.fetch_add(1, Ordering::SeqCst);
+        let reply = answer(&head, state);
+        let close = head.close || reply.status == 400 || state.ending.load(Ordering::SeqCst);
+        let written = write_reply(&mut stream, &reply, close);
+        state.busy.fetch_sub(1, Ordering::SeqCst);
+        written?;
+        if close {
+            return Ok(());
+        }
+    }
+}
+
+fn answer<H: Fn() -> Reply>(head: &Head, state: &State<H>) -> Reply {
+    if !head.understood {
+        return Reply { status: 400, body: "only GET without a body is understood".into() };
+    }
+    if head.path == "/ready" {
+        let ready = state.started.elapsed() >= state.settings.ready_after && !state.ending.load(Ordering::SeqCst);
+        return if ready { Reply::ok("ready") } else { Reply { status: 503, body: "not ready".into() } };
+    }
+    if let Some(milliseconds) = head.path.strip_prefix("/slow/").and_then(|text| text.parse::<u32>().ok()) {
+        thread::sleep(Duration::from_millis(milliseconds.into()));
+    }
+    if state.settings.fail {
+        return Reply { status: 500, body: format!("version {} is broken", state.settings.version) };
+    }
+    (state.handler)()
+}
+
+struct Head {
+    path: String,
+    close: bool,
+    understood: bool,
+}
+
+/// Reads one request head; `None` at the end of the connection. What follows the head stays in the buffer.
+fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Head>> {
+    let mut chunk = [0; 1024];
+    loop {
+        if let Some((head, length)) = parse_head(buffer) {
+            buffer.drain(..length);
+            return Ok(Some(head));
+        }
+        if buffer.len() > HEAD_LIMIT {
+            buffer.clear();
+            return Ok(Some(Head { path: String::new(), close: true, understood: false }));
+        }
+        match stream.read(&mut chunk)? {
+            0 => return Ok(None),
+            count => buffer.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+fn parse_head(buffer: &[u8]) -> Option<(Head, usize)> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(buffer) {
+        Ok(httparse::Status::Partial) => return None,
+        Ok(httparse::Status::Complete(length)) => length,
+        Err(_) => return Some((Head { path: String::new(), close: true, understood: false }, buffer.len())),
+    };
+    let header = |name: &str, value: &str| {
+        request.headers.iter().any(|header| {
+            header.name.eq_ignore_ascii_case(name)
+                && (value.is_empty() || header.value.to_ascii_lowercase() == value.as_bytes())
+        })
+    };
+    let has_body = header("transfer-encoding", "") || (header("content-length", "") && !header("content-length", "0"));
+    let keeps =
+        if request.version == Some(1) { !header("connection", "close") } else { header("connection", "keep-alive") };
+    let head = Head {
+        path: request.path.unwrap_or("/").to_owned(),
+        close: !keeps,
+        understood: request.method == Some("GET") && !has_body,
+    };
+    Some((head, length))
+}
+
+fn write_reply(stream: &mut TcpStream, reply: &Reply, close: bool) -> io::Result<()> {
+    let reason = match reply.status {
+        200 => "OK",
+        400 => "Bad Request",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    };
+    let connection = if close { "close" } else { "keep-alive" };
+    let Reply { status, body } = reply;
+    // One write, so that one packet carries the whole reply.
+    let text = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}\n",
+        body.len() + 1
+    );
+    stream.write_all(text.as_bytes())
+}

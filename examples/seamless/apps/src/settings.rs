@@ -1,0 +1,73 @@
+//! Settings, from the environment as in any container.
+
+use std::{env, fmt, str::FromStr, time::Duration};
+
+/// What both tiers are told by their environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `VERSION`: part of every reply. The images set it.
+    pub version: String,
+    /// `PORT` to listen on, 8080 by default.
+    pub port: u16,
+    /// `ON_SIGTERM`: how to end.
+    pub on_sigterm: OnSigterm,
+    /// `GRACE_MS`: how long connections are still accepted after SIGTERM with `ON_SIGTERM=drain`, 5000 by default.
+    pub grace: Duration,
+    /// `READY_AFTER_MS`: `/ready` answers 503 until then, 0 by default.
+    pub ready_after: Duration,
+    /// `FAIL=1`: every reply is a 500, although `/ready` says all is well. A release that must not reach users.
+    pub fail: bool,
+}
+
+/// What SIGTERM does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSigterm {
+    /// Goes on accepting for the grace time, asks clients to close their connections, finishes every request. What a
+    /// well-made server does.
+    Drain,
+    /// Stops listening at once and finishes the requests under way. What most servers do.
+    Close,
+    /// Exits at once, as a program without a signal handler would outside a container.
+    Die,
+}
+
+impl FromStr for OnSigterm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "drain" => Ok(Self::Drain),
+            "close" => Ok(Self::Close),
+            "die" => Ok(Self::Die),
+            other => Err(format!("`{other}` is none of drain, close, die")),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// A variable has a value that cannot be read.
+    pub fn read() -> Result<Self, String> {
+        Ok(Self {
+            version: env::var("VERSION").unwrap_or_else(|_| "dev".into()),
+            port: variable("PORT", 8080)?,
+            on_sigterm: variable("ON_SIGTERM", OnSigterm::Drain)?,
+            grace: Duration::from_millis(variable("GRACE_MS", 5000)?),
+            ready_after: Duration::from_millis(variable("READY_AFTER_MS", 0)?),
+            fail: variable("FAIL", 0u8)? != 0,
+        })
+    }
+}
+
+/// A variable of the environment, or a default where it is not set.
+///
+/// # Errors
+/// It is set to something that cannot be read.
+pub fn variable<T: FromStr<Err: fmt::Display>>(name: &str, default: T) -> Result<T, String> {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|error| format!("{name}: {error}")),
+        _ => Ok(default),
+    }
+}
