@@ -1,1 +1,18 @@
-//! (skeleton)
+//! What the end-to-end tests stand on: a cluster, a namespace with an operator of its own, and the `rainbow` command.
+//!
+//! The tests use only what users have: the command, the Kubernetes API, and an HTTP client that knows nothing of Rainbow.
+
+mod app;
+mod cli;
+mod cluster;
+pub mod load;
+mod operator;
+mod scope;
+mod wait;
+
+pub use app::{App, OnSigterm, Pace};
+pub use cli::{Cli, Output};
+pub use cluster::Cluster;
+pub use operator::Operator;
+pub use scope::Scope;
+pub use wait::eventually;

@@ -1,0 +1,111 @@
+//! The application under test: tiers in a chain, each of which names its version in its reply.
+
+use serde_json::{Value, json};
+
+/// What a tier's program does on SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSigterm {
+    /// Finishes what it has and goes on accepting for a moment.
+    Drain,
+    /// Ends at once, in the middle of anything.
+    Die,
+}
+
+/// How the active stage moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// All pods at once.
+    Flip,
+    /// One pod, then a pause of so many milliseconds.
+    OneEvery(u64),
+}
+
+/// An application as its user would describe it.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Name of the Rainbow.
+    pub name: &'static str,
+    /// Tiers from the entry inwards; each needs the next. The last answers, the others pass on.
+    pub chain: Vec<&'static str>,
+    /// Pods per tier.
+    pub replicas: u32,
+    /// What the programs do on SIGTERM.
+    pub on_sigterm: OnSigterm,
+    /// How the active stage moves.
+    pub pace: Pace,
+    /// How long a color stays after its last stage left it.
+    pub settle: &'static str,
+}
+
+impl App {
+    /// Two tiers of `replicas` pods with a smoke and an active stage, and no retirement while a test looks.
+    pub fn two_tiers(replicas: u32) -> Self {
+        Self {
+            name: "seamless",
+            chain: vec!["frontend", "backend"],
+            replicas,
+            on_sigterm: OnSigterm::Drain,
+            pace: Pace::OneEvery(300),
+            settle: "1h",
+        }
+    }
+
+    /// The Rainbow at a version.
+    pub fn at(&self, version: &str) -> Value {
+        let shift = match self.pace {
+            Pace::Flip => json!({ "flip": {} }),
+            Pace::OneEvery(milliseconds) => json!({ "rolling": { "step": 1, "every": format!("{milliseconds}ms") } }),
+        };
+        let tiers: Vec<Value> =
+            self.chain.iter().enumerate().map(|(at, tier)| self.tier(tier, self.chain.get(at + 1), version)).collect();
+        json!({
+            "apiVersion": "rainbow.dev/v1alpha1",
+            "kind": "Rainbow",
+            "metadata": { "name": self.name },
+            "spec": {
+                "color": version,
+                "tiers": tiers,
+                "stages": [
+                    { "name": "smoke", "promote": "Auto", "replicas": 1, "service": { "type": "NodePort" } },
+                    { "name": "active", "promote": "Manual", "shift": shift, "service": { "type": "NodePort" } },
+                ],
+                "drain": { "deadline": "24h", "settle": self.settle, "connections": "None" },
+                "keep": { "live": 8, "history": 3 },
+            }
+        })
+    }
+
+    fn tier(&self, name: &str, needs: Option<&&str>, version: &str) -> Value {
+        let image = if needs.is_some() { "frontend" } else { "backend" };
+        let on_sigterm = match self.on_sigterm {
+            OnSigterm::Drain => "drain",
+            OnSigterm::Die => "die",
+        };
+        let needs: Vec<Value> = needs.iter().map(|tier| json!({ "tier": tier, "env": "BACKEND" })).collect();
+        json!({
+            "name": name,
+            "replicas": self.replicas,
+            "needs": needs,
+            "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }],
+            "template": { "spec": {
+                "terminationGracePeriodSeconds": 10,
+                "containers": [{
+                    "name": name,
+                    "image": format!("{image}:{version}"),
+                    "imagePullPolicy": "IfNotPresent",
+                    "env": [{ "name": "ON_SIGTERM", "value": on_sigterm }],
+                    "ports": [{ "name": "http", "containerPort": 8080 }],
+                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1 },
+                }],
+            } },
+        })
+    }
+
+    /// What the whole chain answers at a version.
+    pub fn reply(&self, version: &str) -> String {
+        let inner = self.chain.len() - 1;
+        let parts: Vec<String> =
+            (0..=inner).map(|at| format!("{}:{version}", if at < inner { "frontend" } else { "backend" })).collect();
+        parts.join(" - ")
+    }
+}

@@ -1,0 +1,222 @@
+//! Bad input: a clear sentence that names the field, an exit code, and nothing half-applied.
+
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Result, ensure};
+use e2e::{App, Cli, Cluster, Scope, eventually};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
+use serde_json::{Value, json};
+
+/// Exit code for bad input and wrong usage.
+const USAGE: i32 = 2;
+
+/// A spoilt manifest and what the message must contain.
+struct Case {
+    what: &'static str,
+    spoil: fn(&mut Value),
+    expect: &'static [&'static str],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        what: "a cycle in needs",
+        spoil: |rainbow| rainbow["spec"]["tiers"][1]["needs"] = json!([{ "tier": "frontend" }]),
+        expect: &["spec.tiers", "needs", "frontend", "backend"],
+    },
+    Case {
+        what: "an unknown tier",
+        spoil: |rainbow| rainbow["spec"]["tiers"][0]["needs"][0]["tier"] = json!("bakend"),
+        expect: &["spec.tiers[0].needs[0].tier", "bakend"],
+    },
+    Case {
+        what: "duplicate tiers",
+        spoil: |rainbow| {
+            let tier = rainbow["spec"]["tiers"][1].clone();
+            if let Some(tiers) = rainbow["spec"]["tiers"].as_array_mut() {
+                tiers.push(tier);
+            }
+        },
+        expect: &["spec.tiers[2].name", "backend"],
+    },
+    Case {
+        what: "two entry tiers and a stage without a tier",
+        spoil: |rainbow| rainbow["spec"]["tiers"][0]["needs"] = json!([]),
+        expect: &["spec.stages[0].tier", "frontend", "backend"],
+    },
+    Case {
+        what: "a color that is no DNS label",
+        spoil: |rainbow| rainbow["spec"]["color"] = json!("V_2"),
+        expect: &["spec.color", "V_2"],
+    },
+    Case {
+        what: "a color that YAML took for a number",
+        spoil: |rainbow| rainbow["spec"]["color"] = json!(123_456),
+        expect: &["spec.color", "string"],
+    },
+    Case {
+        what: "a port clash",
+        spoil: |rainbow| {
+            let ports = json!([{ "name": "http", "port": 80 }, { "name": "more", "port": 80 }]);
+            rainbow["spec"]["tiers"][1]["ports"] = ports;
+        },
+        expect: &["spec.tiers[1].ports[1]", "80"],
+    },
+    Case {
+        what: "a template without containers",
+        spoil: |rainbow| rainbow["spec"]["tiers"][1]["template"] = json!({ "spec": { "containers": [] } }),
+        expect: &["spec.tiers[1].template", "container"],
+    },
+    Case {
+        what: "negative replicas",
+        spoil: |rainbow| rainbow["spec"]["tiers"][1]["replicas"] = json!(-1),
+        expect: &["spec.tiers[1].replicas", "-1"],
+    },
+    Case {
+        what: "an unknown field",
+        spoil: |rainbow| rainbow["spec"]["tiers"][1]["replica"] = json!(1),
+        expect: &["replica"],
+    },
+];
+
+/// The command finds these before it asks a cluster.
+pub(crate) fn refused_before_anything_is_sent(cluster: &Cluster) -> Result<()> {
+    let app = App::two_tiers(1);
+    for case in CASES {
+        let mut manifest = app.at("v1");
+        (case.spoil)(&mut manifest);
+        // A sound object first: nothing of the input may be applied when a later document is bad.
+        let sound = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "half" }, "data": {} });
+        let input = format!("{sound}\n---\n{manifest}\n");
+        let output = cluster.cli().output_with_input(&["apply", "-f", "-"], &input)?;
+        ensure!(output.code == USAGE, "{}: ended with {}: {}", case.what, output.code, output.stderr);
+        for part in case.expect {
+            ensure!(output.stderr.contains(part), "{}: `{part}` is missing in: {}", case.what, output.stderr);
+        }
+    }
+    let output = cluster.cli().output_with_input(&["apply", "-f", "-"], "kind: [Rainbow\n")?;
+    ensure!(output.code == USAGE && output.stderr.contains("line"), "no YAML: {}", output.stderr);
+    let output = cluster.cli().output(&["apply", "-f", "/nonexistent/v1.yaml"])?;
+    ensure!(output.code == USAGE && output.stderr.contains("/nonexistent/v1.yaml"), "no file: {}", output.stderr);
+    Ok(())
+}
+
+/// No cluster, an unreadable kubeconfig, and one without the needed permission bits.
+pub(crate) fn no_cluster(cluster: &Cluster) -> Result<()> {
+    let home = cluster.dir().join("no-cluster");
+    std::fs::create_dir_all(&home)?;
+    let kubeconfig = home.join("kubeconfig");
+    let cli = Cli::new(cluster.cli().program()).with("RAINBOW_HOME", &home).with("HOME", &home);
+
+    let output = cli.output(&["status", "seamless"])?;
+    ensure!(output.code == 1 && output.stderr.contains("rainbow local up"), "no kubeconfig: {}", output.stderr);
+
+    let nowhere = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": "https://127.0.0.1:1" } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        "users": [{ "name": "u", "user": {} }],
+    });
+    std::fs::write(&kubeconfig, nowhere.to_string())?;
+    let cli = cli.with("KUBECONFIG", &kubeconfig);
+    let output = cli.output(&["status", "seamless"])?;
+    ensure!(output.code == 1 && output.stderr.contains("127.0.0.1:1"), "nobody listens: {}", output.stderr);
+
+    std::fs::write(&kubeconfig, "clusters: [")?;
+    let output = cli.output(&["status", "seamless"])?;
+    let named = output.stderr.contains(&*kubeconfig.to_string_lossy());
+    ensure!(output.code != 0 && named, "no YAML: {}", output.stderr);
+
+    std::fs::set_permissions(&kubeconfig, std::fs::Permissions::from_mode(0o000))?;
+    let output = cli.output(&["status", "seamless"])?;
+    ensure!(output.code != 0, "unreadable: {}", output.stderr);
+    ensure!(output.stderr.lines().count() <= 3, "more than a sentence: {}", output.stderr);
+    Ok(())
+}
+
+/// What only the cluster knows: the status says it, and what runs goes on.
+pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(1);
+    scope.deploy(&app, "v1", "active").await?;
+
+    // A used color name with other tiers.
+    let mut other = app.at("v1");
+    other["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["image"] = json!("backend:v2");
+    scope.apply_manifest(&other)?;
+    said(scope, &app, &["`v1`", "spec.color"]).await?;
+    ensure!(scope.stage(&app, "active").await?["color"] == "v1");
+    scope.apply(&app, "v1")?;
+
+    // A stage pinned to a color that does not exist.
+    let output = scope.cli.output(&["promote", "seamless", "--to", "v9"])?;
+    ensure!(output.code != 0 && output.stderr.contains("v9"), "{}", output.stderr);
+    let mut pinned = app.at("v1");
+    pinned["spec"]["stages"][1]["color"] = json!("v9");
+    scope.apply_manifest(&pinned)?;
+    said(scope, &app, &["v9", "active"]).await?;
+    scope.apply(&app, "v1")?;
+
+    // An image that does not exist: the new color stays out.
+    let mut missing = app.at("v2");
+    missing["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["image"] = json!("missing:v2");
+    missing["spec"]["progressDeadlineSeconds"] = json!(1);
+    scope.apply_manifest(&missing)?;
+    said(scope, &app, &["`v2`", "backend"]).await?;
+    ensure!(scope.stage(&app, "smoke").await?["color"] == "v1");
+    ensure!(scope.stage(&app, "active").await?["color"] == "v1");
+    Ok(())
+}
+
+/// Waits until the conditions say all of the parts.
+async fn said(scope: &Scope, app: &App, parts: &[&str]) -> Result<()> {
+    eventually(&format!("the status says {parts:?}"), || async {
+        let conditions = scope.rainbow(app).await?.data["status"]["conditions"].to_string();
+        ensure!(parts.iter().all(|part| conditions.contains(part)), "{conditions}");
+        Ok(())
+    })
+    .await
+}
+
+/// Objects of needed names that belong to somebody else: a condition, and not one byte of them changes.
+pub(crate) async fn foreign_objects_stay_untouched(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(1);
+    let service: Service = serde_json::from_value(json!({
+        "metadata": { "name": "frontend-active" },
+        "spec": { "selector": { "app": "mine" }, "ports": [{ "port": 80, "protocol": "TCP" }] },
+    }))?;
+    let deployment: Deployment = serde_json::from_value(json!({
+        "metadata": { "name": "backend-v1" },
+        "spec": {
+            "replicas": 0,
+            "selector": { "matchLabels": { "app": "mine" } },
+            "template": {
+                "metadata": { "labels": { "app": "mine" } },
+                "spec": { "containers": [{ "name": "mine", "image": "backend:v1" }] },
+            },
+        },
+    }))?;
+    let services: Api<Service> = scope.api();
+    let deployments: Api<Deployment> = scope.api();
+    let service = services.create(&PostParams::default(), &service).await?;
+    deployments.create(&PostParams::default(), &deployment).await?;
+
+    scope.apply(&app, "v1")?;
+    said(scope, &app, &["frontend-active"]).await?;
+    said(scope, &app, &["backend-v1"]).await?;
+    let found = services.get("frontend-active").await?;
+    ensure!(found.metadata.resource_version == service.metadata.resource_version, "the Service was written to");
+    let found = deployments.get("backend-v1").await?;
+    let managers = format!("{:?}", found.metadata.managed_fields);
+    ensure!(!managers.contains("\"rainbow\""), "the Deployment was written to: {managers}");
+
+    // Deleting the Rainbow leaves them, too.
+    scope.cli.run(&["delete", "seamless", "--wait"]).await?;
+    ensure!(
+        services.list(&ListParams::default()).await?.items.iter().any(|item| item.metadata.uid == service.metadata.uid)
+    );
+    deployments.get("backend-v1").await?;
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The life of the embedded cluster: nothing is left, whatever happens to it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Cli, Cluster};
+
+/// A home of its own, so that the suite's cluster is left alone.
+struct Home {
+    dir: tempfile::TempDir,
+    cli: Cli,
+}
+
+impl Home {
+    fn new(cluster: &Cluster) -> Result<Self> {
+        let dir = tempfile::TempDir::with_prefix("rainbow-local-")?;
+        let cli = Cli::new(cluster.cli().program()).with("RAINBOW_HOME", dir.path());
+        Ok(Self { dir, cli })
+    }
+
+    fn up(&self) -> Result<String> {
+        self.cli.ok(&["local", "up", "--api-port", "0"])
+    }
+
+    fn kubeconfig(&self) -> Result<PathBuf> {
+        Ok(self.cli.ok(&["local", "kubeconfig"])?.trim().into())
+    }
+
+    /// Starts a pod that runs until it is killed, and waits for its process.
+    fn start_pod(&self, images: &Path) -> Result<()> {
+        let context = images.join("image-backend").to_string_lossy().into_owned();
+        self.cli.ok(&["image", "build", "-t", "backend:v1", "--build-arg", "VERSION=v1", &context])?;
+        let pod = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"one","namespace":"default"},
+            "spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"one","image":"backend:v1","imagePullPolicy":"Never"}]}}"#;
+        let output = self.cli.output_with_input(&["apply", "-f", "-"], pod)?;
+        ensure!(output.code == 0, "{}", output.stderr);
+        until("the pod's process runs", || ensure_that(!self.pod_processes()?.is_empty(), "no process yet"))
+    }
+
+    /// Processes whose environment names this home: the cluster's own.
+    fn processes(&self) -> Result<BTreeSet<i32>> {
+        processes_where(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let needle = format!("RAINBOW_HOME={}", self.dir.path().display());
+            environment.split(|byte| *byte == 0).any(|entry| entry == needle.as_bytes())
+        })
+    }
+
+    /// Processes of pods: children, all the way down, of the cluster's own.
+    fn pod_processes(&self) -> Result<BTreeSet<i32>> {
+        let mut family = self.processes()?;
+        let own = family.clone();
+        loop {
+            let more = processes_where(|pid| parent(pid).is_some_and(|parent| family.contains(&parent)))?;
+            let before = family.len();
+            family.extend(more);
+            if family.len() == before {
+                return Ok(family
+                    .difference(&own)
+                    .copied()
+                    .filter(|pid| {
+                        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "backend")
+                    })
+                    .collect());
+            }
+        }
+    }
+
+    fn nothing_is_left(&self, pods: &BTreeSet<i32>) -> Result<()> {
+        until("no process is left", || {
+            let left = self.processes()?;
+            ensure_that(left.is_empty(), &format!("{left:?} of the cluster"))?;
+            let alive: Vec<_> = pods.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+            ensure_that(alive.is_empty(), &format!("{alive:?} of pods"))
+        })?;
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let left = mounts.lines().find(|line| line.contains(&*self.dir.path().to_string_lossy()));
+        ensure!(left.is_none(), "a mount is left: {left:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.cli.output(&["local", "down"]);
+    }
+}
+
+/// `up`, again `up`, `status`, `down`, `status`, again `down`.
+pub(crate) fn up_status_down(cluster: &Cluster) -> Result<()> {
+    let home = Home::new(cluster)?;
+    let output = home.cli.output(&["local", "status"])?;
+    ensure!(output.code != 0 && format!("{}{}", output.stdout, output.stderr).contains("not running"), "{output:?}");
+    home.up()?;
+    let kubeconfig = home.kubeconfig()?;
+    let mode = fs::metadata(&kubeconfig)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "the kubeconfig's mode is {mode:o}");
+    let again = home.cli.output(&["local", "up", "--api-port", "0"])?;
+    let text = format!("{}{}", again.stdout, again.stderr);
+    ensure!(again.code == 0 && text.contains("already"), "a second up: {again:?}");
+    home.cli.ok(&["local", "status"])?;
+    home.start_pod(cluster.dir())?;
+    let pods = home.pod_processes()?;
+    home.cli.ok(&["local", "down"])?;
+    home.nothing_is_left(&pods)?;
+    let again = home.cli.output(&["local", "down"])?;
+    ensure!(again.code == 0, "a second down: {again:?}");
+    Ok(())
+}
+
+/// SIGKILL of everything the cluster's own: its pods end with it, and the next `up` has the objects again.
+pub(crate) fn killed_and_up_again(cluster: &Cluster) -> Result<()> {
+    let home = Home::new(cluster)?;
+    home.up()?;
+    home.start_pod(cluster.dir())?;
+    let pods = home.pod_processes()?;
+    for pid in home.processes()? {
+        signal(pid, "KILL")?;
+    }
+    home.nothing_is_left(&pods)?;
+    home.up()?;
+    until("the pod runs again", || ensure_that(!home.pod_processes()?.is_empty(), "no process yet"))?;
+    let pods = home.pod_processes()?;
+    home.cli.ok(&["local", "down"])?;
+    home.nothing_is_left(&pods)
+}
+
+/// Two `up` at once: both end well, and there is one cluster.
+pub(crate) fn two_at_the_same_time(cluster: &Cluster) -> Result<()> {
+    let home = Home::new(cluster)?;
+    let start = || -> Result<Child> {
+        let mut command = home.cli.command(&["local", "up", "--api-port", "0"]);
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+    };
+    let (one, two) = (start()?, start()?);
+    for child in [one, two] {
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "one of two failed: {said}");
+    }
+    home.cli.ok(&["local", "status"])?;
+    home.cli.ok(&["local", "down"])?;
+    home.nothing_is_left(&BTreeSet::new())
+}
+
+/// SIGINT of a cluster in the foreground ends it as `down` does.
+pub(crate) fn interrupted(cluster: &Cluster) -> Result<()> {
+    let home = Home::new(cluster)?;
+    let mut command = home.cli.command(&["local", "up", "--foreground", "--api-port", "0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    until("it is up", || {
+        let output = home.cli.output(&["local", "status"])?;
+        ensure_that(output.code == 0, &output.stderr)
+    })?;
+    home.start_pod(cluster.dir())?;
+    let pods = home.pod_processes()?;
+    signal(i32::try_from(child.id())?, "INT")?;
+    child.wait()?;
+    home.nothing_is_left(&pods)
+}
+
+fn signal(pid: i32, name: &str) -> Result<()> {
+    // The process may have ended with its parent a moment ago.
+    std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status()?;
+    Ok(())
+}
+
+fn processes_where(wanted: impl Fn(i32) -> bool) -> Result<BTreeSet<i32>> {
+    let entries = fs::read_dir("/proc").context("/proc")?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(pids.filter(|pid| wanted(*pid)).collect())
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so count from the last one.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn ensure_that(holds: bool, otherwise: &str) -> Result<()> {
+    if holds { Ok(()) } else { bail!("{otherwise}") }
+}
+
+fn until(what: &str, mut look: impl FnMut() -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Ok(()) => return Ok(()),
+            Err(missing) if start.elapsed() > Duration::from_secs(60) => {
+                bail!("gave up waiting until {what}: {missing:#}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

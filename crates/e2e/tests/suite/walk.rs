@@ -1,0 +1,127 @@
+//! The main job, step by step, with Rainbow's own commands.
+
+use anyhow::{Result, ensure};
+use e2e::{App, OnSigterm, Pace, Scope, eventually, load};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ListParams;
+
+/// v1, v2 beside it as a smoke stage, the active stage moved, v1 retired, everything deleted.
+pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
+    let app = App { settle: "500ms", ..App::two_tiers(3) };
+    scope.deploy(&app, "v1", "active").await?;
+    scope.serves(&app, "smoke", "v1").await?;
+    scope.scaled("v1", 3).await?;
+    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+
+    scope.deploy(&app, "v2", "smoke").await?;
+    scope.scaled("v2", 1).await?;
+    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    ensure!(query(scope, "smoke").await? == "frontend:v2 - backend:v2");
+
+    let before = scope.pod_uids().await?;
+    scope.cli.run(&["promote", "seamless", "--wait"]).await?;
+    scope.serves(&app, "active", "v2").await?;
+    ensure!(query(scope, "active").await? == "frontend:v2 - backend:v2");
+    let started = scope.pod_uids().await?.difference(&before).count();
+    ensure!(started == 4, "2 × (3 - 1) pods bring v2 to full size, {started} were started");
+
+    scope.scaled("v1", 0).await?;
+    scope.scaled("v2", 3).await?;
+    let tree = scope.cli.run(&["status", "seamless"]).await?;
+    ensure!(tree.contains("active") && tree.contains("v2"), "the status tree says nothing:\n{tree}");
+
+    scope.cli.run(&["delete", "seamless", "--wait"]).await?;
+    let left = scope.api::<Deployment>().list(&ListParams::default()).await?.items;
+    ensure!(left.is_empty(), "{} Deployments are left", left.len());
+    Ok(())
+}
+
+/// Rollback in the middle of a shift and after it: one write, no pod start.
+pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<()> {
+    let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
+    scope.deploy(&app, "v1", "active").await?;
+    scope.deploy(&app, "v2", "smoke").await?;
+    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+
+    scope.cli.run(&["promote", "seamless"]).await?;
+    eventually("two pods have moved", || async {
+        let moved = scope.moved(&app).await?;
+        ensure!(moved >= 2, "{moved} have moved");
+        Ok(())
+    })
+    .await?;
+    let before = scope.pod_uids().await?;
+    scope.cli.run(&["rollback", "seamless", "--wait"]).await?;
+    scope.serves(&app, "active", "v1").await?;
+
+    scope.cli.run(&["promote", "seamless", "--wait"]).await?;
+    scope.serves(&app, "active", "v2").await?;
+    scope.cli.run(&["rollback", "seamless", "--wait"]).await?;
+    scope.serves(&app, "active", "v1").await?;
+    let report = load::clean(traffic).await?;
+    ensure!(report.replies.len() == 2, "both versions answered: {:?}", report.replies.keys());
+    let started = scope.pod_uids().await?.difference(&before).count();
+    ensure!(started == 0, "{started} pods were started by rolling back and forth");
+    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    Ok(())
+}
+
+/// A paused shift holds its share; abort returns to the old color.
+pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(3);
+    scope.deploy(&app, "v1", "active").await?;
+    scope.deploy(&app, "v2", "smoke").await?;
+    scope.cli.run(&["pause", "seamless"]).await?;
+    scope.cli.run(&["promote", "seamless"]).await?;
+    eventually("the shift is paused", || async {
+        let stage = scope.stage(&app, "active").await?;
+        ensure!(stage["shift"]["phase"] == "Paused", "{stage}");
+        Ok(())
+    })
+    .await?;
+    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    scope.cli.run(&["resume", "seamless"]).await?;
+    eventually("a pod has moved", || async {
+        let moved = scope.moved(&app).await?;
+        ensure!(moved >= 1, "{moved} have moved");
+        Ok(())
+    })
+    .await?;
+    scope.cli.run(&["abort", "seamless"]).await?;
+    scope.serves(&app, "active", "v1").await?;
+    scope.serves(&app, "smoke", "v2").await?;
+    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    Ok(())
+}
+
+/// Replicas are policy: scaling in the middle of a shift makes no color and loses no request.
+pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
+    let mut app = App::two_tiers(2);
+    scope.deploy(&app, "v1", "active").await?;
+    scope.deploy(&app, "v2", "smoke").await?;
+    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    app.pace = Pace::OneEvery(600);
+    scope.apply(&app, "v2")?;
+    scope.cli.run(&["promote", "seamless"]).await?;
+    eventually("a pod has moved", || async {
+        let moved = scope.moved(&app).await?;
+        ensure!(moved >= 1, "{moved} have moved");
+        Ok(())
+    })
+    .await?;
+    let selected = scope.rainbow(&app).await?.data["spec"]["stages"][1]["color"].clone();
+    ensure!(selected == "v2", "promote wrote {selected}");
+    app.replicas = 4;
+    scope.apply(&app, "v2")?;
+    scope.serves(&app, "active", "v2").await?;
+    scope.scaled("v2", 4).await?;
+    load::clean(traffic).await?;
+    let colors = scope.custom("Color").list(&ListParams::default()).await?.items;
+    ensure!(colors.len() == 2, "scaling made a color: {} there are", colors.len());
+    Ok(())
+}
+
+async fn query(scope: &Scope, stage: &str) -> Result<String> {
+    let said = scope.cli.run(&["query", "seamless", "--stage", stage]).await?;
+    Ok(said.trim().to_owned())
+}
