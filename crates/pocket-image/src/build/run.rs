@@ -1,0 +1,514 @@
+//! Carries out the instructions of a Dockerfile.
+
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
+
+use serde_json::json;
+
+use super::{
+    Builder, Built,
+    context::{Context, Found, clean, join},
+    dockerfile::{Dockerfile, Instruction, json_form, words},
+    expand::expand,
+    layer::{LayerBuilder, Owner},
+    tree::{Node, Tree},
+};
+use crate::{
+    Error, Image, ImageStore, Layer, Reference, Result, RunConfig,
+    spec::{Descriptor, History, ImageConfig, Platform, RootFs},
+    store::to_json,
+};
+
+/// Why a build without a shell cannot do more.
+const NO_RUN: &str = "RUN is not supported, because images are put together here without running anything: \
+    do the step before the build and COPY its result";
+const ONE_STAGE: &str = "only one FROM is supported, because nothing is compiled here: build the program first, \
+    then COPY it";
+
+pub(super) fn build(builder: &Builder, store: &ImageStore) -> Result<Built> {
+    let path = builder.dockerfile.clone().unwrap_or_else(|| builder.context.join("Dockerfile"));
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let file = Dockerfile::parse(&name, &text)?;
+    if builder.tags.is_empty() {
+        return Err(Error::content("the build", "has no name for the image: give one with `-t NAME`"));
+    }
+    let context = Context::open(&builder.context, &path)?;
+    let _guard = store.guard()?;
+    let mut build = Build::new(builder, store, context);
+    for instruction in &file.instructions {
+        build.step(&file, instruction).map_err(|error| match error {
+            Wrong::Said(message) => file.error(instruction.line, message),
+            Wrong::Other(error) => error,
+        })?;
+    }
+    if !build.from {
+        return Err(file.error(1, "the file has no FROM: it starts with `FROM scratch`, for example"));
+    }
+    let unused = builder.build_args.iter().filter(|(name, _)| !build.declared.contains(name));
+    let mut warnings = build.warnings;
+    warnings.extend(unused.map(|(name, _)| format!("{}: build argument {name} has no ARG", file.name)));
+    let image = finish(store, build.layers, build.config, build.history, &builder.tags)?;
+    Ok(Built { image, warnings })
+}
+
+/// Writes configuration and manifest and gives the image its names.
+pub(super) fn finish(
+    store: &ImageStore,
+    layers: Vec<(Descriptor, Layer)>,
+    config: RunConfig,
+    history: Vec<History>,
+    tags: &[String],
+) -> Result<Image> {
+    let tags: Vec<Reference> = tags.iter().map(|tag| tag.parse()).collect::<Result<_>>()?;
+    let platform = Platform::host();
+    let (descriptors, layers): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
+    let document = ImageConfig {
+        // No time: the same input shall give the same image. The store's index says when it was built.
+        created: None,
+        architecture: platform.architecture,
+        os: platform.os,
+        config,
+        rootfs: RootFs { kind: "layers".to_owned(), diff_ids: layers.into_iter().map(|layer| layer.diff_id).collect() },
+        history,
+    };
+    let descriptor = store.put_image(&to_json(&document)?, descriptors)?;
+    let names: Vec<_> = tags.iter().map(|tag| (tag.clone(), descriptor.clone())).collect();
+    store.name(&names)?;
+    let (mut image, _) = store.read(&descriptor)?;
+    image.reference = tags.into_iter().next();
+    Ok(image)
+}
+
+/// Adds the directories above a path that the image does not have yet.
+pub(super) fn parents(layer: &mut LayerBuilder, tree: &mut Tree, path: &str, owner: Owner) {
+    for (at, _) in path.match_indices('/') {
+        if !tree.is_directory(&path[..at]) {
+            layer.directory(&path[..at], 0o755, owner);
+            tree.add(&path[..at], Node::Directory);
+        }
+    }
+}
+
+/// What is wrong: something to be said with the line's number, or an error that speaks for itself.
+enum Wrong {
+    Said(String),
+    Other(Error),
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self::Said(message)
+    }
+}
+
+impl From<&str> for Wrong {
+    fn from(message: &str) -> Self {
+        Self::Said(message.to_owned())
+    }
+}
+
+impl From<Error> for Wrong {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound(_) | Error::Reference { .. } => Self::Said(error.to_string()),
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// The build so far.
+struct Build<'a> {
+    store: &'a ImageStore,
+    context: Context,
+    given: BTreeMap<String, String>,
+    /// Arguments in scope, with their values.
+    args: BTreeMap<String, String>,
+    /// Names of all arguments that were declared.
+    declared: Vec<String>,
+    from: bool,
+    /// `CMD` was set here, so `ENTRYPOINT` leaves it.
+    cmd: bool,
+    shell: Vec<String>,
+    config: RunConfig,
+    history: Vec<History>,
+    layers: Vec<(Descriptor, Layer)>,
+    tree: Tree,
+    warnings: Vec<String>,
+}
+
+impl<'a> Build<'a> {
+    fn new(builder: &Builder, store: &'a ImageStore, context: Context) -> Self {
+        Self {
+            store,
+            context,
+            given: builder.build_args.iter().cloned().collect(),
+            args: BTreeMap::new(),
+            declared: Vec::new(),
+            from: false,
+            cmd: false,
+            shell: vec!["/bin/sh".to_owned(), "-c".to_owned()],
+            config: RunConfig::default(),
+            history: Vec::new(),
+            layers: Vec::new(),
+            tree: Tree::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, file: &Dockerfile, step: &Instruction) -> Result<(), Wrong> {
+        let escape = file.escape;
+        let name = step.name.as_str();
+        if !self.from && !matches!(name, "ARG" | "FROM") {
+            return Err(format!("{name} before FROM: the file starts with `FROM scratch`, for example").into());
+        }
+        if !matches!(name, "COPY" | "ADD" | "FROM" | "RUN" | "HEALTHCHECK")
+            && let Some((flag, _)) = step.flags.first()
+        {
+            return Err(format!("{name} has no flag --{flag}").into());
+        }
+        let before = self.layers.len();
+        match name {
+            "FROM" => return self.from(step, escape),
+            "ARG" => return self.arg(step, escape),
+            "RUN" => return Err(NO_RUN.into()),
+            "ONBUILD" => {
+                return Err(
+                    "ONBUILD is not supported: write the instruction into the Dockerfile that uses the image".into()
+                );
+            }
+            "HEALTHCHECK" => {
+                let warning = "HEALTHCHECK is ignored, as Kubernetes ignores it: use a livenessProbe in the pod";
+                self.warnings.push(format!("{}:{}: {warning}", file.name, step.line));
+                return Ok(());
+            }
+            "MAINTAINER" => {
+                let warning = "MAINTAINER is ignored: use LABEL org.opencontainers.image.authors";
+                self.warnings.push(format!("{}:{}: {warning}", file.name, step.line));
+                return Ok(());
+            }
+            "ENV" => {
+                for (key, value) in self.pairs(step, escape)? {
+                    self.config.set_env(&key, &value);
+                }
+            }
+            "LABEL" => {
+                let pairs = self.pairs(step, escape)?;
+                self.config.labels.extend(pairs);
+            }
+            "COPY" | "ADD" => self.copy(step, escape)?,
+            "WORKDIR" => self.workdir(step, escape)?,
+            "USER" => self.config.user = self.word(&step.rest, escape)?,
+            "STOPSIGNAL" => self.config.stop_signal = self.word(&step.rest, escape)?,
+            "EXPOSE" => {
+                for word in words(&step.rest, escape)? {
+                    let port = exposed(&self.word(&word, escape)?)?;
+                    self.config.exposed_ports.insert(port, json!({}));
+                }
+            }
+            "VOLUME" => {
+                for word in json_form(&step.rest).map_or_else(|| words(&step.rest, escape), Ok)? {
+                    let path = self.word(&word, escape)?;
+                    self.config.volumes.insert(path, json!({}));
+                }
+            }
+            "SHELL" => match json_form(&step.rest) {
+                Some(shell) if !shell.is_empty() => self.shell = shell,
+                _ => return Err("SHELL needs the form [\"program\", \"argument\"]".into()),
+            },
+            "CMD" => {
+                self.config.cmd = self.command(&step.rest);
+                self.cmd = true;
+            }
+            "ENTRYPOINT" => {
+                self.config.entrypoint = self.command(&step.rest);
+                if !self.cmd {
+                    // A command of the base image was meant for the base image's entry point.
+                    self.config.cmd.clear();
+                }
+            }
+            other => {
+                return Err(format!(
+                    "unknown instruction {other}; there are FROM, ARG, ENV, COPY, ADD, WORKDIR, USER, ENTRYPOINT, CMD, \
+                     SHELL, EXPOSE, VOLUME, LABEL and STOPSIGNAL"
+                )
+                .into());
+            }
+        }
+        self.history.push(History {
+            created_by: Some(format!("{name} {}", step.rest)),
+            empty_layer: (self.layers.len() == before).then_some(true),
+            ..History::default()
+        });
+        Ok(())
+    }
+
+    fn from(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+        if self.from {
+            return Err(ONE_STAGE.into());
+        }
+        if let Some((flag, _)) = step.flags.iter().find(|(flag, _)| flag != "platform") {
+            return Err(format!("FROM has no flag --{flag}").into());
+        }
+        let words = words(&step.rest, escape)?;
+        let base = match words.as_slice() {
+            [base] => base,
+            [base, r#as, _] if r#as.eq_ignore_ascii_case("as") => base,
+            _ => return Err("FROM needs one image: `FROM scratch` or `FROM name:tag`".into()),
+        };
+        let base = self.word(base, escape)?;
+        self.from = true;
+        // Arguments before FROM are for FROM alone, unless they are declared again.
+        let global = std::mem::take(&mut self.args);
+        self.given = global.into_iter().chain(std::mem::take(&mut self.given)).collect();
+        if base == "scratch" {
+            self.config.set_env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+            return Ok(());
+        }
+        let image = self.store.resolve(&base).map_err(|error| match error {
+            Error::NotFound(_) => Wrong::Said(format!(
+                "image `{base}` is not in the local store, and nothing is downloaded: load it first (`rainbow image load FILE`)"
+            )),
+            other => other.into(),
+        })?;
+        self.tree = Tree::of(self.store, &image.layers)?;
+        self.history = self.store.json::<ImageConfig>(&image.id)?.history;
+        self.config = image.config;
+        self.layers = image
+            .layers
+            .into_iter()
+            .map(|layer| (Descriptor::new(&layer.media_type, layer.digest.clone(), layer.size), layer))
+            .collect();
+        Ok(())
+    }
+
+    fn arg(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+        for word in words(&step.rest, escape)? {
+            let (name, default) = match word.split_once('=') {
+                Some((name, default)) => (name.to_owned(), Some(self.word(default, escape)?)),
+                None => (word, None),
+            };
+            if !is_name(&name) {
+                return Err(format!("ARG needs NAME or NAME=default, not `{name}`").into());
+            }
+            if let Some(value) = self.given.get(&name).cloned().or(default) {
+                self.args.insert(name.clone(), value);
+            }
+            self.declared.push(name);
+        }
+        Ok(())
+    }
+
+    /// Expands a word. Variables of the environment come before arguments.
+    fn word(&self, word: &str, escape: char) -> Result<String, String> {
+        expand(word, escape, &|name| {
+            let env = self.config.env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
+            env.or_else(|| self.args.get(name).map(String::as_str)).map(str::to_owned)
+        })
+    }
+
+    /// `key=value key2=value2`, or the old form `key the rest`.
+    fn pairs(&self, step: &Instruction, escape: char) -> Result<Vec<(String, String)>, String> {
+        let words = words(&step.rest, escape)?;
+        let old = words.first().is_none_or(|first| !first.contains('='));
+        let pairs: Vec<(String, String)> = if old {
+            let (key, value) = step.rest.split_once(char::is_whitespace).unwrap_or((&step.rest, ""));
+            if value.is_empty() {
+                return Err(format!("{} needs NAME=value", step.name));
+            }
+            vec![(key.to_owned(), self.word(value.trim(), escape)?)]
+        } else {
+            let pair = |word: &String| match word.split_once('=') {
+                Some((key, value)) => Ok((self.word(key, escape)?, self.word(value, escape)?)),
+                None => Err(format!("{} needs NAME=value, not `{word}`", step.name)),
+            };
+            words.iter().map(pair).collect::<Result<_, _>>()?
+        };
+        match pairs.iter().find(|(key, _)| key.is_empty() || key.contains('=')) {
+            Some((key, _)) => Err(format!("{} needs NAME=value; `{key}` is no name", step.name)),
+            None => Ok(pairs),
+        }
+    }
+
+    fn command(&self, rest: &str) -> Vec<String> {
+        json_form(rest).unwrap_or_else(|| self.shell.iter().cloned().chain([rest.to_owned()]).collect())
+    }
+
+    /// An absolute path in the image, without a slash at the start.
+    fn target(&self, path: &str) -> Result<String, String> {
+        let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.config.working_dir) };
+        let path = clean(&whole).ok_or_else(|| format!("`{path}` is above the root of the image"))?;
+        Ok(self.tree.follow(&path))
+    }
+
+    fn workdir(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+        let path = self.word(&step.rest, escape)?;
+        let whole = if path.starts_with('/') { path } else { format!("{}/{path}", self.config.working_dir) };
+        let clean = clean(&whole).ok_or_else(|| format!("`{whole}` is above the root of the image"))?;
+        self.config.working_dir = format!("/{clean}");
+        let path = self.tree.follow(&clean);
+        if !self.tree.is_directory(&path) {
+            let mut layer = LayerBuilder::default();
+            parents(&mut layer, &mut self.tree, &path, Owner::default());
+            layer.directory(&path, 0o755, Owner::default());
+            self.tree.add(&path, Node::Directory);
+            self.push(&layer)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, layer: &LayerBuilder) -> Result<()> {
+        if !layer.is_empty() {
+            self.layers.push(layer.write(self.store)?);
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+        let (mut owner, mut mode) = (Owner::default(), None);
+        for (flag, value) in &step.flags {
+            let value = self.word(value, escape)?;
+            match flag.as_str() {
+                "chown" => owner = parse_owner(&value)?,
+                "chmod" => mode = Some(parse_mode(&value)?),
+                "from" => return Err(format!("COPY --from is not supported: {ONE_STAGE}").into()),
+                // Every COPY is a layer of its own here anyway.
+                "link" => {}
+                other => {
+                    return Err(format!("{} has no flag --{other}; there are --chown and --chmod", step.name).into());
+                }
+            }
+        }
+        let words = json_form(&step.rest).map_or_else(|| words(&step.rest, escape), Ok)?;
+        let words: Vec<String> = words.iter().map(|word| self.word(word, escape)).collect::<Result<_, _>>()?;
+        let Some((target, patterns)) = words.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+            return Err(format!("{} needs at least one source and a destination", step.name).into());
+        };
+        let mut sources = Vec::new();
+        for pattern in patterns {
+            if step.name == "ADD" && (pattern.contains("://") || pattern.starts_with("git@")) {
+                return Err(
+                    "ADD of a URL is not supported, because nothing is downloaded: download it first and COPY it"
+                        .into(),
+                );
+            }
+            sources.extend(self.context.sources(pattern)?);
+        }
+        let path = self.target(target)?;
+        let named_directory = target.ends_with('/') || target.ends_with("/.") || target == ".";
+        if sources.len() > 1 && !named_directory {
+            return Err(format!("with several sources the destination must be a directory: write `{target}/`").into());
+        }
+        let into = named_directory || self.tree.is_directory(&path);
+        let mut layer = LayerBuilder::default();
+        for source in &sources {
+            let found = self.context.walk(source)?;
+            self.add(step, &mut layer, source, &found, &path, into, owner, mode)?;
+        }
+        self.push(&layer)?;
+        Ok(())
+    }
+
+    /// Puts one source into a layer. A directory's content goes into the destination; a file becomes it, or goes into it.
+    #[allow(clippy::too_many_arguments, reason = "one step of `copy`, cut off for reading")]
+    fn add(
+        &mut self,
+        step: &Instruction,
+        layer: &mut LayerBuilder,
+        source: &str,
+        found: &[Found],
+        target: &str,
+        into: bool,
+        owner: Owner,
+        mode: Option<u32>,
+    ) -> Result<(), Wrong> {
+        let single = found.first().is_some_and(|root| !root.metadata.is_dir());
+        let base = match source.rsplit('/').next() {
+            Some(name) if single && into => join(target, name),
+            _ => target.to_owned(),
+        };
+        for file in found {
+            let path = self.tree.follow(&join(&base, &file.below));
+            let kind = file.metadata.file_type();
+            if path.is_empty() {
+                continue;
+            }
+            parents(layer, &mut self.tree, &path, owner);
+            if kind.is_dir() {
+                if !self.tree.is_directory(&path) {
+                    layer.directory(&path, mode.unwrap_or(0o755), owner);
+                    self.tree.add(&path, Node::Directory);
+                }
+            } else if kind.is_symlink() {
+                let target = fs::read_link(&file.path).map_err(Error::io("read", &file.path))?;
+                let target = target.to_string_lossy().into_owned();
+                self.tree.add(&path, Node::Link(target.clone()));
+                layer.link(&path, target, owner);
+            } else if kind.is_file() {
+                if step.name == "ADD" && single && is_archive(&file.path)? {
+                    return Err(format!(
+                        "ADD does not unpack archives here: unpack {source} first and COPY the directory"
+                    )
+                    .into());
+                }
+                if self.tree.is_directory(&path) {
+                    return Err(format!("cannot copy the file {source} over the directory /{path}").into());
+                }
+                let executable = file.metadata.permissions().mode() & 0o111 != 0;
+                let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
+                layer.file(&path, file.path.clone(), file.metadata.len(), mode, owner);
+                self.tree.add(&path, Node::Other);
+            } else {
+                return Err(format!(
+                    "{} is neither file, directory nor link: leave it out by .dockerignore",
+                    file.path.display()
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_archive(path: &std::path::Path) -> Result<bool, Error> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let file = fs::File::open(path).map_err(Error::io("read", path))?;
+    file.take(262).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    let magic: [&[u8]; 4] = [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z'], &[0x28, 0xb5, 0x2f, 0xfd]];
+    Ok(magic.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar"))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+}
+
+fn exposed(port: &str) -> Result<String, String> {
+    let (numbers, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    let right = numbers.split('-').all(|number| number.parse::<u16>().is_ok_and(|number| number > 0));
+    if right && matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        Ok(format!("{numbers}/{protocol}"))
+    } else {
+        Err(format!("EXPOSE needs a port from 1 to 65535, as `80` or `53/udp`, not `{port}`"))
+    }
+}
+
+fn parse_owner(text: &str) -> Result<Owner, String> {
+    let id = |id: &str| match id {
+        "root" | "" => Ok(0),
+        id => id.parse().map_err(|_| {
+            format!("--chown needs numbers, as 1000:1000, not `{text}`: no program runs that knows names")
+        }),
+    };
+    let (user, group) = text.split_once(':').unwrap_or((text, text));
+    Ok(Owner { uid: id(user)?, gid: id(group)? })
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err(format!("--chmod needs an octal mode, as 755, not `{text}`")),
+    }
+}
