@@ -1,0 +1,91 @@
+//! What may be applied now. Inner tiers come up first, so no pod ever starts before what it calls is there.
+
+use std::collections::HashSet;
+
+use crate::{
+    Action, Color, Deployment, InstanceName, Presence, Problem, Tier, colors::Role, draft::Draft, sizes::Sizes,
+    view::View,
+};
+
+/// Applies Services, then Deployments whose needs are met.
+pub(crate) fn bring_up<'a>(view: &View<'a>, roles: &[Role], sizes: &Sizes<'a>, draft: &mut Draft) {
+    services(view, roles, draft);
+    let mut done: HashSet<&InstanceName> = HashSet::new();
+    for (id, _) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
+        let color = view.colors[id];
+        for tier in &color.tiers {
+            let Some(instance) = color.instances.get(&tier.name) else { continue };
+            if let (true, Some(wanted)) = (done.insert(instance), sizes.of(instance)) {
+                deployment(view, sizes, color, tier, instance, wanted, draft);
+            }
+        }
+    }
+}
+
+/// A Service costs nothing, and whoever calls it finds its name from the first moment. A color that leaves keeps its
+/// Services as long as it has pods that may call them.
+fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
+    let mut done: HashSet<&InstanceName> = HashSet::new();
+    for (id, role) in roles.iter().enumerate() {
+        let color = view.colors[id];
+        let kept = role.enforced() || color.instances.values().any(|instance| !view.pods(instance).is_empty());
+        if !kept {
+            continue;
+        }
+        let needed: HashSet<&str> = color.tiers.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();
+        for tier in color.tiers.iter().filter(|tier| needed.contains(tier.name.as_str())) {
+            let Some(instance) = color.instances.get(&tier.name) else { continue };
+            if !done.insert(instance) {
+                continue;
+            }
+            match view.service(instance) {
+                Presence::Absent | Presence::Outdated => {
+                    draft.act(Action::ApplyService { instance: instance.clone() });
+                }
+                Presence::Foreign => draft.problem(foreign("Service", instance)),
+                Presence::NotNeeded | Presence::Current => {}
+            }
+        }
+    }
+}
+
+fn deployment(
+    view: &View<'_>,
+    sizes: &Sizes<'_>,
+    color: &Color,
+    tier: &Tier,
+    instance: &InstanceName,
+    wanted: u32,
+    draft: &mut Draft,
+) {
+    let replicas = match view.deployment(instance) {
+        Deployment::Foreign => {
+            draft.problem(foreign("Deployment", instance));
+            return;
+        }
+        Deployment::Absent => needs_met(view, sizes, color, tier).then_some(wanted),
+        Deployment::Ours { current, replicas, .. } if *replicas < wanted => {
+            // What waits for its needs is mended at the size it has.
+            if needs_met(view, sizes, color, tier) { Some(wanted) } else { (!*current).then_some(*replicas) }
+        }
+        Deployment::Ours { current, replicas, .. } => (*replicas > wanted || !*current).then_some(wanted),
+    };
+    if let Some(replicas) = replicas {
+        draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas });
+    }
+}
+
+/// Every instance the tier calls has all its pods ready, behind a Service that is ours: behind somebody else's it would
+/// reach somebody else's pods.
+fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> bool {
+    tier.needs.iter().all(|need| {
+        color.instances.get(need).is_some_and(|called| {
+            let wanted = sizes.of(called).unwrap_or(0);
+            view.service(called) != Presence::Foreign && view.ready(called) >= wanted
+        })
+    })
+}
+
+pub(crate) fn foreign(kind: &'static str, instance: &InstanceName) -> Problem {
+    Problem::Foreign { kind, name: format!("{}-{}", instance.tier, instance.color) }
+}

@@ -1,0 +1,93 @@
+//! The order of a color's tiers. A tier calls the tiers it *needs*; whoever needs it is a *dependent*.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::{Color, InstanceName, Tier, view::View};
+
+/// The tiers of a color, dependents before what they need. Tiers of a cycle, which a validated spec does not have, come
+/// last, in the order of the spec.
+pub(crate) fn entry_first(color: &Color) -> Vec<&Tier> {
+    let mut waiting: Vec<&Tier> = color.tiers.iter().collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let needed: BTreeSet<&str> = waiting.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();
+        let (inner, entry): (Vec<&Tier>, Vec<&Tier>) =
+            waiting.iter().partition(|tier| needed.contains(tier.name.as_str()));
+        if entry.is_empty() {
+            ordered.extend(inner);
+            break;
+        }
+        ordered.extend(entry);
+        waiting = inner;
+    }
+    ordered
+}
+
+/// Which instances call which, over all colors: an instance may be shared.
+pub(crate) struct Dependents<'a>(HashMap<&'a InstanceName, BTreeSet<&'a InstanceName>>);
+
+impl<'a> Dependents<'a> {
+    pub(crate) fn new(view: &View<'a>) -> Self {
+        let mut dependents: HashMap<&InstanceName, BTreeSet<&InstanceName>> = HashMap::new();
+        for color in &view.colors {
+            for tier in &color.tiers {
+                let Some(caller) = color.instances.get(&tier.name) else { continue };
+                for called in tier.needs.iter().filter_map(|need| color.instances.get(need)) {
+                    dependents.entry(called).or_default().insert(caller);
+                }
+            }
+        }
+        Self(dependents)
+    }
+
+    /// The instances that call this one.
+    pub(crate) fn of(&self, instance: &InstanceName) -> impl Iterator<Item = &'a InstanceName> {
+        self.0.get(instance).into_iter().flatten().copied()
+    }
+
+    /// No instance that calls this one has a pod, or ever will.
+    pub(crate) fn gone(&self, view: &View<'a>, instance: &InstanceName) -> bool {
+        self.of(instance).all(|caller| view.count(caller).gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Time;
+
+    fn color(tiers: &[(&str, &[&str])]) -> Color {
+        let tier = |(name, needs): &(&str, &[&str])| Tier {
+            name: (*name).into(),
+            replicas: 1,
+            needs: needs.iter().map(|need| (*need).into()).collect(),
+            identity: String::new(),
+        };
+        Color {
+            name: "v1".into(),
+            revision: 1,
+            created: Time(0),
+            tiers: tiers.iter().map(tier).collect(),
+            instances: Default::default(),
+            retire: false,
+            deleting: false,
+            released: None,
+            retired: None,
+        }
+    }
+
+    fn order(tiers: &[(&str, &[&str])]) -> Vec<String> {
+        entry_first(&color(tiers)).into_iter().map(|tier| tier.name.clone()).collect()
+    }
+
+    #[test]
+    fn dependents_come_before_what_they_need() {
+        assert_eq!(order(&[("db", &[]), ("mid", &["db"]), ("web", &["mid", "db"])]), ["web", "mid", "db"]);
+        assert_eq!(order(&[("d", &[]), ("b", &["d"]), ("c", &["d"]), ("a", &["b", "c"])]), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_cycle_and_an_unknown_need_end() {
+        assert_eq!(order(&[("a", &["b"]), ("b", &["a"]), ("c", &["x"])]), ["c", "a", "b"]);
+    }
+}

@@ -1,0 +1,52 @@
+//! Which retired colors are kept, and how a color is let go for good.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Action, Deployment, InstanceName, Presence, Time,
+    colors::Role,
+    dag::entry_first,
+    draft::Draft,
+    drain::End,
+    view::{ColorId, View},
+};
+
+/// Deletes colors that are being deleted and have no pods left, and the longest retired ones past `keep.history`.
+pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut Draft) {
+    let mut retired: Vec<(Time, i64, ColorId)> = Vec::new();
+    let mut goes: BTreeSet<ColorId> = BTreeSet::new();
+    for (id, end) in ends.iter().enumerate() {
+        let color = view.colors[id];
+        match end {
+            End::Gone { .. } if color.deleting => {
+                goes.insert(id);
+            }
+            // The spec's own color would only be made again.
+            End::Gone { retired: at, .. } if color.name != view.spec().color && roles[id] == Role::Leaving => {
+                retired.push((*at, color.revision, id));
+            }
+            _ => {}
+        }
+    }
+    retired.sort_unstable();
+    let over = retired.len().saturating_sub(view.spec().keep.history as usize);
+    goes.extend(retired.iter().take(over).map(|(_, _, id)| *id));
+    // Oldest first, so that what remains after a crash is what would have been kept.
+    for id in goes.iter().rev() {
+        let color = view.colors[*id];
+        for instance in entry_first(color).into_iter().filter_map(|tier| color.instances.get(&tier.name)) {
+            let last = view.owners(instance).iter().filter(|owner| goes.contains(owner)).max() == Some(id);
+            if last && view.owners(instance).iter().all(|owner| goes.contains(owner)) && exists(view, instance) {
+                draft.act(Action::DeleteInstance { instance: instance.clone() });
+            }
+        }
+        draft.act(Action::DeleteColor { color: color.name.clone() });
+    }
+}
+
+/// There is something of ours to delete.
+pub(crate) fn exists(view: &View<'_>, instance: &InstanceName) -> bool {
+    matches!(view.deployment(instance), Deployment::Ours { .. })
+        || (view.world.instances.contains_key(instance)
+            && matches!(view.service(instance), Presence::Outdated | Presence::Current))
+}

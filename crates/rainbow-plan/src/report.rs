@@ -1,0 +1,146 @@
+//! What to say about it.
+
+use crate::{
+    ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport,
+    colors::Role,
+    draft::Draft,
+    drain::End,
+    situation::{Goal, Points, Situation, has_ready},
+    sizes::{Sizes, complete, lacking},
+    view::{ColorId, View},
+};
+
+pub(crate) fn report(
+    view: &View<'_>,
+    situations: &[Situation<'_>],
+    roles: &[Role],
+    sizes: &Sizes<'_>,
+    ends: &[End],
+    stages: Vec<StageReport>,
+    draft: &mut Draft,
+) -> Report {
+    let known = || view.colors.iter().map(|color| color.name.as_str()).collect::<Vec<_>>().join(", ");
+    for situation in situations {
+        if let Goal::Unknown(color) = situation.goal {
+            let (stage, color) = (situation.stage.name.clone(), color.to_owned());
+            draft.problem(Problem::UnknownColor { stage, color, known: known() });
+        }
+    }
+    let colors: Vec<ColorReport> =
+        (0..view.colors.len()).map(|id| Reporter { view, situations, roles, sizes, ends }.color(id, draft)).collect();
+    let coming = |color: &ColorReport| {
+        matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
+    };
+    let moving = |stage: &StageReport| {
+        // While a color is prepared, it is the color that is coming; one that is stalled is not.
+        let shifts = |phase| matches!(phase, ShiftPhase::Shifting | ShiftPhase::Finishing);
+        stage.shift.as_ref().is_some_and(|shift| shifts(shift.phase))
+            || (stage.color.is_none() && stage.message.is_none())
+    };
+    let to_be_made = view.color(&view.spec().color).is_none();
+    Report {
+        progressing: to_be_made || colors.iter().any(coming) || stages.iter().any(moving),
+        stages,
+        colors,
+        problems: std::mem::take(&mut draft.problems),
+    }
+}
+
+struct Reporter<'s, 'a> {
+    view: &'s View<'a>,
+    situations: &'s [Situation<'a>],
+    roles: &'s [Role],
+    sizes: &'s Sizes<'a>,
+    ends: &'s [End],
+}
+
+impl Reporter<'_, '_> {
+    fn color(&self, id: ColorId, draft: &mut Draft) -> ColorReport {
+        let color = self.view.colors[id];
+        let instances = || color.instances.values();
+        let (released, retired) = match self.ends[id] {
+            End::Lives => (None, None),
+            End::Settles { released, .. } | End::Ends { released } => (Some(released), None),
+            End::Gone { released, retired } => (Some(released), Some(retired)),
+        };
+        let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.count(instance).replicas);
+        let (phase, message) = self.phase(id, draft);
+        ColorReport {
+            name: color.name.clone(),
+            phase,
+            ready: instances().map(|instance| self.view.ready(instance)).sum(),
+            wanted: instances().map(wanted).sum(),
+            stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
+            released,
+            retired,
+            message,
+        }
+    }
+
+    fn phase(&self, id: ColorId, draft: &mut Draft) -> (ColorPhase, Option<String>) {
+        let color = self.view.colors[id];
+        match self.ends[id] {
+            End::Settles { .. } if color.retire || color.deleting => {
+                return (ColorPhase::Draining, Some("goes as soon as no client can be sent to it".into()));
+            }
+            End::Settles { .. } => return (ColorPhase::Draining, Some("in no stage; whole for a quick return".into())),
+            End::Ends { .. } => return (ColorPhase::Draining, Some("going down, entry tiers first".into())),
+            End::Gone { .. } => return (ColorPhase::Retired, None),
+            End::Lives => {}
+        }
+        if let Role::Waiting { .. } = self.roles[id] {
+            return (ColorPhase::Starting, Some("as many colors live as spec.keep.live allows".into()));
+        }
+        let held = self.held(id);
+        let complete = complete(self.view, self.sizes, id);
+        let lacks = || {
+            let wanted = |_: &str, instance: &_| self.sizes.of(instance).unwrap_or(0);
+            (!complete).then(|| lacking(self.view, color, wanted))
+        };
+        if self.situations.iter().any(|situation| self.serves(situation, id)) {
+            return (ColorPhase::Serving, held.or_else(lacks));
+        }
+        if complete {
+            return (ColorPhase::Ready, held);
+        }
+        let after = self.view.spec().progress_deadline;
+        let deadline = self.started(id).after(after);
+        if deadline <= self.view.now && color.retired.is_none() {
+            let detail = lacks().unwrap_or_default();
+            draft.problem(Problem::Stalled { color: color.name.clone(), after, detail: detail.clone() });
+            return (ColorPhase::Stalled, held.or(Some(detail)));
+        }
+        draft.wake(deadline);
+        (ColorPhase::Starting, held.or_else(lacks))
+    }
+
+    /// Said of a color that somebody deletes while it is needed.
+    fn held(&self, id: ColorId) -> Option<String> {
+        let stages = self.roles[id].stages();
+        let color = self.view.colors[id];
+        if !color.deleting || stages.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = stages.iter().map(|index| self.situations[*index].stage.name.as_str()).collect();
+        Some(format!("being deleted, but held by stage {}: move it to another color", names.join(", ")))
+    }
+
+    /// Clients of the stage reach the color. A Service that was made before its first color was ready serves nobody yet.
+    fn serves(&self, situation: &Situation<'_>, id: ColorId) -> bool {
+        match situation.points {
+            Points::Instance(instance) => {
+                let ever = situation.memory.since.is_some() && situation.serving == Some(id);
+                self.view.owners(instance).contains(&id) && (ever || has_ready(self.view, situation.stage, id))
+            }
+            Points::Members => situation.members.iter().any(|pod| situation.is_of(self.view, pod, id)),
+            Points::Nowhere | Points::Foreign | Points::Other => false,
+        }
+    }
+
+    /// When the color was last asked to come up: when it was made, or when a stage was told to go to it.
+    fn started(&self, id: ColorId) -> crate::Time {
+        let asked = self.situations.iter().filter(|situation| situation.goal == Goal::Color(id));
+        let shifts = asked.filter_map(|situation| situation.memory.shift_started);
+        shifts.chain([self.view.colors[id].created]).max().unwrap_or(self.view.now)
+    }
+}

@@ -1,0 +1,197 @@
+//! The exchange of members, pod by pod.
+//!
+//! Three rules, each on its own safe after any crash and any loss:
+//!
+//! - **Out**: the stage keeps as many old pods that the data plane knows as it lacks of new ones that the data plane knows.
+//! - **In**: when the step before is done and `every` has passed, `step` more new pods join.
+//! - **Gaps**: where pods were lost and fewer are ready than the stage wants, spare ready pods join at once, paused or not.
+//!   They are taken from the colors the stage comes from as long as one of those still serves: a gap never moves the share
+//!   forward. Else from the new color; else from whichever has one.
+
+use std::collections::BTreeSet;
+
+use super::{Pace, Progress, Shifter};
+use crate::{
+    Pod, Selection, ShiftPhase, Time,
+    draft::Draft,
+    view::{ColorId, serves},
+};
+
+/// The members of a stage, sorted out.
+struct Members<'a> {
+    /// Of the color the stage moves to.
+    new: Vec<&'a Pod>,
+    /// Of all others.
+    old: Vec<&'a Pod>,
+}
+
+impl<'a> Shifter<'_, 'a> {
+    /// The Service selects members.
+    pub(super) fn exchange(&self, draft: &mut Draft) -> Progress {
+        let is_new = |pod: &&Pod| self.target.instance == Some(&pod.instance);
+        let (new, old) = self.situation.members.iter().partition(|pod| is_new(pod));
+        let members = Members { new, old };
+        let moved = members.new.iter().filter(|pod| serves(pod) && self.endpoint(pod).is_some()).count();
+        let mut progress = Progress {
+            phase: Some(ShiftPhase::Shifting),
+            from: self.largest_old(&members),
+            moved: u32::try_from(moved).unwrap_or(u32::MAX),
+            next_step: None,
+        };
+        if self.finished(&members) {
+            if let Some(target) = self.target.instance {
+                self.select(Selection::Instance(target.clone()), draft);
+            }
+            progress.phase = Some(ShiftPhase::Finishing);
+            return progress;
+        }
+        let leaving = self.out(&members, draft);
+        let mut joining: BTreeSet<&str> = BTreeSet::new();
+        match self.target.pace {
+            Pace::Hold => {
+                progress.phase = Some(match (self.situation.stage.paused, members.new.is_empty()) {
+                    (true, _) => ShiftPhase::Paused,
+                    (false, true) => ShiftPhase::Preparing,
+                    // Some of the new color's pods serve; the next step waits until all of it is ready again.
+                    (false, false) => ShiftPhase::Shifting,
+                });
+            }
+            Pace::AtOnce => joining.extend(self.spares_of_target(&members, u32::MAX)),
+            Pace::Steps { step, every } => {
+                let due = self.last_step(&members).map_or(self.view.now, |last| last.after(every));
+                let ready_new = members.new.iter().filter(|pod| serves(pod)).count();
+                if ready_new < self.of as usize {
+                    progress.next_step = Some(due);
+                    let settled = leaving == 0 && members.new.iter().all(|pod| !serves(pod) || self.knows(pod));
+                    if settled && due <= self.view.now {
+                        joining.extend(self.spares_of_target(&members, step));
+                    } else if due > self.view.now {
+                        draft.wake(due);
+                    }
+                }
+            }
+        }
+        self.fill(&members, &mut joining, leaving);
+        for pod in joining {
+            self.join(pod, draft);
+        }
+        self.wake_for(&members, draft);
+        progress
+    }
+
+    /// Since when the pod is seen among the stage's endpoints.
+    fn endpoint(&self, pod: &Pod) -> Option<Time> {
+        pod.endpoint.get(&self.situation.stage.name).copied()
+    }
+
+    /// The pod serves, and the data plane knows it.
+    fn knows(&self, pod: &Pod) -> bool {
+        serves(pod) && self.endpoint(pod).is_some_and(|since| self.view.known(since))
+    }
+
+    /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.
+    fn finished(&self, members: &Members<'_>) -> bool {
+        if !members.old.is_empty() || self.target.instance.is_none() || self.old_endpoints() {
+            return false;
+        }
+        let ready = members.new.iter().filter(|pod| serves(pod)).count();
+        let enough = ready >= self.of as usize;
+        enough || (ready > 0 && self.spares(members, false).is_empty())
+    }
+
+    /// A pod of another color is still an endpoint of the stage.
+    fn old_endpoints(&self) -> bool {
+        let colors = self.situation.touches.iter().filter_map(|color| self.situation.instance(self.view, *color));
+        colors
+            .filter(|instance| Some(*instance) != self.target.instance)
+            .flat_map(|instance| self.view.pods(instance))
+            .any(|pod| self.endpoint(pod).is_some())
+    }
+
+    /// Takes out the old members that are no longer needed. How many go is the answer.
+    fn out(&self, members: &Members<'_>, draft: &mut Draft) -> usize {
+        let count = |pods: &[&Pod]| pods.iter().filter(|pod| self.knows(pod)).count();
+        let keep = (self.of as usize).saturating_sub(count(&members.new));
+        if count(&members.old) < keep {
+            return 0;
+        }
+        // Pods the data plane knows stay first, then those of the color the stage serves: the fewer colors at once the better.
+        let mut old = members.old.clone();
+        old.sort_by_key(|pod| {
+            let serving = self.situation.serving.is_some_and(|color| self.situation.is_of(self.view, pod, color));
+            (!self.knows(pod), !serving, pod.name.as_str())
+        });
+        let leaving = &old[keep.min(old.len())..];
+        for pod in leaving {
+            self.leave(&pod.name, draft);
+        }
+        leaving.len()
+    }
+
+    /// When the step before was taken. A member whose time is unreadable counts from when it was seen among the endpoints.
+    fn last_step(&self, members: &Members<'_>) -> Option<Time> {
+        let stage = &self.situation.stage.name;
+        members
+            .new
+            .iter()
+            .filter_map(|pod| pod.member.get(stage).copied().flatten().or_else(|| self.endpoint(pod)))
+            .max()
+    }
+
+    /// Ready pods of the new color that may join in one step.
+    fn spares_of_target(&self, members: &Members<'_>, step: u32) -> Vec<&'a str> {
+        let ready = members.new.iter().filter(|pod| serves(pod)).count();
+        let room = (self.of as usize).saturating_sub(ready).min(step as usize);
+        self.spares(members, true).into_iter().take(room).collect()
+    }
+
+    /// Ready pods that are no members, by name: of the new color, or of the colors the stage comes from.
+    fn spares(&self, members: &Members<'_>, new: bool) -> Vec<&'a str> {
+        let stage = &self.situation.stage.name;
+        let instances: BTreeSet<_> = if new {
+            self.target.instance.into_iter().collect()
+        } else {
+            let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
+            let others = members.old.iter().map(|pod| &pod.instance).chain(serving);
+            others.filter(|instance| Some(*instance) != self.target.instance).collect()
+        };
+        let pods = instances.into_iter().flat_map(|instance| self.view.pods(instance));
+        let mut spares: Vec<&str> =
+            pods.filter(|pod| serves(pod) && !pod.member.contains_key(stage)).map(|pod| pod.name.as_str()).collect();
+        spares.sort_unstable();
+        spares
+    }
+
+    /// Replaces lost pods.
+    fn fill(&self, members: &Members<'a>, joining: &mut BTreeSet<&'a str>, leaving: usize) {
+        let ready = self.situation.members.iter().filter(|pod| serves(pod)).count();
+        let gap = (self.of as usize).saturating_sub(ready + joining.len());
+        // Whoever leaves now leaves a full stage behind.
+        if gap == 0 || leaving > 0 {
+            return;
+        }
+        let old_first = !members.old.is_empty() && self.target.pace != Pace::AtOnce;
+        let spares = self.spares(members, !old_first).into_iter().chain(self.spares(members, old_first));
+        let chosen: Vec<&str> = spares.filter(|pod| !joining.contains(pod)).take(gap).collect();
+        joining.extend(chosen);
+    }
+
+    /// Members that the data plane does not know yet are waited for.
+    fn wake_for(&self, members: &Members<'_>, draft: &mut Draft) {
+        for pod in members.new.iter().chain(&members.old).filter(|pod| serves(pod) && !self.knows(pod)) {
+            if let Some(since) = self.endpoint(pod) {
+                draft.wake(since.after(self.view.spec().propagation));
+            }
+        }
+    }
+
+    /// The color with the most old members: what the report calls where the shift comes from.
+    fn largest_old(&self, members: &Members<'_>) -> Option<ColorId> {
+        let colors: BTreeSet<ColorId> =
+            members.old.iter().flat_map(|pod| self.view.owners(&pod.instance)).copied().collect();
+        let counted = colors
+            .into_iter()
+            .map(|color| (members.old.iter().filter(|pod| self.situation.is_of(self.view, pod, color)).count(), color));
+        counted.max().map(|(_, color)| color)
+    }
+}

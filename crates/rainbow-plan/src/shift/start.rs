@@ -1,0 +1,66 @@
+//! From all pods of an instance to single pods.
+
+use std::collections::BTreeSet;
+
+use super::{Pace, Progress, Shifter};
+use crate::{InstanceName, Pod, Selection, ShiftPhase, draft::Draft, view::serves};
+
+impl Shifter<'_, '_> {
+    /// The Service selects `serving` and shall select `target`.
+    pub(super) fn start(&self, serving: &InstanceName, target: &InstanceName, draft: &mut Draft) -> Progress {
+        if !self.target.ready {
+            return Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() };
+        }
+        let stage = &self.situation.stage.name;
+        let step = match self.target.pace {
+            Pace::Hold => return Progress { phase: Some(ShiftPhase::Paused), ..Progress::default() },
+            Pace::Steps { step, .. } => step,
+            Pace::AtOnce => u32::MAX,
+        };
+        let progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
+        let old: Vec<&Pod> = self.view.pods(serving).iter().copied().filter(|pod| serves(pod)).collect();
+        if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(stage)) {
+            // Nothing serves, so there is nothing to exchange step by step.
+            self.select(Selection::Instance(target.clone()), draft);
+            return progress;
+        }
+        let first = step.min(self.of) as usize;
+        let new = self.candidates(target).into_iter().take(first);
+        let members: BTreeSet<&str> = old.iter().copied().chain(new).map(|pod| pod.name.as_str()).collect();
+        let labeled: BTreeSet<&str> = self.situation.members.iter().map(|pod| pod.name.as_str()).collect();
+        for pod in members.difference(&labeled) {
+            self.join(pod, draft);
+        }
+        // Left over from a shift before, or put on by hand. Nothing selects by the label now, so it can just go; but not
+        // from pods that served: one that is not ready for a moment would only be labeled again.
+        for pod in self.situation.members.iter().filter(|pod| pod.instance != *serving) {
+            if !members.contains(pod.name.as_str()) {
+                self.leave(&pod.name, draft);
+            }
+        }
+        if members.is_subset(&labeled) && labeled.iter().all(|name| members.contains(name) || self.is_of(name, serving))
+        {
+            // Endpoints are computed from the Service and from the pods, and the one may be seen before the other.
+            match self.last_joined().filter(|joined| !self.view.known(*joined)) {
+                Some(joined) => draft.wake(joined.after(self.view.spec().propagation)),
+                None => self.select(Selection::Members, draft),
+            }
+        }
+        progress
+    }
+
+    /// Ready pods of an instance: members first, then by name.
+    pub(super) fn candidates(&self, instance: &InstanceName) -> Vec<&Pod> {
+        let stage = &self.situation.stage.name;
+        let mut pods: Vec<&Pod> = self.view.pods(instance).iter().copied().filter(|pod| serves(pod)).collect();
+        pods.sort_by(|a, b| {
+            let order = |pod: &Pod| !pod.member.contains_key(stage);
+            order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name))
+        });
+        pods
+    }
+
+    fn is_of(&self, name: &str, instance: &InstanceName) -> bool {
+        self.situation.members.iter().any(|pod| pod.name == name && pod.instance == *instance)
+    }
+}

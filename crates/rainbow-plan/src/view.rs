@@ -1,0 +1,128 @@
+//! The world, indexed once per decision, so that no decision scans all pods.
+
+use std::collections::HashMap;
+
+use crate::{Color, Deployment, InstanceName, Pod, Presence, Spec, StageMemory, Time, World};
+
+/// Index of a color in [`View::colors`].
+pub(crate) type ColorId = usize;
+
+/// The pods of one instance.
+#[derive(Default)]
+pub(crate) struct Pods<'a> {
+    /// All of them, in no particular order.
+    pub(crate) all: Vec<&'a Pod>,
+    /// How many are ready.
+    pub(crate) ready: u32,
+}
+
+/// The world, indexed.
+pub(crate) struct View<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) now: Time,
+    /// All colors, newest first.
+    pub(crate) colors: Vec<&'a Color>,
+    by_name: HashMap<&'a str, ColorId>,
+    owners: HashMap<&'a InstanceName, Vec<ColorId>>,
+    pods: HashMap<&'a InstanceName, Pods<'a>>,
+    /// Tiers that others need, as the spec has them: full sizes by name.
+    full: HashMap<&'a str, u32>,
+}
+
+/// What there is of an instance's Deployment, for those who only count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Pods asked for.
+    pub(crate) replicas: u32,
+    /// No pod exists and none will: the count can be believed.
+    pub(crate) gone: bool,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(world: &'a World, now: Time) -> Self {
+        let mut colors: Vec<&Color> = world.colors.iter().collect();
+        colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
+        let by_name = colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
+        let mut owners: HashMap<&InstanceName, Vec<ColorId>> = HashMap::new();
+        for (id, color) in colors.iter().enumerate() {
+            for instance in color.instances.values() {
+                owners.entry(instance).or_default().push(id);
+            }
+        }
+        let mut pods: HashMap<&InstanceName, Pods> = HashMap::new();
+        for pod in &world.pods {
+            let group = pods.entry(&pod.instance).or_default();
+            group.all.push(pod);
+            group.ready += u32::from(serves(pod));
+        }
+        let full = world.spec.tiers.iter().map(|tier| (tier.name.as_str(), tier.replicas)).collect();
+        Self { world, now, colors, by_name, owners, pods, full }
+    }
+
+    pub(crate) fn spec(&self) -> &'a Spec {
+        &self.world.spec
+    }
+
+    /// A color by name.
+    pub(crate) fn color(&self, name: &str) -> Option<ColorId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The colors that have an instance, newest first.
+    pub(crate) fn owners(&self, instance: &InstanceName) -> &[ColorId] {
+        self.owners.get(instance).map_or(&[], Vec::as_slice)
+    }
+
+    /// The pods of an instance.
+    pub(crate) fn pods(&self, instance: &InstanceName) -> &[&'a Pod] {
+        self.pods.get(instance).map_or(&[], |pods| pods.all.as_slice())
+    }
+
+    /// Ready pods of an instance.
+    pub(crate) fn ready(&self, instance: &InstanceName) -> u32 {
+        self.pods.get(instance).map_or(0, |pods| pods.ready)
+    }
+
+    /// What is found under the name of an instance's Deployment.
+    pub(crate) fn deployment(&self, instance: &InstanceName) -> &'a Deployment {
+        self.world.instances.get(instance).map_or(&Deployment::Absent, |instance| &instance.deployment)
+    }
+
+    /// What is found under the name of an instance's Service; an instance that is not listed has none yet.
+    pub(crate) fn service(&self, instance: &InstanceName) -> Presence {
+        self.world.instances.get(instance).map_or(Presence::Absent, |instance| instance.service)
+    }
+
+    /// How many pods an instance asks for, and whether all are gone. Somebody else's Deployment counts as none.
+    pub(crate) fn count(&self, instance: &InstanceName) -> Count {
+        let none_seen = self.pods(instance).is_empty();
+        match self.deployment(instance) {
+            Deployment::Absent => Count { replicas: 0, gone: none_seen },
+            Deployment::Foreign => Count { replicas: 0, gone: true },
+            Deployment::Ours { replicas, observed, pods, .. } => {
+                Count { replicas: *replicas, gone: *replicas == 0 && *observed && *pods == 0 && none_seen }
+            }
+        }
+    }
+
+    /// Pods of a tier at full size: the spec's word where it still has the tier, else the color's own snapshot.
+    pub(crate) fn full(&self, color: &Color, tier: &str) -> u32 {
+        let snapshot = || color.tiers.iter().find(|t| t.name == tier).map_or(0, |t| t.replicas);
+        self.full.get(tier).copied().unwrap_or_else(snapshot)
+    }
+
+    /// What the status remembers of a stage.
+    pub(crate) fn memory(&self, stage: &str) -> StageMemory {
+        self.world.memory.stages.get(stage).cloned().unwrap_or_default()
+    }
+
+    /// The cluster's data plane knows everything that has been so since this time.
+    pub(crate) fn known(&self, since: Time) -> bool {
+        since.after(self.spec().propagation) <= self.now
+    }
+}
+
+/// The pod passes its probes and is going to stay.
+pub(crate) fn serves(pod: &Pod) -> bool {
+    pod.ready && !pod.terminating
+}
