@@ -1,0 +1,74 @@
+//! Runs pods as processes in Linux namespaces, with or without root.
+//!
+//! - [`enter`] is the daemon's first step (see `nest`): two processes, of which the inner one is the server.
+//! - `forker` is a small helper process with one thread that makes every other process.
+//! - A pod is a user, a network, a host name and an IPC namespace, held by descriptors (see `sandbox`). A container adds a
+//!   mount and a pid namespace (see `container`, `rootfs`).
+//! - [`Namespaces`] is the [`Runtime`](crate::runtime::Runtime) over all that.
+
+mod channel;
+mod container;
+mod exec;
+mod forker;
+mod identity;
+mod images;
+mod logs;
+mod nest;
+mod process;
+mod program;
+mod protocol;
+mod rootfs;
+mod runtime;
+mod sandbox;
+mod sys;
+
+use std::{io, os::fd::OwnedFd, path::PathBuf};
+
+use pocket_image::ImageStore;
+
+pub use nest::{EnterError, Entered, enter};
+pub use runtime::{Namespaces, PodSandbox, Running};
+
+use crate::{net::NodeNet, network, runtime::RuntimeError};
+
+/// What the server gets of its namespaces.
+#[derive(Debug)]
+pub struct Inside {
+    forker: OwnedFd,
+    network: OwnedFd,
+    ids: identity::Ids,
+}
+
+/// Where the runtime keeps things.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory for what containers write; it is emptied at the start. Same file system as the images, if possible.
+    pub dir: PathBuf,
+    /// The images.
+    pub images: ImageStore,
+}
+
+impl Inside {
+    /// Whether containers may have any user id (real root started it), and not only one.
+    pub fn has_all_ids(&self) -> bool {
+        self.ids == identity::Ids::Range
+    }
+
+    /// Starts the runtime, and `workers` threads in the node's network. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or the node's network cannot be entered.
+    pub fn start(
+        self,
+        config: Config,
+        workers: usize,
+    ) -> Result<(Namespaces, NodeNet, tokio::runtime::Runtime), RuntimeError> {
+        let node = |what: &str| {
+            let what = what.to_owned();
+            move |source: io::Error| RuntimeError::Node { what, source }
+        };
+        let (runtime, net) = network::start(self.network, workers).map_err(node("enter the node's network"))?;
+        let namespaces = Namespaces::new(self.forker, self.ids, config).map_err(node("start the container runtime"))?;
+        Ok((namespaces, net, runtime))
+    }
+}

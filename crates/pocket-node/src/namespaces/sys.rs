@@ -1,0 +1,99 @@
+//! The few system calls that Rust cannot check: fork and its relatives. All `unsafe` of the crate is here.
+#![allow(unsafe_code, reason = "fork and unshare have no safe form; each use says why it is sound")]
+
+use std::{
+    fs, io,
+    os::fd::{FromRawFd, OwnedFd},
+};
+
+use rustix::{
+    process::Pid,
+    thread::{UnshareFlags, unshare_unsafe},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Proof that the process had one thread. Whoever holds it starts no thread and then forks.
+#[derive(Debug)]
+pub(crate) struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Counts the process's threads.
+    pub(crate) fn check() -> io::Result<Self> {
+        match fs::read_dir("/proc/self/task")?.count() {
+            1 => Ok(Self(())),
+            n => Err(io::Error::other(format!("the process has {n} threads, and it must fork before it starts any"))),
+        }
+    }
+}
+
+/// Which of the two processes after a fork this one is.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    /// The one that forked.
+    Parent {
+        /// The child, as this process sees it.
+        pid: Pid,
+        /// A handle on it.
+        pidfd: OwnedFd,
+    },
+    /// The new one.
+    Child,
+}
+
+/// New namespaces for a forked process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct New {
+    pub(crate) user: bool,
+    pub(crate) mount: bool,
+    pub(crate) pid: bool,
+    pub(crate) network: bool,
+    pub(crate) host_name: bool,
+    pub(crate) ipc: bool,
+}
+
+/// Forks. The child goes on where this returns, with a copy of everything.
+pub(crate) fn fork(_alone: &SingleThreaded, new: New) -> io::Result<Forked> {
+    let flag = |wanted: bool, flag: libc::c_int| if wanted { flag } else { 0 };
+    let flags = libc::CLONE_PIDFD
+        | libc::SIGCHLD
+        | flag(new.user, libc::CLONE_NEWUSER)
+        | flag(new.mount, libc::CLONE_NEWNS)
+        | flag(new.pid, libc::CLONE_NEWPID)
+        | flag(new.network, libc::CLONE_NEWNET)
+        | flag(new.host_name, libc::CLONE_NEWUTS)
+        | flag(new.ipc, libc::CLONE_NEWIPC);
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: without CLONE_VM and with no stack this is fork(2): the child gets a copy of the memory. `_alone` says there
+    // is no other thread that could hold a lock in that copy. The kernel writes one int to `pidfd` (third argument on
+    // all architectures), which lives until after the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut pidfd, 0usize, 0usize) };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Forked::Child),
+        Ok(pid) if pid > 0 => {
+            let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+            // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Forked::Parent { pid, pidfd })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Moves this process into a new network namespace.
+pub(crate) fn unshare_network(_alone: &SingleThreaded) -> io::Result<()> {
+    // SAFETY: only FILES is dangerous, and it is not among the flags.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?)
+}
+
+/// Moves this process into a new user namespace.
+pub(crate) fn unshare_user(_alone: &SingleThreaded) -> io::Result<()> {
+    // SAFETY: only FILES is dangerous, and it is not among the flags.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }?)
+}
+
+/// Lets the current tokio runtime watch a descriptor.
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and only the `AsyncFd` can drop it, which takes
+    // it from the runtime first.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
+}
