@@ -1,1 +1,29 @@
-//! (skeleton)
+//! The operator: observes a cluster, asks the planner, applies its answer, reports.
+//!
+//! ```text
+//! watches -> cache -> observe -> rainbow_plan::plan -> operations -> apply -> status, events
+//!              ^                                                      |
+//!              +--------------- own writes must be seen first --------+
+//! ```
+//!
+//! One task owns all state. Everything that waits for the API server is a future that owns its input, so that dropping
+//! [`run`] at any moment is the same as a crash: the next start resumes from what is in the cluster.
+
+mod apply;
+mod build;
+mod cache;
+mod clock;
+mod controller;
+mod domain;
+mod drift;
+mod endpoints;
+mod events;
+pub mod install;
+mod live;
+mod observe;
+mod operations;
+mod status;
+mod watch;
+
+pub use clock::Clock;
+pub use controller::{Error, Options, run};

@@ -1,0 +1,283 @@
+//! Carries out writes, and says what to expect from the watches afterwards.
+
+use futures::future::join_all;
+use kube::{
+    Api, Client, Error,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
+};
+use rainbow_api::{FIELD_MANAGER, labels};
+use serde_json::{Value, json};
+
+use crate::{
+    cache::Key,
+    drift,
+    live::{Kind, label, version},
+    operations::{Batch, Operation},
+    watch::resource,
+};
+
+/// What a watch must show before the next plan: a decision on what was there before a write could repeat it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expectation {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) what: Expected,
+}
+
+/// What is expected of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// This version or a later one.
+    Version(u64),
+    /// Anything but the object of this uid at this version: it changes or goes.
+    Change { uid: String, version: u64 },
+}
+
+/// Why not everything was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The cluster is not what it was when the plan was made.
+    #[error("{0}")]
+    Stale(String),
+    /// Somebody else's object has the name.
+    #[error("{kind} `{name}` exists and is not Rainbow's")]
+    Foreign { kind: Kind, name: String },
+    /// The API server refuses it, and will again.
+    #[error("{0}")]
+    Rejected(String),
+    /// The API server cannot be reached or is busy.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What came of the writes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) expectations: Vec<Expectation>,
+    /// Objects that are in order as the server answered them: uid, hash of what was applied, digest of the content.
+    pub(crate) settled: Vec<(String, String, u64)>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Outcome {
+    fn expect(&mut self, kind: Kind, name: &str, what: Expected) {
+        self.expectations.push(Expectation { kind, name: name.to_owned(), what });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.expectations.extend(other.expectations);
+        self.settled.extend(other.settled);
+        self.failure = self.failure.take().or(other.failure);
+    }
+}
+
+/// Carries out batches, one after the other, up to the first failure.
+pub(crate) async fn carry_out(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for batch in batches {
+        for one in join_all(batch.iter().map(|operation| carry_out_one(client, key, operation))).await {
+            outcome.merge(one);
+        }
+        if outcome.failure.is_some() {
+            break;
+        }
+    }
+    outcome
+}
+
+async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource(operation.kind()));
+    let mut outcome = Outcome::default();
+    let result = match operation {
+        Operation::Create { kind, name, body } => create(&api, *kind, name, body, &mut outcome).await,
+        Operation::Apply { kind, name, uid, body, hash } => {
+            let force = uid.is_some();
+            match if force { Ok(()) } else { nothing_there(&api, key, *kind, name).await } {
+                Ok(()) => apply(&api, *kind, name, body, hash, force, &mut outcome).await,
+                Err(failure) => Err(failure),
+            }
+        }
+        Operation::Label { name, body } => label_pod(&api, name, body, &mut outcome).await,
+        Operation::Delete { kind, name, uid, version } => delete(&api, *kind, name, uid, *version, &mut outcome).await,
+        Operation::Finalizers { kind, name, version, finalizers } => {
+            set_finalizers(&api, *kind, name, *version, finalizers, &mut outcome).await
+        }
+        Operation::Status { kind, name, body } => status(&api, *kind, name, body, &mut outcome).await,
+    };
+    if let Err(failure) = result {
+        tracing::debug!(app = %key, kind = %operation.kind(), name = operation.name(), %failure, "not written");
+        outcome.failure = Some(failure);
+    }
+    outcome
+}
+
+fn parameters(force: bool) -> PatchParams {
+    let parameters = PatchParams::apply(FIELD_MANAGER);
+    if force { parameters.force() } else { parameters }
+}
+
+/// Makes sure that an apply creates an object, rather than taking somebody else's over.
+async fn nothing_there(api: &Api<DynamicObject>, key: &Key, kind: Kind, name: &str) -> Result<(), Failure> {
+    match api.get_opt(name).await {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) if is_ours(&found, key) => Err(Failure::Stale(format!("{kind} `{name}` is there already"))),
+        Ok(Some(_)) => Err(Failure::Foreign { kind, name: name.to_owned() }),
+        Err(error) => Err(classify(kind, name, error)),
+    }
+}
+
+/// Whether an object carries this application's marks.
+pub(crate) fn is_ours(object: &DynamicObject, key: &Key) -> bool {
+    label(&object.metadata, labels::MANAGED_BY) == labels::MANAGER
+        && label(&object.metadata, labels::RAINBOW) == key.name
+}
+
+async fn create(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    body: &Value,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let object: DynamicObject = serde_json::from_value(body.clone()).map_err(|e| Failure::Rejected(e.to_string()))?;
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&parameters, &object).await {
+        Ok(created) => {
+            outcome.expect(kind, name, Expected::Version(version(&created.metadata)));
+            Ok(())
+        }
+        Err(Error::Api(status)) if status.reason == "AlreadyExists" => {
+            let ours = api.get_opt(name).await.is_ok_and(|found| {
+                found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"])
+            });
+            if ours {
+                return Err(Failure::Stale(format!("{kind} `{name}` is there already")));
+            }
+            Err(Failure::Rejected(format!(
+                "{kind} `{name}` exists and is not this Rainbow's: delete it or change spec.color"
+            )))
+        }
+        Err(error) => Err(classify(kind, name, error)),
+    }
+}
+
+async fn apply(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    body: &Value,
+    hash: &str,
+    force: bool,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let applied =
+        api.patch(name, &parameters(force), &Patch::Apply(body)).await.map_err(|error| classify(kind, name, error))?;
+    outcome.expect(kind, name, Expected::Version(version(&applied.metadata)));
+    let uid = applied.metadata.uid.clone().unwrap_or_default();
+    outcome.settled.push((uid, hash.to_owned(), drift::content(&applied).1));
+    Ok(())
+}
+
+/// A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
+async fn label_pod(api: &Api<DynamicObject>, name: &str, body: &Value, outcome: &mut Outcome) -> Result<(), Failure> {
+    match api.patch(name, &parameters(true), &Patch::Apply(body)).await {
+        Ok(labelled) => outcome.expect(Kind::Pod, name, Expected::Version(version(&labelled.metadata))),
+        Err(Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
+            return Err(Failure::Stale(format!("Pod `{name}` is gone: {}", status.message)));
+        }
+        Err(error) => return Err(classify(Kind::Pod, name, error)),
+    }
+    Ok(())
+}
+
+async fn delete(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    uid: &str,
+    at: u64,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let parameters =
+        DeleteParams::background().preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    match api.delete(name, &parameters).await {
+        Ok(_) => {}
+        Err(Error::Api(status)) if status.code == 404 => {}
+        Err(error) => return Err(classify(kind, name, error)),
+    }
+    outcome.expect(kind, name, Expected::Change { uid: uid.to_owned(), version: at });
+    Ok(())
+}
+
+async fn set_finalizers(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    at: u64,
+    finalizers: &[String],
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let mut metadata = json!({ "finalizers": finalizers });
+    if at > 0 {
+        metadata["resourceVersion"] = json!(at.to_string());
+    }
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(name, &parameters, &Patch::Merge(json!({ "metadata": metadata }))).await {
+        Ok(patched) => {
+            let uid = patched.metadata.uid.clone().unwrap_or_default();
+            outcome.expect(kind, name, Expected::Change { uid, version: at });
+            Ok(())
+        }
+        Err(Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(classify(kind, name, error)),
+    }
+}
+
+async fn status(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    body: &Value,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    match api.patch_status(name, &parameters(true), &Patch::Apply(body)).await {
+        Ok(patched) => {
+            outcome.expect(kind, name, Expected::Version(version(&patched.metadata)));
+            Ok(())
+        }
+        // Gone, or another one by now.
+        Err(Error::Api(status)) if matches!(status.code, 404 | 409) => {
+            Err(Failure::Stale(format!("{kind} `{name}`: {}", status.message)))
+        }
+        Err(error) => Err(classify(kind, name, error)),
+    }
+}
+
+fn classify(kind: Kind, name: &str, error: Error) -> Failure {
+    let text = |status: &Status| format!("{kind} `{name}`: {}", status.message);
+    match error {
+        Error::Api(status) => match status.code {
+            409 | 410 => Failure::Stale(text(&status)),
+            429 => Failure::Unavailable(text(&status)),
+            400..=499 => Failure::Rejected(text(&status)),
+            _ => Failure::Unavailable(text(&status)),
+        },
+        other => Failure::Unavailable(format!("{kind} `{name}`: {other}")),
+    }
+}
+
+/// Asks whether somebody else's objects are still there; those that are.
+pub(crate) async fn still_foreign(client: &Client, key: &Key, names: Vec<(Kind, String)>) -> Vec<(Kind, String)> {
+    let mut still = Vec::new();
+    for (kind, name) in names {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource(kind));
+        match api.get_opt(&name).await {
+            Ok(None) => {}
+            Ok(Some(found)) if is_ours(&found, key) => {}
+            // Unknown is not gone.
+            Ok(Some(_)) | Err(_) => still.push((kind, name)),
+        }
+    }
+    still
+}

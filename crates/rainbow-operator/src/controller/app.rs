@@ -1,0 +1,399 @@
+//! One application's turn: look, decide, write, and remember what to wait for.
+
+use futures::{FutureExt, future::BoxFuture};
+use kube::Client;
+use rainbow_api::{Rainbow, SpecError, validate, validate_name};
+use rainbow_plan::{Plan, Time, plan};
+use serde_json::json;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+use crate::{
+    apply::{self, Expectation, Expected, Failure, Outcome},
+    build::Scope,
+    cache::{App, Cache, Key, Root},
+    clock::Clock,
+    domain, events,
+    live::Kind,
+    observe::{self, Foreign, Observed},
+    operations::{self, Batch, Operation},
+    status::{self, Difference, Obstacle},
+};
+
+/// How long an own write may take to come back through the watch before it is no longer waited for.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is asked whether somebody else's object has gone. It is the only thing that is polled, and only while
+/// there is one: its watch would be on objects that are none of the operator's business.
+const FOREIGN_EVERY: Duration = Duration::from_secs(15);
+/// Counters in statuses are written at most this often.
+const COUNTERS_EVERY: Duration = Duration::from_secs(1);
+/// The first wait after a failure; it doubles up to the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// What is remembered of an application between its turns.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Its writes are under way.
+    pub(super) running: bool,
+    /// When to look again although nothing has changed.
+    pub(super) due: Option<Instant>,
+    expectations: Vec<Expectation>,
+    expected_since: Option<Instant>,
+    foreign: Foreign,
+    foreign_asked: Option<Instant>,
+    failures: u32,
+    /// After a failure: not before, unless the spec changes.
+    retry: Option<(Instant, Option<i64>)>,
+    /// What the last attempt failed at, and whether the status says so.
+    obstacle: Option<(Obstacle, bool)>,
+    counters_written: Option<Instant>,
+}
+
+/// What to do in a turn.
+pub(super) enum Step {
+    /// Nothing, until something changes or `due`.
+    Nothing,
+    /// The application is gone.
+    Forget,
+    /// Writes.
+    Run(BoxFuture<'static, Done>),
+}
+
+/// What a turn's writes were for.
+enum Purpose {
+    /// To carry out a plan.
+    Plan,
+    /// To tell of an obstacle: says nothing about whether the next attempt will do better.
+    Tell,
+    /// To ask whether somebody else's objects are still there; these are.
+    Ask(Foreign),
+}
+
+/// What came of a turn.
+pub(super) struct Done {
+    pub(super) key: Key,
+    pub(super) outcome: Outcome,
+    purpose: Purpose,
+    generation: Option<i64>,
+}
+
+impl Desk {
+    pub(super) fn finished(&mut self, done: Done, key: &Key) {
+        self.running = false;
+        self.expectations.extend(done.outcome.expectations);
+        self.expected_since = Some(Instant::now());
+        match done.purpose {
+            Purpose::Plan => {}
+            Purpose::Tell if done.outcome.failure.is_none() => return,
+            Purpose::Tell => {}
+            Purpose::Ask(foreign) => {
+                self.foreign = foreign;
+                self.foreign_asked = Some(Instant::now());
+                return;
+            }
+        }
+        match done.outcome.failure {
+            None => {
+                self.failures = 0;
+                self.retry = None;
+            }
+            Some(Failure::Foreign { kind, name }) => {
+                tracing::warn!(app = %key, %kind, name, "the name is taken by somebody else's object");
+                self.foreign.insert((kind, name));
+                self.foreign_asked = Some(Instant::now());
+            }
+            Some(failure) => {
+                let wait = RETRY_FIRST.saturating_mul(2u32.saturating_pow(self.failures)).min(RETRY_LONGEST);
+                self.failures = self.failures.saturating_add(1);
+                self.retry = Some((Instant::now() + wait, done.generation));
+                match failure {
+                    Failure::Rejected(message) => {
+                        tracing::warn!(app = %key, message, "a write was refused");
+                        let obstacle = Obstacle { reason: "Rejected", message };
+                        if self.obstacle.as_ref().is_none_or(|(known, _)| *known != obstacle) {
+                            self.obstacle = Some((obstacle, false));
+                        }
+                    }
+                    other => {
+                        tracing::info!(app = %key, failure = %other, again_in = ?wait, "not everything was written")
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        cache: &mut Cache,
+        key: &Key,
+        client: &Client,
+        clock: Clock,
+        propagation: Duration,
+    ) -> Step {
+        self.due = None;
+        if !self.everything_seen(cache, key) {
+            return Step::Nothing;
+        }
+        let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
+        let Some(root) = app.root.clone() else {
+            // The Rainbow is gone; what is left of it goes with its owners.
+            *self = Self::default();
+            return Step::Nothing;
+        };
+        let generation = root.meta().generation;
+        if let Some(future) = self.ask_for_foreign(client, key, generation) {
+            return Step::Run(future);
+        }
+        let now = clock.now();
+        let turn = Turn { key, client, generation, now };
+        if let Some((obstacle, told)) = &mut self.obstacle
+            && !std::mem::replace(told, true)
+            && let Step::Run(future) = turn.tell(&root, obstacle)
+        {
+            return Step::Run(future);
+        }
+        if let Some((retry, at)) = self.retry
+            && Instant::now() < retry
+            && at == generation
+        {
+            self.wait_until(retry);
+            return Step::Nothing;
+        }
+        let rainbow = match readable(&root) {
+            Ok(rainbow) => rainbow,
+            Err(obstacle) => return turn.tell(&root, &obstacle),
+        };
+        self.plan(&turn, app, &rainbow, clock, propagation)
+    }
+
+    fn plan(
+        &mut self,
+        turn: &Turn<'_>,
+        app: &mut App,
+        rainbow: &Arc<Rainbow>,
+        clock: Clock,
+        propagation: Duration,
+    ) -> Step {
+        let scope = Scope {
+            namespace: &turn.key.namespace,
+            rainbow: &turn.key.name,
+            prefix: rainbow.spec.name_prefix.as_deref(),
+        };
+        let observed = observe::observe(app, &scope, rainbow, &self.foreign, propagation);
+        let plan = plan(&observed.world, turn.now);
+        let mut batches: Vec<Batch> = operations::hold(rainbow).map(|operation| vec![operation]).into_iter().collect();
+        batches.extend(operations::compile(&plan.actions, app, &scope, rainbow, &observed, turn.now));
+        if let Some(wake) = plan.wake {
+            // A wake-up time that has passed would be asked for again and again: the world has to change first.
+            self.wait_until(clock.instant(wake).max(Instant::now() + Duration::from_millis(1)));
+        }
+        if !self.foreign.is_empty() {
+            self.wait_until(self.foreign_asked.unwrap_or_else(Instant::now) + FOREIGN_EVERY);
+        }
+        let releases = plan.actions.iter().any(|action| matches!(action, rainbow_plan::Action::Release));
+        let report = if releases { Statuses::default() } else { self.statuses(turn, app, rainbow, &observed, &plan) };
+        if batches.is_empty() && report.writes.is_empty() {
+            self.obstacle = None;
+            return Step::Nothing;
+        }
+        let mut notes = events::of_actions(&plan.actions);
+        notes.extend(report.notes);
+        if !report.writes.is_empty() {
+            batches.push(report.writes);
+        }
+        self.obstacle = None;
+        turn.run(Purpose::Plan, batches, notes, Arc::clone(rainbow))
+    }
+
+    /// The statuses that are to be written now.
+    fn statuses(
+        &mut self,
+        turn: &Turn<'_>,
+        app: &App,
+        rainbow: &Rainbow,
+        observed: &Observed,
+        plan: &Plan,
+    ) -> Statuses {
+        let mut all = Statuses::default();
+        let mut difference = Difference::None;
+        let mut note = |found: Difference| difference = difference.max(found);
+        let old = rainbow.status.clone().unwrap_or_default();
+        let color = domain::color_name(&rainbow.spec);
+        let new = status::rainbow(&plan.report, &color, turn.generation, &observed.stage_services, &old, turn.now);
+        let found = status::rainbow_difference(&old, &new);
+        if found > Difference::None {
+            note(found);
+            all.notes.extend(events::of_rainbow(&old, &new));
+            all.writes.push(turn.status(Kind::Rainbow, &turn.key.name, rainbow.metadata.uid.as_deref(), &json!(new)));
+        }
+        for report in &plan.report.colors {
+            let Some((name, color)) = app.colors.iter().find(|(_, color)| color.spec.color == report.name) else {
+                continue;
+            };
+            let old = color.status.clone().unwrap_or_default();
+            let new = status::color(report, color.metadata.generation, &old, turn.now);
+            let found = status::color_difference(&old, &new);
+            if found > Difference::None && !going(plan, &color.spec.color) {
+                note(found);
+                all.notes.extend(events::of_color(&report.name, &old, &new));
+                all.writes.push(turn.status(Kind::Color, name, color.metadata.uid.as_deref(), &json!(new)));
+            }
+        }
+        if difference == Difference::Minor
+            && let Some(next) = self.counters_written.map(|last| last + COUNTERS_EVERY)
+            && Instant::now() < next
+        {
+            self.wait_until(next);
+            return Statuses::default();
+        }
+        if difference > Difference::None {
+            self.counters_written = Some(Instant::now());
+        }
+        all
+    }
+
+    /// Whether all own writes have come back. A decision on older facts could do something twice.
+    fn everything_seen(&mut self, cache: &Cache, key: &Key) -> bool {
+        self.expectations.retain(|expectation| !seen(cache, key, expectation));
+        let Some(since) = self.expected_since.filter(|_| !self.expectations.is_empty()) else { return true };
+        if Instant::now() >= since + VISIBLE_WITHIN {
+            tracing::warn!(app = %key, waiting_for = ?self.expectations, "own writes do not come back: going on without them");
+            self.expectations.clear();
+            return true;
+        }
+        self.wait_until(since + VISIBLE_WITHIN);
+        false
+    }
+
+    fn ask_for_foreign(
+        &mut self,
+        client: &Client,
+        key: &Key,
+        generation: Option<i64>,
+    ) -> Option<BoxFuture<'static, Done>> {
+        let asked = self.foreign_asked.filter(|_| !self.foreign.is_empty())?;
+        if Instant::now() < asked + FOREIGN_EVERY {
+            return None;
+        }
+        let (client, key, names) = (client.clone(), key.clone(), self.foreign.iter().cloned().collect());
+        let ask = async move {
+            let still: BTreeSet<_> = apply::still_foreign(&client, &key, names).await.into_iter().collect();
+            Done { key, outcome: Outcome::default(), purpose: Purpose::Ask(still), generation }
+        };
+        Some(ask.boxed())
+    }
+
+    fn wait_until(&mut self, time: Instant) {
+        self.due = Some(self.due.map_or(time, |due| due.min(time)));
+    }
+}
+
+/// The plan deletes the color: its status is of no interest any more.
+fn going(plan: &Plan, name: &str) -> bool {
+    plan.actions.iter().any(|action| matches!(action, rainbow_plan::Action::DeleteColor { color } if color == name))
+}
+
+fn seen(cache: &Cache, key: &Key, expectation: &Expectation) -> bool {
+    let Expectation { kind, name, what } = expectation;
+    match what {
+        Expected::Version(version) => cache.has_seen(key, *kind, name, *version),
+        Expected::Change { uid, version } => match cache.apps.get(key).and_then(|app| app.find(*kind, name)) {
+            Some((found, at)) => found != uid || at > *version,
+            None => true,
+        },
+    }
+}
+
+/// The Rainbow, if it can be planned for.
+fn readable(root: &Root) -> Result<Arc<Rainbow>, Obstacle> {
+    let invalid = |message: String| Obstacle { reason: "InvalidSpec", message };
+    let rainbow = match root {
+        Root::Unreadable { error, .. } => return Err(invalid(error.clone())),
+        Root::Read(rainbow) => rainbow,
+    };
+    if rainbow.metadata.deletion_timestamp.is_some() {
+        // Whatever the spec says: what was made has to go.
+        return Ok(Arc::clone(rainbow));
+    }
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let errors: Vec<String> = validate_name(name)
+        .into_iter()
+        .chain(validate(&rainbow.spec))
+        .map(|error: SpecError| error.to_string())
+        .collect();
+    if errors.is_empty() { Ok(Arc::clone(rainbow)) } else { Err(invalid(errors.join("; "))) }
+}
+
+/// Statuses to be written, and what is to be told with them.
+#[derive(Default)]
+struct Statuses {
+    writes: Batch,
+    notes: Vec<events::Note>,
+}
+
+/// What is the same for everything in a turn.
+struct Turn<'a> {
+    key: &'a Key,
+    client: &'a Client,
+    generation: Option<i64>,
+    now: Time,
+}
+
+impl Turn<'_> {
+    /// Puts an obstacle into the status, and nothing else.
+    fn tell(&self, root: &Root, obstacle: &Obstacle) -> Step {
+        let (old, rainbow) = match root {
+            Root::Read(rainbow) => (rainbow.status.clone().unwrap_or_default(), Arc::clone(rainbow)),
+            Root::Unreadable { meta, status, .. } => (status.as_ref().clone(), Arc::new(blank(meta))),
+        };
+        let new = status::hindered(obstacle, self.generation, &old, self.now);
+        if status::rainbow_difference(&old, &new) == Difference::None {
+            return Step::Nothing;
+        }
+        let notes = events::of_rainbow(&old, &new);
+        let write = self.status(Kind::Rainbow, &self.key.name, root.meta().uid.as_deref(), &json!(new));
+        self.run(Purpose::Tell, vec![vec![write]], notes, rainbow)
+    }
+
+    fn status(&self, kind: Kind, name: &str, uid: Option<&str>, status: &serde_json::Value) -> Operation {
+        let body = json!({
+            "apiVersion": kind.api_version(),
+            "kind": kind.name(),
+            "metadata": { "name": name, "namespace": self.key.namespace, "uid": uid },
+            "status": status,
+        });
+        Operation::Status { kind, name: name.to_owned(), body }
+    }
+
+    fn run(&self, purpose: Purpose, batches: Vec<Batch>, notes: Vec<events::Note>, rainbow: Arc<Rainbow>) -> Step {
+        let (client, key, generation, now) = (self.client.clone(), self.key.clone(), self.generation, self.now);
+        let run = async move {
+            let outcome = apply::carry_out(&client, &key, batches).await;
+            if outcome.failure.is_none() {
+                events::publish(&client, &key.namespace, &rainbow, &notes, now).await;
+            }
+            Done { key, outcome, purpose, generation }
+        };
+        Step::Run(run.boxed())
+    }
+}
+
+/// A Rainbow of which only the metadata is known: events are about it.
+fn blank(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Rainbow {
+    let mut rainbow = Rainbow::new(
+        meta.name.as_deref().unwrap_or_default(),
+        rainbow_api::RainbowSpec {
+            color: None,
+            name_prefix: None,
+            tiers: Vec::new(),
+            stages: Vec::new(),
+            drain: rainbow_api::Drain::default(),
+            keep: rainbow_api::Keep::default(),
+            reuse: rainbow_api::Reuse::default(),
+            progress_deadline_seconds: None,
+        },
+    );
+    rainbow.metadata = meta.clone();
+    rainbow
+}

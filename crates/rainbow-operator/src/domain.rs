@@ -1,0 +1,112 @@
+//! Rainbow's resources as the planner's domain types, and back.
+
+use rainbow_api::{self as api, Rainbow, names};
+use rainbow_plan as plan;
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::clock;
+
+/// Seconds a color may take to become ready where the spec is silent, as a Deployment's.
+const PROGRESS_DEADLINE: i32 = 600;
+
+/// The name of the version that the spec describes.
+pub(crate) fn color_name(spec: &api::RainbowSpec) -> String {
+    spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers))
+}
+
+/// Seconds a color may take to become ready.
+pub(crate) fn progress_deadline(spec: &api::RainbowSpec) -> i32 {
+    spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE).max(1)
+}
+
+pub(crate) fn spec(rainbow: &Rainbow, propagation: Duration) -> plan::Spec {
+    let spec = &rainbow.spec;
+    plan::Spec {
+        color: color_name(spec),
+        tiers: tiers(&spec.tiers, &api::identities(&spec.tiers)),
+        stages: spec.stages.iter().filter_map(|stage| self::stage(spec, stage)).collect(),
+        drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
+        keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
+        progress_deadline: Duration::from_secs(u64::from(count(progress_deadline(spec)))),
+        propagation,
+        deleting: rainbow.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+/// A count that the API server or the validation has found to be at least 0.
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+fn tiers(tiers: &[api::Tier], identities: &BTreeMap<String, String>) -> Vec<plan::Tier> {
+    let tier = |tier: &api::Tier| plan::Tier {
+        name: tier.name.clone(),
+        replicas: count(tier.replicas),
+        needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
+        identity: identities.get(&tier.name).cloned().unwrap_or_default(),
+    };
+    tiers.iter().map(tier).collect()
+}
+
+/// `None` where it is unclear which tier the stage leads to: such a spec is not planned for.
+fn stage(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<plan::Stage> {
+    let shift = match stage.shift.as_ref().and_then(|shift| shift.rolling.as_ref()) {
+        None => plan::Shift::Flip,
+        Some(rolling) => plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0 },
+    };
+    Some(plan::Stage {
+        name: stage.name.clone(),
+        tier: api::stage_tier(spec, stage)?.to_owned(),
+        promote: match stage.promote {
+            api::Promote::Auto => plan::Promote::Auto,
+            api::Promote::Manual => plan::Promote::Manual,
+        },
+        color: stage.color.clone(),
+        replicas: stage.replicas.map(count),
+        shift,
+        paused: stage.paused,
+    })
+}
+
+pub(crate) fn memory(rainbow: &Rainbow) -> plan::Memory {
+    let stages = rainbow.status.iter().flat_map(|status| &status.stages);
+    let one = |stage: &api::StageStatus| {
+        let memory = plan::StageMemory {
+            color: stage.color.clone(),
+            previous: stage.previous.clone(),
+            since: stage.since.as_deref().and_then(clock::read),
+            shift_started: stage.shift.as_ref().and_then(|shift| clock::read(&shift.started_at)),
+        };
+        (stage.name.clone(), memory)
+    };
+    plan::Memory { stages: stages.map(one).collect() }
+}
+
+pub(crate) fn color(color: &api::Color) -> plan::Color {
+    let spec = &color.spec;
+    let identities = spec.instances.iter().map(|i| (i.tier.clone(), i.identity.clone())).collect();
+    let instances = spec
+        .instances
+        .iter()
+        .map(|i| (i.tier.clone(), plan::InstanceName { tier: i.tier.clone(), color: i.color.clone() }));
+    let status = color.status.clone().unwrap_or_default();
+    plan::Color {
+        name: spec.color.clone(),
+        revision: spec.revision,
+        created: color.metadata.creation_timestamp.as_ref().map_or(plan::Time(0), |time| clock::from_timestamp(time.0)),
+        tiers: tiers(&spec.tiers, &identities),
+        instances: instances.collect(),
+        retire: spec.retire,
+        deleting: color.metadata.deletion_timestamp.is_some(),
+        released: status.released_at.as_deref().and_then(clock::read),
+        retired: status.retired_at.as_deref().and_then(clock::read),
+    }
+}
+
+/// The name of a stage's Service; `None` where it is unclear which tier the stage leads to.
+pub(crate) fn stage_service(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<String> {
+    match &stage.service.name {
+        Some(name) => Some(name.clone()),
+        None => Some(names::stage_service(spec.name_prefix.as_deref(), api::stage_tier(spec, stage)?, &stage.name)),
+    }
+}

@@ -1,0 +1,201 @@
+//! Kubernetes Events for what people want to know of, found by comparing the old status with the new one. So an operator
+//! that starts again tells nothing twice.
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use rainbow_api::{ColorPhase, ColorStatus, FIELD_MANAGER, Rainbow, RainbowStatus};
+use rainbow_plan::{Action, Time};
+
+use crate::{clock::timestamp, live::Kind};
+
+/// As long as a note may be.
+const NOTE_BYTES: usize = 1024;
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    warning: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Note {
+    fn normal(reason: &'static str, message: String) -> Self {
+        Self { warning: false, reason, message }
+    }
+
+    fn warning(reason: &'static str, message: String) -> Self {
+        Self { warning: true, reason, message }
+    }
+}
+
+/// What a plan's actions tell.
+pub(crate) fn of_actions(actions: &[Action]) -> Vec<Note> {
+    let one = |action: &Action| match action {
+        Action::CreateColor { color, .. } => Some(Note::normal("ColorCreated", format!("color {color} is new"))),
+        Action::DeleteColor { color } => Some(Note::normal("ColorDeleted", format!("color {color} is gone"))),
+        _ => None,
+    };
+    actions.iter().filter_map(one).collect()
+}
+
+/// What a change of the Rainbow's status tells.
+pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for stage in &new.stages {
+        let name = &stage.name;
+        let before = old.stages.iter().find(|old| old.name == *name).and_then(|old| old.shift.as_ref());
+        match (before, &stage.shift) {
+            (None, Some(shift)) => {
+                notes.push(Note::normal(
+                    "ShiftStarted",
+                    format!("stage {name} moves from {} to {}", shift.from, shift.to),
+                ));
+            }
+            (Some(before), Some(shift)) if before.to != shift.to => {
+                let reason = if shift.to == before.from { "ShiftAborted" } else { "ShiftStarted" };
+                notes
+                    .push(Note::normal(reason, format!("stage {name} moves to {} instead of {}", shift.to, before.to)));
+            }
+            (Some(before), Some(shift)) if shift.moved > before.moved => {
+                notes.push(Note::normal(
+                    "ShiftStep",
+                    format!("stage {name}: {} of {} pods are {}", shift.moved, shift.of, shift.to),
+                ));
+            }
+            (Some(before), None) if stage.color.as_ref() == Some(&before.to) => {
+                notes.push(Note::normal("ShiftFinished", format!("stage {name} serves {}", before.to)));
+            }
+            (Some(before), None) => {
+                notes.push(Note::normal("ShiftAborted", format!("stage {name} serves {} as before", before.from)));
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+    let stalled = |status: &RainbowStatus| {
+        let found = status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True");
+        found.map(|c| (c.reason.clone(), c.message.clone()))
+    };
+    if let Some((reason, message)) = stalled(new).filter(|found| stalled(old).as_ref() != Some(found)) {
+        let reason = match reason.as_str() {
+            "InvalidSpec" => "InvalidSpec",
+            "Conflict" => "Conflict",
+            "ProgressDeadlineExceeded" => "ColorStalled",
+            _ => "Stalled",
+        };
+        notes.push(Note::warning(reason, message));
+    }
+    notes
+}
+
+/// What a change of a color's status tells.
+pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Option<Note> {
+    use ColorPhase::{Draining, Ready, Retired, Serving, Starting};
+    match (old.phase, new.phase?) {
+        (old, new) if old == Some(new) => None,
+        (None | Some(Starting | ColorPhase::Stalled), Ready | Serving) => {
+            Some(Note::normal("ColorReady", format!("all pods of color {name} are ready")))
+        }
+        (_, Retired) => Some(Note::normal("ColorRetired", format!("color {name} has no pods any more"))),
+        (Some(Serving), Draining) => {
+            Some(Note::normal("ColorReleased", format!("no stage points at color {name} any more")))
+        }
+        _ => None,
+    }
+}
+
+/// Writes notes. An event that cannot be written is lost: nothing depends on it.
+pub(crate) async fn publish(client: &Client, namespace: &str, rainbow: &Rainbow, notes: &[Note], now: Time) {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let name = rainbow.metadata.name.clone().unwrap_or_default();
+    let time = timestamp(now);
+    for (index, note) in notes.iter().enumerate() {
+        let mut message = note.message.clone();
+        while message.len() > NOTE_BYTES {
+            message.pop();
+        }
+        let event = Event {
+            metadata: ObjectMeta {
+                // As client-go names them; the index keeps those of one moment apart.
+                name: Some(format!("{name}.{:x}{index:x}", time.as_nanosecond())),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(time)),
+            action: Some(note.reason.to_owned()),
+            reason: Some(note.reason.to_owned()),
+            note: Some(message),
+            regarding: Some(ObjectReference {
+                api_version: Some(Kind::Rainbow.api_version().to_owned()),
+                kind: Some(Kind::Rainbow.name().to_owned()),
+                name: Some(name.clone()),
+                namespace: Some(namespace.to_owned()),
+                uid: rainbow.metadata.uid.clone(),
+                ..ObjectReference::default()
+            }),
+            reporting_controller: Some("rainbow.dev/operator".to_owned()),
+            reporting_instance: Some(FIELD_MANAGER.to_owned()),
+            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+            ..Event::default()
+        };
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            tracing::debug!(%error, reason = note.reason, "an event could not be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rainbow_api::{ShiftPhase, ShiftStatus, StageStatus};
+
+    fn status(color: &str, shift: Option<(&str, &str, i32)>) -> RainbowStatus {
+        let shift = shift.map(|(from, to, moved)| ShiftStatus {
+            from: from.into(),
+            to: to.into(),
+            phase: ShiftPhase::Shifting,
+            moved,
+            of: 5,
+            started_at: "2026-01-01T00:00:00Z".into(),
+            next_step_at: None,
+        });
+        let stage = StageStatus { name: "active".into(), color: Some(color.into()), shift, ..StageStatus::default() };
+        RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }
+    }
+
+    #[track_caller]
+    fn check(old: RainbowStatus, new: RainbowStatus, expected: &[(&str, &str)]) {
+        let notes = of_rainbow(&old, &new);
+        let found: Vec<_> = notes.iter().map(|note| (note.reason, note.message.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_shift_is_told() {
+        let (before, begun, step) =
+            (status("v1", None), status("v1", Some(("v1", "v2", 0))), status("v1", Some(("v1", "v2", 1))));
+        check(before.clone(), begun.clone(), &[("ShiftStarted", "stage active moves from v1 to v2")]);
+        check(begun.clone(), begun.clone(), &[]);
+        check(begun, step.clone(), &[("ShiftStep", "stage active: 1 of 5 pods are v2")]);
+        check(step.clone(), status("v2", None), &[("ShiftFinished", "stage active serves v2")]);
+        check(
+            step.clone(),
+            status("v1", Some(("v2", "v1", 4))),
+            &[("ShiftAborted", "stage active moves to v1 instead of v2")],
+        );
+        check(step, before, &[("ShiftAborted", "stage active serves v1 as before")]);
+    }
+
+    #[test]
+    fn a_color_is_told() {
+        let phase = |phase| ColorStatus { phase: Some(phase), ..ColorStatus::default() };
+        let reason = |old, new| of_color("v1", &phase(old), &phase(new)).map(|note| note.reason);
+        assert_eq!(reason(ColorPhase::Starting, ColorPhase::Serving), Some("ColorReady"));
+        assert_eq!(reason(ColorPhase::Ready, ColorPhase::Serving), None);
+        assert_eq!(reason(ColorPhase::Serving, ColorPhase::Draining), Some("ColorReleased"));
+        assert_eq!(reason(ColorPhase::Draining, ColorPhase::Retired), Some("ColorRetired"));
+    }
+}

@@ -1,0 +1,176 @@
+//! The world as the planner sees it, from what the watches have said.
+
+use rainbow_api::{Color, Rainbow, Tier, names};
+use rainbow_plan::{Deployment, Instance, InstanceName, Pod, Presence, Selection, StageService, Time, World};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    build::{self, Scope},
+    cache::App,
+    domain, drift,
+    live::{Kind, Workload},
+};
+
+/// An object that somebody else made under a name that is needed: its kind and name.
+pub(crate) type Foreign = BTreeSet<(Kind, String)>;
+
+/// A world, and what is needed to act on its answer.
+pub(crate) struct Observed {
+    pub(crate) world: World,
+    /// Name of the Service, by the world's name of the stage.
+    pub(crate) stage_services: BTreeMap<String, String>,
+}
+
+/// Where an instance's template is written down: any color that has the instance has the same tier.
+pub(crate) fn source<'a>(app: &'a App, instance: &InstanceName) -> Option<(&'a Arc<Color>, &'a Tier)> {
+    let names_it =
+        |color: &&Arc<Color>| color.spec.instances.iter().any(|i| i.tier == instance.tier && i.color == instance.color);
+    // The color that introduced the instance, if it is still there: its objects belong to it.
+    let color = app.colors.values().filter(names_it).max_by_key(|color| color.spec.color == instance.color)?;
+    Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
+}
+
+/// Builds the world.
+pub(crate) fn observe(
+    app: &mut App,
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    foreign: &Foreign,
+    propagation: Duration,
+) -> Observed {
+    let mut instances = BTreeMap::new();
+    for name in instance_names(app) {
+        let instance = instance(app, scope, rainbow, &name, foreign);
+        instances.insert(name, instance);
+    }
+    let (stages, stage_services) = stages(app, scope, rainbow, foreign);
+    let pods = pods(app, &stage_services);
+    let world = World {
+        spec: domain::spec(rainbow, propagation),
+        memory: domain::memory(rainbow),
+        colors: app.colors.values().map(|color| domain::color(color)).collect(),
+        instances,
+        stages,
+        pods,
+    };
+    Observed { world, stage_services }
+}
+
+/// Every instance that a color names or that exists.
+fn instance_names(app: &App) -> BTreeSet<InstanceName> {
+    let named = app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (&i.tier, &i.color));
+    let existing = app.deployments.values().map(|d| (&d.tier, &d.color));
+    named
+        .chain(existing)
+        .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
+        .map(|(tier, color)| InstanceName { tier: tier.clone(), color: color.clone() })
+        .collect()
+}
+
+fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &InstanceName, foreign: &Foreign) -> Instance {
+    let object = names::instance(scope.prefix, &name.tier, &name.color);
+    let source = source(app, name).map(|(color, tier)| (Arc::clone(color), tier.clone()));
+    let deadline = domain::progress_deadline(&rainbow.spec);
+    let App { deployments, services, pods, settled, .. } = app;
+    let ours = |found: &&Workload| found.tier == name.tier && found.color == name.color;
+    let found = deployments.get(&object).filter(ours);
+    let deployment = match found {
+        None if foreign.contains(&(Kind::Deployment, object.clone())) => Deployment::Foreign,
+        None => Deployment::Absent,
+        Some(live) => {
+            let current = source.as_ref().is_none_or(|(color, tier)| {
+                let desired = || build::deployment(scope, color, tier, name, live.replicas, deadline);
+                settled.is_current(live, &drift::hash(&desired()), desired)
+            });
+            // The status does not count terminating pods, and may lag behind the pods themselves.
+            let existing =
+                pods.values().filter(|pod| pod.tier == name.tier && pod.color == name.color && !pod.finished);
+            let existing = u32::try_from(existing.count()).unwrap_or(u32::MAX);
+            Deployment::Ours {
+                current,
+                replicas: live.replicas,
+                observed: live.observed,
+                pods: live.pods.max(existing),
+            }
+        }
+    };
+    let needed = source.as_ref().is_some_and(|(color, _)| {
+        color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == name.tier))
+    });
+    let service = match (&source, services.get(&object).filter(|found| ours(found) && found.stage.is_empty())) {
+        _ if !needed => Presence::NotNeeded,
+        (_, None) if foreign.contains(&(Kind::Service, object)) => Presence::Foreign,
+        (_, None) => Presence::Absent,
+        (Some((color, tier)), Some(live)) => {
+            let desired = || build::service(scope, color, tier, name);
+            let selects = build::selection(scope.rainbow, "", &live.selector) == Selection::Instance(name.clone());
+            if selects && settled.is_current(live, &drift::hash(&desired()), desired) {
+                Presence::Current
+            } else {
+                Presence::Outdated
+            }
+        }
+        (None, Some(_)) => Presence::Current,
+    };
+    let identity = source
+        .and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()))
+        .or_else(|| found.map(|live| live.identity.clone()));
+    Instance { identity: identity.unwrap_or_default(), deployment, service }
+}
+
+/// The stages' Services, and their names. A Service that has a stage's label under another name than it shall have is a
+/// stage of its own, named so that no stage of a spec can have its name: it goes as a removed stage does.
+fn stages(
+    app: &mut App,
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    foreign: &Foreign,
+) -> (BTreeMap<String, StageService>, BTreeMap<String, String>) {
+    let App { services, settled, .. } = app;
+    let mut stages = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for stage in &rainbow.spec.stages {
+        let Some(desired) = build::stage(scope, rainbow, stage) else { continue };
+        let Some(name) = domain::stage_service(&rainbow.spec, stage) else { continue };
+        names.insert(stage.name.clone(), name.clone());
+        match services.get(&name).filter(|live| live.stage == stage.name) {
+            Some(live) => {
+                let current = settled.is_current(live, &drift::hash(&desired), || desired.clone());
+                let selects = build::selection(scope.rainbow, &stage.name, &live.selector);
+                stages.insert(stage.name.clone(), StageService::Ours { current, selects });
+            }
+            None if foreign.contains(&(Kind::Service, name)) => {
+                stages.insert(stage.name.clone(), StageService::Foreign);
+            }
+            None => {}
+        }
+    }
+    let wanted: BTreeSet<String> = names.values().cloned().collect();
+    for (name, live) in services.iter().filter(|(name, live)| !live.stage.is_empty() && !wanted.contains(*name)) {
+        let selects = build::selection(scope.rainbow, &live.stage, &live.selector);
+        let key = if names.contains_key(&live.stage) { format!("{}/{name}", live.stage) } else { live.stage.clone() };
+        names.insert(key.clone(), name.clone());
+        stages.insert(key, StageService::Ours { current: true, selects });
+    }
+    (stages, names)
+}
+
+fn pods(app: &App, stage_services: &BTreeMap<String, String>) -> Vec<Pod> {
+    let times = |pod: &str, read: &dyn Fn(&str, &str) -> Option<Time>| -> BTreeMap<String, Time> {
+        stage_services.iter().filter_map(|(stage, service)| Some((stage.clone(), read(service, pod)?))).collect()
+    };
+    let pod = |pod: &crate::live::Pod| Pod {
+        name: pod.meta.name.clone(),
+        instance: InstanceName { tier: pod.tier.clone(), color: pod.color.clone() },
+        ready: pod.ready,
+        terminating: pod.meta.deleting,
+        member: pod.member.clone(),
+        endpoint: times(&pod.meta.name, &|service, pod| app.endpoints.since(service, pod)),
+        left: times(&pod.meta.name, &|service, pod| app.endpoints.left(service, pod)),
+    };
+    app.pods.values().filter(|pod| !pod.finished).map(pod).collect()
+}
