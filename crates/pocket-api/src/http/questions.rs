@@ -1,0 +1,39 @@
+//! Kinds that are questions: who am I, may I? Everyone who is authenticated may do everything.
+
+use axum::{body::Body, response::Response};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Target, body, json_reply};
+use crate::{serve::User, status::Status, strategy::object};
+
+/// POST of a question.
+pub(crate) async fn answer(target: &Target, request: Request<Body>) -> Result<Response, Status> {
+    let user = request.extensions().get::<User>().cloned().unwrap_or_else(User::in_process);
+    let (headers, bytes) = body::read(request).await?;
+    let mut question = body::parse(&headers, &bytes)?;
+    let resource = &target.resource;
+    let info = json!({"username": user.name, "groups": user.groups});
+    let status = match resource.kind.as_ref() {
+        "SelfSubjectReview" => json!({"userInfo": info}),
+        "TokenReview" => {
+            json!({"authenticated": false, "user": {}, "error": "tokens are not reviewed by this cluster"})
+        }
+        "SelfSubjectRulesReview" => json!({
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            "incomplete": false,
+        }),
+        _ => json!({"allowed": true, "reason": "everyone who is authenticated may do everything in this cluster"}),
+    };
+    if !question.is_object() {
+        return Err(Status::bad_request("the body of the request must be a JSON object"));
+    }
+    object(&mut question, "metadata");
+    if let Some(fields) = question.as_object_mut() {
+        fields.insert("kind".into(), Value::from(resource.kind.as_ref()));
+        fields.insert("apiVersion".into(), Value::from(resource.api_version()));
+        fields.insert("status".into(), status);
+    }
+    Ok(json_reply(StatusCode::CREATED, &question))
+}

@@ -1,0 +1,264 @@
+//! Writes: what create, update, apply and delete do to the store. All of it is synchronous and under the writer's
+//! lock, so an object cannot change between being read and being written.
+
+mod create;
+mod delete;
+mod fields;
+mod update;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pocket_object::{
+    FieldError,
+    managed::{ApplyError, Manager, Operation},
+};
+use serde_json::{Value, json};
+
+pub(crate) use self::delete::{DeleteOptions, Deleted, Propagation};
+use crate::{
+    Api,
+    status::Status,
+    store::{Change, Stored, Writer, key},
+    strategy::Context,
+    table::{Resource, Subresource},
+};
+
+/// What to do with fields that the kind does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    /// Drop them.
+    Ignore,
+    /// Drop them and say so.
+    Warn,
+    /// Refuse.
+    Strict,
+}
+
+/// Who writes, and how.
+pub(crate) struct Write {
+    /// Do everything but write.
+    pub(crate) dry_run: bool,
+    /// Field manager.
+    pub(crate) manager: String,
+    /// What to do with unknown fields.
+    pub(crate) validation: FieldValidation,
+    /// The time of the request, as Kubernetes writes times.
+    pub(crate) now: String,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Write {
+    pub(crate) fn new(dry_run: bool, manager: String, validation: FieldValidation) -> Self {
+        Self { dry_run, manager, validation, now: now(), warnings: Mutex::default() }
+    }
+
+    /// The server itself writes.
+    pub(crate) fn by_server() -> Self {
+        Self::new(false, "pocket".into(), FieldValidation::Ignore)
+    }
+
+    /// Tells the client something that is no error.
+    pub(crate) fn warn(&self, text: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    /// What was told so far.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn manager<'a>(&'a self, operation: Operation, api_version: &'a str, sub: Option<&'a Subresource>) -> Manager<'a> {
+        Manager {
+            name: &self.manager,
+            operation,
+            api_version,
+            subresource: sub.map(Subresource::name),
+            time: &self.now,
+        }
+    }
+}
+
+/// A time as Kubernetes writes it in metadata.
+pub(crate) fn timestamp(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+pub(crate) fn now() -> String {
+    timestamp(jiff::Timestamp::now())
+}
+
+/// Who decides which manager owns which field.
+#[derive(Clone, Copy)]
+enum Ownership {
+    /// A create, update or patch: whoever changes a value owns it.
+    Track,
+    /// Server-side apply has said it already.
+    Said,
+}
+
+impl Api {
+    /// Makes an object from what a client applies, or changes the one there is. Says whether it was made.
+    pub(crate) fn apply(
+        &self,
+        resource: &Resource,
+        sub: Option<&Subresource>,
+        namespace: &str,
+        name: &str,
+        mut intent: Value,
+        force: bool,
+        write: &Write,
+    ) -> Result<(Arc<Stored>, bool), Status> {
+        check_type(resource, &intent)?;
+        if intent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null() && fields != &json!([])) {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        fields::check(resource, &mut intent, write)?;
+        fields::keep_only(resource, sub, &mut intent);
+        let mut writer = self.store().writer();
+        let api_version = resource.api_version();
+        let manager = write.manager(Operation::Apply, &api_version, sub);
+        let failed = |error: ApplyError| apply_failed(resource, name, error);
+        match self.store().get(&resource.storage, &key(namespace, name)) {
+            None if sub.is_some() => Err(Status::not_found(resource, name)),
+            None => {
+                if intent.pointer("/metadata/uid").is_some() {
+                    let why = "uid mismatch: the provided object specified uid, and no existing object was found";
+                    return Err(Status::conflict(resource, name, why));
+                }
+                fields::set_meta(&mut intent, "name", json!(name));
+                let made =
+                    pocket_object::managed::apply(None, &intent, &manager, force, resource.shape()).map_err(failed)?;
+                let stored = self.create_locked(&mut writer, resource, namespace, made, write, Ownership::Said)?;
+                Ok((stored, true))
+            }
+            Some(live) => {
+                let stored = self.update_locked(&mut writer, resource, sub, live, write, Ownership::Said, |live| {
+                    pocket_object::managed::apply(Some(live), &intent, &manager, force, resource.shape())
+                        .map_err(failed)
+                })?;
+                Ok((stored, false))
+            }
+        }
+    }
+
+    /// Fills in defaults, lets the kind's own rules run, and checks the result.
+    fn complete(
+        &self,
+        writer: &mut Writer,
+        resource: &Resource,
+        sub: Option<&Subresource>,
+        key: &Arc<str>,
+        old: Option<&Value>,
+        new: &mut Value,
+        write: &Write,
+    ) -> Result<(), Status> {
+        let name = fields::name(new).to_owned();
+        let invalid = |errors: Vec<FieldError>| match errors.is_empty() {
+            true => Ok(()),
+            false => Err(Status::invalid(resource, &name, &errors)),
+        };
+        if let Some(custom) = &resource.custom {
+            custom.schema.prune(new);
+            custom.schema.default(new);
+            let mut errors = match old {
+                None => pocket_object::validate::create(&resource.group, &resource.kind, new),
+                Some(old) => pocket_object::validate::update(&resource.group, &resource.kind, old, new),
+            };
+            errors.extend(custom.schema.validate(new, old));
+            return invalid(errors);
+        }
+        pocket_object::defaults::apply(&resource.group, &resource.kind, new);
+        if sub.is_some() {
+            return Ok(());
+        }
+        let registry = self.registry();
+        let mut context = Context { options: self.options(), registry: &registry, writer, key, now: &write.now };
+        (resource.prepare)(&mut context, old, new).or_else(invalid)?;
+        invalid(match old {
+            None => pocket_object::validate::create(&resource.group, &resource.kind, new),
+            Some(old) => pocket_object::validate::update(&resource.group, &resource.kind, old, new),
+        })
+    }
+
+    /// Stores a change and what follows from it.
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        resource: &Resource,
+        key: &Arc<str>,
+        old: Option<&Value>,
+        change: Change,
+    ) -> Result<Arc<Stored>, Status> {
+        let services = resource.group.is_empty() && resource.plural == "services";
+        let new = match &change {
+            Change::Put(value) if services => Some(value.clone()),
+            _ => None,
+        };
+        let gone = matches!(change, Change::Delete(_));
+        let stored = self.store().commit(writer, &resource.storage, key, change)?;
+        if services {
+            writer.allocations.record(key, old, new.as_ref());
+        }
+        if resource.group == "apiextensions.k8s.io" {
+            self.refresh_definitions();
+        }
+        if gone && let Some(custom) = &resource.custom {
+            self.finish_definition(writer, &custom.definition)?;
+        }
+        Ok(stored)
+    }
+
+    /// What a dry run would have stored.
+    fn pretend(resource: &Resource, key: &Arc<str>, value: &Value, revision: u64) -> Arc<Stored> {
+        Arc::new(Stored::new(key.clone(), value, revision, &resource.storage.fields))
+    }
+}
+
+/// The API version and kind of a body must be those of the path; absent ones are filled in by the caller.
+pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+    let api_version = resource.api_version();
+    if !object.is_object() {
+        return Err(Status::bad_request("the body of the request must be a JSON object"));
+    }
+    if text("apiVersion") != api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({}) does not match the expected API version ({api_version})",
+            text("apiVersion")
+        )));
+    }
+    if text("kind") != resource.kind {
+        return Err(Status::bad_request(format!(
+            "the kind in the data ({}) does not match the expected kind ({})",
+            text("kind"),
+            resource.kind
+        )));
+    }
+    Ok(())
+}
+
+/// As 409 with a cause per field, or 400/422.
+fn apply_failed(resource: &Resource, name: &str, error: ApplyError) -> Status {
+    use http::StatusCode;
+    match error {
+        ApplyError::Conflicts(conflicts) => {
+            let message = ApplyError::Conflicts(conflicts.clone()).to_string();
+            let causes = conflicts
+                .iter()
+                .map(|conflict| {
+                    json!({"reason": "FieldManagerConflict", "field": conflict.field,
+                        "message": format!("conflict with {}", conflict.manager)})
+                })
+                .collect();
+            let mut status = Status::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name, causes);
+            // Kubernetes names no object in the details of an apply conflict, only causes.
+            if let Some(details) = &mut status.details
+                && let Some(details) = details.as_object_mut()
+            {
+                details.retain(|field, _| field == "causes");
+            }
+            status
+        }
+        other => Status::bad_request(other.to_string()),
+    }
+}

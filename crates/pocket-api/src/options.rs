@@ -1,0 +1,125 @@
+//! How the server shall be.
+
+use std::{fmt, net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, str::FromStr};
+
+/// How the server shall be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory in which objects are kept; in memory only if absent.
+    pub persistence: Option<PathBuf>,
+    /// Addresses of Services.
+    pub service_cidr: Cidr,
+    /// Node ports of Services.
+    pub node_ports: RangeInclusive<u16>,
+    /// The address of the cluster's DNS; given to no Service that does not ask for it.
+    pub cluster_dns_ip: Ipv4Addr,
+    /// What `/version` says.
+    pub version: VersionInfo,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            persistence: None,
+            service_cidr: Cidr { address: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 },
+            node_ports: 30000..=32767,
+            cluster_dns_ip: Ipv4Addr::new(10, 96, 0, 10),
+            version: VersionInfo::default(),
+        }
+    }
+}
+
+/// What `/version` says.
+#[derive(Clone, Debug)]
+pub struct VersionInfo {
+    /// `1`
+    pub major: String,
+    /// `33`
+    pub minor: String,
+    /// `v1.33.0+pocket`
+    pub git_version: String,
+}
+
+impl Default for VersionInfo {
+    fn default() -> Self {
+        Self { major: "1".into(), minor: "33".into(), git_version: "v1.33.0+pocket".into() }
+    }
+}
+
+/// A range of IPv4 addresses, such as `10.96.0.0/16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    address: Ipv4Addr,
+    prefix: u8,
+}
+
+/// A text that is no range of IPv4 addresses.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no IPv4 range: write it like 10.96.0.0/16, with a prefix of 8 to 30 bits")]
+pub struct CidrError(String);
+
+impl Cidr {
+    /// The first address of the range.
+    pub fn network(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) & self.mask())
+    }
+
+    /// The length of its prefix in bits.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether an address is in it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.mask() == u32::from(self.network())
+    }
+
+    /// The addresses between the network's own and the broadcast address, as numbers.
+    pub fn hosts(self) -> RangeInclusive<u32> {
+        let first = u32::from(self.network());
+        first + 1..=(first | !self.mask()) - 1
+    }
+
+    fn mask(self) -> u32 {
+        u32::MAX << (32 - u32::from(self.prefix))
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let parse = || {
+            let (address, prefix) = text.split_once('/')?;
+            let prefix: u8 = prefix.parse().ok()?;
+            (8..=30).contains(&prefix).then_some(())?;
+            Some(Self { address: address.parse().ok()?, prefix })
+        };
+        parse().ok_or_else(|| CidrError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network(), self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let range: Cidr = "10.96.0.0/30".parse().unwrap();
+        assert_eq!(
+            range.hosts().map(Ipv4Addr::from).collect::<Vec<_>>(),
+            [Ipv4Addr::new(10, 96, 0, 1), Ipv4Addr::new(10, 96, 0, 2)]
+        );
+        assert!(range.contains(Ipv4Addr::new(10, 96, 0, 3)) && !range.contains(Ipv4Addr::new(10, 96, 0, 4)));
+        assert_eq!("10.96.7.1/16".parse::<Cidr>().unwrap().to_string(), "10.96.0.0/16");
+        for wrong in ["", "10.96.0.0", "10.96.0.0/31", "10.96.0.0/0", "10.96.0/16", "::/8"] {
+            assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Addresses and node ports of Services.
+
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
+
+use pocket_object::FieldError;
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use crate::{Options, strategy::object};
+
+/// Who has which address and which node port. Kept by the writer; made anew from the Services at start.
+#[derive(Debug, Default)]
+pub(crate) struct Allocations {
+    addresses: HashMap<Ipv4Addr, Arc<str>>,
+    ports: HashMap<u16, Arc<str>>,
+}
+
+impl Allocations {
+    /// Takes note of a Service that was written (`new`) or removed (`None`).
+    pub(crate) fn record(&mut self, key: &Arc<str>, old: Option<&Value>, new: Option<&Value>) {
+        if let Some(old) = old {
+            if let Some(address) = address(old) {
+                self.addresses.remove(&address);
+            }
+            for port in node_ports(old) {
+                self.ports.remove(&port);
+            }
+        }
+        if let Some(new) = new {
+            if let Some(address) = address(new) {
+                self.addresses.insert(address, key.clone());
+            }
+            for port in node_ports(new) {
+                self.ports.insert(port, key.clone());
+            }
+        }
+    }
+
+    /// Fills in what the Service does not say, and checks what it does say.
+    pub(crate) fn assign(
+        &self,
+        options: &Options,
+        key: &Arc<str>,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), Vec<FieldError>> {
+        let kind = kind_of(new).to_owned();
+        let old_kind = old.map(kind_of);
+        if let Some(old) = old {
+            keep(old, new, &kind);
+        }
+        if kind == "ExternalName" {
+            let spec = object(new, "spec");
+            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+                spec.remove(field);
+            }
+            return Ok(());
+        }
+        let before = old.filter(|_| old_kind != Some("ExternalName"));
+        self.assign_address(options, key, before, new)?;
+        let spec = object(new, "spec");
+        spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
+        spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
+        let opens_ports = match kind.as_str() {
+            "NodePort" => true,
+            "LoadBalancer" => {
+                *spec.entry("allocateLoadBalancerNodePorts").or_insert_with(|| json!(true)) != json!(false)
+            }
+            _ => {
+                spec.remove("externalTrafficPolicy");
+                spec.remove("allocateLoadBalancerNodePorts");
+                return Ok(());
+            }
+        };
+        spec.entry("externalTrafficPolicy").or_insert_with(|| json!("Cluster"));
+        self.assign_ports(options, key, opens_ports, new)
+    }
+
+    fn assign_address(
+        &self,
+        options: &Options,
+        key: &Arc<str>,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), Vec<FieldError>> {
+        let first = |service: &Value| {
+            let one = service.pointer("/spec/clusterIP").or_else(|| service.pointer("/spec/clusterIPs/0"));
+            one.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let wanted = first(new);
+        if let Some(before) = old.and_then(first)
+            && wanted.as_ref() != Some(&before)
+        {
+            let value = json!(wanted.into_iter().collect::<Vec<_>>());
+            return Err(vec![FieldError::invalid("spec.clusterIPs[0]", &value, "may not change once set")]);
+        }
+        let chosen = match wanted {
+            Some(none) if none == "None" => none,
+            Some(text) => {
+                self.check_address(options, key, &text)?;
+                text
+            }
+            None => self.free_address(options)?.to_string(),
+        };
+        let spec = object(new, "spec");
+        spec.insert("clusterIPs".into(), json!([chosen]));
+        spec.insert("clusterIP".into(), json!(chosen));
+        Ok(())
+    }
+
+    fn check_address(&self, options: &Options, key: &Arc<str>, text: &str) -> Result<(), Vec<FieldError>> {
+        let value = json!([text]);
+        let fail = |why: String| Err(vec![FieldError::invalid("spec.clusterIPs", &value, why)]);
+        let Ok(address) = text.parse::<Ipv4Addr>() else {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            return Err(vec![FieldError::invalid("spec.clusterIPs[0]", &json!(text), why)]);
+        };
+        if !options.service_cidr.contains(address) {
+            return fail(format!(
+                "failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
+                options.service_cidr
+            ));
+        }
+        match self.addresses.get(&address) {
+            Some(owner) if owner != key => {
+                fail(format!("failed to allocate IP {address}: provided IP is already allocated"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A free address. The lowest ones are left to Services that name theirs, as Kubernetes does.
+    fn free_address(&self, options: &Options) -> Result<Ipv4Addr, Vec<FieldError>> {
+        let range = options.service_cidr.hosts();
+        let (low, high) = (*range.start(), *range.end());
+        let size = high.saturating_sub(low).saturating_add(1);
+        let reserved = (size / 16).clamp(16, 256).min(size / 2);
+        let start = rand::rng().random_range(reserved..size.max(reserved + 1));
+        let upper = (start..size).chain(reserved..start).chain(0..reserved);
+        upper
+            .map(|offset| Ipv4Addr::from(low + offset))
+            .find(|address| !self.addresses.contains_key(address) && *address != options.cluster_dns_ip)
+            .ok_or_else(|| {
+                vec![FieldError::forbidden("spec.clusterIPs", "failed to allocate a serviceIP: range is full")]
+            })
+    }
+
+    fn assign_ports(
+        &self,
+        options: &Options,
+        key: &Arc<str>,
+        opens_ports: bool,
+        new: &mut Value,
+    ) -> Result<(), Vec<FieldError>> {
+        let mut taken: HashMap<u16, String> = HashMap::new();
+        let Some(ports) = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut) else { return Ok(()) };
+        let mut errors = Vec::new();
+        for (index, port) in ports.iter().enumerate() {
+            let Some(number) = port.get("nodePort").and_then(Value::as_u64).filter(|number| *number > 0) else {
+                continue;
+            };
+            let path = format!("spec.ports[{index}].nodePort");
+            let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
+            match u16::try_from(number) {
+                Ok(number) if options.node_ports.contains(&number) => {
+                    let elsewhere = self.ports.get(&number).is_some_and(|owner| owner != key);
+                    if elsewhere || taken.insert(number, protocol.clone()) == Some(protocol) {
+                        errors.push(FieldError::invalid(path, &json!(number), "provided port is already allocated"));
+                    }
+                }
+                _ => errors.push(FieldError::invalid(
+                    path,
+                    &json!(number),
+                    format!(
+                        "provided port is not in the valid range. The range of valid ports is {}-{}",
+                        options.node_ports.start(),
+                        options.node_ports.end()
+                    ),
+                )),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        if !opens_ports {
+            return Ok(());
+        }
+        for port in ports.iter_mut().filter_map(Value::as_object_mut) {
+            if port.get("nodePort").and_then(Value::as_u64).unwrap_or(0) == 0 {
+                let number = self.free_port(options, &taken)?;
+                taken.insert(number, String::new());
+                port.insert("nodePort".into(), json!(number));
+            }
+        }
+        Ok(())
+    }
+
+    fn free_port(&self, options: &Options, taken: &HashMap<u16, String>) -> Result<u16, Vec<FieldError>> {
+        let (low, high) = (*options.node_ports.start(), *options.node_ports.end());
+        let start = rand::rng().random_range(low..=high);
+        (start..=high)
+            .chain(low..start)
+            .find(|port| !self.ports.contains_key(port) && !taken.contains_key(port))
+            .ok_or_else(|| vec![FieldError::forbidden("spec.ports", "failed to allocate a nodePort: range is full")])
+    }
+}
+
+fn kind_of(service: &Value) -> &str {
+    service.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP")
+}
+
+fn address(service: &Value) -> Option<Ipv4Addr> {
+    service.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
+}
+
+fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
+    ports
+        .into_iter()
+        .flatten()
+        .filter_map(|port| u16::try_from(port.get("nodePort")?.as_u64()?).ok())
+        .filter(|port| *port > 0)
+}
+
+/// An update that leaves out what was allocated keeps it; a change of type drops what no longer fits.
+fn keep(old: &Value, new: &mut Value, kind: &str) {
+    let had_address = kind_of(old) != "ExternalName";
+    if kind != "ExternalName" && had_address {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            let spec = object(new, "spec");
+            let missing = spec.get(field).is_none_or(|value| value.is_null() || *value == json!(""));
+            // A patch of `clusterIP` alone must not meet the old list.
+            if let (true, Some(value)) = (missing, old.pointer(&format!("/spec/{field}"))) {
+                spec.insert(field.into(), value.clone());
+            }
+        }
+    }
+    let opens = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    let old_ports = old.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(ports) = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut) else { return };
+    let same = |a: &Value, b: &Value| {
+        let protocol = |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
+        a.get("port") == b.get("port") && protocol(a) == protocol(b)
+    };
+    for port in ports {
+        let before = old_ports.iter().find(|old| same(old, port)).and_then(|old| old.get("nodePort")).cloned();
+        let Some(port) = port.as_object_mut() else { continue };
+        if opens(kind) {
+            if let (None, Some(before)) = (port.get("nodePort"), before) {
+                port.insert("nodePort".into(), before);
+            }
+        } else if opens(kind_of(old)) && before.is_some() && port.get("nodePort") == before.as_ref() {
+            port.remove("nodePort");
+        }
+    }
+}

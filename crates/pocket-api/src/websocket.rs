@@ -1,0 +1,31 @@
+//! exec and port forwarding over websockets, in the channel protocols of Kubernetes.
+//!
+//! A message is binary, and its first byte names the channel. exec: 0 stdin, 1 stdout, 2 stderr, 3 the end as a Status,
+//! 4 the terminal's size, and (v5) 255 closes the channel named by the second byte. Port forwarding (v4): two
+//! channels a port, data and error; the first message of each is the port as two bytes, low first.
+
+mod exec;
+mod forward;
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, ws::WebSocketUpgrade},
+};
+use http::{Request, StatusCode};
+
+pub(crate) use self::{exec::exec, forward::port_forward};
+use crate::status::Status;
+
+/// Takes a request for a websocket apart, or says what to use instead.
+async fn upgrade(request: Request<Body>, what: &str) -> Result<WebSocketUpgrade, Status> {
+    let (mut parts, _) = request.into_parts();
+    let spdy = parts.headers.get(http::header::UPGRADE).is_some_and(|value| value.as_bytes().starts_with(b"SPDY"));
+    if spdy {
+        return Err(Status::bad_request(format!(
+            "SPDY/3.1 is not supported by this cluster, only websockets: for {what} use kubectl 1.31 or newer, or another client that speaks websockets"
+        )));
+    }
+    WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|rejection| {
+        Status::new(StatusCode::BAD_REQUEST, "BadRequest", format!("Upgrade request required: {rejection}"))
+    })
+}
