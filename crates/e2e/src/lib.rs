@@ -7,12 +7,13 @@ mod cli;
 mod cluster;
 pub mod load;
 mod operator;
+pub mod processes;
 mod scope;
 mod wait;
 
 pub use app::{App, OnSigterm, Pace};
 pub use cli::{Cli, Output};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, programs};
 pub use operator::Operator;
 pub use scope::Scope;
 pub use wait::eventually;

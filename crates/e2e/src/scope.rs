@@ -1,6 +1,9 @@
 //! What one test has for itself: a namespace, an operator that looks at nothing else, and a client.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::{
@@ -27,7 +30,8 @@ pub struct Scope {
     pub namespace: String,
     /// The operator.
     pub operator: Operator,
-    log: std::path::PathBuf,
+    kubeconfig: PathBuf,
+    log: PathBuf,
 }
 
 impl Scope {
@@ -35,13 +39,19 @@ impl Scope {
     pub async fn new(cluster: &Cluster, name: &str) -> Result<Self> {
         let namespace = format!("t-{}", name.replace("::", "-").replace('_', "-"));
         let kubeconfig = cluster.cli().ok(&["local", "kubeconfig"])?;
-        let client = client(kubeconfig.trim()).await?;
+        let kubeconfig = PathBuf::from(kubeconfig.trim());
+        let client = Client::try_from(config(&kubeconfig).await?)?;
         let object = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
         let cli = cluster.cli().with("RAINBOW_NAMESPACE", &namespace);
         let log = cluster.dir().join(format!("operator-{namespace}.log"));
         let operator = Operator::start(cluster.cli().clone(), &namespace, log.clone())?;
-        Ok(Self { client, cli, namespace, operator, log })
+        Ok(Self { client, cli, namespace, operator, kubeconfig, log })
+    }
+
+    /// How clients of this cluster are configured.
+    pub async fn config(&self) -> Result<Config> {
+        config(&self.kubeconfig).await
     }
 
     /// Applies the app at a version, as a user would.
@@ -214,8 +224,7 @@ impl Scope {
     }
 }
 
-async fn client(kubeconfig: &str) -> Result<Client> {
+async fn config(kubeconfig: &Path) -> Result<Config> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use e2e::{Cli, Cluster};
+use anyhow::{Result, bail, ensure};
+use e2e::{Cli, Cluster, processes};
 
 /// A home of its own, so that the suite's cluster is left alone.
 struct Home {
@@ -41,43 +41,25 @@ impl Home {
             "spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"one","image":"backend:v1","imagePullPolicy":"Never"}]}}"#;
         let output = self.cli.output_with_input(&["apply", "-f", "-"], pod)?;
         ensure!(output.code == 0, "{}", output.stderr);
-        until("the pod's process runs", || ensure_that(!self.pod_processes()?.is_empty(), "no process yet"))
+        until("the pod's process runs", || ensure_that(!self.pod_processes().is_empty(), "no process yet"))
     }
 
-    /// Processes whose environment names this home: the cluster's own.
-    fn processes(&self) -> Result<BTreeSet<i32>> {
-        processes_where(|pid| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let needle = format!("RAINBOW_HOME={}", self.dir.path().display());
-            environment.split(|byte| *byte == 0).any(|entry| entry == needle.as_bytes())
-        })
+    /// The cluster's own processes.
+    fn processes(&self) -> BTreeSet<i32> {
+        processes::with_env("RAINBOW_HOME", &self.dir.path().to_string_lossy())
     }
 
-    /// Processes of pods: children, all the way down, of the cluster's own.
-    fn pod_processes(&self) -> Result<BTreeSet<i32>> {
-        let mut family = self.processes()?;
-        let own = family.clone();
-        loop {
-            let more = processes_where(|pid| parent(pid).is_some_and(|parent| family.contains(&parent)))?;
-            let before = family.len();
-            family.extend(more);
-            if family.len() == before {
-                return Ok(family
-                    .difference(&own)
-                    .copied()
-                    .filter(|pid| {
-                        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "backend")
-                    })
-                    .collect());
-            }
-        }
+    /// The processes of pods.
+    fn pod_processes(&self) -> BTreeSet<i32> {
+        let family = processes::with_descendants(&self.processes());
+        family.into_iter().filter(|pid| processes::name(*pid).as_deref() == Some("backend")).collect()
     }
 
     fn nothing_is_left(&self, pods: &BTreeSet<i32>) -> Result<()> {
         until("no process is left", || {
-            let left = self.processes()?;
+            let left = self.processes();
             ensure_that(left.is_empty(), &format!("{left:?} of the cluster"))?;
-            let alive: Vec<_> = pods.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+            let alive: Vec<_> = pods.iter().filter(|pid| processes::exists(**pid)).collect();
             ensure_that(alive.is_empty(), &format!("{alive:?} of pods"))
         })?;
         let mounts = fs::read_to_string("/proc/self/mounts")?;
@@ -107,7 +89,7 @@ pub(crate) fn up_status_down(cluster: &Cluster) -> Result<()> {
     ensure!(again.code == 0 && text.contains("already"), "a second up: {again:?}");
     home.cli.ok(&["local", "status"])?;
     home.start_pod(cluster.dir())?;
-    let pods = home.pod_processes()?;
+    let pods = home.pod_processes();
     home.cli.ok(&["local", "down"])?;
     home.nothing_is_left(&pods)?;
     let again = home.cli.output(&["local", "down"])?;
@@ -120,14 +102,14 @@ pub(crate) fn killed_and_up_again(cluster: &Cluster) -> Result<()> {
     let home = Home::new(cluster)?;
     home.up()?;
     home.start_pod(cluster.dir())?;
-    let pods = home.pod_processes()?;
-    for pid in home.processes()? {
+    let pods = home.pod_processes();
+    for pid in home.processes() {
         signal(pid, "KILL")?;
     }
     home.nothing_is_left(&pods)?;
     home.up()?;
-    until("the pod runs again", || ensure_that(!home.pod_processes()?.is_empty(), "no process yet"))?;
-    let pods = home.pod_processes()?;
+    until("the pod runs again", || ensure_that(!home.pod_processes().is_empty(), "no process yet"))?;
+    let pods = home.pod_processes();
     home.cli.ok(&["local", "down"])?;
     home.nothing_is_left(&pods)
 }
@@ -160,7 +142,7 @@ pub(crate) fn interrupted(cluster: &Cluster) -> Result<()> {
         ensure_that(output.code == 0, &output.stderr)
     })?;
     home.start_pod(cluster.dir())?;
-    let pods = home.pod_processes()?;
+    let pods = home.pod_processes();
     signal(i32::try_from(child.id())?, "INT")?;
     child.wait()?;
     home.nothing_is_left(&pods)
@@ -170,18 +152,6 @@ fn signal(pid: i32, name: &str) -> Result<()> {
     // The process may have ended with its parent a moment ago.
     std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status()?;
     Ok(())
-}
-
-fn processes_where(wanted: impl Fn(i32) -> bool) -> Result<BTreeSet<i32>> {
-    let entries = fs::read_dir("/proc").context("/proc")?;
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(pids.filter(|pid| wanted(*pid)).collect())
-}
-
-fn parent(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, so count from the last one.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn ensure_that(holds: bool, otherwise: &str) -> Result<()> {

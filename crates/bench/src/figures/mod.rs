@@ -1,0 +1,27 @@
+//! The figures. Each module takes one group of them, on a cluster of its own.
+
+mod memory;
+mod planner;
+mod pods;
+mod release;
+mod service;
+mod start;
+
+use std::{future::Future, pin::Pin};
+
+use anyhow::Result;
+
+use crate::table::Figure;
+
+/// Takes figures, in so many runs.
+type Measure = fn(u32) -> Pin<Box<dyn Future<Output = Result<Vec<Figure>>>>>;
+
+/// All groups, cheapest first.
+pub(crate) const ALL: &[(&str, Measure)] = &[
+    ("planner", |runs| Box::pin(async move { planner::measure(runs) })),
+    ("start", |runs| Box::pin(start::measure(runs))),
+    ("pods", |runs| Box::pin(pods::measure(runs))),
+    ("memory", |runs| Box::pin(memory::measure(runs))),
+    ("service", |runs| Box::pin(service::measure(runs))),
+    ("release", |runs| Box::pin(release::measure(runs))),
+];

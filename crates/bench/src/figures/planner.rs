@@ -1,0 +1,112 @@
+//! One decision of the planner over a large application.
+
+use std::{collections::BTreeMap, time::Duration, time::Instant};
+
+use anyhow::{Result, ensure};
+use rainbow_plan::{
+    Color, Deployment, Drain, Instance, InstanceName, Keep, Memory, Pod, Presence, Promote, Selection, Shift, Spec,
+    Stage, StageMemory, StageService, Tier, Time, World, plan,
+};
+
+use crate::table::Figure;
+
+const COLORS: usize = 20;
+const TIERS: usize = 10;
+const PODS: usize = 50;
+/// Decisions per run, to be well above the clock's grain.
+const DECISIONS: u32 = 20;
+
+pub(crate) fn measure(runs: u32) -> Result<Vec<Figure>> {
+    let now = Time(1_000_000_000);
+    let world = world(now);
+    ensure!(!plan(&world, now).report.colors.is_empty(), "the planner has nothing to say");
+    let times = (0..runs).map(|_| {
+        let start = Instant::now();
+        for _ in 0..DECISIONS {
+            std::hint::black_box(plan(std::hint::black_box(&world), now));
+        }
+        start.elapsed().as_secs_f64() * 1000.0 / f64::from(DECISIONS)
+    });
+    Ok(vec![Figure::new("planner: 20 colors × 10 tiers × 50 pods", "ms", 5.0, times.collect())])
+}
+
+/// The newest color is about to take over from the one before; all others are still up.
+fn world(now: Time) -> World {
+    let tiers = |color: &str| -> Vec<Tier> {
+        (0..TIERS)
+            .map(|tier| Tier {
+                name: format!("tier{tier}"),
+                replicas: PODS as u32,
+                needs: if tier + 1 < TIERS { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
+                identity: format!("{color}-{tier}"),
+            })
+            .collect()
+    };
+    let name = |color: usize| format!("c{color}");
+    let mut world = World {
+        spec: Spec {
+            color: name(COLORS - 1),
+            tiers: tiers(&name(COLORS - 1)),
+            stages: vec![Stage {
+                name: "active".into(),
+                tier: "tier0".into(),
+                promote: Promote::Manual,
+                color: Some(name(COLORS - 1)),
+                replicas: None,
+                shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
+                paused: false,
+            }],
+            drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(3_600) },
+            keep: Keep { live: COLORS as u32, history: 3 },
+            progress_deadline: Duration::from_secs(600),
+            propagation: Duration::from_secs(1),
+            deleting: false,
+        },
+        memory: Memory::default(),
+        colors: Vec::new(),
+        instances: BTreeMap::new(),
+        stages: BTreeMap::new(),
+        pods: Vec::new(),
+    };
+    let serving = InstanceName { tier: "tier0".into(), color: name(COLORS - 2) };
+    let memory = StageMemory { color: Some(name(COLORS - 2)), since: Some(Time(0)), ..StageMemory::default() };
+    world.memory.stages.insert("active".into(), memory);
+    let selects = Selection::Instance(serving.clone());
+    world.stages.insert("active".into(), StageService::Ours { current: true, selects });
+    for color in 0..COLORS {
+        let color_name = name(color);
+        let instance = |tier: &Tier| InstanceName { tier: tier.name.clone(), color: color_name.clone() };
+        let tiers = tiers(&color_name);
+        for (at, tier) in tiers.iter().enumerate() {
+            let deployment =
+                Deployment::Ours { current: true, replicas: tier.replicas, observed: true, pods: tier.replicas };
+            let service = if at == 0 { Presence::NotNeeded } else { Presence::Current };
+            world.instances.insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service });
+            world.pods.extend((0..PODS).map(|pod| {
+                let endpoint =
+                    if instance(tier) == serving { vec![("active".to_owned(), Time(0))] } else { Vec::new() };
+                Pod {
+                    name: format!("{}-{color_name}-{pod}", tier.name),
+                    instance: instance(tier),
+                    ready: true,
+                    terminating: false,
+                    member: BTreeMap::new(),
+                    endpoint: endpoint.into_iter().collect(),
+                    left: BTreeMap::new(),
+                }
+            }));
+        }
+        world.colors.push(Color {
+            name: color_name.clone(),
+            revision: color as i64,
+            created: Time(now.0 - 1_000),
+            instances: tiers.iter().map(|tier| (tier.name.clone(), instance(tier))).collect(),
+            tiers,
+            retire: false,
+            deleting: false,
+            released: (color + 2 < COLORS).then_some(Time(now.0 - 1_000)),
+            retired: None,
+        });
+    }
+    world
+}

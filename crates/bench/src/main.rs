@@ -1,0 +1,58 @@
+//! `make bench`: the figures of the main job, each beside its target. It never passes or fails on a time.
+
+mod figures;
+mod machine;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+
+use table::{Figure, Results};
+
+/// Measures, and prints a table; with --json, writes the same as JSON.
+#[derive(Parser)]
+struct Args {
+    /// Runs of each figure; the median is shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Only figures whose name contains this
+    #[arg(long)]
+    only: Option<String>,
+    /// Where the JSON goes
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let mut results = Results::new(machine::describe(), args.runs);
+    for (name, measure) in figures::ALL {
+        if !wanted(name) {
+            continue;
+        }
+        eprintln!("measuring: {name}");
+        match runtime.block_on(measure(args.runs)) {
+            Ok(figures) => results.figures.extend(figures),
+            // One figure that cannot be taken is no reason to lose the others; the table says so.
+            Err(error) => results.figures.push(Figure::failed(name, &format!("{error:#}"))),
+        }
+    }
+    print!("{}", results.table());
+    if let Some(path) = &args.json {
+        std::fs::write(path, serde_json::to_string_pretty(&results)? + "\n")?;
+    }
+    Ok(())
+}
