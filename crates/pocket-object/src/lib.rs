@@ -3,6 +3,7 @@
 
 pub mod defaults;
 mod error;
+mod json;
 pub mod jsonpath;
 pub mod managed;
 pub mod patch;
@@ -10,6 +11,8 @@ pub mod selector;
 pub mod shape;
 pub mod structural;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod unknown;
 pub mod validate;
 

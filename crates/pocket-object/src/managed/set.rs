@@ -1,0 +1,304 @@
+//! Sets of fields, and their notation `FieldsV1`.
+
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
+
+use serde_json::{Map, Value};
+
+/// One step of a path into an object.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// A field of a map.
+    Field(String),
+    /// The element of a keyed list with these keys, ordered by name.
+    Key(Vec<(String, Value)>),
+    /// An element of a set.
+    Value(Value),
+    /// An element of a list, by place. We never make one, but keep those we read.
+    Index(u64),
+}
+
+impl Step {
+    fn order(&self) -> u8 {
+        match self {
+            Self::Field(_) => 0,
+            Self::Key(_) => 1,
+            Self::Value(_) => 2,
+            Self::Index(_) => 3,
+        }
+    }
+
+    /// In `FieldsV1`: `f:spec`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
+    fn encode(&self) -> String {
+        match self {
+            Self::Field(name) => format!("f:{name}"),
+            Self::Key(keys) => format!("k:{}", Value::Object(keys.iter().cloned().collect())),
+            Self::Value(value) => format!("v:{value}"),
+            Self::Index(index) => format!("i:{index}"),
+        }
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(':')?;
+        match kind {
+            "f" => Some(Self::Field(rest.to_owned())),
+            "k" => {
+                let keys: BTreeMap<String, Value> = serde_json::from_str(rest).ok()?;
+                Some(Self::Key(keys.into_iter().collect()))
+            }
+            "v" => serde_json::from_str(rest).ok().map(Self::Value),
+            "i" => rest.parse().ok().map(Self::Index),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    /// As conflicts are shown: `.spec`, `[name="a"]`, `[="x"]`, `[0]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(name) => write!(f, ".{name}"),
+            Self::Key(keys) => {
+                let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(f, "[{}]", keys.join(","))
+            }
+            Self::Value(value) => write!(f, "[={value}]"),
+            Self::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+impl PartialEq for Step {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Step {}
+
+impl PartialOrd for Step {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Step {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Field(a), Self::Field(b)) => a.cmp(b),
+            (Self::Index(a), Self::Index(b)) => a.cmp(b),
+            (Self::Value(a), Self::Value(b)) => compare(a, b),
+            (Self::Key(a), Self::Key(b)) => {
+                let pairs = a.iter().zip(b).map(|(a, b)| a.0.cmp(&b.0).then_with(|| compare(&a.1, &b.1)));
+                pairs.fold(Ordering::Equal, Ordering::then).then(a.len().cmp(&b.len()))
+            }
+            _ => self.order().cmp(&other.order()),
+        }
+    }
+}
+
+/// A total order of JSON values. Scalars by type, then value; what is no scalar by its text.
+fn compare(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => a.as_f64().unwrap_or_default().total_cmp(&b.as_f64().unwrap_or_default()),
+        },
+        (Value::String(_), Value::Number(_)) => Ordering::Less,
+        (Value::Number(_), Value::String(_)) => Ordering::Greater,
+        _ => a.to_string().cmp(&b.to_string()),
+    }
+}
+
+/// A set of fields, as a tree: a place may be in the set, and so may places below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FieldSet {
+    children: BTreeMap<Step, Entry>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    member: bool,
+    below: FieldSet,
+}
+
+impl FieldSet {
+    pub(super) fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Adds a place right below this one.
+    pub(super) fn insert(&mut self, step: Step) {
+        self.children.entry(step).or_default().member = true;
+    }
+
+    /// Adds all of `set` below `step`.
+    pub(super) fn insert_below(&mut self, step: Step, set: FieldSet) {
+        if !set.is_empty() {
+            let entry = self.children.entry(step).or_default();
+            if entry.below.is_empty() {
+                entry.below = set;
+            } else {
+                entry.below.add(&set);
+            }
+        }
+    }
+
+    /// Drops a place and all below it.
+    pub(super) fn remove(&mut self, step: &Step) {
+        self.children.remove(step);
+    }
+
+    /// Drops all below a place.
+    pub(super) fn below_mut(&mut self, step: &Step) -> Option<&mut FieldSet> {
+        self.children.get_mut(step).map(|entry| &mut entry.below)
+    }
+
+    /// Drops places under which nothing is in the set.
+    pub(super) fn tidy(&mut self) {
+        self.children.retain(|_, entry| {
+            entry.below.tidy();
+            entry.member || !entry.below.is_empty()
+        });
+    }
+
+    /// What is below `step`, if anything at or below it is in the set.
+    pub(super) fn get(&self, step: &Step) -> Option<&FieldSet> {
+        self.children.get(step).map(|entry| &entry.below)
+    }
+
+    /// The steps below this place that lead to something in the set.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&Step, &FieldSet)> {
+        self.children.iter().map(|(step, entry)| (step, &entry.below))
+    }
+
+    /// `self ∪ other`.
+    pub(super) fn add(&mut self, other: &FieldSet) {
+        for (step, theirs) in &other.children {
+            let ours = self.children.entry(step.clone()).or_default();
+            ours.member |= theirs.member;
+            ours.below.add(&theirs.below);
+        }
+    }
+
+    /// `self \ other`.
+    pub(super) fn subtract(&mut self, other: &FieldSet) {
+        self.children.retain(|step, ours| {
+            if let Some(theirs) = other.children.get(step) {
+                ours.member &= !theirs.member;
+                ours.below.subtract(&theirs.below);
+            }
+            ours.member || !ours.below.is_empty()
+        });
+    }
+
+    /// `self ∩ other`.
+    pub(super) fn intersection(&self, other: &FieldSet) -> FieldSet {
+        let mut both = FieldSet::default();
+        for (step, ours) in &self.children {
+            let Some(theirs) = other.children.get(step) else { continue };
+            let entry = Entry { member: ours.member && theirs.member, below: ours.below.intersection(&theirs.below) };
+            if entry.member || !entry.below.is_empty() {
+                both.children.insert(step.clone(), entry);
+            }
+        }
+        both
+    }
+
+    /// All places in the set, as text: `.spec.replicas`.
+    pub(super) fn paths(&self) -> Vec<String> {
+        fn walk(set: &FieldSet, prefix: &str, paths: &mut Vec<String>) {
+            for (step, entry) in &set.children {
+                let path = format!("{prefix}{step}");
+                if entry.member {
+                    paths.push(path.clone());
+                }
+                walk(&entry.below, &path, paths);
+            }
+        }
+        let mut paths = Vec::new();
+        walk(self, "", &mut paths);
+        paths
+    }
+
+    /// As `FieldsV1`.
+    pub(super) fn encode(&self) -> Value {
+        let mut map = Map::new();
+        for (step, entry) in &self.children {
+            let mut below = entry.below.encode();
+            if entry.member
+                && !entry.below.is_empty()
+                && let Value::Object(below) = &mut below
+            {
+                below.insert(".".to_owned(), Value::Object(Map::new()));
+            }
+            map.insert(step.encode(), below);
+        }
+        Value::Object(map)
+    }
+
+    /// From `FieldsV1`; `None` if it is none.
+    pub(super) fn decode(value: &Value) -> Option<Self> {
+        let mut set = FieldSet::default();
+        for (text, below) in value.as_object()? {
+            if text == "." {
+                continue;
+            }
+            let below_set = FieldSet::decode(below)?;
+            let member = below_set.is_empty() || below.get(".").is_some();
+            set.children.insert(Step::decode(text)?, Entry { member, below: below_set });
+        }
+        Some(set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::any_json;
+
+    #[test]
+    fn fields_v1_round_trips() {
+        let fields = json!({ "f:metadata": { "f:labels": { ".": {}, "f:a:b": {} }, "f:finalizers": { "v:\"x\"": {} } },
+            "f:spec": { "f:ports": { "k:{\"port\":80,\"protocol\":\"TCP\"}": { ".": {}, "f:port": {} } }, "i:3": {} } });
+        let set = FieldSet::decode(&fields).unwrap();
+        assert_eq!(set.encode(), fields);
+        assert_eq!(
+            set.paths(),
+            [
+                ".metadata.finalizers[=\"x\"]",
+                ".metadata.labels",
+                ".metadata.labels.a:b",
+                ".spec.ports[port=80,protocol=\"TCP\"]",
+                ".spec.ports[port=80,protocol=\"TCP\"].port",
+                ".spec[3]"
+            ]
+        );
+        assert_eq!(FieldSet::decode(&json!({ "x": {} })), None);
+    }
+
+    proptest! {
+        #[test]
+        fn set_algebra(a in any_json(), b in any_json()) {
+            let (Some(a), Some(b)) = (FieldSet::decode(&prefixed(&a)), FieldSet::decode(&prefixed(&b))) else { return Ok(()) };
+            let mut union = a.clone();
+            union.add(&b);
+            let mut rest = union.clone();
+            rest.subtract(&b);
+            prop_assert!(rest.intersection(&b).is_empty());
+            rest.add(&a.intersection(&b));
+            prop_assert_eq!(rest.paths(), a.paths());
+            prop_assert_eq!(FieldSet::decode(&union.encode()), Some(union));
+        }
+    }
+
+    fn prefixed(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => map.iter().map(|(key, value)| (format!("f:{key}"), prefixed(value))).collect(),
+            _ => json!({}),
+        }
+    }
+}

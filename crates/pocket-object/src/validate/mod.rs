@@ -1,0 +1,181 @@
+//! Is an object of a built-in kind (or the metadata of any) allowed? The rules and texts are those of Kubernetes.
+
+mod change;
+mod config;
+mod meta;
+pub mod names;
+mod pod;
+mod service;
+mod workload;
+
+use serde_json::Value;
+
+use crate::FieldError;
+
+/// Checks a new object, after its defaults are in. Metadata is checked for every kind.
+pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    meta::check(group, kind, object, &mut errors);
+    check(group, kind, object, &mut errors);
+    errors.found
+}
+
+/// Checks a change: what `create` checks, and what may not change.
+pub fn update(group: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    meta::check(group, kind, new, &mut errors);
+    meta::check_change(old, new, &mut errors);
+    check(group, kind, new, &mut errors);
+    change::check(group, kind, old, new, &mut errors);
+    errors.found
+}
+
+fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
+    match (group, kind) {
+        ("", "Pod") => pod::check(object, errors),
+        ("", "Service") => service::service(object, errors),
+        ("", "Endpoints") => service::endpoints(object, errors),
+        ("discovery.k8s.io", "EndpointSlice") => service::endpoint_slice(object, errors),
+        ("", "ConfigMap") => config::config_map(object, errors),
+        ("", "Secret") => config::secret(object, errors),
+        ("policy", "PodDisruptionBudget") => workload::disruption_budget(object, errors),
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => workload::apps(kind, object, errors),
+        ("batch", "Job") => workload::job(object, errors),
+        ("batch", "CronJob") => workload::cron_job(object, errors),
+        ("autoscaling", "HorizontalPodAutoscaler") => workload::autoscaler(object, errors),
+        ("coordination.k8s.io", "Lease") => config::lease(object, errors),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(kind, object, errors),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            config::role_binding(kind, object, errors);
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => config::custom_resource_definition(object, errors),
+        _ => {}
+    }
+}
+
+/// What was found wrong.
+#[derive(Default)]
+struct Errors {
+    found: Vec<FieldError>,
+}
+
+impl Errors {
+    fn add(&mut self, error: FieldError) {
+        self.found.push(error);
+    }
+
+    fn invalid(&mut self, path: impl Into<String>, value: &Value, detail: impl Into<String>) {
+        self.add(FieldError::invalid(path, value, detail));
+    }
+
+    fn required(&mut self, path: impl Into<String>, detail: impl Into<String>) {
+        self.add(FieldError::required(path, detail));
+    }
+
+    /// A text that must follow a rule of `names`.
+    fn named(&mut self, path: &str, text: &str, rule: fn(&str) -> Vec<String>) {
+        for problem in rule(text) {
+            self.invalid(path, &Value::from(text), problem);
+        }
+    }
+
+    /// A text that must be one of a few. Missing is left to others.
+    fn one_of(&mut self, path: &str, value: Option<&Value>, allowed: &[&str]) {
+        if let Some(value) = value
+            && !allowed.iter().any(|name| value == name)
+        {
+            self.add(FieldError::not_supported(path, value, allowed));
+        }
+    }
+
+    /// A number that must not be negative, if there is one.
+    fn not_negative(&mut self, path: &str, value: Option<&Value>) {
+        self.at_least(path, value, 0);
+    }
+
+    /// A whole number of at least `min`, if there is one.
+    fn at_least(&mut self, path: &str, value: Option<&Value>, min: i64) {
+        match value {
+            None | Some(Value::Null) => {}
+            Some(value) => match value.as_i64() {
+                Some(number) if number >= min => {}
+                Some(_) => {
+                    let text = if min == 1 { "must be greater than 0".to_owned() } else { format!("must be greater than or equal to {min}") };
+                    self.invalid(path, value, text);
+                }
+                None => self.add(FieldError::type_invalid(path, value, "must be an integer")),
+            },
+        }
+    }
+
+    /// A port number, if there is one.
+    fn port(&mut self, path: &str, value: &Value) {
+        if !value.as_i64().is_some_and(|number| (1..=65535).contains(&number)) {
+            self.invalid(path, value, "must be between 1 and 65535, inclusive");
+        }
+    }
+
+    /// A port number or the name of a port.
+    fn port_or_name(&mut self, path: &str, value: &Value) {
+        match value {
+            Value::String(name) => self.named(path, name, names::port_name),
+            value => self.port(path, value),
+        }
+    }
+
+    /// A map from label keys to label values.
+    fn labels(&mut self, path: &str, labels: Option<&Value>) {
+        match labels {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(labels)) => {
+                for (key, value) in labels {
+                    self.named(path, key, names::qualified_name);
+                    match value {
+                        Value::String(text) => {
+                            for problem in names::label_value(text) {
+                                self.invalid(path, value, problem);
+                            }
+                        }
+                        other => {
+                            self.add(FieldError::type_invalid(format!("{path}.{key}"), other, "must be a string"));
+                        }
+                    }
+                }
+            }
+            Some(other) => self.add(FieldError::type_invalid(path, other, "must be a map of strings")),
+        }
+    }
+
+    /// A `LabelSelector`.
+    fn selector(&mut self, path: &str, selector: &Value) {
+        self.labels(&format!("{path}.matchLabels"), selector.get("matchLabels"));
+        for (index, expression) in crate::json::list(selector, "/matchExpressions").iter().enumerate() {
+            let path = format!("{path}.matchExpressions[{index}]");
+            let values = crate::json::list(expression, "/values");
+            match crate::json::text(expression, "/operator") {
+                "In" | "NotIn" if values.is_empty() => {
+                    self.required(format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                }
+                "Exists" | "DoesNotExist" if !values.is_empty() => self.add(FieldError::forbidden(
+                    format!("{path}.values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                )),
+                "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+                other => self.invalid(format!("{path}.operator"), &Value::from(other), "not a valid selector operator"),
+            }
+            self.named(&format!("{path}.key"), crate::json::text(expression, "/key"), names::qualified_name);
+        }
+    }
+
+    /// A field that may not change.
+    fn immutable(&mut self, path: &str, old: &Value, new: &Value) {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        let (old, new) = (old.pointer(&pointer).unwrap_or(&Value::Null), new.pointer(&pointer).unwrap_or(&Value::Null));
+        if old != new {
+            self.invalid(path, new, "field is immutable");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
