@@ -25,15 +25,16 @@ demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 	$(RAINBOW) demo
 
 test: build ## Unit, property and end-to-end tests, with one summary
-	RAINBOW_BIN=$(abspath $(BIN)) scripts/test
+	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/test
 
 bench: build ## The figures, each beside its target
-	RAINBOW_BIN=$(abspath $(BIN)) cargo xtask bench
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p bench
+	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench --json $(CARGO_TARGET_DIR)/bench.json
 
 lint: ## Format, lints, licenses
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed: licenses are not checked"; fi
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licenses are not checked"; fi
 
 fmt: ## Format everything
 	cargo fmt --all

@@ -82,12 +82,12 @@ impl Cluster {
     }
 }
 
-/// Where the programs of this build are: `RAINBOW_BIN`, or beside this test.
+/// Where the programs of this build are: `RAINBOW_BIN_DIR`, or beside this test.
 ///
 /// # Errors
 /// Where this program has no directory.
 pub fn programs() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("RAINBOW_BIN") {
+    if let Some(dir) = std::env::var_os("RAINBOW_BIN_DIR") {
         return Ok(dir.into());
     }
     let test = std::env::current_exe()?;
