@@ -72,13 +72,12 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
         return End::Gone { released, retired: color.retired.unwrap_or(view.now) };
     }
     // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
-    let propagation = view.spec().propagation;
-    let hold = if color.retire || color.deleting { propagation } else { view.spec().drain.settle.max(propagation) };
-    let left = color.instances.values().flat_map(|instance| view.pods(instance));
-    let forgotten = left.flat_map(|pod| pod.left.values()).map(|left| left.after(propagation)).max();
-    let until = forgotten.map_or(released.after(hold), |forgotten| forgotten.max(released.after(hold)));
+    let settle = if color.retire || color.deleting { released } else { released.after(view.spec().drain.settle) };
+    let pods = || color.instances.values().flat_map(|instance| view.pods(instance));
+    let left = pods().flat_map(|pod| pod.left.values()).copied().chain([released]).max().unwrap_or(released);
+    let until = settle.max(view.forgotten(left));
     // A stage that was taken out of the spec may have it among its endpoints to the last.
-    if color.instances.values().flat_map(|instance| view.pods(instance)).any(|pod| !pod.endpoint.is_empty()) {
+    if pods().any(|pod| !pod.endpoint.is_empty()) {
         return End::Settles { released, until: until.max(view.now) };
     }
     // What the status does not say yet is not relied on: it is said first.

@@ -14,22 +14,25 @@ pub(crate) fn plan(view: &View<'_>) -> Plan {
 }
 
 fn next(view: &View<'_>, draft: &mut Draft) {
-    let ours = view.world.stages.iter().filter(|(_, service)| matches!(service, StageService::Ours { .. }));
-    for (stage, _) in ours {
-        draft.act(Action::DeleteStage { stage: stage.clone() });
-    }
-    if !draft.actions.is_empty() {
+    if !quiet(view) {
+        // A crash may lose who left the stages when. The colors' clocks tell, if they are known to start after this.
+        if view.colors.iter().any(|color| color.released.is_some()) {
+            draft.wake(view.now);
+            return;
+        }
+        for (stage, _) in our_stages(view) {
+            draft.act(Action::DeleteStage { stage: stage.clone() });
+        }
         return;
     }
-    // The stages are gone, but the data plane may not know it yet, or may still send to where they pointed.
-    let pods = || view.world.pods.iter();
-    if pods().any(|pod| !pod.endpoint.is_empty() && !pod.terminating) {
-        return;
-    }
-    let left = pods().flat_map(|pod| pod.left.values()).map(|left| left.after(view.spec().propagation)).max();
-    if let Some(until) = left.filter(|until| *until > view.now) {
-        draft.wake(until);
-        return;
+    // The stages are gone, but the data plane may not know it yet, and still send to where they pointed.
+    let released = view.colors.iter().map(|color| color.released.unwrap_or(view.now));
+    let left = view.world.pods.iter().flat_map(|pod| pod.left.values()).copied();
+    if let Some(until) = released.chain(left).max().map(|since| view.forgotten(since)) {
+        if view.colors.iter().any(|color| color.released.is_none()) || until > view.now {
+            draft.wake(until);
+            return;
+        }
     }
     let dependents = Dependents::new(view);
     let named: BTreeSet<&InstanceName> =
@@ -55,6 +58,15 @@ fn next(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
+fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a String, &'a StageService)> {
+    view.world.stages.iter().filter(|(_, service)| matches!(service, StageService::Ours { .. }))
+}
+
+/// No stage has a Service or an endpoint any more.
+fn quiet(view: &View<'_>) -> bool {
+    our_stages(view).next().is_none() && view.world.pods.iter().all(|pod| pod.endpoint.is_empty())
+}
+
 fn report(view: &View<'_>) -> Report {
     let stages = view.spec().stages.iter().map(|stage| StageReport {
         name: stage.name.clone(),
@@ -71,7 +83,7 @@ fn report(view: &View<'_>) -> Report {
         ready: color.instances.values().map(|instance| view.ready(instance)).sum(),
         wanted: 0,
         stages: Vec::new(),
-        released: color.released.or(Some(view.now)),
+        released: quiet(view).then(|| color.released.unwrap_or(view.now)),
         retired: color.retired,
         message: Some("the Rainbow is being deleted".into()),
     });

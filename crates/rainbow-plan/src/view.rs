@@ -116,6 +116,12 @@ impl<'a> View<'a> {
         self.world.memory.stages.get(stage).cloned().unwrap_or_default()
     }
 
+    /// From when on nobody in the cluster can still send to what was let go at this time: one lag for whoever computes
+    /// endpoints, one for whoever uses them.
+    pub(crate) fn forgotten(&self, since: Time) -> Time {
+        since.after(self.spec().propagation.saturating_mul(2))
+    }
+
     /// The cluster's data plane knows everything that has been so since this time.
     pub(crate) fn known(&self, since: Time) -> bool {
         since.after(self.spec().propagation) <= self.now

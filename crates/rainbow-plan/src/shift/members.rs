@@ -34,7 +34,8 @@ impl<'a> Shifter<'_, 'a> {
         let moved = members.new.iter().filter(|pod| serves(pod) && self.endpoint(pod).is_some()).count();
         let mut progress = Progress {
             phase: Some(ShiftPhase::Shifting),
-            from: self.largest_old(&members),
+            from: self.target.color.and_then(|_| self.largest_old(&members)),
+            to: self.newest_member(),
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             next_step: None,
         };
@@ -85,7 +86,7 @@ impl<'a> Shifter<'_, 'a> {
     }
 
     /// The pod serves, and the data plane knows it.
-    fn knows(&self, pod: &Pod) -> bool {
+    pub(super) fn knows(&self, pod: &Pod) -> bool {
         serves(pod) && self.endpoint(pod).is_some_and(|since| self.view.known(since))
     }
 
@@ -183,6 +184,14 @@ impl<'a> Shifter<'_, 'a> {
                 draft.wake(since.after(self.view.spec().propagation));
             }
         }
+    }
+
+    /// The newest color with members that the stage does not serve alone: where it was going when it lost its way.
+    fn newest_member(&self) -> Option<ColorId> {
+        let colors = self.situation.members.iter().flat_map(|pod| self.view.owners(&pod.instance)).copied();
+        let others = colors.filter(|color| Some(*color) != self.situation.serving);
+        // Colors are indexed newest first.
+        others.min().or(self.situation.serving)
     }
 
     /// The color with the most old members: what the report calls where the shift comes from.

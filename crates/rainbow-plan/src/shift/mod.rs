@@ -43,6 +43,8 @@ pub(crate) struct Progress {
     pub(crate) phase: Option<ShiftPhase>,
     /// The color the members come from, where that is not the color the stage serves.
     pub(crate) from: Option<ColorId>,
+    /// The color the members were going to, where the stage is told to go to one that does not exist.
+    pub(crate) to: Option<ColorId>,
     /// Ready pods of the new color that serve.
     pub(crate) moved: u32,
     pub(crate) next_step: Option<Time>,
@@ -58,6 +60,10 @@ pub(crate) fn advance<'a>(
 ) -> StageReport {
     let shifter = Shifter::new(view, situation);
     let before = draft.actions.len();
+    if shifter.target.color.is_some_and(|color| view.colors[color].released.is_some()) {
+        // Its clock is stopped by this plan's report; the next one goes on.
+        draft.wake(view.now);
+    }
     let progress = shifter.go(draft);
     let applied = draft.actions[before..].iter().any(|action| matches!(action, Action::ApplyStage { .. }));
     if !situation.current && !applied {
@@ -197,15 +203,16 @@ impl<'s, 'a> Shifter<'s, 'a> {
             _ => memory.previous.clone(),
         };
         let target = self.target.color.or(self.target.wanted);
-        let shift = progress.phase.zip(target).zip(*serving).map(|((phase, to), serving)| ShiftReport {
-            from: name(progress.from.unwrap_or(serving)),
-            to: name(to),
-            phase,
-            moved: progress.moved.min(self.of),
-            of: self.of,
-            started: memory.shift_started.or_else(|| self.last_joined()).unwrap_or(self.view.now),
-            next_step: progress.next_step,
-        });
+        let shift =
+            progress.phase.zip(target.or(progress.to)).zip(*serving).map(|((phase, to), serving)| ShiftReport {
+                from: name(progress.from.unwrap_or(serving)),
+                to: name(to),
+                phase,
+                moved: progress.moved.min(self.of),
+                of: self.of,
+                started: memory.shift_started.or_else(|| self.last_joined()).unwrap_or(self.view.now),
+                next_step: progress.next_step,
+            });
         StageReport {
             name: stage.name.clone(),
             target: target.map(name),

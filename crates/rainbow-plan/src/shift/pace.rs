@@ -47,7 +47,12 @@ impl<'a> Target<'a> {
             Goal::Color(color) => Some(color),
             Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => None,
         };
-        let ready = |color| ready_for(view, situation, color) && !view.colors[color].deleting;
+        // A color that drains is taken back in two moves: first its status says that its clock has stopped. Otherwise a crash
+        // could leave a clock that runs while the color serves, and that ends the color the moment it is released again.
+        let ready = |color: ColorId| {
+            let found = view.colors[color];
+            ready_for(view, situation, color) && !found.deleting && found.released.is_none()
+        };
         let color = Self::color(view, situation, wanted, ready);
         let ready = color.is_some_and(ready);
         let back = color.is_some() && Self::is_back(view, situation, color);

@@ -18,11 +18,16 @@ impl Shifter<'_, '_> {
             Pace::AtOnce => u32::MAX,
         };
         let progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
-        let old: Vec<&Pod> = self.view.pods(serving).iter().copied().filter(|pod| serves(pod)).collect();
+        let mut old = self.candidates(serving);
         if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(stage)) {
             // Nothing serves, so there is nothing to exchange step by step.
             self.select(Selection::Instance(target.clone()), draft);
             return progress;
+        }
+        // A stage that asks for fewer pods than its color has needs no more than it asks for, of those that surely serve.
+        if old.iter().filter(|pod| self.knows(pod)).count() >= self.of as usize {
+            old.retain(|pod| self.knows(pod));
+            old.truncate(self.of as usize);
         }
         let first = step.min(self.of) as usize;
         let new = self.candidates(target).into_iter().take(first);

@@ -1,0 +1,137 @@
+//! Properties over random applications and random histories, in a model cluster (see `sim`) that checks all the time:
+//! no stage has fewer pods than it wants minus what failed by itself, no pod ends while somebody may send to it, no tier
+//! goes before those who call it, nothing of anybody else is touched, no write changes nothing, no stage has pods of two
+//! colors outside a shift, and a plan does not depend on the order of a list.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod sim;
+
+use proptest::{collection::vec, prelude::*};
+use rainbow_plan::*;
+use sim::{Sim, events::*, operator::Run, spec};
+
+fn cases(number: u32) -> ProptestConfig {
+    ProptestConfig { cases: number, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn history(spec: &Spec, events: &[Event]) -> Sim {
+    let mut sim = Sim::new(spec.clone());
+    sim.tracing = true;
+    events.iter().for_each(|event| sim.happen(event));
+    sim
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
+
+    /// Releases, failures, lags and crashes in any order come to rest where the spec says.
+    #[test]
+    fn releases_come_to_rest(
+        spec in specs(),
+        events in vec(prop_oneof![12 => of_the_cluster(), 1 => of_users()], 0..120),
+    ) {
+        let mut sim = history(&spec, &events);
+        sim.settle();
+        sim.check_rest();
+    }
+
+    /// So they do when users do what they should not.
+    #[test]
+    fn anything_comes_to_rest(
+        spec in specs(),
+        events in vec(prop_oneof![10 => of_the_cluster(), 1 => of_users(), 1 => of_vandals()], 0..120),
+    ) {
+        let mut sim = history(&spec, &events);
+        sim.settle();
+        sim.check_rest();
+    }
+
+    /// Deleted at any moment, all of it goes, in order, and nothing else does.
+    #[test]
+    fn a_deleted_rainbow_leaves_nothing(
+        spec in specs(),
+        before in vec(prop_oneof![10 => of_the_cluster(), 1 => of_users()], 0..60),
+        after in vec(of_the_cluster(), 0..30),
+    ) {
+        let mut sim = history(&spec, &before);
+        sim.spec.deleting = true;
+        after.iter().for_each(|event| sim.happen(event));
+        sim.settle();
+        prop_assert!(sim.released);
+        sim.check_nothing_left();
+    }
+
+    /// The way back from a shift, and from a color to the one before that still lives, starts no pod of that color.
+    #[test]
+    fn the_way_back_starts_no_pod(spec in specs(), seconds in 0i64..40, after in vec(of_the_cluster(), 0..20)) {
+        let mut spec = spec;
+        spec.stages[0].color = Some("v1".into());
+        spec.drain.settle = std::time::Duration::from_secs(3_600);
+        let mut sim = Sim::new(spec);
+        sim.settle();
+        sim.happen(&Event::NewColor(63));
+        sim.settle();
+        sim.spec.stages[0].color = Some("v2".into());
+        sim.pass(seconds);
+        for event in after.iter().filter(|event| !matches!(event, Event::Kill(_))) {
+            sim.happen(event);
+        }
+        let started = sim.started["v1"];
+        sim.spec.stages[0].color = Some("v1".into());
+        sim.pass(60);
+        prop_assert_eq!(sim.started["v1"], started);
+        let selected = Selection::Instance(spec::instance("t0", "v1"));
+        prop_assert_eq!(&sim.stages["s0"], &sim::Svc::Ours { current: true, selects: Some(selected) });
+    }
+}
+
+/// A whole release and its way back, the operator killed after each number of writes in turn.
+#[test]
+fn a_crash_at_any_write_changes_nothing_in_the_end() {
+    let mut stages = vec![spec::stage("smoke", "web"), spec::stage("active", "web")];
+    stages[0].promote = Promote::Auto;
+    stages[0].replicas = Some(1);
+    stages[1].shift = spec::rolling(2, 5);
+    let made = spec::spec("v1", spec::tiers("db:1 mid:2>db web:3>mid,db", "v1"), stages);
+    let walk = |crash: usize| {
+        let mut sim = Sim::new(made.clone());
+        let mut left = crash;
+        let mut settle = |sim: &mut Sim| {
+            for _ in 0..200 {
+                sim.calm();
+                let before = sim.writes;
+                let (wrote, wake) = sim.reconcile(if left == usize::MAX { Run::Whole } else { Run::CrashAfter(left) });
+                // Counts down; at zero it has crashed once, and goes on unharmed.
+                left = match left {
+                    usize::MAX => usize::MAX,
+                    _ if sim.writes - before >= left => usize::MAX,
+                    _ => left - (sim.writes - before),
+                };
+                match wake {
+                    _ if wrote => {}
+                    Some(wake) if wake.0 < sim.now + 60_000 => sim.tick(wake.0 - sim.now),
+                    _ => break,
+                }
+            }
+            sim.settle();
+        };
+        settle(&mut sim);
+        for (version, stage) in [("v2", "v2"), ("v3", "v3"), ("v3", "v2")] {
+            sim.spec.color = version.into();
+            sim.spec.tiers = spec::tiers("db:1 mid:2>db web:3>mid,db", version);
+            sim.spec.stages[1].color = Some(stage.into());
+            settle(&mut sim);
+        }
+        sim.check_rest();
+        let colors: Vec<_> = sim.colors.values().map(|color| (color.name.clone(), color.retired.is_some())).collect();
+        let memory: Vec<_> =
+            sim.memory.stages.values().map(|stage| (stage.color.clone(), stage.previous.clone())).collect();
+        let deps: Vec<_> = sim.deps.iter().map(|(name, dep)| (name.clone(), dep.replicas)).collect();
+        ((sim.stages.clone(), colors, memory, deps), sim.writes)
+    };
+    let (whole, writes) = walk(usize::MAX);
+    assert!(writes > 80, "{writes}");
+    for crash in 0..writes {
+        assert_eq!(walk(crash).0, whole, "after {crash} writes");
+    }
+}

@@ -1,0 +1,200 @@
+//! What must hold at every moment.
+
+use std::collections::BTreeSet;
+
+use rainbow_plan::*;
+
+use super::*;
+
+impl Sim {
+    /// Never fewer ready pods, as every node sees it, than the stage wants minus what failed by itself.
+    pub fn check(&mut self) {
+        self.measure(false);
+    }
+
+    /// What failed before a decision has been seen by it, once the stage has all its pods, those aside that are told to leave.
+    pub(super) fn decide(&mut self) {
+        self.measure(true);
+    }
+
+    fn measure(&mut self, decision: bool) {
+        if !self.checking || self.spec.deleting {
+            return;
+        }
+        for stage in self.spec.stages.clone() {
+            let Some(endpoints) = self.endpoints.get(&stage.name) else { continue };
+            let serves = |pod: &&String| {
+                self.surely_receives(&stage.name, pod)
+                    && self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating)
+            };
+            let capacity = endpoints.iter().filter(serves).count() as u32;
+            let members =
+                matches!(self.stages.get(&stage.name), Some(Svc::Ours { selects: Some(Selection::Members), .. }));
+            let stays = |pod: &&String| serves(pod) && (!members || self.pods[*pod].member.contains_key(&stage.name));
+            let staying = endpoints.iter().filter(stays).count() as u32;
+            let of = self.of(&stage);
+            let known = self.established.contains_key(&stage.name);
+            if (!known || decision) && staying >= of {
+                self.established.insert(stage.name.clone(), 0);
+            } else if let Some(failures) = self.established.get(&stage.name) {
+                assert!(
+                    capacity + failures >= of,
+                    "stage {} has {capacity} of {of} pods and {failures} failed\n{}",
+                    stage.name,
+                    self.trace.join("\n")
+                );
+            }
+        }
+    }
+
+    /// The user changed what a stage wants, or took it away: it has to come up again before it is watched.
+    pub fn disturb(&mut self) {
+        self.established.clear();
+    }
+
+    /// No pod ends because of us while anybody may send to it.
+    pub(super) fn check_end(&self, pod: &str) {
+        for stage in self.endpoints.keys().chain(self.past.keys()).collect::<BTreeSet<_>>() {
+            assert!(
+                !self.may_receive(stage, pod),
+                "{pod} ends while clients of {stage} may be sent to it\n{}",
+                self.trace.join("\n")
+            );
+        }
+    }
+
+    /// A tier goes to zero only after all who call it; and is made smaller otherwise only if it has more than full size.
+    pub(super) fn check_size(&self, instance: &InstanceName, replicas: u32) {
+        let Some(dep) = self.deps.get(instance).filter(|dep| dep.replicas > replicas) else { return };
+        if replicas > 0 || self.full(instance) == 0 {
+            assert!(dep.replicas > self.full(instance), "{instance:?} is made smaller: {} to {replicas}", dep.replicas);
+            return;
+        }
+        for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
+            for tier in color.tiers.iter().filter(|tier| tier.needs.contains(&instance.tier)) {
+                let caller = &color.instances[&tier.name];
+                let pods = self.pods.values().filter(|pod| pod.instance == *caller).count();
+                let asked = self.deps.get(caller).map_or(0, |dep| if dep.foreign { 0 } else { dep.replicas });
+                assert!(
+                    pods == 0 && asked == 0,
+                    "{instance:?} goes while {caller:?} has {pods} pods\n{}",
+                    self.trace.join("\n")
+                );
+            }
+        }
+    }
+
+    /// Whatever a plan must not say about the world it was made for.
+    pub(super) fn check_plan(&self, world: &World, plan: &Plan) {
+        for stage in &plan.report.stages {
+            let serving: BTreeSet<&InstanceName> = world
+                .pods
+                .iter()
+                .filter(|pod| pod.endpoint.contains_key(&stage.name))
+                .map(|pod| &pod.instance)
+                .collect();
+            let steered = matches!(
+                world.stages.get(&stage.name),
+                Some(StageService::Ours { selects: Selection::Instance(_) | Selection::Members, .. })
+            );
+            if serving.len() > 1 && steered && !self.spec.deleting {
+                assert!(stage.shift.is_some(), "{} serves {serving:?} outside a shift", stage.name);
+            }
+            if let Some(shift) = &stage.shift {
+                assert!(shift.moved <= shift.of, "{shift:?}");
+            }
+        }
+        assert!(plan.wake.is_none_or(|wake| wake.0 > self.now), "a busy loop");
+    }
+
+    pub fn check_nothing_left(&self) {
+        assert!(self.colors.is_empty());
+        assert!(self.deps.values().all(|dep| dep.foreign), "{:?}", self.deps);
+        assert!(self.svcs.values().all(|svc| *svc == Svc::Foreign));
+        assert!(self.stages.values().all(|svc| *svc == Svc::Foreign));
+        assert!(self.pods.is_empty());
+    }
+}
+
+impl Sim {
+    /// What must hold when nothing happens any more.
+    pub fn check_rest(&mut self) {
+        let world = self.world();
+        let plan = plan(&world, Time(self.now));
+        assert_eq!(plan.actions, [], "not at rest");
+        let waiting = plan.report.problems.iter().any(|problem| matches!(problem, Problem::TooManyColors { .. }));
+        for stage in &self.spec.stages {
+            let Some(Svc::Ours { selects: Some(selects), .. }) = self.stages.get(&stage.name) else { continue };
+            let wanted = match (&stage.color, stage.promote) {
+                (Some(color), _) => self.colors.get(color),
+                (None, Promote::Auto) => self.colors.get(&self.spec.color).filter(|color| self.is_spec(color)),
+                (None, Promote::Manual) => None,
+            };
+            if let Some(color) = wanted.filter(|color| self.healthy(color) && !waiting && !stage.paused) {
+                assert_eq!(
+                    *selects,
+                    Selection::Instance(color.instances[&stage.tier].clone()),
+                    "{} is not where it shall be\n{:#?}\n{}",
+                    stage.name,
+                    plan.report,
+                    self.trace.join("\n")
+                );
+                let labeled: Vec<&String> = self
+                    .pods
+                    .iter()
+                    .filter(|(_, pod)| pod.member.contains_key(&stage.name))
+                    .map(|(name, _)| name)
+                    .collect();
+                assert_eq!(labeled, Vec::<&String>::new(), "labels left over of {}", stage.name);
+            }
+        }
+        self.check_colors_at_rest(&plan.report);
+    }
+
+    fn check_colors_at_rest(&self, report: &Report) {
+        let mut retired = 0;
+        for told in &report.colors {
+            let color = &self.colors[&told.name];
+            let pods =
+                self.pods.values().filter(|pod| color.instances.values().any(|name| *name == pod.instance)).count();
+            match told.phase {
+                ColorPhase::Retired => {
+                    assert_eq!(pods, 0, "{told:?}");
+                    retired += u32::from(color.name != self.spec.color);
+                    assert!(!color.deleting, "{told:?}");
+                }
+                ColorPhase::Draining => panic!("{told:?} drains for ever\n{}", self.trace.join("\n")),
+                ColorPhase::Starting => {
+                    let waits = report
+                        .problems
+                        .iter()
+                        .any(|problem| matches!(problem, Problem::TooManyColors { color, .. } if *color == told.name));
+                    assert!(waits, "{told:?} starts for ever");
+                }
+                ColorPhase::Serving if self.healthy(color) => assert!(told.ready >= told.wanted, "{told:?}"),
+                ColorPhase::Ready => assert!(told.ready >= told.wanted, "{told:?}"),
+                ColorPhase::Serving | ColorPhase::Stalled => {}
+            }
+            let kept = !told.stages.is_empty() || color.name == self.spec.color;
+            assert!(kept || pods == 0, "{told:?} is of no use and has {pods} pods\n{}", self.trace.join("\n"));
+        }
+        assert!(retired <= self.spec.keep.history, "{retired} retired colors");
+    }
+
+    fn is_spec(&self, color: &Color) -> bool {
+        color
+            .tiers
+            .iter()
+            .all(|tier| self.spec.tiers.iter().any(|t| t.name == tier.name && t.identity == tier.identity))
+    }
+
+    /// Nothing keeps the color from coming up.
+    fn healthy(&self, color: &Color) -> bool {
+        !color.deleting
+            && color.instances.values().all(|name| {
+                !self.broken.contains(name)
+                    && self.svcs.get(name) != Some(&Svc::Foreign)
+                    && !self.deps.get(name).is_some_and(|dep| dep.foreign)
+            })
+    }
+}

@@ -1,0 +1,230 @@
+//! What the cluster does by itself: controllers, pods, data plane.
+
+use std::collections::BTreeSet;
+
+use rainbow_plan::*;
+
+use super::*;
+
+impl Sim {
+    /// Time passes; what must have been seen by then is seen.
+    pub fn tick(&mut self, milliseconds: i64) {
+        let end = self.now + milliseconds;
+        // In steps no longer than a lag, so that a set of endpoints is never younger than it looks.
+        while self.now < end {
+            let still = self.stage_dirty.is_empty()
+                && self.past.values().all(VecDeque::is_empty)
+                && self.pods.values().all(|pod| pod.dirty.is_none());
+            self.now = if still { end } else { end.min(self.now + PROPAGATION / 2) };
+            let overdue = |dirty: i64| dirty + PROPAGATION <= self.now;
+            let stages: Vec<String> =
+                self.stage_dirty.iter().filter(|(_, at)| overdue(**at)).map(|(name, _)| name.clone()).collect();
+            let pods: Vec<String> = self
+                .pods
+                .iter()
+                .filter(|(_, pod)| pod.dirty.is_some_and(overdue))
+                .map(|(name, _)| name.clone())
+                .collect();
+            stages.iter().for_each(|stage| self.sync_stage(stage));
+            pods.iter().for_each(|pod| self.sync_pod(pod));
+            self.forget();
+            self.check();
+        }
+    }
+
+    /// The endpoint controller sees a pod.
+    pub fn sync_pod(&mut self, name: &str) {
+        self.see_pod(name);
+        self.compute_endpoints();
+    }
+
+    fn see_pod(&mut self, name: &str) {
+        match self.pods.get_mut(name) {
+            None => {
+                self.seen_pods.remove(name);
+            }
+            Some(pod) => {
+                pod.dirty = None;
+                let seen = Seen {
+                    instance: pod.instance.clone(),
+                    ready: pod.ready && !pod.terminating,
+                    member: pod.member.keys().cloned().collect(),
+                };
+                self.seen_pods.insert(name.to_owned(), seen);
+            }
+        }
+    }
+
+    /// The endpoint controller sees a Service.
+    pub fn sync_stage(&mut self, name: &str) {
+        self.stage_dirty.remove(name);
+        match self.stages.get(name) {
+            Some(Svc::Ours { selects: Some(selects), .. }) => {
+                self.seen_stages.insert(name.to_owned(), selects.clone());
+            }
+            Some(Svc::Ours { selects: None, .. }) => {
+                self.seen_stages.insert(name.to_owned(), Selection::Other);
+            }
+            Some(Svc::Foreign) | None => {
+                self.seen_stages.remove(name);
+            }
+        }
+        self.compute_endpoints();
+    }
+
+    pub fn sync_all(&mut self) {
+        for stage in self.stage_dirty.keys().cloned().collect::<Vec<_>>() {
+            self.sync_stage(&stage);
+        }
+        let dirty: Vec<String> =
+            self.pods.iter().filter(|(_, pod)| pod.dirty.is_some()).map(|(name, _)| name.clone()).collect();
+        dirty.iter().for_each(|pod| self.see_pod(pod));
+        self.compute_endpoints();
+    }
+
+    fn compute_endpoints(&mut self) {
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (stage, selects) in &self.seen_stages {
+            let selected = self.seen_pods.iter().filter(|(_, pod)| {
+                pod.ready
+                    && match selects {
+                        Selection::Instance(instance) => pod.instance == *instance,
+                        Selection::Members => pod.member.contains(stage),
+                        Selection::Other => false,
+                    }
+            });
+            all.insert(stage.clone(), selected.map(|(name, _)| name.clone()).collect());
+        }
+        for stage in all.keys().chain(self.endpoints.keys()).cloned().collect::<BTreeSet<_>>() {
+            let (old, new) = (self.endpoints.get(&stage).cloned().unwrap_or_default(), all.get(&stage));
+            if Some(&old) != new && !(old.is_empty() && new.is_none()) {
+                self.past.entry(stage.clone()).or_default().push_back((self.now, old));
+            }
+        }
+        self.endpoints = all;
+        // The operator watches: it misses no change while it lives.
+        self.observe();
+        self.check();
+    }
+
+    /// Sets of endpoints that no data plane can have any more.
+    fn forget(&mut self) {
+        let limit = self.now - PROPAGATION;
+        self.past.values_mut().for_each(|past| {
+            while past.front().is_some_and(|(until, _)| *until <= limit) {
+                past.pop_front();
+            }
+        });
+    }
+
+    /// Some node may still send connections of the stage to the pod.
+    pub fn may_receive(&self, stage: &str, pod: &str) -> bool {
+        self.endpoints.get(stage).is_some_and(|pods| pods.contains(pod))
+            || self.past.get(stage).is_some_and(|past| past.iter().any(|(_, pods)| pods.contains(pod)))
+    }
+
+    /// Every node knows the pod as an endpoint of the stage.
+    pub fn surely_receives(&self, stage: &str, pod: &str) -> bool {
+        self.endpoints.get(stage).is_some_and(|pods| pods.contains(pod))
+            && self.past.get(stage).is_none_or(|past| past.iter().all(|(_, pods)| pods.contains(pod)))
+    }
+
+    /// The Deployment controller looks at one Deployment.
+    pub fn run_deployment(&mut self, instance: &InstanceName, pick: usize) {
+        let Some(dep) = self.deps.get_mut(instance) else { return };
+        if dep.foreign {
+            return;
+        }
+        dep.observed = true;
+        let (wanted, cause) = (dep.replicas as usize, dep.down);
+        let mut mine: Vec<(bool, String)> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.instance == *instance && !pod.terminating)
+            .map(|(name, pod)| (pod.ready, name.clone()))
+            .collect();
+        for _ in mine.len()..wanted {
+            self.counter += 1;
+            let name = format!("{}-{}-{}", instance.tier, instance.color, self.counter);
+            *self.started.entry(instance.color.clone()).or_default() += 1;
+            let pod = SimPod {
+                instance: instance.clone(),
+                ready: false,
+                terminating: false,
+                member: BTreeMap::new(),
+                dirty: Some(self.now),
+            };
+            self.pods.insert(name, pod);
+        }
+        while mine.len() > wanted {
+            // Pods that are not ready go first, as in Kubernetes.
+            mine.sort();
+            let unready = mine.iter().filter(|(ready, _)| !ready).count();
+            let index = pick % if unready > 0 { unready } else { mine.len() };
+            let (_, name) = mine.remove(index);
+            self.terminate(&name, cause);
+        }
+    }
+
+    /// A pod begins to end.
+    pub fn terminate(&mut self, name: &str, cause: Cause) {
+        match cause {
+            Cause::Ours => self.check_end(name),
+            Cause::Theirs => self.count_failure(name),
+        }
+        let now = self.now;
+        if let Some(pod) = self.pods.get_mut(name) {
+            pod.terminating = true;
+            pod.dirty.get_or_insert(now);
+        }
+    }
+
+    /// A terminating pod is gone.
+    pub fn end(&mut self, name: &str) {
+        if self.pods.get(name).is_some_and(|pod| pod.terminating) {
+            self.pods.remove(name);
+            self.sync_pod(name);
+        }
+    }
+
+    /// A pod passes or fails its probes.
+    pub fn set_ready(&mut self, name: &str, ready: bool) {
+        let Some(pod) = self.pods.get(name) else { return };
+        if pod.ready == ready || pod.terminating || (ready && self.broken.contains(&pod.instance)) {
+            return;
+        }
+        if !ready {
+            self.count_failure(name);
+        }
+        let now = self.now;
+        if let Some(pod) = self.pods.get_mut(name) {
+            pod.ready = ready;
+            pod.dirty.get_or_insert(now);
+        }
+    }
+
+    fn count_failure(&mut self, name: &str) {
+        let Some(pod) = self.pods.get(name).filter(|pod| pod.ready && !pod.terminating) else { return };
+        for (stage, failures) in &mut self.established {
+            let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
+            if endpoint || pod.member.contains_key(stage) {
+                *failures += 1;
+            }
+        }
+    }
+
+    /// Everything that is under way in the cluster comes to its end, without the operator.
+    pub fn calm(&mut self) {
+        for instance in self.deps.keys().cloned().collect::<Vec<_>>() {
+            self.run_deployment(&instance, 0);
+        }
+        for name in self.pods.keys().cloned().collect::<Vec<_>>() {
+            if self.pods[&name].terminating {
+                self.pods.remove(&name);
+                self.see_pod(&name);
+            }
+            self.set_ready(&name, true);
+        }
+        self.sync_all();
+    }
+}

@@ -1,0 +1,237 @@
+//! Walks written down: a script of what users and pods do, and the trace of what the planner had written.
+
+use std::fmt::Write as _;
+
+use rainbow_plan::*;
+
+use super::{operator::Run, spec, *};
+
+/// Runs a script of one command a line, and answers with the trace: a line a write, equal ones in a row counted, each
+/// group under the second it happened in.
+pub fn run(script: &str) -> String {
+    let mut walk =
+        Walk { sim: Sim::new(spec::spec("v1", Vec::new(), Vec::new())), out: String::new(), start: 0, last: -1 };
+    walk.start = walk.sim.now;
+    walk.sim.tracing = true;
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        walk.command(line);
+    }
+    walk.out
+}
+
+/// Compares a walk with what it shall be.
+#[track_caller]
+pub fn check(script: &str, expected: &str) {
+    let clean = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let (found, expected) = (clean(&run(script)), clean(expected));
+    assert!(found == expected, "found:\n{found}\n\nexpected:\n{expected}\n");
+}
+
+struct Walk {
+    sim: Sim,
+    out: String,
+    start: i64,
+    last: i64,
+}
+
+impl Walk {
+    fn command(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let sim = &mut self.sim;
+        match words.as_slice() {
+            ["tiers", color, ..] => {
+                sim.spec.color = (*color).into();
+                sim.spec.tiers = spec::tiers(&words[2..].join(" "), color);
+                let text = words[2..].join(" ");
+                if let Some(version) = text.strip_prefix("as ") {
+                    let (version, rest) = version.split_once(' ').unwrap();
+                    sim.spec.tiers = spec::tiers(rest, version);
+                }
+            }
+            ["stage", name, tier, rest @ ..] => {
+                let mut stage = spec::stage(name, tier);
+                for word in rest {
+                    match word.split_once('=').unwrap_or((word, "")) {
+                        ("auto", _) => stage.promote = Promote::Auto,
+                        ("rolling", value) => {
+                            let (step, every) = value.split_once('/').unwrap();
+                            stage.shift = spec::rolling(step.parse().unwrap(), every.parse().unwrap());
+                        }
+                        ("replicas", value) => stage.replicas = Some(value.parse().unwrap()),
+                        ("color", value) => stage.color = Some(value.into()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                sim.spec.stages.retain(|known| known.name != *name);
+                sim.spec.stages.push(stage);
+            }
+            ["remove", "stage", name] => sim.spec.stages.retain(|known| known.name != *name),
+            ["promote", stage, color] => self.stage(stage).color = Some((*color).into()),
+            ["pause", stage] => self.stage(stage).paused = true,
+            ["resume", stage] => self.stage(stage).paused = false,
+            ["keep", live, history] => {
+                sim.spec.keep = Keep { live: live.parse().unwrap(), history: history.parse().unwrap() };
+            }
+            ["replicas", tier, number] => {
+                sim.disturb();
+                let found = sim.spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
+                found.replicas = number.parse().unwrap();
+            }
+            ["retire", color] => sim.colors.get_mut(*color).unwrap().retire = true,
+            ["delete", "color", color] => sim.colors.get_mut(*color).unwrap().deleting = true,
+            ["delete"] => sim.spec.deleting = true,
+            ["break", name] => {
+                sim.broken.insert(named(name));
+            }
+            ["mend", name] => {
+                sim.broken.remove(&named(name));
+            }
+            ["foreign", "deployment", name] => {
+                let dep = Dep { foreign: true, current: true, replicas: 3, observed: true, down: super::Cause::Theirs };
+                sim.deps.insert(named(name), dep);
+            }
+            ["foreign", "service", name] => {
+                sim.svcs.insert(named(name), Svc::Foreign);
+            }
+            ["foreign", "stage", name] => {
+                sim.stages.insert((*name).into(), Svc::Foreign);
+            }
+            ["free", "stage", name] => {
+                sim.stages.remove(*name);
+            }
+            ["scale", name, replicas] => {
+                let dep = sim.deps.get_mut(&named(name)).unwrap();
+                dep.replicas = replicas.parse().unwrap();
+                dep.observed = false;
+                dep.down = super::Cause::Theirs;
+            }
+            ["kill", name] => {
+                let instance = named(name);
+                let victim = sim.pods.iter().find(|(_, pod)| pod.instance == instance && pod.ready && !pod.terminating);
+                let victim = victim.unwrap().0.clone();
+                sim.terminate(&victim, super::Cause::Theirs);
+            }
+            ["kill", name, "member", stage] => {
+                let instance = named(name);
+                let victim =
+                    sim.pods.iter().find(|(_, pod)| pod.instance == instance && pod.member.contains_key(*stage));
+                let victim = victim.unwrap().0.clone();
+                sim.terminate(&victim, super::Cause::Theirs);
+            }
+            ["edit", stage] => {
+                sim.disturb();
+                sim.stages.insert((*stage).into(), Svc::Ours { current: true, selects: None });
+                let now = sim.now;
+                sim.stage_dirty.insert((*stage).into(), now);
+            }
+            ["forget"] => sim.memory = Memory::default(),
+            ["crash"] => sim.crash(),
+            ["settle"] => {
+                self.settle();
+                return;
+            }
+            ["pass", seconds] => {
+                let end = self.sim.now + seconds.parse::<i64>().unwrap() * 1_000;
+                self.until(end);
+                return;
+            }
+            ["status"] => {
+                self.status();
+                return;
+            }
+            other => panic!("no command {other:?}"),
+        }
+        writeln!(self.out, "# {line}").unwrap();
+        self.last = -1;
+    }
+
+    fn stage(&mut self, name: &str) -> &mut Stage {
+        self.sim.spec.stages.iter_mut().find(|stage| stage.name == name).unwrap()
+    }
+
+    fn settle(&mut self) {
+        self.until(i64::MAX);
+    }
+
+    fn until(&mut self, end: i64) {
+        let horizon = self.sim.now + 40_000_000;
+        for _ in 0..5_000 {
+            self.sim.calm();
+            let (wrote, wake) = self.sim.reconcile(Run::Whole);
+            self.flush();
+            if wrote {
+                continue;
+            }
+            let next = wake.map_or(i64::MAX, |wake| wake.0).min(end);
+            if next > horizon || self.sim.now >= end {
+                return;
+            }
+            let now = self.sim.now;
+            self.sim.tick((next - now).max(1));
+        }
+        panic!("never at rest\n{}", self.out);
+    }
+
+    fn flush(&mut self) {
+        let lines = std::mem::take(&mut self.sim.trace);
+        let second = (self.sim.now - self.start) / 1_000;
+        if !lines.is_empty() && second != self.last {
+            writeln!(self.out, "@{second}").unwrap();
+            self.last = second;
+        }
+        let mut lines = lines.into_iter().peekable();
+        while let Some(line) = lines.next() {
+            let mut count = 1;
+            while lines.next_if_eq(&line).is_some() {
+                count += 1;
+            }
+            let times = if count > 1 { format!(" x{count}") } else { String::new() };
+            writeln!(self.out, "{line}{times}").unwrap();
+        }
+    }
+
+    fn status(&mut self) {
+        self.sim.calm();
+        let world = self.sim.world();
+        let report = plan(&world, Time(self.sim.now)).report;
+        for stage in &report.stages {
+            write!(self.out, "| {}={}", stage.name, stage.color.as_deref().unwrap_or("-")).unwrap();
+            if stage.target != stage.color {
+                write!(self.out, " target={}", stage.target.as_deref().unwrap_or("-")).unwrap();
+            }
+            if let Some(previous) = &stage.previous {
+                write!(self.out, " previous={previous}").unwrap();
+            }
+            if let Some(shift) = &stage.shift {
+                write!(self.out, " {:?} {}→{} {}/{}", shift.phase, shift.from, shift.to, shift.moved, shift.of)
+                    .unwrap();
+            }
+            if let Some(message) = &stage.message {
+                write!(self.out, " ({message})").unwrap();
+            }
+            self.out.push('\n');
+        }
+        for color in &report.colors {
+            write!(self.out, "| {} {:?} {}/{}", color.name, color.phase, color.ready, color.wanted).unwrap();
+            if !color.stages.is_empty() {
+                write!(self.out, " in {}", color.stages.join(",")).unwrap();
+            }
+            if let Some(message) = &color.message {
+                write!(self.out, " ({message})").unwrap();
+            }
+            self.out.push('\n');
+        }
+        for problem in &report.problems {
+            writeln!(self.out, "! {problem}").unwrap();
+        }
+        if report.progressing {
+            self.out.push_str("| progressing\n");
+        }
+        self.last = -1;
+    }
+}
+
+fn named(text: &str) -> InstanceName {
+    let (tier, color) = text.rsplit_once('-').unwrap();
+    spec::instance(tier, color)
+}
