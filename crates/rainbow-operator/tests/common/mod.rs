@@ -1,0 +1,263 @@
+//! A cluster for tests: the real API server in process, and a fake of everything behind it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub mod fake;
+
+use futures::future::BoxFuture;
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Pod, Service},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use rainbow_api::{Color, Rainbow, crds};
+use rainbow_operator::{Clock, Options, run};
+use serde_json::{Value, json};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+/// Virtual time after which a condition counts as never met.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+pub struct Cluster {
+    pub api: pocket_api::Api,
+    pub client: Client,
+    pub fake: fake::Fake,
+    /// Every write of the operator, as `METHOD path`.
+    pub writes: Arc<Mutex<Vec<String>>>,
+    /// The operator stops dead after this many writes.
+    fuse: Arc<Mutex<Option<usize>>>,
+    operator: Option<JoinHandle<()>>,
+}
+
+impl Cluster {
+    /// A cluster with the definitions, the fake and the operator.
+    pub async fn start() -> Self {
+        let mut cluster = Self::without_operator().await;
+        cluster.start_operator();
+        cluster
+    }
+
+    pub async fn without_operator() -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            let _ =
+                tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
+        }
+        let api = pocket_api::Api::new(pocket_api::Options::default()).unwrap();
+        let client = api.client("default");
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        for crd in crds() {
+            definitions.create(&PostParams::default(), &crd).await.unwrap();
+        }
+        let fake = fake::Fake::start(client.clone());
+        Self { api, client, fake, writes: Arc::default(), fuse: Arc::default(), operator: None }
+    }
+
+    pub fn start_operator(&mut self) {
+        let options = Options {
+            namespace: None,
+            propagation: Duration::from_millis(500),
+            clock: Clock::tokio(),
+            ..Options::default()
+        };
+        let client = self.operator_client();
+        self.operator = Some(tokio::spawn(async move {
+            run(client, options).await.unwrap();
+        }));
+    }
+
+    /// The operator is gone from one moment to the next.
+    pub async fn kill_operator(&mut self) {
+        if let Some(operator) = self.operator.take() {
+            operator.abort();
+            let _ = operator.await;
+        }
+    }
+
+    /// After this many more writes, nothing the operator sends is answered any more: the write has happened, and the
+    /// operator never learns of it.
+    pub fn fuse(&self, writes: usize) {
+        *self.fuse.lock().unwrap() = Some(writes);
+    }
+
+    pub fn fuse_blown(&self) -> bool {
+        *self.fuse.lock().unwrap() == Some(0)
+    }
+
+    pub fn no_fuse(&self) {
+        *self.fuse.lock().unwrap() = None;
+    }
+
+    fn operator_client(&self) -> Client {
+        let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
+            let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
+                let write = request.method() != http::Method::GET;
+                if write && *fuse.lock().unwrap() == Some(0) {
+                    return futures::future::pending().await;
+                }
+                if write {
+                    writes.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+                }
+                let response = router.oneshot(request).await;
+                let blown = write && {
+                    let mut fuse = fuse.lock().unwrap();
+                    *fuse = fuse.map(|left| left.saturating_sub(1));
+                    *fuse == Some(0)
+                };
+                if blown {
+                    return futures::future::pending().await;
+                }
+                response
+            });
+            answer
+        });
+        Client::new(service, "default")
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    /// Applies a Rainbow as a user would.
+    pub async fn apply(&self, rainbow: &Value) {
+        self.try_apply(rainbow).await.unwrap();
+    }
+
+    pub async fn try_apply(&self, rainbow: &Value) -> kube::Result<Rainbow> {
+        let name = rainbow["metadata"]["name"].as_str().unwrap();
+        self.api::<Rainbow>().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(rainbow)).await
+    }
+
+    /// `rainbow promote`.
+    pub async fn promote(&self, color: &str) {
+        let mut rainbow = self.rainbow().await;
+        rainbow.spec.stages.iter_mut().find(|stage| stage.name == "active").unwrap().color = Some(color.to_owned());
+        rainbow.metadata.managed_fields = None;
+        self.api::<Rainbow>().replace("seamless", &PostParams::default(), &rainbow).await.unwrap();
+    }
+
+    pub async fn rainbow(&self) -> Rainbow {
+        self.api::<Rainbow>().get("seamless").await.unwrap()
+    }
+
+    pub async fn summary(&self) -> String {
+        self.rainbow().await.status.and_then(|status| status.summary).unwrap_or_default()
+    }
+
+    pub async fn condition(&self, type_: &str) -> Option<(String, String, String)> {
+        let status = self.api::<Rainbow>().get_opt("seamless").await.unwrap()?.status?;
+        let found = status.conditions.into_iter().find(|c| c.type_ == type_)?;
+        Some((found.status, found.reason, found.message))
+    }
+
+    pub async fn is_ready(&self) -> bool {
+        let rainbow = self.rainbow().await;
+        let seen = rainbow.status.as_ref().and_then(|status| status.observed_generation) == rainbow.metadata.generation;
+        seen && self.condition("Ready").await.is_some_and(|(status, ..)| status == "True")
+    }
+
+    pub async fn color_phase(&self, name: &str) -> Option<String> {
+        let color = self.api::<Color>().get_opt(&format!("seamless-{name}")).await.unwrap()?;
+        Some(format!("{:?}", color.status?.phase?))
+    }
+
+    /// Waits, in virtual time, until something is so.
+    #[track_caller]
+    pub fn until<'a, F>(
+        &'a self,
+        what: &'a str,
+        condition: impl Fn(&'a Self) -> F + 'a,
+    ) -> impl Future<Output = ()> + 'a
+    where
+        F: Future<Output = bool> + 'a,
+    {
+        let place = std::panic::Location::caller();
+        async move {
+            let begin = tokio::time::Instant::now();
+            while !condition(self).await {
+                if begin.elapsed() > PATIENCE {
+                    let state = self.state().await;
+                    let status = serde_json::to_string_pretty(
+                        &self.api::<Rainbow>().get_opt("seamless").await.unwrap().and_then(|r| r.status),
+                    );
+                    let writes = self.writes.lock().unwrap().clone();
+                    let tail = &writes[writes.len().saturating_sub(20)..];
+                    panic!(
+                        "{place}: never: {what}\n{state:#}\n{}\n{} writes\n{tail:#?}",
+                        status.unwrap(),
+                        writes.len()
+                    );
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// What is in the cluster, without what differs from run to run.
+    pub async fn state(&self) -> Value {
+        let everything = ListParams::default();
+        let deployments = self.api::<Deployment>().list(&everything).await.unwrap();
+        let services = self.api::<Service>().list(&everything).await.unwrap();
+        let pods = self.api::<Pod>().list(&everything).await.unwrap();
+        let colors = self.api::<Color>().list(&everything).await.unwrap();
+        let mut counts = std::collections::BTreeMap::<String, u32>::new();
+        for pod in &pods {
+            let labels = pod.labels();
+            let member: String = labels.keys().filter_map(|key| key.strip_prefix("member.rainbow.dev/")).collect();
+            let name = format!(
+                "{}-{}{}{member}",
+                labels.get("rainbow.dev/tier").map_or("", |v| v),
+                labels.get("rainbow.dev/color").map_or("", |v| v),
+                if member.is_empty() { "" } else { " in " },
+            );
+            *counts.entry(name).or_default() += 1;
+        }
+        let spec = |service: &Service| service.spec.as_ref().and_then(|spec| spec.selector.clone());
+        json!({
+            "deployments": deployments.iter().map(|d| (d.name_any(), json!(d.spec.as_ref().and_then(|s| s.replicas)))).collect::<serde_json::Map<_, _>>(),
+            "services": services.iter().map(|s| (s.name_any(), json!(spec(s)))).collect::<serde_json::Map<_, _>>(),
+            "pods": counts,
+            "colors": colors.iter().map(|c| (c.name_any(), json!(c.status.as_ref().and_then(|s| s.phase)))).collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+/// The sample application at a version.
+pub fn seamless(color: &str, replicas: u32) -> Value {
+    let tier = |name: &str, needs: Value| {
+        json!({
+            "name": name, "replicas": replicas, "needs": needs,
+            "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }],
+            "template": { "spec": { "containers": [{ "name": name, "image": format!("{name}:{color}") }] } },
+        })
+    };
+    json!({
+        "apiVersion": "rainbow.dev/v1alpha1",
+        "kind": "Rainbow",
+        "metadata": { "name": "seamless", "namespace": "default" },
+        "spec": {
+            "color": color,
+            "tiers": [tier("backend", json!([])), tier("frontend", json!([{ "tier": "backend", "env": "BACKEND" }]))],
+            "stages": [
+                { "name": "smoke", "promote": "Auto", "replicas": 1 },
+                { "name": "active", "shift": { "rolling": { "step": 1, "every": "30s" } } },
+            ],
+            "drain": { "settle": "30s" },
+        },
+    })
+}
