@@ -191,7 +191,11 @@ mod tests {
             "spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"NodePort\"",
             "FieldValueNotSupported",
         );
-        check(FieldError::duplicate("a[1].name", &json!("x")), "a[1].name: Duplicate value: \"x\"", "FieldValueDuplicate");
+        check(
+            FieldError::duplicate("a[1].name", &json!("x")),
+            "a[1].name: Duplicate value: \"x\"",
+            "FieldValueDuplicate",
+        );
         check(FieldError::forbidden("spec", "no"), "spec: Forbidden: no", "FieldValueForbidden");
         check(FieldError::not_found("a.b", &json!("v")), "a.b: Not found: \"v\"", "FieldValueNotFound");
         check(FieldError::too_long("a", 63), "a: Too long: may not be more than 63 bytes", "FieldValueTooLong");

@@ -262,9 +262,9 @@ impl FieldSelector {
 
     /// Does it select an object? `field` gives the text of a field; `None` counts as empty.
     pub fn matches(&self, field: impl Fn(&str) -> Option<String>) -> bool {
-        self.requirements.iter().all(|requirement| {
-            (field(&requirement.path).unwrap_or_default() == requirement.value) == requirement.equal
-        })
+        self.requirements
+            .iter()
+            .all(|requirement| (field(&requirement.path).unwrap_or_default() == requirement.value) == requirement.equal)
     }
 
     /// What it requires.
@@ -302,10 +302,16 @@ fn unescape(value: &str, selector: &str) -> Result<String, SelectorError> {
         match c {
             '\\' => match chars.next() {
                 Some(c @ (',' | '=' | '\\')) => plain.push(c),
-                _ => return Err(SelectorError(format!("invalid field selector: invalid escape sequence in {selector:?}"))),
+                _ => {
+                    return Err(SelectorError(format!(
+                        "invalid field selector: invalid escape sequence in {selector:?}"
+                    )));
+                }
             },
             '=' => {
-                return Err(SelectorError(format!("invalid field selector: unescaped character in value: '=' in {selector:?}")));
+                return Err(SelectorError(format!(
+                    "invalid field selector: unescaped character in value: '=' in {selector:?}"
+                )));
             }
             c => plain.push(c),
         }

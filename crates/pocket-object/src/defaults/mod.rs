@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn new_pods_and_jobs() {
-        let mut pod = json!({ "spec": { "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } }] } });
+        let mut pod =
+            json!({ "spec": { "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } }] } });
         apply("", "Pod", &mut pod);
         on_create("", "Pod", &mut pod);
         assert_eq!(pod["status"], json!({ "phase": "Pending", "qosClass": "Guaranteed" }));

@@ -10,7 +10,8 @@ pub(super) fn pod(pod: &mut Object) {
     let Some(spec) = child_or_new(pod, "spec") else { return };
     default(spec, "enableServiceLinks", true);
     if text_of(spec, "serviceAccountName").is_empty() {
-        let name = Some(text_of(spec, "serviceAccount")).filter(|name| !name.is_empty()).unwrap_or("default").to_owned();
+        let name =
+            Some(text_of(spec, "serviceAccount")).filter(|name| !name.is_empty()).unwrap_or("default").to_owned();
         spec.insert("serviceAccountName".to_owned(), name.into());
     }
     pod_spec(spec);
@@ -147,7 +148,8 @@ fn tolerate(spec: &mut Object, taint: &str) {
         (key.is_empty() || key == taint) && (effect.is_empty() || effect == "NoExecute")
     };
     if !tolerations.iter().any(speaks_of_it) {
-        tolerations.push(json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }));
+        tolerations
+            .push(json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }));
     }
 }
 

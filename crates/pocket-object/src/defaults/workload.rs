@@ -131,9 +131,7 @@ pub(super) fn job_selector(job: &mut Value) {
             labels.insert(key.to_owned(), Value::from(value.as_str()));
         }
     }
-    if let Some(selector) =
-        child_or_new(spec, "selector").and_then(|selector| child_or_new(selector, "matchLabels"))
-    {
+    if let Some(selector) = child_or_new(spec, "selector").and_then(|selector| child_or_new(selector, "matchLabels")) {
         selector.insert("batch.kubernetes.io/controller-uid".to_owned(), uid.into());
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Manager, Operation, set::{FieldSet, Step}};
+use super::{
+    Manager, Operation,
+    set::{FieldSet, Step},
+};
 
 /// More managers that update than this are merged, oldest first.
 const MAX_UPDATERS: usize = 10;
@@ -162,7 +165,8 @@ fn cap(entries: &mut Vec<Entry>) {
     while updaters(entries) > MAX_UPDATERS {
         let mut oldest: Vec<usize> =
             (0..entries.len()).filter(|index| entries[*index].operation == Operation::Update).collect();
-        oldest.sort_by(|a, b| (&entries[*a].time, &entries[*a].manager).cmp(&(&entries[*b].time, &entries[*b].manager)));
+        oldest
+            .sort_by(|a, b| (&entries[*a].time, &entries[*a].manager).cmp(&(&entries[*b].time, &entries[*b].manager)));
         // The first of them that has an older one of the same version to join.
         let pair = oldest.iter().enumerate().find_map(|(place, index)| {
             let version = &entries[*index].api_version;
@@ -183,8 +187,17 @@ fn cap(entries: &mut Vec<Entry>) {
 /// Takes out of a set what nobody owns: what says which object it is, and what the server writes.
 pub(super) fn without_system_fields(mut set: FieldSet) -> FieldSet {
     const OF_METADATA: &[&str] = &[
-        "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
-        "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds",
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
     ];
     let field = |name: &str| Step::Field(name.to_owned());
     set.remove(&field("apiVersion"));

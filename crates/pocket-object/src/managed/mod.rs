@@ -282,7 +282,8 @@ fn sync_last_applied(merged: &mut Value, intent: &Value) {
     if let Some(Value::Object(annotations)) = intent.pointer_mut("/metadata/annotations") {
         annotations.remove(LAST_APPLIED);
     }
-    let same = annotation.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).is_some_and(|old| old == intent);
+    let same =
+        annotation.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).is_some_and(|old| old == intent);
     if !same {
         *annotation = Value::from(format!("{intent}\n"));
     }

@@ -48,7 +48,9 @@ fn an_apply_owns_what_it_says() {
 
 #[test]
 fn the_same_apply_again_is_no_write() {
-    let what = intent(json!({ "replicas": 3, "template": { "spec": { "containers": [{ "name": "a", "image": "i", "ports": [{ "containerPort": 80 }] }] } } }));
+    let what = intent(
+        json!({ "replicas": 3, "template": { "spec": { "containers": [{ "name": "a", "image": "i", "ports": [{ "containerPort": 80 }] }] } } }),
+    );
     let mut live = apply(None, &what, &applier("a", "t1"), false, &deployment()).unwrap();
     crate::defaults::apply("apps", "Deployment", &mut live);
     let again = apply(Some(&live), &what, &applier("a", "t2"), false, &deployment()).unwrap();
@@ -72,13 +74,16 @@ fn a_change_of_what_another_owns_conflicts_unless_forced() {
 #[test]
 fn the_same_value_is_shared() {
     let live = apply(None, &intent(json!({ "replicas": 3 })), &applier("a", "t1"), false, &deployment()).unwrap();
-    let live = apply(Some(&live), &intent(json!({ "replicas": 3 })), &applier("b", "t2"), false, &deployment()).unwrap();
+    let live =
+        apply(Some(&live), &intent(json!({ "replicas": 3 })), &applier("b", "t2"), false, &deployment()).unwrap();
     assert_eq!(owners(&live).len(), 2);
     // One of two owners lets go: the field stays.
-    let live = apply(Some(&live), &intent(json!({ "paused": true })), &applier("a", "t3"), false, &deployment()).unwrap();
+    let live =
+        apply(Some(&live), &intent(json!({ "paused": true })), &applier("a", "t3"), false, &deployment()).unwrap();
     assert_eq!(live["spec"], json!({ "replicas": 3, "paused": true }));
     // The last one, too: it goes.
-    let live = apply(Some(&live), &intent(json!({ "paused": true })), &applier("b", "t4"), false, &deployment()).unwrap();
+    let live =
+        apply(Some(&live), &intent(json!({ "paused": true })), &applier("b", "t4"), false, &deployment()).unwrap();
     assert_eq!(live["spec"], json!({ "paused": true }));
 }
 
@@ -113,8 +118,16 @@ fn a_field_that_another_updated_is_the_others() {
 
 #[test]
 fn several_conflicts_are_grouped_by_manager() {
-    let live = apply(None, &intent(json!({ "replicas": 3, "paused": false })), &applier("a", "t1"), false, &deployment()).unwrap();
-    let refused = apply(Some(&live), &intent(json!({ "replicas": 5, "paused": true })), &applier("b", "t2"), false, &deployment());
+    let live =
+        apply(None, &intent(json!({ "replicas": 3, "paused": false })), &applier("a", "t1"), false, &deployment())
+            .unwrap();
+    let refused = apply(
+        Some(&live),
+        &intent(json!({ "replicas": 5, "paused": true })),
+        &applier("b", "t2"),
+        false,
+        &deployment(),
+    );
     assert_eq!(
         refused.unwrap_err().to_string(),
         "Apply failed with 2 conflicts: conflicts with \"a\":\n- .spec.paused\n- .spec.replicas"
@@ -155,7 +168,8 @@ fn kubectl_goes_from_client_side_to_server_side_apply() {
     let mut live = intent(json!({ "replicas": 1 }));
     live["metadata"]["annotations"] = json!({ LAST_APPLIED: intent(json!({ "replicas": 1 })).to_string() });
     update(None, &mut live, &updater("kubectl-client-side-apply", "t1"), &deployment());
-    let after = apply(Some(&live), &intent(json!({ "replicas": 2 })), &applier("kubectl", "t2"), false, &deployment()).unwrap();
+    let after =
+        apply(Some(&live), &intent(json!({ "replicas": 2 })), &applier("kubectl", "t2"), false, &deployment()).unwrap();
     assert_eq!(after["spec"]["replicas"], 2);
     assert!(after["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap().contains("\"replicas\":2"));
     // As kubectl does since 1.26: the old entry is renamed by a patch of managedFields alone.
@@ -172,11 +186,13 @@ fn kubectl_goes_from_client_side_to_server_side_apply() {
 #[test]
 fn list_elements_are_owned_by_key() {
     let service = Shape::builtin("", "Service");
-    let port = |port: u16| json!({ "kind": "Service", "spec": { "ports": [{ "port": port, "name": format!("p{port}") }] } });
+    let port =
+        |port: u16| json!({ "kind": "Service", "spec": { "ports": [{ "port": port, "name": format!("p{port}") }] } });
     let live = apply(None, &port(80), &applier("a", "t1"), false, &service).unwrap();
     let both = apply(Some(&live), &port(81), &applier("b", "t2"), false, &service).unwrap();
     assert_eq!(both["spec"]["ports"].as_array().unwrap().len(), 2);
-    let fewer = apply(Some(&both), &json!({ "kind": "Service", "spec": {} }), &applier("a", "t3"), false, &service).unwrap();
+    let fewer =
+        apply(Some(&both), &json!({ "kind": "Service", "spec": {} }), &applier("a", "t3"), false, &service).unwrap();
     assert_eq!(fewer["spec"]["ports"], json!([{ "port": 81, "name": "p81" }]));
     let double = json!({ "spec": { "ports": [{ "port": 80 }, { "port": 80, "protocol": "TCP" }] } });
     let error = apply(None, &double, &applier("a", "t"), false, &service).unwrap_err();

@@ -48,7 +48,9 @@ fn elements<'a>(list: &'a [Value], node: &Node) -> Elements<'a> {
                 }
                 Step::Key(values)
             }
-            _ if item.is_object() || item.is_array() => return Err(format!("an element of a set is no scalar: {item}")),
+            _ if item.is_object() || item.is_array() => {
+                return Err(format!("an element of a set is no scalar: {item}"));
+            }
             _ => Step::Value(item.clone()),
         };
         if seen.insert(step.clone(), ()).is_some() {

@@ -17,7 +17,11 @@ pub(super) fn merge_map(original: &Object, patch: &Object, node: &Node, path: &s
     match patch.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
         None | Some("merge") => {}
         Some("replace") => {
-            return Ok(patch.iter().filter(|(key, _)| *key != DIRECTIVE).map(|(k, v)| (k.clone(), v.clone())).collect());
+            return Ok(patch
+                .iter()
+                .filter(|(key, _)| *key != DIRECTIVE)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect());
         }
         Some("delete") => return Ok(Object::new()),
         Some(other) => {
@@ -134,13 +138,7 @@ fn merge_list(old: &[Value], patch: &[Value], node: &Node, path: &str) -> Result
     }
 }
 
-fn merge_keyed(
-    old: &[Value],
-    patch: &[Value],
-    key: &str,
-    node: &Node,
-    path: &str,
-) -> Result<Vec<Value>, PatchError> {
+fn merge_keyed(old: &[Value], patch: &[Value], key: &str, node: &Node, path: &str) -> Result<Vec<Value>, PatchError> {
     let replace = patch.iter().any(|item| directive(item) == Some("replace"));
     let mut merged: Vec<Value> = if replace { Vec::new() } else { old.to_vec() };
     for item in patch {
@@ -261,9 +259,27 @@ mod tests {
     #[test]
     fn directives_delete_replace_and_order() {
         let pod = json!({ "spec": { "containers": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] } });
-        check("", "Pod", pod.clone(), json!({ "spec": { "containers": [{ "name": "b", "$patch": "delete" }] } }), json!({ "spec": { "containers": [{ "name": "a" }, { "name": "c" }] } }));
-        check("", "Pod", pod.clone(), json!({ "spec": { "containers": [{ "$patch": "replace" }, { "name": "z" }] } }), json!({ "spec": { "containers": [{ "name": "z" }] } }));
-        check("", "Pod", pod.clone(), json!({ "spec": { "$patch": "replace", "nodeName": "n" } }), json!({ "spec": { "nodeName": "n" } }));
+        check(
+            "",
+            "Pod",
+            pod.clone(),
+            json!({ "spec": { "containers": [{ "name": "b", "$patch": "delete" }] } }),
+            json!({ "spec": { "containers": [{ "name": "a" }, { "name": "c" }] } }),
+        );
+        check(
+            "",
+            "Pod",
+            pod.clone(),
+            json!({ "spec": { "containers": [{ "$patch": "replace" }, { "name": "z" }] } }),
+            json!({ "spec": { "containers": [{ "name": "z" }] } }),
+        );
+        check(
+            "",
+            "Pod",
+            pod.clone(),
+            json!({ "spec": { "$patch": "replace", "nodeName": "n" } }),
+            json!({ "spec": { "nodeName": "n" } }),
+        );
         check("", "Pod", pod.clone(), json!({ "spec": { "$patch": "delete" } }), json!({ "spec": {} }));
         check(
             "",
@@ -272,14 +288,38 @@ mod tests {
             json!({ "spec": { "$setElementOrder/containers": [{ "name": "c" }, { "name": "a" }], "containers": [{ "name": "a", "image": "i" }] } }),
             json!({ "spec": { "containers": [{ "name": "b" }, { "name": "c" }, { "name": "a", "image": "i" }] } }),
         );
-        check("", "Pod", pod, json!({ "spec": { "containers": [{ "name": "a", "image": null }], "nodeName": null } }), json!({ "spec": { "containers": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] } }));
+        check(
+            "",
+            "Pod",
+            pod,
+            json!({ "spec": { "containers": [{ "name": "a", "image": null }], "nodeName": null } }),
+            json!({ "spec": { "containers": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] } }),
+        );
     }
 
     #[test]
     fn finalizers_are_added_and_deleted_one_by_one() {
-        check("", "Pod", json!({ "metadata": { "finalizers": ["a", "b"] } }), json!({ "metadata": { "finalizers": ["b", "c"] } }), json!({ "metadata": { "finalizers": ["a", "b", "c"] } }));
-        check("", "Pod", json!({ "metadata": { "finalizers": ["a", "b"] } }), json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["a"] } }), json!({ "metadata": { "finalizers": ["b"] } }));
-        check("", "Pod", json!({}), json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["a"] } }), json!({ "metadata": {} }));
+        check(
+            "",
+            "Pod",
+            json!({ "metadata": { "finalizers": ["a", "b"] } }),
+            json!({ "metadata": { "finalizers": ["b", "c"] } }),
+            json!({ "metadata": { "finalizers": ["a", "b", "c"] } }),
+        );
+        check(
+            "",
+            "Pod",
+            json!({ "metadata": { "finalizers": ["a", "b"] } }),
+            json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["a"] } }),
+            json!({ "metadata": { "finalizers": ["b"] } }),
+        );
+        check(
+            "",
+            "Pod",
+            json!({}),
+            json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["a"] } }),
+            json!({ "metadata": {} }),
+        );
     }
 
     #[test]
@@ -295,10 +335,34 @@ mod tests {
 
     #[test]
     fn service_ports_merge_by_port_and_lists_without_a_key_are_replaced() {
-        check("", "Service", json!({ "spec": { "ports": [{ "port": 80, "name": "a" }] } }), json!({ "spec": { "ports": [{ "port": 80, "targetPort": 8080 }, { "port": 81 }] } }), json!({ "spec": { "ports": [{ "port": 80, "name": "a", "targetPort": 8080 }, { "port": 81 }] } }));
-        check("", "Pod", json!({ "spec": { "tolerations": [{ "key": "a" }] } }), json!({ "spec": { "tolerations": [{ "key": "b" }] } }), json!({ "spec": { "tolerations": [{ "key": "b" }] } }));
-        check("", "Service", json!({ "spec": { "selector": { "a": "1", "b": "2" } } }), json!({ "spec": { "selector": { "b": null, "c": "3" } } }), json!({ "spec": { "selector": { "a": "1", "c": "3" } } }));
-        check("policy", "PodDisruptionBudget", json!({ "spec": { "selector": { "matchLabels": { "a": "1" } } } }), json!({ "spec": { "selector": { "matchLabels": { "b": "1" } } } }), json!({ "spec": { "selector": { "matchLabels": { "b": "1" } } } }));
+        check(
+            "",
+            "Service",
+            json!({ "spec": { "ports": [{ "port": 80, "name": "a" }] } }),
+            json!({ "spec": { "ports": [{ "port": 80, "targetPort": 8080 }, { "port": 81 }] } }),
+            json!({ "spec": { "ports": [{ "port": 80, "name": "a", "targetPort": 8080 }, { "port": 81 }] } }),
+        );
+        check(
+            "",
+            "Pod",
+            json!({ "spec": { "tolerations": [{ "key": "a" }] } }),
+            json!({ "spec": { "tolerations": [{ "key": "b" }] } }),
+            json!({ "spec": { "tolerations": [{ "key": "b" }] } }),
+        );
+        check(
+            "",
+            "Service",
+            json!({ "spec": { "selector": { "a": "1", "b": "2" } } }),
+            json!({ "spec": { "selector": { "b": null, "c": "3" } } }),
+            json!({ "spec": { "selector": { "a": "1", "c": "3" } } }),
+        );
+        check(
+            "policy",
+            "PodDisruptionBudget",
+            json!({ "spec": { "selector": { "matchLabels": { "a": "1" } } } }),
+            json!({ "spec": { "selector": { "matchLabels": { "b": "1" } } } }),
+            json!({ "spec": { "selector": { "matchLabels": { "b": "1" } } } }),
+        );
     }
 
     #[test]
@@ -307,7 +371,10 @@ mod tests {
             let pod = json!({ "spec": { "containers": [{ "name": "a" }] } });
             strategic_merge_patch(&pod, &patch, &Shape::builtin("", "Pod")).unwrap_err().to_string()
         };
-        assert!(refused(json!({ "spec": { "containers": [{ "image": "x" }] } })).contains("does not contain declared merge key: name"));
+        assert!(
+            refused(json!({ "spec": { "containers": [{ "image": "x" }] } }))
+                .contains("does not contain declared merge key: name")
+        );
         assert!(refused(json!({ "spec": { "$patch": "explode" } })).contains("Unknown patch type"));
         assert!(refused(json!({ "spec": { "containers": ["x"] } })).contains("is no object"));
         assert!(refused(json!([])).contains("must be a JSON object"));

@@ -32,13 +32,8 @@ fn replaced() -> Shared {
 
 /// Owned as a whole, but a strategic merge patch merges its elements by `key`.
 fn atomic_merged_by(key: &str) -> Shared {
-    Arc::new(Node {
-        ownership: Ownership::Atomic,
-        strategy: Strategy::MergeBy(key.to_owned()),
-        ..Node::default()
-    })
+    Arc::new(Node { ownership: Ownership::Atomic, strategy: Strategy::MergeBy(key.to_owned()), ..Node::default() })
 }
-
 
 /// A list of unique scalars; a strategic merge patch adds to it.
 fn merged_set() -> Shared {
@@ -198,19 +193,12 @@ pub(super) fn all() -> HashMap<(&'static str, &'static str), Shared> {
         (("", "Secret"), plain()),
         (
             ("", "ServiceAccount"),
-            map([
-                ("metadata", metadata()),
-                ("secrets", by("name", Some(atomic()))),
-                ("imagePullSecrets", atomic()),
-            ]),
+            map([("metadata", metadata()), ("secrets", by("name", Some(atomic()))), ("imagePullSecrets", atomic())]),
         ),
         (("", "Namespace"), status()),
         (("", "Node"), node()),
         (("", "Event"), map([("metadata", metadata()), ("involvedObject", atomic()), ("related", atomic())])),
-        (
-            ("events.k8s.io", "Event"),
-            map([("metadata", metadata()), ("regarding", atomic()), ("related", atomic())]),
-        ),
+        (("events.k8s.io", "Event"), map([("metadata", metadata()), ("regarding", atomic()), ("related", atomic())])),
         (("", "Endpoints"), plain()),
         (("", "PersistentVolumeClaim"), claim()),
         (
@@ -219,7 +207,10 @@ pub(super) fn all() -> HashMap<(&'static str, &'static str), Shared> {
         ),
         (("", "LimitRange"), plain()),
         (("", "ResourceQuota"), kind(map([("scopeSelector", atomic())]), map([]))),
-        (("", "ReplicationController"), kind(map([("selector", atomic()), ("template", pod_template())]), with_conditions())),
+        (
+            ("", "ReplicationController"),
+            kind(map([("selector", atomic()), ("template", pod_template())]), with_conditions()),
+        ),
         (("apps", "Deployment"), workload()),
         (("apps", "ReplicaSet"), workload()),
         (("apps", "StatefulSet"), workload()),
@@ -233,22 +224,19 @@ pub(super) fn all() -> HashMap<(&'static str, &'static str), Shared> {
         (("discovery.k8s.io", "EndpointSlice"), plain()),
         (("coordination.k8s.io", "Lease"), plain()),
         (("policy", "PodDisruptionBudget"), kind(map([("selector", replaced())]), with_conditions())),
-        (("autoscaling", "HorizontalPodAutoscaler"), kind(map([]), map([("conditions", keyed(&["type"], "type", None))]))),
-        (("networking.k8s.io", "NetworkPolicy"), kind(map([("podSelector", atomic())]), map([]))),
         (
-            ("networking.k8s.io", "Ingress"),
-            kind(map([("defaultBackend", map([("resource", atomic())]))]), map([])),
+            ("autoscaling", "HorizontalPodAutoscaler"),
+            kind(map([]), map([("conditions", keyed(&["type"], "type", None))])),
         ),
+        (("networking.k8s.io", "NetworkPolicy"), kind(map([("podSelector", atomic())]), map([]))),
+        (("networking.k8s.io", "Ingress"), kind(map([("defaultBackend", map([("resource", atomic())]))]), map([]))),
         (("networking.k8s.io", "IngressClass"), plain()),
         (("rbac.authorization.k8s.io", "Role"), plain()),
         (("rbac.authorization.k8s.io", "ClusterRole"), plain()),
         (("rbac.authorization.k8s.io", "RoleBinding"), binding()),
         (("rbac.authorization.k8s.io", "ClusterRoleBinding"), binding()),
         (("scheduling.k8s.io", "PriorityClass"), plain()),
-        (
-            ("storage.k8s.io", "StorageClass"),
-            map([("metadata", metadata()), ("allowedTopologies", atomic())]),
-        ),
+        (("storage.k8s.io", "StorageClass"), map([("metadata", metadata()), ("allowedTopologies", atomic())])),
         (("apiextensions.k8s.io", "CustomResourceDefinition"), {
             let status = map([("conditions", keyed(&["type"], "", None)), ("storedVersions", atomic())]);
             kind(map([("names", map([("shortNames", atomic())]))]), status)

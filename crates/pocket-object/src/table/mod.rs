@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::age::{human_duration, since};
-use crate::{json::{entries, list, text}, jsonpath};
+use crate::{
+    json::{entries, list, text},
+    jsonpath,
+};
 
 /// A column of a `meta.k8s.io/v1` Table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +41,16 @@ const NAME: Head = ("Name", "string", 0);
 /// The columns of a built-in kind; Name and Age for others.
 pub fn columns(group: &str, kind: &str) -> Vec<Column> {
     let (heads, _) = of(group, kind);
-    heads.iter().map(|(name, type_, priority)| Column {
-        name: (*name).to_owned(),
-        type_: (*type_).to_owned(),
-        format: if *name == "Name" && *priority == 0 { "name".to_owned() } else { String::new() },
-        description: describe(name),
-        priority: *priority,
-    }).collect()
+    heads
+        .iter()
+        .map(|(name, type_, priority)| Column {
+            name: (*name).to_owned(),
+            type_: (*type_).to_owned(),
+            format: if *name == "Name" && *priority == 0 { "name".to_owned() } else { String::new() },
+            description: describe(name),
+            priority: *priority,
+        })
+        .collect()
 }
 
 /// An object's cells, one for each of `columns`.
@@ -111,7 +117,11 @@ pub fn for_crd(additional_printer_columns: &Value) -> CrdTable {
                 type_: text(column, "/type").to_owned(),
                 format: text(column, "/format").to_owned(),
                 description: text(column, "/description").to_owned(),
-                priority: column.get("priority").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
+                priority: column
+                    .get("priority")
+                    .and_then(Value::as_i64)
+                    .and_then(|n| i32::try_from(n).ok())
+                    .unwrap_or(0),
             };
             (head, text(column, "/jsonPath").to_owned())
         })
@@ -156,7 +166,10 @@ fn cell(value: &Value, type_: &str, now: Timestamp) -> Value {
         (_, Value::Null) => Value::Null,
         ("date", Value::String(time)) => Value::from(since(time, now).unwrap_or_else(|| "<invalid>".to_owned())),
         ("integer", Value::Number(number)) => {
-            #[expect(clippy::cast_possible_truncation, reason = "a fraction in an integer column is cut, as Kubernetes does")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a fraction in an integer column is cut, as Kubernetes does"
+            )]
             let whole = number.as_i64().or_else(|| number.as_f64().map(|float| float as i64));
             whole.map_or(Value::Null, Value::from)
         }

@@ -10,8 +10,13 @@ const SHOWN: usize = 3;
 
 pub(super) const SERVICE: Kind = (
     &[
-        NAME, ("Type", "string", 0), ("Cluster-IP", "string", 0), ("External-IP", "string", 0), ("Port(s)", "string", 0),
-        AGE, ("Selector", "string", 1),
+        NAME,
+        ("Type", "string", 0),
+        ("Cluster-IP", "string", 0),
+        ("External-IP", "string", 0),
+        ("Port(s)", "string", 0),
+        AGE,
+        ("Selector", "string", 1),
     ],
     |service, now| {
         vec![
@@ -64,27 +69,28 @@ fn some(all: &[String]) -> String {
     if all.len() > SHOWN { format!("{shown} + {} more...", all.len() - SHOWN) } else { shown }
 }
 
-pub(super) const ENDPOINTS: Kind = (&[NAME, ("Endpoints", "string", 0), AGE], |endpoints, now| {
-    let mut all = Vec::new();
-    for subset in list(endpoints, "/subsets") {
-        let addresses = || list(subset, "/addresses").iter().map(|address| text(address, "/ip"));
-        let ports = list(subset, "/ports");
-        if ports.is_empty() {
-            all.extend(addresses().map(str::to_owned));
+pub(super) const ENDPOINTS: Kind =
+    (&[NAME, ("Endpoints", "string", 0), AGE], |endpoints, now| {
+        let mut all = Vec::new();
+        for subset in list(endpoints, "/subsets") {
+            let addresses = || list(subset, "/addresses").iter().map(|address| text(address, "/ip"));
+            let ports = list(subset, "/ports");
+            if ports.is_empty() {
+                all.extend(addresses().map(str::to_owned));
+            }
+            for port in ports {
+                let number = number(port, "/port");
+                all.extend(
+                    addresses()
+                        .map(|ip| if ip.contains(':') { format!("[{ip}]:{number}") } else { format!("{ip}:{number}") }),
+                );
+            }
         }
-        for port in ports {
-            let number = number(port, "/port");
-            all.extend(addresses().map(|ip| {
-                if ip.contains(':') { format!("[{ip}]:{number}") } else { format!("{ip}:{number}") }
-            }));
-        }
-    }
-    vec![name(endpoints), or_none(some(&all)), age(endpoints, now)]
-});
+        vec![name(endpoints), or_none(some(&all)), age(endpoints, now)]
+    });
 
-pub(super) const ENDPOINT_SLICE: Kind = (
-    &[NAME, ("AddressType", "string", 0), ("Ports", "string", 0), ("Endpoints", "string", 0), AGE],
-    |slice, now| {
+pub(super) const ENDPOINT_SLICE: Kind =
+    (&[NAME, ("AddressType", "string", 0), ("Ports", "string", 0), ("Endpoints", "string", 0), AGE], |slice, now| {
         let ports: Vec<String> = list(slice, "/ports")
             .iter()
             .map(|port| match (integer(port, "/port"), text(port, "/name")) {
@@ -106,8 +112,7 @@ pub(super) const ENDPOINT_SLICE: Kind = (
             or_unset(some(&addresses)),
             age(slice, now),
         ]
-    },
-);
+    });
 
 pub(super) const INGRESS: Kind = (
     &[NAME, ("Class", "string", 0), ("Hosts", "string", 0), ("Address", "string", 0), ("Ports", "string", 0), AGE],

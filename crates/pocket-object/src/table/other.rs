@@ -18,8 +18,15 @@ pub(super) const NAMESPACE: Kind = (&[NAME, ("Status", "string", 0), AGE], |obje
 
 pub(super) const NODE: Kind = (
     &[
-        NAME, ("Status", "string", 0), ("Roles", "string", 0), AGE, ("Version", "string", 0), ("Internal-IP", "string", 1),
-        ("External-IP", "string", 1), ("OS-Image", "string", 1), ("Kernel-Version", "string", 1),
+        NAME,
+        ("Status", "string", 0),
+        ("Roles", "string", 0),
+        AGE,
+        ("Version", "string", 0),
+        ("Internal-IP", "string", 1),
+        ("External-IP", "string", 1),
+        ("OS-Image", "string", 1),
+        ("Kernel-Version", "string", 1),
         ("Container-Runtime", "string", 1),
     ],
     node,
@@ -70,9 +77,16 @@ fn node(node: &Value, now: Timestamp) -> Vec<Value> {
 
 pub(super) const EVENT: Kind = (
     &[
-        ("Last Seen", "string", 0), ("Type", "string", 0), ("Reason", "string", 0), ("Object", "string", 0),
-        ("Subobject", "string", 1), ("Source", "string", 1), ("Message", "string", 0), ("First Seen", "string", 1),
-        ("Count", "string", 1), ("Name", "string", 1),
+        ("Last Seen", "string", 0),
+        ("Type", "string", 0),
+        ("Reason", "string", 0),
+        ("Object", "string", 0),
+        ("Subobject", "string", 1),
+        ("Source", "string", 1),
+        ("Message", "string", 0),
+        ("First Seen", "string", 1),
+        ("Count", "string", 1),
+        ("Name", "string", 1),
     ],
     event,
 );
@@ -94,7 +108,8 @@ fn event(event: &Value, now: Timestamp) -> Vec<Value> {
     }
     let kind = first_of(&["/involvedObject/kind", "/regarding/kind"]).to_lowercase();
     let target = first_of(&["/involvedObject/name", "/regarding/name"]);
-    let component = first_of(&["/source/component", "/deprecatedSource/component", "/reportingComponent", "/reportingController"]);
+    let component =
+        first_of(&["/source/component", "/deprecatedSource/component", "/reportingComponent", "/reportingController"]);
     let host = first_of(&["/source/host", "/deprecatedSource/host", "/reportingInstance"]);
     vec![
         Value::from(ago(&last, now)),
@@ -116,7 +131,12 @@ pub(super) const CONFIG_MAP: Kind = (&[NAME, ("Data", "string", 0), AGE], |objec
 });
 
 pub(super) const SECRET: Kind = (&[NAME, ("Type", "string", 0), ("Data", "string", 0), AGE], |object, now| {
-    vec![name(object), Value::from(text(object, "/type")), Value::from(entries(object, "/data").count()), age(object, now)]
+    vec![
+        name(object),
+        Value::from(text(object, "/type")),
+        Value::from(entries(object, "/data").count()),
+        age(object, now),
+    ]
 });
 
 pub(super) const SERVICE_ACCOUNT: Kind = (&[NAME, ("Secrets", "string", 0), AGE], |object, now| {
@@ -125,8 +145,15 @@ pub(super) const SERVICE_ACCOUNT: Kind = (&[NAME, ("Secrets", "string", 0), AGE]
 
 pub(super) const CLAIM: Kind = (
     &[
-        NAME, ("Status", "string", 0), ("Volume", "string", 0), ("Capacity", "string", 0), ("Access Modes", "string", 0),
-        ("StorageClass", "string", 0), ("VolumeAttributesClass", "string", 0), AGE, ("VolumeMode", "string", 1),
+        NAME,
+        ("Status", "string", 0),
+        ("Volume", "string", 0),
+        ("Capacity", "string", 0),
+        ("Access Modes", "string", 0),
+        ("StorageClass", "string", 0),
+        ("VolumeAttributesClass", "string", 0),
+        AGE,
+        ("VolumeMode", "string", 1),
     ],
     |object, now| {
         let bound = !text(object, "/spec/volumeName").is_empty();
@@ -181,8 +208,12 @@ pub(super) const PRIORITY_CLASS: Kind = (
 
 pub(super) const STORAGE_CLASS: Kind = (
     &[
-        NAME, ("Provisioner", "string", 0), ("ReclaimPolicy", "string", 0), ("VolumeBindingMode", "string", 0),
-        ("AllowVolumeExpansion", "string", 0), AGE,
+        NAME,
+        ("Provisioner", "string", 0),
+        ("ReclaimPolicy", "string", 0),
+        ("VolumeBindingMode", "string", 0),
+        ("AllowVolumeExpansion", "string", 0),
+        AGE,
     ],
     |object, now| {
         const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
@@ -203,17 +234,23 @@ pub(super) const STORAGE_CLASS: Kind = (
 
 pub(super) const ROLE_BINDING: Kind = (
     &[
-        NAME, ("Role", "string", 0), AGE, ("Users", "string", 1), ("Groups", "string", 1), ("ServiceAccounts", "string", 1),
+        NAME,
+        ("Role", "string", 0),
+        AGE,
+        ("Users", "string", 1),
+        ("Groups", "string", 1),
+        ("ServiceAccounts", "string", 1),
     ],
     |object, now| {
         let role = format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
         let subjects = |kind: &str| {
-            let names = list(object, "/subjects").iter().filter(|subject| text(subject, "/kind") == kind).map(|subject| {
-                match text(subject, "/namespace") {
-                    "" => text(subject, "/name").to_owned(),
-                    namespace => format!("{namespace}/{}", text(subject, "/name")),
-                }
-            });
+            let names =
+                list(object, "/subjects").iter().filter(|subject| text(subject, "/kind") == kind).map(|subject| {
+                    match text(subject, "/namespace") {
+                        "" => text(subject, "/name").to_owned(),
+                        namespace => format!("{namespace}/{}", text(subject, "/name")),
+                    }
+                });
             Value::from(names.collect::<Vec<_>>().join(", "))
         };
         vec![

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{AGE, Kind, NAME, age, age::{between, since}, containers, labels, name, number, or_none, selector};
+use super::{
+    AGE, Kind, NAME, age,
+    age::{between, since},
+    containers, labels, name, number, or_none, selector,
+};
 use crate::json::{integer, list, text};
 
 const CONTAINERS: super::Head = ("Containers", "string", 1);
@@ -13,7 +17,13 @@ const TEMPLATE: &str = "/spec/template/spec";
 
 pub(super) const DEPLOYMENT: Kind = (
     &[
-        NAME, ("Ready", "string", 0), ("Up-to-date", "string", 0), ("Available", "string", 0), AGE, CONTAINERS, IMAGES,
+        NAME,
+        ("Ready", "string", 0),
+        ("Up-to-date", "string", 0),
+        ("Available", "string", 0),
+        AGE,
+        CONTAINERS,
+        IMAGES,
         SELECTOR,
     ],
     |object, now| {
@@ -34,7 +44,13 @@ pub(super) const DEPLOYMENT: Kind = (
 
 pub(super) const REPLICA_SET: Kind = (
     &[
-        NAME, ("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0), AGE, CONTAINERS, IMAGES,
+        NAME,
+        ("Desired", "integer", 0),
+        ("Current", "integer", 0),
+        ("Ready", "integer", 0),
+        AGE,
+        CONTAINERS,
+        IMAGES,
         SELECTOR,
     ],
     |object, now| {
@@ -64,15 +80,30 @@ pub(super) const STATEFUL_SET: Kind = (&[NAME, ("Ready", "string", 0), AGE, CONT
 
 pub(super) const DAEMON_SET: Kind = (
     &[
-        NAME, ("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0), ("Up-to-date", "integer", 0),
-        ("Available", "integer", 0), ("Node Selector", "string", 0), AGE, CONTAINERS, IMAGES, SELECTOR,
+        NAME,
+        ("Desired", "integer", 0),
+        ("Current", "integer", 0),
+        ("Ready", "integer", 0),
+        ("Up-to-date", "integer", 0),
+        ("Available", "integer", 0),
+        ("Node Selector", "string", 0),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
     ],
     |object, now| {
         let [names, images] = containers(object, TEMPLATE);
         let mut cells = vec![name(object)];
         cells.extend(
-            ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"]
-                .map(|field| Value::from(number(object, &format!("/status/{field}")))),
+            [
+                "desiredNumberScheduled",
+                "currentNumberScheduled",
+                "numberReady",
+                "updatedNumberScheduled",
+                "numberAvailable",
+            ]
+            .map(|field| Value::from(number(object, &format!("/status/{field}")))),
         );
         cells.extend([
             labels(object, &format!("{TEMPLATE}/nodeSelector")),
@@ -105,7 +136,13 @@ pub(super) const CONTROLLER_REVISION: Kind =
 
 pub(super) const JOB: Kind = (
     &[
-        NAME, ("Status", "string", 0), ("Completions", "string", 0), ("Duration", "string", 0), AGE, CONTAINERS, IMAGES,
+        NAME,
+        ("Status", "string", 0),
+        ("Completions", "string", 0),
+        ("Duration", "string", 0),
+        AGE,
+        CONTAINERS,
+        IMAGES,
         SELECTOR,
     ],
     |object, now| {
@@ -161,8 +198,16 @@ fn duration(job: &Value, now: Timestamp) -> String {
 
 pub(super) const CRON_JOB: Kind = (
     &[
-        NAME, ("Schedule", "string", 0), ("Timezone", "string", 0), ("Suspend", "boolean", 0), ("Active", "integer", 0),
-        ("Last Schedule", "string", 0), AGE, CONTAINERS, IMAGES, SELECTOR,
+        NAME,
+        ("Schedule", "string", 0),
+        ("Timezone", "string", 0),
+        ("Suspend", "boolean", 0),
+        ("Active", "integer", 0),
+        ("Last Schedule", "string", 0),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
     ],
     |object, now| {
         let [names, images] = containers(object, "/spec/jobTemplate/spec/template/spec");
@@ -193,7 +238,11 @@ fn or_not_applicable(object: &Value, pointer: &str) -> Value {
 
 pub(super) const DISRUPTION_BUDGET: Kind = (
     &[
-        NAME, ("Min Available", "string", 0), ("Max Unavailable", "string", 0), ("Allowed Disruptions", "integer", 0), AGE,
+        NAME,
+        ("Min Available", "string", 0),
+        ("Max Unavailable", "string", 0),
+        ("Allowed Disruptions", "integer", 0),
+        AGE,
     ],
     |object, now| {
         vec![
@@ -208,11 +257,17 @@ pub(super) const DISRUPTION_BUDGET: Kind = (
 
 pub(super) const AUTOSCALER: Kind = (
     &[
-        NAME, ("Reference", "string", 0), ("Targets", "string", 0), ("MinPods", "string", 0), ("MaxPods", "string", 0),
-        ("Replicas", "string", 0), AGE,
+        NAME,
+        ("Reference", "string", 0),
+        ("Targets", "string", 0),
+        ("MinPods", "string", 0),
+        ("MaxPods", "string", 0),
+        ("Replicas", "string", 0),
+        AGE,
     ],
     |object, now| {
-        let target = format!("{}/{}", text(object, "/spec/scaleTargetRef/kind"), text(object, "/spec/scaleTargetRef/name"));
+        let target =
+            format!("{}/{}", text(object, "/spec/scaleTargetRef/kind"), text(object, "/spec/scaleTargetRef/name"));
         let minimum = integer(object, "/spec/minReplicas").map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
         vec![
             name(object),

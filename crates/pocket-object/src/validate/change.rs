@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::Errors;
-use crate::{FieldError, json::{list, text, truth}};
+use crate::{
+    FieldError,
+    json::{list, text, truth},
+};
 
 pub(super) fn check(group: &str, kind: &str, old: &Value, new: &Value, errors: &mut Errors) {
     match (group, kind) {
@@ -54,11 +57,18 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
     }
     let tolerations = list(after, "/tolerations");
     if !list(before, "/tolerations").iter().all(|toleration| tolerations.contains(toleration)) {
-        errors.add(FieldError::forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"));
+        errors.add(FieldError::forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        ));
     }
     match (before.get("activeDeadlineSeconds").and_then(Value::as_i64), after.get("activeDeadlineSeconds")) {
         (Some(limit), Some(value)) if value.as_i64().is_some_and(|value| value > limit) => {
-            errors.invalid("spec.activeDeadlineSeconds", value, format!("must be less than or equal to previous value {limit}"));
+            errors.invalid(
+                "spec.activeDeadlineSeconds",
+                value,
+                format!("must be less than or equal to previous value {limit}"),
+            );
         }
         (Some(_), None) => {
             errors.invalid("spec.activeDeadlineSeconds", &null, "must not update from a positive integer to nil value");
@@ -124,8 +134,13 @@ fn config(kind: &str, old: &Value, new: &Value, errors: &mut Errors) {
 
 fn stateful_set(old: &Value, new: &Value, errors: &mut Errors) {
     const MAY: &[&str] = &[
-        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
     ];
     let fixed = |object: &Value| {
         let mut spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();

@@ -4,7 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{Errors, names};
-use crate::{FieldError, json::{entries, list, text}};
+use crate::{
+    FieldError,
+    json::{entries, list, text},
+};
 
 /// What a ConfigMap or Secret may hold, in bytes.
 const MAX_SIZE: usize = 1024 * 1024;
@@ -60,7 +63,8 @@ fn decoded(path: &str, value: &Value, errors: &mut Errors) -> usize {
         Ok(bytes) if value.is_string() => bytes.len(),
         // The value may be a secret: it is not shown.
         Ok(_) => {
-            errors.add(FieldError { value: None, ..FieldError::type_invalid(path, value, "must be base64 in a string") });
+            errors
+                .add(FieldError { value: None, ..FieldError::type_invalid(path, value, "must be base64 in a string") });
             0
         }
         Err(error) => {
@@ -143,7 +147,11 @@ pub(super) fn custom_resource_definition(crd: &Value, errors: &mut Errors) {
             name if rule => errors.named(&at, name, names::dns_1035),
             name => {
                 for problem in names::dns_1035(&name.to_lowercase()) {
-                    errors.invalid(at.as_str(), &Value::from(name), format!("may have mixed case, but should otherwise match: {problem}"));
+                    errors.invalid(
+                        at.as_str(),
+                        &Value::from(name),
+                        format!("may have mixed case, but should otherwise match: {problem}"),
+                    );
                 }
             }
         }

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::{Errors, names};
-use crate::{FieldError, json::{entries, list, text}};
+use crate::{
+    FieldError,
+    json::{entries, list, text},
+};
 
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 

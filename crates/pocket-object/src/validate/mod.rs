@@ -100,7 +100,11 @@ impl Errors {
             Some(value) => match value.as_i64() {
                 Some(number) if number >= min => {}
                 Some(_) => {
-                    let text = if min == 1 { "must be greater than 0".to_owned() } else { format!("must be greater than or equal to {min}") };
+                    let text = if min == 1 {
+                        "must be greater than 0".to_owned()
+                    } else {
+                        format!("must be greater than or equal to {min}")
+                    };
                     self.invalid(path, value, text);
                 }
                 None => self.add(FieldError::type_invalid(path, value, "must be an integer")),

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Errors, names};
-use crate::{FieldError, json::{entries, list, text}};
+use crate::{
+    FieldError,
+    json::{entries, list, text},
+};
 
 pub(super) fn check(pod: &Value, errors: &mut Errors) {
     spec(pod.get("spec").unwrap_or(&Value::Null), "spec", errors);
@@ -109,7 +112,10 @@ fn volumes<'a>(spec: &'a Value, path: &str, errors: &mut Errors) -> BTreeSet<&'a
             }
             [_, more @ ..] => {
                 for source in more {
-                    errors.add(FieldError::forbidden(format!("{at}.{source}"), "may not specify more than 1 volume type"));
+                    errors.add(FieldError::forbidden(
+                        format!("{at}.{source}"),
+                        "may not specify more than 1 volume type",
+                    ));
                 }
             }
         }
@@ -153,7 +159,8 @@ fn container(container: &Value, kind: &str, at: &str, volumes: &BTreeSet<&str>, 
             continue;
         }
         handler(probe, &at, &["exec", "grpc", "httpGet", "tcpSocket"], errors);
-        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+        {
             errors.not_negative(&format!("{at}.{field}"), probe.get(field));
         }
         if name != "readinessProbe"
@@ -185,7 +192,11 @@ fn container(container: &Value, kind: &str, at: &str, volumes: &BTreeSet<&str>, 
                     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
                 ),
                 Some(value) if value < 0.0 => {
-                    errors.invalid(format!("{at}.resources.{of}[{name}]"), amount, "must be greater than or equal to 0");
+                    errors.invalid(
+                        format!("{at}.resources.{of}[{name}]"),
+                        amount,
+                        "must be greater than or equal to 0",
+                    );
                 }
                 Some(_) => {}
             }
@@ -220,7 +231,9 @@ fn ports_on_host(spec: &Value, path: &str, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (container_index, container) in list(spec, "/containers").iter().enumerate() {
         for (index, port) in list(container, "/ports").iter().enumerate() {
-            let Some(number) = port.get("hostPort").and_then(Value::as_i64).filter(|number| *number != 0) else { continue };
+            let Some(number) = port.get("hostPort").and_then(Value::as_i64).filter(|number| *number != 0) else {
+                continue;
+            };
             if !seen.insert((text(port, "/protocol"), text(port, "/hostIP"), number)) {
                 let at = format!("{path}.containers[{container_index}].ports[{index}].hostPort");
                 errors.add(FieldError::duplicate(at, &Value::from(format!("{}/{number}", text(port, "/protocol")))));
@@ -273,14 +286,23 @@ fn env(container: &Value, at: &str, errors: &mut Errors) {
 
 fn field_ref(from: &Value, at: &str, errors: &mut Errors) {
     const FIELDS: &[&str] = &[
-        "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-        "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.uid",
+        "spec.nodeName",
+        "spec.serviceAccountName",
+        "status.hostIP",
+        "status.hostIPs",
+        "status.podIP",
+        "status.podIPs",
     ];
     let path = text(from, "/fieldRef/fieldPath");
     let at = format!("{at}.fieldRef.fieldPath");
     if path.is_empty() {
         errors.required(at, "");
-    } else if !FIELDS.contains(&path) && !path.starts_with("metadata.labels['") && !path.starts_with("metadata.annotations['")
+    } else if !FIELDS.contains(&path)
+        && !path.starts_with("metadata.labels['")
+        && !path.starts_with("metadata.annotations['")
     {
         errors.add(FieldError::not_supported(at, &Value::from(path), FIELDS));
     }
@@ -354,9 +376,21 @@ fn quantity(amount: &Value) -> Option<f64> {
         _ => return None,
     };
     let scales = [
-        ("Ki", 1024f64), ("Mi", 1024f64.powi(2)), ("Gi", 1024f64.powi(3)), ("Ti", 1024f64.powi(4)),
-        ("Pi", 1024f64.powi(5)), ("Ei", 1024f64.powi(6)), ("n", 1e-9), ("u", 1e-6), ("m", 1e-3), ("k", 1e3),
-        ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18),
+        ("Ki", 1024f64),
+        ("Mi", 1024f64.powi(2)),
+        ("Gi", 1024f64.powi(3)),
+        ("Ti", 1024f64.powi(4)),
+        ("Pi", 1024f64.powi(5)),
+        ("Ei", 1024f64.powi(6)),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
     ];
     let (digits, scale) = scales
         .iter()

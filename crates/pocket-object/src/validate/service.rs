@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::{Errors, names};
-use crate::{FieldError, json::{list, text}};
+use crate::{
+    FieldError,
+    json::{list, text},
+};
 
 pub(super) fn service(service: &Value, errors: &mut Errors) {
     let kind = text(service, "/spec/type");
@@ -32,11 +35,19 @@ pub(super) fn service(service: &Value, errors: &mut Errors) {
         }
     }
     if headless && matches!(kind, "NodePort" | "LoadBalancer") {
-        errors.invalid("spec.clusterIPs[0]", &Value::from("None"), format!("may not be set to 'None' for {kind} services"));
+        errors.invalid(
+            "spec.clusterIPs[0]",
+            &Value::from("None"),
+            format!("may not be set to 'None' for {kind} services"),
+        );
     }
     let address = text(service, "/spec/clusterIP");
     if !address.is_empty() && !headless && address.parse::<IpAddr>().is_err() {
-        errors.invalid("spec.clusterIPs[0]", &Value::from(address), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        errors.invalid(
+            "spec.clusterIPs[0]",
+            &Value::from(address),
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        );
     }
 
     let (mut seen_names, mut seen_ports, mut seen_node_ports) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -89,7 +100,8 @@ pub(super) fn service(service: &Value, errors: &mut Errors) {
     errors.one_of("spec.internalTrafficPolicy", service.pointer("/spec/internalTrafficPolicy"), &policies);
     let policy = service.pointer("/spec/externalTrafficPolicy").filter(|policy| **policy != "");
     errors.one_of("spec.externalTrafficPolicy", policy, &policies);
-    if policy.is_some() && !matches!(kind, "NodePort" | "LoadBalancer") && list(service, "/spec/externalIPs").is_empty() {
+    if policy.is_some() && !matches!(kind, "NodePort" | "LoadBalancer") && list(service, "/spec/externalIPs").is_empty()
+    {
         let detail = "may only be set for externally-accessible services";
         errors.invalid("spec.externalTrafficPolicy", policy.unwrap_or(&Value::Null), detail);
     }
@@ -129,7 +141,9 @@ pub(super) fn endpoint_slice(slice: &Value, errors: &mut Errors) {
             let at = format!("{at}[{place}]");
             let address_text = address.as_str().unwrap_or_default();
             match (kind, address_text.parse::<IpAddr>()) {
-                ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => endpoint_address(&at, address_text, errors),
+                ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => {
+                    endpoint_address(&at, address_text, errors)
+                }
                 ("IPv4" | "IPv6", _) => {
                     let family = kind.trim_start_matches("IP");
                     errors.invalid(at, address, format!("must be a valid IP{family} address"));

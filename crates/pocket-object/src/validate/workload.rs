@@ -37,10 +37,18 @@ pub(super) fn apps(kind: &str, object: &Value, errors: &mut Errors) {
         "StatefulSet" => {
             let policies = ["OrderedReady", "Parallel"];
             errors.one_of("spec.podManagementPolicy", spec.get("podManagementPolicy"), &policies);
-            errors.one_of("spec.updateStrategy.type", spec.pointer("/updateStrategy/type"), &["OnDelete", "RollingUpdate"]);
+            errors.one_of(
+                "spec.updateStrategy.type",
+                spec.pointer("/updateStrategy/type"),
+                &["OnDelete", "RollingUpdate"],
+            );
         }
         "DaemonSet" => {
-            errors.one_of("spec.updateStrategy.type", spec.pointer("/updateStrategy/type"), &["OnDelete", "RollingUpdate"]);
+            errors.one_of(
+                "spec.updateStrategy.type",
+                spec.pointer("/updateStrategy/type"),
+                &["OnDelete", "RollingUpdate"],
+            );
         }
         _ => {}
     }
@@ -98,7 +106,9 @@ fn count_or_percent(path: &str, value: &Value, errors: &mut Errors) {
             if percent.and_then(|digits| digits.parse::<u32>().ok()).is_none() {
                 let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
                 errors.invalid(path, value, detail);
-            } else if path.ends_with("maxUnavailable") && percent.is_some_and(|digits| digits.parse::<u32>().is_ok_and(|n| n > 100)) {
+            } else if path.ends_with("maxUnavailable")
+                && percent.is_some_and(|digits| digits.parse::<u32>().is_ok_and(|n| n > 100))
+            {
                 errors.invalid(path, value, "must not be greater than 100%");
             }
         }
