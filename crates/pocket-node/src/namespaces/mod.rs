@@ -20,7 +20,7 @@ mod protocol;
 mod rootfs;
 mod runtime;
 mod sandbox;
-mod sys;
+pub(crate) mod sys;
 
 use std::{io, os::fd::OwnedFd, path::PathBuf};
 
@@ -62,7 +62,7 @@ impl Inside {
         self,
         config: Config,
         workers: usize,
-    ) -> Result<(Namespaces, NodeNet, tokio::runtime::Runtime), RuntimeError> {
+    ) -> Result<(Namespaces, NodeNet, network::Threads), RuntimeError> {
         let node = |what: &str| {
             let what = what.to_owned();
             move |source: io::Error| RuntimeError::Node { what, source }

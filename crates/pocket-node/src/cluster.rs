@@ -1,0 +1,367 @@
+//! Services and their endpoints as the proxy, the DNS server and the kubelet need them: one watch for all three.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use kube::{Api, Client, ResourceExt, runtime::watcher};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    sync::{lock, read, write},
+    watch::{Change, Key, follow},
+};
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// Reads the API's word; anything but `UDP` and `TCP` is not proxied.
+    pub fn parse(text: Option<&str>) -> Option<Self> {
+        match text.unwrap_or("TCP") {
+            "TCP" => Some(Self::Tcp),
+            "UDP" => Some(Self::Udp),
+            _ => None,
+        }
+    }
+
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+/// How a Service is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// At an address of its own.
+    Cluster(Ipv4Addr),
+    /// At its pods' addresses.
+    Headless,
+    /// It is another name for this one.
+    External(String),
+    /// It has no address (yet).
+    None,
+}
+
+/// What a Service opens on the node, beyond its own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Nothing.
+    Inside,
+    /// Its node ports.
+    NodePort,
+    /// Its node ports, and its ports.
+    LoadBalancer,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: Key,
+    /// UID, for events.
+    pub uid: String,
+    /// How it is reached.
+    pub address: Address,
+    /// What it opens on the node.
+    pub exposure: Exposure,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// `sessionAffinity: ClientIP` and for how long.
+    pub affinity: Option<Duration>,
+    /// Addresses of pods that are not ready count as well.
+    pub publish_not_ready: bool,
+    /// What its status says about load balancing.
+    pub ingress: Vec<core::LoadBalancerIngress>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name; empty if the only one.
+    pub name: String,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// At the Service's address.
+    pub port: u16,
+    /// On the node.
+    pub node_port: Option<u16>,
+}
+
+/// A pod behind a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Takes new connections.
+    pub ready: bool,
+    /// Would take new connections, were it not ending.
+    pub serving: bool,
+    /// It is ending.
+    pub terminating: bool,
+    /// Its host name under the Service's name.
+    pub hostname: Option<String>,
+}
+
+/// An EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Port name, protocol, number.
+    pub ports: Vec<(String, Protocol, u16)>,
+    /// The endpoints; each has all the ports.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// All Services and EndpointSlices, kept up to date by [`Cluster::run`].
+#[derive(Debug, Default)]
+pub struct Cluster {
+    state: RwLock<State>,
+    listeners: Mutex<Vec<mpsc::UnboundedSender<Key>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    services: BTreeMap<Key, Arc<Service>>,
+    /// By Service, then by name of the slice.
+    slices: HashMap<Key, BTreeMap<String, Arc<Slice>>>,
+    /// Which Service a slice belongs to.
+    owners: HashMap<Key, Key>,
+}
+
+impl Cluster {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Watches Services and EndpointSlices until the shutdown.
+    pub async fn run(self: Arc<Self>, client: Client, shutdown: CancellationToken) {
+        let services = follow(Api::<core::Service>::all(client.clone()), watcher::Config::default(), |change| match change {
+            Change::Put(service) => self.put_service(&service),
+            Change::Gone(key) => self.remove_service(&key),
+            Change::Synced => {}
+        });
+        let slices =
+            follow(Api::<discovery::EndpointSlice>::all(client), watcher::Config::default(), |change| match change {
+                Change::Put(slice) => self.put_slice(&slice),
+                Change::Gone(key) => self.remove_slice(&key),
+                Change::Synced => {}
+            });
+        tokio::select! {
+            () = services => {}
+            () = slices => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    /// Keys of Services that changed, or whose endpoints did. Starts with all there are.
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Key> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // Both under one lock of the state: nothing is missed in between.
+        let state = read(&self.state);
+        for key in state.services.keys() {
+            // The receiver is at hand, so this cannot fail.
+            let _ = sender.send(key.clone());
+        }
+        lock(&self.listeners).push(sender);
+        receiver
+    }
+
+    /// A Service.
+    pub fn service(&self, key: &Key) -> Option<Arc<Service>> {
+        read(&self.state).services.get(key).cloned()
+    }
+
+    /// The Services of a namespace, by name.
+    pub fn services_in(&self, namespace: &str) -> Vec<Arc<Service>> {
+        let from = Key::new(namespace, "");
+        let state = read(&self.state);
+        state
+            .services
+            .range(from..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .map(|(_, service)| service.clone())
+            .collect()
+    }
+
+    /// All Services.
+    pub fn services(&self) -> Vec<Arc<Service>> {
+        read(&self.state).services.values().cloned().collect()
+    }
+
+    /// The slices of a Service.
+    pub fn slices(&self, service: &Key) -> Vec<Arc<Slice>> {
+        read(&self.state).slices.get(service).map(|slices| slices.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether a Service or an endpoint has an address: the Service and, for an endpoint, its host name.
+    pub fn at_address(&self, ip: Ipv4Addr) -> Option<(Key, Option<String>)> {
+        let state = read(&self.state);
+        if let Some(service) = state.services.values().find(|service| service.address == Address::Cluster(ip)) {
+            return Some((service.key.clone(), None));
+        }
+        state.slices.iter().find_map(|(service, slices)| {
+            let headless = state.services.get(service).is_some_and(|service| service.address == Address::Headless);
+            let endpoint = slices.values().flat_map(|slice| &slice.endpoints).find(|endpoint| endpoint.ip == ip)?;
+            headless.then(|| (service.clone(), Some(host_label(endpoint))))
+        })
+    }
+
+    /// Takes in a Service.
+    pub fn put_service(&self, object: &core::Service) {
+        let service = Arc::new(parse_service(object));
+        let key = service.key.clone();
+        let before = write(&self.state).services.insert(key.clone(), service.clone());
+        if before.as_ref() != Some(&service) {
+            self.tell(&key);
+        }
+    }
+
+    /// Forgets a Service.
+    pub fn remove_service(&self, key: &Key) {
+        write(&self.state).services.remove(key);
+        self.tell(key);
+    }
+
+    /// Takes in an EndpointSlice.
+    pub fn put_slice(&self, object: &discovery::EndpointSlice) {
+        let key = Key::of(object);
+        let owner = object
+            .labels()
+            .get("kubernetes.io/service-name")
+            .filter(|_| object.address_type == "IPv4")
+            .map(|service| Key::new(key.namespace.clone(), service));
+        let Some(owner) = owner else {
+            return self.remove_slice(&key);
+        };
+        let slice = Arc::new(parse_slice(object));
+        let mut state = write(&self.state);
+        if let Some(former) = state.owners.insert(key.clone(), owner.clone())
+            && former != owner
+            && let Some(slices) = state.slices.get_mut(&former)
+        {
+            slices.remove(&key.name);
+        }
+        let before = state.slices.entry(owner.clone()).or_default().insert(key.name, slice.clone());
+        drop(state);
+        if before.as_ref() != Some(&slice) {
+            self.tell(&owner);
+        }
+    }
+
+    /// Forgets an EndpointSlice.
+    pub fn remove_slice(&self, key: &Key) {
+        let mut state = write(&self.state);
+        let Some(owner) = state.owners.remove(key) else {
+            return;
+        };
+        if let Some(slices) = state.slices.get_mut(&owner) {
+            slices.remove(&key.name);
+            if slices.is_empty() {
+                state.slices.remove(&owner);
+            }
+        }
+        drop(state);
+        self.tell(&owner);
+    }
+
+    fn tell(&self, key: &Key) {
+        lock(&self.listeners).retain(|listener| listener.send(key.clone()).is_ok());
+    }
+}
+
+/// The name of an endpoint under its Service's name: its host name, or its address with dashes.
+pub fn host_label(endpoint: &Endpoint) -> String {
+    endpoint.hostname.clone().unwrap_or_else(|| endpoint.ip.to_string().replace('.', "-"))
+}
+
+fn parse_service(object: &core::Service) -> Service {
+    let spec = object.spec.clone().unwrap_or_default();
+    let address = match (spec.type_.as_deref(), spec.cluster_ip.as_deref()) {
+        (Some("ExternalName"), _) => Address::External(spec.external_name.unwrap_or_default()),
+        (_, Some("None")) => Address::Headless,
+        (_, Some(ip)) => ip.parse().map_or(Address::None, Address::Cluster),
+        (_, None) => Address::None,
+    };
+    let exposure = match spec.type_.as_deref() {
+        Some("NodePort") => Exposure::NodePort,
+        Some("LoadBalancer") => Exposure::LoadBalancer,
+        _ => Exposure::Inside,
+    };
+    let ports = spec
+        .ports
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|port| {
+            Some(ServicePort {
+                name: port.name.unwrap_or_default(),
+                protocol: Protocol::parse(port.protocol.as_deref())?,
+                port: u16::try_from(port.port).ok()?,
+                node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+            })
+        })
+        .collect();
+    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let seconds = spec.session_affinity_config.and_then(|config| config.client_ip).and_then(|c| c.timeout_seconds);
+        Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(10_800))
+    });
+    Service {
+        key: Key::of(object),
+        uid: object.uid().unwrap_or_default(),
+        address,
+        exposure,
+        ports,
+        affinity,
+        publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        ingress: object
+            .status
+            .as_ref()
+            .and_then(|status| status.load_balancer.as_ref()?.ingress.clone())
+            .unwrap_or_default(),
+    }
+}
+
+fn parse_slice(object: &discovery::EndpointSlice) -> Slice {
+    let ports = object
+        .ports
+        .iter()
+        .flatten()
+        .filter_map(|port| {
+            let number = port.port.and_then(|port| u16::try_from(port).ok())?;
+            Some((port.name.clone().unwrap_or_default(), Protocol::parse(port.protocol.as_deref())?, number))
+        })
+        .collect();
+    let endpoints = object
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| {
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            // Nil is to be read as "yes" for ready and as "as ready" for serving.
+            let ready = conditions.ready.unwrap_or(true);
+            Some(Endpoint {
+                ip: endpoint.addresses.first()?.parse().ok()?,
+                ready,
+                serving: conditions.serving.unwrap_or(ready),
+                terminating: conditions.terminating.unwrap_or(false),
+                hostname: endpoint.hostname.clone().filter(|name| !name.is_empty()),
+            })
+        })
+        .collect();
+    Slice { ports, endpoints }
+}

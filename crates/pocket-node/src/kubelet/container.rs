@@ -1,0 +1,499 @@
+//! Runs one container: start, probes, restarts with back-off, polite end.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container as ContainerDef, LifecycleHandler};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    backoff::{CrashLoop, Doubling},
+    board::{Ended, Place, Slot, State},
+    lifecycle, logs,
+    pod::PodContext,
+    prepare::{self, Obstacle, Prepared},
+    status::RestartPolicy,
+};
+use crate::{
+    events::Severity,
+    probes::{Kind, Observer, Prober},
+    runtime::{Container, Exit, Runtime, RuntimeError, Sandbox},
+    sync::lock,
+};
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+/// After a preStop hook that used up all the time, the program itself still gets this long, as the kubelet grants it.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
+
+/// What a container is to its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Runs to its end before the next begins.
+    Init,
+    /// An init container that runs beside the others.
+    Sidecar,
+    /// A container.
+    App,
+}
+
+/// The task of a container.
+pub(super) struct Actor<R: Runtime> {
+    pub(super) context: Arc<PodContext<R>>,
+    pub(super) sandbox: Arc<R::Sandbox>,
+    pub(super) place: Place,
+    pub(super) role: Role,
+    /// Until when it shall have ended, once it shall.
+    pub(super) stop: watch::Receiver<Option<Instant>>,
+}
+
+/// A container that runs.
+struct Run<C> {
+    container: Arc<C>,
+    definition: ContainerDef,
+    since: Instant,
+    started: Timestamp,
+    id: String,
+    prepared: Prepared,
+}
+
+/// Why a container that runs is not left alone.
+enum Trouble {
+    Hook(String),
+    Probe(Kind, Option<Duration>),
+}
+
+impl<R: Runtime> Actor<R> {
+    /// Runs the container until it will not be started again, or the stop.
+    pub(super) async fn run(mut self) {
+        let policy = self.policy();
+        let (restarts, former) = self.slot(|slot| {
+            let former = match &slot.state {
+                State::Ended(end) => Some(end.clone()),
+                _ => slot.last.clone(),
+            };
+            (slot.restarts, former)
+        });
+        // From a former life of the node.
+        if let Some(end) = former
+            && !(policy.restarts(end.code) || self.role == Role::Init && end.code == 0)
+        {
+            return self.slot(|slot| ended(slot, end));
+        }
+        let mut crash = CrashLoop::resumed(restarts);
+        loop {
+            let (end, ran, stopped) = match self.start().await {
+                Started::Stopped => return self.stopped(),
+                Started::Failed(end) => (end, Duration::ZERO, false),
+                Started::Running(run) => self.attend(run).await,
+            };
+            if stopped || !policy.restarts(end.code) {
+                return self.slot(|slot| ended(slot, end));
+            }
+            let delay = crash.delay(ran);
+            if delay.is_zero() {
+                self.slot(|slot| ended(slot, end));
+            } else if !self.back_off(end, delay).await {
+                return self.stopped();
+            }
+        }
+    }
+
+    fn policy(&self) -> RestartPolicy {
+        match self.role {
+            Role::Sidecar => RestartPolicy::Always,
+            Role::App => RestartPolicy::of(&self.context.pod()),
+            // An init container that has done its work is not run again.
+            Role::Init => match RestartPolicy::of(&self.context.pod()) {
+                RestartPolicy::Always => RestartPolicy::OnFailure,
+                other => other,
+            },
+        }
+    }
+
+    fn slot<T: Default>(&self, change: impl FnOnce(&mut Slot) -> T) -> T {
+        self.context.board.slot(self.place, change).unwrap_or_default()
+    }
+
+    fn event(&self, severity: Severity, reason: &'static str, message: impl Into<String>) {
+        let name = self.slot(|slot| slot.name.clone());
+        let about = self.context.container_reference(&name, self.place);
+        self.context.node.events.record(about, severity, reason, message);
+    }
+
+    /// It ends while it waits: what it was before is what it is.
+    fn stopped(&self) {
+        self.slot(|slot| {
+            if let (State::Waiting { .. }, Some(end)) = (&slot.state, slot.last.clone()) {
+                slot.last = None;
+                slot.state = State::Ended(end);
+            }
+        });
+    }
+
+    /// Waits before the next start; `false` if it shall end instead.
+    async fn back_off(&mut self, end: Ended, delay: Duration) -> bool {
+        let name = self.slot(|slot| slot.name.clone());
+        let pod = format!("{}_{}({})", self.context.key.name, self.context.key.namespace, self.context.uid);
+        let message = format!("back-off {} restarting failed container={name} pod={pod}", in_words(delay));
+        self.event(Severity::Warning, "BackOff", format!("Back-off restarting failed container {name} in pod {pod}"));
+        self.slot(|slot| {
+            ended(slot, end.clone());
+            slot.last = Some(end);
+            slot.state = State::Waiting { reason: "CrashLoopBackOff".into(), message: Some(message) };
+        });
+        tokio::select! {
+            () = sleep(delay) => true,
+            _ = stop_asked(&mut self.stop) => false,
+        }
+    }
+
+    /// Tries to start it until it runs, fails in a way that counts as an end, or shall end.
+    async fn start(&mut self) -> Started<R::Container> {
+        let mut images = Doubling::image();
+        let mut others = Doubling::setup();
+        let mut tries = 0;
+        loop {
+            if self.stop.borrow().is_some() {
+                return Started::Stopped;
+            }
+            let attempt = self.slot(|slot| slot.restarts + i32::from(has_run(slot)));
+            let (obstacle, pause) = match prepare::prepare(&self.context, self.place, attempt).await {
+                Ok(prepared) => match self.execute(prepared, attempt).await {
+                    Ok(started) => return started,
+                    Err(obstacle) => (obstacle, others.delay()),
+                },
+                Err(obstacle @ (Obstacle::NoImage(_) | Obstacle::NeverPull)) => (obstacle, images.delay()),
+                Err(obstacle) => (obstacle, others.delay()),
+            };
+            self.report(&obstacle, tries, images.is_longest());
+            tries += 1;
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = stop_asked(&mut self.stop) => return Started::Stopped,
+            }
+        }
+    }
+
+    /// Puts on the board, and in an event, why it does not start. What does not change is not said again and again.
+    fn report(&self, obstacle: &Obstacle, tries: u32, settled: bool) {
+        let image = self.slot(|slot| slot.image.clone());
+        let (reason, message) = match obstacle {
+            Obstacle::NeverPull => (
+                "ErrImageNeverPull",
+                format!("Container image \"{image}\" is not present with pull policy of Never"),
+            ),
+            Obstacle::NoImage(why) if tries == 0 => ("ErrImagePull", why.clone()),
+            Obstacle::NoImage(why) => {
+                ("ImagePullBackOff", format!("Back-off pulling image \"{image}\": ErrImagePull: {why}"))
+            }
+            Obstacle::Config(why) => ("CreateContainerConfigError", why.clone()),
+            Obstacle::Node(why) => ("CreateContainerError", why.clone()),
+        };
+        if !settled {
+            match obstacle {
+                Obstacle::NoImage(why) if tries == 0 => {
+                    self.event(Severity::Warning, "Failed", format!("Failed to pull image \"{image}\": {why}"));
+                    self.event(Severity::Warning, "Failed", "Error: ErrImagePull");
+                }
+                Obstacle::NoImage(_) => {
+                    self.event(Severity::Normal, "BackOff", format!("Back-off pulling image \"{image}\""));
+                }
+                Obstacle::NeverPull => self.event(Severity::Warning, "ErrImageNeverPull", message.clone()),
+                Obstacle::Config(why) | Obstacle::Node(why) => {
+                    self.event(Severity::Warning, "Failed", format!("Error: {why}"));
+                }
+            }
+        }
+        let state = State::Waiting { reason: reason.into(), message: Some(message) };
+        let before = self.context.board.read().slot(self.place).map(|slot| slot.state.clone());
+        if before.as_ref() != Some(&state) {
+            self.slot(|slot| slot.state = state);
+        }
+    }
+
+    async fn execute(&mut self, prepared: Prepared, attempt: i32) -> Result<Started<R::Container>, Obstacle> {
+        let name = prepared.spec.name.clone();
+        let image = prepared.spec.image.clone();
+        self.event(Severity::Normal, "Pulled", format!("Container image \"{image}\" already present on machine"));
+        let answer = self.context.node.runtime.start(&self.sandbox, prepared.spec.clone()).await;
+        let started = Timestamp::now();
+        let id = format!("pocket://{:064x}", Id::random());
+        let image_id = prepared.image_id.clone();
+        match answer {
+            Ok(container) => {
+                let container = Arc::new(container);
+                lock(&self.context.running).insert(name.clone(), container.clone());
+                self.slot(|slot| {
+                    if let State::Ended(end) = &slot.state {
+                        slot.last = Some(end.clone());
+                    }
+                    slot.restarts = attempt;
+                    slot.state = State::Running { since: started };
+                    slot.image_id = image_id;
+                    slot.container_id = Some(id.clone());
+                });
+                self.event(Severity::Normal, "Created", format!("Created container: {name}"));
+                self.event(Severity::Normal, "Started", format!("Started container {name}"));
+                let definition = self.context.definition(self.place).unwrap_or_default();
+                Ok(Started::Running(Run { container, definition, since: Instant::now(), started, id, prepared }))
+            }
+            Err(RuntimeError::ImageNotFound(image)) => Err(Obstacle::NoImage(RuntimeError::ImageNotFound(image).to_string())),
+            Err(RuntimeError::CannotRun(why)) => {
+                self.event(Severity::Warning, "Failed", format!("Error: {why}"));
+                self.slot(|slot| {
+                    slot.restarts = attempt;
+                    slot.image_id = image_id;
+                });
+                Ok(Started::Failed(Ended {
+                    code: 128,
+                    signal: None,
+                    reason: "StartError".into(),
+                    message: Some(why),
+                    started: Some(started),
+                    finished: started,
+                    container_id: Some(id),
+                }))
+            }
+            Err(error @ RuntimeError::Node { .. }) => Err(Obstacle::Node(error.to_string())),
+        }
+    }
+
+    /// Stays with a container until it has ended: how, after how long, and whether because it should.
+    async fn attend(&mut self, run: Run<R::Container>) -> (Ended, Duration, bool) {
+        let container = run.container.clone();
+        let net = self.context.node.net.clone();
+        let prober = Prober { net: &net, ip: self.sandbox.ip(), container: &*container, spec: &run.definition };
+        let watcher = Watcher { context: &self.context, place: self.place, name: &run.definition.name };
+        let lifecycle = run.definition.lifecycle.clone().unwrap_or_default();
+        let health = async {
+            if let Some(hook) = &lifecycle.post_start
+                && let Err(why) = lifecycle::run(hook, &prober).await
+            {
+                return Trouble::Hook(why);
+            }
+            if self.role == Role::Init {
+                return std::future::pending().await;
+            }
+            let unhealthy = prober.run(&watcher).await;
+            Trouble::Probe(unhealthy.kind, unhealthy.grace)
+        };
+        enum Next {
+            Ended(Exit),
+            Stop(Instant),
+            Trouble(Trouble),
+        }
+        let mut stop = self.stop.clone();
+        let next = tokio::select! {
+            biased;
+            exit = container.wait() => Next::Ended(exit),
+            deadline = stop_asked(&mut stop) => Next::Stop(deadline),
+            trouble = health => Next::Trouble(trouble),
+        };
+        let mut stopped = false;
+        let pre_stop = lifecycle.pre_stop.as_ref();
+        let exit = match next {
+            Next::Ended(exit) => exit,
+            Next::Stop(deadline) => {
+                stopped = true;
+                self.event(Severity::Normal, "Killing", format!("Stopping container {}", run.definition.name));
+                self.end(&prober, &watcher, pre_stop, deadline).await
+            }
+            Next::Trouble(trouble) => {
+                let name = &run.definition.name;
+                let (message, grace) = match trouble {
+                    Trouble::Hook(why) => {
+                        self.event(Severity::Warning, "FailedPostStartHook", format!("PostStartHook failed: {why}"));
+                        (format!("FailedPostStartHook: container {name} will be restarted"), None)
+                    }
+                    Trouble::Probe(kind, grace) => {
+                        let probe = kind.as_str().to_lowercase();
+                        (format!("Container {name} failed {probe} probe, will be restarted"), grace)
+                    }
+                };
+                self.event(Severity::Normal, "Killing", message);
+                self.slot(|slot| slot.ready = false);
+                let deadline = Instant::now() + grace.unwrap_or_else(|| self.grace());
+                self.end(&prober, &watcher, pre_stop, deadline).await
+            }
+        };
+        lock(&self.context.running).remove(&run.definition.name);
+        let message = last_words(&run, exit);
+        let end = Ended::new(exit, run.started, Timestamp::now(), run.id, message);
+        (end, run.since.elapsed(), stopped)
+    }
+
+    fn grace(&self) -> Duration {
+        let pod = self.context.pod();
+        let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    /// preStop, SIGTERM, and at the deadline SIGKILL. A stop that comes meanwhile may bring the deadline nearer.
+    async fn end(
+        &self,
+        prober: &Prober<'_, R::Container>,
+        watcher: &Watcher<'_, R>,
+        pre_stop: Option<&LifecycleHandler>,
+        deadline: Instant,
+    ) -> Exit {
+        let container = prober.container;
+        let stop = self.stop.clone();
+        let ending = async {
+            let mut term_until = deadline;
+            if let Some(hook) = pre_stop
+                && deadline > Instant::now()
+            {
+                tokio::select! {
+                    exit = container.wait() => return exit,
+                    result = lifecycle::run(hook, prober) => if let Err(why) = result {
+                        self.event(Severity::Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}"));
+                    },
+                    () = reached(stop.clone(), deadline) => {}
+                }
+                term_until = deadline.max(Instant::now() + LEAST_GRACE);
+            }
+            if term_until > Instant::now() {
+                container.signal(SIGTERM);
+                tokio::select! {
+                    exit = container.wait() => return exit,
+                    () = reached(stop.clone(), term_until) => {}
+                }
+            }
+            container.signal(SIGKILL);
+            container.wait().await
+        };
+        // A pod that still serves while it ends goes on saying so.
+        let ready = self.context.board.read().slot(self.place).is_some_and(|slot| slot.ready);
+        tokio::select! {
+            biased;
+            exit = ending => exit,
+            () = prober.readiness(watcher), if ready => unreachable_exit(),
+        }
+    }
+}
+
+/// Readiness is followed for ever, so this is never asked.
+fn unreachable_exit() -> Exit {
+    Exit::Signal(SIGKILL)
+}
+
+enum Started<C> {
+    Running(Run<C>),
+    Failed(Ended),
+    Stopped,
+}
+
+/// Puts what probes say on the board.
+struct Watcher<'a, R: Runtime> {
+    context: &'a PodContext<R>,
+    place: Place,
+    name: &'a str,
+}
+
+impl<R: Runtime> Watcher<'_, R> {
+    fn set(&self, differs: impl Fn(&Slot) -> bool, change: impl FnOnce(&mut Slot)) {
+        let needed = self.context.board.read().slot(self.place).is_some_and(|slot| differs(slot));
+        if needed {
+            self.context.board.slot(self.place, change);
+        }
+    }
+}
+
+impl<R: Runtime> Observer for Watcher<'_, R> {
+    fn started(&self) {
+        self.set(|slot| !slot.started, |slot| slot.started = true);
+    }
+
+    fn ready(&self, ready: bool) {
+        self.set(|slot| slot.ready != ready, |slot| slot.ready = ready);
+    }
+
+    fn failed(&self, kind: Kind, message: &str) {
+        let about = self.context.container_reference(self.name, self.place);
+        let message = format!("{} probe failed: {message}", kind.as_str());
+        self.context.node.events.record(about, Severity::Warning, "Unhealthy", message);
+    }
+}
+
+/// The slot of a container that has ended.
+fn ended(slot: &mut Slot, end: Ended) {
+    slot.ready = false;
+    slot.started = false;
+    slot.container_id.clone_from(&end.container_id);
+    slot.state = State::Ended(end);
+}
+
+/// Whether it was started before, so that the next start is a restart.
+fn has_run(slot: &Slot) -> bool {
+    slot.last.is_some() || matches!(slot.state, State::Ended(_))
+}
+
+/// Waits until the container shall end; until when it may take.
+async fn stop_asked(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await {
+        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
+        // Its pod's task is gone: nobody will come for it.
+        Err(_) => Instant::now(),
+    }
+}
+
+/// Waits for a deadline, or for a sooner one that is set meanwhile.
+async fn reached(mut stop: watch::Receiver<Option<Instant>>, mut deadline: Instant) {
+    loop {
+        if let Some(sooner) = *stop.borrow_and_update() {
+            deadline = deadline.min(sooner);
+        }
+        tokio::select! {
+            () = sleep_until(deadline) => return,
+            changed = stop.changed() => if changed.is_err() {
+                return sleep_until(deadline).await;
+            },
+        }
+    }
+}
+
+/// What the container wrote to its termination log, or the end of its log.
+fn last_words<C>(run: &Run<C>, exit: Exit) -> Option<String> {
+    let words = read_end(&run.prepared.last_words, 4096).filter(|words| !words.is_empty());
+    let fall_back = run.definition.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+    if words.is_none() && fall_back && exit.code() != 0 {
+        return logs::tail(&run.prepared.spec.log, 80, 2048);
+    }
+    words
+}
+
+fn read_end(path: &Path, most: usize) -> Option<String> {
+    let text = std::fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&text[text.len().saturating_sub(most)..]).into_owned())
+}
+
+/// As Go writes durations: `10s`, `2m40s`, `5m0s`.
+fn in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => format!("{}m{}s", seconds / 60, seconds % 60),
+    }
+}
+
+/// 256 random bits in hexadecimal.
+struct Id([u128; 2]);
+
+impl Id {
+    fn random() -> Self {
+        Self([rand::random(), rand::random()])
+    }
+}
+
+impl std::fmt::LowerHex for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}{:032x}", self.0[0], self.0[1])
+    }
+}

@@ -1,0 +1,688 @@
+//! Leads one pod through its life: sandbox, init containers, containers, end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container as ContainerDef, ObjectReference, Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
+use tokio::{
+    sync::{Notify, broadcast::error::RecvError, watch},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    backoff::Doubling,
+    board::{Board, Place, State},
+    container::{Actor, Role},
+    scheduler,
+    status::RestartPolicy,
+    token, writer,
+};
+use crate::{
+    downward::NodeFacts,
+    env::Source,
+    events::{Severity, pod_reference},
+    hosts,
+    runtime::{Runtime, Sandbox, SandboxSpec},
+    sync::lock,
+    volumes,
+    watch::Key,
+};
+
+/// The latest of a pod's object.
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    pub(super) pod: Arc<Pod>,
+    /// The object is gone.
+    pub(super) gone: bool,
+}
+
+/// What the tasks of one pod share.
+pub(crate) struct PodContext<R: Runtime> {
+    pub(super) node: Arc<Shared<R>>,
+    pub(super) key: Key,
+    pub(super) uid: String,
+    pub(super) board: Board,
+    latest: Mutex<Arc<Pod>>,
+    /// The pod as it is run: with what the kubelet adds.
+    effective: Mutex<Arc<Pod>>,
+    /// Containers that run, by name.
+    pub(super) running: Mutex<HashMap<String, Arc<R::Container>>>,
+    /// Where each volume is on the node.
+    pub(super) volumes: Mutex<BTreeMap<String, PathBuf>>,
+    /// Rung when the object was seen anew.
+    seen: Notify,
+    /// Write no status any more.
+    silent: CancellationToken,
+}
+
+impl<R: Runtime> PodContext<R> {
+    pub(super) fn new(node: Arc<Shared<R>>, key: Key, pod: Arc<Pod>) -> Self {
+        Self {
+            node,
+            key,
+            uid: pod.uid().unwrap_or_default(),
+            board: Board::new(&pod, Timestamp::now()),
+            latest: Mutex::new(pod.clone()),
+            effective: Mutex::new(pod),
+            running: Mutex::default(),
+            volumes: Mutex::default(),
+            seen: Notify::new(),
+            silent: CancellationToken::new(),
+        }
+    }
+
+    /// The object as last seen.
+    pub(super) fn pod(&self) -> Arc<Pod> {
+        lock(&self.latest).clone()
+    }
+
+    /// The object was seen anew.
+    pub(super) fn latest(&self, pod: Arc<Pod>) {
+        *lock(&self.latest) = pod;
+        self.board.changed.notify_one();
+        self.seen.notify_one();
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        // What a shutdown does to containers is not the pods' story: they are started again with the node.
+        self.silent.is_cancelled() || self.node.shutdown.is_cancelled()
+    }
+
+    /// The pod as it is run.
+    pub(super) fn effective(&self) -> Arc<Pod> {
+        lock(&self.effective).clone()
+    }
+
+    /// A container's definition.
+    pub(super) fn definition(&self, place: Place) -> Option<ContainerDef> {
+        let pod = self.effective();
+        let spec = pod.spec.as_ref()?;
+        match place {
+            Place::Init(index) => spec.init_containers.as_ref()?.get(index).cloned(),
+            Place::App(index) => spec.containers.get(index).cloned(),
+        }
+    }
+
+    /// Below it: the pod's volumes and files.
+    pub(super) fn dir(&self) -> PathBuf {
+        self.node.config.state_dir.join("pods").join(&self.uid)
+    }
+
+    /// Below it: a directory of logs for each container.
+    pub(super) fn log_dir(&self) -> PathBuf {
+        let name = format!("{}_{}_{}", self.key.namespace, self.key.name, self.uid);
+        self.node.config.state_dir.join("logs").join(name)
+    }
+
+    pub(super) fn facts(&self) -> NodeFacts {
+        NodeFacts {
+            host_ip: self.node.net.node_ip,
+            pod_ip: self.board.read().ip,
+            cpus: self.node.config.cpus,
+            memory: self.node.config.memory,
+        }
+    }
+
+    pub(super) fn event(&self, severity: Severity, reason: &'static str, message: impl Into<String>) {
+        self.node.events.record(pod_reference(&self.pod(), None), severity, reason, message);
+    }
+
+    /// For events about a container.
+    pub(super) fn container_reference(&self, name: &str, place: Place) -> ObjectReference {
+        pod_reference(&self.pod(), Some((name, matches!(place, Place::Init(_)))))
+    }
+
+    /// The pod's host name.
+    pub(super) fn hostname(&self) -> String {
+        let pod = self.effective();
+        let spec = pod.spec.as_ref();
+        let mut name = spec.and_then(|spec| spec.hostname.clone()).unwrap_or_else(|| self.key.name.clone());
+        // What Linux takes; a name is ASCII.
+        name.truncate(63);
+        name.trim_end_matches(['-', '.']).to_owned()
+    }
+
+    fn policy(&self) -> RestartPolicy {
+        RestartPolicy::of(&self.pod())
+    }
+}
+
+/// Why a pod shall end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Its object is being deleted: it goes when the pod has ended.
+    Deleted,
+    /// Its object is gone already.
+    Gone,
+    /// The node shuts down.
+    Shutdown,
+    /// It has run for longer than `activeDeadlineSeconds`.
+    Deadline,
+}
+
+/// That a pod shall end, and until when it may take.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    cause: Cause,
+    deadline: Instant,
+}
+
+/// Where the wish to end comes from.
+struct Reins {
+    updates: watch::Receiver<Update>,
+    shutdown: CancellationToken,
+    shutdown_grace: Duration,
+    active_deadline: Option<Instant>,
+    /// The grace that was asked for, and when it was seen first.
+    asked: Option<(Duration, Instant)>,
+}
+
+impl Reins {
+    /// Waits until the pod shall end. Answers at once if that is so already.
+    async fn asked(&mut self) -> Stop {
+        loop {
+            if let Some(stop) = self.look() {
+                return stop;
+            }
+            let active_deadline = self.active_deadline;
+            tokio::select! {
+                changed = self.updates.changed() => if changed.is_err() {
+                    // The dispatcher is gone, and with it the node.
+                    return Stop { cause: Cause::Shutdown, deadline: Instant::now() + self.shutdown_grace };
+                },
+                () = self.shutdown.cancelled() => {}
+                () = at(active_deadline) => {}
+            }
+        }
+    }
+
+    fn look(&mut self) -> Option<Stop> {
+        let now = Instant::now();
+        let update = self.updates.borrow_and_update().clone();
+        if update.gone {
+            return Some(Stop { cause: Cause::Gone, deadline: now });
+        }
+        if update.pod.metadata.deletion_timestamp.is_some() {
+            let grace = update.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            // A later look at the same wish does not prolong it, and a shorter grace counts from the first one, too.
+            let since = self.asked.map_or(now, |(_, since)| since);
+            let grace = self.asked.map_or(grace, |(former, _)| former.min(grace));
+            self.asked = Some((grace, since));
+            let mut deadline = since + grace;
+            if self.shutdown.is_cancelled() {
+                deadline = deadline.min(now + self.shutdown_grace);
+            }
+            return Some(Stop { cause: Cause::Deleted, deadline });
+        }
+        if self.shutdown.is_cancelled() {
+            let grace = grace_of(&update.pod).min(self.shutdown_grace);
+            return Some(Stop { cause: Cause::Shutdown, deadline: now + grace });
+        }
+        if self.active_deadline.is_some_and(|deadline| deadline <= now) {
+            self.active_deadline = None;
+            return Some(Stop { cause: Cause::Deadline, deadline: now + grace_of(&update.pod) });
+        }
+        None
+    }
+
+    /// Waits until the end shall come sooner than `than`.
+    async fn sooner(&mut self, than: Instant) -> Stop {
+        loop {
+            let silenced = self.shutdown.is_cancelled();
+            tokio::select! {
+                changed = self.updates.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
+                () = self.shutdown.cancelled(), if !silenced => {}
+            }
+            if let Some(stop) = self.look()
+                && stop.deadline < than
+            {
+                return stop;
+            }
+        }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn grace_of(pod: &Pod) -> Duration {
+    let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// The task of a pod.
+pub(super) async fn run<R: Runtime>(context: Arc<PodContext<R>>, updates: watch::Receiver<Update>) {
+    let finished = CancellationToken::new();
+    let leading = async {
+        let cause = lead(&context, updates).await;
+        if matches!(cause, Cause::Gone | Cause::Shutdown) {
+            context.silent.cancel();
+        }
+        finished.cancel();
+        cause
+    };
+    let (cause, ()) = tokio::join!(leading, writer::run(&context, &finished));
+    if cause == Cause::Deleted {
+        delete(&context).await;
+    }
+    if cause != Cause::Shutdown {
+        remove_dir(&context.dir());
+        remove_dir(&context.log_dir());
+    }
+    let mut pods = lock(&context.node.pods);
+    if pods.get(&context.key).is_some_and(|other| other.uid == context.uid) {
+        pods.remove(&context.key);
+    }
+}
+
+/// Removes the object, now that the pod has ended.
+async fn delete<R: Runtime>(context: &PodContext<R>) {
+    let pods: Api<Pod> = Api::namespaced(context.node.client.clone(), &context.key.namespace);
+    let now = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions { uid: Some(context.uid.clone()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let mut delay = Doubling::setup();
+    loop {
+        match pods.delete(&context.key.name, &now).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return,
+            Err(error) => {
+                tracing::warn!(pod = %context.key, %error, "the pod has ended, but its object cannot be deleted");
+                tokio::select! {
+                    () = sleep(delay.delay()) => {}
+                    () = context.node.shutdown.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+/// Removes a directory with all in it; what is not there is gone.
+pub(super) fn remove_dir(path: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "leftovers cannot be removed");
+    }
+}
+
+async fn lead<R: Runtime>(context: &Arc<PodContext<R>>, updates: watch::Receiver<Update>) -> Cause {
+    let pod = context.pod();
+    let active = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds).and_then(|s| u64::try_from(s).ok());
+    let mut reins = Reins {
+        updates,
+        shutdown: context.node.shutdown.clone(),
+        shutdown_grace: context.node.config.shutdown_grace,
+        active_deadline: active.map(|seconds| {
+            let since = context.board.read().start_time.map(|start| Timestamp::now().duration_since(start));
+            let passed = since.and_then(|passed| Duration::try_from(passed).ok()).unwrap_or_default();
+            Instant::now() + Duration::from_secs(seconds).saturating_sub(passed)
+        }),
+        asked: None,
+    };
+    if let Some(why) = pod.spec.as_ref().and_then(scheduler::unsupported) {
+        let message = format!("Pod was rejected: {why}");
+        context.event(Severity::Warning, "UnsupportedPod", message.clone());
+        context.board.update(|view| {
+            view.failed = Some(("UnsupportedPod".into(), message));
+            view.over = true;
+        });
+    }
+    settle_former(context);
+    if !context.board.read().over {
+        if let Some(stop) = reins.look() {
+            // Asked to end before it began.
+            context.board.update(|view| view.over = true);
+            return finish(context, &mut reins, stop).await;
+        }
+        if let Some(stop) = live(context, &mut reins).await {
+            return finish(context, &mut reins, stop).await;
+        }
+    }
+    // It has ended by itself. Its object stays until somebody deletes it.
+    loop {
+        let stop = reins.asked().await;
+        if stop.cause != Cause::Deadline {
+            return stop.cause;
+        }
+    }
+}
+
+/// After the containers have ended for this reason: waits for the deletion if it was only the deadline.
+async fn finish<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins, stop: Stop) -> Cause {
+    if stop.cause != Cause::Deadline {
+        return stop.cause;
+    }
+    context.board.update(|view| {
+        let message = "Pod was active on the node longer than the specified deadline";
+        view.failed = Some(("DeadlineExceeded".into(), message.into()));
+    });
+    loop {
+        let stop = reins.asked().await;
+        if stop.cause != Cause::Deadline {
+            return stop.cause;
+        }
+    }
+}
+
+/// What a former life of the node has left: a pod that had ended stays so, and so do containers that are not to be restarted.
+fn settle_former<R: Runtime>(context: &PodContext<R>) {
+    let policy = context.policy();
+    let pod = context.pod();
+    let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+    let terminal = matches!(phase.as_str(), "Succeeded" | "Failed");
+    context.board.update(|view| {
+        for slot in &mut view.apps {
+            let former = match &slot.state {
+                State::Ended(_) => continue,
+                _ => slot.last.clone(),
+            };
+            if let Some(end) = former
+                && (terminal || !policy.restarts(end.code))
+            {
+                slot.last = None;
+                slot.state = State::Ended(end);
+            }
+        }
+        let all_ended = !view.apps.is_empty()
+            && view.apps.iter().all(|slot| matches!(&slot.state, State::Ended(end) if !policy.restarts(end.code)));
+        if terminal || all_ended {
+            view.initialized = true;
+            view.over = true;
+        }
+    });
+}
+
+/// From the sandbox to the end of all containers. `None`: they ended by themselves.
+async fn live<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins) -> Option<Stop> {
+    let mut delay = Doubling::setup();
+    let mut sandbox = None;
+    let renew = loop {
+        match set_up(context, &mut sandbox).await {
+            Ok(renew) => break renew,
+            Err((reason, message)) => {
+                context.event(Severity::Warning, reason, message);
+                tokio::select! {
+                    () = sleep(delay.delay()) => {}
+                    stop = reins.asked() => {
+                        tear_down(context, sandbox).await;
+                        return Some(stop);
+                    }
+                }
+            }
+        }
+    };
+    let Some(sandbox) = sandbox.map(Arc::new) else {
+        return None;
+    };
+    let mut crew = Crew::new(context.clone(), sandbox.clone());
+    let stop = tokio::select! {
+        () = crew.work() => None,
+        stop = reins.asked() => Some(stop),
+        () = refresh(context, renew) => None,
+    };
+    let until = stop.unwrap_or_else(|| Stop { cause: Cause::Deadline, deadline: Instant::now() + grace_of(&context.pod()) });
+    crew.end(until, reins).await;
+    drop(crew);
+    context.board.update(|view| view.over = true);
+    tear_down(context, Arc::into_inner(sandbox)).await;
+    stop
+}
+
+async fn tear_down<R: Runtime>(context: &PodContext<R>, sandbox: Option<R::Sandbox>) {
+    if let Some(sandbox) = sandbox {
+        context.node.runtime.remove(sandbox).await;
+    }
+    context.board.update(|view| {
+        view.sandbox = false;
+        view.over = true;
+    });
+}
+
+type Trouble = (&'static str, String);
+
+/// Volumes, network and the files about it. What stands already is kept. When tokens must be renewed.
+async fn set_up<R: Runtime>(
+    context: &Arc<PodContext<R>>,
+    sandbox: &mut Option<R::Sandbox>,
+) -> Result<Option<Duration>, Trouble> {
+    let node = &context.node;
+    let pod = token::with_token(&node.client, &context.pod()).await.map_err(|error| ("FailedMount", error))?;
+    let pod = Arc::new(pod);
+    *lock(&context.effective) = pod.clone();
+    let facts = context.facts();
+    let dir = context.dir().join("volumes");
+    let volumes = volumes::set_up(&node.client, &pod, &facts, &dir);
+    let (volumes, made) = match sandbox {
+        Some(_) => (volumes.await, None),
+        None => {
+            let spec = SandboxSpec {
+                uid: context.uid.clone(),
+                pod: context.key.to_string(),
+                hostname: context.hostname(),
+            };
+            let (volumes, made) = tokio::join!(volumes, node.runtime.sandbox(spec));
+            (volumes, Some(made))
+        }
+    };
+    match made {
+        Some(Ok(made)) => {
+            let ip = made.ip();
+            *sandbox = Some(made);
+            write_files(context, &pod, ip)
+                .map_err(|error| ("FailedCreatePodSandBox", format!("Failed to write the pod's network files: {error}")))?;
+            context.board.update(|view| {
+                view.ip = Some(ip);
+                view.sandbox = true;
+            });
+        }
+        Some(Err(error)) => return Err(("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"))),
+        None => {}
+    }
+    let volumes = volumes.map_err(|(name, error)| {
+        ("FailedMount", format!("MountVolume.SetUp failed for volume \"{name}\" : {error}"))
+    })?;
+    *lock(&context.volumes) = volumes.paths;
+    Ok(volumes.renew)
+}
+
+fn write_files<R: Runtime>(context: &PodContext<R>, pod: &Pod, ip: Ipv4Addr) -> std::io::Result<()> {
+    let config = &context.node.config;
+    let dir = context.dir();
+    std::fs::create_dir_all(&dir)?;
+    let spec = pod.spec.clone().unwrap_or_default();
+    let namespace = &context.key.namespace;
+    let hostname = context.hostname();
+    let hosts = hosts::hosts(&spec, ip, &hostname, namespace, &config.cluster_domain);
+    let resolv =
+        hosts::resolv_conf(&spec, namespace, &config.cluster_domain, config.cluster_dns, &config.host_resolv_conf);
+    std::fs::write(dir.join("hosts"), hosts)?;
+    std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
+    std::fs::write(dir.join("resolv.conf"), resolv)
+}
+
+/// Keeps the files of volumes up to date, for ever.
+async fn refresh<R: Runtime>(context: &Arc<PodContext<R>>, renew: Option<Duration>) {
+    let mut renew = renew.map(|after| Instant::now() + after);
+    let effective = context.effective();
+    let shown = volumes::references(&effective);
+    let fields = volumes::shows_fields(&effective);
+    if shown.is_empty() && renew.is_none() && !fields {
+        return std::future::pending().await;
+    }
+    let mut changes = context.node.changes.subscribe();
+    let mut delay = Doubling::setup();
+    let mut known = labels(&context.pod());
+    loop {
+        tokio::select! {
+            () = at(renew) => {}
+            change = changes.recv() => match change {
+                Ok((namespace, source)) if !concerns(context, &shown, &namespace, &source) => continue,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return std::future::pending().await,
+            },
+            () = relabelled(context, &known), if fields => known = labels(&context.pod()),
+        }
+        // Labels and annotations as they are now, volumes as they were set up.
+        let mut pod = (*context.effective()).clone();
+        pod.metadata = context.pod().metadata.clone();
+        let dir = context.dir().join("volumes");
+        match volumes::set_up(&context.node.client, &pod, &context.facts(), &dir).await {
+            Ok(volumes) => {
+                renew = volumes.renew.map(|after| Instant::now() + after);
+                delay = Doubling::setup();
+            }
+            // Files stay as they are when an object is deleted; the kubelet does the same.
+            Err((name, error)) => {
+                context.event(Severity::Warning, "FailedMount", format!("MountVolume.SetUp failed for volume \"{name}\" : {error}"));
+                renew = Some(Instant::now() + delay.delay().max(Duration::from_secs(10)));
+            }
+        }
+    }
+}
+
+fn concerns<R: Runtime>(
+    context: &PodContext<R>,
+    shown: &std::collections::BTreeSet<Source>,
+    namespace: &str,
+    source: &Source,
+) -> bool {
+    namespace == context.key.namespace && shown.contains(source)
+}
+
+type Labels = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
+
+fn labels(pod: &Pod) -> Labels {
+    (pod.metadata.labels.clone(), pod.metadata.annotations.clone())
+}
+
+/// Waits until labels or annotations differ.
+async fn relabelled<R: Runtime>(context: &PodContext<R>, known: &Labels) {
+    while labels(&context.pod()) == *known {
+        context.seen.notified().await;
+    }
+}
+
+/// The container tasks of a pod.
+struct Crew<R: Runtime> {
+    context: Arc<PodContext<R>>,
+    sandbox: Arc<R::Sandbox>,
+    /// Init containers and containers.
+    regular: JoinSet<()>,
+    /// Tells them to end, until when.
+    stop: watch::Sender<Option<Instant>>,
+    /// Native sidecars, in their order; they end after all others, last first.
+    sidecars: Vec<(watch::Sender<Option<Instant>>, JoinHandle<()>)>,
+}
+
+impl<R: Runtime> Crew<R> {
+    fn new(context: Arc<PodContext<R>>, sandbox: Arc<R::Sandbox>) -> Self {
+        Self { context, sandbox, regular: JoinSet::new(), stop: watch::Sender::new(None), sidecars: Vec::new() }
+    }
+
+    fn actor(&self, place: Place, role: Role, stop: watch::Receiver<Option<Instant>>) -> Actor<R> {
+        Actor { context: self.context.clone(), sandbox: self.sandbox.clone(), place, role, stop }
+    }
+
+    /// Starts all containers in order and waits until none of them will run again (sidecars may).
+    ///
+    /// Dropping this leaves the containers to `end`.
+    async fn work(&mut self) {
+        let (init, apps) = {
+            let view = self.context.board.read();
+            (view.init.iter().map(|slot| slot.sidecar).collect::<Vec<_>>(), view.apps.len())
+        };
+        for (index, sidecar) in init.into_iter().enumerate() {
+            let place = Place::Init(index);
+            if sidecar {
+                let stop = watch::Sender::new(None);
+                let actor = self.actor(place, Role::Sidecar, stop.subscribe());
+                self.sidecars.push((stop, tokio::spawn(actor.run())));
+                self.until_started(index).await;
+            } else {
+                let actor = self.actor(place, Role::Init, self.stop.subscribe());
+                self.regular.spawn(actor.run());
+                while self.regular.join_next().await.is_some() {}
+                let through = self.context.board.read().init.get(index).is_some_and(
+                    |slot| matches!(&slot.state, State::Ended(end) if end.code == 0),
+                );
+                if !through {
+                    return;
+                }
+            }
+        }
+        self.context.board.update(|view| {
+            view.initialized = true;
+            for slot in &mut view.apps {
+                if let State::Waiting { reason, .. } = &mut slot.state {
+                    *reason = "ContainerCreating".into();
+                }
+            }
+        });
+        for index in 0..apps {
+            let actor = self.actor(Place::App(index), Role::App, self.stop.subscribe());
+            self.regular.spawn(actor.run());
+        }
+        while self.regular.join_next().await.is_some() {}
+    }
+
+    async fn until_started(&self, index: usize) {
+        loop {
+            if self.context.board.read().init.get(index).is_none_or(|slot| slot.started) {
+                return;
+            }
+            self.context.board.progressed.notified().await;
+        }
+    }
+
+    /// Ends what runs: containers, then sidecars. The deadline may come sooner meanwhile, also by a deletion.
+    async fn end(&mut self, stop: Stop, reins: &mut Reins) {
+        let mut deadline = stop.deadline;
+        self.stop.send_replace(Some(deadline));
+        loop {
+            tokio::select! {
+                joined = self.regular.join_next() => if joined.is_none() {
+                    break;
+                },
+                sooner = reins.sooner(deadline) => {
+                    deadline = sooner.deadline;
+                    self.stop.send_replace(Some(deadline));
+                }
+            }
+        }
+        while let Some((stop, mut handle)) = self.sidecars.pop() {
+            stop.send_replace(Some(deadline));
+            loop {
+                tokio::select! {
+                    _ = &mut handle => break,
+                    sooner = reins.sooner(deadline) => {
+                        deadline = sooner.deadline;
+                        stop.send_replace(Some(deadline));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Writes a pod's status when it changed, and only then.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{backoff::Doubling, pod::PodContext, status};
+use crate::runtime::Runtime;
+
+/// Follows the board until `finished`, then writes the last status.
+pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &CancellationToken) {
+    let mut written: Option<PodStatus> = None;
+    let mut delay = Doubling::setup();
+    loop {
+        let last = finished.is_cancelled();
+        if context.is_silent() {
+            return;
+        }
+        let base = base(&context.pod(), written.as_ref());
+        let status = status::compute(&base, &context.board.read(), &context.node.net.node_ip.to_string(), Timestamp::now());
+        if base.status.as_ref() != Some(&status) {
+            match write(context, &base, &status).await {
+                Ok(()) => {
+                    written = Some(status);
+                    delay = Doubling::setup();
+                }
+                // Gone, or another pod by now: there is nobody to tell.
+                Err(kube::Error::Api(answer)) if answer.code == 404 => return,
+                Err(kube::Error::Api(answer)) if answer.code == 409 && last => return,
+                Err(error) => {
+                    tracing::debug!(pod = %context.key, %error, "status not written");
+                    tokio::select! {
+                        () = tokio::time::sleep(delay.delay()) => continue,
+                        () = context.board.changed.notified() => continue,
+                    }
+                }
+            }
+        } else if written.is_none() {
+            written = base.status;
+        }
+        if last {
+            return;
+        }
+        tokio::select! {
+            () = context.board.changed.notified() => {}
+            () = finished.cancelled() => {}
+        }
+    }
+}
+
+/// The pod with the status as we last wrote it, and what others have added meanwhile.
+fn base(latest: &Pod, written: Option<&PodStatus>) -> Pod {
+    let mut pod = latest.clone();
+    let Some(written) = written else {
+        return pod;
+    };
+    let theirs = pod.status.take().unwrap_or_default();
+    let mut status = written.clone();
+    let ours = ["PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"];
+    let mut conditions = status.conditions.take().unwrap_or_default();
+    conditions.retain(|condition| ours.contains(&condition.type_.as_str()));
+    conditions.extend(
+        theirs.conditions.into_iter().flatten().filter(|condition| !ours.contains(&condition.type_.as_str())),
+    );
+    status.conditions = Some(conditions);
+    pod.status = Some(status);
+    pod
+}
+
+async fn write<R: Runtime>(context: &PodContext<R>, base: &Pod, status: &PodStatus) -> Result<(), kube::Error> {
+    let mut body = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+    if let Value::Object(fields) = &mut body {
+        // In a merge patch, what is absent would stay.
+        for field in ["podIP", "podIPs", "initContainerStatuses"] {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+    let mut metadata = json!({"uid": context.uid});
+    let gated = base.spec.as_ref().is_some_and(|spec| spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
+    if gated {
+        // Others write conditions, too: a list is written whole, so it must be the one we have seen.
+        metadata["resourceVersion"] = json!(base.metadata.resource_version);
+    }
+    let pods: Api<Pod> = Api::namespaced(context.node.client.clone(), &context.key.namespace);
+    let patch = Patch::Merge(json!({"metadata": metadata, "status": body}));
+    pods.patch_status(&context.key.name, &PatchParams::default(), &patch).await.map(drop)
+}

@@ -1,0 +1,107 @@
+//! Moves bytes between two sockets inside the kernel, through pipes.
+//!
+//! A connection holds a pipe only while bytes are on their way, so one that is idle costs no buffer at all.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Mutex,
+};
+
+use rustix::{
+    net::{Shutdown, shutdown},
+    pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
+};
+use tokio::{io::Interest, net::TcpStream};
+
+use crate::sync::lock;
+
+/// Bytes moved at once, and the size of a pipe if the system grants it.
+const CHUNK: usize = 256 << 10;
+/// Empty pipes kept for later.
+const SPARE: usize = 32;
+
+struct Pipe {
+    out: OwnedFd,
+    inn: OwnedFd,
+}
+
+/// Empty pipes.
+#[derive(Default)]
+pub(super) struct Pipes {
+    spare: Mutex<Vec<Pipe>>,
+}
+
+impl Pipes {
+    fn take(&self) -> io::Result<Pipe> {
+        if let Some(pipe) = lock(&self.spare).pop() {
+            return Ok(pipe);
+        }
+        let (out, inn) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Beyond the user's share of pipe memory it stays as it is, which only makes it slower.
+        let _ = fcntl_setpipe_size(&inn, CHUNK);
+        Ok(Pipe { out, inn })
+    }
+
+    fn put(&self, pipe: Pipe) {
+        let mut spare = lock(&self.spare);
+        if spare.len() < SPARE {
+            spare.push(pipe);
+        }
+    }
+}
+
+/// Moves bytes both ways until both sides have closed. The end of one way is passed on; the other goes on.
+///
+/// # Errors
+/// When one side has reset the connection.
+pub(super) async fn pump(pipes: &Pipes, a: &TcpStream, b: &TcpStream) -> io::Result<()> {
+    let there = one_way(pipes, a, b);
+    let back = one_way(pipes, b, a);
+    tokio::try_join!(there, back).map(|_| ())
+}
+
+async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
+    loop {
+        from.readable().await?;
+        let pipe = pipes.take()?;
+        let more = burst(&pipe, from, to).await?;
+        // Only an empty pipe comes here; after an error it is dropped with what is in it.
+        pipes.put(pipe);
+        if !more {
+            return match shutdown(to.as_fd(), Shutdown::Write) {
+                // It is closed already.
+                Err(rustix::io::Errno::NOTCONN) => Ok(()),
+                result => result.map_err(Into::into),
+            };
+        }
+    }
+}
+
+/// Moves what there is; `false` at the end.
+async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<bool> {
+    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    loop {
+        let taken = from.try_io(Interest::READABLE, || {
+            Ok(splice(from.as_fd(), None, pipe.inn.as_fd(), None, CHUNK, flags)?)
+        });
+        let mut left = match taken {
+            Ok(0) => return Ok(false),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        while left > 0 {
+            let given = to.try_io(Interest::WRITABLE, || {
+                Ok(splice(pipe.out.as_fd(), None, to.as_fd(), None, left, flags)?)
+            });
+            match given {
+                Ok(count) => left -= count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
