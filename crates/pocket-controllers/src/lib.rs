@@ -1,1 +1,161 @@
-//! (skeleton)
+//! The controllers of a small cluster: Deployment, ReplicaSet, Job, EndpointSlice (with the older Endpoints), garbage
+//! collection by owner, and namespaces. They are plain clients of the Kubernetes API.
+//!
+//! Every controller is level-triggered: it looks at what is there and does the next thing, so it may be stopped and started
+//! at any moment. Watches feed caches that the controllers share; a change puts the objects it concerns into work queues at
+//! once, one worker at a time for each object.
+
+mod cache;
+mod clock;
+mod deployment;
+mod endpoints;
+mod events;
+mod garbage;
+mod job;
+mod namespace;
+mod objects;
+mod owner;
+mod patch;
+mod pods;
+mod queue;
+mod replicaset;
+
+use std::{collections::BTreeSet, future::Future};
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    batch::v1::Job,
+    core::v1::{Endpoints, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::Client;
+use tokio::task::JoinSet;
+
+use crate::{cache::Cache, events::Events, objects::Objects};
+
+/// The name under which everything here is written, as in the `managedFields` of a real cluster.
+const MANAGER: &str = "kube-controller-manager";
+
+/// A controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Controller {
+    /// ReplicaSets of Deployments.
+    Deployment,
+    /// Pods of ReplicaSets.
+    ReplicaSet,
+    /// Pods of Jobs.
+    Job,
+    /// EndpointSlices and Endpoints of Services.
+    EndpointSlice,
+    /// Deletes what has lost its owner.
+    GarbageCollector,
+    /// Empties namespaces that are being deleted, and gives each a service account.
+    Namespace,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Deployment, Self::ReplicaSet, Self::Job, Self::EndpointSlice, Self::GarbageCollector, Self::Namespace];
+}
+
+/// Why a controller could not do its work this time. It tries again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("cannot encode: {0}")]
+    Encode(#[from] serde_json::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// The status code of the API's answer; 0 if it was none.
+    pub(crate) fn code(&self) -> u16 {
+        match self {
+            Self::Api(kube::Error::Api(status)) => status.code,
+            _ => 0,
+        }
+    }
+}
+
+/// Runs all controllers until `shutdown` is done.
+pub async fn run(client: Client, shutdown: impl Future<Output = ()>) {
+    run_some(client, &Controller::ALL, shutdown).await;
+}
+
+/// Runs some of the controllers until `shutdown` is done.
+pub async fn run_some(client: Client, controllers: &[Controller], shutdown: impl Future<Output = ()>) {
+    let wanted: BTreeSet<Controller> = controllers.iter().copied().collect();
+    let mut tasks = JoinSet::new();
+    let shared = Shared::new(&client, &mut tasks);
+    for controller in wanted {
+        match controller {
+            Controller::Deployment => deployment::start(&shared, &mut tasks),
+            Controller::ReplicaSet => replicaset::start(&shared, &mut tasks),
+            Controller::Job => job::start(&shared, &mut tasks),
+            Controller::EndpointSlice => endpoints::start(&shared, &mut tasks),
+            Controller::GarbageCollector => garbage::start(&shared, &mut tasks),
+            Controller::Namespace => namespace::start(&shared, &mut tasks),
+        }
+    }
+    shared.watch(&mut tasks);
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            ended = tasks.join_next() => match ended {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::error!(%error, "a controller ended"),
+                None => shutdown.as_mut().await,
+            }
+        }
+        if tasks.is_empty() {
+            break;
+        }
+    }
+    tasks.shutdown().await;
+}
+
+/// What the controllers share. A cache is only watched if somebody listens to it.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) events: Events,
+    pub(crate) deployments: Cache<Deployment>,
+    pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) pods: Cache<Pod>,
+    pub(crate) jobs: Cache<Job>,
+    pub(crate) services: Cache<Service>,
+    pub(crate) slices: Cache<EndpointSlice>,
+    pub(crate) endpoints: Cache<Endpoints>,
+    pub(crate) objects: Objects,
+}
+
+impl Shared {
+    fn new(client: &Client, tasks: &mut JoinSet<()>) -> Self {
+        Self {
+            client: client.clone(),
+            events: Events::start(client.clone(), tasks),
+            deployments: Cache::new(client.clone(), |_| {}),
+            replica_sets: Cache::new(client.clone(), |_| {}),
+            pods: Cache::new(client.clone(), pods::slim),
+            jobs: Cache::new(client.clone(), |_| {}),
+            services: Cache::new(client.clone(), |_| {}),
+            slices: Cache::new(client.clone(), |_| {}),
+            endpoints: Cache::new(client.clone(), |_| {}),
+            objects: Objects::new(client.clone()),
+        }
+    }
+
+    fn watch(&self, tasks: &mut JoinSet<()>) {
+        self.deployments.watch(tasks);
+        self.replica_sets.watch(tasks);
+        self.pods.watch(tasks);
+        self.jobs.watch(tasks);
+        self.services.watch(tasks);
+        self.slices.watch(tasks);
+        self.endpoints.watch(tasks);
+        self.objects.watch(tasks);
+    }
+}

@@ -1,0 +1,140 @@
+//! Keeps EndpointSlices, and the older Endpoints, of each Service that has a selector.
+
+mod desired;
+mod legacy;
+mod slices;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    core::v1::{Endpoints, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::ResourceExt;
+use tokio::task::JoinSet;
+
+use crate::{
+    Error, Shared,
+    cache::{Cache, Key},
+    queue::{After, Queue},
+};
+
+const WORKERS: usize = 8;
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const ME: &str = "endpointslice-controller.k8s.io";
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+/// Starts the controller.
+pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
+    let queue = Queue::new();
+    let context = Arc::new(Context {
+        services: shared.services.clone(),
+        pods: shared.pods.clone(),
+        slices: shared.slices.clone(),
+        endpoints: shared.endpoints.clone(),
+    });
+    let changed = queue.clone();
+    context.services.on_change(move |old, new| {
+        old.or(new).into_iter().for_each(|service| changed.add(Key::of(service)));
+    });
+    let (changed, services) = (queue.clone(), context.services.clone());
+    context.pods.on_change(move |old, new| {
+        let Some(pod) = new.or(old) else { return };
+        if old.zip(new).is_some_and(|(old, new)| desired::is_alike(old, new)) {
+            return;
+        }
+        for service in services.list(&pod.namespace().unwrap_or_default()) {
+            if old.into_iter().chain(new).any(|pod| desired::selects(&service, pod)) {
+                changed.add(Key::of(&*service));
+            }
+        }
+    });
+    // Somebody else's hand in a slice is undone; own writes cause one more look, which finds nothing to do.
+    let changed = queue.clone();
+    context.slices.on_change(move |old, new| {
+        for slice in old.into_iter().chain(new).filter(|slice| is_mine(slice)) {
+            if let Some(service) = slice.labels().get(SERVICE_NAME) {
+                changed.add(Key::new(slice.namespace().unwrap_or_default(), service));
+            }
+        }
+    });
+    let changed = queue.clone();
+    context.endpoints.on_change(move |old, new| {
+        old.or(new).into_iter().for_each(|endpoints| changed.add(Key::of(endpoints)));
+    });
+    tasks.spawn(async move {
+        context.services.ready().await;
+        context.pods.ready().await;
+        context.slices.ready().await;
+        context.endpoints.ready().await;
+        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+    });
+}
+
+struct Context {
+    services: Cache<Service>,
+    pods: Cache<Pod>,
+    slices: Cache<EndpointSlice>,
+    endpoints: Cache<Endpoints>,
+}
+
+fn is_mine(slice: &EndpointSlice) -> bool {
+    slice.labels().get(MANAGED_BY).is_some_and(|by| by == ME)
+}
+
+impl Context {
+    async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
+        let mut have = self.slices.list(&key.namespace);
+        have.retain(|slice| is_mine(slice) && slice.labels().get(SERVICE_NAME) == Some(&key.name));
+        let service = self.services.get(&key).filter(|service| service.metadata.deletion_timestamp.is_none());
+        let Some(service) = service else {
+            for slice in have {
+                self.slices.delete(&slice).await?;
+            }
+            return self.drop_endpoints(&key).await;
+        };
+        if desired::selector(&service).is_none() {
+            // Endpoints of such a Service are somebody else's.
+            return Ok(After::Rest);
+        }
+        let mut pods = self.pods.list(&key.namespace);
+        pods.retain(|pod| desired::selects(&service, pod));
+        let plan = slices::plan(&service, desired::groups(&service, &pods), have);
+        for (slice, patch) in plan.change {
+            self.slices.patch(&slice, patch).await?;
+        }
+        for slice in plan.create {
+            self.slices.create(&slice).await?;
+        }
+        for slice in plan.delete {
+            self.slices.delete(&slice).await?;
+        }
+        self.sync_endpoints(&key, &service, &pods).await
+    }
+
+    async fn sync_endpoints(&self, key: &Key, service: &Service, pods: &[Arc<Pod>]) -> Result<After, Error> {
+        let want = legacy::endpoints(service, pods);
+        match self.endpoints.get(key) {
+            None => {
+                self.endpoints.create(&want).await?;
+            }
+            Some(have) => {
+                if let Some(patch) = legacy::difference(&have, &want)? {
+                    self.endpoints.patch(&have, patch).await?;
+                }
+            }
+        }
+        Ok(After::Rest)
+    }
+
+    async fn drop_endpoints(&self, key: &Key) -> Result<After, Error> {
+        // Only those that were made here: others may live without a Service.
+        if let Some(endpoints) = self.endpoints.get(key)
+            && legacy::is_mine(&endpoints)
+        {
+            self.endpoints.delete(&endpoints).await?;
+        }
+        Ok(After::Rest)
+    }
+}

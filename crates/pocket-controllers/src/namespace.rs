@@ -1,0 +1,256 @@
+//! Gives each namespace its `default` service account, and empties namespaces that are being deleted.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, NamespaceCondition, ServiceAccount},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{
+    Error, MANAGER, Shared, clock,
+    objects::{Node, Objects},
+    queue::{After, Queue},
+};
+
+const WORKERS: usize = 4;
+/// Finalizer in the namespace's spec that this controller removes.
+const FINALIZER: &str = "kubernetes";
+
+/// Starts the controller.
+pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
+    let queue: Queue<String> = Queue::new();
+    let context = Arc::new(Context { client: shared.client.clone(), objects: shared.objects.clone() });
+    let changed = queue.clone();
+    let ending: Mutex<HashSet<String>> = Mutex::default();
+    shared.objects.on_change(move |old, new| {
+        let Some(node) = new.or(old) else { return };
+        let mut ending = ending.lock().unwrap_or_else(PoisonError::into_inner);
+        match node.kind.resource.kind.as_str() {
+            "Namespace" if node.kind.resource.group.is_empty() => {
+                if node.deleting && new.is_some() {
+                    ending.insert(node.name.clone());
+                } else {
+                    ending.remove(&node.name);
+                }
+                changed.add(node.name.clone());
+            }
+            "ServiceAccount" if new.is_none() => changed.add(node.namespace.clone()),
+            _ if ending.contains(&node.namespace) => changed.add(node.namespace.clone()),
+            _ => {}
+        }
+    });
+    tasks.spawn(async move {
+        context.objects.ready().await;
+        queue.work(WORKERS, move |name| context.clone().reconcile(name)).await;
+    });
+}
+
+struct Context {
+    client: Client,
+    objects: Objects,
+}
+
+impl Context {
+    async fn reconcile(self: Arc<Self>, name: String) -> Result<After, Error> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let Some(namespace) = api.get_opt(&name).await? else { return Ok(After::Rest) };
+        if namespace.metadata.deletion_timestamp.is_none() {
+            return self.service_account(&name).await;
+        }
+        let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.clone()).unwrap_or_default();
+        if !finalizers.iter().any(|have| have == FINALIZER) {
+            return Ok(After::Rest);
+        }
+        let failures = self.delete_content(&name).await;
+        let left = self.objects.in_namespace(&name);
+        let unseen = if left.is_empty() && failures.is_empty() { self.unseen(&name).await? } else { 0 };
+        let empty = left.is_empty() && failures.is_empty() && unseen == 0;
+        let conditions = conditions(&namespace, &left, unseen, &failures);
+        let have = namespace.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        if conditions != have {
+            let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            let patch = json!({ "status": { "conditions": conditions } });
+            api.patch_status(&name, &params, &Patch::Merge(patch)).await?;
+        }
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(Error::Other(failure));
+        }
+        if unseen > 0 {
+            return Err(Error::Other(format!("namespace {name} still has {unseen} objects")));
+        }
+        if empty {
+            self.finalize(&api, &name).await?;
+        }
+        // Otherwise the end of each object brings the namespace back.
+        Ok(After::Rest)
+    }
+
+    async fn service_account(&self, namespace: &str) -> Result<After, Error> {
+        let there =
+            |node: &Arc<Node>| node.kind.resource.kind == "ServiceAccount" && node.name == "default" && !node.deleting;
+        if self.objects.in_namespace(namespace).iter().any(there) {
+            return Ok(After::Rest);
+        }
+        let account = ServiceAccount {
+            metadata: ObjectMeta {
+                name: Some("default".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ServiceAccount::default()
+        };
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        match api
+            .create(&PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }, &account)
+            .await
+        {
+            Ok(_) => Ok(After::Rest),
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(After::Rest),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks for the deletion of everything in a namespace. Returns what could not be asked for.
+    async fn delete_content(&self, namespace: &str) -> Vec<String> {
+        let kinds: BTreeMap<String, _> = self
+            .objects
+            .in_namespace(namespace)
+            .iter()
+            .filter(|node| !node.deleting)
+            .map(|node| (format!("{}/{}", node.kind.resource.api_version, node.kind.resource.kind), node.kind.clone()))
+            .collect();
+        let mut failures = Vec::new();
+        for kind in kinds.values() {
+            let all = kind
+                .api(&self.client, namespace)
+                .delete_collection(&DeleteParams::background(), &ListParams::default())
+                .await;
+            match all {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => failures
+                    .push(format!("cannot delete all {} in namespace {namespace}: {error}", kind.resource.plural)),
+            }
+        }
+        failures
+    }
+
+    /// How many objects there are that the metadata does not show: it may be a moment behind, and some kinds are not in it.
+    async fn unseen(&self, namespace: &str) -> Result<usize, Error> {
+        let mut count = 0;
+        for kind in self.objects.kinds().iter().filter(|kind| kind.namespaced) {
+            let api = kind.api(&self.client, namespace);
+            match api.list_metadata(&ListParams::default().limit(100)).await {
+                Ok(found) => count += found.items.len(),
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(count)
+    }
+
+    async fn finalize(&self, api: &Api<Namespace>, name: &str) -> Result<(), Error> {
+        let events: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(self.client.clone(), name);
+        events.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        let Some(mut live) = api.get_opt(name).await? else { return Ok(()) };
+        if let Some(finalizers) = live.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
+            finalizers.retain(|have| have != FINALIZER);
+        }
+
+        match api.replace_subresource("finalize", name, &PostParams::default(), &live).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What the namespace's status says about its end, in Kubernetes' words.
+fn conditions(
+    namespace: &Namespace,
+    left: &[Arc<Node>],
+    unseen: usize,
+    failures: &[String],
+) -> Vec<NamespaceCondition> {
+    let have = namespace.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
+    for node in left {
+        let resource = &node.kind.resource;
+        let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+        *kinds.entry(format!("{}{group}", resource.plural)).or_default() += 1;
+        for finalizer in &node.finalizers {
+            *finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+    }
+    let list = |counts: &BTreeMap<String, usize>, text: &str| {
+        counts
+            .iter()
+            .map(|(name, count)| format!("{name} {text} {count} resource instances"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let content = match (left.len(), unseen) {
+        (0, 0) => None,
+        (0, unseen) => Some(format!("Some resources are remaining: {unseen} resource instances")),
+        _ => Some(format!("Some resources are remaining: {}", list(&kinds, "has"))),
+    };
+    let held = (!finalizers.is_empty())
+        .then(|| format!("Some content in the namespace has finalizers remaining: {}", list(&finalizers, "in")));
+    let failed = (!failures.is_empty()).then(|| failures.join("; "));
+    let rows = [
+        ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered", "", None),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+            "",
+            None,
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+            "ContentDeletionFailed",
+            failed,
+        ),
+        (
+            "NamespaceContentRemaining",
+            "ContentRemoved",
+            "All content successfully removed",
+            "SomeResourcesRemain",
+            content,
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            "ContentHasNoFinalizers",
+            "All content-preserving finalizers finished",
+            "SomeFinalizersRemain",
+            held,
+        ),
+    ];
+    rows.into_iter()
+        .map(|(kind, good, all_good, bad, problem)| {
+            let (status, reason) = if problem.is_some() { ("True", bad) } else { ("False", good) };
+            let message = problem.unwrap_or_else(|| all_good.to_owned());
+            let old = have.iter().find(|condition| condition.type_ == kind && condition.status == status);
+            NamespaceCondition {
+                type_: kind.to_owned(),
+                status: status.to_owned(),
+                reason: Some(reason.to_owned()),
+                message: Some(message),
+                last_transition_time: old.map_or_else(|| Some(clock::time()), |old| old.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}

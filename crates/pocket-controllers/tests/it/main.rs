@@ -1,0 +1,10 @@
+//! The controllers against the API server in this process, with a node that only pretends, and a clock that does not wait.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests, too")]
+
+mod cluster;
+mod deployment;
+mod endpoints;
+mod garbage;
+mod job;
+mod replicaset;
