@@ -159,7 +159,7 @@ pub(super) fn read(schema: &Value, path: &str, errors: &mut Vec<FieldError>) -> 
 }
 
 /// Compiles the rules of a schema and of all below it.
-pub(super) fn compile(root: &mut Node, _schema: &Value, errors: &mut Vec<FieldError>) {
+pub(super) fn compile(root: &mut Node, errors: &mut Vec<FieldError>) {
     compile_at(root, "", true, errors);
 }
 
@@ -405,9 +405,11 @@ fn walk(
     context: &Context<'_, '_>,
     errors: &mut Vec<FieldError>,
 ) {
-    if new.is_null() {
+    // What has the wrong type is there only because it was there before; rules cannot speak of it.
+    if new.is_null() || !validate::has_type(node, new) {
         return;
     }
+    let old = old.filter(|old| validate::has_type(node, old));
     for rule in &node.rules {
         if let Some(error) = evaluate(rule, node, new, old, path, context) {
             errors.push(error);

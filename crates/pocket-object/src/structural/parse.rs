@@ -39,7 +39,7 @@ pub(super) fn root(schema: &Value) -> Result<Node, Vec<FieldError>> {
         }
     }
     if parser.errors.is_empty() {
-        cel::compile(&mut root, schema, &mut parser.errors);
+        cel::compile(&mut root, &mut parser.errors);
     }
     if parser.errors.is_empty() {
         check_defaults(&root, "", &mut parser.errors);

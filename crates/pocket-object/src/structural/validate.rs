@@ -44,26 +44,27 @@ fn in_body(path: &str, rest: &str) -> String {
     if path.is_empty() { rest.to_owned() } else { format!("{path} in body {rest}") }
 }
 
-fn type_fits(node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>) -> bool {
+/// Has a value the type that its schema asks for?
+pub(super) fn has_type(node: &Node, value: &Value) -> bool {
     if node.int_or_string {
-        let fits = value.is_string() || value.is_i64() || value.is_u64();
-        if !fits {
-            let detail = in_body(path, &format!("must be of type integer,string: {:?}", type_name(value)));
-            errors.push(FieldError::type_invalid(path, &Value::from(type_name(value)), detail));
-        }
-        return fits;
+        return value.is_string() || value.is_i64() || value.is_u64();
     }
-    let Some(wanted) = node.type_ else { return true };
-    let fits = match wanted {
-        Type::Object => value.is_object(),
-        Type::Array => value.is_array(),
-        Type::String => value.is_string(),
-        Type::Boolean => value.is_boolean(),
-        Type::Number => value.is_number(),
-        Type::Integer => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-    };
+    match node.type_ {
+        None => true,
+        Some(Type::Object) => value.is_object(),
+        Some(Type::Array) => value.is_array(),
+        Some(Type::String) => value.is_string(),
+        Some(Type::Boolean) => value.is_boolean(),
+        Some(Type::Number) => value.is_number(),
+        Some(Type::Integer) => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+    }
+}
+
+fn type_fits(node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>) -> bool {
+    let fits = has_type(node, value);
     if !fits {
-        let detail = in_body(path, &format!("must be of type {}: {:?}", wanted.name(), type_name(value)));
+        let wanted = if node.int_or_string { "integer,string" } else { node.type_.map_or("any", Type::name) };
+        let detail = in_body(path, &format!("must be of type {wanted}: {:?}", type_name(value)));
         errors.push(FieldError::type_invalid(path, &Value::from(type_name(value)), detail));
     }
     fits

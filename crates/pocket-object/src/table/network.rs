@@ -69,25 +69,24 @@ fn some(all: &[String]) -> String {
     if all.len() > SHOWN { format!("{shown} + {} more...", all.len() - SHOWN) } else { shown }
 }
 
-pub(super) const ENDPOINTS: Kind =
-    (&[NAME, ("Endpoints", "string", 0), AGE], |endpoints, now| {
-        let mut all = Vec::new();
-        for subset in list(endpoints, "/subsets") {
-            let addresses = || list(subset, "/addresses").iter().map(|address| text(address, "/ip"));
-            let ports = list(subset, "/ports");
-            if ports.is_empty() {
-                all.extend(addresses().map(str::to_owned));
-            }
-            for port in ports {
-                let number = number(port, "/port");
-                all.extend(
-                    addresses()
-                        .map(|ip| if ip.contains(':') { format!("[{ip}]:{number}") } else { format!("{ip}:{number}") }),
-                );
-            }
+pub(super) const ENDPOINTS: Kind = (&[NAME, ("Endpoints", "string", 0), AGE], |endpoints, now| {
+    let mut all = Vec::new();
+    for subset in list(endpoints, "/subsets") {
+        let addresses = || list(subset, "/addresses").iter().map(|address| text(address, "/ip"));
+        let ports = list(subset, "/ports");
+        if ports.is_empty() {
+            all.extend(addresses().map(str::to_owned));
         }
-        vec![name(endpoints), or_none(some(&all)), age(endpoints, now)]
-    });
+        for port in ports {
+            let number = number(port, "/port");
+            all.extend(
+                addresses()
+                    .map(|ip| if ip.contains(':') { format!("[{ip}]:{number}") } else { format!("{ip}:{number}") }),
+            );
+        }
+    }
+    vec![name(endpoints), or_none(some(&all)), age(endpoints, now)]
+});
 
 pub(super) const ENDPOINT_SLICE: Kind =
     (&[NAME, ("AddressType", "string", 0), ("Ports", "string", 0), ("Endpoints", "string", 0), AGE], |slice, now| {

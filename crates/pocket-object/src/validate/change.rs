@@ -17,15 +17,13 @@ pub(super) fn check(group: &str, kind: &str, old: &Value, new: &Value, errors: &
         ("apps", "StatefulSet") => stateful_set(old, new, errors),
         ("batch", "Job") => job(old, new, errors),
         ("discovery.k8s.io", "EndpointSlice") => errors.immutable("addressType", old, new),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if old.get("roleRef") != new.get("roleRef") {
-                errors.invalid("roleRef", new.get("roleRef").unwrap_or(&Value::Null), "cannot change roleRef");
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+            if old.get("roleRef") != new.get("roleRef") =>
+        {
+            errors.invalid("roleRef", new.get("roleRef").unwrap_or(&Value::Null), "cannot change roleRef");
         }
-        ("scheduling.k8s.io", "PriorityClass") => {
-            if old.get("value") != new.get("value") {
-                errors.add(FieldError::forbidden("value", "may not be changed in an update."));
-            }
+        ("scheduling.k8s.io", "PriorityClass") if old.get("value") != new.get("value") => {
+            errors.add(FieldError::forbidden("value", "may not be changed in an update."));
         }
         ("storage.k8s.io", "StorageClass") => {
             for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {

@@ -137,15 +137,9 @@ fn pods() {
     c(
         container(json!({ "resources": { "limits": { "cpu": "much" } } })),
         &[
+            "spec.containers[0].resources.requests[cpu]: Invalid value: \"much\": quantities must match",
             "spec.containers[0].resources.limits[cpu]: Invalid value: \"much\": quantities must match",
-            "spec.containers[0].resources.requests[cpu]",
-        ]
-        .as_slice()
-        .iter()
-        .rev()
-        .copied()
-        .collect::<Vec<_>>()
-        .as_slice(),
+        ],
     );
     c(
         json!({ "restartPolicy": "Sometimes" }),
