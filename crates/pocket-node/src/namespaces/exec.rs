@@ -80,7 +80,11 @@ fn terminal(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, E
         resize: Some(resize),
         exit,
     };
-    let theirs = Theirs { stdin: slave.as_fd().try_clone_to_owned()?, stdout: slave.as_fd().try_clone_to_owned()?, stderr: slave };
+    let theirs = Theirs {
+        stdin: slave.as_fd().try_clone_to_owned()?,
+        stdout: slave.as_fd().try_clone_to_owned()?,
+        stderr: slave,
+    };
     Ok((theirs, session))
 }
 

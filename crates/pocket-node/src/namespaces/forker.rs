@@ -163,6 +163,7 @@ impl Forker {
 
 /// Exactly so many descriptors.
 pub(crate) fn descriptors<const N: usize>(fds: Vec<OwnedFd>) -> Result<[OwnedFd; N], Failure> {
-    <[OwnedFd; N]>::try_from(fds)
-        .map_err(|fds| Failure::node(format!("{N} descriptors expected, not {}", fds.len()))(io::ErrorKind::InvalidData.into()))
+    <[OwnedFd; N]>::try_from(fds).map_err(|fds| {
+        Failure::node(format!("{N} descriptors expected, not {}", fds.len()))(io::ErrorKind::InvalidData.into())
+    })
 }

@@ -55,7 +55,11 @@ fn numeric_user(user: &str, read: impl Fn(&str) -> String) -> String {
         })
     };
     let named = |fields: &[&str]| fields.first() == Some(&name);
-    let uid = if is_number(name) { name.to_owned() } else { field("etc/passwd", &named, 2).unwrap_or_else(|| name.to_owned()) };
+    let uid = if is_number(name) {
+        name.to_owned()
+    } else {
+        field("etc/passwd", &named, 2).unwrap_or_else(|| name.to_owned())
+    };
     let gid = match group {
         Some(group) if is_number(group) => Some(group.to_owned()),
         Some(group) => {

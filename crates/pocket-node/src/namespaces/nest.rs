@@ -14,7 +14,8 @@ use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     net::SendFlags,
     process::{
-        Signal, WaitId, WaitIdOptions, getgid, getuid, pidfd_send_signal, set_parent_process_death_signal, setsid, waitid,
+        Signal, WaitId, WaitIdOptions, getgid, getuid, pidfd_send_signal, set_parent_process_death_signal, setsid,
+        waitid,
     },
     thread::set_name,
 };
@@ -83,10 +84,9 @@ pub fn enter() -> Result<Entered, EnterError> {
                 Some(Ok(())) => Ids::Range,
                 // Root in a container may have fewer ids, or not the right to hand them on.
                 _ => {
-                    Ids::Single.map(pid, outer_uid, outer_gid).map_err(|error| EnterError::Forbidden {
-                        advice: advice(&error),
-                        error,
-                    })?;
+                    Ids::Single
+                        .map(pid, outer_uid, outer_gid)
+                        .map_err(|error| EnterError::Forbidden { advice: advice(&error), error })?;
                     Ids::Single
                 }
             };

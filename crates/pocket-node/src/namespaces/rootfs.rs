@@ -6,9 +6,7 @@
 use std::{
     ffi::CString,
     fs, io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-    },
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -254,8 +252,7 @@ fn devices(at: &Tree) -> Result<(), Failure> {
 /// A file or directory of the node.
 fn bind(at: &Tree, wanted: &MountAt) -> Result<(), Failure> {
     let shown = format!("{} at {}", wanted.source.display(), wanted.target);
-    let source = fs::metadata(&wanted.source)
-        .map_err(|error| Failure::Container(format!("mount {shown}: {error}")))?;
+    let source = fs::metadata(&wanted.source).map_err(|error| Failure::Container(format!("mount {shown}: {error}")))?;
     if !wanted.target.starts_with('/') {
         return Err(Failure::Container(format!("mount {shown}: the path in the container must start with /")));
     }
@@ -335,7 +332,10 @@ mod tests {
         copy_tree(&a, &to).unwrap();
         copy_tree(&b, &to).unwrap();
         let read = |name: &str| fs::read_to_string(to.join(name)).unwrap();
-        assert_eq!((read("x/one"), read("x/two"), read("file"), read("link")), ("1".into(), "2".into(), "new".into(), "a file now".into()));
+        assert_eq!(
+            (read("x/one"), read("x/two"), read("file"), read("link")),
+            ("1".into(), "2".into(), "new".into(), "a file now".into())
+        );
         assert_eq!(fs::read_to_string(a.join("x/one")).unwrap(), "1");
     }
 

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    io,
+    fs, io,
     net::Ipv4Addr,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
@@ -27,7 +26,10 @@ use super::{
 };
 use crate::{
     network::{Addresses, Lease, POD_RANGE},
-    runtime::{Container, ContainerSpec, ExecSession, ExecSpec, Exit, ImageDefaults, Runtime, RuntimeError, Sandbox, SandboxSpec},
+    runtime::{
+        Container, ContainerSpec, ExecSession, ExecSpec, Exit, ImageDefaults, Runtime, RuntimeError, Sandbox,
+        SandboxSpec,
+    },
 };
 
 /// How long to wait for the last log lines of a container that has ended.
@@ -112,20 +114,30 @@ impl Runtime for Namespaces {
     async fn sandbox(&self, spec: SandboxSpec) -> Result<PodSandbox, RuntimeError> {
         let inner = &self.inner;
         let lease = inner.addresses.take().ok_or_else(|| {
-            Failure::node(format!("give pod {} an address of {POD_RANGE}", spec.pod))(io::Error::other("all are in use"))
+            Failure::node(format!("give pod {} an address of {POD_RANGE}", spec.pod))(io::Error::other(
+                "all are in use",
+            ))
         })?;
         let number = inner.number();
         let dir = inner.config.dir.join(&spec.uid);
         fs::create_dir_all(&dir).map_err(Failure::node(format!("make the directory {}", dir.display())))?;
         let hostname = spec.hostname;
-        let request =
-            SandboxRequest { hostname: hostname.clone(), ip: lease.ip, interface: format!("veth{number:x}") };
+        let request = SandboxRequest { hostname: hostname.clone(), ip: lease.ip, interface: format!("veth{number:x}") };
         let reports = inner.requests.send(&Request::Sandbox(request), &[]).await?;
         while let Some((report, fds)) = reports.next().await? {
             match report {
                 Report::Sandbox => {
                     let [user, network, host_name, ipc] = descriptors(fds)?;
-                    return Ok(PodSandbox { lease, hostname, user, network, host_name, ipc, dir, running: Arc::default() });
+                    return Ok(PodSandbox {
+                        lease,
+                        hostname,
+                        user,
+                        network,
+                        host_name,
+                        ipc,
+                        dir,
+                        running: Arc::default(),
+                    });
                 }
                 Report::Failed(failure) => return Err(failure.into()),
                 Report::Ready | Report::Started | Report::Orphaned => {}
@@ -149,8 +161,7 @@ impl Runtime for Namespaces {
         env.entry("HOSTNAME".to_owned()).or_insert_with(|| sandbox.hostname.clone());
         let home = if spec.uid == 0 { "/root" } else { "/" };
         env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
-        let program =
-            Program { argv: spec.argv, env, working_dir: spec.working_dir, uid: spec.uid, gid: spec.gid };
+        let program = Program { argv: spec.argv, env, working_dir: spec.working_dir, uid: spec.uid, gid: spec.gid };
 
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(Failure::call("make a pipe for the log"));
         let (out_read, out_write) = pipe()?;
@@ -164,7 +175,13 @@ impl Runtime for Namespaces {
         }
         let request = Request::Start(StartRequest {
             program: program.clone(),
-            root: Root { layers: image.layers, upper, work, target: inner.target.clone(), read_only: spec.read_only_root },
+            root: Root {
+                layers: image.layers,
+                upper,
+                work,
+                target: inner.target.clone(),
+                read_only: spec.read_only_root,
+            },
             mounts: spec.mounts.into_iter().map(Into::into).collect(),
         });
         let fds = [

@@ -38,8 +38,11 @@ impl Range {
     }
 
     /// How many addresses there are.
-    pub fn size(self) -> u32 {
-        1u32.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(u32::MAX)
+    pub const fn size(self) -> u32 {
+        match 1u32.checked_shl(32 - self.prefix as u32) {
+            Some(size) => size,
+            None => u32::MAX,
+        }
     }
 }
 
@@ -60,8 +63,21 @@ pub const DNS_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where pods find the API server.
 pub const API_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
+/// The threads in the node's network. Their tasks end when this is dropped, which may be done anywhere.
+#[derive(Debug)]
+pub struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // A runtime that is simply dropped waits for its threads, which is forbidden in another one's tasks.
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A runtime of `workers` threads that live in a network namespace, and the way into it.
-pub(crate) fn start(namespace: OwnedFd, workers: usize) -> io::Result<(Runtime, NodeNet)> {
+pub(crate) fn start(namespace: OwnedFd, workers: usize) -> io::Result<(Threads, NodeNet)> {
     let namespace = std::sync::Arc::new(namespace);
     // One attempt here, so that a refusal is an error and not a thread that silently works in the host's network.
     let probe = namespace.clone();
@@ -79,7 +95,7 @@ pub(crate) fn start(namespace: OwnedFd, workers: usize) -> io::Result<(Runtime, 
         })
         .build()?;
     let net = NodeNet { handle: runtime.handle().clone(), node_ip: NODE_IP };
-    Ok((runtime, net))
+    Ok((Threads(Some(runtime)), net))
 }
 
 /// Moves the calling thread into a network namespace.

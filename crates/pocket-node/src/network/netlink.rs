@@ -94,8 +94,7 @@ impl Netlink {
         message.header.family = AddressFamily::Inet;
         message.header.index = index;
         message.header.prefix_len = prefix;
-        message.attributes =
-            vec![AddressAttribute::Address(address.into()), AddressAttribute::Local(address.into())];
+        message.attributes = vec![AddressAttribute::Address(address.into()), AddressAttribute::Local(address.into())];
         self.create(RouteNetlinkMessage::NewAddress(message))
     }
 

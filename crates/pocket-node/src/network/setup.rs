@@ -33,7 +33,8 @@ pub(crate) fn node() -> Result<Index, Failed> {
         || format!("route the Services' addresses {SERVICE_RANGE} to the node"),
         netlink.add_local_route(SERVICE_RANGE, lo),
     )?;
-    let bridge = step(text("make the node's bridge (is the kernel module `bridge` there?)"), netlink.add_bridge(BRIDGE))?;
+    let bridge =
+        step(text("make the node's bridge (is the kernel module `bridge` there?)"), netlink.add_bridge(BRIDGE))?;
     step(|| format!("give the bridge the address {NODE_IP}"), netlink.add_address(bridge, NODE_IP, POD_RANGE.prefix))?;
     step(text("set the node's bridge up"), netlink.set_up(bridge))?;
     sysctl("net/ipv4/ip_unprivileged_port_start", "0");

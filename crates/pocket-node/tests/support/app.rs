@@ -45,7 +45,12 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
             let status = file("/proc/self/status");
             let field = |name: &str| {
                 let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-                line.split_once(':').map_or("", |(_, value)| value).split_whitespace().next().unwrap_or_default().to_owned()
+                line.split_once(':')
+                    .map_or("", |(_, value)| value)
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
             };
             println!("pid={}", std::process::id());
             println!("uid={} gid={}", field("Uid"), field("Gid"));
@@ -62,12 +67,15 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
             println!("hidden={}", ["", "entity not found"].contains(&file("/proc/kcore").as_str()));
             println!("null={}", outcome(std::fs::write("/dev/null", "x")));
             println!("shm={}", outcome(std::fs::write("/dev/shm/x", "x")));
-            let mut roots: Vec<String> =
-                std::fs::read_dir("/").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            let mut roots: Vec<String> = std::fs::read_dir("/")
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
             roots.sort();
             println!("root={}", roots.join(","));
             let processes = std::fs::read_dir("/proc").unwrap();
-            let processes = processes.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().parse::<u32>().is_ok());
+            let processes =
+                processes.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().parse::<u32>().is_ok());
             println!("processes={}", processes.count());
             ExitCode::SUCCESS
         }

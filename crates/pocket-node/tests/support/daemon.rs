@@ -27,8 +27,6 @@ pub(crate) fn main(scenario: &str) -> ExitCode {
         let (namespaces, net, _threads) = inside.start(config, 2).unwrap();
         let world = scenarios::World { namespaces, net, dir: dir.path().to_owned(), all_ids };
         scenarios::run(scenario, world).await;
-        // The threads of the node's network end with the process.
-        std::mem::forget(_threads);
     });
     drop(dir);
     std::process::exit(0)
@@ -52,7 +50,10 @@ fn build(images: &ImageStore) {
     files.push((FileToAdd::Bytes(b"not a program".to_vec()), "/bin/data".to_owned(), 0o644));
     files.push((FileToAdd::Bytes(b"#!/no/shell\n".to_vec()), "/bin/script".to_owned(), 0o755));
     files.push((FileToAdd::Bytes(b"root:x:0:0::/:\nweb:x:101:102::/:\n".to_vec()), "/etc/passwd".to_owned(), 0o644));
-    let config =
-        RunConfig { entrypoint: vec!["/bin/app".to_owned(), "app".to_owned()], user: "web".to_owned(), ..RunConfig::default() };
+    let config = RunConfig {
+        entrypoint: vec!["/bin/app".to_owned(), "app".to_owned()],
+        user: "web".to_owned(),
+        ..RunConfig::default()
+    };
     QuickBuild { reference: "app:v1".to_owned(), files, config }.build(images).unwrap();
 }

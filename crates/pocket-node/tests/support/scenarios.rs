@@ -273,7 +273,10 @@ async fn mistakes(world: &World) {
         ("/frontend", "exec \"/frontend\": no such file or directory"),
         ("frontend", "exec \"frontend\": executable file not found in $PATH"),
         ("/bin/data", "exec \"/bin/data\": permission denied (the file is not executable)"),
-        ("/bin/script", "exec \"/bin/script\": it exists, but its interpreter or dynamic loader is missing in the image"),
+        (
+            "/bin/script",
+            "exec \"/bin/script\": it exists, but its interpreter or dynamic loader is missing in the image",
+        ),
         ("/bin", "exec \"/bin\": is a directory"),
     ] {
         let spec = ContainerSpec { argv: vec![argv.to_owned()], ..world.spec(&[]) };
@@ -286,7 +289,8 @@ async fn mistakes(world: &World) {
     assert!(matches!(error, RuntimeError::ImageNotFound(ref image) if image == "absent:v1"), "{error}");
     let source = world.dir.join("absent");
     let mounts = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
-    let error = world.namespaces.start(&pod, ContainerSpec { mounts, ..world.spec(&["exit", "0"]) }).await.err().unwrap();
+    let error =
+        world.namespaces.start(&pod, ContainerSpec { mounts, ..world.spec(&["exit", "0"]) }).await.err().unwrap();
     assert!(error.to_string().contains("absent at /x: No such file"), "{error}");
 }
 

@@ -1,0 +1,180 @@
+//! The cluster's certificates: an authority that is kept, and a server's and an administrator's that are made at each start.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use pocket_node::network::{API_IP, NODE_IP};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, date_time_ymd,
+};
+use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+
+use crate::{
+    Error,
+    files::{self, Files},
+};
+
+/// Years for which certificates are good. The state of a development cluster does not live longer.
+const YEARS: i32 = 10;
+
+/// The cluster's authority.
+pub(crate) struct Authority {
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// What a client needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// The authority's certificate, the client's, and the client's key, as PEM.
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Certificates(error.to_string())
+}
+
+impl Authority {
+    /// Reads the authority, or makes it if there is none.
+    pub(crate) fn open(files: &Files) -> Result<Self, Error> {
+        let dir = files.certificates();
+        let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        if let (Ok(certificate), Ok(key)) = (fs::read_to_string(&certificate_path), fs::read_to_string(&key_path)) {
+            let key = KeyPair::from_pem(&key).map_err(failed)?;
+            let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(failed)?;
+            return Ok(Self { certificate, issuer });
+        }
+        fs::create_dir_all(&dir).map_err(Error::file("make the directory", &dir))?;
+        let mut params = params("rainbow-local-ca")?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.self_signed(&key).map_err(failed)?.pem();
+        files::write_private(&key_path, key.serialize_pem().as_bytes())?;
+        files::write_private(&certificate_path, certificate.as_bytes())?;
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+    }
+
+    /// TLS for the API server, which asks clients for certificates but lets them come without.
+    pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
+        let mut params = params("kube-apiserver")?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ]
+        .into_iter()
+        .map(|name| name.try_into().map(SanType::DnsName).map_err(failed))
+        .collect::<Result<_, _>>()?;
+        params
+            .subject_alt_names
+            .extend([Ipv4Addr::LOCALHOST, API_IP, NODE_IP].map(|address| SanType::IpAddress(IpAddr::V4(address))));
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+
+        let authority = CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(failed)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone()).map_err(failed)?;
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(failed)?;
+        let chain = vec![certificate.der().clone(), authority];
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(failed)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// The administrator's certificate.
+    pub(crate) fn administrator(&self) -> Result<Client, Error> {
+        let mut params = params("rainbow-admin")?;
+        params.distinguished_name.push(DnType::OrganizationName, "system:masters");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Client { authority: self.certificate.clone(), certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+fn params(name: &str) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let year = i32::from(jiff::Zoned::now().year());
+    params.not_before = date_time_ymd(year - 1, 1, 1);
+    params.not_after = date_time_ymd(year + YEARS, 1, 1);
+    Ok(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConfig, ClientConnection, ServerConnection, pki_types::ServerName};
+
+    use super::*;
+
+    /// A handshake in memory.
+    fn handshake(server: Arc<ServerConfig>, client: &Client, name: &str) -> Result<bool, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(client.authority.as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(client.certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(client.key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut server = ServerConnection::new(server).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut bytes.as_slice()).unwrap();
+            server.process_new_packets()?;
+            let mut bytes = Vec::new();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut bytes.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(server.peer_certificates().is_some())
+    }
+
+    #[test]
+    fn certificates_fit_and_survive_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        let first = Authority::open(&files).unwrap();
+        let old = first.administrator().unwrap();
+        let second = Authority::open(&files).unwrap();
+        for name in ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"] {
+            assert!(handshake(first.server().unwrap(), &old, name).unwrap(), "{name}");
+            assert!(handshake(second.server().unwrap(), &old, name).unwrap(), "{name}, after a restart");
+        }
+        assert!(handshake(first.server().unwrap(), &old, "example.com").is_err());
+
+        let other = tempfile::tempdir().unwrap();
+        let stranger = Authority::open(&Files::new(other.path())).unwrap().administrator().unwrap();
+        let stranger = Client { authority: old.authority.clone(), ..stranger };
+        assert!(handshake(first.server().unwrap(), &stranger, "localhost").is_err(), "another cluster's administrator");
+    }
+}

@@ -1,0 +1,175 @@
+//! Puts the cluster together: API server, controllers and node in one process.
+
+use std::{
+    fs,
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use pocket_api::{Api, Authenticator};
+use pocket_image::ImageStore;
+use pocket_node::{
+    namespaces::{Config, Inside, Namespaces},
+    net::NodeNet,
+    network::{NODE_IP, Threads},
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    certificates::Authority,
+    files::{self, Files},
+    kubeconfig, node,
+    objects::{self, Machine},
+};
+
+/// The port of a Kubernetes API server.
+const USUAL_PORT: u16 = 6443;
+/// Threads in the node's network: the Service proxy and DNS run on them.
+const NODE_WORKERS: usize = 2;
+/// How long pods and controllers have to end.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// A running cluster.
+pub(crate) struct Cluster {
+    api: Api,
+    authority: Authority,
+    port: u16,
+    shutdown: CancellationToken,
+    /// What must not end before the cluster does.
+    essential: JoinSet<&'static str>,
+    /// What takes its time to end.
+    polite: JoinSet<()>,
+    /// The threads in the node's network, until the end.
+    _threads: Threads,
+}
+
+impl Cluster {
+    /// Starts everything; returns when the API answers and the node is ready.
+    pub(crate) async fn start(
+        files: &Files,
+        wanted_port: u16,
+        inside: Inside,
+        shutdown: &CancellationToken,
+        step: &impl Fn(&str),
+    ) -> Result<Self, Error> {
+        let failed = |message: String| Error::Failed { message, log_tail: String::new(), log: files.log() };
+        let listener = listen(files, wanted_port).await?;
+        let port = listener.local_addr().map_err(Error::file("listen for", files.dir()))?.port();
+        let authority = Authority::open(files)?;
+        let tls = authority.server()?;
+        let options = pocket_api::Options { persistence: Some(files.cluster()), ..pocket_api::Options::default() };
+        fs::create_dir_all(files.cluster()).map_err(Error::file("make the directory", files.cluster()))?;
+        let version = options.version.git_version.clone();
+        let api = Api::new(options).map_err(|error| failed(format!("{}: {error}", files.cluster().display())))?;
+        let mut essential = JoinSet::new();
+        essential.spawn(ended(
+            "the API server",
+            pocket_api::serve(listener, tls.clone(), api.clone(), Authenticator::new()),
+        ));
+        step(&format!("API server on https://127.0.0.1:{port}"));
+
+        let images = ImageStore::open(files.images()).map_err(|error| failed(error.to_string()))?;
+        let config = Config { dir: files.containers(), images };
+        let (runtime, net, threads): (Namespaces, NodeNet, _) =
+            inside.start(config, NODE_WORKERS).map_err(|error| failed(error.to_string()))?;
+        // The same server again where pods can reach it.
+        let serve = serve_in_node(api.clone(), tls, port);
+        essential.spawn(ended("the API server for pods", run_on(net.clone(), serve)));
+
+        let client = api.client("default");
+        let mut polite = JoinSet::new();
+        polite.spawn(pocket_controllers::run(client.clone(), shutdown.clone().cancelled_owned()));
+        let machine = Machine::this();
+        node::start(
+            node::Parts { api: &api, files, runtime, net, machine: &machine },
+            shutdown,
+            &mut essential,
+            &mut polite,
+        )
+        .map_err(failed)?;
+        objects::install(&client, &machine, &version, port)
+            .await
+            .map_err(|error| failed(format!("the cluster's own objects: {error}")))?;
+        step("node ready");
+        Ok(Self { api, authority, port, shutdown: shutdown.clone(), essential, polite, _threads: threads })
+    }
+
+    /// A client inside the process.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.api.client("default")
+    }
+
+    /// Writes the kubeconfig. Returns the server's address.
+    pub(crate) fn publish(&self, files: &Files) -> Result<String, Error> {
+        let server = format!("https://127.0.0.1:{}", self.port);
+        let config = kubeconfig::render(&server, &self.authority.administrator()?);
+        files::write_private(&files.kubeconfig(), config.as_bytes())?;
+        files::write_private(&files.port(), self.port.to_string().as_bytes())?;
+        Ok(server)
+    }
+
+    /// Waits until something ends that must not, and says what.
+    pub(crate) async fn failed(&mut self) -> String {
+        loop {
+            match self.essential.join_next().await {
+                Some(Ok(what)) => return format!("{what} has ended"),
+                Some(Err(error)) if error.is_panic() => return format!("a part of the cluster has failed: {error}"),
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends everything; pods and controllers first, while the API still answers.
+    pub(crate) async fn end(mut self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(PATIENCE, async { while self.polite.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!("pods did not end in time: they are killed");
+        }
+        self.essential.shutdown().await;
+    }
+}
+
+/// Runs something essential, and names it when it ends.
+async fn ended(name: &'static str, future: impl Future<Output = io::Result<()>>) -> &'static str {
+    if let Err(error) = future.await {
+        tracing::error!(%error, "{name} has ended");
+    }
+    name
+}
+
+/// Runs a future in the node's network.
+async fn run_on(net: NodeNet, future: impl Future<Output = io::Result<()>> + Send + 'static) -> io::Result<()> {
+    net.run(future).await?
+}
+
+/// The API server on the node's address: the `kubernetes` Service leads there.
+async fn serve_in_node(api: Api, tls: Arc<rustls::ServerConfig>, port: u16) -> io::Result<()> {
+    let listener = TcpListener::bind((NODE_IP, port)).await?;
+    pocket_api::serve(listener, tls, api, Authenticator::new()).await
+}
+
+/// Takes the port that is wanted; otherwise the one of last time, or the usual one, or any.
+async fn listen(files: &Files, wanted: u16) -> Result<TcpListener, Error> {
+    let bind = |port: u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    if wanted != 0 {
+        return bind(wanted).await.map_err(|error| Error::Failed {
+            message: format!("port {wanted} of 127.0.0.1 cannot be used ({error}): choose another one, or none"),
+            log_tail: String::new(),
+            log: files.log(),
+        });
+    }
+    let last = fs::read_to_string(files.port()).ok().and_then(|text| text.trim().parse().ok());
+    for port in last.into_iter().chain([USUAL_PORT]) {
+        if let Ok(listener) = bind(port).await {
+            return Ok(listener);
+        }
+    }
+    bind(0).await.map_err(Error::file("listen for", files.dir()))
+}

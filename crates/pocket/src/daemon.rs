@@ -1,0 +1,221 @@
+//! The daemon: from the hidden argument to the running cluster, and its end.
+
+use std::{fs, future::Future, io, path::PathBuf, pin::Pin};
+
+use pocket_node::namespaces::{Entered, Inside, enter};
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    cluster::Cluster,
+    files::{self, Files},
+    lock::{self, Lock, Record},
+    progress::{Audience, Message},
+};
+
+/// First argument of the daemon.
+pub(crate) const HIDDEN: &str = "__pocket-daemon";
+/// Threads of the runtime that serves the API. The load of a development cluster is small, and each thread costs memory.
+const WORKERS: usize = 2;
+const MAX_BLOCKING: usize = 8;
+
+/// Second argument of the daemon, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Arguments {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) api_port: u16,
+    pub(crate) audience: Audience,
+}
+
+/// What a program that runs in the daemon beside the cluster gets.
+#[derive(Clone)]
+pub struct Context {
+    /// A client of the cluster, inside the process.
+    pub client: kube::Client,
+    /// Told when the cluster ends.
+    pub shutdown: CancellationToken,
+    /// The state directory.
+    pub state_dir: PathBuf,
+}
+
+/// What goes on after [`Extra`]'s first part: it runs until it ends or the cluster does.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A program beside the cluster, in two parts. The first one is waited for before the cluster counts as ready: it installs
+/// things. What it returns then runs on. An error of the first part stops the cluster with its text.
+pub type Extra = fn(Context) -> Pin<Box<dyn Future<Output = Result<Running, String>> + Send>>;
+
+/// No program beside the cluster.
+pub fn nothing_else(_: Context) -> Pin<Box<dyn Future<Output = Result<Running, String>> + Send>> {
+    Box::pin(async { Ok(Box::pin(async {}) as Running) })
+}
+
+/// Becomes the cluster's daemon if this process was started as one, and does not return then. Otherwise it does nothing.
+///
+/// Must be the first thing in `main`: the daemon forks, which a process can do only while it has one thread.
+pub fn entry(extra: Extra) {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_none_or(|first| first != HIDDEN) {
+        return;
+    }
+    let parsed = arguments.next().and_then(|text| serde_json::from_str(text.to_str()?).ok());
+    let Some(arguments) = parsed else {
+        eprintln!("{HIDDEN} is for internal use");
+        std::process::exit(2);
+    };
+    let code = run(&arguments, extra);
+    // Exit, not return: what still runs ends with the process, and its pods with it.
+    std::process::exit(code.into())
+}
+
+/// An exit code.
+type Code = u8;
+
+fn run(arguments: &Arguments, extra: Extra) -> Code {
+    match start(arguments, extra) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("{message}");
+            let _ = arguments.audience.tell(&Message::Failed(message));
+            1
+        }
+    }
+}
+
+fn start(arguments: &Arguments, extra: Extra) -> Result<Code, String> {
+    let files = Files::new(&arguments.state_dir);
+    if arguments.audience == Audience::Program {
+        // A session of its own: the terminal in which it was started may go.
+        let _ = rustix::process::setsid();
+    }
+    let text = |error: Error| error.to_string();
+    files.create().map_err(text)?;
+    let Some(lock) = lock::take(&files).map_err(text)? else {
+        let _ = arguments.audience.tell(&Message::Already);
+        return Ok(0);
+    };
+    let record = Record { pid: std::process::id(), server: None, started: jiff::Timestamp::now() };
+    record.write(&files).map_err(text)?;
+    let _ = std::env::set_current_dir("/");
+    match enter().map_err(|error| error.to_string())? {
+        Entered::Outside(code) => {
+            let _ = fs::remove_file(files.record());
+            Ok(code)
+        }
+        Entered::Inside(inside) => {
+            log(arguments.audience);
+            Server { files, record, inside, lock, extra }.run(arguments).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Sends what is worth knowing to standard error, which is the log, or the terminal.
+fn log(audience: Audience) {
+    let level = match std::env::var("POCKET_LOG").ok().and_then(|level| level.parse().ok()) {
+        Some(level) => level,
+        None if audience == Audience::Person => tracing::Level::WARN,
+        None => tracing::Level::INFO,
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(audience == Audience::Person)
+        .try_init();
+}
+
+/// The inner process, before it runs.
+struct Server {
+    files: Files,
+    record: Record,
+    inside: Inside,
+    lock: Lock,
+    extra: Extra,
+}
+
+impl Server {
+    fn run(self, arguments: &Arguments) -> Result<Code, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .max_blocking_threads(MAX_BLOCKING)
+            .enable_all()
+            .build()
+            .map_err(Error::file("start threads for", self.files.dir()))?;
+        runtime.block_on(self.serve(arguments))
+    }
+
+    async fn serve(self, arguments: &Arguments) -> Result<Code, Error> {
+        let Self { files, record, inside, lock, extra } = self;
+        let audience = arguments.audience;
+        let shutdown = stop_signals(&files)?;
+        // Whoever waits for this cluster may give up: then it is of no use.
+        let tell = |message: Message| {
+            if audience.tell(&message).is_err() {
+                shutdown.cancel();
+            }
+        };
+        let step = |step: &str| tell(Message::Step(step.to_owned()));
+        let cluster = tokio::select! {
+            started = Cluster::start(&files, arguments.api_port, inside, &shutdown, &step) => started,
+            () = shutdown.cancelled() => return Ok(0),
+        };
+        let mut cluster = cluster?;
+        let context =
+            Context { client: cluster.client(), shutdown: shutdown.clone(), state_dir: files.dir().to_owned() };
+        let running = tokio::select! {
+            running = extra(context) => running,
+            () = shutdown.cancelled() => Ok(Box::pin(async {}) as Running),
+        };
+        let running =
+            running.map_err(|message| Error::Failed { message, log_tail: String::new(), log: files.log() })?;
+        let running = tokio::spawn(running);
+
+        let server = cluster.publish(&files)?;
+        let ready = Record { server: Some(server), ..record };
+        ready.write(&files)?;
+        tell(Message::Ready(ready));
+        if audience == Audience::Program {
+            forget_output();
+        }
+        tracing::info!("ready");
+
+        let code = tokio::select! {
+            () = shutdown.cancelled() => 0,
+            why = cluster.failed() => {
+                tracing::error!("{why}");
+                1
+            }
+        };
+        tracing::info!("ending");
+        shutdown.cancel();
+        cluster.end().await;
+        running.abort();
+        let _ = files::remove_all(&files.containers());
+        // Held until here: who gets the lock after us finds nothing of ours.
+        drop(lock);
+        Ok(code)
+    }
+}
+
+/// A token that is cancelled by the signals that ask a daemon to end.
+fn stop_signals(files: &Files) -> Result<CancellationToken, Error> {
+    let token = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).map_err(Error::file("listen to signals for", files.dir()))?;
+        let token = token.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            token.cancel();
+        });
+    }
+    Ok(token)
+}
+
+/// Lets the pipe to the waiting `up` go.
+fn forget_output() {
+    let null = fs::File::options().write(true).open("/dev/null");
+    if let Ok(null) = null {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}

@@ -1,0 +1,74 @@
+//! How the local cluster shall be.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::Error;
+
+/// How the local cluster shall be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory of everything that is kept.
+    pub state_dir: PathBuf,
+    /// Port of the API server on 127.0.0.1; 0 takes the one it had before, or 6443, or any.
+    pub api_port: u16,
+    /// Become the daemon instead of starting it: [`crate::up`] does not return then unless it fails.
+    pub foreground: bool,
+    /// How long to wait until the cluster is ready.
+    pub timeout: Duration,
+}
+
+impl Options {
+    /// The usual options.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: state_dir.into(), api_port: 0, foreground: false, timeout: Duration::from_secs(60) }
+    }
+
+    /// The state directory, if it can be used at all.
+    pub(crate) fn checked_dir(&self) -> Result<&Path, Error> {
+        let usable = self.state_dir.is_absolute() && self.state_dir.to_str().is_some();
+        if usable { Ok(&self.state_dir) } else { Err(Error::BadPath(self.state_dir.clone())) }
+    }
+}
+
+/// Where things are kept if nobody says otherwise: `$RAINBOW_HOME`, `$XDG_STATE_HOME/rainbow`, or `~/.local/state/rainbow`.
+///
+/// # Errors
+/// When none of the variables is set.
+pub fn default_state_dir() -> Result<PathBuf, Error> {
+    state_dir_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+}
+
+fn state_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Error> {
+    let found = variable("RAINBOW_HOME")
+        .or_else(|| variable("XDG_STATE_HOME").map(|dir| dir.join("rainbow")))
+        .or_else(|| variable("HOME").map(|dir| dir.join(".local/state/rainbow")))
+        .ok_or(Error::NoHome)?;
+    // A relative one is meant from here.
+    std::path::absolute(&found).map_err(Error::file("find", found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_counts() {
+        let of = |set: &'static [(&str, &str)]| {
+            state_dir_from(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        };
+        let all = &[("RAINBOW_HOME", "/a"), ("XDG_STATE_HOME", "/b"), ("HOME", "/c")];
+        assert_eq!(of(all).unwrap(), Path::new("/a"));
+        assert_eq!(of(&all[1..]).unwrap(), Path::new("/b/rainbow"));
+        assert_eq!(of(&all[2..]).unwrap(), Path::new("/c/.local/state/rainbow"));
+        assert!(matches!(of(&[]), Err(Error::NoHome)));
+    }
+
+    #[test]
+    fn relative_directories_are_refused() {
+        assert!(Options::new("here").checked_dir().is_err());
+        assert!(Options::new("/there").checked_dir().is_ok());
+    }
+}

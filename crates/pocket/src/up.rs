@@ -1,0 +1,216 @@
+//! Starts the daemon, and looks whether it runs.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Error, Options,
+    daemon::{Arguments, HIDDEN},
+    files::Files,
+    lock::{self, Record},
+    progress::{Audience, Message},
+};
+
+/// How often a second `up` looks whether the first one's cluster is ready. Only that case polls.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A cluster that is up.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// It was up before.
+    pub already: bool,
+    /// The kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The API server, as `https://127.0.0.1:6443`.
+    pub server: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// Since when it runs.
+    pub started: jiff::Timestamp,
+}
+
+/// Whether a cluster is up.
+#[derive(Clone, Debug)]
+pub enum Status {
+    /// It is ready.
+    Up(Up),
+    /// A daemon runs, but is not ready, or is ending.
+    Starting {
+        /// The daemon's process, if it has told.
+        pid: Option<u32>,
+    },
+    /// No daemon runs.
+    Down,
+}
+
+/// Looks whether a cluster is up.
+///
+/// # Errors
+/// When the state directory cannot be read.
+pub fn status(state_dir: &std::path::Path) -> Result<Status, Error> {
+    let files = Files::new(state_dir);
+    if !lock::is_held(&files)? {
+        return Ok(Status::Down);
+    }
+    Ok(match Record::read(&files) {
+        // One that was killed may still be on its way out.
+        Some(Record { pid, server: Some(server), started }) if lock::is_alive(pid) => {
+            Status::Up(Up { already: true, kubeconfig: files.kubeconfig(), server, pid, started })
+        }
+        record => Status::Starting { pid: record.map(|record| record.pid) },
+    })
+}
+
+/// Starts the cluster unless it is up, and waits until its API answers and its node is ready. Steps are told by the way.
+///
+/// With [`Options::foreground`] this process becomes the daemon, and the call returns only if it fails.
+///
+/// # Errors
+/// When the daemon cannot start or is not ready in time; the message has the end of its log.
+pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Up, Error> {
+    let files = Files::new(options.checked_dir()?);
+    files.create()?;
+    let deadline = Instant::now() + options.timeout;
+    loop {
+        match status(files.dir())? {
+            Status::Up(up) => return Ok(up),
+            Status::Starting { .. } => {
+                wait_for_other(&files, options, deadline, progress)?;
+                continue;
+            }
+            Status::Down => {}
+        }
+        if let Some(up) = start(&files, options, deadline, progress)? {
+            return Ok(up);
+        }
+    }
+}
+
+/// Starts the daemon; `None` if another one was faster.
+fn start(
+    files: &Files,
+    options: &Options,
+    deadline: Instant,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Option<Up>, Error> {
+    let log = files.open_log()?;
+    let log_start = log.metadata().map_or(0, |meta| meta.len());
+    let arguments = |audience| Arguments { state_dir: files.dir().to_owned(), api_port: options.api_port, audience };
+    let daemon = |audience| -> Result<Command, Error> {
+        let arguments = serde_json::to_string(&arguments(audience))
+            .map_err(|error| Error::file("name", files.dir())(error.into()))?;
+        // This very program, even if its file was replaced meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("pocket").arg(HIDDEN).arg(arguments);
+        // Each arena of the allocator costs memory that an idle cluster does not need.
+        command.env("MALLOC_ARENA_MAX", "2");
+        Ok(command)
+    };
+    let cannot_run = |error| Error::file("execute", "/proc/self/exe")(error);
+    if options.foreground {
+        return Err(cannot_run(daemon(Audience::Person)?.stdin(Stdio::null()).exec()));
+    }
+    let child = daemon(Audience::Program)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(cannot_run)?;
+    Starting { files, options, deadline, log_start }.wait(child, progress)
+}
+
+/// A daemon that was started here.
+struct Starting<'a> {
+    files: &'a Files,
+    options: &'a Options,
+    deadline: Instant,
+    log_start: u64,
+}
+
+impl Starting<'_> {
+    fn wait(self, mut child: Child, progress: &mut dyn FnMut(&str)) -> Result<Option<Up>, Error> {
+        let messages = messages(child.stdout.take());
+        let mut step = "starting".to_owned();
+        loop {
+            match messages.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
+                Ok(Message::Step(next)) => {
+                    progress(&next);
+                    step = next;
+                }
+                Ok(Message::Ready(record)) => {
+                    return Ok(Some(Up {
+                        already: false,
+                        kubeconfig: self.files.kubeconfig(),
+                        server: record.server.unwrap_or_default(),
+                        pid: record.pid,
+                        started: record.started,
+                    }));
+                }
+                Ok(Message::Already) => {
+                    let _ = child.wait();
+                    return Ok(None);
+                }
+                Ok(Message::Failed(message)) => {
+                    let _ = child.wait();
+                    // The message says it all; the log may tell of the steps before it.
+                    return Err(self.failed(message, String::new()));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let tail = self.files.log_tail(self.log_start);
+                    return Err(self.failed(format!("its process ended ({how}) after the step: {step}"), tail));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    // Nobody would know of it: end it, and with it all that it has started.
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    let log_tail = self.files.log_tail(self.log_start);
+                    return Err(Error::Timeout { after: self.options.timeout, step, log_tail, log: self.files.log() });
+                }
+            }
+        }
+    }
+
+    fn failed(&self, message: String, log_tail: String) -> Error {
+        Error::Failed { message, log_tail, log: self.files.log() }
+    }
+}
+
+/// Messages from a pipe, until it closes.
+fn messages(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Message> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = pipe.map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok);
+        for message in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+            if sender.send(message).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Another `up` was first, whose cluster is as good as ours; or a daemon is ending. Waits until it is one or the other.
+fn wait_for_other(
+    files: &Files,
+    options: &Options,
+    deadline: Instant,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), Error> {
+    let step = "waiting for another `up` or `down`";
+    progress(step);
+    while let Status::Starting { .. } = status(files.dir())? {
+        if Instant::now() > deadline {
+            let log_tail = files.log_tail(0);
+            return Err(Error::Timeout { after: options.timeout, step: step.to_owned(), log_tail, log: files.log() });
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}

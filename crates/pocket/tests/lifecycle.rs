@@ -1,0 +1,205 @@
+//! The life of a cluster, from the outside: up, down, two at a time, killed. It has a `main` of its own, since the daemon is
+//! this very binary, executed again, which must fork while it has one thread.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
+use pocket::{Down, Options, Status, down, kubeconfig_path, purge, status, up};
+
+fn main() -> ExitCode {
+    pocket::entry(extra);
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let all: [(&str, fn(&Path)); 5] = [
+        ("up_and_down", up_and_down),
+        ("two_at_a_time", two_at_a_time),
+        ("killed", killed),
+        ("extra_that_fails", extra_that_fails),
+        ("mistakes", mistakes),
+    ];
+    let mut failed = false;
+    for (name, test) in all {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let ok = std::panic::catch_unwind(|| test(&state)).is_ok();
+        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+        if !ok {
+            eprintln!("{}", fs::read_to_string(state.join("pocket.log")).unwrap_or_default());
+        }
+        failed |= !ok;
+        let _ = purge(&state);
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Writes an object, so that it can be seen that the first part is waited for.
+fn extra(context: pocket::Context) -> std::pin::Pin<Box<dyn Future<Output = Result<pocket::Running, String>> + Send>> {
+    Box::pin(async move {
+        if context.state_dir.join("fail").exists() {
+            return Err("the extra does not like it here".to_owned());
+        }
+        let maps = Api::<ConfigMap>::namespaced(context.client, "default");
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("extra".to_owned());
+        match maps.create(&PostParams::default(), &map).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(Box::pin(std::future::pending()) as pocket::Running)
+    })
+}
+
+fn options(state: &Path) -> Options {
+    Options::new(state)
+}
+
+/// Does something with a client that has only the kubeconfig.
+fn with_client<T>(state: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig_path(state)).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        work(Client::try_from(config).unwrap()).await
+    })
+}
+
+fn up_and_down(state: &Path) {
+    assert!(matches!(status(state).unwrap(), Status::Down));
+    assert_eq!(down(state).unwrap(), Down::WasDown);
+    let mut steps = Vec::new();
+    let began = std::time::Instant::now();
+    let first = up(&options(state), &mut |step| steps.push(step.to_owned())).unwrap();
+    println!("up after {:?}", began.elapsed());
+    assert!(!first.already && !steps.is_empty());
+    assert_eq!(fs::metadata(&first.kubeconfig).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(state).unwrap().permissions().mode() & 0o777, 0o700);
+    let Status::Up(seen) = status(state).unwrap() else { panic!("it is up") };
+    assert_eq!((seen.pid, &seen.server), (first.pid, &first.server));
+    let second = up(&options(state), &mut |_| {}).unwrap();
+    assert!(second.already);
+    assert_eq!(second.pid, first.pid);
+
+    with_client(state, async |client| {
+        let node = Api::<Node>::all(client.clone()).get("pocket").await.unwrap();
+        let conditions = node.status.unwrap().conditions.unwrap();
+        assert!(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
+        Api::<ConfigMap>::namespaced(client, "default").get("extra").await.unwrap();
+    });
+    print_memory(first.pid);
+    let processes = descendants(first.pid);
+    assert!(processes.len() >= 3);
+    assert_eq!(down(state).unwrap(), Down::Ended);
+    assert!(matches!(status(state).unwrap(), Status::Down));
+    for pid in processes {
+        assert!(!alive(pid), "process {pid} is left");
+    }
+    assert!(!state.join("cluster").exists() && !state.join("containers").exists());
+    assert_eq!(purge(state).unwrap(), Down::WasDown);
+    assert!(!state.exists());
+}
+
+fn two_at_a_time(state: &Path) {
+    let ups: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| up(&options(state), &mut |_| {}).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(ups.iter().filter(|up| !up.already).count(), 1);
+    assert!(ups.iter().all(|up| up.pid == ups[0].pid));
+    assert_eq!(down(state).unwrap(), Down::Ended);
+}
+
+fn killed(state: &Path) {
+    let first = up(&options(state), &mut |_| {}).unwrap();
+    with_client(state, async |client| {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("kept".to_owned());
+        Api::<ConfigMap>::namespaced(client, "default").create(&PostParams::default(), &map).await.unwrap();
+    });
+    let processes = descendants(first.pid);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(first.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while alive(first.pid) {
+        std::thread::yield_now();
+    }
+    // At once: it waits until the kernel has ended the rest.
+    let second = up(&options(state), &mut |_| {}).unwrap();
+    assert!(!second.already);
+    assert!(processes.iter().all(|pid| !alive(*pid)), "nothing is left of the first one");
+    assert_eq!(second.server, first.server, "the port stays, so copies of the kubeconfig stay good");
+    with_client(state, async |client| {
+        Api::<ConfigMap>::namespaced(client, "default").get("kept").await.unwrap();
+    });
+    assert_eq!(down(state).unwrap(), Down::Ended);
+    // After `down` the objects are gone.
+    up(&options(state), &mut |_| {}).unwrap();
+    with_client(state, async |client| {
+        let maps = Api::<ConfigMap>::namespaced(client, "default");
+        assert!(maps.get_opt("kept").await.unwrap().is_none());
+        maps.get("extra").await.unwrap();
+    });
+}
+
+fn extra_that_fails(state: &Path) {
+    fs::create_dir(state).unwrap();
+    fs::write(state.join("fail"), "").unwrap();
+    let error = up(&options(state), &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("the extra does not like it here"), "{error}");
+    assert!(matches!(status(state).unwrap(), Status::Down));
+}
+
+fn mistakes(state: &Path) {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = up(&Options { api_port: port, ..options(state) }, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains(&format!("port {port} of 127.0.0.1 cannot be used")), "{error}");
+
+    fs::write(state.join("cluster"), "no directory").unwrap_or_else(|_| {
+        fs::remove_dir_all(state.join("cluster")).unwrap();
+        fs::write(state.join("cluster"), "no directory").unwrap();
+    });
+    let error = up(&options(state), &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("cluster"), "{error}");
+    assert!(up(&Options::new("relative"), &mut |_| {}).is_err());
+}
+
+fn alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// A process and all below it.
+fn descendants(root: u32) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        for task in fs::read_dir(format!("/proc/{}/task", found[at])).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    found
+}
+
+/// Prints what the processes use. Nothing depends on it.
+fn print_memory(root: u32) {
+    for pid in descendants(root) {
+        let field = |file: &str, name: &str| {
+            let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+            line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+        };
+        println!(
+            "{}: resident {} kB, private {} kB, threads {}",
+            fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim(),
+            field("status", "VmRSS"),
+            field("smaps_rollup", "Private_Dirty"),
+            field("status", "Threads"),
+        );
+    }
+}
