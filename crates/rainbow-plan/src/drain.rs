@@ -73,7 +73,8 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
     }
     // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
     let settle = if color.retire || color.deleting { released } else { released.after(view.spec().drain.settle) };
-    let pods = || color.instances.values().flat_map(|instance| view.pods(instance));
+    let own = || color.instances.values().filter(|instance| !shared(instance));
+    let pods = || own().flat_map(|instance| view.pods(instance));
     let left = pods().flat_map(|pod| pod.left.values()).copied().chain([released]).max().unwrap_or(released);
     let until = settle.max(view.forgotten(left));
     // A stage that was taken out of the spec may have it among its endpoints to the last.

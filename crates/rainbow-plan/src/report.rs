@@ -130,7 +130,7 @@ impl Reporter<'_, '_> {
         match situation.points {
             Points::Instance(instance) => {
                 let ever = situation.memory.since.is_some() && situation.serving == Some(id);
-                self.view.owners(instance).contains(&id) && (ever || has_ready(self.view, situation.stage, id))
+                situation.owner(self.view, instance) == Some(id) && (ever || has_ready(self.view, situation.stage, id))
             }
             Points::Members => situation.members.iter().any(|pod| situation.is_of(self.view, pod, id)),
             Points::Nowhere | Points::Foreign | Points::Other => false,

@@ -62,6 +62,12 @@ impl<'a> Situation<'a> {
         self.stage.replicas.unwrap_or_else(|| view.full(color, tier))
     }
 
+    /// The color an instance stands for in this stage. A shared one stands for several: the one that is wanted, else the one
+    /// that serves, else the newest. They are equal all the way down, so holding one of them is enough.
+    pub(crate) fn owner(&self, view: &View<'_>, instance: &InstanceName) -> Option<ColorId> {
+        owner(view, instance, self.goal, self.serving)
+    }
+
     /// A member of a color's instance.
     pub(crate) fn is_of(&self, view: &View<'a>, pod: &Pod, color: ColorId) -> bool {
         self.instance(view, color) == Some(&pod.instance)
@@ -104,15 +110,22 @@ fn one<'a>(
     if let Goal::Color(color) = goal {
         touches.insert(color);
     }
-    touches.extend(endpoints.iter().flat_map(|instance| view.owners(instance)));
+    let mut instances: BTreeSet<&InstanceName> = endpoints.clone();
     match &points {
-        Points::Instance(instance) => touches.extend(view.owners(instance)),
-        Points::Members | Points::Other => {
-            touches.extend(members.iter().flat_map(|pod| view.owners(&pod.instance)));
+        Points::Instance(instance) => {
+            instances.insert(instance);
         }
+        Points::Members | Points::Other => instances.extend(members.iter().map(|pod| &pod.instance)),
         Points::Nowhere | Points::Foreign => {}
     }
+    touches.extend(instances.into_iter().filter_map(|instance| owner(view, instance, goal, serving)));
     Situation { stage, memory, points, current, serving, goal, members, touches }
+}
+
+fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Option<ColorId>) -> Option<ColorId> {
+    let owners = view.owners(instance);
+    let goal = owners.iter().find(|color| goal == Goal::Color(**color));
+    goal.or_else(|| owners.iter().find(|color| Some(**color) == serving)).or(owners.first()).copied()
 }
 
 fn points<'a>(view: &View<'a>, stage: &Stage) -> (Points<'a>, bool) {

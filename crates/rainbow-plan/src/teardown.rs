@@ -28,11 +28,10 @@ fn next(view: &View<'_>, draft: &mut Draft) {
     // The stages are gone, but the data plane may not know it yet, and still send to where they pointed.
     let released = view.colors.iter().map(|color| color.released.unwrap_or(view.now));
     let left = view.world.pods.iter().flat_map(|pod| pod.left.values()).copied();
-    if let Some(until) = released.chain(left).max().map(|since| view.forgotten(since)) {
-        if view.colors.iter().any(|color| color.released.is_none()) || until > view.now {
-            draft.wake(until);
-            return;
-        }
+    let until = released.chain(left).max().map_or(view.now, |since| view.forgotten(since));
+    if view.colors.iter().any(|color| color.released.is_none()) || until > view.now {
+        draft.wake(until);
+        return;
     }
     let dependents = Dependents::new(view);
     let named: BTreeSet<&InstanceName> =

@@ -10,8 +10,11 @@ use proptest::{collection::vec, prelude::*};
 use rainbow_plan::*;
 use sim::{Sim, events::*, operator::Run, spec};
 
+/// `PROPTEST_CASES` in the environment asks for more.
 fn cases(number: u32) -> ProptestConfig {
-    ProptestConfig { cases: number, failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { number };
+    ProptestConfig { cases, failure_persistence: None, ..default }
 }
 
 fn history(spec: &Spec, events: &[Event]) -> Sim {
@@ -42,6 +45,19 @@ proptest! {
         events in vec(prop_oneof![10 => of_the_cluster(), 1 => of_users(), 1 => of_vandals()], 0..120),
     ) {
         let mut sim = history(&spec, &events);
+        sim.settle();
+        sim.check_rest();
+    }
+
+    /// So they do when colors share what is equal.
+    #[test]
+    fn shared_instances_come_to_rest(
+        spec in specs(),
+        events in vec(prop_oneof![12 => of_the_cluster(), 1 => of_users()], 0..120),
+    ) {
+        let mut sim = Sim::new(spec);
+        (sim.tracing, sim.reuse) = (true, true);
+        events.iter().for_each(|event| sim.happen(event));
         sim.settle();
         sim.check_rest();
     }

@@ -85,9 +85,13 @@ impl<'a> Shifter<'_, 'a> {
         pod.endpoint.get(&self.situation.stage.name).copied()
     }
 
-    /// The pod serves, and the data plane knows it.
+    /// The pod serves, and the data plane knows it. An endpoint may be left over from what the Service selected before; a
+    /// member that joined only now counts when its label must have been seen, too.
     pub(super) fn knows(&self, pod: &Pod) -> bool {
-        serves(pod) && self.endpoint(pod).is_some_and(|since| self.view.known(since))
+        let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
+        serves(pod)
+            && self.endpoint(pod).is_some_and(|since| self.view.known(since))
+            && joined.is_none_or(|joined| self.view.known(joined))
     }
 
     /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.
@@ -180,15 +184,16 @@ impl<'a> Shifter<'_, 'a> {
     /// Members that the data plane does not know yet are waited for.
     fn wake_for(&self, members: &Members<'_>, draft: &mut Draft) {
         for pod in members.new.iter().chain(&members.old).filter(|pod| serves(pod) && !self.knows(pod)) {
+            let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
             if let Some(since) = self.endpoint(pod) {
-                draft.wake(since.after(self.view.spec().propagation));
+                draft.wake(joined.map_or(since, |joined| joined.max(since)).after(self.view.spec().propagation));
             }
         }
     }
 
     /// The newest color with members that the stage does not serve alone: where it was going when it lost its way.
     fn newest_member(&self) -> Option<ColorId> {
-        let colors = self.situation.members.iter().flat_map(|pod| self.view.owners(&pod.instance)).copied();
+        let colors = self.situation.members.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance));
         let others = colors.filter(|color| Some(*color) != self.situation.serving);
         // Colors are indexed newest first.
         others.min().or(self.situation.serving)
@@ -197,7 +202,7 @@ impl<'a> Shifter<'_, 'a> {
     /// The color with the most old members: what the report calls where the shift comes from.
     fn largest_old(&self, members: &Members<'_>) -> Option<ColorId> {
         let colors: BTreeSet<ColorId> =
-            members.old.iter().flat_map(|pod| self.view.owners(&pod.instance)).copied().collect();
+            members.old.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance)).collect();
         let counted = colors
             .into_iter()
             .map(|color| (members.old.iter().filter(|pod| self.situation.is_of(self.view, pod, color)).count(), color));

@@ -86,7 +86,7 @@ impl<'a> Target<'a> {
             return wanted.or(situation.serving);
         }
         let members: BTreeSet<ColorId> =
-            situation.members.iter().flat_map(|pod| view.owners(&pod.instance)).copied().collect();
+            situation.members.iter().filter_map(|pod| situation.owner(view, &pod.instance)).collect();
         match situation.stage.promote {
             // Colors are indexed newest first.
             Promote::Auto if situation.stage.color.is_none() => members.first().copied(),

@@ -155,8 +155,11 @@ impl Sim {
         let mut retired = 0;
         for told in &report.colors {
             let color = &self.colors[&told.name];
-            let pods =
-                self.pods.values().filter(|pod| color.instances.values().any(|name| *name == pod.instance)).count();
+            let shared = |name: &InstanceName| {
+                self.colors.values().filter(|c| c.instances.values().any(|n| n == name)).count() > 1
+            };
+            let own = |pod: &&SimPod| color.instances.values().any(|name| *name == pod.instance && !shared(name));
+            let pods = self.pods.values().filter(own).count();
             match told.phase {
                 ColorPhase::Retired => {
                     assert_eq!(pods, 0, "{told:?}");

@@ -178,7 +178,17 @@ impl Sim {
                 let number = self.spec.color.trim_start_matches('v').parse::<usize>().unwrap_or(0);
                 let number = self.colors.len().max(number) + 1;
                 let color = (number..).map(|n| format!("v{n}")).find(|name| !self.colors.contains_key(name)).unwrap();
-                self.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@{color}", tier.name));
+                // With reuse, one tier changes, and with it all who call it.
+                let mut changed = vec![self.spec.tiers[broken % self.spec.tiers.len()].name.clone()];
+                for tier in self.spec.tiers.iter_mut().rev() {
+                    if !self.reuse
+                        || changed.contains(&tier.name)
+                        || tier.needs.iter().any(|need| changed.contains(need))
+                    {
+                        tier.identity = format!("{}@{color}", tier.name);
+                        changed.push(tier.name.clone());
+                    }
+                }
                 if *broken < 8 {
                     let tier = &self.spec.tiers[broken % self.spec.tiers.len()].name;
                     self.broken.insert(spec::instance(tier, &color));

@@ -99,6 +99,8 @@ pub struct Sim {
     /// By stage: it once had all its pods; failures since it last had.
     pub established: BTreeMap<String, u32>,
     pub checking: bool,
+    /// Colors share instances that are equal, as a later release of the operator will have them do.
+    pub reuse: bool,
 }
 
 impl Sim {
@@ -128,6 +130,7 @@ impl Sim {
             counter: 0,
             established: BTreeMap::new(),
             checking: true,
+            reuse: false,
         }
     }
 

@@ -88,7 +88,7 @@ impl Sim {
                     revision: *revision,
                     created: Time(self.now),
                     tiers: self.spec.tiers.clone(),
-                    instances: instances.iter().cloned().collect(),
+                    instances: instances.iter().map(|(tier, own)| (tier.clone(), self.shared(tier, own))).collect(),
                     retire: false,
                     deleting: false,
                     released: None,
@@ -167,6 +167,15 @@ impl Sim {
                 self.released = true;
             }
         }
+    }
+
+    /// The instance of another color in use that is equal to this tier of the spec, else its own.
+    fn shared(&self, tier: &str, own: &InstanceName) -> InstanceName {
+        let identity = |tiers: &[Tier]| tiers.iter().find(|t| t.name == tier).map(|t| t.identity.clone());
+        let wanted = identity(&self.spec.tiers);
+        let used = self.colors.values().filter(|color| self.reuse && color.released.is_none() && !color.deleting);
+        let equal = used.filter(|color| identity(&color.tiers) == wanted).map(|color| color.instances[tier].clone());
+        equal.min().unwrap_or_else(|| own.clone())
     }
 
     fn log_action(&mut self, action: &Action) {

@@ -1,0 +1,130 @@
+//! How long one decision takes, over 20 colors of 10 tiers of 50 pods: the median and the slowest of many, in milliseconds.
+//!
+//! `cargo run --release -p rainbow-plan --example decision`
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rainbow_plan::*;
+
+const COLORS: usize = 20;
+const TIERS: usize = 10;
+const PODS: usize = 50;
+const RUNS: usize = 101;
+
+fn main() {
+    let now = Time(1_000_000);
+    let (quiet, moving) = (world(false), world(true));
+    for (name, world) in [("steady", &quiet), ("two shifts, all colors live", &moving)] {
+        let actions = plan(world, now).actions.len();
+        let mut times: Vec<Duration> = (0..RUNS)
+            .map(|_| {
+                let start = Instant::now();
+                std::hint::black_box(plan(std::hint::black_box(world), now));
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+        println!(
+            "{name}: {} pods, {actions} actions, median {:.3} ms, slowest {:.3} ms",
+            world.pods.len(),
+            milliseconds(times[RUNS / 2]),
+            milliseconds(times[RUNS - 1]),
+        );
+    }
+}
+
+/// A chain of tiers in many colors, two stages; the oldest colors are in them.
+fn world(moving: bool) -> World {
+    let tiers: Vec<Tier> = (0..TIERS)
+        .map(|tier| Tier {
+            name: format!("tier-{tier}"),
+            replicas: PODS as u32,
+            needs: (tier + 1 < TIERS).then(|| format!("tier-{}", tier + 1)).into_iter().collect(),
+            identity: format!("tier-{tier}@{}", COLORS - 1),
+        })
+        .collect();
+    let stage = |name: &str, color: usize| Stage {
+        name: name.into(),
+        tier: "tier-0".into(),
+        promote: Promote::Manual,
+        color: Some(format!("color-{color}")),
+        replicas: None,
+        shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
+        paused: false,
+    };
+    let spec = Spec {
+        color: format!("color-{}", COLORS - 1),
+        tiers: tiers.clone(),
+        stages: vec![stage("active", usize::from(moving)), stage("smoke", 2 + usize::from(moving))],
+        drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
+        keep: Keep { live: COLORS as u32, history: 3 },
+        progress_deadline: Duration::from_secs(600),
+        propagation: Duration::from_secs(1),
+        deleting: false,
+    };
+    let mut world = World {
+        spec,
+        memory: Memory::default(),
+        colors: Vec::new(),
+        instances: BTreeMap::new(),
+        stages: BTreeMap::new(),
+        pods: Vec::new(),
+    };
+    for color in 0..COLORS {
+        let name = format!("color-{color}");
+        let mut instances = BTreeMap::new();
+        for tier in 0..TIERS {
+            let instance = InstanceName { tier: format!("tier-{tier}"), color: name.clone() };
+            instances.insert(instance.tier.clone(), instance.clone());
+            world.pods.extend((0..PODS).map(|pod| pod_of(&instance, pod, color)));
+            let replicas = PODS as u32;
+            let deployment = Deployment::Ours { current: true, replicas, observed: true, pods: replicas };
+            world
+                .instances
+                .insert(instance, Instance { identity: String::new(), deployment, service: Presence::Current });
+        }
+        let tiers =
+            tiers.iter().map(|tier| Tier { identity: format!("{}@{color}", tier.name), ..tier.clone() }).collect();
+        world.colors.push(Color {
+            name,
+            revision: color as i64,
+            created: Time(0),
+            tiers,
+            instances,
+            retire: false,
+            deleting: false,
+            released: (color > 3).then_some(Time(999_000)),
+            retired: None,
+        });
+    }
+    for (stage, color) in [("active", 0), ("smoke", 2)] {
+        let instance = InstanceName { tier: "tier-0".into(), color: format!("color-{color}") };
+        let service = StageService::Ours { current: true, selects: Selection::Instance(instance) };
+        world.stages.insert(stage.into(), service);
+        let since = Some(Time(0));
+        let memory = StageMemory { color: Some(format!("color-{color}")), since, ..StageMemory::default() };
+        world.memory.stages.insert(stage.into(), memory);
+    }
+    world
+}
+
+fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {
+    let stage = match (color, instance.tier.as_str()) {
+        (0, "tier-0") => Some("active"),
+        (2, "tier-0") => Some("smoke"),
+        _ => None,
+    };
+    Pod {
+        name: format!("{}-{}-5d4f8c7b9-{number:05}", instance.tier, instance.color),
+        instance: instance.clone(),
+        ready: true,
+        terminating: false,
+        member: BTreeMap::new(),
+        endpoint: stage.map(|stage| (stage.to_owned(), Time(0))).into_iter().collect(),
+        left: BTreeMap::new(),
+    }
+}
