@@ -23,6 +23,11 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// Whether it tells of a step: those of a fast shift are left out.
+    pub(crate) fn is_step(&self) -> bool {
+        self.reason == "ShiftStep"
+    }
+
     fn normal(reason: &'static str, message: String) -> Self {
         Self { warning: false, reason, message }
     }
@@ -93,16 +98,13 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
 
 /// What a change of a color's status tells.
 pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Option<Note> {
-    use ColorPhase::{Draining, Ready, Retired, Serving, Starting};
+    use ColorPhase::{Ready, Retired, Serving, Starting};
     match (old.phase, new.phase?) {
         (old, new) if old == Some(new) => None,
         (None | Some(Starting | ColorPhase::Stalled), Ready | Serving) => {
             Some(Note::normal("ColorReady", format!("all pods of color {name} are ready")))
         }
         (_, Retired) => Some(Note::normal("ColorRetired", format!("color {name} has no pods any more"))),
-        (Some(Serving), Draining) => {
-            Some(Note::normal("ColorReleased", format!("no stage points at color {name} any more")))
-        }
         _ => None,
     }
 }
@@ -195,7 +197,7 @@ mod tests {
         let reason = |old, new| of_color("v1", &phase(old), &phase(new)).map(|note| note.reason);
         assert_eq!(reason(ColorPhase::Starting, ColorPhase::Serving), Some("ColorReady"));
         assert_eq!(reason(ColorPhase::Ready, ColorPhase::Serving), None);
-        assert_eq!(reason(ColorPhase::Serving, ColorPhase::Draining), Some("ColorReleased"));
+        assert_eq!(reason(ColorPhase::Serving, ColorPhase::Draining), None);
         assert_eq!(reason(ColorPhase::Draining, ColorPhase::Retired), Some("ColorRetired"));
     }
 }

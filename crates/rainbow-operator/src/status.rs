@@ -12,9 +12,9 @@ use crate::clock::{self, timestamp};
 pub(crate) enum Difference {
     /// Not at all: nothing is written.
     None,
-    /// In counters and texts alone: may wait a moment for more to change.
+    /// In what people read: may wait a moment for more to change.
     Minor,
-    /// In what is remembered or decided by: written at once.
+    /// In what the next plan goes by, or in what stands in the way: written at once.
     Major,
 }
 
@@ -227,20 +227,25 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
     if old == new {
         return Difference::None;
     }
-    let decisive = |status: &RainbowStatus| {
-        let mut status = status.clone();
-        status.summary = None;
-        mask(&mut status.conditions);
-        for stage in &mut status.stages {
-            stage.message = None;
-            if let Some(shift) = &mut stage.shift {
-                shift.moved = 0;
-                shift.next_step_at = None;
-            }
-        }
-        status
+    let remembered = |new: &StageStatus| {
+        let known = old.stages.iter().find(|old| old.name == new.name);
+        let begun =
+            |stage: &StageStatus| stage.shift.as_ref().map(|shift| (shift.to.clone(), shift.started_at.clone()));
+        known.is_some_and(|old| {
+            let serves = old.color == new.color && old.previous == new.previous;
+            // The end of a shift can wait: the color that is served says the same.
+            serves && (new.shift.is_none() || begun(old) == begun(new))
+        })
     };
-    if decisive(old) == decisive(new) { Difference::Minor } else { Difference::Major }
+    let stalled = |status: &RainbowStatus| {
+        let found = status.conditions.iter().find(|condition| condition.type_ == "Stalled")?;
+        (found.status == "True").then(|| found.reason.clone())
+    };
+    if new.stages.iter().all(remembered) && stalled(old) == stalled(new) {
+        Difference::Minor
+    } else {
+        Difference::Major
+    }
 }
 
 /// How a color's new status differs from the old one.
@@ -248,21 +253,8 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     if old == new {
         return Difference::None;
     }
-    let decisive = |status: &ColorStatus| {
-        let mut status = status.clone();
-        status.ready = None;
-        mask(&mut status.conditions);
-        status
-    };
-    if decisive(old) == decisive(new) { Difference::Minor } else { Difference::Major }
-}
-
-fn mask(conditions: &mut [Condition]) {
-    for condition in conditions {
-        condition.message.clear();
-        // Of a color that serves, readiness comes and goes with its counters.
-        condition.observed_generation = None;
-    }
+    let memory = |status: &ColorStatus| (status.released_at.clone(), status.retired_at.clone());
+    if memory(old) == memory(new) { Difference::Minor } else { Difference::Major }
 }
 
 #[cfg(test)]
@@ -322,6 +314,7 @@ mod tests {
         assert_eq!(rainbow_difference(&old, &status(&shifting(4), &old, Time(9_000))), Difference::Minor);
         let mut done = shifting(5);
         done.stages[0].shift = None;
+        done.stages[0].color = Some("v2".into());
         assert_eq!(rainbow_difference(&old, &status(&done, &old, Time(9_000))), Difference::Major);
     }
 

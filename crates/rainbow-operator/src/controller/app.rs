@@ -25,8 +25,10 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is asked whether somebody else's object has gone. It is the only thing that is polled, and only while
 /// there is one: its watch would be on objects that are none of the operator's business.
 const FOREIGN_EVERY: Duration = Duration::from_secs(15);
-/// Counters in statuses are written at most this often.
-const COUNTERS_EVERY: Duration = Duration::from_secs(1);
+/// How long a status waits for more to change, where nothing depends on it. A rollout changes many things at a time.
+const GATHER: Duration = Duration::from_millis(250);
+/// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
+const STEPS_EVERY: Duration = Duration::from_secs(10);
 /// The first wait after a failure; it doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
@@ -47,7 +49,9 @@ pub(super) struct Desk {
     retry: Option<(Instant, Option<i64>)>,
     /// What the last attempt failed at, and whether the status says so.
     obstacle: Option<(Obstacle, bool)>,
-    counters_written: Option<Instant>,
+    /// Since when a status waits for more to change.
+    gathering: Option<Instant>,
+    step_told: Option<Instant>,
 }
 
 /// What to do in a turn.
@@ -216,14 +220,21 @@ impl Desk {
         plan: &Plan,
     ) -> Statuses {
         let mut all = Statuses::default();
-        let mut difference = Difference::None;
-        let mut note = |found: Difference| difference = difference.max(found);
+        let now = Instant::now();
+        let gathered = self.gathering.is_some_and(|since| now >= since + GATHER);
+        let mut waits = false;
+        let mut due = |difference| match difference {
+            Difference::None => false,
+            Difference::Minor => {
+                waits |= !gathered;
+                gathered
+            }
+            Difference::Major => true,
+        };
         let old = rainbow.status.clone().unwrap_or_default();
         let color = domain::color_name(&rainbow.spec);
         let new = status::rainbow(&plan.report, &color, turn.generation, &observed.stage_services, &old, turn.now);
-        let found = status::rainbow_difference(&old, &new);
-        if found > Difference::None {
-            note(found);
+        if due(status::rainbow_difference(&old, &new)) {
             all.notes.extend(events::of_rainbow(&old, &new));
             all.writes.push(turn.status(Kind::Rainbow, &turn.key.name, rainbow.metadata.uid.as_deref(), &json!(new)));
         }
@@ -233,23 +244,22 @@ impl Desk {
             };
             let old = color.status.clone().unwrap_or_default();
             let new = status::color(report, color.metadata.generation, &old, turn.now);
-            let found = status::color_difference(&old, &new);
-            if found > Difference::None && !going(plan, &color.spec.color) {
-                note(found);
+            if !going(plan, &color.spec.color) && due(status::color_difference(&old, &new)) {
                 all.notes.extend(events::of_color(&report.name, &old, &new));
                 all.writes.push(turn.status(Kind::Color, name, color.metadata.uid.as_deref(), &json!(new)));
             }
         }
-        if difference == Difference::Minor
-            && let Some(next) = self.counters_written.map(|last| last + COUNTERS_EVERY)
-            && Instant::now() < next
-        {
-            self.wait_until(next);
-            return Statuses::default();
+        self.gathering = waits.then(|| self.gathering.unwrap_or(now));
+        if let Some(since) = self.gathering {
+            self.wait_until(since + GATHER);
         }
-        if difference > Difference::None {
-            self.counters_written = Some(Instant::now());
-        }
+        all.notes.retain(|note| {
+            let told = !note.is_step() || self.step_told.is_none_or(|last| now >= last + STEPS_EVERY);
+            if told {
+                self.step_told = Some(now);
+            }
+            told
+        });
         all
     }
 

@@ -66,7 +66,7 @@ impl Cluster {
     pub fn start_operator(&mut self) {
         let options = Options {
             namespace: None,
-            propagation: Duration::from_millis(500),
+            propagation: Duration::from_millis(50),
             clock: Clock::tokio(),
             ..Options::default()
         };
@@ -255,7 +255,7 @@ pub fn seamless(color: &str, replicas: u32) -> Value {
             "tiers": [tier("backend", json!([])), tier("frontend", json!([{ "tier": "backend", "env": "BACKEND" }]))],
             "stages": [
                 { "name": "smoke", "promote": "Auto", "replicas": 1 },
-                { "name": "active", "shift": { "rolling": { "step": 1, "every": "30s" } } },
+                { "name": "active", "shift": { "rolling": { "step": 1, "every": "2s" } } },
             ],
             "drain": { "settle": "30s" },
         },
