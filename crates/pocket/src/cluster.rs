@@ -90,8 +90,7 @@ impl Cluster {
             shutdown,
             &mut essential,
             &mut polite,
-        )
-        .map_err(failed)?;
+        );
         objects::install(&client, &machine, &version, port)
             .await
             .map_err(|error| failed(format!("the cluster's own objects: {error}")))?;

@@ -86,8 +86,10 @@ fn stop(files: &Files) -> Result<Down, Error> {
     }
     let deadline = Instant::now() + PATIENCE;
     let mut asked: Option<Instant> = None;
+    let mut last = None;
     while lock::is_held(files)? {
         let record = Record::read(files);
+        last = record.as_ref().map(|record| record.pid).or(last);
         // Again and again: a daemon that has just started may not listen to signals yet.
         if let Some(record) = &record
             && asked.is_none_or(|then| then.elapsed() > ASK_AGAIN)
@@ -100,6 +102,12 @@ fn stop(files: &Files) -> Result<Down, Error> {
             return Err(Error::Stuck { pid, after: PATIENCE });
         }
         std::thread::sleep(LOOK);
+    }
+    // The lock goes a moment before the process that had it.
+    if let Some(pid) = last {
+        while lock::is_alive(pid) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     Ok(Down::Ended)
 }

@@ -1,11 +1,29 @@
-//! Starts what makes a node: kubelet, Service proxy, DNS.
+//! Starts what makes a node: kubelet, Service proxy, DNS; and connects the API server to it.
 
-use pocket_api::Api;
-use pocket_node::{namespaces::Namespaces, net::NodeNet};
-use tokio::task::JoinSet;
+use std::{fs, net::Ipv4Addr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
+use http::StatusCode;
+use pocket_api::{Api, Duplex, ExecRequest, ExecStreams, LogRequest, NodeAccess, Status};
+use pocket_node::{
+    cluster::Cluster,
+    kubelet::{Access, AccessError, Config, Kubelet, LogQuery},
+    namespaces::Namespaces,
+    net::NodeNet,
+    network::DNS_IP,
+    proxy::{Proxy, ProxyConfig},
+    runtime::ExecSpec,
+};
+use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{files::Files, objects::Machine};
+use crate::{NODE, files::Files, objects::Machine};
+
+/// The domain of Services' names.
+const DOMAIN: &str = "cluster.local";
+/// How long pods have to end when the cluster does.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// What the node is made of.
 pub(crate) struct Parts<'a> {
@@ -22,8 +40,112 @@ pub(crate) fn start(
     shutdown: &CancellationToken,
     essential: &mut JoinSet<&'static str>,
     polite: &mut JoinSet<()>,
-) -> Result<(), String> {
+) {
     let Parts { api, files, runtime, net, machine } = parts;
-    let _ = (api, files, runtime, net, machine, shutdown, essential, polite);
-    Ok(())
+    let client = api.client("default");
+    let services = Cluster::new();
+    let config = Config {
+        node_name: NODE.to_owned(),
+        state_dir: files.node(),
+        cluster_dns: DNS_IP,
+        cluster_domain: DOMAIN.to_owned(),
+        host_resolv_conf: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        shutdown_grace: SHUTDOWN_GRACE,
+        cpus: machine.cpus,
+        memory: machine.memory,
+    };
+    let kubelet = Kubelet::new(client.clone(), runtime, net.clone(), services.clone(), config);
+    api.set_node(Arc::new(Node(kubelet.access())));
+    polite.spawn(kubelet.run(shutdown.clone()));
+
+    let config = ProxyConfig { node_name: NODE.to_owned(), host_ip: Ipv4Addr::LOCALHOST, not_mine: vec![DNS_IP] };
+    let proxy = Proxy::new(client.clone(), net, services.clone(), config);
+    // These serve the pods while they end, so they go on until the very end.
+    essential.spawn(named("the Service proxy", proxy.run(CancellationToken::new())));
+    essential.spawn(named("the watch of Services", services.run(client, CancellationToken::new())));
+}
+
+async fn named(name: &'static str, future: impl Future<Output = ()>) -> &'static str {
+    future.await;
+    name
+}
+
+/// The node as the API server sees it.
+struct Node(Access<Namespaces>);
+
+impl NodeAccess for Node {
+    fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<BoxStream<'static, Bytes>, Status>> {
+        let access = self.0.clone();
+        Box::pin(async move {
+            let LogRequest { namespace, pod, container, follow, previous, timestamps, tail_lines, since, limit_bytes } =
+                request;
+            let query =
+                LogQuery { namespace, pod, container, follow, previous, timestamps, tail_lines, since, limit_bytes };
+            Ok(access.logs(query).map_err(|error| status(&error))?.boxed())
+        })
+    }
+
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'static, Result<ExecStreams, Status>> {
+        let access = self.0.clone();
+        Box::pin(async move {
+            let ExecRequest { namespace, pod, container, command, stdin, stdout, stderr, tty } = request;
+            let spec = ExecSpec { argv: command, stdin, tty };
+            let session = match access.exec(&namespace, &pod, &container, spec).await {
+                Ok(session) => session,
+                // A program that cannot be run is an answer of the container, not of the API.
+                Err(AccessError::Failed(why)) => return Ok(not_run(why)),
+                Err(error) => return Err(status(&error)),
+            };
+            let (exit, code) = oneshot::channel();
+            let ended = session.exit;
+            tokio::spawn(async move {
+                let mut exit = exit;
+                tokio::select! {
+                    code = ended => {
+                        let code = code.map(pocket_node::runtime::Exit::code);
+                        let _ = exit.send(code.map_err(|_| "the program's end is unknown".to_owned()));
+                    }
+                    // Nobody waits any more: dropping our end asks the program to end.
+                    () = exit.closed() => {}
+                }
+            });
+            Ok(ExecStreams {
+                stdin: session.stdin,
+                stdout: stdout.then_some(session.stdout),
+                stderr: if stderr { session.stderr } else { None },
+                resize: session.resize,
+                exit: code,
+            })
+        })
+    }
+
+    fn port_forward(
+        &self,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+    ) -> BoxFuture<'static, Result<Box<dyn Duplex>, Status>> {
+        let (access, namespace, pod) = (self.0.clone(), namespace.to_owned(), pod.to_owned());
+        Box::pin(async move {
+            let stream = access.port_forward(&namespace, &pod, port).await.map_err(|error| status(&error))?;
+            Ok(Box::new(stream) as Box<dyn Duplex>)
+        })
+    }
+}
+
+fn not_run(why: String) -> ExecStreams {
+    let (exit, code) = oneshot::channel();
+    let _ = exit.send(Err(why));
+    ExecStreams { stdin: None, stdout: None, stderr: None, resize: None, exit: code }
+}
+
+fn status(error: &AccessError) -> Status {
+    let (code, reason) = match error {
+        AccessError::NoPod(_) => (StatusCode::NOT_FOUND, "NotFound"),
+        AccessError::NoContainer(..) | AccessError::Waiting { .. } | AccessError::NoPrevious { .. } => {
+            (StatusCode::BAD_REQUEST, "BadRequest")
+        }
+        AccessError::NotRunning(_) | AccessError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+    };
+    Status::new(code, reason, error.to_string())
 }
