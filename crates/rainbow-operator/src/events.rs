@@ -52,7 +52,9 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
     let mut notes = Vec::new();
     for stage in &new.stages {
         let name = &stage.name;
-        let before = old.stages.iter().find(|old| old.name == *name).and_then(|old| old.shift.as_ref());
+        let known = old.stages.iter().find(|old| old.name == *name);
+        let before = known.and_then(|old| old.shift.as_ref());
+        let served = known.and_then(|old| old.color.as_ref());
         match (before, &stage.shift) {
             (None, Some(shift)) => {
                 notes.push(Note::normal(
@@ -77,7 +79,13 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
             (Some(before), None) => {
                 notes.push(Note::normal("ShiftAborted", format!("stage {name} serves {} as before", before.from)));
             }
-            (None, None) | (Some(_), Some(_)) => {}
+            (None, None) => {
+                // Too fast to be seen on its way.
+                if let Some((_, new)) = served.zip(stage.color.as_ref()).filter(|(old, new)| old != new) {
+                    notes.push(Note::normal("ShiftFinished", format!("stage {name} serves {new}")));
+                }
+            }
+            (Some(_), Some(_)) => {}
         }
     }
     let stalled = |status: &RainbowStatus| {
@@ -188,7 +196,8 @@ mod tests {
             status("v1", Some(("v2", "v1", 4))),
             &[("ShiftAborted", "stage active moves to v1 instead of v2")],
         );
-        check(step, before, &[("ShiftAborted", "stage active serves v1 as before")]);
+        check(step, before.clone(), &[("ShiftAborted", "stage active serves v1 as before")]);
+        check(before, status("v2", None), &[("ShiftFinished", "stage active serves v2")]);
     }
 
     #[test]

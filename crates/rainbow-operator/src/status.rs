@@ -227,15 +227,10 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
     if old == new {
         return Difference::None;
     }
+    // When a shift began and that it ended can wait: the Service and its members say as much.
     let remembered = |new: &StageStatus| {
         let known = old.stages.iter().find(|old| old.name == new.name);
-        let begun =
-            |stage: &StageStatus| stage.shift.as_ref().map(|shift| (shift.to.clone(), shift.started_at.clone()));
-        known.is_some_and(|old| {
-            let serves = old.color == new.color && old.previous == new.previous;
-            // The end of a shift can wait: the color that is served says the same.
-            serves && (new.shift.is_none() || begun(old) == begun(new))
-        })
+        known.is_some_and(|old| old.color == new.color && old.previous == new.previous)
     };
     let stalled = |status: &RainbowStatus| {
         let found = status.conditions.iter().find(|condition| condition.type_ == "Stalled")?;

@@ -236,7 +236,7 @@ async fn a_color_that_never_becomes_ready_stays_out() {
         .await;
     let stages = cluster.rainbow().await.status.unwrap().stages;
     assert!(stages.iter().all(|stage| stage.color.as_deref() == Some("v1")), "{stages:?}");
-    assert_eq!(cluster.color_phase("v2").await.as_deref(), Some("Stalled"));
+    cluster.until("so is the color", async |c: &Cluster| c.color_phase("v2").await.as_deref() == Some("Stalled")).await;
 }
 
 #[tokio::test(start_paused = true)]

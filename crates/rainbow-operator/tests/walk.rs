@@ -17,6 +17,8 @@ async fn first_deploy_smoke_upgrade_retire() {
     assert_eq!(state["services"]["frontend-active"]["rainbow.dev/color"], "v1");
     assert!(state["services"]["backend-v1"].is_object() && state["services"]["frontend-v1"].is_null());
 
+    // Nobody releases twice within a second; long enough for the data plane to be sure of v1.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     cluster.writes.lock().unwrap().clear();
     let pods_before = *cluster.fake.made.lock().unwrap();
     cluster.apply(&seamless("v2", 5)).await;

@@ -189,7 +189,15 @@ impl Cluster {
         let place = std::panic::Location::caller();
         async move {
             let begin = tokio::time::Instant::now();
-            while !condition(self).await {
+            loop {
+                // A look costs several requests: only after something has been written is there anything to see.
+                let revision = self.api.revision();
+                if condition(self).await {
+                    return;
+                }
+                while self.api.revision() == revision && begin.elapsed() <= PATIENCE && !self.fuse_blown() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 if begin.elapsed() > PATIENCE {
                     let state = self.state().await;
                     let status = serde_json::to_string_pretty(
