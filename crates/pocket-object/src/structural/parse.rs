@@ -194,6 +194,13 @@ impl Parser {
                             &Value::from(key.as_str()),
                             detail,
                         ));
+                    } else if let Some(items) = &node.items
+                        && !items.limits.required.contains(key)
+                        && items.properties.get(key).is_none_or(|property| property.default.is_none())
+                    {
+                        let at = format!("{}.properties[{key}].default", join(path, "items"));
+                        let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+                        self.errors.push(FieldError::required(at, detail));
                     }
                 }
                 ListType::Map(keys)

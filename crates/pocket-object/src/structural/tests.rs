@@ -206,6 +206,14 @@ fn broken_schemas_are_refused() {
             "properties[a].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map",
         ],
     );
+    let keyless = json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+        "items": { "type": "object", "properties": { "k": { "type": "string" } } } });
+    refused(
+        json!({ "type": "object", "properties": { "a": keyless } }),
+        &[
+            "properties[a].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        ],
+    );
 }
 
 #[test]

@@ -203,13 +203,6 @@ fn list(node: &Node, items: &[Value], old: Option<&Value>, path: &str, errors: &
                 }
                 let id: Map<String, Value> =
                     keys.iter().filter_map(|key| item.get(key).map(|value| (key.clone(), value.clone()))).collect();
-                for key in keys {
-                    let required = schema.limits.required.contains(key);
-                    if !id.contains_key(key) && !required {
-                        let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-                        errors.push(FieldError::required(format!("{at}.{key}"), detail));
-                    }
-                }
                 if id.len() == keys.len() {
                     let id = Value::Object(id);
                     if !seen.insert(id.to_string()) {
