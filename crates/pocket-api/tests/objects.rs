@@ -1,5 +1,7 @@
 //! Objects through the typed client, in process: what every controller and operator relies on.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
@@ -330,7 +332,7 @@ async fn services_get_addresses_and_ports() {
     let a = create("a", json!({"ports": port})).await.unwrap().spec.unwrap();
     let address = a.cluster_ip.unwrap();
     assert!(address.starts_with("10.96."), "{address}");
-    assert_eq!(a.cluster_ips.unwrap(), [address.clone()]);
+    assert_eq!(a.cluster_ips.unwrap(), [address.as_str()]);
     assert_eq!(a.ip_families.unwrap(), ["IPv4"]);
 
     let message = refused(create("b", json!({"ports": port, "clusterIP": address})).await, 422, "Invalid");

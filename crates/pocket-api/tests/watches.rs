@@ -1,5 +1,7 @@
 //! Watches, as reflectors and kubectl use them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::pin::pin;
 
 use futures::{StreamExt, TryStreamExt};

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON or YAML, bounded.
+//! Bodies of requests: JSON, YAML or (for some kinds) protobuf, bounded.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -37,6 +37,7 @@ pub(crate) fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> 
     match media_type(headers) {
         "" | "application/json" | "*/*" => json(bytes),
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => super::protobuf::parse(bytes),
         other => Err(Status::unsupported_media_type(other, ACCEPTED)),
     }
 }

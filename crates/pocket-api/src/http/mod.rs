@@ -4,6 +4,7 @@ mod body;
 pub(crate) mod convert;
 mod list;
 mod present;
+mod protobuf;
 mod questions;
 mod request;
 mod subresource;
@@ -47,7 +48,7 @@ async fn route(api: &Api, request: Request<Body>) -> Result<Response, Status> {
         ["api", version] => discovery::resources(&api.registry(), "", version),
         ["apis", group, version] => discovery::resources(&api.registry(), group, version),
         ["openapi", "v3", rest @ ..] => openapi::v3(&api.registry(), rest),
-        ["openapi", "v2"] => Ok(openapi::v2(api)),
+        ["openapi", "v2"] => Ok(openapi::v2(api, request.headers())),
         ["api", version, rest @ ..] => resource(api, request, "", version, rest).await,
         ["apis", group, version, rest @ ..] => resource(api, request, group, version, rest).await,
         _ => Err(Status::no_such_path()),

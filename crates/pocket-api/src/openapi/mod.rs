@@ -7,8 +7,8 @@ mod unknown;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use axum::response::Response;
-use http::StatusCode;
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::unknown::prune;
@@ -34,12 +34,25 @@ pub(crate) fn v3(registry: &Registry, rest: &[&str]) -> Result<Response, Status>
     Ok(json_reply(StatusCode::OK, &document(registry, group, version)))
 }
 
-/// `/openapi/v2`: only what old clients need to go on. They read the v3 documents or do without.
-pub(crate) fn v2(api: &Api) -> Response {
-    json_reply(
-        StatusCode::OK,
-        &json!({"swagger": "2.0", "info": info(&api.options().version.git_version), "paths": {}, "definitions": {}}),
-    )
+/// `/openapi/v2`: only what old clients need to go on. They read the v3 documents, or do without.
+///
+/// They insist on protobuf, so there is an empty document in it: `swagger` (1) and `info` (2) with title and version.
+pub(crate) fn v2(api: &Api, headers: &HeaderMap) -> Response {
+    let version = &api.options().version.git_version;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !accept.contains("proto-openapi.spec.v2") {
+        let document = json!({"swagger": "2.0", "info": info(version), "paths": {}, "definitions": {}});
+        return json_reply(StatusCode::OK, &document);
+    }
+    let text = |number: u8, text: &[u8]| {
+        let text = text.get(..text.len().min(100)).unwrap_or_default();
+        [&[number << 3 | 2, u8::try_from(text.len()).unwrap_or(0)], text].concat()
+    };
+    let info = [text(1, b"Kubernetes"), text(2, version.as_bytes())].concat();
+    let mut reply = Response::new(Body::from([text(1, b"2.0"), text(2, &info)].concat()));
+    let type_ = HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    reply.headers_mut().insert(header::CONTENT_TYPE, type_);
+    reply
 }
 
 fn info(version: &str) -> Value {

@@ -43,6 +43,35 @@ pub(super) fn restore_meta(new: &mut Value, old: &Value, field: &str) {
     }
 }
 
+/// Drops what says nothing: empty lists and maps of the metadata, and in built-in kinds all nulls. Typed servers do so
+/// by nature, and clients compare with it.
+pub(super) fn tidy(resource: &Resource, object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|_, value| match value {
+            Value::Null => false,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            _ => true,
+        });
+    }
+    // A null means something in a schema's default and in the raw data of a revision.
+    let raw = matches!(resource.plural.as_ref(), "customresourcedefinitions" | "controllerrevisions");
+    if resource.custom.is_none() && !raw {
+        drop_nulls(object);
+    }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
 /// The finalizers.
 pub(super) fn finalizers(object: &Value) -> Vec<&str> {
     let list = meta(object, "finalizers").and_then(Value::as_array);

@@ -98,6 +98,7 @@ enum Ownership {
 
 impl Api {
     /// Makes an object from what a client applies, or changes the one there is. Says whether it was made.
+    #[expect(clippy::too_many_arguments, reason = "one write has all of these")]
     pub(crate) fn apply(
         &self,
         resource: &Resource,
@@ -142,6 +143,7 @@ impl Api {
     }
 
     /// Fills in defaults, lets the kind's own rules run, and checks the result.
+    #[expect(clippy::too_many_arguments, reason = "one write has all of these")]
     fn complete(
         &self,
         writer: &mut Writer,
@@ -152,6 +154,7 @@ impl Api {
         new: &mut Value,
         write: &Write,
     ) -> Result<(), Status> {
+        fields::tidy(resource, new);
         let name = fields::name(new).to_owned();
         let invalid = |errors: Vec<FieldError>| match errors.is_empty() {
             true => Ok(()),
