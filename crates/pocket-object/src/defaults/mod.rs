@@ -5,7 +5,7 @@ mod pod;
 mod workload;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::json::{Object, child_or_new};
 
@@ -18,22 +18,6 @@ pub fn apply(group: &str, kind: &str, object: &mut Value) {
     }
     if let Some(object) = object.as_object_mut() {
         defaults(object);
-    }
-}
-
-/// What the server alone says of a new object, after `metadata` (with `uid`) and the defaults are in: a pod's first
-/// phase and quality of service, a Job's selector. To be called on create only.
-pub fn on_create(group: &str, kind: &str, object: &mut Value) {
-    match (group, kind) {
-        ("", "Pod") if object.is_object() => {
-            let class = pod::quality_of_service(object);
-            object["status"] = json!({ "phase": "Pending", "qosClass": class });
-        }
-        ("batch", "Job") => workload::job_selector(object),
-        ("", "PersistentVolumeClaim" | "PersistentVolume") if object.is_object() => {
-            object["status"] = json!({ "phase": "Pending" });
-        }
-        _ => {}
     }
 }
 
@@ -111,6 +95,7 @@ pub fn image_pull_policy(image: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
     use crate::testing::any_json;
@@ -201,19 +186,6 @@ mod tests {
     }
 
     #[test]
-    fn new_pods_and_jobs() {
-        let mut pod =
-            json!({ "spec": { "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } }] } });
-        apply("", "Pod", &mut pod);
-        on_create("", "Pod", &mut pod);
-        assert_eq!(pod["status"], json!({ "phase": "Pending", "qosClass": "Guaranteed" }));
-        let mut job = json!({ "metadata": { "name": "j", "uid": "u" }, "spec": { "template": {} } });
-        on_create("batch", "Job", &mut job);
-        assert_eq!(job["spec"]["selector"], json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": "u" } }));
-        assert_eq!(job["spec"]["template"]["metadata"]["labels"]["job-name"], "j");
-    }
-
-    #[test]
     fn others_are_left_alone() {
         check("example.com", "Thing", json!({ "a": null }), json!({ "a": null }));
     }
@@ -229,7 +201,6 @@ mod tests {
             let mut twice = once.clone();
             apply(kind.0, kind.1, &mut twice);
             prop_assert_eq!(&once, &twice);
-            on_create(kind.0, kind.1, &mut once);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::image_pull_policy;
-use crate::json::{Object, child, child_or_new, default, each, entries, list, text};
+use crate::json::{Object, child, child_or_new, default, each, text};
 
 /// A pod, with what a usual cluster's admission adds.
 pub(super) fn pod(pod: &mut Object) {
@@ -150,27 +150,5 @@ fn tolerate(spec: &mut Object, taint: &str) {
     if !tolerations.iter().any(speaks_of_it) {
         tolerations
             .push(json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }));
-    }
-}
-
-/// The class of a pod: what it asks for, and what it may use.
-pub(super) fn quality_of_service(pod: &Value) -> &'static str {
-    let mut asks = false;
-    let mut guaranteed = true;
-    let containers = list(pod, "/spec/containers").iter().chain(list(pod, "/spec/initContainers"));
-    for container in containers {
-        for name in ["cpu", "memory"] {
-            let find = |of: &str| {
-                entries(container, &format!("/resources/{of}")).find(|(key, _)| *key == name).map(|(_, amount)| amount)
-            };
-            let (request, limit) = (find("requests"), find("limits"));
-            asks |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
-        }
-    }
-    match (asks, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
     }
 }

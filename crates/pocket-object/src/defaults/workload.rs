@@ -1,9 +1,9 @@
 //! Kinds that make pods.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::pod;
-use crate::json::{Object, child, child_or_new, default, each, text};
+use crate::json::{Object, child, child_or_new, default, each};
 
 fn spec(object: &mut Object) -> Option<&mut Object> {
     child_or_new(object, "spec")
@@ -108,30 +108,5 @@ pub(super) fn cron_job(object: &mut Object) {
     default(spec, "failedJobsHistoryLimit", 1);
     if let Some(job) = child(spec, "jobTemplate").and_then(|template| child_or_new(template, "spec")) {
         job_spec(job);
-    }
-}
-
-/// Gives a Job that does not select by hand a selector, and its pods the labels for it.
-pub(super) fn job_selector(job: &mut Value) {
-    let (name, uid) = (text(job, "/metadata/name").to_owned(), text(job, "/metadata/uid").to_owned());
-    let Some(spec) = job.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    if spec.get("manualSelector") == Some(&Value::Bool(true)) {
-        return;
-    }
-    if let Some(labels) = child_or_new(spec, "template")
-        .and_then(|template| child_or_new(template, "metadata"))
-        .and_then(|metadata| child_or_new(metadata, "labels"))
-    {
-        for (key, value) in [
-            ("batch.kubernetes.io/controller-uid", &uid),
-            ("batch.kubernetes.io/job-name", &name),
-            ("controller-uid", &uid),
-            ("job-name", &name),
-        ] {
-            labels.insert(key.to_owned(), Value::from(value.as_str()));
-        }
-    }
-    if let Some(selector) = child_or_new(spec, "selector").and_then(|selector| child_or_new(selector, "matchLabels")) {
-        selector.insert("batch.kubernetes.io/controller-uid".to_owned(), uid.into());
     }
 }
