@@ -152,11 +152,12 @@ impl Cluster {
 
     /// Watches Services and EndpointSlices until the shutdown.
     pub async fn run(self: Arc<Self>, client: Client, shutdown: CancellationToken) {
-        let services = follow(Api::<core::Service>::all(client.clone()), watcher::Config::default(), |change| match change {
-            Change::Put(service) => self.put_service(&service),
-            Change::Gone(key) => self.remove_service(&key),
-            Change::Synced => {}
-        });
+        let services =
+            follow(Api::<core::Service>::all(client.clone()), watcher::Config::default(), |change| match change {
+                Change::Put(service) => self.put_service(&service),
+                Change::Gone(key) => self.remove_service(&key),
+                Change::Synced => {}
+            });
         let slices =
             follow(Api::<discovery::EndpointSlice>::all(client), watcher::Config::default(), |change| match change {
                 Change::Put(slice) => self.put_slice(&slice),

@@ -130,8 +130,12 @@ mod tests {
         .unwrap()
     }
 
-    const FACTS: NodeFacts =
-        NodeFacts { host_ip: Ipv4Addr::new(10, 244, 0, 1), pod_ip: Some(Ipv4Addr::new(10, 244, 0, 7)), cpus: 2, memory: 1 << 30 };
+    const FACTS: NodeFacts = NodeFacts {
+        host_ip: Ipv4Addr::new(10, 244, 0, 1),
+        pod_ip: Some(Ipv4Addr::new(10, 244, 0, 7)),
+        cpus: 2,
+        memory: 1 << 30,
+    };
 
     #[test]
     fn fields() {
@@ -167,8 +171,11 @@ mod tests {
             ("one", "limits.gpu", "1", Err("unsupported container resource: limits.gpu")),
             ("one", "cpu", "1", Err("unsupported container resource: cpu")),
         ] {
-            let reference =
-                ResourceFieldSelector { container_name: None, divisor: Some(Quantity(divisor.into())), resource: name.into() };
+            let reference = ResourceFieldSelector {
+                container_name: None,
+                divisor: Some(Quantity(divisor.into())),
+                resource: name.into(),
+            };
             let answer = resource(&pod(), &FACTS, Some(container), &reference).map_err(|error| error.to_string());
             assert_eq!(answer.as_deref().map_err(String::as_str), expected, "{container} {name}/{divisor}");
         }

@@ -130,7 +130,9 @@ fn value_from(
     }
     let (source, kind, name, key, optional) = match (&from.config_map_key_ref, &from.secret_key_ref) {
         (Some(map), _) => (Source::ConfigMap(map.name.clone()), "ConfigMap", &map.name, &map.key, map.optional),
-        (_, Some(secret)) => (Source::Secret(secret.name.clone()), "Secret", &secret.name, &secret.key, secret.optional),
+        (_, Some(secret)) => {
+            (Source::Secret(secret.name.clone()), "Secret", &secret.name, &secret.key, secret.optional)
+        }
         _ => return Ok(None),
     };
     let data = sources.get(&source).cloned().flatten();
@@ -231,7 +233,10 @@ mod tests {
     };
 
     fn build(spec: serde_json::Value, sources: &Sources) -> Result<BTreeMap<String, String>, EnvError> {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [spec]}})).unwrap();
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [spec]}}),
+        )
+        .unwrap();
         let services = BTreeMap::from([("DB_SERVICE_HOST".to_owned(), "10.96.1.1".to_owned())]);
         container(&pod, &pod.spec.as_ref().unwrap().containers[0], &FACTS, services, sources)
     }

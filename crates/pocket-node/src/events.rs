@@ -141,11 +141,7 @@ async fn write(client: Client, component: &'static str, host: String, mut receiv
         let object = entry.about.name.clone().unwrap_or_default();
         let name = format!("{object}.{:x}{:04x}", entry.at.as_nanosecond(), rand::random::<u16>());
         let event = Event {
-            metadata: ObjectMeta {
-                name: Some(name.clone()),
-                namespace: Some(namespace),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(namespace), ..ObjectMeta::default() },
             involved_object: entry.about,
             reason: Some(entry.reason.into()),
             message: Some(entry.message),

@@ -86,7 +86,10 @@ mod tests {
     fn resolv_confs() {
         let host = "search corp\nnameserver 9.9.9.9\noptions edns0\n";
         for (value, expected) in [
-            (json!({}), "search n.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"),
+            (
+                json!({}),
+                "search n.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
+            ),
             (json!({"dnsPolicy": "Default"}), "search corp\nnameserver 9.9.9.9\noptions edns0\n"),
             (json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}}), "nameserver 1.1.1.1\n"),
             (

@@ -5,6 +5,7 @@ pub mod net;
 pub mod network;
 pub mod runtime;
 pub mod cluster;
+pub mod dns;
 pub mod downward;
 pub mod env;
 pub mod events;

@@ -23,8 +23,10 @@ mod tests {
 
     #[test]
     fn resolves() {
-        let container: Container =
-            serde_json::from_value(serde_json::json!({"name": "c", "ports": [{"name": "http", "containerPort": 8080}]})).unwrap();
+        let container: Container = serde_json::from_value(
+            serde_json::json!({"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}),
+        )
+        .unwrap();
         for (port, expected) in [
             (IntOrString::Int(80), Some(80)),
             (IntOrString::Int(0), None),

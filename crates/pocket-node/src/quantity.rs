@@ -92,9 +92,14 @@ mod tests {
     #[test]
     fn divides_and_rounds_up() {
         let n = |text| nanos(text).unwrap();
-        for (quantity, divisor, expected) in
-            [("250m", "1", 1), ("250m", "1m", 250), ("64Mi", "1Mi", 64), ("65Mi", "64Mi", 2), ("1500m", "0", 2), ("0", "1", 0)]
-        {
+        for (quantity, divisor, expected) in [
+            ("250m", "1", 1),
+            ("250m", "1m", 250),
+            ("64Mi", "1Mi", 64),
+            ("65Mi", "64Mi", 2),
+            ("1500m", "0", 2),
+            ("0", "1", 0),
+        ] {
             assert_eq!(divided(n(quantity), n(divisor)), expected, "{quantity}/{divisor}");
         }
     }

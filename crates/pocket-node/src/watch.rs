@@ -1,11 +1,6 @@
 //! Follows all objects of a kind, over breaks and re-lists of the watch.
 
-use std::{
-    collections::HashSet,
-    fmt::Debug,
-    pin::pin,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt::Debug, pin::pin, time::Duration};
 
 use futures::StreamExt;
 use kube::{

@@ -91,7 +91,11 @@ impl<R: Runtime> Access<R> {
             if matches!(slot.state, State::Waiting { .. }) { slot.restarts } else { slot.restarts - 1 }
         } else {
             if let (State::Waiting { reason, .. }, None) = (&slot.state, &slot.last) {
-                return Err(AccessError::Waiting { pod: query.pod, container: query.container, reason: reason.clone() });
+                return Err(AccessError::Waiting {
+                    pod: query.pod,
+                    container: query.container,
+                    reason: reason.clone(),
+                });
             }
             slot.restarts
         };

@@ -32,7 +32,13 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// From a runtime's answer.
-    pub(crate) fn new(exit: Exit, started: Timestamp, finished: Timestamp, container_id: String, message: Option<String>) -> Self {
+    pub(crate) fn new(
+        exit: Exit,
+        started: Timestamp,
+        finished: Timestamp,
+        container_id: String,
+        message: Option<String>,
+    ) -> Self {
         Self {
             code: exit.code(),
             signal: match exit {
@@ -139,7 +145,9 @@ impl Board {
     pub(crate) fn new(pod: &Pod, now: Timestamp) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let status = pod.status.clone().unwrap_or_default();
-        let slots = |containers: &[k8s_openapi::api::core::v1::Container], former: &Option<Vec<ContainerStatus>>, reason: &str| {
+        let slots = |containers: &[k8s_openapi::api::core::v1::Container],
+                     former: &Option<Vec<ContainerStatus>>,
+                     reason: &str| {
             containers
                 .iter()
                 .map(|container| {

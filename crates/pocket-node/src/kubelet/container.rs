@@ -1,10 +1,6 @@
 //! Runs one container: start, probes, restarts with back-off, polite end.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as ContainerDef, LifecycleHandler};
@@ -74,7 +70,7 @@ impl<R: Runtime> Actor<R> {
     /// Runs the container until it will not be started again, or the stop.
     pub(super) async fn run(mut self) {
         let policy = self.policy();
-        let (restarts, former) = self.slot(|slot| {
+        let (restarts, former) = self.peek(|slot| {
             let former = match &slot.state {
                 State::Ended(end) => Some(end.clone()),
                 _ => slot.last.clone(),
@@ -122,8 +118,12 @@ impl<R: Runtime> Actor<R> {
         self.context.board.slot(self.place, change).unwrap_or_default()
     }
 
+    fn peek<T: Default>(&self, read: impl FnOnce(&Slot) -> T) -> T {
+        self.context.board.read().slot(self.place).map(|slot| read(slot)).unwrap_or_default()
+    }
+
     fn event(&self, severity: Severity, reason: &'static str, message: impl Into<String>) {
-        let name = self.slot(|slot| slot.name.clone());
+        let name = self.peek(|slot| slot.name.clone());
         let about = self.context.container_reference(&name, self.place);
         self.context.node.events.record(about, severity, reason, message);
     }
@@ -140,7 +140,7 @@ impl<R: Runtime> Actor<R> {
 
     /// Waits before the next start; `false` if it shall end instead.
     async fn back_off(&mut self, end: Ended, delay: Duration) -> bool {
-        let name = self.slot(|slot| slot.name.clone());
+        let name = self.peek(|slot| slot.name.clone());
         let pod = format!("{}_{}({})", self.context.key.name, self.context.key.namespace, self.context.uid);
         let message = format!("back-off {} restarting failed container={name} pod={pod}", in_words(delay));
         self.event(Severity::Warning, "BackOff", format!("Back-off restarting failed container {name} in pod {pod}"));
@@ -164,7 +164,8 @@ impl<R: Runtime> Actor<R> {
             if self.stop.borrow().is_some() {
                 return Started::Stopped;
             }
-            let attempt = self.slot(|slot| slot.restarts + i32::from(has_run(slot)));
+            let changes = self.context.node.changes.subscribe();
+            let attempt = self.peek(|slot| slot.restarts + i32::from(has_run(slot)));
             let (obstacle, pause) = match prepare::prepare(&self.context, self.place, attempt).await {
                 Ok(prepared) => match self.execute(prepared, attempt).await {
                     Ok(started) => return started,
@@ -175,8 +176,10 @@ impl<R: Runtime> Actor<R> {
             };
             self.report(&obstacle, tries, images.is_longest());
             tries += 1;
+            let context = self.context.clone();
             tokio::select! {
                 () = sleep(pause) => {}
+                () = context.object_changed(changes) => {}
                 _ = stop_asked(&mut self.stop) => return Started::Stopped,
             }
         }
@@ -184,12 +187,11 @@ impl<R: Runtime> Actor<R> {
 
     /// Puts on the board, and in an event, why it does not start. What does not change is not said again and again.
     fn report(&self, obstacle: &Obstacle, tries: u32, settled: bool) {
-        let image = self.slot(|slot| slot.image.clone());
+        let image = self.peek(|slot| slot.image.clone());
         let (reason, message) = match obstacle {
-            Obstacle::NeverPull => (
-                "ErrImageNeverPull",
-                format!("Container image \"{image}\" is not present with pull policy of Never"),
-            ),
+            Obstacle::NeverPull => {
+                ("ErrImageNeverPull", format!("Container image \"{image}\" is not present with pull policy of Never"))
+            }
             Obstacle::NoImage(why) if tries == 0 => ("ErrImagePull", why.clone()),
             Obstacle::NoImage(why) => {
                 ("ImagePullBackOff", format!("Back-off pulling image \"{image}\": ErrImagePull: {why}"))
@@ -245,7 +247,9 @@ impl<R: Runtime> Actor<R> {
                 let definition = self.context.definition(self.place).unwrap_or_default();
                 Ok(Started::Running(Run { container, definition, since: Instant::now(), started, id, prepared }))
             }
-            Err(RuntimeError::ImageNotFound(image)) => Err(Obstacle::NoImage(RuntimeError::ImageNotFound(image).to_string())),
+            Err(RuntimeError::ImageNotFound(image)) => {
+                Err(Obstacle::NoImage(RuntimeError::ImageNotFound(image).to_string()))
+            }
             Err(RuntimeError::CannotRun(why)) => {
                 self.event(Severity::Warning, "Failed", format!("Error: {why}"));
                 self.slot(|slot| {

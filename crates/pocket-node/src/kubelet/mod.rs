@@ -8,6 +8,8 @@ mod access;
 mod backoff;
 mod board;
 mod container;
+#[cfg(test)]
+mod fake;
 mod lifecycle;
 mod logs;
 mod pod;
@@ -15,6 +17,8 @@ mod prepare;
 mod qos;
 mod scheduler;
 mod status;
+#[cfg(test)]
+mod tests;
 mod token;
 mod writer;
 
@@ -143,24 +147,22 @@ async fn follow_objects<R: Runtime>(shared: &Shared<R>) {
         // Nobody listens: no pod shows an object.
         let _ = shared.changes.send((namespace, source));
     };
-    let maps = follow(
-        Api::<PartialObjectMeta<ConfigMap>>::all(shared.client.clone()),
-        watcher::Config::default(),
-        |change| match change {
-            Change::Put(map) => tell(map.namespace().unwrap_or_default(), Source::ConfigMap(map.name_any())),
-            Change::Gone(key) => tell(key.namespace, Source::ConfigMap(key.name)),
-            Change::Synced => {}
-        },
-    );
-    let secrets = follow(
-        Api::<PartialObjectMeta<Secret>>::all(shared.client.clone()),
-        watcher::Config::default(),
-        |change| match change {
-            Change::Put(secret) => tell(secret.namespace().unwrap_or_default(), Source::Secret(secret.name_any())),
-            Change::Gone(key) => tell(key.namespace, Source::Secret(key.name)),
-            Change::Synced => {}
-        },
-    );
+    let maps =
+        follow(Api::<PartialObjectMeta<ConfigMap>>::all(shared.client.clone()), watcher::Config::default(), |change| {
+            match change {
+                Change::Put(map) => tell(map.namespace().unwrap_or_default(), Source::ConfigMap(map.name_any())),
+                Change::Gone(key) => tell(key.namespace, Source::ConfigMap(key.name)),
+                Change::Synced => {}
+            }
+        });
+    let secrets =
+        follow(Api::<PartialObjectMeta<Secret>>::all(shared.client.clone()), watcher::Config::default(), |change| {
+            match change {
+                Change::Put(secret) => tell(secret.namespace().unwrap_or_default(), Source::Secret(secret.name_any())),
+                Change::Gone(key) => tell(key.namespace, Source::Secret(key.name)),
+                Change::Synced => {}
+            }
+        });
     tokio::join!(maps, secrets);
 }
 
@@ -271,7 +273,9 @@ impl<R: Runtime> Dispatch<R> {
                 self.tasks.spawn(bind(self.shared.clone(), pod));
                 return;
             }
-            Decision::Gated => ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+            Decision::Gated => {
+                ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates".to_owned())
+            }
             Decision::Unschedulable(why) => ("Unschedulable", why),
         };
         if said.as_ref() != Some(&message) {
@@ -348,8 +352,11 @@ async fn report_unscheduled<R: Runtime>(shared: Arc<Shared<R>>, pod: Arc<Pod>, r
     if told {
         return;
     }
-    let mut conditions: Vec<_> =
-        old.into_iter().filter(|condition| condition.type_ != "PodScheduled").map(|condition| json!(condition)).collect();
+    let mut conditions: Vec<_> = old
+        .into_iter()
+        .filter(|condition| condition.type_ != "PodScheduled")
+        .map(|condition| json!(condition))
+        .collect();
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
     conditions.push(json!({
         "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastTransitionTime": now,

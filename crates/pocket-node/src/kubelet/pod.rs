@@ -1,7 +1,7 @@
 //! Leads one pod through its life: sandbox, init containers, containers, end.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -15,7 +15,11 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 use tokio::{
-    sync::{Notify, broadcast::error::RecvError, watch},
+    sync::{
+        Notify,
+        broadcast::{self, error::RecvError},
+        watch,
+    },
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
@@ -158,6 +162,17 @@ impl<R: Runtime> PodContext<R> {
     fn policy(&self) -> RestartPolicy {
         RestartPolicy::of(&self.pod())
     }
+
+    /// Waits until some ConfigMap or Secret of the pod's namespace has changed: what was missing may be there now.
+    pub(super) async fn object_changed(&self, mut changes: broadcast::Receiver<(String, Source)>) {
+        loop {
+            match changes.recv().await {
+                Ok((namespace, _)) if namespace != self.key.namespace => {}
+                Ok(_) | Err(RecvError::Lagged(_)) => return,
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
+        }
+    }
 }
 
 /// Why a pod shall end.
@@ -188,6 +203,8 @@ struct Reins {
     active_deadline: Option<Instant>,
     /// The grace that was asked for, and when it was seen first.
     asked: Option<(Duration, Instant)>,
+    /// The node shuts down.
+    ending: bool,
 }
 
 impl Reins {
@@ -197,64 +214,63 @@ impl Reins {
             if let Some(stop) = self.look() {
                 return stop;
             }
-            let active_deadline = self.active_deadline;
-            tokio::select! {
-                changed = self.updates.changed() => if changed.is_err() {
-                    // The dispatcher is gone, and with it the node.
-                    return Stop { cause: Cause::Shutdown, deadline: Instant::now() + self.shutdown_grace };
-                },
-                () = self.shutdown.cancelled() => {}
-                () = at(active_deadline) => {}
-            }
+            self.news().await;
         }
-    }
-
-    fn look(&mut self) -> Option<Stop> {
-        let now = Instant::now();
-        let update = self.updates.borrow_and_update().clone();
-        if update.gone {
-            return Some(Stop { cause: Cause::Gone, deadline: now });
-        }
-        if update.pod.metadata.deletion_timestamp.is_some() {
-            let grace = update.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
-            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-            // A later look at the same wish does not prolong it, and a shorter grace counts from the first one, too.
-            let since = self.asked.map_or(now, |(_, since)| since);
-            let grace = self.asked.map_or(grace, |(former, _)| former.min(grace));
-            self.asked = Some((grace, since));
-            let mut deadline = since + grace;
-            if self.shutdown.is_cancelled() {
-                deadline = deadline.min(now + self.shutdown_grace);
-            }
-            return Some(Stop { cause: Cause::Deleted, deadline });
-        }
-        if self.shutdown.is_cancelled() {
-            let grace = grace_of(&update.pod).min(self.shutdown_grace);
-            return Some(Stop { cause: Cause::Shutdown, deadline: now + grace });
-        }
-        if self.active_deadline.is_some_and(|deadline| deadline <= now) {
-            self.active_deadline = None;
-            return Some(Stop { cause: Cause::Deadline, deadline: now + grace_of(&update.pod) });
-        }
-        None
     }
 
     /// Waits until the end shall come sooner than `than`.
     async fn sooner(&mut self, than: Instant) -> Stop {
         loop {
-            let silenced = self.shutdown.is_cancelled();
-            tokio::select! {
-                changed = self.updates.changed() => if changed.is_err() {
-                    std::future::pending::<()>().await;
-                },
-                () = self.shutdown.cancelled(), if !silenced => {}
-            }
+            self.news().await;
             if let Some(stop) = self.look()
                 && stop.deadline < than
             {
                 return stop;
             }
         }
+    }
+
+    /// Waits until there is something to look at.
+    async fn news(&mut self) {
+        if self.ending {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            // Without the dispatcher there is no node.
+            changed = self.updates.changed() => self.ending |= changed.is_err(),
+            () = self.shutdown.cancelled() => self.ending = true,
+            () = at(self.active_deadline) => {}
+        }
+    }
+
+    fn look(&mut self) -> Option<Stop> {
+        let now = Instant::now();
+        self.ending |= self.shutdown.is_cancelled();
+        let update = self.updates.borrow_and_update().clone();
+        if update.gone {
+            return Some(Stop { cause: Cause::Gone, deadline: now });
+        }
+        // However long a pod may take, the node does not wait for longer than this.
+        let latest = now + self.shutdown_grace;
+        if update.pod.metadata.deletion_timestamp.is_some() {
+            let grace = update.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            // A later look at the same wish does not prolong it, and a shorter grace counts from the first one, too.
+            let (former, since) = self.asked.unwrap_or((grace, now));
+            let grace = former.min(grace);
+            self.asked = Some((grace, since));
+            let deadline = since + grace;
+            let deadline = if self.ending { deadline.min(latest) } else { deadline };
+            return Some(Stop { cause: Cause::Deleted, deadline });
+        }
+        if self.ending {
+            return Some(Stop { cause: Cause::Shutdown, deadline: latest.min(now + grace_of(&update.pod)) });
+        }
+        if self.active_deadline.is_some_and(|deadline| deadline <= now) {
+            self.active_deadline = None;
+            return Some(Stop { cause: Cause::Deadline, deadline: now + grace_of(&update.pod) });
+        }
+        None
     }
 }
 
@@ -341,6 +357,7 @@ async fn lead<R: Runtime>(context: &Arc<PodContext<R>>, updates: watch::Receiver
             Instant::now() + Duration::from_secs(seconds).saturating_sub(passed)
         }),
         asked: None,
+        ending: false,
     };
     if let Some(why) = pod.spec.as_ref().and_then(scheduler::unsupported) {
         let message = format!("Pod was rejected: {why}");
@@ -420,12 +437,14 @@ async fn live<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins) -> Op
     let mut delay = Doubling::setup();
     let mut sandbox = None;
     let renew = loop {
+        let changes = context.node.changes.subscribe();
         match set_up(context, &mut sandbox).await {
             Ok(renew) => break renew,
             Err((reason, message)) => {
                 context.event(Severity::Warning, reason, message);
                 tokio::select! {
                     () = sleep(delay.delay()) => {}
+                    () = context.object_changed(changes) => {}
                     stop = reins.asked() => {
                         tear_down(context, sandbox).await;
                         return Some(stop);
@@ -443,7 +462,8 @@ async fn live<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins) -> Op
         stop = reins.asked() => Some(stop),
         () = refresh(context, renew) => None,
     };
-    let until = stop.unwrap_or_else(|| Stop { cause: Cause::Deadline, deadline: Instant::now() + grace_of(&context.pod()) });
+    let until =
+        stop.unwrap_or_else(|| Stop { cause: Cause::Deadline, deadline: Instant::now() + grace_of(&context.pod()) });
     crew.end(until, reins).await;
     drop(crew);
     context.board.update(|view| view.over = true);
@@ -478,11 +498,8 @@ async fn set_up<R: Runtime>(
     let (volumes, made) = match sandbox {
         Some(_) => (volumes.await, None),
         None => {
-            let spec = SandboxSpec {
-                uid: context.uid.clone(),
-                pod: context.key.to_string(),
-                hostname: context.hostname(),
-            };
+            let spec =
+                SandboxSpec { uid: context.uid.clone(), pod: context.key.to_string(), hostname: context.hostname() };
             let (volumes, made) = tokio::join!(volumes, node.runtime.sandbox(spec));
             (volumes, Some(made))
         }
@@ -491,8 +508,9 @@ async fn set_up<R: Runtime>(
         Some(Ok(made)) => {
             let ip = made.ip();
             *sandbox = Some(made);
-            write_files(context, &pod, ip)
-                .map_err(|error| ("FailedCreatePodSandBox", format!("Failed to write the pod's network files: {error}")))?;
+            write_files(context, &pod, ip).map_err(|error| {
+                ("FailedCreatePodSandBox", format!("Failed to write the pod's network files: {error}"))
+            })?;
             context.board.update(|view| {
                 view.ip = Some(ip);
                 view.sandbox = true;
@@ -556,19 +574,18 @@ async fn refresh<R: Runtime>(context: &Arc<PodContext<R>>, renew: Option<Duratio
             }
             // Files stay as they are when an object is deleted; the kubelet does the same.
             Err((name, error)) => {
-                context.event(Severity::Warning, "FailedMount", format!("MountVolume.SetUp failed for volume \"{name}\" : {error}"));
+                context.event(
+                    Severity::Warning,
+                    "FailedMount",
+                    format!("MountVolume.SetUp failed for volume \"{name}\" : {error}"),
+                );
                 renew = Some(Instant::now() + delay.delay().max(Duration::from_secs(10)));
             }
         }
     }
 }
 
-fn concerns<R: Runtime>(
-    context: &PodContext<R>,
-    shown: &std::collections::BTreeSet<Source>,
-    namespace: &str,
-    source: &Source,
-) -> bool {
+fn concerns<R: Runtime>(context: &PodContext<R>, shown: &BTreeSet<Source>, namespace: &str, source: &Source) -> bool {
     namespace == context.key.namespace && shown.contains(source)
 }
 
@@ -625,9 +642,13 @@ impl<R: Runtime> Crew<R> {
                 let actor = self.actor(place, Role::Init, self.stop.subscribe());
                 self.regular.spawn(actor.run());
                 while self.regular.join_next().await.is_some() {}
-                let through = self.context.board.read().init.get(index).is_some_and(
-                    |slot| matches!(&slot.state, State::Ended(end) if end.code == 0),
-                );
+                let through = self
+                    .context
+                    .board
+                    .read()
+                    .init
+                    .get(index)
+                    .is_some_and(|slot| matches!(&slot.state, State::Ended(end) if end.code == 0));
                 if !through {
                     return;
                 }

@@ -1,11 +1,6 @@
 //! From a container's definition and its image to what the runtime shall start.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use k8s_openapi::api::core::v1::{Container as ContainerDef, Pod};
 
@@ -71,11 +66,14 @@ pub(super) async fn prepare<R: Runtime>(
         .map_err(|error| Obstacle::Config(error.to_string()))?;
     let argv = argv(&definition, &image, &own);
     if argv.is_empty() {
-        return Err(Obstacle::Config(format!("no command specified: image {image_name} has none, and neither has the container")));
+        return Err(Obstacle::Config(format!(
+            "no command specified: image {image_name} has none, and neither has the container"
+        )));
     }
 
-    let mut mounts = volumes::mounts(&definition, &lock(&context.volumes), &own)
-        .map_err(|error| Obstacle::Config(format!("failed to prepare volumes for container \"{}\": {error}", definition.name)))?;
+    let mut mounts = volumes::mounts(&definition, &lock(&context.volumes), &own).map_err(|error| {
+        Obstacle::Config(format!("failed to prepare volumes for container \"{}\": {error}", definition.name))
+    })?;
     let last_words = context.dir().join("containers").join(&definition.name).join(format!("{attempt}.words"));
     let target = definition.termination_message_path.clone().unwrap_or_else(|| "/dev/termination-log".into());
     touch(&last_words).map_err(|error| Obstacle::Node(format!("{}: {error}", last_words.display())))?;
@@ -144,7 +142,9 @@ fn linked<R: Runtime>(context: &PodContext<R>, pod: &Pod) -> Vec<std::sync::Arc<
 /// The program: `command` replaces the image's entry point and drops its arguments, `args` replaces its arguments.
 fn argv(definition: &ContainerDef, image: &ImageDefaults, env: &BTreeMap<String, String>) -> Vec<String> {
     let expanded = |list: &Option<Vec<String>>| {
-        list.as_ref().filter(|list| !list.is_empty()).map(|list| list.iter().map(|text| expand(text, env)).collect::<Vec<_>>())
+        list.as_ref()
+            .filter(|list| !list.is_empty())
+            .map(|list| list.iter().map(|text| expand(text, env)).collect::<Vec<_>>())
     };
     match (expanded(&definition.command), expanded(&definition.args)) {
         (Some(command), args) => command.into_iter().chain(args.unwrap_or_default()).collect(),
@@ -154,10 +154,22 @@ fn argv(definition: &ContainerDef, image: &ImageDefaults, env: &BTreeMap<String,
 }
 
 /// The image's variables, the container's over them, and what every program expects.
-fn whole_env(image: &ImageDefaults, own: BTreeMap<String, String>, hostname: &str, uid: u32) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())]);
+fn whole_env(
+    image: &ImageDefaults,
+    own: BTreeMap<String, String>,
+    hostname: &str,
+    uid: u32,
+) -> BTreeMap<String, String> {
+    let mut env =
+        BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())]);
     env.insert("HOME".into(), if uid == 0 { "/root" } else { "/" }.into());
-    env.extend(image.env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env.extend(
+        image
+            .env
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
     env.extend(own);
     env
 }
@@ -249,12 +261,28 @@ mod tests {
             (json!({"runAsUser": 5}), json!({"runAsUser": 6, "runAsGroup": 7}), image(), Ok((5, 7))),
             (json!({"runAsUser": 5}), json!({}), image(), Ok((5, 0))),
             (json!({}), json!({}), root.clone(), Ok((0, 0))),
-            (json!({}), json!({"runAsNonRoot": true}), root, Err("container has runAsNonRoot and image will run as root")),
-            (json!({"runAsUser": 0, "runAsNonRoot": true}), json!({}), image(), Err("container's runAsUser breaks non-root policy")),
-            (json!({}), json!({}), by_name, Err("image has non-numeric user (app): set securityContext.runAsUser to its number")),
+            (
+                json!({}),
+                json!({"runAsNonRoot": true}),
+                root,
+                Err("container has runAsNonRoot and image will run as root"),
+            ),
+            (
+                json!({"runAsUser": 0, "runAsNonRoot": true}),
+                json!({}),
+                image(),
+                Err("container's runAsUser breaks non-root policy"),
+            ),
+            (
+                json!({}),
+                json!({}),
+                by_name,
+                Err("image has non-numeric user (app): set securityContext.runAsUser to its number"),
+            ),
             (json!({"runAsUser": -1}), json!({}), image(), Err("runAsUser -1 is out of range")),
         ] {
-            let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [], "securityContext": pods}})).unwrap();
+            let pod: Pod =
+                serde_json::from_value(json!({"spec": {"containers": [], "securityContext": pods}})).unwrap();
             let answer = user(&pod, &definition(json!({"securityContext": own})), &image);
             assert_eq!(answer.as_ref().copied().map_err(String::as_str), expected, "{own}");
         }

@@ -107,11 +107,7 @@ fn obstacle(spec: &PodSpec, node: &NodeView) -> Option<String> {
 
 /// What no pod gets here, because pods share nothing with the host.
 pub(crate) fn unsupported(spec: &PodSpec) -> Option<String> {
-    let asked = [
-        (spec.host_network, "hostNetwork"),
-        (spec.host_pid, "hostPID"),
-        (spec.host_ipc, "hostIPC"),
-    ];
+    let asked = [(spec.host_network, "hostNetwork"), (spec.host_pid, "hostPID"), (spec.host_ipc, "hostIPC")];
     let (_, field) = asked.iter().find(|(value, _)| *value == Some(true))?;
     Some(format!("node(s) run pods in namespaces of their own and cannot offer spec.{field}; remove it"))
 }

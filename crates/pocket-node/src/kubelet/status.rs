@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
-        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-        Pod, PodCondition, PodIP, PodStatus,
+        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+        HostIP, Pod, PodCondition, PodIP, PodStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
@@ -51,9 +51,7 @@ pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
         return "Failed";
     }
     let init_failed = view.init.iter().any(|slot| {
-        !slot.sidecar
-            && policy == RestartPolicy::Never
-            && matches!(&slot.state, State::Ended(end) if end.code != 0)
+        !slot.sidecar && policy == RestartPolicy::Never && matches!(&slot.state, State::Ended(end) if end.code != 0)
     });
     if init_failed {
         return "Failed";
@@ -134,7 +132,8 @@ fn conditions(pod: &Pod, view: &View, phase: &str, now: Timestamp) -> Vec<PodCon
         }));
         ("ContainersNotInitialized".into(), Some(format!("containers with incomplete status: [{names}]")))
     });
-    let unready: Vec<_> = view.apps.iter().chain(view.init.iter().filter(|slot| slot.sidecar)).filter(|slot| !slot.ready).collect();
+    let unready: Vec<_> =
+        view.apps.iter().chain(view.init.iter().filter(|slot| slot.sidecar)).filter(|slot| !slot.ready).collect();
     let not_ready: Option<(String, Option<String>)> = match ended {
         Some(reason) => Some((reason.into(), None)),
         None if unready.is_empty() => None,
@@ -259,7 +258,9 @@ mod tests {
     }
 
     fn pod(policy: &str, init: usize, apps: usize) -> Pod {
-        let containers = |prefix: &str, n: usize| (0..n).map(|i| json!({"name": format!("{prefix}{i}"), "image": "i"})).collect::<Vec<_>>();
+        let containers = |prefix: &str, n: usize| {
+            (0..n).map(|i| json!({"name": format!("{prefix}{i}"), "image": "i"})).collect::<Vec<_>>()
+        };
         serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u"},
             "spec": {"restartPolicy": policy, "initContainers": containers("i", init), "containers": containers("c", apps)},
@@ -335,12 +336,17 @@ mod tests {
         view.apps[0].ready = true;
         let status = |pod: &Pod| {
             let status = compute(pod, &view, "10.0.0.1", Timestamp::UNIX_EPOCH);
-            let of = |type_: &str| status.conditions.iter().flatten().find(|c| c.type_ == type_).map(|c| c.status.clone());
+            let of =
+                |type_: &str| status.conditions.iter().flatten().find(|c| c.type_ == type_).map(|c| c.status.clone());
             (of("ContainersReady").unwrap(), of("Ready").unwrap(), of("x/y"))
         };
         assert_eq!(status(&pod), ("True".into(), "False".into(), None));
         pod.status = Some(PodStatus {
-            conditions: Some(vec![PodCondition { type_: "x/y".into(), status: "True".into(), ..PodCondition::default() }]),
+            conditions: Some(vec![PodCondition {
+                type_: "x/y".into(),
+                status: "True".into(),
+                ..PodCondition::default()
+            }]),
             ..PodStatus::default()
         });
         assert_eq!(status(&pod), ("True".into(), "True".into(), Some("True".into())));
@@ -350,8 +356,10 @@ mod tests {
     fn a_node_that_died_is_remembered() {
         let mut pod = pod("Always", 0, 1);
         pod.status = Some(
-            serde_json::from_value(json!({"containerStatuses": [{"name": "c0", "image": "i", "imageID": "sha256:1", "ready": true,
-                "restartCount": 2, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}))
+            serde_json::from_value(
+                json!({"containerStatuses": [{"name": "c0", "image": "i", "imageID": "sha256:1", "ready": true,
+                "restartCount": 2, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}),
+            )
             .unwrap(),
         );
         let view = Board::new(&pod, Timestamp::UNIX_EPOCH).read().clone();

@@ -24,7 +24,8 @@ pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &Can
             return;
         }
         let base = base(&context.pod(), written.as_ref());
-        let status = status::compute(&base, &context.board.read(), &context.node.net.node_ip.to_string(), Timestamp::now());
+        let status =
+            status::compute(&base, &context.board.read(), &context.node.net.node_ip.to_string(), Timestamp::now());
         if base.status.as_ref() != Some(&status) {
             match write(context, &base, &status).await {
                 Ok(()) => {
@@ -66,9 +67,8 @@ fn base(latest: &Pod, written: Option<&PodStatus>) -> Pod {
     let ours = ["PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"];
     let mut conditions = status.conditions.take().unwrap_or_default();
     conditions.retain(|condition| ours.contains(&condition.type_.as_str()));
-    conditions.extend(
-        theirs.conditions.into_iter().flatten().filter(|condition| !ours.contains(&condition.type_.as_str())),
-    );
+    conditions
+        .extend(theirs.conditions.into_iter().flatten().filter(|condition| !ours.contains(&condition.type_.as_str())));
     status.conditions = Some(conditions);
     pod.status = Some(status);
     pod
@@ -83,7 +83,8 @@ async fn write<R: Runtime>(context: &PodContext<R>, base: &Pod, status: &PodStat
         }
     }
     let mut metadata = json!({"uid": context.uid});
-    let gated = base.spec.as_ref().is_some_and(|spec| spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
+    let gated =
+        base.spec.as_ref().is_some_and(|spec| spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
     if gated {
         // Others write conditions, too: a list is written whole, so it must be the one we have seen.
         metadata["resourceVersion"] = json!(base.metadata.resource_version);

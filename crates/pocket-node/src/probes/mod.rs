@@ -198,7 +198,9 @@ impl<C: Container> Prober<'_, C> {
         let port = ports::resolve(&action.port, self.spec).ok_or_else(|| no_port(&action.port))?;
         // A host that is no address is not resolved: names in probes mean a Host header in practice.
         let ip = match action.host.as_deref().filter(|host| !host.is_empty()) {
-            Some(host) => host.parse().map_err(|_| format!("host \"{host}\" is no IP address; use httpHeaders to set Host"))?,
+            Some(host) => {
+                host.parse().map_err(|_| format!("host \"{host}\" is no IP address; use httpHeaders to set Host"))?
+            }
             None => IpAddr::V4(self.ip),
         };
         let get = http::Get {

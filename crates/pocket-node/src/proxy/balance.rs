@@ -29,9 +29,11 @@ pub(crate) fn endpoints(slices: &[Arc<Slice>], port: &ServicePort) -> Vec<Socket
                     .iter()
                     .find(|(name, protocol, _)| *name == port.name && *protocol == port.protocol)
                     .map(|(_, _, number)| *number);
-                slice.endpoints.iter().filter(move |endpoint| wanted(endpoint)).filter_map(move |endpoint| {
-                    Some(SocketAddrV4::new(endpoint.ip, target?))
-                })
+                slice
+                    .endpoints
+                    .iter()
+                    .filter(move |endpoint| wanted(endpoint))
+                    .filter_map(move |endpoint| Some(SocketAddrV4::new(endpoint.ip, target?)))
             })
             .collect();
         found.sort_unstable();
@@ -147,7 +149,10 @@ mod tests {
     fn chooses_who_takes_connections() {
         let port = |name: &str| ServicePort { name: name.into(), protocol: Protocol::Tcp, port: 80, node_port: None };
         let slice = |endpoints: Vec<Endpoint>| {
-            Arc::new(Slice { ports: vec![("http".into(), Protocol::Tcp, 8080), ("m".into(), Protocol::Tcp, 9090)], endpoints })
+            Arc::new(Slice {
+                ports: vec![("http".into(), Protocol::Tcp, 8080), ("m".into(), Protocol::Tcp, 9090)],
+                endpoints,
+            })
         };
         let up = endpoint(1, true, true, false);
         let starting = endpoint(2, false, false, false);
@@ -197,10 +202,12 @@ mod tests {
         backend.set(vec![first, other]);
         assert_eq!(backend.pick(client, &[]), Some(other), "and it stays with the new one");
         tokio::time::advance(Duration::from_secs(61)).await;
-        let picks: Vec<_> = (0..2).map(|_| {
-            lock(&backend.affinity.as_ref().unwrap().clients).clear();
-            backend.pick(client, &[]).unwrap()
-        }).collect();
+        let picks: Vec<_> = (0..2)
+            .map(|_| {
+                lock(&backend.affinity.as_ref().unwrap().clients).clear();
+                backend.pick(client, &[]).unwrap()
+            })
+            .collect();
         assert_ne!(picks[0], picks[1], "forgotten, it takes its turn");
     }
 }

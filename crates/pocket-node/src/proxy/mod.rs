@@ -110,8 +110,7 @@ impl Proxy {
         let Self { client, net, cluster, config } = self;
         let (events, writer) = Recorder::new(client.clone(), "service-proxy", config.node_name.clone());
         let changes = cluster.subscribe();
-        let state =
-            State { client, net, cluster, config, events, pipes: Arc::default(), services: BTreeMap::new() };
+        let state = State { client, net, cluster, config, events, pipes: Arc::default(), services: BTreeMap::new() };
         tokio::select! {
             () = state.run(changes) => {}
             () = writer => {}
@@ -294,7 +293,9 @@ fn refusal(front: Front, host: Ipv4Addr, error: &io::Error, holder: Option<Key>)
         },
         (io::ErrorKind::AddrInUse, None) => Refusal {
             reason: "PortInUse",
-            message: format!("port {address} is held by another program of this machine; use the node port, or end that program"),
+            message: format!(
+                "port {address} is held by another program of this machine; use the node port, or end that program"
+            ),
         },
         (io::ErrorKind::PermissionDenied, _) => Refusal {
             reason: "PortForbidden",

@@ -82,9 +82,8 @@ async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream) -> io::Result<
 async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<bool> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     loop {
-        let taken = from.try_io(Interest::READABLE, || {
-            Ok(splice(from.as_fd(), None, pipe.inn.as_fd(), None, CHUNK, flags)?)
-        });
+        let taken =
+            from.try_io(Interest::READABLE, || Ok(splice(from.as_fd(), None, pipe.inn.as_fd(), None, CHUNK, flags)?));
         let mut left = match taken {
             Ok(0) => return Ok(false),
             Ok(count) => count,
@@ -93,9 +92,8 @@ async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<bool
             Err(error) => return Err(error),
         };
         while left > 0 {
-            let given = to.try_io(Interest::WRITABLE, || {
-                Ok(splice(pipe.out.as_fd(), None, to.as_fd(), None, left, flags)?)
-            });
+            let given =
+                to.try_io(Interest::WRITABLE, || Ok(splice(pipe.out.as_fd(), None, to.as_fd(), None, left, flags)?));
             match given {
                 Ok(count) => left -= count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,

@@ -1,0 +1,308 @@
+//! The proxy on loopback addresses that nobody else uses.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use kube::{Api, api::ListParams};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use super::*;
+
+struct Lab {
+    cluster: Arc<Cluster>,
+    client: Client,
+    shutdown: CancellationToken,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Lab {
+    fn new(host_ip: [u8; 4]) -> Self {
+        let client = pocket_api::Api::new(pocket_api::Options::default()).unwrap().client("default");
+        let cluster = Cluster::new();
+        let net = NodeNet { handle: tokio::runtime::Handle::current(), node_ip: [127, 0, 0, 1].into() };
+        let config = ProxyConfig { node_name: "pocket".into(), host_ip: host_ip.into(), not_mine: Vec::new() };
+        let shutdown = CancellationToken::new();
+        tokio::spawn(Proxy::new(client.clone(), net, cluster.clone(), config).run(shutdown.clone()));
+        Self { cluster, client, shutdown }
+    }
+
+    fn service(&self, name: &str, spec: serde_json::Value) {
+        let service: core::Service = serde_json::from_value(
+            json!({"metadata": {"name": name, "namespace": "default", "uid": name}, "spec": spec}),
+        )
+        .unwrap();
+        self.cluster.put_service(&service);
+    }
+
+    /// Endpoints of a Service: all on 127.0.0.1, so one slice for each, with its port.
+    fn endpoints(&self, name: &str, protocol: &str, ports: &[u16]) {
+        for slot in 0..4 {
+            let slice = format!("{name}-{slot}");
+            match ports.get(slot) {
+                Some(port) => self.cluster.put_slice(
+                    &serde_json::from_value::<discovery::EndpointSlice>(json!({
+                        "metadata": {"name": slice, "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+                        "addressType": "IPv4", "ports": [{"name": "", "port": port, "protocol": protocol}],
+                        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
+                    }))
+                    .unwrap(),
+                ),
+                None => self.cluster.remove_slice(&Key::new("default", slice)),
+            }
+        }
+    }
+}
+
+/// A server that greets with its name and then echoes until the client has said all; its port.
+async fn server(name: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.into_split();
+                write.write_all(name.as_bytes()).await?;
+                tokio::io::copy(&mut read, &mut write).await?;
+                write.write_all(b"bye").await
+            });
+        }
+    });
+    port
+}
+
+async fn connect(address: (&str, u16)) -> TcpStream {
+    for _ in 0..500 {
+        if let Ok(stream) = TcpStream::connect(address).await {
+            return stream;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody listens at {address:?}");
+}
+
+async fn read(stream: &mut TcpStream, length: usize) -> String {
+    let mut text = vec![0; length];
+    timeout(Duration::from_secs(10), stream.read_exact(&mut text)).await.unwrap().unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+async fn refused(address: (&str, u16)) {
+    for _ in 0..500 {
+        if TcpStream::connect(address).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("somebody still listens at {address:?}");
+}
+
+#[tokio::test]
+async fn connections_outlive_every_change() {
+    let lab = Lab::new([127, 77, 1, 1]);
+    let (a, b) = (server("a").await, server("b").await);
+    let address = ("127.77.1.2", 80);
+    lab.service("s", json!({"clusterIP": "127.77.1.2", "ports": [{"port": 80}]}));
+    refused(address).await;
+    lab.endpoints("s", "TCP", &[a]);
+    let mut old = connect(address).await;
+    assert_eq!(read(&mut old, 1).await, "a");
+    lab.endpoints("s", "TCP", &[b]);
+    // The change takes effect as soon as the proxy has read it.
+    let mut fresh = loop {
+        let mut stream = connect(address).await;
+        if read(&mut stream, 1).await == "b" {
+            break stream;
+        }
+        sleep(Duration::from_millis(5)).await;
+    };
+    lab.endpoints("s", "TCP", &[]);
+    refused(address).await;
+    lab.cluster.remove_service(&Key::new("default", "s"));
+    for (stream, text) in [(&mut old, "still here"), (&mut fresh, "me too")] {
+        stream.write_all(text.as_bytes()).await.unwrap();
+        assert_eq!(read(stream, text.len()).await, text);
+        // One side says all it has to say, the other goes on.
+        stream.shutdown().await.unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "bye");
+    }
+}
+
+#[tokio::test]
+async fn every_byte_arrives_both_ways() {
+    let lab = Lab::new([127, 77, 2, 1]);
+    let port = server("").await;
+    lab.service("s", json!({"clusterIP": "127.77.2.2", "ports": [{"port": 80}]}));
+    lab.endpoints("s", "TCP", &[port]);
+    let stream = connect(("127.77.2.2", 80)).await;
+    let (mut read, mut write) = stream.into_split();
+    const SIZE: usize = 24 << 20;
+    let byte = |at: usize| (at.wrapping_mul(2_654_435_761) >> 13) as u8;
+    let writer = tokio::spawn(async move {
+        let data: Vec<u8> = (0..SIZE).map(byte).collect();
+        // Pieces of odd sizes, the sizes of which mean nothing to the proxy.
+        let mut rest = data.as_slice();
+        let mut piece = 1;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            write.write_all(now).await.unwrap();
+            rest = later;
+            piece = piece * 7 % 1_000_003 + 1;
+        }
+        write.shutdown().await.unwrap();
+    });
+    let mut all = Vec::new();
+    timeout(Duration::from_secs(120), read.read_to_end(&mut all)).await.unwrap().unwrap();
+    writer.await.unwrap();
+    assert_eq!(all.len(), SIZE + 3);
+    assert!(all[..SIZE].iter().enumerate().all(|(at, found)| *found == byte(at)));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_is_passed_over() {
+    let lab = Lab::new([127, 77, 3, 1]);
+    let good = server("g").await;
+    let bad = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    lab.service("s", json!({"clusterIP": "127.77.3.2", "ports": [{"port": 80}]}));
+    lab.endpoints("s", "TCP", &[bad, good]);
+    for _ in 0..6 {
+        assert_eq!(read(&mut connect(("127.77.3.2", 80)).await, 1).await, "g");
+    }
+    lab.endpoints("s", "TCP", &[bad]);
+    loop {
+        let mut stream = connect(("127.77.3.2", 80)).await;
+        let mut byte = [0];
+        match stream.read(&mut byte).await {
+            // The proxy has not read the change yet.
+            Ok(1) => sleep(Duration::from_millis(5)).await,
+            other => {
+                assert_eq!(other.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_passed_on() {
+    let lab = Lab::new([127, 77, 4, 1]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    lab.service("s", json!({"clusterIP": "127.77.4.2", "ports": [{"port": 80}]}));
+    lab.endpoints("s", "TCP", &[listener.local_addr().unwrap().port()]);
+    let mut client = connect(("127.77.4.2", 80)).await;
+    let (server, _) = listener.accept().await.unwrap();
+    rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
+    drop(server);
+    let error = client.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn host_ports_and_who_holds_them() {
+    let lab = Lab::new([127, 77, 5, 1]);
+    let (a, b) = (server("a").await, server("b").await);
+    let spec = |ip: &str, node_port: u16| json!({"type": "LoadBalancer", "clusterIP": ip, "ports": [{"port": 8080, "nodePort": node_port}]});
+    lab.service("one", spec("127.77.5.2", 30_001));
+    lab.endpoints("one", "TCP", &[a]);
+    assert_eq!(read(&mut connect(("127.77.5.1", 8080)).await, 1).await, "a");
+    assert_eq!(read(&mut connect(("127.77.5.1", 30_001)).await, 1).await, "a");
+    lab.service("two", spec("127.77.5.3", 30_002));
+    lab.endpoints("two", "TCP", &[b]);
+    assert_eq!(read(&mut connect(("127.77.5.1", 30_002)).await, 1).await, "b");
+    assert_eq!(read(&mut connect(("127.77.5.1", 8080)).await, 1).await, "a", "who came first keeps it");
+    let events: Api<core::Event> = Api::namespaced(lab.client.clone(), "default");
+    let event = loop {
+        if let Some(event) = events.list(&ListParams::default()).await.unwrap().items.pop() {
+            break event;
+        }
+        sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(event.involved_object.name.as_deref(), Some("two"));
+    let message = event.message.unwrap();
+    assert!(message.contains("127.77.5.1:8080 is held by the Service default/one"), "{message}");
+    lab.cluster.remove_service(&Key::new("default", "one"));
+    for _ in 0..500 {
+        if let Ok(mut stream) = TcpStream::connect(("127.77.5.1", 8080)).await
+            && read(&mut stream, 1).await == "b"
+        {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the freed port was not taken");
+}
+
+#[tokio::test]
+async fn the_status_says_where_a_load_balancer_is() {
+    let lab = Lab::new([127, 77, 6, 1]);
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 8081, "name": "http"}]});
+    let object: core::Service = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
+    let services: Api<core::Service> = Api::namespaced(lab.client.clone(), "default");
+    let made = services.create(&Default::default(), &object).await.unwrap();
+    lab.cluster.put_service(&made);
+    let ingress = loop {
+        let status = services.get("s").await.unwrap().status.unwrap_or_default();
+        match status.load_balancer.and_then(|balancer| balancer.ingress) {
+            Some(ingress) if !ingress.is_empty() => break ingress,
+            _ => sleep(Duration::from_millis(10)).await,
+        }
+    };
+    assert_eq!(ingress[0].ip.as_deref(), Some("127.77.6.1"));
+    let ports = ingress[0].ports.clone().unwrap();
+    assert_eq!((ports[0].port, ports[0].error.as_deref()), (8081, None));
+}
+
+#[tokio::test]
+async fn udp_has_sessions() {
+    let lab = Lab::new([127, 77, 7, 1]);
+    let echo = |name: &'static [u8]| async move {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut buffer = [0; 100];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                socket.send_to(&[name, &buffer[..length]].concat(), from).await.unwrap();
+            }
+        });
+        port
+    };
+    let (a, b) = (echo(b"a").await, echo(b"b").await);
+    lab.service("s", json!({"clusterIP": "127.77.7.2", "ports": [{"port": 53, "protocol": "UDP"}]}));
+    lab.endpoints("s", "UDP", &[a]);
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect("127.77.7.2:53").await.unwrap();
+    let ask = || async {
+        loop {
+            let mut buffer = [0; 100];
+            // A datagram before the port is open is lost, as it should be.
+            if client.send(b"x").await.is_ok()
+                && let Ok(Ok(length)) = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await
+            {
+                return String::from_utf8_lossy(&buffer[..length]).into_owned();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert_eq!(ask().await, "ax");
+    lab.endpoints("s", "UDP", &[b]);
+    for _ in 0..500 {
+        if ask().await == "bx" {
+            return;
+        }
+    }
+    panic!("the session stayed with an endpoint that is gone");
+}

@@ -8,12 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::UdpSocket,
-    runtime::Handle,
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{net::UdpSocket, runtime::Handle, sync::mpsc, time::timeout};
 
 use super::balance::Backend;
 

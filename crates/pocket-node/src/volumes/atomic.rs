@@ -10,21 +10,21 @@ use std::{
 
 /// A file of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// Content.
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     /// Permission bits.
-    pub mode: u32,
+    pub(crate) mode: u32,
 }
 
 /// Files by their path in the volume.
-pub type Files = BTreeMap<String, File>;
+pub(crate) type Files = BTreeMap<String, File>;
 
 const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
 
 /// Whether a path stays inside the volume and does not meddle with its layout.
-pub fn is_inside(path: &str) -> bool {
+pub(crate) fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.starts_with("..")
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
@@ -34,7 +34,7 @@ pub fn is_inside(path: &str) -> bool {
 ///
 /// # Errors
 /// When the file system refuses something; the former files then stay visible.
-pub fn write(dir: &Path, files: &Files) -> io::Result<bool> {
+pub(crate) fn write(dir: &Path, files: &Files) -> io::Result<bool> {
     fs::create_dir_all(dir)?;
     let former = fs::read_link(dir.join(DATA)).ok();
     if let Some(former) = &former
@@ -145,9 +145,15 @@ mod tests {
 
     #[test]
     fn paths_stay_inside() {
-        for (path, inside) in
-            [("a", true), ("a/b", true), ("", false), ("/a", false), ("../a", false), ("a/../../b", false), ("..data", false)]
-        {
+        for (path, inside) in [
+            ("a", true),
+            ("a/b", true),
+            ("", false),
+            ("/a", false),
+            ("../a", false),
+            ("a/../../b", false),
+            ("..data", false),
+        ] {
             assert_eq!(is_inside(path), inside, "{path}");
         }
     }

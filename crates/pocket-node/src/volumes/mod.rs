@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub use mounts::mounts;
-pub use sources::TokenWish;
+
 
 /// Why a volume cannot be set up. The pod waits; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,9 @@ pub enum VolumeError {
     #[error("volume \"{0}\" is not a volume of the pod")]
     NoVolume(String),
     /// No such kind of volume here.
-    #[error("volumes of type {0} are not supported here: use emptyDir, configMap, secret, downwardAPI, projected or hostPath")]
+    #[error(
+        "volumes of type {0} are not supported here: use emptyDir, configMap, secret, downwardAPI, projected or hostPath"
+    )]
     Unsupported(String),
     /// A hostPath is not what it should be.
     #[error("hostPath type check failed: {0} is not a {1}")]
@@ -99,11 +101,10 @@ pub async fn fetch(client: &Client, namespace: &str, wanted: BTreeSet<Source>) -
                     text.chain(bytes).collect()
                 })
             }
-            Source::Secret(name) => {
-                Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await?.map(|secret| {
-                    secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect()
-                })
-            }
+            Source::Secret(name) => Api::<Secret>::namespaced(client.clone(), namespace)
+                .get_opt(name)
+                .await?
+                .map(|secret| secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect()),
         };
         found.insert(source, data);
     }
@@ -131,7 +132,12 @@ fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
 ///
 /// # Errors
 /// At the first volume that cannot be made; with its name.
-pub async fn set_up(client: &Client, pod: &Pod, facts: &NodeFacts, dir: &Path) -> Result<Volumes, (String, VolumeError)> {
+pub async fn set_up(
+    client: &Client,
+    pod: &Pod,
+    facts: &NodeFacts,
+    dir: &Path,
+) -> Result<Volumes, (String, VolumeError)> {
     let mut all = Volumes::default();
     let wanted = references(pod);
     let namespace = pod.namespace().unwrap_or_default();
@@ -186,8 +192,13 @@ async fn one(
 }
 
 /// A token of the pod's service account.
-async fn request_token(client: &Client, pod: &Pod, wish: &TokenWish) -> Result<(String, Duration), VolumeError> {
-    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".into());
+async fn request_token(
+    client: &Client,
+    pod: &Pod,
+    wish: &sources::TokenWish,
+) -> Result<(String, Duration), VolumeError> {
+    let account =
+        pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".into());
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let request = TokenRequest {
         spec: TokenRequestSpec {
@@ -215,6 +226,7 @@ async fn request_token(client: &Client, pod: &Pod, wish: &TokenWish) -> Result<(
 /// The one field of a volume that is set, for messages.
 fn kind(volume: &Volume) -> String {
     let value = serde_json::to_value(volume).unwrap_or_default();
-    let fields = value.as_object().map(|object| object.keys().filter(|key| *key != "name").cloned().collect::<Vec<_>>());
+    let fields =
+        value.as_object().map(|object| object.keys().filter(|key| *key != "name").cloned().collect::<Vec<_>>());
     fields.unwrap_or_default().first().cloned().unwrap_or_else(|| "unknown".into())
 }

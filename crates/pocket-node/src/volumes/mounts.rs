@@ -70,7 +70,7 @@ fn below(root: &Path, sub: &str) -> Result<PathBuf, VolumeError> {
 ///
 /// # Errors
 /// When there is something else than the type says.
-pub fn host_path(source: &HostPathVolumeSource) -> Result<PathBuf, VolumeError> {
+pub(crate) fn host_path(source: &HostPathVolumeSource) -> Result<PathBuf, VolumeError> {
     let path = PathBuf::from(&source.path);
     let io = |error| VolumeError::Io { what: format!("hostPath \"{}\"", source.path), source: error };
     let kind = source.type_.as_deref().unwrap_or_default();

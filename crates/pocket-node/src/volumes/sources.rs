@@ -15,17 +15,17 @@ use crate::{
 
 /// A token that a volume asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TokenWish {
+pub(crate) struct TokenWish {
     /// Where in the volume.
-    pub path: String,
+    pub(crate) path: String,
     /// For whom; empty is the API server.
-    pub audience: Option<String>,
+    pub(crate) audience: Option<String>,
     /// How long it shall be good, in seconds.
-    pub seconds: i64,
+    pub(crate) seconds: i64,
 }
 
 /// What a volume is made of.
-pub fn references(volume: &Volume) -> BTreeSet<Source> {
+pub(crate) fn references(volume: &Volume) -> BTreeSet<Source> {
     let mut all = BTreeSet::new();
     all.extend(volume.config_map.iter().map(|map| Source::ConfigMap(map.name.clone())));
     all.extend(volume.secret.iter().filter_map(|secret| secret.secret_name.clone()).map(Source::Secret));
@@ -37,7 +37,7 @@ pub fn references(volume: &Volume) -> BTreeSet<Source> {
 }
 
 /// The tokens a volume asks for.
-pub fn tokens(volume: &Volume) -> Vec<TokenWish> {
+pub(crate) fn tokens(volume: &Volume) -> Vec<TokenWish> {
     volume
         .projected
         .iter()
@@ -52,15 +52,18 @@ pub fn tokens(volume: &Volume) -> Vec<TokenWish> {
 }
 
 /// Whether a volume's files are made from API objects, and so change with them.
-pub fn is_made_of_objects(volume: &Volume) -> bool {
-    volume.config_map.is_some() || volume.secret.is_some() || volume.downward_api.is_some() || volume.projected.is_some()
+pub(crate) fn is_made_of_objects(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
 }
 
 /// The files of such a volume; tokens come from `token`.
 ///
 /// # Errors
 /// When something that is not optional is missing, or a path leads out of the volume.
-pub fn files(
+pub(crate) fn files(
     pod: &Pod,
     facts: &NodeFacts,
     volume: &Volume,
@@ -123,7 +126,10 @@ fn keys(
         return if optional { Ok(Files::new()) } else { Err(VolumeError::Missing(source.clone())) };
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(data.iter().map(|(key, data)| (key.clone(), File { data: data.clone(), mode: default_mode })).collect());
+        return Ok(data
+            .iter()
+            .map(|(key, data)| (key.clone(), File { data: data.clone(), mode: default_mode }))
+            .collect());
     };
     let mut files = Files::new();
     for item in items {
@@ -171,13 +177,13 @@ mod tests {
         let facts = NodeFacts { host_ip: [10, 0, 0, 1].into(), pod_ip: None, cpus: 1, memory: 1 };
         let volume: Volume = serde_json::from_value(volume).unwrap();
         let data = BTreeMap::from([("k".to_owned(), b"v".to_vec()), ("l".to_owned(), b"w".to_vec())]);
-        let found = Sources::from([(Source::ConfigMap("c".into()), Some(data.clone())), (Source::Secret("s".into()), Some(data))]);
+        let found = Sources::from([
+            (Source::ConfigMap("c".into()), Some(data.clone())),
+            (Source::Secret("s".into()), Some(data)),
+        ]);
         files(&pod, &facts, &volume, &found, |wish| Some(format!("token for {:?}", wish.audience)))
             .map(|files| {
-                files
-                    .into_iter()
-                    .map(|(path, file)| (path, String::from_utf8(file.data).unwrap(), file.mode))
-                    .collect()
+                files.into_iter().map(|(path, file)| (path, String::from_utf8(file.data).unwrap(), file.mode)).collect()
             })
             .map_err(|error| error.to_string())
     }

@@ -1,0 +1,457 @@
+//! What the cluster's names mean, after Kubernetes' DNS specification. Pure: a question and the cluster in, an answer out.
+
+use std::net::Ipv4Addr;
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{
+        DNSClass, Name, RData, Record, RecordType,
+        rdata::{A, CNAME, NS, PTR, SOA, SRV},
+    },
+};
+
+use crate::{
+    cluster::{Address, Cluster, Service, Slice, host_label},
+    watch::Key,
+};
+
+/// How long answers may be kept, in seconds. As short as CoreDNS': endpoints change at any time.
+const TTL: u32 = 5;
+
+/// The part of the name space that is the cluster's.
+#[derive(Clone, Debug)]
+pub(crate) struct Zone {
+    domain: Name,
+    labels: Vec<String>,
+    /// Address ranges (address, prefix length) whose reverse names are the cluster's.
+    reverse: Vec<(Ipv4Addr, u8)>,
+}
+
+/// What is to be done with a question.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Answer this.
+    Answer(Message),
+    /// It is about a name outside of the cluster.
+    Forward,
+}
+
+/// What there is of a name.
+enum Found {
+    /// No such name.
+    Nothing,
+    /// The name exists: records of the wanted type, if any, and records that help.
+    Records(Vec<Record>, Vec<Record>),
+}
+
+impl Found {
+    fn records(records: Vec<Record>) -> Self {
+        Self::Records(records, Vec::new())
+    }
+
+    /// The name exists, without records of the wanted type.
+    fn empty() -> Self {
+        Self::records(Vec::new())
+    }
+}
+
+impl Zone {
+    /// Of a domain such as `cluster.local`. `None` if it is no domain name.
+    pub(crate) fn new(domain: &str, reverse: Vec<(Ipv4Addr, u8)>) -> Option<Self> {
+        let mut name = Name::from_ascii(domain).ok()?;
+        name.set_fqdn(true);
+        let labels = labels(&name);
+        (!labels.is_empty()).then_some(Self { domain: name, labels, reverse })
+    }
+
+    /// Answers a question.
+    pub(crate) fn reply(&self, cluster: &Cluster, question: &Message) -> Reply {
+        let head = &question.metadata;
+        let refuse = |code| Reply::Answer(Message::error_msg(head.id, head.op_code, code));
+        if head.op_code != OpCode::Query {
+            return refuse(ResponseCode::NotImp);
+        }
+        let [query] = question.queries.as_slice() else {
+            return refuse(ResponseCode::FormErr);
+        };
+        if query.query_class() != DNSClass::IN {
+            return refuse(ResponseCode::NotImp);
+        }
+        let name = labels(query.name());
+        let found = match name.strip_suffix(self.labels.as_slice()) {
+            Some(inner) => self.inside(cluster, inner, query),
+            None => match reverse_address(&name) {
+                Some(ip) => match self.reverse(cluster, ip, query) {
+                    Some(found) => found,
+                    None => return Reply::Forward,
+                },
+                None => return Reply::Forward,
+            },
+        };
+        Reply::Answer(self.message(question, query, found))
+    }
+
+    fn message(&self, question: &Message, query: &Query, found: Found) -> Message {
+        let mut message = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+        message.metadata.authoritative = true;
+        message.metadata.recursion_desired = question.metadata.recursion_desired;
+        message.metadata.recursion_available = true;
+        message.add_query(query.clone());
+        let empty = match found {
+            Found::Nothing => {
+                message.metadata.response_code = ResponseCode::NXDomain;
+                true
+            }
+            Found::Records(answers, additionals) => {
+                let empty = answers.is_empty();
+                message.add_answers(answers);
+                message.add_additionals(additionals);
+                empty
+            }
+        };
+        if empty {
+            // It says for how long to remember that there is nothing.
+            message.add_authority(self.soa());
+        }
+        message
+    }
+
+    fn soa(&self) -> Record {
+        let under = |label: &str| self.domain.prepend_label(label).unwrap_or_else(|_| self.domain.clone());
+        let soa = SOA::new(under("ns.dns"), under("hostmaster"), 1, 7200, 1800, 86_400, TTL);
+        Record::from_rdata(self.domain.clone(), TTL, RData::SOA(soa))
+    }
+
+    /// A name of labels below the domain.
+    fn name(&self, labels: &[&str]) -> Option<Name> {
+        let mut name = self.domain.clone();
+        for label in labels.iter().rev() {
+            name = name.prepend_label(*label).ok()?;
+        }
+        Some(name)
+    }
+
+    /// A name below the domain, given without it.
+    fn inside(&self, cluster: &Cluster, name: &[String], query: &Query) -> Found {
+        let parts: Vec<&str> = name.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            [] => match query.query_type() {
+                RecordType::SOA => Found::records(vec![self.soa()]),
+                RecordType::NS => {
+                    let server = self.name(&["ns", "dns"]);
+                    Found::records(server.map(|name| record(query, RData::NS(NS(name)))).into_iter().collect())
+                }
+                _ => Found::empty(),
+            },
+            ["svc"] | ["pod"] | ["dns"] | ["ns", "dns"] => Found::empty(),
+            [namespace, "svc"] if !cluster.services_in(namespace).is_empty() => Found::empty(),
+            [service, namespace, "svc"] => {
+                self.with_service(cluster, service, namespace, |service, slices| self.service(service, slices, query))
+            }
+            [port, protocol, service, namespace, "svc"] if port.starts_with('_') && protocol.starts_with('_') => self
+                .with_service(cluster, service, namespace, |service, slices| {
+                    self.port(service, slices, &port[1..], &protocol[1..], query)
+                }),
+            [protocol @ ("_tcp" | "_udp"), service, namespace, "svc"] => {
+                self.with_service(cluster, service, namespace, |service, _| {
+                    let any =
+                        service.ports.iter().any(|port| port.protocol.as_str().eq_ignore_ascii_case(&protocol[1..]));
+                    if any { Found::empty() } else { Found::Nothing }
+                })
+            }
+            [host, service, namespace, "svc"] => self.with_service(cluster, service, namespace, |service, slices| {
+                if service.address != Address::Headless {
+                    return Found::Nothing;
+                }
+                let ips: Vec<_> = ready(slices).filter(|(label, _)| label == host).map(|(_, ip)| ip).collect();
+                if ips.is_empty() { Found::Nothing } else { addresses(query, ips) }
+            }),
+            [dashed, _namespace, "pod"] => match dashed.replace('-', ".").parse() {
+                Ok(ip) => addresses(query, vec![ip]),
+                Err(_) => Found::Nothing,
+            },
+            _ => Found::Nothing,
+        }
+    }
+
+    fn with_service(
+        &self,
+        cluster: &Cluster,
+        name: &str,
+        namespace: &str,
+        then: impl FnOnce(&Service, &[std::sync::Arc<Slice>]) -> Found,
+    ) -> Found {
+        let key = Key::new(namespace, name);
+        match cluster.service(&key) {
+            Some(service) => then(&service, &cluster.slices(&key)),
+            None => Found::Nothing,
+        }
+    }
+
+    fn service(&self, service: &Service, slices: &[std::sync::Arc<Slice>], query: &Query) -> Found {
+        match (&service.address, query.query_type()) {
+            (Address::External(target), _) => {
+                let Ok(mut target) = Name::from_ascii(target) else {
+                    return Found::empty();
+                };
+                target.set_fqdn(true);
+                Found::records(vec![record(query, RData::CNAME(CNAME(target)))])
+            }
+            (_, RecordType::SRV) => {
+                let mut all = (Vec::new(), Vec::new());
+                for port in &service.ports {
+                    let protocol = port.protocol.as_str().to_ascii_lowercase();
+                    if let Found::Records(answers, additionals) =
+                        self.port(service, slices, &port.name, &protocol, query)
+                    {
+                        all.0.extend(answers);
+                        all.1.extend(additionals);
+                    }
+                }
+                all.1.dedup();
+                Found::Records(all.0, all.1)
+            }
+            (Address::Cluster(ip), _) => addresses(query, vec![*ip]),
+            (Address::Headless, _) => {
+                let mut ips: Vec<_> = ready(slices).map(|(_, ip)| ip).collect();
+                ips.sort_unstable();
+                ips.dedup();
+                if ips.is_empty() {
+                    // As CoreDNS says it of a headless Service without endpoints.
+                    return Found::Nothing;
+                }
+                // Clients take the first: it shall not be the same for all.
+                let turn = rand::random::<u32>() as usize % ips.len();
+                ips.rotate_left(turn);
+                addresses(query, ips)
+            }
+            (Address::None, _) => Found::empty(),
+        }
+    }
+
+    /// `_port._protocol.service…`
+    fn port(
+        &self,
+        service: &Service,
+        slices: &[std::sync::Arc<Slice>],
+        port: &str,
+        protocol: &str,
+        query: &Query,
+    ) -> Found {
+        let matching = service
+            .ports
+            .iter()
+            .find(|candidate| candidate.name == port && candidate.protocol.as_str().eq_ignore_ascii_case(protocol));
+        let Some(matching) = matching else {
+            return Found::Nothing;
+        };
+        if query.query_type() != RecordType::SRV {
+            return Found::empty();
+        }
+        let (namespace, name) = (service.key.namespace.as_str(), service.key.name.as_str());
+        let mut answers = Vec::new();
+        let mut additionals = Vec::new();
+        let mut add = |target: Option<Name>, port: u16, ip: Ipv4Addr| {
+            if let Some(target) = target {
+                answers.push(record(query, RData::SRV(SRV::new(0, 100, port, target.clone()))));
+                additionals.push(Record::from_rdata(target, TTL, RData::A(A(ip))));
+            }
+        };
+        match &service.address {
+            Address::Cluster(ip) => add(self.name(&[name, namespace, "svc"]), matching.port, *ip),
+            Address::Headless => {
+                for slice in slices {
+                    let number = slice
+                        .ports
+                        .iter()
+                        .find(|(name, protocol, _)| *name == matching.name && *protocol == matching.protocol)
+                        .map(|(_, _, number)| *number);
+                    for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+                        let target = self.name(&[&host_label(endpoint), name, namespace, "svc"]);
+                        add(target, number.unwrap_or(matching.port), endpoint.ip);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Found::Records(answers, additionals)
+    }
+
+    /// `None`: the address is not the cluster's.
+    fn reverse(&self, cluster: &Cluster, ip: Ipv4Addr, query: &Query) -> Option<Found> {
+        if let Some((service, host)) = cluster.at_address(ip) {
+            let target = match &host {
+                Some(host) => self.name(&[host, &service.name, &service.namespace, "svc"]),
+                None => self.name(&[&service.name, &service.namespace, "svc"]),
+            };
+            if query.query_type() != RecordType::PTR {
+                return Some(Found::empty());
+            }
+            return Some(Found::records(
+                target.map(|target| record(query, RData::PTR(PTR(target)))).into_iter().collect(),
+            ));
+        }
+        let ours = self.reverse.iter().any(|(base, prefix)| {
+            let shift = 32 - u32::from((*prefix).min(32));
+            let cut = |ip: Ipv4Addr| u32::from(ip).checked_shr(shift).unwrap_or(0);
+            cut(*base) == cut(ip)
+        });
+        ours.then_some(Found::Nothing)
+    }
+}
+
+/// Labels of a name, in lower case.
+fn labels(name: &Name) -> Vec<String> {
+    name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect()
+}
+
+/// The address of `d.c.b.a.in-addr.arpa`.
+fn reverse_address(name: &[String]) -> Option<Ipv4Addr> {
+    let parts: Vec<&str> = name.iter().map(String::as_str).collect();
+    let [d, c, b, a, "in-addr", "arpa"] = parts.as_slice() else {
+        return None;
+    };
+    format!("{a}.{b}.{c}.{d}").parse().ok()
+}
+
+fn ready(slices: &[std::sync::Arc<Slice>]) -> impl Iterator<Item = (String, Ipv4Addr)> {
+    slices
+        .iter()
+        .flat_map(|slice| &slice.endpoints)
+        .filter(|endpoint| endpoint.ready)
+        .map(|endpoint| (host_label(endpoint), endpoint.ip))
+}
+
+fn addresses(query: &Query, ips: Vec<Ipv4Addr>) -> Found {
+    match query.query_type() {
+        RecordType::A | RecordType::ANY => {
+            Found::records(ips.into_iter().map(|ip| record(query, RData::A(A(ip)))).collect())
+        }
+        _ => Found::empty(),
+    }
+}
+
+/// A record of the very name that was asked for, in its spelling.
+fn record(query: &Query, data: RData) -> Record {
+    Record::from_rdata(query.name().clone(), TTL, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+    use serde_json::json;
+
+    fn cluster() -> std::sync::Arc<Cluster> {
+        let cluster = Cluster::new();
+        for (name, spec) in [
+            (
+                "web",
+                json!({"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]}),
+            ),
+            ("db", json!({"clusterIP": "None", "ports": [{"name": "pg", "port": 5432}]})),
+            ("none", json!({"clusterIP": "None"})),
+            ("ext", json!({"type": "ExternalName", "externalName": "example.com"})),
+        ] {
+            let service: core::Service =
+                serde_json::from_value(json!({"metadata": {"name": name, "namespace": "n"}, "spec": spec})).unwrap();
+            cluster.put_service(&service);
+        }
+        let slice: discovery::EndpointSlice = serde_json::from_value(json!({
+            "metadata": {"name": "db-1", "namespace": "n", "labels": {"kubernetes.io/service-name": "db"}},
+            "addressType": "IPv4", "ports": [{"name": "pg", "port": 5433, "protocol": "TCP"}],
+            "endpoints": [
+                {"addresses": ["10.244.0.5"], "conditions": {"ready": true}, "hostname": "db-0"},
+                {"addresses": ["10.244.0.6"], "conditions": {"ready": true}},
+                {"addresses": ["10.244.0.7"], "conditions": {"ready": false}, "hostname": "db-2"}],
+        }))
+        .unwrap();
+        cluster.put_slice(&slice);
+        cluster
+    }
+
+    fn ask(name: &str, kind: RecordType) -> String {
+        let zone = Zone::new("cluster.local", vec![([10, 96, 0, 0].into(), 16)]).unwrap();
+        let mut question = Message::query();
+        question.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        match zone.reply(&cluster(), &question) {
+            Reply::Forward => "forward".into(),
+            Reply::Answer(message) => {
+                assert_eq!(message.metadata.id, question.metadata.id);
+                assert_eq!(message.authorities.len(), usize::from(message.answers.is_empty()));
+                let mut answers: Vec<_> = message.answers.iter().map(|record| record.data.to_string()).collect();
+                answers.sort();
+                format!("{} {}", message.metadata.response_code, answers.join(", "))
+                    .replace("No Error", "ok")
+                    .trim()
+                    .to_owned()
+            }
+        }
+    }
+
+    #[test]
+    fn names() {
+        use RecordType::{A, AAAA, PTR, SRV};
+        let missing = "Non-Existent Domain";
+        for (name, kind, expected) in [
+            ("web.n.svc.cluster.local.", A, "ok 10.96.0.9"),
+            ("WEB.N.svc.Cluster.local.", A, "ok 10.96.0.9"),
+            ("web.n.svc.cluster.local.", AAAA, "ok"),
+            ("web.other.svc.cluster.local.", A, missing),
+            ("no.n.svc.cluster.local.", AAAA, missing),
+            ("example.com.n.svc.cluster.local.", A, missing),
+            ("example.com.cluster.local.", A, missing),
+            ("cluster.local.", A, "ok"),
+            ("n.svc.cluster.local.", A, "ok"),
+            ("m.svc.cluster.local.", A, missing),
+            ("db.n.svc.cluster.local.", A, "ok 10.244.0.5, 10.244.0.6"),
+            ("none.n.svc.cluster.local.", A, missing),
+            ("db-0.db.n.svc.cluster.local.", A, "ok 10.244.0.5"),
+            ("10-244-0-6.db.n.svc.cluster.local.", A, "ok 10.244.0.6"),
+            ("db-2.db.n.svc.cluster.local.", A, missing),
+            ("db-0.web.n.svc.cluster.local.", A, missing),
+            ("10-244-0-9.n.pod.cluster.local.", A, "ok 10.244.0.9"),
+            ("x.n.pod.cluster.local.", A, missing),
+            ("ext.n.svc.cluster.local.", A, "ok example.com."),
+            ("_http._tcp.web.n.svc.cluster.local.", SRV, "ok 0 100 80 web.n.svc.cluster.local."),
+            ("_http._tcp.web.n.svc.cluster.local.", A, "ok"),
+            ("_http._udp.web.n.svc.cluster.local.", SRV, missing),
+            ("_tcp.web.n.svc.cluster.local.", A, "ok"),
+            (
+                "web.n.svc.cluster.local.",
+                SRV,
+                "ok 0 100 53 web.n.svc.cluster.local., 0 100 80 web.n.svc.cluster.local.",
+            ),
+            (
+                "_pg._tcp.db.n.svc.cluster.local.",
+                SRV,
+                "ok 0 100 5433 10-244-0-6.db.n.svc.cluster.local., 0 100 5433 db-0.db.n.svc.cluster.local.",
+            ),
+            ("9.0.96.10.in-addr.arpa.", PTR, "ok web.n.svc.cluster.local."),
+            ("5.0.244.10.in-addr.arpa.", PTR, "ok db-0.db.n.svc.cluster.local."),
+            ("77.0.96.10.in-addr.arpa.", PTR, missing),
+            ("8.8.8.8.in-addr.arpa.", PTR, "forward"),
+            ("example.com.", A, "forward"),
+            ("mycluster.local.", A, "forward"),
+        ] {
+            assert_eq!(ask(name, kind), expected, "{name} {kind}");
+        }
+    }
+
+    #[test]
+    fn strange_questions() {
+        let zone = Zone::new("cluster.local", Vec::new()).unwrap();
+        let code = |message: &Message| match zone.reply(&cluster(), message) {
+            Reply::Answer(answer) => answer.metadata.response_code,
+            Reply::Forward => ResponseCode::NoError,
+        };
+        let mut message = Message::query();
+        assert_eq!(code(&message), ResponseCode::FormErr, "no question");
+        message.add_query(
+            Query::query(Name::from_ascii("a.").unwrap(), RecordType::A).set_query_class(DNSClass::CH).clone(),
+        );
+        assert_eq!(code(&message), ResponseCode::NotImp);
+        message.metadata.op_code = OpCode::Update;
+        assert_eq!(code(&message), ResponseCode::NotImp);
+    }
+}
