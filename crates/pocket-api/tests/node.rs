@@ -42,7 +42,8 @@ impl NodeAccess for Echo {
             let (resize, mut resized) = mpsc::channel(1);
             tokio::spawn(async move {
                 if request.tty {
-                    sizes.lock().unwrap().extend(resized.recv().await);
+                    let size = resized.recv().await;
+                    sizes.lock().unwrap().extend(size);
                 }
                 let mut input = ours;
                 let mut line = [0; 6];

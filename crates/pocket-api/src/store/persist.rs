@@ -155,7 +155,9 @@ impl StorageBackend for LazilyFlushed {
     }
 
     fn close(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        // A flush that still waits has the file open; it must not keep the next server out.
+        self.file.unlock()
     }
 
     // The whole file is locked when it is opened.
