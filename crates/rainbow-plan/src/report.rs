@@ -68,8 +68,8 @@ impl Reporter<'_, '_> {
         ColorReport {
             name: color.name.clone(),
             phase,
-            ready: instances().map(|instance| self.view.ready(instance)).sum(),
-            wanted: instances().map(wanted).sum(),
+            ready: instances().map(|instance| self.view.ready(instance)).fold(0, u32::saturating_add),
+            wanted: instances().map(wanted).fold(0, u32::saturating_add),
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
             released,
             retired,

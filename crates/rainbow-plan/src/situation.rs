@@ -115,8 +115,11 @@ fn one<'a>(
         Points::Instance(instance) => {
             instances.insert(instance);
         }
-        Points::Members | Points::Other => instances.extend(members.iter().map(|pod| &pod.instance)),
-        Points::Nowhere | Points::Foreign => {}
+        // A Service that somebody deleted or edited may be pointed at its members again.
+        Points::Members | Points::Other | Points::Nowhere => {
+            instances.extend(members.iter().map(|pod| &pod.instance));
+        }
+        Points::Foreign => {}
     }
     touches.extend(instances.into_iter().filter_map(|instance| owner(view, instance, goal, serving)));
     Situation { stage, memory, points, current, serving, goal, members, touches }

@@ -79,7 +79,7 @@ fn report(view: &View<'_>) -> Report {
     let colors = view.colors.iter().map(|color| ColorReport {
         name: color.name.clone(),
         phase: ColorPhase::Draining,
-        ready: color.instances.values().map(|instance| view.ready(instance)).sum(),
+        ready: color.instances.values().map(|instance| view.ready(instance)).fold(0, u32::saturating_add),
         wanted: 0,
         stages: Vec::new(),
         released: quiet(view).then(|| color.released.unwrap_or(view.now)),

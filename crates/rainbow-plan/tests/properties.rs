@@ -25,7 +25,7 @@ fn history(spec: &Spec, events: &[Event]) -> Sim {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(400))]
 
     /// Releases, failures, lags and crashes in any order come to rest where the spec says.
     #[test]

@@ -85,13 +85,16 @@ impl<'a> Shifter<'_, 'a> {
         pod.endpoint.get(&self.situation.stage.name).copied()
     }
 
-    /// The pod serves, and the data plane knows it. An endpoint may be left over from what the Service selected before; a
-    /// member that joined only now counts when its label must have been seen, too.
-    pub(super) fn knows(&self, pod: &Pod) -> bool {
+    /// The pod serves, and the data plane knows it as an endpoint.
+    pub(super) fn known_endpoint(&self, pod: &Pod) -> bool {
+        serves(pod) && self.endpoint(pod).is_some_and(|since| self.view.known(since))
+    }
+
+    /// The same of a member. Its endpoint may be left over from what the Service selected before; a member that joined only
+    /// now counts when its label must have been seen, too.
+    fn knows(&self, pod: &Pod) -> bool {
         let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
-        serves(pod)
-            && self.endpoint(pod).is_some_and(|since| self.view.known(since))
-            && joined.is_none_or(|joined| self.view.known(joined))
+        self.known_endpoint(pod) && joined.is_none_or(|joined| self.view.known(joined))
     }
 
     /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.

@@ -116,7 +116,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 Progress::default()
             }
             Points::Instance(serving) => match self.target.instance {
-                Some(target) if target != serving => self.start(serving, target, draft),
+                // One shift is finished before the next begins.
+                Some(target) if target != serving && !self.has_stale_labels() => self.start(serving, target, draft),
                 _ => self.steady(draft),
             },
             Points::Members => self.exchange(draft),
@@ -164,16 +165,27 @@ impl<'s, 'a> Shifter<'s, 'a> {
         self.situation.members.iter().filter_map(|pod| pod.member.get(stage).copied().flatten()).max()
     }
 
-    /// Since when the stage serves its color alone. Renewed where labels tell that a shift went before.
+    /// Since when the stage serves its color alone. Where it is at rest and labels tell that it has moved since then, it came
+    /// back to its color only now.
     fn since(&self) -> Option<Time> {
-        let Situation { points: Points::Instance(_), memory, serving: Some(serving), stage, .. } = self.situation
+        let Situation { points: Points::Instance(instance), memory, serving: Some(serving), stage, .. } =
+            self.situation
         else {
             return self.situation.memory.since;
         };
         let same = memory.color.as_deref() == Some(self.view.colors[*serving].name.as_str());
-        let since = memory.since.filter(|since| same && self.last_joined().is_none_or(|joined| *since > joined));
+        let at_rest = self.target.instance.is_none_or(|target| target == *instance);
+        let came_back = |since: Time| at_rest && self.last_joined().is_some_and(|joined| joined >= since);
+        let since = memory.since.filter(|since| same && !came_back(*since));
         // A color that never came up has not served yet.
         since.or_else(|| has_ready(self.view, stage, *serving).then_some(self.view.now))
+    }
+
+    /// A label of the shift before is still on a pod. It could be taken for one of the next shift.
+    fn has_stale_labels(&self) -> bool {
+        let stage = &self.situation.stage.name;
+        let joined = self.situation.members.iter().map(|pod| pod.member.get(stage).copied().flatten());
+        self.since().is_some_and(|since| joined.into_iter().any(|joined| joined.is_none_or(|joined| joined < since)))
     }
 
     /// Nothing is to move. Labels of the shift before are taken off once it is certain that nobody looks at them.

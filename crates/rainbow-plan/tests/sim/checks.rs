@@ -22,14 +22,14 @@ impl Sim {
             return;
         }
         for stage in self.spec.stages.clone() {
+            let Some(Svc::Ours { selects, .. }) = self.stages.get(&stage.name) else { continue };
             let Some(endpoints) = self.endpoints.get(&stage.name) else { continue };
             let serves = |pod: &&String| {
                 self.surely_receives(&stage.name, pod)
                     && self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating)
             };
             let capacity = endpoints.iter().filter(serves).count() as u32;
-            let members =
-                matches!(self.stages.get(&stage.name), Some(Svc::Ours { selects: Some(Selection::Members), .. }));
+            let members = *selects == Some(Selection::Members);
             let stays = |pod: &&String| serves(pod) && (!members || self.pods[*pod].member.contains_key(&stage.name));
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.of(&stage);
@@ -65,6 +65,7 @@ impl Sim {
 
     /// A tier goes to zero only after all who call it; and is made smaller otherwise only if it has more than full size.
     pub(super) fn check_size(&self, instance: &InstanceName, replicas: u32) {
+        self.check_needs(instance, replicas);
         let Some(dep) = self.deps.get(instance).filter(|dep| dep.replicas > replicas) else { return };
         if replicas > 0 || self.full(instance) == 0 {
             assert!(dep.replicas > self.full(instance), "{instance:?} is made smaller: {} to {replicas}", dep.replicas);
@@ -80,6 +81,23 @@ impl Sim {
                     "{instance:?} goes while {caller:?} has {pods} pods\n{}",
                     self.trace.join("\n")
                 );
+            }
+        }
+    }
+
+    /// A tier gets pods only when everything it calls is there.
+    fn check_needs(&self, instance: &InstanceName, replicas: u32) {
+        if self.deps.get(instance).map_or(0, |dep| dep.replicas) >= replicas {
+            return;
+        }
+        for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
+            let needs = color.tiers.iter().filter(|tier| tier.name == instance.tier).flat_map(|tier| &tier.needs);
+            for called in needs.map(|need| &color.instances[need]) {
+                let asked = self.deps.get(called).map_or(1, |dep| dep.replicas).min(self.full(called));
+                let serves = |pod: &&SimPod| pod.instance == *called && pod.ready && !pod.terminating;
+                let ready = self.pods.values().filter(serves).count() as u32;
+                assert!(ready >= asked, "{instance:?} comes up while {called:?} has {ready} of {asked} pods");
+                assert!(matches!(self.svcs.get(called), Some(Svc::Ours { .. })), "{called:?} cannot be called");
             }
         }
     }

@@ -236,10 +236,9 @@ impl Sim {
                 }
             }
             Event::AddStage => {
-                let name = format!("s{}", self.spec.stages.len() + 10);
-                if self.spec.stages.iter().all(|stage| stage.name != name) {
-                    self.spec.stages.push(spec::stage(&name, "t0"));
-                }
+                self.counter += 1;
+                let name = format!("s{}", self.counter + 10);
+                self.spec.stages.push(spec::stage(&name, "t0"));
             }
             Event::RemoveStage(n) => {
                 if self.spec.stages.len() > 1 {

@@ -1,0 +1,200 @@
+//! Whatever the world is made of, even what a validated spec and a sane cluster never have (cycles, unknown names, times at
+//! the end of time, duplicate colors): a plan is made, it is the same one every time, and it touches nothing of anybody else.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
+use rainbow_plan::*;
+
+fn name() -> impl Strategy<Value = String> {
+    select(vec!["a", "b", "c", "v1", "v2", "gone"]).prop_map(Into::into)
+}
+
+fn time() -> impl Strategy<Value = Time> {
+    prop_oneof![Just(i64::MIN), Just(0), 0i64..100_000, Just(i64::MAX)].prop_map(Time)
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![Just(Duration::ZERO), (0u64..100_000).prop_map(Duration::from_millis), Just(Duration::MAX)]
+}
+
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![0u32..4, Just(u32::MAX)]
+}
+
+fn instance_name() -> impl Strategy<Value = InstanceName> {
+    (name(), name()).prop_map(|(tier, color)| InstanceName { tier, color })
+}
+
+fn tiers() -> impl Strategy<Value = Vec<Tier>> {
+    let tier = (name(), number(), vec(name(), 0..3), name()).prop_map(|(name, replicas, needs, identity)| Tier {
+        name,
+        replicas,
+        needs,
+        identity,
+    });
+    vec(tier, 0..4)
+}
+
+fn stages() -> impl Strategy<Value = Vec<Stage>> {
+    let shift =
+        prop_oneof![Just(Shift::Flip), (number(), duration()).prop_map(|(step, every)| Shift::Rolling { step, every })];
+    let promote = prop_oneof![Just(Promote::Auto), Just(Promote::Manual)];
+    let stage = (name(), name(), promote, option::of(name()), option::of(number()), shift, any::<bool>()).prop_map(
+        |(name, tier, promote, color, replicas, shift, paused)| Stage {
+            name,
+            tier,
+            promote,
+            color,
+            replicas,
+            shift,
+            paused,
+        },
+    );
+    vec(stage, 0..4)
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let drain = (duration(), duration()).prop_map(|(deadline, settle)| Drain { deadline, settle });
+    let keep = (number(), number()).prop_map(|(live, history)| Keep { live, history });
+    (name(), tiers(), stages(), drain, keep, duration(), duration(), any::<bool>()).prop_map(
+        |(color, tiers, stages, drain, keep, progress_deadline, propagation, deleting)| Spec {
+            color,
+            tiers,
+            stages,
+            drain,
+            keep,
+            progress_deadline,
+            propagation,
+            deleting,
+        },
+    )
+}
+
+fn color() -> impl Strategy<Value = Color> {
+    let flags = (any::<bool>(), any::<bool>(), option::of(time()), option::of(time()));
+    (name(), any::<i64>(), time(), tiers(), btree_map(name(), instance_name(), 0..4), flags).prop_map(
+        |(name, revision, created, tiers, instances, (retire, deleting, released, retired))| Color {
+            name,
+            revision,
+            created,
+            tiers,
+            instances,
+            retire,
+            deleting,
+            released,
+            retired,
+        },
+    )
+}
+
+fn instance() -> impl Strategy<Value = Instance> {
+    let deployment = prop_oneof![
+        Just(Deployment::Absent),
+        Just(Deployment::Foreign),
+        (any::<bool>(), number(), any::<bool>(), number())
+            .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
+    ];
+    let service =
+        select(vec![Presence::NotNeeded, Presence::Absent, Presence::Foreign, Presence::Outdated, Presence::Current]);
+    (deployment, service).prop_map(|(deployment, service)| Instance { identity: String::new(), deployment, service })
+}
+
+fn service() -> impl Strategy<Value = StageService> {
+    let selects =
+        prop_oneof![instance_name().prop_map(Selection::Instance), Just(Selection::Members), Just(Selection::Other)];
+    prop_oneof![
+        1 => Just(StageService::Foreign),
+        5 => (any::<bool>(), selects).prop_map(|(current, selects)| StageService::Ours { current, selects })
+    ]
+}
+
+fn pod() -> impl Strategy<Value = Pod> {
+    let seen = || btree_map(name(), time(), 0..3);
+    (
+        "[a-f]{3}",
+        instance_name(),
+        any::<bool>(),
+        any::<bool>(),
+        btree_map(name(), option::of(time()), 0..3),
+        seen(),
+        seen(),
+    )
+        .prop_map(|(name, instance, ready, terminating, member, endpoint, left)| Pod {
+            name,
+            instance,
+            ready,
+            terminating,
+            member,
+            endpoint,
+            left,
+        })
+}
+
+fn worlds() -> impl Strategy<Value = World> {
+    let remembered = (option::of(name()), option::of(name()), option::of(time()), option::of(time()))
+        .prop_map(|(color, previous, since, shift_started)| StageMemory { color, previous, since, shift_started });
+    (
+        spec(),
+        btree_map(name(), remembered, 0..3),
+        vec(color(), 0..5),
+        btree_map(instance_name(), instance(), 0..12),
+        btree_map(name(), service(), 0..4),
+        vec(pod(), 0..12),
+    )
+        .prop_map(|(spec, stages, colors, instances, services, pods)| World {
+            spec,
+            memory: Memory { stages },
+            colors,
+            instances,
+            stages: services,
+            pods,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_world_has_a_plan(world in worlds(), now in time()) {
+        let plan = plan(&world, now);
+        prop_assert_eq!(&plan, &rainbow_plan::plan(&world, now));
+        prop_assert!(plan.wake.is_none_or(|wake| wake > now || now.0 == i64::MAX));
+        prop_assert_eq!(plan.report.colors.len(), world.colors.len());
+        for action in &plan.actions {
+            untouched(&world, action);
+        }
+    }
+}
+
+/// What the action writes to is ours, or is not there yet.
+fn untouched(world: &World, action: &Action) {
+    let deployment = |name| world.instances.get(name).map_or(&Deployment::Absent, |instance| &instance.deployment);
+    let service = |name| world.instances.get(name).map_or(Presence::Absent, |instance| instance.service);
+    let pods: BTreeMap<&str, &Pod> = world.pods.iter().map(|pod| (pod.name.as_str(), pod)).collect();
+    match action {
+        Action::CreateColor { color, .. } => assert!(world.colors.iter().all(|known| known.name != *color)),
+        Action::ApplyDeployment { instance, .. } => assert_ne!(deployment(instance), &Deployment::Foreign),
+        Action::ApplyService { instance } => assert_ne!(service(instance), Presence::Foreign),
+        Action::ApplyStage { stage, .. } => {
+            assert_ne!(world.stages.get(stage), Some(&StageService::Foreign));
+            assert!(world.spec.stages.iter().any(|known| known.name == *stage));
+        }
+        Action::Join { pod, .. } => assert!(pods.contains_key(pod.as_str())),
+        Action::Leave { pod, .. } => assert!(pods.contains_key(pod.as_str())),
+        Action::DeleteStage { stage } => assert!(matches!(world.stages[stage], StageService::Ours { .. })),
+        // The operator deletes of it what is ours; one part may be.
+        Action::DeleteInstance { instance } => assert!(
+            matches!(deployment(instance), Deployment::Ours { .. })
+                || matches!(service(instance), Presence::Current | Presence::Outdated)
+        ),
+        Action::DeleteColor { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
+        Action::Release => assert!(world.spec.deleting),
+    }
+}
