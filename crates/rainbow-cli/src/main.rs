@@ -1,2 +1,113 @@
-//! (skeleton)
-fn main() {}
+//! The `rainbow` command, also known to kubectl as `kubectl rainbow`.
+
+mod args;
+mod commands;
+mod context;
+mod docs;
+mod error;
+mod local;
+mod manifest;
+mod observe;
+mod output;
+mod patch;
+mod printer;
+mod reach;
+mod stage;
+mod tree;
+mod view;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use args::{Cli, Command};
+use context::Context;
+use error::{EXIT_CODES, Error, Result};
+use printer::Printer;
+
+fn main() -> ExitCode {
+    // The local cluster's processes are this program again; for them this call does not return.
+    local::entry();
+    let matches = command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let printer = Printer::new(cli.global.ansi, cli.global.quiet, cli.global.verbose);
+    match run(cli, printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if error != Error::Told {
+                printer.error(&error);
+            }
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// The command line, under the name by which it was called: kubectl runs its plugin `rainbow` as `kubectl-rainbow`.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let called = std::env::args_os().next().map(std::path::PathBuf::from);
+    let called = called.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    if called == Some("kubectl-rainbow") { command.bin_name("kubectl rainbow") } else { command }
+}
+
+fn run(cli: Cli, printer: Printer) -> Result {
+    let context = Context {
+        printer,
+        kubeconfig: cli.global.kubeconfig,
+        context: cli.global.context,
+        namespace: cli.global.namespace,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("cannot start", error))?;
+    runtime.block_on(async {
+        // A command that has to clean up listens to Ctrl-C itself; for the others it is the end.
+        match cli.command {
+            Command::Local(args) => commands::local::run(&context, args).await,
+            Command::Operator(args) => commands::operator::run(&context, args).await,
+            Command::Poll(args) => commands::poll::run(&context, args).await,
+            Command::Demo(args) => commands::demo::run(&context, args).await,
+            other => tokio::select! {
+                result = short(&context, other) => result,
+                _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+            },
+        }
+    })
+}
+
+async fn short(context: &Context, command: Command) -> Result {
+    match command {
+        Command::Image(args) => commands::image::run(context, args),
+        Command::Install(args) => commands::install::run(context, args).await,
+        Command::Apply(args) => commands::apply::run(context, args).await,
+        Command::Deploy(args) => commands::deploy::run(context, args).await,
+        Command::Promote(args) => commands::promote::run(context, args).await,
+        Command::Rollback(args) => commands::rollback::run(context, args).await,
+        Command::Abort(args) => commands::rollback::abort(context, args).await,
+        Command::Pause(args) => commands::pause::run(context, args, true).await,
+        Command::Resume(args) => commands::pause::run(context, args, false).await,
+        Command::Retire(args) => commands::retire::run(context, args).await,
+        Command::Status(args) => commands::status::run(context, args).await,
+        Command::Query(args) => commands::query::run(context, args).await,
+        Command::History(args) => commands::history::run(context, args).await,
+        Command::Delete(args) => commands::delete::run(context, args).await,
+        Command::Completion(args) => commands::completion::run(context, &args),
+        Command::Version(args) => commands::version::run(context, args).await,
+        Command::ExitCodes => {
+            context.printer.line(EXIT_CODES);
+            Ok(())
+        }
+        Command::Docs => {
+            context.printer.text(docs::markdown(Cli::command()));
+            Ok(())
+        }
+        // These are started where Ctrl-C is theirs.
+        Command::Local(_) | Command::Operator(_) | Command::Poll(_) | Command::Demo(_) => Ok(()),
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, error::EXIT_CODES, printer::ColorWhen};
+
+/// Releases multi-tier applications on Kubernetes so that nobody notices.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rainbow",
+    version,
+    disable_help_subcommand = false,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110,
+    after_long_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Kubeconfig file (default: $KUBECONFIG, ~/.kube/config, the local cluster)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Namespace (default: the context's)
+    #[arg(short, long, global = true, value_name = "NAME", env = "RAINBOW_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// When to use colors
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) ansi: ColorWhen,
+    /// Say nothing but the answer
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The embedded cluster on this machine
+    #[command(subcommand)]
+    Local(commands::local::Command),
+    /// Images, without Docker
+    #[command(subcommand)]
+    Image(commands::image::Command),
+    /// Install Rainbow in a cluster
+    Install(commands::install::Args),
+    /// Run Rainbow's operator here, against any cluster
+    Operator(commands::operator::Args),
+    /// Apply manifests; nothing is written unless all of them are valid
+    Apply(commands::apply::Args),
+    /// Release a new version: a color and its images
+    Deploy(commands::deploy::Args),
+    /// Move a stage to a color, by default to the newest
+    Promote(commands::promote::Args),
+    /// Move a stage back, in the middle of a shift or after it
+    Rollback(commands::rollback::Args),
+    /// Hold a stage where it is
+    Pause(commands::pause::Args),
+    /// Let a held stage go on
+    Resume(commands::pause::Args),
+    /// End a shift by going back to where it came from
+    Abort(commands::rollback::AbortArgs),
+    /// End the drain of a color now
+    Retire(commands::retire::Args),
+    /// Stages, colors, tiers and pods
+    Status(commands::status::Args),
+    /// Send requests to a stage and print the replies
+    Query(commands::query::Args),
+    /// Go on sending requests to a stage; a summary at the end
+    Poll(commands::poll::Args),
+    /// The colors there are and were
+    History(commands::history::Args),
+    /// Delete an application with everything that was made for it
+    Delete(commands::delete::Args),
+    /// Show the whole story on a cluster of its own: two tiers, two versions, one upgrade under load
+    Demo(commands::demo::Args),
+    /// Print a completion script for a shell
+    Completion(commands::completion::Args),
+    /// Print versions
+    Version(commands::version::Args),
+    /// What exit codes mean
+    #[command(hide = true, long_about = EXIT_CODES)]
+    ExitCodes,
+    /// Print the reference of all commands as Markdown
+    #[command(hide = true)]
+    Docs,
+}
+
+/// Which application, and which of its stages.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StageArgs {
+    /// Name of the Rainbow
+    pub(crate) name: String,
+    /// Name of the stage (default: `active`, or the only one it can be)
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+}
+
+/// Whether to wait, and how long.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Wait until it is done
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Longest wait, such as 90s or 10m; 0 is no limit
+    #[arg(long, value_name = "TIME", default_value = "0", requires = "wait")]
+    pub(crate) timeout: rainbow_api::HumanDuration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Arguments are found by their id, so one of a command must not have the id of a global one.
+    fn check(command: &clap::Command, global: &[String]) {
+        for child in command.get_subcommands() {
+            for argument in child.get_arguments() {
+                let id = argument.get_id().as_str();
+                assert!(!global.iter().any(|other| other == id), "`{id}` of `{}` is global", child.get_name());
+            }
+            check(child, global);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        let command = Cli::command();
+        let global: Vec<String> = command.get_arguments().map(|argument| argument.get_id().to_string()).collect();
+        assert!(global.iter().any(|id| id == "context"));
+        check(&command, &global);
+        command.debug_assert();
+    }
+}

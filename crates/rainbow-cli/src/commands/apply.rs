@@ -1,0 +1,163 @@
+//! `rainbow apply`: manifests, as `kubectl apply --server-side`, but all or nothing as far as that can be known before.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use kube::{
+    Api,
+    api::{Patch, PatchParams, ValidationDirective},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    discovery::{self, Scope},
+};
+use rainbow_api::Rainbow;
+
+use crate::{
+    args::WaitArgs,
+    context::{Cluster, Context, not_installed},
+    error::{Error, Result},
+    manifest::{self, Document},
+    patch::FIELD_MANAGER,
+    wait,
+};
+
+/// Arguments of `rainbow apply`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Files or directories; `-` is standard input
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE", num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// Only let the cluster check it; nothing is written
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// An object, and where in the API it goes.
+struct Target {
+    document: Document,
+    api: Api<DynamicObject>,
+    /// `deployment.apps/frontend-v1`
+    shown: String,
+    is_rainbow: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let documents = manifest::read(&args.files)?;
+    let cluster = context.cluster().await?;
+    let targets = targets(&cluster, documents).await?;
+    // First everything as a rehearsal, so that nothing is written when a later object would be refused.
+    for target in &targets {
+        if can_rehearse(target, &targets) {
+            write(&cluster, target, true).await?;
+        }
+    }
+    for target in &targets {
+        if args.dry_run {
+            context.printer.line(format_args!("{} would be applied", target.shown));
+            continue;
+        }
+        let name = target.document.object.metadata.name.as_deref().unwrap_or_default();
+        let before = target.api.get_metadata_opt(name).await.map_err(|error| cluster.error(&error))?;
+        let after = write(&cluster, target, false).await?;
+        let what = match before {
+            None => "created",
+            Some(before) if before.metadata.resource_version == after.metadata.resource_version => "unchanged",
+            Some(_) => "configured",
+        };
+        context.printer.line(format_args!("{} {what}", target.shown));
+    }
+    if args.wait.wait {
+        for target in targets.iter().filter(|target| target.is_rainbow) {
+            let metadata = &target.document.object.metadata;
+            let namespace = metadata.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
+            let there = Cluster { namespace, ..cluster.clone() };
+            let rainbow: Rainbow = there.rainbow(metadata.name.as_deref().unwrap_or_default()).await?;
+            wait::ready(context, &there, &rainbow, args.wait.timeout).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn targets(cluster: &Cluster, documents: Vec<Document>) -> Result<Vec<Target>> {
+    let mut kinds: BTreeMap<(String, String), (ApiResource, bool)> = BTreeMap::new();
+    let mut targets = Vec::new();
+    for document in documents {
+        let types = document.object.types.clone().unwrap_or_default();
+        let key = (types.api_version.clone(), types.kind.clone());
+        let (resource, namespaced) = match kinds.get(&key) {
+            Some(known) => known.clone(),
+            None => kinds.entry(key).or_insert(kind(cluster, &document).await?).clone(),
+        };
+        let api = if namespaced {
+            let namespace = document.object.metadata.namespace.as_deref().unwrap_or(&cluster.namespace);
+            Api::namespaced_with(cluster.client.clone(), namespace, &resource)
+        } else {
+            Api::all_with(cluster.client.clone(), &resource)
+        };
+        let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+        let name = document.object.metadata.name.as_deref().unwrap_or_default();
+        let shown = format!("{}{group}/{name}", resource.kind.to_lowercase());
+        let is_rainbow = resource.group == rainbow_api::GROUP && resource.kind == "Rainbow";
+        targets.push(Target { document, api, shown, is_rainbow });
+    }
+    Ok(targets)
+}
+
+/// Where objects of a document's kind go, and whether they have namespaces.
+async fn kind(cluster: &Cluster, document: &Document) -> Result<(ApiResource, bool)> {
+    let types = document.object.types.clone().unwrap_or_default();
+    let unknown = || {
+        let (kind, version, at) = (&types.kind, &types.api_version, &document.at);
+        Error::Usage(format!(
+            "{at}: the cluster knows no kind `{kind}` in `{version}`; is it misspelt, or its definition missing?"
+        ))
+    };
+    let gvk = GroupVersionKind::try_from(&types).map_err(|_| unknown())?;
+    match discovery::pinned_kind(&cluster.client, &gvk).await {
+        Ok((resource, capabilities)) => Ok((resource, capabilities.scope == Scope::Namespaced)),
+        Err(kube::Error::Discovery(_)) => Err(unknown()),
+        Err(kube::Error::Api(status)) if status.code == 404 && gvk.group == rainbow_api::GROUP => Err(not_installed()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(unknown()),
+        Err(error) => Err(cluster.error(&error)),
+    }
+}
+
+/// An object in a namespace that the same input makes can only be checked once the namespace is there.
+fn can_rehearse(target: &Target, all: &[Target]) -> bool {
+    let Some(namespace) = target.document.object.metadata.namespace.as_deref() else { return true };
+    !all.iter().any(|other| {
+        let types = other.document.object.types.as_ref();
+        types.is_some_and(|types| types.kind == "Namespace" && types.api_version == "v1")
+            && other.document.object.metadata.name.as_deref() == Some(namespace)
+    })
+}
+
+async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<DynamicObject> {
+    let mut object = target.document.object.clone();
+    // What only the API server writes, from manifests that were read from a cluster.
+    object.metadata.managed_fields = None;
+    object.metadata.resource_version = None;
+    object.metadata.uid = None;
+    object.metadata.creation_timestamp = None;
+    object.metadata.generation = None;
+    if let Some(fields) = object.data.as_object_mut().filter(|_| target.is_rainbow) {
+        fields.remove("status");
+    }
+    let params = PatchParams {
+        dry_run,
+        // As `kubectl apply` does it: what the manifest says holds, whoever wrote the field before.
+        force: true,
+        field_manager: Some(FIELD_MANAGER.into()),
+        field_validation: Some(ValidationDirective::Strict),
+    };
+    let name = object.metadata.name.clone().unwrap_or_default();
+    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| {
+        let at = &target.document.at;
+        match cluster.error(&error) {
+            Error::Usage(message) => Error::Usage(format!("{at}: {message}")),
+            Error::Refused(message) => Error::Refused(format!("{at}: {message}")),
+            Error::NotFound(message) => Error::NotFound(format!("{at}: {message}")),
+            other => other,
+        }
+    })
+}

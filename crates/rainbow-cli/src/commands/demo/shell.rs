@@ -1,0 +1,119 @@
+//! Runs this program's own commands, printing each before its output.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Command,
+};
+use traffic::Report;
+
+use crate::{
+    error::{Error, Result},
+    printer::{DIM, NAME, Printer},
+};
+
+/// Lines of a failed command that are told again in the error.
+const TAIL: usize = 3;
+
+pub(super) struct Shell {
+    printer: Printer,
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl Shell {
+    pub(super) fn new(printer: Printer, dir: &Path) -> Result<Self> {
+        let program = std::env::current_exe().map_err(|error| Error::failed("cannot find this program", error))?;
+        Ok(Self { printer, program, dir: dir.to_owned() })
+    }
+
+    /// What happens next, in words.
+    pub(super) fn say(&self, text: &str) {
+        self.printer.line(format_args!("\n{DIM}# {text}{DIM:#}"));
+    }
+
+    /// Prints a command and runs it, printing its output as it comes. Returns its standard output.
+    pub(super) async fn run(&self, command: &str) -> Result<String> {
+        self.printer.line(format_args!("{NAME}$ rainbow {command}{NAME:#}"));
+        self.execute(command, true).await
+    }
+
+    /// Runs a command without a word.
+    pub(super) async fn quietly(&self, command: &str) -> Result<String> {
+        self.execute(command, false).await
+    }
+
+    /// Runs a command whose answer is known.
+    pub(super) async fn expect(&self, command: &str, answer: &str) -> Result {
+        let said = self.run(command).await?;
+        match said.trim() == answer {
+            true => Ok(()),
+            false => Err(Error::Failed(format!("`rainbow {command}` said `{}` instead of `{answer}`", said.trim()))),
+        }
+    }
+
+    /// What the load saw.
+    pub(super) fn show(&self, report: &Report) {
+        for (reply, tally) in &report.replies {
+            self.printer.line(format_args!("{:>9}  {reply}", tally.count));
+        }
+        for (kind, tally) in &report.failures {
+            self.printer.line(format_args!("{:>9}  FAILED {kind}", tally.count));
+        }
+        let ms = |us: u64| us as f64 / 1000.0;
+        self.printer.line(format_args!(
+            "new connections: p50={:.1}ms p99={:.1}ms max={:.1}ms; kept ones: p50={:.1}ms p99={:.1}ms max={:.1}ms",
+            ms(report.latency.p50_us),
+            ms(report.latency.p99_us),
+            ms(report.latency.max_us),
+            ms(report.latency_kept.p50_us),
+            ms(report.latency_kept.p99_us),
+            ms(report.latency_kept.max_us)
+        ));
+    }
+
+    async fn execute(&self, command: &str, shown: bool) -> Result<String> {
+        let cannot = |error| Error::failed(format_args!("cannot run `rainbow {command}`"), error);
+        let home = self.dir.join("home");
+        let mut child = Command::new(&self.program)
+            .args(command.split_whitespace())
+            .current_dir(&self.dir)
+            // A world of its own: the caller's clusters are not touched.
+            .env("RAINBOW_HOME", &home)
+            .env("HOME", &home)
+            .env_remove("KUBECONFIG")
+            .env_remove("RAINBOW_NAMESPACE")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(cannot)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr, status) = tokio::join!(self.copy(stdout, shown), self.copy(stderr, shown), child.wait());
+        if status.map_err(cannot)?.success() {
+            return Ok(stdout);
+        }
+        let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail = lines[lines.len().saturating_sub(TAIL)..].join("; ");
+        Err(Error::Failed(format!("`rainbow {command}` failed: {}", tail.trim_start_matches("error: "))))
+    }
+
+    async fn copy(&self, stream: Option<impl AsyncRead + Unpin>, shown: bool) -> String {
+        let mut text = String::new();
+        let Some(stream) = stream else { return text };
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if shown {
+                self.printer.line(&line);
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}

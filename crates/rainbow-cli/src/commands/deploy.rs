@@ -1,0 +1,225 @@
+//! `rainbow deploy`: a new color with new images, in one write.
+
+use rainbow_api::{Rainbow, Tier, names};
+use serde_json::{Value, json};
+
+use crate::{
+    args::WaitArgs,
+    context::Context,
+    error::{Error, Result, hint},
+    patch::{self, Change},
+    wait,
+};
+
+/// Arguments of `rainbow deploy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name of the Rainbow
+    name: String,
+    /// Name of the new version, such as v2 or a git commit's first six digits (default: a hash of the tiers)
+    #[arg(long)]
+    color: Option<String>,
+    /// New image of a tier; TIER/CONTAINER where the tier has several containers
+    #[arg(long = "image", value_name = "TIER=IMAGE")]
+    images: Vec<Assignment>,
+    /// Environment variable for a tier's container
+    #[arg(long = "env", value_name = "TIER:NAME=VALUE")]
+    env: Vec<Assignment>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// `KEY=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Assignment {
+    key: String,
+    value: String,
+}
+
+impl std::str::FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            _ => Err("write KEY=VALUE".into()),
+        }
+    }
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    if args.color.is_none() && args.images.is_empty() && args.env.is_empty() {
+        return Err(Error::Usage("nothing to release: give --color, --image or --env".into()));
+    }
+    if let Some(color) = args.color.as_ref().filter(|color| !names::is_dns_label(color)) {
+        return Err(Error::Usage(format!(
+            "`{color}` is no color name: use 1 to 63 lower case letters, digits and `-`, such as v2 or 3c3fdc"
+        )));
+    }
+    let cluster = context.cluster().await?;
+    let (rainbow, written) = patch::change(&cluster, &args.name, |rainbow| change(rainbow, &args)).await?;
+    if written {
+        let color = rainbow.spec.color.as_ref().map(|color| format!(" as color {color}")).unwrap_or_default();
+        context.printer.line(format_args!("rainbow.rainbow.dev/{} released{color}", args.name));
+    } else {
+        context.printer.line(format_args!("rainbow.rainbow.dev/{} unchanged", args.name));
+    }
+    if args.wait.wait {
+        wait::ready(context, &cluster, &rainbow, args.wait.timeout).await?;
+    }
+    Ok(())
+}
+
+fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {
+    let mut change = Change::default();
+    match (&args.color, &rainbow.spec.color) {
+        (Some(new), Some(old)) if new == old => {}
+        (Some(new), _) => change.set(&["spec", "color"], new.clone()),
+        // Without a name the new tiers get the name of their own hash; the old name is taken.
+        (None, Some(_)) => change.remove(&["spec", "color"]),
+        (None, None) => {}
+    }
+    for image in &args.images {
+        let (tier, container) = image.key.split_once('/').map_or((image.key.as_str(), None), |(t, c)| (t, Some(c)));
+        let (at, tier) = find_tier(rainbow, tier)?;
+        let (index, container) = find_container(tier, container)?;
+        if container.get("image").and_then(Value::as_str) != Some(image.value.as_str()) {
+            guard(&mut change, at, tier, index, container);
+            change.set(&container_path(at, index, &["image"]), image.value.clone());
+        }
+    }
+    for env in &args.env {
+        let (tier, name) = env
+            .key
+            .split_once(':')
+            .filter(|(_, name)| !name.is_empty())
+            .ok_or_else(|| Error::Usage(format!("--env {}={}: write TIER:NAME=VALUE", env.key, env.value)))?;
+        let (tier, container) = tier.split_once('/').map_or((tier, None), |(tier, container)| (tier, Some(container)));
+        let (at, tier) = find_tier(rainbow, tier)?;
+        let (index, container) = find_container(tier, container)?;
+        let old = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut new = old.clone();
+        new.retain(|variable| variable.get("name").and_then(Value::as_str) != Some(name));
+        new.push(json!({ "name": name, "value": env.value }));
+        if !old.contains(&json!({ "name": name, "value": env.value })) {
+            guard(&mut change, at, tier, index, container);
+            change.set(&container_path(at, index, &["env"]), Value::Array(new));
+        }
+    }
+    Ok(change)
+}
+
+/// The entries that the patch names by number must be the ones that were seen.
+fn guard(change: &mut Change, at: usize, tier: &Tier, index: usize, container: &Value) {
+    change.test(&["spec", "tiers", &at.to_string(), "name"], tier.name.clone());
+    change.test(&container_path(at, index, &["name"]), container.get("name").cloned().unwrap_or_default());
+}
+
+fn container_path(tier: usize, container: usize, rest: &[&str]) -> Vec<String> {
+    let path = ["spec", "tiers", &tier.to_string(), "template", "spec", "containers", &container.to_string()]
+        .map(str::to_owned);
+    path.into_iter().chain(rest.iter().map(|part| (*part).to_owned())).collect()
+}
+
+fn find_tier<'a>(rainbow: &'a Rainbow, name: &str) -> Result<(usize, &'a Tier)> {
+    rainbow.spec.tiers.iter().enumerate().find(|(_, tier)| tier.name == name).ok_or_else(|| {
+        let names: Vec<String> = rainbow.spec.tiers.iter().map(|tier| tier.name.clone()).collect();
+        let rainbow = rainbow.metadata.name.as_deref().unwrap_or_default();
+        Error::NotFound(format!("rainbow `{rainbow}` has no tier `{name}`{}", hint(name, &names)))
+    })
+}
+
+fn find_container<'a>(tier: &'a Tier, name: Option<&str>) -> Result<(usize, &'a Value)> {
+    let containers = tier.template.pointer("/spec/containers").and_then(Value::as_array);
+    let containers = containers.map(Vec::as_slice).unwrap_or_default();
+    let name_of = |container: &Value| container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let names: Vec<String> = containers.iter().map(name_of).collect();
+    match (name, containers) {
+        (Some(name), _) => {
+            let found = containers.iter().enumerate().find(|(_, container)| name_of(container) == name);
+            found.ok_or_else(|| {
+                Error::NotFound(format!("tier `{}` has no container `{name}`{}", tier.name, hint(name, &names)))
+            })
+        }
+        (None, [only]) => Ok((0, only)),
+        // As in most manifests with a sidecar: the container named like its tier is meant.
+        (None, _) => {
+            containers.iter().enumerate().find(|(_, container)| name_of(container) == tier.name).ok_or_else(|| {
+                Error::Usage(format!(
+                    "tier `{}` has several containers: write {}/CONTAINER=… with one of {}",
+                    tier.name,
+                    tier.name,
+                    names.join(", ")
+                ))
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rainbow() -> Rainbow {
+        serde_json::from_value(json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "metadata": { "name": "shop" },
+            "spec": { "color": "v1", "tiers": [
+                { "name": "backend", "template": { "spec": { "containers": [{ "name": "b", "image": "backend:v1" }] } } },
+                { "name": "frontend", "template": { "spec": { "containers": [
+                    { "name": "proxy", "image": "proxy:1" }, { "name": "app", "image": "frontend:v1", "env": [{ "name": "A", "value": "1" }] },
+                ] } } },
+            ] },
+        }))
+        .unwrap()
+    }
+
+    fn args(color: Option<&str>, images: &[&str], env: &[&str]) -> Args {
+        Args {
+            name: "shop".into(),
+            color: color.map(str::to_owned),
+            images: images.iter().map(|text| text.parse().unwrap()).collect(),
+            env: env.iter().map(|text| text.parse().unwrap()).collect(),
+            wait: WaitArgs { wait: false, timeout: Default::default() },
+        }
+    }
+
+    #[test]
+    fn one_patch_for_all() {
+        let args = args(Some("v2"), &["backend=backend:v2", "frontend/app=frontend:v2"], &["frontend/app:A=2"]);
+        assert_eq!(
+            serde_json::to_value(change(&rainbow(), &args).unwrap().operations()).unwrap(),
+            json!([
+                { "op": "add", "path": "/spec/color", "value": "v2" },
+                { "op": "test", "path": "/spec/tiers/0/name", "value": "backend" },
+                { "op": "test", "path": "/spec/tiers/0/template/spec/containers/0/name", "value": "b" },
+                { "op": "add", "path": "/spec/tiers/0/template/spec/containers/0/image", "value": "backend:v2" },
+                { "op": "test", "path": "/spec/tiers/1/name", "value": "frontend" },
+                { "op": "test", "path": "/spec/tiers/1/template/spec/containers/1/name", "value": "app" },
+                { "op": "add", "path": "/spec/tiers/1/template/spec/containers/1/image", "value": "frontend:v2" },
+                { "op": "test", "path": "/spec/tiers/1/name", "value": "frontend" },
+                { "op": "test", "path": "/spec/tiers/1/template/spec/containers/1/name", "value": "app" },
+                { "op": "add", "path": "/spec/tiers/1/template/spec/containers/1/env", "value": [{ "name": "A", "value": "2" }] },
+            ])
+        );
+    }
+
+    #[test]
+    fn what_is_so_already_is_not_written() {
+        let same = change(&rainbow(), &args(Some("v1"), &["backend=backend:v1"], &["frontend/app:A=1"])).unwrap();
+        assert!(same.operations().is_empty());
+    }
+
+    #[test]
+    fn says_what_cannot_be() {
+        let message = |args: &Args| change(&rainbow(), args).unwrap_err().to_string();
+        assert_eq!(
+            message(&args(None, &["bakend=x"], &[])),
+            "rainbow `shop` has no tier `bakend`; did you mean `backend`?"
+        );
+        assert_eq!(
+            message(&args(None, &["frontend=x"], &[])),
+            "tier `frontend` has several containers: write frontend/CONTAINER=… with one of proxy, app"
+        );
+        assert_eq!(message(&args(None, &[], &["frontend=x"])), "--env frontend=x: write TIER:NAME=VALUE");
+    }
+}

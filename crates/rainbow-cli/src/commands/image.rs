@@ -1,0 +1,258 @@
+//! `rainbow image`: the local cluster's images, without Docker.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, IsTerminal, Write},
+    path::PathBuf,
+};
+
+use jiff::Timestamp;
+use pocket_image::{Builder, Error as ImageError, ImageStore, ImageSummary};
+use serde::Serialize;
+
+use crate::{
+    context::Context,
+    error::{Error, Result, hint},
+    local,
+    output::{self, Format},
+    printer::table,
+};
+
+/// What to do with images.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Dockerfile without RUN
+    Build(Build),
+    /// Load images from an archive that `docker save` or `rainbow image save` wrote
+    Load {
+        /// The archive; `-` is standard input
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Write images to an archive that Docker, kind, minikube and containerd load
+    Save {
+        /// Names of images
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+        /// The archive (default: standard output)
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Form of the answer
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Names of images
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+        /// It is fine if there is no such image
+        #[arg(long)]
+        ignore_not_found: bool,
+    },
+    /// Give an image one more name
+    Tag {
+        /// Name of the image
+        image: String,
+        /// The new name
+        name: String,
+    },
+}
+
+/// Arguments of `rainbow image build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Build {
+    /// Directory from which COPY takes files
+    #[arg(default_value = ".", value_name = "CONTEXT")]
+    dir: PathBuf,
+    /// Name of the image
+    #[arg(short, long = "tag", value_name = "IMAGE", required = true)]
+    tags: Vec<String>,
+    /// The Dockerfile (default: `Dockerfile` in the context)
+    #[arg(short, long = "file", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Value for an ARG; without `=VALUE` that of the environment variable of this name
+    #[arg(long = "build-arg", value_name = "NAME=VALUE")]
+    build_args: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    reference: String,
+    id: String,
+    created: Option<Timestamp>,
+    size: u64,
+    platform: String,
+}
+
+pub(crate) fn run(context: &Context, command: Command) -> Result {
+    let store = ImageStore::open(local::images()?).map_err(|error| wrong(&error))?;
+    match command {
+        Command::Build(args) => build(context, &store, args),
+        Command::Load { files } => files.iter().try_for_each(|file| load(context, &store, file)),
+        Command::Save { images, output } => save(context, &store, &images, output),
+        Command::Ls { output } => list(context, &store, output),
+        Command::Rm { images, ignore_not_found } => {
+            for image in &images {
+                match store.remove(image) {
+                    Ok(()) => context.printer.line(format_args!("{image} removed")),
+                    Err(ImageError::NotFound(_)) if ignore_not_found => {}
+                    Err(error) => return Err(missing(&store, error)),
+                }
+            }
+            Ok(())
+        }
+        Command::Tag { image, name } => {
+            store.tag(&image, &name).map_err(|error| missing(&store, error))?;
+            context.printer.line(format_args!("{name} is {image}"));
+            Ok(())
+        }
+    }
+}
+
+fn build(context: &Context, store: &ImageStore, args: Build) -> Result {
+    let mut build_args = Vec::new();
+    for argument in args.build_args {
+        match argument.split_once('=') {
+            Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
+            // As in Docker: a name alone takes the value of the environment, if there is one.
+            None => build_args.extend(std::env::var(&argument).ok().map(|value| (argument, value))),
+        }
+    }
+    let tags = args.tags.clone();
+    let builder = Builder { context: args.dir, dockerfile: args.file, build_args, tags };
+    let built = builder.build(store).map_err(|error| missing(store, error))?;
+    for warning in built.warnings {
+        context.printer.warning(warning);
+    }
+    for tag in args.tags {
+        context.printer.line(format_args!("{tag} built ({})", short(&built.image.id.to_string())));
+    }
+    Ok(())
+}
+
+fn load(context: &Context, store: &ImageStore, file: &PathBuf) -> Result {
+    let loaded = if file.as_os_str() == "-" {
+        store.load(io::stdin().lock())
+    } else {
+        let open =
+            File::open(file).map_err(|error| Error::Usage(format!("cannot read {}: {error}", file.display())))?;
+        store.load(BufReader::new(open))
+    };
+    for reference in loaded.map_err(|error| wrong(&error))? {
+        context.printer.line(format_args!("{reference} loaded"));
+    }
+    Ok(())
+}
+
+fn save(context: &Context, store: &ImageStore, images: &[String], output: Option<PathBuf>) -> Result {
+    match output {
+        Some(path) => {
+            let cannot = |error: io::Error| Error::failed(format_args!("cannot write {}", path.display()), error);
+            let mut file = BufWriter::new(File::create(&path).map_err(cannot)?);
+            let saved = store.save(images, &mut file).map_err(|error| missing(store, error));
+            let saved = saved.and_then(|()| file.flush().map_err(cannot));
+            if saved.is_err() {
+                // Half an archive is worse than none.
+                let _ = std::fs::remove_file(&path);
+            }
+            saved?;
+            context.printer.progress(format_args!("{} written", path.display()));
+            Ok(())
+        }
+        None if io::stdout().is_terminal() => {
+            Err(Error::Usage("an archive is nothing for a terminal: give -o FILE or redirect it".into()))
+        }
+        None => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            store.save(images, &mut out).map_err(|error| missing(store, error))?;
+            out.flush().map_err(|error| Error::failed("cannot write the archive", error))
+        }
+    }
+}
+
+fn list(context: &Context, store: &ImageStore, format: Option<Format>) -> Result {
+    let lines: Vec<Line> = store.list().map_err(|error| wrong(&error))?.into_iter().map(line).collect();
+    if output::print(context.printer, format, &lines, lines.iter().map(|line| line.reference.clone()))? {
+        return Ok(());
+    }
+    let wide = format == Some(Format::Wide);
+    let rows: Vec<Vec<String>> = lines
+        .into_iter()
+        .map(|line| {
+            let id = if wide { line.id } else { short(&line.id) };
+            let mut row = vec![line.reference, id, size(line.size), line.platform];
+            if wide {
+                row.push(line.created.map(|time| time.to_string()).unwrap_or_else(|| "-".into()));
+            }
+            row
+        })
+        .collect();
+    let mut header = vec!["IMAGE", "ID", "SIZE", "PLATFORM"];
+    if wide {
+        header.push("CREATED");
+    }
+    context.printer.text(table(&header, &rows));
+    Ok(())
+}
+
+fn line(summary: ImageSummary) -> Line {
+    Line {
+        reference: summary.reference,
+        id: summary.id.to_string(),
+        created: summary.created,
+        size: summary.size,
+        platform: summary.platform,
+    }
+}
+
+/// The first digits of a digest, as Docker shows them.
+fn short(id: &str) -> String {
+    id.strip_prefix("sha256:").unwrap_or(id).chars().take(12).collect()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// An error of the store; for an unknown image, which one may have been meant.
+fn missing(store: &ImageStore, error: ImageError) -> Error {
+    if let ImageError::NotFound(name) = &error {
+        let names = store.list().map(|all| all.into_iter().map(|image| image.reference).collect::<Vec<_>>());
+        return Error::NotFound(format!("{error}{}", hint(name, &names.unwrap_or_default())));
+    }
+    wrong(&error)
+}
+
+fn wrong(error: &ImageError) -> Error {
+    match error {
+        ImageError::NotFound(_) => Error::NotFound(error.to_string()),
+        ImageError::Reference { .. } | ImageError::Dockerfile { .. } | ImageError::NotAnArchive(_) => {
+            Error::Usage(error.to_string())
+        }
+        _ => Error::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [(999, "999 B"), (1_234, "1.2 kB"), (14_000_000, "14.0 MB"), (2_500_000_000, "2.5 GB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

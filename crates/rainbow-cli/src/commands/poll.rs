@@ -1,0 +1,218 @@
+//! `rainbow poll`: one request after the other to a stage, and what came of them.
+
+use std::{fmt::Write, io::IsTerminal, sync::Arc, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+use rainbow_api::HumanDuration;
+use traffic::{Load, Outcome, Pattern, Report, Traffic, Verdict};
+
+use crate::{
+    args::StageArgs,
+    context::Context,
+    error::{Error, Result},
+    printer::{BAD, DIM, GOOD, Printer, Screen},
+    reach, stage,
+};
+
+/// Above so many requests a second single replies are no reading matter: a histogram is drawn instead.
+const READABLE: f64 = 5.0;
+/// Between two drawings of the histogram.
+const REDRAW: Duration = Duration::from_millis(500);
+/// Between two lines where nothing can be drawn over.
+const LINES: Duration = Duration::from_secs(5);
+/// Cells of the longest bar.
+const BAR: u64 = 40;
+
+/// Arguments of `rainbow poll`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stage: StageArgs,
+    /// New connections per second, not slowed by slow replies
+    #[arg(long, value_name = "N", conflicts_with = "every")]
+    rate: Option<f64>,
+    /// Time from one request to the next
+    #[arg(long, default_value = "1s", value_name = "TIME")]
+    every: HumanDuration,
+    /// How long (default: until Ctrl-C)
+    #[arg(long = "for", value_name = "TIME")]
+    duration: Option<HumanDuration>,
+    /// Clients with a kept connection beside it
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    keep_alive: usize,
+    /// Path to ask for
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Shape of a good reply, such as `frontend:{v} - backend:{v}`: equal names must stand for equal texts
+    #[arg(long)]
+    pattern: Option<Pattern>,
+    /// Print the report as JSON at the end, and nothing before
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let rate = match args.rate {
+        Some(rate) if rate > 0.0 && rate.is_finite() => rate,
+        Some(_) => return Err(Error::Usage("--rate must be above 0".into())),
+        None if args.every.0.is_zero() => return Err(Error::Usage("--every must be above 0".into())),
+        None => 1.0 / args.every.0.as_secs_f64(),
+    };
+    let printer = context.printer;
+    // Ctrl-C before the first request is the end; later it asks for the summary.
+    let reached = tokio::select! {
+        reached = reach(context, &args) => reached?,
+        _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
+    };
+    traffic::raise_file_limit();
+    let mut load = Load::new(reached.target.clone());
+    load.rate = rate;
+    load.keep_alive = args.keep_alive;
+    load.duration = args.duration.map(|duration| duration.0);
+    if let Some(pattern) = args.pattern.clone() {
+        load.check = Some(Arc::new(move |reply| pattern.judge(reply)));
+    }
+    let readable = rate <= READABLE && args.keep_alive == 0;
+    if readable && !args.json {
+        load.listener = Some(Arc::new(move |outcome| printer.line(line(outcome))));
+    }
+    printer.progress(format_args!(
+        "{DIM}{} every {:?}; Ctrl-C ends it{DIM:#}",
+        reached.target,
+        Duration::from_secs_f64(1.0 / rate)
+    ));
+    let traffic = Traffic::start(load);
+    let mut screen = Screen::default();
+    let redraws = !readable && !args.json;
+    let pause = if std::io::stdout().is_terminal() { REDRAW } else { LINES };
+    loop {
+        tokio::select! {
+            () = traffic.finished() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            () = tokio::time::sleep(pause), if redraws => {
+                let report = traffic.report();
+                if printer.can_redraw() {
+                    screen.draw(printer, &histogram(&report));
+                } else {
+                    printer.line(one_line(&report));
+                }
+            }
+        }
+    }
+    let report = traffic.stop().await;
+    if args.json {
+        printer.line(crate::output::json(&report)?);
+    } else if redraws && printer.can_redraw() {
+        screen.draw(printer, &histogram(&report));
+    } else {
+        printer.text(format_args!("\n{}", histogram(&report)));
+    }
+    verdict(printer, &report)
+}
+
+async fn reach(context: &Context, args: &Args) -> Result<reach::Reached> {
+    let cluster = context.cluster().await?;
+    let rainbow = cluster.rainbow(&args.stage.name).await?;
+    let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
+    reach::stage(context, &cluster, &rainbow, &stage.name, &args.path).await
+}
+
+fn verdict(printer: Printer, report: &Report) -> Result {
+    let Report { requests, failed, mixed, skipped, .. } = report;
+    if report.is_clean() {
+        printer.progress(format_args!("{GOOD}no request failed{GOOD:#}"));
+        return Ok(());
+    }
+    if *requests == 0 {
+        return Ok(());
+    }
+    let skipped =
+        if *skipped > 0 { format!(", {skipped} not sent: too many waited for a reply") } else { String::new() };
+    Err(Error::Failed(format!("of {requests} requests {failed} failed, {mixed} had a mixed reply{skipped}")))
+}
+
+fn clock(at_ms: i64) -> String {
+    let time = Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(TimeZone::system());
+    time.strftime("%H:%M:%S").to_string()
+}
+
+fn line(outcome: &Outcome) -> String {
+    let time = clock(outcome.at_ms);
+    match &outcome.result {
+        Ok(body) if outcome.verdict == Verdict::Mixed => format!("{time}  {body}  {BAD}MIXED{BAD:#}"),
+        Ok(body) => format!("{time}  {body}"),
+        Err(failure) => format!("{time}  {BAD}FAILED{BAD:#} {failure}"),
+    }
+}
+
+/// `requests=1200 failed=0  frontend:v1 - backend:v1: 900  frontend:v2 - backend:v2: 300`.
+fn one_line(report: &Report) -> String {
+    let mut text = format!("requests={} failed={} mixed={}", report.requests, report.failed, report.mixed);
+    for (body, tally) in &report.replies {
+        let _ = write!(text, "  {body}: {}", tally.count);
+    }
+    text
+}
+
+/// One bar per reply, with when it was first and last seen; then what failed, then how long it took.
+fn histogram(report: &Report) -> String {
+    let most = report.replies.values().map(|tally| tally.count).max().unwrap_or(1).max(1);
+    let mut text = String::new();
+    for (body, tally) in &report.replies {
+        let cells = (tally.count * BAR).div_ceil(most);
+        let bar = "█".repeat(usize::try_from(cells).unwrap_or_default());
+        let mixed = if tally.mixed { format!("  {BAD}MIXED{BAD:#}") } else { String::new() };
+        let _ = writeln!(
+            text,
+            "{:>9}  {body}  {GOOD}{bar}{GOOD:#}  {DIM}{}–{}{DIM:#}{mixed}",
+            tally.count,
+            clock(tally.first_ms),
+            clock(tally.last_ms)
+        );
+    }
+    for (kind, tally) in &report.failures {
+        let detail = tally.samples.first().map(|sample| sample.detail.as_str()).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{:>9}  {BAD}FAILED{BAD:#} {kind}: {detail}  {DIM}{}–{}{DIM:#}",
+            tally.count,
+            clock(tally.first_ms),
+            clock(tally.last_ms)
+        );
+    }
+    let latency = if report.latency.count > 0 { &report.latency } else { &report.latency_kept };
+    let ms = |us: u64| us as f64 / 1000.0;
+    let _ = writeln!(
+        text,
+        "requests={} failed={} mixed={} per_second={:.1} p50={:.1}ms p99={:.1}ms max={:.1}ms",
+        report.requests,
+        report.failed,
+        report.mixed,
+        report.per_second(),
+        ms(latency.p50_us),
+        ms(latency.p99_us),
+        ms(latency.max_us)
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use traffic::{FailureKind, FailureTally, ReplyTally};
+
+    #[test]
+    fn the_summary_tells_replies_and_failures() {
+        let mut report = Report { requests: 13, failed: 1, mixed: 2, ..Report::default() };
+        report.replies.insert("a".into(), ReplyTally { count: 10, ..ReplyTally::default() });
+        report.replies.insert("b".into(), ReplyTally { count: 2, mixed: true, ..ReplyTally::default() });
+        report.failures.insert(FailureKind::Reset, FailureTally { count: 1, ..FailureTally::default() });
+        let text = anstream::adapter::strip_str(&histogram(&report)).to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with(&format!("       10  a  {}  ", "█".repeat(40))), "{text}");
+        assert!(lines[1].starts_with("        2  b  ████████  ") && lines[1].ends_with("MIXED"), "{text}");
+        assert!(lines[2].starts_with("        1  FAILED connection reset: "), "{text}");
+        assert!(lines[3].starts_with("requests=13 failed=1 mixed=2 "), "{text}");
+        assert_eq!(one_line(&report), "requests=13 failed=1 mixed=2  a: 10  b: 2");
+    }
+}

@@ -1,0 +1,101 @@
+//! `rainbow promote`: moves a stage, by default to the newest color.
+
+use rainbow_api::{Color, ColorPhase, Rainbow, Stage};
+use serde_json::json;
+
+use crate::{
+    args::{StageArgs, WaitArgs},
+    context::{Cluster, Context},
+    error::{Error, Result, hint},
+    patch::{self, Change},
+    stage, wait,
+};
+
+/// Arguments of `rainbow promote`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stage: StageArgs,
+    /// Name of the color (default: the newest)
+    #[arg(long, value_name = "COLOR")]
+    to: Option<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let cluster = context.cluster().await?;
+    let colors = cluster.colors(&args.stage.name).await?;
+    move_stage(context, &cluster, &args.stage, &args.wait, "promoted to", |rainbow, _| match &args.to {
+        Some(color) => Ok(color.clone()),
+        None => newest(rainbow, &colors),
+    })
+    .await
+}
+
+/// The newest color: the one that the operator names, once it has seen the newest spec.
+fn newest(rainbow: &Rainbow, colors: &[Color]) -> Result<String> {
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let known = rainbow.status.as_ref().and_then(|status| status.color.clone());
+    // A color that the spec names may not have been made yet; the stage waits for it.
+    let named = rainbow.spec.color.clone().or(known);
+    named
+        .or_else(|| colors.first().map(|color| color.spec.color.clone()))
+        .ok_or_else(|| Error::Failed(format!("rainbow `{name}` has no color yet: no operator has seen it")))
+}
+
+/// Writes the color a stage shall serve, and waits if told to. `choose` says which.
+pub(crate) async fn move_stage(
+    context: &Context,
+    cluster: &Cluster,
+    args: &StageArgs,
+    waiting: &WaitArgs,
+    verb: &str,
+    choose: impl Fn(&Rainbow, &Stage) -> Result<String>,
+) -> Result {
+    let colors = cluster.colors(&args.name).await?;
+    let mut moved = (String::new(), String::new());
+    let (rainbow, written) = patch::change(cluster, &args.name, |rainbow| {
+        let stage = stage::choose(rainbow, args.stage.as_deref())?;
+        let color = choose(rainbow, stage)?;
+        exists(rainbow, &color, &colors)?;
+        let mut change = Change::default();
+        change.stage(rainbow, &stage.name, "color", Some(json!(color)));
+        moved = (stage.name.clone(), color);
+        Ok(change)
+    })
+    .await?;
+    let (stage, color) = moved;
+    let what = if written { format!("{verb} {color}") } else { format!("set to {color} already") };
+    context.printer.line(format_args!("stage {stage} of {} {what}", args.name));
+    if let Some(phase) =
+        colors.iter().find(|other| other.spec.color == color).and_then(|color| color.status.as_ref()?.phase)
+        && phase == ColorPhase::Retired
+    {
+        context.printer.progress(format_args!("color {color} is retired: its pods are started first"));
+    }
+    if rainbow.spec.stages.iter().any(|other| other.name == stage && other.paused) {
+        context.printer.warning(format_args!(
+            "stage {stage} is paused: it moves after `rainbow resume {} --stage {stage}`",
+            args.name
+        ));
+        if waiting.wait {
+            context.printer.progress("waiting for it nevertheless");
+        }
+    }
+    if waiting.wait {
+        wait::serves(context, cluster, &rainbow, &stage, &color, waiting.timeout).await?;
+        context.printer.line(format_args!("stage {stage} of {} serves {color}", args.name));
+    }
+    Ok(())
+}
+
+/// A typing error must not leave a stage waiting for a color that never comes.
+fn exists(rainbow: &Rainbow, color: &str, colors: &[Color]) -> Result {
+    if colors.iter().any(|other| other.spec.color == color) || rainbow.spec.color.as_deref() == Some(color) {
+        return Ok(());
+    }
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let names: Vec<String> = colors.iter().map(|color| color.spec.color.clone()).collect();
+    Err(Error::NotFound(format!("rainbow `{name}` has no color `{color}`{}", hint(color, &names))))
+}

@@ -1,0 +1,126 @@
+//! `rainbow rollback` and `rainbow abort`: one write back.
+
+use rainbow_api::{Rainbow, Stage};
+use serde_json::json;
+
+use super::promote::move_stage;
+use crate::{
+    args::{StageArgs, WaitArgs},
+    context::Context,
+    error::{Error, Result},
+    patch::{self, Change},
+    stage, wait,
+};
+
+/// Arguments of `rainbow rollback`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stage: StageArgs,
+    /// Name of the color (default: the one before; in a shift the one it comes from)
+    #[arg(long, value_name = "COLOR")]
+    to: Option<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// Arguments of `rainbow abort`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AbortArgs {
+    #[command(flatten)]
+    stage: StageArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let cluster = context.cluster().await?;
+    move_stage(context, &cluster, &args.stage, &args.wait, "rolled back to", |rainbow, stage| match &args.to {
+        Some(color) => Ok(color.clone()),
+        None => before(rainbow, stage),
+    })
+    .await
+}
+
+/// Where a rollback goes.
+fn before(rainbow: &Rainbow, stage: &Stage) -> Result<String> {
+    let status = stage::status(rainbow, &stage.name)?;
+    if let Some(shift) = &status.shift {
+        return Ok(shift.from.clone());
+    }
+    // A shift that was asked for and has not begun is taken back, too.
+    if let (Some(wanted), Some(serving)) = (&stage.color, &status.color)
+        && wanted != serving
+    {
+        return Ok(serving.clone());
+    }
+    status
+        .previous
+        .clone()
+        .ok_or_else(|| Error::Failed(format!("stage `{}` has served no other color: name one with --to", stage.name)))
+}
+
+pub(crate) async fn abort(context: &Context, args: AbortArgs) -> Result {
+    let cluster = context.cluster().await?;
+    let mut aborted = (String::new(), String::new());
+    let (rainbow, _) = patch::change(&cluster, &args.stage.name, |rainbow| {
+        let stage = stage::choose(rainbow, args.stage.stage.as_deref())?;
+        let status = stage::status(rainbow, &stage.name)?;
+        let from = match (&status.shift, &stage.color, &status.color) {
+            (Some(shift), _, _) => shift.from.clone(),
+            (None, Some(wanted), Some(serving)) if wanted != serving => serving.clone(),
+            _ => {
+                return Err(Error::Failed(format!(
+                    "no shift of stage `{}` is under way: `rainbow rollback` goes back after one",
+                    stage.name
+                )));
+            }
+        };
+        let mut change = Change::default();
+        change.stage(rainbow, &stage.name, "color", Some(json!(from)));
+        change.stage(rainbow, &stage.name, "paused", None);
+        aborted = (stage.name.clone(), from);
+        Ok(change)
+    })
+    .await?;
+    let (stage, from) = aborted;
+    context.printer.line(format_args!("shift of stage {stage} of {} aborted: back to {from}", args.stage.name));
+    if args.wait.wait {
+        wait::serves(context, &cluster, &rainbow, &stage, &from, args.wait.timeout).await?;
+        context.printer.line(format_args!("stage {stage} of {} serves {from}", args.stage.name));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goes_to(stage: serde_json::Value, status: serde_json::Value) -> Result<String> {
+        let rainbow: Rainbow = serde_json::from_value(json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "metadata": { "name": "shop" },
+            "spec": { "tiers": [], "stages": [stage] }, "status": { "stages": [status] },
+        }))
+        .unwrap();
+        before(&rainbow, &rainbow.spec.stages[0])
+    }
+
+    #[test]
+    fn goes_back_to_where_it_came_from() {
+        let after = json!({ "name": "active", "service": "s", "color": "v2", "previous": "v1" });
+        assert_eq!(goes_to(json!({ "name": "active", "color": "v2" }), after).unwrap(), "v1");
+
+        let shift = json!({ "from": "v2", "to": "v3", "phase": "Shifting", "moved": 1, "of": 5, "startedAt": "" });
+        let during = json!({ "name": "active", "service": "s", "color": "v2", "previous": "v1", "shift": shift });
+        assert_eq!(goes_to(json!({ "name": "active", "color": "v3" }), during).unwrap(), "v2");
+
+        let asked = json!({ "name": "active", "service": "s", "color": "v2", "previous": "v1" });
+        assert_eq!(goes_to(json!({ "name": "active", "color": "v3" }), asked).unwrap(), "v2");
+
+        let first = json!({ "name": "active", "service": "s", "color": "v1" });
+        assert_eq!(
+            goes_to(json!({ "name": "active" }), first).unwrap_err().to_string(),
+            "stage `active` has served no other color: name one with --to"
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! What every command starts from: the printer, and the way to the cluster.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
+};
+use rainbow_api::{Color, Rainbow};
+
+use crate::{
+    error::{Error, Result, chain, hint},
+    local,
+    printer::Printer,
+};
+
+/// Longest time for the connection to the API server to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every command starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) printer: Printer,
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) context: Option<String>,
+    pub(crate) namespace: Option<String>,
+}
+
+/// A cluster, and a namespace in it.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    /// Address of the API server.
+    pub(crate) server: String,
+    /// Where its address and credentials were found.
+    pub(crate) source: String,
+}
+
+impl Context {
+    /// Finds the cluster as kubectl does: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`; after these the pod that this
+    /// runs in, and the local cluster.
+    pub(crate) async fn cluster(&self) -> Result<Cluster> {
+        let (config, source) = self.config().await?;
+        let server = config.cluster_url.to_string();
+        self.printer.detail(format_args!("cluster: {server} (from {source})"));
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config)
+            .map_err(|error| Error::NoCluster(format!("cannot use {source}: {}", chain(&error))))?;
+        Ok(Cluster { client, namespace, server, source })
+    }
+
+    async fn config(&self) -> Result<(Config, String)> {
+        if let Some(path) = &self.kubeconfig {
+            return self.from_file(path).await;
+        }
+        if env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty()) {
+            let source = "$KUBECONFIG";
+            let kubeconfig = Kubeconfig::from_env().map_err(|error| unreadable(source, &error))?;
+            let kubeconfig = kubeconfig.ok_or_else(|| {
+                Error::NoCluster("$KUBECONFIG names no file that exists; unset it or correct it".into())
+            })?;
+            return Ok((self.select(kubeconfig, source).await?, source.into()));
+        }
+        let home = env::home_dir().map(|home| home.join(".kube/config"));
+        if let Some(path) = home.filter(|path| path.exists()) {
+            return self.from_file(&path).await;
+        }
+        if let Ok(config) = Config::incluster() {
+            return Ok((with_timeout(config), "the pod's service account".into()));
+        }
+        if let Some(path) = local::kubeconfig() {
+            return self.from_file(&path).await;
+        }
+        Err(Error::NoCluster(
+            "no cluster: there is no --kubeconfig, $KUBECONFIG, ~/.kube/config or local cluster; \
+             start one with `rainbow local up`"
+                .into(),
+        ))
+    }
+
+    async fn from_file(&self, path: &Path) -> Result<(Config, String)> {
+        let source = path.display().to_string();
+        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&source, &error))?;
+        Ok((self.select(kubeconfig, &source).await?, source))
+    }
+
+    async fn select(&self, kubeconfig: Kubeconfig, source: &str) -> Result<Config> {
+        if let Some(context) = &self.context {
+            let names: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+            if !names.contains(context) {
+                let hint = hint(context, &names);
+                return Err(Error::NoCluster(format!("{source} has no context `{context}`{hint}")));
+            }
+        }
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        config.map(with_timeout).map_err(|error| unreadable(source, &error))
+    }
+}
+
+fn with_timeout(mut config: Config) -> Config {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config
+}
+
+fn unreadable(source: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    use kube::config::KubeconfigError as E;
+    let cause = match error.downcast_ref::<E>() {
+        Some(E::ReadConfig(io, path)) => format!("{}: {io}", path.display()),
+        Some(E::CurrentContextNotSet) => "it sets no current-context; choose one with --context".into(),
+        _ => chain(error),
+    };
+    let cause = cause.strip_prefix(&format!("{source}: ")).map(str::to_owned).unwrap_or(cause);
+    Error::NoCluster(format!("cannot read the kubeconfig {source}: {cause}"))
+}
+
+impl Cluster {
+    /// Objects of a kind in the namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A Rainbow by name.
+    pub(crate) async fn rainbow(&self, name: &str) -> Result<Rainbow> {
+        let api = self.api::<Rainbow>();
+        if let Some(rainbow) = api.get_opt(name).await.map_err(|error| self.error(&error))? {
+            return Ok(rainbow);
+        }
+        let all = match api.list(&Default::default()).await {
+            Ok(all) => all,
+            Err(kube::Error::Api(status)) if status.code == 404 => return Err(not_installed()),
+            Err(error) => return Err(self.error(&error)),
+        };
+        let names: Vec<String> = all.items.into_iter().filter_map(|rainbow| rainbow.metadata.name).collect();
+        let hint = hint(name, &names);
+        Err(Error::NotFound(format!("rainbow `{name}` does not exist in namespace `{}`{hint}", self.namespace)))
+    }
+
+    /// The colors of a Rainbow, newest first.
+    pub(crate) async fn colors(&self, rainbow: &str) -> Result<Vec<Color>> {
+        let all = self.api::<Color>().list(&Default::default()).await.map_err(|error| self.error(&error))?;
+        let mut colors: Vec<Color> = all.items.into_iter().filter(|color| color.spec.rainbow == rainbow).collect();
+        colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
+        Ok(colors)
+    }
+
+    /// An error of the API, told as a person needs it.
+    pub(crate) fn error(&self, error: &kube::Error) -> Error {
+        if let kube::Error::Api(status) = error {
+            let message = &status.message;
+            return match status.code {
+                401 => Error::NoCluster(format!(
+                    "the cluster at {} does not accept the credentials in {}: they may have expired; get a new kubeconfig",
+                    self.server, self.source
+                )),
+                404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) => not_installed(),
+                404 => Error::NotFound(message.clone()),
+                403 | 409 => Error::Refused(format!("the cluster refused: {message}")),
+                400 | 422 => Error::Usage(format!("the cluster refused: {message}")),
+                code => Error::Failed(format!("the cluster answered {code}: {message}")),
+            };
+        }
+        let text = chain(error);
+        let lower = text.to_lowercase();
+        if lower.contains("certificateexpired")
+            || lower.contains("certificate expired")
+            || lower.contains("has expired")
+        {
+            return Error::NoCluster(format!(
+                "a certificate in {} has expired, or the one of {} has; get a new kubeconfig",
+                self.source, self.server
+            ));
+        }
+        if matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Auth(_)) {
+            let cause = text.rsplit(": ").next().unwrap_or(&text);
+            return Error::NoCluster(format!(
+                "cannot reach the cluster at {} (from {}): {cause}; is it running?",
+                self.server, self.source
+            ));
+        }
+        Error::Failed(text)
+    }
+}
+
+pub(crate) fn not_installed() -> Error {
+    Error::Failed("Rainbow is not installed in this cluster: run `rainbow install`".into())
+}

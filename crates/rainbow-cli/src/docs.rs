@@ -1,0 +1,119 @@
+//! The reference of all commands as Markdown, for `docs/cli.md`.
+
+use std::fmt::Write;
+
+use clap::{Arg, Command};
+
+use crate::error::EXIT_CODES;
+
+/// The whole reference.
+pub(crate) fn markdown(mut command: Command) -> String {
+    command.build();
+    let mut text = String::from("# The `rainbow` command\n\n");
+    text.push_str("<!-- Written by `cargo run -p rainbow-cli -- docs`; a test keeps it fresh. -->\n\n");
+    let _ = writeln!(
+        text,
+        "It is also a plugin of kubectl: linked as `kubectl-rainbow` on the `PATH`, it is `kubectl rainbow`. Answers go to standard\n\
+         output, everything else to standard error.\n"
+    );
+    section(&mut text, &command, "rainbow");
+    let _ = writeln!(text, "## Environment\n");
+    for (name, what) in [
+        ("KUBECONFIG", "kubeconfig files, as for kubectl"),
+        ("RAINBOW_NAMESPACE", "the namespace where `--namespace` is not given"),
+        (
+            "RAINBOW_HOME",
+            "directory of the local cluster: images, state, kubeconfig (default: `$XDG_STATE_HOME/rainbow`, `~/.local/state/rainbow`)",
+        ),
+        ("NO_COLOR", "no colors, as `--ansi never`"),
+        ("RUST_LOG", "what `rainbow operator` logs, such as `debug` (default: `info,kube=warn`)"),
+    ] {
+        let _ = writeln!(text, "- `{name}`: {what}");
+    }
+    let _ = writeln!(text, "\n## Exit codes\n\n| code | |\n|---|---|");
+    for line in EXIT_CODES.lines().skip(1) {
+        if let Some((code, what)) = line.trim().split_once("  ") {
+            let _ = writeln!(text, "| {code} | {} |", what.trim());
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, command: &Command, path: &str) {
+    let children: Vec<&Command> =
+        command.get_subcommands().filter(|child| !child.is_hide_set() && child.get_name() != "help").collect();
+    let is_root = !path.contains(' ');
+    if !is_root {
+        let _ = writeln!(text, "### `{path}`\n");
+    }
+    if let Some(about) = command.get_about() {
+        let _ = writeln!(text, "{}.\n", about.to_string().trim_end_matches('.'));
+    }
+    if children.is_empty() {
+        let usage = command.clone().render_usage().to_string();
+        let _ = writeln!(text, "```text\n{}\n```\n", usage.trim_start_matches("Usage: ").trim());
+    }
+    let shown = |argument: &&Arg| {
+        let own = is_root || !argument.is_global_set();
+        own && !argument.is_hide_set() && !["help", "version"].contains(&argument.get_id().as_str())
+    };
+    let arguments: Vec<&Arg> = command.get_arguments().filter(shown).collect();
+    if is_root {
+        let _ = writeln!(text, "## Options of every command\n");
+    }
+    for argument in &arguments {
+        let _ = writeln!(text, "- {}", argument_line(argument));
+    }
+    if !arguments.is_empty() {
+        text.push('\n');
+    }
+    if is_root {
+        let _ = writeln!(text, "## Commands\n");
+    }
+    for child in children {
+        section(text, child, &format!("{path} {}", child.get_name()));
+    }
+}
+
+fn argument_line(argument: &Arg) -> String {
+    let takes_value = argument.get_num_args().is_some_and(|range| range.takes_values());
+    let value = argument.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
+    let mut names = Vec::new();
+    names.extend(argument.get_short().map(|short| format!("-{short}")));
+    names.extend(argument.get_long().map(|long| format!("--{long}")));
+    let name = match (names.is_empty(), takes_value) {
+        (true, _) => value,
+        (false, true) => format!("{} {value}", names.join(", ")),
+        (false, false) => names.join(", "),
+    };
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let values: Vec<String> = argument
+        .get_possible_values()
+        .iter()
+        .filter(|value| !value.is_hide_set() && takes_value)
+        .map(|value| format!("`{}`", value.get_name()))
+        .collect();
+    let values = if values.is_empty() { String::new() } else { format!(": {}", values.join(", ")) };
+    let defaults = argument.get_default_values();
+    let default = match defaults.first() {
+        Some(value) if takes_value => format!(" (default: `{}`)", value.to_string_lossy()),
+        _ => String::new(),
+    };
+    format!("`{name}`: {help}{values}{default}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_reference_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == markdown(crate::args::Cli::command()),
+            "docs/cli.md is not what the command line says: run `cargo run -p rainbow-cli -- docs > docs/cli.md`"
+        );
+    }
+}

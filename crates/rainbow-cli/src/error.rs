@@ -1,0 +1,123 @@
+//! Why a command failed, and the exit code that says so to scripts.
+
+use std::fmt;
+
+/// The exit codes, as `rainbow help exit-codes` prints them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    it worked
+  1    it did not: the message says why (no cluster among others)
+  2    wrong usage or bad input: an unknown flag, a manifest that is not valid
+  3    what was named does not exist
+  4    --timeout has passed
+  5    the cluster refused: forbidden, or in conflict with somebody else's change
+  130  ended by Ctrl-C";
+
+/// Why a command failed. Each message is one sentence that says what is wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// It did not work.
+    #[error("{0}")]
+    Failed(String),
+    /// Wrong usage or bad input.
+    #[error("{0}")]
+    Usage(String),
+    /// What was named does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// The time given has passed.
+    #[error("{0}")]
+    TimedOut(String),
+    /// No cluster to talk to.
+    #[error("{0}")]
+    NoCluster(String),
+    /// The cluster refused.
+    #[error("{0}")]
+    Refused(String),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+    /// It did not work, and the command has said so itself.
+    #[error("")]
+    Told,
+}
+
+pub(crate) type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The exit code: see [`EXIT_CODES`].
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::NoCluster(_) | Self::Told => 1,
+            Self::Usage(_) => 2,
+            Self::NotFound(_) => 3,
+            Self::TimedOut(_) => 4,
+            Self::Refused(_) => 5,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// Something outside the cluster that did not work.
+    pub(crate) fn failed(what: impl fmt::Display, cause: impl fmt::Display) -> Self {
+        Self::Failed(format!("{what}: {cause}"))
+    }
+}
+
+/// The whole chain of causes in one line, without what repeats itself.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Of some names the one most like what was typed, if any is like it.
+pub(crate) fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let similarity = |name: &str| strsim::jaro_winkler(typed, name);
+    let best = names.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(best) > 0.75).then_some(best)
+}
+
+/// `; did you mean …?`, or which names there are, or nothing.
+pub(crate) fn hint(typed: &str, names: &[String]) -> String {
+    match nearest(typed, names.iter().map(String::as_str)) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None if names.is_empty() => String::new(),
+        None => format!("; there is: {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints() {
+        let names = ["seamless".to_owned(), "shop".to_owned()];
+        assert_eq!(hint("semless", &names), "; did you mean `seamless`?");
+        assert_eq!(hint("xyz", &names), "; there is: seamless, shop");
+        assert_eq!(hint("xyz", &[]), "");
+    }
+
+    #[test]
+    fn every_code_is_in_the_table() {
+        for error in [
+            Error::Failed(String::new()),
+            Error::Usage(String::new()),
+            Error::NotFound(String::new()),
+            Error::TimedOut(String::new()),
+            Error::NoCluster(String::new()),
+            Error::Refused(String::new()),
+            Error::Interrupted,
+            Error::Told,
+        ] {
+            assert!(EXIT_CODES.contains(&format!("\n  {:<4} ", error.code())), "{}", error.code());
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! How this machine reaches a stage: its load balancer, a node port, or else a tunnel through the API.
+
+use std::{net::SocketAddr, time::Duration};
+
+use k8s_openapi::api::core::v1::{Node, Pod, Service, ServicePort};
+use kube::{Api, api::ListParams};
+use rainbow_api::Rainbow;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use traffic::Target;
+
+use crate::{
+    context::{Cluster, Context},
+    error::{Error, Result},
+    stage,
+};
+
+/// Longest time for an address to answer before the next is tried.
+const TRY: Duration = Duration::from_secs(1);
+
+/// A way to a stage. The tunnel, if it is one, ends when this is dropped.
+pub(crate) struct Reached {
+    pub(crate) target: Target,
+    _tunnel: Option<Tunnel>,
+}
+
+struct Tunnel(JoinHandle<()>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Finds a way to a stage of a Rainbow.
+pub(crate) async fn stage(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    name: &str,
+    path: &str,
+) -> Result<Reached> {
+    if !path.starts_with('/') {
+        return Err(Error::Usage(format!("--path `{path}` does not begin with `/`")));
+    }
+    let service_name = &stage::status(rainbow, name)?.service;
+    let services = cluster.api::<Service>();
+    let service = services.get_opt(service_name).await.map_err(|error| cluster.error(&error))?;
+    let service = service.ok_or_else(|| {
+        Error::Failed(format!("stage `{name}` has no Service `{service_name}` yet: see `rainbow status`"))
+    })?;
+    let port = port(&service).ok_or_else(|| Error::Failed(format!("Service `{service_name}` has no TCP port")))?;
+    let nodes = if port.node_port.is_some() {
+        // Somebody who may not list nodes can still reach a load balancer.
+        Api::<Node>::all(cluster.client.clone())
+            .list(&ListParams::default())
+            .await
+            .map(|list| list.items)
+            .unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    for (host, port) in addresses(&service, port, &nodes) {
+        let url = match host.contains(':') {
+            true => format!("http://[{host}]:{port}{path}"),
+            false => format!("http://{host}:{port}{path}"),
+        };
+        let Ok(target) = Target::resolve(&url).await else { continue };
+        match tokio::time::timeout(TRY, TcpStream::connect(target.address())).await {
+            Ok(Ok(_)) => {
+                context.printer.detail(format_args!("stage {name}: {target}"));
+                return Ok(Reached { target, _tunnel: None });
+            }
+            _ => context.printer.detail(format_args!("stage {name}: {target} does not answer")),
+        }
+    }
+    context.printer.detail(format_args!("stage {name}: through the API"));
+    tunnel(cluster, &service, port, path).await
+}
+
+/// The port that clients most likely want: the one named `http`, else the first.
+fn port(service: &Service) -> Option<&ServicePort> {
+    let ports = service.spec.as_ref()?.ports.as_deref()?;
+    let mut tcp = ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    tcp.clone().find(|port| port.name.as_deref() == Some("http")).or_else(|| tcp.next())
+}
+
+/// Addresses to try, best first.
+fn addresses(service: &Service, port: &ServicePort, nodes: &[Node]) -> Vec<(String, i32)> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
+    let balancers = ingress.iter().filter_map(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()));
+    let mut found: Vec<(String, i32)> = balancers.map(|host| (host, port.port)).collect();
+    if let Some(node_port) = port.node_port {
+        for kind in ["ExternalIP", "InternalIP"] {
+            let addresses = nodes.iter().filter_map(|node| node.status.as_ref()?.addresses.as_ref()).flatten();
+            found.extend(
+                addresses.filter(|address| address.type_ == kind).map(|address| (address.address.clone(), node_port)),
+            );
+        }
+    }
+    found
+}
+
+/// Listens on this machine and carries each connection through the API to one of the stage's pods.
+async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: &str) -> Result<Reached> {
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+    let name = service.metadata.name.clone().unwrap_or_default();
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+    let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pod_port = match &port.target_port {
+        Some(IntOrString::Int(number)) => *number,
+        None => port.port,
+        Some(IntOrString::String(named)) => {
+            return Err(Error::Failed(format!(
+                "Service `{name}` has no address that answers, and its port is named (`{named}`): use `kubectl port-forward`"
+            )));
+        }
+    };
+    let pod_port = u16::try_from(pod_port).map_err(|_| Error::Failed(format!("port {pod_port} is no port")))?;
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let selector = ListParams::default().labels(&selector.join(","));
+    // The first pod is looked for now, so that an empty stage is told at once.
+    ready_pod(&pods, &selector).await.map_err(|error| match error {
+        None => Error::Failed(format!("Service `{name}` has no ready pod")),
+        Some(error) => cluster.error(&error),
+    })?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| Error::failed("cannot listen", error))?;
+    let address: SocketAddr = listener.local_addr().map_err(|error| Error::failed("cannot listen", error))?;
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (pods, selector) = (pods.clone(), selector.clone());
+            tokio::spawn(async move {
+                // A connection that cannot be carried is closed; its client sees that.
+                let Ok(pod) = ready_pod(&pods, &selector).await else { return };
+                let _ = carry(&pods, &pod, pod_port, stream).await;
+            });
+        }
+    });
+    Ok(Reached { target: Target::at(address, &name, path), _tunnel: Some(Tunnel(task)) })
+}
+
+/// A ready pod, another one each time. `Err(None)`: there is none.
+async fn ready_pod(pods: &Api<Pod>, selector: &ListParams) -> Result<String, Option<kube::Error>> {
+    let found = pods.list(selector).await.map_err(Some)?;
+    let ready = |pod: &&Pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        pod.metadata.deletion_timestamp.is_none()
+            && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let names: Vec<&String> = found.items.iter().filter(ready).filter_map(|pod| pod.metadata.name.as_ref()).collect();
+    // The clock's last digits are random enough to spread connections.
+    let at = usize::try_from(jiff::Timestamp::now().subsec_nanosecond() / 1000).unwrap_or_default();
+    names.get(at % names.len().max(1)).map(|name| (*name).clone()).ok_or(None)
+}
+
+async fn carry(
+    pods: &Api<Pod>,
+    pod: &str,
+    port: u16,
+    mut stream: TcpStream,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut forwarder = pods.portforward(pod, &[port]).await?;
+    if let Some(mut remote) = forwarder.take_stream(port) {
+        tokio::io::copy_bidirectional(&mut stream, &mut remote).await?;
+        drop(remote);
+    }
+    forwarder.join().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(service: serde_json::Value, nodes: serde_json::Value) -> Vec<(String, i32)> {
+        let service: Service = serde_json::from_value(service).unwrap();
+        let nodes: Vec<Node> = serde_json::from_value(nodes).unwrap();
+        addresses(&service, port(&service).unwrap(), &nodes)
+    }
+
+    #[test]
+    fn tries_the_best_address_first() {
+        let node = json!({ "status": { "addresses": [
+            { "type": "InternalIP", "address": "10.0.0.1" }, { "type": "ExternalIP", "address": "192.0.2.1" },
+            { "type": "Hostname", "address": "node" },
+        ] } });
+        let balanced = json!({
+            "spec": { "ports": [{ "port": 9000, "name": "admin" }, { "port": 8080, "name": "http", "nodePort": 30080 }] },
+            "status": { "loadBalancer": { "ingress": [{ "ip": "127.0.0.1" }, { "hostname": "lb.example.com" }] } },
+        });
+        let expected = [("127.0.0.1", 8080), ("lb.example.com", 8080), ("192.0.2.1", 30080), ("10.0.0.1", 30080)];
+        assert_eq!(found(balanced, json!([node])), expected.map(|(host, port)| (host.to_owned(), port)));
+        let inner = json!({ "spec": { "ports": [{ "port": 80, "protocol": "UDP" }, { "port": 81 }] } });
+        assert_eq!(found(inner, json!([])), []);
+    }
+}

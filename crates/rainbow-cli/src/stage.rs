@@ -1,0 +1,79 @@
+//! Which stage a command is about, and where that stage is.
+
+use rainbow_api::{Promote, Rainbow, Stage, StageStatus};
+
+use crate::error::{Error, Result, hint};
+
+/// A stage by name; without one `active`, else the only stage, else the only one that is promoted by hand.
+pub(crate) fn choose<'a>(rainbow: &'a Rainbow, wanted: Option<&str>) -> Result<&'a Stage> {
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let stages = &rainbow.spec.stages;
+    let names: Vec<String> = stages.iter().map(|stage| stage.name.clone()).collect();
+    if let Some(wanted) = wanted {
+        return stages.iter().find(|stage| stage.name == wanted).ok_or_else(|| {
+            Error::NotFound(format!("rainbow `{name}` has no stage `{wanted}`{}", hint(wanted, &names)))
+        });
+    }
+    let mut manual = stages.iter().filter(|stage| stage.promote == Promote::Manual);
+    match (stages.iter().find(|stage| stage.name == "active"), stages.as_slice(), (manual.next(), manual.next())) {
+        (Some(active), _, _) => Ok(active),
+        (None, [only], _) => Ok(only),
+        (None, _, (Some(only), None)) => Ok(only),
+        (None, [], _) => Err(Error::NotFound(format!("rainbow `{name}` has no stages: add one under spec.stages"))),
+        _ => Err(Error::Usage(format!(
+            "rainbow `{name}` has several stages: say which with --stage: {}",
+            names.join(", ")
+        ))),
+    }
+}
+
+/// What the operator reports of a stage.
+pub(crate) fn status<'a>(rainbow: &'a Rainbow, stage: &str) -> Result<&'a StageStatus> {
+    let status = rainbow.status.as_ref().and_then(|status| status.stages.iter().find(|other| other.name == stage));
+    status.ok_or_else(|| {
+        let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+        Error::Failed(format!(
+            "nothing is known of stage `{stage}` yet: no operator has seen rainbow `{name}`; \
+             `rainbow local up` or `rainbow install` runs one"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rainbow(stages: serde_json::Value) -> Rainbow {
+        serde_json::from_value(json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow",
+            "metadata": { "name": "shop" }, "spec": { "tiers": [], "stages": stages },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn chooses() {
+        let name = |rainbow: &Rainbow, wanted| {
+            choose(rainbow, wanted).map(|stage| stage.name.clone()).map_err(|e| e.to_string())
+        };
+        let usual = rainbow(json!([{ "name": "smoke", "promote": "Auto" }, { "name": "active" }, { "name": "x" }]));
+        assert_eq!(name(&usual, None).unwrap(), "active");
+        assert_eq!(name(&usual, Some("smoke")).unwrap(), "smoke");
+        assert_eq!(
+            name(&usual, Some("smok")).unwrap_err(),
+            "rainbow `shop` has no stage `smok`; did you mean `smoke`?"
+        );
+        assert_eq!(name(&rainbow(json!([{ "name": "only", "promote": "Auto" }])), None).unwrap(), "only");
+        let one_manual = rainbow(json!([{ "name": "a", "promote": "Auto" }, { "name": "b" }]));
+        assert_eq!(name(&one_manual, None).unwrap(), "b");
+        assert_eq!(
+            name(&rainbow(json!([{ "name": "a" }, { "name": "b" }])), None).unwrap_err(),
+            "rainbow `shop` has several stages: say which with --stage: a, b"
+        );
+        assert_eq!(
+            name(&rainbow(json!([])), None).unwrap_err(),
+            "rainbow `shop` has no stages: add one under spec.stages"
+        );
+    }
+}

@@ -1,0 +1,307 @@
+//! An application as a tree: stages, the colors they serve, their tiers, their pods.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use anstyle::Style;
+use jiff::Timestamp;
+use rainbow_api::{ColorPhase, ShiftPhase};
+
+use crate::{
+    printer::{BAD, BUSY, DIM, GOOD, NAME},
+    view::{ColorView, PodView, Share, StageView, State, TierView, View},
+};
+
+/// Cells of a share bar.
+const BAR: i32 = 10;
+
+struct Node {
+    text: String,
+    children: Vec<Node>,
+}
+
+/// Draws a view. `wide` adds addresses and nodes. `now` says how far away the next step is.
+pub(crate) fn draw(view: &View, wide: bool, now: Timestamp) -> String {
+    let mut shown = BTreeSet::new();
+    let mut children: Vec<Node> =
+        view.stages.iter().map(|stage| stage_node(stage, view, &mut shown, wide, now)).collect();
+    let rest: Vec<Node> = view
+        .colors
+        .iter()
+        .filter(|color| !shown.contains(&color.name))
+        .map(|color| color_node(&title(&color.name, None), color, wide))
+        .collect();
+    if !rest.is_empty() {
+        children.push(Node { text: format!("{DIM}in no stage{DIM:#}"), children: rest });
+    }
+    let root = Node { text: root(view), children };
+    let mut text = String::new();
+    write_node(&root, "", "", &mut text);
+    text
+}
+
+fn write_node(node: &Node, first: &str, rest: &str, text: &mut String) {
+    text.push_str(first);
+    text.push_str(node.text.trim_end());
+    text.push('\n');
+    for (at, child) in node.children.iter().enumerate() {
+        let (branch, below) = if at + 1 < node.children.len() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+        write_node(child, &format!("{rest}{branch}"), &format!("{rest}{below}"), text);
+    }
+}
+
+fn root(view: &View) -> String {
+    let (style, word) = match view.state {
+        State::Ready => (GOOD, "Ready"),
+        State::Reconciling => (BUSY, "Reconciling"),
+        State::Stalled => (BAD, "Stalled"),
+        State::Unobserved => (BUSY, "Not seen by the operator yet"),
+    };
+    let message = view.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("{NAME}{}{NAME:#}  {style}{word}{style:#}{message}", view.name)
+}
+
+fn stage_node(stage: &StageView, view: &View, shown: &mut BTreeSet<String>, wide: bool, now: Timestamp) -> Node {
+    let mut text = format!("stage {NAME}{}{NAME:#}  {DIM}{}{DIM:#}", stage.name, stage.service);
+    if let Some(shift) = &stage.shift {
+        let phase = match shift.phase {
+            ShiftPhase::Preparing => "preparing",
+            ShiftPhase::Shifting => "shifting",
+            ShiftPhase::Paused => "paused",
+            ShiftPhase::Finishing => "finishing",
+        };
+        let _ = write!(text, "  {BUSY}{phase}{BUSY:#} {} → {} {}/{}", shift.from, shift.to, shift.moved, shift.of);
+        if let Some(seconds) = shift.next_step_at.as_deref().and_then(|time| until(time, now)) {
+            let _ = write!(text, ", next step in {seconds}s");
+        }
+    } else if stage.color.is_none() {
+        let _ = write!(text, "  {BUSY}serves nothing yet{BUSY:#}");
+    }
+    if let Some(message) = &stage.message {
+        let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
+    }
+    let colors = stage.shares.iter().map(|share| share_node(share, view, shown, wide));
+    Node { text, children: colors.collect() }
+}
+
+/// Whole seconds from now to a time; `None` when it has passed or is unreadable.
+fn until(time: &str, now: Timestamp) -> Option<i64> {
+    let time: Timestamp = time.parse().ok()?;
+    Some(time.as_second() - now.as_second()).filter(|seconds| *seconds > 0)
+}
+
+fn share_node(share: &Share, view: &View, shown: &mut BTreeSet<String>, wide: bool) -> Node {
+    let title = title(&share.color, Some(share.percent));
+    match view.color(&share.color) {
+        // A color that several stages serve is drawn in full once.
+        Some(_) if !shown.insert(share.color.clone()) => {
+            Node { text: format!("{title}  {DIM}as above{DIM:#}"), children: Vec::new() }
+        }
+        Some(color) => color_node(&title, color, wide),
+        None => Node { text: format!("{title}  {BAD}gone{BAD:#}"), children: Vec::new() },
+    }
+}
+
+fn title(color: &str, percent: Option<i32>) -> String {
+    let Some(percent) = percent else { return format!("{NAME}{color}{NAME:#}") };
+    let full = ((percent * BAR + 50) / 100).clamp(0, BAR);
+    let bar: String = (0..BAR).map(|cell| if cell < full { '█' } else { '░' }).collect();
+    format!("{NAME}{color}{NAME:#}  {bar} {percent:>3}%")
+}
+
+fn color_node(title: &str, color: &ColorView, wide: bool) -> Node {
+    let (style, word) = match color.phase {
+        Some(ColorPhase::Starting) => (BUSY, "Starting"),
+        Some(ColorPhase::Ready) => (GOOD, "Ready"),
+        Some(ColorPhase::Serving) => (GOOD, "Serving"),
+        Some(ColorPhase::Draining) => (BUSY, "Draining"),
+        Some(ColorPhase::Retired) => (DIM, "Retired"),
+        Some(ColorPhase::Stalled) => (BAD, "Stalled"),
+        None => (DIM, "New"),
+    };
+    let message = color.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    let retired = color.phase == Some(ColorPhase::Retired);
+    let tiers = color.tiers.iter().filter(|tier| !retired || !tier.pods.is_empty());
+    Node {
+        text: format!("{title}  {style}{word}{style:#}{message}"),
+        children: tiers.map(|tier| tier_node(tier, color, wide)).collect(),
+    }
+}
+
+fn tier_node(tier: &TierView, color: &ColorView, wide: bool) -> Node {
+    let style = if tier.ready >= tier.replicas { GOOD } else { BUSY };
+    let shared = if tier.instance == color.name { String::new() } else { format!("  of {}", tier.instance) };
+    let width = tier.pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
+    Node {
+        text: format!("{}  {style}{}/{} ready{style:#}{shared}", tier.name, tier.ready, tier.replicas),
+        children: tier.pods.iter().map(|pod| pod_node(pod, width, wide)).collect(),
+    }
+}
+
+fn pod_node(pod: &PodView, width: usize, wide: bool) -> Node {
+    let style: Style = match pod.state.as_str() {
+        "Ready" => GOOD,
+        "Terminating" => DIM,
+        "Pending" | "NotReady" | "ContainerCreating" => BUSY,
+        _ => BAD,
+    };
+    let mut text = format!("{:width$}  {style}{}{style:#}", pod.name, pod.state);
+    match pod.restarts {
+        0 => {}
+        1 => text.push_str(", 1 restart"),
+        restarts => {
+            let _ = write!(text, ", {restarts} restarts");
+        }
+    }
+    if !pod.stages.is_empty() {
+        let _ = write!(text, "  {DIM}in {}{DIM:#}", pod.stages.join(", "));
+    }
+    if wide {
+        let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "<none>".into());
+        let _ = write!(text, "  {}  {}", or(&pod.ip), or(&pod.node));
+    }
+    Node { text, children: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::World;
+    use serde_json::json;
+
+    fn world(shift: serde_json::Value) -> World {
+        let tiers = json!([
+            { "name": "backend", "replicas": 2, "template": {} },
+            { "name": "frontend", "replicas": 2, "needs": [{ "tier": "backend" }], "template": {} },
+        ]);
+        let color = |name: &str, revision: i64, phase: &str| {
+            json!({
+                "apiVersion": "rainbow.dev/v1alpha1", "kind": "Color",
+                "metadata": { "name": format!("shop-{name}") },
+                "spec": {
+                    "rainbow": "shop", "color": name, "revision": revision, "tiers": tiers,
+                    "instances": [
+                        { "tier": "backend", "color": name, "identity": "1" },
+                        { "tier": "frontend", "color": name, "identity": "2" },
+                    ],
+                },
+                "status": { "phase": phase },
+            })
+        };
+        let labels = |tier: &str, color: &str| json!({ "rainbow.dev/rainbow": "shop", "rainbow.dev/tier": tier, "rainbow.dev/color": color });
+        let deployment = |tier: &str, color: &str| {
+            json!({
+                "metadata": { "name": format!("{tier}-{color}"), "labels": labels(tier, color) },
+                "spec": { "replicas": 2, "selector": {}, "template": {} },
+            })
+        };
+        let pod = |tier: &str, color: &str, number: i32, ready: bool, member: bool| {
+            let mut labels = labels(tier, color);
+            if member {
+                labels["member.rainbow.dev/active"] = json!("yes");
+            }
+            json!({
+                "metadata": { "name": format!("{tier}-{color}-{number}"), "labels": labels },
+                "spec": { "containers": [], "nodeName": "pocket" },
+                "status": {
+                    "phase": "Running", "podIP": format!("10.244.0.{number}"),
+                    "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
+                    "containerStatuses": if ready { json!([]) } else { json!([{
+                        "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                        "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                    }]) },
+                },
+            })
+        };
+        let from = |value| serde_json::from_value(value).unwrap();
+        World {
+            rainbow: serde_json::from_value(json!({
+                "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow",
+                "metadata": { "name": "shop", "namespace": "default", "generation": 3 },
+                "spec": { "tiers": tiers },
+                "status": {
+                    "observedGeneration": 3, "color": "v2",
+                    "stages": [
+                        { "name": "smoke", "service": "frontend-smoke", "color": "v2", "target": "v2" },
+                        { "name": "active", "service": "frontend-active", "color": "v1", "target": "v2", "shift": shift },
+                    ],
+                    "conditions": [{
+                        "type": "Reconciling", "status": "True", "reason": "Shifting", "message": "stage active moves to v2",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    }],
+                },
+            }))
+            .unwrap(),
+            colors: vec![
+                serde_json::from_value(color("v0", 1, "Retired")).unwrap(),
+                serde_json::from_value(color("v1", 2, "Serving")).unwrap(),
+                serde_json::from_value(color("v2", 3, "Serving")).unwrap(),
+            ],
+            deployments: ["v1", "v2"]
+                .into_iter()
+                .flat_map(|color| [deployment("backend", color), deployment("frontend", color)])
+                .map(|value| serde_json::from_value(value).unwrap())
+                .collect(),
+            pods: vec![
+                from(pod("backend", "v1", 1, true, false)),
+                from(pod("backend", "v1", 2, true, false)),
+                from(pod("frontend", "v1", 3, true, true)),
+                from(pod("frontend", "v1", 4, true, false)),
+                from(pod("backend", "v2", 5, true, false)),
+                from(pod("backend", "v2", 6, false, false)),
+                from(pod("frontend", "v2", 7, true, true)),
+                from(pod("frontend", "v2", 8, true, false)),
+            ],
+        }
+    }
+
+    fn drawn(world: &World, wide: bool) -> String {
+        let now = "2026-01-01T00:00:20Z".parse().unwrap();
+        anstream::adapter::strip_str(&draw(&View::new(world), wide, now)).to_string()
+    }
+
+    #[test]
+    fn in_the_middle_of_a_shift() {
+        let shift = json!({
+            "from": "v1", "to": "v2", "phase": "Shifting", "moved": 1, "of": 2,
+            "startedAt": "2026-01-01T00:00:00Z", "nextStepAt": "2026-01-01T00:00:32Z",
+        });
+        let expected = "\
+shop  Reconciling: stage active moves to v2
+├─ stage smoke  frontend-smoke
+│  └─ v2  ██████████ 100%  Serving
+│     ├─ backend  1/2 ready
+│     │  ├─ backend-v2-5  Ready
+│     │  └─ backend-v2-6  CrashLoopBackOff, 3 restarts
+│     └─ frontend  2/2 ready
+│        ├─ frontend-v2-7  Ready  in active
+│        └─ frontend-v2-8  Ready
+├─ stage active  frontend-active  shifting v1 → v2 1/2, next step in 12s
+│  ├─ v1  █████░░░░░  50%  Serving
+│  │  ├─ backend  2/2 ready
+│  │  │  ├─ backend-v1-1  Ready
+│  │  │  └─ backend-v1-2  Ready
+│  │  └─ frontend  2/2 ready
+│  │     ├─ frontend-v1-3  Ready  in active
+│  │     └─ frontend-v1-4  Ready
+│  └─ v2  █████░░░░░  50%  as above
+└─ in no stage
+   └─ v0  Retired
+";
+        assert_eq!(drawn(&world(shift), false), expected);
+    }
+
+    #[test]
+    fn wide_adds_addresses() {
+        let text = drawn(&world(json!(null)), true);
+        assert!(text.contains("backend-v1-1  Ready  10.244.0.1  pocket\n"), "{text}");
+        assert!(text.contains("└─ v1  ██████████ 100%  Serving"), "{text}");
+    }
+
+    #[test]
+    fn before_the_operator_has_seen_it() {
+        let mut world = world(json!(null));
+        world.rainbow.status = None;
+        world.colors.clear();
+        assert_eq!(drawn(&world, false), "shop  Not seen by the operator yet\n");
+    }
+}

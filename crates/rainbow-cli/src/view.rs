@@ -1,0 +1,237 @@
+//! An application as `rainbow status` shows it: put together from its objects, without any input or output.
+
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use rainbow_api::{Color, ColorPhase, Rainbow, ShiftPhase, labels};
+use serde::Serialize;
+
+/// The objects an application consists of.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) rainbow: Rainbow,
+    pub(crate) colors: Vec<Color>,
+    pub(crate) deployments: Vec<Deployment>,
+    pub(crate) pods: Vec<Pod>,
+}
+
+/// An application as it is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct View {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    /// The newest color.
+    pub(crate) color: Option<String>,
+    pub(crate) state: State,
+    /// Why it is so.
+    pub(crate) message: Option<String>,
+    pub(crate) stages: Vec<StageView>,
+    /// Newest first.
+    pub(crate) colors: Vec<ColorView>,
+}
+
+/// Whether all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum State {
+    /// All is as it shall be.
+    Ready,
+    /// Something is under way.
+    Reconciling,
+    /// A person has to mend something.
+    Stalled,
+    /// The operator has not seen the newest spec yet.
+    Unobserved,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StageView {
+    pub(crate) name: String,
+    pub(crate) service: String,
+    pub(crate) color: Option<String>,
+    pub(crate) target: Option<String>,
+    pub(crate) previous: Option<String>,
+    pub(crate) shift: Option<rainbow_api::ShiftStatus>,
+    pub(crate) message: Option<String>,
+    /// Which color has which share of the stage; the one it comes from first.
+    pub(crate) shares: Vec<Share>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Share {
+    pub(crate) color: String,
+    pub(crate) percent: i32,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ColorView {
+    pub(crate) name: String,
+    pub(crate) revision: i64,
+    pub(crate) phase: Option<ColorPhase>,
+    pub(crate) message: Option<String>,
+    pub(crate) created: Option<String>,
+    pub(crate) tiers: Vec<TierView>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TierView {
+    pub(crate) name: String,
+    /// The color that introduced the instance.
+    pub(crate) instance: String,
+    pub(crate) replicas: i32,
+    pub(crate) ready: i32,
+    pub(crate) pods: Vec<PodView>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodView {
+    pub(crate) name: String,
+    pub(crate) ready: bool,
+    /// `Ready`, `Terminating`, or why it is neither.
+    pub(crate) state: String,
+    pub(crate) restarts: i32,
+    pub(crate) ip: Option<String>,
+    pub(crate) node: Option<String>,
+    /// The stages whose membership label it carries: only while they shift.
+    pub(crate) stages: Vec<String>,
+}
+
+impl View {
+    pub(crate) fn new(world: &World) -> Self {
+        let status = world.rainbow.status.clone().unwrap_or_default();
+        let (state, message) = state(&world.rainbow, &status.conditions);
+        let mut colors: Vec<&Color> = world.colors.iter().collect();
+        colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
+        let stages = status.stages.into_iter().map(|stage| StageView {
+            shares: shares(stage.color.as_deref(), stage.shift.as_ref()),
+            name: stage.name,
+            service: stage.service,
+            color: stage.color,
+            target: stage.target,
+            previous: stage.previous,
+            shift: stage.shift,
+            message: stage.message,
+        });
+        Self {
+            name: world.rainbow.metadata.name.clone().unwrap_or_default(),
+            namespace: world.rainbow.metadata.namespace.clone().unwrap_or_default(),
+            color: status.color,
+            state,
+            message,
+            stages: stages.collect(),
+            colors: colors.into_iter().map(|color| color_view(color, world)).collect(),
+        }
+    }
+
+    /// A color by name.
+    pub(crate) fn color(&self, name: &str) -> Option<&ColorView> {
+        self.colors.iter().find(|color| color.name == name)
+    }
+}
+
+/// The conditions, as kstatus reads them.
+fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>) {
+    let of = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True");
+    let said = |condition: &Condition| Some(condition.message.clone()).filter(|message| !message.is_empty());
+    let observed = rainbow.status.as_ref().and_then(|status| status.observed_generation);
+    if let Some(stalled) = of("Stalled") {
+        return (State::Stalled, said(stalled));
+    }
+    if observed.is_none() || observed < rainbow.metadata.generation {
+        return (State::Unobserved, None);
+    }
+    match (of("Ready"), of("Reconciling")) {
+        (Some(_), None) => (State::Ready, None),
+        (_, Some(reconciling)) => (State::Reconciling, said(reconciling)),
+        (None, None) => (State::Reconciling, None),
+    }
+}
+
+fn shares(color: Option<&str>, shift: Option<&rainbow_api::ShiftStatus>) -> Vec<Share> {
+    match shift {
+        Some(shift) if shift.of > 0 && shift.phase != ShiftPhase::Preparing => {
+            let percent = (shift.moved * 100 / shift.of).clamp(0, 100);
+            vec![
+                Share { color: shift.from.clone(), percent: 100 - percent },
+                Share { color: shift.to.clone(), percent },
+            ]
+        }
+        Some(shift) => {
+            vec![Share { color: shift.from.clone(), percent: 100 }, Share { color: shift.to.clone(), percent: 0 }]
+        }
+        None => color.map(|color| Share { color: color.to_owned(), percent: 100 }).into_iter().collect(),
+    }
+}
+
+fn color_view(color: &Color, world: &World) -> ColorView {
+    let status = color.status.clone().unwrap_or_default();
+    let message = status.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status != "True");
+    let tiers = color.spec.tiers.iter().map(|tier| {
+        let instance = color.spec.instances.iter().find(|instance| instance.tier == tier.name);
+        let instance = instance.map_or(color.spec.color.as_str(), |instance| instance.color.as_str());
+        tier_view(&tier.name, instance, world)
+    });
+    ColorView {
+        name: color.spec.color.clone(),
+        revision: color.spec.revision,
+        phase: status.phase,
+        message: message.map(|condition| condition.message.clone()).filter(|message| !message.is_empty()),
+        created: color.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        tiers: tiers.collect(),
+    }
+}
+
+fn tier_view(tier: &str, instance: &str, world: &World) -> TierView {
+    let is_it = |metadata: &kube::api::ObjectMeta| {
+        let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+        label(labels::TIER) == Some(tier) && label(labels::COLOR) == Some(instance)
+    };
+    let deployment = world.deployments.iter().find(|deployment| is_it(&deployment.metadata));
+    let mut pods: Vec<PodView> = world.pods.iter().filter(|pod| is_it(&pod.metadata)).map(pod_view).collect();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    TierView {
+        name: tier.to_owned(),
+        instance: instance.to_owned(),
+        replicas: deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or_default(),
+        ready: i32::try_from(pods.iter().filter(|pod| pod.ready).count()).unwrap_or(i32::MAX),
+        pods,
+    }
+}
+
+fn pod_view(pod: &Pod) -> PodView {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready =
+        !terminating && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let waiting = containers.iter().find_map(|container| {
+        let state = container.state.as_ref()?;
+        let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
+        waiting.or_else(|| state.terminated.as_ref().and_then(|terminated| terminated.reason.clone()))
+    });
+    let state = if terminating {
+        "Terminating".to_owned()
+    } else if ready {
+        "Ready".to_owned()
+    } else {
+        let phase = status.and_then(|status| status.phase.clone()).unwrap_or_else(|| "Pending".into());
+        waiting.unwrap_or(if phase == "Running" { "NotReady".into() } else { phase })
+    };
+    let members = pod.metadata.labels.iter().flatten().filter(|(_, value)| *value == labels::MEMBER);
+    PodView {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        ready,
+        state,
+        restarts: containers.iter().map(|container| container.restart_count).sum(),
+        ip: status.and_then(|status| status.pod_ip.clone()),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        stages: members.filter_map(|(key, _)| key.strip_prefix(labels::MEMBER_PREFIX)).map(str::to_owned).collect(),
+    }
+}

@@ -1,0 +1,138 @@
+//! Waiting, with a line of progress for every change.
+
+use std::time::Duration;
+
+use rainbow_api::{HumanDuration, Rainbow};
+
+use crate::{
+    context::{Cluster, Context},
+    error::{Error, Result},
+    observe::Observer,
+    view::{State, View, World},
+};
+
+/// Whether what is waited for has come.
+pub(crate) enum Progress {
+    /// It has.
+    Done,
+    /// Not yet; what to show.
+    Waiting(String),
+    /// It will not come by itself.
+    Never(String),
+}
+
+/// Waits until `check` says that it is done. Every new text of progress is printed once.
+pub(crate) async fn until(
+    context: &Context,
+    cluster: &Cluster,
+    name: &str,
+    timeout: HumanDuration,
+    mut check: impl FnMut(&World, &View) -> Progress,
+) -> Result {
+    let mut shown = String::new();
+    let waiting = async {
+        let mut observer = Observer::start(cluster, name).await?;
+        loop {
+            let Some(world) = observer.world() else {
+                return Err(Error::NotFound(format!("rainbow `{name}` was deleted meanwhile")));
+            };
+            match check(&world, &View::new(&world)) {
+                Progress::Done => return Ok(()),
+                Progress::Never(why) => return Err(Error::Failed(why)),
+                Progress::Waiting(text) if text != shown => {
+                    context.printer.progress(&text);
+                    shown = text;
+                }
+                Progress::Waiting(_) => {}
+            }
+            observer.changed().await?;
+        }
+    };
+    limit(timeout, waiting).await.unwrap_or_else(|| {
+        let last = if shown.is_empty() { String::new() } else { format!(": {shown}") };
+        Err(Error::TimedOut(format!("not done after {timeout}{last}")))
+    })
+}
+
+/// Runs something with a limit; 0 is none. `None` when the time has passed.
+pub(crate) async fn limit<T>(timeout: HumanDuration, work: impl Future<Output = T>) -> Option<T> {
+    if timeout.0 == Duration::ZERO {
+        return Some(work.await);
+    }
+    tokio::time::timeout(timeout.0, work).await.ok()
+}
+
+/// Until the whole application is as its spec, at least that of the given generation, says.
+pub(crate) async fn ready(context: &Context, cluster: &Cluster, rainbow: &Rainbow, timeout: HumanDuration) -> Result {
+    let name = rainbow.metadata.name.clone().unwrap_or_default();
+    let generation = rainbow.metadata.generation;
+    until(context, cluster, &name, timeout, |world, view| {
+        let status = world.rainbow.status.as_ref();
+        if status.and_then(|status| status.observed_generation) < generation {
+            return Progress::Waiting(format!("{name}: waiting for the operator"));
+        }
+        match view.state {
+            State::Ready => Progress::Done,
+            State::Stalled => {
+                Progress::Never(format!("{name}: {}", view.message.as_deref().unwrap_or("it is stalled")))
+            }
+            State::Reconciling | State::Unobserved => Progress::Waiting(summary(&name, view)),
+        }
+    })
+    .await
+}
+
+/// `seamless: v2 7/10 pods ready; smoke=v1, active=v1→v2 2/5`.
+fn summary(name: &str, view: &View) -> String {
+    let color = view.color.as_deref().and_then(|color| view.color(color));
+    let color = color.map(|color| {
+        let (ready, wanted) =
+            color.tiers.iter().fold((0, 0), |(ready, wanted), tier| (ready + tier.ready, wanted + tier.replicas));
+        format!(" {} {ready}/{wanted} pods ready;", color.name)
+    });
+    let stages: Vec<String> = view
+        .stages
+        .iter()
+        .map(|stage| match (&stage.shift, &stage.color) {
+            (Some(shift), _) => format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of),
+            (None, color) => format!("{}={}", stage.name, color.as_deref().unwrap_or("-")),
+        })
+        .collect();
+    format!("{name}:{} {}", color.unwrap_or_default(), stages.join(", "))
+}
+
+/// Until a stage serves a color and nothing of it moves any more.
+pub(crate) async fn serves(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    stage: &str,
+    color: &str,
+    timeout: HumanDuration,
+) -> Result {
+    let name = rainbow.metadata.name.clone().unwrap_or_default();
+    let generation = rainbow.metadata.generation;
+    until(context, cluster, &name, timeout, |world, view| {
+        let status = world.rainbow.status.as_ref();
+        let seen = view.stages.iter().find(|other| other.name == stage);
+        let (Some(seen), true) = (seen, status.and_then(|status| status.observed_generation) >= generation) else {
+            return Progress::Waiting(format!("{stage}: waiting for the operator"));
+        };
+        if let Some(shift) = &seen.shift {
+            let paused = if shift.phase == rainbow_api::ShiftPhase::Paused { ", paused" } else { "" };
+            return Progress::Waiting(format!(
+                "{stage}: {} → {} {}/{}{paused}",
+                shift.from, shift.to, shift.moved, shift.of
+            ));
+        }
+        if seen.color.as_deref() == Some(color) {
+            return Progress::Done;
+        }
+        match &seen.message {
+            Some(message) if view.state == State::Stalled => Progress::Never(format!("{stage}: {message}")),
+            Some(message) => Progress::Waiting(format!("{stage}: {message}")),
+            None => Progress::Waiting(format!("{stage}: {} → {color}", seen.color.as_deref().unwrap_or("nothing"))),
+        }
+    })
+    .await
+}

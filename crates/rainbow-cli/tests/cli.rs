@@ -1,0 +1,283 @@
+//! The command as its users meet it: exit codes and exact messages, without a cluster.
+#![allow(clippy::unwrap_used, reason = "a test fails by it, helpers included")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
+
+use tempfile::TempDir;
+
+struct Output {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs the command in a home of its own.
+fn rainbow_in(home: &Path, args: &[&str], input: &str, env: &[(&str, &str)]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rainbow"))
+        .args(args)
+        .env_clear()
+        .env("HOME", home)
+        .env("RAINBOW_HOME", home.join("rainbow"))
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that fails early closes its input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Output {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn rainbow(args: &[&str]) -> Output {
+    let home = TempDir::new().unwrap();
+    rainbow_in(home.path(), args, "", &[])
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, message: &str) {
+    assert_eq!(
+        (output.code, output.stderr.as_str()),
+        (code, format!("error: {message}\n").as_str()),
+        "{}",
+        output.stdout
+    );
+}
+
+const KUBECONFIG: &str = r#"
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{ name: here, cluster: { server: "SERVER" } }]
+contexts: [{ name: here, context: { cluster: here, user: me } }, { name: there, context: { cluster: here, user: me } }]
+users: [{ name: me, user: {} }]
+"#;
+
+#[test]
+fn wrong_usage_is_2() {
+    for args in
+        [&["frobnicate"][..], &["promote"], &["status", "x", "-o", "xml"], &["promote", "x", "--timeout", "30"], &[]]
+    {
+        let output = rainbow(args);
+        assert_eq!(output.code, 2, "{args:?}: {}", output.stderr);
+        assert_eq!(output.stdout, "", "{args:?}");
+    }
+    assert!(rainbow(&["promte", "x"]).stderr.contains("'promote'"));
+    fails(&rainbow(&["deploy", "x"]), 2, "nothing to release: give --color, --image or --env");
+    fails(
+        &rainbow(&["deploy", "x", "--color", "V_2"]),
+        2,
+        "`V_2` is no color name: use 1 to 63 lower case letters, digits and `-`, such as v2 or 3c3fdc",
+    );
+    fails(&rainbow(&["poll", "x", "--rate", "0"]), 2, "--rate must be above 0");
+}
+
+#[test]
+fn help_and_versions_need_no_cluster() {
+    for args in [
+        &["--help"][..],
+        &["help", "promote"],
+        &["promote", "--help"],
+        &["completion", "bash"],
+        &["help", "exit-codes"],
+    ] {
+        let output = rainbow(args);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{args:?}");
+        assert!(!output.stdout.is_empty());
+    }
+    assert!(rainbow(&["help", "exit-codes"]).stdout.contains("130  ended by Ctrl-C"));
+    let version = rainbow(&["version", "--client", "-o", "json"]);
+    assert_eq!(version.stdout, format!("{{\n  \"client\": \"{}\"\n}}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(rainbow(&["install", "--dry-run"]).stdout.matches("kind: CustomResourceDefinition").count(), 2);
+}
+
+#[test]
+fn as_a_plugin_it_calls_itself_as_the_user_did() {
+    let home = TempDir::new().unwrap();
+    let link = home.path().join("kubectl-rainbow");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rainbow"), &link).unwrap();
+    let output = Command::new(&link).args(["promote", "--help"]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("Usage: kubectl rainbow promote"));
+}
+
+#[test]
+fn no_cluster() {
+    fails(
+        &rainbow(&["status", "x"]),
+        1,
+        "no cluster: there is no --kubeconfig, $KUBECONFIG, ~/.kube/config or local cluster; \
+         start one with `rainbow local up`",
+    );
+    fails(&rainbow(&["local", "status"]), 1, "the local cluster is not running: start it with `rainbow local up`");
+    fails(&rainbow(&["local", "kubeconfig"]), 1, "the local cluster is not running: start it with `rainbow local up`");
+    let down = rainbow(&["local", "down"]);
+    assert_eq!((down.code, down.stderr.as_str()), (0, "the local cluster was not running\n"));
+}
+
+#[test]
+fn kubeconfigs_that_are_of_no_use() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("config");
+    let shown = path.display().to_string();
+    let run = |args: &[&str]| rainbow_in(home.path(), &[args, &["--kubeconfig", &shown]].concat(), "", &[]);
+
+    fails(
+        &run(&["status", "x"]),
+        1,
+        &format!("cannot read the kubeconfig {shown}: No such file or directory (os error 2)"),
+    );
+    fs::write(&path, "clusters: [").unwrap();
+    let output = run(&["status", "x"]);
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.starts_with(&format!("error: cannot read the kubeconfig {shown}: ")), "{}", output.stderr);
+
+    fs::write(&path, KUBECONFIG.replace("SERVER", "http://127.0.0.1:1")).unwrap();
+    fails(
+        &run(&["status", "x", "--context", "ther"]),
+        1,
+        &format!("{shown} has no context `ther`; did you mean `there`?"),
+    );
+    let output = run(&["status", "x"]);
+    fails(
+        &output,
+        1,
+        &format!(
+            "cannot reach the cluster at http://127.0.0.1:1/ (from {shown}): Connection refused (os error 111); is it running?"
+        ),
+    );
+    fs::write(&path, KUBECONFIG.replace("current-context: here\n", "").replace("SERVER", "http://127.0.0.1:1"))
+        .unwrap();
+    fails(
+        &run(&["status", "x"]),
+        1,
+        &format!("cannot read the kubeconfig {shown}: it sets no current-context; choose one with --context"),
+    );
+}
+
+/// An API server that answers everything with one status.
+fn api(code: u16, message: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let body = format!(
+                r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"{message}","reason":"X","code":{code}}}"#
+            );
+            let head = format!(
+                "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn what_the_api_server_says() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("config");
+    let shown = path.display().to_string();
+    for (code, message, exit, expected) in [
+        (
+            401,
+            "Unauthorized",
+            1,
+            "the cluster at SERVER/ does not accept the credentials in FILE: they may have expired; get a new kubeconfig",
+        ),
+        (403, "you may not", 5, "the cluster refused: you may not"),
+        (
+            404,
+            "the server could not find the requested resource",
+            1,
+            "Rainbow is not installed in this cluster: run `rainbow install`",
+        ),
+        (500, "oops", 1, "the cluster answered 500: oops"),
+    ] {
+        let server = api(code, message);
+        fs::write(&path, KUBECONFIG.replace("SERVER", &server)).unwrap();
+        let output = rainbow_in(home.path(), &["status", "x"], "", &[("KUBECONFIG", &shown)]);
+        let expected = expected.replace("SERVER", &server).replace("FILE", "$KUBECONFIG");
+        fails(&output, exit, &expected);
+    }
+}
+
+#[test]
+fn bad_manifests_are_told_before_anything_is_asked() {
+    let home = TempDir::new().unwrap();
+    let apply = |input: &str| rainbow_in(home.path(), &["apply", "-f", "-"], input, &[]);
+    fails(&apply(""), 2, "there is no object in the input");
+    fails(&apply("just text"), 2, "<stdin>:1: no Kubernetes object: apiVersion and kind must be there, as texts");
+    let output = apply("a: 1\nb: [\n");
+    assert_eq!(output.code, 2);
+    assert!(
+        output.stderr.starts_with("error: <stdin>:") && output.stderr.contains(": no YAML at line "),
+        "{}",
+        output.stderr
+    );
+    fails(
+        &apply(
+            "apiVersion: rainbow.dev/v1alpha1\nkind: Rainbow\nmetadata: { name: x }\nspec: { color: 123456, tiers: [] }\n",
+        ),
+        2,
+        "<stdin>:1: rainbow `x`: spec.color: invalid type: integer `123456`, expected a string",
+    );
+    fails(
+        &rainbow(&["apply", "-f", "/nonexistent/v1.yaml"]),
+        2,
+        "cannot read /nonexistent/v1.yaml: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn images_are_built_listed_tagged_and_removed() {
+    let home = TempDir::new().unwrap();
+    let context = home.path().join("context");
+    fs::create_dir(&context).unwrap();
+    fs::write(context.join("app"), "x").unwrap();
+    fs::write(
+        context.join("Dockerfile"),
+        "FROM scratch\nARG VERSION\nENV VERSION=$VERSION\nCOPY app /app\nENTRYPOINT [\"/app\"]\n",
+    )
+    .unwrap();
+    let context = context.display().to_string();
+    let run = |args: &[&str]| rainbow_in(home.path(), args, "", &[]);
+
+    let built = run(&["image", "build", "-t", "app:v1", "--build-arg", "VERSION=v1", &context]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(built.stdout.starts_with("app:v1 built ("), "{}", built.stdout);
+    assert_eq!(run(&["image", "ls", "-o", "name"]).stdout, "app:v1\n");
+    assert_eq!(run(&["image", "tag", "app:v1", "app:v2"]).stdout, "app:v2 is app:v1\n");
+    fails(&run(&["image", "rm", "ap:v1"]), 3, "image `ap:v1` is not in the local store; did you mean `app:v1`?");
+
+    let archive = home.path().join("app.tar").display().to_string();
+    assert_eq!(run(&["image", "save", "-o", &archive, "app:v1"]).code, 0);
+    assert_eq!(run(&["image", "rm", "app:v1", "app:v2"]).stdout, "app:v1 removed\napp:v2 removed\n");
+    assert_eq!(run(&["image", "load", &archive]).stdout, "app:v1 loaded\n");
+    assert!(run(&["image", "ls"]).stdout.starts_with("IMAGE    ID"));
+
+    fs::write(format!("{context}/Dockerfile"), "FROM scratch\nRUN make\n").unwrap();
+    let refused = run(&["image", "build", "-t", "app:v3", &context]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("Dockerfile:2: "), "{}", refused.stderr);
+    fails(
+        &run(&["image", "load", "/nonexistent.tar"]),
+        2,
+        "cannot read /nonexistent.tar: No such file or directory (os error 2)",
+    );
+}
