@@ -72,7 +72,9 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
         return End::Gone { released, retired: color.retired.unwrap_or(view.now) };
     }
     // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
-    let settle = if color.retire || color.deleting { released } else { released.after(view.spec().drain.settle) };
+    let drain = &view.spec().drain;
+    let whole = drain.settle.min(drain.deadline);
+    let settle = if color.retire || color.deleting { released } else { released.after(whole) };
     let own = || color.instances.values().filter(|instance| !shared(instance));
     let pods = || own().flat_map(|instance| view.pods(instance));
     let left = pods().flat_map(|pod| pod.left.values()).copied().chain([released]).max().unwrap_or(released);

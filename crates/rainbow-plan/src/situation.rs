@@ -150,7 +150,12 @@ fn points<'a>(view: &View<'a>, stage: &Stage) -> (Points<'a>, bool) {
 /// What the spec says, before it is asked whether that can be done. `Stay`: it says nothing.
 fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
     match (&stage.color, stage.promote) {
-        (Some(name), _) => view.color(name).map_or(Goal::Unknown(name), Goal::Color),
+        (Some(name), _) => match view.color(name) {
+            Some(color) => Goal::Color(color),
+            // It is made by this very plan.
+            None if *name == view.spec().color => Goal::Stay,
+            None => Goal::Unknown(name),
+        },
         (None, Promote::Auto) => newest(view),
         (None, Promote::Manual) => Goal::Stay,
     }

@@ -1,4 +1,7 @@
-//! Walks written down: a script of what users and pods do, and the trace of what the planner had written.
+//! Walks written down: what users and pods do (`>`), and what the planner has written about it.
+//!
+//! After a command come the writes, each group under the second it happened in (`@`), equal ones in a row counted; `|` and
+//! `!` are the report. `WALKS=write` writes the files anew.
 
 use std::fmt::Write as _;
 
@@ -6,25 +9,25 @@ use rainbow_plan::*;
 
 use super::{operator::Run, spec, *};
 
-/// Runs a script of one command a line, and answers with the trace: a line a write, equal ones in a row counted, each
-/// group under the second it happened in.
-pub fn run(script: &str) -> String {
-    let mut walk =
-        Walk { sim: Sim::new(spec::spec("v1", Vec::new(), Vec::new())), out: String::new(), start: 0, last: -1 };
-    walk.start = walk.sim.now;
-    walk.sim.tracing = true;
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        walk.command(line);
-    }
-    walk.out
-}
-
-/// Compares a walk with what it shall be.
+/// Walks a walk and compares what comes of it with what is written there.
 #[track_caller]
-pub fn check(script: &str, expected: &str) {
-    let clean = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
-    let (found, expected) = (clean(&run(script)), clean(expected));
-    assert!(found == expected, "found:\n{found}\n\nexpected:\n{expected}\n");
+pub fn check(name: &str) {
+    let path = format!("{}/tests/walks/{name}.walk", env!("CARGO_MANIFEST_DIR"));
+    let expected = std::fs::read_to_string(&path).unwrap();
+    let commands = expected.lines().filter_map(|line| line.strip_prefix("> "));
+    let sim = Sim::new(spec::spec("v1", Vec::new(), Vec::new()));
+    let mut walk = Walk { start: sim.now, sim, out: String::new(), last: -1 };
+    walk.sim.tracing = true;
+    for command in commands {
+        writeln!(walk.out, "> {command}").unwrap();
+        walk.last = -1;
+        walk.command(command);
+    }
+    if std::env::var_os("WALKS").is_some_and(|value| value == "write") {
+        std::fs::write(path, walk.out).unwrap();
+    } else {
+        assert!(walk.out == expected, "found:\n{}\nexpected:\n{expected}", walk.out);
+    }
 }
 
 struct Walk {
@@ -128,21 +131,16 @@ impl Walk {
             ["crash"] => sim.crash(),
             ["settle"] => {
                 self.settle();
-                return;
             }
             ["pass", seconds] => {
                 let end = self.sim.now + seconds.parse::<i64>().unwrap() * 1_000;
                 self.until(end);
-                return;
             }
             ["status"] => {
                 self.status();
-                return;
             }
             other => panic!("no command {other:?}"),
         }
-        writeln!(self.out, "# {line}").unwrap();
-        self.last = -1;
     }
 
     fn stage(&mut self, name: &str) -> &mut Stage {
@@ -227,7 +225,6 @@ impl Walk {
         if report.progressing {
             self.out.push_str("| progressing\n");
         }
-        self.last = -1;
     }
 }
 
