@@ -90,7 +90,9 @@ impl Cluster {
             shutdown,
             &mut essential,
             &mut polite,
-        );
+        )
+        .await
+        .map_err(|error| failed(format!("the cluster's DNS: {error}")))?;
         objects::install(&client, &machine, &version, port)
             .await
             .map_err(|error| failed(format!("the cluster's own objects: {error}")))?;

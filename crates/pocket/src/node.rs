@@ -8,10 +8,11 @@ use http::StatusCode;
 use pocket_api::{Api, Duplex, ExecRequest, ExecStreams, LogRequest, NodeAccess, Status};
 use pocket_node::{
     cluster::Cluster,
+    dns::{Dns, DnsConfig, upstreams},
     kubelet::{Access, AccessError, Config, Kubelet, LogQuery},
     namespaces::Namespaces,
     net::NodeNet,
-    network::DNS_IP,
+    network::{DNS_IP, POD_RANGE, SERVICE_RANGE},
     proxy::{Proxy, ProxyConfig},
     runtime::ExecSpec,
 };
@@ -35,21 +36,22 @@ pub(crate) struct Parts<'a> {
 }
 
 /// Starts the node's software.
-pub(crate) fn start(
+pub(crate) async fn start(
     parts: Parts<'_>,
     shutdown: &CancellationToken,
     essential: &mut JoinSet<&'static str>,
     polite: &mut JoinSet<()>,
-) {
+) -> std::io::Result<()> {
     let Parts { api, files, runtime, net, machine } = parts;
     let client = api.client("default");
+    let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let services = Cluster::new();
     let config = Config {
         node_name: NODE.to_owned(),
         state_dir: files.node(),
         cluster_dns: DNS_IP,
         cluster_domain: DOMAIN.to_owned(),
-        host_resolv_conf: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        host_resolv_conf: resolv_conf.clone(),
         shutdown_grace: SHUTDOWN_GRACE,
         cpus: machine.cpus,
         memory: machine.memory,
@@ -58,11 +60,20 @@ pub(crate) fn start(
     api.set_node(Arc::new(Node(kubelet.access())));
     polite.spawn(kubelet.run(shutdown.clone()));
 
+    let config = DnsConfig {
+        listen: (DNS_IP, 53).into(),
+        domain: DOMAIN.to_owned(),
+        reverse: [SERVICE_RANGE, POD_RANGE].map(|range| (range.base, range.prefix)).to_vec(),
+        upstreams: upstreams(&resolv_conf),
+    };
+    let dns = Dns::bind(&net, services.clone(), config).await?;
     let config = ProxyConfig { node_name: NODE.to_owned(), host_ip: Ipv4Addr::LOCALHOST, not_mine: vec![DNS_IP] };
     let proxy = Proxy::new(client.clone(), net, services.clone(), config);
     // These serve the pods while they end, so they go on until the very end.
+    essential.spawn(named("the DNS server", dns.run(CancellationToken::new())));
     essential.spawn(named("the Service proxy", proxy.run(CancellationToken::new())));
     essential.spawn(named("the watch of Services", services.run(client, CancellationToken::new())));
+    Ok(())
 }
 
 async fn named(name: &'static str, future: impl Future<Output = ()>) -> &'static str {
