@@ -12,6 +12,7 @@ use crate::Tier;
 #[kube(
     group = "rainbow.dev",
     version = "v1alpha1",
+    doc = "One version of the whole application: an immutable snapshot of all its tiers.",
     kind = "Color",
     plural = "colors",
     category = "all",

@@ -13,6 +13,7 @@ use crate::{HumanDuration, RainbowStatus};
 #[kube(
     group = "rainbow.dev",
     version = "v1alpha1",
+    doc = "One application: its tiers, its stages, its policy.",
     kind = "Rainbow",
     plural = "rainbows",
     shortname = "rb",

@@ -98,16 +98,6 @@ fn rights(install: &Install) -> Vec<Value> {
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME },
             "subjects": subjects,
         }),
-        // The lock that lets one of several operators work, in its own namespace only.
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata(NAME, namespace),
-            "rules": [rule(&["coordination.k8s.io"], &["leases"], &["get", "create", "update"])],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata(NAME, namespace),
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
-            "subjects": subjects,
-        }),
     ]
 }
 
@@ -116,8 +106,9 @@ fn deployment(install: &Install) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(NAME, Some(&install.namespace)),
         "spec": {
-            // The second waits for the lock of the first.
+            // One at a time: the new one starts when the old one has ended. Nothing needs it to be always there.
             "replicas": 1,
+            "strategy": { "type": "Recreate" },
             "selector": { "matchLabels": selector },
             "template": {
                 "metadata": { "labels": selector },
@@ -128,7 +119,6 @@ fn deployment(install: &Install) -> Value {
                         "name": "operator",
                         "image": install.image,
                         "args": ["operator"],
-                        "env": [{ "name": "POD_NAMESPACE", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } } }],
                         "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
                         "securityContext": {
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },

@@ -1,6 +1,7 @@
 //! A cluster for tests: the real API server in process, and a fake of everything behind it.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 pub mod fake;
 
