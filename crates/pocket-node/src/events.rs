@@ -34,6 +34,7 @@ impl Severity {
 
 #[derive(Debug)]
 struct Entry {
+    component: &'static str,
     about: ObjectReference,
     severity: Severity,
     reason: &'static str,
@@ -45,6 +46,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     sender: mpsc::Sender<Entry>,
+    component: &'static str,
 }
 
 impl Recorder {
@@ -53,12 +55,17 @@ impl Recorder {
     /// A recorder, and the task that writes for it: it ends when all recorders are gone.
     pub fn new(client: Client, component: &'static str, host: String) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, receiver) = mpsc::channel(Self::QUEUE);
-        (Self { sender }, write(client, component, host, receiver))
+        (Self { sender, component }, write(client, host, receiver))
+    }
+
+    /// The same, in the name of another component.
+    pub fn named(&self, component: &'static str) -> Self {
+        Self { sender: self.sender.clone(), component }
     }
 
     /// Records an event about an object.
     pub fn record(&self, about: ObjectReference, severity: Severity, reason: &'static str, message: impl Into<String>) {
-        let entry = Entry { about, severity, reason, message: message.into(), at: Timestamp::now() };
+        let entry = Entry { component: self.component, about, severity, reason, message: message.into(), at: Timestamp::now() };
         if self.sender.try_send(entry).is_err() {
             tracing::debug!(reason, "event dropped");
         }
@@ -112,7 +119,7 @@ impl Recent {
     }
 }
 
-async fn write(client: Client, component: &'static str, host: String, mut receiver: mpsc::Receiver<Entry>) {
+async fn write(client: Client, host: String, mut receiver: mpsc::Receiver<Entry>) {
     let mut recent = Recent::default();
     while let Some(entry) = receiver.recv().await {
         let namespace = entry.about.namespace.clone().unwrap_or_else(|| "default".into());
@@ -149,8 +156,8 @@ async fn write(client: Client, component: &'static str, host: String, mut receiv
             count: Some(1),
             first_timestamp: Some(Time(entry.at)),
             last_timestamp: Some(Time(entry.at)),
-            source: Some(EventSource { component: Some(component.into()), host: Some(host.clone()) }),
-            reporting_component: Some(component.into()),
+            source: Some(EventSource { component: Some(entry.component.into()), host: Some(host.clone()) }),
+            reporting_component: Some(entry.component.into()),
             reporting_instance: Some(host.clone()),
             ..Event::default()
         };

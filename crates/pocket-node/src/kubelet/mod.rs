@@ -58,6 +58,9 @@ use crate::{
 pub use access::{Access, AccessError};
 pub use logs::LogQuery;
 
+/// In whose name pods are bound.
+const SCHEDULER: &str = "default-scheduler";
+
 /// What the kubelet has to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -325,7 +328,8 @@ async fn bind<R: Runtime>(shared: Arc<Shared<R>>, pod: Arc<Pod>) {
         match answer {
             Ok(_) => {
                 let message = format!("Successfully assigned {namespace}/{name} to {}", shared.config.node_name);
-                shared.events.record(pod_reference(&pod, None), Severity::Normal, "Scheduled", message);
+                let events = shared.events.named(SCHEDULER);
+                events.record(pod_reference(&pod, None), Severity::Normal, "Scheduled", message);
                 return;
             }
             // Gone, bound already, or another pod of that name: the watch will tell.
@@ -366,6 +370,7 @@ async fn report_unscheduled<R: Runtime>(shared: Arc<Shared<R>>, pod: Arc<Pod>, r
         tracing::debug!(%error, "condition of an unscheduled pod not written");
     }
     if reason == "Unschedulable" {
-        shared.events.record(pod_reference(&pod, None), Severity::Warning, "FailedScheduling", message);
+        let events = shared.events.named(SCHEDULER);
+        events.record(pod_reference(&pod, None), Severity::Warning, "FailedScheduling", message);
     }
 }

@@ -68,7 +68,16 @@ enum Front {
 
 /// What holds a port open.
 struct Open {
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Open {
+    /// Closes it; when this returns, the port can be opened again.
+    async fn close(self) {
+        self.task.abort();
+        // It ends by being aborted.
+        let _ = self.task.await;
+    }
 }
 
 /// One port of a Service.
@@ -154,23 +163,39 @@ impl State {
         let service = self.cluster.service(key);
         let slices = self.cluster.slices(key);
         let mut former = self.services.remove(key).unwrap_or_default();
-        let mut ports = HashMap::new();
+        let specs = service.as_ref().map(|service| service.ports.as_slice()).unwrap_or_default();
+        let affinity = service.as_ref().and_then(|service| service.affinity);
+        // First what is no longer wanted, so that its ports are free for what is.
         let mut freed = false;
-        for spec in service.iter().flat_map(|service| &service.ports) {
-            let Some(service) = &service else {
-                continue;
-            };
+        let mut kept = HashMap::new();
+        for spec in specs {
+            let id = (spec.protocol, spec.port);
+            if former.get(&id).is_some_and(|port| port.backend.affinity() == affinity)
+                && let Some(port) = former.remove(&id)
+            {
+                kept.insert(id, port);
+            }
+        }
+        let unwanted: Vec<_> = former.into_values().flat_map(|port| port.fronts).collect();
+        for front in unwanted {
+            freed |= close(front).await;
+        }
+        let mut ports = HashMap::new();
+        for spec in specs {
+            let Some(service) = &service else { continue };
             let id = (spec.protocol, spec.port);
             let endpoints = balance::endpoints(&slices, spec);
-            let mut port = former
+            let mut port = kept
                 .remove(&id)
-                .filter(|port| port.backend.affinity() == service.affinity)
                 .unwrap_or_else(|| Port { backend: Arc::new(Backend::new(service)), fronts: HashMap::new() });
             let wanted = self.wanted(service, spec, !endpoints.is_empty());
             port.backend.set(endpoints);
-            let before = port.fronts.len();
-            port.fronts.retain(|front, _| wanted.contains(front));
-            freed |= port.fronts.len() < before;
+            let unwanted: Vec<_> = port.fronts.keys().filter(|front| !wanted.contains(front)).copied().collect();
+            for front in unwanted {
+                if let Some(open) = port.fronts.remove(&front) {
+                    freed |= close((front, open)).await;
+                }
+            }
             for front in wanted {
                 if matches!(port.fronts.get(&front), Some(Ok(_))) {
                     continue;
@@ -186,7 +211,6 @@ impl State {
             }
             ports.insert(id, port);
         }
-        freed |= former.values().any(|port| port.fronts.keys().any(|front| matches!(front, Front::Host(_))));
         if let Some(service) = &service {
             let outcome = |spec: &ServicePort| {
                 let port = ports.get(&(spec.protocol, spec.port))?;
@@ -241,7 +265,7 @@ impl State {
                 .await
                 .map(|socket| tokio::spawn(udp::forward(socket, backend, node))),
         };
-        opened.map(|task| Open { _task: AbortOnDropHandle::new(task) }).map_err(|error| {
+        opened.map(|task| Open { task: AbortOnDropHandle::new(task) }).map_err(|error| {
             let holder = self.holder(key, front, protocol, siblings);
             refusal(front, self.config.host_ip, &error, holder)
         })
@@ -275,6 +299,17 @@ impl State {
             ..ObjectReference::default()
         };
         self.events.record(about, Severity::Warning, refusal.reason, refusal.message.clone());
+    }
+}
+
+/// Closes a port if it is open; whether the host has it back.
+async fn close((front, open): (Front, Result<Open, Refusal>)) -> bool {
+    match open {
+        Ok(open) => {
+            open.close().await;
+            matches!(front, Front::Host(_))
+        }
+        Err(_) => false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Moves bytes between two sockets inside the kernel, through pipes.
+//! Moves bytes between two sockets: short messages through a buffer on the stack, which takes the fewest system calls; long ones
+//! inside the kernel, through pipes, which takes the fewest copies.
 //!
 //! A connection holds a pipe only while bytes are on their way, so one that is idle costs no buffer at all.
 
@@ -9,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    net::{Shutdown, shutdown},
+    net::{RecvFlags, Shutdown, recv, shutdown},
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
 };
 use tokio::{io::Interest, net::TcpStream};
@@ -18,6 +19,8 @@ use crate::sync::lock;
 
 /// Bytes moved at once, and the size of a pipe if the system grants it.
 const CHUNK: usize = 256 << 10;
+/// Messages shorter than this are copied.
+const SMALL: usize = 8 << 10;
 /// Empty pipes kept for later.
 const SPARE: usize = 32;
 
@@ -64,10 +67,19 @@ pub(super) async fn pump(pipes: &Pipes, a: &TcpStream, b: &TcpStream) -> io::Res
 async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
     loop {
         from.readable().await?;
-        let pipe = pipes.take()?;
-        let more = burst(&pipe, from, to).await?;
-        // Only an empty pipe comes here; after an error it is dropped with what is in it.
-        pipes.put(pipe);
+        let (rest, next) = copy(from, to)?;
+        write(to, &rest).await?;
+        let more = match next {
+            Next::Wait => continue,
+            Next::End => false,
+            Next::Long => {
+                let pipe = pipes.take()?;
+                let more = burst(&pipe, from, to).await?;
+                // Only an empty pipe comes here; after an error it is dropped with what is in it.
+                pipes.put(pipe);
+                more
+            }
+        };
         if !more {
             return match shutdown(to.as_fd(), Shutdown::Write) {
                 // It is closed already.
@@ -76,6 +88,57 @@ async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream) -> io::Result<
             };
         }
     }
+}
+
+/// What a look at a socket says about the next.
+enum Next {
+    /// There is nothing more at the moment.
+    Wait,
+    /// There is more, probably much more.
+    Long,
+    /// There will be nothing more.
+    End,
+}
+
+/// Copies at most a short message; what could not be sent at once is returned. Not a future, so the buffer lives on the stack only.
+fn copy(from: &TcpStream, to: &TcpStream) -> io::Result<(Vec<u8>, Next)> {
+    let mut buffer = [0; SMALL];
+    let mut taken = None;
+    let result = from.try_io(Interest::READABLE, || {
+        let (length, _) = recv(from.as_fd(), &mut buffer, RecvFlags::DONTWAIT)?;
+        taken = Some(length);
+        // A buffer that is not filled means that the socket is empty: saying so now saves asking it again.
+        if (1..SMALL).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    let length = match (taken, result) {
+        (Some(0), _) => return Ok((Vec::new(), Next::End)),
+        (Some(length), _) => length,
+        (None, Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            return Ok((Vec::new(), Next::Wait));
+        }
+        (None, Err(error)) => return Err(error),
+        (None, Ok(())) => return Ok((Vec::new(), Next::Wait)),
+    };
+    let next = if length == SMALL { Next::Long } else { Next::Wait };
+    let sent = match to.try_write(&buffer[..length]) {
+        Ok(sent) => sent,
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+        Err(error) => return Err(error),
+    };
+    Ok((buffer[sent..length].to_vec(), next))
+}
+
+/// Sends all of it.
+async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Moves what there is; `false` at the end.

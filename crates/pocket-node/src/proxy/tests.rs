@@ -140,6 +140,20 @@ async fn connections_outlive_every_change() {
 }
 
 #[tokio::test]
+async fn endpoints_that_come_and_go_leave_no_gap() {
+    let lab = Lab::new([127, 77, 8, 1]);
+    let port = server("a").await;
+    lab.service("s", json!({"clusterIP": "127.77.8.2", "ports": [{"port": 80}]}));
+    for _ in 0..50 {
+        lab.endpoints("s", "TCP", &[]);
+        tokio::task::yield_now().await;
+        lab.endpoints("s", "TCP", &[port]);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read(&mut connect(("127.77.8.2", 80)).await, 1).await, "a");
+}
+
+#[tokio::test]
 async fn every_byte_arrives_both_ways() {
     let lab = Lab::new([127, 77, 2, 1]);
     let port = server("").await;
