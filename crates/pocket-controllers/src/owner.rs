@@ -22,7 +22,7 @@ pub(crate) fn is_controlled_by(object: &impl Resource, owner: &impl Resource) ->
 }
 
 /// The name of an object's controller, if it is of that kind.
-pub(crate) fn controller_name<'a, O: Resource<DynamicType = ()>>(object: &'a impl Resource) -> Option<&'a str> {
+pub(crate) fn controller_name<O: Resource<DynamicType = ()>>(object: &impl Resource) -> Option<&str> {
     let owner = controller(object)?;
     let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
     (owner.kind == O::kind(&()) && group == O::group(&())).then_some(owner.name.as_str())
@@ -88,15 +88,9 @@ where
         match controller(&*object) {
             Some(_) if !is_controlled_by(&*object, owner) => {}
             Some(_) if matches => mine.push(object),
-            Some(_) => {
-                if owner.meta().deletion_timestamp.is_none() && object.meta().deletion_timestamp.is_none() {
-                    release(owner, &*object, cache).await?;
-                }
-            }
-            None if matches
-                && owner.meta().deletion_timestamp.is_none()
-                && object.meta().deletion_timestamp.is_none() =>
-            {
+            Some(_) if here(owner) && here(&*object) => release(owner, &*object, cache).await?,
+            Some(_) => {}
+            None if matches && here(owner) && here(&*object) => {
                 // Only an owner that really is still there may adopt: the cache may be behind.
                 let fresh = match may_adopt {
                     Some(fresh) => fresh,
@@ -116,6 +110,11 @@ where
         }
     }
     Ok(mine)
+}
+
+/// Not being deleted.
+fn here(object: &impl Resource) -> bool {
+    object.meta().deletion_timestamp.is_none()
 }
 
 async fn adopt<O: Kind, K: Kind>(owner: &O, object: &K, cache: &Cache<K>) -> Result<Option<Arc<K>>, Error> {

@@ -210,7 +210,7 @@ mod tests {
         ];
         let expected: Vec<String> = sorted.iter().map(|pod| pod.name_any()).collect();
         for shift in 0..sorted.len() {
-            let mut pods: Vec<Box<Pod>> = sorted.iter().cloned().collect();
+            let mut pods: Vec<Box<Pod>> = sorted.to_vec();
             pods.rotate_left(shift);
             if shift % 2 == 1 {
                 pods.reverse();

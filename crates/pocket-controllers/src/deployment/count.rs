@@ -142,9 +142,10 @@ mod tests {
         assert_eq!(spread(&[(5, 10), (5, 10)], 5, 5, -5), [2, 3]);
         assert_eq!(spread(&[(8, 13), (5, 13)], 0, 0, -13), [0, 0]);
         assert_eq!(spread(&[(1, 1)], 3, 3, 2), [3]);
-        for to in 0..40 {
-            let sizes = spread(&[(7, 13), (4, 13), (2, 13)], to, to + 3, to + 3 - 13);
-            assert_eq!(sizes.iter().sum::<i32>(), if to == 0 { 0 } else { to + 3 }, "{to} {sizes:?}");
+        for replicas in 0..40 {
+            let max = if replicas == 0 { 0 } else { replicas + 3 };
+            let sizes = spread(&[(7, 13), (4, 13), (2, 13)], replicas, max, max - 13);
+            assert_eq!(sizes.iter().sum::<i32>(), max, "{replicas} {sizes:?}");
         }
     }
 }

@@ -101,11 +101,12 @@ impl Context {
         let mut pods = self.pods.list(&key.namespace);
         pods.retain(|pod| desired::selects(&service, pod));
         let plan = slices::plan(&service, desired::groups(&service, &pods), have);
-        for (slice, patch) in plan.change {
-            self.slices.patch(&slice, patch).await?;
-        }
+        // An endpoint that moves is in both places for a moment rather than in none.
         for slice in plan.create {
             self.slices.create(&slice).await?;
+        }
+        for (slice, patch) in plan.change {
+            self.slices.patch(&slice, patch).await?;
         }
         for slice in plan.delete {
             self.slices.delete(&slice).await?;

@@ -42,6 +42,7 @@ pub(super) fn plan(service: &Service, groups: Vec<Group>, have: Vec<Arc<Endpoint
             let kept = slice.endpoints.iter().filter_map(|endpoint| wanted.remove(&identity(endpoint))).collect();
             filled.push((slice, kept));
         }
+        join_small(&mut filled);
         // Then new ones go where there is room, into the fullest slices first, so that few are touched.
         filled.sort_by_key(|(slice, kept)| (std::cmp::Reverse(kept.len()), slice.name_any()));
         let mut left: Vec<Endpoint> = wanted.into_values().collect();
@@ -67,6 +68,20 @@ pub(super) fn plan(service: &Service, groups: Vec<Group>, have: Vec<Arc<Endpoint
     }
     plan.delete.extend(unused);
     plan
+}
+
+/// Moves what is left in slices that change anyway into fewer of them.
+fn join_small(filled: &mut [(Arc<EndpointSlice>, Vec<Endpoint>)]) {
+    filled.sort_by_key(|(slice, kept)| (kept.len(), slice.name_any()));
+    let changes = |(slice, kept): &(Arc<EndpointSlice>, Vec<Endpoint>)| kept.len() < slice.endpoints.len();
+    for at in 0..filled.len() {
+        let (before, after) = filled.split_at_mut(at + 1);
+        let Some(small) = before.last_mut().filter(|small| changes(small)) else { continue };
+        let fits = |large: &&mut (_, Vec<Endpoint>)| large.1.len() + small.1.len() <= MAX_ENDPOINTS;
+        if let Some(large) = after.iter_mut().filter(|large| changes(large)).find(fits) {
+            large.1.append(&mut small.1);
+        }
+    }
 }
 
 /// Whether a slice is for this group. A slice without endpoints can become one for any ports.

@@ -164,9 +164,6 @@ pub(crate) fn condition<'a>(object: &'a Value, kind: &str, field: &str) -> &'a s
 
 /// The time of day as the controllers see it: ahead of the real one by what the clock was moved on.
 fn now() -> String {
-    use std::sync::OnceLock;
-    static START: OnceLock<()> = OnceLock::new();
-    START.get_or_init(|| ());
     thread_local! {
         static CLOCK: (std::time::Instant, tokio::time::Instant) = (std::time::Instant::now(), tokio::time::Instant::now());
     }
@@ -201,9 +198,8 @@ async fn start(client: Client, pod: Pod, number: usize) {
         "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
         "target": { "apiVersion": "v1", "kind": "Node", "name": "pocket" },
     });
-    let body = serde_json::to_vec(&binding).unwrap();
     // It may have been deleted meanwhile, here and below.
-    if api.create_subresource::<Value>("binding", &name, &PostParams::default(), body).await.is_err() {
+    if api.create_subresource::<Value, Value>("binding", &name, &PostParams::default(), &binding).await.is_err() {
         return;
     }
     let ready = if pod.annotations().contains_key(UNREADY) { "False" } else { "True" };

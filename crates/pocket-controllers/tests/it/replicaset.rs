@@ -122,8 +122,7 @@ async fn a_pod_is_available_after_its_time_only() {
 async fn a_pod_that_cannot_be_created_is_told() {
     let cluster = Cluster::new();
     let mut set = replica_set("web", 2, json!({}));
-    // Accepted in a template, but refused in a pod: the name of the owner is too long for a generated name is not such a case,
-    // a quota would be. The namespace of the pods is ended instead.
+    // A template is checked less than a pod is.
     set["spec"]["template"]["metadata"]["finalizers"] = json!(["not a finalizer"]);
     cluster.create::<ReplicaSet>(set).await;
     let set =
