@@ -122,7 +122,35 @@ impl Sim {
                 assert!(shift.moved <= shift.of, "{shift:?}");
             }
         }
+        self.check_first_joins(world, plan);
         assert!(plan.wake.is_none_or(|wake| wake.0 > self.now), "a busy loop");
+    }
+
+    /// The first pod of a color enters a stage only when all tiers of the color have the stage's size.
+    fn check_first_joins(&self, world: &World, plan: &Plan) {
+        for action in &plan.actions {
+            let Action::Join { stage, pod } = action else { continue };
+            let joining = &self.pods[pod].instance;
+            let selected = match world.stages.get(stage) {
+                Some(StageService::Ours { selects: Selection::Instance(instance), .. }) if instance != joining => stage,
+                _ => continue,
+            };
+            let stage = self.spec.stages.iter().find(|stage| stage.name == *selected).unwrap();
+            let whole = |color: &&Color| {
+                color.instances.iter().all(|(tier, instance)| {
+                    let wanted = stage.replicas.unwrap_or_else(|| self.full(instance));
+                    let serves = |pod: &&Pod| pod.instance == *instance && pod.ready;
+                    world.pods.iter().filter(serves).count() as u32 >= wanted
+                        || !self.spec.tiers.iter().any(|t| t.name == *tier)
+                })
+            };
+            let owners = self.colors.values().filter(|color| color.instances.get(&stage.tier) == Some(joining));
+            assert!(
+                owners.into_iter().any(|color| whole(&color)),
+                "{pod} joins {} before all of its color is ready",
+                stage.name
+            );
+        }
     }
 
     pub fn check_nothing_left(&self) {
