@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(fs::metadata(files.kubeconfig()).unwrap().permissions().mode() & 0o777, 0o600);
         let locked = files.containers().join("work");
         fs::create_dir_all(&locked).unwrap();
-        fs::set_permissions(&locked, PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, PermissionsExt::from_mode(0o000)).unwrap();
         remove_all(files.dir()).unwrap();
         remove_all(files.dir()).unwrap();
         assert!(!files.dir().exists());

@@ -5,12 +5,11 @@
 //! [`down`] ends it; [`status`] looks.
 //!
 //! ```no_run
-//! fn main() {
-//!     pocket::entry(pocket::nothing_else);
-//!     let options = pocket::Options::new(pocket::default_state_dir().unwrap());
-//!     let up = pocket::up(&options, &mut |step| eprintln!("{step}")).unwrap();
-//!     println!("export KUBECONFIG={}", up.kubeconfig.display());
-//! }
+//! pocket::entry(pocket::nothing_else);
+//! let options = pocket::Options::new(pocket::default_state_dir()?);
+//! let up = pocket::up(&options, &mut |step| eprintln!("{step}"))?;
+//! println!("export KUBECONFIG={}", up.kubeconfig.display());
+//! # Ok::<(), pocket::Error>(())
 //! ```
 
 mod certificates;

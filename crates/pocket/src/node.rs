@@ -24,7 +24,7 @@ use crate::{NODE, files::Files, objects::Machine};
 /// The domain of Services' names.
 const DOMAIN: &str = "cluster.local";
 /// How long pods have to end when the cluster does.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// What the node is made of.
 pub(crate) struct Parts<'a> {

@@ -40,7 +40,7 @@ impl Machine {
         let pretty = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
         Self {
             cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-            memory: u64::from(info.mem_unit) * u64::try_from(info.totalram).unwrap_or_default(),
+            memory: info.totalram.saturating_mul(u64::from(info.mem_unit)),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             os_image: pretty.map_or_else(|| "Linux".to_owned(), |name| name.trim_matches('"').to_owned()),
             machine_id: read("/etc/machine-id"),

@@ -1,6 +1,11 @@
 //! Runs the scenarios one after the other, each as a daemon of its own.
 
-use std::process::{Command, ExitCode, Stdio};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+};
 
 use super::scenarios::ALL;
 
@@ -23,20 +28,39 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn daemon(name: &str) -> Command {
+fn daemon(name: &str, dir: &Path) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["daemon", name]).stdin(Stdio::null());
+    command.args(["daemon", name]).env("POCKET_TEST_DIR", dir).stdin(Stdio::null());
     command
 }
 
 fn scenario(name: &str) -> bool {
-    daemon(name).status().unwrap().success()
+    in_directory(|dir| daemon(name, dir).status().unwrap().success())
+}
+
+/// Gives work a directory, and removes it with what a killed daemon leaves: overlay's own directories have no permissions.
+fn in_directory<T>(work: impl FnOnce(&Path) -> T) -> T {
+    fn open_up(path: &Path) {
+        if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+            let _ = fs::set_permissions(path, PermissionsExt::from_mode(0o700));
+            fs::read_dir(path).into_iter().flatten().flatten().for_each(|entry| open_up(&entry.path()));
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let result = work(dir.path());
+    open_up(dir.path());
+    dir.close().unwrap();
+    result
 }
 
 /// Whoever kills the outer process kills everything.
 fn killed_daemon() -> bool {
+    in_directory(kill_daemon)
+}
+
+fn kill_daemon(dir: &Path) -> bool {
     use std::io::{BufRead, BufReader};
-    let mut child = daemon("serve_until_killed").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = daemon("serve_until_killed", dir).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = lines.next().unwrap().unwrap();
     assert_eq!(ready, "ready");
