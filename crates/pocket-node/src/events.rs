@@ -65,7 +65,8 @@ impl Recorder {
 
     /// Records an event about an object.
     pub fn record(&self, about: ObjectReference, severity: Severity, reason: &'static str, message: impl Into<String>) {
-        let entry = Entry { component: self.component, about, severity, reason, message: message.into(), at: Timestamp::now() };
+        let entry =
+            Entry { component: self.component, about, severity, reason, message: message.into(), at: Timestamp::now() };
         if self.sender.try_send(entry).is_err() {
             tracing::debug!(reason, "event dropped");
         }

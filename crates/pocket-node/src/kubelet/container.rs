@@ -245,7 +245,14 @@ impl<R: Runtime> Actor<R> {
                 self.event(Severity::Normal, "Created", format!("Created container: {name}"));
                 self.event(Severity::Normal, "Started", format!("Started container {name}"));
                 let definition = self.context.definition(self.place).unwrap_or_default();
-                Ok(Started::Running(Run { container, definition, since: Instant::now(), started, id, prepared }))
+                Ok(Started::Running(Box::new(Run {
+                    container,
+                    definition,
+                    since: Instant::now(),
+                    started,
+                    id,
+                    prepared,
+                })))
             }
             Err(RuntimeError::ImageNotFound(image)) => {
                 Err(Obstacle::NoImage(RuntimeError::ImageNotFound(image).to_string()))
@@ -271,7 +278,7 @@ impl<R: Runtime> Actor<R> {
     }
 
     /// Stays with a container until it has ended: how, after how long, and whether because it should.
-    async fn attend(&mut self, run: Run<R::Container>) -> (Ended, Duration, bool) {
+    async fn attend(&mut self, run: Box<Run<R::Container>>) -> (Ended, Duration, bool) {
         let container = run.container.clone();
         let net = self.context.node.net.clone();
         let prober = Prober { net: &net, ip: self.sandbox.ip(), container: &*container, spec: &run.definition };
@@ -390,7 +397,7 @@ fn unreachable_exit() -> Exit {
 }
 
 enum Started<C> {
-    Running(Run<C>),
+    Running(Box<Run<C>>),
     Failed(Ended),
     Stopped,
 }

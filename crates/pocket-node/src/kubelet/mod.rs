@@ -186,8 +186,8 @@ struct Entry {
 }
 
 enum Input {
-    Pod(Change<Pod>),
-    Node(Change<Node>),
+    Pod(Box<Change<Pod>>),
+    Node(Box<Change<Node>>),
 }
 
 impl<R: Runtime> Dispatch<R> {
@@ -201,21 +201,25 @@ impl<R: Runtime> Dispatch<R> {
         let to = sender.clone();
         let pods = follow(Api::<Pod>::all(client.clone()), watcher::Config::default(), move |change| {
             // The receiver lives as long as this future.
-            let _ = to.send(Input::Pod(change));
+            let _ = to.send(Input::Pod(Box::new(change)));
         });
         let field = format!("metadata.name={}", self.shared.config.node_name);
         let nodes = follow(Api::<Node>::all(client), watcher::Config::default().fields(&field), move |change| {
-            let _ = sender.send(Input::Node(change));
+            let _ = sender.send(Input::Node(Box::new(change)));
         });
         let inputs = async {
             while let Some(input) = inputs.recv().await {
                 match input {
-                    Input::Pod(Change::Put(pod)) => self.put(Arc::new(pod)),
-                    Input::Pod(Change::Gone(key)) => self.gone(&key),
-                    Input::Pod(Change::Synced) => self.clean(),
-                    Input::Node(Change::Put(node)) => self.put_node(Some(NodeView::of(&node))),
-                    Input::Node(Change::Gone(_)) => self.put_node(None),
-                    Input::Node(Change::Synced) => {}
+                    Input::Pod(change) => match *change {
+                        Change::Put(pod) => self.put(Arc::new(pod)),
+                        Change::Gone(key) => self.gone(&key),
+                        Change::Synced => self.clean(),
+                    },
+                    Input::Node(change) => match *change {
+                        Change::Put(node) => self.put_node(Some(NodeView::of(&node))),
+                        Change::Gone(_) => self.put_node(None),
+                        Change::Synced => {}
+                    },
                 }
             }
         };

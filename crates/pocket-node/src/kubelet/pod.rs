@@ -453,9 +453,7 @@ async fn live<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins) -> Op
             }
         }
     };
-    let Some(sandbox) = sandbox.map(Arc::new) else {
-        return None;
-    };
+    let sandbox = Arc::new(sandbox?);
     let mut crew = Crew::new(context.clone(), sandbox.clone());
     let stop = tokio::select! {
         () = crew.work() => None,

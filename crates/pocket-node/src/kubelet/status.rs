@@ -118,6 +118,9 @@ pub(crate) fn compute(pod: &Pod, view: &View, node_ip: &str, now: Timestamp) -> 
     }
 }
 
+/// Why a condition does not hold: reason and message.
+type Trouble = (String, Option<String>);
+
 fn conditions(pod: &Pod, view: &View, phase: &str, now: Timestamp) -> Vec<PodCondition> {
     let old = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     let ended = match phase {
@@ -134,7 +137,7 @@ fn conditions(pod: &Pod, view: &View, phase: &str, now: Timestamp) -> Vec<PodCon
     });
     let unready: Vec<_> =
         view.apps.iter().chain(view.init.iter().filter(|slot| slot.sidecar)).filter(|slot| !slot.ready).collect();
-    let not_ready: Option<(String, Option<String>)> = match ended {
+    let not_ready: Option<Trouble> = match ended {
         Some(reason) => Some((reason.into(), None)),
         None if unready.is_empty() => None,
         None => Some((
@@ -154,7 +157,7 @@ fn conditions(pod: &Pod, view: &View, phase: &str, now: Timestamp) -> Vec<PodCon
         ("ReadinessGatesNotReady".into(), Some(message))
     });
 
-    let ours: [(&str, Option<(String, Option<String>)>); 5] = [
+    let ours: [(&str, Option<Trouble>); 5] = [
         ("PodReadyToStartContainers", (!view.sandbox).then(|| (String::new(), None))),
         ("Initialized", not_initialized),
         ("Ready", not_ready.clone().or(gated)),

@@ -97,7 +97,7 @@ impl Counter {
         let wait = match &mut self.eager {
             Some(step) => {
                 let wait = (*step).min(rest);
-                *step = *step * 2;
+                *step *= 2;
                 wait
             }
             None => rest,

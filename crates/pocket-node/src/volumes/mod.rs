@@ -25,7 +25,6 @@ use crate::{
 
 pub use mounts::mounts;
 
-
 /// Why a volume cannot be set up. The pod waits; it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
