@@ -8,10 +8,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
 use pocket::{Down, Options, Status, down, kubeconfig_path, purge, status, up};
 
+type Test = (&'static str, fn(&Path));
+
 fn main() -> ExitCode {
     pocket::entry(extra);
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [(&str, fn(&Path)); 5] = [
+    let all: [Test; 5] = [
         ("up_and_down", up_and_down),
         ("two_at_a_time", two_at_a_time),
         ("killed", killed),
