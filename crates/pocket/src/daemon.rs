@@ -1,6 +1,12 @@
 //! The daemon: from the hidden argument to the running cluster, and its end.
 
-use std::{fs, future::Future, io, path::PathBuf, pin::Pin};
+use std::{
+    fs,
+    future::Future,
+    io::{self, Write},
+    path::PathBuf,
+    pin::Pin,
+};
 
 use pocket_node::namespaces::{Entered, Inside, enter};
 use serde::{Deserialize, Serialize};
@@ -77,8 +83,11 @@ fn run(arguments: &Arguments, extra: Extra) -> Code {
     match start(arguments, extra) {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("{message}");
-            let _ = arguments.audience.tell(&Message::Failed(message));
+            // The log, or the terminal. The disk that it is on may be full, so this may fail.
+            let _ = writeln!(io::stderr(), "error: {message}");
+            if arguments.audience == Audience::Program {
+                let _ = arguments.audience.tell(&Message::Failed(message));
+            }
             1
         }
     }
@@ -90,7 +99,11 @@ fn start(arguments: &Arguments, extra: Extra) -> Result<Code, String> {
         // A session of its own: the terminal in which it was started may go.
         let _ = rustix::process::setsid();
     }
-    let text = |error: Error| error.to_string();
+    // Whoever hears of it says that the cluster cannot start.
+    let text = |error: Error| match error {
+        Error::Failed { message, .. } => message,
+        other => other.to_string(),
+    };
     files.create().map_err(text)?;
     let Some(lock) = lock::take(&files).map_err(text)? else {
         let _ = arguments.audience.tell(&Message::Already);
@@ -106,7 +119,7 @@ fn start(arguments: &Arguments, extra: Extra) -> Result<Code, String> {
         }
         Entered::Inside(inside) => {
             log(arguments.audience);
-            Server { files, record, inside, lock, extra }.run(arguments).map_err(|error| error.to_string())
+            Server { files, record, inside, lock, extra }.run(arguments).map_err(text)
         }
     }
 }

@@ -150,7 +150,7 @@ fn extra_that_fails(state: &Path) {
     fs::create_dir(state).unwrap();
     fs::write(state.join("fail"), "").unwrap();
     let error = up(&options(state), &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("the extra does not like it here"), "{error}");
+    assert_eq!(error.to_string(), "the cluster cannot start: the extra does not like it here");
     assert!(matches!(status(state).unwrap(), Status::Down));
 }
 
