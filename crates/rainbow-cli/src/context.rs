@@ -57,7 +57,7 @@ impl Context {
 
     async fn config(&self) -> Result<(Config, String)> {
         if let Some(path) = &self.kubeconfig {
-            return self.from_file(path).await;
+            return self.read_file(path).await;
         }
         if env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty()) {
             let source = "$KUBECONFIG";
@@ -69,13 +69,13 @@ impl Context {
         }
         let home = env::home_dir().map(|home| home.join(".kube/config"));
         if let Some(path) = home.filter(|path| path.exists()) {
-            return self.from_file(&path).await;
+            return self.read_file(&path).await;
         }
         if let Ok(config) = Config::incluster() {
             return Ok((with_timeout(config), "the pod's service account".into()));
         }
         if let Some(path) = local::kubeconfig() {
-            return self.from_file(&path).await;
+            return self.read_file(&path).await;
         }
         Err(Error::NoCluster(
             "no cluster: there is no --kubeconfig, $KUBECONFIG, ~/.kube/config or local cluster; \
@@ -84,7 +84,7 @@ impl Context {
         ))
     }
 
-    async fn from_file(&self, path: &Path) -> Result<(Config, String)> {
+    async fn read_file(&self, path: &Path) -> Result<(Config, String)> {
         let source = path.display().to_string();
         let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&source, &error))?;
         Ok((self.select(kubeconfig, &source).await?, source))

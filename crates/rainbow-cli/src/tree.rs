@@ -69,7 +69,10 @@ fn stage_node(stage: &StageView, view: &View, shown: &mut BTreeSet<String>, wide
             ShiftPhase::Paused => "paused",
             ShiftPhase::Finishing => "finishing",
         };
-        let _ = write!(text, "  {BUSY}{phase}{BUSY:#} {} → {} {}/{}", shift.from, shift.to, shift.moved, shift.of);
+        let _ = match shift.phase {
+            ShiftPhase::Finishing => write!(text, "  {BUSY}{phase}{BUSY:#} {}/{}", shift.moved, shift.of),
+            _ => write!(text, "  {BUSY}{phase}{BUSY:#} {} → {} {}/{}", shift.from, shift.to, shift.moved, shift.of),
+        };
         if let Some(seconds) = shift.next_step_at.as_deref().and_then(|time| until(time, now)) {
             let _ = write!(text, ", next step in {seconds}s");
         }

@@ -155,6 +155,9 @@ fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>)
 
 fn shares(color: Option<&str>, shift: Option<&rainbow_api::ShiftStatus>) -> Vec<Share> {
     match shift {
+        Some(shift) if shift.phase == ShiftPhase::Finishing || shift.from == shift.to => {
+            vec![Share { color: shift.to.clone(), percent: 100 }]
+        }
         Some(shift) if shift.of > 0 && shift.phase != ShiftPhase::Preparing => {
             let percent = (shift.moved * 100 / shift.of).clamp(0, 100);
             vec![

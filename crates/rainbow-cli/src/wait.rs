@@ -1,8 +1,8 @@
 //! Waiting, with a line of progress for every change.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use rainbow_api::{HumanDuration, Rainbow};
+use rainbow_api::{HumanDuration, Rainbow, ShiftPhase, ShiftStatus as Shift};
 
 use crate::{
     context::{Cluster, Context},
@@ -11,12 +11,17 @@ use crate::{
     view::{State, View, World},
 };
 
+/// An operator that runs has seen a change long before this.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Whether what is waited for has come.
 pub(crate) enum Progress {
     /// It has.
     Done,
     /// Not yet; what to show.
     Waiting(String),
+    /// The operator has not seen the newest spec yet. Usually it has a moment later.
+    Unseen,
     /// It will not come by itself.
     Never(String),
 }
@@ -32,6 +37,7 @@ pub(crate) async fn until(
     let mut shown = String::new();
     let waiting = async {
         let mut observer = Observer::start(cluster, name).await?;
+        let mut unseen = pin!(tokio::time::sleep(PATIENCE));
         loop {
             let Some(world) = observer.world() else {
                 return Err(Error::NotFound(format!("rainbow `{name}` was deleted meanwhile")));
@@ -44,6 +50,16 @@ pub(crate) async fn until(
                     shown = text;
                 }
                 Progress::Waiting(_) => {}
+                Progress::Unseen => {
+                    tokio::select! {
+                        changed = observer.changed() => changed?,
+                        () = &mut unseen, if !unseen.is_elapsed() => {
+                            shown = "waiting for the operator; is one running?".into();
+                            context.printer.progress(&shown);
+                        }
+                    }
+                    continue;
+                }
             }
             observer.changed().await?;
         }
@@ -69,7 +85,7 @@ pub(crate) async fn ready(context: &Context, cluster: &Cluster, rainbow: &Rainbo
     until(context, cluster, &name, timeout, |world, view| {
         let status = world.rainbow.status.as_ref();
         if status.and_then(|status| status.observed_generation) < generation {
-            return Progress::Waiting(format!("{name}: waiting for the operator"));
+            return Progress::Unseen;
         }
         match view.state {
             State::Ready => Progress::Done,
@@ -94,6 +110,7 @@ fn summary(name: &str, view: &View) -> String {
         .stages
         .iter()
         .map(|stage| match (&stage.shift, &stage.color) {
+            (Some(shift), Some(color)) if shift.phase == ShiftPhase::Finishing => format!("{}={color}", stage.name),
             (Some(shift), _) => format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of),
             (None, color) => format!("{}={}", stage.name, color.as_deref().unwrap_or("-")),
         })
@@ -116,14 +133,15 @@ pub(crate) async fn serves(
         let status = world.rainbow.status.as_ref();
         let seen = view.stages.iter().find(|other| other.name == stage);
         let (Some(seen), true) = (seen, status.and_then(|status| status.observed_generation) >= generation) else {
-            return Progress::Waiting(format!("{stage}: waiting for the operator"));
+            return Progress::Unseen;
         };
         if let Some(shift) = &seen.shift {
-            let paused = if shift.phase == rainbow_api::ShiftPhase::Paused { ", paused" } else { "" };
-            return Progress::Waiting(format!(
-                "{stage}: {} → {} {}/{}{paused}",
-                shift.from, shift.to, shift.moved, shift.of
-            ));
+            let Shift { from, to, moved, of, .. } = shift;
+            return Progress::Waiting(match shift.phase {
+                ShiftPhase::Finishing => format!("{stage}: all pods of {to} serve"),
+                ShiftPhase::Paused => format!("{stage}: {from} → {to} {moved}/{of}, paused"),
+                ShiftPhase::Preparing | ShiftPhase::Shifting => format!("{stage}: {from} → {to} {moved}/{of}"),
+            });
         }
         if seen.color.as_deref() == Some(color) {
             return Progress::Done;

@@ -1,6 +1,6 @@
 //! `rainbow pause` and `rainbow resume`.
 
-use serde_json::json;
+use serde_json::Value;
 
 use crate::{
     args::StageArgs,
@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
         let stage = stage::choose(rainbow, args.stage.stage.as_deref())?;
         chosen.clone_from(&stage.name);
         let mut change = Change::default();
-        change.stage(rainbow, &stage.name, "paused", paused.then(|| json!(true)));
+        change.stage(rainbow, &stage.name, "paused", paused.then_some(Value::Bool(true)));
         Ok(change)
     })
     .await?;
