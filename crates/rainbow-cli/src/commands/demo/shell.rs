@@ -91,6 +91,8 @@ impl Shell {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // Ctrl-C at the terminal is for the demo, which then cleans up; it must not end the command under way as well.
+            .process_group(0)
             .spawn()
             .map_err(cannot)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
