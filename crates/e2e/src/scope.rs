@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +19,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{App, Cli, Cluster, Operator, eventually};
+use crate::{App, Cli, Cluster, Operator, eventually, load};
 
 /// A namespace with an operator of its own.
 pub struct Scope {
@@ -66,17 +67,25 @@ impl Scope {
         Ok(())
     }
 
-    /// Applies the app at a version and waits until a stage serves it.
+    /// Applies the app at a version and waits until a stage serves it, as its clients see it.
     pub async fn deploy(&self, app: &App, version: &str, stage: &str) -> Result<()> {
         self.apply(app, version)?;
-        self.serves(app, stage, version).await
+        self.serves(app, stage, version).await?;
+        let url = self.url(&format!("{}-{stage}", app.chain[0])).await?;
+        eventually(&format!("{url} answers"), || async {
+            let reply = load::query(&url).await?;
+            ensure!(reply == app.reply(version), "the reply is {reply}");
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until a stage serves a version, and nothing is under way there.
     pub async fn serves(&self, app: &App, stage: &str, version: &str) -> Result<()> {
         eventually(&format!("stage {stage} serves {version}"), || async {
             let status = self.stage(app, stage).await?;
-            ensure!(status["color"] == version && status["shift"].is_null(), "the stage is {status}");
+            let settled = status["shift"].is_null() && status["since"].is_string();
+            ensure!(status["color"] == version && settled, "the stage is {status}");
             Ok(())
         })
         .await
@@ -129,12 +138,12 @@ impl Scope {
             .flat_map(|node| node.status.and_then(|status| status.addresses))
             .flatten()
             .collect();
-        // The embedded cluster opens node ports on the host's loopback only, and says so by an external address.
-        let address = ["ExternalIP", "InternalIP"]
-            .iter()
-            .find_map(|kind| addresses.iter().find(|address| address.type_ == **kind))
-            .context("no node has an address")?;
-        Ok(format!("http://{}:{port}/", address.address))
+        let address =
+            addresses.iter().find(|address| address.type_ == "InternalIP").context("no node has an address")?;
+        let ip: IpAddr = address.address.parse().with_context(|| format!("the node's address {}", address.address))?;
+        // Load never leaves this machine: the embedded cluster opens node ports on its loopback.
+        ensure!(ip.is_loopback(), "the node's address {ip} is not this machine's loopback");
+        Ok(format!("http://{ip}:{port}/"))
     }
 
     /// The pods of a color, by tier.

@@ -140,7 +140,10 @@ fn node_status(machine: &Machine, version: &str) -> Value {
         "memory": format!("{}Ki", machine.memory / 1024),
         "pods": MAX_PODS.to_string(),
     });
-    let addresses: [(&str, String); 2] = [("InternalIP", Ipv4Addr::to_string(&NODE_IP)), ("Hostname", NODE.to_owned())];
+    // Where node ports are open for whoever reads this: the host's loopback. The node's own address means nothing on the
+    // host, where another machine may have it; pods learn it as `status.hostIP`.
+    let addresses: [(&str, String); 2] =
+        [("InternalIP", Ipv4Addr::LOCALHOST.to_string()), ("Hostname", NODE.to_owned())];
     json!({
         "addresses": addresses.map(|(kind, address)| json!({ "type": kind, "address": address })),
         "capacity": resources,

@@ -61,7 +61,10 @@ impl Context {
         }
         if env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty()) {
             let source = "$KUBECONFIG";
-            let kubeconfig = Kubeconfig::from_env().map_err(|error| unreadable(source, &error))?;
+            let kubeconfig = Kubeconfig::from_env().map_err(|error| {
+                let files = env::var_os("KUBECONFIG").unwrap_or_default();
+                unreadable(&format!("{source} ({})", files.display()), &error)
+            })?;
             let kubeconfig = kubeconfig.ok_or_else(|| {
                 Error::NoCluster("$KUBECONFIG names no file that exists; unset it or correct it".into())
             })?;
@@ -117,6 +120,8 @@ fn unreadable(source: &str, error: &(dyn std::error::Error + 'static)) -> Error 
         _ => chain(error),
     };
     let cause = cause.strip_prefix(&format!("{source}: ")).map(str::to_owned).unwrap_or(cause);
+    // A parser draws the place below its message; the line and column in the message say the same.
+    let cause = cause.lines().next().unwrap_or_default();
     Error::NoCluster(format!("cannot read the kubeconfig {source}: {cause}"))
 }
 

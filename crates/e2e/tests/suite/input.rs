@@ -25,12 +25,12 @@ const CASES: &[Case] = &[
     Case {
         what: "a cycle in needs",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["needs"] = json!([{ "tier": "frontend" }]),
-        expect: &["spec.tiers", "needs", "frontend", "backend"],
+        expect: &["spec.tiers[frontend].needs", "frontend -> backend -> frontend"],
     },
     Case {
         what: "an unknown tier",
         spoil: |rainbow| rainbow["spec"]["tiers"][0]["needs"][0]["tier"] = json!("bakend"),
-        expect: &["spec.tiers[0].needs[0].tier", "bakend"],
+        expect: &["spec.tiers[frontend].needs[bakend].tier", "use one of backend"],
     },
     Case {
         what: "duplicate tiers",
@@ -40,12 +40,12 @@ const CASES: &[Case] = &[
                 tiers.push(tier);
             }
         },
-        expect: &["spec.tiers[2].name", "backend"],
+        expect: &["spec.tiers[backend]", "twice"],
     },
     Case {
         what: "two entry tiers and a stage without a tier",
         spoil: |rainbow| rainbow["spec"]["tiers"][0]["needs"] = json!([]),
-        expect: &["spec.stages[0].tier", "frontend", "backend"],
+        expect: &["spec.stages[smoke].tier", "frontend", "backend"],
     },
     Case {
         what: "a color that is no DNS label",
@@ -63,22 +63,22 @@ const CASES: &[Case] = &[
             let ports = json!([{ "name": "http", "port": 80 }, { "name": "more", "port": 80 }]);
             rainbow["spec"]["tiers"][1]["ports"] = ports;
         },
-        expect: &["spec.tiers[1].ports[1]", "80"],
+        expect: &["spec.tiers[backend].ports[more].port", "80", "http"],
     },
     Case {
         what: "a template without containers",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["template"] = json!({ "spec": { "containers": [] } }),
-        expect: &["spec.tiers[1].template", "container"],
+        expect: &["spec.tiers[backend].template.spec.containers", "at least one"],
     },
     Case {
         what: "negative replicas",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["replicas"] = json!(-1),
-        expect: &["spec.tiers[1].replicas", "-1"],
+        expect: &["spec.tiers[backend].replicas", "-1"],
     },
     Case {
         what: "an unknown field",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["replica"] = json!(1),
-        expect: &["replica"],
+        expect: &["spec.tiers[1].replica", "no such field"],
     },
 ];
 

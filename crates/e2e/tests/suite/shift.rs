@@ -94,7 +94,7 @@ pub(crate) async fn a_color_that_never_becomes_ready_stays_out(scope: &mut Scope
     let mut broken = app.at("v2");
     broken["spec"]["progressDeadlineSeconds"] = 2.into();
     let probe = &mut broken["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["readinessProbe"];
-    probe["httpGet"]["path"] = "/missing-on-purpose".into();
+    probe["httpGet"]["port"] = 8099.into(); // where nobody listens
     broken["spec"]["stages"][1]["color"] = "v2".into();
     scope.apply_manifest(&broken)?;
     eventually("the Rainbow is stalled", || async {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::ws::{Message, WebSocket},
+    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
     response::Response,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -92,7 +92,7 @@ async fn run(socket: WebSocket, streams: ExecStreams) {
     };
     let mut sender = sender.lock().await;
     let _ = sender.send(message(END, status.to_string().as_bytes())).await;
-    let _ = sender.send(Message::Close(None)).await;
+    let _ = sender.send(closing()).await;
     let _ = sender.close().await;
 }
 
@@ -106,6 +106,11 @@ fn end(result: Result<i32, String>) -> Value {
         Err(why) => json!({"metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
             "message": format!("Internal error occurred: {why}")}),
     }
+}
+
+/// The end of a session. kubectl takes a close without a code for a failure, whatever was said before.
+pub(super) fn closing() -> Message {
+    Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::default() }))
 }
 
 pub(super) fn message(channel: u8, data: &[u8]) -> Message {

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::exec::message;
+use super::exec::{closing, message};
 use crate::{
     http::{Query, Target},
     node::{Duplex, NodeAccess},
@@ -110,7 +110,7 @@ async fn run(socket: WebSocket, node: Arc<dyn NodeAccess>, namespace: String, po
         () = all => {}
     }
     let mut sender = sender.lock().await;
-    let _ = sender.send(Message::Close(None)).await;
+    let _ = sender.send(closing()).await;
     let _ = sender.close().await;
 }
 
