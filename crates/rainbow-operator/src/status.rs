@@ -98,8 +98,11 @@ fn signed(number: u32) -> i32 {
 /// `active=v1→v2 3/5, smoke=v2`.
 fn summary(stages: &[StageStatus]) -> String {
     let one = |stage: &StageStatus| match &stage.shift {
-        Some(shift) => format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of),
-        None => format!("{}={}", stage.name, stage.color.as_deref().unwrap_or("-")),
+        // While a shift is finished, the stage serves its new color already.
+        Some(shift) if shift.from != shift.to => {
+            format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of)
+        }
+        _ => format!("{}={}", stage.name, stage.color.as_deref().unwrap_or("-")),
     };
     stages.iter().map(one).collect::<Vec<_>>().join(", ")
 }
