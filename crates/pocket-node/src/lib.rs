@@ -1,9 +1,5 @@
 //! A node in namespaces: pods as rootless processes, a Service proxy, cluster DNS.
 
-pub mod namespaces;
-pub mod net;
-pub mod network;
-pub mod runtime;
 pub mod cluster;
 pub mod dns;
 pub mod downward;
@@ -11,10 +7,14 @@ pub mod env;
 pub mod events;
 pub mod hosts;
 pub mod kubelet;
+pub mod namespaces;
+pub mod net;
+pub mod network;
 pub mod ports;
 pub mod probes;
 pub mod proxy;
 pub mod quantity;
+pub mod runtime;
+mod sync;
 pub mod volumes;
 pub mod watch;
-mod sync;

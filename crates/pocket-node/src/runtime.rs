@@ -158,7 +158,9 @@ pub struct ImageDefaults {
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// The image is not in the store.
-    #[error("image `{0}` is not in the local store: build it (`rainbow image build -t {0} .`) or load it (`rainbow image load FILE`)")]
+    #[error(
+        "image `{0}` is not in the local store: build it (`rainbow image build -t {0} .`) or load it (`rainbow image load FILE`)"
+    )]
     ImageNotFound(String),
     /// The program could not be executed.
     #[error("{0}")]

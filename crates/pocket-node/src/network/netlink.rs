@@ -45,11 +45,13 @@ impl Netlink {
         Ok(net::netdevice::name_to_index(&socket, name)?)
     }
 
-    /// Makes a bridge.
-    pub(crate) fn add_bridge(&mut self, name: &str) -> io::Result<Index> {
+    /// Makes a bridge with a hardware address of its own. Without one it takes the lowest of its ports, and as ports come and
+    /// go pods would send to an address that nobody has any more.
+    pub(crate) fn add_bridge(&mut self, name: &str, mac: [u8; 6]) -> io::Result<Index> {
         let mut message = LinkMessage::default();
         message.attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(mac.to_vec()),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
         ];
         self.create(RouteNetlinkMessage::NewLink(message))?;

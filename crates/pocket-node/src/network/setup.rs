@@ -33,20 +33,26 @@ pub(crate) fn node() -> Result<Index, Failed> {
         || format!("route the Services' addresses {SERVICE_RANGE} to the node"),
         netlink.add_local_route(SERVICE_RANGE, lo),
     )?;
-    let bridge =
-        step(text("make the node's bridge (is the kernel module `bridge` there?)"), netlink.add_bridge(BRIDGE))?;
+    let bridge = step(
+        text("make the node's bridge (is the kernel module `bridge` there?)"),
+        netlink.add_bridge(BRIDGE, hardware_address(NODE_IP)),
+    )?;
     step(|| format!("give the bridge the address {NODE_IP}"), netlink.add_address(bridge, NODE_IP, POD_RANGE.prefix))?;
     step(text("set the node's bridge up"), netlink.set_up(bridge))?;
     sysctl("net/ipv4/ip_unprivileged_port_start", "0");
     Ok(bridge)
 }
 
+/// The hardware address follows from the address, so that neighbours' caches stay right when an address is used again.
+fn hardware_address(ip: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = ip.octets();
+    [0x02, 0x00, a, b, c, d]
+}
+
 /// Connects a pod's fresh network namespace to the bridge, from the node's; ends inside the pod's.
 pub(crate) fn pod(bridge: Index, host_name: &str, ip: Ipv4Addr, pod: BorrowedFd<'_>) -> Result<(), Failed> {
     let text = |text: &'static str| move || text.to_owned();
-    // The hardware address follows from the address, so that neighbours' caches stay right when an address is used again.
-    let [a, b, c, d] = ip.octets();
-    let mac = [0x02, 0x00, a, b, c, d];
+    let mac = hardware_address(ip);
     let mut node = step(text("open a netlink socket"), Netlink::open())?;
     step(
         text("make the pod's interface (is the kernel module `veth` there?)"),

@@ -16,8 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
-pub(crate) const ALL: [&str; 8] =
-    ["network", "ends", "surroundings", "users", "exec", "mistakes", "leaves_nothing", "ten_pods"];
+pub(crate) const ALL: [&str; 9] =
+    ["network", "gateway", "ends", "surroundings", "users", "exec", "mistakes", "leaves_nothing", "ten_pods"];
 
 pub(crate) struct World {
     pub(crate) namespaces: Namespaces,
@@ -29,6 +29,7 @@ pub(crate) struct World {
 pub(crate) async fn run(name: &str, world: World) {
     match name {
         "network" => network(&world).await,
+        "gateway" => gateway(&world).await,
         "ends" => ends(&world).await,
         "surroundings" => surroundings(&world).await,
         "users" => users(&world).await,
@@ -128,6 +129,24 @@ async fn network(world: &World) {
     assert_eq!(found, [format!("stdout F {}", two.ip())]);
     // The host's network is another one.
     assert!(tokio::net::TcpListener::bind("10.96.7.7:80").await.is_err());
+}
+
+/// The gateway keeps its hardware address while pods come: an old pod would send to one that nobody has any more.
+async fn gateway(world: &World) {
+    let listener = world.net.run(tokio::net::TcpListener::bind("10.96.7.7:80")).await.unwrap().unwrap();
+    let _accepting = tokio_util::task::AbortOnDropHandle::new(world.net.handle.spawn(async move {
+        loop {
+            let _ = listener.accept().await;
+        }
+    }));
+    let mut pods = Vec::new();
+    let mut found = std::collections::BTreeSet::new();
+    for number in 0..8 {
+        let pod = world.sandbox(&format!("gateway-{number}")).await;
+        found.extend(world.output(&pod, world.spec(&["gateway", "10.96.7.7:80", "10.244.0.1 "])).await);
+        pods.push(pod);
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["stdout F 02:00:0a:f4:00:01"]);
 }
 
 async fn ends(world: &World) {
