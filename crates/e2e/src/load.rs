@@ -40,7 +40,8 @@ pub async fn clean(traffic: Traffic) -> Result<Report> {
 
 /// Every tier of a reply must name the same version: `frontend:v1 - backend:v1`.
 pub fn judge(reply: &str) -> Verdict {
-    let mut versions = reply.trim().split(" - ").map(|part| part.split_once(':').map(|(_, version)| version));
+    let mut versions =
+        reply.trim_end_matches('\n').split(" - ").map(|part| part.split_once(':').map(|(_, version)| version));
     match versions.next() {
         Some(Some(first)) => match versions.find(|version| *version != Some(first)) {
             None => Verdict::Good,
