@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Pod, Service, ServicePort};
 use kube::{Api, api::ListParams};
 use rainbow_api::Rainbow;
 use tokio::{
@@ -91,7 +91,13 @@ fn port(service: &Service) -> Option<&ServicePort> {
 fn addresses(service: &Service, port: &ServicePort, nodes: &[Node]) -> Vec<(String, i32)> {
     let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
-    let balancers = ingress.iter().filter_map(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()));
+    // A port that the balancer could not open may be somebody else's.
+    let refused = |ingress: &&LoadBalancerIngress| {
+        let ports = ingress.ports.as_deref().unwrap_or_default();
+        ports.iter().any(|status| status.port == port.port && status.error.is_some())
+    };
+    let opened = ingress.iter().filter(|ingress| !refused(ingress));
+    let balancers = opened.filter_map(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()));
     let mut found: Vec<(String, i32)> = balancers.map(|host| (host, port.port)).collect();
     if let Some(node_port) = port.node_port {
         for kind in ["ExternalIP", "InternalIP"] {
@@ -196,5 +202,16 @@ mod tests {
         assert_eq!(found(balanced, json!([node])), expected.map(|(host, port)| (host.to_owned(), port)));
         let inner = json!({ "spec": { "ports": [{ "port": 80, "protocol": "UDP" }, { "port": 81 }] } });
         assert_eq!(found(inner, json!([])), []);
+    }
+    #[test]
+    fn a_port_that_the_balancer_could_not_open_is_not_tried() {
+        let node = json!({ "status": { "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }] } });
+        let refused = json!({
+            "spec": { "ports": [{ "port": 8080, "nodePort": 30080 }] },
+            "status": { "loadBalancer": { "ingress": [{
+                "ip": "127.0.0.1", "ports": [{ "port": 8080, "protocol": "TCP", "error": "PortInUse" }],
+            }] } },
+        });
+        assert_eq!(found(refused, json!([node])), [("127.0.0.1".to_owned(), 30080)]);
     }
 }
