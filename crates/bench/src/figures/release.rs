@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use e2e::{App, Cluster, Pace, Scope, load};
 use kube::{
     Client, Config,
@@ -126,7 +126,13 @@ async fn rolling(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     let ideal = EVERY * (PODS - 1);
     all.over.push((begun.elapsed().as_secs_f64() / ideal.as_secs_f64() - 1.0) * 100.0);
     all.started.push(scope.pod_uids().await?.difference(&pods).count() as f64);
-    scope.scaled("v1", 0).await?;
+    // The release is over when the last pod of the old color has ended, not when it was told to.
+    e2e::eventually("v1 is retired", || async {
+        let color = scope.custom("Color").get(&format!("{}-v1", app.name)).await?;
+        ensure!(color.data["status"]["phase"] == "Retired", "it is {}", color.data["status"]["phase"]);
+        Ok(())
+    })
+    .await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = writes.load(Ordering::Relaxed);
     all.writes.push((after - written) as f64);
