@@ -104,6 +104,16 @@ impl Scope {
         stage["shift"]["moved"].as_i64().with_context(|| format!("no shift under way: {stage}"))
     }
 
+    /// Waits until at least so many pods of the new color serve in the shift under way.
+    pub async fn has_moved(&self, app: &App, pods: i64) -> Result<()> {
+        eventually(&format!("{pods} pods have moved"), || async {
+            let moved = self.moved(app).await?;
+            ensure!(moved >= pods, "{moved} have moved");
+            Ok(())
+        })
+        .await
+    }
+
     /// The Rainbow as it is.
     pub async fn rainbow(&self, app: &App) -> Result<DynamicObject> {
         Ok(self.custom("Rainbow").get(app.name).await?)

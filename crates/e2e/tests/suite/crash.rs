@@ -34,12 +34,7 @@ pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = load::start(&scope.url("frontend-active").await?).await?;
     scope.cli.run(&["promote", "seamless"]).await?;
-    e2e::eventually("a pod has moved", || async {
-        let moved = scope.moved(&app).await?;
-        ensure!(moved >= 1, "{moved} have moved");
-        Ok(())
-    })
-    .await?;
+    scope.has_moved(&app, 1).await?;
     scope.operator.kill();
     let requests = traffic.report().requests;
     e2e::eventually("a thousand more requests are answered", || async {

@@ -66,12 +66,7 @@ pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> 
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = load::start(&scope.url("frontend-active").await?).await?;
     scope.cli.run(&["promote", "seamless"]).await?;
-    eventually("a pod has moved", || async {
-        let moved = scope.moved(&app).await?;
-        ensure!(moved >= 1, "{moved} have moved");
-        Ok(())
-    })
-    .await?;
+    scope.has_moved(&app, 1).await?;
     for color in ["v1", "v2"] {
         for pods in scope.pods(color).await?.into_values() {
             let victim = pods.first().map(ResourceExt::name_any).unwrap_or_default();

@@ -44,12 +44,7 @@ pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<
     let traffic = load::start(&scope.url("frontend-active").await?).await?;
 
     scope.cli.run(&["promote", "seamless"]).await?;
-    eventually("two pods have moved", || async {
-        let moved = scope.moved(&app).await?;
-        ensure!(moved >= 2, "{moved} have moved");
-        Ok(())
-    })
-    .await?;
+    scope.has_moved(&app, 2).await?;
     let before = scope.pod_uids().await?;
     scope.cli.run(&["rollback", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v1").await?;
@@ -81,12 +76,7 @@ pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
     .await?;
     ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
     scope.cli.run(&["resume", "seamless"]).await?;
-    eventually("a pod has moved", || async {
-        let moved = scope.moved(&app).await?;
-        ensure!(moved >= 1, "{moved} have moved");
-        Ok(())
-    })
-    .await?;
+    scope.has_moved(&app, 1).await?;
     scope.cli.run(&["abort", "seamless"]).await?;
     scope.serves(&app, "active", "v1").await?;
     scope.serves(&app, "smoke", "v2").await?;
@@ -103,12 +93,7 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     app.pace = Pace::OneEvery(600);
     scope.apply(&app, "v2")?;
     scope.cli.run(&["promote", "seamless"]).await?;
-    eventually("a pod has moved", || async {
-        let moved = scope.moved(&app).await?;
-        ensure!(moved >= 1, "{moved} have moved");
-        Ok(())
-    })
-    .await?;
+    scope.has_moved(&app, 1).await?;
     let selected = scope.rainbow(&app).await?.data["spec"]["stages"][1]["color"].clone();
     ensure!(selected == "v2", "promote wrote {selected}");
     app.replicas = 4;
