@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Tier;
+use crate::{ColorDrain, DrainStatus, Tier};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -22,6 +22,7 @@ use crate::Tier;
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.ready","description":"Ready pods of all tiers"}"#,
     printcolumn = r#"{"name":"Stages","type":"string","jsonPath":".status.stages"}"#,
+    printcolumn = r#"{"name":"Connections","type":"integer","jsonPath":".status.connections","description":"Connections last known while it drains"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -45,9 +46,13 @@ pub struct ColorSpec {
     #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "instances is immutable: a change makes a new color" }]))]
     #[schemars(length(min = 1, max = 64))]
     pub instances: Vec<ColorInstance>,
-    /// Ends the drain now. `rainbow retire` writes it; it is refused while a stage points at the color.
+    /// The color is not kept whole as a way back: its pods end as soon as they have no connections. `rainbow retire`
+    /// writes it; it is refused while a stage points at the color.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retire: bool,
+    /// What is different in the drain of this color. `rainbow drain` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<ColorDrain>,
 }
 
 /// Which instance serves a tier in a color.
@@ -60,6 +65,20 @@ pub struct ColorInstance {
     pub color: String,
     /// Hash of the pod template, the ports and the identities of the needed instances, in hexadecimal.
     pub identity: String,
+    /// The container that counts connections in its pods, as it was when the instance was made: a newer operator or
+    /// cluster does not restart them. Unset: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<Sidecar>,
+}
+
+/// The container that counts connections.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sidecar {
+    /// Its image.
+    pub image: String,
+    /// An init container with `restartPolicy: Always`, which ends after the application's; else a plain container.
+    pub native: bool,
 }
 
 /// What became of a color.
@@ -75,6 +94,12 @@ pub struct ColorStatus {
     /// Names of the stages that point at the color, joined by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages: Option<String>,
+    /// Connections last known, over all its pods. Unset while nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<i64>,
+    /// The drain: under way, or what it cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainStatus>,
     /// When the color left its last stage (RFC 3339). Unset while a stage points at it and before it was in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<String>,

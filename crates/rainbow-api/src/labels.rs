@@ -21,6 +21,16 @@ pub const APPLIED: &str = "rainbow.dev/applied";
 pub const IDENTITY: &str = "rainbow.dev/identity";
 /// On a `Rainbow` and a `Color`: keeps them until what they made has gone in order.
 pub const FINALIZER: &str = "rainbow.dev/teardown";
+/// On pods that hold connections while their color drains. The value is [`YES`]. The drain's PodDisruptionBudget selects it.
+pub const HOLDING: &str = "rainbow.dev/holding";
+/// Value of [`HOLDING`].
+pub const YES: &str = "yes";
+/// Annotation that tells the ReplicaSet controller which pods to end first: those with the lowest number.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Annotation that keeps cluster-autoscaler from emptying a pod's node.
+pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// Annotation that keeps Karpenter from emptying a pod's node.
+pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// The standard label that says who manages an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.

@@ -4,6 +4,7 @@
 
 mod color;
 mod crd;
+mod drain;
 mod duration;
 mod identity;
 pub mod labels;
@@ -12,16 +13,17 @@ mod rainbow;
 mod status;
 mod validate;
 
-pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus};
+pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus, Sidecar};
 pub use crd::crds;
+pub use drain::{ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Holder, HttpCount};
 pub use duration::{DurationError, HumanDuration};
 pub use identity::{Identity, identities, tiers_hash};
 pub use rainbow::{
-    Connections, Drain, Flip, Keep, Need, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, Stage, StageService,
-    StageServicePort, Tier, TierPort,
+    Flip, Keep, Need, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, Stage, StageService, StageServicePort,
+    Tier, TierPort,
 };
 pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
-pub use validate::{SpecError, entry_tiers, stage_tier, validate, validate_name};
+pub use validate::{SpecError, connections, entry_tiers, stage_tier, validate, validate_name};
 
 /// The API group of both kinds.
 pub const GROUP: &str = "rainbow.dev";

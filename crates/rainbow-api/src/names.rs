@@ -18,6 +18,16 @@ pub fn color_object(rainbow: &str, color: &str) -> String {
     format!("{rainbow}-{color}")
 }
 
+/// Name of the PodDisruptionBudget that guards the pods of draining colors: `<rainbow>-draining`.
+pub fn guard(rainbow: &str) -> String {
+    format!("{rainbow}-draining")
+}
+
+/// Name of the container that counts connections in a pod.
+pub const SIDECAR: &str = "rainbow-tally";
+/// The port on which it answers.
+pub const SIDECAR_PORT: i32 = 9798;
+
 /// The environment variable a needed tier's address goes to when the spec names none.
 pub fn default_env(tier: &str) -> String {
     tier.to_uppercase().replace('-', "_")

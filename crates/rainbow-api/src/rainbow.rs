@@ -4,9 +4,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{HumanDuration, RainbowStatus};
+use crate::{Connections, Drain, HumanDuration, RainbowStatus};
 
 /// One application: its tiers, its stages, its policy.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -41,6 +41,14 @@ use crate::{HumanDuration, RainbowStatus};
     {
         "rule": "!has(self.stages) || self.stages.all(s, has(s.tier)) || self.tiers.filter(t, !self.tiers.exists(u, has(u.needs) && u.needs.exists(n, n.tier == t.name))).size() == 1",
         "message": "stages[].tier: required, because there is not exactly one entry tier (a tier that no other needs)"
+    },
+    {
+        "rule": "!has(self.drain) || has(self.drain.http) || ((!has(self.drain.connections) || self.drain.connections != 'Http') && !self.tiers.exists(t, has(t.connections) && t.connections == 'Http'))",
+        "message": "drain.http: required where connections is Http: say which port, path and field answer"
+    },
+    {
+        "rule": "!has(self.drain) || !has(self.drain.http) || (has(self.drain.connections) && self.drain.connections == 'Http') || self.tiers.exists(t, has(t.connections) && t.connections == 'Http')",
+        "message": "drain.http: set, but connections is Http nowhere: set drain.connections or a tier's"
     }
 ]))]
 pub struct RainbowSpec {
@@ -97,9 +105,23 @@ pub struct Tier {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub ports: Vec<TierPort>,
+    /// Where the evidence comes from that this tier's connections have ended, where it differs from the Rainbow's
+    /// `drain.connections`. Policy, not identity: changing it makes no new color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
     /// A `PodTemplateSpec`, kept as it was written: the operator parses it and reports what is wrong with it.
     #[schemars(schema_with = "any_object")]
     pub template: Value,
+}
+
+impl Tier {
+    /// The ports in the pod on which connections can be counted, in ascending order.
+    pub fn tcp_ports(&self) -> Vec<i32> {
+        let tcp = |port: &&TierPort| port.protocol.as_deref().unwrap_or("TCP") == "TCP";
+        let all: BTreeSet<i32> =
+            self.ports.iter().filter(tcp).map(|port| port.target_port.unwrap_or(port.port)).collect();
+        all.into_iter().collect()
+    }
 }
 
 fn one() -> i32 {
@@ -260,45 +282,6 @@ pub struct StageServicePort {
     pub node_port: Option<i32>,
 }
 
-/// How a color that no stage points at comes to its end.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Drain {
-    /// The longest a color may drain. Default 24h.
-    #[serde(default = "Drain::default_deadline")]
-    pub deadline: HumanDuration,
-    /// How long a pod must be without connections, and how long a color stays whole after it left its last stage. Default 30s.
-    #[serde(default = "Drain::default_settle")]
-    pub settle: HumanDuration,
-    /// Where the evidence comes from.
-    #[serde(default)]
-    pub connections: Connections,
-}
-
-impl Drain {
-    fn default_deadline() -> HumanDuration {
-        HumanDuration::from_secs(24 * 3600)
-    }
-
-    fn default_settle() -> HumanDuration {
-        HumanDuration::from_secs(30)
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { deadline: Self::default_deadline(), settle: Self::default_settle(), connections: Connections::default() }
-    }
-}
-
-/// Where the evidence that connections have ended comes from.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-pub enum Connections {
-    /// Time alone: a color is drained `settle` after it left its last stage.
-    #[default]
-    None,
-}
-
 /// How many colors are kept.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -335,4 +318,6 @@ pub enum Reuse {
     /// Every color has its own instances.
     #[default]
     Never,
+    /// A color takes over the instances of older colors that are equal to its own, with everything they need.
+    Unchanged,
 }

@@ -1,10 +1,13 @@
 //! What is wrong with a `Rainbow`, said so that its author can mend it. Pure: the operator and the command line use it.
 
+mod drain;
 mod names_check;
 mod stages;
 mod tiers;
 
 use std::fmt;
+
+pub use drain::connections;
 
 use crate::{RainbowSpec, Tier, names};
 
@@ -31,6 +34,7 @@ pub fn validate(spec: &RainbowSpec) -> Vec<SpecError> {
     general(spec, &mut errors);
     tiers::check(spec, &mut errors);
     stages::check(spec, &mut errors);
+    drain::check(spec, &mut errors);
     names_check::check(spec, &mut errors);
     errors.0
 }

@@ -219,6 +219,8 @@ pub(crate) fn color(report: &ColorReport, generation: Option<i64>, old: &ColorSt
         phase: Some(phase),
         ready: Some(format!("{}/{}", report.ready, report.wanted)),
         stages: (!report.stages.is_empty()).then(|| report.stages.join(",")),
+        connections: None,
+        drain: None,
         released_at: report.released.map(clock::write),
         retired_at: report.retired.map(clock::write),
         conditions: vec![condition("Ready", ready, &reason, message, generation, &old.conditions, now)],

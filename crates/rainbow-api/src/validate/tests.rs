@@ -261,3 +261,74 @@ fn names_and_limits() {
     });
     assert!(digit.iter().any(|e| e.contains("begins with a digit")), "{digit:?}");
 }
+
+#[test]
+fn drains() {
+    let http = json!({ "port": 8080, "path": "/connections", "field": "open" });
+    assert_eq!(errors(|s| s["drain"] = json!({ "connections": "Http", "http": http })), [""; 0]);
+    assert_eq!(
+        errors(|s| {
+            s["drain"] = json!({ "connections": "None", "http": http });
+            s["tiers"][1]["connections"] = json!("Http");
+        }),
+        [""; 0]
+    );
+    check(
+        "spec.drain.http: is missing, but connections is Http for backend, frontend: say which port, path and field answer",
+        |s| s["drain"] = json!({ "connections": "Http" }),
+    );
+    check(
+        "spec.drain.http: is missing, but connections is Http for frontend: say which port, path and field answer",
+        |s| s["tiers"][1]["connections"] = json!("Http"),
+    );
+    check("spec.drain.http: is set, but connections is Http nowhere: set spec.drain.connections or a tier's", |s| {
+        s["drain"] = json!({ "http": http });
+    });
+    let wrong = |field: &str, value: Value| {
+        let mut http = http.clone();
+        http[field] = value;
+        move |s: &mut Value| s["drain"] = json!({ "connections": "Http", "http": http })
+    };
+    check("spec.drain.http.port: 0 is no port number: use 1 to 65535", wrong("port", json!(0)));
+    check(
+        "spec.drain.http.path: `open` is no path: begin with `/` and use no blanks, such as /connections",
+        wrong("path", json!("open")),
+    );
+    for field in ["", "a..b", "."] {
+        check(
+            &format!(
+                "spec.drain.http.field: `{field}` names no field: use a JSON pointer such as /open, or a dotted path such as server.open"
+            ),
+            wrong("field", json!(field)),
+        );
+    }
+}
+
+#[test]
+fn a_place_for_the_counter() {
+    check(
+        "spec.tiers[backend].template.spec.hostNetwork: is set, so that the pod's sockets cannot be told from its node's: set the tier's connections to Http or None",
+        |s| s["tiers"][0]["template"]["spec"]["hostNetwork"] = json!(true),
+    );
+    check(
+        "spec.tiers[backend].ports[http]: 9798 is the port in the pod where Rainbow's counter answers: use another, or set the tier's connections to Http or None",
+        |s| s["tiers"][0]["ports"][0]["targetPort"] = json!(9798),
+    );
+    check(
+        "spec.tiers[backend].template.spec.containers[0].name: `rainbow-tally` is the name of the container that Rainbow adds: use another",
+        |s| s["tiers"][0]["template"]["spec"]["containers"][0]["name"] = json!("rainbow-tally"),
+    );
+    let opted_out = errors(|s| {
+        s["tiers"][0]["connections"] = json!("None");
+        s["tiers"][0]["template"]["spec"]["hostNetwork"] = json!(true);
+        s["tiers"][0]["ports"][0]["targetPort"] = json!(9798);
+    });
+    assert_eq!(opted_out, [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_a_deadline_is_refused() {
+    let read = |text: &str| serde_json::from_value::<crate::ColorDrain>(json!({ "deadline": text }));
+    assert!(read("10m").is_ok() && read("now").is_ok() && read("never").is_ok());
+    assert!(read("tomorrow").unwrap_err().to_string().contains("or write now or never"));
+}

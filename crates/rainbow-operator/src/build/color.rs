@@ -20,6 +20,7 @@ pub(crate) fn color(
         tier: tier.clone(),
         color: instance.color.clone(),
         identity: identities.get(tier).cloned().unwrap_or_default(),
+        sidecar: None,
     });
     let spec = ColorSpec {
         rainbow: scope.rainbow.to_owned(),
@@ -28,6 +29,7 @@ pub(crate) fn color(
         tiers: rainbow.spec.tiers.clone(),
         instances: instances.collect(),
         retire: false,
+        drain: None,
     };
     let labels: Map<String, Value> = [(labels::RAINBOW, scope.rainbow), (labels::COLOR, name)]
         .map(|(key, value)| (key.to_owned(), json!(value)))
