@@ -89,6 +89,8 @@ pub enum Subresource {
     Exec,
     /// `/portforward`
     PortForward,
+    /// `/proxy`, and all below it: requests for a port of a pod. With the kind of its options.
+    Proxy(&'static str),
     /// `/finalize`
     Finalize,
     /// `/token`
@@ -117,6 +119,7 @@ impl Subresource {
             Self::Log => "log",
             Self::Exec => "exec",
             Self::PortForward => "portforward",
+            Self::Proxy(_) => "proxy",
             Self::Finalize => "finalize",
             Self::Token => "token",
         }
@@ -129,6 +132,7 @@ impl Subresource {
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Exec | Self::PortForward => &["create", "get"],
+            Self::Proxy(_) => &["create", "delete", "get", "patch", "update"],
             Self::Finalize => &["update"],
         }
     }
@@ -142,6 +146,7 @@ impl Subresource {
             Self::Eviction => Some(("policy", "v1", "Eviction")),
             Self::Exec => Some(("", "v1", "PodExecOptions")),
             Self::PortForward => Some(("", "v1", "PodPortForwardOptions")),
+            Self::Proxy(options) => Some(("", "v1", options)),
             Self::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
         }
     }
@@ -412,6 +417,7 @@ static ROWS: &[Row] = &[
             Subresource::Exec,
             Subresource::Log,
             Subresource::PortForward,
+            Subresource::Proxy("PodProxyOptions"),
         ])
         .fields(&[
             "spec.nodeName",
@@ -438,6 +444,7 @@ static ROWS: &[Row] = &[
         .short(&["svc"])
         .in_all()
         .status()
+        .subresources(&[Subresource::Proxy("ServiceProxyOptions")])
         .fields(&["spec.clusterIP", "spec.type"])
         .prepare(strategy::service),
     // Applications

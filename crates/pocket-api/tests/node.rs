@@ -2,11 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
-use k8s_openapi::api::core::v1::Pod;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Config,
     api::{AttachParams, LogParams, PostParams, TerminalSize},
@@ -14,8 +25,8 @@ use kube::{
 use pocket_api::{Duplex, ExecRequest, ExecStreams, LogRequest, NodeAccess, Options, Status};
 use serde_json::json;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
 
@@ -68,7 +79,14 @@ impl NodeAccess for Echo {
 
     fn port_forward(&self, _: &str, _: &str, port: u16) -> BoxFuture<'static, Result<Box<dyn Duplex>, Status>> {
         async move {
+            if port == 1 {
+                return Err(Status::internal("connection refused"));
+            }
             let (ours, theirs) = tokio::io::duplex(64);
+            if port == 80 {
+                tokio::spawn(web(ours));
+                return Ok(Box::new(theirs) as Box<dyn Duplex>);
+            }
             tokio::spawn(async move {
                 let (mut read, mut write) = tokio::io::split(ours);
                 write.write_all(format!("port {port}:").as_bytes()).await.unwrap();
@@ -80,7 +98,43 @@ impl NodeAccess for Echo {
     }
 }
 
+/// A web server that tells what it was asked, and echoes on `/socket`.
+async fn web(connection: DuplexStream) {
+    let answer = |mut request: Request<hyper::body::Incoming>| async move {
+        if request.headers().contains_key("upgrade") {
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded.await.unwrap()));
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+            let response = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+            return Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap());
+        }
+        let text = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+        let about = format!("{} {} {}", request.method(), request.uri(), text("authorization"));
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let about = format!("{about} {}", String::from_utf8_lossy(&body));
+        let response = Response::builder().status(418).header("location", "/login").header("keep-alive", "5");
+        Ok(response.body(Full::from(about)).unwrap())
+    };
+    let server = hyper::server::conn::http1::Builder::new();
+    let _ = server.serve_connection(TokioIo::new(connection), service_fn(answer)).with_upgrades().await;
+}
+
+/// Sends a request as bytes and reads all of the answer.
+async fn raw(address: SocketAddr, request: String) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 async fn pods(node: Arc<Echo>) -> Api<Pod> {
+    server(node).await.0
+}
+
+async fn server(node: Arc<Echo>) -> (Api<Pod>, SocketAddr) {
     let api = pocket_api::Api::new(Options::default()).unwrap();
     api.set_node(node);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -91,7 +145,7 @@ async fn pods(node: Arc<Echo>) -> Api<Pod> {
     let pods: Api<Pod> = Api::namespaced(client, "default");
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "app:v1"}]}});
     pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
-    pods
+    (pods, address)
 }
 
 #[tokio::test]
@@ -147,4 +201,96 @@ async fn ports_are_forwarded() {
     let mut reply = [0; 15];
     stream.read_exact(&mut reply).await.unwrap();
     assert_eq!(&reply, b"port 8080:hello");
+}
+
+#[tokio::test]
+async fn requests_are_passed_on_to_pods() {
+    let (pods, address) = server(Arc::default()).await;
+    let client = pods.into_client();
+    let base = "/api/v1/namespaces/default/pods";
+    let ask = |method: &str, path: &str, body: &str| {
+        let length = body.len();
+        raw(
+            address,
+            format!(
+                "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer secret\r\ncontent-length: {length}\r\n\r\n{body}"
+            ),
+        )
+    };
+    let answer = ask("POST", &format!("{base}/a:80/proxy/x%2Fy//z/?q=1"), "hello").await;
+    assert!(answer.starts_with("HTTP/1.1 418 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nPOST /x%2Fy//z/?q=1 - hello"), "the pod's own path, and no rights: {answer}");
+    assert!(answer.contains(&format!("location: {base}/a:80/proxy/login\r\n")), "{answer}");
+    assert!(!answer.contains("keep-alive"), "{answer}");
+    // The pod's spec names no port: 80.
+    assert!(ask("DELETE", &format!("{base}/a/proxy/"), "").await.ends_with("DELETE / - "));
+    let moved = ask("GET", &format!("{base}/a/proxy?q"), "").await;
+    assert!(
+        moved.starts_with("HTTP/1.1 301 ") && moved.contains(&format!("location: {base}/a/proxy/?q\r\n")),
+        "{moved}"
+    );
+
+    // Without a socket, as the operator asks.
+    let request = Request::get(format!("{base}/a:80/proxy/connections")).body(Vec::new()).unwrap();
+    let error = client.request_text(request).await.unwrap_err().to_string();
+    assert!(error.contains("GET /connections"), "{error}");
+
+    for (path, code, message) in [
+        ("a:1", "503", "error trying to reach service: Internal error occurred: connection refused"),
+        ("b:80", "404", "pods \\\"b\\\" not found"),
+        ("a:http", "400", "invalid port \\\"http\\\""),
+        ("https:a:443", "400", "plain HTTP only"),
+    ] {
+        let answer = ask("GET", &format!("{base}/{path}/proxy/"), "").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")) && answer.contains(message), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn upgrades_are_passed_on_to_pods() {
+    let (_, address) = server(Arc::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = "GET /api/v1/namespaces/default/pods/a/proxy/socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    stream.write_all(b"there and back").await.unwrap();
+    let mut echo = [0; 14];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"there and back");
+}
+
+#[tokio::test]
+async fn requests_are_passed_on_behind_services() {
+    let (pods, address) = server(Arc::default()).await;
+    let client = pods.into_client();
+    let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"},
+        "ports": [{"name": "http", "port": 8080, "targetPort": 80}, {"name": "other", "port": 9}]}});
+    let services: Api<Service> = Api::namespaced(client.clone(), "default");
+    services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+    let ask = |name: &str| {
+        raw(
+            address,
+            format!(
+                "GET /api/v1/namespaces/default/services/{name}/proxy/p HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            ),
+        )
+    };
+    let answer = ask("web:http").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("no endpoints available for service"), "{answer}");
+    let slice = json!({"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
+    "ports": [{"name": "http", "port": 80}, {"name": "other", "port": 1}],
+    "endpoints": [
+        {"addresses": ["10.244.0.9"], "conditions": {"ready": false}, "targetRef": {"kind": "Pod", "name": "gone"}},
+        {"addresses": ["10.244.0.8"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": "a"}},
+    ]});
+    let slices: Api<EndpointSlice> = Api::namespaced(client, "default");
+    slices.create(&PostParams::default(), &serde_json::from_value(slice).unwrap()).await.unwrap();
+    for name in ["web:http", "web:8080"] {
+        assert!(ask(name).await.ends_with("GET /p - "), "{name}");
+    }
+    assert!(ask("web").await.contains("no service port"), "there are two");
 }

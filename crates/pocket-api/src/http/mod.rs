@@ -5,6 +5,7 @@ pub(crate) mod convert;
 mod list;
 mod present;
 mod protobuf;
+mod proxy;
 mod questions;
 mod request;
 mod subresource;

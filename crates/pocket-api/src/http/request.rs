@@ -38,6 +38,7 @@ impl Target {
             [plural] => (plural, None, None),
             [plural, name] => (plural, Some(decode(name)), None),
             [plural, name, sub] => (plural, Some(decode(name)), Some(*sub)),
+            [plural, name, sub @ "proxy", ..] => (plural, Some(decode(name)), Some(*sub)),
             _ => return Err(Status::no_such_path()),
         };
         let resource = registry.find(group, version, plural).ok_or_else(Status::no_such_path)?.clone();

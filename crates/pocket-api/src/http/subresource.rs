@@ -11,7 +11,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::{
-    Query, Target, body, json_reply, present, success,
+    Query, Target, body, json_reply, present, proxy, success,
     write::{self, Patch, delete_options, write_options},
 };
 use crate::{
@@ -54,11 +54,12 @@ pub(crate) async fn handle(
             api.live(&target.resource, target.namespace(), target.name())?;
             websocket::port_forward(node(api)?, target, query, request).await
         }
+        (Subresource::Proxy(_), _) => proxy::handle(api, target, request).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
 
-fn node(api: &Api) -> Result<std::sync::Arc<dyn NodeAccess>, Status> {
+pub(super) fn node(api: &Api) -> Result<std::sync::Arc<dyn NodeAccess>, Status> {
     api.node().ok_or_else(|| {
         Status::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the node is not running yet: try again")
     })
