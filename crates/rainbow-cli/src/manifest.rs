@@ -10,7 +10,10 @@ use kube::core::DynamicObject;
 use rainbow_api::Rainbow;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    release,
+};
 
 /// Largest input that is read.
 const LIMIT: u64 = 16 << 20;
@@ -25,13 +28,13 @@ pub(crate) struct Document {
 
 /// Reads files, directories (their `.yaml`, `.yml` and `.json` files) and `-` (standard input).
 ///
-/// All that is wrong with any document is told at once.
-pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Document>> {
+/// All that is wrong with any document is told at once. Rainbows become releases of the color, if one is given.
+pub(crate) fn read(files: &[PathBuf], color: Option<&str>) -> Result<Vec<Document>> {
     let mut documents = Vec::new();
     let mut errors = Vec::new();
     for file in files {
         for (name, text) in texts(file)? {
-            parse(&name, &text, &mut documents, &mut errors);
+            parse(&name, &text, color, &mut documents, &mut errors);
         }
     }
     match (errors.as_slice(), documents.is_empty()) {
@@ -68,13 +71,13 @@ fn texts(file: &Path) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-fn parse(name: &str, text: &str, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
+fn parse(name: &str, text: &str, color: Option<&str>, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
     for (first_line, part) in split(text) {
         match serde_saphyr::from_str::<Value>(part) {
             Ok(Value::Null) => {}
             Ok(value) => {
                 let line = first_line + leading_lines(part);
-                object(&format!("{name}:{line}"), value, documents, errors);
+                object(&format!("{name}:{line}"), value, color, documents, errors);
             }
             Err(error) => {
                 // The parser counts lines from the beginning of the part; the message must count from that of the file.
@@ -112,15 +115,21 @@ fn leading_lines(part: &str) -> usize {
     part.lines().take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).count()
 }
 
-fn object(at: &str, value: Value, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
-    let field = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+fn object(
+    at: &str,
+    mut value: Value,
+    color: Option<&str>,
+    documents: &mut Vec<Document>,
+    errors: &mut Vec<String>,
+) {
+    let field = |name: &str| value.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let (Some(version), Some(kind)) = (field("apiVersion"), field("kind")) else {
         errors.push(format!("{at}: no Kubernetes object: apiVersion and kind must be there, as texts"));
         return;
     };
     if let (true, Some(items)) = (kind.ends_with("List"), value.get("items").and_then(Value::as_array)) {
         for item in items {
-            object(at, item.clone(), documents, errors);
+            object(at, item.clone(), color, documents, errors);
         }
         return;
     }
@@ -130,7 +139,9 @@ fn object(at: &str, value: Value, documents: &mut Vec<Document>, errors: &mut Ve
         return;
     }
     if kind == "Rainbow" && version.starts_with("rainbow.dev/") {
-        errors.extend(rainbow_errors(&value).into_iter().map(|error| format!("{at}: rainbow `{name}`: {error}")));
+        let mut wrong = release::manifest(&mut value, color);
+        wrong.extend(rainbow_errors(&value));
+        errors.extend(wrong.into_iter().map(|error| format!("{at}: rainbow `{name}`: {error}")));
     }
     match serde_json::from_value(value) {
         Ok(object) => documents.push(Document { at: at.to_owned(), object }),
@@ -183,7 +194,7 @@ mod tests {
 
     fn errors(text: &str) -> Vec<String> {
         let (mut documents, mut errors) = (Vec::new(), Vec::new());
-        parse("app.yaml", text, &mut documents, &mut errors);
+        parse("app.yaml", text, None, &mut documents, &mut errors);
         errors
     }
 
@@ -193,7 +204,7 @@ mod tests {
     fn documents_know_their_lines() {
         let (mut documents, mut errors) = (Vec::new(), Vec::new());
         let text = "# one\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n---\n---\n# comment only\n---\n\napiVersion: v1\nkind: Secret\nmetadata: { name: b }\n";
-        parse("f", text, &mut documents, &mut errors);
+        parse("f", text, None, &mut documents, &mut errors);
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(documents.iter().map(|document| document.at.as_str()).collect::<Vec<_>>(), ["f:2", "f:10"]);
     }
@@ -202,7 +213,7 @@ mod tests {
     fn lists_are_unfolded() {
         let (mut documents, mut errors) = (Vec::new(), Vec::new());
         let text = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}},{"kind":"Pod"}]}"#;
-        parse("f", text, &mut documents, &mut errors);
+        parse("f", text, None, &mut documents, &mut errors);
         assert_eq!(documents.len(), 1);
         assert_eq!(errors, ["f:1: no Kubernetes object: apiVersion and kind must be there, as texts"]);
     }

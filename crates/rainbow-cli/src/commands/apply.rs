@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     manifest::{self, Document},
     patch::FIELD_MANAGER,
-    wait,
+    release, wait,
 };
 
 /// Arguments of `rainbow apply`.
@@ -25,6 +25,10 @@ pub(crate) struct Args {
     /// Files or directories; `-` is standard input
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE", num_args = 1..)]
     files: Vec<PathBuf>,
+    /// Release the Rainbows in it as this color; {color} in their images and environment variables stands for its name, `git`
+    /// takes the first six digits of the commit here
+    #[arg(long)]
+    color: Option<String>,
     /// Only let the cluster check it; nothing is written
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
@@ -42,7 +46,11 @@ struct Target {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
-    let documents = manifest::read(&args.files)?;
+    let color = match &args.color {
+        Some(given) => Some(release::color(given).await?),
+        None => None,
+    };
+    let documents = manifest::read(&args.files, color.as_deref())?;
     let cluster = context.cluster().await?;
     let targets = targets(&cluster, documents).await?;
     // First everything as a rehearsal, so that nothing is written when a later object would be refused.

@@ -1,6 +1,6 @@
 //! `rainbow deploy`: a new color with new images, in one write.
 
-use rainbow_api::{Rainbow, Tier, names};
+use rainbow_api::{Rainbow, Tier};
 use serde_json::{Value, json};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::{Error, Result, hint},
     patch::{self, Change},
-    wait,
+    release, wait,
 };
 
 /// Arguments of `rainbow deploy`.
@@ -16,13 +16,13 @@ use crate::{
 pub(crate) struct Args {
     /// Name of the Rainbow
     name: String,
-    /// Name of the new version, such as v2 or a git commit's first six digits (default: a hash of the tiers)
+    /// Name of the new version, such as v2; `git` takes the first six digits of the commit here (default: a hash of the tiers)
     #[arg(long)]
     color: Option<String>,
-    /// New image of a tier; TIER/CONTAINER where the tier has several containers
+    /// New image of a tier, in which {color} stands for the color's name; TIER/CONTAINER where the tier has several containers
     #[arg(long = "image", value_name = "TIER=IMAGE")]
     images: Vec<Assignment>,
-    /// Environment variable for a tier's container
+    /// Environment variable for a tier's container; {color} stands for the color's name
     #[arg(long = "env", value_name = "TIER:NAME=VALUE")]
     env: Vec<Assignment>,
     #[command(flatten)]
@@ -47,14 +47,18 @@ impl std::str::FromStr for Assignment {
     }
 }
 
-pub(crate) async fn run(context: &Context, args: Args) -> Result {
+pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
     if args.color.is_none() && args.images.is_empty() && args.env.is_empty() {
         return Err(Error::Usage("nothing to release: give --color, --image or --env".into()));
     }
-    if let Some(color) = args.color.as_ref().filter(|color| !names::is_dns_label(color)) {
-        return Err(Error::Usage(format!(
-            "`{color}` is no color name: use 1 to 63 lower case letters, digits and `-`, such as v2 or 3c3fdc"
-        )));
+    if let Some(given) = &args.color {
+        args.color = Some(release::color(given).await?);
+    }
+    for (flag, given) in [("--image", &mut args.images), ("--env", &mut args.env)] {
+        for Assignment { key, value } in given {
+            *value = release::fill(value, args.color.as_deref())
+                .map_err(|error| Error::Usage(format!("{flag} {key}={value}: {error}")))?;
+        }
     }
     let cluster = context.cluster().await?;
     let (rainbow, written) = patch::change(&cluster, &args.name, |rainbow| change(rainbow, &args)).await?;
