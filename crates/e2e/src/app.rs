@@ -95,7 +95,7 @@ impl App {
                     "imagePullPolicy": "IfNotPresent",
                     "env": [{ "name": "ON_SIGTERM", "value": on_sigterm }],
                     "ports": [{ "name": "http", "containerPort": 8080 }],
-                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1 },
+                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": 5 },
                 }],
             } },
         })

@@ -1,26 +1,46 @@
-//! The cluster the suite runs on: an embedded one of its own, started once for all tests.
+//! The cluster the suite runs on: an embedded one of its own, or whatever cluster the kubeconfig names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
-use crate::Cli;
+use crate::{
+    Cli, OperatorPlace, Settings, Which,
+    given::Given,
+    images, load,
+    reach::{Reach, Way},
+};
 
-/// A running cluster that holds the example's images and Rainbow's resource definitions, but no operator.
+/// A cluster that has the suite's images and Rainbow's resource definitions.
 #[derive(Debug)]
 pub struct Cluster {
     home: TempDir,
+    /// Pointed at the cluster.
     cli: Cli,
+    settings: Settings,
+    kubeconfig: PathBuf,
+    /// What is to be undone in a cluster that is not the suite's own.
+    given: Option<Given>,
+    /// Found out by the first test that asks.
+    reach: OnceCell<Reach>,
 }
 
 impl Cluster {
-    /// Starts the embedded cluster with the example's images, and without an operator: each test brings its own.
+    /// Starts the embedded cluster with the suite's images, and without an operator: each test brings its own.
     ///
     /// # Errors
     /// When the programs are not built (`make test` does that), or the cluster does not start.
     pub fn start() -> Result<Self> {
-        Self::start_with(&["--no-operator"])
+        Self::of(Settings::default())
     }
 
     /// As [`Cluster::start`], with the operator in the cluster's own process, as users have it.
@@ -28,20 +48,33 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn start_with_operator() -> Result<Self> {
-        Self::start_with(&[])
+        Self::of(Settings { operator: OperatorPlace::Inside, ..Settings::default() })
     }
 
-    fn start_with(more: &[&str]) -> Result<Self> {
+    /// The cluster that the settings name, ready for tests.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`]; or when the kubeconfig's cluster does not answer or does not take the images.
+    pub fn of(settings: Settings) -> Result<Self> {
         let home = TempDir::with_prefix("rainbow-e2e-")?;
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
-        let cluster = Self { cli, home };
-        for tier in ["frontend", "backend"] {
-            cluster.build_image(tier)?;
-        }
-        cluster.cli.ok(&[&["local", "up", "--api-port", "0"], more].concat())?;
-        let kubeconfig = cluster.cli.ok(&["local", "kubeconfig"])?;
-        let cli = cluster.cli.with("KUBECONFIG", kubeconfig.trim());
-        Ok(Self { cli, home: cluster.home })
+        let images = images::build_all(&cli, home.path(), &settings.image_prefix)?;
+        let (kubeconfig, given) = match settings.cluster {
+            Which::Embedded => {
+                let more: &[&str] = match settings.operator {
+                    OperatorPlace::Outside => &["--no-operator"],
+                    OperatorPlace::Inside => &[],
+                };
+                cli.ok(&[&["local", "up", "--api-port", "0"], more].concat())?;
+                (PathBuf::from(cli.ok(&["local", "kubeconfig"])?.trim()), None)
+            }
+            Which::Current => {
+                let given = Given::prepare(&cli, home.path(), &settings, &images)?;
+                (given.kubeconfig().to_owned(), Some(given))
+            }
+        };
+        let cli = cli.with("KUBECONFIG", &kubeconfig);
+        Ok(Self { home, cli, settings, kubeconfig, given, reach: OnceCell::new() })
     }
 
     /// The `rainbow` command, pointed at this cluster.
@@ -54,32 +87,76 @@ impl Cluster {
         self.home.path()
     }
 
-    /// Ends the cluster.
-    pub fn stop(self) -> Result<()> {
-        self.cli.ok(&["local", "down"])?;
-        Ok(())
+    /// What the suite was told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
-    /// Builds images of one of this build's programs, at three versions that differ in their environment alone.
+    /// The embedded cluster, not a given one.
+    pub fn is_embedded(&self) -> bool {
+        self.settings.cluster == Which::Embedded
+    }
+
+    /// New connections a second of a load.
+    pub fn rate(&self) -> f64 {
+        self.settings.rate.unwrap_or(if self.is_embedded() { load::RATE } else { load::RATE_ELSEWHERE })
+    }
+
+    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere the
+    /// operator's own default must do.
+    pub fn operator_arguments(&self) -> &'static [&'static str] {
+        if self.is_embedded() { &["--propagation", "100ms"] } else { &[] }
+    }
+
+    /// About the time in which an operator starts and does something here: what random kills are spread over.
+    pub fn operator_start(&self) -> Duration {
+        Duration::from_millis(if self.is_embedded() { 400 } else { 2500 })
+    }
+
+    /// Where its address and credentials are.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// How Services are reached.
     ///
     /// # Errors
-    /// When the program is not built.
-    pub fn build_image(&self, name: &str) -> Result<()> {
-        let program = programs()?.join(name);
-        ensure!(program.exists(), "{} is missing: run `make test`, which builds it", program.display());
-        let context = self.home.path().join(format!("image-{name}"));
-        std::fs::create_dir(&context)?;
-        std::fs::copy(&program, context.join(name))?;
-        let dockerfile = format!(
-            "FROM scratch\nARG VERSION\nENV VERSION=$VERSION\nCOPY {name} /{name}\nUSER 65532:65532\nENTRYPOINT [\"/{name}\"]\n"
-        );
-        std::fs::write(context.join("Dockerfile"), dockerfile)?;
-        for version in ["v1", "v2", "v3"] {
-            let (tag, argument) = (format!("{name}:{version}"), format!("VERSION={version}"));
-            self.cli.ok(&["image", "build", "-t", &tag, "--build-arg", &argument, &context.to_string_lossy()])?;
-        }
-        Ok(())
+    /// When the settings name a way that is none here.
+    pub async fn reach(&self, client: &Client) -> Result<&Reach> {
+        // The embedded cluster opens node ports on this machine's loopback, and nothing else is needed.
+        let way =
+            if self.is_embedded() && self.settings.reach == Way::Auto { Way::NodePort } else { self.settings.reach };
+        self.reach.get_or_try_init(|| Reach::find(client, way)).await
     }
+
+    /// Builds one more image of one of this build's programs, at version `v1`, and gives it to the cluster.
+    ///
+    /// # Errors
+    /// When the program is not built, or the cluster does not take the image.
+    pub fn build_image(&self, program: &str) -> Result<()> {
+        let images = images::build(&self.cli, self.dir(), &self.settings.image_prefix, program, &["v1"])?;
+        match self.given.as_ref().and_then(Given::load_command) {
+            Some(command) => images::load(&self.cli, self.dir(), &images, command),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the embedded cluster; takes out of a given one what the suite put in.
+    ///
+    /// # Errors
+    /// When something is left.
+    pub fn stop(self) -> Result<()> {
+        match self.given {
+            Some(given) => given.leave(&self.cli),
+            None => self.cli.ok(&["local", "down"]).map(drop),
+        }
+    }
+}
+
+/// A client's configuration from a kubeconfig file.
+pub(crate) async fn config(kubeconfig: &Path) -> Result<Config> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
 
 /// Where the programs of this build are: `RAINBOW_BIN_DIR`, or beside this test.

@@ -5,15 +5,23 @@
 mod app;
 mod cli;
 mod cluster;
+mod given;
+mod images;
 pub mod load;
+mod loader;
 mod operator;
 pub mod processes;
+mod reach;
 mod scope;
+mod settings;
+mod shell;
 mod wait;
 
 pub use app::{App, OnSigterm, Pace};
 pub use cli::{Cli, Output};
 pub use cluster::{Cluster, programs};
 pub use operator::Operator;
+pub use reach::{NodeAddress, Place, Reach, Way};
 pub use scope::Scope;
+pub use settings::{Cut, OperatorPlace, Settings, Which};
 pub use wait::eventually;

@@ -1,4 +1,4 @@
-//! An operator in a process of its own, so that it can be killed.
+//! The operator of a test: a process of its own, so that it can be killed, or the one that runs in the cluster.
 
 use std::{
     fs::File,
@@ -6,24 +6,35 @@ use std::{
     process::{Child, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::Cli;
+use crate::{Cli, Cluster, OperatorPlace};
 
 /// A running `rainbow operator` for one namespace. Dropping it ends it.
 #[derive(Debug)]
 pub struct Operator {
     cli: Cli,
+    place: OperatorPlace,
     namespace: String,
+    arguments: &'static [&'static str],
     log: PathBuf,
     child: Option<Child>,
 }
 
 impl Operator {
-    /// Starts an operator; what it logs is appended to `log`.
-    pub fn start(cli: Cli, namespace: &str, log: PathBuf) -> Result<Self> {
-        let mut operator = Self { cli, namespace: namespace.to_owned(), log, child: None };
-        operator.restart()?;
+    /// Starts an operator, unless the cluster has one for all; what it logs is appended to `log`.
+    pub(crate) fn start(cluster: &Cluster, namespace: &str, log: PathBuf) -> Result<Self> {
+        let mut operator = Self {
+            cli: cluster.cli().clone(),
+            place: cluster.settings().operator,
+            namespace: namespace.to_owned(),
+            arguments: cluster.operator_arguments(),
+            log,
+            child: None,
+        };
+        if operator.place == OperatorPlace::Outside {
+            operator.restart()?;
+        }
         Ok(operator)
     }
 
@@ -37,11 +48,12 @@ impl Operator {
 
     /// Starts it again.
     pub fn restart(&mut self) -> Result<()> {
+        ensure!(self.place == OperatorPlace::Outside, "the operator in the cluster is not this test's to restart");
         self.kill();
         let log = File::options().create(true).append(true).open(&self.log).context("the operator's log")?;
         let child = self
             .cli
-            .command(&["operator", "--namespace", &self.namespace, "--propagation", "100ms"])
+            .command(&[&["operator", "--namespace", &self.namespace], self.arguments].concat())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -49,6 +61,11 @@ impl Operator {
             .context("cannot start the operator")?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Starts it if it was killed.
+    pub(crate) fn ensure_running(&mut self) -> Result<()> {
+        if self.place == OperatorPlace::Inside || self.child.is_some() { Ok(()) } else { self.restart() }
     }
 }
 

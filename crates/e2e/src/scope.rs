@@ -2,24 +2,36 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    path::{Path, PathBuf},
+    hash::{BuildHasher, Hasher, RandomState},
+    path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace, Node, Pod, Service},
+    core::v1::{Event, Namespace, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
-use crate::{App, Cli, Cluster, Operator, eventually, load};
+use crate::{
+    App, Cli, Cluster, Cut, Operator, Place, Reach,
+    cluster::config,
+    eventually, images,
+    load::{self, Clients, Loads},
+};
+
+/// Label of every namespace that the suite makes, so that one command finds those of a run that was killed.
+const MADE_BY: (&str, &str) = ("app.kubernetes.io/created-by", "rainbow-e2e");
+/// Longest name of a namespace.
+const NAME_LIMIT: usize = 63;
+/// Replies in a row, at each place, until a Service is said to answer so: while the data plane learns, old ones slip in.
+const IN_A_ROW: usize = 10;
 
 /// A namespace with an operator of its own.
 pub struct Scope {
@@ -33,26 +45,56 @@ pub struct Scope {
     pub operator: Operator,
     kubeconfig: PathBuf,
     log: PathBuf,
+    reach: Reach,
+    rate: f64,
+    image_prefix: String,
+    operator_start: Duration,
+    cut: Option<Cut>,
 }
 
 impl Scope {
     /// Makes the namespace and starts the operator.
     pub async fn new(cluster: &Cluster, name: &str) -> Result<Self> {
-        let namespace = format!("t-{}", name.replace("::", "-").replace('_', "-"));
-        let kubeconfig = cluster.cli().ok(&["local", "kubeconfig"])?;
-        let kubeconfig = PathBuf::from(kubeconfig.trim());
+        let kubeconfig = cluster.kubeconfig().to_owned();
         let client = Client::try_from(config(&kubeconfig).await?)?;
-        let object = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
+        let reach = cluster.reach(&client).await?.clone();
+        let namespace = make_namespace(&client, name).await?;
         let cli = cluster.cli().with("RAINBOW_NAMESPACE", &namespace);
         let log = cluster.dir().join(format!("operator-{namespace}.log"));
-        let operator = Operator::start(cluster.cli().clone(), &namespace, log.clone())?;
-        Ok(Self { client, cli, namespace, operator, kubeconfig, log })
+        let operator = Operator::start(cluster, &namespace, log.clone())?;
+        Ok(Self {
+            client,
+            cli,
+            namespace,
+            operator,
+            kubeconfig,
+            log,
+            reach,
+            rate: cluster.rate(),
+            image_prefix: cluster.settings().image_prefix.clone(),
+            operator_start: cluster.operator_start(),
+            cut: cluster.settings().cut(),
+        })
     }
 
     /// How clients of this cluster are configured.
     pub async fn config(&self) -> Result<Config> {
         config(&self.kubeconfig).await
+    }
+
+    /// What goes before the names of images in this cluster.
+    pub fn image_prefix(&self) -> &str {
+        &self.image_prefix
+    }
+
+    /// About the time in which an operator starts and does something here.
+    pub fn operator_start(&self) -> Duration {
+        self.operator_start
+    }
+
+    /// How a node of this cluster is cut off.
+    pub fn cut(&self) -> Result<&Cut> {
+        self.cut.as_ref().context("the suite was not told how to cut a node off")
     }
 
     /// Applies the app at a version, as a user would.
@@ -62,6 +104,8 @@ impl Scope {
 
     /// Applies any manifest.
     pub fn apply_manifest(&self, manifest: &Value) -> Result<()> {
+        let mut manifest = manifest.clone();
+        images::prefix_all(&mut manifest, &self.image_prefix);
         let output = self.cli.output_with_input(&["apply", "-f", "-"], &manifest.to_string())?;
         ensure!(output.code == 0, "apply ended with {}:\n{}{}", output.code, output.stdout, output.stderr);
         Ok(())
@@ -71,10 +115,19 @@ impl Scope {
     pub async fn deploy(&self, app: &App, version: &str, stage: &str) -> Result<()> {
         self.apply(app, version)?;
         self.serves(app, stage, version).await?;
-        let url = self.url(&format!("{}-{stage}", app.chain[0])).await?;
-        eventually(&format!("{url} answers"), || async {
-            let reply = load::query(&url).await?;
-            ensure!(reply == app.reply(version), "the reply is {reply}");
+        self.answers(&format!("{}-{stage}", app.chain[0]), &app.reply(version)).await
+    }
+
+    /// Waits until every new connection to a Service is answered so.
+    pub async fn answers(&self, service: &str, expected: &str) -> Result<()> {
+        let places = self.places(service).await?;
+        eventually(&format!("{service} answers {expected}"), || async {
+            for place in &places {
+                for _ in 0..IN_A_ROW {
+                    let reply = load::query(&place.to_string()).await?;
+                    ensure!(reply == expected, "{place} answers {reply}");
+                }
+            }
             Ok(())
         })
         .await
@@ -134,26 +187,36 @@ impl Scope {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Where a stage answers: `http://address:port`.
+    /// Where a Service answers at its first port; on several nodes, each of them.
+    pub async fn places(&self, service: &str) -> Result<Vec<Place>> {
+        self.reach.places(&self.api(), service, None).await
+    }
+
+    /// Where a named port of a Service answers.
+    pub async fn places_of_port(&self, service: &str, port: &str) -> Result<Vec<Place>> {
+        self.reach.places(&self.api(), service, Some(port)).await
+    }
+
+    /// One of the addresses at which a Service answers: `http://address:port/`.
     pub async fn url(&self, service: &str) -> Result<String> {
-        let service = self.api::<Service>().get(service).await?;
-        let port = service
-            .spec
-            .and_then(|spec| spec.ports?.first()?.node_port)
-            .context("the stage's Service has no node port")?;
-        let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await?;
-        let addresses: Vec<_> = nodes
-            .items
-            .into_iter()
-            .flat_map(|node| node.status.and_then(|status| status.addresses))
-            .flatten()
-            .collect();
-        let address =
-            addresses.iter().find(|address| address.type_ == "InternalIP").context("no node has an address")?;
-        let ip: IpAddr = address.address.parse().with_context(|| format!("the node's address {}", address.address))?;
-        // Load never leaves this machine: the embedded cluster opens node ports on its loopback.
-        ensure!(ip.is_loopback(), "the node's address {ip} is not this machine's loopback");
-        Ok(format!("http://{ip}:{port}/"))
+        Ok(self.places(service).await?.first().context("the Service answers nowhere")?.to_string())
+    }
+
+    /// Load on a Service, at every place at which it answers.
+    pub async fn load(&self, service: &str) -> Result<Loads> {
+        Loads::start(&self.places(service).await?, self.rate, Clients::All).await
+    }
+
+    /// Load on a Service by clients of one kind.
+    pub async fn load_by(&self, service: &str, clients: Clients) -> Result<Loads> {
+        Loads::start(&self.places(service).await?, self.rate, clients).await
+    }
+
+    /// Load on a Service that does not go through one of the nodes.
+    pub async fn load_past(&self, service: &str, node: &str) -> Result<Loads> {
+        let mut places = self.places(service).await?;
+        places.retain(|place| place.node.as_deref() != Some(node));
+        Loads::start(&places, self.rate, Clients::All).await
     }
 
     /// The pods of a color, by tier.
@@ -187,6 +250,13 @@ impl Scope {
             Ok(())
         })
         .await
+    }
+
+    /// Removes what a failed test left, whatever state it is in.
+    pub async fn abandon(mut self) -> Result<()> {
+        // The test may have killed the operator, which is what takes finalizers off.
+        self.operator.ensure_running()?;
+        self.remove().await
     }
 
     /// Removes the namespace and waits until it is gone.
@@ -234,16 +304,38 @@ impl Scope {
                 .join("\n"),
             Err(error) => error.to_string(),
         };
+        let events = match self.api::<Event>().list(&ListParams::default()).await {
+            Ok(list) => {
+                let warnings = list.items.iter().filter(|event| event.type_.as_deref() == Some("Warning"));
+                let text = |event: &Event| {
+                    let (reason, message) = (event.reason.as_deref(), event.message.as_deref());
+                    let about = event.involved_object.name.as_deref();
+                    format!("{} {}: {}", about.unwrap_or("-"), reason.unwrap_or("-"), message.unwrap_or("-"))
+                };
+                warnings.map(text).collect::<Vec<_>>().join("\n")
+            }
+            Err(error) => error.to_string(),
+        };
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
         format!(
-            "--- status\n{status}\n--- pods\n{pods}\n--- operator\n{}",
+            "--- namespace {}\n--- status\n{status}\n--- pods\n{pods}\n--- warnings\n{events}\n--- operator\n{}",
+            self.namespace,
             tail.into_iter().rev().collect::<Vec<_>>().join("\n")
         )
     }
 }
 
-async fn config(kubeconfig: &Path) -> Result<Config> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+/// A namespace of a name that nobody else has, and that pods can be made in.
+async fn make_namespace(client: &Client, name: &str) -> Result<String> {
+    let salt = RandomState::new().build_hasher().finish() & 0xffff;
+    let test: String = name.replace("::", "-").replace('_', "-").chars().take(NAME_LIMIT - 7).collect();
+    let namespace = format!("t-{}-{salt:04x}", test.trim_end_matches('-'));
+    let object = json!({ "metadata": { "name": namespace, "labels": { MADE_BY.0: MADE_BY.1 } } });
+    let namespaces = Api::<Namespace>::all(client.clone());
+    namespaces.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+    // A pod is refused for as long as its account is not there.
+    let accounts = Api::<ServiceAccount>::namespaced(client.clone(), &namespace);
+    eventually("the namespace has its service account", || async { Ok(accounts.get("default").await?) }).await?;
+    Ok(namespace)
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{App, OnSigterm, Scope, load};
+use e2e::{App, Cut, OnSigterm, Scope, eventually};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use rand::RngExt;
 
 /// Kills in one shift.
@@ -14,15 +16,15 @@ pub(crate) async fn operator_killed_twenty_times_in_a_shift(scope: &mut Scope) -
     let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(5) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    let traffic = scope.load("frontend-active").await?;
     scope.cli.run(&["promote", "seamless"]).await?;
     for _ in 0..KILLS {
-        let pause = rand::rng().random_range(0..400);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let pause = scope.operator_start().mul_f64(rand::rng().random_range(0.0..1.0));
+        tokio::time::sleep(pause).await;
         scope.operator.restart()?;
     }
     scope.serves(&app, "active", "v2").await?;
-    let report = load::clean(traffic).await?;
+    let report = traffic.clean().await?;
     ensure!(report.replies.len() == 2, "the replies were {:?}", report.replies.keys());
     scope.scaled("v2", 5).await
 }
@@ -32,12 +34,12 @@ pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(3);
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    let traffic = scope.load("frontend-active").await?;
     scope.cli.run(&["promote", "seamless"]).await?;
     scope.has_moved(&app, 1).await?;
     scope.operator.kill();
     let requests = traffic.report().requests;
-    e2e::eventually("a thousand more requests are answered", || async {
+    eventually("a thousand more requests are answered", || async {
         let now = traffic.report().requests;
         ensure!(now > requests + 1000, "{} so far", now - requests);
         Ok(())
@@ -45,6 +47,70 @@ pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
     .await?;
     scope.operator.restart()?;
     scope.serves(&app, "active", "v2").await?;
-    load::clean(traffic).await?;
+    traffic.clean().await?;
     Ok(())
+}
+
+/// A node is cut off the network in the middle of a shift, long enough for the cluster to give it up, and comes back.
+///
+/// Requests fail while the cluster still sends them to the node's pods: nothing in a cluster can know of that sooner. No
+/// reply is mixed, traffic flows again without the node, and the shift ends as it should.
+pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
+    let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
+    scope.deploy(&app, "v1", "active").await?;
+    scope.deploy(&app, "v2", "smoke").await?;
+    let cut = Mended(scope.cut()?.clone());
+    let traffic = scope.load_past("frontend-active", &cut.0.node).await?;
+    scope.cli.run(&["promote", "seamless"]).await?;
+    scope.has_moved(&app, 1).await?;
+    cut.0.cut()?;
+    node_is(scope, &cut.0.node, "Unknown").await?;
+    eventually("traffic flows without the node", || async {
+        let before = traffic.report();
+        tokio::time::sleep(CALM).await;
+        let after = traffic.report();
+        let (more, failed) = (after.requests - before.requests, after.failed - before.failed);
+        ensure!(more > 0 && failed == 0, "{failed} of {more} requests failed in {CALM:?}");
+        Ok(())
+    })
+    .await?;
+    drop(cut);
+    let node = scope.cut()?.node.clone();
+    node_is(scope, &node, "True").await?;
+    scope.serves(&app, "active", "v2").await?;
+    scope.scaled("v2", 4).await?;
+    let report = traffic.stop().await;
+    ensure!(report.mixed == 0, "{} mixed replies: {:?}", report.mixed, report.replies.keys());
+    // All is well again, at every node.
+    scope.answers("frontend-active", &app.reply("v2")).await?;
+    let traffic = scope.load("frontend-active").await?;
+    tokio::time::sleep(CALM).await;
+    traffic.clean().await?;
+    Ok(())
+}
+
+/// Without a failure for so long, traffic is said to flow.
+const CALM: Duration = Duration::from_secs(5);
+
+/// Connects the node again, however the test ends.
+struct Mended(Cut);
+
+impl Drop for Mended {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.mend() {
+            eprintln!("node {} is still cut off: {error:#}", self.0.node);
+        }
+    }
+}
+
+/// Waits until a node's condition Ready is so.
+async fn node_is(scope: &Scope, name: &str, ready: &str) -> Result<()> {
+    let nodes = Api::<Node>::all(scope.client.clone());
+    eventually(&format!("node {name} is Ready: {ready}"), || async {
+        let conditions = nodes.get(name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition.type_ == "Ready").map(|found| found.status.as_str());
+        ensure!(found == Some(ready), "it is {found:?}");
+        Ok(())
+    })
+    .await
 }

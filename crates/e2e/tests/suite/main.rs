@@ -1,7 +1,7 @@
-//! The end-to-end suite: real processes and sockets, on one embedded cluster for all tests.
+//! The end-to-end suite: real processes and sockets, on one cluster for all tests.
 //!
-//! A test is a function that takes a [`Scope`]: a namespace and an operator of its own. `local` and `input` hold tests
-//! that need no cluster, or one of their own.
+//! A test is a function that takes a [`Scope`]: a namespace and an operator of its own, on the embedded cluster or on
+//! the one of the kubeconfig. What a test asks of its cluster beyond that is said where it is listed, below.
 
 mod crash;
 mod input;
@@ -10,57 +10,115 @@ mod plain;
 mod shift;
 mod walk;
 
-use std::{future::Future, process::ExitCode, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    process::ExitCode,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use anyhow::Result;
-use e2e::{Cluster, Scope};
+use clap::Parser;
+use e2e::{Cluster, OperatorPlace, Scope, Settings, Which};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+/// How many tests run at once where not told. Each has its own load, and one machine often is client and cluster.
+const AT_ONCE: usize = 2;
+
+#[derive(Parser)]
+#[command(disable_version_flag = true, about = "The end-to-end suite (docs/testing.md)")]
+struct Options {
+    #[command(flatten)]
+    harness: Arguments,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What a test asks of its cluster. Where there is none of it, the test is shown as ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// Nothing special: it runs on any cluster.
+    Any,
+    /// It is about the embedded cluster itself.
+    Embedded,
+    /// It kills or replaces its operator.
+    OperatorOutside,
+    /// It cuts a node off: only where the suite was told how, and with no other test beside it.
+    CutNode,
+}
+
+impl Needs {
+    fn met(self, settings: &Settings) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Embedded => settings.cluster == Which::Embedded,
+            Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
+            Self::CutNode => settings.cut().is_some(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Embedded => "embedded",
+            Self::OperatorOutside => "operator outside",
+            Self::CutNode => "node to cut off",
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let listing = arguments.list;
+    let Options { mut harness, settings } = Options::parse();
+    harness.test_threads.get_or_insert(AT_ONCE);
     // Listing tests must not start anything.
-    let cluster = if listing { None } else { Some(Cluster::start()) };
+    let cluster = if harness.list { None } else { Some(Cluster::of(settings.clone())) };
     let cluster = match cluster.transpose() {
         Ok(cluster) => cluster.map(Arc::new),
         Err(error) => {
-            eprintln!("the cluster did not start: {error:#}");
+            eprintln!("the cluster cannot be used: {error:#}");
             return ExitCode::FAILURE;
         }
     };
 
-    let conclusion = libtest_mimic::run(&arguments, trials(cluster.as_ref()));
+    let conclusion = libtest_mimic::run(&harness, trials(cluster.as_ref(), &settings));
     let stopped = match cluster.map(Arc::try_unwrap) {
         Some(Ok(cluster)) => cluster.stop(),
         // A test that still holds it has been abandoned by the harness; the process ends and takes it along.
         Some(Err(_)) | None => Ok(()),
     };
     if let Err(error) = stopped {
-        eprintln!("the cluster did not stop: {error:#}");
+        eprintln!("the cluster is not left as it was: {error:#}");
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
 }
 
-fn trials(cluster: Option<&Arc<Cluster>>) -> Vec<Trial> {
+fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
     let mut trials = Vec::new();
+    let turns = Arc::new(RwLock::new(()));
+    // Tests with a namespace of their own.
     macro_rules! scoped {
-        ($($test:path),* $(,)?) => {
-            $(trials.push(scoped(cluster, stringify!($test), |scope| Box::pin($test(scope))));)*
-        };
-    }
-    macro_rules! alone {
-        ($($test:path),* $(,)?) => {
+        ($needs:expr; $($test:path),* $(,)?) => {
             $({
-                let cluster = cluster.cloned();
-                trials.push(Trial::test(stringify!($test), move || match cluster {
-                    Some(cluster) => $test(&cluster).map_err(|error| Failed::from(format!("{error:#}"))),
-                    None => Ok(()),
-                }));
+                let trial = scoped(cluster, &turns, $needs, stringify!($test), |scope| Box::pin($test(scope)));
+                trials.push(trial.with_kind($needs.name()).with_ignored_flag(!$needs.met(settings)));
             })*
         };
     }
-    scoped!(
+    // Tests of the command, or with a cluster of their own.
+    macro_rules! alone {
+        ($needs:expr; $($test:path),* $(,)?) => {
+            $({
+                let cluster = cluster.cloned();
+                let trial = Trial::test(stringify!($test), move || match cluster {
+                    Some(cluster) => $test(&cluster).map_err(|error| Failed::from(format!("{error:#}"))),
+                    None => Ok(()),
+                });
+                trials.push(trial.with_kind($needs.name()).with_ignored_flag(!$needs.met(settings)));
+            })*
+        };
+    }
+    scoped!(Needs::Any;
         walk::from_v1_to_v2_and_away,
         walk::rolls_back_without_a_pod_start,
         walk::pauses_resumes_and_aborts,
@@ -73,15 +131,22 @@ fn trials(cluster: Option<&Arc<Cluster>>) -> Vec<Trial> {
         shift::three_tiers_in_a_chain,
         shift::pods_killed_during_a_shift,
         shift::a_color_that_never_becomes_ready_stays_out,
-        crash::operator_killed_twenty_times_in_a_shift,
-        crash::traffic_needs_no_operator,
         plain::by_kubectl_alone,
         input::refused_by_the_cluster,
         input::foreign_objects_stay_untouched,
     );
-    alone!(
+    scoped!(Needs::OperatorOutside;
+        crash::operator_killed_twenty_times_in_a_shift,
+        crash::traffic_needs_no_operator,
+    );
+    scoped!(Needs::CutNode;
+        crash::a_node_cut_off_in_a_shift,
+    );
+    alone!(Needs::Any;
         input::refused_before_anything_is_sent,
         input::no_cluster,
+    );
+    alone!(Needs::Embedded;
         local::up_status_down,
         local::killed_and_up_again,
         local::two_at_the_same_time,
@@ -90,23 +155,38 @@ fn trials(cluster: Option<&Arc<Cluster>>) -> Vec<Trial> {
     trials
 }
 
-type Test = for<'a> fn(&'a mut Scope) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+type Test = for<'a> fn(&'a mut Scope) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// A test with a namespace of its own, which must be gone without a trace afterwards.
-fn scoped(cluster: Option<&Arc<Cluster>>, name: &'static str, test: Test) -> Trial {
-    let cluster = cluster.cloned();
+fn scoped(
+    cluster: Option<&Arc<Cluster>>,
+    turns: &Arc<RwLock<()>>,
+    needs: Needs,
+    name: &'static str,
+    test: Test,
+) -> Trial {
+    let (cluster, turns) = (cluster.cloned(), Arc::clone(turns));
     Trial::test(name, move || {
         let Some(cluster) = cluster else { return Ok(()) };
+        // Whoever cuts a node off has the cluster for itself.
+        let _turn = match needs {
+            Needs::CutNode => (Some(turns.write().unwrap_or_else(PoisonError::into_inner)), None),
+            _ => (None, Some(turns.read().unwrap_or_else(PoisonError::into_inner))),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(async {
-            let mut scope = Scope::new(&cluster, name).await.map_err(|error| Failed::from(format!("{error:#}")))?;
-            match test(&mut scope).await {
-                Ok(()) => scope.remove().await.map_err(|error| Failed::from(format!("{error:#}"))),
-                Err(error) => {
-                    let diagnosis = scope.diagnose().await;
-                    Err(Failed::from(format!("{error:#}\n{diagnosis}")))
-                }
-            }
-        })
+        runtime.block_on(run(&cluster, name, test)).map_err(|error| Failed::from(format!("{error:#}")))
     })
+}
+
+async fn run(cluster: &Cluster, name: &str, test: Test) -> Result<()> {
+    let mut scope = Scope::new(cluster, name).await?;
+    let Err(error) = test(&mut scope).await else { return scope.remove().await };
+    let diagnosis = scope.diagnose().await;
+    if !cluster.settings().keep {
+        // What went wrong first is what is told.
+        if let Err(left) = scope.abandon().await {
+            eprintln!("{name}: something is left: {left:#}");
+        }
+    }
+    Err(error.context(format!("{name}\n{diagnosis}\n--- why")))
 }

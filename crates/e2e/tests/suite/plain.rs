@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Scope, eventually, load};
+use e2e::{Scope, eventually};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -15,19 +15,18 @@ pub(crate) async fn by_kubectl_alone(scope: &mut Scope) -> Result<()> {
     apply(scope, "frontend-active-v1.yaml")?;
     rolled_out(scope, "backend-v1", "backend:v1").await?;
     rolled_out(scope, "frontend-active", "frontend:v1").await?;
-    let active = scope.url("frontend-active").await?;
-    ensure!(load::query(&active).await? == "frontend:v1 - backend:v1");
+    scope.answers("frontend-active", "frontend:v1 - backend:v1").await?;
 
     apply(scope, "backend-v2.yaml")?;
     apply(scope, "frontend-smoke-v2.yaml")?;
     rolled_out(scope, "backend-v2", "backend:v2").await?;
     rolled_out(scope, "frontend-smoke", "frontend:v2").await?;
-    ensure!(load::query(&active).await? == "frontend:v1 - backend:v1");
-    ensure!(load::query(&scope.url("frontend-smoke").await?).await? == "frontend:v2 - backend:v2");
+    scope.answers("frontend-active", "frontend:v1 - backend:v1").await?;
+    scope.answers("frontend-smoke", "frontend:v2 - backend:v2").await?;
 
     apply(scope, "frontend-active-v2.yaml")?;
     rolled_out(scope, "frontend-active", "frontend:v2").await?;
-    ensure!(load::query(&active).await? == "frontend:v2 - backend:v2");
+    scope.answers("frontend-active", "frontend:v2 - backend:v2").await?;
 
     let none = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
     let deployments = scope.api::<Deployment>();
@@ -38,8 +37,7 @@ pub(crate) async fn by_kubectl_alone(scope: &mut Scope) -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(load::query(&active).await? == "frontend:v2 - backend:v2");
-    Ok(())
+    scope.answers("frontend-active", "frontend:v2 - backend:v2").await
 }
 
 /// Applies one of the example's files, at a pace that a test can wait for.
@@ -47,6 +45,7 @@ fn apply(scope: &Scope, file: &str) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seamless/plain").join(file);
     let manifest = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let manifest = manifest.replace("minReadySeconds: 30", "minReadySeconds: 1");
+    let manifest = manifest.replace("image: ", &format!("image: {}", scope.image_prefix()));
     let output = scope.cli.output_with_input(&["apply", "-f", "-"], &manifest)?;
     ensure!(output.code == 0, "{file}: {}", output.stderr);
     Ok(())
@@ -60,7 +59,8 @@ async fn rolled_out(scope: &Scope, name: &str, image: &str) -> Result<()> {
         let status = deployment.status.unwrap_or_default();
         let wanted = spec.replicas.unwrap_or(1);
         let current = spec.template.spec.and_then(|pod| pod.containers.first().and_then(|first| first.image.clone()));
-        ensure!(current.as_deref() == Some(image), "its image is {current:?}");
+        let image = format!("{}{image}", scope.image_prefix());
+        ensure!(current.as_ref() == Some(&image), "its image is {current:?}");
         ensure!(status.observed_generation >= generation, "the controller has not seen it");
         ensure!(status.updated_replicas == Some(wanted), "updated: {:?}", status.updated_replicas);
         ensure!(status.replicas == Some(wanted), "pods: {:?}", status.replicas);

@@ -1,7 +1,7 @@
 //! Shifts under load: every reply is checked, none may fail, none may be mixed.
 
 use anyhow::{Result, ensure};
-use e2e::{App, OnSigterm, Pace, Scope, eventually, load};
+use e2e::{App, OnSigterm, Pace, Scope, eventually, load::Clients};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::DeleteParams};
 
@@ -29,16 +29,14 @@ pub(crate) async fn three_tiers_in_a_chain(scope: &mut Scope) -> Result<()> {
 async fn shift(scope: &mut Scope, app: &App) -> Result<()> {
     scope.deploy(app, "v1", "active").await?;
     scope.deploy(app, "v2", "smoke").await?;
-    let url = scope.url(&format!("{}-active", app.chain[0])).await?;
-    let traffic = load::start(&url).await?;
+    let service = format!("{}-active", app.chain[0]);
+    let traffic = scope.load(&service).await?;
     scope.cli.run(&["promote", app.name, "--wait"]).await?;
     scope.serves(app, "active", "v2").await?;
-    let report = load::clean(traffic).await?;
+    let report = traffic.clean().await?;
     let seen: Vec<&str> = report.replies.keys().map(|reply| reply.trim()).collect();
     ensure!(seen == [app.reply("v1"), app.reply("v2")], "the replies were {seen:?}");
-    let reply = load::query(&url).await?;
-    ensure!(reply == app.reply("v2"), "afterwards a new connection is answered by {reply}");
-    Ok(())
+    scope.answers(&service, &app.reply("v2")).await
 }
 
 /// The old color goes away while clients call: a pod leaves its Service, the data plane learns it, then the pod ends.
@@ -46,16 +44,12 @@ pub(crate) async fn retires_under_load_with_pods_that_die_at_once(scope: &mut Sc
     let app = App { on_sigterm: OnSigterm::Die, settle: "500ms", ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    let url = scope.url("frontend-active").await?;
-    // New connections only: time-based draining cannot know of those that are kept.
-    let mut new_connections = traffic::Load::new(traffic::Target::resolve(&url).await?);
-    new_connections.rate = load::RATE;
-    new_connections.check = Some(std::sync::Arc::new(load::judge));
-    let traffic = traffic::Traffic::start(new_connections);
+    // Time-based draining cannot know of connections that are kept.
+    let traffic = scope.load_by("frontend-active", Clients::New).await?;
     scope.cli.run(&["promote", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v2").await?;
     scope.scaled("v1", 0).await?;
-    load::clean(traffic).await?;
+    traffic.clean().await?;
     Ok(())
 }
 
@@ -64,7 +58,7 @@ pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> 
     let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    let traffic = scope.load("frontend-active").await?;
     scope.cli.run(&["promote", "seamless"]).await?;
     scope.has_moved(&app, 1).await?;
     for color in ["v1", "v2"] {
@@ -85,7 +79,7 @@ pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> 
 pub(crate) async fn a_color_that_never_becomes_ready_stays_out(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
-    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    let traffic = scope.load("frontend-active").await?;
     let mut broken = app.at("v2");
     broken["spec"]["progressDeadlineSeconds"] = 2.into();
     let probe = &mut broken["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["readinessProbe"];
@@ -107,6 +101,6 @@ pub(crate) async fn a_color_that_never_becomes_ready_stays_out(scope: &mut Scope
         let status = scope.stage(&app, stage).await?;
         ensure!(status["color"] == "v1", "{status}");
     }
-    load::clean(traffic).await?;
+    traffic.clean().await?;
     Ok(())
 }

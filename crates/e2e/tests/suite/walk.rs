@@ -1,7 +1,7 @@
 //! The main job, step by step, with Rainbow's own commands.
 
 use anyhow::{Result, ensure};
-use e2e::{App, OnSigterm, Pace, Scope, eventually, load};
+use e2e::{App, OnSigterm, Pace, Scope, eventually};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 
@@ -11,17 +11,17 @@ pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
     scope.deploy(&app, "v1", "active").await?;
     scope.serves(&app, "smoke", "v1").await?;
     scope.scaled("v1", 3).await?;
-    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    says(scope, "active", "frontend:v1 - backend:v1").await?;
 
     scope.deploy(&app, "v2", "smoke").await?;
     scope.scaled("v2", 1).await?;
-    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
-    ensure!(query(scope, "smoke").await? == "frontend:v2 - backend:v2");
+    says(scope, "active", "frontend:v1 - backend:v1").await?;
+    says(scope, "smoke", "frontend:v2 - backend:v2").await?;
 
     let before = scope.pod_uids().await?;
     scope.cli.run(&["promote", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v2").await?;
-    ensure!(query(scope, "active").await? == "frontend:v2 - backend:v2");
+    says(scope, "active", "frontend:v2 - backend:v2").await?;
     let started = scope.pod_uids().await?.difference(&before).count();
     ensure!(started == 4, "2 × (3 - 1) pods bring v2 to full size, {started} were started");
 
@@ -41,7 +41,7 @@ pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<
     let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    let traffic = scope.load("frontend-active").await?;
 
     scope.cli.run(&["promote", "seamless"]).await?;
     scope.has_moved(&app, 2).await?;
@@ -53,11 +53,11 @@ pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<
     scope.serves(&app, "active", "v2").await?;
     scope.cli.run(&["rollback", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v1").await?;
-    let report = load::clean(traffic).await?;
+    let report = traffic.clean().await?;
     ensure!(report.replies.len() == 2, "both versions answered: {:?}", report.replies.keys());
     let started = scope.pod_uids().await?.difference(&before).count();
     ensure!(started == 0, "{started} pods were started by rolling back and forth");
-    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    says(scope, "active", "frontend:v1 - backend:v1").await?;
     Ok(())
 }
 
@@ -74,13 +74,13 @@ pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    says(scope, "active", "frontend:v1 - backend:v1").await?;
     scope.cli.run(&["resume", "seamless"]).await?;
     scope.has_moved(&app, 1).await?;
     scope.cli.run(&["abort", "seamless"]).await?;
     scope.serves(&app, "active", "v1").await?;
     scope.serves(&app, "smoke", "v2").await?;
-    ensure!(query(scope, "active").await? == "frontend:v1 - backend:v1");
+    says(scope, "active", "frontend:v1 - backend:v1").await?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     let mut app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    let traffic = load::start(&scope.url("frontend-active").await?).await?;
+    let traffic = scope.load("frontend-active").await?;
     app.pace = Pace::OneEvery(600);
     scope.apply(&app, "v2")?;
     scope.cli.run(&["promote", "seamless"]).await?;
@@ -100,13 +100,18 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
     scope.scaled("v2", 4).await?;
-    load::clean(traffic).await?;
+    traffic.clean().await?;
     let colors = scope.custom("Color").list(&ListParams::default()).await?.items;
     ensure!(colors.len() == 2, "scaling made a color: {} there are", colors.len());
     Ok(())
 }
 
-async fn query(scope: &Scope, stage: &str) -> Result<String> {
-    let said = scope.cli.run(&["query", "seamless", "--stage", stage]).await?;
-    Ok(said.trim().to_owned())
+/// Waits until `rainbow query` shows that. After a shift the data plane may need a moment for the last change.
+async fn says(scope: &Scope, stage: &str, expected: &str) -> Result<()> {
+    eventually(&format!("stage {stage} answers {expected}"), || async {
+        let said = scope.cli.run(&["query", "seamless", "--stage", stage]).await?;
+        ensure!(said.trim() == expected, "it answers {said}");
+        Ok(())
+    })
+    .await
 }

@@ -1,0 +1,103 @@
+//! The images that tests use: built from this build's programs, and handed to the cluster.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{Cli, programs, shell};
+
+/// A program, and the versions of its image, which differ in their environment alone.
+const PROGRAMS: &[(&str, &[&str])] = &[("frontend", &["v1", "v2", "v3"]), ("backend", &["v1", "v2", "v3"])];
+
+/// Builds all images into the store of the local cluster, with contexts below `dir`.
+pub(crate) fn build_all(cli: &Cli, dir: &Path, prefix: &str) -> Result<Vec<String>> {
+    let mut images = Vec::new();
+    for (program, versions) in PROGRAMS {
+        images.extend(build(cli, dir, prefix, program, versions)?);
+    }
+    Ok(images)
+}
+
+/// Builds versions of one image; they differ in their environment alone.
+pub(crate) fn build(cli: &Cli, dir: &Path, prefix: &str, program: &str, versions: &[&str]) -> Result<Vec<String>> {
+    let file = programs()?.join(program);
+    ensure!(file.exists(), "{} is missing: run `make test`, which builds it", file.display());
+    let context = dir.join(format!("image-{program}"));
+    std::fs::create_dir_all(&context)?;
+    std::fs::copy(&file, context.join(program))?;
+    let dockerfile = format!(
+        "FROM scratch\nARG VERSION\nENV VERSION=$VERSION\nCOPY {program} /{program}\nUSER 65532:65532\nENTRYPOINT [\"/{program}\"]\n"
+    );
+    std::fs::write(context.join("Dockerfile"), dockerfile)?;
+    let build = |version: &&str| {
+        let (image, argument) = (format!("{prefix}{program}:{version}"), format!("VERSION={version}"));
+        cli.ok(&["image", "build", "-t", &image, "--build-arg", &argument, &context.to_string_lossy()])?;
+        Ok(image)
+    };
+    versions.iter().map(build).collect()
+}
+
+/// Builds the image of the operator: the `rainbow` command of this build, which must be a static one.
+pub(crate) fn build_operator(cli: &Cli, dir: &Path, prefix: &str) -> Result<String> {
+    let context = dir.join("image-rainbow");
+    std::fs::create_dir_all(&context)?;
+    std::fs::copy(cli.program(), context.join("rainbow"))?;
+    let dockerfile = "FROM scratch\nCOPY rainbow /rainbow\nUSER 65532:65532\nENTRYPOINT [\"/rainbow\"]\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile)?;
+    let image = format!("{prefix}rainbow:e2e");
+    cli.ok(&["image", "build", "-t", &image, &context.to_string_lossy()])?;
+    Ok(image)
+}
+
+/// Gives images to a cluster that does not share the local store.
+pub(crate) fn load(cli: &Cli, dir: &Path, images: &[String], command: &str) -> Result<()> {
+    let one_by_one = command.contains("{image}");
+    let groups: Vec<&[String]> = if one_by_one { images.chunks(1).collect() } else { vec![images] };
+    let archive = dir.join("images.tar");
+    for group in groups {
+        let path = archive.to_string_lossy().into_owned();
+        let mut args = vec!["image", "save", "-o", &path];
+        args.extend(group.iter().map(String::as_str));
+        cli.ok(&args)?;
+        let first = group.first().map(String::as_str).unwrap_or_default();
+        shell::run(command, &[("archive", &path), ("image", first)]).context("the cluster did not take the images")?;
+    }
+    std::fs::remove_file(archive).context("the image archive")
+}
+
+/// Puts the prefix before the names of the suite's own images, wherever a manifest has one.
+pub(crate) fn prefix_all(manifest: &mut Value, prefix: &str) {
+    match manifest {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(image) if name == "image" && is_own(image) => *image = format!("{prefix}{image}"),
+                    value => prefix_all(value, prefix),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| prefix_all(item, prefix)),
+        _ => {}
+    }
+}
+
+fn is_own(image: &str) -> bool {
+    PROGRAMS.iter().any(|(program, _)| image.split_once(':').is_some_and(|(name, _)| name == *program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_own_images_get_the_prefix() {
+        let mut manifest = json!({ "spec": { "containers": [
+            { "name": "a", "image": "backend:v1" }, { "name": "b", "image": "missing:v2" }, { "name": "image" },
+        ] } });
+        prefix_all(&mut manifest, "registry.example/x/");
+        assert_eq!(manifest["spec"]["containers"][0]["image"], "registry.example/x/backend:v1");
+        assert_eq!(manifest["spec"]["containers"][1]["image"], "missing:v2");
+    }
+}

@@ -1,0 +1,98 @@
+//! Which cluster the suite runs on, and what it needs to be told of it.
+
+use clap::{Args, ValueEnum};
+
+use crate::reach::Way;
+
+/// Options of the suite. Each is also read from the environment, for those who cannot change a command line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settings {
+    /// The cluster to run on
+    #[arg(long, env = "RAINBOW_TEST_CLUSTER", value_enum, default_value_t, value_name = "WHICH")]
+    pub cluster: Which,
+    /// Context of the kubeconfig, in place of its current one
+    #[arg(long, env = "RAINBOW_TEST_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// Shell command that gives the cluster an image archive, `{archive}`; with `{image}` in it, it runs once per image
+    #[arg(long, env = "RAINBOW_TEST_LOAD_COMMAND", value_name = "COMMAND")]
+    pub load_command: Option<String>,
+    /// What goes before the names of images, such as `registry.example/tests/`
+    #[arg(long, env = "RAINBOW_TEST_IMAGE_PREFIX", value_name = "PREFIX", default_value = "")]
+    pub image_prefix: String,
+    /// Where the operator runs
+    #[arg(long, env = "RAINBOW_TEST_OPERATOR", value_enum, default_value_t, value_name = "WHERE")]
+    pub operator: OperatorPlace,
+    /// How Services are reached
+    #[arg(long, env = "RAINBOW_TEST_REACH", value_enum, default_value_t, value_name = "WAY")]
+    pub reach: Way,
+    /// New connections a second of a load (default: 300 on the embedded cluster, 200 elsewhere)
+    #[arg(long, env = "RAINBOW_TEST_RATE", value_name = "N")]
+    pub rate: Option<f64>,
+    /// Shell command that cuts a node off the network; `{node}` is its name
+    #[arg(long, env = "RAINBOW_TEST_CUT_COMMAND", value_name = "COMMAND", requires_all = ["mend_command", "cut_node"])]
+    pub cut_command: Option<String>,
+    /// Shell command that undoes the cut
+    #[arg(long, env = "RAINBOW_TEST_MEND_COMMAND", value_name = "COMMAND")]
+    pub mend_command: Option<String>,
+    /// The node to cut off: one of several, and not the one that the API server depends on
+    #[arg(long, env = "RAINBOW_TEST_CUT_NODE", value_name = "NODE")]
+    pub cut_node: Option<String>,
+    /// Keep the namespace of a test that failed, and what runs in it
+    #[arg(long, env = "RAINBOW_TEST_KEEP")]
+    pub keep: bool,
+}
+
+/// The cluster to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// An embedded one of the suite's own.
+    #[default]
+    Embedded,
+    /// The one of the kubeconfig, whatever it is.
+    Current,
+}
+
+/// Where the operator runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OperatorPlace {
+    /// Each test has a process of its own, which it may kill.
+    #[default]
+    Outside,
+    /// One in the cluster for all, as users have it.
+    Inside,
+}
+
+/// A way to cut a node off.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// Name of the node.
+    pub node: String,
+    cut: String,
+    mend: String,
+}
+
+impl Settings {
+    /// How a node can be cut off, if the settings say so.
+    pub fn cut(&self) -> Option<Cut> {
+        let (cut, mend, node) = (self.cut_command.clone()?, self.mend_command.clone()?, self.cut_node.clone()?);
+        Some(Cut { node, cut, mend })
+    }
+}
+
+impl Cut {
+    /// Cuts the node off.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn cut(&self) -> anyhow::Result<()> {
+        crate::shell::run(&self.cut, &[("node", &self.node)])
+    }
+
+    /// Connects the node again.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn mend(&self) -> anyhow::Result<()> {
+        crate::shell::run(&self.mend, &[("node", &self.node)])
+    }
+}
