@@ -28,6 +28,9 @@ pub(crate) fn spec(rainbow: &Rainbow, propagation: Duration) -> plan::Spec {
         drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
         keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
         progress_deadline: Duration::from_secs(u64::from(count(progress_deadline(spec)))),
+        reuse: plan::Reuse::Never,
+        shrink: plan::Shrink::ByCost,
+        guard: false,
         propagation,
         deleting: rainbow.metadata.deletion_timestamp.is_some(),
     }
@@ -44,6 +47,7 @@ fn tiers(tiers: &[api::Tier], identities: &BTreeMap<String, String>) -> Vec<plan
         replicas: count(tier.replicas),
         needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
         identity: identities.get(&tier.name).cloned().unwrap_or_default(),
+        counted: false,
     };
     tiers.iter().map(tier).collect()
 }
@@ -74,6 +78,7 @@ pub(crate) fn memory(rainbow: &Rainbow) -> plan::Memory {
         let memory = plan::StageMemory {
             color: stage.color.clone(),
             previous: stage.previous.clone(),
+            target: stage.target.clone(),
             since: stage.since.as_deref().and_then(clock::read),
             shift_started: stage.shift.as_ref().and_then(|shift| clock::read(&shift.started_at)),
         };
@@ -97,6 +102,7 @@ pub(crate) fn color(color: &api::Color) -> plan::Color {
         tiers: tiers(&spec.tiers, &identities),
         instances: instances.collect(),
         retire: spec.retire,
+        deadline: None,
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),

@@ -56,6 +56,7 @@ pub(crate) fn observe(
         instances,
         stages,
         pods,
+        guard: Presence::NotNeeded,
     };
     Observed { world, stage_services }
 }
@@ -171,6 +172,9 @@ fn pods(app: &App, stage_services: &BTreeMap<String, String>) -> Vec<Pod> {
         member: pod.member.clone(),
         endpoint: times(&pod.meta.name, &|service, pod| app.endpoints.since(service, pod)),
         left: times(&pod.meta.name, &|service, pod| app.endpoints.left(service, pod)),
+        connections: rainbow_plan::Connections::Uncounted,
+        mark: rainbow_plan::Mark::None,
+        marked: Time(0),
     };
     app.pods.values().filter(|pod| !pod.finished).map(pod).collect()
 }

@@ -124,7 +124,7 @@ impl Compiler<'_> {
                 name: names::color_object(self.scope.rainbow, color),
                 body: build::color(self.scope, self.rainbow, color, *revision, instances),
             }],
-            Action::ApplyDeployment { instance, replicas } => {
+            Action::ApplyDeployment { instance, replicas, .. } => {
                 let deadline = domain::progress_deadline(&self.rainbow.spec);
                 let body = observe::source(self.app, instance)
                     .map(|(color, tier)| build::deployment(self.scope, color, tier, instance, *replicas, deadline));
@@ -156,7 +156,13 @@ impl Compiler<'_> {
             }
             Action::DeleteColor { color } => self.delete_color(color),
             Action::Release => self.release().into_iter().collect(),
-            Action::Join { .. } | Action::Leave { .. } => Vec::new(),
+            Action::Join { .. }
+            | Action::Leave { .. }
+            | Action::Mark { .. }
+            | Action::EndPod { .. }
+            | Action::ApplyGuard
+            | Action::DeleteGuard
+            | Action::ClearRetire { .. } => Vec::new(),
         }
     }
 

@@ -136,11 +136,11 @@ fn progress(report: &Report) -> (&'static str, String) {
 /// All problems as one obstacle; the first one names the reason.
 pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
     let reason = match problems.first()? {
-        Problem::ColorInUse { .. } => "ColorInUse",
+        Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => "ColorInUse",
         Problem::UnknownColor { .. } => "UnknownColor",
         Problem::Foreign { .. } => "Conflict",
         Problem::Stalled { .. } => "ProgressDeadlineExceeded",
-        Problem::InUse { .. } => "InUse",
+        Problem::InUse { .. } | Problem::DeletingInUse { .. } => "InUse",
         Problem::TooManyColors { .. } => "TooManyColors",
     };
     let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();

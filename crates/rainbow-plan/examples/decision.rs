@@ -45,6 +45,7 @@ fn world(moving: bool) -> World {
             replicas: PODS as u32,
             needs: (tier + 1 < TIERS).then(|| format!("tier-{}", tier + 1)).into_iter().collect(),
             identity: format!("tier-{tier}@{}", COLORS - 1),
+            counted: true,
         })
         .collect();
     let stage = |name: &str, color: usize| Stage {
@@ -62,6 +63,9 @@ fn world(moving: bool) -> World {
         stages: vec![stage("active", usize::from(moving)), stage("smoke", 2 + usize::from(moving))],
         drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
         keep: Keep { live: COLORS as u32, history: 3 },
+        reuse: Reuse::Never,
+        shrink: Shrink::ByCost,
+        guard: true,
         progress_deadline: Duration::from_secs(600),
         propagation: Duration::from_secs(1),
         deleting: false,
@@ -73,6 +77,7 @@ fn world(moving: bool) -> World {
         instances: BTreeMap::new(),
         stages: BTreeMap::new(),
         pods: Vec::new(),
+        guard: Presence::Absent,
     };
     for color in 0..COLORS {
         let name = format!("color-{color}");
@@ -96,6 +101,7 @@ fn world(moving: bool) -> World {
             tiers,
             instances,
             retire: false,
+            deadline: None,
             deleting: false,
             released: (color > 3).then_some(Time(999_000)),
             retired: None,
@@ -126,5 +132,8 @@ fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {
         member: BTreeMap::new(),
         endpoint: stage.map(|stage| (stage.to_owned(), Time(0))).into_iter().collect(),
         left: BTreeMap::new(),
+        connections: Connections::Uncounted,
+        mark: Mark::None,
+        marked: Time(0),
     }
 }

@@ -71,7 +71,7 @@ fn deployment(
         Deployment::Ours { current, replicas, .. } => (*replicas > wanted || !*current).then_some(wanted),
     };
     if let Some(replicas) = replicas {
-        draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas });
+        draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() });
     }
 }
 

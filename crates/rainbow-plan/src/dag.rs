@@ -62,6 +62,7 @@ mod tests {
             replicas: 1,
             needs: needs.iter().map(|need| (*need).into()).collect(),
             identity: String::new(),
+            counted: false,
         };
         Color {
             name: "v1".into(),
@@ -70,6 +71,7 @@ mod tests {
             tiers: tiers.iter().map(tier).collect(),
             instances: Default::default(),
             retire: false,
+            deadline: None,
             deleting: false,
             released: None,
             retired: None,

@@ -1,8 +1,8 @@
 //! A plan in the making.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::{Action, Plan, Problem, Report, Time};
+use crate::{Action, InstanceName, Plan, Problem, Report, Time};
 
 impl Time {
     /// The time this much later, in whole milliseconds; the end of time where it would be past it.
@@ -17,6 +17,8 @@ impl Time {
 pub(crate) struct Draft {
     pub(crate) actions: Vec<Action>,
     pub(crate) problems: Vec<Problem>,
+    /// The instances whose pods' connections are to be counted.
+    pub(crate) count: BTreeSet<InstanceName>,
     wake: Option<Time>,
 }
 
@@ -41,6 +43,6 @@ impl Draft {
     /// The finished plan. A wake-up that is already due would be a busy loop, so it comes a millisecond from now.
     pub(crate) fn into_plan(self, now: Time, report: Report) -> Plan {
         let soonest = now.after(Duration::from_millis(1));
-        Plan { actions: self.actions, report, wake: self.wake.map(|wake| wake.max(soonest)) }
+        Plan { actions: self.actions, report, wake: self.wake.map(|wake| wake.max(soonest)), count: self.count }
     }
 }

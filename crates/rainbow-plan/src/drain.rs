@@ -53,7 +53,7 @@ pub(crate) fn drain<'a>(view: &View<'a>, roles: &[Role], draft: &mut Draft) -> V
             let goes = !kept.contains(instance) && view.count(instance).replicas > 0;
             // Its callers' last pod may still be asking it something, terminating or not.
             if goes && dependents.gone(view, instance) && done.insert(instance) {
-                draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas: 0 });
+                draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas: 0, ends: Vec::new() });
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What the planner answers.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::{InstanceName, Selection, Time};
+use crate::{Connections, InstanceName, Mark, Selection, Time};
 
 /// A plan: what to write now, what to report, and when to ask again if nothing happens before.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,9 @@ pub struct Plan {
     pub report: Report,
     /// When to plan again if the world does not change before. `None`: nothing is waited for.
     pub wake: Option<Time>,
+    /// The instances whose pods' connections are to be counted from now on; all others are not asked, and what was known of
+    /// them is forgotten.
+    pub count: BTreeSet<InstanceName>,
 }
 
 /// One idempotent write.
@@ -33,6 +36,8 @@ pub enum Action {
         instance: InstanceName,
         /// Pods asked for.
         replicas: u32,
+        /// The pods that this write lets go, by name, and why.
+        ends: Vec<(String, Why)>,
     },
     /// Make or mend an instance's Service.
     ApplyService {
@@ -60,6 +65,30 @@ pub enum Action {
         /// Name of the pod.
         pod: String,
     },
+    /// Mark a pod of a draining color, or take its mark off.
+    Mark {
+        /// Name of the pod.
+        pod: String,
+        /// What it shall be marked as.
+        mark: Mark,
+    },
+    /// Delete this pod. Its Deployment is asked for one replica less in the same plan.
+    EndPod {
+        /// Name of the pod.
+        pod: String,
+        /// Why it may go.
+        why: Why,
+    },
+    /// Make or mend the PodDisruptionBudget of the pods that are marked as held.
+    ApplyGuard,
+    /// Delete it: no pod is held.
+    DeleteGuard,
+    /// Take back what was asked about a color's end, `retire` and its deadline: it was out of every stage, and a stage is
+    /// pointed at it again.
+    ClearRetire {
+        /// Its name.
+        color: String,
+    },
     /// Delete the Service of a stage that is no longer in the spec.
     DeleteStage {
         /// Name of the stage.
@@ -77,6 +106,17 @@ pub enum Action {
     },
     /// All is gone: let the Rainbow itself go.
     Release,
+}
+
+/// Why a pod may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It has had no connection for `settle`.
+    Idle,
+    /// The deadline has passed, or the color was deleted: what it still holds is cut.
+    Deadline,
+    /// Nobody counts its connections, and it has had its time.
+    Time,
 }
 
 /// What to report.
@@ -160,8 +200,43 @@ pub struct ColorReport {
     pub released: Option<Time>,
     /// When it was retired.
     pub retired: Option<Time>,
+    /// Connections of its pods as they were counted last; `None` where none are counted now.
+    pub connections: Option<u64>,
+    /// What its drain waits for; `None` where it does not drain.
+    pub drain: Option<DrainReport>,
     /// Why it is where it is, in one sentence.
     pub message: Option<String>,
+}
+
+/// What to report of a drain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// When the color left its last stage.
+    pub since: Time,
+    /// When its connections are cut; `None`: never.
+    pub deadline: Option<Time>,
+    /// Pods whose connections it waits for.
+    pub pods: u32,
+    /// Those of them of which nothing is known.
+    pub unknown: u32,
+    /// Since when nothing is known of the first of those.
+    pub unknown_since: Option<Time>,
+    /// What holds it: at most [`MAX_HOLDERS`] pods, those of which nothing is known first, then those with most connections.
+    pub holders: Vec<Holder>,
+}
+
+/// As many holders as are reported.
+pub const MAX_HOLDERS: usize = 10;
+
+/// A pod that a drain waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its name.
+    pub pod: String,
+    /// Its tier.
+    pub tier: String,
+    /// What is known of its connections.
+    pub connections: Connections,
 }
 
 /// Where in its life a color is.
@@ -227,6 +302,26 @@ pub enum Problem {
         color: String,
         /// The stage.
         stage: String,
+    },
+    /// A color that a stage points at is being deleted.
+    #[error("color `{color}` is being deleted while stage `{stage}` points at it: move the stage to another color")]
+    DeletingInUse {
+        /// The color.
+        color: String,
+        /// The stage.
+        stage: String,
+    },
+    /// The color's name is that of instances that another color has.
+    #[error(
+        "color `{color}` cannot be made: `{instance}` exists and color `{user}` has it: give spec.color a new name"
+    )]
+    InstanceInUse {
+        /// The color that cannot be made.
+        color: String,
+        /// The instance it would introduce.
+        instance: String,
+        /// A color that has it.
+        user: String,
     },
     /// As many colors live as may.
     #[error("color `{color}` waits: {live} colors live, as many as spec.keep.live allows; held by {held_by}")]

@@ -73,6 +73,8 @@ impl Reporter<'_, '_> {
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
             released,
             retired,
+            connections: None,
+            drain: None,
             message,
         }
     }

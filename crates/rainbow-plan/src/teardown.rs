@@ -84,6 +84,8 @@ fn report(view: &View<'_>) -> Report {
         stages: Vec::new(),
         released: quiet(view).then(|| color.released.unwrap_or(view.now)),
         retired: color.retired,
+        connections: None,
+        drain: None,
         message: Some("the Rainbow is being deleted".into()),
     });
     Report { stages: stages.collect(), colors: colors.collect(), problems: Vec::new(), progressing: true }

@@ -22,6 +22,8 @@ pub struct World {
     pub stages: BTreeMap<String, StageService>,
     /// The pods of all instances.
     pub pods: Vec<Pod>,
+    /// The PodDisruptionBudget of the pods that are marked [`Mark::Held`]: there is one for the whole application.
+    pub guard: Presence,
 }
 
 /// The application as it shall be.
@@ -37,6 +39,12 @@ pub struct Spec {
     pub drain: Drain,
     /// How many colors are kept.
     pub keep: Keep,
+    /// Whether colors share what is equal.
+    pub reuse: Reuse,
+    /// How single pods are let go.
+    pub shrink: Shrink,
+    /// The cluster has PodDisruptionBudgets, so pods that hold connections can be guarded.
+    pub guard: bool,
     /// How long a color may take to become ready.
     pub progress_deadline: Duration,
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
@@ -56,6 +64,8 @@ pub struct Tier {
     pub needs: Vec<String>,
     /// Identity of the instance that this tier asks for.
     pub identity: String,
+    /// Its pods' connections are counted while a color drains; otherwise time alone decides. Policy, as `replicas` is.
+    pub counted: bool,
 }
 
 /// A stage.
@@ -105,8 +115,40 @@ pub enum Shift {
 pub struct Drain {
     /// The longest a color may drain.
     pub deadline: Duration,
-    /// How long a color stays whole after it left its last stage.
+    /// How long a color stays whole after it left its last stage; and how long a pod whose connections are counted must
+    /// have had none.
     pub settle: Duration,
+}
+
+/// Whether colors share instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Every color has its own.
+    #[default]
+    Never,
+    /// A new color takes those whose identity is equal: they are the same all the way down, so nothing mixes.
+    Unchanged,
+}
+
+/// How a Deployment is made smaller by certain pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shrink {
+    /// They are marked as the cheapest to delete, then fewer replicas are asked for.
+    #[default]
+    ByCost,
+    /// They are deleted, and so many replicas fewer are asked for at once. For clusters that do not know a deletion cost.
+    ByDeletion,
+}
+
+/// The end of a drain, where it is another than the spec's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// So long after the color left its last stage.
+    After(Duration),
+    /// At once, as soon as no client can be sent to it.
+    Now,
+    /// None: connections end by themselves.
+    Never,
 }
 
 /// How many colors are kept.
@@ -132,6 +174,8 @@ pub struct StageMemory {
     pub color: Option<String>,
     /// The color before that.
     pub previous: Option<String>,
+    /// The color it was to serve.
+    pub target: Option<String>,
     /// Since when it serves `color`.
     pub since: Option<Time>,
     /// When the shift under way began.
@@ -151,8 +195,10 @@ pub struct Color {
     pub tiers: Vec<Tier>,
     /// The instance that serves each tier, by tier name.
     pub instances: BTreeMap<String, InstanceName>,
-    /// `retire` was asked for.
+    /// `retire` was asked for: it does not stay whole for a quick return. Connections are waited for all the same.
     pub retire: bool,
+    /// The deadline that was asked for; `None` is the spec's.
+    pub deadline: Option<Deadline>,
     /// It is being deleted, by a user or by an earlier plan.
     pub deleting: bool,
     /// When it left its last stage, as its status says.
@@ -202,9 +248,10 @@ pub enum Deployment {
 }
 
 /// What is found under a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
     /// It is not wanted.
+    #[default]
     NotNeeded,
     /// Nothing is there.
     Absent,
@@ -259,4 +306,47 @@ pub struct Pod {
     /// The stages whose Service had it as an endpoint that is now gone, and since when: the data plane may still send
     /// connections until `propagation` has passed.
     pub left: BTreeMap<String, Time>,
+    /// What is known of its connections.
+    pub connections: Connections,
+    /// What it is marked as.
+    pub mark: Mark,
+    /// Since when the observer has seen that mark. Safe to forget: it then counts from when it is seen again.
+    pub marked: Time,
+}
+
+/// What is known of a pod's connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// Nobody asks: time alone decides.
+    #[default]
+    Uncounted,
+    /// They shall be counted, and that has not been done yet or no longer succeeds. Such a pod counts as busy.
+    Unknown {
+        /// For so long.
+        since: Time,
+    },
+    /// It has some.
+    Busy {
+        /// So many.
+        count: u32,
+        /// Since when it has had at least one at every count.
+        since: Time,
+    },
+    /// It has none.
+    Idle {
+        /// Since when every count has found none.
+        since: Time,
+    },
+}
+
+/// What a pod of a draining color is marked as, by labels and annotations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing.
+    #[default]
+    None,
+    /// It holds connections, or serves pods that do: autoscalers and evictions leave it alone.
+    Held,
+    /// It is the next to go when fewer replicas are asked for.
+    Leaving,
 }

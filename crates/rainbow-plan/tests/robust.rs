@@ -33,12 +33,8 @@ fn instance_name() -> impl Strategy<Value = InstanceName> {
 }
 
 fn tiers() -> impl Strategy<Value = Vec<Tier>> {
-    let tier = (name(), number(), vec(name(), 0..3), name()).prop_map(|(name, replicas, needs, identity)| Tier {
-        name,
-        replicas,
-        needs,
-        identity,
-    });
+    let tier = (name(), number(), vec(name(), 0..3), name(), any::<bool>())
+        .prop_map(|(name, replicas, needs, identity, counted)| Tier { name, replicas, needs, identity, counted });
     vec(tier, 0..4)
 }
 
@@ -63,35 +59,36 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
 fn spec() -> impl Strategy<Value = Spec> {
     let drain = (duration(), duration()).prop_map(|(deadline, settle)| Drain { deadline, settle });
     let keep = (number(), number()).prop_map(|(live, history)| Keep { live, history });
-    (name(), tiers(), stages(), drain, keep, duration(), duration(), any::<bool>()).prop_map(
-        |(color, tiers, stages, drain, keep, progress_deadline, propagation, deleting)| Spec {
-            color,
-            tiers,
-            stages,
-            drain,
-            keep,
-            progress_deadline,
-            propagation,
-            deleting,
+    let ways = (select(vec![Reuse::Never, Reuse::Unchanged]), select(vec![Shrink::ByCost, Shrink::ByDeletion]));
+    let times = (duration(), duration());
+    (name(), tiers(), stages(), drain, keep, (ways, any::<bool>()), times, any::<bool>()).prop_map(
+        |(color, tiers, stages, drain, keep, ((reuse, shrink), guard), (progress_deadline, propagation), deleting)| {
+            Spec { color, tiers, stages, drain, keep, reuse, shrink, guard, progress_deadline, propagation, deleting }
         },
     )
 }
 
 fn color() -> impl Strategy<Value = Color> {
-    let flags = (any::<bool>(), any::<bool>(), option::of(time()), option::of(time()));
+    let deadline = prop_oneof![duration().prop_map(Deadline::After), select(vec![Deadline::Now, Deadline::Never])];
+    let flags = (any::<bool>(), option::of(deadline), any::<bool>(), option::of(time()), option::of(time()));
     (name(), any::<i64>(), time(), tiers(), btree_map(name(), instance_name(), 0..4), flags).prop_map(
-        |(name, revision, created, tiers, instances, (retire, deleting, released, retired))| Color {
+        |(name, revision, created, tiers, instances, (retire, deadline, deleting, released, retired))| Color {
             name,
             revision,
             created,
             tiers,
             instances,
             retire,
+            deadline,
             deleting,
             released,
             retired,
         },
     )
+}
+
+fn presence() -> impl Strategy<Value = Presence> {
+    select(vec![Presence::NotNeeded, Presence::Absent, Presence::Foreign, Presence::Outdated, Presence::Current])
 }
 
 fn instance() -> impl Strategy<Value = Instance> {
@@ -101,9 +98,11 @@ fn instance() -> impl Strategy<Value = Instance> {
         (any::<bool>(), number(), any::<bool>(), number())
             .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
     ];
-    let service =
-        select(vec![Presence::NotNeeded, Presence::Absent, Presence::Foreign, Presence::Outdated, Presence::Current]);
-    (deployment, service).prop_map(|(deployment, service)| Instance { identity: String::new(), deployment, service })
+    (name(), deployment, presence()).prop_map(|(identity, deployment, service)| Instance {
+        identity,
+        deployment,
+        service,
+    })
 }
 
 fn service() -> impl Strategy<Value = StageService> {
@@ -117,29 +116,39 @@ fn service() -> impl Strategy<Value = StageService> {
 
 fn pod() -> impl Strategy<Value = Pod> {
     let seen = || btree_map(name(), time(), 0..3);
+    let connections = prop_oneof![
+        Just(Connections::Uncounted),
+        time().prop_map(|since| Connections::Unknown { since }),
+        (number(), time()).prop_map(|(count, since)| Connections::Busy { count, since }),
+        time().prop_map(|since| Connections::Idle { since }),
+    ];
+    let mark = (select(vec![Mark::None, Mark::Held, Mark::Leaving]), time());
     (
         "[a-f]{3}",
         instance_name(),
         any::<bool>(),
         any::<bool>(),
         btree_map(name(), option::of(time()), 0..3),
-        seen(),
-        seen(),
+        (seen(), seen()),
+        connections,
+        mark,
     )
-        .prop_map(|(name, instance, ready, terminating, member, endpoint, left)| Pod {
-            name,
-            instance,
-            ready,
-            terminating,
-            member,
-            endpoint,
-            left,
+        .prop_map(|(name, instance, ready, terminating, member, (endpoint, left), connections, (mark, marked))| {
+            Pod { name, instance, ready, terminating, member, endpoint, left, connections, mark, marked }
         })
 }
 
 fn worlds() -> impl Strategy<Value = World> {
-    let remembered = (option::of(name()), option::of(name()), option::of(time()), option::of(time()))
-        .prop_map(|(color, previous, since, shift_started)| StageMemory { color, previous, since, shift_started });
+    let names = (option::of(name()), option::of(name()), option::of(name()));
+    let remembered = (names, option::of(time()), option::of(time())).prop_map(
+        |((color, previous, target), since, shift_started)| StageMemory {
+            color,
+            previous,
+            target,
+            since,
+            shift_started,
+        },
+    );
     (
         spec(),
         btree_map(name(), remembered, 0..3),
@@ -147,14 +156,16 @@ fn worlds() -> impl Strategy<Value = World> {
         btree_map(instance_name(), instance(), 0..12),
         btree_map(name(), service(), 0..4),
         vec(pod(), 0..12),
+        presence(),
     )
-        .prop_map(|(spec, stages, colors, instances, services, pods)| World {
+        .prop_map(|(spec, stages, colors, instances, services, pods, guard)| World {
             spec,
             memory: Memory { stages },
             colors,
             instances,
             stages: services,
             pods,
+            guard,
         })
 }
 
@@ -195,6 +206,10 @@ fn untouched(world: &World, action: &Action) {
                 || matches!(service(instance), Presence::Current | Presence::Outdated)
         ),
         Action::DeleteColor { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
+        Action::Mark { pod, .. } | Action::EndPod { pod, .. } => assert!(pods.contains_key(pod.as_str())),
+        Action::ApplyGuard => assert_ne!(world.guard, Presence::Foreign),
+        Action::DeleteGuard => assert!(matches!(world.guard, Presence::Outdated | Presence::Current)),
+        Action::ClearRetire { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
         Action::Release => assert!(world.spec.deleting),
     }
 }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration, time::Instant};
 
 use anyhow::{Result, ensure};
 use rainbow_plan::{
-    Color, Deployment, Drain, Instance, InstanceName, Keep, Memory, Pod, Presence, Promote, Selection, Shift, Spec,
-    Stage, StageMemory, StageService, Tier, Time, World, plan,
+    Color, Connections, Deployment, Drain, Instance, InstanceName, Keep, Mark, Memory, Pod, Presence, Promote, Reuse,
+    Selection, Shift, Shrink, Spec, Stage, StageMemory, StageService, Tier, Time, World, plan,
 };
 
 use crate::table::Figure;
@@ -39,6 +39,7 @@ fn world(now: Time) -> World {
                 replicas: PODS as u32,
                 needs: if tier + 1 < TIERS { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
                 identity: format!("{color}-{tier}"),
+                counted: true,
             })
             .collect()
     };
@@ -58,6 +59,9 @@ fn world(now: Time) -> World {
             }],
             drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(3_600) },
             keep: Keep { live: COLORS as u32, history: 3 },
+        reuse: Reuse::Never,
+        shrink: Shrink::ByCost,
+        guard: true,
             progress_deadline: Duration::from_secs(600),
             propagation: Duration::from_secs(1),
             deleting: false,
@@ -67,6 +71,7 @@ fn world(now: Time) -> World {
         instances: BTreeMap::new(),
         stages: BTreeMap::new(),
         pods: Vec::new(),
+        guard: Presence::Absent,
     };
     let serving = InstanceName { tier: "tier0".into(), color: name(COLORS - 2) };
     let memory = StageMemory { color: Some(name(COLORS - 2)), since: Some(Time(0)), ..StageMemory::default() };
@@ -93,6 +98,9 @@ fn world(now: Time) -> World {
                     member: BTreeMap::new(),
                     endpoint: endpoint.into_iter().collect(),
                     left: BTreeMap::new(),
+                    connections: Connections::Uncounted,
+                    mark: Mark::None,
+                    marked: Time(0),
                 }
             }));
         }
@@ -103,6 +111,7 @@ fn world(now: Time) -> World {
             instances: tiers.iter().map(|tier| (tier.name.clone(), instance(tier))).collect(),
             tiers,
             retire: false,
+            deadline: None,
             deleting: false,
             released: (color + 2 < COLORS).then_some(Time(now.0 - 1_000)),
             retired: None,

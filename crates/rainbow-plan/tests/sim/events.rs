@@ -119,6 +119,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                         .map(|j| format!("t{j}"))
                         .collect(),
                     identity: format!("t{index}@v1"),
+                    counted: false,
                 })
                 .collect();
             let stages = stages.into_iter().enumerate().map(|(index, (auto, replicas, shift))| Stage {

@@ -190,6 +190,9 @@ impl Sim {
             member: pod.member.iter().map(|(stage, at)| (stage.clone(), Some(Time(*at)))).collect(),
             endpoint: endpoint.remove(name).unwrap_or_default(),
             left: left.remove(name).unwrap_or_default(),
+            connections: Connections::Uncounted,
+            mark: Mark::None,
+            marked: Time(0),
         });
         World {
             spec: self.spec.clone(),
@@ -198,6 +201,7 @@ impl Sim {
             instances,
             stages: stages.collect(),
             pods: pods.collect(),
+            guard: Presence::Absent,
         }
     }
 

@@ -63,6 +63,7 @@ impl Sim {
                 let memory = StageMemory {
                     color: stage.color.clone(),
                     previous: stage.previous.clone(),
+                    target: stage.target.clone(),
                     since: stage.since,
                     shift_started: stage.shift.as_ref().map(|shift| shift.started),
                 };
@@ -90,13 +91,14 @@ impl Sim {
                     tiers: self.spec.tiers.clone(),
                     instances: instances.iter().map(|(tier, own)| (tier.clone(), self.shared(tier, own))).collect(),
                     retire: false,
+                    deadline: None,
                     deleting: false,
                     released: None,
                     retired: None,
                 };
                 self.colors.insert(color.clone(), made);
             }
-            Action::ApplyDeployment { instance, replicas } => {
+            Action::ApplyDeployment { instance, replicas, .. } => {
                 let before = self.deps.get(instance).map(|dep| (dep.replicas, dep.current, dep.foreign));
                 assert!(before.is_none_or(|(_, _, foreign)| !foreign), "Deployment {instance:?} is somebody else's");
                 assert_ne!(before, Some((*replicas, true, false)), "a write that changes nothing: {instance:?}");
@@ -135,6 +137,8 @@ impl Sim {
                 assert!(found.member.remove(stage).is_some(), "{pod} is no member of {stage}");
                 found.dirty.get_or_insert(now);
             }
+            Action::Mark { .. } | Action::EndPod { .. } | Action::ApplyGuard | Action::DeleteGuard => {}
+            Action::ClearRetire { .. } => {}
             Action::DeleteStage { stage } => {
                 let gone = self.stages.remove(stage);
                 assert!(matches!(gone, Some(Svc::Ours { .. })), "no Service of ours: {stage}");
@@ -182,7 +186,7 @@ impl Sim {
         let name = |instance: &InstanceName| format!("{}-{}", instance.tier, instance.color);
         let text = match action {
             Action::CreateColor { color, revision, .. } => format!("create {color} #{revision}"),
-            Action::ApplyDeployment { instance, replicas } => format!("deploy {}={replicas}", name(instance)),
+            Action::ApplyDeployment { instance, replicas, .. } => format!("deploy {}={replicas}", name(instance)),
             Action::ApplyService { instance } => format!("service {}", name(instance)),
             Action::ApplyStage { stage, selects: Selection::Instance(instance) } => {
                 format!("{stage} -> {}", name(instance))
@@ -190,6 +194,8 @@ impl Sim {
             Action::ApplyStage { stage, selects } => format!("{stage} -> {selects:?}"),
             Action::Join { stage, pod } => format!("{stage} + {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
             Action::Leave { stage, pod } => format!("{stage} - {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::Mark { .. } | Action::EndPod { .. } | Action::ApplyGuard | Action::DeleteGuard => String::new(),
+            Action::ClearRetire { .. } => String::new(),
             Action::DeleteStage { stage } => format!("delete {stage}"),
             Action::DeleteInstance { instance } => format!("delete {}", name(instance)),
             Action::DeleteColor { color } => format!("delete {color}"),

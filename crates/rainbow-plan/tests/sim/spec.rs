@@ -19,6 +19,7 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
                 replicas: replicas.parse().unwrap(),
                 needs: needs.split(',').filter(|need| !need.is_empty()).map(Into::into).collect(),
                 identity: format!("{name}@{version}"),
+                counted: false,
             }
         })
         .collect()
@@ -47,6 +48,9 @@ pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
         stages,
         drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
         keep: Keep { live: 8, history: 3 },
+        reuse: Reuse::Never,
+        shrink: Shrink::ByCost,
+        guard: true,
         progress_deadline: Duration::from_secs(600),
         propagation: Duration::from_millis(super::PROPAGATION as u64),
         deleting: false,
