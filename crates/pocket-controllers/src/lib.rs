@@ -1,4 +1,4 @@
-//! The controllers of a small cluster: Deployment, ReplicaSet, Job, EndpointSlice (with the older Endpoints), garbage
+//! The controllers of a small cluster: Deployment, ReplicaSet, Job, PodDisruptionBudget, EndpointSlice (with the older Endpoints), garbage
 //! collection by owner, and namespaces. They are plain clients of the Kubernetes API.
 //!
 //! Every controller is level-triggered: it looks at what is there and does the next thing, so it may be stopped and started
@@ -8,6 +8,7 @@
 mod cache;
 mod clock;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod events;
 mod garbage;
@@ -27,6 +28,7 @@ use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{Endpoints, Pod, Service},
     discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::Client;
 use tokio::task::JoinSet;
@@ -45,6 +47,8 @@ pub enum Controller {
     ReplicaSet,
     /// Pods of Jobs.
     Job,
+    /// Status of PodDisruptionBudgets.
+    Disruption,
     /// EndpointSlices and Endpoints of Services.
     EndpointSlice,
     /// Deletes what has lost its owner.
@@ -55,8 +59,15 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Deployment, Self::ReplicaSet, Self::Job, Self::EndpointSlice, Self::GarbageCollector, Self::Namespace];
+    pub const ALL: [Self; 7] = [
+        Self::Deployment,
+        Self::ReplicaSet,
+        Self::Job,
+        Self::Disruption,
+        Self::EndpointSlice,
+        Self::GarbageCollector,
+        Self::Namespace,
+    ];
 }
 
 /// Why a controller could not do its work this time. It tries again.
@@ -95,6 +106,7 @@ pub async fn run_some(client: Client, controllers: &[Controller], shutdown: impl
             Controller::Deployment => deployment::start(&shared, &mut tasks),
             Controller::ReplicaSet => replicaset::start(&shared, &mut tasks),
             Controller::Job => job::start(&shared, &mut tasks),
+            Controller::Disruption => disruption::start(&shared, &mut tasks),
             Controller::EndpointSlice => endpoints::start(&shared, &mut tasks),
             Controller::GarbageCollector => garbage::start(&shared, &mut tasks),
             Controller::Namespace => namespace::start(&shared, &mut tasks),
@@ -126,6 +138,7 @@ pub(crate) struct Shared {
     pub(crate) replica_sets: Cache<ReplicaSet>,
     pub(crate) pods: Cache<Pod>,
     pub(crate) jobs: Cache<Job>,
+    pub(crate) budgets: Cache<PodDisruptionBudget>,
     pub(crate) services: Cache<Service>,
     pub(crate) slices: Cache<EndpointSlice>,
     pub(crate) endpoints: Cache<Endpoints>,
@@ -141,6 +154,7 @@ impl Shared {
             replica_sets: Cache::new(client.clone(), |_| {}),
             pods: Cache::new(client.clone(), pods::slim),
             jobs: Cache::new(client.clone(), |_| {}),
+            budgets: Cache::new(client.clone(), |_| {}),
             services: Cache::new(client.clone(), |_| {}),
             slices: Cache::new(client.clone(), |_| {}),
             endpoints: Cache::new(client.clone(), |_| {}),
@@ -153,6 +167,7 @@ impl Shared {
         self.replica_sets.watch(tasks);
         self.pods.watch(tasks);
         self.jobs.watch(tasks);
+        self.budgets.watch(tasks);
         self.services.watch(tasks);
         self.slices.watch(tasks);
         self.endpoints.watch(tasks);

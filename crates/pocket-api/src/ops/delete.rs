@@ -154,7 +154,7 @@ impl Api {
         let pod = self.live(pods, namespace, name)?;
         let registry = self.registry();
         if let Some(budgets) = registry.built_in("policy", "poddisruptionbudgets")
-            && !is_over(&pod.value())
+            && !is_nobodys_loss(&pod.value())
         {
             self.spend_budget(&mut writer, budgets, &pod, options.dry_run)?;
         }
@@ -165,7 +165,8 @@ impl Api {
         let (objects, _) = self.store().snapshot(&budgets.storage);
         let matching: Vec<_> = crate::store::in_namespace(&objects, Some(pod.namespace()))
             .filter(|budget| {
-                let selector = budget.value().pointer("/spec/selector").cloned().unwrap_or_default();
+                // No selector selects nothing, an empty one everything.
+                let Some(selector) = budget.value().pointer("/spec/selector").cloned() else { return false };
                 pocket_object::selector::LabelSelector::from_value(&selector)
                     .is_ok_and(|selector| selector.matches(&pod.labels))
             })
@@ -180,14 +181,26 @@ impl Api {
             }
         };
         let old = budget.value();
-        let allowed = old.pointer("/status/disruptionsAllowed").and_then(Value::as_i64).unwrap_or(0);
-        if allowed <= 0 {
-            let cause = json!({"reason": "DisruptionBudget", "message": format!(
-                "The disruption budget {} needs {} healthy pods and has {} currently",
-                budget.name(),
-                old.pointer("/status/desiredHealthy").and_then(Value::as_i64).unwrap_or(0),
-                old.pointer("/status/currentHealthy").and_then(Value::as_i64).unwrap_or(0),
-            )});
+        let number = |field: &str| old.pointer(field).and_then(Value::as_i64).unwrap_or(0);
+        let allowed = number("/status/disruptionsAllowed");
+        let (desired, current) = (number("/status/desiredHealthy"), number("/status/currentHealthy"));
+        // A pod that is not healthy spends nothing of the budget.
+        if !is_ready(&pod.value()) {
+            let always = old.pointer("/spec/unhealthyPodEvictionPolicy").is_some_and(|policy| policy == "AlwaysAllow");
+            if always || desired > 0 && current >= desired {
+                return Ok(());
+            }
+        }
+        let counted = number("/status/observedGeneration") >= number("/metadata/generation");
+        if !counted || allowed <= 0 {
+            let name = budget.name();
+            let message = match counted {
+                false => format!("The disruption budget {name} is still being processed by the server."),
+                true => {
+                    format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")
+                }
+            };
+            let cause = json!({"reason": "DisruptionBudget", "message": message});
             let mut status = Status::new(
                 http::StatusCode::TOO_MANY_REQUESTS,
                 "TooManyRequests",
@@ -200,7 +213,13 @@ impl Api {
             return Ok(());
         }
         let mut new = old.clone();
-        crate::strategy::object(&mut new, "status").insert("disruptionsAllowed".into(), json!(allowed - 1));
+        let status = crate::strategy::object(&mut new, "status");
+        status.insert("disruptionsAllowed".into(), json!(allowed - 1));
+        // Until the controller has seen the deletion, it must not count this pod again.
+        let disrupted = status.entry("disruptedPods").or_insert_with(|| json!({}));
+        if let Some(disrupted) = disrupted.as_object_mut() {
+            disrupted.insert(pod.name().to_owned(), json!(super::now()));
+        }
         self.commit(writer, budgets, &budget.key, Some(&old), Change::Put(new)).map(drop)
     }
 
@@ -236,6 +255,17 @@ fn served_by<'a>(custom: &'a [Arc<Resource>], definition: &str) -> Option<&'a Ar
 
 fn is_over(pod: &Value) -> bool {
     matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
+}
+
+/// A pod that serves nobody (yet, or any more): its end disrupts nothing.
+fn is_nobodys_loss(pod: &Value) -> bool {
+    let pending = pod.pointer("/status/phase").and_then(Value::as_str) == Some("Pending");
+    is_over(pod) || pending || fields::meta(pod, "deletionTimestamp").is_some()
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 fn check_preconditions(resource: &Resource, name: &str, old: &Value, options: &DeleteOptions) -> Result<(), Status> {

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod job;
