@@ -11,8 +11,8 @@ EXAMPLE = examples/seamless
 # The kubeconfig of the local cluster. KUBECONFIG of the caller wins, so the same targets work on any cluster.
 KUBE    = KUBECONFIG="$${KUBECONFIG:-$$($(RAINBOW) local kubeconfig)}"
 
-.PHONY: help build demo test bench lint fmt setup images deploy-initial-active query-active deploy-smoke query-smoke \
-        upgrade-active poll-active clean deepclean
+.PHONY: help build demo test test-kubernetes test-on-kubernetes bench lint fmt setup images deploy-initial-active \
+        query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-24s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,13 @@ demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 
 test: build ## Unit, property and end-to-end tests, with one summary
 	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/test
+
+# ARGS are options of the suite, such as ARGS="--load-command 'k3s ctr images import {archive}' shift::".
+test-kubernetes: build ## The end-to-end tests on the cluster of the current kubeconfig (docs/testing.md)
+	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/test-kubernetes $(ARGS)
+
+test-on-kubernetes: build ## The same on a real cluster that KUBERNETES=directory has the scripts for; needs root
+	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/on-kubernetes $(KUBERNETES)
 
 bench: build ## The figures, each beside its target
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p bench

@@ -30,6 +30,9 @@ use crate::{
 const MADE_BY: (&str, &str) = ("app.kubernetes.io/created-by", "rainbow-e2e");
 /// Longest name of a namespace.
 const NAME_LIMIT: usize = 63;
+/// What is shown of an operator's log.
+const LOG_LINES: usize = 40;
+const LOG_WIDTH: usize = 400;
 /// Replies in a row, at each place, until a Service is said to answer so: while the data plane learns, old ones slip in.
 const IN_A_ROW: usize = 10;
 
@@ -317,7 +320,8 @@ impl Scope {
             Err(error) => error.to_string(),
         };
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        let tail: Vec<String> =
+            log.lines().rev().take(LOG_LINES).map(|line| line.chars().take(LOG_WIDTH).collect()).collect();
         format!(
             "--- namespace {}\n--- status\n{status}\n--- pods\n{pods}\n--- warnings\n{events}\n--- operator\n{}",
             self.namespace,
