@@ -1,0 +1,172 @@
+//! Since when each connection has been there. The kernel does not say, so each sample is compared with the one before.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use crate::socket::Socket;
+
+/// More connections than this are not listed one by one, so that memory is bounded.
+pub const LIMIT: usize = 100_000;
+
+/// What tells one connection from another. In order of ports, then of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The port that is served.
+    pub port: u16,
+    peer: Ipv6Addr,
+    peer_port: u16,
+    cookie: u64,
+}
+
+impl Key {
+    /// Of a socket. The pod's own address is left out: with the cookie the rest is unique.
+    pub fn new(socket: &Socket) -> Self {
+        let peer = match socket.peer.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        Self { port: socket.local.port(), peer, peer_port: socket.peer.port(), cookie: socket.cookie }
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer.to_canonical()
+    }
+}
+
+/// A connection and when a sample first had it, from the start of this program. It may be older than that, by the time
+/// between two samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Which.
+    pub key: Key,
+    /// When it was first seen.
+    pub seen: Duration,
+}
+
+/// The connections of the last sample, in order of their keys.
+#[derive(Debug, Default)]
+pub struct Ages {
+    connections: Vec<Connection>,
+    overflow: usize,
+}
+
+/// A sample that is being taken.
+#[derive(Debug)]
+pub struct Sample {
+    keys: Vec<Key>,
+    overflow: usize,
+}
+
+impl Sample {
+    /// Adds a connection.
+    pub fn add(&mut self, key: Key) {
+        if self.keys.len() < LIMIT {
+            self.keys.push(key);
+        } else {
+            self.overflow += 1;
+        }
+    }
+}
+
+impl Ages {
+    /// Begins a sample, which is about as long as the last one.
+    pub fn sample(&self) -> Sample {
+        Sample { keys: Vec::with_capacity(self.connections.len()), overflow: 0 }
+    }
+
+    /// Takes a sample over: what the last one had keeps its age, the rest is new.
+    pub fn update(&mut self, sample: Sample, now: Duration) {
+        let Sample { mut keys, overflow } = sample;
+        keys.sort_unstable();
+        // The table may change while it is read, so that a connection is listed twice.
+        keys.dedup();
+        let mut before = self.connections.iter().peekable();
+        let merged = keys
+            .into_iter()
+            .map(|key| {
+                while before.next_if(|connection| connection.key < key).is_some() {}
+                let seen = before.next_if(|connection| connection.key == key).map_or(now, |known| known.seen);
+                Connection { key, seen }
+            })
+            .collect();
+        self.connections = merged;
+        self.overflow = overflow;
+    }
+
+    /// The connections, in order of ports and peers.
+    pub fn connections(&self) -> &[Connection] {
+        &self.connections
+    }
+
+    /// How many more there are, of which nothing else is known.
+    pub fn overflow(&self) -> usize {
+        self.overflow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(port: u16, last: u8, peer_port: u16, cookie: u64) -> Key {
+        Key {
+            port,
+            peer: Ipv6Addr::from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last]),
+            peer_port,
+            cookie,
+        }
+    }
+
+    fn update(ages: &mut Ages, keys: &[Key], second: u64) {
+        let mut sample = ages.sample();
+        keys.iter().for_each(|key| sample.add(*key));
+        ages.update(sample, Duration::from_secs(second));
+    }
+
+    #[test]
+    fn a_port_used_again_by_a_client_is_a_new_connection() {
+        let mut ages = Ages::default();
+        update(&mut ages, &[key(80, 1, 4000, 7)], 1);
+        update(&mut ages, &[key(80, 1, 4000, 7)], 5);
+        assert_eq!(ages.connections()[0].seen, Duration::from_secs(1));
+        update(&mut ages, &[key(80, 1, 4000, 8)], 9);
+        assert_eq!(ages.connections()[0].seen, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_rest_is_known_to_be_there() {
+        let mut ages = Ages::default();
+        let mut sample = ages.sample();
+        for number in 0..LIMIT as u64 + 5 {
+            sample.add(key(80, 1, 1, number));
+        }
+        ages.update(sample, Duration::ZERO);
+        assert_eq!((ages.connections().len(), ages.overflow()), (LIMIT, 5));
+    }
+
+    proptest! {
+        /// Compared with a map from key to first sight.
+        #[test]
+        fn ages_are_those_of_unbroken_presence(
+            samples in proptest::collection::vec(
+                proptest::collection::vec((80u16..83, 0u8..4, 0u16..3, 0u64..2), 0..30), 1..12),
+        ) {
+            let mut ages = Ages::default();
+            let mut model: BTreeMap<Key, u64> = BTreeMap::new();
+            for (second, sample) in (0..).zip(&samples) {
+                let keys: Vec<Key> = sample.iter().map(|(port, last, peer, cookie)| key(*port, *last, *peer, *cookie)).collect();
+                update(&mut ages, &keys, second);
+                model = keys.iter().map(|key| (*key, model.get(key).copied().unwrap_or(second))).collect();
+                let got: Vec<(Key, u64)> = ages.connections().iter().map(|c| (c.key, c.seen.as_secs())).collect();
+                prop_assert_eq!(got, model.iter().map(|(key, seen)| (*key, *seen)).collect::<Vec<_>>());
+            }
+        }
+    }
+}
