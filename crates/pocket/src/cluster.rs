@@ -25,6 +25,7 @@ use crate::{
     files::{self, Files},
     kubeconfig, node,
     objects::{self, Machine},
+    rest,
 };
 
 /// The port of a Kubernetes API server.
@@ -96,6 +97,11 @@ impl Cluster {
         objects::install(&client, &machine, &version, port)
             .await
             .map_err(|error| failed(format!("the cluster's own objects: {error}")))?;
+        let at_rest = api.clone();
+        essential.spawn(async move {
+            rest::watch(at_rest).await;
+            "the watch for a rest"
+        });
         step("node ready");
         Ok(Self { api, authority, port, shutdown: shutdown.clone(), essential, polite, _threads: threads })
     }

@@ -24,6 +24,7 @@ mod node;
 mod objects;
 mod options;
 mod progress;
+mod rest;
 mod up;
 
 pub use daemon::{Context, Extra, Running, entry, nothing_else};

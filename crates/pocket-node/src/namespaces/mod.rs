@@ -31,6 +31,13 @@ pub use runtime::{Namespaces, PodSandbox, Running};
 
 use crate::{net::NodeNet, network, runtime::RuntimeError};
 
+/// Gives back the memory that holds the program's code: most of it ran at the start only. The rest comes back by itself.
+pub fn release_code() {
+    if let Err(error) = sys::release_code() {
+        tracing::debug!(%error, "the memory of the program's code is kept");
+    }
+}
+
 /// What the server gets of its namespaces.
 #[derive(Debug)]
 pub struct Inside {

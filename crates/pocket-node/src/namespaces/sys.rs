@@ -91,9 +91,58 @@ pub(crate) fn unshare_user(_alone: &SingleThreaded) -> io::Result<()> {
     Ok(unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }?)
 }
 
+/// Gives back the memory that holds the program's code. What is needed again comes back by itself from the system's page cache,
+/// which is where it came from; what only ran at the start does not.
+pub(crate) fn release_code() -> io::Result<()> {
+    for line in fs::read_to_string("/proc/self/maps")?.lines() {
+        let Some((start, end)) = code(line) else { continue };
+        // SAFETY: the kernel has just said that this is a private mapping of a file that can be run but not written. Nobody
+        // has changed a page of it, so whoever looks at one again gets the same bytes from the file.
+        let result = unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// The range of a line of `/proc/self/maps`, if it is code of a file.
+fn code(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let is_code = fields.next()? == "r-xp" && fields.nth(2)? != "0";
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    is_code.then_some((address(start)?, address(end)?))
+}
+
 /// Lets the current tokio runtime watch a descriptor.
 pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and only the `AsyncFd` can drop it, which takes
     // it from the runtime first.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_what_can_be_run_and_not_written_and_comes_from_a_file() {
+        for (line, expected) in [
+            ("55d0-55f0 r-xp 00215000 08:01 1234   /usr/bin/pocket", Some((0x55d0, 0x55f0))),
+            ("55f0-5600 r--p 00235000 08:01 1234   /usr/bin/pocket", None),
+            ("5600-5610 rw-p 00245000 08:01 1234   /usr/bin/pocket", None),
+            ("5610-5620 rwxp 00245000 08:01 1234   /usr/bin/pocket", None),
+            ("7ffd-7fff r-xp 00000000 00:00 0      [vdso]", None),
+            ("", None),
+        ] {
+            assert_eq!(code(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn code_that_was_given_back_still_runs() {
+        release_code().unwrap();
+        assert_eq!(format!("{:?}", code("1-2 r-xp 0 0:0 1")), "Some((1, 2))");
+    }
 }
