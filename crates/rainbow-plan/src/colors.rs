@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Action, InstanceName, Problem,
     draft::Draft,
-    situation::Situation,
+    history, reuse,
+    situation::{Goal, Situation},
     view::{ColorId, View},
 };
 
@@ -57,12 +58,14 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     let spec = view.spec();
     match view.color(&spec.color) {
         None => {
-            let own = |tier: &str| InstanceName { tier: tier.to_owned(), color: spec.color.clone() };
-            draft.act(Action::CreateColor {
-                color: spec.color.clone(),
-                revision: view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1),
-                instances: spec.tiers.iter().map(|tier| (tier.name.clone(), own(&tier.name))).collect(),
-            });
+            let instances = reuse::instances(view);
+            if free(view, &instances, draft) {
+                draft.act(Action::CreateColor {
+                    color: spec.color.clone(),
+                    revision: view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1),
+                    instances,
+                });
+            }
         }
         // One that is being deleted makes way: the spec's tiers get the name when it is gone.
         Some(color) if !view.colors[color].deleting && !matches_spec(view, color) => {
@@ -72,18 +75,58 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// The role of every color, by its index.
-pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> Vec<Role> {
-    let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
-    for (id, role) in roles.iter().enumerate() {
-        let color = view.colors[id];
-        if let (true, Role::Held { stages }) = (color.retire, role) {
-            let stage = stages.first().map_or_else(String::new, |index| situations[*index].stage.name.clone());
-            draft.problem(Problem::InUse { color: color.name.clone(), stage });
+/// No instance that the new color would introduce is there with other contents. One that another color shares lives as long as
+/// that one; one that no color has any more is about to go, and is waited for.
+fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft) -> bool {
+    let spec = view.spec();
+    let mut free = true;
+    for (tier, instance) in instances.iter().filter(|(_, instance)| instance.color == spec.color) {
+        let Some(found) = view.world.instances.get(instance).filter(|_| history::exists(view, instance)) else {
+            continue;
+        };
+        let wanted = spec.tiers.iter().find(|known| known.name == *tier).map(|tier| tier.identity.as_str());
+        if wanted == Some(found.identity.as_str()) {
+            continue;
+        }
+        free = false;
+        if let Some(user) = view.owners(instance).first() {
+            draft.problem(Problem::InstanceInUse {
+                color: spec.color.clone(),
+                instance: format!("{}-{}", instance.tier, instance.color),
+                user: view.colors[*user].name.clone(),
+            });
         }
     }
-    limit(view, situations, &mut roles, draft);
-    roles
+    free
+}
+
+/// The role of every color, by its index; and who waits for whom.
+pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Waiting>) {
+    let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
+    for (id, role) in roles.iter().enumerate() {
+        if let (Role::Held { .. }, Some(first)) = (role, role.stages().first()) {
+            held(view, situations, id, &situations[*first].stage.name, draft);
+        }
+    }
+    let waiting = limit(view, situations, &mut roles);
+    (roles, waiting)
+}
+
+/// What was asked about the end of a color that a stage needs. What was asked before the stage was pointed at it is taken
+/// back; what is asked while it serves is refused until it no longer does.
+fn held(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, stage: &str, draft: &mut Draft) {
+    let color = view.colors[id];
+    let pointed_at =
+        situations.iter().any(|situation| situation.goal == Goal::Color(id) || situation.serving == Some(id));
+    let taken_back = pointed_at && color.released.is_some();
+    let (color, stage) = (color.name.clone(), stage.to_owned());
+    if view.colors[id].deleting {
+        draft.problem(Problem::DeletingInUse { color, stage });
+    } else if taken_back && (view.colors[id].retire || view.colors[id].deadline.is_some()) {
+        draft.act(Action::ClearRetire { color });
+    } else if view.colors[id].retire {
+        draft.problem(Problem::InUse { color, stage });
+    }
 }
 
 fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Role {
@@ -108,52 +151,56 @@ fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
     })
 }
 
-/// The color has pods, or asks for some.
-fn lives(view: &View<'_>, id: ColorId) -> bool {
-    view.colors[id].instances.values().any(|instance| {
+/// A color that waits for others to go, because as many live as may.
+pub(crate) struct Waiting {
+    /// Who waits.
+    pub(crate) color: ColorId,
+    /// Who lives.
+    pub(crate) living: BTreeSet<ColorId>,
+}
+
+/// The color has pods, or asks for some. What it shares with others that stay does not make it live: it makes those live.
+fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
+    let has_pods = |instance: &InstanceName| {
         let count = view.count(instance);
         count.replicas > 0 || !count.gone
-    })
+    };
+    let mut instances = view.colors[id].instances.values();
+    let leaves = |id: ColorId| roles[id] == Role::Leaving;
+    if leaves(id) {
+        // What several leaving colors have goes with the newest of them.
+        let own = |instance: &InstanceName| {
+            let owners = view.owners(instance);
+            owners.first() == Some(&id) && owners.iter().all(|owner| leaves(*owner))
+        };
+        return instances.any(|instance| own(instance) && has_pods(instance));
+    }
+    let alone = |instance: &InstanceName| view.owners(instance).iter().all(|owner| *owner == id || leaves(*owner));
+    let instances: Vec<&InstanceName> = instances.collect();
+    let found = |instance: &&InstanceName| has_pods(instance);
+    instances.iter().any(|instance| alone(instance) && found(instance))
+        || (!instances.is_empty() && instances.iter().all(found))
 }
 
 /// Holds back colors that would be more than may live. A color that has pods already, or that a stage points at, is never
 /// held back; nothing is ended to make room.
-fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role], draft: &mut Draft) {
-    let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, *id)).collect();
+fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Waiting> {
+    let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| situation.serving));
     // A limit of none could never be met by any application.
     let most = view.spec().keep.live.max(1) as usize;
+    let mut waiting = Vec::new();
     // Newest first: the color of the latest release gets a slot that is free before older ones come back.
-    for id in 0..view.colors.len() {
-        if !roles[id].enforced() || living.contains(&id) {
+    for (id, role) in roles.iter_mut().enumerate() {
+        if !role.enforced() || living.contains(&id) {
             continue;
         }
         if living.len() < most {
             living.insert(id);
             continue;
         }
-        roles[id] = Role::Waiting { stages: roles[id].stages().to_vec() };
-        draft.problem(Problem::TooManyColors {
-            color: view.colors[id].name.clone(),
-            live: u32::try_from(living.len()).unwrap_or(u32::MAX),
-            held_by: living
-                .iter()
-                .map(|holder| held_by(view, situations, roles, *holder))
-                .collect::<Vec<_>>()
-                .join(", "),
-        });
+        *role = Role::Waiting { stages: role.stages().to_vec() };
+        waiting.push(Waiting { color: id, living: living.clone() });
     }
-}
-
-fn held_by(view: &View<'_>, situations: &[Situation<'_>], roles: &[Role], id: ColorId) -> String {
-    let name = &view.colors[id].name;
-    match &roles[id] {
-        Role::Held { stages } if !stages.is_empty() => {
-            let names: Vec<&str> = stages.iter().map(|index| situations[*index].stage.name.as_str()).collect();
-            format!("{name} (stage {})", names.join(", "))
-        }
-        Role::Held { .. } => format!("{name} (a removed stage)"),
-        Role::Candidate | Role::Waiting { .. } => format!("{name} (the spec's color)"),
-        Role::Leaving => format!("{name} (draining)"),
-    }
+    waiting
 }

@@ -7,7 +7,12 @@ use crate::{Color, InstanceName, Tier, view::View};
 /// The tiers of a color, dependents before what they need. Tiers of a cycle, which a validated spec does not have, come
 /// last, in the order of the spec.
 pub(crate) fn entry_first(color: &Color) -> Vec<&Tier> {
-    let mut waiting: Vec<&Tier> = color.tiers.iter().collect();
+    tiers_entry_first(&color.tiers)
+}
+
+/// The same of the tiers of a spec.
+pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
+    let mut waiting: Vec<&Tier> = tiers.iter().collect();
     let mut ordered = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let needed: BTreeSet<&str> = waiting.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();

@@ -1,15 +1,14 @@
-//! How a color that no stage needs comes to its end: by time, entry tiers first.
+//! How a color that no stage needs comes to its end: when its pods may begin to go. Which of them go is decided in
+//! `release`.
 //!
 //! A color's clock starts when it is *seen* to be out of every stage, and is kept in its status. A crash that loses it
 //! makes the wait longer, never shorter; so a color that nobody remembers is still whole while the data plane may know it.
 
-use std::collections::HashSet;
-
 use crate::{
-    Action, InstanceName, Time,
+    InstanceName, Time,
     colors::Role,
-    dag::{Dependents, entry_first},
     draft::Draft,
+    evidence::Clock,
     view::{ColorId, View},
 };
 
@@ -25,7 +24,7 @@ pub(crate) enum End {
         /// When it may go.
         until: Time,
     },
-    /// It goes down, entry tiers first.
+    /// It goes down, entry tiers first, as its connections end.
     Ends {
         /// When it left its last stage.
         released: Time,
@@ -39,25 +38,19 @@ pub(crate) enum End {
     },
 }
 
-pub(crate) fn drain<'a>(view: &View<'a>, roles: &[Role], draft: &mut Draft) -> Vec<End> {
-    let ends: Vec<End> = (0..roles.len()).map(|id| end(view, id, roles, draft)).collect();
-    let kept: HashSet<&InstanceName> = (0..ends.len())
-        .filter(|id| matches!(ends[*id], End::Lives | End::Settles { .. }))
-        .flat_map(|id| view.colors[id].instances.values())
-        .collect();
-    let dependents = Dependents::new(view);
-    let mut done: HashSet<&InstanceName> = HashSet::new();
-    for id in (0..ends.len()).filter(|id| matches!(ends[*id], End::Ends { .. })) {
-        let color = view.colors[id];
-        for instance in entry_first(color).into_iter().filter_map(|tier| color.instances.get(&tier.name)) {
-            let goes = !kept.contains(instance) && view.count(instance).replicas > 0;
-            // Its callers' last pod may still be asking it something, terminating or not.
-            if goes && dependents.gone(view, instance) && done.insert(instance) {
-                draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas: 0, ends: Vec::new() });
-            }
+impl End {
+    /// When it left its last stage.
+    pub(crate) fn released(&self) -> Option<Time> {
+        match self {
+            Self::Lives => None,
+            Self::Settles { released, .. } | Self::Ends { released } | Self::Gone { released, .. } => Some(*released),
         }
     }
-    ends
+}
+
+/// The end of every color.
+pub(crate) fn ends(view: &View<'_>, roles: &[Role], draft: &mut Draft) -> Vec<End> {
+    (0..roles.len()).map(|id| end(view, id, roles, draft)).collect()
 }
 
 fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
@@ -66,16 +59,17 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
         return End::Lives;
     }
     let released = color.released.unwrap_or(view.now);
+    let gone = End::Gone { released, retired: color.retired.unwrap_or(view.now) };
     // An instance that lives on with another color is that color's.
-    let shared = |instance: &InstanceName| view.owners(instance).iter().any(|owner| roles[*owner] != Role::Leaving);
-    if color.instances.values().all(|instance| shared(instance) || view.count(instance).gone) {
-        return End::Gone { released, retired: color.retired.unwrap_or(view.now) };
+    let lives_on = |instance: &InstanceName| view.owners(instance).iter().any(|owner| roles[*owner] != Role::Leaving);
+    let own = || color.instances.values().filter(|instance| !lives_on(instance));
+    if own().all(|instance| view.count(instance).gone) {
+        return gone;
     }
     // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
-    let drain = &view.spec().drain;
-    let whole = drain.settle.min(drain.deadline);
-    let settle = if color.retire || color.deleting { released } else { released.after(whole) };
-    let own = || color.instances.values().filter(|instance| !shared(instance));
+    let whole = released.after(view.spec().drain.settle);
+    let whole = Clock::of(view, color, released).deadline.map_or(whole, |deadline| deadline.min(whole));
+    let settle = if color.retire || color.deleting { released } else { whole };
     let pods = || own().flat_map(|instance| view.pods(instance));
     let left = pods().flat_map(|pod| pod.left.values()).copied().chain([released]).max().unwrap_or(released);
     let until = settle.max(view.forgotten(left));
@@ -87,6 +81,10 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
     if color.released.is_none() || until > view.now {
         draft.wake(until);
         return End::Settles { released, until };
+    }
+    // What several leaving colors have goes with the newest of them.
+    if own().all(|instance| view.owners(instance).first() != Some(&id) || view.count(instance).gone) {
+        return gone;
     }
     End::Ends { released }
 }

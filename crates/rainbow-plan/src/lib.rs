@@ -10,25 +10,35 @@
 //! |---|---|
 //! | `view` | what is there, indexed once |
 //! | `situation` | what does each stage serve, and what shall it serve |
-//! | `colors` | which colors are held, wait or leave; is a new one to be made |
+//! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
 //! | `sizes` | how many pods shall each instance have |
 //! | `bringup` | what may be applied now, inner tiers first |
 //! | `shift` | what is each stage's next move |
-//! | `drain`, `history` | what may go, entry tiers first |
+//! | `drain` | which colors may begin to go |
+//! | `release`, `evidence` | which of their pods go, entry tiers first, by what is known of their connections |
+//! | `marks` | which pods are guarded, and which are the next to go |
+//! | `history`, `orphans` | what is deleted for good |
 //! | `teardown` | how all of it goes when the Rainbow is deleted |
-//! | `report` | what to say about it |
+//! | `report`, `holders`, `slots` | what to say about it |
 
 mod bringup;
 mod colors;
 mod dag;
 mod draft;
 mod drain;
+mod evidence;
 mod history;
+mod holders;
+mod marks;
+mod orphans;
 mod plan;
+mod release;
 mod report;
+mod reuse;
 mod shift;
 mod situation;
 mod sizes;
+mod slots;
 mod teardown;
 mod view;
 mod world;
@@ -49,14 +59,19 @@ pub fn plan(world: &World, now: Time) -> Plan {
     let mut draft = draft::Draft::default();
     let situations = situation::situate(&view);
     colors::create(&view, &mut draft);
-    let roles = colors::roles(&view, &situations, &mut draft);
+    let (roles, waiting) = colors::roles(&view, &situations, &mut draft);
     let sizes = sizes::sizes(&view, &situations, &roles);
     bringup::bring_up(&view, &roles, &sizes, &mut draft);
     let stages: Vec<_> =
         situations.iter().map(|situation| shift::advance(&view, situation, &sizes, &roles, &mut draft)).collect();
     shift::delete_removed(&view, &mut draft);
-    let ends = drain::drain(&view, &roles, &mut draft);
+    let ends = drain::ends(&view, &roles, &mut draft);
+    let going = release::going(&view, &ends, &mut draft);
+    marks::mark(&view, &going, &mut draft);
+    going.iter().for_each(|one| one.shrink(&view, &mut draft));
     history::prune(&view, &roles, &ends, &mut draft);
-    let report = report::report(&view, &situations, &roles, &sizes, &ends, stages, &mut draft);
+    orphans::delete(&view, &mut draft);
+    let told = report::Told { situations: &situations, roles: &roles, sizes: &sizes, ends: &ends, waiting: &waiting };
+    let report = report::report(&view, &told, &holders::holdings(&view, &ends, &going), stages, &mut draft);
     draft.into_plan(now, report)
 }

@@ -324,7 +324,10 @@ pub enum Problem {
         user: String,
     },
     /// As many colors live as may.
-    #[error("color `{color}` waits: {live} colors live, as many as spec.keep.live allows; held by {held_by}")]
+    #[error(
+        "color `{color}` waits: {live} colors live, as many as spec.keep.live allows; held by {held_by}; wait for a \
+         drain, move a stage, raise spec.keep.live, or cut what a color holds with `rainbow retire COLOR --force`"
+    )]
     TooManyColors {
         /// The color that waits.
         color: String,

@@ -2,32 +2,43 @@
 
 use crate::{
     ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport,
-    colors::Role,
+    colors::{Role, Waiting},
     draft::Draft,
     drain::End,
+    holders::Holding,
     situation::{Goal, Points, Situation, has_ready},
     sizes::{Sizes, complete, lacking},
+    slots,
     view::{ColorId, View},
 };
 
+/// What the other modules have found.
+pub(crate) struct Told<'s, 'a> {
+    pub(crate) situations: &'s [Situation<'a>],
+    pub(crate) roles: &'s [Role],
+    pub(crate) sizes: &'s Sizes<'a>,
+    pub(crate) ends: &'s [End],
+    pub(crate) waiting: &'s [Waiting],
+}
+
 pub(crate) fn report(
     view: &View<'_>,
-    situations: &[Situation<'_>],
-    roles: &[Role],
-    sizes: &Sizes<'_>,
-    ends: &[End],
+    told: &Told<'_, '_>,
+    holdings: &[Holding],
     stages: Vec<StageReport>,
     draft: &mut Draft,
 ) -> Report {
     let known = || view.colors.iter().map(|color| color.name.as_str()).collect::<Vec<_>>().join(", ");
-    for situation in situations {
+    for situation in told.situations {
         if let Goal::Unknown(color) = situation.goal {
             let (stage, color) = (situation.stage.name.clone(), color.to_owned());
             draft.problem(Problem::UnknownColor { stage, color, known: known() });
         }
     }
-    let colors: Vec<ColorReport> =
-        (0..view.colors.len()).map(|id| Reporter { view, situations, roles, sizes, ends }.color(id, draft)).collect();
+    let Told { situations, roles, sizes, ends, waiting } = *told;
+    let reporter = Reporter { view, situations, roles, sizes, ends, holdings };
+    let colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
+    slots::tell(view, situations, roles, &colors, waiting, draft);
     let coming = |color: &ColorReport| {
         matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
     };
@@ -52,17 +63,18 @@ struct Reporter<'s, 'a> {
     roles: &'s [Role],
     sizes: &'s Sizes<'a>,
     ends: &'s [End],
+    holdings: &'s [Holding],
 }
 
 impl Reporter<'_, '_> {
     fn color(&self, id: ColorId, draft: &mut Draft) -> ColorReport {
         let color = self.view.colors[id];
         let instances = || color.instances.values();
-        let (released, retired) = match self.ends[id] {
-            End::Lives => (None, None),
-            End::Settles { released, .. } | End::Ends { released } => (Some(released), None),
-            End::Gone { released, retired } => (Some(released), Some(retired)),
+        let retired = match self.ends[id] {
+            End::Gone { retired, .. } => Some(retired),
+            End::Lives | End::Settles { .. } | End::Ends { .. } => None,
         };
+        let Holding { connections, drain, .. } = self.holdings[id].clone();
         let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.count(instance).replicas);
         let (phase, message) = self.phase(id, draft);
         ColorReport {
@@ -71,10 +83,10 @@ impl Reporter<'_, '_> {
             ready: instances().map(|instance| self.view.ready(instance)).fold(0, u32::saturating_add),
             wanted: instances().map(wanted).fold(0, u32::saturating_add),
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
-            released,
+            released: self.ends[id].released(),
             retired,
-            connections: None,
-            drain: None,
+            connections,
+            drain,
             message,
         }
     }
@@ -86,7 +98,7 @@ impl Reporter<'_, '_> {
                 return (ColorPhase::Draining, Some("goes as soon as no client can be sent to it".into()));
             }
             End::Settles { .. } => return (ColorPhase::Draining, Some("in no stage; whole for a quick return".into())),
-            End::Ends { .. } => return (ColorPhase::Draining, Some("going down, entry tiers first".into())),
+            End::Ends { .. } => return (ColorPhase::Draining, Some(self.draining(id).into())),
             End::Gone { .. } => return (ColorPhase::Retired, None),
             End::Lives => {}
         }
@@ -114,6 +126,17 @@ impl Reporter<'_, '_> {
         }
         draft.wake(deadline);
         (ColorPhase::Starting, held.or_else(lacks))
+    }
+
+    /// What a drain waits for. Without numbers, which have their own fields and change all the time.
+    fn draining(&self, id: ColorId) -> &'static str {
+        let Holding { drain, settles, .. } = &self.holdings[id];
+        match drain {
+            Some(drain) if drain.pods > drain.unknown => "waits for its connections to end",
+            Some(drain) if drain.unknown > 0 => "its connections are unknown, which counts as busy",
+            _ if *settles => "has no connections; goes when that has been so for spec.drain.settle",
+            _ => "going down, entry tiers first",
+        }
     }
 
     /// Said of a color that somebody deletes while it is needed.

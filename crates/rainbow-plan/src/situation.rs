@@ -105,7 +105,7 @@ fn one<'a>(
     let (points, current) = points(view, stage);
     let wish = wish(view, stage);
     let serving = serving(view, stage, &memory, &points, &members, wish);
-    let goal = goal(view, stage, &memory, serving, &members, wish);
+    let goal = goal(view, stage, &memory, &points, serving, &members, wish);
     let mut touches: BTreeSet<ColorId> = serving.into_iter().collect();
     if let Goal::Color(color) = goal {
         touches.insert(color);
@@ -208,11 +208,19 @@ fn goal<'a>(
     view: &View<'a>,
     stage: &Stage,
     memory: &StageMemory,
+    points: &Points<'a>,
     serving: Option<ColorId>,
     members: &[&'a Pod],
     wish: Goal<'a>,
 ) -> Goal<'a> {
     let wish = match wish {
+        // Its pin was dropped in the middle of a shift, as a manifest without one does it: where it went, it goes on to.
+        Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual && *points == Points::Members => {
+            match under_way(view, stage, memory, serving, members).or(serving) {
+                Some(color) => Goal::Color(color),
+                None => newest(view),
+            }
+        }
         // Told nothing: the first color that ever serves, and no other. A Service may point at a color that never came
         // up; that color has not served.
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual => match serving {
@@ -231,6 +239,24 @@ fn goal<'a>(
         // newest is ready; `shift` decides that.
         other => other,
     }
+}
+
+/// Where a stage that is told nothing was going: to the color the status remembers, if that has members, else to the newest
+/// that has, other than the one it came from.
+fn under_way(
+    view: &View<'_>,
+    stage: &Stage,
+    memory: &StageMemory,
+    serving: Option<ColorId>,
+    members: &[&Pod],
+) -> Option<ColorId> {
+    let has_members = |color: &ColorId| {
+        let instance = view.colors[*color].instances.get(&stage.tier);
+        members.iter().any(|pod| Some(&pod.instance) == instance)
+    };
+    let remembered = memory.target.as_deref().and_then(|name| view.color(name)).filter(has_members);
+    // Colors are indexed newest first.
+    remembered.or_else(|| (0..view.colors.len()).find(|color| Some(*color) != serving && has_members(color)))
 }
 
 /// The color has a ready pod in the stage's tier.

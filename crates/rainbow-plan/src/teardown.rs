@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Action, ColorPhase, ColorReport, InstanceName, Plan, Report, StageReport, StageService, dag::Dependents,
-    draft::Draft, history::exists, view::View,
+    draft::Draft, history::exists, marks, view::View,
 };
 
 pub(crate) fn plan(view: &View<'_>) -> Plan {
@@ -49,6 +49,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
     if remains {
         return;
     }
+    marks::unguard(view, draft);
     for color in view.colors.iter().rev() {
         draft.act(Action::DeleteColor { color: color.name.clone() });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Color, Deployment, InstanceName, Pod, Presence, Spec, StageMemory, Time, World};
+use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, StageMemory, Time, World};
 
 /// Index of a color in [`View::colors`].
 pub(crate) type ColorId = usize;
@@ -128,7 +128,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The pod passes its probes and is going to stay.
+/// The pod passes its probes and is going to stay. One that its Deployment may take next does not count.
 pub(crate) fn serves(pod: &Pod) -> bool {
-    pod.ready && !pod.terminating
+    pod.ready && !pod.terminating && pod.mark != Mark::Leaving
 }

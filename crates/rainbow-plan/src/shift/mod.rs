@@ -72,14 +72,33 @@ pub(crate) fn advance<'a>(
     shifter.report(&progress, sizes, roles)
 }
 
-/// Deletes the Services of stages that are no longer in the spec.
+/// Deletes the Services of stages that are no longer in the spec. One whose stage has a Service of another name now, which the
+/// observer calls `stage/name`, goes when that one serves: whoever looks up the new name is answered, and those who have the
+/// old one are served until then.
 pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
     for (name, service) in &view.world.stages {
-        let known = view.spec().stages.iter().any(|stage| stage.name == *name);
-        if !known && matches!(service, StageService::Ours { .. }) {
+        if !matches!(service, StageService::Ours { .. }) || view.spec().stages.iter().any(|stage| stage.name == *name) {
+            continue;
+        }
+        let renamed = name.split_once('/').map(|(stage, _)| stage);
+        let successor = renamed.and_then(|renamed| view.spec().stages.iter().find(|stage| stage.name == renamed));
+        if successor.is_none_or(|successor| has_taken_over(view, &successor.name, draft)) {
             draft.act(Action::DeleteStage { stage: name.clone() });
         }
     }
+}
+
+/// The stage's Service has endpoints that the data plane knows, and none that it does not know yet.
+fn has_taken_over(view: &View<'_>, stage: &str, draft: &mut Draft) -> bool {
+    if !matches!(view.world.stages.get(stage), Some(StageService::Ours { .. })) {
+        return false;
+    }
+    let since = view.world.pods.iter().filter_map(|pod| pod.endpoint.get(stage)).max();
+    if let Some(since) = since.filter(|since| !view.known(**since)) {
+        draft.wake(since.after(view.spec().propagation));
+        return false;
+    }
+    since.is_some()
 }
 
 impl<'s, 'a> Shifter<'s, 'a> {

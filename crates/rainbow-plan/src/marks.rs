@@ -1,0 +1,119 @@
+//! The marks of pods, and the guard of those that hold connections.
+//!
+//! While a color drains, evictions and autoscalers shall not cut what the drain waits for. So every pod that has
+//! connections is marked as held, and with it all pods of the tiers it calls. A held pod stays so until it goes: one that is
+//! busy now and then would otherwise be written to each time. A color that is taken back loses all marks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    Action, Deployment, InstanceName, Mark, Pod, Presence, Problem, Shrink,
+    draft::Draft,
+    evidence::{Verdict, is_held},
+    release::Going,
+    view::View,
+};
+
+/// Marks pods, takes marks off, and keeps the guard as long as a pod is held.
+pub(crate) fn mark(view: &View<'_>, going: &[Going<'_>], draft: &mut Draft) {
+    let wanted = wanted(view, going);
+    let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
+    let kept: BTreeMap<&str, Mark> = marked.map(|pod| (pod.name.as_str(), pod.mark)).collect();
+    let changes: Vec<_> =
+        wanted.iter().filter(|(pod, mark)| kept.get(*pod).copied().unwrap_or_default() != **mark).collect();
+    let after = |pod: &&str| wanted.get(*pod).copied().unwrap_or_else(|| kept[*pod]);
+    let held = wanted.values().any(|mark| *mark == Mark::Held) || kept.keys().any(|pod| after(pod) == Mark::Held);
+    if held && view.spec().guard {
+        match view.world.guard {
+            Presence::NotNeeded | Presence::Absent | Presence::Outdated => draft.act(Action::ApplyGuard),
+            Presence::Foreign => {
+                draft.problem(Problem::Foreign { kind: "PodDisruptionBudget", name: "…-draining".into() });
+            }
+            Presence::Current => {}
+        }
+    }
+    for (pod, mark) in changes {
+        draft.act(Action::Mark { pod: (*pod).to_owned(), mark: *mark });
+    }
+    if !held {
+        unguard(view, draft);
+    }
+}
+
+/// Deletes the guard.
+pub(crate) fn unguard(view: &View<'_>, draft: &mut Draft) {
+    if matches!(view.world.guard, Presence::Outdated | Presence::Current) {
+        draft.act(Action::DeleteGuard);
+    }
+}
+
+/// The marks that pods shall have, by name. A pod that is not named keeps what it has.
+fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
+    let holding = holding(view, going);
+    let mut wanted = BTreeMap::new();
+    for one in going {
+        let by_cost = view.spec().shrink == Shrink::ByCost && !one.ends_whole();
+        if by_cost {
+            wanted.extend(one.leaving().map(|(pod, _)| (pod.name.as_str(), Mark::Leaving)));
+        }
+        let leaves: BTreeSet<&str> = one.leaving().map(|(pod, _)| pod.name.as_str()).collect();
+        for (pod, verdict) in one.pods.iter().filter(|(pod, _)| !leaves.contains(pod.name.as_str())) {
+            let held = if one.exposed {
+                *verdict == Verdict::Holds && is_held(view, &one.clock, pod)
+            } else {
+                holding.contains(one.instance)
+            };
+            // Whose mark is taken off while its Deployment deletes pods may see another one go in its place.
+            let stuck = pod.mark == Mark::Leaving && one.is_shrinking(view);
+            match (held, pod.mark) {
+                _ if stuck => {}
+                (true, Mark::None | Mark::Leaving) => {
+                    wanted.insert(pod.name.as_str(), Mark::Held);
+                }
+                (false, Mark::Leaving) => {
+                    wanted.insert(pod.name.as_str(), Mark::None);
+                }
+                (true, Mark::Held) | (false, Mark::Held | Mark::None) => {}
+            }
+        }
+    }
+    let leaving: BTreeSet<&InstanceName> = going.iter().map(|one| one.instance).collect();
+    let living = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
+    let living = living.filter(|pod| !leaving.contains(&pod.instance) && !view.owners(&pod.instance).is_empty());
+    wanted.extend(living.filter(|pod| may_be_cleared(view, pod)).map(|pod| (pod.name.as_str(), Mark::None)));
+    wanted
+}
+
+/// The Deployment of a color that was taken back has been asked for all its pods, and knows it.
+fn may_be_cleared(view: &View<'_>, pod: &Pod) -> bool {
+    let alive = view.pods(&pod.instance).iter().filter(|pod| !pod.terminating).count();
+    match view.deployment(&pod.instance) {
+        _ if pod.mark == Mark::Held => true,
+        Deployment::Ours { replicas, observed, .. } => *observed && *replicas as usize >= alive,
+        Deployment::Absent | Deployment::Foreign => false,
+    }
+}
+
+/// The instances that hold connections, and those that they call, near or far.
+fn holding<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeSet<&'a InstanceName> {
+    let by_name: HashMap<&InstanceName, &Going<'_>> = going.iter().map(|one| (one.instance, one)).collect();
+    let mut found = BTreeSet::new();
+    let mut next: Vec<&InstanceName> = going
+        .iter()
+        .filter(|one| {
+            let holds = |(pod, verdict): &(&Pod, Verdict)| *verdict == Verdict::Holds && is_held(view, &one.clock, pod);
+            one.exposed && one.pods.iter().any(holds)
+        })
+        .map(|one| one.instance)
+        .collect();
+    while let Some(instance) = next.pop() {
+        if !by_name.contains_key(instance) || !found.insert(instance) {
+            continue;
+        }
+        for color in view.owners(instance).iter().map(|owner| view.colors[*owner]) {
+            let needs = color.tiers.iter().filter(|tier| tier.name == instance.tier).flat_map(|tier| &tier.needs);
+            next.extend(needs.filter_map(|need| color.instances.get(need)));
+        }
+    }
+    found
+}

@@ -1,0 +1,43 @@
+//! Instances that no color has: somebody took a color away by force. They go as a deleted color does, entry tiers first.
+
+use crate::{Action, InstanceName, Selection, StageService, draft::Draft, history::exists, view::View};
+
+/// Deletes orphans that no client can be sent to and that no other orphan calls.
+pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
+    let orphans: Vec<&InstanceName> = view
+        .world
+        .instances
+        .keys()
+        .filter(|instance| view.owners(instance).is_empty() && exists(view, instance))
+        .collect();
+    for orphan in &orphans {
+        // What called it is known from the spec only: the color that knew it is gone.
+        let called = |caller: &InstanceName| {
+            let tier = view.spec().tiers.iter().find(|tier| tier.name == caller.tier);
+            tier.is_some_and(|tier| tier.needs.contains(&orphan.tier))
+                && tier.is_some_and(|tier| tier.name != orphan.tier)
+        };
+        let has_callers = orphans.iter().any(|caller| called(caller))
+            || view.world.pods.iter().any(|pod| view.owners(&pod.instance).is_empty() && called(&pod.instance));
+        if !has_callers && !in_use(view, orphan, draft) {
+            draft.act(Action::DeleteInstance { instance: (*orphan).clone() });
+        }
+    }
+}
+
+/// Clients of a stage may be sent to it.
+fn in_use(view: &View<'_>, orphan: &InstanceName, draft: &mut Draft) -> bool {
+    let selected = view.world.stages.values().any(
+        |service| matches!(service, StageService::Ours { selects: Selection::Instance(instance), .. } if instance == orphan),
+    );
+    let pods = view.pods(orphan);
+    if selected || pods.iter().any(|pod| !pod.endpoint.is_empty() || !pod.member.is_empty()) {
+        return true;
+    }
+    let left = pods.iter().flat_map(|pod| pod.left.values()).max();
+    let until = left.map(|left| view.forgotten(*left)).filter(|until| *until > view.now);
+    if let Some(until) = until {
+        draft.wake(until);
+    }
+    until.is_some()
+}

@@ -1,0 +1,76 @@
+//! Which instances a new color has: its own, or those of colors that are equal in a tier and in all that it calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    InstanceName, Reuse, Tier,
+    dag::tiers_entry_first,
+    view::{ColorId, View},
+};
+
+/// The instance of each of the spec's tiers, in their order.
+///
+/// A shared instance calls certain instances: its pods have their addresses. So with it come all that it calls, from the same
+/// color, and it is taken only if that agrees with what callers before it have brought along.
+pub(crate) fn instances(view: &View<'_>) -> Vec<(String, InstanceName)> {
+    let spec = view.spec();
+    let mut chosen: BTreeMap<&str, InstanceName> = BTreeMap::new();
+    let tiers = tiers_entry_first(&spec.tiers);
+    for tier in &tiers {
+        if chosen.contains_key(tier.name.as_str()) {
+            continue;
+        }
+        let calls = closure(&spec.tiers, tier);
+        let shared = match spec.reuse {
+            Reuse::Never => None,
+            // Newest first.
+            Reuse::Unchanged => (0..view.colors.len()).find_map(|color| taken(view, color, &calls, &chosen)),
+        };
+        match shared {
+            Some(found) => chosen.extend(found),
+            None => {
+                let own = InstanceName { tier: tier.name.clone(), color: spec.color.clone() };
+                chosen.insert(&tier.name, own);
+            }
+        }
+    }
+    spec.tiers.iter().filter_map(|tier| Some((tier.name.clone(), chosen.get(tier.name.as_str())?.clone()))).collect()
+}
+
+/// The tier and all it calls, near or far.
+fn closure<'a>(tiers: &'a [Tier], tier: &'a Tier) -> Vec<&'a Tier> {
+    let mut found: BTreeSet<&str> = BTreeSet::new();
+    let mut all = Vec::new();
+    let mut next = vec![tier];
+    while let Some(tier) = next.pop() {
+        if found.insert(&tier.name) {
+            all.push(tier);
+            next.extend(tier.needs.iter().filter_map(|need| tiers.iter().find(|known| known.name == *need)));
+        }
+    }
+    all
+}
+
+/// A color's instances of these tiers, if they are equal and no other ones are chosen already. One that is being deleted
+/// gives nothing away.
+fn taken<'a>(
+    view: &View<'a>,
+    color: ColorId,
+    tiers: &[&'a Tier],
+    chosen: &BTreeMap<&str, InstanceName>,
+) -> Option<Vec<(&'a str, InstanceName)>> {
+    let color = view.colors[color];
+    if color.deleting {
+        return None;
+    }
+    let mut found = Vec::with_capacity(tiers.len());
+    for tier in tiers {
+        let equal = color.tiers.iter().any(|known| known.name == tier.name && known.identity == tier.identity);
+        let instance = color.instances.get(&tier.name).filter(|_| equal)?;
+        if chosen.get(tier.name.as_str()).is_some_and(|known| known != instance) {
+            return None;
+        }
+        found.push((tier.name.as_str(), instance.clone()));
+    }
+    Some(found)
+}
