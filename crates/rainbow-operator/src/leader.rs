@@ -107,7 +107,7 @@ impl Candidate {
             return;
         }
         let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(String::new());
+        spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(timestamp(self.clock.now())));
         if let Err(error) = self.replace(&lease).await {
@@ -258,11 +258,11 @@ mod tests {
         let begin = Instant::now();
         let mut a = cluster.candidate("a");
         a.elected().await;
-        assert_eq!(begin.elapsed(), Duration::ZERO, "the same pod's next container");
+        assert!(begin.elapsed() < RETRY, "the same pod's next container waited {:?}", begin.elapsed());
         a.resign().await;
         let mut b = cluster.candidate("b");
         b.elected().await;
-        assert_eq!(begin.elapsed(), Duration::ZERO);
+        assert!(begin.elapsed() < RETRY, "{:?}", begin.elapsed());
         a.resign().await;
         assert_eq!(cluster.leader().await.as_deref(), Some("b"), "what one does not have one does not give up");
     }
