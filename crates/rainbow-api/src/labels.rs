@@ -27,6 +27,8 @@ pub const HOLDING: &str = "rainbow.dev/holding";
 pub const YES: &str = "yes";
 /// Annotation that tells the ReplicaSet controller which pods to end first: those with the lowest number.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Its value on a pod that may go: lower than what people write.
+pub const LEAVING_COST: &str = "-1000";
 /// Annotation that keeps cluster-autoscaler from emptying a pod's node.
 pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 /// Annotation that keeps Karpenter from emptying a pod's node.

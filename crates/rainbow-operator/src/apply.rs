@@ -98,12 +98,22 @@ async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Out
                 Err(failure) => Err(failure),
             }
         }
-        Operation::Label { name, body } => label_pod(&api, name, body, &mut outcome).await,
+        // A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
+        Operation::Label { name, body } => {
+            let answer = api.patch(name, &parameters(true), &Patch::Apply(body)).await;
+            written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome).map(drop)
+        }
+        Operation::Amend { kind, name, version, body } => {
+            amend(&api, *kind, name, *version, body.clone(), &mut outcome).await
+        }
         Operation::Delete { kind, name, uid, version } => delete(&api, *kind, name, uid, *version, &mut outcome).await,
         Operation::Finalizers { kind, name, version, finalizers } => {
             set_finalizers(&api, *kind, name, *version, finalizers, &mut outcome).await
         }
-        Operation::Status { kind, name, body } => status(&api, *kind, name, body, &mut outcome).await,
+        Operation::Status { kind, name, body } => {
+            let answer = api.patch_status(name, &parameters(true), &Patch::Apply(body)).await;
+            written(answer, *kind, name, &[404, 409], &mut outcome).map(drop)
+        }
     };
     if let Err(failure) = result {
         tracing::debug!(app = %key, kind = %operation.kind(), name = operation.name(), %failure, "not written");
@@ -143,10 +153,6 @@ async fn create(
     let object: DynamicObject = serde_json::from_value(body.clone()).map_err(|e| Failure::Rejected(e.to_string()))?;
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&parameters, &object).await {
-        Ok(created) => {
-            outcome.expect(kind, name, Expected::Version(version(&created.metadata)));
-            Ok(())
-        }
         Err(Error::Api(status)) if status.reason == "AlreadyExists" => {
             let ours = api.get_opt(name).await.is_ok_and(|found| {
                 found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"])
@@ -158,7 +164,7 @@ async fn create(
                 "{kind} `{name}` exists and is not this Rainbow's: delete it or change spec.color"
             )))
         }
-        Err(error) => Err(classify(kind, name, error)),
+        answer => written(answer, kind, name, &[], outcome).map(drop),
     }
 }
 
@@ -171,24 +177,47 @@ async fn apply(
     force: bool,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let applied =
-        api.patch(name, &parameters(force), &Patch::Apply(body)).await.map_err(|error| classify(kind, name, error))?;
-    outcome.expect(kind, name, Expected::Version(version(&applied.metadata)));
+    let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
+    let applied = written(answer, kind, name, &[], outcome)?;
     let uid = applied.metadata.uid.clone().unwrap_or_default();
     outcome.settled.push((uid, hash.to_owned(), drift::content(&applied).1));
     Ok(())
 }
 
-/// A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
-async fn label_pod(api: &Api<DynamicObject>, name: &str, body: &Value, outcome: &mut Outcome) -> Result<(), Failure> {
-    match api.patch(name, &parameters(true), &Patch::Apply(body)).await {
-        Ok(labelled) => outcome.expect(Kind::Pod, name, Expected::Version(version(&labelled.metadata))),
-        Err(Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
-            return Err(Failure::Stale(format!("Pod `{name}` is gone: {}", status.message)));
+/// Expects to see what was written. Any of these codes means that the object is gone, or is another one by now.
+fn written(
+    answer: kube::Result<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    gone: &[u16],
+    outcome: &mut Outcome,
+) -> Result<DynamicObject, Failure> {
+    match answer {
+        Ok(object) => {
+            outcome.expect(kind, name, Expected::Version(version(&object.metadata)));
+            Ok(object)
         }
-        Err(error) => return Err(classify(Kind::Pod, name, error)),
+        Err(Error::Api(status)) if gone.contains(&status.code) => {
+            Err(Failure::Stale(format!("{kind} `{name}` is not what it was: {}", status.message)))
+        }
+        Err(error) => Err(classify(kind, name, error)),
     }
-    Ok(())
+}
+
+async fn amend(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    at: u64,
+    mut body: Value,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    if at > 0 {
+        body["metadata"] = json!({ "resourceVersion": at.to_string() });
+    }
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let answer = api.patch(name, &parameters, &Patch::Merge(body)).await;
+    written(answer, kind, name, &[404], outcome).map(drop)
 }
 
 async fn delete(
@@ -230,26 +259,6 @@ async fn set_finalizers(
             Ok(())
         }
         Err(Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(classify(kind, name, error)),
-    }
-}
-
-async fn status(
-    api: &Api<DynamicObject>,
-    kind: Kind,
-    name: &str,
-    body: &Value,
-    outcome: &mut Outcome,
-) -> Result<(), Failure> {
-    match api.patch_status(name, &parameters(true), &Patch::Apply(body)).await {
-        Ok(patched) => {
-            outcome.expect(kind, name, Expected::Version(version(&patched.metadata)));
-            Ok(())
-        }
-        // Gone, or another one by now.
-        Err(Error::Api(status)) if matches!(status.code, 404 | 409) => {
-            Err(Failure::Stale(format!("{kind} `{name}`: {}", status.message)))
-        }
         Err(error) => Err(classify(kind, name, error)),
     }
 }

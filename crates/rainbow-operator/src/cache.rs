@@ -11,9 +11,11 @@ use std::{
 };
 
 use crate::{
+    count::Known,
     drift::Settled,
     endpoints::Endpoints,
     live::{Kind, Pod, Slice, Workload, label, version},
+    marks::Marks,
     watch::Change,
 };
 
@@ -58,8 +60,14 @@ pub(crate) struct App {
     pub(crate) services: BTreeMap<String, Workload>,
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) slices: BTreeMap<String, Slice>,
+    /// PodDisruptionBudgets.
+    pub(crate) guards: BTreeMap<String, Workload>,
     /// Since when pods are endpoints of stages.
     pub(crate) endpoints: Endpoints,
+    /// Since when pods carry their marks.
+    pub(crate) marks: Marks,
+    /// What is known of the connections of those pods that are asked.
+    pub(crate) known: Known,
     /// Which objects were found in order.
     pub(crate) settled: Settled,
 }
@@ -72,6 +80,7 @@ impl App {
             && self.services.is_empty()
             && self.pods.is_empty()
             && self.slices.is_empty()
+            && self.guards.is_empty()
     }
 
     /// Uid and resource version of an object as last seen.
@@ -89,6 +98,7 @@ impl App {
             Kind::Service => self.services.get(name).map(|w| (w.meta.uid.as_str(), w.meta.version)),
             Kind::Pod => self.pods.get(name).map(|p| (p.meta.uid.as_str(), p.meta.version)),
             Kind::EndpointSlice => self.slices.get(name).map(|s| (s.meta.uid.as_str(), s.meta.version)),
+            Kind::PodDisruptionBudget => self.guards.get(name).map(|g| (g.meta.uid.as_str(), g.meta.version)),
         }
     }
 
@@ -108,6 +118,11 @@ impl App {
             }
             Kind::Pod => drop(self.pods.remove(name)),
             Kind::EndpointSlice => drop(self.slices.remove(name)),
+            Kind::PodDisruptionBudget => {
+                if let Some(gone) = self.guards.remove(name) {
+                    self.settled.forget(&gone.meta.uid);
+                }
+            }
         }
     }
 }
@@ -188,6 +203,8 @@ type Id = (Kind, String, String);
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pub(crate) apps: HashMap<Key, App>,
+    /// The kinds that are watched.
+    kinds: Vec<Kind>,
     /// Where an object is kept: its labels may change under it.
     index: HashMap<Id, Key>,
     /// By kind: what a list under way has shown.
@@ -199,9 +216,14 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
+    /// A cache of these kinds.
+    pub(crate) fn of(kinds: Vec<Kind>) -> Self {
+        Self { kinds, ..Self::default() }
+    }
+
     /// Whether every kind has been listed once: before, absence means nothing.
     pub(crate) fn synced(&self) -> bool {
-        self.listed.len() == Kind::ALL.len()
+        self.kinds.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// All is seen for the first time: what happened before is unknown.
@@ -280,9 +302,13 @@ impl Cache {
                 Some(color) => drop(app.colors.insert(name, color)),
                 None => drop(app.colors.remove(&name)),
             },
+            (Kind::PodDisruptionBudget, Content::Workload(guard)) => drop(app.guards.insert(name, *guard)),
             (Kind::Service, Content::Workload(service)) => drop(app.services.insert(name, *service)),
             (_, Content::Workload(deployment)) => drop(app.deployments.insert(name, *deployment)),
-            (_, Content::Pod(pod)) => drop(app.pods.insert(name, pod)),
+            (_, Content::Pod(pod)) => {
+                app.marks.see(&name, pod.said.mark, now);
+                app.pods.insert(name, pod);
+            }
             (_, Content::Slice(slice)) => {
                 app.slices.insert(name, slice);
                 endpoints = true;
@@ -303,7 +329,10 @@ impl Cache {
         app.remove(id.0, &id.2);
         match id.0 {
             Kind::EndpointSlice => app.endpoints.update(&app.slices, now),
-            Kind::Pod => app.endpoints.forget(&id.2),
+            Kind::Pod => {
+                app.endpoints.forget(&id.2);
+                app.marks.forget(&id.2);
+            }
             _ => {}
         }
         if app.is_empty() {

@@ -4,6 +4,7 @@ mod app;
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
+use rainbow_api::Sidecar;
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
@@ -13,14 +14,26 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     cache::{Cache, Key},
     clock::Clock,
+    count::{Answer, CountVia, Counter},
+    discover::{self, Capabilities},
+    domain::Means,
+    health::{self, Health},
+    leader::{Candidate, Election},
+    live::Kind,
     watch,
 };
-use app::{Desk, Done, Step};
+use app::{Desk, Done, Step, With};
 
 /// Applications that are written to at the same time.
 const CONCURRENCY: usize = 16;
 /// Changes that are taken in before anything is decided on, so that a burst costs one decision.
 const BURST: usize = 1000;
+
+/// Longest time to ask what the cluster has while there is work.
+const ASK: Duration = Duration::from_secs(10);
+
+/// The counter's image, unless told otherwise.
+pub const TALLY_IMAGE: &str = concat!("ghcr.io/rainbow-dev/tally:", env!("CARGO_PKG_VERSION"));
 
 /// How the operator runs.
 pub struct Options {
@@ -28,6 +41,15 @@ pub struct Options {
     pub namespace: Option<String>,
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
     pub propagation: Duration,
+    /// How pods are asked for their connections.
+    pub count_via: CountVia,
+    /// The image of the counter that is put into new pods; `None`: none is, and where it is wanted a color drains until
+    /// its deadline.
+    pub tally_image: Option<String>,
+    /// Where several operators may run, they elect one that acts; the others wait. `None`: this is the only one.
+    pub election: Option<Election>,
+    /// Where the operator says how it is; [`Health::serve`] tells others.
+    pub health: Option<Health>,
     /// Ends the operator: writes under way are finished, nothing new is begun.
     pub shutdown: BoxFuture<'static, ()>,
     /// Where the time comes from.
@@ -35,11 +57,15 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// All namespaces, 3 s of propagation (kube-proxy's usual second, and some), no end, the system's clock.
+    /// All namespaces, 3 s of propagation (kube-proxy's usual second, and some), no election, no end, the system's clock.
     fn default() -> Self {
         Self {
             namespace: None,
             propagation: Duration::from_secs(3),
+            count_via: CountVia::default(),
+            tally_image: Some(TALLY_IMAGE.to_owned()),
+            election: None,
+            health: None,
             shutdown: futures::future::pending().boxed(),
             clock: Clock::System,
         }
@@ -61,26 +87,92 @@ pub enum Error {
 ///
 /// # Errors
 /// When the watches end.
-pub async fn run(client: Client, options: Options) -> Result<(), Error> {
-    let mut shutdown = options.shutdown;
-    let mut changes = watch::all(&client, options.namespace.as_deref());
+pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
+    let Some(election) = options.election.take() else {
+        return lead(&client, &mut options).await;
+    };
+    let mut candidate = Candidate::new(&client, &election, options.clock);
+    loop {
+        tokio::select! {
+            () = &mut options.shutdown => {
+                candidate.resign().await;
+                return Ok(());
+            }
+            () = candidate.elected() => {}
+        }
+        tracing::info!(name = election.identity, "this operator leads");
+        let end = tokio::select! {
+            // What was under way is dropped, as in a crash: another one leads now.
+            () = candidate.lost() => None,
+            end = lead(&client, &mut options) => Some(end),
+        };
+        if let Some(health) = &options.health {
+            health.waits();
+        }
+        if let Some(end) = end {
+            candidate.resign().await;
+            return end;
+        }
+    }
+}
+
+/// Runs the operator as the one that acts.
+async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
+    loop {
+        let capabilities = tokio::select! {
+            () = &mut options.shutdown => return Ok(()),
+            found = discover::wait(client) => found,
+        };
+        if operate(client, options, capabilities).await? == End::Told {
+            return Ok(());
+        }
+    }
+}
+
+/// Why the loop ended.
+#[derive(PartialEq)]
+enum End {
+    /// It was told to.
+    Told,
+    /// The cluster does not have any more what it had: it was upgraded under us.
+    Outdated,
+}
+
+async fn operate(client: &Client, options: &mut Options, capabilities: Capabilities) -> Result<End, Error> {
+    let mut changes = watch::all(client, options.namespace.as_deref(), capabilities);
+    let sidecar = |image: &String| Sidecar { image: image.clone(), native: capabilities.native_sidecars };
     let mut operator = Operator {
-        client,
+        client: client.clone(),
         clock: options.clock,
-        propagation: options.propagation,
-        cache: Cache::default(),
+        means: Means {
+            propagation: options.propagation,
+            capabilities,
+            sidecar: options.tally_image.as_ref().map(sidecar),
+        },
+        counter: Counter::start(client.clone(), options.count_via, options.clock),
+        cache: Cache::of(Kind::of(capabilities)),
         desks: HashMap::new(),
         dirty: BTreeSet::new(),
         running: FuturesUnordered::new(),
         started: false,
+        health: options.health.clone(),
     };
-    loop {
+    let mut beat = tokio::time::interval(health::BEAT);
+    let end = loop {
         let due = operator.next_due();
         tokio::select! {
             biased;
-            () = &mut shutdown => break,
+            () = &mut options.shutdown => break End::Told,
+            _ = beat.tick(), if operator.health.is_some() => operator.beat(),
             Some(done) = operator.running.next() => operator.finished(done),
-            change = changes.next() => operator.changed(change.ok_or(Error::WatchesEnded)?),
+            change = changes.next() => {
+                let change = change.ok_or(Error::WatchesEnded)?;
+                if is_outdated(client, &change, capabilities).await {
+                    break End::Outdated;
+                }
+                operator.changed(change);
+            }
+            Some(answer) = operator.counter.answer() => operator.answered(answer),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => operator.wake(),
         }
         for _ in 0..BURST {
@@ -89,16 +181,28 @@ pub async fn run(client: Client, options: Options) -> Result<(), Error> {
                 _ => break,
             }
         }
+        while let Some(answer) = operator.counter.answer_now() {
+            operator.answered(answer);
+        }
         operator.start();
-    }
+    };
     while operator.running.next().await.is_some() {}
-    Ok(())
+    Ok(end)
+}
+
+/// Whether endpoints have to be read in another way than at the start. Each failure of their watch asks once, and failures
+/// come ever more slowly.
+async fn is_outdated(client: &Client, change: &watch::Change, capabilities: Capabilities) -> bool {
+    let watch::Change::Failed(Kind::EndpointSlice, error) = change else { return false };
+    let ask = tokio::time::timeout(ASK, discover::capabilities(client));
+    watch::is_absent(error) && matches!(ask.await, Ok(Ok(now)) if now.endpoints != capabilities.endpoints)
 }
 
 struct Operator {
     client: Client,
     clock: Clock,
-    propagation: Duration,
+    means: Means,
+    counter: Counter,
     cache: Cache,
     desks: HashMap<Key, Desk>,
     /// To be looked at.
@@ -106,14 +210,18 @@ struct Operator {
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     /// All caches have been filled once.
     started: bool,
+    health: Option<Health>,
 }
 
 impl Operator {
     fn changed(&mut self, change: watch::Change) {
         let keys = self.cache.change(change, self.clock.now());
         for key in &keys {
-            if !self.cache.apps.contains_key(key) && !self.desks.get(key).is_some_and(|desk| desk.running) {
-                self.desks.remove(key);
+            if !self.cache.apps.contains_key(key)
+                && !self.desks.get(key).is_some_and(|desk| desk.running)
+                && let Some(mut desk) = self.desks.remove(key)
+            {
+                desk.stop_asking(key, &self.counter);
             }
         }
         self.dirty.extend(keys);
@@ -121,11 +229,30 @@ impl Operator {
             self.started = true;
             self.cache.start(self.clock.now());
             tracing::info!(applications = self.cache.apps.len(), "the operator has seen everything and begins");
+            self.beat();
+        }
+    }
+
+    fn beat(&self) {
+        if let Some(health) = &self.health {
+            let rainbows = self.cache.apps.values().filter(|app| app.root.is_some());
+            health.beat(self.started, rainbows.count());
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let Answer { key, pod, uid, reading, worth } = answer;
+        let Some(app) = self.cache.apps.get_mut(&key) else { return };
+        if app.known.answer(&pod, &uid, reading, self.clock.now(), worth) {
+            self.desks.entry(key).or_default().answered();
         }
     }
 
     fn finished(&mut self, done: Done) {
         let key = done.key.clone();
+        if let Some(health) = &self.health {
+            health.turn(done.outcome.expectations.len(), done.outcome.failure.is_some());
+        }
         if let Some(app) = self.cache.apps.get_mut(&key) {
             for (uid, hash, digest) in &done.outcome.settled {
                 app.settled.remember(uid, hash, *digest);
@@ -155,15 +282,19 @@ impl Operator {
             return;
         }
         let mut later = BTreeSet::new();
+        let with = With { client: &self.client, clock: self.clock, means: &self.means, counter: &self.counter };
         for key in std::mem::take(&mut self.dirty) {
             let desk = self.desks.entry(key.clone()).or_default();
             if desk.running || self.running.len() >= CONCURRENCY {
                 later.insert(key);
                 continue;
             }
-            match desk.step(&mut self.cache, &key, &self.client, self.clock, self.propagation) {
+            match desk.step(&mut self.cache, &key, &with) {
                 Step::Nothing => {}
-                Step::Forget => drop(self.desks.remove(&key)),
+                Step::Forget => {
+                    desk.stop_asking(&key, &self.counter);
+                    self.desks.remove(&key);
+                }
                 Step::Run(future) => {
                     desk.running = true;
                     self.running.push(future);

@@ -4,10 +4,20 @@ use rainbow_api::{self as api, Rainbow, names};
 use rainbow_plan as plan;
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::clock;
+use crate::{clock, discover::Capabilities};
 
 /// Seconds a color may take to become ready where the spec is silent, as a Deployment's.
 const PROGRESS_DEADLINE: i32 = 600;
+
+/// What the operator has to work with, whatever the application.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
+    pub(crate) propagation: Duration,
+    pub(crate) capabilities: Capabilities,
+    /// The counter that new pods get.
+    pub(crate) sidecar: Option<api::Sidecar>,
+}
 
 /// The name of the version that the spec describes.
 pub(crate) fn color_name(spec: &api::RainbowSpec) -> String {
@@ -19,19 +29,22 @@ pub(crate) fn progress_deadline(spec: &api::RainbowSpec) -> i32 {
     spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE).max(1)
 }
 
-pub(crate) fn spec(rainbow: &Rainbow, propagation: Duration) -> plan::Spec {
+pub(crate) fn spec(rainbow: &Rainbow, means: &Means) -> plan::Spec {
     let spec = &rainbow.spec;
     plan::Spec {
         color: color_name(spec),
-        tiers: tiers(&spec.tiers, &api::identities(&spec.tiers)),
+        tiers: tiers(spec, &spec.tiers, &api::identities(&spec.tiers)),
         stages: spec.stages.iter().filter_map(|stage| self::stage(spec, stage)).collect(),
         drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
         keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
         progress_deadline: Duration::from_secs(u64::from(count(progress_deadline(spec)))),
-        reuse: plan::Reuse::Never,
-        shrink: plan::Shrink::ByCost,
-        guard: false,
-        propagation,
+        reuse: match spec.reuse {
+            api::Reuse::Never => plan::Reuse::Never,
+            api::Reuse::Unchanged => plan::Reuse::Unchanged,
+        },
+        shrink: if means.capabilities.deletion_cost { plan::Shrink::ByCost } else { plan::Shrink::ByDeletion },
+        guard: means.capabilities.policy_v1,
+        propagation: means.propagation,
         deleting: rainbow.metadata.deletion_timestamp.is_some(),
     }
 }
@@ -41,13 +54,30 @@ fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
-fn tiers(tiers: &[api::Tier], identities: &BTreeMap<String, String>) -> Vec<plan::Tier> {
+/// Where the evidence comes from that a tier's connections have ended: the spec's word where it still has the tier, else
+/// that of the tier as a color has it.
+pub(crate) fn evidence(spec: &api::RainbowSpec, tier: &api::Tier) -> api::Connections {
+    let current = spec.tiers.iter().find(|current| current.name == tier.name);
+    api::connections(spec, current.unwrap_or(tier))
+}
+
+/// Whether a tier's connections are counted. Those of the counter are, even where it is missing: then nothing is known of
+/// them, and that is told.
+pub(crate) fn counted(spec: &api::RainbowSpec, tier: &api::Tier) -> bool {
+    match evidence(spec, tier) {
+        api::Connections::Sidecar => !tier.tcp_ports().is_empty(),
+        api::Connections::Http => true,
+        api::Connections::None => false,
+    }
+}
+
+fn tiers(spec: &api::RainbowSpec, tiers: &[api::Tier], identities: &BTreeMap<String, String>) -> Vec<plan::Tier> {
     let tier = |tier: &api::Tier| plan::Tier {
         name: tier.name.clone(),
         replicas: count(tier.replicas),
         needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
         identity: identities.get(&tier.name).cloned().unwrap_or_default(),
-        counted: false,
+        counted: counted(spec, tier),
     };
     tiers.iter().map(tier).collect()
 }
@@ -87,7 +117,7 @@ pub(crate) fn memory(rainbow: &Rainbow) -> plan::Memory {
     plan::Memory { stages: stages.map(one).collect() }
 }
 
-pub(crate) fn color(color: &api::Color) -> plan::Color {
+pub(crate) fn color(rainbow: &api::RainbowSpec, color: &api::Color) -> plan::Color {
     let spec = &color.spec;
     let identities = spec.instances.iter().map(|i| (i.tier.clone(), i.identity.clone())).collect();
     let instances = spec
@@ -99,13 +129,21 @@ pub(crate) fn color(color: &api::Color) -> plan::Color {
         name: spec.color.clone(),
         revision: spec.revision,
         created: color.metadata.creation_timestamp.as_ref().map_or(plan::Time(0), |time| clock::from_timestamp(time.0)),
-        tiers: tiers(&spec.tiers, &identities),
+        tiers: tiers(rainbow, &spec.tiers, &identities),
         instances: instances.collect(),
         retire: spec.retire,
-        deadline: None,
+        deadline: spec.drain.as_ref().and_then(|drain| drain.deadline).map(deadline),
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),
+    }
+}
+
+fn deadline(deadline: api::Deadline) -> plan::Deadline {
+    match deadline {
+        api::Deadline::After(time) => plan::Deadline::After(time.0),
+        api::Deadline::Now => plan::Deadline::Now,
+        api::Deadline::Never => plan::Deadline::Never,
     }
 }
 

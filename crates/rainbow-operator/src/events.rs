@@ -6,10 +6,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use rainbow_api::{ColorPhase, ColorStatus, FIELD_MANAGER, Rainbow, RainbowStatus};
+use rainbow_api::{ColorPhase, ColorStatus, Cut, FIELD_MANAGER, HumanDuration, Rainbow, RainbowStatus};
 use rainbow_plan::{Action, Time};
 
-use crate::{clock::timestamp, live::Kind};
+use crate::{clock::timestamp, live::Kind, status};
 
 /// As long as a note may be.
 const NOTE_BYTES: usize = 1024;
@@ -105,16 +105,59 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
 }
 
 /// What a change of a color's status tells.
-pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Option<Note> {
+pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<Note> {
     use ColorPhase::{Ready, Retired, Serving, Starting};
-    match (old.phase, new.phase?) {
-        (old, new) if old == Some(new) => None,
-        (None | Some(Starting | ColorPhase::Stalled), Ready | Serving) => {
-            Some(Note::normal("ColorReady", format!("all pods of color {name} are ready")))
+    let mut notes = Vec::new();
+    match (old.phase, new.phase) {
+        (old, new) if old == new => {}
+        (None | Some(Starting | ColorPhase::Stalled), Some(Ready | Serving)) => {
+            notes.push(Note::normal("ColorReady", format!("all pods of color {name} are ready")));
         }
-        (_, Retired) => Some(Note::normal("ColorRetired", format!("color {name} has no pods any more"))),
-        _ => None,
+        (_, Some(Retired)) => {
+            notes.push(Note::normal("ColorRetired", format!("color {name} has no pods any more")));
+        }
+        _ => {}
     }
+    let unknown = |status: &ColorStatus| {
+        let found = status.conditions.iter().find(|c| c.type_ == status::UNKNOWN && c.status == "True");
+        found.map(|condition| condition.message.clone())
+    };
+    if let (None, Some(message)) = (unknown(old), unknown(new)) {
+        notes.push(Note::warning("ConnectionsUnknown", format!("color {name}: {message}")));
+    }
+    notes
+}
+
+/// What is told of connections that are cut.
+pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
+    if cut.is_empty() {
+        return None;
+    }
+    let known: i64 = cut.iter().filter_map(|cut| cut.connections).fold(0, i64::saturating_add);
+    let of = if cut.iter().all(|cut| cut.connections.is_some()) { "" } else { "at least " };
+    let mut message = format!("color {color} ends with {of}{known} connections: ");
+    for (index, one) in cut.iter().enumerate() {
+        let text = of_cut(one);
+        let more = format!(" and {} more", cut.len() - index);
+        if message.len() + text.len() + more.len() + 2 > NOTE_BYTES {
+            message.push_str(&more);
+            break;
+        }
+        if index > 0 {
+            message.push_str("; ");
+        }
+        message.push_str(&text);
+    }
+    Some(Note::warning("ConnectionsCut", message))
+}
+
+/// `pod a-v1-x port 8081: 3, the oldest 12m`.
+fn of_cut(cut: &Cut) -> String {
+    let port = cut.port.map_or_else(String::new, |port| format!(" port {port}"));
+    let number = cut.connections.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
+    let seconds = cut.oldest_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let age = seconds.map_or_else(String::new, |age| format!(", the oldest {}", HumanDuration::from_secs(age)));
+    format!("pod {}{port}: {number}{age}", cut.pod)
 }
 
 /// Writes notes. An event that cannot be written is lost: nothing depends on it.
@@ -203,10 +246,33 @@ mod tests {
     #[test]
     fn a_color_is_told() {
         let phase = |phase| ColorStatus { phase: Some(phase), ..ColorStatus::default() };
-        let reason = |old, new| of_color("v1", &phase(old), &phase(new)).map(|note| note.reason);
+        let reason = |old, new| of_color("v1", &phase(old), &phase(new)).first().map(|note| note.reason);
         assert_eq!(reason(ColorPhase::Starting, ColorPhase::Serving), Some("ColorReady"));
         assert_eq!(reason(ColorPhase::Ready, ColorPhase::Serving), None);
         assert_eq!(reason(ColorPhase::Serving, ColorPhase::Draining), None);
         assert_eq!(reason(ColorPhase::Draining, ColorPhase::Retired), Some("ColorRetired"));
+    }
+    #[test]
+    fn what_is_cut_is_told() {
+        let cut =
+            |pod: &str, port, connections, oldest_seconds| Cut { pod: pod.into(), port, connections, oldest_seconds };
+        assert_eq!(of_cuts("v1", &[]), None);
+        let note =
+            of_cuts("v1", &[cut("a", Some(8081), Some(3), Some(725)), cut("a", Some(80), Some(1), Some(0))]).unwrap();
+        assert_eq!((note.warning, note.reason), (true, "ConnectionsCut"));
+        assert_eq!(
+            note.message,
+            "color v1 ends with 4 connections: pod a port 8081: 3, the oldest 12m5s; pod a port 80: 1, the oldest 0s"
+        );
+        let note = of_cuts("v1", &[cut("a", None, None, None), cut("b", None, Some(2), None)]).unwrap();
+        assert_eq!(note.message, "color v1 ends with at least 2 connections: pod a: unknown; pod b: 2");
+        let many: Vec<Cut> = (0..500).map(|n| cut(&format!("frontend-{n}"), Some(80), Some(1), Some(9))).collect();
+        let message = of_cuts("v1", &many).unwrap().message;
+        assert!(
+            message.len() <= NOTE_BYTES && message.starts_with("color v1 ends with 500 connections: pod frontend-0 ")
+        );
+        let (_, more) = message.rsplit_once(" and ").unwrap();
+        let told = message.matches("frontend-").count();
+        assert_eq!(more, format!("{} more", 500 - told));
     }
 }

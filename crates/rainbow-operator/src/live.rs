@@ -1,16 +1,19 @@
 //! What is kept of the objects that are watched: no more than decisions need, so that memory grows with what matters.
 
 use k8s_openapi::{
-    api::{core::v1::Pod as CorePod, discovery::v1::EndpointSlice},
+    api::{
+        core::v1::{Endpoints, Pod as CorePod},
+        discovery::v1::EndpointSlice,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::api::DynamicObject;
 use rainbow_api::labels;
-use rainbow_plan::Time;
+use rainbow_plan::Mark;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use crate::{clock, drift};
+use crate::{build::PodLabels, clock, discover::Capabilities, drift};
 
 /// The kinds the operator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,11 +24,24 @@ pub(crate) enum Kind {
     Service,
     Pod,
     EndpointSlice,
+    PodDisruptionBudget,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Rainbow, Self::Color, Self::Deployment, Self::Service, Self::Pod, Self::EndpointSlice];
+    const ALL: [Self; 7] = [
+        Self::Rainbow,
+        Self::Color,
+        Self::Deployment,
+        Self::Service,
+        Self::Pod,
+        Self::EndpointSlice,
+        Self::PodDisruptionBudget,
+    ];
+
+    /// Those that a cluster with these capabilities has.
+    pub(crate) fn of(capabilities: Capabilities) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|kind| *kind != Self::PodDisruptionBudget || capabilities.policy_v1).collect()
+    }
 
     /// As in manifests.
     pub(crate) const fn name(self) -> &'static str {
@@ -36,6 +52,7 @@ impl Kind {
             Self::Service => "Service",
             Self::Pod => "Pod",
             Self::EndpointSlice => "EndpointSlice",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 
@@ -45,6 +62,7 @@ impl Kind {
             Self::Deployment => "apps/v1",
             Self::Service | Self::Pod => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::PodDisruptionBudget => "policy/v1",
         }
     }
 }
@@ -150,8 +168,9 @@ pub(crate) struct Pod {
     pub(crate) ready: bool,
     /// It ran to its end or was evicted: it never comes back, and nothing waits for it.
     pub(crate) finished: bool,
-    /// The stages it is a member of, and since when.
-    pub(crate) member: BTreeMap<String, Option<Time>>,
+    /// What Rainbow says of it.
+    pub(crate) said: PodLabels,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Pod {
@@ -173,9 +192,22 @@ impl Pod {
             color: label(&pod.metadata, labels::COLOR).to_owned(),
             ready: ready && !meta.deleting,
             finished: matches!(phase, Some("Succeeded" | "Failed")) && !meta.deleting,
-            member: member.collect(),
+            said: PodLabels { member: member.collect(), mark: mark(&pod.metadata) },
+            address: status.and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
             meta,
         }
+    }
+}
+
+/// The mark as it is written. Somebody's own deletion cost is none.
+fn mark(meta: &ObjectMeta) -> Mark {
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    if label(meta, labels::HOLDING) == labels::YES {
+        Mark::Held
+    } else if annotation(labels::DELETION_COST) == Some(labels::LEAVING_COST) {
+        Mark::Leaving
+    } else {
+        Mark::None
     }
 }
 
@@ -197,10 +229,87 @@ impl Slice {
         let pods = ready.filter_map(|endpoint| {
             endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.clone()
         });
+        Self::new(&slice.metadata, pods.collect())
+    }
+
+    fn new(meta: &ObjectMeta, ready: Vec<String>) -> Self {
+        Self { meta: Meta::of(meta), service: label(meta, "kubernetes.io/service-name").to_owned(), ready }
+    }
+
+    /// A slice of `discovery.k8s.io/v1beta1`: what is read here is the same in both. What cannot be read has no ready
+    /// endpoints, so that nothing is narrowed because of it.
+    pub(crate) fn of_beta(slice: &DynamicObject) -> Self {
+        let plain = DynamicObject { types: None, ..slice.clone() };
+        match plain.try_parse::<EndpointSlice>() {
+            Ok(read) => Self::of(&read),
+            Err(_) => Self::new(&slice.metadata, Vec::new()),
+        }
+    }
+
+    /// All of a Service's endpoints in one object, as clusters have them that lack slices.
+    pub(crate) fn of_endpoints(endpoints: &Endpoints) -> Self {
+        let ready = endpoints.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
+        let pods = ready.filter_map(|address| {
+            address.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.clone()
+        });
         Self {
-            meta: Meta::of(&slice.metadata),
-            service: label(&slice.metadata, "kubernetes.io/service-name").to_owned(),
+            meta: Meta::of(&endpoints.metadata),
+            service: endpoints.metadata.name.clone().unwrap_or_default(),
             ready: pods.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn metadata() -> Value {
+        json!({ "name": "frontend-active-x", "namespace": "default", "uid": "u", "resourceVersion": "7",
+                "labels": { "kubernetes.io/service-name": "frontend-active", "rainbow.dev/rainbow": "seamless" } })
+    }
+
+    #[track_caller]
+    fn check(slice: &Slice, ready: &[&str]) {
+        assert_eq!((slice.service.as_str(), slice.meta.version), ("frontend-active", 7));
+        assert_eq!(slice.ready, ready);
+    }
+
+    #[test]
+    fn endpoint_slices_of_both_versions_say_the_same() {
+        let pod = |name: &str| json!({ "kind": "Pod", "name": name, "namespace": "default" });
+        let mut slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata(), "addressType": "IPv4",
+            "endpoints": [
+                { "addresses": ["10.0.0.1"], "conditions": { "ready": true }, "targetRef": pod("a") },
+                { "addresses": ["10.0.0.2"], "conditions": { "ready": false }, "targetRef": pod("b") },
+                { "addresses": ["10.0.0.3"], "conditions": {}, "targetRef": pod("c") },
+                { "addresses": ["10.0.0.4"], "conditions": { "ready": true } },
+            ],
+        });
+        check(&Slice::of(&serde_json::from_value(slice.clone()).unwrap()), &["a", "c"]);
+        slice["apiVersion"] = json!("discovery.k8s.io/v1beta1");
+        slice["endpoints"][0]["topology"] = json!({ "kubernetes.io/hostname": "kr1" });
+        check(&Slice::of_beta(&serde_json::from_value(slice.clone()).unwrap()), &["a", "c"]);
+        // As a slice without endpoints comes.
+        slice["endpoints"] = Value::Null;
+        check(&Slice::of_beta(&serde_json::from_value(slice.clone()).unwrap()), &[]);
+        slice["endpoints"] = json!("garbage");
+        check(&Slice::of_beta(&serde_json::from_value(slice).unwrap()), &[]);
+    }
+
+    #[test]
+    fn endpoints_are_one_slice() {
+        let address = |ip: &str, pod: &str| json!({ "ip": ip, "targetRef": { "kind": "Pod", "name": pod } });
+        let mut endpoints = json!({
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata(),
+            "subsets": [
+                { "addresses": [address("10.0.0.1", "a")], "notReadyAddresses": [address("10.0.0.2", "b")] },
+                { "addresses": [address("10.0.0.3", "c"), { "ip": "10.0.0.4" }] },
+            ],
+        });
+        endpoints["metadata"]["name"] = json!("frontend-active");
+        check(&Slice::of_endpoints(&serde_json::from_value(endpoints).unwrap()), &["a", "c"]);
     }
 }

@@ -1,17 +1,19 @@
 //! The world as the planner sees it, from what the watches have said.
 
 use rainbow_api::{Color, Rainbow, Tier, names};
-use rainbow_plan::{Deployment, Instance, InstanceName, Pod, Presence, Selection, StageService, Time, World};
+use rainbow_plan::{
+    Connections, Deployment, Instance, InstanceName, Pod, Presence, Selection, StageService, Time, World,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use crate::{
     build::{self, Scope},
     cache::App,
-    domain, drift,
+    domain::{self, Means},
+    drift,
     live::{Kind, Workload},
 };
 
@@ -40,7 +42,8 @@ pub(crate) fn observe(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
     foreign: &Foreign,
-    propagation: Duration,
+    means: &Means,
+    now: Time,
 ) -> Observed {
     let mut instances = BTreeMap::new();
     for name in instance_names(app) {
@@ -48,15 +51,16 @@ pub(crate) fn observe(
         instances.insert(name, instance);
     }
     let (stages, stage_services) = stages(app, scope, rainbow, foreign);
-    let pods = pods(app, &stage_services);
+    let pods = pods(app, rainbow, &stage_services, now);
+    let guard = guard(app, scope, rainbow, foreign);
     let world = World {
-        spec: domain::spec(rainbow, propagation),
+        spec: domain::spec(rainbow, means),
         memory: domain::memory(rainbow),
-        colors: app.colors.values().map(|color| domain::color(color)).collect(),
+        colors: app.colors.values().map(|color| domain::color(&rainbow.spec, color)).collect(),
         instances,
         stages,
         pods,
-        guard: Presence::NotNeeded,
+        guard,
     };
     Observed { world, stage_services }
 }
@@ -75,7 +79,6 @@ fn instance_names(app: &App) -> BTreeSet<InstanceName> {
 fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &InstanceName, foreign: &Foreign) -> Instance {
     let object = names::instance(scope.prefix, &name.tier, &name.color);
     let source = source(app, name).map(|(color, tier)| (Arc::clone(color), tier.clone()));
-    let deadline = domain::progress_deadline(&rainbow.spec);
     let App { deployments, services, pods, settled, .. } = app;
     let ours = |found: &&Workload| found.tier == name.tier && found.color == name.color;
     let found = deployments.get(&object).filter(ours);
@@ -84,7 +87,7 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
         None => Deployment::Absent,
         Some(live) => {
             let current = source.as_ref().is_none_or(|(color, tier)| {
-                let desired = || build::deployment(scope, color, tier, name, live.replicas, deadline);
+                let desired = || build::deployment(scope, rainbow, color, tier, name, live.replicas);
                 settled.is_current(live, &drift::hash(&desired()), desired)
             });
             // The status does not count terminating pods, and may lag behind the pods themselves.
@@ -106,8 +109,8 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
         _ if !needed => Presence::NotNeeded,
         (_, None) if foreign.contains(&(Kind::Service, object)) => Presence::Foreign,
         (_, None) => Presence::Absent,
-        (Some((color, tier)), Some(live)) => {
-            let desired = || build::service(scope, color, tier, name);
+        (Some((_, tier)), Some(live)) => {
+            let desired = || build::service(scope, rainbow, tier, name);
             let selects = build::selection(scope.rainbow, "", &live.selector) == Selection::Instance(name.clone());
             if selects && settled.is_current(live, &drift::hash(&desired()), desired) {
                 Presence::Current
@@ -121,6 +124,21 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
         .and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()))
         .or_else(|| found.map(|live| live.identity.clone()));
     Instance { identity: identity.unwrap_or_default(), deployment, service }
+}
+
+/// The PodDisruptionBudget of the pods that hold connections.
+fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign) -> Presence {
+    let name = names::guard(scope.rainbow);
+    let App { guards, settled, .. } = app;
+    match guards.get(&name) {
+        None if foreign.contains(&(Kind::PodDisruptionBudget, name)) => Presence::Foreign,
+        None => Presence::Absent,
+        Some(live) => {
+            let desired = || build::guard(scope, rainbow);
+            let current = settled.is_current(live, &drift::hash(&desired()), desired);
+            if current { Presence::Current } else { Presence::Outdated }
+        }
+    }
 }
 
 /// The stages' Services, and their names. A Service that has a stage's label under another name than it shall have is a
@@ -160,21 +178,38 @@ fn stages(
     (stages, names)
 }
 
-fn pods(app: &App, stage_services: &BTreeMap<String, String>) -> Vec<Pod> {
+fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<String, String>, now: Time) -> Vec<Pod> {
+    let counted = counted(app, rainbow);
     let times = |pod: &str, read: &dyn Fn(&str, &str) -> Option<Time>| -> BTreeMap<String, Time> {
         stage_services.iter().filter_map(|(stage, service)| Some((stage.clone(), read(service, pod)?))).collect()
     };
     let pod = |pod: &crate::live::Pod| Pod {
+        connections: match counted.get(&(pod.tier.as_str(), pod.color.as_str())) {
+            Some(true) => app.known.connections(&pod.meta.name, now),
+            Some(false) | None => Connections::Uncounted,
+        },
+        mark: pod.said.mark,
+        marked: app.marks.since(&pod.meta.name),
         name: pod.meta.name.clone(),
         instance: InstanceName { tier: pod.tier.clone(), color: pod.color.clone() },
         ready: pod.ready,
         terminating: pod.meta.deleting,
-        member: pod.member.clone(),
+        member: pod.said.member.clone(),
         endpoint: times(&pod.meta.name, &|service, pod| app.endpoints.since(service, pod)),
         left: times(&pod.meta.name, &|service, pod| app.endpoints.left(service, pod)),
-        connections: rainbow_plan::Connections::Uncounted,
-        mark: rainbow_plan::Mark::None,
-        marked: Time(0),
     };
     app.pods.values().filter(|pod| !pod.finished).map(pod).collect()
+}
+
+/// Whether the connections of an instance's pods are counted, by tier and color of the instance.
+fn counted<'a>(app: &'a App, rainbow: &Rainbow) -> BTreeMap<(&'a str, &'a str), bool> {
+    let mut counted = BTreeMap::new();
+    for color in app.colors.values() {
+        for instance in &color.spec.instances {
+            if let Some(tier) = color.spec.tiers.iter().find(|tier| tier.name == instance.tier) {
+                counted.insert((instance.tier.as_str(), instance.color.as_str()), domain::counted(&rainbow.spec, tier));
+            }
+        }
+    }
+    counted
 }

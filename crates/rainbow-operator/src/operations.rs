@@ -1,14 +1,13 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here, and seen by tests.
 
-use rainbow_api::{Rainbow, labels, names};
+use rainbow_api::{Rainbow, Sidecar, labels, names};
 use rainbow_plan::{Action, Time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
-    build::{self, Scope},
+    build::{self, PodLabels, Scope},
     cache::App,
-    domain,
     live::Kind,
     observe::{self, Observed},
 };
@@ -22,6 +21,8 @@ pub(crate) enum Operation {
     Apply { kind: Kind, name: String, uid: Option<String>, body: Value, hash: String },
     /// Sets labels and annotations of a pod.
     Label { name: String, body: Value },
+    /// Changes fields of the very object that was seen that are its user's as well.
+    Amend { kind: Kind, name: String, version: u64, body: Value },
     /// Deletes the very object that was seen.
     Delete { kind: Kind, name: String, uid: String, version: u64 },
     /// Sets the finalizers of the very object that was seen.
@@ -35,6 +36,7 @@ impl Operation {
         match self {
             Self::Create { kind, .. }
             | Self::Apply { kind, .. }
+            | Self::Amend { kind, .. }
             | Self::Delete { kind, .. }
             | Self::Finalizers { kind, .. }
             | Self::Status { kind, .. } => *kind,
@@ -47,6 +49,7 @@ impl Operation {
             Self::Create { name, .. }
             | Self::Apply { name, .. }
             | Self::Label { name, .. }
+            | Self::Amend { name, .. }
             | Self::Delete { name, .. }
             | Self::Finalizers { name, .. }
             | Self::Status { name, .. } => name,
@@ -57,39 +60,56 @@ impl Operation {
 /// Writes that may run at the same time; the next batch waits for all of them.
 pub(crate) type Batch = Vec<Operation>;
 
+/// What writes are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Basis<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) scope: &'a Scope<'a>,
+    pub(crate) rainbow: &'a Rainbow,
+    pub(crate) observed: &'a Observed,
+    /// The counter that new pods get.
+    pub(crate) sidecar: Option<&'a Sidecar>,
+    pub(crate) now: Time,
+}
+
 /// The writes for a plan's actions, in their order.
-pub(crate) fn compile(
-    actions: &[Action],
-    app: &App,
-    scope: &Scope<'_>,
-    rainbow: &Rainbow,
-    observed: &Observed,
-    now: Time,
-) -> Vec<Batch> {
-    let mut compiler = Compiler { app, scope, rainbow, observed, now, members: BTreeMap::new() };
+pub(crate) fn compile(actions: &[Action], basis: Basis<'_>) -> Vec<Batch> {
+    let mut compiler = Compiler { basis, pods: BTreeMap::new() };
     let mut batches: Vec<Batch> = Vec::new();
     let mut pending = BTreeMap::new();
     for (index, action) in actions.iter().enumerate() {
-        match action {
-            // A run of joins (or of leaves) is one batch, and one write a pod however many stages it is about.
-            Action::Join { stage, pod } | Action::Leave { stage, pod } => {
-                let join = matches!(action, Action::Join { .. });
-                if let Some(operation) = compiler.membership(stage, pod, join) {
-                    pending.insert(pod.clone(), operation);
-                }
-                let next = actions.get(index + 1).map(|next| matches!(next, Action::Join { .. }));
-                let same = match actions.get(index + 1) {
-                    Some(Action::Join { .. } | Action::Leave { .. }) => next == Some(join),
-                    _ => false,
-                };
-                if !same && !pending.is_empty() {
-                    batches.push(std::mem::take(&mut pending).into_values().collect());
-                }
-            }
-            other => batches.extend(compiler.one(other).into_iter().map(|operation| vec![operation])),
+        let Some(turn) = Turn::of(action) else {
+            batches.extend(compiler.one(action).into_iter().map(|operation| vec![operation]));
+            continue;
+        };
+        // A run of joins (or of leaves, or of marks) is one batch, and one write a pod however many stages it is about.
+        if let Some(operation) = compiler.label(action) {
+            pending.insert(operation.name().to_owned(), operation);
+        }
+        if actions.get(index + 1).and_then(Turn::of) != Some(turn) && !pending.is_empty() {
+            batches.push(std::mem::take(&mut pending).into_values().collect());
         }
     }
     batches
+}
+
+/// What is said of pods at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Join,
+    Leave,
+    Mark,
+}
+
+impl Turn {
+    fn of(action: &Action) -> Option<Self> {
+        match action {
+            Action::Join { .. } => Some(Self::Join),
+            Action::Leave { .. } => Some(Self::Leave),
+            Action::Mark { .. } => Some(Self::Mark),
+            _ => None,
+        }
+    }
 }
 
 /// Keeps the Rainbow until what was made for it has gone in order.
@@ -107,69 +127,67 @@ pub(crate) fn hold(rainbow: &Rainbow) -> Option<Operation> {
 }
 
 struct Compiler<'a> {
-    app: &'a App,
-    scope: &'a Scope<'a>,
-    rainbow: &'a Rainbow,
-    observed: &'a Observed,
-    now: Time,
-    /// Memberships as the writes so far leave them.
-    members: BTreeMap<String, BTreeMap<String, Option<Time>>>,
+    basis: Basis<'a>,
+    /// What is said of pods as the writes so far leave it.
+    pods: BTreeMap<String, PodLabels>,
 }
 
 impl Compiler<'_> {
     fn one(&self, action: &Action) -> Vec<Operation> {
+        let Basis { app, scope, rainbow, observed, sidecar, .. } = self.basis;
         match action {
             Action::CreateColor { color, revision, instances } => vec![Operation::Create {
                 kind: Kind::Color,
-                name: names::color_object(self.scope.rainbow, color),
-                body: build::color(self.scope, self.rainbow, color, *revision, instances),
+                name: names::color_object(scope.rainbow, color),
+                body: build::color(scope, rainbow, color, *revision, instances, |tier, instance| {
+                    build::counter(app, rainbow, tier, instance, sidecar)
+                }),
             }],
             Action::ApplyDeployment { instance, replicas, .. } => {
-                let deadline = domain::progress_deadline(&self.rainbow.spec);
-                let body = observe::source(self.app, instance)
-                    .map(|(color, tier)| build::deployment(self.scope, color, tier, instance, *replicas, deadline));
+                let body = observe::source(app, instance)
+                    .map(|(color, tier)| build::deployment(scope, rainbow, color, tier, instance, *replicas));
                 body.map(|body| self.apply(Kind::Deployment, body)).into_iter().collect()
             }
             Action::ApplyService { instance } => {
-                let body = observe::source(self.app, instance)
-                    .map(|(color, tier)| build::service(self.scope, color, tier, instance));
+                let body =
+                    observe::source(app, instance).map(|(_, tier)| build::service(scope, rainbow, tier, instance));
                 body.map(|body| self.apply(Kind::Service, body)).into_iter().collect()
             }
             Action::ApplyStage { stage, selects } => {
-                let found = self.rainbow.spec.stages.iter().find(|known| known.name == *stage);
-                let body = found.and_then(|found| build::stage(self.scope, self.rainbow, found)).map(|mut body| {
-                    build::select(self.scope, stage, &mut body, selects);
+                let found = rainbow.spec.stages.iter().find(|known| known.name == *stage);
+                let body = found.and_then(|found| build::stage(scope, rainbow, found)).map(|mut body| {
+                    build::select(scope, stage, &mut body, selects);
                     body
                 });
                 body.map(|body| self.apply(Kind::Service, body)).into_iter().collect()
             }
             Action::DeleteStage { stage } => {
-                let name = self.observed.stage_services.get(stage);
+                let name = observed.stage_services.get(stage);
                 name.and_then(|name| self.delete(Kind::Service, name)).into_iter().collect()
             }
             Action::DeleteInstance { instance } => {
-                let name = names::instance(self.scope.prefix, &instance.tier, &instance.color);
+                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
                 [self.delete(Kind::Deployment, &name), self.delete(Kind::Service, &name)]
                     .into_iter()
                     .flatten()
                     .collect()
             }
+            Action::EndPod { pod, .. } => self.delete(Kind::Pod, pod).into_iter().collect(),
+            Action::ApplyGuard => vec![self.apply(Kind::PodDisruptionBudget, build::guard(scope, rainbow))],
+            Action::DeleteGuard => {
+                self.delete(Kind::PodDisruptionBudget, &names::guard(scope.rainbow)).into_iter().collect()
+            }
+            Action::ClearRetire { color } => self.clear_retire(color).into_iter().collect(),
             Action::DeleteColor { color } => self.delete_color(color),
-            Action::Release => self.release().into_iter().collect(),
-            Action::Join { .. }
-            | Action::Leave { .. }
-            | Action::Mark { .. }
-            | Action::EndPod { .. }
-            | Action::ApplyGuard
-            | Action::DeleteGuard
-            | Action::ClearRetire { .. } => Vec::new(),
+            Action::Release => self.let_go(Kind::Rainbow, scope.rainbow, &rainbow.metadata).into_iter().collect(),
+            Action::Join { .. } | Action::Leave { .. } | Action::Mark { .. } => Vec::new(),
         }
     }
 
     fn apply(&self, kind: Kind, mut body: Value) -> Operation {
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let hash = build::seal(&mut body);
-        let uid = self.app.find(kind, &name).map(|(uid, _)| uid.to_owned());
+        let uid = self.basis.app.find(kind, &name).map(|(uid, _)| uid.to_owned());
         if let Some(uid) = &uid {
             body["metadata"]["uid"] = json!(uid);
         }
@@ -177,24 +195,18 @@ impl Compiler<'_> {
     }
 
     fn delete(&self, kind: Kind, name: &str) -> Option<Operation> {
-        let (uid, version) = self.app.find(kind, name)?;
+        let (uid, version) = self.basis.app.find(kind, name)?;
         Some(Operation::Delete { kind, name: name.to_owned(), uid: uid.to_owned(), version })
     }
 
     /// Asks for the deletion, then lets go: in this order a crash in between leaves a color that is being deleted.
     fn delete_color(&self, color: &str) -> Vec<Operation> {
-        let Some((name, found)) = self.app.colors.iter().find(|(_, found)| found.spec.color == color) else {
-            return Vec::new();
-        };
+        let Some((name, found)) = self.color(color) else { return Vec::new() };
         if found.metadata.deletion_timestamp.is_none() {
             // What comes back through the watch is a color that is being deleted; the next plan lets it go.
             return self.delete(Kind::Color, name).into_iter().collect();
         }
         self.let_go(Kind::Color, name, &found.metadata).into_iter().collect()
-    }
-
-    fn release(&self) -> Option<Operation> {
-        self.let_go(Kind::Rainbow, self.scope.rainbow, &self.rainbow.metadata)
     }
 
     fn let_go(
@@ -214,14 +226,36 @@ impl Compiler<'_> {
         })
     }
 
-    fn membership(&mut self, stage: &str, pod: &str, join: bool) -> Option<Operation> {
-        let found = self.app.pods.get(pod)?;
-        let members = self.members.entry(pod.to_owned()).or_insert_with(|| found.member.clone());
-        if join {
-            members.insert(stage.to_owned(), Some(self.now));
-        } else {
-            members.remove(stage);
+    /// Takes back what was asked about a color's end. Both fields are their user's, so they are changed and not applied.
+    fn clear_retire(&self, color: &str) -> Option<Operation> {
+        let (name, found) = self.color(color)?;
+        Some(Operation::Amend {
+            kind: Kind::Color,
+            name: name.to_owned(),
+            version: crate::live::version(&found.metadata),
+            body: json!({ "spec": { "retire": null, "drain": null } }),
+        })
+    }
+
+    fn color(&self, color: &str) -> Option<(&str, &rainbow_api::Color)> {
+        let found = self.basis.app.colors.iter().find(|(_, found)| found.spec.color == color);
+        found.map(|(name, found)| (name.as_str(), found.as_ref()))
+    }
+
+    /// One write about one pod, with everything that is said of it.
+    fn label(&mut self, action: &Action) -> Option<Operation> {
+        let (Action::Join { pod, .. } | Action::Leave { pod, .. } | Action::Mark { pod, .. }) = action else {
+            return None;
+        };
+        let Basis { app, scope, now, .. } = self.basis;
+        let found = app.pods.get(pod)?;
+        let said = self.pods.entry(pod.clone()).or_insert_with(|| found.said.clone());
+        match action {
+            Action::Join { stage, .. } => drop(said.member.insert(stage.clone(), Some(now))),
+            Action::Leave { stage, .. } => drop(said.member.remove(stage)),
+            Action::Mark { mark, .. } => said.mark = *mark,
+            _ => return None,
         }
-        Some(Operation::Label { name: pod.to_owned(), body: build::pod(self.scope, pod, &found.meta.uid, members) })
+        Some(Operation::Label { name: pod.clone(), body: build::pod(scope, pod, &found.meta.uid, said) })
     }
 }

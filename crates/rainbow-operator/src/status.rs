@@ -1,17 +1,23 @@
 //! The planner's report as the statuses of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ColorStatus, RainbowStatus, ShiftStatus, StageStatus};
-use rainbow_plan::{ColorPhase, ColorReport, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
+use rainbow_api::{self as api, RainbowStatus, ShiftStatus, StageStatus};
+use rainbow_plan::{ColorPhase, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
 use std::collections::BTreeMap;
 
 use crate::clock::{self, timestamp};
+
+mod color;
+
+pub(crate) use color::{Basis, UNKNOWN, UNKNOWN_AFTER, color, color_difference};
 
 /// How much a status has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Difference {
     /// Not at all: nothing is written.
     None,
+    /// In counts of connections, which change all the time: waits longer, for the next count is not far.
+    Counts,
     /// In what people read: may wait a moment for more to change.
     Minor,
     /// In what the next plan goes by, or in what stands in the way: written at once.
@@ -203,30 +209,6 @@ fn whole_seconds(now: Time) -> k8s_openapi::jiff::Timestamp {
     timestamp(Time(now.0 - now.0.rem_euclid(1000)))
 }
 
-/// The status of a color.
-pub(crate) fn color(report: &ColorReport, generation: Option<i64>, old: &ColorStatus, now: Time) -> ColorStatus {
-    let (phase, ready) = match report.phase {
-        ColorPhase::Starting => (api::ColorPhase::Starting, false),
-        ColorPhase::Ready => (api::ColorPhase::Ready, true),
-        ColorPhase::Serving => (api::ColorPhase::Serving, report.ready >= report.wanted),
-        ColorPhase::Draining => (api::ColorPhase::Draining, false),
-        ColorPhase::Retired => (api::ColorPhase::Retired, false),
-        ColorPhase::Stalled => (api::ColorPhase::Stalled, false),
-    };
-    let reason = format!("{phase:?}");
-    let message = report.message.clone().unwrap_or_default();
-    ColorStatus {
-        phase: Some(phase),
-        ready: Some(format!("{}/{}", report.ready, report.wanted)),
-        stages: (!report.stages.is_empty()).then(|| report.stages.join(",")),
-        connections: None,
-        drain: None,
-        released_at: report.released.map(clock::write),
-        retired_at: report.retired.map(clock::write),
-        conditions: vec![condition("Ready", ready, &reason, message, generation, &old.conditions, now)],
-    }
-}
-
 /// How a Rainbow's new status differs from the old one.
 pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Difference {
     if old == new {
@@ -246,15 +228,6 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
     } else {
         Difference::Major
     }
-}
-
-/// How a color's new status differs from the old one.
-pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Difference {
-    if old == new {
-        return Difference::None;
-    }
-    let memory = |status: &ColorStatus| (status.released_at.clone(), status.retired_at.clone());
-    if memory(old) == memory(new) { Difference::Minor } else { Difference::Major }
 }
 
 #[cfg(test)]

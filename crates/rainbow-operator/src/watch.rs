@@ -4,7 +4,11 @@ use futures::{
     StreamExt,
     stream::{BoxStream, select_all},
 };
-use k8s_openapi::api::{core::v1::Pod as CorePod, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Endpoints, Pod as CorePod},
+    discovery::v1::EndpointSlice,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource,
     api::DynamicObject,
@@ -20,6 +24,7 @@ use std::fmt::Debug;
 
 use crate::{
     cache::Object,
+    discover::{Capabilities, EndpointsKind},
     live::{Kind, Pod, Slice, Workload, label},
 };
 
@@ -46,29 +51,59 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
 }
 
 /// All watches in one stream.
-pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Change> {
-    select_all(Kind::ALL.map(|kind| one(client, namespace, kind))).boxed()
+pub(crate) fn all(client: &Client, namespace: Option<&str>, capabilities: Capabilities) -> BoxStream<'static, Change> {
+    let kinds = Kind::of(capabilities);
+    select_all(kinds.into_iter().map(|kind| one(client, namespace, kind, capabilities.endpoints))).boxed()
 }
 
-fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, Change> {
+/// Whether a watch broke because the API server does not have the kind, or has it no more.
+pub(crate) fn is_absent(error: &watcher::Error) -> bool {
+    use watcher::Error as E;
+    match error {
+        E::InitialListFailed(kube::Error::Api(status)) | E::WatchStartFailed(kube::Error::Api(status)) => {
+            status.code == 404
+        }
+        E::WatchError(status) => status.code == 404,
+        _ => false,
+    }
+}
+
+fn one(client: &Client, namespace: Option<&str>, kind: Kind, from: EndpointsKind) -> BoxStream<'static, Change> {
     match kind {
         Kind::Pod => {
             let api = typed::<CorePod>(client, namespace);
             changes(kind, api, |pod| Object::pod(&pod.metadata, label(&pod.metadata, labels::RAINBOW), Pod::of(pod)))
         }
-        Kind::EndpointSlice => {
-            let api = typed::<EndpointSlice>(client, namespace);
-            changes(kind, api, |slice| {
-                Object::slice(&slice.metadata, label(&slice.metadata, labels::RAINBOW), Slice::of(slice))
+        Kind::EndpointSlice => match from {
+            EndpointsKind::Slices => {
+                let api = typed::<EndpointSlice>(client, namespace);
+                changes(kind, api, |slice| endpoints(&slice.metadata, Slice::of(slice)))
+            }
+            EndpointsKind::SlicesBeta => {
+                let resource =
+                    ApiResource::from_gvk(&GroupVersionKind::gvk("discovery.k8s.io", "v1beta1", kind.name()));
+                changes(kind, generic(client, namespace, &resource), |slice| {
+                    endpoints(&slice.metadata, Slice::of_beta(slice))
+                })
+            }
+            EndpointsKind::Endpoints => {
+                let api = typed::<Endpoints>(client, namespace);
+                changes(kind, api, |found| endpoints(&found.metadata, Slice::of_endpoints(found)))
+            }
+        },
+        // These are read generically: one object that cannot be understood must not hide all others.
+        Kind::Rainbow => changes(kind, generic(client, namespace, &resource(kind)), Object::rainbow),
+        Kind::Color => changes(kind, generic(client, namespace, &resource(kind)), Object::color),
+        Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {
+            changes(kind, generic(client, namespace, &resource(kind)), move |object| {
+                Object::workload(kind, &object.metadata, label(&object.metadata, labels::RAINBOW), Workload::of(object))
             })
         }
-        // These are read generically: one object that cannot be understood must not hide all others.
-        Kind::Rainbow => changes(kind, generic(client, namespace, kind), Object::rainbow),
-        Kind::Color => changes(kind, generic(client, namespace, kind), Object::color),
-        Kind::Deployment | Kind::Service => changes(kind, generic(client, namespace, kind), move |object| {
-            Object::workload(kind, &object.metadata, label(&object.metadata, labels::RAINBOW), Workload::of(object))
-        }),
     }
+}
+
+fn endpoints(meta: &ObjectMeta, slice: Slice) -> Object {
+    Object::slice(meta, label(meta, labels::RAINBOW), slice)
 }
 
 fn typed<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -81,10 +116,10 @@ where
     }
 }
 
-fn generic(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<DynamicObject> {
+fn generic(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
     match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource(kind)),
-        None => Api::all_with(client.clone(), &resource(kind)),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
     }
 }
 
@@ -95,7 +130,9 @@ where
     let managed = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let config = match kind {
         Kind::Rainbow => watcher::Config::default(),
-        Kind::Color | Kind::Deployment | Kind::Service => watcher::Config::default().labels(&managed),
+        Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {
+            watcher::Config::default().labels(&managed)
+        }
         // Pods carry the labels of their instance only: `managed-by` in a template is its author's.
         Kind::Pod => watcher::Config::default().labels(labels::RAINBOW),
         // Endpoint slices carry the labels of their Service.

@@ -1,11 +1,11 @@
 //! A `Color`: the snapshot of the tiers.
 
-use rainbow_api::{Color, ColorInstance, ColorSpec, Rainbow, identities, labels, names};
+use rainbow_api::{Color, ColorInstance, ColorSpec, Connections, Rainbow, Sidecar, Tier, identities, labels, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
 
 use super::{Scope, managed, owner};
-use crate::live::Kind;
+use crate::{cache::App, domain};
 
 /// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
 pub(crate) fn color(
@@ -14,13 +14,15 @@ pub(crate) fn color(
     name: &str,
     revision: i64,
     instances: &[(String, InstanceName)],
+    sidecar: impl Fn(&Tier, &InstanceName) -> Option<Sidecar>,
 ) -> Value {
     let identities = identities(&rainbow.spec.tiers);
-    let instances = instances.iter().map(|(tier, instance)| ColorInstance {
-        tier: tier.clone(),
+    let tier = |name: &str| rainbow.spec.tiers.iter().find(|tier| tier.name == name);
+    let instances = instances.iter().map(|(name, instance)| ColorInstance {
+        tier: name.clone(),
         color: instance.color.clone(),
-        identity: identities.get(tier).cloned().unwrap_or_default(),
-        sidecar: None,
+        identity: identities.get(name).cloned().unwrap_or_default(),
+        sidecar: tier(name).and_then(|tier| sidecar(tier, instance)),
     });
     let spec = ColorSpec {
         rainbow: scope.rainbow.to_owned(),
@@ -41,7 +43,24 @@ pub(crate) fn color(
         "namespace": scope.namespace,
         "labels": managed(labels),
         "finalizers": [labels::FINALIZER],
-        "ownerReferences": owner(Kind::Rainbow, scope.rainbow, rainbow.metadata.uid.as_deref().unwrap_or_default()),
+        "ownerReferences": owner(scope, rainbow),
     });
     object
+}
+
+/// The counter of an instance that a new color has: that of the instance where it is there already, so that its pods stay
+/// as they are, else the one that is put into new pods.
+pub(crate) fn counter(
+    app: &App,
+    rainbow: &Rainbow,
+    tier: &Tier,
+    instance: &InstanceName,
+    new: Option<&Sidecar>,
+) -> Option<Sidecar> {
+    let known = app.colors.values().flat_map(|color| &color.spec.instances);
+    if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
+        return shared.sidecar.clone();
+    }
+    let wanted = domain::evidence(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
+    new.filter(|_| wanted).cloned()
 }

@@ -2,15 +2,18 @@
 
 mod color;
 mod deployment;
+mod guard;
 mod service;
+mod sidecar;
 mod stage;
 
-pub(crate) use color::color;
+pub(crate) use color::{color, counter};
 pub(crate) use deployment::deployment;
+pub(crate) use guard::guard;
 pub(crate) use service::service;
-pub(crate) use stage::{pod, select, selection, stage};
+pub(crate) use stage::{PodLabels, pod, select, selection, stage};
 
-use rainbow_api::labels;
+use rainbow_api::{Rainbow, labels};
 use serde_json::{Map, Value, json};
 
 use crate::{drift, live::Kind};
@@ -38,11 +41,11 @@ fn managed(mut labels: Map<String, Value>) -> Map<String, Value> {
     labels
 }
 
-/// The owner that an object goes with.
-fn owner(kind: Kind, name: &str, uid: &str) -> Value {
+/// The owner of everything that is made. An instance may be shared, so no color owns it.
+fn owner(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {
     json!([{
-        "apiVersion": kind.api_version(), "kind": kind.name(), "name": name, "uid": uid,
-        "controller": true, "blockOwnerDeletion": true,
+        "apiVersion": Kind::Rainbow.api_version(), "kind": Kind::Rainbow.name(), "name": scope.rainbow,
+        "uid": rainbow.metadata.uid.as_deref().unwrap_or_default(), "controller": true, "blockOwnerDeletion": true,
     }])
 }
 

@@ -1,14 +1,14 @@
 //! An instance's Service: how its dependents, and nobody else, reach it.
 
-use rainbow_api::{Color, Tier, TierPort, names};
+use rainbow_api::{Rainbow, Tier, TierPort, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
-use super::{Scope, deployment::color_owner, instance_labels, managed};
+use super::{Scope, instance_labels, managed, owner};
 use crate::live::Kind;
 
-/// The Service of a tier as `color` has it.
-pub(crate) fn service(scope: &Scope<'_>, color: &Color, tier: &Tier, instance: &InstanceName) -> Value {
+/// The Service of a tier's instance.
+pub(crate) fn service(scope: &Scope<'_>, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName) -> Value {
     let selector = instance_labels(scope, &instance.tier, &instance.color);
     json!({
         "apiVersion": Kind::Service.api_version(),
@@ -17,7 +17,7 @@ pub(crate) fn service(scope: &Scope<'_>, color: &Color, tier: &Tier, instance: &
             "name": names::instance(scope.prefix, &instance.tier, &instance.color),
             "namespace": scope.namespace,
             "labels": managed(selector.clone()),
-            "ownerReferences": color_owner(color),
+            "ownerReferences": owner(scope, rainbow),
         },
         "spec": {
             "type": "ClusterIP",

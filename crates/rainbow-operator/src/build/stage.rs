@@ -1,7 +1,7 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
 use rainbow_api::{Rainbow, Stage, labels, stage_tier};
-use rainbow_plan::{InstanceName, Selection, Time};
+use rainbow_plan::{InstanceName, Mark, Selection, Time};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -30,7 +30,6 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Opti
         }
         value
     });
-    let uid = rainbow.metadata.uid.as_deref().unwrap_or_default();
     Some(json!({
         "apiVersion": Kind::Service.api_version(),
         "kind": Kind::Service.name(),
@@ -39,7 +38,7 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Opti
             "namespace": scope.namespace,
             "labels": managed(labels),
             "annotations": stage.service.annotations,
-            "ownerReferences": owner(Kind::Rainbow, scope.rainbow, uid),
+            "ownerReferences": owner(scope, rainbow),
         },
         "spec": {
             "type": stage.service.type_.as_deref().unwrap_or("ClusterIP"),
@@ -79,17 +78,35 @@ pub(crate) fn selection(rainbow: &str, stage: &str, selector: &BTreeMap<String, 
     }
 }
 
-/// The membership labels of a pod, as all of them are applied: what is left out is taken off.
-pub(crate) fn pod(scope: &Scope<'_>, name: &str, uid: &str, member: &BTreeMap<String, Option<Time>>) -> Value {
-    let labels: Map<String, Value> =
-        member.keys().map(|stage| (labels::member(stage), json!(labels::MEMBER))).collect();
-    let joined: Map<String, Value> = member
-        .iter()
-        .filter_map(|(stage, time)| Some((labels::joined(stage), json!(clock::write((*time)?)))))
-        .collect();
+/// What Rainbow says of a pod by labels and annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PodLabels {
+    /// The stages it is a member of, and since when.
+    pub(crate) member: BTreeMap<String, Option<Time>>,
+    pub(crate) mark: Mark,
+}
+
+/// The labels and annotations of a pod, as all of them are applied: what is left out is taken off.
+pub(crate) fn pod(scope: &Scope<'_>, name: &str, uid: &str, said: &PodLabels) -> Value {
+    let mut labels: Map<String, Value> =
+        said.member.keys().map(|stage| (labels::member(stage), json!(labels::MEMBER))).collect();
+    let joined = said.member.iter();
+    let mut annotations: Map<String, Value> =
+        joined.filter_map(|(stage, time)| Some((labels::joined(stage), json!(clock::write((*time)?))))).collect();
+    match said.mark {
+        Mark::None => {}
+        Mark::Held => {
+            labels.insert(labels::HOLDING.into(), json!(labels::YES));
+            annotations.insert(labels::SAFE_TO_EVICT.into(), json!("false"));
+            annotations.insert(labels::DO_NOT_DISRUPT.into(), json!("true"));
+        }
+        Mark::Leaving => {
+            annotations.insert(labels::DELETION_COST.into(), json!(labels::LEAVING_COST));
+        }
+    }
     json!({
         "apiVersion": Kind::Pod.api_version(),
         "kind": Kind::Pod.name(),
-        "metadata": { "name": name, "namespace": scope.namespace, "uid": uid, "labels": labels, "annotations": joined },
+        "metadata": { "name": name, "namespace": scope.namespace, "uid": uid, "labels": labels, "annotations": annotations },
     })
 }

@@ -2,10 +2,14 @@
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
-use rainbow_api::{Rainbow, SpecError, validate, validate_name};
+use rainbow_api::{Cut, Rainbow, SpecError, validate, validate_name};
 use rainbow_plan::{Plan, Time, plan};
 use serde_json::json;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -13,7 +17,10 @@ use crate::{
     build::Scope,
     cache::{App, Cache, Key, Root},
     clock::Clock,
-    domain, events,
+    count::{self, Counter, Target},
+    cuts::cuts,
+    domain::{self, Means},
+    events,
     live::Kind,
     observe::{self, Foreign, Observed},
     operations::{self, Batch, Operation},
@@ -29,6 +36,10 @@ const FOREIGN_EVERY: Duration = Duration::from_secs(15);
 const GATHER: Duration = Duration::from_millis(250);
 /// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
 const STEPS_EVERY: Duration = Duration::from_secs(10);
+/// The status of a color that drains is written at most this often because of counts alone.
+const COUNTS_EVERY: Duration = Duration::from_secs(5);
+/// How long an answer about connections waits for more: many pods are asked at a time.
+const ANSWERS: Duration = Duration::from_millis(100);
 /// The first wait after a failure; it doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
@@ -52,6 +63,18 @@ pub(super) struct Desk {
     /// Since when a status waits for more to change.
     gathering: Option<Instant>,
     step_told: Option<Instant>,
+    /// The pods whose connections are counted now.
+    asked: Vec<Target>,
+    /// By name of a color that drains: when its status was written last.
+    counts_told: HashMap<String, Instant>,
+}
+
+/// What a turn needs, whatever the application.
+pub(super) struct With<'a> {
+    pub(super) client: &'a Client,
+    pub(super) clock: Clock,
+    pub(super) means: &'a Means,
+    pub(super) counter: &'a Counter,
 }
 
 /// What to do in a turn.
@@ -127,14 +150,8 @@ impl Desk {
         }
     }
 
-    pub(super) fn step(
-        &mut self,
-        cache: &mut Cache,
-        key: &Key,
-        client: &Client,
-        clock: Clock,
-        propagation: Duration,
-    ) -> Step {
+    pub(super) fn step(&mut self, cache: &mut Cache, key: &Key, with: &With<'_>) -> Step {
+        let With { client, clock, .. } = with;
         self.due = None;
         if !self.everything_seen(cache, key) {
             return Step::Nothing;
@@ -142,6 +159,7 @@ impl Desk {
         let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
         let Some(root) = app.root.clone() else {
             // The Rainbow is gone; what is left of it goes with its owners.
+            self.stop_asking(key, with.counter);
             *self = Self::default();
             return Step::Nothing;
         };
@@ -168,46 +186,80 @@ impl Desk {
             Ok(rainbow) => rainbow,
             Err(obstacle) => return turn.tell(&root, &obstacle),
         };
-        self.plan(&turn, app, &rainbow, clock, propagation)
+        self.plan(&turn, app, &rainbow, with)
     }
 
-    fn plan(
-        &mut self,
-        turn: &Turn<'_>,
-        app: &mut App,
-        rainbow: &Arc<Rainbow>,
-        clock: Clock,
-        propagation: Duration,
-    ) -> Step {
+    /// Nobody is asked for connections any more.
+    pub(super) fn stop_asking(&mut self, key: &Key, counter: &Counter) {
+        if !self.asked.is_empty() {
+            self.asked = Vec::new();
+            counter.order(key, Vec::new());
+        }
+    }
+
+    /// There is news about connections.
+    pub(super) fn answered(&mut self) {
+        self.wait_until(Instant::now() + ANSWERS);
+    }
+
+    fn plan(&mut self, turn: &Turn<'_>, app: &mut App, rainbow: &Arc<Rainbow>, with: &With<'_>) -> Step {
         let scope = Scope {
             namespace: &turn.key.namespace,
             rainbow: &turn.key.name,
             prefix: rainbow.spec.name_prefix.as_deref(),
         };
-        let observed = observe::observe(app, &scope, rainbow, &self.foreign, propagation);
+        let observed = observe::observe(app, &scope, rainbow, &self.foreign, with.means, turn.now);
         let plan = plan(&observed.world, turn.now);
+        let cut = cuts(&plan, app, turn.now);
+        self.count(turn, app, rainbow, &plan, with.counter);
         let mut batches: Vec<Batch> = operations::hold(rainbow).map(|operation| vec![operation]).into_iter().collect();
-        batches.extend(operations::compile(&plan.actions, app, &scope, rainbow, &observed, turn.now));
+        let sidecar = with.means.sidecar.as_ref();
+        let basis = operations::Basis { app, scope: &scope, rainbow, observed: &observed, sidecar, now: turn.now };
+        let writes = operations::compile(&plan.actions, basis);
         if let Some(wake) = plan.wake {
             // A wake-up time that has passed would be asked for again and again: the world has to change first.
-            self.wait_until(clock.instant(wake).max(Instant::now() + Duration::from_millis(1)));
+            self.wait_until(with.clock.instant(wake).max(Instant::now() + Duration::from_millis(1)));
         }
         if !self.foreign.is_empty() {
             self.wait_until(self.foreign_asked.unwrap_or_else(Instant::now) + FOREIGN_EVERY);
         }
         let releases = plan.actions.iter().any(|action| matches!(action, rainbow_plan::Action::Release));
-        let report = if releases { Statuses::default() } else { self.statuses(turn, app, rainbow, &observed, &plan) };
+        let report =
+            if releases { Statuses::default() } else { self.statuses(turn, app, rainbow, &observed, &plan, &cut) };
+        // What is cut is told before it is.
+        let last = if report.cuts.is_empty() { Vec::new() } else { vec![report.cuts] };
+        batches.extend(last.into_iter().chain(writes));
         if batches.is_empty() && report.writes.is_empty() {
             self.obstacle = None;
             return Step::Nothing;
         }
         let mut notes = events::of_actions(&plan.actions);
+        notes.extend(cut.iter().filter_map(|(color, cut)| events::of_cuts(color, cut)));
         notes.extend(report.notes);
         if !report.writes.is_empty() {
             batches.push(report.writes);
         }
         self.obstacle = None;
         turn.run(Purpose::Plan, batches, notes, Arc::clone(rainbow))
+    }
+
+    /// Has the connections counted that the plan wants to know.
+    fn count(&mut self, turn: &Turn<'_>, app: &mut App, rainbow: &Rainbow, plan: &Plan, counter: &Counter) {
+        let (targets, pods) = count::targets(app, rainbow, plan);
+        let pods = pods.iter().map(|(name, uid, how)| (name.as_str(), uid.as_str(), how.clone()));
+        if app.known.ask(pods, turn.now) {
+            self.wait_until(Instant::now() + Duration::from_millis(1));
+        }
+        if targets != self.asked {
+            self.asked.clone_from(&targets);
+            counter.order(turn.key, targets);
+        }
+        // A time to tell of pods of which nothing is known.
+        let unknown = plan.report.colors.iter().filter_map(|color| color.drain.as_ref()?.unknown_since);
+        if let Some(told) = unknown.map(|since| since.after(status::UNKNOWN_AFTER)).filter(|at| *at > turn.now).min() {
+            let wait = told.0.saturating_sub(turn.now.0).unsigned_abs();
+            self.wait_until(Instant::now() + Duration::from_millis(wait));
+        }
     }
 
     /// The statuses that are to be written now.
@@ -218,13 +270,15 @@ impl Desk {
         rainbow: &Rainbow,
         observed: &Observed,
         plan: &Plan,
+        cut: &BTreeMap<String, Vec<Cut>>,
     ) -> Statuses {
         let mut all = Statuses::default();
         let now = Instant::now();
         let gathered = self.gathering.is_some_and(|since| now >= since + GATHER);
         let mut waits = false;
+        let mut later = None;
         let mut due = |difference| match difference {
-            Difference::None => false,
+            Difference::None | Difference::Counts => false,
             Difference::Minor => {
                 waits |= !gathered;
                 gathered
@@ -243,11 +297,37 @@ impl Desk {
                 continue;
             };
             let old = color.status.clone().unwrap_or_default();
-            let new = status::color(report, color.metadata.generation, &old, turn.now);
-            if !going(plan, &color.spec.color) && due(status::color_difference(&old, &new)) {
-                all.notes.extend(events::of_color(&report.name, &old, &new));
-                all.writes.push(turn.status(Kind::Color, name, color.metadata.uid.as_deref(), &json!(new)));
+            let cut = cut.get(&report.name).map(Vec::as_slice).unwrap_or_default();
+            let generation = color.metadata.generation;
+            let basis = status::Basis { generation, known: &app.known, cut, old: &old, now: turn.now };
+            let new = status::color(report, &basis);
+            if going(plan, &report.name) {
+                continue;
             }
+            let difference = match status::color_difference(&old, &new) {
+                Difference::Counts => match self.counts_told.get(&report.name).map(|told| *told + COUNTS_EVERY) {
+                    Some(next) if next > now => {
+                        later = Some(later.map_or(next, |later: Instant| later.min(next)));
+                        Difference::None
+                    }
+                    _ => Difference::Minor,
+                },
+                other => other,
+            };
+            if !due(difference) {
+                continue;
+            }
+            if report.drain.is_some() {
+                self.counts_told.insert(report.name.clone(), now);
+            }
+            all.notes.extend(events::of_color(&report.name, &old, &new));
+            let write = turn.status(Kind::Color, name, color.metadata.uid.as_deref(), &json!(new));
+            if cut.is_empty() { all.writes.push(write) } else { all.cuts.push(write) }
+        }
+        self.counts_told
+            .retain(|name, _| plan.report.colors.iter().any(|report| report.name == *name && report.drain.is_some()));
+        if let Some(later) = later {
+            self.wait_until(later);
         }
         self.gathering = waits.then(|| self.gathering.unwrap_or(now));
         if let Some(since) = self.gathering {
@@ -338,6 +418,8 @@ fn readable(root: &Root) -> Result<Arc<Rainbow>, Obstacle> {
 /// Statuses to be written, and what is to be told with them.
 #[derive(Default)]
 struct Statuses {
+    /// Those that tell of what is going to be cut.
+    cuts: Batch,
     writes: Batch,
     notes: Vec<events::Note>,
 }

@@ -266,7 +266,7 @@ pub fn seamless(color: &str, replicas: u32) -> Value {
                 { "name": "smoke", "promote": "Auto", "replicas": 1 },
                 { "name": "active", "shift": { "rolling": { "step": 1, "every": "2s" } } },
             ],
-            "drain": { "settle": "30s" },
+            "drain": { "settle": "30s", "connections": "None" },
         },
     })
 }

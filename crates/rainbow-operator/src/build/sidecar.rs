@@ -1,0 +1,131 @@
+//! The container that counts connections, as it is put into a pod template.
+
+use rainbow_api::{Sidecar, Tier, names};
+use serde_json::{Value, json};
+
+/// What every probe has whose author gives no time.
+const PROBE_TIMEOUT: i64 = 1;
+
+/// Puts the counter into a template. It sees the pod's own sockets and nothing else, has no probe, so that it never
+/// decides whether the pod is ready, and ends as soon as it is told to.
+pub(super) fn inject(template: &mut Value, tier: &Tier, sidecar: &Sidecar) {
+    let mut container = container(tier, sidecar, probe_timeout(template));
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if sidecar.native {
+        // The first to start is the last to end: it counts to the end.
+        container["restartPolicy"] = json!("Always");
+        if let Some(list) = list(spec, "initContainers") {
+            list.insert(0, container);
+        }
+    } else if let Some(list) = list(spec, "containers") {
+        // The user's own stay first: tools take the first one where none is named.
+        list.push(container);
+    }
+}
+
+fn list<'a>(spec: &'a mut serde_json::Map<String, Value>, name: &str) -> Option<&'a mut Vec<Value>> {
+    let list = spec.entry(name).or_insert_with(|| json!([]));
+    if list.is_null() {
+        *list = json!([]);
+    }
+    list.as_array_mut()
+}
+
+fn container(tier: &Tier, sidecar: &Sidecar, probe_timeout: i64) -> Value {
+    let ports: Vec<String> = tier.tcp_ports().iter().map(ToString::to_string).collect();
+    json!({
+        "name": names::SIDECAR,
+        "image": sidecar.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [
+            { "name": "TALLY_PORTS", "value": ports.join(",") },
+            { "name": "TALLY_NODE", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "status.hostIP" } } },
+            // A connection from the node that is older than any probe is somebody's.
+            { "name": "TALLY_PROBE_SECONDS", "value": (probe_timeout + 1).to_string() },
+        ],
+        "resources": { "requests": { "cpu": "1m", "memory": "4Mi" }, "limits": { "memory": "16Mi" } },
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+            "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
+        },
+    })
+}
+
+/// The longest time in seconds that a probe of the template may take.
+fn probe_timeout(template: &Value) -> i64 {
+    let containers = ["containers", "initContainers"].into_iter().filter_map(|list| template["spec"][list].as_array());
+    let probes = containers.flatten().flat_map(|container| {
+        ["livenessProbe", "readinessProbe", "startupProbe"].into_iter().filter_map(|probe| container.get(probe))
+    });
+    let timeouts = probes.filter_map(|probe| probe.get("timeoutSeconds")?.as_i64());
+    timeouts.max().unwrap_or(PROBE_TIMEOUT).clamp(PROBE_TIMEOUT, 3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tier(template: Value) -> Tier {
+        let ports = json!([
+            { "name": "http", "port": 80, "targetPort": 8080 }, { "name": "raw", "port": 8081 },
+            { "name": "also", "port": 81, "targetPort": 8080 }, { "name": "udp", "port": 53, "protocol": "UDP" },
+        ]);
+        serde_json::from_value(json!({ "name": "web", "ports": ports, "template": template })).unwrap()
+    }
+
+    fn injected(template: Value, native: bool) -> Value {
+        let tier = tier(template);
+        let mut template = tier.template.clone();
+        inject(&mut template, &tier, &Sidecar { image: "tally:1".into(), native });
+        template
+    }
+
+    #[test]
+    fn golden() {
+        let template = injected(json!({ "spec": { "containers": [{ "name": "web", "image": "web:1" }] } }), false);
+        let expected = json!({ "spec": { "containers": [
+            { "name": "web", "image": "web:1" },
+            {
+                "name": "rainbow-tally", "image": "tally:1", "imagePullPolicy": "IfNotPresent",
+                "env": [
+                    { "name": "TALLY_PORTS", "value": "8080,8081" },
+                    { "name": "TALLY_NODE", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "status.hostIP" } } },
+                    { "name": "TALLY_PROBE_SECONDS", "value": "2" },
+                ],
+                "resources": { "requests": { "cpu": "1m", "memory": "4Mi" }, "limits": { "memory": "16Mi" } },
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                    "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+                    "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
+                },
+            },
+        ] } });
+        assert_eq!(template, expected);
+    }
+
+    #[test]
+    fn a_native_one_starts_first() {
+        let user = json!({ "spec": {
+            "containers": [{ "name": "web", "image": "web:1" }],
+            "initContainers": [{ "name": "setup", "image": "setup:1" }],
+        } });
+        let template = injected(user.clone(), true);
+        assert_eq!(template["spec"]["containers"], user["spec"]["containers"]);
+        let init = template["spec"]["initContainers"].as_array().unwrap();
+        assert_eq!(
+            (init[0]["name"].as_str(), init[0]["restartPolicy"].as_str()),
+            (Some("rainbow-tally"), Some("Always"))
+        );
+        assert_eq!(init[1], user["spec"]["initContainers"][0]);
+    }
+
+    #[test]
+    fn a_slow_probe_is_known() {
+        let template = json!({ "spec": { "initContainers": null, "containers": [
+            { "name": "a", "readinessProbe": { "timeoutSeconds": 3 }, "livenessProbe": { "timeoutSeconds": 9 } }, { "name": "b" },
+        ] } });
+        let template = injected(template, true);
+        assert_eq!(template["spec"]["initContainers"][0]["env"][2]["value"], "10");
+    }
+}

@@ -1,0 +1,191 @@
+//! One question to one pod: over the pod's own address, or over the API server where that cannot be reached.
+
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use kube::{Client, client::Body};
+use std::{net::IpAddr, pin::pin, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    reading::{self, Reading, Source},
+    task::Target,
+};
+
+/// How long an answer may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// As long as an answer may be: the counter's own has some kilobytes.
+const LONGEST: usize = 256 * 1024;
+
+/// How pods are asked for their connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountVia {
+    /// At their own addresses: for an operator inside the cluster.
+    Direct,
+    /// Through the API server, which passes the question on: for an operator that cannot reach pods.
+    #[default]
+    Api,
+}
+
+impl CountVia {
+    /// As it is right for where this process runs: pods reach each other.
+    pub fn of_environment() -> Self {
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() { Self::Direct } else { Self::Api }
+    }
+}
+
+/// Asks a pod. The error says why there is no answer in words that do not vary from question to question.
+pub(super) async fn ask(via: CountVia, client: &Client, namespace: &str, target: &Target) -> Result<Reading, String> {
+    let answer = async {
+        match (via, target.address) {
+            (CountVia::Api, _) => through_api(client, namespace, target).await,
+            (CountVia::Direct, Some(address)) => directly(address, target).await,
+            (CountVia::Direct, None) => Err("the pod has no address".to_owned()),
+        }
+    };
+    match timeout(PATIENCE, answer).await {
+        Ok(body) => reading::read(&target.source, &body?),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn port(source: &Source) -> i32 {
+    match source {
+        Source::Tally { .. } => rainbow_api::names::SIDECAR_PORT,
+        Source::Http(http) => http.port,
+    }
+}
+
+fn path(source: &Source) -> &str {
+    match source {
+        Source::Tally { .. } => "/connections",
+        Source::Http(http) => &http.path,
+    }
+}
+
+async fn through_api(client: &Client, namespace: &str, target: &Target) -> Result<Bytes, String> {
+    let (port, path) = (port(&target.source), path(&target.source));
+    let uri = format!("/api/v1/namespaces/{namespace}/pods/{}:{port}/proxy{path}", target.pod);
+    let request = Request::get(uri).body(Body::empty()).map_err(|_| format!("`{path}` is no path"))?;
+    let response = client.send(request).await.map_err(|_| "the API server cannot be reached".to_owned())?;
+    body(response, "through the API server").await
+}
+
+async fn directly(address: IpAddr, target: &Target) -> Result<Bytes, String> {
+    let (port, path) = (u16::try_from(port(&target.source)).unwrap_or(0), path(&target.source));
+    // A kind of error has one text; the error itself may name local ports, which differ each time.
+    let stream = TcpStream::connect((address, port)).await.map_err(|error| error.kind().to_string())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
+    let request = Request::get(path)
+        .header(header::HOST, std::net::SocketAddr::new(address, port).to_string())
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| format!("`{path}` is no path"))?;
+    let mut answer = pin!(async {
+        let response = sender.send_request(request).await.map_err(|_| broken())?;
+        body(response, "directly").await
+    });
+    let mut connection = pin!(connection);
+    let mut open = true;
+    loop {
+        // The connection may end before the last of what it brought has been read.
+        tokio::select! {
+            answer = &mut answer => return answer,
+            _ = &mut connection, if open => open = false,
+        }
+    }
+}
+
+fn broken() -> String {
+    "the connection broke off".to_owned()
+}
+
+async fn body<B>(response: Response<B>, how: &str) -> Result<Bytes, String>
+where
+    B: hyper::body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let status = response.status();
+    if status != StatusCode::OK {
+        return Err(format!("asked {how}, the answer was {status}"));
+    }
+    let body = Limited::new(response.into_body(), LONGEST).collect().await;
+    body.map(|body| body.to_bytes()).map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            format!("the answer has more than {} KiB", LONGEST / 1024)
+        } else {
+            broken()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rainbow_api::HttpCount;
+    use std::sync::Arc;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// What is made of an answer that a server on loopback gives.
+    async fn answered(answer: Vec<u8>) -> Result<u64, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 1024];
+            let length = stream.read(&mut request).await.unwrap();
+            // It may close in the middle: that is what is tested.
+            let _ = stream.write_all(&answer).await;
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        });
+        let http = HttpCount { port: i32::from(address.port()), path: "/open?x=1".into(), field: "n".into() };
+        let target = Target {
+            pod: "p".into(),
+            uid: "u".into(),
+            address: Some(address.ip()),
+            source: Arc::new(Source::Http(http)),
+            deadline: None,
+        };
+        let nobody = Client::new(
+            tower::service_fn(|_: Request<Body>| async {
+                Err::<Response<Body>, _>(std::io::Error::other("not to be asked"))
+            }),
+            "default",
+        );
+        let reading = ask(CountVia::Direct, &nobody, "default", &target).await;
+        let request = server.await.unwrap();
+        assert!(request.starts_with("GET /open?x=1 HTTP/1.1\r\n"), "{request}");
+        reading.map(|reading| reading.count)
+    }
+
+    fn reply(head: &str, body: &str) -> Vec<u8> {
+        format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_pod_is_asked_at_its_own_address() {
+        assert_eq!(answered(reply("200 OK", r#"{"n":7}"#)).await, Ok(7));
+        let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"n\":8}";
+        assert_eq!(answered(closing.into()).await, Ok(8), "the connection ends the answer");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_told() {
+        let long = "x".repeat(LONGEST + 1);
+        for (answer, expected) in [
+            (reply("500 Oops", "{}"), "asked directly, the answer was 500 Internal Server Error"),
+            (reply("302 Found\r\nlocation: /", ""), "asked directly, the answer was 302 Found"),
+            (reply("200 OK", "nonsense"), "the answer is no JSON"),
+            (reply("200 OK", &long), "the answer has more than 256 KiB"),
+            (b"SSH-2.0-x\r\n".to_vec(), "the connection broke off"),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_vec(), "the connection broke off"),
+            (Vec::new(), "the connection broke off"),
+        ] {
+            assert_eq!(answered(answer).await, Err(expected.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What is known of the connections of pods, and for how long: an answer that is not renewed in time is worth nothing.
+
+use rainbow_plan::{Connections, Time};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use super::reading::Reading;
+
+/// A clock in the pod that stands still for so long answers from a memory of old times.
+const STANDS_STILL: Duration = Duration::from_secs(10);
+
+/// By name of the pod; only of those that are asked.
+#[derive(Debug, Default)]
+pub(crate) struct Known(HashMap<String, Pod>);
+
+/// How the connections of a pod can be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By asking it.
+    Asked,
+    /// It has no address, so nobody can be connected to it.
+    Unreachable,
+    /// Not at all, and why.
+    Never(&'static str),
+}
+
+#[derive(Debug)]
+struct Pod {
+    uid: String,
+    how: How,
+    /// Since when it is to be asked.
+    wanted: Time,
+    /// What it is worth until when.
+    evidence: Option<(Evidence, Time)>,
+    /// The last answer that said something, however old.
+    reading: Option<Reading>,
+    /// What the answerer's clock said last, and when it was last seen to go on.
+    clock: (Option<u64>, Time),
+    /// Why the last question came to nothing.
+    failure: Option<String>,
+    /// What was said of it last.
+    told: Option<Connections>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    Busy { count: u32, since: Time },
+    Idle { since: Time },
+}
+
+impl Pod {
+    fn new(uid: &str, how: How, now: Time) -> Self {
+        let failure = match how {
+            How::Never(why) => Some(why.to_owned()),
+            How::Asked | How::Unreachable => None,
+        };
+        Self {
+            uid: uid.to_owned(),
+            how,
+            wanted: now,
+            evidence: None,
+            reading: None,
+            clock: (None, now),
+            failure,
+            told: None,
+        }
+    }
+
+    fn connections(&self, now: Time) -> Connections {
+        match self.evidence {
+            _ if self.how == How::Unreachable => Connections::Idle { since: self.wanted },
+            None => Connections::Unknown { since: self.wanted },
+            Some((_, until)) if until < now => Connections::Unknown { since: until },
+            Some((Evidence::Busy { count, since }, _)) => Connections::Busy { count, since },
+            Some((Evidence::Idle { since }, _)) => Connections::Idle { since },
+        }
+    }
+
+    fn take(&mut self, reading: Reading, now: Time, until: Time) {
+        let (at, ticked) = self.clock;
+        if reading.at.is_none() || reading.at != at {
+            self.clock = (reading.at, now);
+        } else if now.0.saturating_sub(ticked.0) > milliseconds(STANDS_STILL) {
+            self.failure = Some("the answers are old ones: the counter's clock stands still".to_owned());
+            return;
+        }
+        let current = self.evidence.filter(|(_, until)| *until >= now).map(|(evidence, _)| evidence);
+        let evidence = match (reading.count, reading.fresh, current) {
+            // It says nothing: what was known before goes on to be worth what it was, and no longer.
+            (0, 1.., _) => {
+                self.failure = Some("there are connections from the node that may be probes or clients".to_owned());
+                return;
+            }
+            (0, 0, Some(Evidence::Idle { since })) => Evidence::Idle { since },
+            (0, 0, _) => Evidence::Idle { since: now },
+            (count, _, before) => {
+                let since = match before {
+                    Some(Evidence::Busy { since, .. }) => since,
+                    _ => now,
+                };
+                Evidence::Busy { count: u32::try_from(count).unwrap_or(u32::MAX), since }
+            }
+        };
+        self.evidence = Some((evidence, until));
+        self.failure = None;
+        self.reading = Some(reading);
+    }
+}
+
+impl Known {
+    /// The pods that are of interest from now on, by name and uid; what was known of all others is forgotten. Whether
+    /// more is known now, without a question.
+    pub(crate) fn ask<'a>(&mut self, pods: impl Iterator<Item = (&'a str, &'a str, How)>, now: Time) -> bool {
+        let mut asked = HashSet::new();
+        let mut news = false;
+        for (name, uid, how) in pods {
+            asked.insert(name);
+            if self.0.get(name).is_none_or(|known| known.uid != uid || known.how != how) {
+                news |= how != How::Asked;
+                self.0.insert(name.to_owned(), Pod::new(uid, how, now));
+            }
+        }
+        if asked.len() < self.0.len() {
+            self.0.retain(|name, _| asked.contains(name.as_str()));
+        }
+        news
+    }
+
+    /// Takes an answer in, which is worth something for so long. Whether something else is to be said of the pod now.
+    pub(crate) fn answer(
+        &mut self,
+        name: &str,
+        uid: &str,
+        answer: Result<Reading, String>,
+        now: Time,
+        worth: Duration,
+    ) -> bool {
+        let Some(pod) = self.0.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
+        let failed_before = pod.failure.is_some();
+        match answer {
+            Ok(reading) => pod.take(reading, now, Time(now.0.saturating_add(milliseconds(worth)))),
+            Err(why) => pod.failure = Some(why),
+        }
+        let told = Some(pod.connections(now));
+        std::mem::replace(&mut pod.told, told) != told || failed_before != pod.failure.is_some()
+    }
+
+    /// What is known of a pod; of one that is not asked, that it is unknown from now on.
+    pub(crate) fn connections(&self, name: &str, now: Time) -> Connections {
+        self.0.get(name).map_or(Connections::Unknown { since: now }, |pod| pod.connections(now))
+    }
+
+    /// The last answer that said something, however old.
+    pub(crate) fn reading(&self, name: &str) -> Option<&Reading> {
+        self.0.get(name)?.reading.as_ref()
+    }
+
+    /// Why the connections of a pod are not known now.
+    pub(crate) fn failure(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.failure.as_deref()
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Connections::{Busy, Idle, Unknown};
+
+    const WORTH: Duration = Duration::from_secs(5);
+
+    struct Table(Known);
+
+    impl Table {
+        fn new() -> Self {
+            let mut known = Known::default();
+            known.ask([("p", "u", How::Asked)].into_iter(), Time(0));
+            Self(known)
+        }
+
+        /// At so many milliseconds, an answer: count and fresh, or none; what is known then.
+        #[track_caller]
+        fn at(&mut self, now: i64, answer: Option<(u64, u64)>, expected: Connections) {
+            let answer = answer
+                .map(|(count, fresh)| Reading { count, fresh, at: Some(now.unsigned_abs()), ..Reading::default() })
+                .ok_or_else(|| "no answer".to_owned());
+            self.0.answer("p", "u", answer, Time(now), WORTH);
+            assert_eq!(self.0.connections("p", Time(now)), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_answer() {
+        let mut table = Table::new();
+        assert_eq!(table.0.connections("p", Time(700)), Unknown { since: Time(0) });
+        table.at(900, None, Unknown { since: Time(0) });
+        assert_eq!(table.0.connections("other", Time(700)), Unknown { since: Time(700) });
+    }
+
+    #[test]
+    fn times_are_kept_while_it_stays_so() {
+        let mut table = Table::new();
+        table.at(1_000, Some((3, 0)), Busy { count: 3, since: Time(1_000) });
+        table.at(2_000, Some((1, 2)), Busy { count: 1, since: Time(1_000) });
+        table.at(3_000, Some((0, 0)), Idle { since: Time(3_000) });
+        table.at(4_000, Some((0, 0)), Idle { since: Time(3_000) });
+        table.at(5_000, Some((1, 0)), Busy { count: 1, since: Time(5_000) });
+        table.at(6_000, Some((0, 0)), Idle { since: Time(6_000) });
+    }
+
+    #[test]
+    fn a_lost_answer_is_forgiven_and_a_second_one_is_not() {
+        let mut table = Table::new();
+        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
+        table.at(4_000, None, Idle { since: Time(1_000) });
+        table.at(5_000, Some((0, 0)), Idle { since: Time(1_000) });
+        table.at(10_001, None, Unknown { since: Time(10_000) });
+        assert_eq!(table.0.failure("p"), Some("no answer"));
+        table.at(11_000, Some((0, 0)), Idle { since: Time(11_000) });
+        assert_eq!(table.0.failure("p"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_told_from_probes_says_nothing() {
+        let mut table = Table::new();
+        table.at(1_000, Some((0, 1)), Unknown { since: Time(0) });
+        table.at(1_500, Some((0, 0)), Idle { since: Time(1_500) });
+        table.at(2_500, Some((0, 1)), Idle { since: Time(1_500) });
+        table.at(3_000, Some((0, 0)), Idle { since: Time(1_500) });
+        for now in [4_000, 6_000, 8_000] {
+            table.at(now, Some((0, 2)), Idle { since: Time(1_500) });
+        }
+        table.at(8_500, Some((0, 2)), Unknown { since: Time(8_000) });
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_says_nothing() {
+        let mut known = Table::new().0;
+        let answer = || Ok(Reading { at: Some(7), ..Reading::default() });
+        for now in [1_000, 6_000, 11_000] {
+            known.answer("p", "u", answer(), Time(now), WORTH);
+            assert_eq!(known.connections("p", Time(now)), Idle { since: Time(1_000) });
+        }
+        known.answer("p", "u", answer(), Time(16_500), WORTH);
+        assert_eq!(known.connections("p", Time(16_500)), Unknown { since: Time(16_000) });
+    }
+
+    #[test]
+    fn another_pod_of_the_same_name_is_another_pod() {
+        let mut table = Table::new();
+        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
+        table.0.ask([("p", "new", How::Asked)].into_iter(), Time(2_000));
+        assert!(!table.0.answer("p", "u", Ok(Reading::default()), Time(3_000), WORTH), "an answer of the old one");
+        assert_eq!(table.0.connections("p", Time(3_000)), Unknown { since: Time(2_000) });
+        table.0.ask(std::iter::empty(), Time(4_000));
+        assert!(table.0.0.is_empty());
+    }
+
+    #[test]
+    fn some_are_known_without_a_question() {
+        let mut table = Table::new();
+        table.at(1_000, Some((2, 0)), Busy { count: 2, since: Time(1_000) });
+        assert!(table.0.ask([("p", "u", How::Unreachable)].into_iter(), Time(2_000)));
+        assert!(!table.0.ask([("p", "u", How::Unreachable)].into_iter(), Time(3_000)));
+        assert_eq!(table.0.connections("p", Time(99_000)), Idle { since: Time(2_000) });
+        assert!(!table.0.ask([("p", "u", How::Asked)].into_iter(), Time(4_000)));
+        assert_eq!(table.0.connections("p", Time(4_500)), Unknown { since: Time(4_000) }, "it has an address now");
+        assert!(table.0.ask([("p", "u", How::Never("no counter"))].into_iter(), Time(5_000)));
+        assert_eq!(table.0.connections("p", Time(6_000)), Unknown { since: Time(5_000) });
+        assert_eq!(table.0.failure("p"), Some("no counter"));
+    }
+
+    #[test]
+    fn only_news_are_told() {
+        let mut known = Table::new().0;
+        let mut tell = |now, count| {
+            let answer = Ok(Reading { count, at: Some(now), ..Reading::default() });
+            known.answer("p", "u", answer, Time(i64::try_from(now).unwrap()), WORTH)
+        };
+        assert!(tell(1_000, 2));
+        assert!(!tell(2_000, 2));
+        assert!(tell(3_000, 1));
+        assert!(tell(4_000, 0));
+        assert!(!tell(5_000, 0));
+    }
+}

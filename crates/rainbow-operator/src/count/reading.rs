@@ -1,0 +1,192 @@
+//! What a pod answers, read defensively: whoever answers on that port may be anybody, and says anything.
+
+use rainbow_api::HttpCount;
+use serde::Deserialize;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// Peers that are kept of a port: as many as a status shows.
+const PEERS: usize = 5;
+/// Ports that are kept: as many as a tier may have.
+const PORTS: usize = 32;
+
+/// Who answers, and what counts in the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The sidecar, which must speak of these ports.
+    Tally {
+        /// Of the tier, in the pod.
+        ports: Vec<i32>,
+    },
+    /// The application itself.
+    Http(HttpCount),
+}
+
+/// What a pod has answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Connections that count.
+    pub(crate) count: u64,
+    /// Connections that may be the node's probes or clients behind it: too young to tell.
+    pub(crate) fresh: u64,
+    /// By port, where that is known.
+    pub(crate) ports: Vec<Port>,
+    /// The answerer's clock in milliseconds, where it says so: it must go on.
+    pub(crate) at: Option<u64>,
+}
+
+/// The connections on one port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) port: i32,
+    pub(crate) count: u64,
+    pub(crate) oldest_seconds: u64,
+    /// Addresses and numbers of connections, most first.
+    pub(crate) peers: Vec<(IpAddr, u64)>,
+}
+
+impl Reading {
+    /// Age of the oldest connection in seconds, where there is one and its age is known.
+    pub(crate) fn oldest_seconds(&self) -> Option<u64> {
+        self.ports.iter().filter(|port| port.count > 0).map(|port| port.oldest_seconds).max()
+    }
+
+    /// Addresses of the peers with the most connections.
+    pub(crate) fn peers(&self) -> Vec<IpAddr> {
+        let mut sums = std::collections::BTreeMap::<IpAddr, u64>::new();
+        for (address, count) in self.ports.iter().flat_map(|port| &port.peers) {
+            let sum = sums.entry(*address).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        let mut peers: Vec<_> = sums.into_iter().collect();
+        peers.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        peers.into_iter().take(PEERS).map(|(address, _)| address).collect()
+    }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// A short text that does not vary from answer to answer, why it says nothing.
+pub(crate) fn read(source: &Source, body: &[u8]) -> Result<Reading, String> {
+    match source {
+        Source::Tally { ports } => tally(ports, body),
+        Source::Http(http) => {
+            let value: Value = serde_json::from_slice(body).map_err(|_| "the answer is no JSON".to_owned())?;
+            let count = http
+                .number(&value)
+                .ok_or_else(|| format!("the answer has no number of connections at `{}`", http.field))?;
+            Ok(Reading { count, ..Reading::default() })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tally {
+    ports: Vec<TallyPort>,
+    count: u64,
+    fresh: u64,
+    at: u64,
+    complete: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TallyPort {
+    port: i32,
+    count: u64,
+    #[serde(default)]
+    oldest_seconds: u64,
+    #[serde(default)]
+    peers: Vec<TallyPeer>,
+}
+
+#[derive(Deserialize)]
+struct TallyPeer {
+    address: IpAddr,
+    count: u64,
+}
+
+fn tally(wanted: &[i32], body: &[u8]) -> Result<Reading, String> {
+    let said: Tally = serde_json::from_slice(body).map_err(|_| "the answer is not that of the counter".to_owned())?;
+    if let Some(missing) = wanted.iter().find(|port| said.ports.iter().all(|said| said.port != **port)) {
+        return Err(format!("the answer does not speak of port {missing}"));
+    }
+    let sum = said.ports.iter().fold(0u64, |sum, port| sum.saturating_add(port.count));
+    // Where the two differ, the worse one is believed.
+    let count = said.count.max(sum);
+    if count == 0 && !said.complete {
+        return Err("not all connections could be seen".to_owned());
+    }
+    let mut ports: Vec<Port> = said.ports.into_iter().take(PORTS).map(port).collect();
+    ports.sort_by_key(|port| port.port);
+    Ok(Reading { count, fresh: said.fresh, ports, at: Some(said.at) })
+}
+
+fn port(said: TallyPort) -> Port {
+    let mut peers: Vec<_> = said.peers.into_iter().map(|peer| (peer.address, peer.count)).collect();
+    peers.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    peers.truncate(PEERS);
+    Port { port: said.port, count: said.count, oldest_seconds: said.oldest_seconds, peers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"ports":[{"port":8080,"count":3,"fresh":0,"oldestSeconds":12,"peers":[{"address":"10.0.0.2","count":1},{"address":"fd00::1","count":2}]},{"port":8081,"count":0,"fresh":1,"oldestSeconds":0,"peers":[]}],"count":3,"fresh":1,"at":1790000000000,"complete":true}"#;
+
+    fn read_tally(ports: &[i32], body: &str) -> Result<Reading, String> {
+        read(&Source::Tally { ports: ports.to_vec() }, body.as_bytes())
+    }
+
+    #[test]
+    fn the_counter_is_understood() {
+        let reading = read_tally(&[8080, 8081], GOOD).unwrap();
+        assert_eq!((reading.count, reading.fresh, reading.oldest_seconds()), (3, 1, Some(12)));
+        let peers: Vec<String> = reading.peers().iter().map(ToString::to_string).collect();
+        assert_eq!(peers, ["fd00::1", "10.0.0.2"]);
+    }
+
+    #[test]
+    fn what_says_nothing_is_an_error() {
+        for (ports, body, expected) in [
+            (&[8080][..], "", "the answer is not that of the counter"),
+            (&[8080], "<html>", "the answer is not that of the counter"),
+            (&[8080], "{}", "the answer is not that of the counter"),
+            (
+                &[8080],
+                &GOOD.replace("\"count\":3,\"fresh\":1", "\"count\":-3,\"fresh\":1"),
+                "the answer is not that of the counter",
+            ),
+            (&[8080], &GOOD.replace("10.0.0.2", "<script>"), "the answer is not that of the counter"),
+            (&[8080, 9000], GOOD, "the answer does not speak of port 9000"),
+            (
+                &[8080],
+                r#"{"ports":[{"port":8080,"count":0}],"count":0,"fresh":0,"at":1,"complete":false}"#,
+                "not all connections could be seen",
+            ),
+        ] {
+            assert_eq!(read_tally(ports, body), Err(expected.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_worse_number_is_believed() {
+        let low = GOOD.replace("\"count\":3,\"fresh\":1", "\"count\":0,\"fresh\":0");
+        assert_eq!(read_tally(&[8080], &low).unwrap().count, 3);
+        let high = GOOD.replace("\"count\":3,\"fresh\":1", "\"count\":7,\"fresh\":0").replace("true", "false");
+        assert_eq!(read_tally(&[8080], &high).unwrap().count, 7, "seen in part, and busy all the same");
+        let huge = format!(r#"{{"port":8080,"count":{}}}"#, u64::MAX);
+        let huge = format!(r#"{{"ports":[{huge},{huge}],"count":1,"fresh":0,"at":1,"complete":true}}"#);
+        assert_eq!(read_tally(&[8080], &huge).unwrap().count, u64::MAX);
+    }
+
+    #[test]
+    fn an_application_says_it_itself() {
+        let source = Source::Http(HttpCount { port: 80, path: "/".into(), field: "server.open".into() });
+        assert_eq!(read(&source, br#"{"server":{"open":4}}"#).unwrap().count, 4);
+        assert_eq!(read(&source, b"4"), Err("the answer has no number of connections at `server.open`".to_owned()));
+        assert_eq!(read(&source, b"nonsense"), Err("the answer is no JSON".to_owned()));
+    }
+}

@@ -1,0 +1,234 @@
+//! The task that asks. It stands beside the loop that decides: a pod that does not answer, or a color of many pods, costs
+//! nobody else anything.
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kube::Client;
+use rainbow_plan::Time;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    ask::{self, CountVia},
+    pace::{self, Last},
+    reading::{Reading, Source},
+};
+use crate::{cache::Key, clock::Clock};
+
+/// Questions that are open at one time, in all and for one application: so no application keeps others from being asked.
+const OPEN: usize = 256;
+const OPEN_PER_APP: usize = 32;
+/// An answer is worth something until the second one after it should have come, and this.
+const MARGIN: Duration = Duration::from_secs(2);
+/// Answers that wait to be looked at. When there are more, asking waits.
+const WAITING: usize = 1024;
+
+/// A pod to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) pod: String,
+    pub(crate) uid: String,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) source: Arc<Source>,
+    /// When its connections are cut.
+    pub(crate) deadline: Option<Time>,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) key: Key,
+    pub(crate) pod: String,
+    pub(crate) uid: String,
+    pub(crate) reading: Result<Reading, String>,
+    /// How long it is worth something.
+    pub(crate) worth: Duration,
+}
+
+/// The pods of an application that are to be asked from now on, instead of those before.
+struct Order {
+    key: Key,
+    targets: Vec<Target>,
+}
+
+/// The way to the task, which ends when this is dropped.
+pub(crate) struct Counter {
+    orders: mpsc::UnboundedSender<Order>,
+    answers: mpsc::Receiver<Answer>,
+}
+
+impl Counter {
+    /// Starts the task.
+    pub(crate) fn start(client: Client, via: CountVia, clock: Clock) -> Self {
+        let (orders, orders_of_task) = mpsc::unbounded_channel();
+        let (answers_of_task, answers) = mpsc::channel(WAITING);
+        let task =
+            Task { client, via, clock, apps: HashMap::new(), open: FuturesUnordered::new(), answers: answers_of_task };
+        tokio::spawn(task.run(orders_of_task));
+        Self { orders, answers }
+    }
+
+    /// Says which pods of an application are to be asked; none ends it.
+    pub(crate) fn order(&self, key: &Key, targets: Vec<Target>) {
+        // The task ends only with this.
+        let _ = self.orders.send(Order { key: key.clone(), targets });
+    }
+
+    /// The next answer.
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+        self.answers.recv().await
+    }
+
+    /// An answer that is there already.
+    pub(crate) fn answer_now(&mut self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+}
+
+/// An application whose pods are asked.
+#[derive(Default)]
+struct App {
+    pods: HashMap<String, Asked>,
+    /// When which pod is to be asked next; those that are being asked are not in it.
+    due: BTreeSet<(Instant, String)>,
+    /// Questions that are open.
+    open: usize,
+}
+
+struct Asked {
+    target: Target,
+    failures: u32,
+    /// When it is to be asked; `None`: it is being asked.
+    due: Option<Instant>,
+}
+
+struct Done {
+    key: Key,
+    target: Target,
+    reading: Result<Reading, String>,
+}
+
+struct Task {
+    client: Client,
+    via: CountVia,
+    clock: Clock,
+    apps: HashMap<Key, App>,
+    open: FuturesUnordered<BoxFuture<'static, Done>>,
+    answers: mpsc::Sender<Answer>,
+}
+
+impl Task {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        loop {
+            self.start();
+            let due = self.next();
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    None => return,
+                },
+                Some(done) = self.open.next() => {
+                    let Some(answer) = self.finished(done) else { continue };
+                    if self.answers.send(answer).await.is_err() {
+                        return;
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        let app = self.apps.entry(order.key.clone()).or_default();
+        let now = Instant::now();
+        let mut before = std::mem::take(&mut app.pods);
+        app.due.clear();
+        for target in order.targets {
+            let known = before.remove(&target.pod).filter(|known| known.target.uid == target.uid);
+            let mut asked = known.unwrap_or_else(|| Asked { target: target.clone(), failures: 0, due: Some(now) });
+            // What was asked in another way, or now has a deadline, is asked anew at once.
+            if asked.target != target {
+                asked.due = asked.due.map(|_| now);
+                asked.target = target;
+            }
+            if let Some(due) = asked.due {
+                app.due.insert((due, asked.target.pod.clone()));
+            }
+            app.pods.insert(asked.target.pod.clone(), asked);
+        }
+        if app.pods.is_empty() && app.open == 0 {
+            self.apps.remove(&order.key);
+        }
+    }
+
+    /// Asks those whose time has come, those first that have waited longest, as many as may be asked at once.
+    fn start(&mut self) {
+        let now = Instant::now();
+        while self.open.len() < OPEN {
+            let waiting = self.apps.iter_mut().filter(|(_, app)| app.open < OPEN_PER_APP && !app.due.is_empty());
+            let longest = waiting.min_by_key(|(_, app)| app.due.first().map(|(due, _)| *due));
+            let Some((key, app)) = longest else { return };
+            match app.due.pop_first() {
+                Some((due, pod)) if due > now => {
+                    app.due.insert((due, pod));
+                    return;
+                }
+                Some((_, pod)) => {
+                    let Some(asked) = app.pods.get_mut(&pod) else { continue };
+                    asked.due = None;
+                    app.open += 1;
+                    let (client, via, key, target) = (self.client.clone(), self.via, key.clone(), asked.target.clone());
+                    self.open.push(Box::pin(async move {
+                        let reading = ask::ask(via, &client, &key.namespace, &target).await;
+                        Done { key, target, reading }
+                    }));
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// When the next pod is to be asked that may be.
+    fn next(&self) -> Option<Instant> {
+        if self.open.len() >= OPEN {
+            return None;
+        }
+        let free = self.apps.values().filter(|app| app.open < OPEN_PER_APP);
+        free.filter_map(|app| app.due.first().map(|(due, _)| *due)).min()
+    }
+
+    fn finished(&mut self, done: Done) -> Option<Answer> {
+        let Done { key, target, reading } = done;
+        let app = self.apps.get_mut(&key)?;
+        app.open = app.open.saturating_sub(1);
+        let pods = app.pods.len();
+        if pods == 0 && app.open == 0 {
+            self.apps.remove(&key);
+            return None;
+        }
+        let asked =
+            app.pods.get_mut(&target.pod).filter(|asked| asked.target.uid == target.uid && asked.due.is_none())?;
+        asked.failures = if reading.is_ok() { 0 } else { asked.failures.saturating_add(1) };
+        let last = match &reading {
+            Ok(reading) => Last::Read(reading),
+            Err(_) => Last::Failed(asked.failures),
+        };
+        let to_deadline = asked
+            .target
+            .deadline
+            .map(|deadline| Duration::from_millis(deadline.0.saturating_sub(self.clock.now().0).max(0).unsigned_abs()));
+        let pause = pace::pause(last, pods, to_deadline);
+        let due = Instant::now() + pause;
+        asked.due = Some(due);
+        app.due.insert((due, target.pod.clone()));
+        let worth = 2 * pause + ask::PATIENCE + MARGIN;
+        Some(Answer { key, pod: target.pod, uid: target.uid, reading, worth })
+    }
+}

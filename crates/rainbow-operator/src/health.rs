@@ -1,0 +1,227 @@
+//! What the operator says of itself, over plain HTTP and for reading only: `/healthz`, `/readyz`, `/metrics`.
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+
+/// How often the loop shows that it turns.
+pub(crate) const BEAT: Duration = Duration::from_secs(10);
+/// A loop that has not turned for so long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+/// Who sends a request more slowly than this is hung up on.
+const HEADERS: Duration = Duration::from_secs(5);
+/// Connections at a time; more wait.
+const CONNECTIONS: usize = 32;
+
+/// Figures and state, shared between the operator's loop and those who ask.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Mutex<Phase>,
+    applications: AtomicU64,
+    turns: AtomicU64,
+    writes: AtomicU64,
+    failures: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Phase {
+    /// Another one leads, or none yet.
+    #[default]
+    Waiting,
+    /// This one leads, and has not seen everything yet. When its loop last turned.
+    Reading(Instant),
+    /// This one leads and acts.
+    Acting(Instant),
+}
+
+impl Health {
+    fn phase(&self) -> Phase {
+        *self.state.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.state.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// Another one leads.
+    pub(crate) fn waits(&self) {
+        self.set(Phase::Waiting);
+        self.state.applications.store(0, Relaxed);
+    }
+
+    /// The loop turns: whether everything has been seen, and how many applications there are.
+    pub(crate) fn beat(&self, started: bool, applications: usize) {
+        let now = Instant::now();
+        self.set(if started { Phase::Acting(now) } else { Phase::Reading(now) });
+        self.state.applications.store(u64::try_from(applications).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// An application had its turn.
+    pub(crate) fn turn(&self, writes: usize, failed: bool) {
+        self.state.turns.fetch_add(1, Relaxed);
+        self.state.writes.fetch_add(u64::try_from(writes).unwrap_or(0), Relaxed);
+        self.state.failures.fetch_add(u64::from(failed), Relaxed);
+    }
+
+    fn alive(&self) -> (StatusCode, String) {
+        match self.phase() {
+            Phase::Reading(beat) | Phase::Acting(beat) if beat.elapsed() > STUCK => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("the loop has not turned for {:?}\n", beat.elapsed()))
+            }
+            _ => (StatusCode::OK, "ok\n".into()),
+        }
+    }
+
+    fn ready(&self) -> (StatusCode, String) {
+        match self.phase() {
+            // It does what it is there for: it would take over.
+            Phase::Waiting => (StatusCode::OK, "ok: another operator leads\n".into()),
+            Phase::Reading(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not everything has been seen yet: are the definitions there?\n".into())
+            }
+            Phase::Acting(_) => (StatusCode::OK, "ok\n".into()),
+        }
+    }
+
+    /// Prometheus' text format.
+    fn metrics(&self) -> String {
+        let leading = u64::from(!matches!(self.phase(), Phase::Waiting));
+        let State { applications, turns, writes, failures, .. } = &*self.state;
+        let figures = [
+            ("leading", "gauge", "Whether this operator acts (1) or waits for its turn (0).", leading),
+            ("applications", "gauge", "Rainbows that are looked after.", applications.load(Relaxed)),
+            ("turns_total", "counter", "Times that something was written for an application.", turns.load(Relaxed)),
+            ("writes_total", "counter", "Objects that were written.", writes.load(Relaxed)),
+            ("failures_total", "counter", "Times that not everything could be written.", failures.load(Relaxed)),
+        ];
+        let mut text = format!(
+            "# HELP rainbow_operator_build_info Version of the operator.\n# TYPE rainbow_operator_build_info gauge\n\
+             rainbow_operator_build_info{{version=\"{}\"}} 1\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        for (name, kind, help, value) in figures {
+            let name = format!("rainbow_operator_{name}");
+            // Writing to a string does not fail.
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        }
+        text
+    }
+
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (status, text) = match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/healthz") => self.alive(),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
+            (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, self.metrics()),
+            (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics\n".into()),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, "for reading only\n".into()),
+        };
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        let plain = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        response
+    }
+
+    /// Answers whoever connects, as long as the future is polled.
+    pub async fn serve(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, say: it passes.
+                    tracing::warn!(%error, "a connection for health or metrics was not taken");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            let health = self.clone();
+            tokio::spawn(async move {
+                let answer = service_fn(|request: Request<Incoming>| {
+                    let response = health.answer(&request);
+                    async { Ok::<_, Infallible>(response) }
+                });
+                let mut connection = http1::Builder::new();
+                connection.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+                // A client that goes away is nobody's trouble.
+                let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    async fn get(health: &Health, path: &str) -> (u16, String) {
+        let response = health.answer(&Request::get(path).body(()).unwrap());
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ready_is_who_acts_or_would_take_over() {
+        let health = Health::default();
+        assert_eq!(get(&health, "/readyz").await.0, 200, "another one leads");
+        health.beat(false, 0);
+        assert_eq!(get(&health, "/readyz").await.0, 503, "it has not seen everything");
+        health.beat(true, 3);
+        assert_eq!(get(&health, "/readyz").await, (200, "ok\n".into()));
+        health.waits();
+        assert_eq!(get(&health, "/readyz").await.0, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_is_stuck_is_not_alive() {
+        let health = Health::default();
+        health.beat(true, 1);
+        tokio::time::sleep(BEAT).await;
+        assert_eq!(get(&health, "/healthz").await.0, 200);
+        tokio::time::sleep(STUCK).await;
+        assert_eq!(get(&health, "/healthz").await.0, 503);
+        health.waits();
+        tokio::time::sleep(STUCK * 2).await;
+        assert_eq!(get(&health, "/healthz").await.0, 200, "who waits has no loop");
+    }
+
+    #[tokio::test]
+    async fn figures_are_counted() {
+        let health = Health::default();
+        health.beat(true, 2);
+        health.turn(3, false);
+        health.turn(1, true);
+        let (status, text) = get(&health, "/metrics").await;
+        assert_eq!(status, 200);
+        for line in ["leading 1", "applications 2", "turns_total 2", "writes_total 4", "failures_total 1"] {
+            assert!(text.lines().any(|found| found == format!("rainbow_operator_{line}")), "{line}: {text}");
+        }
+        assert_eq!(get(&health, "/").await.0, 404);
+        let post = health.answer(&Request::post("/healthz").body(()).unwrap());
+        assert_eq!(post.status(), 405);
+    }
+}
