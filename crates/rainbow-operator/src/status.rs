@@ -161,14 +161,15 @@ fn conditions(
     old: &[Condition],
     now: Time,
 ) -> Vec<Condition> {
-    let quiet = |reason: &'static str| (false, reason, String::new());
+    // Never an empty message: server-side apply of Kubernetes 1.20 makes null of it, and then refuses the status.
+    let quiet = |reason: &'static str, message: &str| (false, reason, message.to_owned());
     let stalled = match obstacle {
         Some(obstacle) => (true, obstacle.reason, obstacle.message.clone()),
-        None => quiet("NothingInTheWay"),
+        None => quiet("NothingInTheWay", "nothing is in the way"),
     };
     let reconciling = match &progress {
         Some((reason, message)) => (true, *reason, message.clone()),
-        None => quiet("Settled"),
+        None => quiet("Settled", "nothing is under way"),
     };
     let ready = match (obstacle, progress) {
         (Some(obstacle), _) => (false, obstacle.reason, obstacle.message.clone()),
