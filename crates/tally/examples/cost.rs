@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const QUESTIONS: usize = 200;
 const QUEUE: usize = 4000;
-/// Longer than an answer is given again.
+/// As often as the operator asks a pod that is nearly empty, and longer than a cheap answer is given again.
 const PAUSE: Duration = Duration::from_millis(120);
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,7 @@
 //! Since when each connection has been there. The kernel does not say, so each sample is compared with the one before.
 
 use std::{
+    mem,
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
@@ -36,21 +37,20 @@ impl Key {
     }
 }
 
-/// A connection and when a sample first had it, from the start of this program. It may be older than that, by the time
-/// between two samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// Which.
-    pub key: Key,
-    /// When it was first seen.
-    pub seen: Duration,
-}
+/// How exactly ages are kept. Four bytes of these are thirteen years.
+const TICK: Duration = Duration::from_millis(100);
 
-/// The connections of the last sample, in order of their keys.
+/// The connections of the last sample.
+///
+/// Two lists side by side, and a second pair that the next sample is written into: with many connections this is most of
+/// what the program needs, and memory that is never given back is never scattered.
 #[derive(Debug, Default)]
 pub struct Ages {
-    connections: Vec<Connection>,
+    keys: Vec<Key>,
+    seen: Vec<u32>,
     overflow: usize,
+    spare_keys: Vec<Key>,
+    spare_seen: Vec<u32>,
 }
 
 /// A sample that is being taken.
@@ -72,9 +72,11 @@ impl Sample {
 }
 
 impl Ages {
-    /// Begins a sample, which is about as long as the last one.
-    pub fn sample(&self) -> Sample {
-        Sample { keys: Vec::with_capacity(self.connections.len()), overflow: 0 }
+    /// Begins a sample.
+    pub fn sample(&mut self) -> Sample {
+        let mut keys = mem::take(&mut self.spare_keys);
+        keys.clear();
+        Sample { keys, overflow: 0 }
     }
 
     /// Takes a sample over: what the last one had keeps its age, the rest is new.
@@ -83,22 +85,28 @@ impl Ages {
         keys.sort_unstable();
         // The table may change while it is read, so that a connection is listed twice.
         keys.dedup();
-        let mut before = self.connections.iter().peekable();
-        let merged = keys
-            .into_iter()
-            .map(|key| {
-                while before.next_if(|connection| connection.key < key).is_some() {}
-                let seen = before.next_if(|connection| connection.key == key).map_or(now, |known| known.seen);
-                Connection { key, seen }
-            })
-            .collect();
-        self.connections = merged;
+        let now = u32::try_from(now.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+        let mut seen = mem::take(&mut self.spare_seen);
+        seen.clear();
+        let mut before = self.keys.iter().zip(&self.seen).peekable();
+        seen.extend(keys.iter().map(|key| {
+            while before.next_if(|(known, _)| *known < key).is_some() {}
+            before.next_if(|(known, _)| *known == key).map_or(now, |(_, seen)| *seen)
+        }));
+        self.spare_keys = mem::replace(&mut self.keys, keys);
+        self.spare_seen = mem::replace(&mut self.seen, seen);
         self.overflow = overflow;
     }
 
     /// The connections, in order of ports and peers.
-    pub fn connections(&self) -> &[Connection] {
-        &self.connections
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// When a sample first had the connection at an index of [`Ages::keys`], from the start of this program. It may be
+    /// older than that, by the time between two samples.
+    pub fn seen(&self, index: usize) -> Duration {
+        TICK * self.seen.get(index).copied().unwrap_or_default()
     }
 
     /// How many more there are, of which nothing else is known.
@@ -135,9 +143,9 @@ mod tests {
         let mut ages = Ages::default();
         update(&mut ages, &[key(80, 1, 4000, 7)], 1);
         update(&mut ages, &[key(80, 1, 4000, 7)], 5);
-        assert_eq!(ages.connections()[0].seen, Duration::from_secs(1));
+        assert_eq!(ages.seen(0), Duration::from_secs(1));
         update(&mut ages, &[key(80, 1, 4000, 8)], 9);
-        assert_eq!(ages.connections()[0].seen, Duration::from_secs(9));
+        assert_eq!(ages.seen(0), Duration::from_secs(9));
     }
 
     #[test]
@@ -148,7 +156,7 @@ mod tests {
             sample.add(key(80, 1, 1, number));
         }
         ages.update(sample, Duration::ZERO);
-        assert_eq!((ages.connections().len(), ages.overflow()), (LIMIT, 5));
+        assert_eq!((ages.keys().len(), ages.overflow()), (LIMIT, 5));
     }
 
     proptest! {
@@ -164,7 +172,8 @@ mod tests {
                 let keys: Vec<Key> = sample.iter().map(|(port, last, peer, cookie)| key(*port, *last, *peer, *cookie)).collect();
                 update(&mut ages, &keys, second);
                 model = keys.iter().map(|key| (*key, model.get(key).copied().unwrap_or(second))).collect();
-                let got: Vec<(Key, u64)> = ages.connections().iter().map(|c| (c.key, c.seen.as_secs())).collect();
+                let got: Vec<(Key, u64)> =
+                    ages.keys().iter().enumerate().map(|(at, key)| (*key, ages.seen(at).as_secs())).collect();
                 prop_assert_eq!(got, model.iter().map(|(key, seen)| (*key, *seen)).collect::<Vec<_>>());
             }
         }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, fmt::Write, net::IpAddr, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    ages::{Ages, Connection},
+    ages::{Ages, Key},
     rules::{Peer, Rules},
 };
 
@@ -56,16 +56,7 @@ pub struct PeerCount {
 impl Report {
     /// Counts a sample. `now` is on the clock of the ages, `at` in milliseconds since 1970.
     pub fn new(rules: &Rules, ages: &Ages, now: Duration, at: u64, whole: bool) -> Self {
-        let connections = ages.connections();
-        let ports: Vec<Port> = rules
-            .ports
-            .iter()
-            .map(|port| {
-                let from = connections.partition_point(|connection| connection.key.port < *port);
-                let to = connections.partition_point(|connection| connection.key.port <= *port);
-                Port::new(*port, rules, &connections[from..to], now)
-            })
-            .collect();
+        let ports: Vec<Port> = rules.ports.iter().map(|port| Port::new(*port, rules, ages, now)).collect();
         let overflow = ages.overflow() as u64;
         Self {
             count: ports.iter().map(|port| port.count).sum::<u64>() + overflow,
@@ -101,16 +92,15 @@ impl Report {
 }
 
 impl Port {
-    /// Counts the connections of one port, which are in order of peers.
-    fn new(port: u16, rules: &Rules, connections: &[Connection], now: Duration) -> Self {
+    fn new(port: u16, rules: &Rules, ages: &Ages, now: Duration) -> Self {
         let mut counted = Self { port, count: 0, fresh: 0, oldest_seconds: 0, peers: Vec::new() };
-        for same in connections.chunk_by(|one, other| one.key.peer() == other.key.peer()) {
-            let Some(first) = same.first() else { continue };
-            let address = first.key.peer();
+        let mut index = ages.keys().partition_point(|key| key.port < port);
+        let end = ages.keys().partition_point(|key| key.port <= port);
+        for same in ages.keys()[index..end].chunk_by(|one, other| one.peer() == other.peer()) {
+            let Some(address) = same.first().map(Key::peer) else { continue };
             let peer = rules.peer(address);
             let mut count = 0;
-            for connection in same {
-                let age = now.saturating_sub(connection.seen);
+            for age in (index..index + same.len()).map(|index| now.saturating_sub(ages.seen(index))) {
                 if peer == Peer::Node && age < rules.probe {
                     counted.fresh += 1;
                 } else {
@@ -118,6 +108,7 @@ impl Port {
                     counted.oldest_seconds = counted.oldest_seconds.max(age.as_secs());
                 }
             }
+            index += same.len();
             counted.count += count;
             counted.add_peer(PeerCount { address, count });
         }
@@ -146,7 +137,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        ages::Key,
         rules::Loopback,
         socket::{Socket, State},
     };

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -17,6 +17,11 @@ use crate::{
 
 /// Questions that come so soon after another get its answer.
 const SAME: Duration = Duration::from_millis(100);
+/// A sample that takes longer than this is dear: thousands of connections.
+const DEAR: Duration = Duration::from_millis(1);
+/// How old the answer to a question may be where a sample is dear. Samples are taken more often than that while somebody
+/// asks, so only the first question waits for one.
+const DEAR_SAME: Duration = Duration::from_millis(1500);
 /// Between samples while somebody asks.
 const BUSY: Duration = Duration::from_secs(1);
 /// Between samples while nobody does.
@@ -47,21 +52,39 @@ pub enum Source {
 pub struct Sampler {
     rules: Rules,
     started: Instant,
-    state: Mutex<State>,
+    /// Held while a sample is taken.
+    ages: Mutex<Ages>,
+    /// Held for a moment only, so that a sample under way keeps nobody waiting.
+    known: Mutex<Known>,
 }
 
+/// What questions are answered with.
 #[derive(Default)]
-struct State {
-    ages: Ages,
-    last: Option<(Instant, Report)>,
+struct Known {
+    last: Option<Last>,
     asked: Option<Instant>,
     source: Option<Source>,
+}
+
+struct Last {
+    at: Instant,
+    took: Duration,
+    report: Report,
+}
+
+impl Known {
+    /// The last report, while it may still be given as an answer.
+    fn current(&self) -> Option<&Report> {
+        let last = self.last.as_ref()?;
+        let same = if last.took < DEAR { SAME } else { DEAR_SAME };
+        (last.at.elapsed() < same).then_some(&last.report)
+    }
 }
 
 impl Sampler {
     /// Nothing is read yet.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, started: Instant::now(), state: Mutex::default() }
+        Self { rules, started: Instant::now(), ages: Mutex::default(), known: Mutex::default() }
     }
 
     /// What is there now.
@@ -69,58 +92,74 @@ impl Sampler {
     /// # Errors
     /// The table can be read in neither way.
     pub fn ask(&self) -> Result<Report, Unreadable> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.asked = Some(Instant::now());
-        if let Some((at, report)) = &state.last
-            && at.elapsed() < SAME
         {
-            return Ok(report.clone());
+            let mut known = self.known();
+            known.asked = Some(Instant::now());
+            if let Some(report) = known.current() {
+                return Ok(report.clone());
+            }
         }
-        self.sample(&mut state)
+        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have asked the same meanwhile.
+        let answered = self.known().current().cloned();
+        match answered {
+            Some(report) => Ok(report),
+            None => self.sample(&mut ages),
+        }
     }
 
     /// Where the last sample came from.
     pub fn source(&self) -> Option<Source> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).source
+        self.known().source
     }
 
     /// Reads the table now and then, for ever.
     pub fn run(&self) {
         loop {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let asked = state.asked.is_some_and(|at| at.elapsed() < ASKED);
-            let due = if asked { BUSY } else { IDLE };
-            if state.last.as_ref().is_none_or(|(at, _)| at.elapsed() >= due) {
+            if self.is_due() {
                 // Whoever asks hears of a failure.
-                let _ = self.sample(&mut state);
+                let _ = self.sample(&mut self.ages.lock().unwrap_or_else(PoisonError::into_inner));
             }
-            drop(state);
             thread::sleep(BUSY);
         }
     }
 
-    fn sample(&self, state: &mut State) -> Result<Report, Unreadable> {
-        // A failure leaves the ages as they are, but no answer that would be too old.
-        state.last = None;
-        let (sample, coverage, source) = match self.by_netlink(&state.ages) {
+    fn is_due(&self) -> bool {
+        let known = self.known();
+        let asked = known.asked.is_some_and(|at| at.elapsed() < ASKED);
+        let due = if asked { BUSY } else { IDLE };
+        known.last.as_ref().is_none_or(|last| last.at.elapsed() >= due)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the table. A failure leaves the ages as they are, but no report that would be older and older.
+    fn sample(&self, ages: &mut Ages) -> Result<Report, Unreadable> {
+        let at = Instant::now();
+        let (sample, coverage, source) = match self.by_netlink(ages) {
             Ok((sample, coverage)) => (sample, coverage, Source::Netlink),
-            Err(netlink) => match self.by_proc(&state.ages) {
+            Err(netlink) => match self.by_proc(ages) {
                 Ok(sample) => (sample, Coverage::Whole, Source::Proc),
-                Err(proc) => return Err(Unreadable { netlink: netlink.to_string(), proc: proc.to_string() }),
+                Err(proc) => {
+                    self.known().last = None;
+                    return Err(Unreadable { netlink: netlink.to_string(), proc: proc.to_string() });
+                }
             },
         };
-        state.source = Some(source);
-        let read = Instant::now();
-        let now = read.duration_since(self.started);
-        state.ages.update(sample, now);
+        let now = at.duration_since(self.started);
+        ages.update(sample, now);
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        let report = Report::new(&self.rules, &state.ages, now, at, coverage == Coverage::Whole);
-        state.last = Some((read, report.clone()));
+        let unix = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+        let report = Report::new(&self.rules, ages, now, unix, coverage == Coverage::Whole);
+        let mut known = self.known();
+        known.source = Some(source);
+        known.last = Some(Last { at, took: at.elapsed(), report: report.clone() });
         Ok(report)
     }
 
-    fn by_netlink(&self, ages: &Ages) -> Result<(crate::ages::Sample, Coverage), diag::Error> {
+    fn by_netlink(&self, ages: &mut Ages) -> Result<(crate::ages::Sample, Coverage), diag::Error> {
         let mut attempt = 1;
         loop {
             let mut sample = ages.sample();
@@ -136,7 +175,7 @@ impl Sampler {
         }
     }
 
-    fn by_proc(&self, ages: &Ages) -> std::io::Result<crate::ages::Sample> {
+    fn by_proc(&self, ages: &mut Ages) -> std::io::Result<crate::ages::Sample> {
         let mut sample = ages.sample();
         // Of this process, so of its network namespace, whatever the mount of `/proc` is of.
         proc::read(Path::new("/proc/self/net"), |socket| {
