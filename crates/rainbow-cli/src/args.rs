@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Image(commands::image::Command),
     /// Install Rainbow in a cluster
     Install(commands::install::Args),
+    /// Take Rainbow out of a cluster
+    Uninstall(commands::uninstall::Args),
     /// Run Rainbow's operator here, against any cluster
     Operator(commands::operator::Args),
     /// Apply manifests; nothing is written unless all of them are valid
@@ -76,10 +78,16 @@ pub(crate) enum Command {
     Resume(commands::pause::Args),
     /// End a shift by going back to where it came from
     Abort(commands::rollback::AbortArgs),
-    /// End the drain of a color now
+    /// Change until when a color may drain
+    Drain(commands::drain::Args),
+    /// Do not keep a color as a way back; with --force end its connections, too
     Retire(commands::retire::Args),
     /// Stages, colors, tiers and pods
     Status(commands::status::Args),
+    /// What holds a color, and what would free it
+    Why(commands::why::Args),
+    /// How two colors differ, tier by tier
+    Diff(commands::diff::Args),
     /// Send requests to a stage and print the replies
     Query(commands::query::Args),
     /// Go on sending requests to a stage; a summary at the end

@@ -152,10 +152,16 @@ impl Cluster {
 
     /// The colors of a Rainbow, newest first.
     pub(crate) async fn colors(&self, rainbow: &str) -> Result<Vec<Color>> {
-        let all = self.api::<Color>().list(&Default::default()).await.map_err(|error| self.error(&error))?;
-        let mut colors: Vec<Color> = all.items.into_iter().filter(|color| color.spec.rainbow == rainbow).collect();
+        let mut colors = self.all_colors().await?;
+        colors.retain(|color| color.spec.rainbow == rainbow);
         colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
         Ok(colors)
+    }
+
+    /// The colors of all Rainbows in the namespace.
+    pub(crate) async fn all_colors(&self) -> Result<Vec<Color>> {
+        let all = self.api::<Color>().list(&Default::default()).await.map_err(|error| self.error(&error))?;
+        Ok(all.items)
     }
 
     /// An error of the API, told as a person needs it.

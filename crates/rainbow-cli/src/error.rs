@@ -6,8 +6,8 @@ use std::fmt;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    it worked
-  1    it did not: the message says why (no cluster among others)
-  2    wrong usage or bad input: an unknown flag, a manifest that is not valid
+  1    it did not: the message says why (no cluster among others); of `diff`: the colors differ
+  2    wrong usage or bad input: an unknown flag, a manifest that is not valid; of `diff`: it did not work
   3    what was named does not exist
   4    --timeout has passed
   5    the cluster refused: forbidden, or in conflict with somebody else's change
@@ -37,6 +37,9 @@ pub(crate) enum Error {
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// It did not work, where 1 is an answer.
+    #[error("{0}")]
+    Trouble(String),
     /// It did not work, and the command has said so itself.
     #[error("")]
     Told,
@@ -49,7 +52,7 @@ impl Error {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::NoCluster(_) | Self::Told => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Trouble(_) => 2,
             Self::NotFound(_) => 3,
             Self::TimedOut(_) => 4,
             Self::Refused(_) => 5,
@@ -115,6 +118,7 @@ mod tests {
             Error::NoCluster(String::new()),
             Error::Refused(String::new()),
             Error::Interrupted,
+            Error::Trouble(String::new()),
             Error::Told,
         ] {
             assert!(EXIT_CODES.contains(&format!("\n  {:<4} ", error.code())), "{}", error.code());

@@ -1,5 +1,7 @@
 //! The only place that knows the embedded cluster: how it is started, and that Rainbow's operator runs in its process.
 
+mod tally;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -47,7 +49,10 @@ async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
         return Ok(Box::pin(async {}) as Pin<Box<_>>);
     }
     let shutdown = cluster.shutdown.clone();
+    // Without the image, a pod that asked for it would never start.
+    let counts = tally::is_there(&pocket::image_store_path(&cluster.state_dir), rainbow_operator::TALLY_IMAGE);
     let options = rainbow_operator::Options {
+        tally_image: counts.then(|| rainbow_operator::TALLY_IMAGE.to_owned()),
         propagation: PROPAGATION,
         shutdown: Box::pin(async move { shutdown.cancelled().await }),
         ..Default::default()
@@ -125,6 +130,11 @@ pub(crate) async fn up(options: Up, foreground: bool, printer: Printer) -> Resul
             false => fs::write(&marker, ""),
         };
         marked.map_err(|error| Error::failed(format_args!("cannot change {}", marker.display()), error))?;
+        if options.operator
+            && let Err(why) = tally::provide(&pocket::image_store_path(&dir), rainbow_operator::TALLY_IMAGE)
+        {
+            printer.warning(format_args!("{why}: connections are not counted, and drains hold until their deadline"));
+        }
     }
     let mut settings = pocket::Options::new(dir);
     settings.api_port = options.api_port;

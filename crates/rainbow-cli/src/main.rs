@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod docs;
 mod error;
+mod evidence;
 mod git;
 mod local;
 mod manifest;
@@ -19,6 +20,8 @@ mod stage;
 mod tree;
 mod view;
 mod wait;
+mod which;
+mod words;
 
 use std::process::ExitCode;
 
@@ -86,8 +89,9 @@ fn run(cli: Cli, printer: Printer) -> Result {
 
 async fn short(context: &Context, command: Command) -> Result {
     match command {
-        Command::Image(args) => commands::image::run(context, args),
+        Command::Image(args) => commands::image::run(context, args).await,
         Command::Install(args) => commands::install::run(context, args).await,
+        Command::Uninstall(args) => commands::uninstall::run(context, args).await,
         Command::Apply(args) => commands::apply::run(context, args).await,
         Command::Deploy(args) => commands::deploy::run(context, args).await,
         Command::Promote(args) => commands::promote::run(context, args).await,
@@ -95,9 +99,12 @@ async fn short(context: &Context, command: Command) -> Result {
         Command::Abort(args) => commands::rollback::abort(context, args).await,
         Command::Pause(args) => commands::pause::run(context, args, true).await,
         Command::Resume(args) => commands::pause::run(context, args, false).await,
+        Command::Drain(args) => commands::drain::run(context, args).await,
         Command::Retire(args) => commands::retire::run(context, args).await,
         Command::Status(args) => commands::status::run(context, args).await,
         Command::Query(args) => commands::query::run(context, args).await,
+        Command::Why(args) => commands::why::run(context, args).await,
+        Command::Diff(args) => commands::diff::run(context, args).await,
         Command::History(args) => commands::history::run(context, args).await,
         Command::Delete(args) => commands::delete::run(context, args).await,
         Command::Completion(args) => commands::completion::run(context, &args),

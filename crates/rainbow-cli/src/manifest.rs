@@ -115,13 +115,7 @@ fn leading_lines(part: &str) -> usize {
     part.lines().take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).count()
 }
 
-fn object(
-    at: &str,
-    mut value: Value,
-    color: Option<&str>,
-    documents: &mut Vec<Document>,
-    errors: &mut Vec<String>,
-) {
+fn object(at: &str, mut value: Value, color: Option<&str>, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
     let field = |name: &str| value.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let (Some(version), Some(kind)) = (field("apiVersion"), field("kind")) else {
         errors.push(format!("{at}: no Kubernetes object: apiVersion and kind must be there, as texts"));

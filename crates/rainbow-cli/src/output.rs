@@ -53,11 +53,31 @@ mod tests {
     #[test]
     fn names_that_look_like_something_else_stay_texts() {
         for name in [
-            "123456", "123e45", "000000", "1e1000", "0x1f", "0o17", "010", "0b11", "2001-01-01", "true", "false",
-            "yes", "no", "on", "off", "y", "n", "null", "nan", "inf",
+            "123456",
+            "123e45",
+            "000000",
+            "1e1000",
+            "0x1f",
+            "0o17",
+            "010",
+            "0b11",
+            "2001-01-01",
+            "true",
+            "false",
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            "n",
+            "null",
+            "nan",
+            "inf",
         ] {
             let text = yaml(&serde_json::json!({ "color": name, "colors": [name] })).unwrap();
-            let quoted = |mark| text.contains(&format!("color: {mark}{name}{mark}")) && text.contains(&format!("- {mark}{name}{mark}"));
+            let quoted = |mark| {
+                text.contains(&format!("color: {mark}{name}{mark}")) && text.contains(&format!("- {mark}{name}{mark}"))
+            };
             assert!(quoted('"') || quoted('\''), "{text}");
         }
         assert_eq!(yaml(&serde_json::json!({ "color": "v1" })).unwrap(), "color: v1\n");

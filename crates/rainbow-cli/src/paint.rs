@@ -1,12 +1,12 @@
 //! Colors in their own color: `3c3fdc` is the RGB that it says, any other name has one of a palette that stays the same.
 
-use std::env;
+use std::{env, fmt, sync::OnceLock};
 
 use anstyle::{Ansi256Color, Color, RgbColor, Style};
 
 /// How many colors the terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Depth {
+enum Depth {
     /// All of them.
     True,
     /// The 256 of xterm.
@@ -33,7 +33,7 @@ const PALETTE: [RgbColor; 12] = [
 
 impl Depth {
     /// What the terminal says of itself.
-    pub(crate) fn of_terminal() -> Self {
+    fn of_terminal() -> Self {
         let of = |name: &str| env::var(name).unwrap_or_default();
         Self::new(&of("COLORTERM"), &of("TERM"))
     }
@@ -49,8 +49,20 @@ impl Depth {
     }
 }
 
+/// A color's name, on the ground that it stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Painted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Painted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        static DEPTH: OnceLock<Depth> = OnceLock::new();
+        let style = badge(self.0, *DEPTH.get_or_init(Depth::of_terminal));
+        write!(f, "{style}{}{style:#}", self.0)
+    }
+}
+
 /// A color's name as a badge: the color is its ground, and the letters are what can be read on that.
-pub(crate) fn badge(name: &str, depth: Depth) -> Style {
+fn badge(name: &str, depth: Depth) -> Style {
     let ground = rgb(name);
     let letters = if luminance(ground) > 0.45 { RgbColor(0, 0, 0) } else { RgbColor(255, 255, 255) };
     let shown = |color: RgbColor| match depth {
@@ -65,7 +77,7 @@ pub(crate) fn badge(name: &str, depth: Depth) -> Style {
 
 /// The color that a name stands for. Six hexadecimal digits are their own color, those of a dirty tree (`3c3fdc-91ab20`)
 /// as well.
-pub(crate) fn rgb(name: &str) -> RgbColor {
+fn rgb(name: &str) -> RgbColor {
     let digits = name.split('-').next().unwrap_or_default();
     if digits.len() == 6
         && let Ok(value) = u32::from_str_radix(digits, 16)
@@ -88,9 +100,8 @@ fn luminance(RgbColor(red, green, blue): RgbColor) -> f32 {
 fn nearest(RgbColor(red, green, blue): RgbColor) -> Ansi256Color {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let level = |value: u8| (0..6_u8).min_by_key(|at| LEVELS[usize::from(*at)].abs_diff(value)).unwrap_or_default();
-    let distance = |to: [u8; 3]| {
-        [red, green, blue].iter().zip(to).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>()
-    };
+    let distance =
+        |to: [u8; 3]| [red, green, blue].iter().zip(to).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
     let cube = [level(red), level(green), level(blue)];
     let grey = (0..24_u8).min_by_key(|at| distance([8 + 10 * at; 3])).unwrap_or_default();
     if distance([8 + 10 * grey; 3]) < distance(cube.map(|at| LEVELS[usize::from(at)])) {

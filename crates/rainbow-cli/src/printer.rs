@@ -87,9 +87,9 @@ impl Printer {
         to_stderr(format_args!("{BAD}error:{BAD:#} {text}"));
     }
 
-    /// Whether a text can be drawn over: the answer goes to a terminal.
+    /// Whether a text can be drawn over: the answer goes to a terminal that can.
     pub(crate) fn can_redraw(&self) -> bool {
-        io::stdout().is_terminal()
+        io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 }
 
@@ -105,29 +105,60 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Replaces the last text. Where nothing can be drawn over, it is printed below, if it has changed at all.
+    /// Replaces the last text. Where nothing can be drawn over, it is printed below.
     pub(crate) fn draw(&mut self, printer: Printer, text: &str) {
-        if printer.can_redraw() && self.lines > 0 {
-            printer.text(format_args!("\x1b[{}A\x1b[J", self.lines));
+        if !printer.can_redraw() {
+            return printer.text(text);
         }
-        printer.text(text);
+        let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_row));
+        let text = cropped(text, rows);
+        // Whoever wants no colors still wants one text in place of the other: only the text's own codes are taken out.
+        let text = match anstream::AutoStream::choice(&io::stdout()) {
+            anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
+            _ => text,
+        };
+        let frame = frame(&text, self.lines);
+        let mut out = io::stdout().lock();
+        if out.write_all(frame.as_bytes()).and_then(|()| out.flush()).is_err() {
+            process::exit(0);
+        }
         self.lines = text.lines().count();
     }
 }
 
-/// Rows in columns, as `kubectl get` prints them.
+/// As many lines as the terminal has: what has left it at the top cannot be drawn over.
+fn cropped(text: &str, rows: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    if rows < 2 || lines.len() < rows {
+        return text.to_owned();
+    }
+    // The cursor is on the line below the text, and one line says what is missing.
+    let shown = rows - 2;
+    format!("{}\n{DIM}… {} more lines{DIM:#}\n", lines[..shown].join("\n"), lines.len() - shown)
+}
+
+/// The codes that put a text in the place of the last one. Long lines end at the edge: one that went on in a second row
+/// would be counted as one. Nothing is cleared before it is written over, so nothing flickers.
+fn frame(text: &str, last_lines: usize) -> String {
+    let up = if last_lines > 0 { format!("\x1b[{last_lines}A") } else { String::new() };
+    let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+    format!("{up}\x1b[?7l{lines}\x1b[?7h\x1b[J")
+}
+
+/// Rows in columns, as `kubectl get` prints them. Cells may have colors.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    let width = |cell: &str| anstream::adapter::strip_str(cell).to_string().chars().count();
+    let mut widths: Vec<usize> = header.iter().map(|cell| width(cell)).collect();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(width(cell));
         }
     }
     let mut text = String::new();
     let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
     for row in std::iter::once(&header).chain(rows) {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("   ").trim_end());
+        let cells = row.iter().zip(&widths).map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest - width(cell))));
+        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
         text.push('\n');
     }
     text
@@ -147,5 +178,25 @@ mod tests {
             table(&["N", "VALUE", "Z"], &rows),
             "N     VALUE        Z\na     long value   x\nbbb                y\n"
         );
+    }
+
+    #[test]
+    fn colors_take_no_room() {
+        let rows = [vec![format!("{GOOD}a{GOOD:#}"), "x".to_owned()], vec!["bb".into(), "y".into()]];
+        assert_eq!(anstream::adapter::strip_str(&table(&["N", "Z"], &rows)).to_string(), "N    Z\na    x\nbb   y\n");
+    }
+
+    #[test]
+    fn a_text_takes_the_place_of_the_last() {
+        assert_eq!(frame("a\n", 0), "\x1b[?7la\x1b[K\n\x1b[?7h\x1b[J");
+        assert_eq!(frame("a\nb\n", 3), "\x1b[3A\x1b[?7la\x1b[K\nb\x1b[K\n\x1b[?7h\x1b[J");
+    }
+
+    #[test]
+    fn a_text_is_no_longer_than_the_terminal() {
+        let shown = |rows| anstream::adapter::strip_str(&cropped("1\n2\n3\n4\n", rows)).to_string();
+        assert_eq!(shown(0), "1\n2\n3\n4\n", "unknown");
+        assert_eq!(shown(5), "1\n2\n3\n4\n");
+        assert_eq!(shown(4), "1\n2\n… 2 more lines\n");
     }
 }

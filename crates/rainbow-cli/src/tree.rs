@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use rainbow_api::{ColorPhase, ShiftPhase};
 
 use crate::{
+    paint::Painted,
     printer::{BAD, BUSY, DIM, GOOD, NAME},
     view::{ColorView, PodView, Share, StageView, State, TierView, View},
+    words::{self, count},
 };
 
 /// Cells of a share bar.
@@ -19,17 +21,23 @@ struct Node {
     children: Vec<Node>,
 }
 
+/// How it is drawn, and what has been.
+struct Drawing {
+    wide: bool,
+    now: Timestamp,
+    /// Colors that were drawn in full.
+    colors: BTreeSet<String>,
+    /// Tier and color of the instances whose pods were drawn: shared ones are drawn once.
+    instances: BTreeSet<(String, String)>,
+}
+
 /// Draws a view. `wide` adds addresses and nodes. `now` says how far away the next step is.
 pub(crate) fn draw(view: &View, wide: bool, now: Timestamp) -> String {
-    let mut shown = BTreeSet::new();
-    let mut children: Vec<Node> =
-        view.stages.iter().map(|stage| stage_node(stage, view, &mut shown, wide, now)).collect();
-    let rest: Vec<Node> = view
-        .colors
-        .iter()
-        .filter(|color| !shown.contains(&color.name))
-        .map(|color| color_node(&title(&color.name, None), color, wide))
-        .collect();
+    let mut drawing = Drawing { wide, now, colors: BTreeSet::new(), instances: BTreeSet::new() };
+    let mut children: Vec<Node> = view.stages.iter().map(|stage| stage_node(stage, view, &mut drawing)).collect();
+    let rest: Vec<&ColorView> = view.colors.iter().filter(|color| !drawing.colors.contains(&color.name)).collect();
+    let rest: Vec<Node> =
+        rest.into_iter().map(|color| color_node(&title(&color.name, None), color, &mut drawing)).collect();
     if !rest.is_empty() {
         children.push(Node { text: format!("{DIM}in no stage{DIM:#}"), children: rest });
     }
@@ -60,7 +68,7 @@ fn root(view: &View) -> String {
     format!("{NAME}{}{NAME:#}  {style}{word}{style:#}{message}", view.name)
 }
 
-fn stage_node(stage: &StageView, view: &View, shown: &mut BTreeSet<String>, wide: bool, now: Timestamp) -> Node {
+fn stage_node(stage: &StageView, view: &View, drawing: &mut Drawing) -> Node {
     let mut text = format!("stage {NAME}{}{NAME:#}  {DIM}{}{DIM:#}", stage.name, stage.service);
     if let Some(shift) = &stage.shift {
         let phase = match shift.phase {
@@ -71,9 +79,12 @@ fn stage_node(stage: &StageView, view: &View, shown: &mut BTreeSet<String>, wide
         };
         let _ = match shift.phase {
             ShiftPhase::Finishing => write!(text, "  {BUSY}{phase}{BUSY:#} {}/{}", shift.moved, shift.of),
-            _ => write!(text, "  {BUSY}{phase}{BUSY:#} {} → {} {}/{}", shift.from, shift.to, shift.moved, shift.of),
+            _ => {
+                let (from, to) = (Painted(&shift.from), Painted(&shift.to));
+                write!(text, "  {BUSY}{phase}{BUSY:#} {from} → {to} {}/{}", shift.moved, shift.of)
+            }
         };
-        if let Some(seconds) = shift.next_step_at.as_deref().and_then(|time| until(time, now)) {
+        if let Some(seconds) = shift.next_step_at.as_deref().and_then(|time| until(time, drawing.now)) {
             let _ = write!(text, ", next step in {seconds}s");
         }
     } else if stage.color.is_none() {
@@ -82,8 +93,8 @@ fn stage_node(stage: &StageView, view: &View, shown: &mut BTreeSet<String>, wide
     if let Some(message) = &stage.message {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
-    let colors = stage.shares.iter().map(|share| share_node(share, view, shown, wide));
-    Node { text, children: colors.collect() }
+    let colors = stage.shares.iter().map(|share| share_node(share, view, drawing));
+    Node { children: colors.collect(), text }
 }
 
 /// Whole seconds from now to a time; `None` when it has passed or is unreadable.
@@ -92,26 +103,27 @@ fn until(time: &str, now: Timestamp) -> Option<i64> {
     Some(time.as_second() - now.as_second()).filter(|seconds| *seconds > 0)
 }
 
-fn share_node(share: &Share, view: &View, shown: &mut BTreeSet<String>, wide: bool) -> Node {
+fn share_node(share: &Share, view: &View, drawing: &mut Drawing) -> Node {
     let title = title(&share.color, Some(share.percent));
     match view.color(&share.color) {
         // A color that several stages serve is drawn in full once.
-        Some(_) if !shown.insert(share.color.clone()) => {
+        Some(_) if !drawing.colors.insert(share.color.clone()) => {
             Node { text: format!("{title}  {DIM}as above{DIM:#}"), children: Vec::new() }
         }
-        Some(color) => color_node(&title, color, wide),
+        Some(color) => color_node(&title, color, drawing),
         None => Node { text: format!("{title}  {BAD}gone{BAD:#}"), children: Vec::new() },
     }
 }
 
 fn title(color: &str, percent: Option<i32>) -> String {
-    let Some(percent) = percent else { return format!("{NAME}{color}{NAME:#}") };
+    let color = Painted(color);
+    let Some(percent) = percent else { return color.to_string() };
     let full = ((percent * BAR + 50) / 100).clamp(0, BAR);
     let bar: String = (0..BAR).map(|cell| if cell < full { '█' } else { '░' }).collect();
-    format!("{NAME}{color}{NAME:#}  {bar} {percent:>3}%")
+    format!("{color}  {bar} {percent:>3}%")
 }
 
-fn color_node(title: &str, color: &ColorView, wide: bool) -> Node {
+fn color_node(title: &str, color: &ColorView, drawing: &mut Drawing) -> Node {
     let (style, word) = match color.phase {
         Some(ColorPhase::Starting) => (BUSY, "Starting"),
         Some(ColorPhase::Ready) => (GOOD, "Ready"),
@@ -121,23 +133,64 @@ fn color_node(title: &str, color: &ColorView, wide: bool) -> Node {
         Some(ColorPhase::Stalled) => (BAD, "Stalled"),
         None => (DIM, "New"),
     };
-    let message = color.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    let what = match facts(color, drawing.now) {
+        Some(facts) => format!("  {facts}"),
+        None => color.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default(),
+    };
     let retired = color.phase == Some(ColorPhase::Retired);
     let tiers = color.tiers.iter().filter(|tier| !retired || !tier.pods.is_empty());
     Node {
-        text: format!("{title}  {style}{word}{style:#}{message}"),
-        children: tiers.map(|tier| tier_node(tier, color, wide)).collect(),
+        children: tiers.map(|tier| tier_node(tier, color, drawing)).collect(),
+        text: format!("{title}  {style}{word}{style:#}{what}"),
     }
 }
 
-fn tier_node(tier: &TierView, color: &ColorView, wide: bool) -> Node {
-    let style = if tier.ready >= tier.replicas { GOOD } else { BUSY };
-    let shared = if tier.instance == color.name { String::new() } else { format!("  of {}", tier.instance) };
-    let width = tier.pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
-    Node {
-        text: format!("{}  {style}{}/{} ready{style:#}{shared}", tier.name, tier.ready, tier.replicas),
-        children: tier.pods.iter().map(|pod| pod_node(pod, width, wide)).collect(),
+/// What is known of a drain, in a few words.
+fn facts(color: &ColorView, now: Timestamp) -> Option<String> {
+    let drain = color.drain.as_ref()?;
+    let cut: i64 = drain.cut.iter().filter_map(|cut| cut.connections).sum();
+    if color.phase == Some(ColorPhase::Retired) {
+        return (cut > 0).then(|| format!("{BAD}{} cut{BAD:#} at its deadline", count(cut, "connection")));
     }
+    if color.phase != Some(ColorPhase::Draining) {
+        return None;
+    }
+    let mut parts = vec![count(drain.connections, "connection")];
+    if drain.unknown_pods > 0 {
+        let since = color.unknown_since.as_deref().and_then(|time| words::age(time, now));
+        let since = since.map(|age| format!(" for {age}")).unwrap_or_default();
+        parts.push(format!("{BAD}{} unknown{BAD:#}{since}", count(drain.unknown_pods.into(), "pod")));
+    }
+    if cut > 0 {
+        parts.push(format!("{BAD}{cut} cut{BAD:#}"));
+    }
+    parts.push(words::deadline(drain.deadline.as_deref(), now));
+    Some(parts.join(", "))
+}
+
+fn tier_node(tier: &TierView, color: &ColorView, drawing: &mut Drawing) -> Node {
+    let style = if tier.ready >= tier.replicas { GOOD } else { BUSY };
+    let mut text = format!("{}  {style}{}/{} ready{style:#}", tier.name, tier.ready, tier.replicas);
+    if tier.instance != color.name {
+        let _ = write!(text, "  of {}", Painted(&tier.instance));
+    }
+    let others: Vec<String> = tier
+        .shared_with
+        .iter()
+        .filter(|other| **other != tier.instance)
+        .map(|other| Painted(other).to_string())
+        .collect();
+    if !others.is_empty() {
+        let _ = write!(text, "  shared with {}", others.join(", "));
+    }
+    if !drawing.instances.insert((tier.name.clone(), tier.instance.clone())) {
+        if !tier.pods.is_empty() {
+            let _ = write!(text, "  {DIM}pods as above{DIM:#}");
+        }
+        return Node { text, children: Vec::new() };
+    }
+    let width = tier.pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
+    Node { text, children: tier.pods.iter().map(|pod| pod_node(pod, width, drawing.wide)).collect() }
 }
 
 fn pod_node(pod: &PodView, width: usize, wide: bool) -> Node {
@@ -154,6 +207,12 @@ fn pod_node(pod: &PodView, width: usize, wide: bool) -> Node {
         restarts => {
             let _ = write!(text, ", {restarts} restarts");
         }
+    }
+    if let Some(holder) = &pod.holder {
+        let _ = match (&holder.unknown, holder.connections) {
+            (Some(why), _) => write!(text, "  {BAD}unknown{BAD:#}: {why}"),
+            (None, connections) => write!(text, "  {}", count(connections.unwrap_or_default(), "connection")),
+        };
     }
     if !pod.stages.is_empty() {
         let _ = write!(text, "  {DIM}in {}{DIM:#}", pod.stages.join(", "));
@@ -306,5 +365,49 @@ shop  Reconciling: stage active moves to v2
         world.rainbow.status = None;
         world.colors.clear();
         assert_eq!(drawn(&world, false), "shop  Not seen by the operator yet\n");
+    }
+
+    #[test]
+    fn a_drain_shows_what_holds_it() {
+        let mut world = world(json!(null));
+        let color = |value| serde_json::from_value::<rainbow_api::ColorStatus>(value).unwrap();
+        world.colors[1].status = Some(color(json!({ "phase": "Retired", "drain": {
+            "since": "2026-01-01T00:00:00Z", "connections": 0, "unknownPods": 0, "pods": 0,
+            "cut": [{ "pod": "frontend-v1-3", "port": 80, "connections": 2 }],
+        } })));
+        world.colors[2].status = Some(color(json!({
+            "phase": "Draining", "connections": 5,
+            "drain": {
+                "since": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T10:00:20Z",
+                "connections": 5, "unknownPods": 1, "pods": 4,
+                "holders": [
+                    { "pod": "frontend-v2-7", "tier": "frontend", "connections": 5, "oldestSeconds": 9 },
+                    { "pod": "frontend-v2-8", "tier": "frontend", "unknown": "no answer" },
+                ],
+            },
+            "conditions": [{
+                "type": "ConnectionsUnknown", "status": "True", "reason": "NoAnswer", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:10Z",
+            }],
+        })));
+        let text = drawn(&world, false);
+        for line in [
+            "v2  ██████████ 100%  Draining  5 connections, 1 pod unknown for 10s, ends in 10h at the latest\n",
+            "frontend-v2-7  Ready  5 connections  in active\n",
+            "frontend-v2-8  Ready  unknown: no answer\n",
+            "v1  ██████████ 100%  Retired  2 connections cut at its deadline\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn shared_pods_are_drawn_once() {
+        let mut world = world(json!(null));
+        world.colors[2].spec.instances[0].color = "v1".into();
+        let text = drawn(&world, false);
+        assert!(text.contains("backend  2/2 ready  of v1\n"), "{text}");
+        assert!(text.contains("backend  2/2 ready  shared with v2  pods as above\n"), "{text}");
+        assert_eq!(text.matches("backend-v1-1").count(), 1, "{text}");
     }
 }

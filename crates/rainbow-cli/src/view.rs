@@ -4,7 +4,7 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use rainbow_api::{Color, ColorPhase, Rainbow, ShiftPhase, labels};
+use rainbow_api::{Color, ColorPhase, DrainStatus, Holder, Rainbow, ShiftPhase, labels};
 use serde::Serialize;
 
 /// The objects an application consists of.
@@ -74,6 +74,16 @@ pub(crate) struct ColorView {
     pub(crate) phase: Option<ColorPhase>,
     pub(crate) message: Option<String>,
     pub(crate) created: Option<String>,
+    /// When it left its last stage.
+    pub(crate) released_at: Option<String>,
+    /// When it was scaled to zero.
+    pub(crate) retired_at: Option<String>,
+    /// Connections last known. None while nobody asks.
+    pub(crate) connections: Option<i64>,
+    /// Its drain: under way, or what it cut.
+    pub(crate) drain: Option<DrainStatus>,
+    /// Since when connections of it cannot be read, if they cannot.
+    pub(crate) unknown_since: Option<String>,
     pub(crate) tiers: Vec<TierView>,
 }
 
@@ -83,6 +93,8 @@ pub(crate) struct TierView {
     pub(crate) name: String,
     /// The color that introduced the instance.
     pub(crate) instance: String,
+    /// The other colors that have the same instance.
+    pub(crate) shared_with: Vec<String>,
     pub(crate) replicas: i32,
     pub(crate) ready: i32,
     pub(crate) pods: Vec<PodView>,
@@ -100,6 +112,8 @@ pub(crate) struct PodView {
     pub(crate) node: Option<String>,
     /// The stages whose membership label it carries: only while they shift.
     pub(crate) stages: Vec<String>,
+    /// What it holds a draining color with.
+    pub(crate) holder: Option<Holder>,
 }
 
 impl View {
@@ -178,7 +192,11 @@ fn color_view(color: &Color, world: &World) -> ColorView {
     let tiers = color.spec.tiers.iter().map(|tier| {
         let instance = color.spec.instances.iter().find(|instance| instance.tier == tier.name);
         let instance = instance.map_or(color.spec.color.as_str(), |instance| instance.color.as_str());
-        tier_view(&tier.name, instance, world)
+        let holders = status.drain.as_ref().map(|drain| drain.holders.as_slice()).unwrap_or_default();
+        TierView {
+            shared_with: sharers(&world.colors, &color.spec.color, &tier.name, instance),
+            ..tier_view(&tier.name, instance, world, holders)
+        }
     });
     ColorView {
         name: color.spec.color.clone(),
@@ -186,28 +204,51 @@ fn color_view(color: &Color, world: &World) -> ColorView {
         phase: status.phase,
         message: message.map(|condition| condition.message.clone()).filter(|message| !message.is_empty()),
         created: color.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        released_at: status.released_at.clone(),
+        retired_at: status.retired_at.clone(),
+        connections: status.connections,
+        unknown_since: unknown(&status.conditions).map(|condition| condition.last_transition_time.0.to_string()),
         tiers: tiers.collect(),
+        drain: status.drain,
     }
 }
 
-fn tier_view(tier: &str, instance: &str, world: &World) -> TierView {
+/// The condition that says that connections cannot be read.
+pub(crate) fn unknown(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == "ConnectionsUnknown" && condition.status == "True")
+}
+
+/// The colors other than `color` that have an instance, oldest first.
+pub(crate) fn sharers(colors: &[Color], color: &str, tier: &str, instance: &str) -> Vec<String> {
+    let mut found: Vec<&Color> = colors
+        .iter()
+        .filter(|other| other.spec.color != color)
+        .filter(|other| other.spec.instances.iter().any(|it| it.tier == tier && it.color == instance))
+        .collect();
+    found.sort_by_key(|color| color.spec.revision);
+    found.into_iter().map(|color| color.spec.color.clone()).collect()
+}
+
+fn tier_view(tier: &str, instance: &str, world: &World, holders: &[Holder]) -> TierView {
     let is_it = |metadata: &kube::api::ObjectMeta| {
         let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
         label(labels::TIER) == Some(tier) && label(labels::COLOR) == Some(instance)
     };
     let deployment = world.deployments.iter().find(|deployment| is_it(&deployment.metadata));
-    let mut pods: Vec<PodView> = world.pods.iter().filter(|pod| is_it(&pod.metadata)).map(pod_view).collect();
+    let mut pods: Vec<PodView> =
+        world.pods.iter().filter(|pod| is_it(&pod.metadata)).map(|pod| pod_view(pod, holders)).collect();
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     TierView {
         name: tier.to_owned(),
         instance: instance.to_owned(),
+        shared_with: Vec::new(),
         replicas: deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or_default(),
         ready: i32::try_from(pods.iter().filter(|pod| pod.ready).count()).unwrap_or(i32::MAX),
         pods,
     }
 }
 
-fn pod_view(pod: &Pod) -> PodView {
+fn pod_view(pod: &Pod, holders: &[Holder]) -> PodView {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
     let terminating = pod.metadata.deletion_timestamp.is_some();
@@ -228,8 +269,10 @@ fn pod_view(pod: &Pod) -> PodView {
         waiting.unwrap_or(if phase == "Running" { "NotReady".into() } else { phase })
     };
     let members = pod.metadata.labels.iter().flatten().filter(|(_, value)| *value == labels::MEMBER);
+    let name = pod.metadata.name.clone().unwrap_or_default();
     PodView {
-        name: pod.metadata.name.clone().unwrap_or_default(),
+        holder: holders.iter().find(|holder| holder.pod == name).cloned(),
+        name,
         ready,
         state,
         restarts: containers.iter().map(|container| container.restart_count).sum(),

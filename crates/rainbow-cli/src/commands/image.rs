@@ -16,6 +16,7 @@ use crate::{
     local,
     output::{self, Format},
     printer::table,
+    release,
 };
 
 /// What to do with images.
@@ -70,15 +71,19 @@ pub(crate) struct Build {
     /// Directory from which COPY takes files
     #[arg(default_value = ".", value_name = "CONTEXT")]
     dir: PathBuf,
-    /// Name of the image
+    /// Name of the image, in which {color} stands for the color's name
     #[arg(short, long = "tag", value_name = "IMAGE", required = true)]
     tags: Vec<String>,
     /// The Dockerfile (default: `Dockerfile` in the context)
     #[arg(short, long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Value for an ARG; without `=VALUE` that of the environment variable of this name
+    /// Value for an ARG, in which {color} stands for the color's name; without `=VALUE` that of the environment variable of
+    /// this name
     #[arg(long = "build-arg", value_name = "NAME=VALUE")]
     build_args: Vec<String>,
+    /// Name of the color that {color} stands for, as in `rainbow deploy`; `git` takes the first six digits of the commit here
+    #[arg(long)]
+    color: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,10 +96,10 @@ struct Line {
     platform: String,
 }
 
-pub(crate) fn run(context: &Context, command: Command) -> Result {
+pub(crate) async fn run(context: &Context, command: Command) -> Result {
     let store = ImageStore::open(local::images()?).map_err(|error| wrong(&error))?;
     match command {
-        Command::Build(args) => build(context, &store, args),
+        Command::Build(args) => build(context, &store, named(args).await?),
         Command::Load { files } => files.iter().try_for_each(|file| load(context, &store, file)),
         Command::Save { images, output } => save(context, &store, &images, output),
         Command::Ls { output } => list(context, &store, output),
@@ -114,6 +119,20 @@ pub(crate) fn run(context: &Context, command: Command) -> Result {
             Ok(())
         }
     }
+}
+
+/// With the color's name put in.
+async fn named(mut args: Build) -> Result<Build> {
+    if let Some(given) = &args.color {
+        args.color = Some(release::color(given).await?);
+    }
+    for (flag, texts) in [("--tag", &mut args.tags), ("--build-arg", &mut args.build_args)] {
+        for text in texts {
+            *text =
+                release::fill(text, args.color.as_deref()).map_err(|error| Error::Usage(format!("{flag}: {error}")))?;
+        }
+    }
+    Ok(args)
 }
 
 fn build(context: &Context, store: &ImageStore, args: Build) -> Result {

@@ -2,26 +2,42 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Pod},
+        rbac::v1::ClusterRoleBinding,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{self, Scope},
     runtime::{conditions, wait::await_condition},
 };
+use serde_json::Value;
 
-use rainbow_operator::install::{self, Install};
+use rainbow_api::labels;
+use rainbow_operator::{
+    TALLY_IMAGE, discover,
+    install::{self, Install},
+};
 
 use crate::{
+    args::WaitArgs,
     context::{Cluster, Context},
     error::{Error, Result},
     output,
     patch::FIELD_MANAGER,
+    wait,
 };
 
 /// Longest time for the API server to take up a resource definition.
 const ESTABLISH: Duration = Duration::from_secs(30);
+/// How often it is looked whether the operator runs.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Arguments of `rainbow install`.
 #[derive(Debug, clap::Args)]
@@ -32,18 +48,28 @@ pub(crate) struct Args {
     /// Only the resource definitions: the operator runs elsewhere, as with `rainbow operator`
     #[arg(long)]
     crds_only: bool,
-    /// Namespace that the operator runs in
+    /// Namespace that the operator runs in; it is made if it is not there
     #[arg(long, value_name = "NAME", default_value = install::NAMESPACE)]
     operator_namespace: String,
     /// Image of the operator, with `rainbow` as its entry point
     #[arg(long, value_name = "IMAGE", default_value = install::IMAGE)]
     image: String,
+    /// Image of the counter that the operator puts into pods whose drain asks for one
+    #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
+    tally_image: String,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
-    let objects = match args.crds_only {
+    let namespace = args.operator_namespace.clone();
+    let mut objects = match args.crds_only {
         true => install::definitions(),
-        false => install::objects(&Install { namespace: args.operator_namespace, image: args.image }),
+        false => install::objects(&Install {
+            namespace: args.operator_namespace,
+            image: args.image,
+            tally_image: args.tally_image,
+        }),
     };
     if args.dry_run {
         for object in &objects {
@@ -52,16 +78,53 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         return Ok(());
     }
     let cluster = context.cluster().await?;
-    for object in objects {
-        let object: DynamicObject =
-            serde_json::from_value(object).map_err(|error| Error::failed("an object is not as it should be", error))?;
+    let capabilities = discover::capabilities(&cluster.client).await.map_err(|error| cluster.error(&error))?;
+    if !args.crds_only {
+        if let Some(other) = installed(&cluster).await?.filter(|other| *other != namespace) {
+            return Err(Error::Refused(format!(
+                "Rainbow is installed in namespace `{other}` already: give --operator-namespace {other}, \
+                 or run `rainbow uninstall` first"
+            )));
+        }
+        if !may_make(&cluster, &namespace).await? {
+            context.printer.detail(format_args!("namespace `{namespace}` is there already, and is left as it is"));
+            objects.retain(|object| object["kind"] != "Namespace");
+        }
+    }
+    for mut object in objects {
+        install::fit(&mut object, capabilities);
         let shown = apply(&cluster, object).await?;
         context.printer.line(format_args!("{shown} applied"));
+    }
+    if args.wait.wait && !args.crds_only {
+        runs(context, &cluster, &namespace, &args.wait).await?;
     }
     Ok(())
 }
 
-async fn apply(cluster: &Cluster, object: DynamicObject) -> Result<String> {
+/// The namespace of the operator that may act in this cluster.
+pub(super) async fn installed(cluster: &Cluster) -> Result<Option<String>> {
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client.clone());
+    let found = bindings.get_opt(install::NAME).await.map_err(|error| cluster.error(&error))?;
+    Ok(found.and_then(|binding| binding.subjects?.into_iter().find_map(|subject| subject.namespace)))
+}
+
+/// Whether the namespace is made by this command: somebody else's is used as it is.
+async fn may_make(cluster: &Cluster, namespace: &str) -> Result<bool> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let found = namespaces.get_opt(namespace).await.map_err(|error| cluster.error(&error))?;
+    Ok(found.is_none_or(|found| is_ours(&found.metadata)))
+}
+
+/// Whether `rainbow install` made an object.
+pub(super) fn is_ours(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> bool {
+    let label = meta.labels.as_ref().and_then(|labels| labels.get("app.kubernetes.io/part-of"));
+    label.is_some_and(|part_of| part_of == labels::MANAGER)
+}
+
+async fn apply(cluster: &Cluster, object: Value) -> Result<String> {
+    let object: DynamicObject =
+        serde_json::from_value(object).map_err(|error| Error::failed("an object is not as it should be", error))?;
     let types = object.types.clone().unwrap_or_default();
     let gvk = GroupVersionKind::try_from(&types).map_err(|error| Error::failed(&types.kind, error))?;
     let (resource, capabilities) =
@@ -90,6 +153,70 @@ async fn established(cluster: &Cluster, name: &str) -> Result {
         Ok(Err(error)) => Err(Error::failed(format_args!("waiting for {name}"), error)),
         Err(_) => Err(Error::TimedOut(format!("the cluster has not taken up {name} after {ESTABLISH:?}"))),
     }
+}
+
+/// Waits until the operator runs as it was installed just now.
+async fn runs(context: &Context, cluster: &Cluster, namespace: &str, wait: &WaitArgs) -> Result {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
+    let mut shown = String::new();
+    let waiting = async {
+        loop {
+            let deployment = deployments
+                .get_opt(install::NAME)
+                .await
+                .map_err(|error| cluster.error(&error))?
+                .ok_or_else(|| Error::NotFound(format!("deployment `{}` was deleted meanwhile", install::NAME)))?;
+            if is_rolled_out(&deployment) {
+                return Ok(());
+            }
+            let text = hindrance(cluster, namespace).await?.unwrap_or_else(|| "it starts".into());
+            if text != shown {
+                context.printer.progress(format_args!("{}: {text}", install::NAME));
+                shown = text;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    wait::limit(wait.timeout, waiting).await.unwrap_or_else(|| {
+        Err(Error::TimedOut(format!("the operator does not run after {}: {shown}", wait.timeout)))
+    })?;
+    context.printer.line(format_args!("deployment.apps/{} runs", install::NAME));
+    Ok(())
+}
+
+/// As `kubectl rollout status` sees it.
+fn is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    deployment.status.as_ref().is_some_and(|status| {
+        let is = |count: Option<i32>| count.unwrap_or(0) == wanted;
+        status.observed_generation >= deployment.metadata.generation
+            && is(status.updated_replicas)
+            && is(status.available_replicas)
+            && is(status.replicas)
+    })
+}
+
+/// What keeps a container of the operator's from running, in the kubelet's words.
+async fn hindrance(cluster: &Cluster, namespace: &str) -> Result<Option<String>> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let selected = ListParams::default().labels(&format!("app.kubernetes.io/name={}", install::NAME));
+    let pods = pods.list(&selected).await.map_err(|error| cluster.error(&error))?;
+    Ok(pods.items.iter().find_map(|pod| {
+        let status = pod.status.as_ref()?;
+        let waiting = status.container_statuses.iter().flatten().find_map(|container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let reason = waiting.reason.as_deref().filter(|reason| *reason != "ContainerCreating")?;
+            Some(match &waiting.message {
+                Some(message) => format!("{reason}: {message}"),
+                None => reason.to_owned(),
+            })
+        });
+        waiting.or_else(|| {
+            let unscheduled =
+                status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+            unscheduled.and_then(|condition| condition.message.clone())
+        })
+    }))
 }
 
 fn shown(resource: &ApiResource, name: &str) -> String {

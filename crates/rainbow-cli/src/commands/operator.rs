@@ -1,9 +1,18 @@
 //! `rainbow operator`: the operator in this process, against any cluster.
 
+use std::{
+    env,
+    fmt::Display,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
 use futures::FutureExt;
 use rainbow_api::HumanDuration;
-use rainbow_operator::Options;
-use tokio::signal::unix::{SignalKind, signal};
+use rainbow_operator::{CountVia, Health, Options, TALLY_IMAGE, install, leader::Election};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     context::Context,
@@ -16,10 +25,73 @@ pub(crate) struct Args {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows
     #[arg(long, default_value = "3s", value_name = "TIME")]
     propagation: HumanDuration,
+    /// Wait until no other operator of the same scope acts, and act alone then
+    #[arg(long)]
+    leader_elect: bool,
+    /// Namespace of the lease that says which operator acts (default: the one it looks at, the pod's, `rainbow-system`)
+    #[arg(long, value_name = "NAME", requires = "leader_elect")]
+    lease_namespace: Option<String>,
+    /// Address for /healthz, /readyz and /metrics, such as `127.0.0.1:8081` or `:8081` (default: none)
+    #[arg(long, value_name = "ADDRESS")]
+    health_listen: Option<Listen>,
+    /// How pods are asked for their connections (default: `direct` in a pod, `api` elsewhere)
+    #[arg(long, value_enum, value_name = "WAY")]
+    count_via: Option<Via>,
+    /// Image of the counter that is put into pods whose drain asks for one
+    #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
+    tally_image: String,
+}
+
+/// How pods are asked for their connections.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Via {
+    /// At their own addresses
+    Direct,
+    /// Through the API server
+    Api,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listen {
+    /// At one address.
+    At(SocketAddr),
+    /// At every address of the machine.
+    Everywhere(u16),
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = text.strip_prefix(':').and_then(|port| port.parse().ok()).map(Self::Everywhere);
+        port.or_else(|| text.parse().ok().map(Self::At))
+            .ok_or_else(|| "it is no address with a port: write `127.0.0.1:8081`, `[::1]:8081` or `:8081`".to_owned())
+    }
+}
+
+impl Listen {
+    async fn open(self) -> Result<TcpListener> {
+        let failed = |at: &dyn Display, error| Error::failed(format_args!("cannot listen at {at}"), error);
+        match self {
+            Self::At(address) => TcpListener::bind(address).await.map_err(|error| failed(&address, error)),
+            // Usually both families at once; where there is no IPv6, the other one.
+            Self::Everywhere(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+                Ok(listener) => Ok(listener),
+                Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+                    .await
+                    .map_err(|error| failed(&format_args!("port {port}"), error)),
+            },
+        }
+    }
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     log();
+    let listener = match args.health_listen {
+        Some(listen) => Some(listen.open().await?),
+        None => None,
+    };
     let cluster = context.cluster().await?;
     // An unreachable cluster is waited for by the watches; wrong credentials are told at once.
     if let Err(error) = cluster.client.apiserver_version().await {
@@ -38,13 +110,44 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
+    let health = listener.is_some().then(Health::default);
     let options = Options {
         namespace: context.namespace.clone(),
         propagation: args.propagation.0,
+        count_via: match args.count_via {
+            Some(Via::Direct) => CountVia::Direct,
+            Some(Via::Api) => CountVia::Api,
+            None => CountVia::of_environment(),
+        },
+        tally_image: Some(args.tally_image),
+        election: args.leader_elect.then(|| election(context, args.lease_namespace)),
+        health: health.clone(),
         shutdown: shutdown.boxed(),
         ..Options::default()
     };
-    rainbow_operator::run(cluster.client, options).await.map_err(|error| Error::Failed(error.to_string()))
+    let operator = rainbow_operator::run(cluster.client, options);
+    let done = match health.zip(listener) {
+        Some((health, listener)) => tokio::select! {
+            done = operator => done,
+            () = health.serve(listener) => return Err(Error::Failed("nobody is told any more how the operator is".into())),
+        },
+        None => operator.await,
+    };
+    done.map_err(|error| Error::Failed(error.to_string()))
+}
+
+fn election(context: &Context, namespace: Option<String>) -> Election {
+    let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let namespace = namespace
+        .or_else(|| context.namespace.clone())
+        .or_else(|| variable("POD_NAMESPACE"))
+        .unwrap_or_else(|| install::NAMESPACE.to_owned());
+    // The next container of a pod has its name, and leads again at once. Elsewhere a name is of one process only.
+    let identity = variable("POD_NAME").unwrap_or_else(|| {
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        format!("{machine}_{}", std::process::id())
+    });
+    Election { namespace, identity }
 }
 
 /// Logs to standard error, as much as `RUST_LOG` says.
@@ -53,4 +156,19 @@ fn log() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
     // A second logger is a programming error only; there is none.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_understood() {
+        assert_eq!(":8081".parse(), Ok(Listen::Everywhere(8081)));
+        assert_eq!("127.0.0.1:0".parse(), Ok(Listen::At("127.0.0.1:0".parse().unwrap())));
+        assert_eq!("[::1]:9".parse(), Ok(Listen::At("[::1]:9".parse().unwrap())));
+        for wrong in ["", "8081", ":", ":99999", "localhost:8081"] {
+            assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
+        }
+    }
 }

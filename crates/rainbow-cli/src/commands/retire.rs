@@ -1,52 +1,136 @@
-//! `rainbow retire`: ends the drain of a color now.
+//! `rainbow retire`: a color is not kept as a way back any longer.
 
-use kube::api::{Patch, PatchParams};
-use rainbow_api::{Color, ColorPhase};
+use rainbow_api::{Color, ColorPhase, Deadline};
 use serde_json::json;
 
+use super::drain::write;
 use crate::{
     context::Context,
-    error::{Error, Result, hint},
-    patch::FIELD_MANAGER,
+    error::{Error, Result},
+    evidence::Evidence,
+    which::ColorArgs,
+    words::{self, count},
 };
 
 /// Arguments of `rainbow retire`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Name of the Rainbow
-    name: String,
-    /// Name of the color
-    color: String,
+    #[command(flatten)]
+    color: ColorArgs,
+    /// End its connections, too
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
-    let Args { name, color } = &args;
     let cluster = context.cluster().await?;
-    let rainbow = cluster.rainbow(name).await?;
-    let colors = cluster.colors(name).await?;
-    let Some(found) = colors.iter().find(|other| other.spec.color == *color) else {
-        let names: Vec<String> = colors.iter().map(|color| color.spec.color.clone()).collect();
-        return Err(Error::NotFound(format!("rainbow `{name}` has no color `{color}`{}", hint(color, &names))));
-    };
-    let stages = rainbow.status.iter().flat_map(|status| &status.stages);
-    let is_it = |other: &Option<String>| other.as_ref() == Some(color);
-    let mut using = stages.filter(|stage| {
-        is_it(&stage.color) || is_it(&stage.target) || stage.shift.as_ref().is_some_and(|shift| shift.to == *color)
-    });
-    if let Some(stage) = using.next() {
+    let found = args.color.find(&cluster).await?;
+    let (name, color) = (found.name(), found.color());
+    if let Some(stage) = found.stages().first() {
         return Err(Error::Failed(format!(
-            "color `{color}` cannot be retired while stage `{}` points at it: promote or roll back the stage first",
-            stage.name
+            "color `{color}` cannot be retired while stage `{stage}` points at it: promote or roll back the stage first"
         )));
     }
-    if found.spec.retire || found.status.as_ref().and_then(|status| status.phase) == Some(ColorPhase::Retired) {
+    if is_retired(&found.color, args.force) {
         context.printer.line(format_args!("color {color} of {name} is retired already"));
         return Ok(());
     }
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let object = found.metadata.name.as_deref().unwrap_or_default();
-    let patch = Patch::Merge(json!({ "spec": { "retire": true } }));
-    cluster.api::<Color>().patch(object, &params, &patch).await.map_err(|error| cluster.error(&error))?;
-    context.printer.line(format_args!("color {color} of {name} retires"));
+    let evidence = Evidence::gather(&cluster, &found.rainbow, &found.color).await?;
+    if let Some(note) = &evidence.reported {
+        context.printer.warning(note);
+    }
+    let held = held(&evidence);
+    match (args.force, held) {
+        (false, Some(held)) if evidence.connections() > 0 => {
+            return Err(Error::Failed(format!(
+                "color `{color}` has {held}: it retires by itself when they have ended; `--force` ends them now, and \
+                 `rainbow why {name} {color}` says who has them"
+            )));
+        }
+        (false, held) => {
+            write(&cluster, &found, json!({ "retire": true })).await?;
+            context.printer.line(format_args!("color {color} of {name} retires"));
+            if let Some(held) = held {
+                context.printer.warning(format_args!("it has {held}, which hold it until its deadline"));
+            }
+        }
+        (true, held) => {
+            write(&cluster, &found, json!({ "retire": true, "drain": { "deadline": Deadline::Now } })).await?;
+            let held = held.map(|held| format!(" with {held}")).unwrap_or_default();
+            context.printer.line(format_args!("color {color} of {name} retires now{held}"));
+        }
+    }
     Ok(())
+}
+
+/// Whether there is nothing left to write.
+fn is_retired(color: &Color, force: bool) -> bool {
+    let deadline = color.spec.drain.as_ref().and_then(|drain| drain.deadline);
+    let told = color.spec.retire && (!force || deadline == Some(Deadline::Now));
+    told || color.status.as_ref().and_then(|status| status.phase) == Some(ColorPhase::Retired)
+}
+
+/// `12 connections on 3 pods, the oldest 5m old, and 1 pod that cannot be asked`; `None`: nothing holds it.
+fn held(evidence: &Evidence) -> Option<String> {
+    let connections = evidence.connections();
+    let mut parts = Vec::new();
+    if connections > 0 {
+        let pods = count(i64::try_from(evidence.busy()).unwrap_or(i64::MAX), "pod");
+        let oldest = evidence.oldest().map(|age| format!(", the oldest {} old", words::seconds(age)));
+        parts.push(format!("{} on {pods}{}", count(connections, "connection"), oldest.unwrap_or_default()));
+    }
+    match evidence.unknown() {
+        0 => {}
+        unknown => parts.push(format!(
+            "{} whose connections cannot be read",
+            count(i64::try_from(unknown).unwrap_or(i64::MAX), "pod")
+        )),
+    }
+    (!parts.is_empty()).then(|| parts.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::PodEvidence;
+
+    fn pod(connections: Option<i64>) -> PodEvidence {
+        PodEvidence {
+            pod: "p".into(),
+            tier: "t".into(),
+            connections,
+            fresh: None,
+            oldest_seconds: connections.filter(|number| *number > 0).map(|_| 300),
+            peers: Vec::new(),
+            unknown: connections.is_none().then(|| "no answer".into()),
+        }
+    }
+
+    #[test]
+    fn what_holds_it_is_told_in_numbers() {
+        let held =
+            |pods: &[Option<i64>]| held(&Evidence { pods: pods.iter().map(|it| pod(*it)).collect(), reported: None });
+        assert_eq!(held(&[Some(0), Some(0)]), None);
+        assert_eq!(held(&[Some(1), Some(0)]).unwrap(), "1 connection on 1 pod, the oldest 5m old");
+        assert_eq!(
+            held(&[Some(7), Some(5), None]).unwrap(),
+            "12 connections on 2 pods, the oldest 5m old and 1 pod whose connections cannot be read"
+        );
+    }
+
+    #[test]
+    fn retiring_twice_writes_once() {
+        let color = |spec: serde_json::Value| {
+            let mut color = json!({
+                "metadata": { "name": "shop-v1" },
+                "spec": { "rainbow": "shop", "color": "v1", "revision": 1, "tiers": [], "instances": [] },
+            });
+            color["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            serde_json::from_value::<Color>(color).unwrap()
+        };
+        let retired = color(json!({ "retire": true }));
+        assert!(is_retired(&retired, false) && !is_retired(&retired, true));
+        assert!(is_retired(&color(json!({ "retire": true, "drain": { "deadline": "now" } })), true));
+        assert!(!is_retired(&color(json!({ "drain": { "deadline": "now" } })), false));
+    }
 }

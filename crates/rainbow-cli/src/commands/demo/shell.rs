@@ -22,6 +22,7 @@ const TAIL: usize = 3;
 pub(super) struct Shell {
     printer: Printer,
     program: PathBuf,
+    /// Where commands run.
     dir: PathBuf,
 }
 
@@ -29,6 +30,16 @@ impl Shell {
     pub(super) fn new(printer: Printer, dir: &Path) -> Result<Self> {
         let program = std::env::current_exe().map_err(|error| Error::failed("cannot find this program", error))?;
         Ok(Self { printer, program, dir: dir.to_owned() })
+    }
+
+    /// Where commands run.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the cluster keeps what is its own.
+    pub(super) fn home(&self) -> PathBuf {
+        self.dir.join("home")
     }
 
     /// What happens next, in words.
@@ -39,12 +50,23 @@ impl Shell {
     /// Prints a command and runs it, printing its output as it comes. Returns its standard output.
     pub(super) async fn run(&self, command: &str) -> Result<String> {
         self.printer.line(format_args!("{NAME}$ rainbow {command}{NAME:#}"));
-        self.execute(command, true).await
+        self.execute(&self.program, "rainbow", command, true).await
     }
 
     /// Runs a command without a word.
     pub(super) async fn quietly(&self, command: &str) -> Result<String> {
-        self.execute(command, false).await
+        self.execute(&self.program, "rainbow", command, false).await
+    }
+
+    /// Runs git, as a person of its own.
+    pub(super) async fn git(&self, command: &str) -> Result<String> {
+        self.printer.line(format_args!("{NAME}$ git {command}{NAME:#}"));
+        self.execute(Path::new("git"), "git", command, true).await
+    }
+
+    /// An answer, as it is.
+    pub(super) fn answer(&self, text: &str) {
+        self.printer.line(text);
     }
 
     /// Runs a command whose answer is known.
@@ -76,15 +98,21 @@ impl Shell {
         ));
     }
 
-    async fn execute(&self, command: &str, shown: bool) -> Result<String> {
-        let cannot = |error| Error::failed(format_args!("cannot run `rainbow {command}`"), error);
-        let home = self.dir.join("home");
-        let mut child = Command::new(&self.program)
+    async fn execute(&self, program: &Path, name: &str, command: &str, shown: bool) -> Result<String> {
+        let cannot = |error| Error::failed(format_args!("cannot run `{name} {command}`"), error);
+        let home = self.home();
+        let mut child = Command::new(program)
             .args(command.split_whitespace())
             .current_dir(&self.dir)
             // A world of its own: the caller's clusters are not touched.
             .env("RAINBOW_HOME", &home)
             .env("HOME", &home)
+            // Nor is the caller's git.
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(["AUTHOR", "COMMITTER"].map(|role| (format!("GIT_{role}_NAME"), "rainbow demo")))
+            .envs(["AUTHOR", "COMMITTER"].map(|role| (format!("GIT_{role}_EMAIL"), "demo@rainbow.dev")))
+            .env_remove("GIT_DIR")
             .env_remove("KUBECONFIG")
             .env_remove("RAINBOW_NAMESPACE")
             .stdin(Stdio::null())
@@ -102,7 +130,7 @@ impl Shell {
         }
         let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("; ");
-        Err(Error::Failed(format!("`rainbow {command}` failed: {}", tail.trim_start_matches("error: "))))
+        Err(Error::Failed(format!("`{name} {command}` failed: {}", tail.trim_start_matches("error: "))))
     }
 
     async fn copy(&self, stream: Option<impl AsyncRead + Unpin>, shown: bool) -> String {

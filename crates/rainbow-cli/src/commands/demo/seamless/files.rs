@@ -1,24 +1,20 @@
 //! What the demo needs on the disk: manifests, Dockerfiles, programs.
 
-use std::{
-    fs, io,
-    net::TcpListener,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, net::TcpListener};
 
 use tempfile::TempDir;
 
-use super::{Args, SETTLE};
+use super::{super::programs, Args, SETTLE};
 use crate::error::{Error, Result};
 
-const V1: &str = include_str!("../../../../../examples/seamless/v1.yaml");
-const V2: &str = include_str!("../../../../../examples/seamless/v2.yaml");
-const FRONTEND: &str = include_str!("../../../../../examples/seamless/frontend.Dockerfile");
-const BACKEND: &str = include_str!("../../../../../examples/seamless/backend.Dockerfile");
+const V1: &str = include_str!("../../../../../../examples/seamless/v1.yaml");
+const V2: &str = include_str!("../../../../../../examples/seamless/v2.yaml");
+const FRONTEND: &str = include_str!("../../../../../../examples/seamless/frontend.Dockerfile");
+const BACKEND: &str = include_str!("../../../../../../examples/seamless/backend.Dockerfile");
 
 /// Writes everything into a directory that is removed at the end.
 pub(super) fn write(args: &Args) -> Result<TempDir> {
-    let programs = programs(args)?;
+    let programs = programs(args.apps.as_ref(), &["frontend", "backend"])?;
     let dir = tempfile::Builder::new().prefix("rainbow-demo-").tempdir();
     let dir = dir.map_err(|error| Error::failed("cannot make a directory for the demo", error))?;
     let cannot = |error: io::Error| Error::failed(format_args!("cannot write to {}", dir.path().display()), error);
@@ -33,20 +29,6 @@ pub(super) fn write(args: &Args) -> Result<TempDir> {
     fs::create_dir(&apps).map_err(cannot)?;
     for name in ["frontend", "backend"] {
         fs::copy(programs.join(name), apps.join(name)).map_err(cannot)?;
-    }
-    Ok(dir)
-}
-
-fn programs(args: &Args) -> Result<PathBuf> {
-    let own = || std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    let dir = args.apps.clone().or_else(own).unwrap_or_default();
-    for name in ["frontend", "backend"] {
-        if !dir.join(name).is_file() {
-            return Err(Error::Usage(format!(
-                "the example's program `{name}` is not in {}: `make demo` builds it, or --apps says where it is",
-                dir.display()
-            )));
-        }
     }
     Ok(dir)
 }

@@ -1,0 +1,226 @@
+//! `rainbow uninstall`: takes Rainbow out of a cluster.
+
+use std::{fmt::Debug, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        coordination::v1::Lease,
+        core::v1::{Namespace, ServiceAccount},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use rainbow_api::{Color, HumanDuration, Rainbow, crds, labels};
+use rainbow_operator::install;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::{
+    commands::install::{installed, is_ours},
+    context::{Cluster, Context},
+    error::{Error, Result},
+    patch::FIELD_MANAGER,
+};
+
+/// How often it is looked whether something has gone.
+const LOOK: Duration = Duration::from_millis(500);
+/// How many Rainbows are named before it is only said how many more there are.
+const NAMED: usize = 5;
+
+/// Arguments of `rainbow uninstall`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Delete all Rainbows, too, with everything that was made for them, and the resource definitions
+    #[arg(long)]
+    purge: bool,
+    /// Take the operator away although there are Rainbows: they go on serving, and nobody moves or deletes them
+    #[arg(long, conflicts_with = "purge")]
+    keep_rainbows: bool,
+    /// Namespace that the operator runs in (default: where it is installed)
+    #[arg(long, value_name = "NAME")]
+    operator_namespace: Option<String>,
+    /// With --purge: how long the operator may take to delete Rainbows in order, before they are deleted at once
+    #[arg(long, value_name = "TIME", default_value = "2m", requires = "purge")]
+    patience: HumanDuration,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let cluster = context.cluster().await?;
+    let task = Task { context, cluster: &cluster };
+    let installed = installed(&cluster).await?;
+    let namespace = match (installed, args.operator_namespace) {
+        (Some(found), Some(given)) if found != given => {
+            return Err(Error::Refused(format!(
+                "Rainbow is installed in namespace `{found}`, not in `{given}`: leave --operator-namespace out"
+            )));
+        }
+        (Some(found), _) => found,
+        (None, Some(given)) => given,
+        (None, None) => install::NAMESPACE.to_owned(),
+    };
+    let rainbows = task.rainbows().await?;
+    match (rainbows.is_empty(), args.purge || args.keep_rainbows) {
+        (false, false) => return Err(Error::Refused(refusal(rainbows.iter().map(full_name).collect()))),
+        (false, true) if args.purge => task.delete_rainbows(rainbows, args.patience).await?,
+        _ => {}
+    }
+    // The operator first: it would wait for its definitions to come back.
+    let client = || cluster.client.clone();
+    task.delete::<Deployment>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    if args.purge {
+        for definition in crds() {
+            task.delete::<CustomResourceDefinition>(&Api::all(client()), &definition.name_any()).await?;
+        }
+    }
+    task.delete::<ClusterRoleBinding>(&Api::all(client()), install::NAME).await?;
+    task.delete::<ClusterRole>(&Api::all(client()), install::NAME).await?;
+    task.delete::<RoleBinding>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    task.delete::<Role>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    task.delete::<ServiceAccount>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    // The operator made it, without a label.
+    task.delete_any::<Lease>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    task.delete::<Namespace>(&Api::all(client()), &namespace).await
+}
+
+/// Why Rainbow stays.
+fn refusal(mut rainbows: Vec<String>) -> String {
+    let more = rainbows.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    rainbows.truncate(NAMED);
+    format!(
+        "there are Rainbows: {}{more}; delete them first, or give --purge to delete them with everything that was made for \
+         them, or --keep-rainbows to leave them as they are without an operator",
+        rainbows.join(", ")
+    )
+}
+
+fn full_name(rainbow: &Rainbow) -> String {
+    format!("{}/{}", rainbow.namespace().unwrap_or_default(), rainbow.name_any())
+}
+
+struct Task<'a> {
+    context: &'a Context,
+    cluster: &'a Cluster,
+}
+
+impl Task<'_> {
+    fn error(&self, error: &kube::Error) -> Error {
+        self.cluster.error(error)
+    }
+
+    /// All Rainbows of the cluster; none where the kind is not known.
+    async fn rainbows(&self) -> Result<Vec<Rainbow>> {
+        match Api::<Rainbow>::all(self.cluster.client.clone()).list(&ListParams::default()).await {
+            Ok(all) => Ok(all.items),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(self.error(&error)),
+        }
+    }
+
+    /// Asks for their deletion and waits: the operator takes entry tiers down first. Where none does, what holds them is
+    /// taken off, and all goes with its owners.
+    async fn delete_rainbows(&self, rainbows: Vec<Rainbow>, patience: HumanDuration) -> Result {
+        for rainbow in &rainbows {
+            self.context.printer.progress(format_args!("rainbow.rainbow.dev/{} is being deleted", full_name(rainbow)));
+            let api: Api<Rainbow> =
+                Api::namespaced(self.cluster.client.clone(), &rainbow.namespace().unwrap_or_default());
+            absent_is_fine(api.delete(&rainbow.name_any(), &DeleteParams::default()).await)
+                .map_err(|error| self.error(&error))?;
+        }
+        let gone = async {
+            loop {
+                if self.rainbows().await?.is_empty() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // Without a limit is not meant by 0 here: it is no patience at all.
+        let in_time = tokio::time::timeout(patience.0, gone).await;
+        if let Ok(done) = in_time {
+            return done;
+        }
+        self.context.printer.warning(format_args!(
+            "Rainbows are still there after {patience}, perhaps as no operator runs: they are deleted at once"
+        ));
+        let colors = Api::<Color>::all(self.cluster.client.clone()).list(&ListParams::default()).await;
+        for color in colors.map_err(|error| self.error(&error))? {
+            self.let_go(&color).await?;
+        }
+        for rainbow in self.rainbows().await? {
+            self.let_go(&rainbow).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes Rainbow's finalizer off.
+    async fn let_go<K>(&self, object: &K) -> Result
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let finalizers: Vec<&String> = object.finalizers().iter().filter(|held| *held != labels::FINALIZER).collect();
+        let api: Api<K> = Api::namespaced(self.cluster.client.clone(), &object.namespace().unwrap_or_default());
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        absent_is_fine(api.patch(&object.name_any(), &parameters, &patch).await).map_err(|error| self.error(&error))
+    }
+
+    /// Deletes what `rainbow install` made, and waits until it has gone. What others made is left alone.
+    async fn delete<K>(&self, api: &Api<K>, name: &str) -> Result
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        match api.get_metadata_opt(name).await.map_err(|error| self.error(&error))? {
+            // The definitions carry no label: their names say whose they are.
+            Some(found) if is_ours(&found.metadata) || K::kind(&()) == "CustomResourceDefinition" => {
+                self.delete_any(api, name).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete_any<K>(&self, api: &Api<K>, name: &str) -> Result
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        match api.delete(name, &DeleteParams::foreground()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(self.error(&error)),
+        }
+        while api.get_metadata_opt(name).await.map_err(|error| self.error(&error))?.is_some() {
+            tokio::time::sleep(LOOK).await;
+        }
+        let (group, kind) = (K::group(&()), K::kind(&()).to_lowercase());
+        let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+        self.context.printer.line(format_args!("{kind}{group}/{name} deleted"));
+        Ok(())
+    }
+}
+
+fn absent_is_fine<T>(result: kube::Result<T>) -> kube::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_some() {
+        let names = |count: usize| (0..count).map(|number| format!("shop/app-{number}")).collect();
+        let text = refusal(names(1));
+        assert!(text.starts_with("there are Rainbows: shop/app-0; delete them first"), "{text}");
+        let text = refusal(names(8));
+        assert!(text.contains("shop/app-4 and 3 more; "), "{text}");
+    }
+}
