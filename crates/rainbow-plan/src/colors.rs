@@ -59,6 +59,7 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     match view.color(&spec.color) {
         None => {
             let instances = reuse::instances(view);
+            draft.taken = instances.iter().map(|(_, instance)| instance.clone()).collect();
             if free(view, &instances, draft) {
                 draft.act(Action::CreateColor {
                     color: spec.color.clone(),
@@ -89,6 +90,7 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
             continue;
         }
         free = false;
+        draft.taken.remove(instance);
         if let Some(user) = view.owners(instance).first() {
             draft.problem(Problem::InstanceInUse {
                 color: spec.color.clone(),
@@ -159,7 +161,7 @@ pub(crate) struct Waiting {
     pub(crate) living: BTreeSet<ColorId>,
 }
 
-/// The color has pods, or asks for some. What it shares with others that stay does not make it live: it makes those live.
+/// The color has pods, or asks for some. What it shares with others does not make it live, unless that is all it has.
 fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
     let has_pods = |instance: &InstanceName| {
         let count = view.count(instance);
@@ -175,10 +177,9 @@ fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
         };
         return instances.any(|instance| own(instance) && has_pods(instance));
     }
-    let alone = |instance: &InstanceName| view.owners(instance).iter().all(|owner| *owner == id || leaves(*owner));
     let instances: Vec<&InstanceName> = instances.collect();
     let found = |instance: &&InstanceName| has_pods(instance);
-    instances.iter().any(|instance| alone(instance) && found(instance))
+    instances.iter().any(|instance| view.owners(instance).len() == 1 && found(instance))
         || (!instances.is_empty() && instances.iter().all(found))
 }
 
@@ -186,7 +187,13 @@ fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
 /// held back; nothing is ended to make room.
 fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Waiting> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
-    living.extend(situations.iter().filter_map(|situation| situation.serving));
+    // Whatever became of its pods. But a stage that is told to serve a color that shares its tier does so at once, before that
+    // color has pods of its own.
+    living.extend(situations.iter().filter_map(|situation| {
+        let serving = situation.serving?;
+        let own = situation.instance(view, serving).is_some_and(|instance| view.owners(instance).len() == 1);
+        own.then_some(serving)
+    }));
     // A limit of none could never be met by any application.
     let most = view.spec().keep.live.max(1) as usize;
     let mut waiting = Vec::new();

@@ -19,6 +19,8 @@ pub(crate) struct Draft {
     pub(crate) problems: Vec<Problem>,
     /// The instances whose pods' connections are to be counted.
     pub(crate) count: BTreeSet<InstanceName>,
+    /// Instances that the spec's color has as soon as it is made.
+    pub(crate) taken: BTreeSet<InstanceName>,
     wake: Option<Time>,
 }
 

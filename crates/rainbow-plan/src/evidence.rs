@@ -52,8 +52,8 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
         Connections::Uncounted => Verdict::Goes(Why::Time),
         Connections::Unknown { .. } | Connections::Busy { .. } => Verdict::Holds,
         Connections::Idle { since } => {
-            // A count from when a stage still pointed at it says little.
-            let until = since.max(clock.released).after(view.spec().drain.settle);
+            // From when on no client can be sent to it. What was counted before says little.
+            let until = since.max(view.forgotten(clock.released)).after(view.spec().drain.settle);
             if until <= view.now { Verdict::Goes(Why::Idle) } else { Verdict::Settles(until) }
         }
     };
@@ -65,12 +65,17 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
     }
 }
 
-/// The pod is worth telling people and autoscalers about: it has connections, or has been asked in vain since its color
-/// left its last stage. A moment after that nobody has been asked yet.
-pub(crate) fn is_held(view: &View<'_>, clock: &Clock, pod: &Pod) -> bool {
+/// From when on the pod is worth telling people and autoscalers about: it has connections, or has been asked in vain for a
+/// while. At first nobody has been asked yet, and an answer may be lost now and then. `None`: it is not.
+pub(crate) fn held_from(view: &View<'_>, clock: &Clock, pod: &Pod) -> Option<Time> {
     match pod.connections {
-        Connections::Busy { .. } => true,
-        Connections::Unknown { .. } => view.forgotten(clock.released) <= view.now,
-        Connections::Uncounted | Connections::Idle { .. } => false,
+        Connections::Busy { .. } => Some(clock.released),
+        Connections::Unknown { since } => Some(view.forgotten(since.max(clock.released))),
+        Connections::Uncounted | Connections::Idle { .. } => None,
     }
+}
+
+/// It is that by now.
+pub(crate) fn is_held(view: &View<'_>, clock: &Clock, pod: &Pod) -> bool {
+    held_from(view, clock, pod).is_some_and(|from| from <= view.now)
 }

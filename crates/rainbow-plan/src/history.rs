@@ -36,7 +36,11 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
         let color = view.colors[*id];
         for instance in entry_first(color).into_iter().filter_map(|tier| color.instances.get(&tier.name)) {
             let last = view.owners(instance).iter().filter(|owner| goes.contains(owner)).max() == Some(id);
-            if last && view.owners(instance).iter().all(|owner| goes.contains(owner)) && exists(view, instance) {
+            if last
+                && view.owners(instance).iter().all(|owner| goes.contains(owner))
+                && exists(view, instance)
+                && !draft.taken.contains(instance)
+            {
                 draft.act(Action::DeleteInstance { instance: instance.clone() });
             }
         }

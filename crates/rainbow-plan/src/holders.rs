@@ -16,6 +16,8 @@ pub(crate) struct Holding {
     pub(crate) drain: Option<DrainReport>,
     /// Some pods have none, and have to have none for a while longer.
     pub(crate) settles: bool,
+    /// Some pods are being asked.
+    pub(crate) asked: bool,
 }
 
 /// What holds each color, by its index.
@@ -61,6 +63,7 @@ fn add(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
             holding.connections = Some(holding.connections.unwrap_or(0).saturating_add(count));
         }
         holding.settles |= matches!(pod.connections, Connections::Idle { .. });
+        holding.asked |= matches!(pod.connections, Connections::Unknown { .. });
         if !is_held(view, &one.clock, pod) {
             continue;
         }

@@ -4,12 +4,10 @@ use crate::{Action, InstanceName, Selection, StageService, draft::Draft, history
 
 /// Deletes orphans that no client can be sent to and that no other orphan calls.
 pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
-    let orphans: Vec<&InstanceName> = view
-        .world
-        .instances
-        .keys()
-        .filter(|instance| view.owners(instance).is_empty() && exists(view, instance))
-        .collect();
+    let is_orphan = |instance: &&InstanceName| {
+        view.owners(instance).is_empty() && exists(view, instance) && !draft.taken.contains(*instance)
+    };
+    let orphans: Vec<&InstanceName> = view.world.instances.keys().filter(is_orphan).collect();
     for orphan in &orphans {
         // What called it is known from the spec only: the color that knew it is gone.
         let called = |caller: &InstanceName| {

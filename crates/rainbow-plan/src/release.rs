@@ -15,7 +15,7 @@ use crate::{
     dag::{Dependents, entry_first},
     draft::Draft,
     drain::End,
-    evidence::{Clock, Verdict, verdict},
+    evidence::{Clock, Verdict, held_from, verdict},
     view::{ColorId, View},
 };
 
@@ -42,7 +42,7 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
         let color = view.colors[id];
         for tier in entry_first(color) {
             let Some(instance) = color.instances.get(&tier.name) else { continue };
-            if view.count(instance).gone || !done.insert(instance) {
+            if view.count(instance).gone || draft.taken.contains(instance) || !done.insert(instance) {
                 continue;
             }
             let owners = view.owners(instance);
@@ -61,11 +61,9 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
                 if counted || tier.counted {
                     draft.count.insert(instance.clone());
                 }
-                // From then on a pod of which nothing is known yet is one that cannot be asked.
-                let forgotten = view.forgotten(clock.released);
-                let unknown = |(pod, _): &(&Pod, Verdict)| matches!(pod.connections, Connections::Unknown { .. });
-                if forgotten > view.now && pods.iter().any(unknown) {
-                    draft.wake(forgotten);
+                let held = pods.iter().filter_map(|(pod, _)| held_from(view, &clock, pod));
+                if let Some(next) = held.filter(|from| *from > view.now).min() {
+                    draft.wake(next);
                 }
             }
             all.push(Going { instance, color: id, clock, exposed, open: exposed && !whole, pods });

@@ -130,10 +130,11 @@ impl Reporter<'_, '_> {
 
     /// What a drain waits for. Without numbers, which have their own fields and change all the time.
     fn draining(&self, id: ColorId) -> &'static str {
-        let Holding { drain, settles, .. } = &self.holdings[id];
+        let Holding { drain, settles, asked, .. } = &self.holdings[id];
         match drain {
             Some(drain) if drain.pods > drain.unknown => "waits for its connections to end",
             Some(drain) if drain.unknown > 0 => "its connections are unknown, which counts as busy",
+            _ if *asked => "its connections are being counted",
             _ if *settles => "has no connections; goes when that has been so for spec.drain.settle",
             _ => "going down, entry tiers first",
         }

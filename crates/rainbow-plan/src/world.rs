@@ -322,7 +322,7 @@ pub enum Connections {
     Uncounted,
     /// They shall be counted, and that has not been done yet or no longer succeeds. Such a pod counts as busy.
     Unknown {
-        /// For so long.
+        /// Since when it has been asked in vain: since it was to be asked, or since its last answer.
         since: Time,
     },
     /// It has some.
@@ -332,7 +332,7 @@ pub enum Connections {
         /// Since when it has had at least one at every count.
         since: Time,
     },
-    /// It has none.
+    /// It has none. The last count is no older than `settle`: an older one leaves it unknown.
     Idle {
         /// Since when every count has found none.
         since: Time,

@@ -33,7 +33,9 @@ proptest! {
         spec in specs(),
         events in vec(prop_oneof![12 => of_the_cluster(), 1 => of_users()], 0..120),
     ) {
-        let mut sim = history(&spec, &events);
+        let mut sim = Sim::new(spec);
+        (sim.tracing, sim.civil) = (true, true);
+        events.iter().for_each(|event| sim.happen(event));
         sim.settle();
         sim.check_rest();
     }
@@ -55,8 +57,8 @@ proptest! {
         spec in specs(),
         events in vec(prop_oneof![12 => of_the_cluster(), 1 => of_users()], 0..120),
     ) {
-        let mut sim = Sim::new(spec);
-        (sim.tracing, sim.reuse) = (true, true);
+        let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..spec });
+        (sim.tracing, sim.civil) = (true, true);
         events.iter().for_each(|event| sim.happen(event));
         sim.settle();
         sim.check_rest();

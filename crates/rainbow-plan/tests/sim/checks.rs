@@ -63,11 +63,13 @@ impl Sim {
         }
     }
 
-    /// A tier goes to zero only after all who call it; and is made smaller otherwise only if it has more than full size.
-    pub(super) fn check_size(&self, instance: &InstanceName, replicas: u32) {
+    /// A tier is made smaller only after all who call it, and by pods that may go; otherwise only if it has more than full size.
+    pub(super) fn check_size(&self, instance: &InstanceName, replicas: u32, ends: &[(String, Why)]) {
         self.check_needs(instance, replicas);
+        ends.iter().for_each(|(pod, why)| self.check_why(pod, *why));
         let Some(dep) = self.deps.get(instance).filter(|dep| dep.replicas > replicas) else { return };
-        if replicas > 0 || self.full(instance) == 0 {
+        let drains = !ends.is_empty() || replicas == 0 || (self.ended(instance) && self.full(instance) >= dep.replicas);
+        if !drains || self.full(instance) == 0 {
             assert!(dep.replicas > self.full(instance), "{instance:?} is made smaller: {} to {replicas}", dep.replicas);
             return;
         }
@@ -159,6 +161,7 @@ impl Sim {
         assert!(self.svcs.values().all(|svc| *svc == Svc::Foreign));
         assert!(self.stages.values().all(|svc| *svc == Svc::Foreign));
         assert!(self.pods.is_empty());
+        assert_eq!(self.guard, Presence::Absent);
     }
 }
 
@@ -195,6 +198,18 @@ impl Sim {
             }
         }
         self.check_colors_at_rest(&plan.report);
+        assert_eq!(self.guard, Presence::Absent, "nothing drains, and there is a guard");
+        let marked: Vec<_> = self.pods.iter().filter(|(_, pod)| pod.mark != Mark::None).map(|(name, _)| name).collect();
+        assert_eq!(marked, Vec::<&String>::new(), "nothing drains, and pods are marked");
+        assert!(plan.count.is_empty(), "nothing drains, and pods are asked: {:?}", plan.count);
+        for instance in self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(instance, _)| instance) {
+            // What a stage still points at stays, whoever took its color away; and with it all that it calls.
+            let unowned = |instance: &InstanceName| self.owners(instance).next().is_none();
+            let selects =
+                |svc: &Svc| matches!(svc, Svc::Ours { selects: Some(Selection::Instance(i)), .. } if unowned(i));
+            let used = self.stages.values().any(selects);
+            assert!(used || self.owners(instance).next().is_some(), "{instance:?} is nobody's");
+        }
     }
 
     fn check_colors_at_rest(&self, report: &Report) {

@@ -137,31 +137,42 @@ impl Sim {
         }
         dep.observed = true;
         let (wanted, cause) = (dep.replicas as usize, dep.down);
-        let mut mine: Vec<(bool, String)> = self
+        // Pods that are not ready go first, then the cheap ones, as in Kubernetes. A mark that is new may not be seen yet.
+        let cheap = |pod: &SimPod| {
+            let seen = pod.marked.0 + PROPAGATION <= self.now || pick.is_multiple_of(2);
+            Mark::Leaving == if seen { pod.mark } else { pod.marked.1 }
+        };
+        let mut mine: Vec<((bool, bool), String)> = self
             .pods
             .iter()
             .filter(|(_, pod)| pod.instance == *instance && !pod.terminating)
-            .map(|(name, pod)| (pod.ready, name.clone()))
+            .map(|(name, pod)| ((pod.ready, pod.ready && !cheap(pod)), name.clone()))
             .collect();
         for _ in mine.len()..wanted {
             self.counter += 1;
             let name = format!("{}-{}-{}", instance.tier, instance.color, self.counter);
             *self.started.entry(instance.color.clone()).or_default() += 1;
+            *self.started_instances.entry(instance.clone()).or_default() += 1;
             let pod = SimPod {
                 instance: instance.clone(),
                 ready: false,
                 terminating: false,
                 member: BTreeMap::new(),
                 dirty: Some(self.now),
+                connections: 0,
+                dumb: false,
+                mark: Mark::None,
+                marked: (self.now, Mark::None),
             };
             self.pods.insert(name, pod);
         }
         while mine.len() > wanted {
-            // Pods that are not ready go first, as in Kubernetes.
             mine.sort();
-            let unready = mine.iter().filter(|(ready, _)| !ready).count();
-            let index = pick % if unready > 0 { unready } else { mine.len() };
-            let (_, name) = mine.remove(index);
+            let first = mine.iter().filter(|(rank, _)| *rank == mine[0].0).count();
+            let (_, name) = mine.remove(pick % first);
+            if cause == Cause::Ours {
+                self.check_choice(instance, &name);
+            }
             self.terminate(&name, cause);
         }
     }
@@ -169,7 +180,10 @@ impl Sim {
     /// A pod begins to end.
     pub fn terminate(&mut self, name: &str, cause: Cause) {
         match cause {
-            Cause::Ours => self.check_end(name),
+            Cause::Ours => {
+                self.check_end(name);
+                self.check_cut(name);
+            }
             Cause::Theirs => self.count_failure(name),
         }
         let now = self.now;
@@ -193,8 +207,14 @@ impl Sim {
         if pod.ready == ready || pod.terminating || (ready && self.broken.contains(&pod.instance)) {
             return;
         }
+        let instance = pod.instance.clone();
         if !ready {
             self.count_failure(name);
+            // A Deployment that is about to delete pods takes this one first, and nobody could have known.
+            let alive = self.pods.values().filter(|pod| pod.instance == instance && !pod.terminating).count();
+            if let Some(dep) = self.deps.get_mut(&instance).filter(|dep| (dep.replicas as usize) < alive) {
+                dep.down = Cause::Theirs;
+            }
         }
         let now = self.now;
         if let Some(pod) = self.pods.get_mut(name) {
@@ -226,5 +246,6 @@ impl Sim {
             self.set_ready(&name, true);
         }
         self.sync_all();
+        self.ask();
     }
 }

@@ -32,7 +32,16 @@ pub enum Event {
     Replicas(usize, u32),
     StageReplicas(usize, Option<u32>),
     Retire(usize),
+    Drain(usize, usize),
     DeleteColor(usize),
+    ForceDeleteColor(usize),
+    /// Connections to a pod that can be reached: so many more.
+    Connect(usize, u32),
+    Disconnect(usize),
+    /// The operator asks.
+    Ask,
+    /// A pod can no longer be asked, or can again.
+    Dumb(usize),
     AddStage,
     RemoveStage(usize),
     EditSelector(usize),
@@ -59,6 +68,10 @@ pub fn of_the_cluster() -> impl Strategy<Value = Event> {
         4 => n().prop_map(Event::SeePod),
         2 => n().prop_map(Event::SeeStage),
         1 => n().prop_map(Event::Kill),
+        4 => (n(), 1u32..4).prop_map(|(p, c)| Event::Connect(p, c)),
+        4 => n().prop_map(Event::Disconnect),
+        4 => Just(Event::Ask),
+        1 => n().prop_map(Event::Dumb),
     ]
 }
 
@@ -72,6 +85,7 @@ pub fn of_users() -> impl Strategy<Value = Event> {
         1 => n().prop_map(Event::Pause),
         1 => n().prop_map(Event::BackToColor),
         1 => n().prop_map(Event::Retire),
+        1 => (n(), n()).prop_map(|(c, d)| Event::Drain(c, d)),
     ]
 }
 
@@ -84,6 +98,7 @@ pub fn of_vandals() -> impl Strategy<Value = Event> {
         (n(), 0u32..5).prop_map(|(t, r)| Event::Replicas(t, r)),
         (n(), proptest::option::of(0u32..4)).prop_map(|(s, r)| Event::StageReplicas(s, r)),
         n().prop_map(Event::DeleteColor),
+        n().prop_map(Event::ForceDeleteColor),
         Just(Event::AddStage),
         n().prop_map(Event::RemoveStage),
         n().prop_map(Event::EditSelector),
@@ -105,8 +120,11 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     ];
     let stage = (any::<bool>(), proptest::option::weighted(0.3, 1u32..4), shift);
     let keep = (2u32..6, 0u32..3);
-    (proptest::collection::vec(tier, 1..6), proptest::collection::vec(stage, 1..4), keep, 0u64..12).prop_map(
-        |(tiers, stages, (live, history), settle)| {
+    let tiers = proptest::collection::vec(tier, 1..6);
+    // Bit by bit: which tiers are counted, how pods are let go, whether there are guards.
+    let ways = any::<u8>();
+    (tiers, proptest::collection::vec(stage, 1..4), keep, 0u64..12, ways).prop_map(
+        |(tiers, stages, (live, history), settle, ways)| {
             let tiers: Vec<Tier> = tiers
                 .iter()
                 .enumerate()
@@ -119,7 +137,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                         .map(|j| format!("t{j}"))
                         .collect(),
                     identity: format!("t{index}@v1"),
-                    counted: false,
+                    counted: ways >> index & 1 == 1,
                 })
                 .collect();
             let stages = stages.into_iter().enumerate().map(|(index, (auto, replicas, shift))| Stage {
@@ -131,6 +149,8 @@ pub fn specs() -> impl Strategy<Value = Spec> {
             let mut spec = spec::spec("v1", tiers, stages.collect());
             spec.keep = Keep { live, history };
             spec.drain.settle = Duration::from_secs(settle);
+            spec.shrink = if ways & 32 == 0 { Shrink::ByCost } else { Shrink::ByDeletion };
+            spec.guard = ways & 192 != 0;
             spec.progress_deadline = Duration::from_secs(120);
             spec
         },
@@ -182,7 +202,7 @@ impl Sim {
                 // With reuse, one tier changes, and with it all who call it.
                 let mut changed = vec![self.spec.tiers[broken % self.spec.tiers.len()].name.clone()];
                 for tier in self.spec.tiers.iter_mut().rev() {
-                    if !self.reuse
+                    if self.spec.reuse == Reuse::Never
                         || changed.contains(&tier.name)
                         || tier.needs.iter().any(|need| changed.contains(need))
                     {
@@ -231,6 +251,37 @@ impl Sim {
                     self.colors.get_mut(&color).unwrap().retire = true;
                 }
             }
+            Event::Drain(n, deadline) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *n) {
+                    let after = |seconds| Some(Deadline::After(Duration::from_secs(seconds)));
+                    let deadline =
+                        [Some(Deadline::Now), None, Some(Deadline::Never), after(5), after(60)][deadline % 5];
+                    self.colors.get_mut(&color).unwrap().deadline = deadline;
+                }
+            }
+            Event::ForceDeleteColor(n) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *n) {
+                    self.disturb();
+                    self.colors.remove(&color);
+                }
+            }
+            Event::Connect(n, count) => {
+                let pods: Vec<String> = self.pods.keys().filter(|pod| self.can_be_reached(pod)).cloned().collect();
+                if let Some(pod) = nth(pods.into_iter(), *n) {
+                    self.pods.get_mut(&pod).unwrap().connections += count;
+                }
+            }
+            Event::Disconnect(n) => {
+                let pods = self.pods.iter().filter(|(_, pod)| pod.connections > 0);
+                if let Some(pod) = nth(pods.map(|(name, _)| name.clone()), *n) {
+                    self.pods.get_mut(&pod).unwrap().connections -= 1;
+                }
+            }
+            Event::Ask => self.ask(),
+            Event::Dumb(n) => self.on_pod(*n, |sim, pod| {
+                let found = sim.pods.get_mut(pod).unwrap();
+                found.dumb = !found.dumb;
+            }),
             Event::DeleteColor(n) => {
                 if let Some(color) = nth(self.colors.keys().cloned(), *n) {
                     self.colors.get_mut(&color).unwrap().deleting = true;
@@ -291,9 +342,7 @@ impl Sim {
                 if n % 2 == 0 {
                     self.svcs.entry(instance).or_insert(Svc::Foreign);
                 } else {
-                    let foreign =
-                        Dep { foreign: true, current: true, replicas: 2, observed: true, down: Cause::Theirs };
-                    self.deps.entry(instance).or_insert(foreign);
+                    self.deps.entry(instance).or_insert(Dep::foreign(2));
                 }
             }
         }

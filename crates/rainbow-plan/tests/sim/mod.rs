@@ -7,6 +7,7 @@
 
 mod checks;
 mod cluster;
+mod connections;
 pub mod events;
 pub mod operator;
 pub mod script;
@@ -28,6 +29,15 @@ pub struct Dep {
     pub observed: bool,
     /// Why it has fewer replicas than before.
     pub down: Cause,
+    /// Pods that the planner has let go.
+    pub let_go: BTreeSet<String>,
+}
+
+impl Dep {
+    pub fn foreign(replicas: u32) -> Self {
+        let down = Cause::Theirs;
+        Self { foreign: true, current: true, replicas, observed: true, down, let_go: BTreeSet::new() }
+    }
 }
 
 /// Who is to blame for a pod's end.
@@ -56,6 +66,13 @@ pub struct SimPod {
     pub member: BTreeMap<String, i64>,
     /// Changed since then without the endpoint controller having seen it.
     pub dirty: Option<i64>,
+    /// Connections it really has.
+    pub connections: u32,
+    /// Nobody can be asked for their number.
+    pub dumb: bool,
+    pub mark: Mark,
+    /// When the mark was changed, and from what: who chooses pods may not have seen it yet.
+    pub marked: (i64, Mark),
 }
 
 /// What the endpoint controller has seen of a pod.
@@ -89,9 +106,18 @@ pub struct Sim {
     // The operator.
     seen_since: BTreeMap<(String, String), i64>,
     seen_left: BTreeMap<(String, String), i64>,
+    seen_marks: BTreeMap<String, (Mark, i64)>,
+    /// What was found when a pod was asked, and when that was.
+    evidence: BTreeMap<String, (Connections, i64)>,
+    /// Whom to ask, and since when.
+    count: BTreeMap<InstanceName, i64>,
+    pub guard: Presence,
     pub released: bool,
     // Bookkeeping.
     pub started: BTreeMap<String, u32>,
+    pub started_instances: BTreeMap<InstanceName, u32>,
+    /// The world of the decision that is being carried out.
+    decided: Option<World>,
     pub writes: usize,
     pub trace: Vec<String>,
     pub tracing: bool,
@@ -99,8 +125,8 @@ pub struct Sim {
     /// By stage: it once had all its pods; failures since it last had.
     pub established: BTreeMap<String, u32>,
     pub checking: bool,
-    /// Colors share instances that are equal, as a later release of the operator will have them do.
-    pub reuse: bool,
+    /// Nobody does what users should not do.
+    pub civil: bool,
 }
 
 impl Sim {
@@ -122,15 +148,21 @@ impl Sim {
             past: BTreeMap::new(),
             seen_since: BTreeMap::new(),
             seen_left: BTreeMap::new(),
+            seen_marks: BTreeMap::new(),
+            evidence: BTreeMap::new(),
+            count: BTreeMap::new(),
+            guard: Presence::Absent,
             released: false,
             started: BTreeMap::new(),
+            started_instances: BTreeMap::new(),
+            decided: None,
             writes: 0,
             trace: Vec::new(),
             tracing: false,
             counter: 0,
             established: BTreeMap::new(),
             checking: true,
-            reuse: false,
+            civil: false,
         }
     }
 
@@ -156,14 +188,15 @@ impl Sim {
                     pods: if dep.observed { count } else { 0 },
                 },
             };
-            let service = match (needed, self.svcs.get(name)) {
+            let orphan = !self.colors.values().any(|color| color.instances.values().any(|own| own == name));
+            let service = match (needed || orphan, self.svcs.get(name)) {
                 (false, _) => Presence::NotNeeded,
                 (true, None) => Presence::Absent,
                 (true, Some(Svc::Foreign)) => Presence::Foreign,
                 (true, Some(Svc::Ours { current: true, .. })) => Presence::Current,
                 (true, Some(Svc::Ours { current: false, .. })) => Presence::Outdated,
             };
-            instances.insert(name.clone(), Instance { identity: String::new(), deployment, service });
+            instances.insert(name.clone(), Instance { identity: self.identity(name), deployment, service });
         }
         let stages = self.stages.iter().map(|(name, svc)| {
             let service = match svc {
@@ -190,9 +223,9 @@ impl Sim {
             member: pod.member.iter().map(|(stage, at)| (stage.clone(), Some(Time(*at)))).collect(),
             endpoint: endpoint.remove(name).unwrap_or_default(),
             left: left.remove(name).unwrap_or_default(),
-            connections: Connections::Uncounted,
-            mark: Mark::None,
-            marked: Time(0),
+            connections: self.known(name),
+            mark: pod.mark,
+            marked: Time(self.seen_marks.get(name).map_or(self.now, |(_, at)| *at)),
         });
         World {
             spec: self.spec.clone(),
@@ -201,7 +234,7 @@ impl Sim {
             instances,
             stages: stages.collect(),
             pods: pods.collect(),
-            guard: Presence::Absent,
+            guard: self.guard,
         }
     }
 
@@ -222,6 +255,20 @@ impl Sim {
         }
         let (pods, limit) = (&self.pods, self.now - 2 * PROPAGATION);
         self.seen_left.retain(|(_, pod), at| pods.contains_key(pod) && *at > limit);
+        for (name, pod) in pods {
+            let seen = self.seen_marks.entry(name.clone()).or_insert((pod.mark, self.now));
+            if seen.0 != pod.mark {
+                *seen = (pod.mark, self.now);
+            }
+        }
+        self.seen_marks.retain(|pod, _| pods.contains_key(pod));
+    }
+
+    /// What an instance's objects say that it is.
+    fn identity(&self, name: &InstanceName) -> String {
+        let owner = self.colors.values().find(|color| color.instances.get(&name.tier) == Some(name));
+        let tier = owner.and_then(|color| color.tiers.iter().find(|tier| tier.name == name.tier));
+        tier.map_or_else(|| format!("{}@{}", name.tier, name.color), |tier| tier.identity.clone())
     }
 
     /// Pods a stage wants, as the spec says.

@@ -27,6 +27,8 @@ impl Sim {
             "the plan depends on the order of a list"
         );
         self.check_plan(&world, &plan);
+        self.decided = Some(world);
+        let asks = self.ask_for(&plan.count);
         let mut budget = match run {
             Run::Whole => usize::MAX,
             Run::CrashAfter(writes) => writes,
@@ -45,13 +47,22 @@ impl Sim {
             return (true, None);
         }
         let changed = self.write_status(&plan.report);
-        (changed || !plan.actions.is_empty(), plan.wake)
+        (changed || asks || !plan.actions.is_empty(), plan.wake)
     }
 
     /// What only the operator's memory knows is lost.
     pub fn crash(&mut self) {
         self.seen_since.clear();
         self.seen_left.clear();
+        self.seen_marks.clear();
+        self.evidence.clear();
+        self.count.clear();
+        // Whoever starts knows nothing of what was before: every pod may have been an endpoint until just now.
+        for stage in self.stages.keys() {
+            for pod in self.pods.keys() {
+                self.seen_left.insert((stage.clone(), pod.clone()), self.now);
+            }
+        }
     }
 
     fn write_status(&mut self, report: &Report) -> bool {
@@ -89,7 +100,7 @@ impl Sim {
                     revision: *revision,
                     created: Time(self.now),
                     tiers: self.spec.tiers.clone(),
-                    instances: instances.iter().map(|(tier, own)| (tier.clone(), self.shared(tier, own))).collect(),
+                    instances: instances.iter().cloned().collect(),
                     retire: false,
                     deadline: None,
                     deleting: false,
@@ -98,15 +109,22 @@ impl Sim {
                 };
                 self.colors.insert(color.clone(), made);
             }
-            Action::ApplyDeployment { instance, replicas, .. } => {
+            Action::ApplyDeployment { instance, replicas, ends } => {
                 let before = self.deps.get(instance).map(|dep| (dep.replicas, dep.current, dep.foreign));
                 assert!(before.is_none_or(|(_, _, foreign)| !foreign), "Deployment {instance:?} is somebody else's");
                 assert_ne!(before, Some((*replicas, true, false)), "a write that changes nothing: {instance:?}");
-                self.check_size(instance, *replicas);
-                let by_user = *replicas > 0 || self.full(instance) == 0;
+                self.check_size(instance, *replicas, ends);
+                let fewer = before.is_some_and(|(before, ..)| before > *replicas);
+                let by_user = ends.is_empty() && (*replicas > 0 || self.full(instance) == 0);
                 let down = if by_user { Cause::Theirs } else { Cause::Ours };
-                let dep = Dep { foreign: false, current: true, replicas: *replicas, observed: false, down };
+                let mut let_go = self.deps.get(instance).map(|dep| dep.let_go.clone()).unwrap_or_default();
+                let_go.extend(ends.iter().map(|(pod, _)| pod.clone()));
+                let living = self.living();
+                let dep = Dep { foreign: false, current: true, replicas: *replicas, observed: false, down, let_go };
                 self.deps.insert(instance.clone(), dep);
+                if !fewer {
+                    self.check_live(&living);
+                }
             }
             Action::ApplyService { instance } => {
                 assert_ne!(self.svcs.get(instance), Some(&Svc::Foreign), "Service {instance:?} is somebody else's");
@@ -137,8 +155,37 @@ impl Sim {
                 assert!(found.member.remove(stage).is_some(), "{pod} is no member of {stage}");
                 found.dirty.get_or_insert(now);
             }
-            Action::Mark { .. } | Action::EndPod { .. } | Action::ApplyGuard | Action::DeleteGuard => {}
-            Action::ClearRetire { .. } => {}
+            Action::Mark { pod, mark } => {
+                let now = self.now;
+                let Some(found) = self.pods.get_mut(pod) else { return };
+                assert_ne!(found.mark, *mark, "a write that changes nothing: {pod}");
+                (found.mark, found.marked) = (*mark, (now, found.mark));
+                self.check_mark(pod, *mark);
+            }
+            Action::EndPod { pod, why } => {
+                self.check_why(pod, *why);
+                assert_eq!(self.spec.shrink, Shrink::ByDeletion);
+                if let Some(found) = self.pods.get(pod).filter(|found| !found.terminating) {
+                    let instance = found.instance.clone();
+                    self.terminate(pod, Cause::Ours);
+                    self.deps.get_mut(&instance).unwrap().let_go.insert(pod.clone());
+                }
+            }
+            Action::ApplyGuard => {
+                assert!(self.spec.guard && matches!(self.guard, Presence::Absent | Presence::Outdated));
+                self.guard = Presence::Current;
+            }
+            Action::DeleteGuard => {
+                assert!(matches!(self.guard, Presence::Current | Presence::Outdated));
+                let held = self.pods.values().filter(|pod| pod.mark == Mark::Held && !pod.terminating).count();
+                assert_eq!(held, 0, "pods are held without a guard");
+                self.guard = Presence::Absent;
+            }
+            Action::ClearRetire { color } => {
+                let found = self.colors.get_mut(color).unwrap();
+                assert!(found.retire || found.deadline.is_some(), "a write that changes nothing: {color}");
+                (found.retire, found.deadline) = (false, None);
+            }
             Action::DeleteStage { stage } => {
                 let gone = self.stages.remove(stage);
                 assert!(matches!(gone, Some(Svc::Ours { .. })), "no Service of ours: {stage}");
@@ -147,7 +194,8 @@ impl Sim {
                 self.stage_dirty.entry(stage.clone()).or_insert(now);
             }
             Action::DeleteInstance { instance } => {
-                self.check_size(instance, 0);
+                self.check_size(instance, 0, &[]);
+                self.check_delete(instance);
                 let dep = self.deps.get(instance).is_some_and(|dep| !dep.foreign);
                 let svc = matches!(self.svcs.get(instance), Some(Svc::Ours { .. }));
                 assert!(dep || svc, "nothing of ours: {instance:?}");
@@ -163,6 +211,7 @@ impl Sim {
                 }
             }
             Action::DeleteColor { color } => {
+                self.check_delete_color(color);
                 self.colors.remove(color).unwrap_or_else(|| panic!("no color {color}"));
             }
             Action::Release => {
@@ -173,20 +222,18 @@ impl Sim {
         }
     }
 
-    /// The instance of another color in use that is equal to this tier of the spec, else its own.
-    fn shared(&self, tier: &str, own: &InstanceName) -> InstanceName {
-        let identity = |tiers: &[Tier]| tiers.iter().find(|t| t.name == tier).map(|t| t.identity.clone());
-        let wanted = identity(&self.spec.tiers);
-        let used = self.colors.values().filter(|color| self.reuse && color.released.is_none() && !color.deleting);
-        let equal = used.filter(|color| identity(&color.tiers) == wanted).map(|color| color.instances[tier].clone());
-        equal.min().unwrap_or_else(|| own.clone())
-    }
-
     fn log_action(&mut self, action: &Action) {
         let name = |instance: &InstanceName| format!("{}-{}", instance.tier, instance.color);
         let text = match action {
             Action::CreateColor { color, revision, .. } => format!("create {color} #{revision}"),
-            Action::ApplyDeployment { instance, replicas, .. } => format!("deploy {}={replicas}", name(instance)),
+            Action::ApplyDeployment { instance, replicas, ends } => {
+                let mut why: BTreeMap<Why, usize> = BTreeMap::new();
+                ends.iter()
+                    .filter(|(_, why)| *why != Why::Time)
+                    .for_each(|(_, reason)| *why.entry(*reason).or_default() += 1);
+                let why: Vec<String> = why.iter().map(|(why, count)| format!(" {why:?}:{count}")).collect();
+                format!("deploy {}={replicas}{}", name(instance), why.concat())
+            }
             Action::ApplyService { instance } => format!("service {}", name(instance)),
             Action::ApplyStage { stage, selects: Selection::Instance(instance) } => {
                 format!("{stage} -> {}", name(instance))
@@ -194,8 +241,13 @@ impl Sim {
             Action::ApplyStage { stage, selects } => format!("{stage} -> {selects:?}"),
             Action::Join { stage, pod } => format!("{stage} + {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
             Action::Leave { stage, pod } => format!("{stage} - {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
-            Action::Mark { .. } | Action::EndPod { .. } | Action::ApplyGuard | Action::DeleteGuard => String::new(),
-            Action::ClearRetire { .. } => String::new(),
+            Action::Mark { pod, mark } => {
+                format!("mark {} {mark:?}", pod.rsplit_once('-').map_or("", |(head, _)| head))
+            }
+            Action::EndPod { pod, why } => format!("end {} {why:?}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::ApplyGuard => "guard".into(),
+            Action::DeleteGuard => "no guard".into(),
+            Action::ClearRetire { color } => format!("clear retire of {color}"),
             Action::DeleteStage { stage } => format!("delete {stage}"),
             Action::DeleteInstance { instance } => format!("delete {}", name(instance)),
             Action::DeleteColor { color } => format!("delete {color}"),
@@ -206,6 +258,8 @@ impl Sim {
 
     /// Goes on until nothing is to be done any more, however long that takes; panics if it never ends.
     pub fn settle(&mut self) {
+        // Connections end some time, and who cannot be asked can be again.
+        self.pods.values_mut().for_each(|pod| (pod.connections, pod.dumb) = (0, false));
         let horizon = Time(self.now + 40_000_000);
         for _ in 0..2_000 {
             self.calm();

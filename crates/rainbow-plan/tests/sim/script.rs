@@ -90,8 +90,7 @@ impl Walk {
                 sim.broken.remove(&named(name));
             }
             ["foreign", "deployment", name] => {
-                let dep = Dep { foreign: true, current: true, replicas: 3, observed: true, down: super::Cause::Theirs };
-                sim.deps.insert(named(name), dep);
+                sim.deps.insert(named(name), Dep::foreign(3));
             }
             ["foreign", "service", name] => {
                 sim.svcs.insert(named(name), Svc::Foreign);

@@ -1,0 +1,194 @@
+//! Connections of clients and of pods among each other, and what the operator finds out about them.
+
+use rainbow_plan::*;
+
+use super::*;
+
+impl Sim {
+    /// The operator shall ask the pods of these, and forget what it knew of all others. Whether there are new ones.
+    pub(super) fn ask_for(&mut self, instances: &BTreeSet<InstanceName>) -> bool {
+        let before = self.count.len();
+        self.count.retain(|instance, _| instances.contains(instance));
+        let kept = self.count.len();
+        for instance in instances {
+            self.count.entry(instance.clone()).or_insert(self.now);
+        }
+        let new = before != kept || self.count.len() != kept;
+        let pods = &self.pods;
+        self.evidence.retain(|pod, _| pods.get(pod).is_some_and(|pod| instances.contains(&pod.instance)));
+        new
+    }
+
+    /// Every pod that shall be asked is asked.
+    pub fn ask(&mut self) {
+        for (name, pod) in
+            self.pods.iter().filter(|(_, pod)| self.count.contains_key(&pod.instance) && !pod.terminating)
+        {
+            let now = Time(self.now);
+            let before = self.evidence.get(name).map(|(before, _)| *before);
+            let found = match (pod.dumb, pod.connections, before) {
+                (true, ..) => continue,
+                (false, 0, Some(Connections::Idle { since })) => Connections::Idle { since },
+                (false, 0, _) => Connections::Idle { since: now },
+                (false, count, Some(Connections::Busy { since, .. })) => Connections::Busy { count, since },
+                (false, count, _) => Connections::Busy { count, since: now },
+            };
+            self.evidence.insert(name.clone(), (found, self.now));
+        }
+    }
+
+    /// What the operator knows of a pod. What was found longer ago than `settle` is worth nothing.
+    pub(super) fn known(&self, pod: &str) -> Connections {
+        let instance = &self.pods[pod].instance;
+        let counts = |color: &Color| color.tiers.iter().any(|tier| tier.name == instance.tier && tier.counted);
+        if !self.owners(instance).any(counts) {
+            return Connections::Uncounted;
+        }
+        let settle = self.spec.drain.settle.as_millis() as i64;
+        match self.evidence.get(pod) {
+            Some((found, at)) if at + settle >= self.now => *found,
+            Some((_, at)) => Connections::Unknown { since: Time(at + settle) },
+            None => Connections::Unknown { since: Time(self.count.get(instance).copied().unwrap_or(self.now)) },
+        }
+    }
+
+    pub fn owners<'s>(&'s self, instance: &'s InstanceName) -> impl Iterator<Item = &'s Color> {
+        self.colors.values().filter(move |color| color.instances.get(&instance.tier) == Some(instance))
+    }
+
+    /// Somebody can open a connection to the pod: a client of a stage, or a pod that calls it.
+    pub fn can_be_reached(&self, pod: &str) -> bool {
+        let found = &self.pods[pod];
+        let by_clients = self.endpoints.keys().chain(self.past.keys()).any(|stage| self.may_receive(stage, pod));
+        let calls = |color: &Color, caller: &InstanceName| {
+            color.instances.get(&caller.tier) == Some(caller)
+                && color.tiers.iter().any(|tier| tier.name == caller.tier && tier.needs.contains(&found.instance.tier))
+        };
+        let callers = || self.pods.values().map(|pod| &pod.instance);
+        let by_pods = || self.owners(&found.instance).any(|color| callers().any(|caller| calls(color, caller)));
+        !found.terminating && (by_clients || by_pods())
+    }
+
+    /// Connections of the pod may be cut now: somebody has asked for it, or the deadline has passed.
+    fn may_be_cut(&self, instance: &InstanceName) -> bool {
+        self.spec.deleting
+            || self.owners(instance).all(|color| {
+                let after = match color.deadline {
+                    _ if color.deleting => return true,
+                    Some(Deadline::Now) => 0,
+                    Some(Deadline::Never) => return false,
+                    Some(Deadline::After(after)) => after.as_millis() as i64,
+                    None => self.spec.drain.deadline.as_millis() as i64,
+                };
+                color.released.is_some_and(|released| released.0 + after <= self.now)
+            })
+    }
+
+    /// No pod ends because of us that still has connections, whatever the operator thinks.
+    pub(super) fn check_cut(&self, name: &str) {
+        let pod = &self.pods[name];
+        let counted = self.known(name) != Connections::Uncounted;
+        assert!(
+            !counted || pod.connections == 0 || self.may_be_cut(&pod.instance),
+            "{name} ends with {} connections\n{}",
+            pod.connections,
+            self.trace.join("\n")
+        );
+    }
+
+    /// A Deployment takes the pods that it was meant to take.
+    pub(super) fn check_choice(&self, instance: &InstanceName, pod: &str) {
+        let dep = &self.deps[instance];
+        assert!(
+            dep.replicas == 0 || dep.let_go.contains(pod) || !self.pods[pod].ready,
+            "{pod} is taken instead of {:?}\n{}",
+            dep.let_go,
+            self.trace.join("\n")
+        );
+    }
+
+    /// A pod is let go for a reason that the decision's world gives, and only when all colors that have it are done with it.
+    pub(super) fn check_why(&self, name: &str, why: Why) {
+        let Some(world) = &self.decided else { return };
+        let pod = world.pods.iter().find(|pod| pod.name == name).unwrap();
+        let settle = world.spec.drain.settle.as_millis() as i64;
+        let told = |good: bool| assert!(good, "{name} goes, {why:?}: {pod:?}\n{}", self.trace.join("\n"));
+        told(pod.endpoint.is_empty());
+        told(self.owners(&pod.instance).all(|color| color.released.is_some()));
+        match (why, pod.connections) {
+            (Why::Time, connections) => told(connections == Connections::Uncounted),
+            (Why::Deadline, _) => told(self.may_be_cut(&pod.instance)),
+            (Why::Idle, Connections::Idle { since }) => {
+                told(since.0 + settle <= self.now || self.may_be_cut(&pod.instance));
+            }
+            (Why::Idle, _) => told(false),
+        }
+    }
+
+    /// Only a pod that no client can reach is made the next to go.
+    pub(super) fn check_mark(&self, pod: &str, mark: Mark) {
+        if mark == Mark::Leaving {
+            self.check_end(pod);
+            assert_eq!(self.spec.shrink, Shrink::ByCost);
+        }
+        assert!(
+            mark == Mark::None || self.owners(&self.pods[pod].instance).all(|color| color.released.is_some()),
+            "{pod} is marked {mark:?} although its color lives\n{}",
+            self.trace.join("\n")
+        );
+    }
+
+    /// All colors that have the instance are on their way out.
+    pub(super) fn ended(&self, instance: &InstanceName) -> bool {
+        self.owners(instance).all(|color| color.released.is_some())
+    }
+
+    /// The colors that have pods of their own.
+    pub(super) fn living(&self) -> BTreeSet<String> {
+        let has_pods = |instance: &InstanceName| {
+            self.deps.get(instance).is_some_and(|dep| !dep.foreign && dep.replicas > 0)
+                || self.pods.values().any(|pod| pod.instance == *instance)
+        };
+        let own = |instance: &&InstanceName| self.owners(instance).count() == 1;
+        let lives = |color: &&Color| color.instances.values().filter(own).any(has_pods);
+        self.colors.values().filter(lives).map(|color| color.name.clone()).collect()
+    }
+
+    /// No more colors live than may, but for those that lived before.
+    pub(super) fn check_live(&self, before: &BTreeSet<String>) {
+        let now = self.living();
+        assert!(
+            !self.civil || now.len() <= (self.spec.keep.live as usize).max(before.len()),
+            "{now:?} live, {before:?} did before\n{}",
+            self.trace.join("\n")
+        );
+    }
+
+    /// Nothing goes for good that has pods; but what a user took away by force.
+    pub(super) fn check_delete(&self, instance: &InstanceName) {
+        let pods = self.pods.values().filter(|pod| pod.instance == *instance).count();
+        let owned = self.owners(instance).next().is_some();
+        assert!(
+            self.spec.deleting || !owned || pods == 0,
+            "{instance:?} is deleted with {pods} pods\n{}",
+            self.trace.join("\n")
+        );
+    }
+
+    /// No color goes for good that a stage points at, or that has pods of its own.
+    pub(super) fn check_delete_color(&self, name: &str) {
+        if self.spec.deleting {
+            return;
+        }
+        let color = &self.colors[name];
+        let own = |instance: &&InstanceName| self.owners(instance).count() == 1;
+        for instance in color.instances.values().filter(own) {
+            let selects =
+                |svc: &Svc| matches!(svc, Svc::Ours { selects: Some(Selection::Instance(i)), .. } if i == instance);
+            assert!(!self.stages.values().any(selects), "{name} is deleted while a stage points at it");
+            let pods = self.pods.values().filter(|pod| pod.instance == *instance).count();
+            let foreign = self.deps.get(instance).is_some_and(|dep| dep.foreign);
+            assert!(foreign || pods == 0, "{name} is deleted with {pods} pods of {instance:?}");
+        }
+    }
+}
