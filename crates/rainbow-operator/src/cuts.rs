@@ -11,13 +11,15 @@ pub(crate) fn cuts(plan: &Plan, app: &App, now: Time) -> BTreeMap<String, Vec<Cu
     let mut all = BTreeMap::<String, Vec<Cut>>::new();
     for name in plan.actions.iter().flat_map(past_their_time) {
         let Some(pod) = app.pods.get(name) else { continue };
-        let cut = of_pod(app, name, now);
-        if cut.is_empty() {
+        let instance = InstanceName { tier: pod.tier.clone(), color: pod.color.clone() };
+        let owners = owners(app, plan, &instance);
+        // An inner tier is asked when its callers are gone; those whose time is over by then have no clients left to cut.
+        if !app.known.was_asked(name) && owners.iter().all(|color| is_inner(color, &pod.tier)) {
             continue;
         }
-        let instance = InstanceName { tier: pod.tier.clone(), color: pod.color.clone() };
-        for color in owners(app, plan, &instance) {
-            all.entry(color).or_default().extend(cut.iter().cloned());
+        let cut = of_pod(app, name, now);
+        for color in owners.iter().filter(|_| !cut.is_empty()) {
+            all.entry(color.spec.color.clone()).or_default().extend(cut.iter().cloned());
         }
     }
     all
@@ -50,14 +52,20 @@ fn of_pod(app: &App, pod: &str, now: Time) -> Vec<Cut> {
 }
 
 /// The colors whose connections those of an instance are: those that drain, or, where none does, all that have it.
-fn owners(app: &App, plan: &Plan, instance: &InstanceName) -> Vec<String> {
-    let has = |color: &&std::sync::Arc<Color>| {
+fn owners<'a>(app: &'a App, plan: &Plan, instance: &InstanceName) -> Vec<&'a Color> {
+    let has = |color: &&Color| {
         color.spec.instances.iter().any(|known| known.tier == instance.tier && known.color == instance.color)
     };
-    let all: Vec<&str> = app.colors.values().filter(has).map(|color| color.spec.color.as_str()).collect();
-    let drains = |name: &str| {
-        plan.report.colors.iter().any(|report| report.name == name && report.phase == ColorPhase::Draining)
+    let all: Vec<&Color> = app.colors.values().map(AsRef::as_ref).filter(has).collect();
+    let drains = |color: &Color| {
+        let mut reports = plan.report.colors.iter();
+        reports.any(|report| report.name == color.spec.color && report.phase == ColorPhase::Draining)
     };
-    let draining: Vec<String> = all.iter().filter(|name| drains(name)).map(|name| (*name).to_owned()).collect();
-    if draining.is_empty() { all.into_iter().map(str::to_owned).collect() } else { draining }
+    let draining: Vec<&Color> = all.iter().copied().filter(|color| drains(color)).collect();
+    if draining.is_empty() { all } else { draining }
+}
+
+/// Another tier of the color calls it.
+fn is_inner(color: &Color, tier: &str) -> bool {
+    color.spec.tiers.iter().any(|other| other.needs.iter().any(|need| need.tier == tier))
 }

@@ -138,13 +138,13 @@ impl Known {
         worth: Duration,
     ) -> bool {
         let Some(pod) = self.0.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
-        let failed_before = pod.failure.is_some();
+        let failure = pod.failure.clone();
         match answer {
             Ok(reading) => pod.take(reading, now, Time(now.0.saturating_add(milliseconds(worth)))),
             Err(why) => pod.failure = Some(why),
         }
         let told = Some(pod.connections(now));
-        std::mem::replace(&mut pod.told, told) != told || failed_before != pod.failure.is_some()
+        std::mem::replace(&mut pod.told, told) != told || failure != pod.failure
     }
 
     /// What is known of a pod; of one that is not asked, that it is unknown from now on.
@@ -155,6 +155,11 @@ impl Known {
     /// The last answer that said something, however old.
     pub(crate) fn reading(&self, name: &str) -> Option<&Reading> {
         self.0.get(name)?.reading.as_ref()
+    }
+
+    /// Whether there is anything to say of a pod: it has answered, or it is known why not.
+    pub(crate) fn was_asked(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|pod| pod.reading.is_some() || pod.failure.is_some())
     }
 
     /// Why the connections of a pod are not known now.

@@ -232,3 +232,146 @@ impl Task {
         Some(Answer { key, pod: target.pod, uid: target.uid, reading, worth })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use std::{collections::BTreeMap, convert::Infallible, sync::Mutex};
+
+    /// What the API server was asked to pass on.
+    #[derive(Default)]
+    struct Seen {
+        open: BTreeMap<String, usize>,
+        most: BTreeMap<String, usize>,
+        asked: BTreeMap<String, Vec<Instant>>,
+    }
+
+    /// Pods of namespace `silent` never answer, others have no connections.
+    fn counter(seen: &Arc<Mutex<Seen>>) -> Counter {
+        let seen = Arc::clone(seen);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let path: Vec<&str> = request.uri().path().split('/').collect();
+                let (namespace, pod) = (path[4].to_owned(), path[6].trim_end_matches(":9798").to_owned());
+                let _open = Open::new(&seen, &namespace, pod);
+                if namespace == "silent" {
+                    std::future::pending::<()>().await;
+                }
+                let body = format!(
+                    r#"{{"ports":[{{"port":80,"count":{0}}}],"count":{0},"fresh":0,"at":1,"complete":true}}"#,
+                    if namespace == "many" { 1000 } else { 0 }
+                );
+                Ok::<_, Infallible>(Response::new(Body::from(body.into_bytes())))
+            }
+        });
+        Counter::start(Client::new(service, "default"), CountVia::Api, Clock::tokio())
+    }
+
+    /// A question that is open; it may be given up at any time.
+    struct Open(Arc<Mutex<Seen>>, String);
+
+    impl Open {
+        fn new(seen: &Arc<Mutex<Seen>>, namespace: &str, pod: String) -> Self {
+            let mut all = seen.lock().unwrap();
+            all.asked.entry(pod).or_default().push(Instant::now());
+            let open = all.open.entry(namespace.to_owned()).or_default();
+            *open += 1;
+            let open = *open;
+            let most = all.most.entry(namespace.to_owned()).or_default();
+            *most = (*most).max(open);
+            Self(Arc::clone(seen), namespace.to_owned())
+        }
+    }
+
+    impl Drop for Open {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap().open.get_mut(&self.1).unwrap() -= 1;
+        }
+    }
+
+    fn key(namespace: &str) -> Key {
+        Key { namespace: namespace.into(), name: "app".into() }
+    }
+
+    fn targets(prefix: &str, count: usize, deadline: Option<Time>) -> Vec<Target> {
+        let source = Arc::new(Source::Tally { ports: vec![80] });
+        let target = |number| Target {
+            pod: format!("{prefix}-{number}"),
+            uid: format!("uid-{number}"),
+            address: None,
+            source: Arc::clone(&source),
+            deadline,
+        };
+        (0..count).map(target).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn five_hundred_silent_pods_keep_nobody_else_waiting() {
+        let seen = Arc::default();
+        let mut counter = counter(&seen);
+        counter.order(&key("silent"), targets("silent", 500, None));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let begin = Instant::now();
+        counter.order(&key("other"), targets("other", 20, None));
+        for _ in 0..20 {
+            let answer = counter.answer().await.unwrap();
+            assert_eq!((answer.key, answer.reading.map(|reading| reading.count)), (key("other"), Ok(0)));
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO, "all of the other application, before the first silence ends");
+        let mut silent = BTreeSet::new();
+        while silent.len() < 500 {
+            let answer = counter.answer().await.unwrap();
+            if answer.key == key("silent") {
+                assert_eq!(answer.reading, Err("no answer within 2 s".to_owned()));
+                silent.insert(answer.pod);
+            }
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.most["silent"], OPEN_PER_APP);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pace_is_what_is_wanted() {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let mut counter = counter(&seen);
+        counter.order(&key("other"), targets("idle", 1, None));
+        counter.order(&key("many"), targets("busy", 1, None));
+        let drain = async |counter: &mut Counter| while counter.answer().await.is_some() {};
+        let _ = tokio::time::timeout(Duration::from_millis(30_500), drain(&mut counter)).await;
+        let times = |pod: &str| seen.lock().unwrap().asked[pod].len();
+        // No age is said, so the many count as young.
+        assert_eq!((times("idle-0"), times("busy-0")), (31, 16));
+        // Before the deadline it is asked more often, at once.
+        let deadline = counter_deadline();
+        counter.order(&key("many"), targets("busy", 1, Some(deadline)));
+        let _ = tokio::time::timeout(Duration::from_millis(10_500), drain(&mut counter)).await;
+        assert_eq!(times("busy-0"), 16 + 11);
+        counter.order(&key("many"), Vec::new());
+        counter.order(&key("other"), Vec::new());
+        let _ = tokio::time::timeout(Duration::from_secs(60), drain(&mut counter)).await;
+        assert_eq!(times("busy-0"), 16 + 11, "nobody is asked any more");
+    }
+
+    fn counter_deadline() -> Time {
+        Time(Clock::System.now().0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_a_pod_is_not_mixed_up_with_another() {
+        let seen = Arc::default();
+        let mut counter = counter(&seen);
+        counter.order(&key("silent"), targets("a", 1, None));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut new = targets("a", 1, None);
+        new[0].uid = "new".into();
+        counter.order(&key("silent"), new);
+        let answer = counter.answer().await.unwrap();
+        assert_eq!(answer.uid, "new", "the answer of the old one is dropped");
+        counter.order(&key("silent"), Vec::new());
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(counter.answer_now().is_none());
+    }
+}

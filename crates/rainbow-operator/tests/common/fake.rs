@@ -58,7 +58,7 @@ impl Fake {
             if !deployments.iter().any(|deployment| deployment.uid().as_ref() == Some(owner)) {
                 let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
             } else if !ready(pod) && !self.broken.lock().unwrap().contains(&pod.labels()["rainbow.dev/color"]) {
-                let status = json!({ "status": { "phase": "Running", "conditions": [
+                let status = json!({ "status": { "phase": "Running", "podIP": "10.0.0.1", "conditions": [
                     { "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" }] } });
                 let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
             }
@@ -78,7 +78,12 @@ impl Fake {
     async fn scale(&self, client: &Client, api: &Api<Pod>, deployment: &Deployment, pods: &[Pod]) {
         let spec = deployment.spec.as_ref().unwrap();
         let uid = deployment.uid().unwrap();
-        let own: Vec<&Pod> = pods.iter().filter(|pod| pod.owner_references()[0].uid == uid).collect();
+        let mut own: Vec<&Pod> = pods
+            .iter()
+            .filter(|pod| pod.owner_references()[0].uid == uid && pod.metadata.deletion_timestamp.is_none())
+            .collect();
+        // The last ones go first: those that are not ready, then the cheapest, as the ReplicaSet controller has it.
+        own.sort_by_key(|pod| (!ready(pod), -cost(pod), pod.name_any()));
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap();
         for _ in own.len()..wanted {
             let number = {
@@ -137,6 +142,11 @@ impl Fake {
             Some(_) => {}
         }
     }
+}
+
+fn cost(pod: &Pod) -> i64 {
+    let annotation = pod.annotations().get("controller.kubernetes.io/pod-deletion-cost");
+    annotation.and_then(|cost| cost.parse().ok()).unwrap_or(0)
 }
 
 fn ready(pod: &Pod) -> bool {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 pub mod fake;
+pub mod tally;
 
 use futures::future::BoxFuture;
 use k8s_openapi::{
@@ -39,6 +40,10 @@ pub struct Cluster {
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
+    /// What the pods answer to those who ask for their connections.
+    pub tally: tally::Tally,
+    /// The minor version that the API server says it has, where it is another.
+    pub minor: Option<u32>,
 }
 
 impl Cluster {
@@ -61,7 +66,16 @@ impl Cluster {
             definitions.create(&PostParams::default(), &crd).await.unwrap();
         }
         let fake = fake::Fake::start(client.clone());
-        Self { api, client, fake, writes: Arc::default(), fuse: Arc::default(), operator: None }
+        Self {
+            api,
+            client,
+            fake,
+            writes: Arc::default(),
+            fuse: Arc::default(),
+            operator: None,
+            tally: tally::Tally::default(),
+            minor: None,
+        }
     }
 
     pub fn start_operator(&mut self) {
@@ -69,6 +83,7 @@ impl Cluster {
             namespace: None,
             propagation: Duration::from_millis(50),
             clock: Clock::tokio(),
+            tally_image: Some("tally:test".into()),
             ..Options::default()
         };
         let client = self.operator_client();
@@ -101,9 +116,19 @@ impl Cluster {
 
     fn operator_client(&self) -> Client {
         let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
+        let (tally, minor) = (self.tally.clone(), self.minor);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
+            let tally = tally.clone();
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
+                if let Some(pod) = tally::asked(request.uri().path()) {
+                    return Ok(tally.answer(pod).await);
+                }
+                if let Some(minor) = minor.filter(|_| request.uri().path() == "/version") {
+                    let version =
+                        json!({ "major": "1", "minor": minor.to_string(), "gitVersion": format!("v1.{minor}.0") });
+                    return Ok(tally::reply(version.to_string()));
+                }
                 let write = request.method() != http::Method::GET;
                 if write && *fuse.lock().unwrap() == Some(0) {
                     return futures::future::pending().await;

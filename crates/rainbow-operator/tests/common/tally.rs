@@ -1,0 +1,71 @@
+//! A stand-in for the counters in the pods, asked through the API server.
+
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+/// What a pod answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// So many connections on port 8080.
+    Count(u64),
+    /// Connections too young to be told from probes.
+    Fresh(u64),
+    /// Something else.
+    Garbage(&'static str),
+    /// Nothing, ever.
+    Hangs,
+}
+
+#[derive(Clone, Default)]
+pub struct Tally {
+    /// By name of the pod; others have no connections.
+    says: Arc<Mutex<BTreeMap<String, Says>>>,
+    /// Who was asked.
+    asked: Arc<Mutex<BTreeSet<String>>>,
+    answers: Arc<Mutex<u64>>,
+}
+
+impl Tally {
+    pub fn say(&self, pod: &str, says: Says) {
+        self.says.lock().unwrap().insert(pod.to_owned(), says);
+    }
+
+    /// The pods that were asked since this was called last.
+    pub fn asked(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    pub async fn answer(&self, pod: &str) -> http::Response<axum::body::Body> {
+        self.asked.lock().unwrap().insert(pod.to_owned());
+        let at = {
+            let mut answers = self.answers.lock().unwrap();
+            *answers += 1;
+            *answers
+        };
+        let says = self.says.lock().unwrap().get(pod).cloned().unwrap_or(Says::Count(0));
+        let body = |count: u64, fresh: u64| {
+            let peers: Vec<_> =
+                (count > 0).then(|| json!({ "address": "10.1.0.9", "count": count })).into_iter().collect();
+            let port = json!({ "port": 8080, "count": count, "fresh": fresh, "oldestSeconds": at, "peers": peers });
+            json!({ "ports": [port], "count": count, "fresh": fresh, "at": at, "complete": true }).to_string()
+        };
+        reply(match says {
+            Says::Count(count) => body(count, 0),
+            Says::Fresh(fresh) => body(0, fresh),
+            Says::Garbage(text) => text.to_owned(),
+            Says::Hangs => return futures::future::pending().await,
+        })
+    }
+}
+
+/// The pod that a request wants to be passed on to, if it is for a counter.
+pub fn asked(path: &str) -> Option<&str> {
+    path.strip_prefix("/api/v1/namespaces/default/pods/")?.strip_suffix(":9798/proxy/connections")
+}
+
+pub fn reply(body: String) -> http::Response<axum::body::Body> {
+    http::Response::new(axum::body::Body::from(body))
+}

@@ -1,0 +1,324 @@
+//! Drains on evidence: pods go one by one as their connections end, and what cannot be known holds.
+
+mod common;
+
+use common::{Cluster, seamless, tally::Says};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, events::v1::Event, policy::v1::PodDisruptionBudget};
+use kube::{
+    ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use rainbow_api::{Color, ColorStatus};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The sample application, whose connections are counted.
+fn counted(color: &str, replicas: u32) -> Value {
+    let mut rainbow = seamless(color, replicas);
+    rainbow["spec"]["drain"] = json!({ "settle": "30s", "deadline": "10m" });
+    rainbow
+}
+
+/// v1 is out of every stage and its frontends say this; v2 serves.
+async fn draining(says: &[Says]) -> (Cluster, Vec<String>) {
+    let cluster = Cluster::start().await;
+    let pods = drain_v1(&cluster, says).await;
+    (cluster, pods)
+}
+
+async fn drain_v1(cluster: &Cluster, says: &[Says]) -> Vec<String> {
+    let replicas = u32::try_from(says.len()).unwrap();
+    cluster.apply(&counted("v1", replicas)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let pods = pods(cluster, "frontend", "v1").await;
+    for (pod, says) in pods.iter().zip(says) {
+        cluster.tally.say(pod, says.clone());
+    }
+    let mut v2 = counted("v2", replicas);
+    v2["spec"]["stages"][1]["color"] = json!("v2");
+    cluster.apply(&v2).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
+    cluster.until("v1 drains", async |c: &Cluster| phase(c, "v1").await == "Draining").await;
+    pods
+}
+
+async fn phase(cluster: &Cluster, color: &str) -> String {
+    cluster.color_phase(color).await.unwrap_or_default()
+}
+
+/// The names of an instance's pods, in order.
+async fn pods(cluster: &Cluster, tier: &str, color: &str) -> Vec<String> {
+    let list = ListParams::default().labels(&format!("rainbow.dev/tier={tier},rainbow.dev/color={color}"));
+    let mut names: Vec<String> =
+        cluster.api::<Pod>().list(&list).await.unwrap().iter().map(ResourceExt::name_any).collect();
+    names.sort();
+    names
+}
+
+async fn status(cluster: &Cluster, color: &str) -> ColorStatus {
+    cluster.api::<Color>().get(&format!("seamless-{color}")).await.unwrap().status.unwrap_or_default()
+}
+
+async fn unknown(cluster: &Cluster) -> Option<String> {
+    let found = status(cluster, "v1").await.conditions.into_iter().find(|c| c.type_ == "ConnectionsUnknown")?;
+    (found.status == "True").then_some(found.message)
+}
+
+async fn guard(cluster: &Cluster) -> bool {
+    cluster.api::<PodDisruptionBudget>().get_opt("seamless-draining").await.unwrap().is_some()
+}
+
+async fn pod(cluster: &Cluster, name: &str) -> Pod {
+    cluster.api::<Pod>().get(name).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_go_one_by_one_as_their_connections_end() {
+    let (cluster, all) = draining(&[Says::Count(3), Says::Count(0), Says::Hangs]).await;
+    let (busy, silent) = (&all[0], &all[2]);
+    cluster
+        .until("the idle pod goes", async |c: &Cluster| {
+            pods(c, "frontend", "v1").await == [busy.as_str(), silent.as_str()]
+        })
+        .await;
+    cluster.until("it is told who is silent", async |c: &Cluster| unknown(c).await.is_some()).await;
+    let message = unknown(&cluster).await.unwrap();
+    assert_eq!(
+        message,
+        format!("the connections of 1 pods are not known, so they are kept: {silent}: no answer within 2 s")
+    );
+    let told = status(&cluster, "v1").await;
+    let drain = told.drain.unwrap();
+    assert_eq!((told.connections, drain.unknown_pods, drain.pods), (Some(3), 1, 2));
+    let holder = drain.holders.iter().find(|holder| holder.pod == *busy).unwrap();
+    assert_eq!((holder.connections, holder.peers.as_slice()), (Some(3), ["10.1.0.9".to_owned()].as_slice()));
+    assert!(guard(&cluster).await);
+    let held = pod(&cluster, busy).await;
+    assert_eq!(held.labels()["rainbow.dev/holding"], "yes");
+    assert_eq!(held.annotations()["cluster-autoscaler.kubernetes.io/safe-to-evict"], "false");
+    assert_eq!(pods(&cluster, "backend", "v1").await.len(), 3, "the frontends may still call them");
+
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(pods(&cluster, "frontend", "v1").await.len(), 2, "unknown and busy hold");
+
+    cluster.tally.say(busy, Says::Count(0));
+    cluster
+        .until("its connections have ended", async |c: &Cluster| pods(c, "frontend", "v1").await == [silent.as_str()])
+        .await;
+    cluster.tally.say(silent, Says::Garbage("<html>"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let message = unknown(&cluster).await.unwrap();
+    assert!(message.ends_with(&format!("{silent}: the answer is not that of the counter")), "{message}");
+    cluster.tally.say(silent, Says::Fresh(1));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(pods(&cluster, "frontend", "v1").await, [silent.as_str()], "young connections may be somebody's");
+    cluster.tally.say(silent, Says::Count(0));
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    assert!(!guard(&cluster).await, "nobody is held any more");
+    let told = status(&cluster, "v1").await;
+    assert_eq!((told.connections, told.drain), (None, None));
+    assert_eq!(pods(&cluster, "frontend", "v2").await.len(), 3);
+    let asked = cluster.tally.asked();
+    assert!(asked.iter().all(|pod| pod.contains("-v1-")), "only pods of draining colors are asked: {asked:?}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(cluster.tally.asked().is_empty(), "and nobody once they are gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_appears_starts_the_wait_anew() {
+    let (cluster, all) = draining(&[Says::Count(1)]).await;
+    cluster.until("it is counted", async |c: &Cluster| status(c, "v1").await.connections == Some(1)).await;
+    for _ in 0..10 {
+        cluster.tally.say(&all[0], Says::Count(0));
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        cluster.tally.say(&all[0], Says::Count(1));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(pods(&cluster, "frontend", "v1").await, all);
+    cluster.tally.say(&all[0], Says::Count(0));
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_cuts_and_tells_what() {
+    let (cluster, all) = draining(&[Says::Count(2), Says::Hangs]).await;
+    cluster.until("it is counted", async |c: &Cluster| status(c, "v1").await.connections == Some(2)).await;
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    let drain = status(&cluster, "v1").await.drain.unwrap();
+    let mut cut: Vec<_> = drain.cut.iter().map(|cut| (cut.pod.clone(), cut.port, cut.connections)).collect();
+    cut.sort();
+    assert_eq!(cut, [(all[0].clone(), Some(8080), Some(2)), (all[1].clone(), None, None)]);
+    let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+    let notes: Vec<&str> = events
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("ConnectionsCut"))
+        .filter_map(|event| event.note.as_deref())
+        .collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].starts_with("color v1 ends with at least 2 connections: "), "{notes:?}");
+    assert!(notes[0].contains(&format!("pod {} port 8080: 2, the oldest ", all[0])), "{notes:?}");
+    assert!(notes[0].contains(&format!("pod {}: unknown", all[1])), "{notes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_color_may_have_a_deadline_of_its_own() {
+    let (cluster, all) = draining(&[Says::Count(2)]).await;
+    let set = async |deadline: &str| {
+        let patch = Patch::Merge(json!({ "spec": { "drain": { "deadline": deadline } } }));
+        cluster.api::<Color>().patch("seamless-v1", &PatchParams::default(), &patch).await.unwrap();
+    };
+    set("never").await;
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert_eq!(pods(&cluster, "frontend", "v1").await, all, "past the Rainbow's deadline");
+    assert_eq!(status(&cluster, "v1").await.drain.unwrap().deadline, None);
+    set("now").await;
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    assert_eq!(status(&cluster, "v1").await.drain.unwrap().cut[0].connections, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_that_do_not_change_write_nothing() {
+    let (cluster, all) = draining(&[Says::Count(40), Says::Hangs]).await;
+    cluster.until("it is told who is silent", async |c: &Cluster| unknown(c).await.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let revision = cluster.api.revision();
+    let writes = cluster.writes.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let new = cluster.writes.lock().unwrap().split_off(writes);
+    assert_eq!(cluster.api.revision(), revision, "{new:#?}");
+
+    for count in 0..60 {
+        cluster.tally.say(&all[0], Says::Count(1 + count % 2));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let new = cluster.writes.lock().unwrap().split_off(writes);
+    assert!((2..=14).contains(&new.len()), "{} writes in a minute: {new:#?}", new.len());
+    assert!(new.iter().all(|write| write.ends_with("colors/seamless-v1/status")), "{new:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_time_cuts_nobody() {
+    let mut cluster = Cluster::start().await;
+    let all = drain_v1(&cluster, &[Says::Count(1), Says::Count(0), Says::Count(0), Says::Count(0)]).await;
+    for round in 0..8u64 {
+        tokio::time::sleep(Duration::from_millis(4_300 + 700 * round)).await;
+        cluster.kill_operator().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        cluster.start_operator();
+    }
+    cluster.until("the idle ones go", async |c: &Cluster| pods(c, "frontend", "v1").await == all[..1]).await;
+    cluster.tally.say(&all[0], Says::Count(0));
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    let drain = status(&cluster, "v1").await.drain;
+    assert_eq!(drain, None, "nothing was cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_color_is_taken_back_as_it_is() {
+    let (cluster, all) = draining(&[Says::Count(2), Says::Count(0)]).await;
+    let patch = Patch::Merge(json!({ "spec": { "retire": true, "drain": { "deadline": "never" } } }));
+    cluster.api::<Color>().patch("seamless-v1", &PatchParams::default(), &patch).await.unwrap();
+    cluster.until("the busy pod is held", async |c: &Cluster| guard(c).await).await;
+    let made = *cluster.fake.made.lock().unwrap();
+    cluster.promote("v1").await;
+    cluster.until("v1 serves again", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    cluster.until("all is quiet", async |c: &Cluster| c.is_ready().await && !guard(c).await).await;
+    let color = cluster.api::<Color>().get("seamless-v1").await.unwrap();
+    assert_eq!((color.spec.retire, color.spec.drain), (false, None), "what was asked about its end is over");
+    let now = pods(&cluster, "frontend", "v1").await;
+    assert!(now.contains(&all[0]), "{now:?}");
+    assert!(*cluster.fake.made.lock().unwrap() - made <= 2, "only pods that had gone are made anew");
+    let marked: Vec<_> = futures::future::join_all(now.iter().map(|name| pod(&cluster, name))).await;
+    for pod in marked {
+        assert!(!pod.labels().contains_key("rainbow.dev/holding"), "{:?}", pod.metadata.labels);
+        assert!(pod.annotations().keys().all(|key| !key.contains("safe-to-evict") && !key.contains("deletion-cost")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tiers_opt_out_and_applications_speak_for_themselves() {
+    let cluster = Cluster::start().await;
+    let mut v1 = counted("v1", 1);
+    v1["spec"]["tiers"][0]["connections"] = json!("None");
+    cluster.apply(&v1).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let containers = async |name: &str| {
+        let spec = cluster.api::<Deployment>().get(name).await.unwrap().spec.unwrap().template.spec.unwrap();
+        let init = spec.init_containers.unwrap_or_default();
+        (spec.containers.len(), init.iter().map(|c| c.name.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(containers("backend-v1").await, (1, Vec::new()));
+    assert_eq!(containers("frontend-v1").await, (1, vec!["rainbow-tally".to_owned()]));
+    let color = cluster.api::<Color>().get("seamless-v1").await.unwrap();
+    assert_eq!(color.spec.instances[0].sidecar, None);
+    assert_eq!(color.spec.instances[1].sidecar.as_ref().unwrap().image, "tally:test");
+}
+
+/// Before 1.22 no deletion cost is heeded, and before 1.29 no sidecar is native.
+#[tokio::test(start_paused = true)]
+async fn an_old_cluster_is_done_without() {
+    let mut cluster = Cluster::without_operator().await;
+    cluster.minor = Some(20);
+    cluster.start_operator();
+    let all = drain_v1(&cluster, &[Says::Count(0), Says::Count(5), Says::Count(0)]).await;
+    let spec = cluster.api::<Deployment>().get("frontend-v1").await.unwrap().spec.unwrap().template.spec.unwrap();
+    assert_eq!(spec.containers.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["frontend", "rainbow-tally"]);
+    assert_eq!(spec.init_containers, None);
+    cluster.until("the idle ones go", async |c: &Cluster| pods(c, "frontend", "v1").await == [all[1].as_str()]).await;
+    let writes = cluster.writes.lock().unwrap().clone();
+    for pod in [&all[0], &all[2]] {
+        assert!(writes.contains(&format!("DELETE /api/v1/namespaces/default/pods/{pod}")), "{writes:#?}");
+    }
+    cluster.tally.say(&all[1], Says::Count(0));
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
+    let mut cluster = Cluster::start().await;
+    let shared = |color: &str, image: &str| {
+        let mut rainbow = counted(color, 2);
+        rainbow["spec"]["reuse"] = json!("Unchanged");
+        rainbow["spec"]["stages"][1]["color"] = json!(color);
+        for tier in [0, 1] {
+            rainbow["spec"]["tiers"][tier]["template"]["spec"]["containers"][0]["image"] = json!("x:1");
+        }
+        rainbow["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        rainbow
+    };
+    cluster.apply(&shared("v1", "f:1")).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await && c.summary().await.contains("active=v1")).await;
+    let backend = cluster.api::<Deployment>().get("backend-v1").await.unwrap();
+    // A newer operator on a newer cluster changes nothing in what is there.
+    cluster.kill_operator().await;
+    cluster.minor = Some(28);
+    cluster.start_operator();
+    let made = *cluster.fake.made.lock().unwrap();
+    cluster.apply(&shared("v2", "f:2")).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    let state = cluster.state().await;
+    assert_eq!(state["deployments"], json!({ "backend-v1": 2, "frontend-v1": 0, "frontend-v2": 2 }));
+    assert_eq!(*cluster.fake.made.lock().unwrap() - made, 2, "only the changed tier starts");
+    let now = cluster.api::<Deployment>().get("backend-v1").await.unwrap();
+    assert_eq!(now.metadata.generation, backend.metadata.generation, "nothing of it was written");
+    assert_eq!(now.owner_references()[0].kind, "Rainbow");
+    let v2 = cluster.api::<Color>().get("seamless-v2").await.unwrap().spec;
+    let instance = |tier: &str| v2.instances.iter().find(|instance| instance.tier == tier).unwrap();
+    assert_eq!((instance("backend").color.as_str(), instance("frontend").color.as_str()), ("v1", "v2"));
+    assert!(instance("backend").sidecar.as_ref().unwrap().native, "as it was made");
+    assert!(!instance("frontend").sidecar.as_ref().unwrap().native);
+    let env = cluster.api::<Deployment>().get("frontend-v2").await.unwrap().spec.unwrap().template.spec.unwrap();
+    let address = env.containers[0].env.as_ref().unwrap()[0].value.as_deref();
+    assert_eq!(address, Some("backend-v1"));
+
+    // The color that introduced it goes; what lives has it still.
+    cluster.api::<Color>().delete("seamless-v1", &kube::api::DeleteParams::default()).await.unwrap();
+    cluster
+        .until("v1 is gone", async |c: &Cluster| c.api::<Color>().get_opt("seamless-v1").await.unwrap().is_none())
+        .await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let now = cluster.api::<Deployment>().get("backend-v1").await.unwrap();
+    assert_eq!(now.metadata.generation, backend.metadata.generation, "no pod of it was restarted");
+    assert_eq!(cluster.state().await["pods"], json!({ "backend-v1": 2, "frontend-v2": 2 }));
+}
