@@ -27,8 +27,8 @@ pub(crate) enum Operation {
     Delete { kind: Kind, name: String, uid: String, version: u64 },
     /// Sets the finalizers of the very object that was seen.
     Finalizers { kind: Kind, name: String, version: u64, finalizers: Vec<String> },
-    /// Applies a status.
-    Status { kind: Kind, name: String, body: Value },
+    /// Replaces the status of the very object that was seen.
+    Status { kind: Kind, name: String, uid: Option<String>, status: Value },
 }
 
 impl Operation {

@@ -161,7 +161,6 @@ fn conditions(
     old: &[Condition],
     now: Time,
 ) -> Vec<Condition> {
-    // Never an empty message: server-side apply of Kubernetes 1.20 makes null of it, and then refuses the status.
     let quiet = |reason: &'static str, message: &str| (false, reason, message.to_owned());
     let stalled = match obstacle {
         Some(obstacle) => (true, obstacle.reason, obstacle.message.clone()),
@@ -199,7 +198,8 @@ fn condition(
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        message,
+        // Never empty: the validation of Kubernetes 1.20, as today's compilers build it, takes an empty text for null.
+        message: if message.is_empty() { reason.to_owned() } else { message },
         observed_generation: generation,
         last_transition_time: since.unwrap_or_else(|| ApiTime(whole_seconds(now))),
     }

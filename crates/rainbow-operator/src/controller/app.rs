@@ -449,13 +449,8 @@ impl Turn<'_> {
     }
 
     fn status(&self, kind: Kind, name: &str, uid: Option<&str>, status: &serde_json::Value) -> Operation {
-        let body = json!({
-            "apiVersion": kind.api_version(),
-            "kind": kind.name(),
-            "metadata": { "name": name, "namespace": self.key.namespace, "uid": uid },
-            "status": status,
-        });
-        Operation::Status { kind, name: name.to_owned(), body }
+        let (uid, status) = (uid.map(str::to_owned), status.clone());
+        Operation::Status { kind, name: name.to_owned(), uid, status }
     }
 
     fn run(&self, purpose: Purpose, batches: Vec<Batch>, notes: Vec<events::Note>, rainbow: Arc<Rainbow>) -> Step {
