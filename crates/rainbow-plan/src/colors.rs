@@ -183,17 +183,21 @@ fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
         || (!instances.is_empty() && instances.iter().all(found))
 }
 
+/// The color that a stage's clients have reached, whatever has become of its pods. A Service that was made early may point at a
+/// color that never came up; and a stage that is told to serve a color that shares its tier does so at once, before that
+/// color has pods of its own.
+fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
+    let serving = situation.serving?;
+    let same = situation.memory.color.as_deref() == Some(view.colors[serving].name.as_str());
+    let own = situation.instance(view, serving).is_some_and(|instance| view.owners(instance).len() == 1);
+    (same && own && situation.memory.since.is_some()).then_some(serving)
+}
+
 /// Holds back colors that would be more than may live. A color that has pods already, or that a stage points at, is never
 /// held back; nothing is ended to make room.
 fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Waiting> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
-    // Whatever became of its pods. But a stage that is told to serve a color that shares its tier does so at once, before that
-    // color has pods of its own.
-    living.extend(situations.iter().filter_map(|situation| {
-        let serving = situation.serving?;
-        let own = situation.instance(view, serving).is_some_and(|instance| view.owners(instance).len() == 1);
-        own.then_some(serving)
-    }));
+    living.extend(situations.iter().filter_map(|situation| served(view, situation)));
     // A limit of none could never be met by any application.
     let most = view.spec().keep.live.max(1) as usize;
     let mut waiting = Vec::new();

@@ -40,10 +40,14 @@ pub(crate) fn holdings(view: &View<'_>, ends: &[End], going: &[Going<'_>]) -> Ve
 
 fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
     let (End::Settles { released, .. } | End::Ends { released }) = ends[id] else { return Holding::default() };
-    let clock = Clock::of(view, view.colors[id], released);
+    let color = view.colors[id];
+    let deadline = Clock::of(view, color, released).deadline;
+    // Where nothing is counted, time alone decides.
+    let counted = color.tiers.iter().any(|tier| tier.counted);
+    let alone = if color.retire { released } else { released.after(view.spec().drain.settle) };
     let drain = DrainReport {
         since: released,
-        deadline: clock.deadline,
+        deadline: if counted { deadline } else { Some(deadline.map_or(alone, |deadline| deadline.min(alone))) },
         pods: 0,
         unknown: 0,
         unknown_since: None,

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    Action, Deployment, InstanceName, Mark, Pod, Presence, Problem, Shrink,
+    Action, Deployment, InstanceName, Mark, Pod, Presence, Problem,
     draft::Draft,
     evidence::{Verdict, is_held},
     release::Going,
@@ -52,12 +52,12 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
     let holding = holding(view, going);
     let mut wanted = BTreeMap::new();
     for one in going {
-        let by_cost = view.spec().shrink == Shrink::ByCost && !one.ends_whole();
-        if by_cost {
-            wanted.extend(one.leaving().map(|(pod, _)| (pod.name.as_str(), Mark::Leaving)));
-        }
-        let leaves: BTreeSet<&str> = one.leaving().map(|(pod, _)| pod.name.as_str()).collect();
-        for (pod, verdict) in one.pods.iter().filter(|(pod, _)| !leaves.contains(pod.name.as_str())) {
+        let next = one.next(view);
+        wanted.extend(next.iter().map(|pod| (*pod, Mark::Leaving)));
+        let goes = |verdict: &Verdict| matches!(verdict, Verdict::Goes(_));
+        let stay =
+            one.pods.iter().filter(|(pod, verdict)| !(one.open && goes(verdict)) && !next.contains(pod.name.as_str()));
+        for (pod, verdict) in stay {
             let held = if one.exposed {
                 *verdict == Verdict::Holds && is_held(view, &one.clock, pod)
             } else {

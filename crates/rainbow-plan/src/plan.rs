@@ -213,7 +213,7 @@ pub struct ColorReport {
 pub struct DrainReport {
     /// When the color left its last stage.
     pub since: Time,
-    /// When its connections are cut; `None`: never.
+    /// When its connections are cut; `None`: never. Where none are counted, that is when it has had its time.
     pub deadline: Option<Time>,
     /// Pods whose connections it waits for.
     pub pods: u32,

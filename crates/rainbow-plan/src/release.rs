@@ -8,7 +8,7 @@
 //! the pods that may go are marked as cheap, and fewer replicas are asked for when that mark must have been seen; and not
 //! as long as a pod that has to stay is not ready, because it would be the first to be taken.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::{
     Action, Connections, InstanceName, Mark, Pod, Shrink, Time, Why,
@@ -28,7 +28,7 @@ pub(crate) struct Going<'a> {
     /// No pod that calls it is left: its own pods are next.
     pub(crate) exposed: bool,
     /// Its pods may go as soon as the evidence allows.
-    open: bool,
+    pub(crate) open: bool,
     /// Its pods that are not being deleted, by name, and what the evidence says of each.
     pub(crate) pods: Vec<(&'a Pod, Verdict)>,
 }
@@ -47,6 +47,10 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
             }
             let owners = view.owners(instance);
             let Some(clock) = clock(view, ends, owners) else { continue };
+            // What the statuses do not say yet is not relied on.
+            if owners.iter().any(|owner| view.colors[*owner].released.is_none()) {
+                continue;
+            }
             let whole = owners.iter().any(|owner| matches!(ends[*owner], End::Settles { .. }));
             let exposed = dependents.gone(view, instance);
             let mut pods: Vec<(&Pod, Verdict)> = view
@@ -98,6 +102,29 @@ impl<'a> Going<'a> {
         (view.count(self.instance).replicas as usize) < self.pods.len()
     }
 
+    /// The pods that are to be marked as the next to go: those that go now, and those that will by the time the mark is known.
+    /// The latter only together, so that they do not keep each other waiting; and not where all will go at once.
+    pub(crate) fn next(&self, view: &View<'_>) -> BTreeSet<&'a str> {
+        if !self.open || self.ends_whole() || view.spec().shrink != Shrink::ByCost {
+            return BTreeSet::new();
+        }
+        let soon = view.now.after(view.spec().propagation);
+        let goes_by = |verdict: &Verdict| match verdict {
+            Verdict::Goes(_) => Some(view.now),
+            Verdict::Settles(until) => Some(*until),
+            Verdict::Holds => None,
+        };
+        let marked = self.pods.iter().filter(|(pod, _)| pod.mark == Mark::Leaving);
+        let batch = marked.filter_map(|(_, verdict)| goes_by(verdict)).max().unwrap_or(soon);
+        let whole = self.pods.iter().all(|(_, verdict)| goes_by(verdict).is_some_and(|at| at <= soon));
+        let by = if whole { view.now } else { batch.min(soon) };
+        let next = self.pods.iter().filter(|(pod, verdict)| {
+            let pending = pod.mark == Mark::Leaving && goes_by(verdict).is_some_and(|at| at <= soon);
+            pending || goes_by(verdict).is_some_and(|at| at <= by)
+        });
+        next.map(|(pod, _)| pod.name.as_str()).collect()
+    }
+
     /// Lets the pods go that may.
     pub(crate) fn shrink(&self, view: &View<'_>, draft: &mut Draft) {
         if !self.open {
@@ -111,16 +138,20 @@ impl<'a> Going<'a> {
             }
             return;
         }
-        if self.pods.iter().any(|(pod, verdict)| !pod.ready && !matches!(verdict, Verdict::Goes(_))) {
+        if self.stay().any(|pod| !pod.ready) {
             return;
         }
         match view.spec().shrink {
             Shrink::ByCost => {
-                let cheap = |pod: &Pod| pod.mark == Mark::Leaving && view.known(pod.marked);
-                let known: Vec<_> = self.leaving().filter(|(pod, _)| cheap(pod)).collect();
-                let rest = self.pods.len() - known.len();
-                if rest < asked && !known.is_empty() {
-                    self.apply(rest, self.ends(asked, known), draft);
+                // Whoever stays must not look cheap, to none of those who choose.
+                if self.stay().any(|pod| pod.mark == Mark::Leaving || !view.known(pod.marked)) {
+                    return;
+                }
+                let known = |pod: &Pod| pod.mark == Mark::Leaving && view.known(pod.marked);
+                let cheap: Vec<_> = self.leaving().filter(|(pod, _)| known(pod)).collect();
+                let rest = self.pods.len() - cheap.len();
+                if rest < asked && !cheap.is_empty() {
+                    self.apply(rest, self.ends(asked, cheap), draft);
                 }
             }
             Shrink::ByDeletion => {
@@ -137,6 +168,11 @@ impl<'a> Going<'a> {
         }
     }
 
+    /// The pods that do not go now.
+    fn stay(&self) -> impl Iterator<Item = &'a Pod> {
+        self.pods.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Goes(_))).map(|(pod, _)| *pod)
+    }
+
     /// The pods that a write lets go, without those that an earlier one has let go already.
     fn ends(&self, asked: usize, mut leaving: Vec<(&Pod, Why)>) -> Vec<(String, Why)> {
         let earlier = self.pods.len().saturating_sub(asked);
@@ -151,17 +187,20 @@ impl<'a> Going<'a> {
 
     /// When the evidence, a mark or the deadline lets the next pod go.
     fn wake(&self, view: &View<'_>, draft: &mut Draft) {
+        let by_cost = view.spec().shrink == Shrink::ByCost && !self.ends_whole();
         for (pod, verdict) in &self.pods {
             let next: Option<Time> = match verdict {
-                Verdict::Goes(_) if pod.mark == Mark::Leaving && !view.known(pod.marked) => {
-                    Some(pod.marked.after(view.spec().propagation))
-                }
                 Verdict::Goes(_) => None,
                 Verdict::Settles(until) => Some(*until),
                 Verdict::Holds => self.clock.deadline,
             };
-            if let Some(next) = next {
-                draft.wake(next);
+            let mark = Some(pod.marked.after(view.spec().propagation)).filter(|at| by_cost && *at > view.now);
+            let before = match verdict {
+                Verdict::Settles(until) if by_cost => Some(until.before(view.spec().propagation)),
+                _ => None,
+            };
+            for at in [next, mark, before.filter(|at| *at > view.now)].into_iter().flatten() {
+                draft.wake(at);
             }
         }
     }

@@ -75,6 +75,8 @@ impl Reporter<'_, '_> {
             End::Lives | End::Settles { .. } | End::Ends { .. } => None,
         };
         let Holding { connections, drain, .. } = self.holdings[id].clone();
+        // A retired color's instances may live on with another one that shares them.
+        let instances = || instances().filter(|_| retired.is_none());
         let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.count(instance).replicas);
         let (phase, message) = self.phase(id, draft);
         ColorReport {

@@ -216,7 +216,7 @@ fn goal<'a>(
     let wish = match wish {
         // Its pin was dropped in the middle of a shift, as a manifest without one does it: where it went, it goes on to.
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual && *points == Points::Members => {
-            match under_way(view, stage, memory, serving, members).or(serving) {
+            match under_way(view, stage, memory, members).or(serving) {
                 Some(color) => Goal::Color(color),
                 None => newest(view),
             }
@@ -242,21 +242,16 @@ fn goal<'a>(
 }
 
 /// Where a stage that is told nothing was going: to the color the status remembers, if that has members, else to the newest
-/// that has, other than the one it came from.
-fn under_way(
-    view: &View<'_>,
-    stage: &Stage,
-    memory: &StageMemory,
-    serving: Option<ColorId>,
-    members: &[&Pod],
-) -> Option<ColorId> {
+/// that has, other than the one the status says it came from.
+fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&Pod]) -> Option<ColorId> {
     let has_members = |color: &ColorId| {
         let instance = view.colors[*color].instances.get(&stage.tier);
         members.iter().any(|pod| Some(&pod.instance) == instance)
     };
     let remembered = memory.target.as_deref().and_then(|name| view.color(name)).filter(has_members);
+    let from = memory.color.as_deref().and_then(|name| view.color(name));
     // Colors are indexed newest first.
-    remembered.or_else(|| (0..view.colors.len()).find(|color| Some(*color) != serving && has_members(color)))
+    remembered.or_else(|| (0..view.colors.len()).find(|color| Some(*color) != from && has_members(color)))
 }
 
 /// The color has a ready pod in the stage's tier.

@@ -54,4 +54,22 @@ walks! {
     two_stages_shift_at_once
     back_to_an_old_color_by_the_spec
     promoted_in_the_same_write
+    a_busy_pod_that_is_not_ready
+    a_chain_of_five_shares
+    a_color_taken_away_by_force
+    a_connection_in_the_last_moment
+    a_deadline_of_its_own
+    a_deleted_color_cuts_its_own
+    a_diamond_of_five_shares
+    a_draining_color_is_taken_back
+    a_pin_dropped_in_the_middle_of_a_shift
+    a_pin_dropped_on_the_way_back
+    a_retire_that_was_asked_for_is_taken_back
+    a_shared_instance_drains_with_the_last
+    an_idle_pod_does_not_wait_for_a_busy_one
+    by_deletion
+    colors_drain_one_by_one
+    slots_and_what_would_free_one
+    the_deadline_cuts
+    unknown_is_not_drained
 }

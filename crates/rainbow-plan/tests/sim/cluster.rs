@@ -161,6 +161,7 @@ impl Sim {
                 dirty: Some(self.now),
                 connections: 0,
                 dumb: false,
+                stuck: false,
                 mark: Mark::None,
                 marked: (self.now, Mark::None),
             };
@@ -243,7 +244,8 @@ impl Sim {
                 self.pods.remove(&name);
                 self.see_pod(&name);
             }
-            self.set_ready(&name, true);
+            let stuck = self.pods.get(&name).is_some_and(|pod| pod.stuck);
+            self.set_ready(&name, !stuck);
         }
         self.sync_all();
         self.ask();

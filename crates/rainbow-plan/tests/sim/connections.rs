@@ -52,6 +52,14 @@ impl Sim {
         }
     }
 
+    /// Does something to the first pods of an instance, by name.
+    pub fn on_pods(&mut self, name: &str, most: usize, act: impl Fn(&mut SimPod)) {
+        let (tier, color) = name.rsplit_once('-').unwrap();
+        let instance = spec::instance(tier, color);
+        let pods = self.pods.values_mut().filter(|pod| pod.instance == instance && !pod.terminating);
+        pods.take(most).for_each(act);
+    }
+
     pub fn owners<'s>(&'s self, instance: &'s InstanceName) -> impl Iterator<Item = &'s Color> {
         self.colors.values().filter(move |color| color.instances.get(&instance.tier) == Some(instance))
     }

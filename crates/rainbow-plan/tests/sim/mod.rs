@@ -70,6 +70,8 @@ pub struct SimPod {
     pub connections: u32,
     /// Nobody can be asked for their number.
     pub dumb: bool,
+    /// It does not become ready by itself.
+    pub stuck: bool,
     pub mark: Mark,
     /// When the mark was changed, and from what: who chooses pods may not have seen it yet.
     pub marked: (i64, Mark),

@@ -3,7 +3,7 @@
 //! After a command come the writes, each group under the second it happened in (`@`), equal ones in a row counted; `|` and
 //! `!` are the report. `WALKS=write` writes the files anew.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use rainbow_plan::*;
 
@@ -16,7 +16,7 @@ pub fn check(name: &str) {
     let expected = std::fs::read_to_string(&path).unwrap();
     let commands = expected.lines().filter_map(|line| line.strip_prefix("> "));
     let sim = Sim::new(spec::spec("v1", Vec::new(), Vec::new()));
-    let mut walk = Walk { start: sim.now, sim, out: String::new(), last: -1 };
+    let mut walk = Walk { start: sim.now, sim, out: String::new(), last: -1, counted: false };
     walk.sim.tracing = true;
     for command in commands {
         writeln!(walk.out, "> {command}").unwrap();
@@ -35,6 +35,8 @@ struct Walk {
     out: String,
     start: i64,
     last: i64,
+    /// Connections of all tiers are counted from now on.
+    counted: bool,
 }
 
 impl Walk {
@@ -50,6 +52,51 @@ impl Walk {
                     let (version, rest) = version.split_once(' ').unwrap();
                     sim.spec.tiers = spec::tiers(rest, version);
                 }
+                sim.spec.tiers.iter_mut().for_each(|tier| tier.counted = self.counted);
+            }
+            // A version in which these tiers change, and with them all that call them.
+            ["release", color, changed @ ..] => {
+                sim.spec.color = (*color).into();
+                let mut changed: Vec<String> = changed.iter().map(|tier| (*tier).to_owned()).collect();
+                while let Some(tier) = changed.pop() {
+                    for known in &mut sim.spec.tiers {
+                        let calls = known.needs.contains(&tier);
+                        if (known.name == tier || calls) && !known.identity.ends_with(&format!("@{color}")) {
+                            known.identity = format!("{}@{color}", known.name);
+                            changed.push(known.name.clone());
+                        }
+                    }
+                }
+            }
+            ["counted"] => self.counted = true,
+            ["reuse"] => sim.spec.reuse = Reuse::Unchanged,
+            ["by", "deletion"] => sim.spec.shrink = Shrink::ByDeletion,
+            ["deadline", seconds] => sim.spec.drain.deadline = Duration::from_secs(seconds.parse().unwrap()),
+            ["drain", color, deadline] => {
+                sim.colors.get_mut(*color).unwrap().deadline = Some(match *deadline {
+                    "now" => Deadline::Now,
+                    "never" => Deadline::Never,
+                    seconds => Deadline::After(Duration::from_secs(seconds.parse().unwrap())),
+                });
+            }
+            ["connect", name, count] => {
+                sim.on_pods(name, usize::MAX, |pod| pod.connections += count.parse::<u32>().unwrap())
+            }
+            ["connect", name, count, "on", pods] => {
+                sim.on_pods(name, pods.parse().unwrap(), |pod| pod.connections += count.parse::<u32>().unwrap());
+            }
+            ["disconnect", name] => sim.on_pods(name, usize::MAX, |pod| pod.connections = 0),
+            ["disconnect", name, "on", pods] => sim.on_pods(name, pods.parse().unwrap(), |pod| pod.connections = 0),
+            ["dumb", name, "on", pods] => sim.on_pods(name, pods.parse().unwrap(), |pod| pod.dumb = true),
+            ["answers", name] => sim.on_pods(name, usize::MAX, |pod| pod.dumb = false),
+            ["unready", name, "on", pods] => {
+                sim.on_pods(name, pods.parse().unwrap(), |pod| pod.stuck = true);
+            }
+            ["ready", name] => sim.on_pods(name, usize::MAX, |pod| pod.stuck = false),
+            ["unpin", stage] => self.stage(stage).color = None,
+            ["force", "delete", "color", color] => {
+                sim.disturb();
+                sim.colors.remove(*color);
             }
             ["stage", name, tier, rest @ ..] => {
                 let mut stage = spec::stage(name, tier);
@@ -215,6 +262,13 @@ impl Walk {
             }
             if let Some(message) = &color.message {
                 write!(self.out, " ({message})").unwrap();
+            }
+            if let Some(drain) = &color.drain {
+                let connections = color.connections.map_or("-".into(), |count| count.to_string());
+                write!(self.out, ": {connections} connections, {} pods hold, {} unknown", drain.pods, drain.unknown)
+                    .unwrap();
+                let deadline = drain.deadline.map(|deadline| (deadline.0 - self.start) / 1_000);
+                write!(self.out, ", cut {}", deadline.map_or("never".into(), |at| format!("@{at}"))).unwrap();
             }
             self.out.push('\n');
         }
