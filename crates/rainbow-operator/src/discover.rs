@@ -26,6 +26,9 @@ pub struct Capabilities {
     /// The ReplicaSet controller heeds `controller.kubernetes.io/pod-deletion-cost` (on by default from 1.22). Elsewhere a
     /// pod that may go is deleted by name instead.
     pub deletion_cost: bool,
+    /// Definitions may hold rules of CEL, `x-kubernetes-validations` (on by default from 1.25). An older API server refuses
+    /// to apply a field that it does not know.
+    pub validation_rules: bool,
 }
 
 /// Which kind says which pods of a Service are ready. All of them carry the labels of their Service, by which the operator
@@ -42,8 +45,13 @@ pub enum EndpointsKind {
 
 impl Capabilities {
     /// Everything that there is: a current cluster.
-    pub const ALL: Self =
-        Self { endpoints: EndpointsKind::Slices, policy_v1: true, native_sidecars: true, deletion_cost: true };
+    pub const ALL: Self = Self {
+        endpoints: EndpointsKind::Slices,
+        policy_v1: true,
+        native_sidecars: true,
+        deletion_cost: true,
+        validation_rules: true,
+    };
 
     /// What a cluster of this version with these groups (`policy/v1`) can do.
     fn of(version: Version, groups: &BTreeSet<String>) -> Self {
@@ -59,6 +67,7 @@ impl Capabilities {
             policy_v1: has("policy/v1"),
             native_sidecars: version >= Version(1, 29),
             deletion_cost: version >= Version(1, 22),
+            validation_rules: version >= Version(1, 25),
         }
     }
 }
@@ -128,6 +137,7 @@ mod tests {
             policy_v1: false,
             native_sidecars: false,
             deletion_cost: false,
+            validation_rules: false,
         };
         let groups = ["discovery.k8s.io/v1beta1", "policy/v1beta1", "apps/v1"];
         assert_eq!(of(("1", "20"), &groups), old);
@@ -143,6 +153,7 @@ mod tests {
         let found = |minor| of(("1", minor), &groups);
         assert_eq!(found("21").endpoints, EndpointsKind::Slices, "the newer one where both are");
         assert_eq!((found("21").deletion_cost, found("22").deletion_cost), (false, true));
+        assert_eq!((found("24").validation_rules, found("25").validation_rules), (false, true));
         assert_eq!((found("28").native_sidecars, found("29").native_sidecars), (false, true));
     }
 }

@@ -96,9 +96,10 @@ impl Health {
         match self.phase() {
             // It does what it is there for: it would take over.
             Phase::Waiting => (StatusCode::OK, "ok: another operator leads\n".into()),
-            Phase::Reading(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "not everything has been seen yet: are the definitions there?\n".into())
-            }
+            Phase::Reading(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not everything has been seen yet: are the definitions there?\n".into(),
+            ),
             Phase::Acting(_) => (StatusCode::OK, "ok\n".into()),
         }
     }
@@ -132,7 +133,9 @@ impl Health {
             (&Method::GET | &Method::HEAD, "/healthz") => self.alive(),
             (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
             (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, self.metrics()),
-            (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics\n".into()),
+            (&Method::GET | &Method::HEAD, _) => {
+                (StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics\n".into())
+            }
             _ => (StatusCode::METHOD_NOT_ALLOWED, "for reading only\n".into()),
         };
         let mut response = Response::new(Full::from(text));

@@ -4,13 +4,18 @@
 use rainbow_api::{crds, labels};
 use serde_json::{Value, json};
 
+use crate::{TALLY_IMAGE, discover::Capabilities, leader};
+
 /// The namespace that the operator runs in, unless told otherwise.
 pub const NAMESPACE: &str = "rainbow-system";
 /// The operator's image, unless told otherwise.
 pub const IMAGE: &str = concat!("ghcr.io/rainbow-dev/rainbow:", env!("CARGO_PKG_VERSION"));
 
-/// Name of the account, the roles and the Deployment.
-const NAME: &str = "rainbow-operator";
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+/// Name of the account, the roles, the lease and the Deployment.
+pub const NAME: &str = leader::NAME;
+/// The port of `/healthz`, `/readyz` and `/metrics`.
+const HEALTH_PORT: u16 = 8081;
 
 /// What to install an operator into a cluster with.
 #[derive(Clone, Debug)]
@@ -19,11 +24,13 @@ pub struct Install {
     pub namespace: String,
     /// Its image; the entry point is the `rainbow` binary.
     pub image: String,
+    /// The image of the counter that it puts into pods.
+    pub tally_image: String,
 }
 
 impl Default for Install {
     fn default() -> Self {
-        Self { namespace: NAMESPACE.into(), image: IMAGE.into() }
+        Self { namespace: NAMESPACE.into(), image: IMAGE.into(), tally_image: TALLY_IMAGE.into() }
     }
 }
 
@@ -41,6 +48,25 @@ fn with_type(api_version: &str, kind: &str) -> impl Fn(Value) -> Value {
         object["apiVersion"] = json!(api_version);
         object["kind"] = json!(kind);
         object
+    }
+}
+
+/// Takes out of an object what the cluster does not know: a server-side apply refuses fields that it has no schema for.
+pub fn fit(object: &mut Value, capabilities: Capabilities) {
+    if !capabilities.validation_rules {
+        without_rules(object);
+    }
+}
+
+/// Without the rules a schema says less; the operator checks all of it anyway, and tells.
+fn without_rules(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("x-kubernetes-validations");
+            fields.values_mut().for_each(without_rules);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_rules),
+        _ => {}
     }
 }
 
@@ -83,42 +109,72 @@ fn rights(install: &Install) -> Vec<Value> {
         // Server-side apply is a patch, and a create where nothing is.
         rule(&["apps"], &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&[""], &["services"], &["get", "list", "watch", "create", "patch", "delete"]),
-        // Membership labels; pods are never made or deleted.
-        rule(&[""], &["pods"], &["get", "list", "watch", "patch"]),
+        // Membership labels and marks. A pod is deleted by name only where deletion costs are not heeded (before 1.22).
+        rule(&[""], &["pods"], &["get", "list", "watch", "patch", "delete"]),
+        // Who is ready: slices, or Endpoints where there are none.
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
+        rule(&[""], &["endpoints"], &["get", "list", "watch"]),
+        // One for each Rainbow whose pods hold connections.
+        rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
     ];
-    let namespace = Some(install.namespace.as_str());
-    let subjects = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": install.namespace }]);
+    // Only in its own namespace: who leads.
+    let lease = [
+        rule(&["coordination.k8s.io"], &["leases"], &["create"]),
+        json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [NAME], "verbs": ["get", "update"] }),
+    ];
+    let own = Some(install.namespace.as_str());
+    let object = |kind: &str, namespace: Option<&str>| json!({ "apiVersion": RBAC, "kind": kind, "metadata": metadata(NAME, namespace) });
+    let role = |kind: &str, namespace: Option<&str>, rules: &[Value]| {
+        let mut role = object(kind, namespace);
+        role["rules"] = json!(rules);
+        role
+    };
+    let binding = |kind: &str, namespace: Option<&str>, role: &str| {
+        let mut binding = object(kind, namespace);
+        binding["roleRef"] = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": NAME });
+        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": install.namespace }]);
+        binding
+    };
     vec![
-        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME, namespace) }),
-        json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata(NAME, None), "rules": rules }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata(NAME, None),
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME },
-            "subjects": subjects,
-        }),
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME, own) }),
+        role("ClusterRole", None, &rules),
+        binding("ClusterRoleBinding", None, "ClusterRole"),
+        role("Role", own, &lease),
+        binding("RoleBinding", own, "Role"),
     ]
 }
 
 fn deployment(install: &Install) -> Value {
     let selector = json!({ "app.kubernetes.io/name": NAME });
+    let field = |path: &str| json!({ "fieldRef": { "fieldPath": path } });
+    let probe = |path: &str, period: u32, failures: u32| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": period, "failureThreshold": failures });
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(NAME, Some(&install.namespace)),
         "spec": {
-            // One at a time: the new one starts when the old one has ended. Nothing needs it to be always there.
+            // One is enough: nothing of the traffic needs it to be always there. More would wait for their turn.
             "replicas": 1,
-            "strategy": { "type": "Recreate" },
             "selector": { "matchLabels": selector },
             "template": {
                 "metadata": { "labels": selector },
                 "spec": {
                     "serviceAccountName": NAME,
-                    "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
+                    "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
                     "containers": [{
                         "name": "operator",
                         "image": install.image,
-                        "args": ["operator"],
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": [
+                            "operator", "--leader-elect", format!("--health-listen=:{HEALTH_PORT}"),
+                            format!("--tally-image={}", install.tally_image),
+                        ],
+                        "env": [
+                            { "name": "POD_NAME", "valueFrom": field("metadata.name") },
+                            { "name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace") },
+                        ],
+                        "ports": [{ "name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP" }],
+                        "livenessProbe": probe("/healthz", 20, 3),
+                        "readinessProbe": probe("/readyz", 5, 2),
                         "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
                         "securityContext": {
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
@@ -153,5 +209,31 @@ mod tests {
         for wide in ["\"*\"", "secrets", "nodes", "configmaps"] {
             assert!(!text.contains(wide), "{wide}");
         }
+    }
+
+    #[test]
+    fn an_old_cluster_gets_no_rules() {
+        let has_rules = |object: &Value| object.to_string().contains("x-kubernetes-validations");
+        for definition in definitions() {
+            assert!(has_rules(&definition));
+            let mut fitted = definition.clone();
+            fit(&mut fitted, Capabilities::ALL);
+            assert_eq!(fitted, definition);
+            fit(&mut fitted, Capabilities { validation_rules: false, ..Capabilities::ALL });
+            assert!(!has_rules(&fitted));
+            assert_eq!(fitted["spec"]["names"], definition["spec"]["names"], "nothing else is taken");
+        }
+    }
+
+    /// The restricted pod security standard, which its own namespace enforces.
+    #[test]
+    fn the_operator_is_restricted() {
+        let deployment = deployment(&Install::default());
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
     }
 }
