@@ -8,21 +8,29 @@ RAINBOW ?= $(BIN)/rainbow
 KUBECTL ?= kubectl
 APPS    = $(CARGO_TARGET_DIR)/seamless
 EXAMPLE = examples/seamless
+# Rainbow's own images, under the names that `rainbow install` expects.
+VERSION         = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+OURS            = $(CARGO_TARGET_DIR)/images-rainbow
+OPERATOR_IMAGE ?= ghcr.io/rainbow-dev/rainbow:$(VERSION)
+TALLY_IMAGE    ?= ghcr.io/rainbow-dev/tally:$(VERSION)
 # The kubeconfig of the local cluster. KUBECONFIG of the caller wins, so the same targets work on any cluster.
 KUBE    = KUBECONFIG="$${KUBECONFIG:-$$($(RAINBOW) local kubeconfig)}"
 
-.PHONY: help build demo test test-kubernetes test-on-kubernetes bench lint fmt setup images deploy-initial-active \
-        query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
+.PHONY: help build demo demo-colors test test-kubernetes test-on-kubernetes bench bench-kubernetes images-rainbow lint fmt setup \
+        images deploy-initial-active query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-24s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Static, so that the same file runs in an image from scratch and on any Linux.
-build: ## The rainbow command and the example's programs
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p rainbow-cli -p seamless-apps -p traffic
+build: ## The rainbow command, the counter, and the examples' programs
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p rainbow-cli -p tally -p seamless-apps -p colors -p traffic
 
 demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 	$(RAINBOW) demo
+
+demo-colors: build ## The second story: three colors named by git, and connections that stay with theirs
+	$(RAINBOW) demo colors
 
 test: build ## Unit, property and end-to-end tests, with one summary
 	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/test
@@ -37,6 +45,19 @@ test-on-kubernetes: build ## The same on a real cluster that KUBERNETES=director
 bench: build ## The figures, each beside its target
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p bench
 	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench --json $(CARGO_TARGET_DIR)/bench.json
+
+# ARGS are options of the bench, such as ARGS="--every 5s --load-command 'k3s ctr images import {archive}'".
+bench-kubernetes: build ## A release by kubectl alone beside one by Rainbow, on the cluster of the current kubeconfig
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p bench
+	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench-kubernetes --json $(CARGO_TARGET_DIR)/bench-kubernetes.json $(ARGS)
+
+# Built into the local cluster's store, as `rainbow image build` does it, and written to an archive that any cluster loads.
+images-rainbow: build ## The operator's and the counter's image, and an archive of both
+	install -D -m 0755 -t $(OURS) $(BIN)/rainbow $(BIN)/tally
+	$(RAINBOW) image build -t $(OPERATOR_IMAGE) -f deploy/rainbow.Dockerfile $(OURS)
+	$(RAINBOW) image build -t $(TALLY_IMAGE) -f deploy/tally.Dockerfile $(OURS)
+	$(RAINBOW) image save -o $(OURS)/images.tar $(OPERATOR_IMAGE) $(TALLY_IMAGE)
+	@echo "$(OURS)/images.tar: give it to the cluster's nodes, then \`rainbow install --wait\`"
 
 lint: ## Format, lints, licenses
 	cargo fmt --all --check

@@ -105,7 +105,10 @@ async fn walk(context: &Context, args: &Args, ports: Ports, shell: &Shell) -> Re
 
     shell.say("What the clients saw of all this:");
     let report = load.stop().await;
-    shell.show(&report);
+    for (page, tally) in &report.replies {
+        let seen = colors(page);
+        shell.answer(&format!("{:>9}  pages of #{}", tally.count, seen.first().unwrap_or(&"?")));
+    }
     lines += twos.lines() + threes.lines();
     cut += threes.ended();
     if !args.keep {

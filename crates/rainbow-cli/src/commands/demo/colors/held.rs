@@ -65,8 +65,8 @@ impl Held {
     /// Waits until each has said its color once more. Each must be there still, and have said no other.
     pub(super) async fn another_line(&mut self) -> Result {
         let color = &self.color;
-        for connection in &mut self.connections {
-            let before = connection.seen.borrow().lines;
+        let before: Vec<usize> = self.connections.iter().map(|connection| connection.seen.borrow().lines).collect();
+        for (connection, before) in self.connections.iter_mut().zip(before) {
             let seen = connection.seen.wait_for(|seen| seen.lines > before || seen.ended || seen.wrong.is_some());
             let seen = tokio::time::timeout(PATIENCE, seen).await;
             let seen = seen.map_err(|_| Error::Failed(format!("a connection to {color} has said nothing more")))?;
