@@ -56,7 +56,7 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
         wanted.extend(next.iter().map(|pod| (*pod, Mark::Leaving)));
         let goes = |verdict: &Verdict| matches!(verdict, Verdict::Goes(_));
         let stay =
-            one.pods.iter().filter(|(pod, verdict)| !(one.open && goes(verdict)) && !next.contains(pod.name.as_str()));
+            one.pods.iter().filter(|(pod, verdict)| (!one.open || !goes(verdict)) && !next.contains(pod.name.as_str()));
         for (pod, verdict) in stay {
             let held = if one.exposed {
                 *verdict == Verdict::Holds && is_held(view, &one.clock, pod)

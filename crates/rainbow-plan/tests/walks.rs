@@ -54,6 +54,7 @@ walks! {
     two_stages_shift_at_once
     back_to_an_old_color_by_the_spec
     promoted_in_the_same_write
+    a_service_with_another_name
     a_busy_pod_that_is_not_ready
     a_chain_of_five_shares
     a_color_taken_away_by_force

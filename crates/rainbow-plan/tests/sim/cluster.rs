@@ -72,6 +72,20 @@ impl Sim {
         self.compute_endpoints();
     }
 
+    /// What was seen under one key is now called by another; nothing of the cluster has changed.
+    pub fn rename_seen(&mut self, from: &str, to: &str) {
+        if let Some(seen) = self.seen_stages.remove(from) {
+            self.seen_stages.insert(to.into(), seen);
+        }
+        if let Some(pods) = self.endpoints.remove(from) {
+            self.endpoints.insert(to.into(), pods);
+        }
+        if let Some(past) = self.past.remove(from) {
+            self.past.insert(to.into(), past);
+        }
+        self.observe();
+    }
+
     pub fn sync_all(&mut self) {
         for stage in self.stage_dirty.keys().cloned().collect::<Vec<_>>() {
             self.sync_stage(&stage);

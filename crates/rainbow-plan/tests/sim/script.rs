@@ -93,6 +93,13 @@ impl Walk {
                 sim.on_pods(name, pods.parse().unwrap(), |pod| pod.stuck = true);
             }
             ["ready", name] => sim.on_pods(name, usize::MAX, |pod| pod.stuck = false),
+            // The stage's Service gets another name in the spec. The observer then sees the old one under this key.
+            ["rename", "service", stage] => {
+                sim.disturb();
+                let old = sim.stages.remove(*stage).unwrap();
+                sim.stages.insert(format!("{stage}/old"), old);
+                sim.rename_seen(stage, &format!("{stage}/old"));
+            }
             ["unpin", stage] => self.stage(stage).color = None,
             ["force", "delete", "color", color] => {
                 sim.disturb();

@@ -1,0 +1,275 @@
+//! Many colors at once: what they share, what holds them, and the way back to one that drains.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod sim;
+
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*};
+use rainbow_plan::*;
+use sim::{Sim, Svc, events::*, operator::Run, spec};
+
+const CHAIN: &str = "e:2 d:2>e c:2>d b:2>c a:2>b";
+const DIAMOND: &str = "e:2 c:2>e d:2>e b:2>c,d a:2>b";
+
+fn counted(color: &str, tiers: &str, live: u32) -> Spec {
+    let mut stage = spec::stage("active", "a");
+    stage.color = Some(color.into());
+    let mut made = spec::spec(color, spec::tiers(tiers, color), vec![stage]);
+    made.tiers.iter_mut().for_each(|tier| tier.counted = true);
+    made.keep = Keep { live, history: 100 };
+    made
+}
+
+/// A new version in which a tier changes, and with it all that call it.
+fn release(sim: &mut Sim, color: &str, changed: &str) {
+    let mut changed = vec![changed.to_owned()];
+    sim.spec.color = color.into();
+    while let Some(tier) = changed.pop() {
+        for known in &mut sim.spec.tiers {
+            if known.name == tier || known.needs.contains(&tier) {
+                known.identity = format!("{}@{color}", known.name);
+                changed.extend((known.name != tier).then(|| known.name.clone()));
+            }
+        }
+    }
+}
+
+fn promote(sim: &mut Sim, color: &str) {
+    sim.spec.stages[0].color = Some(color.into());
+    sim.pass(20);
+    let serves = Selection::Instance(sim.colors[color].instances["a"].clone());
+    assert_eq!(sim.stages["active"], Svc::Ours { current: true, selects: Some(serves) }, "active serves {color}");
+}
+
+#[test]
+fn exactly_what_changed_and_what_calls_it_starts() {
+    for (tiers, changed, starts) in [
+        (CHAIN, "a", "a"),
+        (CHAIN, "c", "abc"),
+        (CHAIN, "e", "abcde"),
+        (DIAMOND, "a", "a"),
+        (DIAMOND, "b", "ab"),
+        (DIAMOND, "c", "abc"),
+        (DIAMOND, "d", "abd"),
+        (DIAMOND, "e", "abcde"),
+    ] {
+        let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", tiers, 8) });
+        sim.settle();
+        let before = sim.started_instances.clone();
+        release(&mut sim, "v2", changed);
+        sim.settle();
+        promote(&mut sim, "v2");
+        sim.settle();
+        sim.check_rest();
+        let started: String = sim
+            .started_instances
+            .keys()
+            .filter(|name| !before.contains_key(name))
+            .map(|name| name.tier.as_str())
+            .collect();
+        assert_eq!(started, starts, "{changed} of {tiers} changes");
+        assert!(sim.started_instances.values().all(|pods| *pods == 2), "{:?}", sim.started_instances);
+        // What v1 has alone is gone; what both have lives on.
+        let lives: BTreeSet<&str> =
+            sim.pods.values().filter(|pod| pod.instance.color == "v1").map(|pod| pod.instance.tier.as_str()).collect();
+        let shared: BTreeSet<&str> =
+            ["a", "b", "c", "d", "e"].into_iter().filter(|tier| !starts.contains(tier)).collect();
+        assert_eq!(lives, shared, "{changed} of {tiers} changes");
+    }
+}
+
+/// A color takes an instance only with all that it calls. Here two colors are equal all the way down, and each has its own.
+#[test]
+fn what_is_shared_calls_what_the_color_has() {
+    let mut sim = Sim::new(counted("v1", CHAIN, 8));
+    sim.settle();
+    // Nothing but the entry differs, and yet v2 has its own of everything.
+    release(&mut sim, "v2", "a");
+    sim.settle();
+    sim.spec.reuse = Reuse::Unchanged;
+    // The same entry as v1 has, under another name.
+    release(&mut sim, "v3", "none");
+    sim.spec.tiers[4].identity = "a@v1".into();
+    sim.settle();
+    let instances = &sim.colors["v3"].instances;
+    assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
+}
+
+#[test]
+fn a_name_whose_instances_another_color_has_is_refused() {
+    let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", CHAIN, 8) });
+    sim.spec.keep.history = 0;
+    sim.settle();
+    release(&mut sim, "v2", "a");
+    sim.settle();
+    promote(&mut sim, "v2");
+    sim.settle();
+    assert!(!sim.colors.contains_key("v1"), "its history is over");
+    release(&mut sim, "v1", "e");
+    sim.spec.tiers.iter_mut().for_each(|tier| tier.identity.push('!'));
+    sim.settle();
+    let plan = plan(&sim.world(), Time(sim.now));
+    let expected =
+        |tier: &str| Problem::InstanceInUse { color: "v1".into(), instance: format!("{tier}-v1"), user: "v2".into() };
+    assert!(plan.report.problems.contains(&expected("e")), "{:?}", plan.report.problems);
+    assert!(!sim.colors.contains_key("v1"));
+    assert_eq!(sim.pods.len(), 10);
+}
+
+/// All hold connections, and go one after the other as those end, the last that came first.
+#[test]
+fn twenty_colors_drain_at_once() {
+    let name = |number: usize| format!("{number:06}");
+    let mut sim = Sim::new(counted(&name(1), "b:1 a:2>b", 20));
+    sim.tracing = true;
+    sim.settle();
+    for number in 2..=20 {
+        sim.on_pods(&format!("a-{}", name(number - 1)), usize::MAX, |pod| pod.connections = 5);
+        sim.spec.color = name(number);
+        sim.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@{number}", tier.name));
+        sim.pass(5);
+        promote(&mut sim, &name(number));
+    }
+    sim.pass(600);
+    assert_eq!(sim.pods.len(), 60, "nobody has gone");
+    let report = plan(&sim.world(), Time(sim.now)).report;
+    let draining = report.colors.iter().filter(|color| color.phase == ColorPhase::Draining);
+    assert_eq!(draining.map(|color| color.connections).collect::<Vec<_>>(), vec![Some(10); 19]);
+    // No slot is left, and the one that waits is told what holds them.
+    sim.spec.color = "late".into();
+    sim.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@late", tier.name));
+    sim.pass(60);
+    assert_eq!(sim.pods.len(), 60);
+    let problems = plan(&sim.world(), Time(sim.now)).report.problems;
+    let message = problems.iter().map(ToString::to_string).collect::<String>();
+    assert!(
+        message.contains("000020 (stage active), 000019 (draining: 10 connections on 2 pods, cut at 1970-"),
+        "{message}"
+    );
+    for number in (1..20).rev() {
+        sim.on_pods(&format!("a-{}", name(number)), usize::MAX, |pod| pod.connections = 0);
+        sim.pass(120);
+        let left: BTreeSet<&str> = sim.pods.values().map(|pod| pod.instance.color.as_str()).collect();
+        assert!(!left.contains(name(number).as_str()), "{left:?}");
+        // Those that still have connections, the one that serves, and the one that waited.
+        assert_eq!(left.len(), number + 1, "{left:?}");
+    }
+    sim.settle();
+    sim.check_rest();
+}
+
+/// A drain with connections, in two tiers, the operator killed after each number of writes in turn.
+#[test]
+fn a_crash_in_a_drain_changes_nothing_in_the_end() {
+    for shrink in [Shrink::ByCost, Shrink::ByDeletion] {
+        let walk = |crash: usize| {
+            let mut sim = Sim::new(Spec { shrink, ..counted("v1", "b:2 a:4>b", 8) });
+            sim.tracing = true;
+            sim.settle();
+            sim.on_pods("a-v1", 3, |pod| pod.connections = 1);
+            sim.on_pods("b-v1", 1, |pod| pod.connections = 1);
+            release(&mut sim, "v2", "b");
+            sim.spec.stages[0].color = Some("v2".into());
+            let (first, start) = (sim.writes, sim.now);
+            while sim.now < start + 250_000 {
+                sim.calm();
+                let left = first.saturating_add(crash).saturating_sub(sim.writes);
+                let (wrote, wake) = sim.reconcile(if left > 0 { Run::CrashAfter(left) } else { Run::Whole });
+                match sim.now - start {
+                    70_000..150_000 => sim.on_pods("a-v1", 2, |pod| pod.connections = 0),
+                    150_000.. => sim.on_pods("a-v1", 9, |pod| pod.connections = 0),
+                    _ => {}
+                }
+                let next = wake.map_or(5_000, |wake| (wake.0 - sim.now).clamp(1, 5_000));
+                sim.tick(if wrote { 1 } else { next });
+            }
+            let writes = sim.writes - first;
+            sim.settle();
+            sim.check_rest();
+            let deps: Vec<_> = sim.deps.iter().map(|(name, dep)| (name.clone(), dep.replicas)).collect();
+            (deps, writes)
+        };
+        let (whole, writes) = walk(usize::MAX);
+        assert!(writes > 30, "{writes}");
+        for crash in 1..writes {
+            assert_eq!(walk(crash).0, whole, "{shrink:?} after {crash} writes");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A color that drains is taken back as it is: whoever has connections keeps them, and only the pods that have gone
+    /// already are started again.
+    #[test]
+    fn a_draining_color_is_taken_back_as_it_is(
+        spec in specs(),
+        busy in vec(any::<bool>(), 3),
+        seconds in 0i64..120,
+        after in vec(of_the_cluster(), 0..20),
+    ) {
+        let mut spec = spec;
+        spec.tiers.iter_mut().for_each(|tier| tier.counted = true);
+        for stage in &mut spec.stages {
+            (stage.color, stage.promote, stage.replicas) = (Some("v1".into()), Promote::Manual, None);
+        }
+        spec.keep.history = 3;
+        let mut sim = Sim::new(spec);
+        sim.tracing = true;
+        sim.settle();
+        let pods: Vec<String> =
+            sim.pods.iter().filter(|(_, pod)| pod.instance.tier == "t0").map(|(name, _)| name.clone()).collect();
+        let busy: Vec<String> = pods.into_iter().zip(&busy).filter(|(_, busy)| **busy).map(|(pod, _)| pod).collect();
+        busy.iter().for_each(|pod| sim.pods.get_mut(pod).unwrap().connections = 1);
+        sim.happen(&Event::NewColor(63));
+        sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v2".into()));
+        sim.pass(20);
+        sim.pass(seconds);
+        let unharmed = |event: &&Event| {
+            !matches!(event, Event::Kill(_) | Event::Disconnect(_) | Event::Connect(..) | Event::Unready(_))
+        };
+        after.iter().filter(unharmed).for_each(|event| sim.happen(event));
+        // All that nobody has let go already.
+        let stays = |sim: &Sim, pod: &sim::SimPod| {
+            let alive = sim.pods.values().filter(|other| other.instance == pod.instance && !other.terminating).count();
+            !pod.terminating && pod.mark != Mark::Leaving && sim.deps[&pod.instance].replicas as usize >= alive
+        };
+        let kept = sim.pods.iter().filter(|(_, pod)| pod.instance.color == "v1" && stays(&sim, pod));
+        let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
+        sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v1".into()));
+        sim.pass(120);
+        for pod in busy.iter().chain(&kept) {
+            prop_assert!(sim.pods.get(pod).is_some_and(|pod| !pod.terminating), "{pod} has gone");
+        }
+        prop_assert!(busy.iter().all(|pod| sim.pods[pod].connections == 1));
+        let there = sim.pods.values().filter(|pod| pod.instance.color == "v1").count();
+        prop_assert_eq!(there, sim.spec.tiers.iter().map(|tier| tier.replicas as usize).sum::<usize>());
+        for stage in &sim.spec.stages {
+            let selected = Selection::Instance(spec::instance("t0", "v1"));
+            prop_assert_eq!(&sim.stages[&stage.name], &Svc::Ours { current: true, selects: Some(selected) });
+        }
+        prop_assert!(sim.pods.values().all(|pod| pod.instance.color != "v1" || pod.mark == Mark::None));
+    }
+}
+
+/// Whoever holds connections is guarded, and nobody else for long.
+#[test]
+fn the_guard_comes_and_goes_with_the_held() {
+    for guard in [true, false] {
+        let mut sim = Sim::new(Spec { guard, ..counted("v1", "b:1 a:2>b", 8) });
+        sim.settle();
+        sim.on_pods("a-v1", 1, |pod| pod.connections = 1);
+        release(&mut sim, "v2", "b");
+        promote(&mut sim, "v2");
+        sim.pass(100);
+        let held: Vec<_> =
+            sim.pods.values().filter(|pod| pod.mark == Mark::Held).map(|pod| pod.instance.tier.as_str()).collect();
+        assert_eq!(held, ["a", "b"], "the busy pod, and what it calls");
+        assert_eq!(sim.guard, if guard { Presence::Current } else { Presence::Absent });
+        sim.on_pods("a-v1", 1, |pod| pod.connections = 0);
+        sim.settle();
+        assert_eq!(sim.guard, Presence::Absent);
+    }
+}
