@@ -102,10 +102,15 @@ impl Cluster {
         self.settings.rate.unwrap_or(if self.is_embedded() { load::RATE } else { load::RATE_ELSEWHERE })
     }
 
-    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere the
-    /// operator's own default must do.
-    pub fn operator_arguments(&self) -> &'static [&'static str] {
-        if self.is_embedded() { &["--propagation", "100ms"] } else { &[] }
+    /// Arguments of the operators that tests start.
+    pub(crate) fn operator_arguments(&self) -> Vec<String> {
+        let arguments = match &self.given {
+            // The embedded data plane has endpoints at once, and the cluster has brought the counter's image along.
+            None => vec!["--propagation", "100ms"],
+            // Elsewhere the operator's own defaults must do.
+            Some(given) => vec!["--tally-image", given.tally_image()],
+        };
+        arguments.into_iter().map(str::to_owned).collect()
     }
 
     /// About the time in which an operator starts and does something here: what random kills are spread over.

@@ -9,11 +9,17 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use k8s_openapi::{
-    api::core::v1::Node, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::{apps::v1::Deployment, core::v1::Node},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::{Api, Client, ResourceExt, api::ListParams, config::Kubeconfig};
+use kube::{
+    Api, Client, Error, ResourceExt,
+    api::{DynamicObject, ListParams},
+    config::Kubeconfig,
+    core::{ApiResource, GroupVersionKind},
+};
 
 use crate::{Cli, OperatorPlace, Settings, cluster::config, images, loader};
 
@@ -28,6 +34,8 @@ pub(crate) struct Given {
     had_definitions: bool,
     operator: OperatorPlace,
     load_command: Option<String>,
+    /// The counter's image, of this build.
+    tally_image: String,
 }
 
 /// What is asked of a cluster before anything is done to it.
@@ -35,6 +43,8 @@ struct Found {
     version: String,
     nodes: Vec<Node>,
     had_definitions: bool,
+    /// Namespace of an operator that is there already.
+    operator: Option<String>,
 }
 
 impl Given {
@@ -42,12 +52,20 @@ impl Given {
     pub(crate) fn prepare(cli: &Cli, dir: &Path, settings: &Settings, images: &[String]) -> Result<Self> {
         let (kubeconfig, context) = pin(dir, settings.context.as_deref())?;
         let found = blocking(ask(&kubeconfig)).with_context(|| format!("the cluster of context `{context}`"))?;
-        let Found { version, nodes, had_definitions } = found;
+        let Found { version, nodes, had_definitions, operator } = found;
+        if let Some(namespace) = operator {
+            bail!(
+                "Rainbow's operator runs in namespace `{namespace}` of that cluster and would act on the tests' namespaces \
+                 beside theirs: take it out for the time of the tests (`rainbow uninstall --keep-rainbows`)"
+            );
+        }
         eprintln!("the tests run on context `{context}`: Kubernetes {version}, {} nodes", nodes.len());
         let cli = cli.with("KUBECONFIG", &kubeconfig);
+        let tally_image = images::build_plain(&cli, dir, &settings.image_prefix, "tally")?;
+        let images = [images, std::slice::from_ref(&tally_image)].concat();
         let load_command = loader::command(settings, &context, &nodes);
         match &load_command {
-            Some(command) => images::load(&cli, dir, images, command)?,
+            Some(command) => images::load(&cli, dir, &images, command)?,
             None => {
                 ensure!(
                     !settings.image_prefix.is_empty(),
@@ -59,9 +77,16 @@ impl Given {
         }
         match settings.operator {
             OperatorPlace::Outside => cli.ok(&["install", "--crds-only"])?,
-            OperatorPlace::Inside => install(&cli, dir, settings, load_command.as_deref())?,
+            OperatorPlace::Inside => {
+                let image = images::build_plain(&cli, dir, &settings.image_prefix, "rainbow")?;
+                if let Some(command) = &load_command {
+                    images::load(&cli, dir, std::slice::from_ref(&image), command)?;
+                }
+                let place = ["install", "--operator-namespace", OPERATOR_NAMESPACE, "--wait"];
+                cli.ok(&[&place[..], &["--image", &image, "--tally-image", &tally_image]].concat())?
+            }
         };
-        Ok(Self { kubeconfig, had_definitions, operator: settings.operator, load_command })
+        Ok(Self { kubeconfig, had_definitions, operator: settings.operator, load_command, tally_image })
     }
 
     /// How it gets images, if that is ours to do.
@@ -69,29 +94,35 @@ impl Given {
         self.load_command.as_deref()
     }
 
+    /// The image that operators put into pods to count their connections.
+    pub(crate) fn tally_image(&self) -> &str {
+        &self.tally_image
+    }
+
     pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// Takes Rainbow out again, unless it was there before.
+    /// Takes Rainbow out again, unless it was there before or somebody has begun to use it.
     pub(crate) fn leave(&self, cli: &Cli) -> Result<()> {
-        let mut args = vec!["uninstall", "--operator-namespace", OPERATOR_NAMESPACE];
-        match (self.operator, self.had_definitions) {
-            (OperatorPlace::Outside, true) => return Ok(()),
-            (OperatorPlace::Inside, true) => {}
-            (_, false) => args.push("--purge"),
+        let in_use = blocking(any_rainbow(&self.kubeconfig))?;
+        let keep = self.had_definitions || in_use;
+        let how = if keep { "--keep-rainbows" } else { "--purge" };
+        match (self.operator, keep) {
+            (OperatorPlace::Outside, true) => Ok(()),
+            _ => cli.ok(&["uninstall", "--operator-namespace", OPERATOR_NAMESPACE, how]).map(drop),
         }
-        cli.ok(&args).map(drop)
     }
 }
 
-/// Builds the operator's image of this build, gives it to the cluster, and installs it.
-fn install(cli: &Cli, dir: &Path, settings: &Settings, load_command: Option<&str>) -> Result<String> {
-    let image = images::build_operator(cli, dir, &settings.image_prefix)?;
-    if let Some(command) = load_command {
-        images::load(cli, dir, std::slice::from_ref(&image), command)?;
+async fn any_rainbow(kubeconfig: &Path) -> Result<bool> {
+    let client = Client::try_from(config(kubeconfig).await?)?;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("rainbow.dev", "v1alpha1", "Rainbow"));
+    match Api::<DynamicObject>::all_with(client, &kind).list_metadata(&ListParams::default().limit(1)).await {
+        Ok(found) => Ok(!found.items.is_empty()),
+        Err(Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    cli.ok(&["install", "--operator-namespace", OPERATOR_NAMESPACE, "--image", &image, "--wait"])
 }
 
 /// Writes a kubeconfig of one context, so that a change of the user's own in the middle changes nothing here.
@@ -117,9 +148,13 @@ async fn ask(kubeconfig: &Path) -> Result<Found> {
     let client = Client::try_from(config(kubeconfig).await?)?;
     let version = client.apiserver_version().await.context("it does not answer")?.git_version;
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.context("its nodes")?.items;
-    let definitions = Api::<CustomResourceDefinition>::all(client).list_metadata(&ListParams::default()).await?;
+    let definitions =
+        Api::<CustomResourceDefinition>::all(client.clone()).list_metadata(&ListParams::default()).await?;
     let had_definitions = definitions.items.iter().any(|definition| definition.name_any().ends_with(".rainbow.dev"));
-    Ok(Found { version, nodes, had_definitions })
+    let operators = ListParams::default().labels("app.kubernetes.io/name=rainbow-operator");
+    let operators = Api::<Deployment>::all(client).list(&operators).await?;
+    let operator = operators.items.first().and_then(ResourceExt::namespace);
+    Ok(Found { version, nodes, had_definitions, operator })
 }
 
 /// Runs a future to its end from a caller that may or may not be a task itself.

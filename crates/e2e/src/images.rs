@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::{Cli, programs, shell};
 
 /// A program, and the versions of its image, which differ in their environment alone.
-const PROGRAMS: &[(&str, &[&str])] = &[("frontend", &["v1", "v2", "v3"]), ("backend", &["v1", "v2", "v3"])];
+const PROGRAMS: &[(&str, &[&str])] =
+    &[("frontend", &["v1", "v2", "v3"]), ("backend", &["v1", "v2", "v3"]), ("colors", &["v1"])];
 
 /// Builds all images into the store of the local cluster, with contexts below `dir`.
 pub(crate) fn build_all(cli: &Cli, dir: &Path, prefix: &str) -> Result<Vec<String>> {
@@ -38,14 +39,17 @@ pub(crate) fn build(cli: &Cli, dir: &Path, prefix: &str, program: &str, versions
     versions.iter().map(build).collect()
 }
 
-/// Builds the image of the operator: the `rainbow` command of this build, which must be a static one.
-pub(crate) fn build_operator(cli: &Cli, dir: &Path, prefix: &str) -> Result<String> {
-    let context = dir.join("image-rainbow");
+/// Builds the image of one of Rainbow's own programs, which must be a static one: the operator, the counter.
+pub(crate) fn build_plain(cli: &Cli, dir: &Path, prefix: &str, program: &str) -> Result<String> {
+    let file = programs()?.join(program);
+    ensure!(file.exists(), "{} is missing: `make build` builds it", file.display());
+    let context = dir.join(format!("image-{program}"));
     std::fs::create_dir_all(&context)?;
-    std::fs::copy(cli.program(), context.join("rainbow"))?;
-    let dockerfile = "FROM scratch\nCOPY rainbow /rainbow\nUSER 65532:65532\nENTRYPOINT [\"/rainbow\"]\n";
+    std::fs::copy(file, context.join(program))?;
+    let dockerfile =
+        format!("FROM scratch\nCOPY {program} /{program}\nUSER 65532:65532\nENTRYPOINT [\"/{program}\"]\n");
     std::fs::write(context.join("Dockerfile"), dockerfile)?;
-    let image = format!("{prefix}rainbow:e2e");
+    let image = format!("{prefix}{program}:e2e");
     cli.ok(&["image", "build", "-t", &image, &context.to_string_lossy()])?;
     Ok(image)
 }

@@ -16,7 +16,7 @@ pub struct Operator {
     cli: Cli,
     place: OperatorPlace,
     namespace: String,
-    arguments: &'static [&'static str],
+    arguments: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -48,12 +48,18 @@ impl Operator {
 
     /// Starts it again.
     pub fn restart(&mut self) -> Result<()> {
+        self.restart_with(&[])
+    }
+
+    /// Starts it again, with more arguments.
+    pub fn restart_with(&mut self, more: &[&str]) -> Result<()> {
         ensure!(self.place == OperatorPlace::Outside, "the operator in the cluster is not this test's to restart");
         self.kill();
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let log = File::options().create(true).append(true).open(&self.log).context("the operator's log")?;
         let child = self
             .cli
-            .command(&[&["operator", "--namespace", &self.namespace], self.arguments].concat())
+            .command(&[&["operator", "--namespace", &self.namespace], arguments.as_slice(), more].concat())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
