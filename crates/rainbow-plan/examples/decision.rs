@@ -16,8 +16,11 @@ const RUNS: usize = 101;
 
 fn main() {
     let now = Time(1_000_000);
-    let (quiet, moving) = (world(false), world(true));
-    for (name, world) in [("steady", &quiet), ("two shifts, all colors live", &moving)] {
+    let (quiet, moving, mut draining) = (world(false), world(true), world(false));
+    drain(&mut draining);
+    for (name, world) in
+        [("steady", &quiet), ("two shifts, all colors live", &moving), ("sixteen colors drain, all held", &draining)]
+    {
         let actions = plan(world, now).actions.len();
         let mut times: Vec<Duration> = (0..RUNS)
             .map(|_| {
@@ -116,6 +119,21 @@ fn world(moving: bool) -> World {
         world.memory.stages.insert(stage.into(), memory);
     }
     world
+}
+
+/// The colors that no stage has are counted, and of their entry tiers' pods some are busy, some idle, some unknown.
+fn drain(world: &mut World) {
+    for color in &mut world.colors {
+        color.tiers.iter_mut().for_each(|tier| tier.counted = true);
+        color.released = color.released.map(|_| Time(0));
+    }
+    for (number, pod) in world.pods.iter_mut().enumerate() {
+        pod.connections = match number % 3 {
+            0 => Connections::Busy { count: 3, since: Time(0) },
+            1 => Connections::Idle { since: Time(0) },
+            _ => Connections::Unknown { since: Time(0) },
+        };
+    }
 }
 
 fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {

@@ -79,3 +79,104 @@ pub(crate) fn held_from(view: &View<'_>, clock: &Clock, pod: &Pod) -> Option<Tim
 pub(crate) fn is_held(view: &View<'_>, clock: &Clock, pod: &Pod) -> bool {
     held_from(view, clock, pod).is_some_and(|from| from <= view.now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InstanceName, Keep, Mark, Memory, Presence, Reuse, Shrink, Spec, World};
+    use std::{collections::BTreeMap, time::Duration};
+
+    const fn seconds(seconds: i64) -> Time {
+        Time(seconds * 1_000)
+    }
+
+    /// Settles in 30 s, and the data plane forgets in 2 s.
+    fn world() -> World {
+        let spec = Spec {
+            color: "v2".into(),
+            tiers: Vec::new(),
+            stages: Vec::new(),
+            drain: crate::Drain { deadline: Duration::from_secs(600), settle: Duration::from_secs(30) },
+            keep: Keep { live: 8, history: 3 },
+            reuse: Reuse::Never,
+            shrink: Shrink::ByCost,
+            guard: true,
+            progress_deadline: Duration::from_secs(600),
+            propagation: Duration::from_secs(1),
+            deleting: false,
+        };
+        World {
+            spec,
+            memory: Memory::default(),
+            colors: Vec::new(),
+            instances: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            pods: Vec::new(),
+            guard: Presence::Absent,
+        }
+    }
+
+    fn pod(connections: Connections) -> Pod {
+        Pod {
+            name: "a-v1-1".into(),
+            instance: InstanceName { tier: "a".into(), color: "v1".into() },
+            ready: true,
+            terminating: false,
+            member: BTreeMap::new(),
+            endpoint: BTreeMap::new(),
+            left: BTreeMap::new(),
+            connections,
+            mark: Mark::None,
+            marked: Time(0),
+        }
+    }
+
+    #[track_caller]
+    fn check(connections: Connections, deadline: Option<i64>, now: i64, expected: Verdict) {
+        let clock = Clock { released: seconds(100), deadline: deadline.map(seconds) };
+        assert_eq!(verdict(&View::new(&world(), seconds(now)), &clock, &pod(connections)), expected);
+    }
+
+    #[test]
+    fn idle_goes_when_it_has_settled() {
+        let idle = |since| Connections::Idle { since: seconds(since) };
+        check(idle(200), Some(700), 229, Verdict::Settles(seconds(230)));
+        check(idle(200), Some(700), 230, Verdict::Goes(Why::Idle));
+        // From before no client could be sent to it.
+        check(idle(50), Some(700), 131, Verdict::Settles(seconds(132)));
+        check(idle(50), Some(700), 132, Verdict::Goes(Why::Idle));
+        // The deadline is sooner, and cuts nothing.
+        check(idle(200), Some(210), 209, Verdict::Settles(seconds(210)));
+        check(idle(200), Some(210), 210, Verdict::Goes(Why::Idle));
+    }
+
+    #[test]
+    fn busy_and_unknown_hold_until_the_deadline() {
+        for held in [Connections::Busy { count: 1, since: seconds(0) }, Connections::Unknown { since: seconds(0) }] {
+            check(held, Some(700), 699, Verdict::Holds);
+            check(held, Some(700), 700, Verdict::Goes(Why::Deadline));
+            check(held, None, 1_000_000, Verdict::Holds);
+        }
+        check(Connections::Uncounted, Some(700), 100, Verdict::Goes(Why::Time));
+    }
+
+    #[test]
+    fn unknown_is_told_only_after_a_while() {
+        let world = world();
+        let clock = Clock { released: seconds(100), deadline: None };
+        let held = |connections, now| is_held(&View::new(&world, seconds(now)), &clock, &pod(connections));
+        assert!(held(Connections::Busy { count: 1, since: seconds(0) }, 100));
+        assert!(!held(Connections::Unknown { since: seconds(0) }, 101));
+        assert!(held(Connections::Unknown { since: seconds(0) }, 102));
+        assert!(!held(Connections::Unknown { since: seconds(200) }, 201));
+        assert!(!held(Connections::Idle { since: seconds(0) }, 200));
+    }
+
+    #[test]
+    fn what_several_colors_have_goes_with_the_last() {
+        let clock =
+            |released, deadline: Option<i64>| Clock { released: seconds(released), deadline: deadline.map(seconds) };
+        assert_eq!(clock(1, Some(5)).later(clock(2, Some(3))), clock(2, Some(5)));
+        assert_eq!(clock(1, None).later(clock(2, Some(3))), clock(2, None));
+    }
+}

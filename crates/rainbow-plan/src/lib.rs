@@ -67,7 +67,7 @@ pub fn plan(world: &World, now: Time) -> Plan {
     shift::delete_removed(&view, &mut draft);
     let ends = drain::ends(&view, &roles, &mut draft);
     let going = release::going(&view, &ends, &mut draft);
-    marks::mark(&view, &going, &mut draft);
+    marks::mark(&view, &ends, &going, &mut draft);
     going.iter().for_each(|one| one.shrink(&view, &mut draft));
     history::prune(&view, &roles, &ends, &mut draft);
     orphans::delete(&view, &mut draft);

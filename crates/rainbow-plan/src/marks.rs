@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::{
     Action, Deployment, InstanceName, Mark, Pod, Presence, Problem,
     draft::Draft,
+    drain::End,
     evidence::{Verdict, is_held},
     release::Going,
     view::View,
 };
 
 /// Marks pods, takes marks off, and keeps the guard as long as a pod is held.
-pub(crate) fn mark(view: &View<'_>, going: &[Going<'_>], draft: &mut Draft) {
-    let wanted = wanted(view, going);
+pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &mut Draft) {
+    let wanted = wanted(view, ends, going);
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
     let kept: BTreeMap<&str, Mark> = marked.map(|pod| (pod.name.as_str(), pod.mark)).collect();
     let changes: Vec<_> =
@@ -48,7 +49,7 @@ pub(crate) fn unguard(view: &View<'_>, draft: &mut Draft) {
 }
 
 /// The marks that pods shall have, by name. A pod that is not named keeps what it has.
-fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
+fn wanted<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
     let holding = holding(view, going);
     let mut wanted = BTreeMap::new();
     for one in going {
@@ -77,9 +78,8 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
             }
         }
     }
-    let leaving: BTreeSet<&InstanceName> = going.iter().map(|one| one.instance).collect();
-    let living = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
-    let living = living.filter(|pod| !leaving.contains(&pod.instance) && !view.owners(&pod.instance).is_empty());
+    let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
+    let living = marked.filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == End::Lives));
     wanted.extend(living.filter(|pod| may_be_cleared(view, pod)).map(|pod| (pod.name.as_str(), Mark::None)));
     wanted
 }

@@ -55,6 +55,7 @@ walks! {
     back_to_an_old_color_by_the_spec
     promoted_in_the_same_write
     a_service_with_another_name
+    a_foreign_guard
     a_busy_pod_that_is_not_ready
     a_chain_of_five_shares
     a_color_taken_away_by_force

@@ -149,6 +149,7 @@ impl Walk {
             ["foreign", "service", name] => {
                 sim.svcs.insert(named(name), Svc::Foreign);
             }
+            ["foreign", "guard"] => sim.guard = Presence::Foreign,
             ["foreign", "stage", name] => {
                 sim.stages.insert((*name).into(), Svc::Foreign);
             }
