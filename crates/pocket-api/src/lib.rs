@@ -1,11 +1,12 @@
 //! A faithful Kubernetes API server as an axum [`Router`]: no processes and no sockets of its own.
 //!
 //! [`Api`] holds the objects and serves them: through [`Api::router`], through [`Api::client`] inside the process (also
-//! under tokio's paused clock), and through [`serve`] over TLS. Everything that is authenticated may do everything:
-//! roles and bindings are stored, but not enforced.
+//! under tokio's paused clock), and through [`serve`] over TLS. Everything that is authenticated, pods with the
+//! tokens of their service accounts included, may do everything: roles and bindings are stored, but not enforced.
 
 mod crd;
 mod discovery;
+mod expiry;
 mod http;
 mod node;
 mod openapi;
@@ -18,6 +19,7 @@ mod status;
 mod store;
 mod strategy;
 mod table;
+mod token;
 mod websocket;
 
 use std::{
@@ -32,6 +34,7 @@ use serde_json::Value;
 pub use serve::{Authenticator, User, serve};
 pub use status::Status;
 pub use table::{Resource, ScalePaths, Subresource, Verbs};
+pub use token::{TokenKey, TokenKeyError};
 
 use crate::{
     registry::Registry,
@@ -44,6 +47,9 @@ pub enum Error {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Storage(Box<dyn std::error::Error + Send + Sync>),
+    /// No key to sign tokens with.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     /// A write that the server needs for itself failed.
     #[error("cannot prepare the cluster: {0}")]
     Prepare(#[from] Status),
@@ -60,6 +66,7 @@ struct Inner {
     store: Store,
     registry: RwLock<Arc<Registry>>,
     node: OnceLock<Arc<dyn NodeAccess>>,
+    token_key: TokenKey,
     /// Snapshots that clients page through, newest last.
     pages: Mutex<VecDeque<(u64, Arc<str>, Objects)>>,
 }
@@ -69,8 +76,10 @@ impl Api {
     pub fn new(options: Options) -> Result<Self, Error> {
         let store = Store::open(options.persistence.as_deref())
             .map_err(|error: store::OpenError| Error::Storage(error.into()))?;
+        let token_key = options.token_key.clone().map_or_else(TokenKey::random, Ok)?;
         let inner = Inner {
             options,
+            token_key,
             store,
             registry: RwLock::new(Arc::new(Registry::new())),
             node: OnceLock::new(),
@@ -108,6 +117,10 @@ impl Api {
     /// The newest resourceVersion: it grows by one with each write, so a test can count writes.
     pub fn revision(&self) -> u64 {
         self.inner.store.revision()
+    }
+
+    pub(crate) fn token_key(&self) -> &TokenKey {
+        &self.inner.token_key
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
+use crate::TokenKey;
+
 /// How the server shall be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -13,6 +15,8 @@ pub struct Options {
     pub node_ports: RangeInclusive<u16>,
     /// The address of the cluster's DNS; given to no Service that does not ask for it.
     pub cluster_dns_ip: Ipv4Addr,
+    /// Signs the tokens of service accounts; a fresh key if absent.
+    pub token_key: Option<TokenKey>,
     /// What `/version` says.
     pub version: VersionInfo,
 }
@@ -24,6 +28,7 @@ impl Default for Options {
             service_cidr: Cidr { address: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 },
             node_ports: 30000..=32767,
             cluster_dns_ip: Ipv4Addr::new(10, 96, 0, 10),
+            token_key: None,
             version: VersionInfo::default(),
         }
     }

@@ -38,7 +38,8 @@ impl User {
     }
 }
 
-/// Who may come in: whoever shows a client certificate that TLS has verified, or a known bearer token.
+/// Who may come in: whoever shows a client certificate that TLS has verified, a known bearer token, or one of a service
+/// account of this cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Authenticator {
     /// Only digests are kept, and compared: so neither memory nor time tells a token.
@@ -46,7 +47,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Client certificates only.
+    /// Client certificates and service accounts only.
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,13 +59,15 @@ impl Authenticator {
         self
     }
 
-    fn user(&self, request: &Request<impl Sized>, certified: Option<&User>) -> Option<User> {
+    fn user(&self, api: &Api, request: &Request<impl Sized>, certified: Option<&User>) -> Option<User> {
         if let Some(user) = certified {
             return Some(user.clone());
         }
         let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-        let digest: [u8; 32] = Sha256::digest(value.strip_prefix("Bearer ")?.trim()).into();
-        self.tokens.iter().find(|(known, _)| *known == digest).map(|(_, user)| user.clone())
+        let token = value.strip_prefix("Bearer ")?.trim();
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let known = self.tokens.iter().find(|(known, _)| *known == digest).map(|(_, user)| user.clone());
+        known.or_else(|| api.token_user(token, &[]).ok().map(|(user, _)| user))
     }
 }
 
@@ -98,6 +101,7 @@ pub async fn serve(
             Err(error) => return Err(error),
         };
         let (acceptor, router, authenticator) = (acceptor.clone(), router.clone(), authenticator.clone());
+        let api = api.clone();
         connections.spawn(async move {
             // Small replies and watch events must not wait for each other.
             let _ = stream.set_nodelay(true);
@@ -105,8 +109,9 @@ pub async fn serve(
             let Ok(Ok(stream)) = handshake.await else { return };
             let certified = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(subject);
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (router, authenticator, certified) = (router.clone(), authenticator.clone(), certified.clone());
-                async move { Ok::<_, std::convert::Infallible>(guard(request, router, &authenticator, certified).await) }
+                let user = authenticator.user(&api, &request, certified.as_ref());
+                let router = router.clone();
+                async move { Ok::<_, std::convert::Infallible>(guard(request, router, user).await) }
             });
             let connection = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = connection.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
@@ -125,14 +130,9 @@ fn is_passing(error: &std::io::Error) -> bool {
         || matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-async fn guard(
-    request: Request<hyper::body::Incoming>,
-    router: axum::Router,
-    authenticator: &Authenticator,
-    certified: Option<User>,
-) -> Response {
+async fn guard(request: Request<hyper::body::Incoming>, router: axum::Router, user: Option<User>) -> Response {
     let mut request = request.map(Body::new);
-    match authenticator.user(&request, certified.as_ref()) {
+    match user {
         Some(user) => drop(request.extensions_mut().insert(user)),
         None if OPEN.contains(&request.uri().path()) => {}
         None => return Status::unauthorized().into_response(),

@@ -53,7 +53,7 @@ pub enum Controller {
     EndpointSlice,
     /// Deletes what has lost its owner.
     GarbageCollector,
-    /// Empties namespaces that are being deleted, and gives each a service account.
+    /// Empties namespaces that are being deleted, and gives each a service account and the root certificate.
     Namespace,
 }
 
@@ -91,16 +91,28 @@ impl Error {
     }
 }
 
+/// What the controllers have to know.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The authority's certificate as PEM, which pods get to know the API server by.
+    pub root_ca: Option<String>,
+}
+
 /// Runs all controllers until `shutdown` is done.
-pub async fn run(client: Client, shutdown: impl Future<Output = ()>) {
-    run_some(client, &Controller::ALL, shutdown).await;
+pub async fn run(client: Client, settings: Settings, shutdown: impl Future<Output = ()>) {
+    run_some(client, settings, &Controller::ALL, shutdown).await;
 }
 
 /// Runs some of the controllers until `shutdown` is done.
-pub async fn run_some(client: Client, controllers: &[Controller], shutdown: impl Future<Output = ()>) {
+pub async fn run_some(
+    client: Client,
+    settings: Settings,
+    controllers: &[Controller],
+    shutdown: impl Future<Output = ()>,
+) {
     let wanted: BTreeSet<Controller> = controllers.iter().copied().collect();
     let mut tasks = JoinSet::new();
-    let shared = Shared::new(&client, &mut tasks);
+    let shared = Shared::new(&client, settings, &mut tasks);
     for controller in wanted {
         match controller {
             Controller::Deployment => deployment::start(&shared, &mut tasks),
@@ -133,6 +145,7 @@ pub async fn run_some(client: Client, controllers: &[Controller], shutdown: impl
 /// What the controllers share. A cache is only watched if somebody listens to it.
 pub(crate) struct Shared {
     pub(crate) client: Client,
+    pub(crate) settings: Settings,
     pub(crate) events: Events,
     pub(crate) deployments: Cache<Deployment>,
     pub(crate) replica_sets: Cache<ReplicaSet>,
@@ -146,9 +159,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(client: &Client, tasks: &mut JoinSet<()>) -> Self {
+    fn new(client: &Client, settings: Settings, tasks: &mut JoinSet<()>) -> Self {
         Self {
             client: client.clone(),
+            settings,
             events: Events::start(client.clone(), tasks),
             deployments: Cache::new(client.clone(), |_| {}),
             replica_sets: Cache::new(client.clone(), |_| {}),

@@ -1,4 +1,4 @@
-//! Gives each namespace its `default` service account, and empties namespaces that are being deleted.
+//! Gives each namespace its `default` service account and the certificate that its pods trust, and empties namespaces that are being deleted.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::{Namespace, NamespaceCondition, ServiceAccount},
+    api::core::v1::{ConfigMap, Namespace, NamespaceCondition, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -26,10 +26,18 @@ const WORKERS: usize = 4;
 /// Finalizer in the namespace's spec that this controller removes.
 const FINALIZER: &str = "kubernetes";
 
+/// ConfigMap with the authority's certificate, by which pods know the API server.
+const ROOT_CA: &str = "kube-root-ca.crt";
+const ROOT_CA_KEY: &str = "ca.crt";
+
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue: Queue<String> = Queue::new();
-    let context = Arc::new(Context { client: shared.client.clone(), objects: shared.objects.clone() });
+    let context = Arc::new(Context {
+        client: shared.client.clone(),
+        objects: shared.objects.clone(),
+        root_ca: shared.settings.root_ca.clone(),
+    });
     let changed = queue.clone();
     let ending: Mutex<HashSet<String>> = Mutex::default();
     shared.objects.on_change(move |old, new| {
@@ -45,6 +53,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
                 changed.add(node.name.clone());
             }
             "ServiceAccount" if new.is_none() => changed.add(node.namespace.clone()),
+            "ConfigMap" if node.name == ROOT_CA => changed.add(node.namespace.clone()),
             _ if ending.contains(&node.namespace) => changed.add(node.namespace.clone()),
             _ => {}
         }
@@ -58,6 +67,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
 struct Context {
     client: Client,
     objects: Objects,
+    root_ca: Option<String>,
 }
 
 impl Context {
@@ -65,7 +75,9 @@ impl Context {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let Some(namespace) = api.get_opt(&name).await? else { return Ok(After::Rest) };
         if namespace.metadata.deletion_timestamp.is_none() {
-            return self.service_account(&name).await;
+            self.service_account(&name).await?;
+            self.root_ca(&name).await?;
+            return Ok(After::Rest);
         }
         let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.clone()).unwrap_or_default();
         if !finalizers.iter().any(|have| have == FINALIZER) {
@@ -95,28 +107,33 @@ impl Context {
         Ok(After::Rest)
     }
 
-    async fn service_account(&self, namespace: &str) -> Result<After, Error> {
+    async fn service_account(&self, namespace: &str) -> Result<(), Error> {
         let there =
             |node: &Arc<Node>| node.kind.resource.kind == "ServiceAccount" && node.name == "default" && !node.deleting;
         if self.objects.in_namespace(namespace).iter().any(there) {
-            return Ok(After::Rest);
+            return Ok(());
         }
-        let account = ServiceAccount {
-            metadata: ObjectMeta {
-                name: Some("default".to_owned()),
-                namespace: Some(namespace.to_owned()),
-                ..ObjectMeta::default()
-            },
-            ..ServiceAccount::default()
-        };
+        let account = ServiceAccount { metadata: named("default", namespace), ..ServiceAccount::default() };
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        match api
-            .create(&PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }, &account)
-            .await
-        {
-            Ok(_) => Ok(After::Rest),
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(After::Rest),
-            Err(error) => Err(error.into()),
+        unless_late(api.create(&by_manager(), &account).await)
+    }
+
+    /// Puts the authority's certificate into the namespace, or back, or a new one in the place of an old one.
+    async fn root_ca(&self, namespace: &str) -> Result<(), Error> {
+        let Some(certificate) = &self.root_ca else { return Ok(()) };
+        let data = BTreeMap::from([(ROOT_CA_KEY.to_owned(), certificate.clone())]);
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        match api.get_opt(ROOT_CA).await? {
+            Some(map) if map.data.as_ref() == Some(&data) => Ok(()),
+            Some(map) => {
+                let patch = crate::patch::diff(&json!({ "data": map.data }), &json!({ "data": data }))?;
+                let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+                unless_late(api.patch(ROOT_CA, &params, &Patch::Merge(patch.unwrap_or_default())).await)
+            }
+            None => {
+                let map = ConfigMap { metadata: named(ROOT_CA, namespace), data: Some(data), ..ConfigMap::default() };
+                unless_late(api.create(&by_manager(), &map).await)
+            }
         }
     }
 
@@ -172,6 +189,23 @@ impl Context {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn named(name: &str, namespace: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() }
+}
+
+fn by_manager() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// Somebody else was faster to make it, or the namespace is gone or going: its change brings us back.
+fn unless_late<T>(result: Result<T, kube::Error>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

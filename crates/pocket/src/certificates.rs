@@ -1,4 +1,5 @@
-//! The cluster's certificates: an authority that is kept, and a server's and an administrator's that are made at each start.
+//! The cluster's certificates: an authority that is kept as long as it is good, and a server's and an administrator's that are
+//! made at each start. And the key that signs service accounts' tokens, which is kept, so that tokens outlive a restart.
 
 use std::{
     fs,
@@ -6,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use pocket_api::TokenKey;
 use pocket_node::network::{API_IP, NODE_IP};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -13,6 +15,7 @@ use rcgen::{
 };
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     Error,
@@ -21,6 +24,8 @@ use crate::{
 
 /// Years for which certificates are good. The state of a development cluster does not live longer.
 const YEARS: i32 = 10;
+/// An authority that ends sooner than in a month is replaced at the start.
+const SPARE_SECONDS: i64 = 30 * 24 * 3600;
 
 /// The cluster's authority.
 pub(crate) struct Authority {
@@ -46,7 +51,9 @@ impl Authority {
     pub(crate) fn open(files: &Files) -> Result<Self, Error> {
         let dir = files.certificates();
         let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
-        if let (Ok(certificate), Ok(key)) = (fs::read_to_string(&certificate_path), fs::read_to_string(&key_path)) {
+        if let (Ok(certificate), Ok(key)) = (fs::read_to_string(&certificate_path), fs::read_to_string(&key_path))
+            && is_good(&certificate)
+        {
             let key = KeyPair::from_pem(&key).map_err(failed)?;
             let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(failed)?;
             return Ok(Self { certificate, issuer });
@@ -61,6 +68,11 @@ impl Authority {
         files::write_private(&key_path, key.serialize_pem().as_bytes())?;
         files::write_private(&certificate_path, certificate.as_bytes())?;
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
+    }
+
+    /// Its certificate as PEM.
+    pub(crate) fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// TLS for the API server, which asks clients for certificates but lets them come without.
@@ -112,6 +124,30 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         Ok(Client { authority: self.certificate.clone(), certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+/// Whether a certificate will be good for longer than a cluster usually runs. One that is not is replaced.
+fn is_good(certificate: &str) -> bool {
+    let good_until = || {
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    };
+    good_until().is_some_and(|end| end > jiff::Timestamp::now().as_second() + SPARE_SECONDS)
+}
+
+/// The key that signs service accounts' tokens: the one that is kept, or a new one.
+pub(crate) fn token_key(files: &Files) -> Result<TokenKey, Error> {
+    let path = files.certificates().join("sa.key");
+    let key = match fs::read_to_string(&path) {
+        Ok(text) => KeyPair::from_pem(&text).map_err(failed)?,
+        Err(_) => {
+            let key = KeyPair::generate().map_err(failed)?;
+            files::write_private(&path, key.serialize_pem().as_bytes())?;
+            key
+        }
+    };
+    TokenKey::from_pkcs8(&key.serialize_der()).map_err(failed)
 }
 
 fn params(name: &str) -> Result<CertificateParams, Error> {
@@ -176,5 +212,40 @@ mod tests {
         let stranger = Authority::open(&Files::new(other.path())).unwrap().administrator().unwrap();
         let stranger = Client { authority: old.authority.clone(), ..stranger };
         assert!(handshake(first.server().unwrap(), &stranger, "localhost").is_err(), "another cluster's administrator");
+    }
+
+    #[test]
+    fn certificates_that_have_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        let authority = Authority::open(&files).unwrap();
+        let mut past = params("rainbow-admin").unwrap();
+        past.not_before = date_time_ymd(2020, 1, 1);
+        past.not_after = date_time_ymd(2021, 1, 1);
+        past.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let ended = past.signed_by(&key, &authority.issuer).unwrap().pem();
+        let client = Client { certificate: ended, key: key.serialize_pem(), ..authority.administrator().unwrap() };
+        let error = handshake(authority.server().unwrap(), &client, "localhost").unwrap_err().to_string();
+        assert!(error.contains("expired"), "{error}");
+
+        // An authority that has ended is replaced at the next start, with all that it has signed.
+        past.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let old = past.self_signed(&key).unwrap().pem();
+        files::write_private(&files.certificates().join("ca.crt"), old.as_bytes()).unwrap();
+        files::write_private(&files.certificates().join("ca.key"), key.serialize_pem().as_bytes()).unwrap();
+        let renewed = Authority::open(&files).unwrap();
+        assert!(renewed.certificate() != old && is_good(renewed.certificate()) && !is_good(&old) && !is_good("no"));
+        assert!(handshake(renewed.server().unwrap(), &renewed.administrator().unwrap(), "localhost").unwrap());
+        assert_eq!(Authority::open(&files).unwrap().certificate(), renewed.certificate());
+    }
+
+    #[test]
+    fn the_key_for_tokens_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        fs::create_dir_all(files.certificates()).unwrap();
+        let first = format!("{:?}", token_key(&files).unwrap());
+        assert_eq!(format!("{:?}", token_key(&files).unwrap()), first);
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
-    certificates::Authority,
+    certificates::{self, Authority},
     files::{self, Files},
     kubeconfig, node,
     objects::{self, Machine},
@@ -63,7 +63,11 @@ impl Cluster {
         let port = listener.local_addr().map_err(Error::file("listen for", files.dir()))?.port();
         let authority = Authority::open(files)?;
         let tls = authority.server()?;
-        let options = pocket_api::Options { persistence: Some(files.cluster()), ..pocket_api::Options::default() };
+        let options = pocket_api::Options {
+            persistence: Some(files.cluster()),
+            token_key: Some(certificates::token_key(files)?),
+            ..pocket_api::Options::default()
+        };
         fs::create_dir_all(files.cluster()).map_err(Error::file("make the directory", files.cluster()))?;
         let version = options.version.git_version.clone();
         let api = Api::new(options).map_err(|error| failed(format!("{}: {error}", files.cluster().display())))?;
@@ -84,7 +88,8 @@ impl Cluster {
 
         let client = api.client("default");
         let mut polite = JoinSet::new();
-        polite.spawn(pocket_controllers::run(client.clone(), shutdown.clone().cancelled_owned()));
+        let settings = pocket_controllers::Settings { root_ca: Some(authority.certificate().to_owned()) };
+        polite.spawn(pocket_controllers::run(client.clone(), settings, shutdown.clone().cancelled_owned()));
         let machine = Machine::this();
         node::start(
             node::Parts { api: &api, files, runtime, net, machine: &machine },

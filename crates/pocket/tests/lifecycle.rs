@@ -4,8 +4,16 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
-use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
+use base64::Engine;
+use k8s_openapi::api::{
+    authentication::v1::{SelfSubjectReview, TokenRequest},
+    core::v1::{ConfigMap, Node, ServiceAccount},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+};
 use pocket::{Down, Options, Status, down, kubeconfig_path, purge, status, up};
 
 type Test = (&'static str, fn(&Path));
@@ -13,10 +21,17 @@ type Test = (&'static str, fn(&Path));
 fn main() -> ExitCode {
     pocket::entry(extra);
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [Test; 5] = [
+    if let [argument, state] = wanted.as_slice()
+        && argument == ON_A_SMALL_DISK
+    {
+        on_a_small_disk(Path::new(state));
+        return ExitCode::SUCCESS;
+    }
+    let all: [Test; 6] = [
         ("up_and_down", up_and_down),
         ("two_at_a_time", two_at_a_time),
         ("killed", killed),
+        ("full_disk", full_disk),
         ("extra_that_fails", extra_that_fails),
         ("mistakes", mistakes),
     ];
@@ -64,7 +79,7 @@ fn options(state: &Path) -> Options {
 fn with_client<T>(state: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig_path(state)).unwrap();
+        let kubeconfig = Kubeconfig::read_from(kubeconfig_path(state)).unwrap();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         work(Client::try_from(config).unwrap()).await
     })
@@ -92,6 +107,7 @@ fn up_and_down(state: &Path) {
         assert!(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
         Api::<ConfigMap>::namespaced(client, "default").get("extra").await.unwrap();
     });
+    with_client(state, async |client| service_account(state, client).await);
     print_memory(first.pid);
     let processes = descendants(first.pid);
     assert!(processes.len() >= 3);
@@ -103,6 +119,113 @@ fn up_and_down(state: &Path) {
     assert!(!state.join("cluster").exists() && !state.join("containers").exists());
     assert_eq!(purge(state).unwrap(), Down::WasDown);
     assert!(!state.exists());
+}
+
+/// Whoever has a service account's token comes in under its name, with the certificate that every namespace has.
+async fn service_account(state: &Path, client: Client) {
+    let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
+    let maps = Api::<ConfigMap>::namespaced(client, "default");
+    let root = loop {
+        // Controllers make both; nobody waits for them at the start.
+        if let (Some(map), Some(_)) =
+            (maps.get_opt("kube-root-ca.crt").await.unwrap(), accounts.get_opt("default").await.unwrap())
+        {
+            break map.data.unwrap()["ca.crt"].clone();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let token =
+        accounts.create_token_request("default", &PostParams::default(), &TokenRequest::default()).await.unwrap();
+    let mut config = Kubeconfig::read_from(kubeconfig_path(state)).unwrap();
+    let cluster = config.clusters[0].cluster.as_mut().unwrap();
+    cluster.certificate_authority_data = Some(base64::engine::general_purpose::STANDARD.encode(root));
+    let ask = async |token: String| {
+        let mut config = config.clone();
+        config.auth_infos[0].auth_info = Some(AuthInfo { token: Some(token.into()), ..AuthInfo::default() });
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+        let reviews = Api::<SelfSubjectReview>::all(Client::try_from(config).unwrap());
+        let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+        Ok::<_, kube::Error>(review.status.unwrap().user_info.unwrap().username.unwrap())
+    };
+    let token = token.status.unwrap().token;
+    assert_eq!(ask(token.clone()).await.unwrap(), "system:serviceaccount:default:default");
+    let refused = ask(format!("{token}x")).await.unwrap_err().to_string();
+    assert!(refused.contains("Unauthorized"), "{refused}");
+}
+
+/// The state is on a file system of a few megabytes, which only a mount namespace can have: so the rest runs in a process there.
+fn full_disk(state: &Path) {
+    let dir = state.parent().unwrap();
+    let script = "mount -t tmpfs -o size=8m tmpfs \"$1\" && exec \"$0\" \"$2\" \"$1/state\"";
+    let inner = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(dir)
+        .arg(ON_A_SMALL_DISK)
+        .status();
+    assert!(inner.unwrap().success());
+}
+
+/// The argument with which the test executes itself.
+const ON_A_SMALL_DISK: &str = "on-a-small-disk";
+
+fn on_a_small_disk(state: &Path) {
+    up(&options(state), &mut |_| {}).unwrap();
+    let map = |name: &str| {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let data = [("text".to_owned(), "x".repeat(200 << 10))].into();
+        ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }
+    };
+    let filler = state.with_file_name("filler");
+    let fill = || {
+        let mut file = fs::File::create(&filler).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    };
+    let made = with_client(state, async |client| {
+        let maps = Api::<ConfigMap>::namespaced(client, "default");
+        let mut made = Vec::new();
+        for round in 0..3 {
+            fill();
+            let refused = loop {
+                let name = format!("m{}", made.len());
+                match maps.create(&PostParams::default(), &map(&name)).await {
+                    Ok(_) => made.push(name),
+                    Err(error) => break error,
+                }
+            };
+            let kube::Error::Api(answer) = refused else { panic!("{refused}") };
+            assert_eq!(answer.code, 507, "{answer:?}");
+            assert!(
+                answer.message.starts_with("the write was not made because it could not be stored: "),
+                "{answer:?}"
+            );
+            assert!(answer.message.ends_with(": free some disk space and try again"), "{answer:?}");
+            // Reading goes on, and nothing of the write is seen.
+            let refused = format!("m{}", made.len());
+            assert!(maps.get_opt(&refused).await.unwrap().is_none(), "round {round}");
+            fs::remove_file(&filler).unwrap();
+            maps.create(&PostParams::default(), &map(&refused)).await.unwrap();
+            made.push(refused);
+            for name in made.split_off(1) {
+                maps.delete(&name, &DeleteParams::default()).await.unwrap();
+            }
+        }
+        made
+    });
+    // What was answered is what is there after a crash.
+    let Status::Up(seen) = status(state).unwrap() else { panic!("it is up") };
+    let pid = rustix::process::Pid::from_raw(i32::try_from(seen.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while alive(seen.pid) {
+        std::thread::yield_now();
+    }
+    up(&options(state), &mut |_| {}).unwrap();
+    with_client(state, async |client| {
+        let maps = Api::<ConfigMap>::namespaced(client, "default").list(&ListParams::default()).await.unwrap();
+        let names: Vec<_> = maps.items.iter().map(ResourceExt::name_any).filter(|name| name.starts_with('m')).collect();
+        assert_eq!(names, made);
+    });
+    assert_eq!(down(state).unwrap(), Down::Ended);
 }
 
 fn two_at_a_time(state: &Path) {

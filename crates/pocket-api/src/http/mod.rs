@@ -68,7 +68,7 @@ async fn resource(
     let method = request.method().clone();
     if target.resource.verbs == crate::Verbs::Create {
         return match method {
-            Method::POST => questions::answer(&target, request).await,
+            Method::POST => questions::answer(api, &target, request).await,
             _ => Err(Status::method_not_allowed()),
         };
     }

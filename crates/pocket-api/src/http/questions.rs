@@ -5,10 +5,10 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Target, body, json_reply};
-use crate::{serve::User, status::Status, strategy::object};
+use crate::{Api, User, status::Status, strategy::object};
 
 /// POST of a question.
-pub(crate) async fn answer(target: &Target, request: Request<Body>) -> Result<Response, Status> {
+pub(crate) async fn answer(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
     let user = request.extensions().get::<User>().cloned().unwrap_or_else(User::in_process);
     let (headers, bytes) = body::read(request).await?;
     let mut question = body::parse(&headers, &bytes)?;
@@ -16,9 +16,7 @@ pub(crate) async fn answer(target: &Target, request: Request<Body>) -> Result<Re
     let info = json!({"username": user.name, "groups": user.groups});
     let status = match resource.kind.as_ref() {
         "SelfSubjectReview" => json!({"userInfo": info}),
-        "TokenReview" => {
-            json!({"authenticated": false, "user": {}, "error": "tokens are not reviewed by this cluster"})
-        }
+        "TokenReview" => review(api, &question),
         "SelfSubjectRulesReview" => json!({
             "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
             "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
@@ -36,4 +34,17 @@ pub(crate) async fn answer(target: &Target, request: Request<Body>) -> Result<Re
         fields.insert("status".into(), status);
     }
     Ok(json_reply(StatusCode::CREATED, &question))
+}
+
+/// The status of a TokenReview.
+fn review(api: &Api, question: &Value) -> Value {
+    let token = question.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default();
+    let audiences = question.pointer("/spec/audiences").and_then(Value::as_array).into_iter().flatten();
+    let audiences: Vec<String> = audiences.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    match api.token_user(token, &audiences) {
+        Ok((user, audiences)) => json!({
+            "authenticated": true, "audiences": audiences, "user": {"username": user.name, "groups": user.groups},
+        }),
+        Err(why) => json!({"authenticated": false, "user": {}, "error": why}),
+    }
 }

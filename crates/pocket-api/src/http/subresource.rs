@@ -4,10 +4,8 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::StreamExt;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::{
@@ -214,20 +212,11 @@ async fn finalize(api: &Api, target: &Target, query: &Query, request: Request<Bo
     Ok(present::written(&target.resource, &stored, StatusCode::OK, &[]))
 }
 
-/// A random token. It names nobody: what runs in this cluster's pods has no rights of its own yet.
 async fn token(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
-    api.live(&target.resource, target.namespace(), target.name())?;
     let (headers, bytes) = body::read(request).await?;
     let mut wanted = body::parse(&headers, &bytes)?;
-    let seconds = wanted.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or(3600).clamp(600, 1 << 32);
-    let random: [u8; 32] = rand::rng().random();
-    let now = jiff::Timestamp::now();
-    let expires = now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
-    object(&mut wanted, "spec").insert("expirationSeconds".into(), json!(seconds));
-    object(&mut wanted, "metadata").insert("name".into(), json!(target.name()));
-    let status = object(&mut wanted, "status");
-    status.insert("token".into(), json!(URL_SAFE_NO_PAD.encode(random)));
-    status.insert("expirationTimestamp".into(), json!(crate::ops::timestamp(expires)));
+    let account = api.live(&target.resource, target.namespace(), target.name())?;
+    api.issue_token(&account, &mut wanted)?;
     Ok(json_reply(StatusCode::CREATED, &wanted))
 }
 

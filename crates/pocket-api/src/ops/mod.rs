@@ -14,6 +14,7 @@ use pocket_object::{
 };
 use serde_json::{Value, json};
 
+pub(crate) use self::create::uid;
 pub(crate) use self::delete::{DeleteOptions, Deleted, Propagation};
 use crate::{
     Api,

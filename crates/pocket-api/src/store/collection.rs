@@ -24,6 +24,8 @@ pub(crate) struct Stored {
     pub(crate) bytes: Bytes,
     /// Its resourceVersion.
     pub(crate) revision: u64,
+    /// When it became so, or was read from disk.
+    pub(crate) since: Instant,
     /// Its labels: an object, or null.
     pub(crate) labels: Value,
     /// The values of its kind's selectable fields, in the order of the kind's table row.
@@ -34,7 +36,7 @@ impl Stored {
     pub(crate) fn new(key: Arc<str>, value: &Value, revision: u64, fields: &[Arc<str>]) -> Self {
         let labels = value.pointer("/metadata/labels").cloned().unwrap_or(Value::Null);
         let fields = fields.iter().map(|path| field(value, path)).collect();
-        Self { key, bytes: to_bytes(value), revision, labels, fields }
+        Self { key, bytes: to_bytes(value), revision, since: Instant::now(), labels, fields }
     }
 
     pub(super) fn from_bytes(key: Arc<str>, bytes: &[u8]) -> Option<Self> {

@@ -156,8 +156,15 @@ impl Store {
         }
         let stored = Arc::new(Stored::new(key.clone(), &value, revision, &storage.fields));
         if let Some(persist) = &self.persist {
-            let bytes = kind.is_none().then_some(&stored.bytes);
-            persist.write(&storage.id, key, bytes, revision).map_err(|error| Status::storage(&error))?;
+            let before = self.get(storage, key);
+            let write = persist::Write {
+                storage: &storage.id,
+                key,
+                before: before.as_ref().map(|stored| &stored.bytes),
+                after: kind.is_none().then_some(&stored.bytes),
+                revision,
+            };
+            persist.write(&write).map_err(|error| Status::storage(&error))?;
         }
         let mut state = self.write();
         state.revision = revision;

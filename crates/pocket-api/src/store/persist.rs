@@ -2,15 +2,19 @@
 //!
 //! A write is in the operating system's hands when it returns, so it survives SIGKILL of this process. The file is
 //! flushed to the disk itself about once a second (group commit): after a power failure up to a second may be lost.
+//!
+//! A write that fails, most likely because the disk is full, is not made. `redb` gives up on a file after a failed write, so
+//! the next write opens it anew; and since nobody knows how far the failed one came, it first puts back what was there.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io,
     ops::Bound,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -40,9 +44,31 @@ pub(crate) enum OpenError {
 }
 
 /// The file.
-pub(super) struct Persist {
+pub(super) struct Persist<B = LazilyFlushed> {
     path: PathBuf,
-    database: Database,
+    backend: B,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Absent after a failed write, until the next one.
+    database: Option<Database>,
+    /// By key, what was there before a write failed (nothing, if there are no bytes): the file may say something else.
+    unclear: BTreeMap<String, Option<Bytes>>,
+}
+
+/// A change to an object on disk.
+pub(super) struct Write<'a> {
+    /// Where objects of its kind are.
+    pub(super) storage: &'a str,
+    /// Its key there.
+    pub(super) key: &'a str,
+    /// What is there now, as the server has it in memory.
+    pub(super) before: Option<&'a Bytes>,
+    /// What shall be there; nothing, if there are no bytes.
+    pub(super) after: Option<&'a Bytes>,
+    /// The newest revision after it.
+    pub(super) revision: u64,
 }
 
 impl Persist {
@@ -53,65 +79,108 @@ impl Persist {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(file_error)?;
         let backend = LazilyFlushed::new(file).map_err(file_error)?;
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(backend)
-            .map_err(|error| OpenError::Database { path: path.clone(), source: Box::new(error.into()) })?;
-        Ok(Self { path, database })
+        Self::on(path, backend)
+    }
+}
+
+impl<B: StorageBackend + Clone> Persist<B> {
+    fn on(path: PathBuf, backend: B) -> Result<Self, OpenError> {
+        let database = open(backend.clone())
+            .map_err(|error| OpenError::Database { path: path.clone(), source: Box::new(error) })?;
+        let state = State { database: Some(database), unclear: BTreeMap::new() };
+        Ok(Self { path, backend, state: Mutex::new(state) })
     }
 
     /// Hands every object to `take` (storage, key, JSON) and returns the newest revision; 0 if there is none.
     pub(super) fn load(&self, take: impl FnMut(&str, &str, &[u8])) -> Result<u64, OpenError> {
-        self.try_load(take).map_err(|error| OpenError::Database { path: self.path.clone(), source: Box::new(error) })
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = &state.database else { return Ok(0) };
+        load(database, take).map_err(|error| OpenError::Database { path: self.path.clone(), source: Box::new(error) })
     }
 
-    fn try_load(&self, mut take: impl FnMut(&str, &str, &[u8])) -> Result<u64, redb::Error> {
-        // Opening the tables for writing makes them, if the file is new.
-        let write = self.database.begin_write()?;
-        write.open_table(OBJECTS)?;
-        write.open_table(FACTS)?;
-        write.commit()?;
-        let read = self.database.begin_read()?;
-        for entry in read.open_table(OBJECTS)?.iter()? {
-            let (key, bytes) = entry?;
-            if let Some((storage, key)) = key.value().split_once('\0') {
-                take(storage, key, bytes.value());
+    /// Stores or removes an object. After an error the file has it as it was before, or will have at the next write.
+    pub(super) fn write(&self, write: &Write<'_>) -> Result<(), Box<redb::Error>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { database, unclear } = &mut *state;
+        let key = format!("{}\0{}", write.storage, write.key);
+        let open = match database.take() {
+            Some(open) => open,
+            None => open(self.backend.clone())?,
+        };
+        match change(&open, unclear, &key, write.after, write.revision) {
+            Ok(()) => {
+                unclear.clear();
+                *database = Some(open);
+                Ok(())
+            }
+            Err(error) => {
+                // The first failure counts: what is in memory has not changed since then.
+                unclear.entry(key).or_insert_with(|| write.before.cloned());
+                Err(Box::new(error))
             }
         }
-        Ok(read.open_table(FACTS)?.get(REVISION)?.map_or(0, |revision| revision.value()))
     }
+}
 
-    /// Stores an object, or removes it if there are no bytes.
-    pub(super) fn write(
-        &self,
-        storage: &str,
-        key: &str,
-        bytes: Option<&Bytes>,
-        revision: u64,
-    ) -> Result<(), Box<redb::Error>> {
-        self.try_write(&format!("{storage}\0{key}"), bytes, revision).map_err(Box::new)
+fn open(backend: impl StorageBackend) -> Result<Database, redb::Error> {
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
+}
+
+fn load(database: &Database, mut take: impl FnMut(&str, &str, &[u8])) -> Result<u64, redb::Error> {
+    // Opening the tables for writing makes them, if the file is new.
+    let write = database.begin_write()?;
+    write.open_table(OBJECTS)?;
+    write.open_table(FACTS)?;
+    write.commit()?;
+    let read = database.begin_read()?;
+    for entry in read.open_table(OBJECTS)?.iter()? {
+        let (key, bytes) = entry?;
+        if let Some((storage, key)) = key.value().split_once('\0') {
+            take(storage, key, bytes.value());
+        }
     }
+    Ok(read.open_table(FACTS)?.get(REVISION)?.map_or(0, |revision| revision.value()))
+}
 
-    fn try_write(&self, key: &str, bytes: Option<&Bytes>, revision: u64) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut objects = transaction.open_table(OBJECTS)?;
+/// One transaction: what is unclear becomes what it was, then the change is made.
+fn change(
+    database: &Database,
+    unclear: &BTreeMap<String, Option<Bytes>>,
+    key: &str,
+    after: Option<&Bytes>,
+    revision: u64,
+) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        let former = unclear.iter().map(|(key, bytes)| (key.as_str(), bytes.as_ref()));
+        for (key, bytes) in former.chain([(key, after)]) {
             match bytes {
                 Some(bytes) => objects.insert(key, bytes.as_ref())?.map(drop),
                 None => objects.remove(key)?.map(drop),
             };
-            transaction.open_table(FACTS)?.insert(REVISION, revision)?;
         }
-        transaction.commit()?;
-        Ok(())
+        transaction.open_table(FACTS)?.insert(REVISION, revision)?;
     }
+    Ok(transaction.commit()?)
 }
 
-/// A file whose writes go to the operating system at once and to the disk a little later.
-#[derive(Debug)]
-struct LazilyFlushed {
-    file: Arc<File>,
+/// A file whose writes go to the operating system at once and to the disk a little later. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct LazilyFlushed {
+    locked: Arc<Locked>,
     dirty: Arc<AtomicBool>,
+}
+
+/// A file that is locked until this is dropped. A flush that still waits has it open; it must not keep the next server out.
+#[derive(Debug)]
+struct Locked(Arc<File>);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Whoever closes the file last unlocks it, too.
+        let _ = self.0.unlock();
+    }
 }
 
 impl LazilyFlushed {
@@ -119,28 +188,28 @@ impl LazilyFlushed {
         if let Err(error) = file.try_lock() {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("another process uses it ({error})")));
         }
-        Ok(Self { file: Arc::new(file), dirty: Arc::default() })
+        Ok(Self { locked: Arc::new(Locked(Arc::new(file))), dirty: Arc::default() })
     }
 }
 
 impl StorageBackend for LazilyFlushed {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.locked.0.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
+        self.locked.0.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.locked.0.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
         if self.dirty.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let (file, dirty) = (self.file.clone(), self.dirty.clone());
+        let (file, dirty) = (self.locked.0.clone(), self.dirty.clone());
         let flush = move || {
             std::thread::sleep(FLUSH_EVERY);
             dirty.store(false, Ordering::Release);
@@ -151,17 +220,117 @@ impl StorageBackend for LazilyFlushed {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
+        self.locked.0.write_all_at(data, offset)
     }
 
     fn close(&self) -> io::Result<()> {
-        self.file.sync_data()?;
-        // A flush that still waits has the file open; it must not keep the next server out.
-        self.file.unlock()
+        self.locked.0.sync_data()
     }
 
     // The whole file is locked when it is opened.
     fn try_lock_range(&self, _start: Bound<u64>, _end: Bound<u64>) -> Result<bool, BackendError> {
         Err(BackendError::Unsupported)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that may be full: from some byte on it takes no more.
+    #[derive(Clone, Debug)]
+    struct Disk {
+        file: LazilyFlushed,
+        /// How many more writes it takes.
+        left: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Disk {
+        fn take(&self) -> io::Result<()> {
+            let less = |left: usize| left.checked_sub(1);
+            match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.file.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.take()?;
+            self.file.set_len(len)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.file.sync_data()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.take()?;
+            self.file.write(offset, data)
+        }
+        fn close(&self) -> io::Result<()> {
+            self.file.close()
+        }
+        fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+            self.file.try_lock_range(start, end)
+        }
+    }
+
+    fn content(persist: &Persist<Disk>) -> (BTreeMap<String, String>, u64) {
+        let mut found = BTreeMap::new();
+        let revision = persist.load(|_, key, bytes| {
+            found.insert(key.to_owned(), String::from_utf8_lossy(bytes).into_owned());
+        });
+        (found, revision.unwrap())
+    }
+
+    /// The disk fills up at every possible moment of a write; what the file says is always what was answered.
+    #[test]
+    fn a_full_disk_loses_nothing_and_makes_nothing_up() {
+        let mut failures = 0;
+        for room in 0..60 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("state");
+            let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let left = Arc::new(std::sync::atomic::AtomicUsize::new(usize::MAX));
+            let disk = Disk { file: LazilyFlushed::new(options().unwrap()).unwrap(), left: left.clone() };
+            let persist = Persist::on(path.clone(), disk).unwrap();
+            let mut model: BTreeMap<String, Bytes> = BTreeMap::new();
+            let (_, mut revision) = content(&persist);
+            let mut write = |model: &mut BTreeMap<String, Bytes>, key: &str, after: Option<Bytes>| {
+                let write =
+                    Write { storage: "s", key, before: model.get(key), after: after.as_ref(), revision: revision + 1 };
+                let result = persist.write(&write);
+                if result.is_ok() {
+                    revision += 1;
+                    match after {
+                        Some(bytes) => drop(model.insert(key.to_owned(), bytes)),
+                        None => drop(model.remove(key)),
+                    }
+                }
+                result.is_ok()
+            };
+            let text = |n: usize| Some(Bytes::from(format!("{n}").repeat(3000)));
+            assert!(write(&mut model, "a", text(1)) && write(&mut model, "b", text(2)));
+            left.store(room, Ordering::Relaxed);
+            for (key, after) in [("a", text(3)), ("b", None), ("c", text(4)), ("a", None), ("c", text(5))] {
+                failures += usize::from(!write(&mut model, key, after));
+            }
+            left.store(usize::MAX, Ordering::Relaxed);
+            assert!(write(&mut model, "d", text(6)), "there is room again");
+            let model: BTreeMap<String, String> =
+                model.into_iter().map(|(key, bytes)| (key, String::from_utf8_lossy(&bytes).into_owned())).collect();
+            assert_eq!(content(&persist), (model.clone(), revision), "room for {room} writes");
+            drop(persist);
+            let again = LazilyFlushed::new(options().unwrap()).unwrap();
+            let again = Persist::on(path.clone(), Disk { file: again, left }).unwrap();
+            assert_eq!(content(&again).0, model);
+        }
+        assert!(failures > 60, "the disk was full {failures} times");
     }
 }

@@ -54,9 +54,15 @@ impl Cluster {
     /// With all controllers and the node.
     pub(crate) fn new() -> Self {
         let cluster = Self::bare();
-        tokio::spawn(pocket_controllers::run(cluster.client.clone(), std::future::pending()));
+        cluster.control("root");
         tokio::spawn(node(cluster.client.clone()));
         cluster
+    }
+
+    /// Starts the controllers, with something that stands for the authority's certificate.
+    pub(crate) fn control(&self, root_ca: &str) -> tokio::task::JoinHandle<()> {
+        let settings = pocket_controllers::Settings { root_ca: Some(root_ca.to_owned()) };
+        tokio::spawn(pocket_controllers::run(self.client.clone(), settings, std::future::pending()))
     }
 
     /// The API server alone.

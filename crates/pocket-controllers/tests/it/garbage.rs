@@ -191,3 +191,19 @@ async fn a_namespace_is_emptied_and_goes() {
     cluster.until(|| async { namespaces.get_opt("team").await.unwrap().map_or(Ok(()), Err) }).await;
     assert!(pods.list(&Default::default()).await.unwrap().items.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_have_the_root_certificate() {
+    let cluster = Cluster::bare();
+    let first = cluster.control("old");
+    let shows = |text: &'static str| move |map: &serde_json::Value| map["data"] == json!({ "ca.crt": text });
+    cluster.until_is::<ConfigMap>("kube-root-ca.crt", shows("old")).await;
+    cluster.delete::<ConfigMap>("kube-root-ca.crt", DeleteParams::default()).await;
+    cluster.until_is::<ConfigMap>("kube-root-ca.crt", shows("old")).await;
+    cluster.patch::<ConfigMap>("kube-root-ca.crt", json!({ "data": { "ca.crt": "forged", "other": "" } })).await;
+    cluster.until_is::<ConfigMap>("kube-root-ca.crt", shows("old")).await;
+    first.abort();
+    // The next authority is another one.
+    cluster.control("new");
+    cluster.until_is::<ConfigMap>("kube-root-ca.crt", shows("new")).await;
+}

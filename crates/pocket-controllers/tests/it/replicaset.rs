@@ -150,8 +150,7 @@ async fn controllers_may_be_killed_at_any_moment() {
     let cluster = Cluster::bare();
     cluster.create::<ReplicaSet>(replica_set("web", 30, json!({}))).await;
     for round in 0..40 {
-        let run = pocket_controllers::run(cluster.client.clone(), std::future::pending());
-        let task = tokio::spawn(run);
+        let task = cluster.control("root");
         // So many times every other task of this thread gets its turn; then the controllers are gone.
         for _ in 0..round * 7 {
             tokio::task::yield_now().await;
@@ -160,7 +159,7 @@ async fn controllers_may_be_killed_at_any_moment() {
         let _ = task.await;
         assert!(cluster.list::<Pod>().await.len() <= 30);
     }
-    tokio::spawn(pocket_controllers::run(cluster.client.clone(), std::future::pending()));
+    cluster.control("root");
     cluster.until_is::<ReplicaSet>("web", |set| set["status"]["replicas"] == 30).await;
     assert_eq!(cluster.list::<Pod>().await.len(), 30);
 }
