@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const AT_ONCE: usize = 16;
 
 /// What is known of a pod's connections.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodEvidence {
     pub(crate) pod: String,
@@ -36,6 +36,8 @@ pub(crate) struct PodEvidence {
     /// Why they are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unknown: Option<String>,
+    /// It has been told to end.
+    pub(crate) ending: bool,
 }
 
 /// Whom a pod is connected to.
@@ -69,26 +71,31 @@ impl Evidence {
         let asked = color.spec.tiers.iter().flat_map(|tier| {
             let source = source(rainbow, color, &tier.name);
             of_instance(&pods, color, &tier.name).into_iter().filter_map(move |pod| {
-                let name = pod.metadata.name.clone()?;
-                Some((name, tier.name.clone(), source.clone()?))
+                let unasked = PodEvidence {
+                    pod: pod.metadata.name.clone()?,
+                    tier: tier.name.clone(),
+                    ending: pod.metadata.deletion_timestamp.is_some(),
+                    ..PodEvidence::default()
+                };
+                Some((unasked, source.clone()?))
             })
         });
-        let asked: Vec<(String, String, Source)> = asked.collect();
-        let answers = stream::iter(asked.into_iter().map(|(pod, tier, source)| async move {
-            let answer = ask(cluster, &pod, &source).await;
-            (pod, tier, answer)
+        let asked: Vec<(PodEvidence, Source)> = asked.collect();
+        let answers = stream::iter(asked.into_iter().map(|(pod, source)| async move {
+            let answer = ask(cluster, &pod.pod, &source).await;
+            (pod, answer)
         }));
         let answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
-        let failure = answers.iter().find_map(|(pod, _, answer)| Some(format!("{pod}: {}", answer.as_ref().err()?)));
+        let failure = answers.iter().find_map(|(pod, answer)| Some(format!("{}: {}", pod.pod, answer.as_ref().err()?)));
         if let Some(failure) = failure
-            && answers.iter().all(|(_, _, answer)| answer.is_err())
+            && answers.iter().all(|(_, answer)| answer.is_err())
             && let Some(reported) = reported(color)
         {
             let note = format!("no pod could be asked ({failure}): this is what the operator reported last");
             return Ok(Self { pods: reported, reported: Some(note) });
         }
         let mut found: Vec<PodEvidence> =
-            answers.into_iter().map(|(pod, tier, answer)| evidence(pod, tier, answer, &addresses)).collect();
+            answers.into_iter().map(|(pod, answer)| evidence(pod, answer, &addresses)).collect();
         found.sort_by_key(|pod| (pod.unknown.is_none(), std::cmp::Reverse(pod.connections), pod.pod.clone()));
         Ok(Self { pods: found, reported: None })
     }
@@ -96,6 +103,11 @@ impl Evidence {
     /// Connections that are known of.
     pub(crate) fn connections(&self) -> i64 {
         self.pods.iter().filter_map(|pod| pod.connections).sum()
+    }
+
+    /// Connections that are too young to be told from the node's probes.
+    pub(crate) fn fresh(&self) -> i64 {
+        self.pods.iter().filter_map(|pod| pod.fresh).sum()
     }
 
     /// Pods with connections.
@@ -129,6 +141,7 @@ fn reported(color: &Color) -> Option<Vec<PodEvidence>> {
             .map(|address| Peer { address: address.clone(), connections: None, pod: None })
             .collect(),
         unknown: holder.unknown.clone(),
+        ending: false,
     });
     Some(pods.collect())
 }
@@ -255,24 +268,11 @@ fn read(source: &Source, body: &str) -> Result<Answer, String> {
     }
 }
 
-fn evidence(
-    pod: String,
-    tier: String,
-    answer: Result<Answer, String>,
-    addresses: &BTreeMap<String, String>,
-) -> PodEvidence {
+/// What a pod's answer says of it.
+fn evidence(unasked: PodEvidence, answer: Result<Answer, String>, addresses: &BTreeMap<String, String>) -> PodEvidence {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let nothing = PodEvidence {
-        pod,
-        tier,
-        connections: None,
-        fresh: None,
-        oldest_seconds: None,
-        peers: Vec::new(),
-        unknown: None,
-    };
     match answer {
-        Err(why) => PodEvidence { unknown: Some(why), ..nothing },
+        Err(why) => PodEvidence { unknown: Some(why), ..unasked },
         Ok(answer) => {
             let peers = answer.peers.into_iter().map(|(address, count)| {
                 let address = address.to_string();
@@ -283,7 +283,7 @@ fn evidence(
                 fresh: Some(number(answer.fresh)).filter(|fresh| *fresh > 0),
                 oldest_seconds: answer.oldest_seconds.map(number),
                 peers: peers.collect(),
-                ..nothing
+                ..unasked
             }
         }
     }
@@ -301,7 +301,7 @@ mod tests {
         ],"count":7,"fresh":1,"at":1,"complete":true}"#;
         let answer = read(&Source::Sidecar, body).unwrap();
         let addresses = [("10.0.0.2".to_owned(), "client-1".to_owned())].into();
-        let shown = evidence("p".into(), "t".into(), Ok(answer), &addresses);
+        let shown = evidence(PodEvidence::default(), Ok(answer), &addresses);
         assert_eq!((shown.connections, shown.fresh, shown.oldest_seconds), (Some(7), Some(1), Some(90)));
         let peers: Vec<_> =
             shown.peers.iter().map(|peer| (&*peer.address, peer.connections, peer.pod.as_deref())).collect();
@@ -318,7 +318,7 @@ mod tests {
         let http = Source::Http(HttpCount { port: 80, path: "/".into(), field: "open".into() });
         assert_eq!(read(&http, r#"{"open":3}"#).unwrap().connections, 3);
         assert_eq!(read(&http, r#"{"open":"3"}"#).unwrap_err(), "the answer has no number at `open`");
-        let unknown = evidence("p".into(), "t".into(), Err("why".into()), &BTreeMap::new());
+        let unknown = evidence(PodEvidence::default(), Err("why".into()), &BTreeMap::new());
         assert_eq!((unknown.connections, unknown.unknown.as_deref()), (None, Some("why")));
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Pod, Service, ServicePort};
 use kube::{Api, api::ListParams};
-use rainbow_api::Rainbow;
+use rainbow_api::{HumanDuration, Rainbow};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -14,7 +14,7 @@ use traffic::Target;
 use crate::{
     context::{Cluster, Context},
     error::{Error, Result},
-    stage,
+    stage as stages, wait,
 };
 
 /// Longest time for an address to answer before the next is tried.
@@ -34,6 +34,25 @@ impl Drop for Tunnel {
     }
 }
 
+/// Finds a way to a stage, which may not serve anything yet: right after the first apply it does not.
+pub(crate) async fn when_ready(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    name: &str,
+    path: &str,
+    patience: HumanDuration,
+) -> Result<Reached> {
+    match stage(context, cluster, rainbow, name, path).await {
+        Err(Error::Failed(_)) => {}
+        other => return other,
+    }
+    let rainbow_name = rainbow.metadata.name.clone().unwrap_or_default();
+    wait::serving(context, cluster, &rainbow_name, name, patience).await?;
+    let rainbow = cluster.rainbow(&rainbow_name).await?;
+    stage(context, cluster, &rainbow, name, path).await
+}
+
 /// Finds a way to a stage of a Rainbow.
 pub(crate) async fn stage(
     context: &Context,
@@ -45,7 +64,7 @@ pub(crate) async fn stage(
     if !path.starts_with('/') {
         return Err(Error::Usage(format!("--path `{path}` does not begin with `/`")));
     }
-    let service_name = &stage::status(rainbow, name)?.service;
+    let service_name = &stages::status(rainbow, name)?.service;
     let services = cluster.api::<Service>();
     let service = services.get_opt(service_name).await.map_err(|error| cluster.error(&error))?;
     let service = service.ok_or_else(|| {

@@ -154,3 +154,25 @@ pub(crate) async fn serves(
     })
     .await
 }
+
+/// Until a stage serves anything at all. When the time has passed, the caller goes on: what it does then says what is wrong.
+pub(crate) async fn serving(
+    context: &Context,
+    cluster: &Cluster,
+    name: &str,
+    stage: &str,
+    timeout: HumanDuration,
+) -> Result {
+    let waited = until(context, cluster, name, timeout, |_, view| {
+        let serves = view.stages.iter().find(|other| other.name == stage).and_then(|stage| stage.color.as_deref());
+        let Some(serves) = serves else { return Progress::Unseen };
+        match view.color(serves) {
+            Some(color) if color.tiers.iter().all(|tier| tier.ready > 0) => Progress::Done,
+            _ => Progress::Waiting(format!("{stage}: no pod of {serves} is ready yet")),
+        }
+    });
+    match waited.await {
+        Err(Error::TimedOut(_)) => Ok(()),
+        other => other,
+    }
+}

@@ -20,6 +20,8 @@ const READABLE: f64 = 5.0;
 const REDRAW: Duration = Duration::from_millis(500);
 /// Between two lines where nothing can be drawn over.
 const LINES: Duration = Duration::from_secs(5);
+/// Longest time for a stage to serve anything before the first request.
+const PATIENCE: HumanDuration = HumanDuration::from_secs(60);
 /// Cells of the longest bar.
 const BAR: u64 = 40;
 
@@ -114,7 +116,7 @@ async fn reach(context: &Context, args: &Args) -> Result<reach::Reached> {
     let cluster = context.cluster().await?;
     let rainbow = cluster.rainbow(&args.stage.name).await?;
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
-    reach::stage(context, &cluster, &rainbow, &stage.name, &args.path).await
+    reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, PATIENCE).await
 }
 
 fn verdict(printer: Printer, report: &Report) -> Result {

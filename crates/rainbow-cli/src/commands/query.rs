@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rainbow_api::HumanDuration;
+
 use crate::{
     args::StageArgs,
     context::Context,
@@ -22,15 +24,16 @@ pub(crate) struct Args {
     path: String,
     /// Longest time for a reply
     #[arg(long, default_value = "10s", value_name = "TIME")]
-    timeout: rainbow_api::HumanDuration,
+    timeout: HumanDuration,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let rainbow = cluster.rainbow(&args.stage.name).await?;
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
-    let reached = reach::stage(context, &cluster, &rainbow, &stage.name, &args.path).await?;
     let timeout = if args.timeout.0.is_zero() { Duration::from_secs(10) } else { args.timeout.0 };
+    let reached =
+        reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, HumanDuration(timeout)).await?;
     for _ in 0..args.count {
         match traffic::get(&reached.target, timeout).await {
             Ok(body) => context.printer.line(body),

@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             "color `{color}` cannot be retired while stage `{stage}` points at it: promote or roll back the stage first"
         )));
     }
-    if is_retired(&found.color, args.force) {
+    if found.color.status.as_ref().and_then(|status| status.phase) == Some(ColorPhase::Retired) {
         context.printer.line(format_args!("color {color} of {name} is retired already"));
         return Ok(());
     }
@@ -40,34 +40,34 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         context.printer.warning(note);
     }
     let held = held(&evidence);
-    match (args.force, held) {
-        (false, Some(held)) if evidence.connections() > 0 => {
-            return Err(Error::Failed(format!(
-                "color `{color}` has {held}: it retires by itself when they have ended; `--force` ends them now, and \
-                 `rainbow why {name} {color}` says who has them"
-            )));
-        }
-        (false, held) => {
-            write(&cluster, &found, json!({ "retire": true })).await?;
-            context.printer.line(format_args!("color {color} of {name} retires"));
-            if let Some(held) = held {
-                context.printer.warning(format_args!("it has {held}, which hold it until its deadline"));
-            }
-        }
-        (true, held) => {
+    if args.force {
+        if !is_told(&found.color, true) {
             write(&cluster, &found, json!({ "retire": true, "drain": { "deadline": Deadline::Now } })).await?;
-            let held = held.map(|held| format!(" with {held}")).unwrap_or_default();
-            context.printer.line(format_args!("color {color} of {name} retires now{held}"));
         }
+        let held = held.map(|held| format!(" with {held}")).unwrap_or_default();
+        context.printer.line(format_args!("color {color} of {name} retires now{held}"));
+        return Ok(());
+    }
+    if let (true, Some(held)) = (evidence.connections() > 0, &held) {
+        return Err(Error::Failed(format!(
+            "color `{color}` has {held}: it retires by itself when they have ended; `--force` ends them now, and \
+             `rainbow why {name} {color}` says who has them"
+        )));
+    }
+    if !is_told(&found.color, false) {
+        write(&cluster, &found, json!({ "retire": true })).await?;
+    }
+    context.printer.line(format_args!("color {color} of {name} retires"));
+    if let Some(held) = held {
+        context.printer.warning(format_args!("it has {held}: it retires when they have ended, or at its deadline"));
     }
     Ok(())
 }
 
 /// Whether there is nothing left to write.
-fn is_retired(color: &Color, force: bool) -> bool {
+fn is_told(color: &Color, force: bool) -> bool {
     let deadline = color.spec.drain.as_ref().and_then(|drain| drain.deadline);
-    let told = color.spec.retire && (!force || deadline == Some(Deadline::Now));
-    told || color.status.as_ref().and_then(|status| status.phase) == Some(ColorPhase::Retired)
+    color.spec.retire && (!force || deadline == Some(Deadline::Now))
 }
 
 /// `12 connections on 3 pods, the oldest 5m old, and 1 pod that cannot be asked`; `None`: nothing holds it.
@@ -78,6 +78,10 @@ fn held(evidence: &Evidence) -> Option<String> {
         let pods = count(i64::try_from(evidence.busy()).unwrap_or(i64::MAX), "pod");
         let oldest = evidence.oldest().map(|age| format!(", the oldest {} old", words::seconds(age)));
         parts.push(format!("{} on {pods}{}", count(connections, "connection"), oldest.unwrap_or_default()));
+    }
+    match evidence.fresh() {
+        0 => {}
+        fresh => parts.push(format!("{} too new to be told from the node's probes", count(fresh, "connection"))),
     }
     match evidence.unknown() {
         0 => {}
@@ -97,12 +101,10 @@ mod tests {
     fn pod(connections: Option<i64>) -> PodEvidence {
         PodEvidence {
             pod: "p".into(),
-            tier: "t".into(),
             connections,
-            fresh: None,
             oldest_seconds: connections.filter(|number| *number > 0).map(|_| 300),
-            peers: Vec::new(),
             unknown: connections.is_none().then(|| "no answer".into()),
+            ..PodEvidence::default()
         }
     }
 
@@ -129,8 +131,8 @@ mod tests {
             serde_json::from_value::<Color>(color).unwrap()
         };
         let retired = color(json!({ "retire": true }));
-        assert!(is_retired(&retired, false) && !is_retired(&retired, true));
-        assert!(is_retired(&color(json!({ "retire": true, "drain": { "deadline": "now" } })), true));
-        assert!(!is_retired(&color(json!({ "drain": { "deadline": "now" } })), false));
+        assert!(is_told(&retired, false) && !is_told(&retired, true));
+        assert!(is_told(&color(json!({ "retire": true, "drain": { "deadline": "now" } })), true));
+        assert!(!is_told(&color(json!({ "drain": { "deadline": "now" } })), false));
     }
 }

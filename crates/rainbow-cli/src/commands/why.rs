@@ -111,7 +111,8 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
     };
     text.push_str(&list("what holds it", &why.holds));
     // Idle pods are told by number: a color has many.
-    let (holding, idle): (Vec<_>, Vec<_>) = why.pods.iter().partition(|pod| wide || pod.connections != Some(0));
+    let (holding, idle): (Vec<_>, Vec<_>) =
+        why.pods.iter().partition(|pod| wide || pod.connections != Some(0) || pod.fresh.is_some());
     if !holding.is_empty() {
         let rows: Vec<Vec<String>> = holding.iter().map(|pod| row(pod, wide)).collect();
         let rows = table(&["POD", "TIER", "CONNECTIONS", "OLDEST", "PEERS"], &rows);
@@ -136,6 +137,7 @@ fn row(pod: &PodEvidence, wide: bool) -> Vec<String> {
         (None, connections, Some(fresh)) => format!("{}, {fresh} new", connections.unwrap_or_default()),
         (None, connections, None) => connections.unwrap_or_default().to_string(),
     };
+    let connections = if pod.ending { format!("{connections}, ending") } else { connections };
     let shown = if wide { pod.peers.len() } else { 3 };
     let mut peers: Vec<String> = pod.peers.iter().take(shown).map(peer).collect();
     if pod.peers.len() > shown {
@@ -199,6 +201,7 @@ mod tests {
             oldest_seconds: connections.filter(|number| *number > 0).map(|_| 300),
             peers,
             unknown: connections.is_none().then(|| "nobody answers there".into()),
+            ending: false,
         };
         let peers = |addresses: &[(&str, i64)]| -> Vec<Peer> {
             let peer = |(address, number): &(&str, i64)| Peer {

@@ -91,6 +91,9 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
     if !evidence.pods.is_empty() {
         frees.push(deadline(found, now));
     }
+    if ends_now(found, now) {
+        return (holds, frees);
+    }
     frees.push(match (evidence.connections(), evidence.unknown()) {
         (0, 0) => format!("sooner: `rainbow retire {name} {color}` does not keep it as a way back"),
         _ => format!("at once: `rainbow retire {name} {color} --force` ends its connections"),
@@ -109,6 +112,10 @@ fn connections(evidence: &Evidence) -> Vec<String> {
             count(number(evidence.busy()), "pod"),
             oldest.unwrap_or_default()
         ));
+    }
+    if evidence.fresh() > 0 {
+        let fresh = count(evidence.fresh(), "connection");
+        holds.push(format!("{fresh} too new to be told from the node's probes: ask again"));
     }
     match evidence.unknown() {
         0 => {}
@@ -137,6 +144,13 @@ fn frees_of_stages(found: &Found) -> Vec<String> {
     found.stages().iter().map(command).collect()
 }
 
+/// Whether its deadline has passed.
+fn ends_now(found: &Found, now: Timestamp) -> bool {
+    let reported = found.color.status.as_ref().and_then(|status| status.drain.as_ref()?.deadline.as_deref());
+    let told = found.color.spec.drain.as_ref().and_then(|drain| drain.deadline) == Some(Deadline::Now);
+    told || reported.and_then(|time| words::seconds_since(time, now)).is_some_and(|since| since >= 0)
+}
+
 fn deadline(found: &Found, now: Timestamp) -> String {
     let (name, color) = (found.name(), found.color());
     let moves = format!("`rainbow drain {name} {color} --deadline TIME` moves it");
@@ -146,10 +160,10 @@ fn deadline(found: &Found, now: Timestamp) -> String {
         Some((time, Some(since))) if since < 0 => {
             format!("at the latest in {} ({time}): its deadline ends what is left; {moves}", words::seconds(-since))
         }
-        Some(_) => "its deadline has passed: its pods are told to end".into(),
+        Some(_) => "its deadline has passed: its pods end, with the time that each has for it".into(),
         None => match found.color.spec.drain.as_ref().and_then(|drain| drain.deadline) {
             Some(Deadline::Never) => format!("it has no deadline; {moves}"),
-            Some(Deadline::Now) => "its deadline is now: its pods are told to end".into(),
+            Some(Deadline::Now) => "its deadline is now: its pods end, with the time that each has for it".into(),
             Some(Deadline::After(time)) => {
                 format!("{time} after it left its last stage its deadline ends what is left; {moves}")
             }

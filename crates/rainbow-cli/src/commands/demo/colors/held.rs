@@ -48,7 +48,7 @@ impl Held {
             connections.push(Connection { seen, task });
         }
         let mut held = Self { color: color.to_owned(), connections };
-        held.another_line().await?;
+        held.lines_after(&vec![0; count]).await?;
         Ok(held)
     }
 
@@ -64,10 +64,15 @@ impl Held {
 
     /// Waits until each has said its color once more. Each must be there still, and have said no other.
     pub(super) async fn another_line(&mut self) -> Result {
-        let color = &self.color;
         let before: Vec<usize> = self.connections.iter().map(|connection| connection.seen.borrow().lines).collect();
+        self.lines_after(&before).await
+    }
+
+    /// Waits until more lines than these have come, connection by connection.
+    async fn lines_after(&mut self, before: &[usize]) -> Result {
+        let color = &self.color;
         for (connection, before) in self.connections.iter_mut().zip(before) {
-            let seen = connection.seen.wait_for(|seen| seen.lines > before || seen.ended || seen.wrong.is_some());
+            let seen = connection.seen.wait_for(|seen| seen.lines > *before || seen.ended || seen.wrong.is_some());
             let seen = tokio::time::timeout(PATIENCE, seen).await;
             let seen = seen.map_err(|_| Error::Failed(format!("a connection to {color} has said nothing more")))?;
             let seen = seen.map_err(|error| Error::failed("a connection was lost", error))?.clone();
