@@ -30,6 +30,7 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     /// What is to be undone in a cluster that is not the suite's own.
     given: Option<Given>,
+    tally_image: String,
     /// Found out by the first test that asks.
     reach: OnceCell<Reach>,
 }
@@ -59,22 +60,24 @@ impl Cluster {
         let home = TempDir::with_prefix("rainbow-e2e-")?;
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
         let images = images::build_all(&cli, home.path(), &settings.image_prefix)?;
-        let (kubeconfig, given) = match settings.cluster {
+        let (kubeconfig, given, tally_image) = match settings.cluster {
             Which::Embedded => {
                 let more: &[&str] = match settings.operator {
                     OperatorPlace::Outside => &["--no-operator"],
                     OperatorPlace::Inside => &[],
                 };
+                let tally_image = images::build_plain(&cli, home.path(), &settings.image_prefix, "tally")?;
                 cli.ok(&[&["local", "up", "--api-port", "0"], more].concat())?;
-                (PathBuf::from(cli.ok(&["local", "kubeconfig"])?.trim()), None)
+                (PathBuf::from(cli.ok(&["local", "kubeconfig"])?.trim()), None, tally_image)
             }
             Which::Current => {
                 let given = Given::prepare(&cli, home.path(), &settings, &images)?;
-                (given.kubeconfig().to_owned(), Some(given))
+                let tally_image = given.tally_image().to_owned();
+                (given.kubeconfig().to_owned(), Some(given), tally_image)
             }
         };
         let cli = cli.with("KUBECONFIG", &kubeconfig);
-        Ok(Self { home, cli, settings, kubeconfig, given, reach: OnceCell::new() })
+        Ok(Self { home, cli, settings, kubeconfig, given, tally_image, reach: OnceCell::new() })
     }
 
     /// The `rainbow` command, pointed at this cluster.
@@ -102,15 +105,15 @@ impl Cluster {
         self.settings.rate.unwrap_or(if self.is_embedded() { load::RATE } else { load::RATE_ELSEWHERE })
     }
 
-    /// Arguments of the operators that tests start.
-    pub(crate) fn operator_arguments(&self) -> Vec<String> {
-        let arguments = match &self.given {
-            // The embedded data plane has endpoints at once, and the cluster has brought the counter's image along.
-            None => vec!["--propagation", "100ms"],
-            // Elsewhere the operator's own defaults must do.
-            Some(given) => vec!["--tally-image", given.tally_image()],
-        };
-        arguments.into_iter().map(str::to_owned).collect()
+    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere the
+    /// operator's own default must do.
+    pub(crate) fn operator_arguments(&self) -> &'static [&'static str] {
+        if self.is_embedded() { &["--propagation", "100ms"] } else { &[] }
+    }
+
+    /// The image that operators put into pods to count their connections.
+    pub(crate) fn tally_image(&self) -> &str {
+        &self.tally_image
     }
 
     /// About the time in which an operator starts and does something here: what random kills are spread over.

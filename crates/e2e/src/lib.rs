@@ -5,7 +5,9 @@
 mod app;
 mod cli;
 mod cluster;
+pub mod colors;
 mod given;
+pub mod held;
 mod images;
 pub mod load;
 mod loader;

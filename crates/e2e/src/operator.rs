@@ -16,7 +16,8 @@ pub struct Operator {
     cli: Cli,
     place: OperatorPlace,
     namespace: String,
-    arguments: Vec<String>,
+    arguments: &'static [&'static str],
+    tally_image: String,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -29,6 +30,7 @@ impl Operator {
             place: cluster.settings().operator,
             namespace: namespace.to_owned(),
             arguments: cluster.operator_arguments(),
+            tally_image: cluster.tally_image().to_owned(),
             log,
             child: None,
         };
@@ -48,18 +50,17 @@ impl Operator {
 
     /// Starts it again.
     pub fn restart(&mut self) -> Result<()> {
-        self.restart_with(&[])
+        self.restart_with_tally(&self.tally_image.clone())
     }
 
-    /// Starts it again, with more arguments.
-    pub fn restart_with(&mut self, more: &[&str]) -> Result<()> {
+    /// Starts it again, to put another image into pods as their counter.
+    pub fn restart_with_tally(&mut self, image: &str) -> Result<()> {
         ensure!(self.place == OperatorPlace::Outside, "the operator in the cluster is not this test's to restart");
         self.kill();
-        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let log = File::options().create(true).append(true).open(&self.log).context("the operator's log")?;
         let child = self
             .cli
-            .command(&[&["operator", "--namespace", &self.namespace], arguments.as_slice(), more].concat())
+            .command(&[&["operator", "--namespace", &self.namespace, "--tally-image", image], self.arguments].concat())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

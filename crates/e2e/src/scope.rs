@@ -48,6 +48,7 @@ pub struct Scope {
     pub operator: Operator,
     kubeconfig: PathBuf,
     log: PathBuf,
+    embedded: bool,
     reach: Reach,
     rate: f64,
     image_prefix: String,
@@ -72,6 +73,7 @@ impl Scope {
             operator,
             kubeconfig,
             log,
+            embedded: cluster.is_embedded(),
             reach,
             rate: cluster.rate(),
             image_prefix: cluster.settings().image_prefix.clone(),
@@ -270,6 +272,7 @@ impl Scope {
             rainbows.delete(&rainbow.name_any(), &DeleteParams::default()).await?;
         }
         eventually("the Rainbows are gone", || async {
+            self.let_go().await?;
             let left = rainbows.list(&ListParams::default()).await?.items;
             ensure!(left.is_empty(), "{} left", left.len());
             Ok(())
@@ -279,12 +282,31 @@ impl Scope {
         let namespaces = Api::<Namespace>::all(self.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         eventually("the namespace is gone", || async {
+            self.let_go().await?;
             match namespaces.get_opt(&self.namespace).await? {
                 None => Ok(()),
                 Some(namespace) => bail!("it is still there: {:?}", namespace.status),
             }
         })
         .await
+    }
+
+    /// Where a kubelet takes its time to let go of pods that have ended (a minute, at times), nobody waits for it.
+    async fn let_go(&self) -> Result<()> {
+        if self.embedded {
+            return Ok(());
+        }
+        let pods = self.api::<Pod>();
+        for pod in pods.list(&ListParams::default()).await? {
+            if pod.metadata.deletion_timestamp.is_some() {
+                match pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await {
+                    Ok(_) => {}
+                    Err(kube::Error::Api(status)) if status.code == 404 => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What helps to understand a failure.

@@ -4,9 +4,11 @@
 //! the one of the kubeconfig. What a test asks of its cluster beyond that is said where it is listed, below.
 
 mod crash;
+mod drain;
 mod input;
 mod local;
 mod plain;
+mod seed;
 mod shift;
 mod walk;
 
@@ -134,13 +136,31 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         plain::by_kubectl_alone,
         input::refused_by_the_cluster,
         input::foreign_objects_stay_untouched,
+        drain::three_colors_keep_their_connections_through_flips,
+        drain::idle_pods_leave_before_busy_ones,
+        drain::a_draining_color_is_taken_back_as_it_is,
+        drain::what_is_not_understood_holds,
+        drain::a_pool_ends_at_the_deadline_with_a_report,
+        drain::websockets_last,
+        drain::flips_back_and_forth_under_load,
+        drain::retire_is_refused_and_forced,
+        drain::twenty_colors_at_once,
+        drain::deleting_a_color_ends_no_other,
+        seed::a_service_that_moves_at_once_drops_connections,
+        seed::a_stage_that_moves_at_once_drops_none,
     );
     scoped!(Needs::OperatorOutside;
         crash::operator_killed_twenty_times_in_a_shift,
         crash::traffic_needs_no_operator,
+        drain::operator_killed_twenty_times_in_a_drain,
     );
     scoped!(Needs::CutNode;
         crash::a_node_cut_off_in_a_shift,
+    );
+    scoped!(Needs::Embedded;
+        drain::a_counter_that_is_killed_holds,
+        drain::a_counter_that_hangs_holds,
+        drain::a_counter_that_talks_nonsense_holds,
     );
     alone!(Needs::Any;
         input::refused_before_anything_is_sent,

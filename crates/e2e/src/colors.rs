@@ -1,0 +1,187 @@
+//! The colors example as an application under test: one tier, whose connections last.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    ResourceExt,
+    api::{DynamicObject, ListParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    OnSigterm, Scope, eventually,
+    held::{self, Held, Kind},
+};
+
+/// Name of the Rainbow and of its only tier, unless a test has two.
+pub const NAME: &str = "colors";
+/// Its stage.
+const STAGE: &str = "active";
+/// The stage's Service.
+pub const SERVICE: &str = "colors-active";
+
+/// The application as its user would describe it.
+#[derive(Clone, Debug)]
+pub struct Colors {
+    /// Name of the Rainbow and of its only tier.
+    pub name: &'static str,
+    /// Pods of each color.
+    pub replicas: u32,
+    /// What the program does on SIGTERM.
+    pub on_sigterm: OnSigterm,
+    /// `spec.drain`.
+    pub drain: Value,
+    /// Colors that may live at once.
+    pub live: u32,
+    /// How long a pod needs until it is ready.
+    pub ready_after: Duration,
+}
+
+impl Default for Colors {
+    fn default() -> Self {
+        Self {
+            name: NAME,
+            replicas: 2,
+            on_sigterm: OnSigterm::Die,
+            drain: json!({ "connections": "Sidecar", "settle": "1s", "deadline": "24h" }),
+            live: 20,
+            ready_after: Duration::ZERO,
+        }
+    }
+}
+
+impl Colors {
+    /// The Rainbow at a color. Its stage stays where it is until it is told to move.
+    pub fn at(&self, color: &str) -> Value {
+        let on_sigterm = match self.on_sigterm {
+            OnSigterm::Drain => "drain",
+            OnSigterm::Die => "die",
+        };
+        json!({
+            "apiVersion": "rainbow.dev/v1alpha1",
+            "kind": "Rainbow",
+            "metadata": { "name": self.name },
+            "spec": {
+                "color": color,
+                "tiers": [{
+                    "name": self.name,
+                    "replicas": self.replicas,
+                    "ports": [{ "name": "http", "port": 8080 }, { "name": "lines", "port": 8081 }],
+                    "template": { "spec": {
+                        "terminationGracePeriodSeconds": 5,
+                        "containers": [{
+                            "name": self.name,
+                            "image": "colors:v1",
+                            "imagePullPolicy": "IfNotPresent",
+                            "env": [
+                                { "name": "COLOR", "value": color },
+                                { "name": "INTERVAL_MS", "value": "500" },
+                                { "name": "GRACE_MS", "value": "0" },
+                                { "name": "READY_AFTER_MS", "value": self.ready_after.as_millis().to_string() },
+                                { "name": "ON_SIGTERM", "value": on_sigterm },
+                            ],
+                            "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1 },
+                        }],
+                    } },
+                }],
+                "stages": [{
+                    "name": STAGE,
+                    "promote": "Manual",
+                    "shift": { "flip": {} },
+                    "service": { "type": "NodePort" },
+                }],
+                "drain": self.drain,
+                "keep": { "live": self.live, "history": 3 },
+            }
+        })
+    }
+
+    /// Applies a color and waits until its stage serves it.
+    pub async fn release(&self, scope: &Scope, color: &str) -> Result<()> {
+        scope.apply_manifest(&self.at(color))?;
+        self.ready(scope, color).await?;
+        self.flip(scope, color).await
+    }
+
+    /// Waits until all pods of a color are ready.
+    pub async fn ready(&self, scope: &Scope, color: &str) -> Result<()> {
+        let wanted = i32::try_from(self.replicas)?;
+        eventually(&format!("color {color} is ready"), || async {
+            let deployments = scope.api::<Deployment>();
+            let status = deployments.get(&format!("{}-{color}", self.name)).await?.status.unwrap_or_default();
+            let ready = status.ready_replicas.unwrap_or(0);
+            ensure!(ready == wanted, "{ready} of {wanted} pods are ready");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Points the stage at a color and waits until it serves it, and until every new connection gets it.
+    pub async fn flip(&self, scope: &Scope, color: &str) -> Result<()> {
+        scope.cli.run(&["promote", self.name, "--to", color]).await?;
+        eventually(&format!("the stage serves {color}"), || async {
+            let rainbow = scope.custom("Rainbow").get(self.name).await?;
+            let stage = &rainbow.data["status"]["stages"][0];
+            let settled = stage["shift"].is_null() && stage["since"].is_string();
+            ensure!(stage["color"] == color && settled, "the stage is {stage}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Connections to whatever the stage serves.
+    pub async fn hold(&self, scope: &Scope, kind: Kind, count: usize) -> Result<Held> {
+        let port = if kind == Kind::WebSocket { "http" } else { "lines" };
+        let places = scope.places_of_port(SERVICE, port).await?;
+        let addresses: Vec<SocketAddr> = places.iter().map(|place| place.address).collect();
+        held::open_at(kind, &addresses, count).await
+    }
+}
+
+/// What a connection to a color hears.
+pub fn line(color: &str) -> String {
+    format!("The color is #{color}")
+}
+
+/// A color as it is.
+pub async fn color(scope: &Scope, color: &str) -> Result<DynamicObject> {
+    Ok(scope.custom("Color").get(&format!("{NAME}-{color}")).await?)
+}
+
+/// Names of the pods of a color that have not been told to end.
+pub async fn pods(scope: &Scope, color: &str) -> Result<Vec<String>> {
+    let selector = ListParams::default().labels(&format!("rainbow.dev/color={color}"));
+    let pods = scope.api::<Pod>().list(&selector).await?;
+    let live = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    Ok(live.map(ResourceExt::name_any).collect())
+}
+
+/// Waits until a color has so many pods.
+pub async fn shrinks_to(scope: &Scope, color: &str, count: usize) -> Result<()> {
+    eventually(&format!("color {color} has {count} pods"), || async {
+        let pods = pods(scope, color).await?;
+        ensure!(pods.len() == count, "it has {pods:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// How many connections the status says a color has.
+pub async fn counts(scope: &Scope, name: &str, count: usize) -> Result<()> {
+    eventually(&format!("the status of {name} says {count} connections"), || async {
+        let status = color(scope, name).await?.data["status"].clone();
+        ensure!(status["connections"] == count, "it says {}", status["connections"]);
+        Ok(())
+    })
+    .await
+}
+
+/// How many connections a pod has, by its own counter.
+pub async fn counted(scope: &Scope, pod: &str) -> Result<u64> {
+    let uri = format!("/api/v1/namespaces/{}/pods/{pod}:9798/proxy/connections", scope.namespace);
+    let request = http::Request::get(uri).body(Vec::new())?;
+    let report: Value = scope.client.request(request).await?;
+    report["count"].as_u64().with_context(|| format!("no count: {report}"))
+}

@@ -1,0 +1,273 @@
+//! Clients that connect once and stay: each listens to lines, and knows whether somebody cut it.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::{SinkExt, StreamExt, future::try_join_all, stream};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+use crate::eventually;
+
+/// Longest wait for a connection and its first line.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections that are opened at the same time.
+const AT_ONCE: usize = 20;
+
+/// How a client listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Plain TCP: one line after the other.
+    Lines,
+    /// Plain TCP, whose own direction the client ends at once: it only listens.
+    OneWay,
+    /// A websocket at `/ws`: one message after the other.
+    WebSocket,
+}
+
+/// Connections that stay until they are dropped, closed, or cut.
+#[derive(Debug, Default)]
+pub struct Held {
+    clients: Vec<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    seen: Arc<Mutex<Seen>>,
+    task: JoinHandle<()>,
+}
+
+/// What one client has heard.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    first: String,
+    lines: u64,
+    /// Something else than the first line: a connection has one color.
+    other: Option<String>,
+    /// How it ended, when the client did not end it.
+    cut: Option<String>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Client {
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Held {
+    /// Opens so many connections; each has had its first line when this returns.
+    ///
+    /// # Errors
+    /// One cannot be opened, or hears nothing.
+    pub async fn open(kind: Kind, address: SocketAddr, count: usize) -> Result<Self> {
+        traffic::raise_file_limit();
+        let clients = stream::iter(0..count).map(|_| open(kind, address)).buffer_unordered(AT_ONCE);
+        let clients: Vec<Result<Client>> = clients.collect().await;
+        Ok(Self { clients: clients.into_iter().collect::<Result<_>>()? })
+    }
+
+    /// How many there are, cut ones included.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// What they hear, and how many hear it.
+    pub fn heard(&self) -> BTreeMap<String, usize> {
+        let mut heard = BTreeMap::new();
+        for client in &self.clients {
+            *heard.entry(client.seen().first).or_default() += 1;
+        }
+        heard
+    }
+
+    /// Takes over the connections of another.
+    pub fn append(&mut self, mut other: Self) {
+        self.clients.append(&mut other.clients);
+    }
+
+    /// The client ends some of them.
+    pub fn close(&mut self, count: usize) {
+        self.clients.truncate(self.clients.len().saturating_sub(count));
+    }
+
+    /// How many were cut.
+    pub fn cut(&self) -> usize {
+        self.clients.iter().filter(|client| client.seen().cut.is_some()).count()
+    }
+
+    /// None may have been cut, and none may have heard two things.
+    pub fn whole(&self) -> Result<()> {
+        for (number, client) in self.clients.iter().enumerate() {
+            let seen = client.seen();
+            if let Some(cut) = seen.cut {
+                bail!("{} of {} were cut; number {number} heard {:?}, then: {cut}", self.cut(), self.len(), seen.first);
+            }
+            if let Some(other) = seen.other {
+                bail!("connection {number} heard {:?} and {other:?}", seen.first);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until each has heard one more line, so that each is known to be alive.
+    pub async fn alive(&self) -> Result<()> {
+        let before: Vec<u64> = self.clients.iter().map(|client| client.seen().lines).collect();
+        eventually("every held connection hears one more line", || async {
+            let silent = self.clients.iter().zip(&before).filter(|(client, before)| client.seen().lines <= **before);
+            let silent = silent.filter(|(client, _)| client.seen().cut.is_none()).count();
+            ensure!(silent == 0, "{silent} of {} are silent", self.len());
+            Ok(())
+        })
+        .await?;
+        self.whole()
+    }
+}
+
+/// Opens the same number of connections at each of several addresses.
+pub async fn open_at(kind: Kind, addresses: &[SocketAddr], count: usize) -> Result<Held> {
+    let share = count.div_ceil(addresses.len().max(1));
+    let parts = try_join_all(addresses.iter().map(|address| Held::open(kind, *address, share))).await?;
+    let mut all = Held::default();
+    parts.into_iter().for_each(|part| all.append(part));
+    Ok(all)
+}
+
+async fn open(kind: Kind, address: SocketAddr) -> Result<Client> {
+    let opening = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let mut ear = match kind {
+            Kind::WebSocket => {
+                let url = format!("ws://{address}/ws");
+                let (socket, _) = client_async(url, stream).await?;
+                Ear::WebSocket(Box::new(socket))
+            }
+            Kind::Lines | Kind::OneWay => {
+                let (input, mut output) = stream.into_split();
+                if kind == Kind::OneWay {
+                    output.shutdown().await?;
+                }
+                Ear::Lines { lines: BufReader::new(input).lines(), _open: output }
+            }
+        };
+        let first = ear.next().await?.context("it was closed before the first line")?;
+        anyhow::Ok((ear, first))
+    };
+    let (mut ear, first) = timeout(PATIENCE, opening).await.context("no line came")?.context(address.to_string())?;
+    let seen = Arc::new(Mutex::new(Seen { first: first.clone(), lines: 1, ..Seen::default() }));
+    let task = tokio::spawn({
+        let seen = seen.clone();
+        async move {
+            loop {
+                let heard = ear.next().await;
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                match heard {
+                    Ok(Some(line)) => {
+                        seen.lines += 1;
+                        if line != first {
+                            seen.other = Some(line);
+                        }
+                        continue;
+                    }
+                    Ok(None) => seen.cut = Some("the server closed it".into()),
+                    Err(error) => seen.cut = Some(format!("{error:#}")),
+                }
+                return;
+            }
+        }
+    });
+    Ok(Client { seen, task })
+}
+
+enum Ear {
+    Lines {
+        lines: Lines<BufReader<OwnedReadHalf>>,
+        /// Dropping it would end the client's direction.
+        _open: OwnedWriteHalf,
+    },
+    WebSocket(Box<WebSocketStream<TcpStream>>),
+}
+
+impl Ear {
+    /// The next line; `None` at an orderly end.
+    async fn next(&mut self) -> Result<Option<String>> {
+        match self {
+            Self::Lines { lines, .. } => Ok(lines.next_line().await?),
+            Self::WebSocket(socket) => loop {
+                match socket.next().await.transpose()? {
+                    Some(Message::Text(text)) => return Ok(Some(text.to_string())),
+                    None | Some(Message::Close(_)) => return Ok(None),
+                    // Reading has queued the answer to a ping.
+                    Some(_) => socket.flush().await?,
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that says two lines to each client, and then ends the first one.
+    async fn server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(b"The color is #1\nThe color is #1\n").await.unwrap();
+                if number > 0 {
+                    kept.push(stream);
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn knows_which_were_cut() {
+        let address = server().await;
+        let cut = Held::open(Kind::Lines, address, 1).await.unwrap();
+        eventually("it is cut", || async {
+            ensure!(cut.cut() == 1);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert!(cut.whole().unwrap_err().to_string().contains("the server closed it"));
+        let mut kept = Held::open(Kind::OneWay, address, 3).await.unwrap();
+        kept.whole().unwrap();
+        assert_eq!(kept.heard(), BTreeMap::from([("The color is #1".to_owned(), 3)]));
+        kept.close(2);
+        assert_eq!(kept.len(), 1);
+        kept.whole().unwrap();
+    }
+}

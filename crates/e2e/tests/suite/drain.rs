@@ -1,0 +1,503 @@
+//! Colors that drain: who is connected stays connected, who is not goes, and nobody is forgotten.
+//!
+//! The programs die at SIGTERM, in the middle of everything: a connection that lives was left alone.
+
+use std::{collections::BTreeSet, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{
+    Scope,
+    colors::{self, Colors, color, counted, counts, line, pods, shrinks_to},
+    eventually,
+    held::{Held, Kind},
+    processes,
+};
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event, policy::v1::PodDisruptionBudget};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use rand::RngExt;
+use serde_json::json;
+
+/// Connections that each of three colors holds.
+const MANY: usize = 300;
+/// Kills of the operator.
+const KILLS: usize = 20;
+/// Flips back and forth under load.
+const FLIPS: usize = 50;
+/// Colors at once.
+const RAINBOW: usize = 20;
+
+/// Three colors, each with connections; the stage goes from one to the other and back. The colors' names are what commits
+/// begin with now and then, and what YAML takes for numbers.
+pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 3, ..Colors::default() };
+    let names = ["123456", "123e45", "000000"];
+    let mut held: Vec<Held> = Vec::new();
+    for name in names {
+        app.release(scope, name).await?;
+        let mut new = app.hold(scope, Kind::Lines, MANY - 20).await?;
+        new.append(app.hold(scope, Kind::OneWay, 20).await?);
+        ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
+        held.push(new);
+    }
+    for name in &names[..2] {
+        counts(scope, name, MANY).await?;
+    }
+    let before = scope.pod_uids().await?;
+    for name in ["123456", "000000", "123e45", "123456", "000000"] {
+        app.flip(scope, name).await?;
+        let new = app.hold(scope, Kind::Lines, 5).await?;
+        ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
+        for held in &held {
+            held.whole()?;
+        }
+    }
+    ensure!(scope.pod_uids().await? == before, "flips started or ended pods");
+
+    // Each leaves when its own connections have ended, and the others stay.
+    for (number, name) in names[..2].iter().enumerate() {
+        held[number].close(MANY);
+        shrinks_to(scope, name, 0).await?;
+        for held in &held {
+            held.alive().await?;
+        }
+    }
+    ensure!(pods(scope, "000000").await?.len() == 3, "the color that serves has lost pods");
+    Ok(())
+}
+
+/// Idle pods do not wait for a busy one, and the busy one is guarded until it is idle.
+pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 4, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let mut held = app.hold(scope, Kind::Lines, 1).await?;
+    let busy = busy_pod(scope, "c1").await?;
+    app.release(scope, "c2").await?;
+    shrinks_to(scope, "c1", 1).await?;
+    ensure!(pods(scope, "c1").await? == [busy.clone()], "the busy pod {busy} left first");
+    held.alive().await?;
+    eventually("the busy pod is guarded", || async {
+        let pod = scope.api::<Pod>().get(&busy).await?;
+        ensure!(pod.labels().get("rainbow.dev/holding").is_some_and(|value| value == "yes"), "{:?}", pod.labels());
+        let annotations = pod.annotations();
+        for (name, value) in
+            [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")]
+        {
+            ensure!(annotations.get(name).is_some_and(|found| found == value), "{name}: {annotations:?}");
+        }
+        let guard = scope.api::<PodDisruptionBudget>().get("colors-draining").await?;
+        ensure!(guard.status.is_some_and(|status| status.expected_pods == 1), "the budget does not see the pod");
+        Ok(())
+    })
+    .await?;
+    let evict = scope.api::<Pod>().evict(&busy, &kube::api::EvictParams::default()).await;
+    ensure!(evict.as_ref().is_err_and(is_too_many), "the busy pod's eviction: {evict:?}");
+    held.alive().await?;
+    held.close(1);
+    shrinks_to(scope, "c1", 0).await?;
+    eventually("the guard is gone", || async {
+        ensure!(scope.api::<PodDisruptionBudget>().get_opt("colors-draining").await?.is_none());
+        Ok(())
+    })
+    .await
+}
+
+fn is_too_many(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 429)
+}
+
+/// The pod of a color that has connections.
+async fn busy_pod(scope: &Scope, name: &str) -> Result<String> {
+    eventually("one pod is busy", || async {
+        let mut busy = Vec::new();
+        for pod in pods(scope, name).await? {
+            if counted(scope, &pod).await? > 0 {
+                busy.push(pod);
+            }
+        }
+        ensure!(busy.len() == 1, "busy: {busy:?}");
+        busy.pop().context("one pod")
+    })
+    .await
+}
+
+/// A stage pointed back at a draining color takes it as it is.
+pub(crate) async fn a_draining_color_is_taken_back_as_it_is(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 3, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let held = app.hold(scope, Kind::Lines, 30).await?;
+    app.release(scope, "c2").await?;
+    counts(scope, "c1", 30).await?;
+    let before = scope.pod_uids().await?;
+    scope.cli.run(&["rollback", colors::NAME, "--wait"]).await?;
+    app.flip(scope, "c1").await?;
+    eventually("c2 has left", || async {
+        let left = pods(scope, "c2").await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await?;
+    let after = scope.pod_uids().await?;
+    ensure!(after.is_subset(&before), "taking back started pods");
+    held.alive().await?;
+    eventually("no pod of c1 is marked", || async {
+        for pod in scope.pods("c1").await?.into_values().flatten() {
+            ensure!(!pod.labels().contains_key("rainbow.dev/holding"), "{:?}", pod.labels());
+            let cost = pod.annotations().get("controller.kubernetes.io/pod-deletion-cost");
+            ensure!(cost.is_none(), "{cost:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The application is to be asked, and what it answers is no number; or nobody answers. Its connections are unknown, so it
+/// stays, though another color with the same number of connections leaves meanwhile.
+pub(crate) async fn what_is_not_understood_holds(scope: &mut Scope) -> Result<()> {
+    let answers = json!({ "port": 8080, "path": "/color", "field": "/count" });
+    let silent = json!({ "port": 8099, "path": "/", "field": "/count" });
+    for (name, next, http, reason) in [("c1", "c2", answers, "no JSON"), ("c3", "c4", silent, "")] {
+        let drain = json!({ "connections": "Http", "http": http, "settle": "1s", "deadline": "24h" });
+        let app = Colors { drain, replicas: 1, ..Colors::default() };
+        app.release(scope, name).await?;
+        app.release(scope, next).await?;
+        unknown(scope, name, reason).await?;
+        outlives_another(scope, name).await?;
+        scope.cli.run(&["drain", colors::NAME, name, "--deadline", "now"]).await?;
+        shrinks_to(scope, name, 0).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the condition that says so, and for a reason.
+async fn unknown(scope: &Scope, name: &str, reason: &str) -> Result<()> {
+    eventually(&format!("the status says that {name} is unknown"), || async {
+        let status = color(scope, name).await?.data["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == "ConnectionsUnknown");
+        let found = found.with_context(|| format!("no condition: {status}"))?;
+        ensure!(found["status"] == "True" && found["message"].as_str().unwrap_or_default().contains(reason), "{found}");
+        Ok(())
+    })
+    .await
+}
+
+/// The counter dies while its pod drains: it is started again, and no connection is cut.
+pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<()> {
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    let mut held = app.hold(scope, Kind::Lines, 10).await?;
+    let counters = counters(scope, "c1").await?;
+    app.release(scope, "c2").await?;
+    counts(scope, "c1", 10).await?;
+    signal(&counters, "KILL")?;
+    held.alive().await?;
+    // It is counted again by a counter that knows nothing of before.
+    eventually("the counters are back", || async {
+        let mut sum = 0;
+        for pod in pods(scope, "c1").await? {
+            sum += counted(scope, &pod).await?;
+        }
+        ensure!(sum == 10, "they count {sum}");
+        Ok(())
+    })
+    .await?;
+    counts(scope, "c1", 10).await?;
+    held.alive().await?;
+    held.close(10);
+    shrinks_to(scope, "c1", 0).await
+}
+
+/// The counter hangs, and the last connection ends: nobody knows it, so the pods stay until the counter answers again.
+pub(crate) async fn a_counter_that_hangs_holds(scope: &mut Scope) -> Result<()> {
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    let mut held = app.hold(scope, Kind::Lines, 10).await?;
+    let counters = counters(scope, "c1").await?;
+    app.release(scope, "c2").await?;
+    counts(scope, "c1", 10).await?;
+    signal(&counters, "STOP")?;
+    held.close(10);
+    let looked = async {
+        unknown(scope, "c1", "no answer").await?;
+        outlives_another(scope, "c1").await
+    };
+    let looked = looked.await;
+    signal(&counters, "CONT")?;
+    looked?;
+    shrinks_to(scope, "c1", 0).await
+}
+
+/// Somebody else answers in the counter's place.
+pub(crate) async fn a_counter_that_talks_nonsense_holds(scope: &mut Scope) -> Result<()> {
+    let context = tempfile::tempdir()?;
+    std::fs::copy(e2e::programs()?.join("backend"), context.path().join("backend"))?;
+    let dockerfile =
+        "FROM scratch\nENV PORT=9798\nCOPY backend /backend\nUSER 65532:65532\nENTRYPOINT [\"/backend\"]\n";
+    std::fs::write(context.path().join("Dockerfile"), dockerfile)?;
+    scope.cli.run(&["image", "build", "-t", "liar:v1", &context.path().to_string_lossy()]).await?;
+    scope.operator.restart_with_tally("liar:v1")?;
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    app.release(scope, "c2").await?;
+    unknown(scope, "c1", "no JSON").await?;
+    // The control's counter must be a good one.
+    scope.operator.restart()?;
+    unknown(scope, "c1", "no JSON").await?;
+    outlives_another(scope, "c1").await?;
+    scope.cli.run(&["drain", colors::NAME, "c1", "--deadline", "now"]).await?;
+    shrinks_to(scope, "c1", 0).await
+}
+
+/// Another application's color drains from beginning to end, and this one, which nobody is connected to either, is still
+/// all there.
+async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {
+    let before = pods(scope, name).await?;
+    let control = Colors { name: "control", replicas: 1, ..Colors::default() };
+    let (old, new) = (format!("{name}-old"), format!("{name}-new"));
+    control.release(scope, &old).await?;
+    control.release(scope, &new).await?;
+    shrinks_to(scope, &old, 0).await?;
+    let after = pods(scope, name).await?;
+    ensure!(after == before && !after.is_empty(), "unknown pods were let go: {before:?}, now {after:?}");
+    Ok(())
+}
+
+fn signal(processes: &[i32], name: &str) -> Result<()> {
+    for pid in processes {
+        let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status()?;
+        ensure!(status.success(), "{pid} cannot be signalled");
+    }
+    Ok(())
+}
+
+/// The processes that count for a color: their environment names the ports, and their pod.
+async fn counters(scope: &Scope, name: &str) -> Result<Vec<i32>> {
+    let pods = pods(scope, name).await?;
+    let counters = processes::with_env("TALLY_PORTS", "8080,8081");
+    let of_pods: BTreeSet<i32> = pods.iter().flat_map(|pod| processes::with_env("HOSTNAME", pod)).collect();
+    let mine: Vec<i32> = counters.intersection(&of_pods).copied().collect();
+    ensure!(mine.len() == pods.len(), "{} counters of {} pods are found", mine.len(), pods.len());
+    Ok(mine)
+}
+
+/// SIGKILL at random moments while colors drain and connections end; it is started again and goes on.
+pub(crate) async fn operator_killed_twenty_times_in_a_drain(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 3, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let mut one = app.hold(scope, Kind::Lines, 40).await?;
+    app.release(scope, "c2").await?;
+    let mut two = app.hold(scope, Kind::Lines, 40).await?;
+    app.release(scope, "c3").await?;
+    let three = app.hold(scope, Kind::Lines, 40).await?;
+    let most = u64::try_from(scope.operator_start().as_millis())?;
+    for _ in 0..KILLS {
+        one.close(2);
+        two.close(1);
+        let pause = rand::rng().random_range(0..most);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        scope.operator.restart()?;
+        for held in [&one, &two, &three] {
+            held.whole()?;
+        }
+    }
+    ensure!(one.is_empty() && two.len() == 20);
+    shrinks_to(scope, "c1", 0).await?;
+    two.alive().await?;
+    two.close(20);
+    shrinks_to(scope, "c2", 0).await?;
+    three.alive().await?;
+    ensure!(pods(scope, "c3").await?.len() == 3, "the color that serves has lost pods");
+    Ok(())
+}
+
+/// A pool that never empties: its color ends at the deadline, and what was cut is told.
+pub(crate) async fn a_pool_ends_at_the_deadline_with_a_report(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 1, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let pool = app.hold(scope, Kind::Lines, 7).await?;
+    app.release(scope, "c2").await?;
+    let other = app.hold(scope, Kind::Lines, 3).await?;
+    counts(scope, "c1", 7).await?;
+    let pod = pods(scope, "c1").await?.pop().context("a pod of c1")?;
+    pool.alive().await?;
+    scope.cli.run(&["drain", colors::NAME, "c1", "--deadline", "1s"]).await?;
+    shrinks_to(scope, "c1", 0).await?;
+    eventually("the pool is cut", || async {
+        ensure!(pool.cut() == 7, "{} of 7", pool.cut());
+        Ok(())
+    })
+    .await?;
+    eventually("the status says what was cut", || async {
+        let cut = color(scope, "c1").await?.data["status"]["drain"]["cut"].clone();
+        ensure!(cut[0]["pod"] == pod && cut[0]["port"] == 8081 && cut[0]["connections"] == 7, "{cut}");
+        ensure!(cut[0]["oldestSeconds"].is_number(), "{cut}");
+        Ok(())
+    })
+    .await?;
+    eventually("an event says what was cut", || async {
+        let events = scope.api::<Event>().list(&ListParams::default()).await?.items;
+        let told = events.iter().filter(|event| event.reason.as_deref() == Some("ConnectionsCut"));
+        let notes: Vec<&str> = told.filter_map(|event| event.note.as_deref()).collect();
+        ensure!(notes.iter().any(|note| note.contains(&pod) && note.contains('7')), "{notes:?}");
+        Ok(())
+    })
+    .await?;
+    other.alive().await
+}
+
+/// A websocket is a connection like any other, for as long as it is open.
+pub(crate) async fn websockets_last(scope: &mut Scope) -> Result<()> {
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    let mut sockets = app.hold(scope, Kind::WebSocket, 20).await?;
+    app.release(scope, "c2").await?;
+    let new = app.hold(scope, Kind::WebSocket, 20).await?;
+    app.release(scope, "c3").await?;
+    ensure!(new.heard().into_keys().eq([line("c2")]), "new websockets heard {:?}", new.heard());
+    counts(scope, "c1", 20).await?;
+    counts(scope, "c2", 20).await?;
+    sockets.alive().await?;
+    sockets.close(20);
+    shrinks_to(scope, "c1", 0).await?;
+    new.alive().await
+}
+
+/// Back and forth under new connections, with some that stay: none fails, none is cut, no pod is started or ended.
+pub(crate) async fn flips_back_and_forth_under_load(scope: &mut Scope) -> Result<()> {
+    // Nothing leaves meanwhile.
+    let drain = json!({ "connections": "Sidecar", "settle": "1h", "deadline": "24h" });
+    let app = Colors { drain, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let one = app.hold(scope, Kind::Lines, 30).await?;
+    app.release(scope, "c2").await?;
+    let two = app.hold(scope, Kind::WebSocket, 30).await?;
+    let before = scope.pod_uids().await?;
+    let url = format!("{}color", scope.url(colors::SERVICE).await?);
+    let mut load = traffic::Load::new(traffic::Target::resolve(&url).await?);
+    load.rate = 100.0;
+    load.keep_alive = 4;
+    load.pause = Duration::from_millis(50);
+    let load = traffic::Traffic::start(load);
+    for flip in 0..FLIPS {
+        app.flip(scope, ["c1", "c2"][flip % 2]).await?;
+    }
+    let report = load.stop().await;
+    ensure!(
+        report.requests > 0 && report.failed == 0,
+        "{} of {}: {:?}",
+        report.failed,
+        report.requests,
+        report.failures
+    );
+    let replies: Vec<&str> = report.replies.keys().map(|reply| reply.trim()).collect();
+    ensure!(replies == ["#c1", "#c2"], "{replies:?}");
+    one.alive().await?;
+    two.alive().await?;
+    ensure!(scope.pod_uids().await? == before, "flips started or ended pods");
+    Ok(())
+}
+
+/// `retire` asks before it cuts; `retire --force` cuts that color and no other, and says what.
+pub(crate) async fn retire_is_refused_and_forced(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 1, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let held = app.hold(scope, Kind::Lines, 4).await?;
+    app.release(scope, "c2").await?;
+    let other = app.hold(scope, Kind::Lines, 4).await?;
+    counts(scope, "c1", 4).await?;
+    let refused = scope.cli.output(&["retire", colors::NAME, "c1"])?;
+    ensure!(refused.code != 0 && refused.stderr.contains('4'), "retire of a busy color: {refused:?}");
+    let serving = scope.cli.output(&["retire", colors::NAME, "c2", "--force"])?;
+    ensure!(serving.code != 0, "retire of the color that serves: {serving:?}");
+    held.alive().await?;
+    scope.cli.run(&["retire", colors::NAME, "c1", "--force"]).await?;
+    shrinks_to(scope, "c1", 0).await?;
+    eventually("its connections are cut", || async {
+        ensure!(held.cut() == 4, "{} of 4", held.cut());
+        Ok(())
+    })
+    .await?;
+    other.alive().await
+}
+
+/// Twenty colors at once, each with connections. One more waits, and says for what; it comes when a slot is free.
+pub(crate) async fn twenty_colors_at_once(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 1, live: u32::try_from(RAINBOW)?, ..Colors::default() };
+    let names: Vec<String> = (0..RAINBOW).map(|number| format!("{number:06}")).collect();
+    let mut held = Vec::new();
+    for name in &names {
+        app.release(scope, name).await?;
+        let new = app.hold(scope, Kind::Lines, 3).await?;
+        ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
+        held.push(new);
+    }
+    for held in &held {
+        held.alive().await?;
+    }
+    let status = scope.cli.run(&["status", colors::NAME]).await?;
+    for name in &names {
+        ensure!(status.contains(name.as_str()), "status does not name {name}:\n{status}");
+    }
+
+    scope.apply_manifest(&app.at("ffffff"))?;
+    eventually("the new color waits and says for what", || async {
+        let rainbow = scope.custom("Rainbow").get(colors::NAME).await?;
+        let conditions = rainbow.data["status"]["conditions"].to_string();
+        ensure!(conditions.contains("ffffff") && conditions.contains("000000"), "{conditions}");
+        Ok(())
+    })
+    .await?;
+    ensure!(pods(scope, "ffffff").await?.is_empty(), "a color over the budget has pods");
+    for held in &held {
+        held.alive().await?;
+    }
+    held[7].close(3);
+    shrinks_to(scope, "000007", 0).await?;
+    app.ready(scope, "ffffff").await?;
+    app.flip(scope, "ffffff").await?;
+    for held in &held {
+        held.whole()?;
+    }
+    Ok(())
+}
+
+/// A color that is deleted while a stage points at it stays, with everything that is connected to it; a color that drains
+/// goes, with its own connections and no others.
+pub(crate) async fn deleting_a_color_ends_no_other(scope: &mut Scope) -> Result<()> {
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    let one = app.hold(scope, Kind::Lines, 10).await?;
+    app.release(scope, "c2").await?;
+    let two = app.hold(scope, Kind::Lines, 10).await?;
+    let colors = scope.custom("Color");
+    colors.delete("colors-c1", &DeleteParams::default()).await?;
+    eventually("the connections of the deleted color are cut", || async {
+        ensure!(one.cut() == 10, "{} of 10", one.cut());
+        Ok(())
+    })
+    .await?;
+    two.alive().await?;
+
+    colors.delete("colors-c2", &DeleteParams::default()).await?;
+    eventually("the status says why it is still there", || async {
+        let held = color(scope, "c2").await?;
+        ensure!(held.metadata.deletion_timestamp.is_some(), "it is not being deleted");
+        let rainbow = scope.custom("Rainbow").get(self::colors::NAME).await?;
+        let said = format!("{}{}", held.data["status"]["conditions"], rainbow.data["status"]["conditions"]);
+        ensure!(said.contains("c2") && said.contains("active"), "{said}");
+        Ok(())
+    })
+    .await?;
+    two.alive().await?;
+    let new = app.hold(scope, Kind::Lines, 5).await?;
+    ensure!(new.heard().into_keys().eq([line("c2")]), "new connections heard {:?}", new.heard());
+    app.release(scope, "c3").await?;
+    eventually("c2 is gone", || async {
+        ensure!(colors.get_opt("colors-c2").await?.is_none());
+        Ok(())
+    })
+    .await
+}
