@@ -106,8 +106,14 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
 pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Waiting>) {
     let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
     for (id, role) in roles.iter().enumerate() {
-        if let (Role::Held { .. }, Some(first)) = (role, role.stages().first()) {
-            held(view, situations, id, &situations[*first].stage.name, draft);
+        let color = view.colors[id];
+        match (role, role.stages().first()) {
+            (Role::Held { .. }, Some(first)) => held(view, situations, id, &situations[*first].stage.name, draft),
+            // The spec went back to a color that was told when to go. It is as good as new.
+            (Role::Candidate, _) if color.released.is_some() && color.deadline.is_some() => {
+                draft.act(Action::ClearRetire { color: color.name.clone() });
+            }
+            _ => {}
         }
     }
     let waiting = limit(view, situations, &mut roles);

@@ -56,6 +56,7 @@ walks! {
     promoted_in_the_same_write
     a_service_with_another_name
     a_foreign_guard
+    a_deadline_of_a_color_that_the_spec_went_back_to
     a_busy_pod_that_is_not_ready
     a_chain_of_five_shares
     a_color_taken_away_by_force
