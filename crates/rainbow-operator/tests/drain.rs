@@ -320,5 +320,7 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let now = cluster.api::<Deployment>().get("backend-v1").await.unwrap();
     assert_eq!(now.metadata.generation, backend.metadata.generation, "no pod of it was restarted");
-    assert_eq!(cluster.state().await["pods"], json!({ "backend-v1": 2, "frontend-v2": 2 }));
+    let state = cluster.state().await;
+    assert_eq!(state["pods"], json!({ "backend-v1": 2, "frontend-v2": 2 }));
+    assert_eq!(state["deployments"], state["pods"], "what nobody has any more is gone");
 }

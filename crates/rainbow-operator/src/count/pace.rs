@@ -9,8 +9,10 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// Connections that cannot be told from probes yet can be told soon.
 const UNDECIDED: Duration = Duration::from_millis(500);
-/// Questions a second to all pods of an application.
+/// Questions a second to all pods of an application that are worth asking often, and to those that are not: what costs
+/// nothing is asked more often than it has to be.
 const RATE: usize = 100;
+const SLOW_RATE: usize = 10;
 /// So long before a deadline it is worth knowing exactly what it will end.
 const NEAR: Duration = Duration::from_secs(15);
 /// A connection that is older than this is likely to stay.
@@ -30,11 +32,15 @@ pub(super) fn pause(last: Last<'_>, pods: usize, to_deadline: Option<Duration>) 
     let wanted = match last {
         Last::Failed(times) => SHORTEST.saturating_mul(2u32.saturating_pow(times.saturating_sub(1))).min(LONGEST),
         _ if to_deadline.is_some_and(|left| left <= NEAR) => SHORTEST,
-        Last::Read(reading) => answered(reading),
+        Last::Read(reading) => answered(reading).min(each(pods, SLOW_RATE).max(2 * SHORTEST)),
     };
-    // More pods are asked less often, so that the questions a second do not grow with them.
-    let fair = Duration::from_millis(u64::try_from(pods.saturating_mul(1000) / RATE).unwrap_or(u64::MAX));
-    wanted.max(fair.min(LONGEST))
+    wanted.max(each(pods, RATE))
+}
+
+/// The pause of each of so many pods at a rate for all of them: more pods are asked less often, so that the questions a
+/// second do not grow with them.
+fn each(pods: usize, rate: usize) -> Duration {
+    Duration::from_millis(u64::try_from(pods.saturating_mul(1000) / rate).unwrap_or(u64::MAX)).min(LONGEST)
 }
 
 fn answered(reading: &Reading) -> Duration {
@@ -68,16 +74,18 @@ mod tests {
         check(Last::Read(&reading(0, 0, 0)), 5, None, 1_000);
         check(Last::Read(&reading(3, 0, 3600)), 5, None, 1_000);
         check(Last::Read(&reading(30, 0, 3600)), 5, None, 2_000);
-        check(Last::Read(&reading(100, 0, 3600)), 5, None, 5_000);
-        check(Last::Read(&reading(5_000, 0, 3600)), 5, None, 10_000);
-        check(Last::Read(&reading(5_000, 0, 10)), 5, None, 2_000);
+        check(Last::Read(&reading(100, 0, 3600)), 100, None, 5_000);
+        check(Last::Read(&reading(5_000, 0, 3600)), 100, None, 10_000);
+        check(Last::Read(&reading(5_000, 0, 3600)), 30, None, 3_000);
+        check(Last::Read(&reading(5_000, 0, 3600)), 5, None, 2_000);
+        check(Last::Read(&reading(5_000, 0, 10)), 100, None, 2_000);
         check(Last::Read(&reading(0, 1, 0)), 5, None, 500);
     }
 
     #[test]
     fn often_before_the_deadline() {
-        check(Last::Read(&reading(5_000, 0, 3600)), 5, Some(600), 10_000);
-        check(Last::Read(&reading(5_000, 0, 3600)), 5, Some(15), 1_000);
+        check(Last::Read(&reading(5_000, 0, 3600)), 100, Some(600), 10_000);
+        check(Last::Read(&reading(5_000, 0, 3600)), 100, Some(15), 1_000);
     }
 
     #[test]

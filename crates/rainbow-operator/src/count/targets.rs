@@ -15,6 +15,9 @@ const NO_TIER: &str = "no color has the pod's tier any more";
 /// The pods to ask as a plan says, and how each pod of interest can be known.
 /// The latter by name and uid.
 pub(crate) fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
+    if plan.count.is_empty() {
+        return Default::default();
+    }
     let mut sources: BTreeMap<&InstanceName, Result<Arc<Source>, &'static str>> = BTreeMap::new();
     for instance in &plan.count {
         sources.insert(instance, source(app, rainbow, instance).map(Arc::new));
