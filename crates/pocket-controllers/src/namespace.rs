@@ -75,8 +75,9 @@ impl Context {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let Some(namespace) = api.get_opt(&name).await? else { return Ok(After::Rest) };
         if namespace.metadata.deletion_timestamp.is_none() {
-            self.service_account(&name).await?;
+            // Pods have a token as soon as there is an account, and then need the certificate.
             self.root_ca(&name).await?;
+            self.service_account(&name).await?;
             return Ok(After::Rest);
         }
         let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.clone()).unwrap_or_default();

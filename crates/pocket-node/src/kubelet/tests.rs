@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod};
+use k8s_openapi::api::{
+    authentication::v1::TokenReview,
+    core::v1::{ConfigMap, Event, Node, Pod, ServiceAccount},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -427,6 +430,47 @@ async fn config_maps_in_variables_and_files() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(std::fs::read_to_string(dir.join("COLOR")).unwrap(), "blue");
     assert_eq!(std::fs::read_to_string(dir.join("SIZE")).unwrap(), "9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_accounts_are_shown_to_containers() {
+    let lab = Lab::new().await;
+    for automount in [true, false] {
+        let account =
+            json!({"metadata": {"name": format!("mounts-{automount}")}, "automountServiceAccountToken": automount});
+        let accounts: Api<ServiceAccount> = Api::namespaced(lab.client.clone(), "default");
+        accounts.create(&PostParams::default(), &serde_json::from_value(account).unwrap()).await.unwrap();
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(lab.client.clone(), "default");
+    let root = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "root"}});
+    maps.create(&PostParams::default(), &serde_json::from_value(root).unwrap()).await.unwrap();
+    // What the pod says counts more than what its account says.
+    for (name, account, automount, shown) in [
+        ("a", "mounts-true", None, true),
+        ("b", "mounts-true", Some(false), false),
+        ("c", "mounts-false", None, false),
+        ("d", "mounts-false", Some(true), true),
+    ] {
+        let mut spec = one("app");
+        spec["serviceAccountName"] = json!(account);
+        spec["automountServiceAccountToken"] = json!(automount);
+        lab.create(name, spec).await;
+        lab.until(name, ready).await;
+        let dir = {
+            let world = lock(&lab.fake.world);
+            let mounts = &world.specs.last().unwrap().mounts;
+            let found = mounts.iter().find(|mount| mount.target == "/var/run/secrets/kubernetes.io/serviceaccount");
+            found.map(|mount| (mount.source.clone(), mount.read_only))
+        };
+        assert_eq!(dir.is_some(), shown, "{name}");
+        let Some((dir, read_only)) = dir else { continue };
+        let read = |file: &str| std::fs::read_to_string(dir.join(file)).unwrap();
+        assert_eq!((read("ca.crt").as_str(), read("namespace").as_str(), read_only), ("root", "default", true));
+        let reviews: Api<TokenReview> = Api::all(lab.client.clone());
+        let review = serde_json::from_value(json!({"spec": {"token": read("token")}})).unwrap();
+        let status = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap();
+        assert_eq!(status.user.unwrap().username, Some(format!("system:serviceaccount:default:{account}")));
+    }
 }
 
 #[tokio::test(start_paused = true)]

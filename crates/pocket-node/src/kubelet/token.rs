@@ -30,8 +30,10 @@ pub(super) async fn with_token(client: &Client, pod: &Pod) -> Result<Pod, String
         .get_opt(&name)
         .await
         .map_err(|error| format!("service account \"{name}\": {error}"))?;
+    // What the pod says counts more than what its account says.
+    let wanted = spec.automount_service_account_token == Some(true);
     match account {
-        Some(account) if account.automount_service_account_token == Some(false) => return Ok(pod),
+        Some(account) if account.automount_service_account_token == Some(false) && !wanted => return Ok(pod),
         Some(_) => {}
         None if name == "default" => return Ok(pod),
         None => return Err(format!("serviceaccount \"{name}\" not found")),
