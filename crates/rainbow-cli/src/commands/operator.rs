@@ -3,13 +3,12 @@
 use std::{
     env,
     fmt::Display,
-    io::IsTerminal,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use futures::FutureExt;
 use rainbow_api::HumanDuration;
-use rainbow_operator::{CountVia, Health, Options, Swap, TALLY_IMAGE, install, leader::Election};
+use rainbow_operator::{CountVia, Health, Options, TALLY_IMAGE, install, leader::Election};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -26,9 +25,6 @@ pub(crate) struct Args {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows
     #[arg(long, default_value = "3s", value_name = "TIME")]
     propagation: HumanDuration,
-    /// How a stage moves all at once, which is how it goes back
-    #[arg(long, value_enum, default_value_t, value_name = "WAY")]
-    swap: SwapArg,
     /// Wait until no other operator of the same scope acts, and act alone then
     #[arg(long)]
     leader_elect: bool,
@@ -44,16 +40,6 @@ pub(crate) struct Args {
     /// Image of the counter that is put into pods whose drain asks for one
     #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
     tally_image: String,
-}
-
-/// How a stage moves all at once.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum SwapArg {
-    /// From one set of endpoints to the other: for data planes that take each over as a whole, as kube-proxy does
-    #[default]
-    Direct,
-    /// Both sets together for a while: for load balancers that address pods and check new ones first
-    Overlap,
 }
 
 /// How pods are asked for their connections.
@@ -128,10 +114,6 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let options = Options {
         namespace: context.namespace.clone(),
         propagation: args.propagation.0,
-        swap: match args.swap {
-            SwapArg::Direct => Swap::Direct,
-            SwapArg::Overlap => Swap::Overlap,
-        },
         count_via: match args.count_via {
             Some(Via::Direct) => CountVia::Direct,
             Some(Via::Api) => CountVia::Api,
@@ -173,8 +155,7 @@ fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
     // A second logger is a programming error only; there is none.
-    let colors = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 #[cfg(test)]
