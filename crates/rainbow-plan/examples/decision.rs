@@ -134,6 +134,17 @@ fn drain(world: &mut World) {
             _ => Connections::Unknown { since: Time(0) },
         };
     }
+    // As it is once all that hold connections are marked.
+    let marks: BTreeMap<String, Mark> = plan(world, Time(1_000_000))
+        .actions
+        .into_iter()
+        .filter_map(|action| if let Action::Mark { pod, mark } = action { Some((pod, mark)) } else { None })
+        .collect();
+    for pod in &mut world.pods {
+        pod.mark = marks.get(&pod.name).copied().unwrap_or(pod.mark);
+        pod.marked = Time(999_900);
+    }
+    world.guard = Presence::Current;
 }
 
 fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {

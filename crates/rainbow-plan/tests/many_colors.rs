@@ -39,14 +39,7 @@ fn promote(sim: &mut Sim, color: &str) {
     sim.spec.stages[0].color = Some(color.into());
     sim.pass(20);
     let serves = Selection::Instance(sim.colors[color].instances["a"].clone());
-    assert_eq!(
-        sim.stages["active"],
-        Svc::Ours {
-            current: true,
-            selects: Some(serves)
-        },
-        "active serves {color}"
-    );
+    assert_eq!(sim.stages["active"], Svc::Ours { current: true, selects: Some(serves) }, "active serves {color}");
 }
 
 #[test]
@@ -61,10 +54,7 @@ fn exactly_what_changed_and_what_calls_it_starts() {
         (DIAMOND, "d", "abd"),
         (DIAMOND, "e", "abcde"),
     ] {
-        let mut sim = Sim::new(Spec {
-            reuse: Reuse::Unchanged,
-            ..counted("v1", tiers, 8)
-        });
+        let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", tiers, 8) });
         sim.settle();
         let before = sim.started_instances.clone();
         release(&mut sim, "v2", changed);
@@ -79,22 +69,12 @@ fn exactly_what_changed_and_what_calls_it_starts() {
             .map(|name| name.tier.as_str())
             .collect();
         assert_eq!(started, starts, "{changed} of {tiers} changes");
-        assert!(
-            sim.started_instances.values().all(|pods| *pods == 2),
-            "{:?}",
-            sim.started_instances
-        );
+        assert!(sim.started_instances.values().all(|pods| *pods == 2), "{:?}", sim.started_instances);
         // What v1 has alone is gone; what both have lives on.
-        let lives: BTreeSet<&str> = sim
-            .pods
-            .values()
-            .filter(|pod| pod.instance.color == "v1")
-            .map(|pod| pod.instance.tier.as_str())
-            .collect();
-        let shared: BTreeSet<&str> = ["a", "b", "c", "d", "e"]
-            .into_iter()
-            .filter(|tier| !starts.contains(tier))
-            .collect();
+        let lives: BTreeSet<&str> =
+            sim.pods.values().filter(|pod| pod.instance.color == "v1").map(|pod| pod.instance.tier.as_str()).collect();
+        let shared: BTreeSet<&str> =
+            ["a", "b", "c", "d", "e"].into_iter().filter(|tier| !starts.contains(tier)).collect();
         assert_eq!(lives, shared, "{changed} of {tiers} changes");
     }
 }
@@ -113,18 +93,12 @@ fn what_is_shared_calls_what_the_color_has() {
     sim.spec.tiers[4].identity = "a@v1".into();
     sim.settle();
     let instances = &sim.colors["v3"].instances;
-    assert!(
-        instances.values().all(|name| name.color == "v1"),
-        "{instances:?}"
-    );
+    assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
 }
 
 #[test]
 fn a_name_whose_instances_another_color_has_is_refused() {
-    let mut sim = Sim::new(Spec {
-        reuse: Reuse::Unchanged,
-        ..counted("v1", CHAIN, 8)
-    });
+    let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", CHAIN, 8) });
     sim.spec.keep.history = 0;
     sim.settle();
     release(&mut sim, "v2", "a");
@@ -133,22 +107,12 @@ fn a_name_whose_instances_another_color_has_is_refused() {
     sim.settle();
     assert!(!sim.colors.contains_key("v1"), "its history is over");
     release(&mut sim, "v1", "e");
-    sim.spec
-        .tiers
-        .iter_mut()
-        .for_each(|tier| tier.identity.push('!'));
+    sim.spec.tiers.iter_mut().for_each(|tier| tier.identity.push('!'));
     sim.settle();
     let plan = plan(&sim.world(), Time(sim.now));
-    let expected = |tier: &str| Problem::InstanceInUse {
-        color: "v1".into(),
-        instance: format!("{tier}-v1"),
-        user: "v2".into(),
-    };
-    assert!(
-        plan.report.problems.contains(&expected("e")),
-        "{:?}",
-        plan.report.problems
-    );
+    let expected =
+        |tier: &str| Problem::InstanceInUse { color: "v1".into(), instance: format!("{tier}-v1"), user: "v2".into() };
+    assert!(plan.report.problems.contains(&expected("e")), "{:?}", plan.report.problems);
     assert!(!sim.colors.contains_key("v1"));
     assert_eq!(sim.pods.len(), 10);
 }
@@ -161,54 +125,32 @@ fn twenty_colors_drain_at_once() {
     sim.tracing = true;
     sim.settle();
     for number in 2..=20 {
-        sim.on_pods(&format!("a-{}", name(number - 1)), usize::MAX, |pod| {
-            pod.connections = 5
-        });
+        sim.on_pods(&format!("a-{}", name(number - 1)), usize::MAX, |pod| pod.connections = 5);
         sim.spec.color = name(number);
-        sim.spec
-            .tiers
-            .iter_mut()
-            .for_each(|tier| tier.identity = format!("{}@{number}", tier.name));
+        sim.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@{number}", tier.name));
         sim.pass(5);
         promote(&mut sim, &name(number));
     }
     sim.pass(600);
     assert_eq!(sim.pods.len(), 60, "nobody has gone");
     let report = plan(&sim.world(), Time(sim.now)).report;
-    let draining = report
-        .colors
-        .iter()
-        .filter(|color| color.phase == ColorPhase::Draining);
-    assert_eq!(
-        draining.map(|color| color.connections).collect::<Vec<_>>(),
-        vec![Some(10); 19]
-    );
+    let draining = report.colors.iter().filter(|color| color.phase == ColorPhase::Draining);
+    assert_eq!(draining.map(|color| color.connections).collect::<Vec<_>>(), vec![Some(10); 19]);
     // No slot is left, and the one that waits is told what holds them.
     sim.spec.color = "late".into();
-    sim.spec
-        .tiers
-        .iter_mut()
-        .for_each(|tier| tier.identity = format!("{}@late", tier.name));
+    sim.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@late", tier.name));
     sim.pass(60);
     assert_eq!(sim.pods.len(), 60);
     let problems = plan(&sim.world(), Time(sim.now)).report.problems;
     let message = problems.iter().map(ToString::to_string).collect::<String>();
     assert!(
-        message.contains(
-            "000020 (stage active), 000019 (draining: 10 connections on 2 pods, cut at 1970-"
-        ),
+        message.contains("000020 (stage active), 000019 (draining: 10 connections on 2 pods, cut at 1970-"),
         "{message}"
     );
     for number in (1..20).rev() {
-        sim.on_pods(&format!("a-{}", name(number)), usize::MAX, |pod| {
-            pod.connections = 0
-        });
+        sim.on_pods(&format!("a-{}", name(number)), usize::MAX, |pod| pod.connections = 0);
         sim.pass(120);
-        let left: BTreeSet<&str> = sim
-            .pods
-            .values()
-            .map(|pod| pod.instance.color.as_str())
-            .collect();
+        let left: BTreeSet<&str> = sim.pods.values().map(|pod| pod.instance.color.as_str()).collect();
         assert!(!left.contains(name(number).as_str()), "{left:?}");
         // Those that still have connections, the one that serves, and the one that waited.
         assert_eq!(left.len(), number + 1, "{left:?}");
@@ -222,10 +164,7 @@ fn twenty_colors_drain_at_once() {
 fn a_crash_in_a_drain_changes_nothing_in_the_end() {
     for shrink in [Shrink::ByCost, Shrink::ByDeletion] {
         let walk = |crash: usize| {
-            let mut sim = Sim::new(Spec {
-                shrink,
-                ..counted("v1", "b:2 a:4>b", 8)
-            });
+            let mut sim = Sim::new(Spec { shrink, ..counted("v1", "b:2 a:4>b", 8) });
             sim.tracing = true;
             sim.settle();
             sim.on_pods("a-v1", 3, |pod| pod.connections = 1);
@@ -236,11 +175,7 @@ fn a_crash_in_a_drain_changes_nothing_in_the_end() {
             while sim.now < start + 250_000 {
                 sim.calm();
                 let left = first.saturating_add(crash).saturating_sub(sim.writes);
-                let (wrote, wake) = sim.reconcile(if left > 0 {
-                    Run::CrashAfter(left)
-                } else {
-                    Run::Whole
-                });
+                let (wrote, wake) = sim.reconcile(if left > 0 { Run::CrashAfter(left) } else { Run::Whole });
                 match sim.now - start {
                     70_000..150_000 => sim.on_pods("a-v1", 2, |pod| pod.connections = 0),
                     150_000.. => sim.on_pods("a-v1", 9, |pod| pod.connections = 0),
@@ -252,11 +187,7 @@ fn a_crash_in_a_drain_changes_nothing_in_the_end() {
             let writes = sim.writes - first;
             sim.settle();
             sim.check_rest();
-            let deps: Vec<_> = sim
-                .deps
-                .iter()
-                .map(|(name, dep)| (name.clone(), dep.replicas))
-                .collect();
+            let deps: Vec<_> = sim.deps.iter().map(|(name, dep)| (name.clone(), dep.replicas)).collect();
             (deps, writes)
         };
         let (whole, writes) = walk(usize::MAX);
@@ -334,16 +265,8 @@ fn whoever_stays_must_not_look_cheap() {
     sim.pass(0);
     sim.spec.stages[0].color = Some("v2".into());
     sim.pass(33);
-    let marks = |sim: &Sim| {
-        pods.iter()
-            .map(|pod| sim.pods[pod].mark)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        marks(&sim),
-        [Mark::Leaving, Mark::Leaving, Mark::Held],
-        "two have settled in a second"
-    );
+    let marks = |sim: &Sim| pods.iter().map(|pod| sim.pods[pod].mark).collect::<Vec<_>>();
+    assert_eq!(marks(&sim), [Mark::Leaving, Mark::Leaving, Mark::Held], "two have settled in a second");
     sim.tick(1_000);
     sim.pods.get_mut(&pods[1]).unwrap().connections = 1;
     let replicas = |sim: &mut Sim| {
@@ -358,13 +281,7 @@ fn whoever_stays_must_not_look_cheap() {
     sim.tick(1_000);
     assert_eq!(replicas(&mut sim), 2);
     sim.calm();
-    assert_eq!(
-        sim.pods
-            .keys()
-            .filter(|pod| pods.contains(pod))
-            .collect::<Vec<_>>(),
-        [&pods[1], &pods[2]]
-    );
+    assert_eq!(sim.pods.keys().filter(|pod| pods.contains(pod)).collect::<Vec<_>>(), [&pods[1], &pods[2]]);
 }
 
 /// The operator was away when the pods had settled: they are marked then, and go when that is known.
@@ -384,13 +301,7 @@ fn a_mark_is_known_before_a_pod_goes() {
         sim.deps[&spec::instance("a", "v1")].replicas
     };
     assert_eq!(replicas(&mut sim), 3);
-    assert_eq!(
-        sim.pods
-            .values()
-            .filter(|pod| pod.mark == Mark::Leaving)
-            .count(),
-        2
-    );
+    assert_eq!(sim.pods.values().filter(|pod| pod.mark == Mark::Leaving).count(), 2);
     assert_eq!(replicas(&mut sim), 3, "marked just now");
     sim.tick(500);
     assert_eq!(replicas(&mut sim), 3, "not known everywhere");
@@ -402,10 +313,7 @@ fn a_mark_is_known_before_a_pod_goes() {
 #[test]
 fn a_user_who_makes_a_draining_color_smaller_is_not_contradicted() {
     for shrink in [Shrink::ByCost, Shrink::ByDeletion] {
-        let mut sim = Sim::new(Spec {
-            shrink,
-            ..counted("v1", "a:3", 8)
-        });
+        let mut sim = Sim::new(Spec { shrink, ..counted("v1", "a:3", 8) });
         sim.settle();
         sim.on_pods("a-v1", 2, |pod| pod.connections = 1);
         release(&mut sim, "v2", "a");
@@ -429,14 +337,8 @@ fn a_user_who_makes_a_draining_color_smaller_is_not_contradicted() {
 /// In the very moment a color is about to go, a new one is made that has an instance of it.
 #[test]
 fn what_a_new_color_takes_does_not_go_first() {
-    let mut sim = Sim::new(Spec {
-        reuse: Reuse::Unchanged,
-        ..counted("v1", "a:1 b:1 c:1", 8)
-    });
-    sim.spec
-        .tiers
-        .iter_mut()
-        .for_each(|tier| tier.counted = false);
+    let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", "a:1 b:1 c:1", 8) });
+    sim.spec.tiers.iter_mut().for_each(|tier| tier.counted = false);
     sim.settle();
     release(&mut sim, "v2", "b");
     sim.settle();
@@ -457,30 +359,16 @@ fn what_a_new_color_takes_does_not_go_first() {
 #[test]
 fn the_guard_comes_and_goes_with_the_held() {
     for guard in [true, false] {
-        let mut sim = Sim::new(Spec {
-            guard,
-            ..counted("v1", "b:1 a:2>b", 8)
-        });
+        let mut sim = Sim::new(Spec { guard, ..counted("v1", "b:1 a:2>b", 8) });
         sim.settle();
         sim.on_pods("a-v1", 1, |pod| pod.connections = 1);
         release(&mut sim, "v2", "b");
         promote(&mut sim, "v2");
         sim.pass(100);
-        let held: Vec<_> = sim
-            .pods
-            .values()
-            .filter(|pod| pod.mark == Mark::Held)
-            .map(|pod| pod.instance.tier.as_str())
-            .collect();
+        let held: Vec<_> =
+            sim.pods.values().filter(|pod| pod.mark == Mark::Held).map(|pod| pod.instance.tier.as_str()).collect();
         assert_eq!(held, ["a", "b"], "the busy pod, and what it calls");
-        assert_eq!(
-            sim.guard,
-            if guard {
-                Presence::Current
-            } else {
-                Presence::Absent
-            }
-        );
+        assert_eq!(sim.guard, if guard { Presence::Current } else { Presence::Absent });
         sim.on_pods("a-v1", 1, |pod| pod.connections = 0);
         sim.settle();
         assert_eq!(sim.guard, Presence::Absent);
