@@ -181,15 +181,17 @@ impl Cluster {
             };
         }
         let text = chain(error);
-        let lower = text.to_lowercase();
-        if lower.contains("certificateexpired")
-            || lower.contains("certificate expired")
-            || lower.contains("has expired")
-        {
-            return Error::NoCluster(format!(
-                "a certificate in {} has expired, or the one of {} has; get a new kubeconfig",
-                self.source, self.server
-            ));
+        if let Some(whose) = expired(&text) {
+            return Error::NoCluster(match whose {
+                Whose::Client => format!(
+                    "the client certificate in {} has expired: get a new kubeconfig (that of the local cluster is made anew \
+                     by `rainbow local up`)",
+                    self.source
+                ),
+                Whose::Server => {
+                    format!("the certificate of the cluster at {} has expired: it has to be renewed there", self.server)
+                }
+            });
         }
         if matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Auth(_)) {
             let cause = text.rsplit(": ").next().unwrap_or(&text);
@@ -202,6 +204,46 @@ impl Cluster {
     }
 }
 
+/// Whose certificate it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Client,
+    Server,
+}
+
+/// Whether a certificate has expired: a server refuses that of the client by an alert.
+fn expired(text: &str) -> Option<Whose> {
+    let text = text.to_lowercase().replace(' ', "");
+    if text.contains("alert") && text.contains("certificateexpired") {
+        Some(Whose::Client)
+    } else if text.contains("invalidpeercertificate") && text.contains("expired") {
+        Some(Whose::Server)
+    } else {
+        None
+    }
+}
+
 pub(crate) fn not_installed() -> Error {
     Error::Failed("Rainbow is not installed in this cluster: run `rainbow install`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As rustls words it.
+    #[test]
+    fn it_is_told_whose_certificate_has_expired() {
+        let client = "client error (SendRequest): received fatal alert: CertificateExpired";
+        let server = "client error (Connect): invalid peer certificate: certificate expired: verified at time 1795343000 \
+                      (UNIX), but certificate is not valid after 1738368000 (9000 seconds ago)";
+        assert_eq!(expired(client), Some(Whose::Client));
+        assert_eq!(
+            expired("received fatal alert: the peer certificate expired: CertificateExpired"),
+            Some(Whose::Client)
+        );
+        assert_eq!(expired(server), Some(Whose::Server));
+        assert_eq!(expired("invalid peer certificate: UnknownIssuer"), None);
+        assert_eq!(expired("connection refused"), None);
+    }
 }

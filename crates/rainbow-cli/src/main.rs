@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     match run(cli, printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if error != Error::Told {
+            // Who has pressed Ctrl-C knows why it has ended.
+            if ![Error::Told, Error::Interrupted].contains(&error) {
                 printer.error(&error);
             }
             ExitCode::from(error.code())

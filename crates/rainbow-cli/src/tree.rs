@@ -155,7 +155,11 @@ fn facts(color: &ColorView, now: Timestamp) -> Option<String> {
     if color.phase != Some(ColorPhase::Draining) {
         return None;
     }
-    let mut parts = vec![count(drain.connections, "connection")];
+    let mut parts: Vec<String> = Vec::new();
+    // Where nobody counts, time alone decides.
+    if let Some(connections) = color.connections {
+        parts.push(count(connections, "connection"));
+    }
     if drain.unknown_pods > 0 {
         let since = color.unknown_since.as_deref().and_then(|time| words::age(time, now));
         let since = since.map(|age| format!(" for {age}")).unwrap_or_default();
