@@ -334,6 +334,36 @@ fn a_user_who_makes_a_draining_color_smaller_is_not_contradicted() {
     }
 }
 
+/// The Deployment controller is away: pods that were let go are still there, and are not told of again.
+#[test]
+fn every_pod_is_let_go_once() {
+    let mut sim = Sim::new(counted("v1", "a:3", 8));
+    sim.settle();
+    let pods: Vec<String> = sim.pods.keys().cloned().collect();
+    sim.on_pods("a-v1", 2, |pod| pod.connections = 1);
+    release(&mut sim, "v2", "a");
+    sim.pass(0);
+    sim.spec.stages[0].color = Some("v2".into());
+    sim.pass(10);
+    let mut told = Vec::new();
+    for second in 0..200 {
+        if second % 60 == 59 {
+            sim.on_pods("a-v1", second / 60 + 1, |pod| pod.connections = 0);
+        }
+        sim.ask();
+        for action in plan(&sim.world(), Time(sim.now)).actions {
+            if let Action::ApplyDeployment { ends, .. } = action {
+                told.extend(ends.into_iter().map(|(pod, why)| (pod, why, second)));
+            }
+        }
+        sim.reconcile(Run::Whole);
+        sim.tick(1_000);
+    }
+    let names: Vec<&String> = told.iter().map(|(pod, ..)| pod).collect();
+    assert_eq!(names, [&pods[2], &pods[0], &pods[1]], "{told:?}");
+    assert!(told.iter().all(|(_, why, _)| *why == Why::Idle));
+}
+
 /// In the very moment a color is about to go, a new one is made that has an instance of it.
 #[test]
 fn what_a_new_color_takes_does_not_go_first() {
