@@ -305,8 +305,10 @@ impl Cache {
             (Kind::PodDisruptionBudget, Content::Workload(guard)) => drop(app.guards.insert(name, *guard)),
             (Kind::Service, Content::Workload(service)) => drop(app.services.insert(name, *service)),
             (_, Content::Workload(deployment)) => drop(app.deployments.insert(name, *deployment)),
-            (_, Content::Pod(pod)) => {
+            (_, Content::Pod(mut pod)) => {
                 app.marks.see(&name, pod.said.mark, now);
+                let same = |known: &&Pod| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
+                pod.ready_since = app.pods.get(&name).filter(same).map_or(now, |known| known.ready_since);
                 app.pods.insert(name, pod);
             }
             (_, Content::Slice(slice)) => {

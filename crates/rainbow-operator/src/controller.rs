@@ -5,6 +5,7 @@ mod app;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
 use rainbow_api::Sidecar;
+use rainbow_plan::Swap;
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
@@ -41,6 +42,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
     pub propagation: Duration,
+    /// How a stage goes back.
+    pub swap: Swap,
     /// How pods are asked for their connections.
     pub count_via: CountVia,
     /// The image of the counter that is put into new pods; `None`: none is, and where it is wanted a color drains until
@@ -62,6 +65,7 @@ impl Default for Options {
         Self {
             namespace: None,
             propagation: Duration::from_secs(3),
+            swap: Swap::Direct,
             count_via: CountVia::default(),
             tally_image: Some(TALLY_IMAGE.to_owned()),
             election: None,
@@ -146,6 +150,7 @@ async fn operate(client: &Client, options: &mut Options, capabilities: Capabilit
         clock: options.clock,
         means: Means {
             propagation: options.propagation,
+            swap: options.swap,
             capabilities,
             sidecar: options.tally_image.as_ref().map(sidecar),
         },

@@ -14,6 +14,7 @@ const PROGRESS_DEADLINE: i32 = 600;
 pub(crate) struct Means {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
     pub(crate) propagation: Duration,
+    pub(crate) swap: plan::Swap,
     pub(crate) capabilities: Capabilities,
     /// The counter that new pods get.
     pub(crate) sidecar: Option<api::Sidecar>,
@@ -43,6 +44,7 @@ pub(crate) fn spec(rainbow: &Rainbow, means: &Means) -> plan::Spec {
             api::Reuse::Unchanged => plan::Reuse::Unchanged,
         },
         shrink: if means.capabilities.deletion_cost { plan::Shrink::ByCost } else { plan::Shrink::ByDeletion },
+        swap: means.swap,
         guard: means.capabilities.policy_v1,
         propagation: means.propagation,
         deleting: rainbow.metadata.deletion_timestamp.is_some(),

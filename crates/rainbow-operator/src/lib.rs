@@ -35,3 +35,4 @@ pub use clock::Clock;
 pub use controller::{Error, Options, TALLY_IMAGE, run};
 pub use count::CountVia;
 pub use health::Health;
+pub use rainbow_plan::Swap;

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::api::DynamicObject;
 use rainbow_api::labels;
-use rainbow_plan::Mark;
+use rainbow_plan::{Mark, Time};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -166,6 +166,8 @@ pub(crate) struct Pod {
     pub(crate) tier: String,
     pub(crate) color: String,
     pub(crate) ready: bool,
+    /// Since when the watch has shown `ready` as it is; what was before the start is unknown. Kept by the cache.
+    pub(crate) ready_since: Time,
     /// It ran to its end or was evicted: it never comes back, and nothing waits for it.
     pub(crate) finished: bool,
     /// What Rainbow says of it.
@@ -191,6 +193,7 @@ impl Pod {
             tier: label(&pod.metadata, labels::TIER).to_owned(),
             color: label(&pod.metadata, labels::COLOR).to_owned(),
             ready: ready && !meta.deleting,
+            ready_since: Time(0),
             finished: matches!(phase, Some("Succeeded" | "Failed")) && !meta.deleting,
             said: PodLabels { member: member.collect(), mark: mark(&pod.metadata) },
             address: status.and_then(|status| status.pod_ip.as_ref()?.parse().ok()),

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::{
-    Action, Color, Deployment, InstanceName, Presence, Problem, Tier, colors::Role, draft::Draft, sizes::Sizes,
-    view::View,
+    Action, Color, Deployment, InstanceName, Pod, Presence, Problem, Selection, StageService, Tier, colors::Role,
+    draft::Draft, sizes::Sizes, view::View,
 };
 
 /// Applies Services, then Deployments whose needs are met.
@@ -68,11 +68,31 @@ fn deployment(
             // What waits for its needs is mended at the size it has.
             if needs_met(view, sizes, color, tier) { Some(wanted) } else { (!*current).then_some(*replicas) }
         }
+        Deployment::Ours { current, replicas, .. } if *replicas > wanted && is_left(view, instance, draft) => {
+            (!*current).then_some(*replicas)
+        }
         Deployment::Ours { current, replicas, .. } => (*replicas > wanted || !*current).then_some(wanted),
     };
     if let Some(replicas) = replicas {
         draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() });
     }
+}
+
+/// A stage has left the instance only just now: its pods may still be sent to, so none of them is too many yet.
+fn is_left(view: &View<'_>, instance: &InstanceName, draft: &mut Draft) -> bool {
+    let selected = |stage: &String, pod: &Pod| match view.world.stages.get(stage) {
+        Some(StageService::Ours { selects: Selection::Instance(selected), .. }) => selected == instance,
+        Some(StageService::Ours { selects: Selection::Members, .. }) => pod.member.contains_key(stage),
+        _ => true,
+    };
+    // Its endpoints are about to change, and that will be seen.
+    let leaving = view.pods(instance).iter().any(|pod| pod.endpoint.keys().any(|stage| !selected(stage, pod)));
+    let left = view.pods(instance).iter().flat_map(|pod| pod.left.values()).max();
+    let until = left.map(|left| view.forgotten(*left)).filter(|until| *until > view.now);
+    if let Some(until) = until {
+        draft.wake(until);
+    }
+    leaving || until.is_some()
 }
 
 /// Every instance the tier calls has all its pods ready, behind a Service that is ours: behind somebody else's it would

@@ -43,6 +43,8 @@ pub struct Spec {
     pub reuse: Reuse,
     /// How single pods are let go.
     pub shrink: Shrink,
+    /// How a stage goes back.
+    pub swap: Swap,
     /// The cluster has PodDisruptionBudgets, so pods that hold connections can be guarded.
     pub guard: bool,
     /// How long a color may take to become ready.
@@ -138,6 +140,19 @@ pub enum Shrink {
     ByCost,
     /// They are deleted, and so many replicas fewer are asked for at once. For clusters that do not know a deletion cost.
     ByDeletion,
+}
+
+/// How a stage goes back to a color whose pods have been ready for long enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Swap {
+    /// Both colors' pods serve together until the data plane surely knows the new ones. For data planes that stop to use
+    /// what has left sooner than they begin to use what has come, as load balancers do that address pods and check them
+    /// first.
+    #[default]
+    Overlap,
+    /// The Service is pointed at them. For data planes that take over one set of endpoints after the other, each as a
+    /// whole, as kube-proxy does: whichever set a node has, all of its pods serve, since those that have left go on.
+    Direct,
 }
 
 /// The end of a drain, where it is another than the spec's.
@@ -297,6 +312,8 @@ pub struct Pod {
     pub instance: InstanceName,
     /// It passes its readiness probes and is not being deleted.
     pub ready: bool,
+    /// Since when the observer has seen `ready` as it is.
+    pub ready_since: Time,
     /// It is being deleted.
     pub terminating: bool,
     /// The stages it is a member of, and when it joined (`None` where the time is unreadable).

@@ -60,10 +60,32 @@ fn spec() -> impl Strategy<Value = Spec> {
     let drain = (duration(), duration()).prop_map(|(deadline, settle)| Drain { deadline, settle });
     let keep = (number(), number()).prop_map(|(live, history)| Keep { live, history });
     let ways = (select(vec![Reuse::Never, Reuse::Unchanged]), select(vec![Shrink::ByCost, Shrink::ByDeletion]));
-    let times = (duration(), duration());
+    let times = (duration(), duration(), select(vec![Swap::Overlap, Swap::Direct]));
     (name(), tiers(), stages(), drain, keep, (ways, any::<bool>()), times, any::<bool>()).prop_map(
-        |(color, tiers, stages, drain, keep, ((reuse, shrink), guard), (progress_deadline, propagation), deleting)| {
-            Spec { color, tiers, stages, drain, keep, reuse, shrink, guard, progress_deadline, propagation, deleting }
+        |(
+            color,
+            tiers,
+            stages,
+            drain,
+            keep,
+            ((reuse, shrink), guard),
+            (progress_deadline, propagation, swap),
+            deleting,
+        )| {
+            Spec {
+                color,
+                tiers,
+                stages,
+                drain,
+                keep,
+                reuse,
+                shrink,
+                swap,
+                guard,
+                progress_deadline,
+                propagation,
+                deleting,
+            }
         },
     )
 }
@@ -134,7 +156,8 @@ fn pod() -> impl Strategy<Value = Pod> {
         mark,
     )
         .prop_map(|(name, instance, ready, terminating, member, (endpoint, left), connections, (mark, marked))| {
-            Pod { name, instance, ready, terminating, member, endpoint, left, connections, mark, marked }
+            let ready_since = marked;
+            Pod { name, instance, ready, ready_since, terminating, member, endpoint, left, connections, mark, marked }
         })
 }
 

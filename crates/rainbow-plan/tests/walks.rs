@@ -28,6 +28,9 @@ walks! {
     first_deploy
     smoke_then_rolling_then_retire
     flip
+    flip_directly
+    rollback_directly
+    back_to_a_smaller_color_directly
     rollback_in_the_middle_of_a_shift
     rollback_after_a_shift
     rollback_to_a_retired_color

@@ -3,12 +3,13 @@
 use std::{
     env,
     fmt::Display,
+    io::IsTerminal,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use futures::FutureExt;
 use rainbow_api::HumanDuration;
-use rainbow_operator::{CountVia, Health, Options, TALLY_IMAGE, install, leader::Election};
+use rainbow_operator::{CountVia, Health, Options, Swap, TALLY_IMAGE, install, leader::Election};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows
     #[arg(long, default_value = "3s", value_name = "TIME")]
     propagation: HumanDuration,
+    /// How a stage goes back to the color it came from
+    #[arg(long, value_enum, default_value_t, value_name = "WAY")]
+    swap: SwapArg,
     /// Wait until no other operator of the same scope acts, and act alone then
     #[arg(long)]
     leader_elect: bool,
@@ -40,6 +44,16 @@ pub(crate) struct Args {
     /// Image of the counter that is put into pods whose drain asks for one
     #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
     tally_image: String,
+}
+
+/// How a stage goes back.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum SwapArg {
+    /// From one set of endpoints to the other: for data planes that take each over as a whole, as kube-proxy does
+    #[default]
+    Direct,
+    /// Both sets together for a while: for load balancers that address pods and check new ones first
+    Overlap,
 }
 
 /// How pods are asked for their connections.
@@ -114,6 +128,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let options = Options {
         namespace: context.namespace.clone(),
         propagation: args.propagation.0,
+        swap: match args.swap {
+            SwapArg::Direct => Swap::Direct,
+            SwapArg::Overlap => Swap::Overlap,
+        },
         count_via: match args.count_via {
             Some(Via::Direct) => CountVia::Direct,
             Some(Via::Api) => CountVia::Api,
@@ -155,7 +173,8 @@ fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
     // A second logger is a programming error only; there is none.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colors = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).try_init();
 }
 
 #[cfg(test)]

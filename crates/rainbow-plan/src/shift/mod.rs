@@ -18,7 +18,7 @@ mod pace;
 mod start;
 
 use crate::{
-    Action, Selection, ShiftPhase, ShiftReport, StageReport, StageService, Time,
+    Action, InstanceName, Pod, Selection, ShiftPhase, ShiftReport, StageReport, StageService, Swap, Time,
     colors::Role,
     draft::Draft,
     situation::{Goal, Points, Situation, has_ready},
@@ -110,6 +110,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
     }
 
     fn go(&self, draft: &mut Draft) -> Progress {
+        if let Some(target) = self.direct() {
+            self.select(Selection::Instance(target.clone()), draft);
+            return Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
+        }
         match self.situation.points {
             Points::Foreign => {
                 let name = format!("{}-{}", self.situation.stage.tier, self.situation.stage.name);
@@ -141,6 +145,20 @@ impl<'s, 'a> Shifter<'s, 'a> {
             },
             Points::Members => self.exchange(draft),
         }
+    }
+
+    /// The instance that the Service can simply be pointed at: the stage goes back, from our own pods, and whoever computes
+    /// endpoints surely knows that enough of those it goes back to are ready.
+    fn direct(&self) -> Option<&'a InstanceName> {
+        let target = self.target.instance.filter(|_| self.view.spec().swap == Swap::Direct && self.target.ready)?;
+        let moves = match self.situation.points {
+            Points::Instance(serving) => serving != target,
+            Points::Members => true,
+            Points::Nowhere | Points::Foreign | Points::Other => false,
+        };
+        let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
+        let enough = self.view.pods(target).iter().filter(surely).count() >= self.of as usize;
+        (moves && enough && self.of > 0 && self.target.pace == Pace::AtOnce).then_some(target)
     }
 
     /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the

@@ -28,7 +28,10 @@ impl Sim {
                 self.surely_receives(&stage.name, pod)
                     && self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating)
             };
-            let capacity = endpoints.iter().filter(serves).count() as u32;
+            let capacity = match self.spec.swap {
+                Swap::Overlap => endpoints.iter().filter(serves).count() as u32,
+                Swap::Direct => self.least(&stage.name),
+            };
             let members = *selects == Some(Selection::Members);
             let stays = |pod: &&String| serves(pod) && (!members || self.pods[*pod].member.contains_key(&stage.name));
             let staying = endpoints.iter().filter(stays).count() as u32;
@@ -45,6 +48,14 @@ impl Sim {
                 );
             }
         }
+    }
+
+    /// The ready pods of the set of endpoints that has fewest of them, among those that some node may have.
+    fn least(&self, stage: &str) -> u32 {
+        let past = self.past.get(stage).into_iter().flatten().map(|(_, pods)| pods);
+        let ready = |pod: &&String| self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating);
+        let sets = self.endpoints.get(stage).into_iter().chain(past);
+        sets.map(|pods| pods.iter().filter(ready).count() as u32).min().unwrap_or(0)
     }
 
     /// The user changed what a stage wants, or took it away: it has to come up again before it is watched.

@@ -236,13 +236,16 @@ impl Sim {
             pod.ready = ready;
             pod.dirty.get_or_insert(now);
         }
+        self.observe();
     }
 
     fn count_failure(&mut self, name: &str) {
         let Some(pod) = self.pods.get(name).filter(|pod| pod.ready && !pod.terminating) else { return };
         for (stage, failures) in &mut self.established {
             let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
-            if endpoint || pod.member.contains_key(stage) {
+            // A Service that has only just been pointed at the pod.
+            let selected = matches!(self.stages.get(stage), Some(Svc::Ours { selects: Some(Selection::Instance(i)), .. }) if *i == pod.instance);
+            if endpoint || selected || pod.member.contains_key(stage) {
                 *failures += 1;
             }
         }

@@ -122,7 +122,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     let keep = (2u32..6, 0u32..3);
     let tiers = proptest::collection::vec(tier, 1..6);
     // Bit by bit: which tiers are counted, how pods are let go, whether there are guards.
-    let ways = any::<u8>();
+    let ways = any::<u16>();
     (tiers, proptest::collection::vec(stage, 1..4), keep, 0u64..12, ways).prop_map(
         |(tiers, stages, (live, history), settle, ways)| {
             let tiers: Vec<Tier> = tiers
@@ -151,6 +151,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
             spec.drain.settle = Duration::from_secs(settle);
             spec.shrink = if ways & 32 == 0 { Shrink::ByCost } else { Shrink::ByDeletion };
             spec.guard = ways & 192 != 0;
+            spec.swap = if ways & 256 == 0 { Swap::Overlap } else { Swap::Direct };
             spec.progress_deadline = Duration::from_secs(120);
             spec
         },

@@ -109,6 +109,7 @@ pub struct Sim {
     seen_since: BTreeMap<(String, String), i64>,
     seen_left: BTreeMap<(String, String), i64>,
     seen_marks: BTreeMap<String, (Mark, i64)>,
+    seen_ready: BTreeMap<String, (bool, i64)>,
     /// What was found when a pod was asked, and when that was.
     evidence: BTreeMap<String, (Connections, i64)>,
     /// Whom to ask, and since when.
@@ -151,6 +152,7 @@ impl Sim {
             seen_since: BTreeMap::new(),
             seen_left: BTreeMap::new(),
             seen_marks: BTreeMap::new(),
+            seen_ready: BTreeMap::new(),
             evidence: BTreeMap::new(),
             count: BTreeMap::new(),
             guard: Presence::Absent,
@@ -221,6 +223,7 @@ impl Sim {
             name: name.clone(),
             instance: pod.instance.clone(),
             ready: pod.ready && !pod.terminating,
+            ready_since: Time(self.seen_ready.get(name).map_or(self.now, |(_, at)| *at)),
             terminating: pod.terminating,
             member: pod.member.iter().map(|(stage, at)| (stage.clone(), Some(Time(*at)))).collect(),
             endpoint: endpoint.remove(name).unwrap_or_default(),
@@ -262,8 +265,14 @@ impl Sim {
             if seen.0 != pod.mark {
                 *seen = (pod.mark, self.now);
             }
+            let ready = pod.ready && !pod.terminating;
+            let seen = self.seen_ready.entry(name.clone()).or_insert((ready, self.now));
+            if seen.0 != ready {
+                *seen = (ready, self.now);
+            }
         }
         self.seen_marks.retain(|pod, _| pods.contains_key(pod));
+        self.seen_ready.retain(|pod, _| pods.contains_key(pod));
     }
 
     /// What an instance's objects say that it is.

@@ -55,6 +55,7 @@ impl Sim {
         self.seen_since.clear();
         self.seen_left.clear();
         self.seen_marks.clear();
+        self.seen_ready.clear();
         self.evidence.clear();
         self.count.clear();
         // Whoever starts knows nothing of what was before: every pod may have been an endpoint until just now.

@@ -70,6 +70,7 @@ impl Walk {
             }
             ["counted"] => self.counted = true,
             ["reuse"] => sim.spec.reuse = Reuse::Unchanged,
+            ["swap", "directly"] => sim.spec.swap = Swap::Direct,
             ["by", "deletion"] => sim.spec.shrink = Shrink::ByDeletion,
             ["deadline", seconds] => sim.spec.drain.deadline = Duration::from_secs(seconds.parse().unwrap()),
             ["drain", color, deadline] => {

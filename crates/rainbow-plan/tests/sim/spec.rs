@@ -50,6 +50,7 @@ pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
         keep: Keep { live: 8, history: 3 },
         reuse: Reuse::Never,
         shrink: Shrink::ByCost,
+        swap: Swap::Overlap,
         guard: true,
         progress_deadline: Duration::from_secs(600),
         propagation: Duration::from_millis(super::PROPAGATION as u64),
