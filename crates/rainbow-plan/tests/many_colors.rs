@@ -364,6 +364,39 @@ fn every_pod_is_let_go_once() {
     assert!(told.iter().all(|(_, why, _)| *why == Why::Idle));
 }
 
+/// A pod was let go, and gets a connection before its Deployment has acted. Without its mark another one would go instead.
+/// So is a color that is taken back in that moment: the Deployment is asked for all pods first.
+#[test]
+fn who_was_let_go_stays_the_one_to_go() {
+    let mut sim = Sim::new(counted("v1", "a:3", 8));
+    sim.settle();
+    let pods: Vec<String> = sim.pods.keys().cloned().collect();
+    sim.on_pods("a-v1", 2, |pod| pod.connections = 1);
+    release(&mut sim, "v2", "a");
+    sim.pass(0);
+    sim.spec.stages[0].color = Some("v2".into());
+    sim.pass(10);
+    let idle = spec::instance("a", "v1");
+    let away = |sim: &mut Sim, seconds: usize| {
+        for _ in 0..seconds {
+            sim.ask();
+            sim.reconcile(Run::Whole);
+            sim.tick(1_000);
+        }
+    };
+    away(&mut sim, 60);
+    assert_eq!(sim.deps[&idle].replicas, 2);
+    sim.pods.get_mut(&pods[2]).unwrap().connections = 1;
+    away(&mut sim, 10);
+    assert_eq!((sim.pods[&pods[2]].mark, sim.deps[&idle].replicas), (Mark::Leaving, 2));
+    sim.spec.stages[0].color = Some("v1".into());
+    away(&mut sim, 10);
+    assert_eq!((sim.pods[&pods[2]].mark, sim.deps[&idle].replicas), (Mark::Leaving, 3));
+    sim.pass(60);
+    assert_eq!(sim.pods.keys().filter(|pod| pods.contains(pod)).count(), 3, "nobody has gone");
+    assert!(sim.pods.values().all(|pod| pod.mark == Mark::None));
+}
+
 /// In the very moment a color is about to go, a new one is made that has an instance of it.
 #[test]
 fn what_a_new_color_takes_does_not_go_first() {
