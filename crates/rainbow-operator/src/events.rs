@@ -90,9 +90,15 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
     }
     let stalled = |status: &RainbowStatus| {
         let found = status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True");
-        found.map(|c| (c.reason.clone(), c.message.clone()))
+        found.map(|c| {
+            // What is counted changes all the time: of that only which color waits is news.
+            let gist = if status::tells_counts(c) { c.message.split(": ").next() } else { None };
+            (c.reason.clone(), gist.unwrap_or(&c.message).to_owned(), c.message.clone())
+        })
     };
-    if let Some((reason, message)) = stalled(new).filter(|found| stalled(old).as_ref() != Some(found)) {
+    let gist = |found: &(String, String, String)| (found.0.clone(), found.1.clone());
+    let before = stalled(old).as_ref().map(gist);
+    if let Some((reason, _, message)) = stalled(new).filter(|found| before != Some(gist(found))) {
         let reason = match reason.as_str() {
             "InvalidSpec" => "InvalidSpec",
             "Conflict" => "Conflict",
@@ -204,6 +210,7 @@ pub(crate) async fn publish(client: &Client, namespace: &str, rainbow: &Rainbow,
 mod tests {
     use super::*;
     use rainbow_api::{ShiftPhase, ShiftStatus, StageStatus};
+    use serde_json::json;
 
     fn status(color: &str, shift: Option<(&str, &str, i32)>) -> RainbowStatus {
         let shift = shift.map(|(from, to, moved)| ShiftStatus {
@@ -241,6 +248,21 @@ mod tests {
         );
         check(step, before.clone(), &[("ShiftAborted", "stage active serves v1 as before")]);
         check(before, status("v2", None), &[("ShiftFinished", "stage active serves v2")]);
+    }
+
+    #[test]
+    fn a_color_that_waits_is_told_once() {
+        let waits = |color: &str, connections: u32| {
+            let message =
+                format!("color `{color}` waits: 8 colors live; held by v1 (draining: {connections} connections)");
+            let condition = json!({ "type": "Stalled", "status": "True", "reason": "TooManyColors", "message": message,
+                                    "lastTransitionTime": "2026-01-01T00:00:00Z" });
+            RainbowStatus { conditions: vec![serde_json::from_value(condition).unwrap()], ..RainbowStatus::default() }
+        };
+        let told = |old: &RainbowStatus, new: &RainbowStatus| of_rainbow(old, new).len();
+        assert_eq!(told(&RainbowStatus::default(), &waits("v9", 3)), 1);
+        assert_eq!(told(&waits("v9", 3), &waits("v9", 2)), 0);
+        assert_eq!(told(&waits("v9", 3), &waits("v10", 3)), 1);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub(crate) enum Difference {
     Major,
 }
 
+/// The reason that says who holds the places of colors, and with how many connections.
+const TOO_MANY_COLORS: &str = "TooManyColors";
+
 /// Something that keeps a Rainbow from being what its spec says, found before or after planning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
@@ -147,7 +150,7 @@ pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
         Problem::Foreign { .. } => "Conflict",
         Problem::Stalled { .. } => "ProgressDeadlineExceeded",
         Problem::InUse { .. } | Problem::DeletingInUse { .. } => "InUse",
-        Problem::TooManyColors { .. } => "TooManyColors",
+        Problem::TooManyColors { .. } => TOO_MANY_COLORS,
     };
     let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Some(Obstacle { reason, message: messages.join("; ") })
@@ -210,10 +213,23 @@ fn whole_seconds(now: Time) -> k8s_openapi::jiff::Timestamp {
     timestamp(Time(now.0 - now.0.rem_euclid(1000)))
 }
 
+/// Whether a condition tells of connections, whose numbers change all the time.
+pub(crate) fn tells_counts(condition: &Condition) -> bool {
+    condition.reason == TOO_MANY_COLORS
+}
+
 /// How a Rainbow's new status differs from the old one.
 pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Difference {
     if old == new {
         return Difference::None;
+    }
+    let without_counts = |status: &RainbowStatus| {
+        let mut status = status.clone();
+        status.conditions.iter_mut().filter(|condition| tells_counts(condition)).for_each(|c| c.message.clear());
+        status
+    };
+    if without_counts(old) == without_counts(new) {
+        return Difference::Counts;
     }
     // When a shift began and that it ended can wait: the Service and its members say as much.
     let remembered = |new: &StageStatus| {
@@ -290,6 +306,17 @@ mod tests {
         done.stages[0].shift = None;
         done.stages[0].color = Some("v2".into());
         assert_eq!(rainbow_difference(&old, &status(&done, &old, Time(9_000))), Difference::Major);
+    }
+
+    #[test]
+    fn who_holds_the_places_is_told_seldom() {
+        let waiting = |held_by: &str| {
+            let problem = Problem::TooManyColors { color: "v9".into(), live: 8, held_by: held_by.into() };
+            status(&Report { problems: vec![problem], ..shifting(3) }, &RainbowStatus::default(), Time(0))
+        };
+        let old = waiting("v1 (draining: 3 connections on 1 pod)");
+        assert_eq!(rainbow_difference(&old, &waiting("v1 (draining: 2 connections on 1 pod)")), Difference::Counts);
+        assert_eq!(rainbow_difference(&old, &status(&shifting(3), &old, Time(0))), Difference::Major);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Drains on evidence: pods go one by one as their connections end, and what cannot be known holds.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{Cluster, seamless, tally::Says};
@@ -236,7 +238,50 @@ async fn a_color_is_taken_back_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tiers_opt_out_and_applications_speak_for_themselves() {
+async fn an_application_says_itself_what_it_has() {
+    let cluster = Cluster::start().await;
+    let http = |color: &str| {
+        let mut rainbow = counted(color, 1);
+        rainbow["spec"]["drain"]["connections"] = json!("Http");
+        rainbow["spec"]["drain"]["http"] = json!({ "port": 8080, "path": "/stats?all=1", "field": "server.open" });
+        rainbow["spec"]["stages"][1]["color"] = json!(color);
+        rainbow
+    };
+    cluster.apply(&http("v1")).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let all = pods(&cluster, "frontend", "v1").await;
+    cluster.tally.say(&all[0], Says::Garbage(r#"{"server":{"open":7}}"#));
+    cluster.apply(&http("v2")).await;
+    cluster.until("it is counted", async |c: &Cluster| status(c, "v1").await.connections == Some(7)).await;
+    cluster.tally.say(&all[0], Says::Garbage(r#"{"server":{}}"#));
+    cluster.until("it says nothing", async |c: &Cluster| unknown(c).await.is_some()).await;
+    let message = unknown(&cluster).await.unwrap();
+    assert!(message.ends_with(": the answer has no number of connections at `server.open`"), "{message}");
+    for pod in all.iter().chain(&pods(&cluster, "backend", "v1").await) {
+        cluster.tally.say(pod, Says::Garbage(r#"{"server":{"open":0}}"#));
+    }
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    assert_eq!(status(&cluster, "v1").await.drain, None, "nothing was cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_without_a_counter_are_kept_until_the_deadline() {
+    let mut cluster = Cluster::without_operator().await;
+    cluster.tally_image = None;
+    cluster.start_operator();
+    let all = drain_v1(&cluster, &[Says::Count(0)]).await;
+    cluster.until("it is told", async |c: &Cluster| unknown(c).await.is_some()).await;
+    let message = unknown(&cluster).await.unwrap();
+    assert!(message.ends_with(&format!("{}: the pod was made without Rainbow's counter", all[0])), "{message}");
+    assert!(cluster.tally.asked().is_empty());
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(pods(&cluster, "frontend", "v1").await, all);
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    assert_eq!(status(&cluster, "v1").await.drain.unwrap().cut[0].connections, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_opts_out() {
     let cluster = Cluster::start().await;
     let mut v1 = counted("v1", 1);
     v1["spec"]["tiers"][0]["connections"] = json!("None");

@@ -1,12 +1,14 @@
 //! One application's turn: look, decide, write, and remember what to wait for.
 
+mod pacing;
+
 use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
 use rainbow_api::{Cut, Rainbow, SpecError, validate, validate_name};
 use rainbow_plan::{Plan, Time, plan};
 use serde_json::json;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -26,18 +28,17 @@ use crate::{
     operations::{self, Batch, Operation},
     status::{self, Difference, Obstacle},
 };
+use pacing::Pacing;
 
 /// How long an own write may take to come back through the watch before it is no longer waited for.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is asked whether somebody else's object has gone. It is the only thing that is polled, and only while
 /// there is one: its watch would be on objects that are none of the operator's business.
 const FOREIGN_EVERY: Duration = Duration::from_secs(15);
-/// How long a status waits for more to change, where nothing depends on it. A rollout changes many things at a time.
-const GATHER: Duration = Duration::from_millis(250);
+/// Whose status it is, beside those of colors: no color can have this name.
+const OF_RAINBOW: &str = "";
 /// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
 const STEPS_EVERY: Duration = Duration::from_secs(10);
-/// The status of a color that drains is written at most this often because of counts alone.
-const COUNTS_EVERY: Duration = Duration::from_secs(5);
 /// How long an answer about connections waits for more: many pods are asked at a time.
 const ANSWERS: Duration = Duration::from_millis(100);
 /// The first wait after a failure; it doubles up to the longest.
@@ -60,13 +61,10 @@ pub(super) struct Desk {
     retry: Option<(Instant, Option<i64>)>,
     /// What the last attempt failed at, and whether the status says so.
     obstacle: Option<(Obstacle, bool)>,
-    /// Since when a status waits for more to change.
-    gathering: Option<Instant>,
+    pacing: Pacing,
     step_told: Option<Instant>,
     /// The pods whose connections are counted now.
     asked: Vec<Target>,
-    /// By name of a color that drains: when its status was written last.
-    counts_told: HashMap<String, Instant>,
 }
 
 /// What a turn needs, whatever the application.
@@ -274,21 +272,11 @@ impl Desk {
     ) -> Statuses {
         let mut all = Statuses::default();
         let now = Instant::now();
-        let gathered = self.gathering.is_some_and(|since| now >= since + GATHER);
-        let mut waits = false;
-        let mut later = None;
-        let mut due = |difference| match difference {
-            Difference::None | Difference::Counts => false,
-            Difference::Minor => {
-                waits |= !gathered;
-                gathered
-            }
-            Difference::Major => true,
-        };
+        let mut round = self.pacing.round(now);
         let old = rainbow.status.clone().unwrap_or_default();
         let color = domain::color_name(&rainbow.spec);
         let new = status::rainbow(&plan.report, &color, turn.generation, &observed.stage_services, &old, turn.now);
-        if due(status::rainbow_difference(&old, &new)) {
+        if round.is_due(OF_RAINBOW, status::rainbow_difference(&old, &new)) {
             all.notes.extend(events::of_rainbow(&old, &new));
             all.writes.push(turn.status(Kind::Rainbow, &turn.key.name, rainbow.metadata.uid.as_deref(), &json!(new)));
         }
@@ -304,34 +292,16 @@ impl Desk {
             if going(plan, &report.name) {
                 continue;
             }
-            let difference = match status::color_difference(&old, &new) {
-                Difference::Counts => match self.counts_told.get(&report.name).map(|told| *told + COUNTS_EVERY) {
-                    Some(next) if next > now => {
-                        later = Some(later.map_or(next, |later: Instant| later.min(next)));
-                        Difference::None
-                    }
-                    _ => Difference::Minor,
-                },
-                other => other,
-            };
-            if !due(difference) {
+            if !round.is_due(&report.name, status::color_difference(&old, &new)) {
                 continue;
-            }
-            if report.drain.is_some() {
-                self.counts_told.insert(report.name.clone(), now);
             }
             all.notes.extend(events::of_color(&report.name, &old, &new));
             let write = turn.status(Kind::Color, name, color.metadata.uid.as_deref(), &json!(new));
             if cut.is_empty() { all.writes.push(write) } else { all.cuts.push(write) }
         }
-        self.counts_told
-            .retain(|name, _| plan.report.colors.iter().any(|report| report.name == *name && report.drain.is_some()));
-        if let Some(later) = later {
-            self.wait_until(later);
-        }
-        self.gathering = waits.then(|| self.gathering.unwrap_or(now));
-        if let Some(since) = self.gathering {
-            self.wait_until(since + GATHER);
+        let is_there = |whose: &str| whose == OF_RAINBOW || plan.report.colors.iter().any(|known| known.name == whose);
+        if let Some(next) = round.end(is_there) {
+            self.wait_until(next);
         }
         all.notes.retain(|note| {
             let told = !note.is_step() || self.step_told.is_none_or(|last| now >= last + STEPS_EVERY);

@@ -42,6 +42,8 @@ pub struct Cluster {
     operator: Option<JoinHandle<()>>,
     /// What the pods answer to those who ask for their connections.
     pub tally: tally::Tally,
+    /// The image of the counter.
+    pub tally_image: Option<String>,
     /// The minor version that the API server says it has, where it is another.
     pub minor: Option<u32>,
 }
@@ -74,6 +76,7 @@ impl Cluster {
             fuse: Arc::default(),
             operator: None,
             tally: tally::Tally::default(),
+            tally_image: Some("tally:test".into()),
             minor: None,
         }
     }
@@ -83,7 +86,7 @@ impl Cluster {
             namespace: None,
             propagation: Duration::from_millis(50),
             clock: Clock::tokio(),
-            tally_image: Some("tally:test".into()),
+            tally_image: self.tally_image.clone(),
             ..Options::default()
         };
         let client = self.operator_client();
@@ -121,7 +124,7 @@ impl Cluster {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
             let tally = tally.clone();
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
-                if let Some(pod) = tally::asked(request.uri().path()) {
+                if let Some(pod) = tally::asked(request.uri()) {
                     return Ok(tally.answer(pod).await);
                 }
                 if let Some(minor) = minor.filter(|_| request.uri().path() == "/version") {

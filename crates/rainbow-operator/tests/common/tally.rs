@@ -61,9 +61,11 @@ impl Tally {
     }
 }
 
-/// The pod that a request wants to be passed on to, if it is for a counter.
-pub fn asked(path: &str) -> Option<&str> {
-    path.strip_prefix("/api/v1/namespaces/default/pods/")?.strip_suffix(":9798/proxy/connections")
+/// The pod that a request wants to be passed on to, if it asks for connections.
+pub fn asked(uri: &http::Uri) -> Option<&str> {
+    let pods = uri.path().strip_prefix("/api/v1/namespaces/default/pods/")?;
+    pods.strip_suffix(":9798/proxy/connections")
+        .or_else(|| pods.strip_suffix(":8080/proxy/stats").filter(|_| uri.query() == Some("all=1")))
 }
 
 pub fn reply(body: String) -> http::Response<axum::body::Body> {
