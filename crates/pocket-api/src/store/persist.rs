@@ -39,8 +39,17 @@ pub(crate) enum OpenError {
     #[error("cannot open {path}: {source}")]
     File { path: PathBuf, source: io::Error },
     /// The file is in use, damaged or of another format.
-    #[error("cannot use {path}: {source}: if no other process uses it, delete it to start with an empty cluster")]
+    #[error("cannot use {path}: {source}: {}", advice(.source))]
     Database { path: PathBuf, source: Box<redb::Error> },
+}
+
+/// What to do about it.
+fn advice(error: &redb::Error) -> &'static str {
+    match error {
+        redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => "free some disk space and try again",
+        redb::Error::Io(_) => "see to the disk and try again",
+        _ => "if no other process uses it, delete it to start with an empty cluster",
+    }
 }
 
 /// The file.
@@ -287,6 +296,17 @@ mod tests {
             found.insert(key.to_owned(), String::from_utf8_lossy(bytes).into_owned());
         });
         (found, revision.unwrap())
+    }
+
+    #[test]
+    fn a_full_disk_at_the_start_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+        let disk = Disk { file: LazilyFlushed::new(file).unwrap(), left: Arc::default() };
+        let Err(error) = Persist::on(path, disk) else { panic!("there was room") };
+        let error = error.to_string();
+        assert!(error.ends_with(": free some disk space and try again"), "{error}");
     }
 
     /// The disk fills up at every possible moment of a write; what the file says is always what was answered.
