@@ -1,7 +1,8 @@
 //! Properties over random applications and random histories, in a model cluster (see `sim`) that checks all the time:
-//! no stage has fewer pods than it wants minus what failed by itself, no pod ends while somebody may send to it, no tier
-//! goes before those who call it, nothing of anybody else is touched, no write changes nothing, no stage has pods of two
-//! colors outside a shift, and a plan does not depend on the order of a list.
+//! no stage has fewer pods than it wants minus what failed by itself, no pod ends while somebody may send to it, nor with
+//! connections, nor on a count that is unknown, before the deadline; no tier goes before those who call it; no more colors
+//! live than may; nothing goes for good that a stage points at; nothing of anybody else is touched, no write changes nothing,
+//! no stage has pods of two colors outside a shift, and a plan does not depend on the order of a list.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
