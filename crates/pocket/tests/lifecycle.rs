@@ -7,14 +7,16 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 use base64::Engine;
 use k8s_openapi::api::{
     authentication::v1::{SelfSubjectReview, TokenRequest},
-    core::v1::{ConfigMap, Node, ServiceAccount},
+    core::v1::{ConfigMap, Node, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+    api::{DeleteParams, ListParams, LogParams, ObjectMeta, PostParams},
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use pocket::{Down, Options, Status, down, kubeconfig_path, purge, status, up};
+use pocket_image::{FileToAdd, ImageStore, QuickBuild};
+use serde_json::json;
 
 type Test = (&'static str, fn(&Path));
 
@@ -27,11 +29,16 @@ fn main() -> ExitCode {
         on_a_small_disk(Path::new(state));
         return ExitCode::SUCCESS;
     }
-    let all: [Test; 6] = [
+    if wanted == [IN_A_POD] {
+        in_a_pod();
+        return ExitCode::SUCCESS;
+    }
+    let all: [Test; 7] = [
         ("up_and_down", up_and_down),
         ("two_at_a_time", two_at_a_time),
         ("killed", killed),
         ("full_disk", full_disk),
+        ("pods_reach_the_api", pods_reach_the_api),
         ("extra_that_fails", extra_that_fails),
         ("mistakes", mistakes),
     ];
@@ -266,6 +273,59 @@ fn killed(state: &Path) {
         let maps = Api::<ConfigMap>::namespaced(client, "default");
         assert!(maps.get_opt("kept").await.unwrap().is_none());
         maps.get("extra").await.unwrap();
+    });
+}
+
+/// A program in a pod finds the API server and comes in as its service account, with what every pod has.
+fn pods_reach_the_api(state: &Path) {
+    up(&options(state), &mut |_| {}).unwrap();
+    let images = ImageStore::open(pocket::image_store_path(state)).unwrap();
+    let files = vec![(FileToAdd::Bytes(Vec::new()), "/nothing".to_owned(), 0o644)];
+    QuickBuild { reference: "nothing:v1".to_owned(), files, ..QuickBuild::default() }.build(&images).unwrap();
+    // The program is this one; its libraries are the host's.
+    let exe = std::env::current_exe().unwrap();
+    let shown = ["/lib", "/lib64", "/usr/lib"].into_iter().filter(|path| Path::new(path).exists());
+    let files: Vec<_> = shown.map(|path| (path, path)).chain([(exe.to_str().unwrap(), "/test")]).collect();
+    let mounts = (0..)
+        .zip(&files)
+        .map(|(n, file)| json!({"name": format!("v{n}"), "mountPath": file.1, "readOnly": true}))
+        .collect::<Vec<_>>();
+    let volumes = (0..).zip(&files).map(|(n, file)| json!({"name": format!("v{n}"), "hostPath": {"path": file.0}}));
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "asks"}, "spec": {
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "nothing:v1", "command": ["/test", IN_A_POD], "volumeMounts": mounts}],
+        "volumes": volumes.collect::<Vec<_>>(),
+    }}))
+    .unwrap();
+    let said = with_client(state, async |client| {
+        let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
+        let there = kube::runtime::wait::await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
+            account.is_some()
+        });
+        there.await.unwrap();
+        let pods = Api::<Pod>::namespaced(client, "default");
+        pods.create(&PostParams::default(), &pod).await.unwrap();
+        let ended = |pod: Option<&Pod>| {
+            let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        kube::runtime::wait::await_condition(pods.clone(), "asks", ended).await.unwrap();
+        pods.logs("asks", &LogParams::default()).await.unwrap()
+    });
+    assert_eq!(said.trim(), "system:serviceaccount:default:default");
+    assert_eq!(down(state).unwrap(), Down::Ended);
+}
+
+/// The argument with which the test executes itself in a pod.
+const IN_A_POD: &str = "in-a-pod";
+
+fn in_a_pod() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::try_from(kube::Config::incluster().unwrap()).unwrap();
+        let review = SelfSubjectReview::default();
+        let review = Api::<SelfSubjectReview>::all(client).create(&PostParams::default(), &review).await.unwrap();
+        println!("{}", review.status.unwrap().user_info.unwrap().username.unwrap());
     });
 }
 
