@@ -141,7 +141,8 @@ pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
     }
     let known: i64 = cut.iter().filter_map(|cut| cut.connections).fold(0, i64::saturating_add);
     let of = if cut.iter().all(|cut| cut.connections.is_some()) { "" } else { "at least " };
-    let mut message = format!("color {color} ends with {of}{known} connections: ");
+    let connections = if known == 1 { "connection" } else { "connections" };
+    let mut message = format!("color {color} ends with {of}{known} {connections}: ");
     for (index, one) in cut.iter().enumerate() {
         let text = of_cut(one);
         let more = format!(" and {} more", cut.len() - index);
@@ -286,6 +287,8 @@ mod tests {
             note.message,
             "color v1 ends with 4 connections: pod a port 8081: 3, the oldest 12m5s; pod a port 80: 1, the oldest 0s"
         );
+        let note = of_cuts("v1", &[cut("a", Some(80), Some(1), Some(9))]).unwrap();
+        assert_eq!(note.message, "color v1 ends with 1 connection: pod a port 80: 1, the oldest 9s");
         let note = of_cuts("v1", &[cut("a", None, None, None), cut("b", None, Some(2), None)]).unwrap();
         assert_eq!(note.message, "color v1 ends with at least 2 connections: pod a: unknown; pod b: 2");
         let many: Vec<Cut> = (0..500).map(|n| cut(&format!("frontend-{n}"), Some(80), Some(1), Some(9))).collect();

@@ -87,7 +87,7 @@ async fn pods_go_one_by_one_as_their_connections_end() {
     let message = unknown(&cluster).await.unwrap();
     assert_eq!(
         message,
-        format!("the connections of 1 pods are not known, so they are kept: {silent}: no answer within 2 s")
+        format!("the connections of 1 pod are not known, so it is kept: {silent}: no answer within 2 s")
     );
     let told = status(&cluster, "v1").await;
     let drain = told.drain.unwrap();

@@ -12,8 +12,7 @@ const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
 /// Why nothing is known of pods of whose tier nothing is written down any more.
 const NO_TIER: &str = "no color has the pod's tier any more";
 
-/// The pods to ask as a plan says, and how each pod of interest can be known.
-/// The latter by name and uid.
+/// The pods to ask as a plan says; and of each pod of interest the name, the uid, and how its connections can be known.
 pub(crate) fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
     if plan.count.is_empty() {
         return Default::default();

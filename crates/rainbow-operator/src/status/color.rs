@@ -122,8 +122,11 @@ fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
         .take(NAMED)
         .map(|holder| format!("{}: {}", holder.pod, why(&holder.pod, basis.known)))
         .collect();
-    let message =
-        format!("the connections of {} pods are not known, so they are kept: {}", drain.unknown, pods.join("; "));
+    let of = match drain.unknown {
+        1 => "1 pod are not known, so it is kept".to_owned(),
+        many => format!("{many} pods are not known, so they are kept"),
+    };
+    let message = format!("the connections of {of}: {}", pods.join("; "));
     let known = basis.old.conditions.iter().find(|old| old.type_ == UNKNOWN && old.status == "True");
     Condition {
         // Since it has been so, not since it was noticed.
@@ -246,10 +249,7 @@ mod tests {
         let old = status(&report(None), &known, &young, 5_000, &[]);
         let condition = find(&old);
         assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "NoAnswer"));
-        assert_eq!(
-            condition.message,
-            "the connections of 1 pods are not known, so they are kept: p: no answer within 2 s"
-        );
+        assert_eq!(condition.message, "the connections of 1 pod are not known, so it is kept: p: no answer within 2 s");
         assert_eq!(condition.last_transition_time, ApiTime(whole_seconds(Time(0))));
         assert_eq!(old.drain.as_ref().unwrap().holders[0].unknown.as_deref(), Some("no answer within 2 s"));
         assert_eq!(color_difference(&old, &status(&report(None), &known, &old, 90_000, &[])), Difference::None);
