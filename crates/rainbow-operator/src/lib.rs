@@ -8,6 +8,7 @@
 //!
 //! One task owns all state. Everything that waits for the API server is a future that owns its input, so that dropping
 //! [`run`] at any moment is the same as a crash: the next start resumes from what is in the cluster.
+//! Beside it, a task of its own asks pods for their connections (`count`), so that silent ones keep nobody waiting.
 
 mod apply;
 mod build;
