@@ -69,9 +69,9 @@ pub(crate) enum Command {
     /// Release a new version: a color and its images
     Deploy(commands::deploy::Args),
     /// Move a stage to a color, by default to the newest
-    Promote(commands::promote::Args),
+    Promote(MoveArgs),
     /// Move a stage back, in the middle of a shift or after it
-    Rollback(commands::rollback::Args),
+    Rollback(MoveArgs),
     /// Hold a stage where it is
     Pause(commands::pause::Args),
     /// Let a held stage go on
@@ -118,6 +118,19 @@ pub(crate) struct StageArgs {
     /// Name of the stage (default: `active`, or the only one it can be)
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
+}
+
+/// Where a stage shall move.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct MoveArgs {
+    #[command(flatten)]
+    pub(crate) stage: StageArgs,
+    /// Name of the color (default: of `promote` the newest; of `rollback` the one before, in a shift the one it comes from)
+    #[arg(long, value_name = "COLOR")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 /// Whether to wait, and how long.

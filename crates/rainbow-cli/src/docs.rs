@@ -26,6 +26,10 @@ pub(crate) fn markdown(mut command: Command) -> String {
             "directory of the local cluster: images, state, kubeconfig (default: `$XDG_STATE_HOME/rainbow`, `~/.local/state/rainbow`)",
         ),
         ("NO_COLOR", "no colors, as `--ansi never`"),
+        (
+            "COLORTERM, TERM",
+            "how many colors the terminal has: `COLORTERM=truecolor` all, a `TERM` with `256` so many; with fewer, names are bold",
+        ),
         ("RUST_LOG", "what `rainbow operator` logs, such as `debug` (default: `info,kube=warn`)"),
     ] {
         let _ = writeln!(text, "- `{name}`: {what}");

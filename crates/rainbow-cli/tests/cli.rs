@@ -85,6 +85,73 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn git_names_a_color_or_says_why_not() {
+    let home = TempDir::new().unwrap();
+    let dir = home.path().canonicalize().unwrap();
+    let run = |path: &str, args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_rainbow"))
+            .args(args)
+            .current_dir(&dir)
+            .env_clear()
+            .envs([("HOME", dir.to_str().unwrap()), ("PATH", path)])
+            .output()
+            .unwrap();
+        Output {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    };
+    let path = std::env::var("PATH").unwrap();
+    let deploy = ["deploy", "x", "--color", "git"];
+    fails(
+        &run(&path, &deploy),
+        2,
+        &format!("--color git: {} is in no git repository: go into one, or name the color", dir.display()),
+    );
+    fails(&run("/nonexistent", &deploy), 1, "--color git: git is not installed: install it, or name the color");
+    fails(
+        &run(&path, &["deploy", "x", "--image", "a=a:{color}"]),
+        2,
+        "--image a=a:{color}: `a:{color}` holds {color}: say which with --color",
+    );
+    fails(
+        &run(&path, &["image", "build", "-t", "a:{color}", "."]),
+        2,
+        "--tag: `a:{color}` holds {color}: say which with --color",
+    );
+}
+
+#[test]
+fn a_manifest_with_a_place_for_the_color_needs_one() {
+    let home = TempDir::new().unwrap();
+    let manifest = "apiVersion: rainbow.dev/v1alpha1\nkind: Rainbow\nmetadata: { name: x }\nspec:\n  tiers:\n  - name: a\n    \
+                    template: { spec: { containers: [{ name: a, image: \"a:{color}\" }] } }\n";
+    let apply = |args: &[&str]| rainbow_in(home.path(), &[&["apply", "-f", "-"], args].concat(), manifest, &[]);
+    fails(
+        &apply(&[]),
+        2,
+        "<stdin>:1: rainbow `x`: spec.tiers[0].template.spec.containers[0].image: `a:{color}` holds {color}: say which with \
+         --color",
+    );
+    // It is valid with one, whatever the name looks like: only the cluster is missing then.
+    for color in ["123456", "123e45", "000000", "1e1000"] {
+        let output = apply(&["--color", color]);
+        assert!(output.stderr.starts_with("error: no cluster: "), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn diff_tells_trouble_from_a_difference() {
+    assert_eq!(rainbow(&["diff", "a", "b"]).code, 2);
+    assert_eq!(rainbow(&["diff", "a"]).code, 2);
+    assert_eq!(rainbow(&["why", "a"]).code, 1);
+    let soon = rainbow(&["drain", "a", "--deadline", "soon"]);
+    assert_eq!(soon.code, 2);
+    assert!(soon.stderr.contains("such as 30s or 1h30m; or write now or never"), "{}", soon.stderr);
+}
+
+#[test]
 fn help_and_versions_need_no_cluster() {
     for args in [
         &["--help"][..],

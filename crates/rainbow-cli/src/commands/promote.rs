@@ -4,26 +4,14 @@ use rainbow_api::{Color, ColorPhase, Rainbow, Stage};
 use serde_json::json;
 
 use crate::{
-    args::{StageArgs, WaitArgs},
+    args::{MoveArgs, StageArgs, WaitArgs},
     context::{Cluster, Context},
     error::{Error, Result, hint},
     patch::{self, Change},
     stage, wait,
 };
 
-/// Arguments of `rainbow promote`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    stage: StageArgs,
-    /// Name of the color (default: the newest)
-    #[arg(long, value_name = "COLOR")]
-    to: Option<String>,
-    #[command(flatten)]
-    wait: WaitArgs,
-}
-
-pub(crate) async fn run(context: &Context, args: Args) -> Result {
+pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
     let colors = cluster.colors(&args.stage.name).await?;
     move_stage(context, &cluster, &args.stage, &args.wait, "promoted to", |rainbow, _| match &args.to {

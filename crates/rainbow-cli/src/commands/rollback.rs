@@ -5,24 +5,12 @@ use serde_json::json;
 
 use super::promote::move_stage;
 use crate::{
-    args::{StageArgs, WaitArgs},
+    args::{MoveArgs, StageArgs, WaitArgs},
     context::Context,
     error::{Error, Result},
     patch::{self, Change},
     stage, wait,
 };
-
-/// Arguments of `rainbow rollback`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    stage: StageArgs,
-    /// Name of the color (default: the one before; in a shift the one it comes from)
-    #[arg(long, value_name = "COLOR")]
-    to: Option<String>,
-    #[command(flatten)]
-    wait: WaitArgs,
-}
 
 /// Arguments of `rainbow abort`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +21,7 @@ pub(crate) struct AbortArgs {
     wait: WaitArgs,
 }
 
-pub(crate) async fn run(context: &Context, args: Args) -> Result {
+pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
     move_stage(context, &cluster, &args.stage, &args.wait, "rolled back to", |rainbow, stage| match &args.to {
         Some(color) => Ok(color.clone()),

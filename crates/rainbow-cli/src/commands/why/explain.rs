@@ -44,10 +44,15 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
     let status = found.color.status.clone().unwrap_or_default();
     let (name, color) = (found.name(), found.color());
     if found.color.metadata.deletion_timestamp.is_some() {
-        let mut holds = vec!["it is being deleted: its pods end, entry tiers first".to_owned()];
-        for stage in found.stages() {
-            holds.push(format!("stage `{stage}` points at it: that is waited for"));
-        }
+        let stages: Vec<String> = found
+            .stages()
+            .iter()
+            .map(|stage| format!("stage `{stage}` points at it; once none does, it is deleted"))
+            .collect();
+        let holds = match stages.is_empty() {
+            true => vec!["it is being deleted: its pods end, entry tiers first".to_owned()],
+            false => stages,
+        };
         return (holds, frees_of_stages(found));
     }
     if status.phase == Some(ColorPhase::Retired) {
@@ -217,6 +222,16 @@ mod tests {
                 vec!["`rainbow promote shop --stage active --to v2`".to_owned()]
             )
         );
+    }
+
+    #[test]
+    fn a_deletion_waits_for_stages() {
+        let mut deleted = found(json!({ "phase": "Serving" }), "v1");
+        let time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        deleted.color.metadata.deletion_timestamp = Some(time);
+        assert_eq!(explained(&deleted).0, ["stage `active` points at it; once none does, it is deleted"]);
+        deleted.rainbow.status = None;
+        assert_eq!(explained(&deleted), (vec!["it is being deleted: its pods end, entry tiers first".into()], vec![]));
     }
 
     #[test]
