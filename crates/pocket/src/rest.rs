@@ -3,40 +3,38 @@
 use std::{fs, time::Duration};
 
 use pocket_api::Api;
-use pocket_node::namespaces::release_code;
+use pocket_node::namespaces::release_memory;
 use tokio::time::Instant;
 
 /// How often it is looked; the cluster is at rest when nothing was written in between.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often old events are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// So many bytes of files in memory are not worth the trouble.
-const LITTLE: u64 = 6 << 20;
-/// Of all machines that are worth mentioning. On others the limit is a little higher.
-const PAGE: u64 = 4096;
+/// So many pages more than after the last time are not worth the trouble.
+const FEW_PAGES: u64 = 512;
 
 /// Does so for ever.
 pub(crate) async fn watch(api: Api) {
-    let mut before = api.revision();
-    let mut forgot = Instant::now();
+    let (mut revision, mut forgot, mut least) = (api.revision(), Instant::now(), 0);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let now = api.revision();
         if forgot.elapsed() >= FORGET_EVERY {
             forgot = Instant::now();
             if let Err(error) = api.expire_events() {
                 tracing::warn!(%error, "old events are kept for now");
             }
         }
-        if now == before && file_bytes().is_some_and(|bytes| bytes > LITTLE) {
-            release_code();
+        let now = api.revision();
+        if now == revision && resident_pages() > least + FEW_PAGES {
+            release_memory();
+            least = resident_pages();
         }
-        before = now;
+        revision = now;
     }
 }
 
-/// How much of the process's memory holds files, which is its code.
-fn file_bytes() -> Option<u64> {
-    let pages = fs::read_to_string("/proc/self/statm").ok()?;
-    pages.split_ascii_whitespace().nth(2)?.parse::<u64>().ok().map(|pages| pages * PAGE)
+/// How much memory the process has; nothing, if that cannot be told.
+fn resident_pages() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").ok();
+    pages.and_then(|pages| pages.split_ascii_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }

@@ -91,7 +91,7 @@ impl Forker {
     /// Serves requests until the server is gone. Returns the process's exit code.
     fn serve(self, requests: &OwnedFd) -> i32 {
         let mut workers: Vec<Worker> = Vec::new();
-        super::release_code();
+        super::release_memory();
         loop {
             let mut polled: Vec<PollFd<'_>> = vec![PollFd::new(requests, PollFlags::IN)];
             polled.extend(workers.iter().map(|worker| PollFd::new(&worker.process, PollFlags::IN)));

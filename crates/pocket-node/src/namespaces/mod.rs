@@ -31,8 +31,10 @@ pub use runtime::{Namespaces, PodSandbox, Running};
 
 use crate::{net::NodeNet, network, runtime::RuntimeError};
 
-/// Gives back the memory that holds the program's code: most of it ran at the start only. The rest comes back by itself.
-pub fn release_code() {
+/// Gives back memory that is not needed: what was freed, and what holds the program's code. Most of that ran at the start only;
+/// the rest comes back by itself.
+pub fn release_memory() {
+    sys::release_heap();
     if let Err(error) = sys::release_code() {
         tracing::debug!(%error, "the memory of the program's code is kept");
     }

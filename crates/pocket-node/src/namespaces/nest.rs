@@ -126,7 +126,7 @@ fn supervise(inner: OwnedFd) -> io::Result<u8> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut asked = false;
-        super::release_code();
+        super::release_memory();
         loop {
             let again = tokio::select! {
                 ended = inner.readable() => {

@@ -106,6 +106,13 @@ pub(crate) fn release_code() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives memory that was freed, but kept for later, back to the system. Other allocators do so by themselves.
+pub(crate) fn release_heap() {
+    // SAFETY: it takes a number and may be called by any thread at any time.
+    #[cfg(target_env = "gnu")]
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 /// The range of a line of `/proc/self/maps`, if it is code of a file.
 fn code(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
