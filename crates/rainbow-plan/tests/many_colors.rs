@@ -96,6 +96,22 @@ fn what_is_shared_calls_what_the_color_has() {
     assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
 }
 
+/// Two callers of one tier, found in two colors that each have their own of it: the new color must not have both.
+#[test]
+fn what_is_shared_agrees_on_what_it_calls() {
+    let mut sim = Sim::new(counted("v1", "a:1>b c:1>b b:1", 8));
+    sim.settle();
+    release(&mut sim, "v2", "a");
+    sim.settle();
+    sim.spec.reuse = Reuse::Unchanged;
+    release(&mut sim, "v3", "none");
+    sim.spec.tiers[0].identity = "a@v1".into();
+    sim.settle();
+    // v2 is newer, and has an equal `c`, but that one calls another `b` than the only equal `a` does.
+    let instances = &sim.colors["v3"].instances;
+    assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
+}
+
 #[test]
 fn a_name_whose_instances_another_color_has_is_refused() {
     let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", CHAIN, 8) });
@@ -416,6 +432,30 @@ fn what_a_new_color_takes_does_not_go_first() {
     assert_eq!(sim.deps[&shared].replicas, 1);
     sim.settle();
     assert_eq!(sim.started_instances[&shared], 1);
+}
+
+/// In the very moment a retired color's objects would be deleted, a new one is made that has an instance of it.
+#[test]
+fn what_a_new_color_takes_is_not_deleted_first() {
+    let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", "a:1 b:1 c:1", 8) });
+    sim.spec.tiers.iter_mut().for_each(|tier| tier.counted = false);
+    sim.spec.keep.history = 0;
+    sim.settle();
+    release(&mut sim, "v2", "b");
+    sim.settle();
+    sim.colors.get_mut("v2").unwrap().retire = true;
+    let shared = spec::instance("b", "v2");
+    while sim.deps[&shared].replicas > 0 {
+        sim.calm();
+        sim.reconcile(Run::Whole);
+        sim.tick(1_000);
+    }
+    release(&mut sim, "v3", "c");
+    sim.calm();
+    sim.reconcile(Run::Whole);
+    assert!(!sim.colors.contains_key("v2"), "its history is over");
+    assert_eq!(sim.colors["v3"].instances["b"], shared);
+    assert!(sim.deps.contains_key(&shared));
 }
 
 /// Whoever holds connections is guarded, and nobody else for long.

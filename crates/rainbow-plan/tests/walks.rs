@@ -59,6 +59,11 @@ walks! {
     promoted_in_the_same_write
     a_service_with_another_name
     a_foreign_guard
+    a_color_taken_away_by_force_is_made_again
+    slots_and_shared_instances
+    slots_and_a_shared_entry
+    slots_and_a_stage_that_points_early
+    what_is_being_deleted_is_not_shared
     a_deadline_of_a_color_that_the_spec_went_back_to
     a_busy_pod_that_is_not_ready
     a_chain_of_five_shares
