@@ -1,6 +1,6 @@
 //! `rainbow deploy`: a new color with new images, in one write.
 
-use rainbow_api::{Rainbow, Tier};
+use rainbow_api::{Promote, Rainbow, Tier};
 use serde_json::{Value, json};
 
 use crate::{
@@ -67,6 +67,14 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
         context.printer.line(format_args!("rainbow.rainbow.dev/{} released{color}", args.name));
     } else {
         context.printer.line(format_args!("rainbow.rainbow.dev/{} unchanged", args.name));
+    }
+    for stage in rainbow.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto) {
+        if let Some(held) = stage.color.as_ref().filter(|held| Some(*held) != rainbow.spec.color.as_ref()) {
+            context.printer.warning(format_args!(
+                "stage {} stays at {held}, to which it was moved by hand: `rainbow promote {} --stage {}` lets it follow again",
+                stage.name, args.name, stage.name
+            ));
+        }
     }
     if args.wait.wait {
         wait::ready(context, &cluster, &rainbow, args.wait.timeout).await?;

@@ -1,6 +1,6 @@
 //! `rainbow promote`: moves a stage, by default to the newest color.
 
-use rainbow_api::{Color, ColorPhase, Rainbow, Stage};
+use rainbow_api::{Color, ColorPhase, Promote, Rainbow, Stage};
 use serde_json::json;
 
 use crate::{
@@ -14,11 +14,30 @@ use crate::{
 pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
     let colors = cluster.colors(&args.stage.name).await?;
-    move_stage(context, &cluster, &args.stage, &args.wait, "promoted to", |rainbow, _| match &args.to {
-        Some(color) => Ok(color.clone()),
-        None => newest(rainbow, &colors),
+    move_stage(context, &cluster, &args.stage, &args.wait, "promoted to", |rainbow, stage| match &args.to {
+        Some(color) => Ok(Goal::Color(color.clone())),
+        None => forward(rainbow, stage, &colors),
     })
     .await
+}
+
+/// Where a promotion goes that names no color.
+fn forward(rainbow: &Rainbow, stage: &Stage, colors: &[Color]) -> Result<Goal> {
+    let newest = newest(rainbow, colors)?;
+    Ok(match stage.promote {
+        // Where it follows the newest by itself, a color that was written would hold it at the next release.
+        Promote::Auto => Goal::Newest(newest),
+        Promote::Manual => Goal::Color(newest),
+    })
+}
+
+/// Where a stage shall go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// To a color, and stay there.
+    Color(String),
+    /// To the newest, which is this one now, and follow.
+    Newest(String),
 }
 
 /// The newest color: the one that the operator names, once it has seen the newest spec.
@@ -39,16 +58,19 @@ pub(crate) async fn move_stage(
     args: &StageArgs,
     waiting: &WaitArgs,
     verb: &str,
-    choose: impl Fn(&Rainbow, &Stage) -> Result<String>,
+    choose: impl Fn(&Rainbow, &Stage) -> Result<Goal>,
 ) -> Result {
     let colors = cluster.colors(&args.name).await?;
     let mut moved = (String::new(), String::new());
     let (rainbow, written) = patch::change(cluster, &args.name, |rainbow| {
         let stage = stage::choose(rainbow, args.stage.as_deref())?;
-        let color = choose(rainbow, stage)?;
+        let (color, written) = match choose(rainbow, stage)? {
+            Goal::Color(color) => (color.clone(), Some(json!(color))),
+            Goal::Newest(color) => (color, None),
+        };
         exists(rainbow, &color, &colors)?;
         let mut change = Change::default();
-        change.stage(rainbow, &stage.name, "color", Some(json!(color)));
+        change.stage(rainbow, &stage.name, "color", written);
         moved = (stage.name.clone(), color);
         Ok(change)
     })
@@ -86,4 +108,23 @@ fn exists(rainbow: &Rainbow, color: &str, colors: &[Color]) -> Result {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let names: Vec<String> = colors.iter().map(|color| color.spec.color.clone()).collect();
     Err(Error::NotFound(format!("rainbow `{name}` has no color `{color}`{}", hint(color, &names))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_follows_is_not_pinned() {
+        let rainbow: Rainbow = serde_json::from_value(json!({
+            "metadata": { "name": "shop" },
+            "spec": { "color": "v2", "tiers": [], "stages": [
+                { "name": "smoke", "promote": "Auto", "color": "v1" }, { "name": "active" },
+            ] },
+        }))
+        .unwrap();
+        let goal = |stage: usize| forward(&rainbow, &rainbow.spec.stages[stage], &[]).unwrap();
+        assert_eq!(goal(0), Goal::Newest("v2".into()));
+        assert_eq!(goal(1), Goal::Color("v2".into()));
+    }
 }

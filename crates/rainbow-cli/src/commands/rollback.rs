@@ -3,7 +3,7 @@
 use rainbow_api::{Rainbow, Stage};
 use serde_json::json;
 
-use super::promote::move_stage;
+use super::promote::{Goal, move_stage};
 use crate::{
     args::{MoveArgs, StageArgs, WaitArgs},
     context::Context,
@@ -24,8 +24,8 @@ pub(crate) struct AbortArgs {
 pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
     move_stage(context, &cluster, &args.stage, &args.wait, "rolled back to", |rainbow, stage| match &args.to {
-        Some(color) => Ok(color.clone()),
-        None => before(rainbow, stage),
+        Some(color) => Ok(Goal::Color(color.clone())),
+        None => before(rainbow, stage).map(Goal::Color),
     })
     .await
 }
