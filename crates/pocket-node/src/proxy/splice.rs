@@ -17,10 +17,8 @@ use tokio::{io::Interest, net::TcpStream};
 
 use crate::sync::lock;
 
-/// Bytes moved at once at most; a pipe may hold fewer.
-const CHUNK: usize = 1 << 20;
-/// The size of a pipe if the system grants it. A piece of the network's buffers takes a page's place, but may be far longer.
-const PIPE: usize = 256 << 10;
+/// Bytes moved at once, and the size of a pipe if the system grants it.
+const CHUNK: usize = 256 << 10;
 /// Messages shorter than this are copied.
 const SMALL: usize = 8 << 10;
 /// Empty pipes kept for later.
@@ -44,7 +42,7 @@ impl Pipes {
         }
         let (out, inn) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Beyond the user's share of pipe memory it stays as it is, which only makes it slower.
-        let _ = fcntl_setpipe_size(&inn, PIPE);
+        let _ = fcntl_setpipe_size(&inn, CHUNK);
         Ok(Pipe { out, inn })
     }
 
@@ -67,36 +65,28 @@ pub(super) async fn pump(pipes: &Pipes, a: &TcpStream, b: &TcpStream) -> io::Res
 }
 
 async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
-    // Whether the last message was a long one: then so is the next, most likely, and it goes into the pipe at once.
-    let mut streaming = false;
     loop {
         from.readable().await?;
-        if !streaming {
-            let (rest, next) = copy(from, to)?;
-            write(to, &rest).await?;
-            match next {
-                Next::Wait => continue,
-                Next::End => return finish(to),
-                Next::Long => {}
+        let (rest, next) = copy(from, to)?;
+        write(to, &rest).await?;
+        let more = match next {
+            Next::Wait => continue,
+            Next::End => false,
+            Next::Long => {
+                let pipe = pipes.take()?;
+                let more = burst(&pipe, from, to).await?;
+                // Only an empty pipe comes here; after an error it is dropped with what is in it.
+                pipes.put(pipe);
+                more
             }
+        };
+        if !more {
+            return match shutdown(to.as_fd(), Shutdown::Write) {
+                // It is closed already.
+                Err(rustix::io::Errno::NOTCONN) => Ok(()),
+                result => result.map_err(Into::into),
+            };
         }
-        let pipe = pipes.take()?;
-        let burst = burst(&pipe, from, to).await?;
-        // Only an empty pipe comes here; after an error it is dropped with what is in it.
-        pipes.put(pipe);
-        match burst {
-            Burst::End => return finish(to),
-            Burst::Moved(bytes) => streaming = bytes >= SMALL,
-        }
-    }
-}
-
-/// Passes the end of one way on.
-fn finish(to: &TcpStream) -> io::Result<()> {
-    match shutdown(to.as_fd(), Shutdown::Write) {
-        // It is closed already.
-        Err(rustix::io::Errno::NOTCONN) => Ok(()),
-        result => result.map_err(Into::into),
     }
 }
 
@@ -151,29 +141,19 @@ async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What a burst has come to.
-enum Burst {
-    /// So many bytes were moved, and there is nothing more at the moment.
-    Moved(usize),
-    /// There will be nothing more.
-    End,
-}
-
-/// Moves what there is.
-async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<Burst> {
+/// Moves what there is; `false` at the end.
+async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<bool> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-    let mut moved = 0;
     loop {
         let taken =
             from.try_io(Interest::READABLE, || Ok(splice(from.as_fd(), None, pipe.inn.as_fd(), None, CHUNK, flags)?));
         let mut left = match taken {
-            Ok(0) => return Ok(Burst::End),
+            Ok(0) => return Ok(false),
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Burst::Moved(moved)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        moved += left;
         while left > 0 {
             let given =
                 to.try_io(Interest::WRITABLE, || Ok(splice(pipe.out.as_fd(), None, to.as_fd(), None, left, flags)?));
