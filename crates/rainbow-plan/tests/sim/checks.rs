@@ -218,7 +218,8 @@ impl Sim {
             let unowned = |instance: &InstanceName| self.owners(instance).next().is_none();
             let selects =
                 |svc: &Svc| matches!(svc, Svc::Ours { selects: Some(Selection::Instance(i)), .. } if unowned(i));
-            let used = self.stages.values().any(selects);
+            let member = |pod: &SimPod| unowned(&pod.instance) && !pod.member.is_empty();
+            let used = self.stages.values().any(selects) || self.pods.values().any(member);
             assert!(used || self.owners(instance).next().is_some(), "{instance:?} is nobody's");
         }
     }
