@@ -11,6 +11,10 @@ use crate::reach::Place;
 pub const RATE: f64 = 300.0;
 /// The same for clusters that share their machine with the tests.
 pub const RATE_ELSEWHERE: f64 = 200.0;
+/// Longest time for a connection to open, and for a request in all. What is lost stays lost; what is only slow, because the
+/// machine has other things to do, is no failure.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(40);
 /// Clients that keep their connection.
 const KEEP_ALIVE: usize = 8;
 
@@ -42,6 +46,8 @@ impl Loads {
                 Clients::New => 0,
             };
             load.pause = Duration::from_millis(50);
+            load.connect_timeout = CONNECT_TIMEOUT;
+            load.timeout = TIMEOUT;
             load.check = Some(Arc::new(judge));
             parts.push(Traffic::start(load));
         }
