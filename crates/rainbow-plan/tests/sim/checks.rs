@@ -123,6 +123,8 @@ impl Sim {
                 .iter()
                 .filter(|pod| pod.endpoint.contains_key(&stage.name))
                 .map(|pod| &pod.instance)
+                // Of a color that was taken away by force, nothing can be told.
+                .filter(|instance| self.owners(instance).next().is_some())
                 .collect();
             let steered = matches!(
                 world.stages.get(&stage.name),
