@@ -73,9 +73,10 @@ struct Last {
 }
 
 impl Known {
-    /// The last report, while it may still be given as an answer.
+    /// The last report, while it may still be given as an answer. That nobody is connected is never said from memory: a
+    /// pod may be ended for it, and somebody may have come meanwhile.
     fn current(&self) -> Option<&Report> {
-        let last = self.last.as_ref()?;
+        let last = self.last.as_ref().filter(|last| last.report.count > 0)?;
         let same = if last.took < DEAR { SAME } else { DEAR_SAME };
         (last.at.elapsed() < same).then_some(&last.report)
     }
@@ -184,5 +185,27 @@ impl Sampler {
             }
         })?;
         Ok(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(count: u64, took: Duration, age: Duration) -> Known {
+        let report = Report { ports: Vec::new(), count, fresh: 0, at: 0, complete: true };
+        Known { last: Some(Last { at: Instant::now() - age, took, report }), ..Known::default() }
+    }
+
+    #[test]
+    fn only_that_somebody_is_there_is_said_from_memory() {
+        let (cheap, dear, young, old) = (Duration::ZERO, DEAR * 2, Duration::ZERO, DEAR_SAME * 2);
+        assert!(known(1, cheap, young).current().is_some());
+        assert!(known(1, dear, young).current().is_some());
+        assert!(known(1, cheap, SAME * 2).current().is_none());
+        assert!(known(1, dear, old).current().is_none());
+        for took in [cheap, dear] {
+            assert!(known(0, took, young).current().is_none());
+        }
     }
 }
