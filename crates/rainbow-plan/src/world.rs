@@ -43,7 +43,7 @@ pub struct Spec {
     pub reuse: Reuse,
     /// How single pods are let go.
     pub shrink: Shrink,
-    /// How a stage goes back.
+    /// How a stage moves from pods to pods.
     pub swap: Swap,
     /// The cluster has PodDisruptionBudgets, so pods that hold connections can be guarded.
     pub guard: bool,
@@ -142,7 +142,7 @@ pub enum Shrink {
     ByDeletion,
 }
 
-/// How a stage goes back to a color whose pods have been ready for long enough.
+/// How a stage moves from pods to pods, which have been ready for long enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Swap {
     /// Both colors' pods serve together until the data plane surely knows the new ones. For data planes that stop to use
@@ -150,8 +150,9 @@ pub enum Swap {
     /// first.
     #[default]
     Overlap,
-    /// The Service is pointed at them. For data planes that take over one set of endpoints after the other, each as a
-    /// whole, as kube-proxy does: whichever set a node has, all of its pods serve, since those that have left go on.
+    /// New ones count as soon as the API shows them, and a move of all at once is one write. For data planes that take
+    /// over one set of endpoints after the other, each as a whole, as kube-proxy does: whichever set a node has, all of its
+    /// pods serve, since those that have left go on.
     Direct,
 }
 

@@ -147,8 +147,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
-    /// The instance that the Service can simply be pointed at: the stage goes back, from our own pods, and whoever computes
-    /// endpoints surely knows that enough of those it goes back to are ready.
+    /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and whoever
+    /// computes endpoints surely knows that enough of those it moves to are ready.
     fn direct(&self) -> Option<&'a InstanceName> {
         let target = self.target.instance.filter(|_| self.view.spec().swap == Swap::Direct && self.target.ready)?;
         let moves = match self.situation.points {
@@ -158,7 +158,12 @@ impl<'s, 'a> Shifter<'s, 'a> {
         };
         let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
         let enough = self.view.pods(target).iter().filter(surely).count() >= self.of as usize;
-        (moves && enough && self.of > 0 && self.target.pace == Pace::AtOnce).then_some(target)
+        let at_once = match self.target.pace {
+            Pace::AtOnce => true,
+            Pace::Steps { step, .. } => step >= self.of,
+            Pace::Hold => false,
+        };
+        (moves && enough && self.of > 0 && at_once).then_some(target)
     }
 
     /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the

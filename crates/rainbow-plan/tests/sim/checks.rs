@@ -32,8 +32,13 @@ impl Sim {
                 Swap::Overlap => endpoints.iter().filter(serves).count() as u32,
                 Swap::Direct => self.least(&stage.name),
             };
-            let members = *selects == Some(Selection::Members);
-            let stays = |pod: &&String| serves(pod) && (!members || self.pods[*pod].member.contains_key(&stage.name));
+            // Those that the Service does not select any more are told to leave, too, seen or not.
+            let selected = |pod: &String| match selects {
+                Some(Selection::Members) => self.pods[pod].member.contains_key(&stage.name),
+                Some(Selection::Instance(instance)) => self.pods[pod].instance == *instance,
+                _ => true,
+            };
+            let stays = |pod: &&String| serves(pod) && selected(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.of(&stage);
             let known = self.established.contains_key(&stage.name);

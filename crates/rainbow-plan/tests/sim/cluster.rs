@@ -241,13 +241,19 @@ impl Sim {
 
     fn count_failure(&mut self, name: &str) {
         let Some(pod) = self.pods.get(name).filter(|pod| pod.ready && !pod.terminating) else { return };
-        for (stage, failures) in &mut self.established {
+        let direct = self.spec.swap == Swap::Direct;
+        let counts = |stage: &String| {
             let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
-            // A Service that has only just been pointed at the pod.
-            let selected = matches!(self.stages.get(stage), Some(Svc::Ours { selects: Some(Selection::Instance(i)), .. }) if *i == pod.instance);
-            if endpoint || selected || pod.member.contains_key(stage) {
-                *failures += 1;
-            }
+            let instance = Selection::Instance(pod.instance.clone());
+            // A Service that has only just been pointed at the pod, or a node that has not seen that it is no longer.
+            let selected = self.stages.get(stage).is_some_and(
+                |service| matches!(service, Svc::Ours { selects: Some(selects), .. } if *selects == instance),
+            );
+            endpoint || pod.member.contains_key(stage) || (direct && (selected || self.may_receive(stage, name)))
+        };
+        let failed: Vec<String> = self.established.keys().filter(|stage| counts(stage)).cloned().collect();
+        for stage in failed {
+            *self.established.entry(stage).or_default() += 1;
         }
     }
 
