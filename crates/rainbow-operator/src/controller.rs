@@ -42,7 +42,7 @@ pub struct Options {
     pub namespace: Option<String>,
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
     pub propagation: Duration,
-    /// How a stage goes back.
+    /// How a stage moves from pods to pods.
     pub swap: Swap,
     /// How pods are asked for their connections.
     pub count_via: CountVia,

@@ -150,9 +150,8 @@ pub enum Swap {
     /// first.
     #[default]
     Overlap,
-    /// New ones count as soon as the API shows them, and a move of all at once is one write. For data planes that take
-    /// over one set of endpoints after the other, each as a whole, as kube-proxy does: whichever set a node has, all of its
-    /// pods serve, since those that have left go on.
+    /// A move of all at once is one write. For data planes that take over one set of endpoints after the other, each as a
+    /// whole, as kube-proxy does: whichever set a node has, all of its pods serve, since those that have left go on.
     Direct,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows
     #[arg(long, default_value = "3s", value_name = "TIME")]
     propagation: HumanDuration,
-    /// How a stage goes back to the color it came from
+    /// How a stage moves from pods to pods
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
     swap: SwapArg,
     /// Wait until no other operator of the same scope acts, and act alone then
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     tally_image: String,
 }
 
-/// How a stage goes back.
+/// How a stage moves from pods to pods.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum SwapArg {
     /// From one set of endpoints to the other: for data planes that take each over as a whole, as kube-proxy does
