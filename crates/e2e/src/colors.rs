@@ -19,6 +19,8 @@ use crate::{
 pub const NAME: &str = "colors";
 /// Its stage.
 const STAGE: &str = "active";
+/// New connections that must get a color before all are said to.
+const IN_A_ROW: usize = 6;
 /// The stage's Service.
 pub const SERVICE: &str = "colors-active";
 
@@ -126,6 +128,16 @@ impl Colors {
             let stage = &rainbow.data["status"]["stages"][0];
             let settled = stage["shift"].is_null() && stage["since"].is_string();
             ensure!(stage["color"] == color && settled, "the stage is {stage}");
+            Ok(())
+        })
+        .await?;
+        // The data plane may need a moment for the last change, at each node.
+        let places = scope.places_of_port(&format!("{}-{STAGE}", self.name), "lines").await?;
+        eventually(&format!("new connections get {color}"), || async {
+            for place in &places {
+                let heard = held::open_at(Kind::Lines, &[place.address], IN_A_ROW).await?.heard();
+                ensure!(heard.keys().all(|heard| *heard == line(color)), "at {place} they hear {heard:?}");
+            }
             Ok(())
         })
         .await
