@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
-use rainbow_api::{Color, Rainbow, RainbowStatus, labels};
+use rainbow_api::{Color, Rainbow, RainbowStatus, labels, names};
 use rainbow_plan::Time;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -81,6 +81,14 @@ impl App {
             && self.pods.is_empty()
             && self.slices.is_empty()
             && self.guards.is_empty()
+    }
+
+    /// What stands before the names of the Deployments that were made; `None` where there is none.
+    pub(crate) fn prefix(&self) -> Option<&str> {
+        self.deployments.iter().find_map(|(name, found)| {
+            let plain = names::instance(None, &found.tier, &found.color);
+            if found.tier.is_empty() || found.color.is_empty() { None } else { name.strip_suffix(plain.as_str()) }
+        })
     }
 
     /// Uid and resource version of an object as last seen.

@@ -68,7 +68,9 @@ pub(crate) fn observe(
 /// Every instance that a color names or that exists.
 fn instance_names(app: &App) -> BTreeSet<InstanceName> {
     let named = app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (&i.tier, &i.color));
-    let existing = app.deployments.values().map(|d| (&d.tier, &d.color));
+    // A Service may be all that is left of an instance.
+    let services = app.services.values().filter(|service| service.stage.is_empty());
+    let existing = app.deployments.values().chain(services).map(|found| (&found.tier, &found.color));
     named
         .chain(existing)
         .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
@@ -102,7 +104,8 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
             }
         }
     };
-    let needed = source.as_ref().is_some_and(|(color, _)| {
+    // What no color names any more is looked for, so that it can be deleted.
+    let needed = source.as_ref().is_none_or(|(color, _)| {
         color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == name.tier))
     });
     let service = match (&source, services.get(&object).filter(|found| ours(found) && found.stage.is_empty())) {

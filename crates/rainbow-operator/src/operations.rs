@@ -1,7 +1,7 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here, and seen by tests.
 
 use rainbow_api::{Rainbow, Sidecar, labels, names};
-use rainbow_plan::{Action, Time};
+use rainbow_plan::{Action, Deployment, InstanceName, Time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -144,6 +144,9 @@ impl Compiler<'_> {
                 }),
             }],
             Action::ApplyDeployment { instance, replicas, .. } => {
+                if let Some(scale) = self.scale_down(instance, *replicas) {
+                    return vec![scale];
+                }
                 let body = observe::source(app, instance)
                     .map(|(color, tier)| build::deployment(scope, rainbow, color, tier, instance, *replicas));
                 body.map(|body| self.apply(Kind::Deployment, body)).into_iter().collect()
@@ -182,6 +185,24 @@ impl Compiler<'_> {
             Action::Release => self.let_go(Kind::Rainbow, scope.rainbow, &rainbow.metadata).into_iter().collect(),
             Action::Join { .. } | Action::Leave { .. } | Action::Mark { .. } => Vec::new(),
         }
+    }
+
+    /// Fewer pods of a Deployment that is not as it shall be, and nothing else: mending its template in the same write would
+    /// restart the pods that stay, and cut their connections.
+    fn scale_down(&self, instance: &InstanceName, replicas: u32) -> Option<Operation> {
+        let Deployment::Ours { current: false, replicas: now, .. } =
+            self.basis.observed.world.instances.get(instance)?.deployment
+        else {
+            return None;
+        };
+        let name = names::instance(self.basis.scope.prefix, &instance.tier, &instance.color);
+        let (_, version) = self.basis.app.find(Kind::Deployment, &name).filter(|_| replicas < now)?;
+        Some(Operation::Amend {
+            kind: Kind::Deployment,
+            name,
+            version,
+            body: json!({ "spec": { "replicas": replicas } }),
+        })
     }
 
     fn apply(&self, kind: Kind, mut body: Value) -> Operation {

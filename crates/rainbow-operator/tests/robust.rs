@@ -276,6 +276,36 @@ async fn deleting_takes_everything_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_prefix_makes_nothing_a_second_time() {
+    let cluster = at_v1(2).await;
+    let mut renamed: Value = seamless("v1", 2);
+    renamed["spec"]["namePrefix"] = json!("new-");
+    cluster.apply(&renamed).await;
+    let refused = async |c: &Cluster| {
+        let conditions = c.api::<Rainbow>().get("seamless").await.unwrap().status.unwrap_or_default().conditions;
+        conditions
+            .iter()
+            .any(|c| c.type_ == "Stalled" && c.message.contains("spec.namePrefix cannot change from \"\" to \"new-\""))
+    };
+    cluster.until("the prefix is refused", refused).await;
+    let names: Vec<String> =
+        cluster.api::<Deployment>().list(&Default::default()).await.unwrap().iter().map(|d| d.name_any()).collect();
+    assert_eq!(names, ["backend-v1", "frontend-v1"]);
+    renamed["spec"]["namePrefix"] = json!("");
+    cluster.apply(&renamed).await;
+    cluster.until("it is well again", async |c: &Cluster| !refused(c).await && c.is_ready().await).await;
+    // What is there goes under the names it has, whatever the spec says by then.
+    renamed["spec"]["namePrefix"] = json!("new-");
+    cluster.apply(&renamed).await;
+    cluster.api::<Rainbow>().delete("seamless", &Default::default()).await.unwrap();
+    let gone = async |c: &Cluster| {
+        c.api::<Rainbow>().get_opt("seamless").await.unwrap().is_none()
+            && c.api::<Deployment>().list(&Default::default()).await.unwrap().items.is_empty()
+    };
+    cluster.until("all is gone", gone).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_rainbows_share_a_namespace() {
     let cluster = at_v1(2).await;
     let mut other: Value = seamless("v1", 1);

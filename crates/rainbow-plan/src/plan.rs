@@ -278,7 +278,9 @@ pub enum Problem {
         known: String,
     },
     /// An object of a needed name belongs to somebody else.
-    #[error("{kind} `{name}` exists and is not Rainbow's: rename or delete it, or set spec.namePrefix")]
+    #[error(
+        "{kind} `{name}` exists and is not Rainbow's: rename or delete it, or make this Rainbow anew with a spec.namePrefix"
+    )]
     Foreign {
         /// Its kind.
         kind: &'static str,

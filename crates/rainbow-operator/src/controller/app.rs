@@ -184,7 +184,14 @@ impl Desk {
             Ok(rainbow) => rainbow,
             Err(obstacle) => return turn.tell(&root, &obstacle),
         };
-        self.plan(&turn, app, &rainbow, with)
+        // Under another prefix everything would be made a second time, and both Deployments of an instance would select the
+        // pods of either. What is there goes under the names it has.
+        let asked = rainbow.spec.name_prefix.as_deref().unwrap_or_default();
+        let prefix = app.prefix().unwrap_or(asked).to_owned();
+        if prefix != asked && rainbow.metadata.deletion_timestamp.is_none() {
+            return turn.tell(&root, &prefix_changed(&prefix, asked));
+        }
+        self.plan(&turn, app, &rainbow, &prefix, with)
     }
 
     /// Nobody is asked for connections any more.
@@ -200,12 +207,8 @@ impl Desk {
         self.wait_until(Instant::now() + ANSWERS);
     }
 
-    fn plan(&mut self, turn: &Turn<'_>, app: &mut App, rainbow: &Arc<Rainbow>, with: &With<'_>) -> Step {
-        let scope = Scope {
-            namespace: &turn.key.namespace,
-            rainbow: &turn.key.name,
-            prefix: rainbow.spec.name_prefix.as_deref(),
-        };
+    fn plan(&mut self, turn: &Turn<'_>, app: &mut App, rainbow: &Arc<Rainbow>, prefix: &str, with: &With<'_>) -> Step {
+        let scope = Scope { namespace: &turn.key.namespace, rainbow: &turn.key.name, prefix: Some(prefix) };
         let observed = observe::observe(app, &scope, rainbow, &self.foreign, with.means, turn.now);
         let plan = plan(&observed.world, turn.now);
         let cut = cuts(&plan, app, turn.now);
@@ -383,6 +386,14 @@ fn readable(root: &Root) -> Result<Arc<Rainbow>, Obstacle> {
         .map(|error: SpecError| error.to_string())
         .collect();
     if errors.is_empty() { Ok(Arc::clone(rainbow)) } else { Err(invalid(errors.join("; "))) }
+}
+
+fn prefix_changed(was: &str, is: &str) -> Obstacle {
+    let message = format!(
+        "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former: set it back, or \
+         delete the Rainbow and make it anew"
+    );
+    Obstacle { reason: "InvalidSpec", message }
 }
 
 /// Statuses to be written, and what is to be told with them.

@@ -38,6 +38,8 @@ struct Pod {
     reading: Option<Reading>,
     /// What the answerer's clock said last, and when it was last seen to go on.
     clock: (Option<u64>, Time),
+    /// Since when all that is connected may be probes or clients.
+    undecided: Option<Time>,
     /// Why the last question came to nothing.
     failure: Option<String>,
     /// What was said of it last.
@@ -63,6 +65,7 @@ impl Pod {
             evidence: None,
             reading: None,
             clock: (None, now),
+            undecided: None,
             failure,
             told: None,
         }
@@ -74,7 +77,11 @@ impl Pod {
             None => Connections::Unknown { since: self.wanted },
             Some((_, until)) if until < now => Connections::Unknown { since: until },
             Some((Evidence::Busy { count, since }, _)) => Connections::Busy { count, since },
-            Some((Evidence::Idle { since }, _)) => Connections::Idle { since },
+            Some((Evidence::Idle { since }, _)) => match self.undecided {
+                None => Connections::Idle { since },
+                // A pod that may have a client now is not let go.
+                Some(since) => Connections::Unknown { since },
+            },
         }
     }
 
@@ -90,6 +97,7 @@ impl Pod {
         let evidence = match (reading.count, reading.fresh, current) {
             // It says nothing: what was known before goes on to be worth what it was, and no longer.
             (0, 1.., _) => {
+                self.undecided = self.undecided.or(Some(now));
                 self.failure = Some("there are connections from the node that may be probes or clients".to_owned());
                 return;
             }
@@ -104,6 +112,7 @@ impl Pod {
             }
         };
         self.evidence = Some((evidence, until));
+        self.undecided = None;
         self.failure = None;
         self.reading = Some(reading);
     }
@@ -235,10 +244,10 @@ mod tests {
         let mut table = Table::new();
         table.at(1_000, Some((0, 1)), Unknown { since: Time(0) });
         table.at(1_500, Some((0, 0)), Idle { since: Time(1_500) });
-        table.at(2_500, Some((0, 1)), Idle { since: Time(1_500) });
+        table.at(2_500, Some((0, 1)), Unknown { since: Time(2_500) });
         table.at(3_000, Some((0, 0)), Idle { since: Time(1_500) });
         for now in [4_000, 6_000, 8_000] {
-            table.at(now, Some((0, 2)), Idle { since: Time(1_500) });
+            table.at(now, Some((0, 2)), Unknown { since: Time(4_000) });
         }
         table.at(8_500, Some((0, 2)), Unknown { since: Time(8_000) });
     }
