@@ -130,9 +130,8 @@ pub(crate) async fn up(options: Up, foreground: bool, printer: Printer) -> Resul
             false => fs::write(&marker, ""),
         };
         marked.map_err(|error| Error::failed(format_args!("cannot change {}", marker.display()), error))?;
-        if options.operator
-            && let Err(why) = tally::provide(&pocket::image_store_path(&dir), rainbow_operator::TALLY_IMAGE)
-        {
+        // Without the operator here there may be one elsewhere, which asks for the same image.
+        if let Err(why) = tally::provide(&pocket::image_store_path(&dir), rainbow_operator::TALLY_IMAGE) {
             printer.warning(format_args!("{why}: connections are not counted, and drains hold until their deadline"));
         }
     }
