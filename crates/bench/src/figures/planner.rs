@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration, time::Instant};
 use anyhow::{Result, ensure};
 use rainbow_plan::{
     Color, Connections, Deployment, Drain, Instance, InstanceName, Keep, Mark, Memory, Pod, Presence, Promote, Reuse,
-    Selection, Shift, Shrink, Spec, Stage, StageMemory, StageService, Tier, Time, World, plan,
+    Selection, Shift, Shrink, Spec, Stage, StageMemory, StageService, Swap, Tier, Time, World, plan,
 };
 
 use crate::table::Figure;
