@@ -150,8 +150,9 @@ pub enum Swap {
     /// first.
     #[default]
     Overlap,
-    /// A move of all at once is one write. For data planes that take over one set of endpoints after the other, each as a
-    /// whole, as kube-proxy does: whichever set a node has, all of its pods serve, since those that have left go on.
+    /// A move of all at once is one write, and of a pod at a time two, without a wait between them. For data planes that take
+    /// over one set of endpoints after the other, each as a whole, as kube-proxy does: whichever set a node has, all of its
+    /// pods serve, since those that have left go on.
     Direct,
 }
 

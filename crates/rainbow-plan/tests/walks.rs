@@ -29,6 +29,7 @@ walks! {
     smoke_then_rolling_then_retire
     flip
     flip_directly
+    flip_of_several_slices
     rollback_directly
     back_to_a_smaller_color_directly
     rollback_in_the_middle_of_a_shift

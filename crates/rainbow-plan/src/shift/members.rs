@@ -2,7 +2,7 @@
 //!
 //! Three rules, each on its own safe after any crash and any loss:
 //!
-//! - **Out**: the stage keeps as many old pods that the data plane knows as it lacks of new ones that the data plane knows.
+//! - **Out**: the stage keeps as many old pods that the data plane knows as it lacks of new ones that have arrived there.
 //! - **In**: when the step before is done and `every` has passed, `step` more new pods join.
 //! - **Gaps**: where pods were lost and fewer are ready than the stage wants, spare ready pods join at once, paused or not.
 //!   They are taken from the colors the stage comes from as long as one of those still serves: a gap never moves the share
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::{Pace, Progress, Shifter};
 use crate::{
-    Pod, Selection, ShiftPhase, Time,
+    Pod, Selection, ShiftPhase, Swap, Time,
     draft::Draft,
     view::{ColorId, serves},
 };
@@ -63,7 +63,7 @@ impl<'a> Shifter<'_, 'a> {
                 let ready_new = members.new.iter().filter(|pod| serves(pod)).count();
                 if ready_new < self.of as usize {
                     progress.next_step = Some(due);
-                    let settled = leaving == 0 && members.new.iter().all(|pod| !serves(pod) || self.knows(pod));
+                    let settled = leaving == 0 && members.new.iter().all(|pod| !serves(pod) || self.arrived(pod));
                     if settled && due <= self.view.now {
                         joining.extend(self.spares_of_target(&members, step));
                     } else if due > self.view.now {
@@ -97,6 +97,20 @@ impl<'a> Shifter<'_, 'a> {
         self.known_endpoint(pod) && joined.is_none_or(|joined| self.view.known(joined))
     }
 
+    /// The new member can take the place of an old one.
+    ///
+    /// Where sets of endpoints are taken over one after the other, each as a whole, it can as soon as it is seen in one: every
+    /// set that comes later has it, and whoever still has an earlier set has the old pods, which go on running. An endpoint from
+    /// before the pod joined proves nothing, so it has to be known then.
+    fn arrived(&self, pod: &Pod) -> bool {
+        let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
+        let seen = |since: Time| joined.is_some_and(|joined| since >= joined);
+        match self.view.spec().swap {
+            Swap::Direct => self.knows(pod) || (serves(pod) && self.endpoint(pod).is_some_and(seen)),
+            Swap::Overlap => self.knows(pod),
+        }
+    }
+
     /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.
     fn finished(&self, members: &Members<'_>) -> bool {
         if !members.old.is_empty() || self.target.instance.is_none() || self.old_endpoints() {
@@ -118,9 +132,9 @@ impl<'a> Shifter<'_, 'a> {
 
     /// Takes out the old members that are no longer needed. How many go is the answer.
     fn out(&self, members: &Members<'_>, draft: &mut Draft) -> usize {
-        let count = |pods: &[&Pod]| pods.iter().filter(|pod| self.knows(pod)).count();
-        let keep = (self.of as usize).saturating_sub(count(&members.new));
-        if count(&members.old) < keep {
+        let new = members.new.iter().filter(|pod| self.arrived(pod)).count();
+        let keep = (self.of as usize).saturating_sub(new);
+        if members.old.iter().filter(|pod| self.knows(pod)).count() < keep {
             return 0;
         }
         // Pods the data plane knows stay first, then those of the color the stage serves: the fewer colors at once the better.
@@ -186,7 +200,8 @@ impl<'a> Shifter<'_, 'a> {
 
     /// Members that the data plane does not know yet are waited for.
     fn wake_for(&self, members: &Members<'_>, draft: &mut Draft) {
-        for pod in members.new.iter().chain(&members.old).filter(|pod| serves(pod) && !self.knows(pod)) {
+        let new = members.new.iter().filter(|pod| !self.arrived(pod));
+        for pod in new.chain(members.old.iter().filter(|pod| !self.knows(pod))).filter(|pod| serves(pod)) {
             let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
             if let Some(since) = self.endpoint(pod) {
                 draft.wake(joined.map_or(since, |joined| joined.max(since)).after(self.view.spec().propagation));

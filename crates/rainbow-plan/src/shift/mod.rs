@@ -28,6 +28,10 @@ use crate::{
 
 pub(crate) use pace::{Pace, Target};
 
+/// Endpoints that the cluster puts into one EndpointSlice: the default of kube-controller-manager's
+/// `--max-endpoints-per-slice`, which managed clusters do not change.
+const ENDPOINTS_OF_A_SLICE: usize = 100;
+
 /// Everything a stage's move depends on.
 pub(crate) struct Shifter<'s, 'a> {
     pub(crate) view: &'s View<'a>,
@@ -157,13 +161,17 @@ impl<'s, 'a> Shifter<'s, 'a> {
             Points::Nowhere | Points::Foreign | Points::Other => false,
         };
         let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
-        let enough = self.view.pods(target).iter().filter(surely).count() >= self.of as usize;
+        let pods = self.view.pods(target);
+        let enough = pods.iter().filter(surely).count() >= self.of as usize;
+        let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.stage.name));
+        // More would be in several slices, of which a node may see the emptied ones first.
+        let one_slice = pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
         let at_once = match self.target.pace {
             Pace::AtOnce => true,
             Pace::Steps { step, .. } => step >= self.of,
             Pace::Hold => false,
         };
-        (moves && enough && self.of > 0 && at_once).then_some(target)
+        (moves && enough && one_slice && self.of > 0 && at_once).then_some(target)
     }
 
     /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the
