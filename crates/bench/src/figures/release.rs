@@ -28,6 +28,9 @@ const RATE: f64 = 500.0;
 const PODS: u32 = 5;
 /// From step to step of the rolling shift.
 const EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked whether the rolling shift has come to its end, and for how long.
+const LOOK: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// As long as a steady state is looked at.
 const QUIET: Duration = Duration::from_secs(20);
 /// What `rainbow local up` tells its operator: the embedded cluster's data plane follows within milliseconds.
@@ -122,7 +125,7 @@ async fn rolling(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     scope.scaled("v2", i32::try_from(PODS)?).await?;
     // The pace begins with the first step: bringing the new color to full size is no part of it.
     let begun = Instant::now();
-    scope.serves(&app, "active", "v2").await?;
+    arrived(&scope, &app, "v2").await?;
     let ideal = EVERY * (PODS - 1);
     all.over.push((begun.elapsed().as_secs_f64() / ideal.as_secs_f64() - 1.0) * 100.0);
     all.started.push(scope.pod_uids().await?.difference(&pods).count() as f64);
@@ -141,6 +144,20 @@ async fn rolling(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     all.quiet.push((writes.load(Ordering::Relaxed) - after) as f64 * per_minute);
     operator.abort();
     Ok(())
+}
+
+/// Waits until the active stage serves a version, and looks so often that it adds nothing to what is measured.
+async fn arrived(scope: &Scope, app: &App, version: &str) -> Result<()> {
+    let serves = async {
+        loop {
+            let stage = scope.stage(app, "active").await?;
+            if stage["color"] == version && stage["shift"].is_null() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, serves).await.context("the shift does not come to its end")?
 }
 
 async fn promote(scope: &Scope, app: &App, color: &str) -> Result<()> {
