@@ -60,29 +60,14 @@ fn world(moving: bool) -> World {
         shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
         paused: false,
     };
-    let spec = Spec {
-        color: format!("color-{}", COLORS - 1),
-        tiers: tiers.clone(),
-        stages: vec![stage("active", usize::from(moving)), stage("smoke", 2 + usize::from(moving))],
-        drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
-        keep: Keep { live: COLORS as u32, history: 3 },
-        reuse: Reuse::Never,
-        shrink: Shrink::ByCost,
-        swap: Swap::Direct,
-        guard: true,
-        progress_deadline: Duration::from_secs(600),
-        propagation: Duration::from_secs(1),
-        deleting: false,
-    };
-    let mut world = World {
-        spec,
-        memory: Memory::default(),
-        colors: Vec::new(),
-        instances: BTreeMap::new(),
-        stages: BTreeMap::new(),
-        pods: Vec::new(),
-        guard: Presence::Absent,
-    };
+    let mut spec = Spec::new(
+        format!("color-{}", COLORS - 1),
+        tiers.clone(),
+        vec![stage("active", usize::from(moving)), stage("smoke", 2 + usize::from(moving))],
+    );
+    spec.keep.live = COLORS as u32;
+    spec.swap = Swap::Direct;
+    let mut world = World::new(spec);
     for color in 0..COLORS {
         let name = format!("color-{color}");
         let mut instances = BTreeMap::new();
@@ -155,16 +140,7 @@ fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {
         _ => None,
     };
     Pod {
-        name: format!("{}-{}-5d4f8c7b9-{number:05}", instance.tier, instance.color),
-        instance: instance.clone(),
-        ready: true,
-        ready_since: Time(0),
-        terminating: false,
-        member: BTreeMap::new(),
         endpoint: stage.map(|stage| (stage.to_owned(), Time(0))).into_iter().collect(),
-        left: BTreeMap::new(),
-        connections: Connections::Uncounted,
-        mark: Mark::None,
-        marked: Time(0),
+        ..Pod::new(format!("{}-{}-5d4f8c7b9-{number:05}", instance.tier, instance.color), instance.clone())
     }
 }

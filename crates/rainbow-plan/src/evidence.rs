@@ -83,8 +83,8 @@ pub(crate) fn is_held(view: &View<'_>, clock: &Clock, pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InstanceName, Keep, Mark, Memory, Presence, Reuse, Shrink, Spec, World};
-    use std::{collections::BTreeMap, time::Duration};
+    use crate::{InstanceName, Spec, World};
+    use std::time::Duration;
 
     const fn seconds(seconds: i64) -> Time {
         Time(seconds * 1_000)
@@ -92,45 +92,14 @@ mod tests {
 
     /// Settles in 30 s, and the data plane forgets in 2 s.
     fn world() -> World {
-        let spec = Spec {
-            color: "v2".into(),
-            tiers: Vec::new(),
-            stages: Vec::new(),
-            drain: crate::Drain { deadline: Duration::from_secs(600), settle: Duration::from_secs(30) },
-            keep: Keep { live: 8, history: 3 },
-            reuse: Reuse::Never,
-            shrink: Shrink::ByCost,
-            swap: crate::Swap::Overlap,
-            guard: true,
-            progress_deadline: Duration::from_secs(600),
-            propagation: Duration::from_secs(1),
-            deleting: false,
-        };
-        World {
-            spec,
-            memory: Memory::default(),
-            colors: Vec::new(),
-            instances: BTreeMap::new(),
-            stages: BTreeMap::new(),
-            pods: Vec::new(),
-            guard: Presence::Absent,
-        }
+        let mut spec = Spec::new("v2", Vec::new(), Vec::new());
+        spec.drain.deadline = Duration::from_secs(600);
+        World::new(spec)
     }
 
     fn pod(connections: Connections) -> Pod {
-        Pod {
-            name: "a-v1-1".into(),
-            instance: InstanceName { tier: "a".into(), color: "v1".into() },
-            ready: true,
-            ready_since: Time(0),
-            terminating: false,
-            member: BTreeMap::new(),
-            endpoint: BTreeMap::new(),
-            left: BTreeMap::new(),
-            connections,
-            mark: Mark::None,
-            marked: Time(0),
-        }
+        let instance = InstanceName { tier: "a".into(), color: "v1".into() };
+        Pod { connections, ..Pod::new("a-v1-1", instance) }
     }
 
     #[track_caller]

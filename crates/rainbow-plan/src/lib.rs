@@ -24,6 +24,7 @@
 mod bringup;
 mod colors;
 mod dag;
+mod defaults;
 mod draft;
 mod drain;
 mod evidence;

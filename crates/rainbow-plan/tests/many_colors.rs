@@ -79,37 +79,33 @@ fn exactly_what_changed_and_what_calls_it_starts() {
     }
 }
 
-/// A color takes an instance only with all that it calls. Here two colors are equal all the way down, and each has its own.
-#[test]
-fn what_is_shared_calls_what_the_color_has() {
-    let mut sim = Sim::new(counted("v1", CHAIN, 8));
+/// Two colors that each have their own of everything; then a third whose `a`, the tier at `at`, is again that of the first.
+#[track_caller]
+fn shares_all_with_the_first(tiers: &str, at: usize) {
+    let mut sim = Sim::new(counted("v1", tiers, 8));
     sim.settle();
     // Nothing but the entry differs, and yet v2 has its own of everything.
     release(&mut sim, "v2", "a");
     sim.settle();
     sim.spec.reuse = Reuse::Unchanged;
-    // The same entry as v1 has, under another name.
     release(&mut sim, "v3", "none");
-    sim.spec.tiers[4].identity = "a@v1".into();
+    sim.spec.tiers[at].identity = "a@v1".into();
     sim.settle();
     let instances = &sim.colors["v3"].instances;
     assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
 }
 
-/// Two callers of one tier, found in two colors that each have their own of it: the new color must not have both.
+/// A color takes an instance only with all that it calls, although v2 is newer and has equal ones.
+#[test]
+fn what_is_shared_calls_what_the_color_has() {
+    shares_all_with_the_first(CHAIN, 4);
+}
+
+/// Two callers of one tier, found in two colors that each have their own of it: the new color must not have both. v2 has an
+/// equal `c`, but that one calls another `b` than the only equal `a` does.
 #[test]
 fn what_is_shared_agrees_on_what_it_calls() {
-    let mut sim = Sim::new(counted("v1", "a:1>b c:1>b b:1", 8));
-    sim.settle();
-    release(&mut sim, "v2", "a");
-    sim.settle();
-    sim.spec.reuse = Reuse::Unchanged;
-    release(&mut sim, "v3", "none");
-    sim.spec.tiers[0].identity = "a@v1".into();
-    sim.settle();
-    // v2 is newer, and has an equal `c`, but that one calls another `b` than the only equal `a` does.
-    let instances = &sim.colors["v3"].instances;
-    assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
+    shares_all_with_the_first("a:1>b c:1>b b:1", 0);
 }
 
 #[test]

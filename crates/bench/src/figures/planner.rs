@@ -1,11 +1,11 @@
 //! One decision of the planner over a large application.
 
-use std::{collections::BTreeMap, time::Duration, time::Instant};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rainbow_plan::{
-    Color, Connections, Deployment, Drain, Instance, InstanceName, Keep, Mark, Memory, Pod, Presence, Promote, Reuse,
-    Selection, Shift, Shrink, Spec, Stage, StageMemory, StageService, Swap, Tier, Time, World, plan,
+    Color, Deployment, Instance, InstanceName, Pod, Presence, Promote, Selection, Shift, Spec, Stage, StageMemory,
+    StageService, Swap, Tier, Time, World, plan,
 };
 
 use crate::table::Figure;
@@ -44,36 +44,20 @@ fn world(now: Time) -> World {
             .collect()
     };
     let name = |color: usize| format!("c{color}");
-    let mut world = World {
-        spec: Spec {
-            color: name(COLORS - 1),
-            tiers: tiers(&name(COLORS - 1)),
-            stages: vec![Stage {
-                name: "active".into(),
-                tier: "tier0".into(),
-                promote: Promote::Manual,
-                color: Some(name(COLORS - 1)),
-                replicas: None,
-                shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
-                paused: false,
-            }],
-            drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(3_600) },
-            keep: Keep { live: COLORS as u32, history: 3 },
-            reuse: Reuse::Never,
-            shrink: Shrink::ByCost,
-            swap: Swap::Direct,
-            guard: true,
-            progress_deadline: Duration::from_secs(600),
-            propagation: Duration::from_secs(1),
-            deleting: false,
-        },
-        memory: Memory::default(),
-        colors: Vec::new(),
-        instances: BTreeMap::new(),
-        stages: BTreeMap::new(),
-        pods: Vec::new(),
-        guard: Presence::Absent,
+    let stage = Stage {
+        name: "active".into(),
+        tier: "tier0".into(),
+        promote: Promote::Manual,
+        color: Some(name(COLORS - 1)),
+        replicas: None,
+        shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
+        paused: false,
     };
+    let mut spec = Spec::new(name(COLORS - 1), tiers(&name(COLORS - 1)), vec![stage]);
+    spec.drain.settle = Duration::from_secs(3_600);
+    spec.keep.live = COLORS as u32;
+    spec.swap = Swap::Direct;
+    let mut world = World::new(spec);
     let serving = InstanceName { tier: "tier0".into(), color: name(COLORS - 2) };
     let memory = StageMemory { color: Some(name(COLORS - 2)), since: Some(Time(0)), ..StageMemory::default() };
     world.memory.stages.insert("active".into(), memory);
@@ -91,19 +75,8 @@ fn world(now: Time) -> World {
             world.pods.extend((0..PODS).map(|pod| {
                 let endpoint =
                     if instance(tier) == serving { vec![("active".to_owned(), Time(0))] } else { Vec::new() };
-                Pod {
-                    name: format!("{}-{color_name}-{pod}", tier.name),
-                    instance: instance(tier),
-                    ready: true,
-                    ready_since: Time(0),
-                    terminating: false,
-                    member: BTreeMap::new(),
-                    endpoint: endpoint.into_iter().collect(),
-                    left: BTreeMap::new(),
-                    connections: Connections::Uncounted,
-                    mark: Mark::None,
-                    marked: Time(0),
-                }
+                let pod = Pod::new(format!("{}-{color_name}-{pod}", tier.name), instance(tier));
+                Pod { endpoint: endpoint.into_iter().collect(), ..pod }
             }));
         }
         world.colors.push(Color {

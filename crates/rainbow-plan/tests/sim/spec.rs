@@ -42,18 +42,6 @@ pub fn rolling(step: u32, seconds: u64) -> Shift {
 }
 
 pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
-    Spec {
-        color: color.into(),
-        tiers,
-        stages,
-        drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
-        keep: Keep { live: 8, history: 3 },
-        reuse: Reuse::Never,
-        shrink: Shrink::ByCost,
-        swap: Swap::Overlap,
-        guard: true,
-        progress_deadline: Duration::from_secs(600),
-        propagation: Duration::from_millis(super::PROPAGATION as u64),
-        deleting: false,
-    }
+    let propagation = Duration::from_millis(super::PROPAGATION as u64);
+    Spec { propagation, ..Spec::new(color, tiers, stages) }
 }
