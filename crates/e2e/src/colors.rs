@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     ResourceExt,
@@ -143,12 +144,34 @@ impl Colors {
         .await
     }
 
+    /// Waits until new connections get to every pod of a color that the stage serves: each node's data plane has them all.
+    /// Nobody else may be connected to it.
+    pub async fn spreads(&self, scope: &Scope, color: &str) -> Result<()> {
+        let many = IN_A_ROW * usize::try_from(self.replicas)?;
+        let pods = pods(scope, color).await?;
+        for place in self.addresses(scope, Kind::Lines).await? {
+            eventually(&format!("new connections at {place} get to every pod of {color}"), || async {
+                counts_add_up(scope, &pods, 0).await?;
+                let held = Held::open(Kind::Lines, place, many).await?;
+                let counts = counts_add_up(scope, &pods, held.len()).await?;
+                ensure!(counts.iter().all(|count| *count > 0), "they get {counts:?} of them");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Connections to whatever the stage serves.
     pub async fn hold(&self, scope: &Scope, kind: Kind, count: usize) -> Result<Held> {
+        held::open_at(kind, &self.addresses(scope, kind).await?, count).await
+    }
+
+    /// Where the stage is reached.
+    async fn addresses(&self, scope: &Scope, kind: Kind) -> Result<Vec<SocketAddr>> {
         let port = if kind == Kind::WebSocket { "http" } else { "lines" };
-        let places = scope.places_of_port(SERVICE, port).await?;
-        let addresses: Vec<SocketAddr> = places.iter().map(|place| place.address).collect();
-        held::open_at(kind, &addresses, count).await
+        let places = scope.places_of_port(&format!("{}-{STAGE}", self.name), port).await?;
+        Ok(places.iter().map(|place| place.address).collect())
     }
 }
 
@@ -186,6 +209,17 @@ pub async fn counts(scope: &Scope, name: &str, count: usize) -> Result<()> {
         let status = color(scope, name).await?.data["status"].clone();
         ensure!(status["connections"] == count, "it says {}", status["connections"]);
         Ok(())
+    })
+    .await
+}
+
+/// Waits until the counters of some pods count so many connections, and answers how many each has.
+async fn counts_add_up(scope: &Scope, pods: &[String], sum: usize) -> Result<Vec<u64>> {
+    let sum = u64::try_from(sum)?;
+    eventually(&format!("the counters count {sum} connections"), || async {
+        let counts = try_join_all(pods.iter().map(|pod| counted(scope, pod))).await?;
+        ensure!(counts.iter().sum::<u64>() == sum, "they count {counts:?}");
+        Ok(counts)
     })
     .await
 }

@@ -41,6 +41,8 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
     let mut held: Vec<Held> = Vec::new();
     for name in names {
         app.release(scope, name).await?;
+        // A pod that no connection gets to would rightly leave.
+        app.spreads(scope, name).await?;
         let mut new = app.hold(scope, Kind::Lines, MANY - 20).await?;
         new.append(app.hold(scope, Kind::OneWay, 20).await?);
         ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
@@ -89,25 +91,42 @@ pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Resul
         for (name, value) in [(SAFE_TO_EVICT, "false"), ("karpenter.sh/do-not-disrupt", "true")] {
             ensure!(annotations.get(name).is_some_and(|found| found == value), "{name}: {annotations:?}");
         }
+        Ok(())
+    })
+    .await?;
+    // A guard wants policy/v1, which Kubernetes has since 1.21.
+    let has_guard = scope.serves_group("policy/v1").await?;
+    if has_guard {
+        guarded(scope, &busy).await?;
+    }
+    held.alive().await?;
+    held.close(1);
+    shrinks_to(scope, "c1", 0).await?;
+    if !has_guard {
+        return Ok(());
+    }
+    eventually("the guard is gone", || async {
+        ensure!(scope.api::<PodDisruptionBudget>().get_opt("colors-draining").await?.is_none());
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the budget protects a pod, and asks for its eviction in vain.
+async fn guarded(scope: &Scope, pod: &str) -> Result<()> {
+    eventually("the budget sees the busy pod", || async {
         let guard = scope.api::<PodDisruptionBudget>().get("colors-draining").await?;
-        ensure!(guard.status.is_some_and(|status| status.expected_pods == 1), "the budget does not see the pod");
+        ensure!(guard.status.is_some_and(|status| status.expected_pods == 1), "it does not");
         Ok(())
     })
     .await?;
     // The client would ask again and again.
     let mut config = scope.config().await?;
     config.default_retry = false;
-    let pods_once = Api::<Pod>::namespaced(Client::try_from(config)?, &scope.namespace);
-    let evict = pods_once.evict(&busy, &EvictParams::default()).await;
+    let pods = Api::<Pod>::namespaced(Client::try_from(config)?, &scope.namespace);
+    let evict = pods.evict(pod, &EvictParams::default()).await;
     ensure!(evict.as_ref().is_err_and(is_too_many), "the busy pod's eviction: {evict:?}");
-    held.alive().await?;
-    held.close(1);
-    shrinks_to(scope, "c1", 0).await?;
-    eventually("the guard is gone", || async {
-        ensure!(scope.api::<PodDisruptionBudget>().get_opt("colors-draining").await?.is_none());
-        Ok(())
-    })
-    .await
+    Ok(())
 }
 
 fn is_too_many(error: &kube::Error) -> bool {
@@ -133,6 +152,7 @@ async fn busy_pod(scope: &Scope, name: &str) -> Result<String> {
 pub(crate) async fn a_draining_color_is_taken_back_as_it_is(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 3, ..Colors::default() };
     app.release(scope, "c1").await?;
+    app.spreads(scope, "c1").await?;
     let held = app.hold(scope, Kind::Lines, 30).await?;
     app.release(scope, "c2").await?;
     counts(scope, "c1", 30).await?;
@@ -184,7 +204,7 @@ pub(crate) async fn what_is_not_understood_holds(scope: &mut Scope) -> Result<()
 }
 
 /// Waits for the condition that says so, and for a reason.
-async fn unknown(scope: &Scope, name: &str, reason: &str) -> Result<()> {
+pub(crate) async fn unknown(scope: &Scope, name: &str, reason: &str) -> Result<()> {
     eventually(&format!("the status says that {name} is unknown"), || async {
         let status = color(scope, name).await?.data["status"].clone();
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
@@ -265,7 +285,7 @@ pub(crate) async fn a_counter_that_talks_nonsense_holds(scope: &mut Scope) -> Re
 
 /// Another application's color drains from beginning to end, and this one, which nobody is connected to either, is still
 /// all there.
-async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {
+pub(crate) async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {
     let before = pods(scope, name).await?;
     let control = Colors { name: "control", replicas: 1, ..Colors::default() };
     let (old, new) = (format!("{name}-old"), format!("{name}-new"));

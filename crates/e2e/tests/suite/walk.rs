@@ -90,13 +90,14 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = scope.load("frontend-active").await?;
-    app.pace = Pace::OneEvery(600);
+    // It does not get further by itself until it has been seen, however slow this machine is.
+    app.pace = Pace::OneEvery(600_000);
     scope.apply(&app, "v2")?;
     scope.cli.run(&["promote", "seamless"]).await?;
     scope.has_moved(&app, 1).await?;
     let selected = scope.rainbow(&app).await?.data["spec"]["stages"][1]["color"].clone();
     ensure!(selected == "v2", "promote wrote {selected}");
-    app.replicas = 4;
+    (app.replicas, app.pace) = (4, Pace::OneEvery(600));
     scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
     scope.scaled("v2", 4).await?;
