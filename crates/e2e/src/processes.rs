@@ -40,6 +40,12 @@ pub fn memory_kib(pid: i32) -> Option<u64> {
     rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok())
 }
 
+/// A process's resident memory in KiB, shared pages included (`VmRSS`).
+pub fn resident_kib(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
 fn all_where(wanted: impl Fn(i32) -> bool) -> BTreeSet<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeSet::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

@@ -7,7 +7,9 @@ mod crash;
 mod drain;
 mod input;
 mod local;
+mod network;
 mod plain;
+mod reuse;
 mod seed;
 mod shift;
 mod walk;
@@ -146,6 +148,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         drain::retire_is_refused_and_forced,
         drain::twenty_colors_at_once,
         drain::deleting_a_color_ends_no_other,
+        reuse::a_chain_starts_what_changed_and_its_callers,
+        reuse::a_diamond_starts_what_changed_and_its_callers,
         seed::a_service_that_moves_at_once_drops_connections,
         seed::a_stage_that_moves_at_once_drops_none,
     );
@@ -161,6 +165,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         drain::a_counter_that_is_killed_holds,
         drain::a_counter_that_hangs_holds,
         drain::a_counter_that_talks_nonsense_holds,
+        network::a_pod_cut_off_holds,
+        network::a_client_that_vanished_holds_until_the_deadline,
     );
     alone!(Needs::Any;
         input::refused_before_anything_is_sent,

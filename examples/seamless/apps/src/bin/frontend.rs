@@ -1,12 +1,15 @@
-//! The entry tier: calls the backend and answers with both versions.
+//! The entry tier, or one in the middle: calls its backends and answers with its own version and theirs.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use seamless_apps::{
     client::{Client, Connections},
     server::{Reply, serve},
     settings::{Settings, variable},
 };
+
+/// Backends that one frontend may have: `BACKEND`, `BACKEND_2` and so on.
+const MOST: u32 = 9;
 
 fn main() -> ExitCode {
     match run() {
@@ -20,12 +23,20 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let settings = Settings::read()?;
-    let backend = variable("BACKEND", String::from("backend"))?;
-    let backend = Client::new(&backend, variable("BACKEND_CONNECTIONS", Connections::New)?);
+    let connections = variable("BACKEND_CONNECTIONS", Connections::New)?;
+    let mut backends = vec![Client::new(&variable("BACKEND", String::from("backend"))?, connections)];
+    let more = (2..=MOST).filter_map(|number| env::var(format!("BACKEND_{number}")).ok());
+    backends.extend(more.map(|host| Client::new(&host, connections)));
     let name = format!("frontend:{}", settings.version);
-    serve(settings, move || match backend.get() {
-        Ok(body) => Reply::ok(format!("{name} - {body}")),
-        Err(error) => Reply { status: 502, body: format!("{name} - {error}") },
+    serve(settings, move || {
+        let mut body = name.clone();
+        for backend in &backends {
+            match backend.get() {
+                Ok(answer) => body = format!("{body} - {answer}"),
+                Err(error) => return Reply { status: 502, body: format!("{body} - {error}") },
+            }
+        }
+        Reply::ok(body)
     })
     .map_err(|error| error.to_string())
 }

@@ -1,0 +1,207 @@
+//! Networks that fail while colors drain: a pod that cannot be asked, and a client that is gone without a word.
+//!
+//! The cable is pulled in a pod's own network namespace, with `nsenter` and `ip`: nothing in the cluster helps, or knows.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{
+    Scope,
+    colors::{self, Colors, color, counted, counts, pods, shrinks_to},
+    eventually,
+    held::Kind,
+    processes,
+};
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use serde_json::{Value, json};
+
+use crate::drain::{outlives_another, unknown};
+
+/// A pod's interface.
+const INTERFACE: &str = "eth0";
+/// The pod that holds a connection and vanishes.
+const CLIENT: &str = "client";
+
+/// Draining pods are cut off, and half of their clients leave meanwhile: nobody can know, so the pods stay, and the status
+/// says so and since when. When the network is back, so is the rest of the clients, none of whom was cut.
+pub(crate) async fn a_pod_cut_off_holds(scope: &mut Scope) -> Result<()> {
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    let mut held = app.hold(scope, Kind::Lines, 10).await?;
+    app.release(scope, "c2").await?;
+    counts(scope, "c1", 10).await?;
+    let began = Timestamp::now();
+    let mut cables = Vec::new();
+    for pod in pods(scope, "c1").await? {
+        cables.push(Cable::pull(&pod)?);
+    }
+    held.close(5);
+    unknown(scope, "c1", "").await?;
+    let since = since(scope, "c1").await?;
+    // The last answer was worth something for a moment, and a status has whole seconds.
+    ensure!(since.as_second() >= began.as_second(), "cut off at {began}, and unknown since {since}");
+    outlives_another(scope, "c1").await?;
+    held.whole()?;
+    for cable in cables {
+        cable.plug_in()?;
+    }
+    // Who was left hears what was said meanwhile, and the counters see who has gone.
+    held.alive().await?;
+    counts(scope, "c1", 5).await?;
+    held.close(5);
+    shrinks_to(scope, "c1", 0).await
+}
+
+/// A client vanishes without closing its connection, as one whose machine has lost its power: the connection counts, and
+/// its color is held until the deadline. The report names the address that held it.
+pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 1, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let pod = pods(scope, "c1").await?.pop().context("a pod of c1")?;
+    let server = address(scope, &pod).await?;
+    scope.apply_manifest(&client(&format!("{server}:8080")))?;
+    let peer = address(scope, CLIENT).await?;
+    // It asks the server once and keeps the connection.
+    eventually("the client has a connection", || async {
+        let path = format!("/api/v1/namespaces/{}/pods/{CLIENT}:8080/proxy/", scope.namespace);
+        scope.client.request_text(http::Request::get(path).body(Vec::new())?).await?;
+        ensure!(counted(scope, &pod).await? > 0, "none");
+        Ok(())
+    })
+    .await?;
+    // Those of the questions, which went over the pool's first connection, are all there is.
+    let open = usize::try_from(counted(scope, &pod).await?)?;
+    let cable = Cable::pull(CLIENT)?;
+    for process in processes::with_env("HOSTNAME", CLIENT) {
+        run("kill", &["-KILL", &process.to_string()])?;
+    }
+    eventually("the client is dead", || async {
+        ensure!(processes::with_env("HOSTNAME", CLIENT).is_empty());
+        Ok(())
+    })
+    .await?;
+    drop(cable);
+    app.release(scope, "c2").await?;
+    counts(scope, "c1", open).await?;
+    outlives_another(scope, "c1").await?;
+    let holders = color(scope, "c1").await?.data["status"]["drain"]["holders"].clone();
+    ensure!(holders[0]["pod"] == pod && holders[0]["peers"] == json!([peer]), "held by {holders}");
+    let why = scope.cli.run(&["why", colors::NAME, "c1"]).await?;
+    ensure!(why.contains(&peer) && why.contains(&pod), "why says:\n{why}");
+
+    scope.cli.run(&["drain", colors::NAME, "c1", "--deadline", "1s"]).await?;
+    shrinks_to(scope, "c1", 0).await?;
+    eventually("the status says what was cut", || async {
+        let cut = color(scope, "c1").await?.data["status"]["drain"]["cut"].clone();
+        ensure!(cut[0]["pod"] == pod && cut[0]["port"] == 8080 && cut[0]["connections"] == open, "{cut}");
+        Ok(())
+    })
+    .await
+}
+
+/// A pod that keeps a connection to a server once it has been asked.
+fn client(server: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": CLIENT },
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": CLIENT,
+                "image": "frontend:v1",
+                "imagePullPolicy": "IfNotPresent",
+                "env": [
+                    { "name": "BACKEND", "value": server },
+                    { "name": "BACKEND_CONNECTIONS", "value": "pooled" },
+                    { "name": "HOSTNAME", "value": CLIENT },
+                ],
+            }],
+        },
+    })
+}
+
+/// A pod's address, once it runs.
+async fn address(scope: &Scope, pod: &str) -> Result<String> {
+    eventually(&format!("{pod} runs"), || async {
+        let status = scope.api::<Pod>().get(pod).await?.status.context("no status")?;
+        ensure!(status.phase.as_deref() == Some("Running"), "it is {:?}", status.phase);
+        status.pod_ip.context("no address")
+    })
+    .await
+}
+
+/// Since when the status says that a color's connections are unknown.
+async fn since(scope: &Scope, name: &str) -> Result<Timestamp> {
+    let status = color(scope, name).await?.data["status"].clone();
+    let conditions = status["conditions"].as_array().context("no conditions")?;
+    let found =
+        conditions.iter().find(|condition| condition["type"] == "ConnectionsUnknown").context("no condition")?;
+    Ok(found["lastTransitionTime"].as_str().context("no time")?.parse()?)
+}
+
+/// The network of a pod, pulled out. A network that is gone with its pod need not be plugged in again.
+struct Cable {
+    /// How to enter the pod's network namespace.
+    enter: Vec<String>,
+    /// What goes when the interface does.
+    gateway: Option<String>,
+}
+
+impl Cable {
+    fn pull(pod: &str) -> Result<Self> {
+        let process = processes::with_env("HOSTNAME", pod).into_iter().next();
+        let mut cable = Self { enter: enter(process.with_context(|| format!("no process of {pod}"))?)?, gateway: None };
+        cable.gateway = cable
+            .ip(&["route", "show", "default"])?
+            .split_whitespace()
+            .skip_while(|word| *word != "via")
+            .nth(1)
+            .map(str::to_owned);
+        cable.ip(&["link", "set", INTERFACE, "down"])?;
+        Ok(cable)
+    }
+
+    fn plug_in(self) -> Result<()> {
+        self.ip(&["link", "set", INTERFACE, "up"])?;
+        match &self.gateway {
+            Some(gateway) => self.ip(&["route", "replace", "default", "via", gateway]).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn ip(&self, arguments: &[&str]) -> Result<String> {
+        let enter: Vec<&str> = self.enter.iter().map(String::as_str).collect();
+        run("nsenter", &[&enter[..], &["ip"], arguments].concat())
+    }
+}
+
+/// The namespaces in which a pod's network can be changed: its own, as the user who owns it, which is that of the process
+/// that started the pod's first one.
+fn enter(process: i32) -> Result<Vec<String>> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let fields: BTreeMap<&str, &str> = status.lines().filter_map(|line| line.split_once(':')).collect();
+    let parent = fields.get("PPid").context("a process without a parent")?.trim();
+    let mut enter = vec![format!("--net=/proc/{process}/ns/net")];
+    let user = format!("/proc/{parent}/ns/user");
+    if fs::read_link(&user)? != fs::read_link("/proc/self/ns/user")? {
+        enter.extend([format!("--user={user}"), "--preserve-credentials".into()]);
+    }
+    enter.push("--".into());
+    Ok(enter)
+}
+
+/// Runs a command to its end; it has to succeed.
+fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run {program}"))?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
