@@ -17,6 +17,9 @@ use crate::{
     watch::resource,
 };
 
+/// What API servers before 1.23 say, with code 500, of an applied object that has a field or a value they do not know.
+const NO_SUCH_FIELD: &str = "failed to create typed patch object";
+
 /// What a watch must show before the next plan: a decision on what was there before a write could repeat it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expectation {
@@ -297,6 +300,7 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
             409 | 410 => Failure::Stale(text(&status)),
             429 => Failure::Unavailable(text(&status)),
             400..=499 => Failure::Rejected(text(&status)),
+            500 if status.message.contains(NO_SUCH_FIELD) => Failure::Rejected(text(&status)),
             _ => Failure::Unavailable(text(&status)),
         },
         other => Failure::Unavailable(format!("{kind} `{name}`: {other}")),
@@ -316,4 +320,29 @@ pub(crate) async fn still_foreign(client: &Client, key: &Key, names: Vec<(Kind, 
         }
     }
     still
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: u16, message: &str, expected: fn(String) -> Failure) {
+        let status = Status { code, message: message.into(), ..Status::default() };
+        let failure = classify(Kind::Deployment, "a-v1", Error::Api(Box::new(status)));
+        assert_eq!(failure, expected(format!("Deployment `a-v1`: {message}")));
+    }
+
+    #[test]
+    fn what_a_refusal_means() {
+        check(409, "the object has been modified", Failure::Stale);
+        check(422, "Deployment.apps \"a-v1\" is invalid: spec.replicas: Invalid value: -1", Failure::Rejected);
+        check(403, "deployments.apps is forbidden: exceeded quota", Failure::Rejected);
+        check(429, "too many requests", Failure::Unavailable);
+        check(503, "the server is currently unable to handle the request", Failure::Unavailable);
+        check(500, "etcdserver: request timed out", Failure::Unavailable);
+        // As 1.20 says it.
+        let unknown = "failed to create typed patch object: .spec.template.spec.wrong: field not declared in schema";
+        check(500, unknown, Failure::Rejected);
+    }
 }

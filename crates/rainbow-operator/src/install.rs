@@ -4,7 +4,7 @@
 use rainbow_api::{crds, labels};
 use serde_json::{Value, json};
 
-use crate::{TALLY_IMAGE, discover::Capabilities, leader};
+use crate::{CountVia, TALLY_IMAGE, discover::Capabilities, leader};
 
 /// The namespace that the operator runs in, unless told otherwise.
 pub const NAMESPACE: &str = "rainbow-system";
@@ -26,11 +26,18 @@ pub struct Install {
     pub image: String,
     /// The image of the counter that it puts into pods.
     pub tally_image: String,
+    /// How it asks pods for their connections.
+    pub count_via: CountVia,
 }
 
 impl Default for Install {
     fn default() -> Self {
-        Self { namespace: NAMESPACE.into(), image: IMAGE.into(), tally_image: TALLY_IMAGE.into() }
+        Self {
+            namespace: NAMESPACE.into(),
+            image: IMAGE.into(),
+            tally_image: TALLY_IMAGE.into(),
+            count_via: CountVia::Direct,
+        }
     }
 }
 
@@ -99,7 +106,7 @@ fn namespace(install: &Install) -> Value {
 /// The account and its rights: no more than the operator's own calls need, each with its why.
 fn rights(install: &Install) -> Vec<Value> {
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
-    let rules = [
+    let mut rules = vec![
         // Rainbows are their users': the operator reads them and keeps its finalizer on them.
         rule(&["rainbow.dev"], &["rainbows"], &["get", "list", "watch", "patch"]),
         rule(&["rainbow.dev"], &["colors"], &["get", "list", "watch", "create", "patch", "delete"]),
@@ -118,6 +125,10 @@ fn rights(install: &Install) -> Vec<Value> {
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
     ];
+    if install.count_via == CountVia::Api {
+        // It reaches every pod's ports, so only who asks for this way gets it.
+        rules.push(rule(&[""], &["pods/proxy"], &["get"]));
+    }
     // Only in its own namespace: who leads.
     let lease = [
         rule(&["coordination.k8s.io"], &["leases"], &["create"]),
@@ -149,6 +160,15 @@ fn deployment(install: &Install) -> Value {
     let selector = json!({ "app.kubernetes.io/name": NAME });
     let field = |path: &str| json!({ "fieldRef": { "fieldPath": path } });
     let probe = |path: &str, period: u32, failures: u32| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": period, "failureThreshold": failures });
+    let mut args = vec![
+        "operator".to_owned(),
+        "--leader-elect".to_owned(),
+        format!("--health-listen=:{HEALTH_PORT}"),
+        format!("--tally-image={}", install.tally_image),
+    ];
+    if install.count_via == CountVia::Api {
+        args.push("--count-via=api".to_owned());
+    }
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(NAME, Some(&install.namespace)),
         "spec": {
@@ -164,10 +184,7 @@ fn deployment(install: &Install) -> Value {
                         "name": "operator",
                         "image": install.image,
                         "imagePullPolicy": "IfNotPresent",
-                        "args": [
-                            "operator", "--leader-elect", format!("--health-listen=:{HEALTH_PORT}"),
-                            format!("--tally-image={}", install.tally_image),
-                        ],
+                        "args": args,
                         "env": [
                             { "name": "POD_NAME", "valueFrom": field("metadata.name") },
                             { "name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace") },
@@ -208,6 +225,17 @@ mod tests {
         let text = json!(rights(&Install::default())).to_string();
         for wide in ["\"*\"", "secrets", "nodes", "configmaps"] {
             assert!(!text.contains(wide), "{wide}");
+        }
+    }
+
+    /// Who asks through the API server may, and is told to; nobody else.
+    #[test]
+    fn the_way_to_count_has_its_right() {
+        for (count_via, expected) in [(CountVia::Direct, false), (CountVia::Api, true)] {
+            let install = Install { count_via, ..Install::default() };
+            let text = json!(objects(&install)).to_string();
+            assert_eq!(text.contains("pods/proxy"), expected);
+            assert_eq!(text.contains("--count-via=api"), expected);
         }
     }
 

@@ -27,6 +27,7 @@ use rainbow_operator::{
 
 use crate::{
     args::WaitArgs,
+    commands::operator::Via,
     context::{Cluster, Context},
     error::{Error, Result},
     output,
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// Image of the counter that the operator puts into pods whose drain asks for one
     #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
     tally_image: String,
+    /// How the operator asks pods for their connections; `api` gives it the right to `pods/proxy`
+    #[arg(long, value_enum, value_name = "WAY", default_value = "direct")]
+    count_via: Via,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -69,6 +73,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             namespace: args.operator_namespace,
             image: args.image,
             tally_image: args.tally_image,
+            count_via: args.count_via.into(),
         }),
     };
     if args.dry_run {

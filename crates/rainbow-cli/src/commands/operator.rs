@@ -58,11 +58,20 @@ enum SwapArg {
 
 /// How pods are asked for their connections.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Via {
+pub(super) enum Via {
     /// At their own addresses
     Direct,
     /// Through the API server
     Api,
+}
+
+impl From<Via> for CountVia {
+    fn from(via: Via) -> Self {
+        match via {
+            Via::Direct => Self::Direct,
+            Via::Api => Self::Api,
+        }
+    }
 }
 
 /// Where to listen.
@@ -132,11 +141,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             SwapArg::Direct => Swap::Direct,
             SwapArg::Overlap => Swap::Overlap,
         },
-        count_via: match args.count_via {
-            Some(Via::Direct) => CountVia::Direct,
-            Some(Via::Api) => CountVia::Api,
-            None => CountVia::of_environment(),
-        },
+        count_via: args.count_via.map_or_else(CountVia::of_environment, CountVia::from),
         tally_image: Some(args.tally_image),
         election: args.leader_elect.then(|| election(context, args.lease_namespace)),
         health: health.clone(),
