@@ -9,7 +9,7 @@ use serde::Serialize;
 pub(crate) struct Figure {
     /// What was measured.
     pub(crate) name: String,
-    /// Unit of all numbers: `ms`, `MiB`, `%`, or empty for a count.
+    /// Unit of all numbers: `ms`, `s`, `MiB`, `%`, or empty for a count.
     pub(crate) unit: &'static str,
     /// What is to be reached. For most figures less is better.
     pub(crate) target: Option<f64>,
@@ -34,6 +34,11 @@ impl Figure {
     /// A figure of which more is better.
     pub(crate) fn at_least(name: &str, unit: &'static str, target: f64, runs: Vec<f64>) -> Self {
         Self { more_is_better: true, ..Self::new(name, unit, target, runs) }
+    }
+
+    /// A figure to compare others with: what somebody else does has no target.
+    pub(crate) fn beside(name: &str, unit: &'static str, runs: Vec<f64>) -> Self {
+        Self { target: None, ..Self::new(name, unit, 0.0, runs) }
     }
 
     /// A figure that could not be taken.

@@ -1,11 +1,13 @@
 //! The figures. Each module takes one group of them, on a cluster of its own.
 
+mod drain;
 mod memory;
 mod planner;
 mod pods;
 mod release;
 mod service;
 mod start;
+mod tally;
 
 use std::{future::Future, pin::Pin};
 
@@ -19,9 +21,11 @@ type Measure = fn(u32) -> Pin<Box<dyn Future<Output = Result<Vec<Figure>>>>>;
 /// All groups, cheapest first.
 pub(crate) const ALL: &[(&str, Measure)] = &[
     ("planner", |runs| Box::pin(async move { planner::measure(runs) })),
+    ("tally", |runs| Box::pin(tally::measure(runs))),
     ("start", |runs| Box::pin(start::measure(runs))),
     ("pods", |runs| Box::pin(pods::measure(runs))),
     ("memory", |runs| Box::pin(memory::measure(runs))),
     ("service", |runs| Box::pin(service::measure(runs))),
+    ("drain", |runs| Box::pin(drain::measure(runs))),
     ("release", |runs| Box::pin(release::measure(runs))),
 ];

@@ -1,43 +1,78 @@
-//! One decision of the planner over a large application.
+//! One decision of the planner over a large application, and over one with many colors that drain.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rainbow_plan::{
-    Color, Deployment, Instance, InstanceName, Pod, Presence, Promote, Selection, Shift, Spec, Stage, StageMemory,
-    StageService, Swap, Tier, Time, World, plan,
+    Color, Connections, Deployment, Instance, InstanceName, Mark, Pod, Presence, Promote, Selection, Shift, Spec,
+    Stage, StageMemory, StageService, Swap, Tier, Time, World, plan,
 };
 
 use crate::table::Figure;
 
-const COLORS: usize = 20;
-const TIERS: usize = 10;
-const PODS: usize = 50;
+/// How large an application is.
+struct Size {
+    colors: usize,
+    tiers: usize,
+    /// Of each tier of a color.
+    pods: usize,
+}
+
+const LARGE: Size = Size { colors: 20, tiers: 10, pods: 50 };
+/// Sixteen that drain, one that serves, and one that is about to.
+const MANY: Size = Size { colors: 18, tiers: 2, pods: 10 };
 /// Decisions per run, to be well above the clock's grain.
 const DECISIONS: u32 = 20;
 
 pub(crate) fn measure(runs: u32) -> Result<Vec<Figure>> {
     let now = Time(1_000_000_000);
-    let world = world(now);
-    ensure!(!plan(&world, now).report.colors.is_empty(), "the planner has nothing to say");
+    let mut draining = world(&MANY, now);
+    hold(&mut draining, now);
+    let counted = plan(&draining, now).count.len();
+    ensure!(counted >= MANY.colors - 2, "only {counted} instances are to be asked for their connections");
+    Ok(vec![
+        Figure::new("planner: 20 colors × 10 tiers × 50 pods", "ms", 5.0, times(&world(&LARGE, now), now, runs)?),
+        Figure::new("planner: 16 draining colors × 20 pods with connections", "ms", 5.0, times(&draining, now, runs)?),
+    ])
+}
+
+/// Milliseconds of a decision, in each run.
+fn times(world: &World, now: Time, runs: u32) -> Result<Vec<f64>> {
+    ensure!(!plan(world, now).report.colors.is_empty(), "the planner has nothing to say");
     let times = (0..runs).map(|_| {
         let start = Instant::now();
         for _ in 0..DECISIONS {
-            std::hint::black_box(plan(std::hint::black_box(&world), now));
+            std::hint::black_box(plan(std::hint::black_box(world), now));
         }
         start.elapsed().as_secs_f64() * 1000.0 / f64::from(DECISIONS)
     });
-    Ok(vec![Figure::new("planner: 20 colors × 10 tiers × 50 pods", "ms", 5.0, times.collect())])
+    Ok(times.collect())
+}
+
+/// Clients are connected to the pods of colors that drain, but for some of which this is not known, or not any more.
+fn hold(world: &mut World, now: Time) {
+    let since = Time(now.0 - 500);
+    let draining: Vec<&str> =
+        world.colors.iter().filter(|color| color.released.is_some()).map(|color| color.name.as_str()).collect();
+    let pods = world.pods.iter_mut().filter(|pod| draining.contains(&pod.instance.color.as_str()));
+    for (number, pod) in pods.enumerate() {
+        (pod.connections, pod.mark) = match number % 5 {
+            0 => (Connections::Idle { since }, Mark::None),
+            1 => (Connections::Unknown { since }, Mark::None),
+            _ => (Connections::Busy { count: 3, since }, Mark::Held),
+        };
+    }
+    world.guard = Presence::Current;
 }
 
 /// The newest color is about to take over from the one before; all others are still up.
-fn world(now: Time) -> World {
+fn world(size: &Size, now: Time) -> World {
     let tiers = |color: &str| -> Vec<Tier> {
-        (0..TIERS)
+        (0..size.tiers)
             .map(|tier| Tier {
                 name: format!("tier{tier}"),
-                replicas: PODS as u32,
-                needs: if tier + 1 < TIERS { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
+                replicas: size.pods as u32,
+                needs: if tier + 1 < size.tiers { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
                 identity: format!("{color}-{tier}"),
                 counted: true,
             })
@@ -48,22 +83,22 @@ fn world(now: Time) -> World {
         name: "active".into(),
         tier: "tier0".into(),
         promote: Promote::Manual,
-        color: Some(name(COLORS - 1)),
+        color: Some(name(size.colors - 1)),
         replicas: None,
         shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
         paused: false,
     };
-    let mut spec = Spec::new(name(COLORS - 1), tiers(&name(COLORS - 1)), vec![stage]);
+    let mut spec = Spec::new(name(size.colors - 1), tiers(&name(size.colors - 1)), vec![stage]);
     spec.drain.settle = Duration::from_secs(3_600);
-    spec.keep.live = COLORS as u32;
+    spec.keep.live = size.colors as u32;
     spec.swap = Swap::Direct;
     let mut world = World::new(spec);
-    let serving = InstanceName { tier: "tier0".into(), color: name(COLORS - 2) };
-    let memory = StageMemory { color: Some(name(COLORS - 2)), since: Some(Time(0)), ..StageMemory::default() };
+    let serving = InstanceName { tier: "tier0".into(), color: name(size.colors - 2) };
+    let memory = StageMemory { color: Some(name(size.colors - 2)), since: Some(Time(0)), ..StageMemory::default() };
     world.memory.stages.insert("active".into(), memory);
     let selects = Selection::Instance(serving.clone());
     world.stages.insert("active".into(), StageService::Ours { current: true, selects });
-    for color in 0..COLORS {
+    for color in 0..size.colors {
         let color_name = name(color);
         let instance = |tier: &Tier| InstanceName { tier: tier.name.clone(), color: color_name.clone() };
         let tiers = tiers(&color_name);
@@ -72,7 +107,7 @@ fn world(now: Time) -> World {
                 Deployment::Ours { current: true, replicas: tier.replicas, observed: true, pods: tier.replicas };
             let service = if at == 0 { Presence::NotNeeded } else { Presence::Current };
             world.instances.insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service });
-            world.pods.extend((0..PODS).map(|pod| {
+            world.pods.extend((0..size.pods).map(|pod| {
                 let endpoint =
                     if instance(tier) == serving { vec![("active".to_owned(), Time(0))] } else { Vec::new() };
                 let pod = Pod::new(format!("{}-{color_name}-{pod}", tier.name), instance(tier));
@@ -88,7 +123,7 @@ fn world(now: Time) -> World {
             retire: false,
             deadline: None,
             deleting: false,
-            released: (color + 2 < COLORS).then_some(Time(now.0 - 1_000)),
+            released: (color + 2 < size.colors).then_some(Time(now.0 - 1_000)),
             retired: None,
         });
     }

@@ -58,10 +58,10 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     cluster.stop()?;
     let pods = f64::from(2 * PODS);
     Ok(vec![
-        Figure::new("flip: promote to first reply of the new color", "ms", 100.0, all.first),
-        Figure::new("flip: promote to last reply of the old color", "ms", 200.0, all.last),
-        Figure::new("rollback: to first reply of the old color", "ms", 100.0, all.back_first),
-        Figure::new("rollback: to last reply of the new color", "ms", 200.0, all.back_last),
+        Figure::new("flip, as clients see it: promote to first reply of the new color", "ms", 100.0, all.first),
+        Figure::new("flip, as clients see it: promote to last reply of the old color", "ms", 200.0, all.last),
+        Figure::new("rollback, as clients see it: to first reply of the old color", "ms", 100.0, all.back_first),
+        Figure::new("rollback, as clients see it: to last reply of the new color", "ms", 200.0, all.back_last),
         Figure::new("rolling shift: time beyond step and every", "%", 5.0, all.over),
         Figure::new("pods started per release of 5 + 5", "", pods, all.started),
         Figure::new("operator's API writes per release of 5 + 5", "", 60.0, all.writes),
