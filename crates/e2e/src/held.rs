@@ -147,12 +147,13 @@ impl Held {
     }
 }
 
-/// Opens the same number of connections at each of several addresses.
+/// Opens so many connections, spread over several addresses as evenly as can be.
 pub async fn open_at(kind: Kind, addresses: &[SocketAddr], count: usize) -> Result<Held> {
-    let share = count.div_ceil(addresses.len().max(1));
-    let parts = try_join_all(addresses.iter().map(|address| Held::open(kind, *address, share))).await?;
+    let (share, more) = (count / addresses.len().max(1), count % addresses.len().max(1));
+    let counts = (0..).map(|at| share + usize::from(at < more));
+    let parts = addresses.iter().zip(counts).map(|(address, count)| Held::open(kind, *address, count));
     let mut all = Held::default();
-    parts.into_iter().for_each(|part| all.append(part));
+    try_join_all(parts).await?.into_iter().for_each(|part| all.append(part));
     Ok(all)
 }
 
@@ -269,5 +270,7 @@ mod tests {
         kept.close(2);
         assert_eq!(kept.len(), 1);
         kept.whole().unwrap();
+        let spread = open_at(Kind::Lines, &[address, address], 3).await.unwrap();
+        assert_eq!(spread.len(), 3);
     }
 }
