@@ -156,10 +156,9 @@ async fn create(
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&parameters, &object).await {
         Err(Error::Api(status)) if status.reason == "AlreadyExists" => {
-            let ours = api.get_opt(name).await.is_ok_and(|found| {
-                found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"])
-            });
-            if ours {
+            // Whose it is must be known: who is told to delete it will do so.
+            let found = api.get_opt(name).await.map_err(|error| classify(kind, name, error))?;
+            if found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"]) {
                 return Err(Failure::Stale(format!("{kind} `{name}` is there already")));
             }
             Err(Failure::Rejected(format!(
@@ -344,5 +343,25 @@ mod tests {
         // As 1.20 says it.
         let unknown = "failed to create typed patch object: .spec.template.spec.wrong: field not declared in schema";
         check(500, unknown, Failure::Rejected);
+    }
+
+    /// Who is told that a color is somebody else's deletes it.
+    #[tokio::test]
+    async fn whose_a_name_is_is_not_guessed() {
+        let busy = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
+            let (code, reason) = match *request.method() {
+                http::Method::POST => (409, "AlreadyExists"),
+                _ => (503, "ServiceUnavailable"),
+            };
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": reason,
+            });
+            let response = http::Response::builder().status(code);
+            response.body(kube::client::Body::from(status.to_string().into_bytes()))
+        });
+        let api = Api::namespaced_with(Client::new(busy, "default"), "default", &resource(Kind::Color));
+        let body = json!({ "metadata": { "name": "shop-v1" }, "spec": { "rainbow": "shop" } });
+        let created = create(&api, Kind::Color, "shop-v1", &body, &mut Outcome::default()).await;
+        assert!(matches!(created, Err(Failure::Unavailable(_))), "{created:?}");
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
             "InvalidSpec" => "InvalidSpec",
             "Conflict" => "Conflict",
             "ProgressDeadlineExceeded" => "ColorStalled",
+            "CounterImageUnavailable" => "CounterImageUnavailable",
             _ => "Stalled",
         };
         notes.push(Note::warning(reason, message));

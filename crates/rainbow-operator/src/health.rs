@@ -45,7 +45,7 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Phase {
-    /// Another one leads, or none yet.
+    /// Another one leads, or none yet, or the cluster has not said yet what it has.
     #[default]
     Waiting,
     /// This one leads, and has not seen everything yet. When its loop last turned.
@@ -95,7 +95,9 @@ impl Health {
     fn ready(&self) -> (StatusCode, String) {
         match self.phase() {
             // It does what it is there for: it would take over.
-            Phase::Waiting => (StatusCode::OK, "ok: another operator leads\n".into()),
+            Phase::Waiting => {
+                (StatusCode::OK, "ok: another operator leads, or the cluster has not answered yet\n".into())
+            }
             Phase::Reading(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not everything has been seen yet: are the definitions there?\n".into(),

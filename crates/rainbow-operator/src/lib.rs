@@ -15,7 +15,7 @@ mod build;
 mod cache;
 mod clock;
 mod controller;
-mod count;
+pub mod count;
 mod cuts;
 pub mod discover;
 mod domain;
@@ -29,6 +29,7 @@ mod live;
 mod marks;
 mod observe;
 mod operations;
+mod pull;
 mod status;
 mod watch;
 

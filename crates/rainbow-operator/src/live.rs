@@ -13,7 +13,7 @@ use rainbow_plan::{Mark, Time};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use crate::{build::PodLabels, clock, discover::Capabilities, drift};
+use crate::{build::PodLabels, clock, discover::Capabilities, drift, pull};
 
 /// The kinds the operator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +173,8 @@ pub(crate) struct Pod {
     /// What Rainbow says of it.
     pub(crate) said: PodLabels,
     pub(crate) address: Option<IpAddr>,
+    /// The image of its counter, where the node cannot get it: the pod never starts.
+    pub(crate) missing_counter: Option<String>,
 }
 
 impl Pod {
@@ -197,6 +199,7 @@ impl Pod {
             finished: matches!(phase, Some("Succeeded" | "Failed")) && !meta.deleting,
             said: PodLabels { member: member.collect(), mark: mark(&pod.metadata) },
             address: status.and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
+            missing_counter: pull::missing_counter(pod),
             meta,
         }
     }

@@ -36,12 +36,13 @@ pub(crate) struct Obstacle {
     pub(crate) message: String,
 }
 
-/// The status of the Rainbow.
+/// The status of the Rainbow. A `cause` is what is behind the problems of the report, or soon will be.
 pub(crate) fn rainbow(
     report: &Report,
     color: &str,
     generation: Option<i64>,
     services: &BTreeMap<String, String>,
+    cause: Option<Obstacle>,
     old: &RainbowStatus,
     now: Time,
 ) -> RainbowStatus {
@@ -54,7 +55,7 @@ pub(crate) fn rainbow(
         stages,
         conditions: Vec::new(),
     };
-    let obstacle = obstacle(&report.problems);
+    let obstacle = both(cause, obstacle(&report.problems));
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let progress = (report.progressing || !serving).then(|| progress(report));
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
@@ -154,6 +155,16 @@ pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
     };
     let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Some(Obstacle { reason, message: messages.join("; ") })
+}
+
+/// Two obstacles as one; the first one names the reason.
+fn both(first: Option<Obstacle>, second: Option<Obstacle>) -> Option<Obstacle> {
+    match (first, second) {
+        (Some(first), Some(second)) => {
+            Some(Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) })
+        }
+        (first, second) => first.or(second),
+    }
 }
 
 /// The three conditions as kstatus reads them.
@@ -279,7 +290,7 @@ mod tests {
     }
 
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        rainbow(report, "v2", Some(3), &BTreeMap::new(), old, now)
+        rainbow(report, "v2", Some(3), &BTreeMap::new(), None, old, now)
     }
 
     fn get<'a>(status: &'a RainbowStatus, type_: &str) -> &'a Condition {
@@ -324,6 +335,23 @@ mod tests {
         let status = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
         let back: RainbowStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
         assert_eq!(back, status);
+    }
+
+    #[test]
+    fn the_cause_comes_before_what_follows_from_it() {
+        let mut report = shifting(3);
+        let told = |report: &Report| {
+            let cause = Obstacle { reason: "CounterImageUnavailable", message: "no image".into() };
+            let old = RainbowStatus::default();
+            let status = rainbow(report, "v2", None, &BTreeMap::new(), Some(cause), &old, Time(0));
+            let stalled = get(&status, "Stalled");
+            (get(&status, "Ready").status.clone(), stalled.reason.clone(), stalled.message.clone())
+        };
+        assert_eq!(told(&report), ("False".into(), "CounterImageUnavailable".into(), "no image".into()));
+        report.problems = vec![Problem::ColorInUse { color: "v2".into() }];
+        let (_, reason, message) = told(&report);
+        assert_eq!(reason, "CounterImageUnavailable");
+        assert!(message.starts_with("no image; "), "{message}");
     }
 
     #[test]

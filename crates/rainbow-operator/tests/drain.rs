@@ -369,3 +369,44 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     assert_eq!(state["pods"], json!({ "backend-v1": 2, "frontend-v2": 2 }));
     assert_eq!(state["deployments"], state["pods"], "what nobody has any more is gone");
 }
+
+/// The counter's image is not to be had: pods that get it never start, and that is told at once.
+#[tokio::test(start_paused = true)]
+async fn a_counter_that_cannot_be_pulled_is_told_at_once() {
+    let mut cluster = Cluster::start().await;
+    cluster.apply(&counted("v1", 2)).await;
+    cluster.until("v1 is there", async |c: &Cluster| c.is_ready().await).await;
+    cluster.kill_operator().await;
+    cluster.tally_image = Some("tally:missing".into());
+    cluster.fake.missing.lock().unwrap().insert("tally:missing".into());
+    cluster.start_operator();
+    let begin = tokio::time::Instant::now();
+    cluster.apply(&counted("v2", 2)).await;
+    let stalled = async |c: &Cluster| c.condition("Stalled").await.filter(|(status, ..)| status == "True");
+    cluster.until("it is told", async |c: &Cluster| stalled(c).await.is_some()).await;
+    assert!(begin.elapsed() < Duration::from_secs(10), "long before the progress deadline");
+    let (_, reason, message) = stalled(&cluster).await.unwrap();
+    assert_eq!(reason, "CounterImageUnavailable");
+    for part in
+        ["color v2", "`tally:missing`", "--tally-image", "connections: None", "kubectl delete color seamless-v2"]
+    {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(cluster.summary().await, "smoke=v1→v2 0/1, active=v1", "what serves goes on");
+    cluster
+        .until("an event tells it, too", async |c: &Cluster| {
+            let events = c.api::<Event>().list(&ListParams::default()).await.unwrap();
+            events.iter().any(|event| event.reason.as_deref() == Some("CounterImageUnavailable"))
+        })
+        .await;
+
+    // What the message says helps.
+    cluster.kill_operator().await;
+    cluster.tally_image = Some("tally:test".into());
+    cluster.start_operator();
+    cluster.api::<Color>().delete("seamless-v2", &kube::api::DeleteParams::default()).await.unwrap();
+    cluster
+        .until("v2 is there", async |c: &Cluster| c.is_ready().await && c.summary().await.contains("smoke=v2"))
+        .await;
+    assert_eq!(stalled(&cluster).await, None);
+}

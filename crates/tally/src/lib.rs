@@ -11,6 +11,7 @@
 //! | [`proc`] | the same from `/proc/net`, where netlink is not allowed |
 //! | [`rules`] | which sockets are connections of clients |
 //! | [`ages`] | since when each has been there, from sample to sample |
+//! | [`quiet`] | since when they have found nobody |
 //! | [`report`] | what is counted, as JSON and as Prometheus text |
 //! | [`sampler`] | when the table is read |
 //! | [`server`] | who may ask, and how |
@@ -19,6 +20,7 @@
 pub mod ages;
 pub mod diag;
 pub mod proc;
+pub mod quiet;
 pub mod report;
 pub mod rules;
 pub mod sampler;

@@ -14,6 +14,7 @@ const PEERS: usize = 10;
 
 /// The connections of one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// One entry for each port that the pod serves, in ascending order.
     pub ports: Vec<Port>,
@@ -26,6 +27,8 @@ pub struct Report {
     pub at: u64,
     /// Whether all connections were seen. If not, there may be more.
     pub complete: bool,
+    /// For how long no sample has found anybody; set by who takes the samples.
+    pub idle_seconds: u64,
 }
 
 /// The connections on one port.
@@ -64,6 +67,7 @@ impl Report {
             ports,
             at,
             complete: whole && overflow == 0,
+            idle_seconds: 0,
         }
     }
 
@@ -176,7 +180,7 @@ mod tests {
         let report = report(&[(1, &[old]), (13, &[old, new, other])]);
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
-            r#"{"ports":[{"port":8080,"count":2,"fresh":0,"oldestSeconds":12,"peers":[{"address":"10.0.0.9","count":2}]},{"port":8081,"count":1,"fresh":0,"oldestSeconds":0,"peers":[{"address":"fd00::9","count":1}]}],"count":3,"fresh":0,"at":1700000000000,"complete":true}"#
+            r#"{"ports":[{"port":8080,"count":2,"fresh":0,"oldestSeconds":12,"peers":[{"address":"10.0.0.9","count":2}]},{"port":8081,"count":1,"fresh":0,"oldestSeconds":0,"peers":[{"address":"fd00::9","count":1}]}],"count":3,"fresh":0,"at":1700000000000,"complete":true,"idleSeconds":0}"#
         );
         assert_eq!(
             report.metrics(),

@@ -11,6 +11,7 @@ use crate::{
     ages::Ages,
     diag::{self, Coverage},
     proc,
+    quiet::Quiet,
     report::Report,
     rules::Rules,
 };
@@ -53,9 +54,16 @@ pub struct Sampler {
     rules: Rules,
     started: Instant,
     /// Held while a sample is taken.
-    ages: Mutex<Ages>,
+    seen: Mutex<Seen>,
     /// Held for a moment only, so that a sample under way keeps nobody waiting.
     known: Mutex<Known>,
+}
+
+/// What the samples have shown.
+#[derive(Default)]
+struct Seen {
+    ages: Ages,
+    quiet: Quiet,
 }
 
 /// What questions are answered with.
@@ -85,7 +93,7 @@ impl Known {
 impl Sampler {
     /// Nothing is read yet.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, started: Instant::now(), ages: Mutex::default(), known: Mutex::default() }
+        Self { rules, started: Instant::now(), seen: Mutex::default(), known: Mutex::default() }
     }
 
     /// What is there now.
@@ -100,12 +108,12 @@ impl Sampler {
                 return Ok(report.clone());
             }
         }
-        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have asked the same meanwhile.
         let answered = self.known().current().cloned();
         match answered {
             Some(report) => Ok(report),
-            None => self.sample(&mut ages),
+            None => self.sample(&mut seen),
         }
     }
 
@@ -119,7 +127,7 @@ impl Sampler {
         loop {
             if self.is_due() {
                 // Whoever asks hears of a failure.
-                let _ = self.sample(&mut self.ages.lock().unwrap_or_else(PoisonError::into_inner));
+                let _ = self.sample(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
             }
             thread::sleep(BUSY);
         }
@@ -136,8 +144,9 @@ impl Sampler {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the table. A failure leaves the ages as they are, but no report that would be older and older.
-    fn sample(&self, ages: &mut Ages) -> Result<Report, Unreadable> {
+    /// Reads the table. A failure leaves the ages as they are, but no report that would be older and older, and nobody knows
+    /// who was there meanwhile.
+    fn sample(&self, Seen { ages, quiet }: &mut Seen) -> Result<Report, Unreadable> {
         let at = Instant::now();
         let (sample, coverage, source) = match self.by_netlink(ages) {
             Ok((sample, coverage)) => (sample, coverage, Source::Netlink),
@@ -145,6 +154,7 @@ impl Sampler {
                 Ok(sample) => (sample, Coverage::Whole, Source::Proc),
                 Err(proc) => {
                     self.known().last = None;
+                    *quiet = Quiet::default();
                     return Err(Unreadable { netlink: netlink.to_string(), proc: proc.to_string() });
                 }
             },
@@ -153,7 +163,8 @@ impl Sampler {
         ages.update(sample, now);
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let unix = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        let report = Report::new(&self.rules, ages, now, unix, coverage == Coverage::Whole);
+        let mut report = Report::new(&self.rules, ages, now, unix, coverage == Coverage::Whole);
+        report.idle_seconds = quiet.sample(&report, now).as_secs();
         let mut known = self.known();
         known.source = Some(source);
         known.last = Some(Last { at, took: at.elapsed(), report: report.clone() });
@@ -193,7 +204,7 @@ mod tests {
     use super::*;
 
     fn known(count: u64, took: Duration, age: Duration) -> Known {
-        let report = Report { ports: Vec::new(), count, fresh: 0, at: 0, complete: true };
+        let report = Report { ports: Vec::new(), count, fresh: 0, at: 0, complete: true, idle_seconds: 0 };
         Known { last: Some(Last { at: Instant::now() - age, took, report }), ..Known::default() }
     }
 

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 /// What every probe has whose author gives no time.
 const PROBE_TIMEOUT: i64 = 1;
+/// As long as the counter takes a probe to be: more it refuses, and its pod would never start.
+const LONGEST_PROBE: i64 = 3600;
 
 /// Puts the counter into a template. It sees the pod's own sockets and nothing else, has no probe, so that it never
 /// decides whether the pod is ready, and ends as soon as it is told to.
@@ -59,7 +61,7 @@ fn probe_timeout(template: &Value) -> i64 {
         ["livenessProbe", "readinessProbe", "startupProbe"].into_iter().filter_map(|probe| container.get(probe))
     });
     let timeouts = probes.filter_map(|probe| probe.get("timeoutSeconds")?.as_i64());
-    timeouts.max().unwrap_or(PROBE_TIMEOUT).clamp(PROBE_TIMEOUT, 3600)
+    timeouts.max().unwrap_or(PROBE_TIMEOUT).clamp(PROBE_TIMEOUT, LONGEST_PROBE - 1)
 }
 
 #[cfg(test)]
@@ -127,5 +129,7 @@ mod tests {
         ] } });
         let template = injected(template, true);
         assert_eq!(template["spec"]["initContainers"][0]["env"][2]["value"], "10");
+        let slow = json!({ "spec": { "containers": [{ "name": "a", "startupProbe": { "timeoutSeconds": 86_400 } }] } });
+        assert_eq!(injected(slow, true)["spec"]["initContainers"][0]["env"][2]["value"], "3600", "the counter's limit");
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     live::Kind,
     observe::{self, Foreign, Observed},
     operations::{self, Batch, Operation},
+    pull,
     status::{self, Difference, Obstacle},
 };
 use pacing::Pacing;
@@ -248,7 +249,7 @@ impl Desk {
     fn count(&mut self, turn: &Turn<'_>, app: &mut App, rainbow: &Rainbow, plan: &Plan, counter: &Counter) {
         let (targets, pods) = count::targets(app, rainbow, plan);
         let pods = pods.iter().map(|(name, uid, how)| (name.as_str(), uid.as_str(), how.clone()));
-        if app.known.ask(pods, turn.now) {
+        if app.known.ask(pods, rainbow.spec.drain.settle.0, turn.now) {
             self.wait_until(Instant::now() + Duration::from_millis(1));
         }
         if targets != self.asked {
@@ -278,7 +279,9 @@ impl Desk {
         let mut round = self.pacing.round(now);
         let old = rainbow.status.clone().unwrap_or_default();
         let color = domain::color_name(&rainbow.spec);
-        let new = status::rainbow(&plan.report, &color, turn.generation, &observed.stage_services, &old, turn.now);
+        let services = &observed.stage_services;
+        let cause = pull::obstacle(app);
+        let new = status::rainbow(&plan.report, &color, turn.generation, services, cause, &old, turn.now);
         if round.is_due(OF_RAINBOW, status::rainbow_difference(&old, &new)) {
             all.notes.extend(events::of_rainbow(&old, &new));
             all.writes.push(turn.status(Kind::Rainbow, &turn.key.name, rainbow.metadata.uid.as_deref(), &json!(new)));

@@ -8,10 +8,7 @@ use kube::{Client, client::Body};
 use std::{net::IpAddr, pin::pin, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{
-    reading::{self, Reading, Source},
-    task::Target,
-};
+use super::reading::{self, Reading, Source};
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,17 +32,33 @@ impl CountVia {
     }
 }
 
-/// Asks a pod. The error says why there is no answer in words that do not vary from question to question.
-pub(super) async fn ask(via: CountVia, client: &Client, namespace: &str, target: &Target) -> Result<Reading, String> {
+/// A pod to be asked for its connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Whom<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub pod: &'a str,
+    /// Its address, for [`CountVia::Direct`].
+    pub address: Option<IpAddr>,
+    /// Who answers in it.
+    pub source: &'a Source,
+}
+
+/// Asks a pod.
+///
+/// # Errors
+/// Why there is no answer, in words that do not vary from question to question.
+pub async fn ask(via: CountVia, client: &Client, whom: Whom<'_>) -> Result<Reading, String> {
     let answer = async {
-        match (via, target.address) {
-            (CountVia::Api, _) => through_api(client, namespace, target).await,
-            (CountVia::Direct, Some(address)) => directly(address, target).await,
+        match (via, whom.address) {
+            (CountVia::Api, _) => through_api(client, whom).await,
+            (CountVia::Direct, Some(address)) => directly(address, whom.source).await,
             (CountVia::Direct, None) => Err("the pod has no address".to_owned()),
         }
     };
     match timeout(PATIENCE, answer).await {
-        Ok(body) => reading::read(&target.source, &body?),
+        Ok(body) => reading::read(whom.source, &body?),
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
     }
 }
@@ -64,16 +77,16 @@ fn path(source: &Source) -> &str {
     }
 }
 
-async fn through_api(client: &Client, namespace: &str, target: &Target) -> Result<Bytes, String> {
-    let (port, path) = (port(&target.source), path(&target.source));
-    let uri = format!("/api/v1/namespaces/{namespace}/pods/{}:{port}/proxy{path}", target.pod);
+async fn through_api(client: &Client, whom: Whom<'_>) -> Result<Bytes, String> {
+    let (port, path) = (port(whom.source), path(whom.source));
+    let uri = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy{path}", whom.namespace, whom.pod);
     let request = Request::get(uri).body(Body::empty()).map_err(|_| format!("`{path}` is no path"))?;
     let response = client.send(request).await.map_err(|_| "the API server cannot be reached".to_owned())?;
     body(response, "through the API server").await
 }
 
-async fn directly(address: IpAddr, target: &Target) -> Result<Bytes, String> {
-    let (port, path) = (u16::try_from(port(&target.source)).unwrap_or(0), path(&target.source));
+async fn directly(address: IpAddr, source: &Source) -> Result<Bytes, String> {
+    let (port, path) = (u16::try_from(port(source)).unwrap_or(0), path(source));
     // A kind of error has one text; the error itself may name local ports, which differ each time.
     let stream = TcpStream::connect((address, port)).await.map_err(|error| error.kind().to_string())?;
     let (mut sender, connection) =
@@ -124,7 +137,6 @@ where
 mod tests {
     use super::*;
     use rainbow_api::HttpCount;
-    use std::sync::Arc;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -143,20 +155,15 @@ mod tests {
             String::from_utf8(request[..length].to_vec()).unwrap()
         });
         let http = HttpCount { port: i32::from(address.port()), path: "/open?x=1".into(), field: "n".into() };
-        let target = Target {
-            pod: "p".into(),
-            uid: "u".into(),
-            address: Some(address.ip()),
-            source: Arc::new(Source::Http(http)),
-            deadline: None,
-        };
+        let source = Source::Http(http);
+        let whom = Whom { namespace: "default", pod: "p", address: Some(address.ip()), source: &source };
         let nobody = Client::new(
             tower::service_fn(|_: Request<Body>| async {
                 Err::<Response<Body>, _>(std::io::Error::other("not to be asked"))
             }),
             "default",
         );
-        let reading = ask(CountVia::Direct, &nobody, "default", &target).await;
+        let reading = ask(CountVia::Direct, &nobody, whom).await;
         let request = server.await.unwrap();
         assert!(request.starts_with("GET /open?x=1 HTTP/1.1\r\n"), "{request}");
         reading.map(|reading| reading.count)

@@ -11,9 +11,23 @@ use super::reading::Reading;
 /// A clock in the pod that stands still for so long answers from a memory of old times.
 const STANDS_STILL: Duration = Duration::from_secs(10);
 
-/// By name of the pod; only of those that are asked.
+/// What is known of those pods that are asked.
 #[derive(Debug, Default)]
-pub(crate) struct Known(HashMap<String, Pod>);
+pub(crate) struct Known {
+    /// By name.
+    pods: HashMap<String, Pod>,
+    /// How long a pod has to be without connections before it may go.
+    settle: Duration,
+}
+
+/// For how long an answer is worth something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worth {
+    /// By then the next one has come, or it is late.
+    pub(crate) next: Duration,
+    /// Nothing is worth anything after that.
+    pub(crate) last: Duration,
+}
 
 /// How the connections of a pod can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +46,7 @@ struct Pod {
     how: How,
     /// Since when it is to be asked.
     wanted: Time,
-    /// What it is worth until when.
-    evidence: Option<(Evidence, Time)>,
+    evidence: Option<Evidence>,
     /// The last answer that said something, however old.
     reading: Option<Reading>,
     /// What the answerer's clock said last, and when it was last seen to go on.
@@ -46,10 +59,31 @@ struct Pod {
     told: Option<Connections>,
 }
 
+/// What the last answer said, together with those before.
+#[derive(Clone, Copy, Debug)]
+struct Evidence {
+    found: Found,
+    /// When the last answer came.
+    seen: Time,
+    worth: Worth,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Evidence {
+enum Found {
     Busy { count: u32, since: Time },
     Idle { since: Time },
+}
+
+impl Evidence {
+    /// The last moment at which it is worth something. That nobody was there is no evidence for longer than `settle`: so
+    /// long nobody has to have been there.
+    fn until(&self, settle: Duration) -> Time {
+        let worth = match self.found {
+            Found::Busy { .. } => self.worth.last,
+            Found::Idle { .. } => self.worth.next.max(settle).min(self.worth.last),
+        };
+        self.seen.after(worth)
+    }
 }
 
 impl Pod {
@@ -71,21 +105,34 @@ impl Pod {
         }
     }
 
-    fn connections(&self, now: Time) -> Connections {
-        match self.evidence {
-            _ if self.how == How::Unreachable => Connections::Idle { since: self.wanted },
-            None => Connections::Unknown { since: self.wanted },
-            Some((_, until)) if until < now => Connections::Unknown { since: until },
-            Some((Evidence::Busy { count, since }, _)) => Connections::Busy { count, since },
-            Some((Evidence::Idle { since }, _)) => match self.undecided {
-                None => Connections::Idle { since },
-                // A pod that may have a client now is not let go.
-                Some(since) => Connections::Unknown { since },
-            },
+    fn connections(&self, settle: Duration, now: Time) -> Connections {
+        let Some(evidence) = self.evidence.filter(|_| self.how == How::Asked) else {
+            return match self.how {
+                How::Unreachable => Connections::Idle { since: self.wanted },
+                How::Asked | How::Never(_) => Connections::Unknown { since: self.wanted },
+            };
+        };
+        let until = evidence.until(settle);
+        if until < now {
+            return Connections::Unknown { since: until };
+        }
+        match (evidence.found, self.undecided) {
+            (Found::Busy { count, since }, _) => Connections::Busy { count, since },
+            // A pod that may have a client now is not let go.
+            (Found::Idle { .. }, Some(since)) => Connections::Unknown { since },
+            (Found::Idle { since }, None) => {
+                let settled = since.after(settle);
+                // The last word has to be from the end of that time. Until it comes, the time does not end.
+                if evidence.seen < settled && settled <= now {
+                    Connections::Idle { since: now }
+                } else {
+                    Connections::Idle { since }
+                }
+            }
         }
     }
 
-    fn take(&mut self, reading: Reading, now: Time, until: Time) {
+    fn take(&mut self, reading: Reading, settle: Duration, now: Time, worth: Worth) {
         let (at, ticked) = self.clock;
         if reading.at.is_none() || reading.at != at {
             self.clock = (reading.at, now);
@@ -93,46 +140,60 @@ impl Pod {
             self.failure = Some("the answers are old ones: the counter's clock stands still".to_owned());
             return;
         }
-        let current = self.evidence.filter(|(_, until)| *until >= now).map(|(evidence, _)| evidence);
-        let evidence = match (reading.count, reading.fresh, current) {
+        let current = self.evidence.filter(|evidence| evidence.until(settle) >= now).map(|evidence| evidence.found);
+        let found = match (reading.count, reading.fresh, current) {
             // It says nothing: what was known before goes on to be worth what it was, and no longer.
             (0, 1.., _) => {
                 self.undecided = self.undecided.or(Some(now));
                 self.failure = Some("there are connections from the node that may be probes or clients".to_owned());
                 return;
             }
-            (0, 0, Some(Evidence::Idle { since })) => Evidence::Idle { since },
-            (0, 0, _) => Evidence::Idle { since: now },
+            (0, 0, Some(Found::Idle { since })) => Found::Idle { since },
+            (0, 0, _) => Found::Idle { since: self.idle_since(&reading, now) },
             (count, _, before) => {
                 let since = match before {
-                    Some(Evidence::Busy { since, .. }) => since,
+                    Some(Found::Busy { since, .. }) => since,
                     _ => now,
                 };
-                Evidence::Busy { count: u32::try_from(count).unwrap_or(u32::MAX), since }
+                Found::Busy { count: u32::try_from(count).unwrap_or(u32::MAX), since }
             }
         };
-        self.evidence = Some((evidence, until));
+        self.evidence = Some(Evidence { found, seen: now, worth });
         self.undecided = None;
         self.failure = None;
         self.reading = Some(reading);
     }
+
+    /// Since when nobody is connected, where that is not known from answers: the counter may have looked all the time, so
+    /// that the wait need not begin anew because an operator has. What was seen here goes before what it says.
+    fn idle_since(&self, reading: &Reading, now: Time) -> Time {
+        let busy = self.evidence.filter(|evidence| matches!(evidence.found, Found::Busy { .. }));
+        let said = Time(now.0.saturating_sub(milliseconds(reading.idle)));
+        busy.map_or(said, |busy| said.max(busy.seen)).min(now)
+    }
 }
 
 impl Known {
-    /// The pods that are of interest from now on, by name and uid; what was known of all others is forgotten. Whether
-    /// more is known now, without a question.
-    pub(crate) fn ask<'a>(&mut self, pods: impl Iterator<Item = (&'a str, &'a str, How)>, now: Time) -> bool {
+    /// The pods that are of interest from now on, by name and uid; what was known of all others is forgotten. They may go
+    /// when they have had no connections for `settle`. Whether more is known now, without a question.
+    pub(crate) fn ask<'a>(
+        &mut self,
+        pods: impl Iterator<Item = (&'a str, &'a str, How)>,
+        settle: Duration,
+        now: Time,
+    ) -> bool {
+        self.settle = settle;
         let mut asked = HashSet::new();
         let mut news = false;
         for (name, uid, how) in pods {
             asked.insert(name);
-            if self.0.get(name).is_none_or(|known| known.uid != uid || known.how != how) {
+            if self.pods.get(name).is_none_or(|known| known.uid != uid || known.how != how) {
                 news |= how != How::Asked;
-                self.0.insert(name.to_owned(), Pod::new(uid, how, now));
+                self.pods.insert(name.to_owned(), Pod::new(uid, how, now));
             }
         }
-        if asked.len() < self.0.len() {
-            self.0.retain(|name, _| asked.contains(name.as_str()));
+        if asked.len() < self.pods.len() {
+            self.pods.retain(|name, _| asked.contains(name.as_str()));
         }
         news
     }
@@ -144,36 +205,39 @@ impl Known {
         uid: &str,
         answer: Result<Reading, String>,
         now: Time,
-        worth: Duration,
+        worth: Worth,
     ) -> bool {
-        let Some(pod) = self.0.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
+        let settle = self.settle;
+        let Some(pod) = self.pods.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
         let failure = pod.failure.clone();
+        // What was said last may have become something else since, without an answer.
+        let before = pod.connections(settle, now);
         match answer {
-            Ok(reading) => pod.take(reading, now, Time(now.0.saturating_add(milliseconds(worth)))),
+            Ok(reading) => pod.take(reading, settle, now, worth),
             Err(why) => pod.failure = Some(why),
         }
-        let told = Some(pod.connections(now));
-        std::mem::replace(&mut pod.told, told) != told || failure != pod.failure
+        let after = pod.connections(settle, now);
+        pod.told.replace(after) != Some(after) || before != after || failure != pod.failure
     }
 
     /// What is known of a pod; of one that is not asked, that it is unknown from now on.
     pub(crate) fn connections(&self, name: &str, now: Time) -> Connections {
-        self.0.get(name).map_or(Connections::Unknown { since: now }, |pod| pod.connections(now))
+        self.pods.get(name).map_or(Connections::Unknown { since: now }, |pod| pod.connections(self.settle, now))
     }
 
     /// The last answer that said something, however old.
     pub(crate) fn reading(&self, name: &str) -> Option<&Reading> {
-        self.0.get(name)?.reading.as_ref()
+        self.pods.get(name)?.reading.as_ref()
     }
 
     /// Whether there is anything to say of a pod: it has answered, or it is known why not.
     pub(crate) fn was_asked(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|pod| pod.reading.is_some() || pod.failure.is_some())
+        self.pods.get(name).is_some_and(|pod| pod.reading.is_some() || pod.failure.is_some())
     }
 
     /// Why the connections of a pod are not known now.
     pub(crate) fn failure(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.failure.as_deref()
+        self.pods.get(name)?.failure.as_deref()
     }
 }
 
@@ -186,14 +250,19 @@ mod tests {
     use super::*;
     use Connections::{Busy, Idle, Unknown};
 
-    const WORTH: Duration = Duration::from_secs(5);
+    const WORTH: Worth = Worth { next: Duration::from_secs(3), last: Duration::from_secs(5) };
+    const SETTLE: Duration = Duration::from_secs(30);
 
     struct Table(Known);
 
     impl Table {
         fn new() -> Self {
+            Self::settling(SETTLE)
+        }
+
+        fn settling(settle: Duration) -> Self {
             let mut known = Known::default();
-            known.ask([("p", "u", How::Asked)].into_iter(), Time(0));
+            known.ask([("p", "u", How::Asked)].into_iter(), settle, Time(0));
             Self(known)
         }
 
@@ -268,25 +337,77 @@ mod tests {
     fn another_pod_of_the_same_name_is_another_pod() {
         let mut table = Table::new();
         table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
-        table.0.ask([("p", "new", How::Asked)].into_iter(), Time(2_000));
+        table.0.ask([("p", "new", How::Asked)].into_iter(), SETTLE, Time(2_000));
         assert!(!table.0.answer("p", "u", Ok(Reading::default()), Time(3_000), WORTH), "an answer of the old one");
         assert_eq!(table.0.connections("p", Time(3_000)), Unknown { since: Time(2_000) });
-        table.0.ask(std::iter::empty(), Time(4_000));
-        assert!(table.0.0.is_empty());
+        table.0.ask(std::iter::empty(), SETTLE, Time(4_000));
+        assert!(table.0.pods.is_empty());
     }
 
     #[test]
     fn some_are_known_without_a_question() {
         let mut table = Table::new();
         table.at(1_000, Some((2, 0)), Busy { count: 2, since: Time(1_000) });
-        assert!(table.0.ask([("p", "u", How::Unreachable)].into_iter(), Time(2_000)));
-        assert!(!table.0.ask([("p", "u", How::Unreachable)].into_iter(), Time(3_000)));
+        assert!(table.0.ask([("p", "u", How::Unreachable)].into_iter(), SETTLE, Time(2_000)));
+        assert!(!table.0.ask([("p", "u", How::Unreachable)].into_iter(), SETTLE, Time(3_000)));
         assert_eq!(table.0.connections("p", Time(99_000)), Idle { since: Time(2_000) });
-        assert!(!table.0.ask([("p", "u", How::Asked)].into_iter(), Time(4_000)));
+        assert!(!table.0.ask([("p", "u", How::Asked)].into_iter(), SETTLE, Time(4_000)));
         assert_eq!(table.0.connections("p", Time(4_500)), Unknown { since: Time(4_000) }, "it has an address now");
-        assert!(table.0.ask([("p", "u", How::Never("no counter"))].into_iter(), Time(5_000)));
+        assert!(table.0.ask([("p", "u", How::Never("no counter"))].into_iter(), SETTLE, Time(5_000)));
         assert_eq!(table.0.connections("p", Time(6_000)), Unknown { since: Time(5_000) });
         assert_eq!(table.0.failure("p"), Some("no counter"));
+    }
+
+    #[test]
+    fn that_nobody_was_there_is_worth_no_more_than_settle() {
+        let mut table = Table::settling(Duration::from_secs(4));
+        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
+        assert_eq!(table.0.connections("p", Time(4_999)), Idle { since: Time(1_000) });
+        // One answer alone lets nobody go: the last word is from the end of the time, or the time does not end.
+        assert_eq!(table.0.connections("p", Time(5_000)), Idle { since: Time(5_000) });
+        assert_eq!(table.0.connections("p", Time(5_001)), Unknown { since: Time(5_000) });
+        table.at(5_001, None, Unknown { since: Time(5_000) });
+        table.at(6_000, Some((0, 0)), Idle { since: Time(6_000) });
+        table.at(8_000, Some((0, 0)), Idle { since: Time(6_000) });
+        table.at(10_000, Some((0, 0)), Idle { since: Time(6_000) });
+        assert_eq!(table.0.connections("p", Time(14_000)), Idle { since: Time(6_000) });
+        assert_eq!(table.0.connections("p", Time(14_001)), Unknown { since: Time(14_000) });
+        // Somebody who is there is believed longer than nobody.
+        table.at(15_000, Some((1, 0)), Busy { count: 1, since: Time(15_000) });
+        assert_eq!(table.0.connections("p", Time(20_000)), Busy { count: 1, since: Time(15_000) });
+    }
+
+    #[test]
+    fn an_answer_that_is_not_late_yet_is_worth_something_however_short_the_time_to_settle() {
+        let mut table = Table::settling(Duration::from_secs(1));
+        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
+        assert_eq!(
+            table.0.connections("p", Time(2_500)),
+            Idle { since: Time(2_500) },
+            "the second one is not there yet"
+        );
+        let second = Ok(Reading { at: Some(2_600), ..Reading::default() });
+        assert!(table.0.answer("p", "u", second, Time(2_600), WORTH), "it is what is waited for");
+        assert_eq!(table.0.connections("p", Time(2_600)), Idle { since: Time(1_000) });
+        assert_eq!(table.0.connections("p", Time(5_600)), Idle { since: Time(1_000) });
+        assert_eq!(table.0.connections("p", Time(5_601)), Unknown { since: Time(5_600) });
+    }
+
+    #[test]
+    fn a_new_operator_believes_a_counter_that_has_looked_all_the_time() {
+        let idle =
+            |at: u64, seconds| Ok(Reading { at: Some(at), idle: Duration::from_secs(seconds), ..Reading::default() });
+        let mut known = Table::new().0;
+        known.answer("p", "u", idle(100_000, 40), Time(100_000), WORTH);
+        assert_eq!(known.connections("p", Time(100_000)), Idle { since: Time(60_000) });
+        // But not against what was seen here.
+        let busy = Ok(Reading { count: 1, at: Some(101_000), ..Reading::default() });
+        known.answer("p", "u", busy, Time(101_000), WORTH);
+        known.answer("p", "u", idle(110_000, 60), Time(110_000), WORTH);
+        assert_eq!(known.connections("p", Time(110_000)), Idle { since: Time(101_000) });
+        let mut known = Table::new().0;
+        known.answer("p", "u", idle(7, u64::MAX), Time(100_000), WORTH);
+        assert!(matches!(known.connections("p", Time(100_000)), Idle { since } if since < Time(0)), "no overflow");
     }
 
     #[test]

@@ -14,10 +14,10 @@ mod reading;
 mod targets;
 mod task;
 
-pub use ask::CountVia;
-pub(crate) use known::{How, Known};
-pub(crate) use reading::Reading;
+pub use ask::{CountVia, Whom, ask};
 #[cfg(test)]
-pub(crate) use reading::{Source, read};
+pub(crate) use known::Worth;
+pub(crate) use known::{How, Known};
+pub use reading::{Port, Reading, Source, read};
 pub(crate) use targets::targets;
 pub(crate) use task::{Answer, Counter, Target};

@@ -61,7 +61,12 @@ mod tests {
     use super::{super::reading::Port, *};
 
     fn reading(count: u64, fresh: u64, oldest_seconds: u64) -> Reading {
-        Reading { count, fresh, ports: vec![Port { port: 80, count, oldest_seconds, peers: Vec::new() }], at: None }
+        Reading {
+            count,
+            fresh,
+            ports: vec![Port { port: 80, count, oldest_seconds, peers: Vec::new() }],
+            ..Reading::default()
+        }
     }
 
     #[track_caller]

@@ -1,18 +1,23 @@
 //! What a pod answers, read defensively: whoever answers on that port may be anybody, and says anything.
 
-use rainbow_api::HttpCount;
+use rainbow_api::{Color, Connections, HttpCount, RainbowSpec, Tier};
 use serde::Deserialize;
 use serde_json::Value;
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
-/// Peers that are kept of a port: as many as a status shows.
-const PEERS: usize = 5;
+use crate::domain;
+
+/// Peers that are kept of a port: as many as the counter names.
+const PEERS: usize = 10;
 /// Ports that are kept: as many as a tier may have.
 const PORTS: usize = 32;
 
+/// Why nothing is known of pods that were made without a counter.
+pub(super) const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
+
 /// Who answers, and what counts in the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// The sidecar, which must speak of these ports.
     Tally {
         /// Of the tier, in the pod.
@@ -22,45 +27,67 @@ pub(crate) enum Source {
     Http(HttpCount),
 }
 
+impl Source {
+    /// Who is asked for the connections of a tier, as a color that has the pods writes it down. `None`: nobody, time alone
+    /// decides. The policy is what the Rainbow says now.
+    ///
+    /// # Errors
+    /// Why nobody can be asked although connections decide.
+    pub fn of(spec: &RainbowSpec, color: &Color, tier: &Tier) -> Option<Result<Self, &'static str>> {
+        if !domain::counted(spec, tier) {
+            return None;
+        }
+        let has_counter = || color.spec.instances.iter().any(|it| it.tier == tier.name && it.sidecar.is_some());
+        Some(match (domain::evidence(spec, tier), &spec.drain.http) {
+            (Connections::Http, Some(http)) => Ok(Self::Http(http.clone())),
+            (Connections::Sidecar, _) if has_counter() => Ok(Self::Tally { ports: tier.tcp_ports() }),
+            _ => Err(NO_COUNTER),
+        })
+    }
+}
+
 /// What a pod has answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub struct Reading {
     /// Connections that count.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Connections that may be the node's probes or clients behind it: too young to tell.
-    pub(crate) fresh: u64,
+    pub fresh: u64,
     /// By port, where that is known.
-    pub(crate) ports: Vec<Port>,
+    pub ports: Vec<Port>,
     /// The answerer's clock in milliseconds, where it says so: it must go on.
-    pub(crate) at: Option<u64>,
+    pub at: Option<u64>,
+    /// How long the answerer has seen nobody, where it says so: it looks more often than it is asked.
+    pub idle: Duration,
 }
 
 /// The connections on one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Port {
-    pub(crate) port: i32,
-    pub(crate) count: u64,
-    pub(crate) oldest_seconds: u64,
+pub struct Port {
+    /// Its number in the pod.
+    pub port: i32,
+    /// Connections that count.
+    pub count: u64,
+    /// Age of the oldest one.
+    pub oldest_seconds: u64,
     /// Addresses and numbers of connections, most first.
-    pub(crate) peers: Vec<(IpAddr, u64)>,
+    pub peers: Vec<(IpAddr, u64)>,
 }
 
 impl Reading {
     /// Age of the oldest connection in seconds, where there is one and its age is known.
-    pub(crate) fn oldest_seconds(&self) -> Option<u64> {
+    pub fn oldest_seconds(&self) -> Option<u64> {
         self.ports.iter().filter(|port| port.count > 0).map(|port| port.oldest_seconds).max()
     }
 
-    /// Addresses of the peers with the most connections.
-    pub(crate) fn peers(&self) -> Vec<IpAddr> {
+    /// Addresses of the peers and numbers of their connections over all ports, most first.
+    pub fn peers(&self) -> Vec<(IpAddr, u64)> {
         let mut sums = std::collections::BTreeMap::<IpAddr, u64>::new();
         for (address, count) in self.ports.iter().flat_map(|port| &port.peers) {
             let sum = sums.entry(*address).or_default();
             *sum = sum.saturating_add(*count);
         }
-        let mut peers: Vec<_> = sums.into_iter().collect();
-        peers.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        peers.into_iter().take(PEERS).map(|(address, _)| address).collect()
+        most_first(sums.into_iter().collect())
     }
 }
 
@@ -68,7 +95,7 @@ impl Reading {
 ///
 /// # Errors
 /// A short text that does not vary from answer to answer, why it says nothing.
-pub(crate) fn read(source: &Source, body: &[u8]) -> Result<Reading, String> {
+pub fn read(source: &Source, body: &[u8]) -> Result<Reading, String> {
     match source {
         Source::Tally { ports } => tally(ports, body),
         Source::Http(http) => {
@@ -88,6 +115,9 @@ struct Tally {
     fresh: u64,
     at: u64,
     complete: bool,
+    /// Counters of earlier versions do not say it.
+    #[serde(default, rename = "idleSeconds")]
+    idle_seconds: u64,
 }
 
 #[derive(Deserialize)]
@@ -120,14 +150,19 @@ fn tally(wanted: &[i32], body: &[u8]) -> Result<Reading, String> {
     }
     let mut ports: Vec<Port> = said.ports.into_iter().take(PORTS).map(port).collect();
     ports.sort_by_key(|port| port.port);
-    Ok(Reading { count, fresh: said.fresh, ports, at: Some(said.at) })
+    let idle = Duration::from_secs(said.idle_seconds);
+    Ok(Reading { count, fresh: said.fresh, ports, at: Some(said.at), idle })
 }
 
 fn port(said: TallyPort) -> Port {
-    let mut peers: Vec<_> = said.peers.into_iter().map(|peer| (peer.address, peer.count)).collect();
-    peers.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let mut peers = most_first(said.peers.into_iter().map(|peer| (peer.address, peer.count)).collect());
     peers.truncate(PEERS);
     Port { port: said.port, count: said.count, oldest_seconds: said.oldest_seconds, peers }
+}
+
+fn most_first(mut peers: Vec<(IpAddr, u64)>) -> Vec<(IpAddr, u64)> {
+    peers.sort_by_key(|(address, count)| (std::cmp::Reverse(*count), *address));
+    peers
 }
 
 #[cfg(test)]
@@ -144,8 +179,11 @@ mod tests {
     fn the_counter_is_understood() {
         let reading = read_tally(&[8080, 8081], GOOD).unwrap();
         assert_eq!((reading.count, reading.fresh, reading.oldest_seconds()), (3, 1, Some(12)));
-        let peers: Vec<String> = reading.peers().iter().map(ToString::to_string).collect();
-        assert_eq!(peers, ["fd00::1", "10.0.0.2"]);
+        let peers: Vec<String> = reading.peers().iter().map(|(address, count)| format!("{address} {count}")).collect();
+        assert_eq!(peers, ["fd00::1 2", "10.0.0.2 1"]);
+        assert_eq!(reading.idle, Duration::ZERO, "it does not say");
+        let empty = r#"{"ports":[{"port":80,"count":0}],"count":0,"fresh":0,"at":1,"complete":true,"idleSeconds":40}"#;
+        assert_eq!(read_tally(&[80], empty).unwrap().idle, Duration::from_secs(40));
     }
 
     #[test]

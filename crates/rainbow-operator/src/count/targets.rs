@@ -1,14 +1,16 @@
 //! Which pods are to be asked, and how.
 
-use rainbow_api::{Color, Connections, Rainbow, Tier};
+use rainbow_api::Rainbow;
 use rainbow_plan::{InstanceName, Plan, Time};
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{How, reading::Source, task::Target};
-use crate::{cache::App, domain, observe};
+use super::{
+    How,
+    reading::{NO_COUNTER, Source},
+    task::Target,
+};
+use crate::{cache::App, observe};
 
-/// Why nothing is known of pods that were made without a counter.
-const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
 /// Why nothing is known of pods of whose tier nothing is written down any more.
 const NO_TIER: &str = "no color has the pod's tier any more";
 
@@ -49,15 +51,7 @@ pub(crate) fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>
 /// How an instance's pods are asked.
 fn source(app: &App, rainbow: &Rainbow, instance: &InstanceName) -> Result<Source, &'static str> {
     let (color, tier) = observe::source(app, instance).ok_or(NO_TIER)?;
-    match (domain::evidence(&rainbow.spec, tier), &rainbow.spec.drain.http) {
-        (Connections::Http, Some(http)) => Ok(Source::Http(http.clone())),
-        (Connections::Sidecar, _) if has_counter(color, tier) => Ok(Source::Tally { ports: tier.tcp_ports() }),
-        _ => Err(NO_COUNTER),
-    }
-}
-
-fn has_counter(color: &Color, tier: &Tier) -> bool {
-    color.spec.instances.iter().any(|instance| instance.tier == tier.name && instance.sidecar.is_some())
+    Source::of(&rainbow.spec, color, tier).unwrap_or(Err(NO_COUNTER))
 }
 
 /// When the connections of instances are cut.

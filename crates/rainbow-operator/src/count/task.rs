@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use super::{
-    ask::{self, CountVia},
+    ask::{self, CountVia, Whom},
+    known::Worth,
     pace::{self, Last},
     reading::{Reading, Source},
 };
@@ -49,7 +50,7 @@ pub(crate) struct Answer {
     pub(crate) uid: String,
     pub(crate) reading: Result<Reading, String>,
     /// How long it is worth something.
-    pub(crate) worth: Duration,
+    pub(crate) worth: Worth,
 }
 
 /// The pods of an application that are to be asked from now on, instead of those before.
@@ -186,7 +187,13 @@ impl Task {
                     app.open += 1;
                     let (client, via, key, target) = (self.client.clone(), self.via, key.clone(), asked.target.clone());
                     self.open.push(Box::pin(async move {
-                        let reading = ask::ask(via, &client, &key.namespace, &target).await;
+                        let whom = Whom {
+                            namespace: &key.namespace,
+                            pod: &target.pod,
+                            address: target.address,
+                            source: &target.source,
+                        };
+                        let reading = ask::ask(via, &client, whom).await;
                         Done { key, target, reading }
                     }));
                 }
@@ -228,7 +235,8 @@ impl Task {
         let due = Instant::now() + pause;
         asked.due = Some(due);
         app.due.insert((due, target.pod.clone()));
-        let worth = 2 * pause + ask::PATIENCE + MARGIN;
+        let next = pause + ask::PATIENCE;
+        let worth = Worth { next, last: next + pause + MARGIN };
         Some(Answer { key, pod: target.pod, uid: target.uid, reading, worth })
     }
 }

@@ -6,8 +6,13 @@ use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainRepo
 use std::time::Duration;
 
 use super::{Difference, condition, signed, whole_seconds};
-use crate::{clock, count::Known};
+use crate::{
+    clock,
+    count::{Known, Reading},
+};
 
+/// Peers that are named of a pod.
+const PEERS: usize = 5;
 /// The condition that tells of pods whose connections cannot be read.
 pub(crate) const UNKNOWN: &str = "ConnectionsUnknown";
 /// A pod is asked anew for so long before it is told that nothing is known of it.
@@ -97,10 +102,14 @@ fn holder(found: &plan::Holder, known: &Known) -> Holder {
         pod: found.pod.clone(),
         tier: found.tier.clone(),
         connections,
-        oldest_seconds: shown.and_then(crate::count::Reading::oldest_seconds).map(long),
-        peers: shown.map(|reading| reading.peers().iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        oldest_seconds: shown.and_then(Reading::oldest_seconds).map(long),
+        peers: shown.map(peers).unwrap_or_default(),
         unknown,
     }
+}
+
+fn peers(reading: &Reading) -> Vec<String> {
+    reading.peers().iter().take(PEERS).map(|(address, _)| address.to_string()).collect()
 }
 
 fn why(pod: &str, known: &Known) -> String {
@@ -180,19 +189,20 @@ fn without_counts(mut status: ColorStatus) -> ColorStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::count::How;
+    use crate::count::{How, Worth};
 
     const POD: &str = r#"{"ports":[{"port":8081,"count":3,"oldestSeconds":12,"peers":[{"address":"10.0.0.2","count":3}]}],"count":3,"fresh":0,"at":1,"complete":true}"#;
 
     fn known(answer: Result<u64, &str>) -> Known {
         let mut known = Known::default();
-        known.ask([("p", "u", How::Asked)].into_iter(), Time(0));
+        known.ask([("p", "u", How::Asked)].into_iter(), Duration::from_secs(30), Time(0));
         let reading = answer.map_err(str::to_owned).map(|age| {
             let text = POD.replace("12", &age.to_string());
             let source = crate::count::Source::Tally { ports: vec![8081] };
             crate::count::read(&source, text.as_bytes()).unwrap()
         });
-        known.answer("p", "u", reading, Time(0), Duration::from_secs(60));
+        let minute = Duration::from_secs(60);
+        known.answer("p", "u", reading, Time(0), Worth { next: minute, last: minute });
         known
     }
 

@@ -22,13 +22,15 @@ use std::{
 pub struct Fake {
     /// Colors whose pods never become ready.
     pub broken: Arc<Mutex<BTreeSet<String>>>,
+    /// Images that no node can pull.
+    pub missing: Arc<Mutex<BTreeSet<String>>>,
     /// Pods made so far.
     pub made: Arc<Mutex<u32>>,
 }
 
 impl Fake {
     pub fn start(client: Client) -> Self {
-        let fake = Self { broken: Arc::default(), made: Arc::default() };
+        let fake = Self { broken: Arc::default(), missing: Arc::default(), made: Arc::default() };
         let this = fake.clone();
         tokio::spawn(async move {
             let all = || Config::default();
@@ -57,6 +59,8 @@ impl Fake {
             let owner = &pod.owner_references()[0].uid;
             if !deployments.iter().any(|deployment| deployment.uid().as_ref() == Some(owner)) {
                 let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
+            } else if let Some(status) = self.not_pulled(pod) {
+                let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
             } else if !ready(pod) && !self.broken.lock().unwrap().contains(&pod.labels()["rainbow.dev/color"]) {
                 let status = json!({ "status": { "phase": "Running", "podIP": "10.0.0.1", "conditions": [
                     { "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" }] } });
@@ -73,6 +77,17 @@ impl Fake {
                 let _ = slices.delete(&slice.name_any(), &DeleteParams::default()).await;
             }
         }
+    }
+
+    /// The status of a pod with a container before the others whose image cannot be pulled.
+    fn not_pulled(&self, pod: &Pod) -> Option<serde_json::Value> {
+        let missing = self.missing.lock().unwrap();
+        let init = pod.spec.as_ref()?.init_containers.iter().flatten();
+        let stuck = init.clone().find(|c| c.image.as_ref().is_some_and(|image| missing.contains(image)))?;
+        Some(json!({ "status": { "phase": "Pending", "initContainerStatuses": [{
+            "name": stuck.name, "image": stuck.image, "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image" } },
+        }] } }))
     }
 
     async fn scale(&self, client: &Client, api: &Api<Pod>, deployment: &Deployment, pods: &[Pod]) {
