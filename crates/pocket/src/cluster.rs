@@ -38,7 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// A running cluster.
 pub(crate) struct Cluster {
     api: Api,
-    authority: Authority,
     port: u16,
     shutdown: CancellationToken,
     /// What must not end before the cluster does.
@@ -76,7 +75,9 @@ impl Cluster {
             "the API server",
             pocket_api::serve(listener, tls.clone(), api.clone(), Authenticator::new()),
         ));
-        step(&format!("API server on https://127.0.0.1:{port}"));
+        // Whoever waits for the API alone need not wait for the node.
+        publish(files, &authority, port)?;
+        step(&format!("API server on {}", server(port)));
 
         let images = ImageStore::open(files.images()).map_err(|error| failed(error.to_string()))?;
         let config = Config { dir: files.containers(), images };
@@ -108,7 +109,7 @@ impl Cluster {
             "the watch for a rest"
         });
         step("node ready");
-        Ok(Self { api, authority, port, shutdown: shutdown.clone(), essential, polite, _threads: threads })
+        Ok(Self { api, port, shutdown: shutdown.clone(), essential, polite, _threads: threads })
     }
 
     /// A client inside the process.
@@ -116,13 +117,9 @@ impl Cluster {
         self.api.client("default")
     }
 
-    /// Writes the kubeconfig. Returns the server's address.
-    pub(crate) fn publish(&self, files: &Files) -> Result<String, Error> {
-        let server = format!("https://127.0.0.1:{}", self.port);
-        let config = kubeconfig::render(&server, &self.authority.administrator()?);
-        files::write_private(&files.kubeconfig(), config.as_bytes())?;
-        files::write_private(&files.port(), self.port.to_string().as_bytes())?;
-        Ok(server)
+    /// Where the API server answers.
+    pub(crate) fn server(&self) -> String {
+        server(self.port)
     }
 
     /// Waits until something ends that must not, and says what.
@@ -146,6 +143,17 @@ impl Cluster {
         }
         self.essential.shutdown().await;
     }
+}
+
+fn server(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
+/// Writes the kubeconfig, and the port for the next start.
+fn publish(files: &Files, authority: &Authority, port: u16) -> Result<(), Error> {
+    let config = kubeconfig::render(&server(port), &authority.administrator()?);
+    files::write_private(&files.kubeconfig(), config.as_bytes())?;
+    files::write_private(&files.port(), port.to_string().as_bytes())
 }
 
 /// Runs something essential, and names it when it ends.

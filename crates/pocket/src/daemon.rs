@@ -184,8 +184,7 @@ impl Server {
             running.map_err(|message| Error::Failed { message, log_tail: String::new(), log: files.log() })?;
         let running = tokio::spawn(running);
 
-        let server = cluster.publish(&files)?;
-        let ready = Record { server: Some(server), ..record };
+        let ready = Record { server: Some(cluster.server()), ..record };
         ready.write(&files)?;
         tell(Message::Ready(ready));
         if audience == Audience::Program {
