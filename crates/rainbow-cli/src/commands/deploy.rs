@@ -1,5 +1,7 @@
 //! `rainbow deploy`: a new color with new images, in one write.
 
+use std::collections::BTreeMap;
+
 use rainbow_api::{Promote, Rainbow, Tier};
 use serde_json::{Value, json};
 
@@ -100,25 +102,40 @@ fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {
             change.set(&container_path(at, index, &["image"]), image.value.clone());
         }
     }
-    for env in &args.env {
-        let (tier, name) = env
-            .key
-            .split_once(':')
-            .filter(|(_, name)| !name.is_empty())
-            .ok_or_else(|| Error::Usage(format!("--env {}={}: write TIER:NAME=VALUE", env.key, env.value)))?;
-        let (tier, container) = tier.split_once('/').map_or((tier, None), |(tier, container)| (tier, Some(container)));
-        let (at, tier) = find_tier(rainbow, tier)?;
-        let (index, container) = find_container(tier, container)?;
-        let old = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut new = old.clone();
-        new.retain(|variable| variable.get("name").and_then(Value::as_str) != Some(name));
-        new.push(json!({ "name": name, "value": env.value }));
-        if !old.contains(&json!({ "name": name, "value": env.value })) {
+    for ((at, index), variables) in variables(rainbow, &args.env)? {
+        let Some(tier) = rainbow.spec.tiers.get(at) else { continue };
+        let Some(container) = containers(tier).get(index) else { continue };
+        let mut list = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
+        for variable in &variables {
+            // It stays where it is: those behind it may refer to it.
+            match list.iter_mut().find(|known| known.get("name") == variable.get("name")) {
+                Some(known) => known.clone_from(variable),
+                None => list.push(variable.clone()),
+            }
+        }
+        let list = Value::Array(list);
+        if container.get("env") != Some(&list) {
             guard(&mut change, at, tier, index, container);
-            change.set(&container_path(at, index, &["env"]), Value::Array(new));
+            change.set(&container_path(at, index, &["env"]), list);
         }
     }
     Ok(change)
+}
+
+/// The environment variables that are given, by the numbers of tier and container.
+fn variables(rainbow: &Rainbow, given: &[Assignment]) -> Result<BTreeMap<(usize, usize), Vec<Value>>> {
+    let mut all = BTreeMap::<_, Vec<Value>>::new();
+    for Assignment { key, value } in given {
+        let (tier, name) = key
+            .split_once(':')
+            .filter(|(_, name)| !name.is_empty())
+            .ok_or_else(|| Error::Usage(format!("--env {key}={value}: write TIER:NAME=VALUE")))?;
+        let (tier, container) = tier.split_once('/').map_or((tier, None), |(tier, container)| (tier, Some(container)));
+        let (at, tier) = find_tier(rainbow, tier)?;
+        let (index, _) = find_container(tier, container)?;
+        all.entry((at, index)).or_default().push(json!({ "name": name, "value": value }));
+    }
+    Ok(all)
 }
 
 /// The entries that the patch names by number must be the ones that were seen.
@@ -141,9 +158,13 @@ fn find_tier<'a>(rainbow: &'a Rainbow, name: &str) -> Result<(usize, &'a Tier)> 
     })
 }
 
-fn find_container<'a>(tier: &'a Tier, name: Option<&str>) -> Result<(usize, &'a Value)> {
+fn containers(tier: &Tier) -> &[Value] {
     let containers = tier.template.pointer("/spec/containers").and_then(Value::as_array);
-    let containers = containers.map(Vec::as_slice).unwrap_or_default();
+    containers.map(Vec::as_slice).unwrap_or_default()
+}
+
+fn find_container<'a>(tier: &'a Tier, name: Option<&str>) -> Result<(usize, &'a Value)> {
+    let containers = containers(tier);
     let name_of = |container: &Value| container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let names: Vec<String> = containers.iter().map(name_of).collect();
     match (name, containers) {
@@ -212,6 +233,23 @@ mod tests {
                 { "op": "test", "path": "/spec/tiers/1/template/spec/containers/1/name", "value": "app" },
                 { "op": "add", "path": "/spec/tiers/1/template/spec/containers/1/env", "value": [{ "name": "A", "value": "2" }] },
             ])
+        );
+    }
+
+    /// Several variables of one container are one list, and each stays at its place: later ones may refer to it.
+    #[test]
+    fn several_variables_of_a_container_are_all_written() {
+        let mut rainbow = rainbow();
+        rainbow.spec.tiers[1].template["spec"]["containers"][1]["env"] =
+            json!([{ "name": "A", "value": "1" }, { "name": "URL", "value": "$(A)/x" }]);
+        let change = change(&rainbow, &args(None, &[], &["frontend/app:B=3", "frontend/app:A=2"])).unwrap();
+        let written = serde_json::to_value(change.operations()).unwrap();
+        let lists: Vec<_> =
+            written.as_array().unwrap().iter().filter(|it| it["path"].as_str().unwrap().ends_with("/env")).collect();
+        assert_eq!(lists.len(), 1, "{written}");
+        assert_eq!(
+            lists[0]["value"],
+            json!([{ "name": "A", "value": "2" }, { "name": "URL", "value": "$(A)/x" }, { "name": "B", "value": "3" }])
         );
     }
 
