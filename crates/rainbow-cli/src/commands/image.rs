@@ -1,9 +1,10 @@
 //! `rainbow image`: the local cluster's images, without Docker.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{self, BufReader, BufWriter, IsTerminal, Write},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
@@ -144,6 +145,12 @@ fn build(context: &Context, store: &ImageStore, args: Build) -> Result {
             None => build_args.extend(std::env::var(&argument).ok().map(|value| (argument, value))),
         }
     }
+    if !args.dir.is_dir() {
+        return Err(Error::Usage(format!(
+            "{} is no directory: name the one that COPY takes files from",
+            args.dir.display()
+        )));
+    }
     let tags = args.tags.clone();
     let builder = Builder { context: args.dir, dockerfile: args.file, build_args, tags };
     let built = builder.build(store).map_err(|error| missing(store, error))?;
@@ -164,7 +171,11 @@ fn load(context: &Context, store: &ImageStore, file: &PathBuf) -> Result {
             File::open(file).map_err(|error| Error::Usage(format!("cannot read {}: {error}", file.display())))?;
         store.load(BufReader::new(open))
     };
-    for reference in loaded.map_err(|error| wrong(&error))? {
+    let loaded = loaded.map_err(|error| match error {
+        ImageError::NotAnArchive(_) => Error::Usage(format!("{}: {error}", file.display())),
+        other => wrong(&other),
+    });
+    for reference in loaded? {
         context.printer.line(format_args!("{reference} loaded"));
     }
     Ok(())
@@ -173,15 +184,7 @@ fn load(context: &Context, store: &ImageStore, file: &PathBuf) -> Result {
 fn save(context: &Context, store: &ImageStore, images: &[String], output: Option<PathBuf>) -> Result {
     match output {
         Some(path) => {
-            let cannot = |error: io::Error| Error::failed(format_args!("cannot write {}", path.display()), error);
-            let mut file = BufWriter::new(File::create(&path).map_err(cannot)?);
-            let saved = store.save(images, &mut file).map_err(|error| missing(store, error));
-            let saved = saved.and_then(|()| file.flush().map_err(cannot));
-            if saved.is_err() {
-                // Half an archive is worse than none.
-                let _ = std::fs::remove_file(&path);
-            }
-            saved?;
+            write(store, images, &path)?;
             context.printer.progress(format_args!("{} written", path.display()));
             Ok(())
         }
@@ -194,6 +197,28 @@ fn save(context: &Context, store: &ImageStore, images: &[String], output: Option
             out.flush().map_err(|error| Error::failed("cannot write the archive", error))
         }
     }
+}
+
+/// Writes a file that is there as a whole or not at all: half an archive is worse than none, and worse than the one before.
+fn write(store: &ImageStore, images: &[String], path: &Path) -> Result {
+    let cannot = |error: io::Error| Error::failed(format_args!("cannot write {}", path.display()), error);
+    // A link stays, and what it leads to is replaced.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // What is no plain file, such as a pipe, cannot be replaced.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let mut file = BufWriter::new(File::create(path).map_err(cannot)?);
+        store.save(images, &mut file).map_err(|error| missing(store, error))?;
+        return file.flush().map_err(cannot);
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    dir.metadata().map_err(cannot)?;
+    // As readable as any other file: an archive is no secret.
+    let mut builder = tempfile::Builder::new();
+    let file = builder.permissions(Permissions::from_mode(0o666)).tempfile_in(dir).map_err(cannot)?;
+    let mut out = BufWriter::new(file);
+    store.save(images, &mut out).map_err(|error| missing(store, error))?;
+    let file = out.into_inner().map_err(|error| cannot(error.into_error()))?;
+    file.persist(path).map(drop).map_err(|error| cannot(error.error))
 }
 
 fn list(context: &Context, store: &ImageStore, format: Option<Format>) -> Result {
@@ -267,6 +292,22 @@ fn wrong(error: &ImageError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_that_cannot_be_written_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(dir.path().join("images")).unwrap();
+        let (archive, link) = (dir.path().join("a.tar"), dir.path().join("link"));
+        std::fs::write(&archive, "before").unwrap();
+        std::os::unix::fs::symlink(&archive, &link).unwrap();
+        for path in [&archive, &link] {
+            let written = write(&store, &["nothing:here".to_owned()], path);
+            assert!(matches!(written, Err(Error::NotFound(_))), "{written:?}");
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "before");
+        }
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "nothing is left behind");
+    }
 
     #[test]
     fn sizes_are_short() {
