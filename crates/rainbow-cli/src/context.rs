@@ -11,7 +11,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::NamespaceResourceScope,
 };
-use rainbow_api::{Color, Rainbow};
+use rainbow_api::{Color, Rainbow, names};
 
 use crate::{
     error::{Error, Result, chain, hint},
@@ -50,6 +50,12 @@ impl Context {
         let server = config.cluster_url.to_string();
         self.printer.detail(format_args!("cluster: {server} (from {source})"));
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        if !names::is_dns_label(&namespace) {
+            return Err(Error::Usage(format!(
+                "`{namespace}` is no name of a namespace: use lower case letters, digits and `-`; correct --namespace, \
+                 $RAINBOW_NAMESPACE or the context"
+            )));
+        }
         let client = Client::try_from(config)
             .map_err(|error| Error::NoCluster(format!("cannot use {source}: {}", chain(&error))))?;
         Ok(Cluster { client, namespace, server, source })
@@ -136,6 +142,13 @@ impl Cluster {
 
     /// A Rainbow by name.
     pub(crate) async fn rainbow(&self, name: &str) -> Result<Rainbow> {
+        // Other characters would make it another path of the API.
+        let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if name.chars().all(|c| c == '.') || !name.chars().all(is_fine) {
+            return Err(Error::Usage(format!(
+                "`{name}` is no name of a Rainbow: use lower case letters, digits and `-`"
+            )));
+        }
         let api = self.api::<Rainbow>();
         if let Some(rainbow) = api.get_opt(name).await.map_err(|error| self.error(&error))? {
             return Ok(rainbow);

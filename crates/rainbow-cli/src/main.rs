@@ -81,6 +81,9 @@ fn run(cli: Cli, printer: Printer) -> Result {
             Command::Poll(args) => commands::poll::run(&context, args).await,
             Command::Demo(args) => commands::demo::run(&context, args).await,
             other => tokio::select! {
+                // In this order: what a command does before it first waits, such as to read standard input, is ended by the
+                // signal itself. Once it is listened to, only something that waits can be ended.
+                biased;
                 result = short(&context, other) => result,
                 _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
             },

@@ -47,14 +47,15 @@ pub(crate) fn read(files: &[PathBuf], color: Option<&str>) -> Result<Vec<Documen
 fn texts(file: &Path) -> Result<Vec<(String, String)>> {
     let unreadable = |path: &Path, error: io::Error| Error::Usage(format!("cannot read {}: {error}", path.display()));
     if file == Path::new("-") {
-        let mut text = String::new();
-        let read = io::stdin().lock().take(LIMIT).read_to_string(&mut text);
-        read.map_err(|error| unreadable(Path::new("standard input"), error))?;
+        let text = limited(io::stdin().lock()).map_err(|error| unreadable(Path::new("standard input"), error))?;
         return Ok(vec![("<stdin>".into(), text)]);
     }
+    let read = |path: &Path| {
+        let text = fs::File::open(path).and_then(limited).map_err(|error| unreadable(path, error))?;
+        Ok((path.display().to_string(), text))
+    };
     if !file.is_dir() {
-        let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
-        return Ok(vec![(file.display().to_string(), text)]);
+        return Ok(vec![read(file)?]);
     }
     let entries = fs::read_dir(file).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> =
@@ -63,12 +64,17 @@ fn texts(file: &Path) -> Result<Vec<(String, String)>> {
         path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|it| extension == *it))
     });
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            Ok((path.display().to_string(), fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?))
-        })
-        .collect()
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// All of an input. Half of one is never taken for the whole.
+fn limited(input: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    input.take(LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LIMIT {
+        return Err(io::Error::other(format!("it has more than {} MiB; apply it in parts", LIMIT >> 20)));
+    }
+    Ok(text)
 }
 
 fn parse(name: &str, text: &str, color: Option<&str>, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
@@ -201,6 +207,13 @@ mod tests {
         parse("f", text, None, &mut documents, &mut errors);
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(documents.iter().map(|document| document.at.as_str()).collect::<Vec<_>>(), ["f:2", "f:10"]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_and_not_cut() {
+        assert_eq!(limited("a: 1".as_bytes()).unwrap(), "a: 1");
+        let error = limited(io::repeat(b'#')).unwrap_err();
+        assert_eq!(error.to_string(), "it has more than 16 MiB; apply it in parts");
     }
 
     #[test]

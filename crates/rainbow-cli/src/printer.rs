@@ -57,9 +57,8 @@ impl Printer {
     /// A part of the answer, as it is.
     pub(crate) fn text(&self, text: impl Display) {
         let mut out = anstream::stdout().lock();
-        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
-            // The reader has gone, as with `| head`: nobody is left to tell anything.
-            process::exit(0);
+        if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
+            unheard(&error);
         }
     }
 
@@ -93,6 +92,16 @@ impl Printer {
     }
 }
 
+/// The end, since the answer cannot be written.
+fn unheard(error: &io::Error) -> ! {
+    // The reader has gone, as with `| head`: nobody is left to tell anything.
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        process::exit(0);
+    }
+    to_stderr(format_args!("{BAD}error:{BAD:#} cannot write the answer to standard output: {error}"));
+    process::exit(1)
+}
+
 /// Standard error may be closed; then there is nobody to tell.
 fn to_stderr(text: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
@@ -119,8 +128,8 @@ impl Screen {
         };
         let frame = frame(&text, self.lines);
         let mut out = io::stdout().lock();
-        if out.write_all(frame.as_bytes()).and_then(|()| out.flush()).is_err() {
-            process::exit(0);
+        if let Err(error) = out.write_all(frame.as_bytes()).and_then(|()| out.flush()) {
+            unheard(&error);
         }
         self.lines = text.lines().count();
     }

@@ -173,7 +173,7 @@ fn shares(color: Option<&str>, shift: Option<&rainbow_api::ShiftStatus>) -> Vec<
             vec![Share { color: shift.to.clone(), percent: 100 }]
         }
         Some(shift) if shift.of > 0 && shift.phase != ShiftPhase::Preparing => {
-            let percent = (shift.moved * 100 / shift.of).clamp(0, 100);
+            let percent = (shift.moved.saturating_mul(100) / shift.of).clamp(0, 100);
             vec![
                 Share { color: shift.from.clone(), percent: 100 - percent },
                 Share { color: shift.to.clone(), percent },

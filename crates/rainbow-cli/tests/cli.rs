@@ -81,7 +81,48 @@ fn wrong_usage_is_2() {
         2,
         "`V_2` is no color name: use 1 to 63 lower case letters, digits and `-`, such as v2 or 3c3fdc",
     );
-    fails(&rainbow(&["poll", "x", "--rate", "0"]), 2, "--rate must be above 0");
+    for rate in ["0", "1e-300", "1e300", "NaN"] {
+        fails(&rainbow(&["poll", "x", "--rate", rate]), 2, "--rate must be from 0.001 to 100000");
+    }
+}
+
+/// With other characters it would be another path of the API: `shop/status` is there.
+#[test]
+fn what_is_no_name_is_asked_of_no_cluster() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("config");
+    fs::write(&file, KUBECONFIG.replace("SERVER", "http://127.0.0.1:1")).unwrap();
+    let env = [("KUBECONFIG", file.to_str().unwrap())];
+    let run = |args: &[&str]| rainbow_in(home.path(), args, "", &env);
+    for name in ["shop/status", "", "shop?x", "Shop", ".."] {
+        for command in [&["status", name][..], &["delete", name], &["history", name], &["why", name, "v1"]] {
+            let output = run(command);
+            let expected = format!("error: `{name}` is no name of a Rainbow: ");
+            assert!(output.code == 2 && output.stderr.starts_with(&expected), "{command:?}: {}", output.stderr);
+        }
+    }
+    for namespace in ["", "a/b", "A"] {
+        let output = run(&["status", "shop", "-n", namespace]);
+        let expected = format!("error: `{namespace}` is no name of a namespace: ");
+        assert!(output.code == 2 && output.stderr.starts_with(&expected), "{}", output.stderr);
+    }
+}
+
+/// What could not be written was not answered.
+#[test]
+fn an_answer_that_is_lost_is_an_error_and_one_that_nobody_reads_is_not() {
+    let run = |to: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rainbow"));
+        command.args(["install", "--dry-run"]).env_clear().stdout(to).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, said) = run(full.into());
+    assert!(code == Some(1) && said.starts_with("error: cannot write the answer to standard output: "), "{said}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(run(writer.into()), (Some(0), String::new()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `rainbow poll`: one request after the other to a stage, and what came of them.
 
-use std::{fmt::Write, io::IsTerminal, sync::Arc, time::Duration};
+use std::{fmt::Write, io::IsTerminal, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rainbow_api::HumanDuration;
@@ -14,6 +14,8 @@ use crate::{
     reach, stage,
 };
 
+/// New connections per second that make sense: one in a quarter of an hour, and more than one process can open.
+const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 /// Above so many requests a second single replies are no reading matter: a histogram is drawn instead.
 const READABLE: f64 = 5.0;
 /// Between two drawings of the histogram.
@@ -55,8 +57,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let rate = match args.rate {
-        Some(rate) if rate > 0.0 && rate.is_finite() => rate,
-        Some(_) => return Err(Error::Usage("--rate must be above 0".into())),
+        Some(rate) if RATES.contains(&rate) => rate,
+        Some(_) => return Err(Error::Usage(format!("--rate must be from {} to {}", RATES.start(), RATES.end()))),
         None if args.every.0.is_zero() => return Err(Error::Usage("--every must be above 0".into())),
         None => 1.0 / args.every.0.as_secs_f64(),
     };

@@ -113,6 +113,8 @@ impl Shell {
             .envs(["AUTHOR", "COMMITTER"].map(|role| (format!("GIT_{role}_NAME"), "rainbow demo")))
             .envs(["AUTHOR", "COMMITTER"].map(|role| (format!("GIT_{role}_EMAIL"), "demo@rainbow.dev")))
             .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .env_remove("GIT_INDEX_FILE")
             .env_remove("KUBECONFIG")
             .env_remove("RAINBOW_NAMESPACE")
             .stdin(Stdio::null())
