@@ -25,6 +25,7 @@ const CONTEXT: usize = 3;
 /// Arguments of `rainbow diff`.
 #[derive(Debug, clap::Args)]
 #[command(
+    override_usage = "rainbow diff [OPTIONS] [NAME] <A> <B>",
     after_help = "Exit code: 0 where all tiers are equal, 1 where they differ, above 1 where it did not work; as diff(1)."
 )]
 pub(crate) struct Args {

@@ -1,5 +1,7 @@
 //! `rainbow drain`: until when one color may drain.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use rainbow_api::{Color, ColorPhase, Deadline, HumanDuration};
@@ -13,14 +15,18 @@ use crate::{
     words,
 };
 
+/// The longest time that can be written down: what is longer could not be read again.
+const LONGEST: Duration = Duration::from_millis(u64::MAX);
+
 /// Arguments of `rainbow drain`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "rainbow drain [OPTIONS] --deadline <TIME> [NAME] <COLOR>")]
 pub(crate) struct Args {
     #[command(flatten)]
     color: ColorArgs,
     /// When its pods end with the connections they still have: a time from now such as 10m, `now`, `never`, or `default`
     /// for what the Rainbow says
-    #[arg(long, value_name = "TIME", required = true)]
+    #[arg(long, value_name = "TIME", required = true, allow_hyphen_values = true)]
     deadline: Wish,
 }
 
@@ -78,7 +84,8 @@ fn decide(found: &Found, wish: Wish, now: Timestamp) -> Result<(Value, String)> 
         // The field counts from when it left its last stage; who types a time thinks of now.
         (Wish::Set(Deadline::After(time)), Some(since)) => {
             let since = u64::try_from(since).unwrap_or_default();
-            let after = HumanDuration(time.0 + std::time::Duration::from_secs(since));
+            let after = time.0.saturating_add(Duration::from_secs(since)).min(LONGEST);
+            let after = HumanDuration(after);
             Ok((json!(after), format!("drains {time} from now at the longest")))
         }
         (Wish::Set(Deadline::After(time)), None) => {
@@ -131,6 +138,8 @@ mod tests {
         assert_eq!(decided(&draining, "10m"), (json!("1h10m"), "drains 10m from now at the longest".into()));
         assert_eq!(decided(&draining, "now"), (json!("now"), "ends now, with the connections it has".into()));
         assert_eq!(decided(&draining, "never").0, json!("never"));
+        let longest = decided(&draining, "5124095576030h").0;
+        assert!(longest.as_str().unwrap().parse::<Deadline>().is_ok(), "the operator must be able to read {longest}");
         assert_eq!(
             decided(&draining, "default"),
             (Value::Null, "drains 24h at the longest, as its rainbow says".into())

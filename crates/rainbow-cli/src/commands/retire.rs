@@ -14,6 +14,7 @@ use crate::{
 
 /// Arguments of `rainbow retire`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "rainbow retire [OPTIONS] [NAME] <COLOR>")]
 pub(crate) struct Args {
     #[command(flatten)]
     color: ColorArgs,

@@ -1,6 +1,6 @@
 //! `rainbow uninstall`: takes Rainbow out of a cluster.
 
-use std::{fmt::Debug, time::Duration};
+use std::{cell::Cell, fmt::Debug, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -51,11 +51,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
-    let task = Task { context, cluster: &cluster };
+    let task = Task { context, cluster: &cluster, deleted: Cell::new(0) };
     let installed = installed(&cluster).await?;
     let namespace = match (installed, args.operator_namespace) {
         (Some(found), Some(given)) if found != given => {
-            return Err(Error::Refused(format!(
+            return Err(Error::Usage(format!(
                 "Rainbow is installed in namespace `{found}`, not in `{given}`: leave --operator-namespace out"
             )));
         }
@@ -65,7 +65,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     };
     let rainbows = task.rainbows().await?;
     match (rainbows.is_empty(), args.purge || args.keep_rainbows) {
-        (false, false) => return Err(Error::Refused(refusal(rainbows.iter().map(full_name).collect()))),
+        (false, false) => return Err(Error::Failed(refusal(rainbows.iter().map(full_name).collect()))),
         (false, true) if args.purge => task.delete_rainbows(rainbows, args.patience).await?,
         _ => {}
     }
@@ -84,7 +84,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     task.delete::<ServiceAccount>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     // The operator made it, without a label.
     task.delete_any::<Lease>(&Api::namespaced(client(), &namespace), install::NAME).await?;
-    task.delete::<Namespace>(&Api::all(client()), &namespace).await
+    task.delete::<Namespace>(&Api::all(client()), &namespace).await?;
+    if task.deleted.get() == 0 {
+        context.printer.line(format_args!("there is nothing of `rainbow install` in this cluster"));
+    }
+    Ok(())
 }
 
 /// Why Rainbow stays.
@@ -106,6 +110,8 @@ fn full_name(rainbow: &Rainbow) -> String {
 struct Task<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
+    /// Objects so far.
+    deleted: Cell<usize>,
 }
 
 impl Task<'_> {
@@ -199,6 +205,7 @@ impl Task<'_> {
         let (group, kind) = (K::group(&()), K::kind(&()).to_lowercase());
         let group = if group.is_empty() { String::new() } else { format!(".{group}") };
         self.context.printer.line(format_args!("{kind}{group}/{name} deleted"));
+        self.deleted.set(self.deleted.get() + 1);
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 
 /// Arguments of `rainbow why`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "rainbow why [OPTIONS] [NAME] <COLOR>")]
 pub(crate) struct Args {
     #[command(flatten)]
     color: ColorArgs,
