@@ -152,6 +152,8 @@ impl Api {
     ) -> Result<(), Status> {
         let mut writer = self.store().writer();
         let pod = self.live(pods, namespace, name)?;
+        // Before anything is spent for a pod that then stays.
+        check_preconditions(pods, name, &pod.value(), options)?;
         let registry = self.registry();
         if let Some(budgets) = registry.built_in("policy", "poddisruptionbudgets")
             && !is_nobodys_loss(&pod.value())

@@ -1,7 +1,10 @@
 //! PodDisruptionBudgets and evictions.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, policy::v1::PodDisruptionBudget};
-use kube::{ResourceExt, api::EvictParams};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, EvictParams, Preconditions},
+};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, LINGERS, UNREADY};
@@ -63,6 +66,12 @@ async fn a_budget_is_counted_and_kept() {
     let spec = json!({ "minAvailable": 2 });
     cluster.create::<PodDisruptionBudget>(budget(&json!({ "matchLabels": { "app": "web" } }), &spec)).await;
     cluster.until_is::<PodDisruptionBudget>("web", counts(2, 4, 2, 4)).await;
+    // What is refused for another reason spends nothing of the budget.
+    let other = Preconditions { uid: Some("another pod".into()), ..Preconditions::default() };
+    let delete_options = DeleteParams { preconditions: Some(other), ..DeleteParams::default() };
+    let refused = EvictParams { delete_options: Some(delete_options), ..EvictParams::default() };
+    let refused = cluster.of::<Pod>().evict("a", &refused).await;
+    assert!(matches!(&refused, Err(kube::Error::Api(status)) if status.code == 409), "{refused:?}");
     // Without a pause: whether or not the controller counts in between.
     let mut answers = Vec::new();
     for name in ["a", "b", "c", "a"] {
