@@ -1,20 +1,16 @@
-//! Asks pods how many connections they have: the counter beside the application, or the application itself, through the API.
+//! Asks pods how many connections they have, as the operator does, now.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use rainbow_api::{Color, Connections, HttpCount, Rainbow, labels, names};
-use serde::{Deserialize, Serialize};
+use rainbow_api::{Color, Rainbow, labels};
+use rainbow_operator::count::{CountVia, Reading, Source, Whom, ask};
+use serde::Serialize;
 
-use crate::{
-    context::Cluster,
-    error::{Error, Result},
-};
+use crate::{context::Cluster, error::Result};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// Pods that are asked at the same time.
 const AT_ONCE: usize = 16;
 
@@ -69,7 +65,7 @@ impl Evidence {
         let pods = cluster.api::<Pod>().list(&selector).await.map_err(|error| cluster.error(&error))?.items;
         let addresses: BTreeMap<String, String> = pods.iter().filter_map(address).collect();
         let asked = color.spec.tiers.iter().flat_map(|tier| {
-            let source = source(rainbow, color, &tier.name);
+            let source = Source::of(&rainbow.spec, color, tier);
             of_instance(&pods, color, &tier.name).into_iter().filter_map(move |pod| {
                 let unasked = PodEvidence {
                     pod: pod.metadata.name.clone()?,
@@ -77,12 +73,21 @@ impl Evidence {
                     ending: pod.metadata.deletion_timestamp.is_some(),
                     ..PodEvidence::default()
                 };
-                Some((unasked, source.clone()?))
+                let source = source.clone()?;
+                // Nobody is connected to a pod that has no address yet.
+                Some((unasked, if address(pod).is_some() { source.map(Some) } else { Ok(None) }))
             })
         });
-        let asked: Vec<(PodEvidence, Source)> = asked.collect();
+        let asked: Vec<(PodEvidence, Result<Option<Source>, &str>)> = asked.collect();
         let answers = stream::iter(asked.into_iter().map(|(pod, source)| async move {
-            let answer = ask(cluster, &pod.pod, &source).await;
+            let answer = match &source {
+                Ok(Some(source)) => {
+                    let whom = Whom { namespace: &cluster.namespace, pod: &pod.pod, address: None, source };
+                    ask(CountVia::Api, &cluster.client, whom).await
+                }
+                Ok(None) => Ok(Reading::default()),
+                Err(why) => Err((*why).to_owned()),
+            };
             (pod, answer)
         }));
         let answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
@@ -164,124 +169,24 @@ fn address(pod: &Pod) -> Option<(String, String)> {
     Some((pod.status.as_ref()?.pod_ip.clone()?, pod.metadata.name.clone()?))
 }
 
-/// Who is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
-    Sidecar,
-    Http(HttpCount),
-}
-
-/// Who is asked for the connections of a tier; `None` where time alone decides.
-fn source(rainbow: &Rainbow, color: &Color, tier: &str) -> Option<Source> {
-    // Policy is what the Rainbow says now; a tier that it no longer has keeps what it had.
-    let now = rainbow.spec.tiers.iter().chain(&color.spec.tiers).find(|other| other.name == tier)?;
-    match rainbow_api::connections(&rainbow.spec, now) {
-        Connections::Http => rainbow.spec.drain.http.clone().map(Source::Http),
-        Connections::Sidecar => {
-            let instance = color.spec.instances.iter().find(|instance| instance.tier == tier)?;
-            instance.sidecar.as_ref().map(|_| Source::Sidecar)
-        }
-        Connections::None => None,
-    }
-}
-
-/// What a pod has answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Answer {
-    connections: u64,
-    fresh: u64,
-    oldest_seconds: Option<u64>,
-    peers: Vec<(IpAddr, u64)>,
-}
-
-async fn ask(cluster: &Cluster, pod: &str, source: &Source) -> Result<Answer, String> {
-    let (port, path) = match source {
-        Source::Sidecar => (names::SIDECAR_PORT, "/connections"),
-        Source::Http(http) => (http.port, http.path.as_str()),
-    };
-    let uri = format!("/api/v1/namespaces/{}/pods/{pod}:{port}/proxy{path}", cluster.namespace);
-    let request = http::Request::get(uri).body(Vec::new()).map_err(|error| error.to_string())?;
-    let answer = tokio::time::timeout(PATIENCE, cluster.client.request_text(request)).await;
-    let body = answer.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
-    let body = body.map_err(|error| match cluster.error(&error) {
-        // Of a pod, not of a cluster without Rainbow.
-        _ if matches!(&error, kube::Error::Api(status) if status.code == 404) => "nobody answers there".to_owned(),
-        Error::Refused(message) | Error::Failed(message) | Error::Usage(message) => message,
-        other => other.to_string(),
-    })?;
-    read(source, &body)
-}
-
-#[derive(Deserialize)]
-struct Tally {
-    ports: Vec<TallyPort>,
-    count: u64,
-    fresh: u64,
-    complete: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TallyPort {
-    count: u64,
-    #[serde(default)]
-    oldest_seconds: u64,
-    #[serde(default)]
-    peers: Vec<TallyPeer>,
-}
-
-#[derive(Deserialize)]
-struct TallyPeer {
-    address: IpAddr,
-    count: u64,
-}
-
-/// Reads an answer. Whoever answers there may be anybody.
-fn read(source: &Source, body: &str) -> Result<Answer, String> {
-    match source {
-        Source::Http(http) => {
-            let value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
-            let number = http.number(&value);
-            let connections = number.ok_or_else(|| format!("the answer has no number at `{}`", http.field))?;
-            Ok(Answer { connections, ..Answer::default() })
-        }
-        Source::Sidecar => {
-            let said: Tally = serde_json::from_str(body).map_err(|_| "the answer is not that of the counter")?;
-            if said.count == 0 && !said.complete {
-                return Err("not all connections could be seen".into());
-            }
-            let mut peers = BTreeMap::<IpAddr, u64>::new();
-            for peer in said.ports.iter().flat_map(|port| &port.peers) {
-                let sum = peers.entry(peer.address).or_default();
-                *sum = sum.saturating_add(peer.count);
-            }
-            let mut peers: Vec<(IpAddr, u64)> = peers.into_iter().collect();
-            peers.sort_by_key(|(address, count)| (std::cmp::Reverse(*count), *address));
-            let busy = said.ports.iter().filter(|port| port.count > 0);
-            Ok(Answer {
-                connections: said.count,
-                fresh: said.fresh,
-                oldest_seconds: busy.map(|port| port.oldest_seconds).max(),
-                peers,
-            })
-        }
-    }
-}
-
 /// What a pod's answer says of it.
-fn evidence(unasked: PodEvidence, answer: Result<Answer, String>, addresses: &BTreeMap<String, String>) -> PodEvidence {
+fn evidence(
+    unasked: PodEvidence,
+    answer: Result<Reading, String>,
+    addresses: &BTreeMap<String, String>,
+) -> PodEvidence {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     match answer {
         Err(why) => PodEvidence { unknown: Some(why), ..unasked },
         Ok(answer) => {
-            let peers = answer.peers.into_iter().map(|(address, count)| {
+            let peers = answer.peers().into_iter().map(|(address, count)| {
                 let address = address.to_string();
                 Peer { pod: addresses.get(&address).cloned(), address, connections: Some(number(count)) }
             });
             PodEvidence {
-                connections: Some(number(answer.connections)),
+                connections: Some(number(answer.count)),
                 fresh: Some(number(answer.fresh)).filter(|fresh| *fresh > 0),
-                oldest_seconds: answer.oldest_seconds.map(number),
+                oldest_seconds: answer.oldest_seconds().map(number),
                 peers: peers.collect(),
                 ..unasked
             }
@@ -292,14 +197,18 @@ fn evidence(unasked: PodEvidence, answer: Result<Answer, String>, addresses: &BT
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rainbow_operator::count::Port;
 
     #[test]
-    fn the_counter_is_understood() {
-        let body = r#"{"ports":[
-            {"port":8080,"count":3,"fresh":0,"oldestSeconds":12,"peers":[{"address":"10.0.0.2","count":1},{"address":"fd00::1","count":2}]},
-            {"port":8081,"count":4,"fresh":1,"oldestSeconds":90,"peers":[{"address":"10.0.0.2","count":4}]}
-        ],"count":7,"fresh":1,"at":1,"complete":true}"#;
-        let answer = read(&Source::Sidecar, body).unwrap();
+    fn an_answer_names_peers_by_their_pods() {
+        let port = |port, count, oldest_seconds, peers: &[(&str, u64)]| Port {
+            port,
+            count,
+            oldest_seconds,
+            peers: peers.iter().map(|(address, count)| (address.parse().unwrap(), *count)).collect(),
+        };
+        let ports = vec![port(8080, 3, 12, &[("10.0.0.2", 1), ("fd00::1", 2)]), port(8081, 4, 90, &[("10.0.0.2", 4)])];
+        let answer = Reading { count: 7, fresh: 1, ports, ..Reading::default() };
         let addresses = [("10.0.0.2".to_owned(), "client-1".to_owned())].into();
         let shown = evidence(PodEvidence::default(), Ok(answer), &addresses);
         assert_eq!((shown.connections, shown.fresh, shown.oldest_seconds), (Some(7), Some(1), Some(90)));
@@ -310,14 +219,6 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_unknown() {
-        for body in ["", "{}", "<html>", r#"{"ports":[],"count":-1,"fresh":0,"complete":true}"#] {
-            assert_eq!(read(&Source::Sidecar, body).unwrap_err(), "the answer is not that of the counter", "{body}");
-        }
-        let partial = r#"{"ports":[],"count":0,"fresh":0,"complete":false}"#;
-        assert_eq!(read(&Source::Sidecar, partial).unwrap_err(), "not all connections could be seen");
-        let http = Source::Http(HttpCount { port: 80, path: "/".into(), field: "open".into() });
-        assert_eq!(read(&http, r#"{"open":3}"#).unwrap().connections, 3);
-        assert_eq!(read(&http, r#"{"open":"3"}"#).unwrap_err(), "the answer has no number at `open`");
         let unknown = evidence(PodEvidence::default(), Err("why".into()), &BTreeMap::new());
         assert_eq!((unknown.connections, unknown.unknown.as_deref()), (None, Some("why")));
     }
