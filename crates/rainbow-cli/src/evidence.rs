@@ -90,7 +90,8 @@ impl Evidence {
             };
             (pod, answer)
         }));
-        let answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
+        let mut answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
+        answers.retain(|(pod, answer)| is_told(pod, answer));
         let failure = answers.iter().find_map(|(pod, answer)| Some(format!("{}: {}", pod.pod, answer.as_ref().err()?)));
         if let Some(failure) = failure
             && answers.iter().all(|(_, answer)| answer.is_err())
@@ -169,6 +170,11 @@ fn address(pod: &Pod) -> Option<(String, String)> {
     Some((pod.status.as_ref()?.pod_ip.clone()?, pod.metadata.name.clone()?))
 }
 
+/// Whether a pod is worth telling: one that ends holds nothing any more, and its counter may have ended before it.
+fn is_told(pod: &PodEvidence, answer: &Result<Reading, String>) -> bool {
+    !pod.ending || answer.is_ok()
+}
+
 /// What a pod's answer says of it.
 fn evidence(
     unasked: PodEvidence,
@@ -215,6 +221,15 @@ mod tests {
         let peers: Vec<_> =
             shown.peers.iter().map(|peer| (&*peer.address, peer.connections, peer.pod.as_deref())).collect();
         assert_eq!(peers, [("10.0.0.2", Some(5), Some("client-1")), ("fd00::1", Some(2), None)]);
+    }
+
+    #[test]
+    fn a_pod_that_ends_need_not_answer() {
+        let pod = |ending| PodEvidence { ending, ..PodEvidence::default() };
+        let silent = || Err("no answer".to_owned());
+        assert!(is_told(&pod(true), &Ok(Reading::default())));
+        assert!(is_told(&pod(false), &silent()));
+        assert!(!is_told(&pod(true), &silent()));
     }
 
     #[test]
