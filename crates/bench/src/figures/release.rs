@@ -32,7 +32,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As long as a steady state is looked at.
-const QUIET: Duration = Duration::from_secs(20);
+const QUIET: Duration = Duration::from_secs(10);
 /// What `rainbow local up` tells its operator: the embedded cluster's data plane follows within milliseconds.
 const PROPAGATION: Duration = Duration::from_millis(50);
 
