@@ -283,6 +283,33 @@ pub(crate) async fn a_counter_that_talks_nonsense_holds(scope: &mut Scope) -> Re
     shrinks_to(scope, "c1", 0).await
 }
 
+/// The counter's image is not to be had, so the pods of a new color never start. That is told at once, with what to do about
+/// it; who is connected notices nothing.
+pub(crate) async fn a_counter_that_cannot_be_pulled_is_told(scope: &mut Scope) -> Result<()> {
+    let app = Colors::default();
+    app.release(scope, "c1").await?;
+    let held = app.hold(scope, Kind::Lines, 5).await?;
+    scope.operator.restart_with_tally("missing.example/tally:v9")?;
+    scope.apply_manifest(&app.at("c2"))?;
+    eventually("the status says what is missing", || async {
+        let status = scope.custom("Rainbow").get(colors::NAME).await?.data["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").context("no condition")?;
+        ensure!(stalled["status"] == "True" && stalled["reason"] == "CounterImageUnavailable", "{stalled}");
+        let message = stalled["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("`missing.example/tally:v9`") && message.contains("--tally-image"), "{message}");
+        Ok(())
+    })
+    .await?;
+    held.alive().await?;
+    // As the message says: another image, and the color is made anew.
+    scope.operator.restart()?;
+    scope.custom("Color").delete("colors-c2", &DeleteParams::default()).await?;
+    app.ready(scope, "c2").await?;
+    app.flip(scope, "c2").await?;
+    held.alive().await
+}
+
 /// Another application's color drains from beginning to end, and this one, which nobody is connected to either, is still
 /// all there.
 pub(crate) async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {

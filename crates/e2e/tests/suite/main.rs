@@ -165,6 +165,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         drain::a_counter_that_is_killed_holds,
         drain::a_counter_that_hangs_holds,
         drain::a_counter_that_talks_nonsense_holds,
+        drain::a_counter_that_cannot_be_pulled_is_told,
         network::a_pod_cut_off_holds,
         network::a_client_that_vanished_holds_until_the_deadline,
     );
