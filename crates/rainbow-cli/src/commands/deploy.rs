@@ -128,7 +128,7 @@ fn variables(rainbow: &Rainbow, given: &[Assignment]) -> Result<BTreeMap<(usize,
     for Assignment { key, value } in given {
         let (tier, name) = key
             .split_once(':')
-            .filter(|(_, name)| !name.is_empty())
+            .filter(|(tier, name)| !tier.is_empty() && !name.is_empty())
             .ok_or_else(|| Error::Usage(format!("--env {key}={value}: write TIER:NAME=VALUE")))?;
         let (tier, container) = tier.split_once('/').map_or((tier, None), |(tier, container)| (tier, Some(container)));
         let (at, tier) = find_tier(rainbow, tier)?;
@@ -270,6 +270,8 @@ mod tests {
             message(&args(None, &["frontend=x"], &[])),
             "tier `frontend` has several containers: write frontend/CONTAINER=… with one of proxy, app"
         );
-        assert_eq!(message(&args(None, &[], &["frontend=x"])), "--env frontend=x: write TIER:NAME=VALUE");
+        for wrong in ["frontend=x", "frontend:=x", ":A=x"] {
+            assert_eq!(message(&args(None, &[], &[wrong])), format!("--env {wrong}: write TIER:NAME=VALUE"));
+        }
     }
 }

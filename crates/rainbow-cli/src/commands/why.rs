@@ -66,7 +66,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let evidence = Evidence::gather(&cluster, &found.rainbow, &found.color).await?;
     let now = Timestamp::now();
     let why = why(&found, evidence, now);
-    let pods = why.pods.iter().filter(|pod| pod.connections != Some(0)).map(|pod| pod.pod.clone());
+    let pods = why.pods.iter().filter(|pod| holds(pod)).map(|pod| pod.pod.clone());
     if !output::print(context.printer, args.output, &why, pods)? {
         context.printer.text(draw(&why, args.output == Some(Format::Wide), now));
     }
@@ -112,8 +112,7 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
     };
     text.push_str(&list("what holds it", &why.holds));
     // Idle pods are told by number: a color has many.
-    let (holding, idle): (Vec<_>, Vec<_>) =
-        why.pods.iter().partition(|pod| wide || pod.connections != Some(0) || pod.fresh.is_some());
+    let (holding, idle): (Vec<_>, Vec<_>) = why.pods.iter().partition(|pod| wide || holds(pod));
     if !holding.is_empty() {
         let rows: Vec<Vec<String>> = holding.iter().map(|pod| row(pod, wide)).collect();
         let rows = table(&["POD", "TIER", "CONNECTIONS", "OLDEST", "PEERS"], &rows);
@@ -130,6 +129,11 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
         text.push_str(&format!("{DIM}{note}{DIM:#}\n"));
     }
     text
+}
+
+/// Whether there are connections, or may be.
+fn holds(pod: &PodEvidence) -> bool {
+    pod.connections != Some(0) || pod.fresh.is_some()
 }
 
 fn row(pod: &PodEvidence, wide: bool) -> Vec<String> {

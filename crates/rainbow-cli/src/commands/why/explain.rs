@@ -99,8 +99,8 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
     if ends_now(found, now) {
         return (holds, frees);
     }
-    frees.push(match (evidence.connections(), evidence.unknown()) {
-        (0, 0) => format!("sooner: `rainbow retire {name} {color}` does not keep it as a way back"),
+    frees.push(match (evidence.connections(), evidence.fresh(), evidence.unknown()) {
+        (0, 0, 0) => format!("sooner: `rainbow retire {name} {color}` does not keep it as a way back"),
         _ => format!("at once: `rainbow retire {name} {color} --force` ends its connections"),
     });
     (holds, frees)
@@ -183,6 +183,7 @@ fn deadline(found: &Found, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::PodEvidence;
     use serde_json::{Value, json};
 
     fn color(name: &str, revision: i64, instance: &str, status: Value) -> rainbow_api::Color {
@@ -248,6 +249,15 @@ mod tests {
         assert_eq!(holds, ["it has been in no stage for less than 30s, or its pods are ending"]);
         assert_eq!(frees[0], "by itself: it goes when it has been in no stage for 30s");
         assert_eq!(frees.len(), 2);
+    }
+
+    #[test]
+    fn what_may_be_a_client_is_freed_by_force_only() {
+        let draining = found(json!({ "phase": "Draining" }), "v2");
+        let pod = PodEvidence { connections: Some(0), fresh: Some(1), ..PodEvidence::default() };
+        let evidence = Evidence { pods: vec![pod], reported: None };
+        let (_, frees) = explain(&draining, &evidence, "2026-01-01T00:05:00Z".parse().unwrap());
+        assert_eq!(frees.last().unwrap(), "at once: `rainbow retire shop v1 --force` ends its connections");
     }
 
     #[test]
