@@ -215,6 +215,28 @@ async fn a_crash_at_any_time_cuts_nobody() {
     assert_eq!(drain, None, "nothing was cut");
 }
 
+/// The counter has seen that nobody came while there was no operator.
+#[tokio::test(start_paused = true)]
+async fn a_restart_does_not_begin_the_wait_anew() {
+    let mut cluster = Cluster::start().await;
+    let now = tokio::time::Instant::now();
+    drain_v1(&cluster, &[Says::Nobody(now), Says::Count(0)]).await;
+    let begin = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    cluster.kill_operator().await;
+    cluster.start_operator();
+    let left = async |c: &Cluster, count: usize| pods(c, "frontend", "v1").await.len() == count;
+    cluster.until("the one goes", async |c: &Cluster| left(c, 1).await).await;
+    let took = begin.elapsed();
+    assert!(
+        took >= Duration::from_secs(30) && took < Duration::from_secs(40),
+        "it settles in 30 s, and went after {took:?}"
+    );
+    // Of the other it is not known how long nobody has been there.
+    cluster.until("the other goes", async |c: &Cluster| left(c, 0).await).await;
+    assert!(begin.elapsed() >= Duration::from_secs(50), "{:?}", begin.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_color_is_taken_back_as_it_is() {
     let (cluster, all) = draining(&[Says::Count(2), Says::Count(0)]).await;

@@ -40,6 +40,8 @@ pub struct Cluster {
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
+    /// One for all operators, so that time goes on while there is none.
+    clock: Clock,
     /// What the pods answer to those who ask for their connections.
     pub tally: tally::Tally,
     /// The image of the counter.
@@ -75,6 +77,7 @@ impl Cluster {
             writes: Arc::default(),
             fuse: Arc::default(),
             operator: None,
+            clock: Clock::tokio(),
             tally: tally::Tally::default(),
             tally_image: Some("tally:test".into()),
             minor: None,
@@ -85,7 +88,7 @@ impl Cluster {
         let options = Options {
             namespace: None,
             propagation: Duration::from_millis(50),
-            clock: Clock::tokio(),
+            clock: self.clock,
             tally_image: self.tally_image.clone(),
             ..Options::default()
         };

@@ -11,6 +11,8 @@ use std::{
 pub enum Says {
     /// So many connections on port 8080.
     Count(u64),
+    /// Nobody, as it has seen since then.
+    Nobody(tokio::time::Instant),
     /// Connections too young to be told from probes.
     Fresh(u64),
     /// Something else.
@@ -46,15 +48,17 @@ impl Tally {
             *answers
         };
         let says = self.says.lock().unwrap().get(pod).cloned().unwrap_or(Says::Count(0));
-        let body = |count: u64, fresh: u64| {
+        let body = |count: u64, fresh: u64, idle: u64| {
             let peers: Vec<_> =
                 (count > 0).then(|| json!({ "address": "10.1.0.9", "count": count })).into_iter().collect();
             let port = json!({ "port": 8080, "count": count, "fresh": fresh, "oldestSeconds": at, "peers": peers });
-            json!({ "ports": [port], "count": count, "fresh": fresh, "at": at, "complete": true }).to_string()
+            json!({ "ports": [port], "count": count, "fresh": fresh, "at": at, "complete": true, "idleSeconds": idle })
+                .to_string()
         };
         reply(match says {
-            Says::Count(count) => body(count, 0),
-            Says::Fresh(fresh) => body(0, fresh),
+            Says::Count(count) => body(count, 0, 0),
+            Says::Nobody(since) => body(0, 0, since.elapsed().as_secs()),
+            Says::Fresh(fresh) => body(0, fresh, 0),
             Says::Garbage(text) => text.to_owned(),
             Says::Hangs => return futures::future::pending().await,
         })
