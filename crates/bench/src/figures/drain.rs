@@ -131,7 +131,8 @@ async fn connect(scope: &Scope, app: &Colors) -> Result<Vec<(String, Held)>> {
     let mut before = counts(scope, 0).await?;
     let mut held = Vec::new();
     for number in 1..=LENGTHS.len() {
-        let one = app.hold(scope, Kind::Lines, 1).await?;
+        // The server of a websocket sees at once that its client has gone; one that only writes, when it writes next.
+        let one = app.hold(scope, Kind::WebSocket, 1).await?;
         let after = counts(scope, u64::try_from(number)?).await?;
         let pod = after.iter().find(|(pod, count)| before.get(*pod).is_none_or(|before| before < count));
         held.push((pod.context("no pod has one more")?.0.clone(), one));
