@@ -39,6 +39,7 @@ pub(crate) fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>
                     address: pod.address,
                     source: Arc::clone(source),
                     deadline: deadlines.get(&instance).copied(),
+                    settle: rainbow.spec.drain.settle.0,
                 });
                 How::Asked
             }

@@ -28,6 +28,8 @@ const OPEN: usize = 256;
 const OPEN_PER_APP: usize = 32;
 /// An answer is worth something until the second one after it should have come, and this.
 const MARGIN: Duration = Duration::from_secs(2);
+/// Answers are taken in a moment after they have come, some sooner than others.
+const TAKING_IN: Duration = Duration::from_millis(100);
 /// Answers that wait to be looked at. When there are more, asking waits.
 const WAITING: usize = 1024;
 
@@ -40,6 +42,8 @@ pub(crate) struct Target {
     pub(crate) source: Arc<Source>,
     /// When its connections are cut.
     pub(crate) deadline: Option<Time>,
+    /// How long it has to be without connections before it may go.
+    pub(crate) settle: Duration,
 }
 
 /// What came of a question.
@@ -106,8 +110,36 @@ struct App {
 struct Asked {
     target: Target,
     failures: u32,
+    /// When it last had connections, and since when it has none, as far as answers say.
+    busy: Option<Instant>,
+    idle: Option<Instant>,
     /// When it is to be asked; `None`: it is being asked.
     due: Option<Instant>,
+}
+
+impl Asked {
+    /// It is asked at once.
+    fn new(target: Target, now: Instant) -> Self {
+        Self { target, failures: 0, busy: None, idle: None, due: Some(now) }
+    }
+
+    /// Takes in what an answer says of when it may go. One that says nothing changes nothing.
+    fn see(&mut self, reading: &Reading, now: Instant) {
+        match (reading.count, reading.fresh) {
+            (0, 0) => {
+                let said = now.checked_sub(reading.idle).unwrap_or(now);
+                self.idle.get_or_insert(self.busy.map_or(said, |busy| said.max(busy)));
+            }
+            (0, _) => {}
+            _ => (self.busy, self.idle) = (Some(now), None),
+        }
+    }
+
+    /// How long until the answer that lets it go can come, if that is still to come.
+    fn to_end(&self, now: Instant) -> Option<Duration> {
+        let end = self.idle? + self.target.settle + TAKING_IN;
+        Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
 }
 
 struct Done {
@@ -153,7 +185,7 @@ impl Task {
         app.due.clear();
         for target in order.targets {
             let known = before.remove(&target.pod).filter(|known| known.target.uid == target.uid);
-            let mut asked = known.unwrap_or_else(|| Asked { target: target.clone(), failures: 0, due: Some(now) });
+            let mut asked = known.unwrap_or_else(|| Asked::new(target.clone(), now));
             // What was asked in another way, or now has a deadline, is asked anew at once.
             if asked.target != target {
                 asked.due = asked.due.map(|_| now);
@@ -232,7 +264,12 @@ impl Task {
             .deadline
             .map(|deadline| Duration::from_millis(deadline.0.saturating_sub(self.clock.now().0).max(0).unsigned_abs()));
         let pause = pace::pause(last, pods, to_deadline);
-        let due = Instant::now() + pause;
+        let now = Instant::now();
+        if let Ok(reading) = &reading {
+            asked.see(reading, now);
+        }
+        // Whoever waits for the end of the time to settle does not wait for the next question, too.
+        let due = now + asked.to_end(now).map_or(pause, |left| left.min(pause));
         asked.due = Some(due);
         app.due.insert((due, target.pod.clone()));
         let next = pause + ask::PATIENCE;
@@ -312,6 +349,7 @@ mod tests {
             address: None,
             source: Arc::clone(&source),
             deadline,
+            settle: Duration::from_secs(60),
         };
         (0..count).map(target).collect()
     }
@@ -361,6 +399,21 @@ mod tests {
         counter.order(&key("other"), Vec::new());
         let _ = tokio::time::timeout(Duration::from_secs(60), drain(&mut counter)).await;
         assert_eq!(times("busy-0"), 16 + 11, "nobody is asked any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asked_when_the_time_to_settle_ends() {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let mut counter = counter(&seen);
+        let mut targets = targets("idle", 1, None);
+        targets[0].settle = Duration::from_millis(2_400);
+        let begin = Instant::now();
+        counter.order(&key("other"), targets);
+        let drain = async |counter: &mut Counter| while counter.answer().await.is_some() {};
+        let _ = tokio::time::timeout(Duration::from_millis(4_000), drain(&mut counter)).await;
+        let seen = seen.lock().unwrap();
+        let asked: Vec<u128> = seen.asked["idle-0"].iter().map(|at| (*at - begin).as_millis()).collect();
+        assert_eq!(asked, [0, 1_000, 2_000, 2_500, 3_500]);
     }
 
     fn counter_deadline() -> Time {
