@@ -47,6 +47,8 @@ enum Needs {
     Embedded,
     /// It kills or replaces its operator.
     OperatorOutside,
+    /// It pulls the cables of the embedded cluster's pods, with the programs that can.
+    Cables,
     /// It cuts a node off: only where the suite was told how, and with no other test beside it.
     CutNode,
 }
@@ -57,6 +59,7 @@ impl Needs {
             Self::Any => true,
             Self::Embedded => settings.cluster == Which::Embedded,
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
+            Self::Cables => settings.cluster == Which::Embedded && network::can_pull(),
             Self::CutNode => settings.cut().is_some(),
         }
     }
@@ -66,6 +69,7 @@ impl Needs {
             Self::Any => "",
             Self::Embedded => "embedded",
             Self::OperatorOutside => "operator outside",
+            Self::Cables => "embedded, nsenter, ip",
             Self::CutNode => "node to cut off",
         }
     }
@@ -166,6 +170,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         drain::a_counter_that_hangs_holds,
         drain::a_counter_that_talks_nonsense_holds,
         drain::a_counter_that_cannot_be_pulled_is_told,
+    );
+    scoped!(Needs::Cables;
         network::a_pod_cut_off_holds,
         network::a_client_that_vanished_holds_until_the_deadline,
     );

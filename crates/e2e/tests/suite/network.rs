@@ -25,6 +25,8 @@ use crate::drain::{outlives_another, unknown};
 const INTERFACE: &str = "eth0";
 /// The pod that holds a connection and vanishes.
 const CLIENT: &str = "client";
+/// The variable by which its processes are known, and no others on this machine: its value is the test's namespace.
+const MARK: &str = "RAINBOW_TEST_CLIENT_OF";
 
 /// Draining pods are cut off, and half of their clients leave meanwhile: nobody can know, so the pods stay, and the status
 /// says so and since when. When the network is back, so is the rest of the clients, none of whom was cut.
@@ -37,7 +39,7 @@ pub(crate) async fn a_pod_cut_off_holds(scope: &mut Scope) -> Result<()> {
     let began = Timestamp::now();
     let mut cables = Vec::new();
     for pod in pods(scope, "c1").await? {
-        cables.push(Cable::pull(&pod)?);
+        cables.push(Cable::pull("HOSTNAME", &pod)?);
     }
     held.close(5);
     unknown(scope, "c1", "").await?;
@@ -63,7 +65,7 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
     app.release(scope, "c1").await?;
     let pod = pods(scope, "c1").await?.pop().context("a pod of c1")?;
     let server = address(scope, &pod).await?;
-    scope.apply_manifest(&client(&format!("{server}:8080")))?;
+    scope.apply_manifest(&client(&format!("{server}:8080"), &scope.namespace))?;
     let peer = address(scope, CLIENT).await?;
     // It asks the server once and keeps the connection.
     eventually("the client has a connection", || async {
@@ -75,12 +77,12 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
     .await?;
     // Those of the questions, which went over the pool's first connection, are all there is.
     let open = usize::try_from(counted(scope, &pod).await?)?;
-    let cable = Cable::pull(CLIENT)?;
-    for process in processes::with_env("HOSTNAME", CLIENT) {
+    let cable = Cable::pull(MARK, &scope.namespace)?;
+    for process in processes::with_env(MARK, &scope.namespace) {
         run("kill", &["-KILL", &process.to_string()])?;
     }
     eventually("the client is dead", || async {
-        ensure!(processes::with_env("HOSTNAME", CLIENT).is_empty());
+        ensure!(processes::with_env(MARK, &scope.namespace).is_empty());
         Ok(())
     })
     .await?;
@@ -104,7 +106,7 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
 }
 
 /// A pod that keeps a connection to a server once it has been asked.
-fn client(server: &str) -> Value {
+fn client(server: &str, mark: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -119,7 +121,7 @@ fn client(server: &str) -> Value {
                 "env": [
                     { "name": "BACKEND", "value": server },
                     { "name": "BACKEND_CONNECTIONS", "value": "pooled" },
-                    { "name": "HOSTNAME", "value": CLIENT },
+                    { "name": MARK, "value": mark },
                 ],
             }],
         },
@@ -154,9 +156,11 @@ struct Cable {
 }
 
 impl Cable {
-    fn pull(pod: &str) -> Result<Self> {
-        let process = processes::with_env("HOSTNAME", pod).into_iter().next();
-        let mut cable = Self { enter: enter(process.with_context(|| format!("no process of {pod}"))?)?, gateway: None };
+    /// The cable of the pod whose processes have a variable of that value, as no others on this machine have.
+    fn pull(name: &str, value: &str) -> Result<Self> {
+        let process = processes::with_env(name, value).into_iter().next();
+        let process = process.with_context(|| format!("no process has {name}={value}"))?;
+        let mut cable = Self { enter: enter(process)?, gateway: None };
         cable.gateway = cable
             .ip(&["route", "show", "default"])?
             .split_whitespace()
@@ -194,6 +198,20 @@ fn enter(process: i32) -> Result<Vec<String>> {
     }
     enter.push("--".into());
     Ok(enter)
+}
+
+/// Whether this machine has the two programs.
+pub(crate) fn can_pull() -> bool {
+    let runs = |program: &str, argument: &str| {
+        let quiet = Command::new(program)
+            .arg(argument)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        quiet.is_ok_and(|status| status.success())
+    };
+    runs("nsenter", "--version") && runs("ip", "-Version")
 }
 
 /// Runs a command to its end; it has to succeed.
