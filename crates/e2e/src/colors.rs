@@ -213,6 +213,11 @@ pub async fn counts(scope: &Scope, name: &str, count: usize) -> Result<()> {
     .await
 }
 
+/// Waits until no counter of a color counts a connection: those that a look at the stage has ended are gone, too.
+pub async fn quiet(scope: &Scope, color: &str) -> Result<()> {
+    counts_add_up(scope, &pods(scope, color).await?, 0).await.map(drop)
+}
+
 /// Waits until the counters of some pods count so many connections, and answers how many each has.
 async fn counts_add_up(scope: &Scope, pods: &[String], sum: usize) -> Result<Vec<u64>> {
     let sum = u64::try_from(sum)?;

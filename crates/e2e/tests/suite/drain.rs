@@ -78,6 +78,8 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
 pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 4, ..Colors::default() };
     app.release(scope, "c1").await?;
+    // Who looked whether the stage serves is not to be taken for the one that stays.
+    colors::quiet(scope, "c1").await?;
     let mut held = app.hold(scope, Kind::Lines, 1).await?;
     let busy = busy_pod(scope, "c1").await?;
     app.release(scope, "c2").await?;
