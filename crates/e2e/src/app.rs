@@ -37,6 +37,13 @@ pub struct App {
     pub settle: &'static str,
 }
 
+impl Pace {
+    /// A shift begins, and stays where it is: a test that must see it under way does not depend on how fast the machine is.
+    pub const HELD: Self = Self::OneEvery(600_000);
+    /// A shift gets to its end.
+    pub const BRISK: Self = Self::OneEvery(300);
+}
+
 impl App {
     /// Two tiers of `replicas` pods with a smoke and an active stage, and no retirement while a test looks.
     pub fn two_tiers(replicas: u32) -> Self {
@@ -45,7 +52,7 @@ impl App {
             chain: vec!["frontend", "backend"],
             replicas,
             on_sigterm: OnSigterm::Drain,
-            pace: Pace::OneEvery(300),
+            pace: Pace::BRISK,
             settle: "1h",
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{App, Cut, OnSigterm, Scope, eventually};
+use e2e::{App, Cut, OnSigterm, Pace, Scope, eventually};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use rand::RngExt;
@@ -13,7 +13,8 @@ const KILLS: usize = 20;
 
 /// SIGKILL at random moments of a shift; each time it is started again and goes on.
 pub(crate) async fn operator_killed_twenty_times_in_a_shift(scope: &mut Scope) -> Result<()> {
-    let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(5) };
+    // Slow enough that many of the kills are in the middle of it.
+    let app = App { on_sigterm: OnSigterm::Die, pace: Pace::OneEvery(2_000), ..App::two_tiers(5) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = scope.load("frontend-active").await?;
@@ -31,7 +32,7 @@ pub(crate) async fn operator_killed_twenty_times_in_a_shift(scope: &mut Scope) -
 
 /// With the operator gone in the middle of a shift, traffic goes on; when it is back, the shift ends as it should.
 pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
-    let app = App::two_tiers(3);
+    let mut app = App { pace: Pace::HELD, ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = scope.load("frontend-active").await?;
@@ -46,6 +47,8 @@ pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
     })
     .await?;
     scope.operator.restart()?;
+    app.pace = Pace::BRISK;
+    scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
     traffic.clean().await?;
     Ok(())
@@ -56,7 +59,7 @@ pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
 /// Requests fail while the cluster still sends them to the node's pods: nothing in a cluster can know of that sooner. No
 /// reply is mixed, traffic flows again without the node, and the shift ends as it should.
 pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
-    let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
+    let mut app = App { on_sigterm: OnSigterm::Die, pace: Pace::HELD, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let cut = Mended(scope.cut()?.clone());
@@ -77,6 +80,8 @@ pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
     drop(cut);
     let node = scope.cut()?.node.clone();
     node_is(scope, &node, "True").await?;
+    app.pace = Pace::BRISK;
+    scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
     scope.scaled("v2", 4).await?;
     let report = traffic.stop().await;

@@ -55,7 +55,7 @@ pub(crate) async fn retires_under_load_with_pods_that_die_at_once(scope: &mut Sc
 
 /// Pods of both colors are killed during the shift. Requests may fail, as their pod died; none may be mixed.
 pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> {
-    let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
+    let mut app = App { on_sigterm: OnSigterm::Die, pace: Pace::HELD, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = scope.load("frontend-active").await?;
@@ -67,6 +67,8 @@ pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> 
             scope.api::<Pod>().delete(&victim, &DeleteParams::default().grace_period(0)).await?;
         }
     }
+    app.pace = Pace::BRISK;
+    scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
     scope.scaled("v2", 4).await?;
     let report = traffic.stop().await;

@@ -38,17 +38,19 @@ pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
 
 /// Rollback in the middle of a shift and after it: one write, no pod start.
 pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<()> {
-    let app = App { on_sigterm: OnSigterm::Die, ..App::two_tiers(4) };
+    let mut app = App { on_sigterm: OnSigterm::Die, pace: Pace::HELD, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = scope.load("frontend-active").await?;
 
     scope.cli.run(&["promote", "seamless"]).await?;
-    scope.has_moved(&app, 2).await?;
+    scope.has_moved(&app, 1).await?;
     let before = scope.pod_uids().await?;
     scope.cli.run(&["rollback", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v1").await?;
 
+    app.pace = Pace::BRISK;
+    scope.apply(&app, "v2")?;
     scope.cli.run(&["promote", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v2").await?;
     scope.cli.run(&["rollback", "seamless", "--wait"]).await?;
@@ -63,7 +65,7 @@ pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<
 
 /// A paused shift holds its share; abort returns to the old color.
 pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
-    let app = App::two_tiers(3);
+    let app = App { pace: Pace::HELD, ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     scope.cli.run(&["pause", "seamless"]).await?;
@@ -90,14 +92,13 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     let traffic = scope.load("frontend-active").await?;
-    // It does not get further by itself until it has been seen, however slow this machine is.
-    app.pace = Pace::OneEvery(600_000);
+    app.pace = Pace::HELD;
     scope.apply(&app, "v2")?;
     scope.cli.run(&["promote", "seamless"]).await?;
     scope.has_moved(&app, 1).await?;
     let selected = scope.rainbow(&app).await?.data["spec"]["stages"][1]["color"].clone();
     ensure!(selected == "v2", "promote wrote {selected}");
-    (app.replicas, app.pace) = (4, Pace::OneEvery(600));
+    (app.replicas, app.pace) = (4, Pace::BRISK);
     scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
     scope.scaled("v2", 4).await?;
