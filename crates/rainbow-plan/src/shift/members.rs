@@ -93,8 +93,7 @@ impl<'a> Shifter<'_, 'a> {
     /// The same of a member. Its endpoint may be left over from what the Service selected before; a member that joined only
     /// now counts when its label must have been seen, too.
     fn knows(&self, pod: &Pod) -> bool {
-        let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
-        self.known_endpoint(pod) && joined.is_none_or(|joined| self.view.known(joined))
+        self.known_endpoint(pod) && self.joined(pod).is_none_or(|joined| self.view.known(joined))
     }
 
     /// The new member can take the place of an old one.
@@ -103,12 +102,8 @@ impl<'a> Shifter<'_, 'a> {
     /// set that comes later has it, and whoever still has an earlier set has the old pods, which go on running. An endpoint from
     /// before the pod joined proves nothing, so it has to be known then.
     fn arrived(&self, pod: &Pod) -> bool {
-        let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
-        let seen = |since: Time| joined.is_some_and(|joined| since >= joined);
-        match self.view.spec().swap {
-            Swap::Direct => self.knows(pod) || (serves(pod) && self.endpoint(pod).is_some_and(seen)),
-            Swap::Overlap => self.knows(pod),
-        }
+        let seen = || self.endpoint(pod).zip(self.joined(pod)).is_some_and(|(since, joined)| since >= joined);
+        self.knows(pod) || (self.view.spec().swap == Swap::Direct && serves(pod) && seen())
     }
 
     /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.
@@ -152,12 +147,7 @@ impl<'a> Shifter<'_, 'a> {
 
     /// When the step before was taken. A member whose time is unreadable counts from when it was seen among the endpoints.
     fn last_step(&self, members: &Members<'_>) -> Option<Time> {
-        let stage = &self.situation.stage.name;
-        members
-            .new
-            .iter()
-            .filter_map(|pod| pod.member.get(stage).copied().flatten().or_else(|| self.endpoint(pod)))
-            .max()
+        members.new.iter().filter_map(|pod| self.joined(pod).or_else(|| self.endpoint(pod))).max()
     }
 
     /// Ready pods of the new color that may join in one step.
@@ -202,9 +192,10 @@ impl<'a> Shifter<'_, 'a> {
     fn wake_for(&self, members: &Members<'_>, draft: &mut Draft) {
         let new = members.new.iter().filter(|pod| !self.arrived(pod));
         for pod in new.chain(members.old.iter().filter(|pod| !self.knows(pod))).filter(|pod| serves(pod)) {
-            let joined = pod.member.get(&self.situation.stage.name).copied().flatten();
             if let Some(since) = self.endpoint(pod) {
-                draft.wake(joined.map_or(since, |joined| joined.max(since)).after(self.view.spec().propagation));
+                draft.wake(
+                    self.joined(pod).map_or(since, |joined| joined.max(since)).after(self.view.spec().propagation),
+                );
             }
         }
     }

@@ -160,18 +160,21 @@ impl<'s, 'a> Shifter<'s, 'a> {
             Points::Members => true,
             Points::Nowhere | Points::Foreign | Points::Other => false,
         };
-        let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
-        let pods = self.view.pods(target);
-        let enough = pods.iter().filter(surely).count() >= self.of as usize;
-        let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.stage.name));
-        // More would be in several slices, of which a node may see the emptied ones first.
-        let one_slice = pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
         let at_once = match self.target.pace {
             Pace::AtOnce => true,
             Pace::Steps { step, .. } => step >= self.of,
             Pace::Hold => false,
         };
-        (moves && enough && one_slice && self.of > 0 && at_once).then_some(target)
+        if !moves || !at_once || self.of == 0 {
+            return None;
+        }
+        let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
+        let pods = self.view.pods(target);
+        let enough = pods.iter().filter(surely).count() >= self.of as usize;
+        let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.stage.name));
+        // More would be in several slices, of which a node may see the emptied ones first.
+        let one_slice = || pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
+        (enough && one_slice()).then_some(target)
     }
 
     /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the
@@ -209,10 +212,14 @@ impl<'s, 'a> Shifter<'s, 'a> {
         draft.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() });
     }
 
+    /// When the pod joined, as far as that can be read.
+    fn joined(&self, pod: &Pod) -> Option<Time> {
+        pod.member.get(&self.situation.stage.name).copied().flatten()
+    }
+
     /// When the latest member joined, as far as that can be read.
     fn last_joined(&self) -> Option<Time> {
-        let stage = &self.situation.stage.name;
-        self.situation.members.iter().filter_map(|pod| pod.member.get(stage).copied().flatten()).max()
+        self.situation.members.iter().filter_map(|pod| self.joined(pod)).max()
     }
 
     /// Since when the stage serves its color alone. Where it is at rest and labels tell that it has moved since then, it came
@@ -233,8 +240,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// A label of the shift before is still on a pod. It could be taken for one of the next shift.
     fn has_stale_labels(&self) -> bool {
-        let stage = &self.situation.stage.name;
-        let joined = self.situation.members.iter().map(|pod| pod.member.get(stage).copied().flatten());
+        let joined = self.situation.members.iter().map(|pod| self.joined(pod));
         self.since().is_some_and(|since| joined.into_iter().any(|joined| joined.is_none_or(|joined| joined < since)))
     }
 
