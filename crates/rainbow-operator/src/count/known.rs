@@ -149,7 +149,10 @@ impl Pod {
                 return;
             }
             (0, 0, Some(Found::Idle { since })) => Found::Idle { since },
-            (0, 0, _) => Found::Idle { since: self.idle_since(&reading, now) },
+            (0, 0, _) => {
+                let busy = self.evidence.filter(|evidence| matches!(evidence.found, Found::Busy { .. }));
+                Found::Idle { since: reading.idle_since(busy.map(|evidence| evidence.seen), now) }
+            }
             (count, _, before) => {
                 let since = match before {
                     Some(Found::Busy { since, .. }) => since,
@@ -162,14 +165,6 @@ impl Pod {
         self.undecided = None;
         self.failure = None;
         self.reading = Some(reading);
-    }
-
-    /// Since when nobody is connected, where that is not known from answers: the counter may have looked all the time, so
-    /// that the wait need not begin anew because an operator has. What was seen here goes before what it says.
-    fn idle_since(&self, reading: &Reading, now: Time) -> Time {
-        let busy = self.evidence.filter(|evidence| matches!(evidence.found, Found::Busy { .. }));
-        let said = Time(now.0.saturating_sub(milliseconds(reading.idle)));
-        busy.map_or(said, |busy| said.max(busy.seen)).min(now)
     }
 }
 

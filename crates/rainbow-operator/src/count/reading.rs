@@ -1,6 +1,7 @@
 //! What a pod answers, read defensively: whoever answers on that port may be anybody, and says anything.
 
 use rainbow_api::{Color, Connections, HttpCount, RainbowSpec, Tier};
+use rainbow_plan::Time;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{net::IpAddr, time::Duration};
@@ -75,6 +76,15 @@ pub struct Port {
 }
 
 impl Reading {
+    /// Since when nobody is connected, where earlier answers do not say: the answerer may have looked all the time, so that the
+    /// wait need not begin anew because an operator has. What was seen here, that somebody was connected, goes before what it
+    /// says.
+    pub(super) fn idle_since(&self, busy: Option<Time>, now: Time) -> Time {
+        let idle = i64::try_from(self.idle.as_millis()).unwrap_or(i64::MAX);
+        let said = Time(now.0.saturating_sub(idle));
+        busy.map_or(said, |busy| said.max(busy)).min(now)
+    }
+
     /// Age of the oldest connection in seconds, where there is one and its age is known.
     pub fn oldest_seconds(&self) -> Option<u64> {
         self.ports.iter().filter(|port| port.count > 0).map(|port| port.oldest_seconds).max()

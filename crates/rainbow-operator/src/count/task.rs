@@ -111,8 +111,8 @@ struct Asked {
     target: Target,
     failures: u32,
     /// When it last had connections, and since when it has none, as far as answers say.
-    busy: Option<Instant>,
-    idle: Option<Instant>,
+    busy: Option<Time>,
+    idle: Option<Time>,
     /// When it is to be asked; `None`: it is being asked.
     due: Option<Instant>,
 }
@@ -124,11 +124,10 @@ impl Asked {
     }
 
     /// Takes in what an answer says of when it may go. One that says nothing changes nothing.
-    fn see(&mut self, reading: &Reading, now: Instant) {
+    fn see(&mut self, reading: &Reading, now: Time) {
         match (reading.count, reading.fresh) {
             (0, 0) => {
-                let said = now.checked_sub(reading.idle).unwrap_or(now);
-                self.idle.get_or_insert(self.busy.map_or(said, |busy| said.max(busy)));
+                self.idle.get_or_insert(reading.idle_since(self.busy, now));
             }
             (0, _) => {}
             _ => (self.busy, self.idle) = (Some(now), None),
@@ -136,10 +135,15 @@ impl Asked {
     }
 
     /// How long until the answer that lets it go can come, if that is still to come.
-    fn to_end(&self, now: Instant) -> Option<Duration> {
-        let end = self.idle? + self.target.settle + TAKING_IN;
-        Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    fn to_end(&self, now: Time) -> Option<Duration> {
+        let end = self.idle?.after(self.target.settle).after(TAKING_IN);
+        (end > now).then(|| between(now, end))
     }
+}
+
+/// The time from one moment to a later one; none where it is not later.
+fn between(from: Time, to: Time) -> Duration {
+    Duration::from_millis(to.0.saturating_sub(from.0).max(0).unsigned_abs())
 }
 
 struct Done {
@@ -259,17 +263,14 @@ impl Task {
             Ok(reading) => Last::Read(reading),
             Err(_) => Last::Failed(asked.failures),
         };
-        let to_deadline = asked
-            .target
-            .deadline
-            .map(|deadline| Duration::from_millis(deadline.0.saturating_sub(self.clock.now().0).max(0).unsigned_abs()));
+        let now = self.clock.now();
+        let to_deadline = asked.target.deadline.map(|deadline| between(now, deadline));
         let pause = pace::pause(last, pods, to_deadline);
-        let now = Instant::now();
         if let Ok(reading) = &reading {
             asked.see(reading, now);
         }
         // Whoever waits for the end of the time to settle does not wait for the next question, too.
-        let due = now + asked.to_end(now).map_or(pause, |left| left.min(pause));
+        let due = Instant::now() + asked.to_end(now).map_or(pause, |left| left.min(pause));
         asked.due = Some(due);
         app.due.insert((due, target.pod.clone()));
         let next = pause + ask::PATIENCE;
