@@ -24,10 +24,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use tokio::{
-    net::{TcpListener, UdpSocket},
-    sync::mpsc,
-};
+use tokio::{net::UdpSocket, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::balance::Backend;
@@ -251,14 +248,14 @@ impl State {
         let (backend, pipes) = (backend.clone(), self.pipes.clone());
         let opened = match (front, protocol) {
             (Front::Inside(address), Protocol::Tcp) => {
-                let listener = self.net.run(TcpListener::bind(address)).await.and_then(|bound| bound);
+                let listener = self.net.run(tcp::listen(address)).await.and_then(|bound| bound);
                 listener.map(|listener| self.net.handle.spawn(tcp::accept(listener, backend, pipes, node)))
             }
             (Front::Inside(address), Protocol::Udp) => {
                 let socket = self.net.run(UdpSocket::bind(address)).await.and_then(|bound| bound);
                 socket.map(|socket| self.net.handle.spawn(udp::forward(socket, backend, node)))
             }
-            (Front::Host(port), Protocol::Tcp) => TcpListener::bind((self.config.host_ip, port))
+            (Front::Host(port), Protocol::Tcp) => tcp::listen(SocketAddrV4::new(self.config.host_ip, port))
                 .await
                 .map(|listener| tokio::spawn(tcp::accept(listener, backend, pipes, node))),
             (Front::Host(port), Protocol::Udp) => UdpSocket::bind((self.config.host_ip, port))

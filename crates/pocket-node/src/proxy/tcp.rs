@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
@@ -20,6 +20,17 @@ use super::{balance::Backend, splice};
 /// An endpoint that does not answer is given up for the next one after this long; the last one gets more.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Listens where connections are accepted.
+///
+/// # Errors
+/// When the address is taken or may not be used.
+pub(super) async fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    // Small messages must not wait for each other here, whatever the two ends do. Every connection inherits it.
+    set_tcp_nodelay(listener.as_fd(), true)?;
+    Ok(listener)
+}
 
 /// Accepts connections for ever. Each becomes a task of `node`, whose sockets reach pods.
 pub(super) async fn accept(listener: TcpListener, backend: Arc<Backend>, pipes: Arc<splice::Pipes>, node: Handle) {
@@ -43,8 +54,7 @@ async fn serve(client: TcpStream, peer: SocketAddr, backend: Arc<Backend>, pipes
     let Some(endpoint) = connect(&backend, peer.ip()).await else {
         return reset(&client);
     };
-    // Small messages must not wait for each other here, whatever the two ends do.
-    let _ = client.set_nodelay(true);
+    // As for the client's side, see `listen`.
     let _ = endpoint.set_nodelay(true);
     if splice::pump(&pipes, &client, &endpoint).await.is_err() {
         // One side has broken off: the other shall see the same.
