@@ -16,7 +16,8 @@ use tokio::sync::OnceCell;
 use crate::{
     Cli, OperatorPlace, Settings, Which,
     given::Given,
-    images, load,
+    images::{self, Image},
+    load,
     reach::{Reach, Way},
 };
 
@@ -142,7 +143,7 @@ impl Cluster {
     /// # Errors
     /// When the program is not built, or the cluster does not take the image.
     pub fn build_image(&self, program: &str) -> Result<()> {
-        let images = images::build(&self.cli, self.dir(), &self.settings.image_prefix, program, &["v1"])?;
+        let images = images::build(&self.cli, self.dir(), &self.settings.image_prefix, &Image::of(program, &["v1"]))?;
         match self.given.as_ref().and_then(Given::load_command) {
             Some(command) => images::load(&self.cli, self.dir(), &images, command),
             None => Ok(()),

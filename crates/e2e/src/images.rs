@@ -7,32 +7,54 @@ use serde_json::Value;
 
 use crate::{Cli, programs, shell};
 
-/// A program, and the versions of its image, which differ in their environment alone.
-const PROGRAMS: &[(&str, &[&str])] =
-    &[("frontend", &["v1", "v2", "v3"]), ("backend", &["v1", "v2", "v3"]), ("colors", &["v1"])];
+/// An image of a program. Its versions differ in their environment alone.
+pub(crate) struct Image<'a> {
+    name: &'a str,
+    program: &'a str,
+    /// The port on which the program listens, if not its usual one.
+    port: Option<u16>,
+    versions: &'a [&'a str],
+}
+
+impl<'a> Image<'a> {
+    /// The image that is named after its program.
+    pub(crate) const fn of(program: &'a str, versions: &'a [&'a str]) -> Self {
+        Self { name: program, program, port: None, versions }
+    }
+}
+
+const IMAGES: &[Image] = &[
+    Image::of("frontend", &["v1", "v2", "v3"]),
+    Image::of("backend", &["v1", "v2", "v3"]),
+    Image::of("colors", &["v1"]),
+    // In the counter's place it answers what is no count.
+    Image { name: "liar", program: "backend", port: Some(9798), versions: &["v1"] },
+];
 
 /// Builds all images into the store of the local cluster, with contexts below `dir`.
 pub(crate) fn build_all(cli: &Cli, dir: &Path, prefix: &str) -> Result<Vec<String>> {
     let mut images = Vec::new();
-    for (program, versions) in PROGRAMS {
-        images.extend(build(cli, dir, prefix, program, versions)?);
+    for image in IMAGES {
+        images.extend(build(cli, dir, prefix, image)?);
     }
     Ok(images)
 }
 
-/// Builds versions of one image; they differ in their environment alone.
-pub(crate) fn build(cli: &Cli, dir: &Path, prefix: &str, program: &str, versions: &[&str]) -> Result<Vec<String>> {
+/// Builds all versions of an image.
+pub(crate) fn build(cli: &Cli, dir: &Path, prefix: &str, image: &Image<'_>) -> Result<Vec<String>> {
+    let Image { name, program, port, versions } = image;
     let file = programs()?.join(program);
     ensure!(file.exists(), "{} is missing: run `make test`, which builds it", file.display());
-    let context = dir.join(format!("image-{program}"));
+    let context = dir.join(format!("image-{name}"));
     std::fs::create_dir_all(&context)?;
     std::fs::copy(&file, context.join(program))?;
+    let port = port.map(|port| format!("ENV PORT={port}\n")).unwrap_or_default();
     let dockerfile = format!(
-        "FROM scratch\nARG VERSION\nENV VERSION=$VERSION\nCOPY {program} /{program}\nUSER 65532:65532\nENTRYPOINT [\"/{program}\"]\n"
+        "FROM scratch\nARG VERSION\nENV VERSION=$VERSION\n{port}COPY {program} /{program}\nUSER 65532:65532\nENTRYPOINT [\"/{program}\"]\n"
     );
     std::fs::write(context.join("Dockerfile"), dockerfile)?;
     let build = |version: &&str| {
-        let (image, argument) = (format!("{prefix}{program}:{version}"), format!("VERSION={version}"));
+        let (image, argument) = (format!("{prefix}{name}:{version}"), format!("VERSION={version}"));
         cli.ok(&["image", "build", "-t", &image, "--build-arg", &argument, &context.to_string_lossy()])?;
         Ok(image)
     };
@@ -87,7 +109,7 @@ pub(crate) fn prefix_all(manifest: &mut Value, prefix: &str) {
 }
 
 fn is_own(image: &str) -> bool {
-    PROGRAMS.iter().any(|(program, _)| image.split_once(':').is_some_and(|(name, _)| name == *program))
+    IMAGES.iter().any(|own| image.split_once(':').is_some_and(|(name, _)| name == own.name))
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct Settings {
     /// The node to cut off: one of several, and not the one that the API server depends on
     #[arg(long, env = "RAINBOW_TEST_CUT_NODE", value_name = "NODE")]
     pub cut_node: Option<String>,
+    /// The pods of the kubeconfig's cluster are processes of this machine, and tests may signal them and pull their cables
+    #[arg(long, env = "RAINBOW_TEST_LOCAL_PODS")]
+    pub local_pods: bool,
     /// Keep the namespace of a test that failed, and what runs in it
     #[arg(long, env = "RAINBOW_TEST_KEEP")]
     pub keep: bool,
@@ -72,6 +75,11 @@ pub struct Cut {
 }
 
 impl Settings {
+    /// Whether the pods' processes and network namespaces are within this program's reach.
+    pub fn reaches_pods(&self) -> bool {
+        self.local_pods || self.cluster == Which::Embedded
+    }
+
     /// How a node can be cut off, if the settings say so.
     pub fn cut(&self) -> Option<Cut> {
         let (cut, mend, node) = (self.cut_command.clone()?, self.mend_command.clone()?, self.cut_node.clone()?);

@@ -47,7 +47,9 @@ enum Needs {
     Embedded,
     /// It kills or replaces its operator.
     OperatorOutside,
-    /// It pulls the cables of the embedded cluster's pods, with the programs that can.
+    /// It signals processes of pods, so they must be this machine's.
+    Processes,
+    /// It pulls the cables of pods: as `Processes`, and this machine must have the programs that can.
     Cables,
     /// It cuts a node off: only where the suite was told how, and with no other test beside it.
     CutNode,
@@ -59,7 +61,8 @@ impl Needs {
             Self::Any => true,
             Self::Embedded => settings.cluster == Which::Embedded,
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
-            Self::Cables => settings.cluster == Which::Embedded && network::can_pull(),
+            Self::Processes => settings.reaches_pods(),
+            Self::Cables => settings.reaches_pods() && network::can_pull(),
             Self::CutNode => settings.cut().is_some(),
         }
     }
@@ -69,7 +72,8 @@ impl Needs {
             Self::Any => "",
             Self::Embedded => "embedded",
             Self::OperatorOutside => "operator outside",
-            Self::Cables => "embedded, nsenter, ip",
+            Self::Processes => "pods of this machine",
+            Self::Cables => "pods of this machine, nsenter, ip",
             Self::CutNode => "node to cut off",
         }
     }
@@ -161,15 +165,15 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         crash::operator_killed_twenty_times_in_a_shift,
         crash::traffic_needs_no_operator,
         drain::operator_killed_twenty_times_in_a_drain,
+        drain::a_counter_that_talks_nonsense_holds,
+        drain::a_counter_that_cannot_be_pulled_is_told,
     );
     scoped!(Needs::CutNode;
         crash::a_node_cut_off_in_a_shift,
     );
-    scoped!(Needs::Embedded;
+    scoped!(Needs::Processes;
         drain::a_counter_that_is_killed_holds,
         drain::a_counter_that_hangs_holds,
-        drain::a_counter_that_talks_nonsense_holds,
-        drain::a_counter_that_cannot_be_pulled_is_told,
     );
     scoped!(Needs::Cables;
         network::a_pod_cut_off_holds,
