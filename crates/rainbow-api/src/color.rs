@@ -94,7 +94,7 @@ pub struct ColorStatus {
     /// Names of the stages that point at the color, joined by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages: Option<String>,
-    /// Connections last known, over all its pods. Unset while nobody asks.
+    /// Connections last known, over all its pods. Unset while nobody asks, and where nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
     /// The drain: under way, or what it cut.

@@ -51,12 +51,18 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         phase: Some(phase),
         ready: Some(format!("{}/{}", report.ready, report.wanted)),
         stages: (!report.stages.is_empty()).then(|| report.stages.join(",")),
-        connections: report.connections.map(long),
+        connections: connections(report),
         drain: drain(report, basis),
         released_at: report.released.map(clock::write),
         retired_at: report.retired.map(clock::write),
         conditions,
     }
+}
+
+/// What `kubectl get colors` shows: nothing at all where nothing is known, since a zero would tell that nobody is connected.
+fn connections(report: &ColorReport) -> Option<i64> {
+    let unknown = report.drain.as_ref().is_some_and(|drain| drain.unknown > 0);
+    report.connections.filter(|count| *count > 0 || !unknown).map(long)
 }
 
 fn long(number: u64) -> i64 {
@@ -173,7 +179,7 @@ fn without_ages(status: &ColorStatus) -> ColorStatus {
 
 /// What is the same whatever the counts are.
 fn without_counts(mut status: ColorStatus) -> ColorStatus {
-    status.connections = status.connections.map(|_| 0);
+    status.connections = None;
     if let Some(drain) = &mut status.drain {
         (drain.connections, drain.unknown_pods, drain.holders) = (0, 0, Vec::new());
     }
@@ -263,6 +269,18 @@ mod tests {
         assert_eq!(condition.last_transition_time, ApiTime(whole_seconds(Time(0))));
         assert_eq!(old.drain.as_ref().unwrap().holders[0].unknown.as_deref(), Some("no answer within 2 s"));
         assert_eq!(color_difference(&old, &status(&report(None), &known, &old, 90_000, &[])), Difference::None);
+    }
+
+    #[test]
+    fn where_nothing_is_known_no_zero_is_shown() {
+        let known = known(Err("no answer within 2 s"));
+        let shown = |sum| {
+            let report = ColorReport { connections: Some(sum), ..report(None) };
+            status(&report, &known, &ColorStatus::default(), 1_000, &[])
+        };
+        assert_eq!(shown(0).connections, None);
+        assert_eq!(shown(7).connections, Some(7), "at least those");
+        assert_eq!(color_difference(&shown(0), &shown(7)), Difference::Counts);
     }
 
     #[test]
