@@ -27,7 +27,7 @@ use e2e::{Cluster, OperatorPlace, Scope, Settings, Which};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many tests run at once where not told. Each has its own load, and one machine often is client and cluster.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 #[derive(Parser)]
 #[command(disable_version_flag = true, about = "The end-to-end suite (docs/testing.md)")]
