@@ -18,6 +18,6 @@ pub use ask::{CountVia, Whom, ask};
 #[cfg(test)]
 pub(crate) use known::Worth;
 pub(crate) use known::{How, Known};
-pub use reading::{Port, Reading, Source, read};
+pub use reading::{NO_COUNTER, Port, Reading, Source, read};
 pub(crate) use targets::targets;
 pub(crate) use task::{Answer, Counter, Target};

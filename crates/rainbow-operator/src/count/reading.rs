@@ -14,7 +14,7 @@ const PEERS: usize = 10;
 const PORTS: usize = 32;
 
 /// Why nothing is known of pods that were made without a counter.
-pub(super) const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
+pub const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
 
 /// Who answers, and what counts in the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

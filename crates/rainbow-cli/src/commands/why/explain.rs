@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rainbow_api::{ColorPhase, Deadline};
+use rainbow_operator::count::NO_COUNTER;
 use serde::Serialize;
 
 use crate::{
@@ -89,9 +90,11 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
             false => format!("its pods have had no connections for less than {settle}, or are ending"),
         });
     }
-    let mut frees = vec![match evidence.pods.is_empty() {
-        true => format!("by itself: it goes when it has been in no stage for {settle}"),
-        false => format!("by itself: a pod goes when it has had no connections for {settle}"),
+    let never = evidence.pods.iter().all(|pod| pod.unknown.as_deref() == Some(NO_COUNTER));
+    let mut frees = vec![match (evidence.pods.is_empty(), never) {
+        (true, _) => format!("by itself: it goes when it has been in no stage for {settle}"),
+        (false, true) => "not by itself: connections of pods that were made without the counter are never known".into(),
+        (false, false) => format!("by itself: a pod goes when it has had no connections for {settle}"),
     }];
     if !evidence.pods.is_empty() {
         frees.push(deadline(found, now));
@@ -258,6 +261,18 @@ mod tests {
         let evidence = Evidence { pods: vec![pod], reported: None };
         let (_, frees) = explain(&draining, &evidence, "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(frees.last().unwrap(), "at once: `rainbow retire shop v1 --force` ends its connections");
+    }
+
+    #[test]
+    fn what_can_never_be_counted_is_not_said_to_go_by_itself() {
+        let draining = found(json!({ "phase": "Draining" }), "v2");
+        let frees = |unknown: &[&str]| {
+            let pods = unknown.iter().map(|why| PodEvidence { unknown: Some((*why).into()), ..PodEvidence::default() });
+            let evidence = Evidence { pods: pods.collect(), reported: None };
+            explain(&draining, &evidence, "2026-01-01T00:05:00Z".parse().unwrap()).1
+        };
+        assert!(frees(&[NO_COUNTER, NO_COUNTER])[0].starts_with("not by itself"));
+        assert!(frees(&[NO_COUNTER, "no answer"])[0].starts_with("by itself: a pod goes"));
     }
 
     #[test]
