@@ -46,7 +46,17 @@ impl Context {
     /// Finds the cluster as kubectl does: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`; after these the pod that this
     /// runs in, and the local cluster.
     pub(crate) async fn cluster(&self) -> Result<Cluster> {
-        let (config, source) = self.config().await?;
+        self.cluster_with(None).await
+    }
+
+    /// As [`Context::cluster`]; a connection on which nothing comes for as long as `patience` while something is awaited is
+    /// given up. Without, one that is dead but not closed, as behind a load balancer that has failed over, is waited on for
+    /// as long as the kernel does: a quarter of an hour.
+    pub(crate) async fn cluster_with(&self, patience: Option<Duration>) -> Result<Cluster> {
+        let (mut config, source) = self.config().await?;
+        config.read_timeout = patience;
+        // Otherwise the time that a connection has been idle would count.
+        config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         self.printer.detail(format_args!("cluster: {server} (from {source})"));
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -243,6 +253,29 @@ pub(crate) fn not_installed() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let kubeconfig = serde_json::json!({
+            "current-context": "c",
+            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+            "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", listener.local_addr().unwrap()) } }],
+            "users": [{ "name": "u", "user": {} }],
+        });
+        std::fs::write(dir.path().join("config"), kubeconfig.to_string()).unwrap();
+        let context = Context {
+            printer: Printer::new(crate::printer::ColorWhen::Auto, false, false),
+            kubeconfig: Some(dir.path().join("config")),
+            context: None,
+            namespace: None,
+        };
+        let cluster = context.cluster_with(Some(Duration::from_millis(200))).await.unwrap();
+        // The kernel takes the connections, and nobody answers.
+        let error = cluster.client.apiserver_version().await.unwrap_err();
+        assert!(!matches!(error, kube::Error::Api(_)), "{error}");
+    }
 
     /// As rustls words it.
     #[test]

@@ -83,7 +83,7 @@ impl Git {
         let path = |name: &'static str| async move { self.run(&["rev-parse", "--git-path", name]).await };
         let own_index = self.top.join(path("index").await?);
         // With what git knows of unchanged files, so that it need not read them all.
-        match fs::copy(&own_index, &index) {
+        match copy(&own_index, &index) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(error)),
             _ => {}
         }
@@ -96,6 +96,14 @@ impl Git {
         run(&self.top, &["add", "--all", "."], &env).await?;
         Ok(run(&self.top, &["write-tree", "--missing-ok"], &env).await?)
     }
+}
+
+/// Copies an index with its time of change: a file that was changed in the second in which the index was written looks
+/// unchanged, and git reads it because of that time (gitformat-index, `racy-git`).
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let changed = fs::metadata(from)?.modified()?;
+    fs::copy(from, to)?;
+    fs::File::options().write(true).open(to)?.set_modified(changed)
 }
 
 /// Why git gave no answer.
@@ -185,6 +193,25 @@ mod tests {
         assert_eq!(repository.color().await, commit[..6]);
         fs::create_dir(repository.0.path().join("sub")).unwrap();
         assert_eq!(color(&repository.0.path().join("sub")).await.unwrap(), commit[..6], "from below");
+    }
+
+    /// To git, which compares whole seconds, the file looks as it was when it was added.
+    #[tokio::test]
+    async fn a_change_in_the_second_of_the_commit_is_seen() {
+        let repository = Repository::new().await;
+        repository.git(&["config", "core.trustctime", "false"]).await;
+        let at = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        let touch = |name: &str| {
+            let path = repository.0.path().join(name);
+            fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+        };
+        repository.write("a", "1");
+        touch("a");
+        let commit = repository.commit().await;
+        touch(".git/index");
+        repository.write("a", "2");
+        touch("a");
+        assert!(repository.color().await.starts_with(&format!("{}-", &commit[..6])));
     }
 
     #[tokio::test]

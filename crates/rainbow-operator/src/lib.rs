@@ -38,3 +38,4 @@ pub use controller::{Error, Options, TALLY_IMAGE, run};
 pub use count::CountVia;
 pub use health::Health;
 pub use rainbow_plan::Swap;
+pub use watch::WATCH;

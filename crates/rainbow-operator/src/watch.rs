@@ -20,13 +20,17 @@ use kube::{
 };
 use rainbow_api::labels;
 use serde::de::DeserializeOwned;
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use crate::{
     cache::Object,
     discover::{Capabilities, EndpointsKind},
     live::{Kind, Pod, Slice, Workload, label},
 };
+
+/// A watch is begun anew after so long, where it left off. One whose connection has died without a word is missed then at
+/// the latest; Kubernetes clients usually take five minutes or more.
+pub const WATCH: Duration = Duration::from_secs(50);
 
 /// Something that a watch says.
 pub(crate) enum Change {
@@ -128,15 +132,14 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let managed = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
+    let all = watcher::Config::default().timeout(u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX));
     let config = match kind {
-        Kind::Rainbow => watcher::Config::default(),
-        Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {
-            watcher::Config::default().labels(&managed)
-        }
+        Kind::Rainbow => all,
+        Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => all.labels(&managed),
         // Pods carry the labels of their instance only: `managed-by` in a template is its author's.
-        Kind::Pod => watcher::Config::default().labels(labels::RAINBOW),
+        Kind::Pod => all.labels(labels::RAINBOW),
         // Endpoint slices carry the labels of their Service.
-        Kind::EndpointSlice => watcher::Config::default().labels(labels::STAGE),
+        Kind::EndpointSlice => all.labels(labels::STAGE),
     };
     watcher(api, config)
         .default_backoff()

@@ -5,11 +5,12 @@ use std::{
     fmt::Display,
     io::IsTerminal,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use futures::FutureExt;
 use rainbow_api::HumanDuration;
-use rainbow_operator::{CountVia, Health, Options, Swap, TALLY_IMAGE, install, leader::Election};
+use rainbow_operator::{CountVia, Health, Options, Swap, TALLY_IMAGE, WATCH, install, leader::Election};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -109,13 +110,16 @@ impl Listen {
     }
 }
 
+/// How much later than due the API server may end a watch.
+const MARGIN: Duration = Duration::from_secs(10);
+
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     log();
     let listener = match args.health_listen {
         Some(listen) => Some(listen.open().await?),
         None => None,
     };
-    let cluster = context.cluster().await?;
+    let cluster = context.cluster_with(Some(WATCH + MARGIN)).await?;
     // An unreachable cluster is waited for by the watches; wrong credentials are told at once.
     if let Err(error) = cluster.client.apiserver_version().await {
         match cluster.error(&error) {

@@ -197,9 +197,10 @@ impl Sim {
                 }
             }
             Event::NewColor(broken) => {
-                let number = self.spec.color.trim_start_matches('v').parse::<usize>().unwrap_or(0);
-                let number = self.colors.len().max(number) + 1;
-                let color = (number..).map(|n| format!("v{n}")).find(|name| !self.colors.contains_key(name)).unwrap();
+                // Never a name that a deleted color had: identities are made of it, and two tiers that need different things
+                // must not have one.
+                self.versions += 1;
+                let color = format!("v{}", self.versions);
                 // With reuse, one tier changes, and with it all who call it.
                 let mut changed = vec![self.spec.tiers[broken % self.spec.tiers.len()].name.clone()];
                 for tier in self.spec.tiers.iter_mut().rev() {
@@ -339,7 +340,7 @@ impl Sim {
             Event::Mend => self.broken.clear(),
             Event::ForeignAhead(n) => {
                 let tier = self.spec.tiers[n % self.spec.tiers.len()].name.clone();
-                let instance = spec::instance(&tier, &format!("v{}", self.colors.len() + 2));
+                let instance = spec::instance(&tier, &format!("v{}", self.versions + 1));
                 if n % 2 == 0 {
                     self.svcs.entry(instance).or_insert(Svc::Foreign);
                 } else {

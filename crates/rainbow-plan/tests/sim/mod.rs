@@ -125,6 +125,8 @@ pub struct Sim {
     pub trace: Vec<String>,
     pub tracing: bool,
     counter: usize,
+    /// Versions there have been of the application.
+    versions: usize,
     /// By stage: it once had all its pods; failures since it last had.
     pub established: BTreeMap<String, u32>,
     pub checking: bool,
@@ -164,6 +166,7 @@ impl Sim {
             trace: Vec::new(),
             tracing: false,
             counter: 0,
+            versions: 1,
             established: BTreeMap::new(),
             checking: true,
             civil: false,
