@@ -211,7 +211,7 @@ fn a_crash_in_a_drain_changes_nothing_in_the_end() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(sim::cases(200))]
 
     /// A color that drains is taken back as it is: whoever has connections keeps them, and only the pods that have gone
     /// already are started again.

@@ -9,14 +9,7 @@ mod sim;
 
 use proptest::{collection::vec, prelude::*};
 use rainbow_plan::*;
-use sim::{Sim, events::*, operator::Run, spec};
-
-/// `PROPTEST_CASES` in the environment asks for more.
-fn cases(number: u32) -> ProptestConfig {
-    let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { number };
-    ProptestConfig { cases, failure_persistence: None, ..default }
-}
+use sim::{Sim, cases, events::*, operator::Run, spec};
 
 fn history(spec: &Spec, events: &[Event]) -> Sim {
     let mut sim = Sim::new(spec.clone());

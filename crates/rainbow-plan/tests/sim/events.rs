@@ -356,6 +356,7 @@ impl Sim {
         self.checking = false;
         self.sync_stage(stage);
         self.checking = true;
+        self.past.remove(stage);
         self.disturb();
     }
 

@@ -15,10 +15,21 @@ pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use rainbow_plan::*;
 
 /// How far the data plane, and the endpoint controller, may lag. Milliseconds.
 pub const PROPAGATION: i64 = 1_000;
+
+/// So many random histories, the same ones each time: what was green stays so until the code changes. With `PROPTEST_CASES`
+/// in the environment there are as many as that says, and new ones, unless `PROPTEST_RNG_SEED` names them.
+pub fn cases(number: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases: number, rng_seed: RngSeed::Fixed(1), ..default },
+    }
+}
 
 /// A Deployment.
 #[derive(Clone, Debug)]
