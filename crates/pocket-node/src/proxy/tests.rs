@@ -1,4 +1,4 @@
-//! The proxy on loopback addresses that nobody else uses.
+//! The proxy on loopback addresses that nobody else uses, and ports that need no privilege.
 
 use std::time::Duration;
 
@@ -110,8 +110,8 @@ async fn refused(address: (&str, u16)) {
 async fn connections_outlive_every_change() {
     let lab = Lab::new([127, 77, 1, 1]);
     let (a, b) = (server("a").await, server("b").await);
-    let address = ("127.77.1.2", 80);
-    lab.service("s", json!({"clusterIP": "127.77.1.2", "ports": [{"port": 80}]}));
+    let address = ("127.77.1.2", 8000);
+    lab.service("s", json!({"clusterIP": "127.77.1.2", "ports": [{"port": 8000}]}));
     refused(address).await;
     lab.endpoints("s", "TCP", &[a]);
     let mut old = connect(address).await;
@@ -143,23 +143,23 @@ async fn connections_outlive_every_change() {
 async fn endpoints_that_come_and_go_leave_no_gap() {
     let lab = Lab::new([127, 77, 8, 1]);
     let port = server("a").await;
-    lab.service("s", json!({"clusterIP": "127.77.8.2", "ports": [{"port": 80}]}));
+    lab.service("s", json!({"clusterIP": "127.77.8.2", "ports": [{"port": 8000}]}));
     for _ in 0..50 {
         lab.endpoints("s", "TCP", &[]);
         tokio::task::yield_now().await;
         lab.endpoints("s", "TCP", &[port]);
         tokio::task::yield_now().await;
     }
-    assert_eq!(read(&mut connect(("127.77.8.2", 80)).await, 1).await, "a");
+    assert_eq!(read(&mut connect(("127.77.8.2", 8000)).await, 1).await, "a");
 }
 
 #[tokio::test]
 async fn every_byte_arrives_both_ways() {
     let lab = Lab::new([127, 77, 2, 1]);
     let port = server("").await;
-    lab.service("s", json!({"clusterIP": "127.77.2.2", "ports": [{"port": 80}]}));
+    lab.service("s", json!({"clusterIP": "127.77.2.2", "ports": [{"port": 8000}]}));
     lab.endpoints("s", "TCP", &[port]);
-    let stream = connect(("127.77.2.2", 80)).await;
+    let stream = connect(("127.77.2.2", 8000)).await;
     let (mut read, mut write) = stream.into_split();
     const SIZE: usize = 24 << 20;
     let byte = |at: usize| (at.wrapping_mul(2_654_435_761) >> 13) as u8;
@@ -191,14 +191,14 @@ async fn an_endpoint_that_refuses_is_passed_over() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().port()
     };
-    lab.service("s", json!({"clusterIP": "127.77.3.2", "ports": [{"port": 80}]}));
+    lab.service("s", json!({"clusterIP": "127.77.3.2", "ports": [{"port": 8000}]}));
     lab.endpoints("s", "TCP", &[bad, good]);
     for _ in 0..6 {
-        assert_eq!(read(&mut connect(("127.77.3.2", 80)).await, 1).await, "g");
+        assert_eq!(read(&mut connect(("127.77.3.2", 8000)).await, 1).await, "g");
     }
     lab.endpoints("s", "TCP", &[bad]);
     loop {
-        let mut stream = connect(("127.77.3.2", 80)).await;
+        let mut stream = connect(("127.77.3.2", 8000)).await;
         let mut byte = [0];
         match stream.read(&mut byte).await {
             // The proxy has not read the change yet.
@@ -215,9 +215,9 @@ async fn an_endpoint_that_refuses_is_passed_over() {
 async fn a_reset_is_passed_on() {
     let lab = Lab::new([127, 77, 4, 1]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    lab.service("s", json!({"clusterIP": "127.77.4.2", "ports": [{"port": 80}]}));
+    lab.service("s", json!({"clusterIP": "127.77.4.2", "ports": [{"port": 8000}]}));
     lab.endpoints("s", "TCP", &[listener.local_addr().unwrap().port()]);
-    let mut client = connect(("127.77.4.2", 80)).await;
+    let mut client = connect(("127.77.4.2", 8000)).await;
     let (server, _) = listener.accept().await.unwrap();
     rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
     drop(server);
@@ -295,10 +295,10 @@ async fn udp_has_sessions() {
         port
     };
     let (a, b) = (echo(b"a").await, echo(b"b").await);
-    lab.service("s", json!({"clusterIP": "127.77.7.2", "ports": [{"port": 53, "protocol": "UDP"}]}));
+    lab.service("s", json!({"clusterIP": "127.77.7.2", "ports": [{"port": 5300, "protocol": "UDP"}]}));
     lab.endpoints("s", "UDP", &[a]);
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    client.connect("127.77.7.2:53").await.unwrap();
+    client.connect("127.77.7.2:5300").await.unwrap();
     let ask = || async {
         loop {
             let mut buffer = [0; 100];
