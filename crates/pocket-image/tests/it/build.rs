@@ -16,7 +16,7 @@ fn an_image_has_what_its_dockerfile_says() {
     let built = bench
         .build(
             "ARG TOP=scratch\nFROM ${TOP}\nARG VERSION=v0\nENV VERSION=$VERSION GREETING=\"hello world\"\n\
-             COPY bin/app /\nCOPY --chmod=600 conf /etc/conf/\nWORKDIR /var/data\nCOPY conf/a.txt .\nCOPY conf/a.txt renamed\n\
+             COPY bin/app /\nCOPY --chmod=750 conf /etc/conf/\nWORKDIR /var/data\nCOPY conf/a.txt .\nCOPY conf/a.txt renamed\n\
              LABEL a=b \"c d\"=e\nEXPOSE 8080 53/udp\nUSER 1000:1000\nVOLUME [\"/var/data\"]\nSTOPSIGNAL SIGINT\n\
              HEALTHCHECK NONE\nENTRYPOINT [\"/app\"]\nCMD [\"--serve\"]\n",
         )
@@ -26,10 +26,10 @@ fn an_image_has_what_its_dockerfile_says() {
         [
             "app 755 program",
             "etc/ 755",
-            "etc/conf/ 600",
-            "etc/conf/a.txt 600 a",
-            "etc/conf/sub/ 600",
-            "etc/conf/sub/b.txt 600 b",
+            "etc/conf/ 750",
+            "etc/conf/a.txt 750 a",
+            "etc/conf/sub/ 750",
+            "etc/conf/sub/b.txt 750 b",
             "var/ 755",
             "var/data/ 755",
             "var/data/a.txt 644 a",
