@@ -22,6 +22,8 @@ use serde_json::json;
 
 /// Connections that each of three colors holds.
 const MANY: usize = 300;
+/// Connections to each pod, on average, when every pod is to have some: the data plane may choose by chance.
+const EACH: usize = 15;
 /// Kills of the operator.
 const KILLS: usize = 20;
 /// Flips back and forth under load.
@@ -222,10 +224,10 @@ pub(crate) async fn unknown(scope: &Scope, name: &str, reason: &str) -> Result<(
 pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
-    let mut held = app.hold(scope, Kind::Lines, 10).await?;
+    let mut held = hold_each(&app, scope, "c1").await?;
     let counters = counters(scope, "c1").await?;
     app.release(scope, "c2").await?;
-    counts(scope, "c1", 10).await?;
+    counts(scope, "c1", held.len()).await?;
     signal(&counters, "KILL")?;
     held.alive().await?;
     // It is counted again by a counter that knows nothing of before.
@@ -234,13 +236,13 @@ pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<
         for pod in pods(scope, "c1").await? {
             sum += counted(scope, &pod).await?;
         }
-        ensure!(sum == 10, "they count {sum}");
+        ensure!(sum == u64::try_from(held.len())?, "they count {sum}");
         Ok(())
     })
     .await?;
-    counts(scope, "c1", 10).await?;
+    counts(scope, "c1", held.len()).await?;
     held.alive().await?;
-    held.close(10);
+    held.close(held.len());
     shrinks_to(scope, "c1", 0).await
 }
 
@@ -248,19 +250,20 @@ pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<
 pub(crate) async fn a_counter_that_hangs_holds(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
-    let mut held = app.hold(scope, Kind::Lines, 10).await?;
+    let mut held = hold_each(&app, scope, "c1").await?;
     let counters = counters(scope, "c1").await?;
     app.release(scope, "c2").await?;
-    counts(scope, "c1", 10).await?;
+    counts(scope, "c1", held.len()).await?;
     signal(&counters, "STOP")?;
-    held.close(10);
+    held.close(held.len());
     let looked = async {
         unknown(scope, "c1", "no answer").await?;
         outlives_another(scope, "c1").await
     };
     let looked = looked.await;
-    signal(&counters, "CONT")?;
+    let woken = signal(&counters, "CONT");
     looked?;
+    woken?;
     shrinks_to(scope, "c1", 0).await
 }
 
@@ -319,6 +322,16 @@ pub(crate) async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {
     let after = pods(scope, name).await?;
     ensure!(after == before && !after.is_empty(), "unknown pods were let go: {before:?}, now {after:?}");
     Ok(())
+}
+
+/// Connections to every pod of a color: one that none got to would rightly leave, and its counter with it.
+async fn hold_each(app: &Colors, scope: &Scope, name: &str) -> Result<Held> {
+    app.spreads(scope, name).await?;
+    let held = app.hold(scope, Kind::Lines, EACH * usize::try_from(app.replicas)?).await?;
+    for pod in pods(scope, name).await? {
+        ensure!(counted(scope, &pod).await? > 0, "{pod} has no connection");
+    }
+    Ok(held)
 }
 
 fn signal(processes: &[i32], name: &str) -> Result<()> {
