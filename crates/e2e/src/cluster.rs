@@ -101,9 +101,13 @@ impl Cluster {
         self.settings.cluster == Which::Embedded
     }
 
-    /// New connections a second of a load.
-    pub fn rate(&self) -> f64 {
-        self.settings.rate.unwrap_or(if self.is_embedded() { load::RATE } else { load::RATE_ELSEWHERE })
+    /// New connections a second of a load that reaches Services in this way.
+    pub(crate) fn rate(&self, reach: &Reach) -> f64 {
+        self.settings.rate.unwrap_or(match reach {
+            Reach::PortForward => load::RATE_FORWARDED,
+            _ if self.is_embedded() => load::RATE,
+            _ => load::RATE_ELSEWHERE,
+        })
     }
 
     /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere the

@@ -11,6 +11,8 @@ use crate::reach::Place;
 pub const RATE: f64 = 300.0;
 /// The same for clusters that share their machine with the tests.
 pub const RATE_ELSEWHERE: f64 = 200.0;
+/// The same where the API server carries every connection: each costs it three requests and a tunnel to a node.
+pub const RATE_FORWARDED: f64 = 20.0;
 /// Longest time for a connection to open, and for a request in all. What is lost stays lost; what is only slow, because the
 /// machine has other things to do, is no failure.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -74,8 +74,8 @@ impl Scope {
             kubeconfig,
             log,
             embedded: cluster.is_embedded(),
+            rate: cluster.rate(&reach),
             reach,
-            rate: cluster.rate(),
             image_prefix: cluster.settings().image_prefix.clone(),
             operator_start: cluster.operator_start(),
             cut: cluster.settings().cut(),
@@ -214,6 +214,16 @@ impl Scope {
     /// One of the addresses at which a Service answers: `http://address:port/`.
     pub async fn url(&self, service: &str) -> Result<String> {
         Ok(self.places(service).await?.first().context("the Service answers nowhere")?.to_string())
+    }
+
+    /// New connections a second of a load.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The same for a load that need not be so many.
+    pub fn rate_up_to(&self, most: f64) -> f64 {
+        self.rate.min(most)
     }
 
     /// Load on a Service, at every place at which it answers.

@@ -25,7 +25,7 @@ pub struct Settings {
     /// How Services are reached
     #[arg(long, env = "RAINBOW_TEST_REACH", value_enum, default_value_t, value_name = "WAY")]
     pub reach: Way,
-    /// New connections a second of a load (default: 300 on the embedded cluster, 200 elsewhere)
+    /// New connections a second of a load (default: 300 on the embedded cluster, 200 elsewhere, 20 through the API)
     #[arg(long, env = "RAINBOW_TEST_RATE", value_name = "N")]
     pub rate: Option<f64>,
     /// Shell command that cuts a node off the network; `{node}` is its name

@@ -446,7 +446,7 @@ pub(crate) async fn flips_back_and_forth_under_load(scope: &mut Scope) -> Result
     let before = scope.pod_uids().await?;
     let url = format!("{}color", scope.url(colors::SERVICE).await?);
     let mut load = traffic::Load::new(traffic::Target::resolve(&url).await?);
-    load.rate = 100.0;
+    load.rate = scope.rate_up_to(100.0);
     load.keep_alive = 4;
     load.pause = Duration::from_millis(50);
     let load = traffic::Traffic::start(load);

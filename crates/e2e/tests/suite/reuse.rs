@@ -243,7 +243,7 @@ async fn told(
 async fn load(scope: &Scope, entry: &str, old: &str, new: &str) -> Result<Traffic> {
     traffic::raise_file_limit();
     let mut load = Load::new(Target::resolve(&scope.url(&format!("{entry}-active")).await?).await?);
-    (load.rate, load.keep_alive, load.pause) = (RATE, 2, Duration::from_millis(100));
+    (load.rate, load.keep_alive, load.pause) = (scope.rate_up_to(RATE), 2, Duration::from_millis(100));
     // What is only slow is no failure.
     (load.connect_timeout, load.timeout) = (Duration::from_secs(20), Duration::from_secs(40));
     let whole = [old.to_owned(), new.to_owned()];

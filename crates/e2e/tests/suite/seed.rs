@@ -22,7 +22,7 @@ pub(crate) async fn a_service_that_moves_at_once_drops_connections(scope: &mut S
     let url = format!("{}color", scope.url("rainbow-deploys").await?);
     answers(&url, "#123e45").await?;
 
-    let load = start(&url).await?;
+    let load = start(scope, &url).await?;
     apply(scope, "service.yaml", "000000")?;
     apply(scope, "deployment.yaml", "000000")?;
     ready(scope, "000000").await?;
@@ -39,7 +39,7 @@ pub(crate) async fn a_stage_that_moves_at_once_drops_none(scope: &mut Scope) -> 
     let url = format!("{}color", scope.url(colors::SERVICE).await?);
     answers(&url, "#123e45").await?;
 
-    let load = start(&url).await?;
+    let load = start(scope, &url).await?;
     let mut manifest = app.at("000000");
     manifest["spec"]["stages"][0]["color"] = "000000".into();
     scope.apply_manifest(&manifest)?;
@@ -51,9 +51,9 @@ pub(crate) async fn a_stage_that_moves_at_once_drops_none(scope: &mut Scope) -> 
     Ok(())
 }
 
-async fn start(url: &str) -> Result<Traffic> {
+async fn start(scope: &Scope, url: &str) -> Result<Traffic> {
     let mut load = Load::new(Target::resolve(url).await?);
-    load.rate = 100.0;
+    load.rate = scope.rate_up_to(100.0);
     Ok(Traffic::start(load))
 }
 

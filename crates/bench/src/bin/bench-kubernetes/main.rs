@@ -89,8 +89,8 @@ fn run(args: Args) -> Result<bool> {
         Plan { pods: args.pods, every: Duration::from_secs(args.every.into()), on_sigterm: args.on_sigterm.into() };
     let cluster = Cluster::of(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut table =
-        Table::new(machine::describe(), runtime.block_on(measure::version(&cluster))?, cluster.rate(), &plan);
+    let (version, rate) = runtime.block_on(measure::conditions(&cluster))?;
+    let mut table = Table::new(machine::describe(), version, rate, &plan);
     for way in Way::value_variants() {
         if !args.only.is_empty() && !args.only.contains(way) {
             continue;

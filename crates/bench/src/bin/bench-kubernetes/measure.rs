@@ -35,20 +35,21 @@ pub(crate) struct Measured {
     pub(crate) surplus_pod_seconds: f64,
 }
 
-/// Version and size of the cluster.
-pub(crate) async fn version(cluster: &Cluster) -> Result<String> {
+/// Version and size of the cluster, and the new connections a second that it is given.
+pub(crate) async fn conditions(cluster: &Cluster) -> Result<(String, f64)> {
     let scope = Scope::new(cluster, "bench-version").await?;
     let version = scope.client.apiserver_version().await?.git_version;
     let nodes = kube::Api::<k8s_openapi::api::core::v1::Node>::all(scope.client.clone());
     let nodes = nodes.list(&Default::default()).await?.items.len();
+    let rate = scope.rate();
     scope.remove().await?;
-    Ok(format!("Kubernetes {version}, {nodes} node{}", if nodes == 1 { "" } else { "s" }))
+    Ok((format!("Kubernetes {version}, {nodes} node{}", if nodes == 1 { "" } else { "s" }), rate))
 }
 
 /// Measures one way, in a namespace of its own.
 pub(crate) async fn measure(cluster: &Cluster, way: Way, plan: &Plan) -> Result<Measured> {
     let scope = Scope::new(cluster, &format!("bench-{}", way.name().replace([',', ' '], "-").to_lowercase())).await?;
-    match release(cluster, &scope, way, plan).await {
+    match release(&scope, way, plan).await {
         Ok(measured) => {
             scope.remove().await?;
             Ok(measured)
@@ -62,9 +63,9 @@ pub(crate) async fn measure(cluster: &Cluster, way: Way, plan: &Plan) -> Result<
     }
 }
 
-async fn release(cluster: &Cluster, scope: &Scope, way: Way, plan: &Plan) -> Result<Measured> {
+async fn release(scope: &Scope, way: Way, plan: &Plan) -> Result<Measured> {
     way.begin(scope, plan).await?;
-    let load = Mixture::start(scope, "frontend-active", cluster.rate()).await?;
+    let load = Mixture::start(scope, "frontend-active").await?;
     tokio::time::sleep(AROUND).await;
 
     let census = Census::begin(scope).await?;

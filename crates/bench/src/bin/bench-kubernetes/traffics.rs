@@ -28,7 +28,7 @@ pub(crate) struct Requests {
 }
 
 impl Mixture {
-    pub(crate) async fn start(scope: &Scope, service: &str, rate: f64) -> Result<Self> {
+    pub(crate) async fn start(scope: &Scope, service: &str) -> Result<Self> {
         traffic::raise_file_limit();
         let places = scope.places(service).await?;
         let (mut new, mut kept) = (Vec::new(), Vec::new());
@@ -36,7 +36,7 @@ impl Mixture {
             let mut load = Load::new(Target::resolve(&place.to_string()).await?);
             load.check = Some(Arc::new(load::judge));
             let mut keeping = load.clone();
-            load.rate = rate / places.len() as f64;
+            load.rate = scope.rate() / places.len() as f64;
             keeping.keep_alive = KEPT;
             keeping.pause = std::time::Duration::from_millis(50);
             new.push(Traffic::start(load));
