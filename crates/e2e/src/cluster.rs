@@ -135,11 +135,12 @@ impl Cluster {
     ///
     /// # Errors
     /// When the settings name a way that is none here.
-    pub async fn reach(&self, client: &Client) -> Result<&Reach> {
+    pub async fn reach(&self) -> Result<&Reach> {
         // The embedded cluster opens node ports on this machine's loopback, and nothing else is needed.
         let way =
             if self.is_embedded() && self.settings.reach == Way::Auto { Way::NodePort } else { self.settings.reach };
-        self.reach.get_or_try_init(|| Reach::find(client, way)).await
+        let find = || async { Reach::find(&Client::try_from(config(&self.kubeconfig).await?)?, way).await };
+        self.reach.get_or_try_init(find).await
     }
 
     /// Builds one more image of one of this build's programs, at version `v1`, and gives it to the cluster.

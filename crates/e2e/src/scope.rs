@@ -61,7 +61,7 @@ impl Scope {
     pub async fn new(cluster: &Cluster, name: &str) -> Result<Self> {
         let kubeconfig = cluster.kubeconfig().to_owned();
         let client = Client::try_from(config(&kubeconfig).await?)?;
-        let reach = cluster.reach(&client).await?.clone();
+        let reach = cluster.reach().await?.clone();
         let namespace = make_namespace(&client, name).await?;
         let cli = cluster.cli().with("RAINBOW_NAMESPACE", &namespace);
         let log = cluster.dir().join(format!("operator-{namespace}.log"));

@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::{Cluster, OperatorPlace, Scope, Settings, Which};
+use e2e::{Cluster, OperatorPlace, Reach, Scope, Settings, Which};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many tests run at once where not told. Each has its own load, and one machine often is client and cluster.
@@ -41,10 +41,10 @@ struct Options {
 /// What a test asks of its cluster. Where there is none of it, the test is shown as ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
-    /// Nothing special: it runs on any cluster.
-    Any,
     /// It is about the embedded cluster itself.
     Embedded,
+    /// Its clients' connections are counted. Those that come through the API are not: they begin in the pod itself.
+    Counted,
     /// It kills or replaces its operator.
     OperatorOutside,
     /// It signals processes of pods, so they must be this machine's.
@@ -56,10 +56,10 @@ enum Needs {
 }
 
 impl Needs {
-    fn met(self, settings: &Settings) -> bool {
+    fn met(self, settings: &Settings, reach: Option<&Reach>) -> bool {
         match self {
-            Self::Any => true,
             Self::Embedded => settings.cluster == Which::Embedded,
+            Self::Counted => reach != Some(&Reach::PortForward),
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
             Self::Processes => settings.reaches_pods(),
             Self::Cables => settings.reaches_pods() && network::can_pull(),
@@ -69,8 +69,8 @@ impl Needs {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Any => "",
             Self::Embedded => "embedded",
+            Self::Counted => "counted connections",
             Self::OperatorOutside => "operator outside",
             Self::Processes => "pods of this machine",
             Self::Cables => "pods of this machine, nsenter, ip",
@@ -83,16 +83,16 @@ fn main() -> ExitCode {
     let Options { mut harness, settings } = Options::parse();
     harness.test_threads.get_or_insert(AT_ONCE);
     // Listing tests must not start anything.
-    let cluster = if harness.list { None } else { Some(Cluster::of(settings.clone())) };
-    let cluster = match cluster.transpose() {
-        Ok(cluster) => cluster.map(Arc::new),
+    let found = if harness.list { Ok(None) } else { start(&settings).map(Some) };
+    let (cluster, reach) = match found.map(Option::unzip) {
+        Ok(found) => found,
         Err(error) => {
             eprintln!("the cluster cannot be used: {error:#}");
             return ExitCode::FAILURE;
         }
     };
 
-    let conclusion = libtest_mimic::run(&harness, trials(cluster.as_ref(), &settings));
+    let conclusion = libtest_mimic::run(&harness, trials(cluster.as_ref(), &settings, reach.as_ref()));
     let stopped = match cluster.map(Arc::try_unwrap) {
         Some(Ok(cluster)) => cluster.stop(),
         // A test that still holds it has been abandoned by the harness; the process ends and takes it along.
@@ -105,15 +105,34 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
+/// The cluster, and how its Services are reached.
+fn start(settings: &Settings) -> Result<(Arc<Cluster>, Reach)> {
+    let cluster = Cluster::of(settings.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(cluster.reach()).cloned() {
+        Ok(reach) => Ok((Arc::new(cluster), reach)),
+        Err(error) => {
+            // What is told is why, not that something could not be undone either.
+            let _ = cluster.stop();
+            Err(error)
+        }
+    }
+}
+
+fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Reach>) -> Vec<Trial> {
     let mut trials = Vec::new();
     let turns = Arc::new(RwLock::new(()));
+    let given = |trial: Trial, needs: &[Needs]| {
+        let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
+        trial.with_kind(names.join(", ")).with_ignored_flag(!needs.iter().all(|need| need.met(settings, reach)))
+    };
     // Tests with a namespace of their own.
     macro_rules! scoped {
         ($needs:expr; $($test:path),* $(,)?) => {
+            let needs: &'static [Needs] = $needs;
             $({
-                let trial = scoped(cluster, &turns, $needs, stringify!($test), |scope| Box::pin($test(scope)));
-                trials.push(trial.with_kind($needs.name()).with_ignored_flag(!$needs.met(settings)));
+                let trial = scoped(cluster, &turns, needs, stringify!($test), |scope| Box::pin($test(scope)));
+                trials.push(given(trial, needs));
             })*
         };
     }
@@ -126,11 +145,11 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
                     Some(cluster) => $test(&cluster).map_err(|error| Failed::from(format!("{error:#}"))),
                     None => Ok(()),
                 });
-                trials.push(trial.with_kind($needs.name()).with_ignored_flag(!$needs.met(settings)));
+                trials.push(given(trial, $needs));
             })*
         };
     }
-    scoped!(Needs::Any;
+    scoped!(&[];
         walk::from_v1_to_v2_and_away,
         walk::rolls_back_without_a_pod_start,
         walk::pauses_resumes_and_aborts,
@@ -146,44 +165,50 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings) -> Vec<Trial> {
         plain::by_kubectl_alone,
         input::refused_by_the_cluster,
         input::foreign_objects_stay_untouched,
-        drain::three_colors_keep_their_connections_through_flips,
-        drain::idle_pods_leave_before_busy_ones,
-        drain::a_draining_color_is_taken_back_as_it_is,
         drain::what_is_not_understood_holds,
-        drain::a_pool_ends_at_the_deadline_with_a_report,
-        drain::websockets_last,
         drain::flips_back_and_forth_under_load,
-        drain::retire_is_refused_and_forced,
-        drain::twenty_colors_at_once,
-        drain::deleting_a_color_ends_no_other,
         reuse::a_chain_starts_what_changed_and_its_callers,
         reuse::a_diamond_starts_what_changed_and_its_callers,
         seed::a_service_that_moves_at_once_drops_connections,
         seed::a_stage_that_moves_at_once_drops_none,
     );
-    scoped!(Needs::OperatorOutside;
+    scoped!(&[Needs::Counted];
+        drain::three_colors_keep_their_connections_through_flips,
+        drain::idle_pods_leave_before_busy_ones,
+        drain::a_draining_color_is_taken_back_as_it_is,
+        drain::a_pool_ends_at_the_deadline_with_a_report,
+        drain::websockets_last,
+        drain::retire_is_refused_and_forced,
+        drain::twenty_colors_at_once,
+        drain::deleting_a_color_ends_no_other,
+    );
+    scoped!(&[Needs::OperatorOutside];
         crash::operator_killed_twenty_times_in_a_shift,
         crash::traffic_needs_no_operator,
-        drain::operator_killed_twenty_times_in_a_drain,
         drain::a_counter_that_talks_nonsense_holds,
+    );
+    scoped!(&[Needs::OperatorOutside, Needs::Counted];
+        drain::operator_killed_twenty_times_in_a_drain,
         drain::a_counter_that_cannot_be_pulled_is_told,
     );
-    scoped!(Needs::CutNode;
+    scoped!(&[Needs::CutNode];
         crash::a_node_cut_off_in_a_shift,
     );
-    scoped!(Needs::Processes;
+    scoped!(&[Needs::Processes, Needs::Counted];
         drain::a_counter_that_is_killed_holds,
         drain::a_counter_that_hangs_holds,
     );
-    scoped!(Needs::Cables;
+    scoped!(&[Needs::Cables, Needs::Counted];
         network::a_pod_cut_off_holds,
+    );
+    scoped!(&[Needs::Cables];
         network::a_client_that_vanished_holds_until_the_deadline,
     );
-    alone!(Needs::Any;
+    alone!(&[];
         input::refused_before_anything_is_sent,
         input::no_cluster,
     );
-    alone!(Needs::Embedded;
+    alone!(&[Needs::Embedded];
         local::up_status_down,
         local::killed_and_up_again,
         local::two_at_the_same_time,
@@ -198,7 +223,7 @@ type Test = for<'a> fn(&'a mut Scope) -> Pin<Box<dyn Future<Output = Result<()>>
 fn scoped(
     cluster: Option<&Arc<Cluster>>,
     turns: &Arc<RwLock<()>>,
-    needs: Needs,
+    needs: &'static [Needs],
     name: &'static str,
     test: Test,
 ) -> Trial {
@@ -206,9 +231,9 @@ fn scoped(
     Trial::test(name, move || {
         let Some(cluster) = cluster else { return Ok(()) };
         // Whoever cuts a node off has the cluster for itself.
-        let _turn = match needs {
-            Needs::CutNode => (Some(turns.write().unwrap_or_else(PoisonError::into_inner)), None),
-            _ => (None, Some(turns.read().unwrap_or_else(PoisonError::into_inner))),
+        let _turn = match needs.contains(&Needs::CutNode) {
+            true => (Some(turns.write().unwrap_or_else(PoisonError::into_inner)), None),
+            false => (None, Some(turns.read().unwrap_or_else(PoisonError::into_inner))),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(run(&cluster, name, test)).map_err(|error| Failed::from(format!("{error:#}")))
