@@ -13,7 +13,7 @@ use std::{
 use crate::{
     count::Known,
     drift::Settled,
-    endpoints::Endpoints,
+    endpoints::{self, Endpoints},
     live::{Kind, Pod, Slice, Workload, label, version},
     marks::Marks,
     watch::Change,
@@ -237,9 +237,9 @@ impl Cache {
     /// All is seen for the first time: what happened before is unknown.
     pub(crate) fn start(&mut self, now: Time) {
         for app in self.apps.values_mut() {
-            let App { services, pods, endpoints, .. } = app;
-            for (name, _) in services.iter().filter(|(_, service)| !service.stage.is_empty()) {
-                endpoints.start(name, pods.keys().map(String::as_str), now);
+            let stages = app.services.iter().filter(|(_, service)| !service.stage.is_empty());
+            for name in stages.map(|(name, _)| name.as_str()).chain([endpoints::GONE]) {
+                app.endpoints.start(name, app.pods.keys().map(String::as_str), now);
             }
         }
     }

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::live::Slice;
 
-/// By name of the Service, then of the pod.
+/// In place of the name of a Service that was gone before the operator started, if there was one.
+pub(crate) const GONE: &str = "";
+
+/// By name of the Service, then of the pod. A Service that is gone is still known by who was its endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     present: BTreeMap<String, BTreeMap<String, Time>>,
@@ -69,15 +72,22 @@ impl Endpoints {
         }
     }
 
-    /// Since when the pod is an endpoint of the Service.
-    pub(crate) fn since(&self, service: &str, pod: &str) -> Option<Time> {
-        self.present.get(service)?.get(pod).copied()
+    /// The Services whose endpoint the pod is, and since when.
+    pub(crate) fn since(&self, pod: &str) -> impl Iterator<Item = (&str, Time)> {
+        times(&self.present, pod)
     }
 
-    /// Since when it no longer is.
-    pub(crate) fn left(&self, service: &str, pod: &str) -> Option<Time> {
-        self.left.get(service)?.get(pod).copied()
+    /// The Services whose endpoint it no longer is, and since when.
+    pub(crate) fn left(&self, pod: &str) -> impl Iterator<Item = (&str, Time)> {
+        times(&self.left, pod)
     }
+}
+
+fn times<'a>(
+    services: &'a BTreeMap<String, BTreeMap<String, Time>>,
+    pod: &str,
+) -> impl Iterator<Item = (&'a str, Time)> {
+    services.iter().filter_map(move |(service, pods)| Some((service.as_str(), *pods.get(pod)?)))
 }
 
 #[cfg(test)]
@@ -94,20 +104,28 @@ mod tests {
         [("s-1".to_owned(), slice)].into()
     }
 
+    fn since<'a>(endpoints: &'a Endpoints, pod: &str) -> Vec<(&'a str, Time)> {
+        endpoints.since(pod).collect()
+    }
+
+    fn left<'a>(endpoints: &'a Endpoints, pod: &str) -> Vec<(&'a str, Time)> {
+        endpoints.left(pod).collect()
+    }
+
     #[test]
     fn remembers_since_when() {
         let mut endpoints = Endpoints::default();
         endpoints.update(&slices(&["a", "b"]), Time(1));
         endpoints.update(&slices(&["b", "c"]), Time(2));
-        assert_eq!(endpoints.since("s", "b"), Some(Time(1)));
-        assert_eq!(endpoints.since("s", "c"), Some(Time(2)));
-        assert_eq!((endpoints.since("s", "a"), endpoints.left("s", "a")), (None, Some(Time(2))));
+        assert_eq!(since(&endpoints, "b"), [("s", Time(1))]);
+        assert_eq!(since(&endpoints, "c"), [("s", Time(2))]);
+        assert_eq!((since(&endpoints, "a"), left(&endpoints, "a")), (vec![], vec![("s", Time(2))]));
         endpoints.update(&slices(&["a"]), Time(3));
-        assert_eq!((endpoints.since("s", "a"), endpoints.left("s", "a")), (Some(Time(3)), None));
+        assert_eq!((since(&endpoints, "a"), left(&endpoints, "a")), (vec![("s", Time(3))], vec![]));
         endpoints.update(&BTreeMap::new(), Time(4));
-        assert_eq!(endpoints.left("s", "a"), Some(Time(4)));
+        assert_eq!(left(&endpoints, "a"), [("s", Time(4))], "the Service is gone, and was there");
         endpoints.forget("a");
-        assert_eq!(endpoints.left("s", "a"), None);
+        assert_eq!(left(&endpoints, "a"), []);
     }
 
     #[test]
@@ -115,6 +133,6 @@ mod tests {
         let mut endpoints = Endpoints::default();
         endpoints.update(&slices(&["a"]), Time(1));
         endpoints.start("s", ["a", "b"].into_iter(), Time(1));
-        assert_eq!((endpoints.left("s", "a"), endpoints.left("s", "b")), (None, Some(Time(1))));
+        assert_eq!((left(&endpoints, "a"), left(&endpoints, "b")), (vec![], vec![("s", Time(1))]));
     }
 }

@@ -183,9 +183,10 @@ fn stages(
 
 fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<String, String>, now: Time) -> Vec<Pod> {
     let counted = counted(app, rainbow);
-    let times = |pod: &str, read: &dyn Fn(&str, &str) -> Option<Time>| -> BTreeMap<String, Time> {
-        stage_services.iter().filter_map(|(stage, service)| Some((stage.clone(), read(service, pod)?))).collect()
-    };
+    let stages: BTreeMap<&str, &str> = stage_services.iter().map(|(stage, service)| (&**service, &**stage)).collect();
+    let stage = |service: &str| stages.get(service).map(|stage| (*stage).to_owned());
+    // Where the Service of a stage that was taken away pointed, nodes may still send to. No stage's name has a slash.
+    let stage_or_gone = |service: &str| stage(service).unwrap_or_else(|| format!("/{service}"));
     let pod = |pod: &crate::live::Pod| Pod {
         connections: match counted.get(&(pod.tier.as_str(), pod.color.as_str())) {
             Some(true) => app.known.connections(&pod.meta.name, now),
@@ -199,8 +200,8 @@ fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<String, String>,
         ready_since: pod.ready_since,
         terminating: pod.meta.deleting,
         member: pod.said.member.clone(),
-        endpoint: times(&pod.meta.name, &|service, pod| app.endpoints.since(service, pod)),
-        left: times(&pod.meta.name, &|service, pod| app.endpoints.left(service, pod)),
+        endpoint: app.endpoints.since(&pod.meta.name).filter_map(|(of, since)| Some((stage(of)?, since))).collect(),
+        left: app.endpoints.left(&pod.meta.name).map(|(of, since)| (stage_or_gone(of), since)).collect(),
     };
     app.pods.values().filter(|pod| !pod.finished).map(pod).collect()
 }

@@ -275,6 +275,40 @@ async fn deleting_takes_everything_in_order() {
     assert!(at("deployments/frontend-v1") < at("deployments/backend-v1"), "entry before inner: {writes:#?}");
 }
 
+/// Color and Services were taken away while there was no operator: nobody remembers who was an endpoint a moment ago.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_ends_when_the_data_plane_has_forgotten_it() {
+    let mut cluster = at_v1(2).await;
+    cluster.kill_operator().await;
+    for stage in ["active", "smoke"] {
+        cluster.api::<Service>().delete(&format!("frontend-{stage}"), &DeleteParams::default()).await.unwrap();
+    }
+    let colors = cluster.api::<Color>();
+    let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    colors.patch("seamless-v1", &PatchParams::default(), &free).await.unwrap();
+    colors.delete("seamless-v1", &DeleteParams::default()).await.unwrap();
+    release(&cluster).await;
+
+    let began = tokio::time::Instant::now();
+    cluster.start_operator();
+    let ended = async || {
+        let deployments = cluster.api::<Deployment>();
+        deployments
+            .get_opt("frontend-v1")
+            .await
+            .unwrap()
+            .is_none_or(|found| found.metadata.deletion_timestamp.is_some())
+    };
+    while !ended().await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(began.elapsed() < Duration::from_secs(60), "it stays");
+    }
+    assert!(began.elapsed() >= common::PROPAGATION, "it ended after {:?}", began.elapsed());
+    cluster
+        .until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2" && c.is_ready().await)
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_prefix_makes_nothing_a_second_time() {
     let cluster = at_v1(2).await;

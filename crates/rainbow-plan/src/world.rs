@@ -322,7 +322,7 @@ pub struct Pod {
     /// The stages whose Service has it as a ready endpoint, and since when the observer has seen that.
     pub endpoint: BTreeMap<String, Time>,
     /// The stages whose Service had it as an endpoint that is now gone, and since when: the data plane may still send
-    /// connections until `propagation` has passed.
+    /// connections until `propagation` has passed. Stages that are gone are among them under any name that no stage has.
     pub left: BTreeMap<String, Time>,
     /// What is known of its connections.
     pub connections: Connections,

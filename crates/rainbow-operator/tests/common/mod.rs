@@ -50,6 +50,9 @@ pub struct Cluster {
     pub minor: Option<u32>,
 }
 
+/// How long the data plane may send to where a Service pointed.
+pub const PROPAGATION: Duration = Duration::from_millis(50);
+
 impl Cluster {
     /// A cluster with the definitions, the fake and the operator.
     pub async fn start() -> Self {
@@ -87,7 +90,7 @@ impl Cluster {
     pub fn start_operator(&mut self) {
         let options = Options {
             namespace: None,
-            propagation: Duration::from_millis(50),
+            propagation: PROPAGATION,
             clock: self.clock,
             tally_image: self.tally_image.clone(),
             ..Options::default()

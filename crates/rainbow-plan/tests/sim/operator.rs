@@ -59,9 +59,10 @@ impl Sim {
         self.evidence.clear();
         self.count.clear();
         // Whoever starts knows nothing of what was before: every pod may have been an endpoint until just now.
-        for stage in self.stages.keys() {
+        // Of a Service, too, that is gone by now.
+        for stage in self.stages.keys().map(String::as_str).chain([""]) {
             for pod in self.pods.keys() {
-                self.seen_left.insert((stage.clone(), pod.clone()), self.now);
+                self.seen_left.insert((stage.to_owned(), pod.clone()), self.now);
             }
         }
     }
