@@ -69,6 +69,7 @@ walks! {
     a_busy_pod_that_is_not_ready
     a_chain_of_five_shares
     a_color_taken_away_by_force
+    all_colors_taken_away_by_force_in_the_middle_of_a_shift
     a_connection_in_the_last_moment
     a_deadline_of_its_own
     a_deleted_color_cuts_its_own

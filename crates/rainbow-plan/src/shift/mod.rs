@@ -109,7 +109,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
     fn new(view: &'s View<'a>, situation: &'s Situation<'a>) -> Self {
         let target = Target::of(view, situation);
         let color = target.color.or(situation.serving).map(|color| view.colors[color]);
-        let of = color.map_or(0, |color| situation.size(view, color, &situation.stage.tier));
+        // Where no color is left that says how many (all were taken away by force), all who serve go on to.
+        let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
+        let of = color.map_or_else(all, |color| situation.size(view, color, &situation.stage.tier));
         Self { view, situation, target, of }
     }
 
