@@ -115,6 +115,22 @@ impl Sim {
         );
     }
 
+    /// Pods that may go as well as those that are let go, and that are marked: whether the Deployment knows that is open. It may
+    /// take them instead, which harms nobody.
+    pub(super) fn may_go_instead(&self, instance: &InstanceName) -> Vec<String> {
+        let Some(world) = &self.decided else { return Vec::new() };
+        let settle = world.spec.drain.settle.as_millis() as i64;
+        let may_go = |pod: &&Pod| {
+            let done = match pod.connections {
+                Connections::Idle { since } => since.0 + settle <= self.now,
+                Connections::Uncounted => true,
+                Connections::Busy { .. } | Connections::Unknown { .. } => false,
+            };
+            pod.instance == *instance && pod.mark == Mark::Leaving && done
+        };
+        world.pods.iter().filter(may_go).map(|pod| pod.name.clone()).collect()
+    }
+
     /// A pod is let go for a reason that the decision's world gives, and only when all colors that have it are done with it.
     pub(super) fn check_why(&self, name: &str, why: Why) {
         let Some(world) = &self.decided else { return };

@@ -121,6 +121,7 @@ impl Sim {
                 let down = if by_user { Cause::Theirs } else { Cause::Ours };
                 let mut let_go = self.deps.get(instance).map(|dep| dep.let_go.clone()).unwrap_or_default();
                 let_go.extend(ends.iter().map(|(pod, _)| pod.clone()));
+                let_go.extend(self.may_go_instead(instance));
                 let living = self.living();
                 let dep = Dep { foreign: false, current: true, replicas: *replicas, observed: false, down, let_go };
                 self.deps.insert(instance.clone(), dep);
