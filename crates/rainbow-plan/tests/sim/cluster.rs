@@ -196,7 +196,10 @@ impl Sim {
     pub fn terminate(&mut self, name: &str, cause: Cause) {
         match cause {
             Cause::Ours => {
-                self.check_end(name);
+                // A tier of which the spec wants no pods has clients nowhere to go.
+                if self.full(&self.pods[name].instance) > 0 {
+                    self.check_end(name);
+                }
                 self.check_cut(name);
             }
             Cause::Theirs => self.count_failure(name),

@@ -118,7 +118,9 @@ impl Sim {
                 self.check_size(instance, *replicas, ends);
                 let fewer = before.is_some_and(|(before, ..)| before > *replicas);
                 let by_user = ends.is_empty() && (*replicas > 0 || self.full(instance) == 0);
-                let down = if by_user { Cause::Theirs } else { Cause::Ours };
+                // Who writes the number that is there already makes nothing smaller.
+                let same = self.deps.get(instance).filter(|dep| dep.replicas == *replicas).map(|dep| dep.down);
+                let down = same.unwrap_or(if by_user { Cause::Theirs } else { Cause::Ours });
                 let mut let_go = self.deps.get(instance).map(|dep| dep.let_go.clone()).unwrap_or_default();
                 let_go.extend(ends.iter().map(|(pod, _)| pod.clone()));
                 let_go.extend(self.may_go_instead(instance));
