@@ -196,8 +196,10 @@ impl Sim {
     pub fn terminate(&mut self, name: &str, cause: Cause) {
         match cause {
             Cause::Ours => {
-                // A tier of which the spec wants no pods has clients nowhere to go.
-                if self.full(&self.pods[name].instance) > 0 {
+                // Where neither the spec nor a stage wants any pods of a tier, its clients have nowhere to go.
+                let instance = &self.pods[name].instance;
+                let of_a_stage = |stage: &Stage| stage.tier == instance.tier && stage.replicas.unwrap_or(0) > 0;
+                if self.full(instance) > 0 || self.spec.stages.iter().any(of_a_stage) {
                     self.check_end(name);
                 }
                 self.check_cut(name);

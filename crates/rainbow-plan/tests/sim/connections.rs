@@ -115,14 +115,18 @@ impl Sim {
         );
     }
 
+    /// Who is idle since then has been so for as long as the spec asks.
+    fn has_settled(&self, world: &World, since: Time) -> bool {
+        since.0 + world.spec.drain.settle.as_millis() as i64 <= self.now
+    }
+
     /// Pods that may go as well as those that are let go, and that are marked: whether the Deployment knows that is open. It may
     /// take them instead, which harms nobody.
     pub(super) fn may_go_instead(&self, instance: &InstanceName) -> Vec<String> {
         let Some(world) = &self.decided else { return Vec::new() };
-        let settle = world.spec.drain.settle.as_millis() as i64;
         let may_go = |pod: &&Pod| {
             let done = match pod.connections {
-                Connections::Idle { since } => since.0 + settle <= self.now,
+                Connections::Idle { since } => self.has_settled(world, since),
                 Connections::Uncounted => true,
                 Connections::Busy { .. } | Connections::Unknown { .. } => false,
             };
@@ -135,7 +139,6 @@ impl Sim {
     pub(super) fn check_why(&self, name: &str, why: Why) {
         let Some(world) = &self.decided else { return };
         let pod = world.pods.iter().find(|pod| pod.name == name).unwrap();
-        let settle = world.spec.drain.settle.as_millis() as i64;
         let told = |good: bool| assert!(good, "{name} goes, {why:?}: {pod:?}\n{}", self.trace.join("\n"));
         told(pod.endpoint.is_empty());
         told(self.owners(&pod.instance).all(|color| color.released.is_some()));
@@ -143,7 +146,7 @@ impl Sim {
             (Why::Time, connections) => told(connections == Connections::Uncounted),
             (Why::Deadline, _) => told(self.may_be_cut(&pod.instance)),
             (Why::Idle, Connections::Idle { since }) => {
-                told(since.0 + settle <= self.now || self.may_be_cut(&pod.instance));
+                told(self.has_settled(world, since) || self.may_be_cut(&pod.instance));
             }
             (Why::Idle, _) => told(false),
         }
