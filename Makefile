@@ -16,8 +16,8 @@ TALLY_IMAGE    ?= ghcr.io/rainbow-dev/tally:$(VERSION)
 # The kubeconfig of the local cluster. KUBECONFIG of the caller wins, so the same targets work on any cluster.
 KUBE    = KUBECONFIG="$${KUBECONFIG:-$$($(RAINBOW) local kubeconfig)}"
 
-.PHONY: help build demo demo-colors test explore test-kubernetes test-on-kubernetes bench bench-kubernetes images-rainbow lint fmt setup \
-        images deploy-initial-active query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
+.PHONY: help build demo demo-colors test explore test-kubernetes test-on-kubernetes bench bench-kubernetes images-rainbow lint fmt \
+        setup images deploy-initial-active query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-24s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ test: build ## Unit, property and end-to-end tests, with one summary
 # `make test` has the same histories each time. Optimised, because there are many; CASES=… of each property.
 CASES ?= 60000
 explore: ## New random histories for the planner; ten minutes
-	CARGO_PROFILE_TEST_OPT_LEVEL=2 CARGO_PROFILE_DEV_OPT_LEVEL=2 PROPTEST_CASES=$(CASES) \
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 PROPTEST_CASES=$(CASES) \
 		cargo test --target-dir $(CARGO_TARGET_DIR)/explore -p rainbow-plan --no-fail-fast --test properties --test many_colors
 
 # ARGS are options of the suite, such as ARGS="--load-command 'k3s ctr images import {archive}' shift::".
