@@ -1,7 +1,6 @@
 # What a person types here. Everything is a thin wrapper: the commands themselves are printed as they run.
 
-ARCH   ?= $(shell uname -m)
-TARGET ?= $(ARCH)-unknown-linux-gnu
+TARGET ?= $(shell rustc --print host-tuple)
 CARGO_TARGET_DIR ?= target
 BIN     = $(CARGO_TARGET_DIR)/$(TARGET)/release
 RAINBOW ?= $(BIN)/rainbow
@@ -22,9 +21,8 @@ KUBE    = KUBECONFIG="$${KUBECONFIG:-$$($(RAINBOW) local kubeconfig)}"
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-24s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Static, so that the same file runs in an image from scratch and on any Linux.
 build: ## The rainbow command, the counter, and the examples' programs
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p rainbow-cli -p tally -p seamless-apps -p colors -p traffic
+	cargo build --release --target $(TARGET) -p rainbow-cli -p tally -p seamless-apps -p colors -p traffic
 
 demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 	$(RAINBOW) demo
@@ -32,8 +30,8 @@ demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 demo-colors: build ## The second story: three colors named by git, and connections that stay with theirs
 	$(RAINBOW) demo colors
 
-test: build ## Unit, property and end-to-end tests, with one summary
-	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/test
+test: ## Unit, property and end-to-end tests, with one summary
+	scripts/test
 
 # `make test` has the same histories each time. Optimised, because there are many; CASES=… of each property.
 CASES ?= 60000
@@ -42,19 +40,21 @@ explore: ## New random histories for the planner; ten minutes
 		cargo test --target-dir $(CARGO_TARGET_DIR)/explore -p rainbow-plan --no-fail-fast --test properties --test many_colors
 
 # ARGS are options of the suite, such as ARGS="--load-command 'k3s ctr images import {archive}' shift::".
-test-kubernetes: build ## The end-to-end tests on the cluster of the current kubeconfig (docs/testing.md)
-	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/test-kubernetes $(ARGS)
+test-kubernetes: ## The end-to-end tests on the cluster of the current kubeconfig (docs/testing.md)
+	scripts/test-kubernetes $(ARGS)
 
-test-on-kubernetes: build ## The same on a real cluster that KUBERNETES=directory has the scripts for; needs root
-	RAINBOW_BIN_DIR=$(abspath $(BIN)) scripts/on-kubernetes $(KUBERNETES)
+# KUBE_VERSION, PROXY and NODES choose the cluster.
+KUBERNETES ?= ../shared/kubernetes
+test-on-kubernetes: ## The same on a real cluster that the directory KUBERNETES has the scripts for; needs root
+	scripts/on-kubernetes $(KUBERNETES) $(ARGS)
 
 bench: build ## The figures, each beside its target
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p bench
+	cargo build --release --target $(TARGET) -p bench
 	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench --json $(CARGO_TARGET_DIR)/bench.json
 
 # ARGS are options of the bench, such as ARGS="--every 5s --load-command 'k3s ctr images import {archive}'".
 bench-kubernetes: build ## A release by kubectl alone beside one by Rainbow, on the cluster of the current kubeconfig
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) -p bench
+	cargo build --release --target $(TARGET) -p bench
 	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench-kubernetes --json $(CARGO_TARGET_DIR)/bench-kubernetes.json $(ARGS)
 
 # Built into the local cluster's store, as `rainbow image build` does it, and written to an archive that any cluster loads.
@@ -65,10 +65,8 @@ images-rainbow: build ## The operator's and the counter's image, and an archive 
 	$(RAINBOW) image save -o $(OURS)/images.tar $(OPERATOR_IMAGE) $(TALLY_IMAGE)
 	@echo "$(OURS)/images.tar: give it to the cluster's nodes, then \`rainbow install --wait\`"
 
-lint: ## Format, lints, licenses
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licenses are not checked"; fi
+lint: ## Format, lints, licenses, unused dependencies
+	scripts/lint
 
 fmt: ## Format everything
 	cargo fmt --all
