@@ -87,15 +87,6 @@ impl Scope {
         config(&self.kubeconfig).await
     }
 
-    /// Whether the API server serves a group at a version, such as `policy/v1`.
-    pub async fn serves_group(&self, group_version: &str) -> Result<bool> {
-        match self.client.list_api_group_resources(group_version).await {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// What goes before the names of images in this cluster.
     pub fn image_prefix(&self) -> &str {
         &self.image_prefix

@@ -10,7 +10,7 @@ Exit codes:
   2    wrong usage or bad input: an unknown flag, a manifest that is not valid; of `diff`: it did not work
   3    what was named does not exist
   4    --timeout has passed
-  5    the cluster refused: forbidden, or in conflict with somebody else's change
+  5    the cluster refused: forbidden, or in conflict with another change; or its Kubernetes is too old
   130  ended by Ctrl-C";
 
 /// Why a command failed. Each message is one sentence that says what is wrong, where, and what to do.
@@ -31,7 +31,7 @@ pub(crate) enum Error {
     /// No cluster to talk to.
     #[error("{0}")]
     NoCluster(String),
-    /// The cluster refused.
+    /// The cluster refused, or is refused.
     #[error("{0}")]
     Refused(String),
     /// Ctrl-C.

@@ -202,10 +202,7 @@ fn color_view(color: &Color, world: &World) -> ColorView {
         name: color.spec.color.clone(),
         revision: color.spec.revision,
         phase: status.phase,
-        message: message.map(|condition| condition.message.clone()).filter(|message| {
-            // A condition must say something, and where nothing needs to be said it repeats its reason.
-            !message.is_empty() && status.phase.is_none_or(|phase| *message != format!("{phase:?}"))
-        }),
+        message: message.map(|condition| condition.message.clone()).filter(|message| !message.is_empty()),
         created: color.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
         released_at: status.released_at.clone(),
         retired_at: status.retired_at.clone(),

@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -55,6 +56,8 @@ fn fails(output: &Output, code: i32, message: &str) {
         output.stdout
     );
 }
+
+const VERSION: &str = r#"{"major":"1","minor":"MINOR","gitVersion":"VERSION"}"#;
 
 const KUBECONFIG: &str = r#"
 apiVersion: v1
@@ -276,16 +279,27 @@ fn kubeconfigs_that_are_of_no_use() {
 
 /// An API server that answers everything with one status.
 fn api(code: u16, message: &'static str) -> String {
+    let status = status(code, message);
+    serve(move |_| (code, status.clone()))
+}
+
+fn status(code: u16, message: &str) -> String {
+    format!(
+        r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"{message}","reason":"X","code":{code}}}"#
+    )
+}
+
+/// An API server that answers each request, of which it is told the first line.
+fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let body = format!(
-                r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"{message}","reason":"X","code":{code}}}"#
-            );
+            let length = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]);
+            let (code, body) = answer(request.lines().next().unwrap_or_default());
             let head = format!(
                 "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
@@ -294,6 +308,51 @@ fn api(code: u16, message: &'static str) -> String {
         }
     });
     format!("http://{address}")
+}
+
+/// `install` and `operator` say it of a cluster that is too old, and write nothing.
+#[test]
+fn an_old_cluster_is_refused() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("config");
+    let shown = path.display().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::clone(&asked);
+    let server = serve(move |request| {
+        requests.lock().unwrap().push(request.to_owned());
+        (200, VERSION.replace("VERSION", "v1.27.3-gke.100").replace("MINOR", "27"))
+    });
+    fs::write(&path, KUBECONFIG.replace("SERVER", &server)).unwrap();
+    let run = |args: &[&str]| rainbow_in(home.path(), args, "", &[("KUBECONFIG", &shown), ("RUST_LOG", "off")]);
+    let expected = "this cluster runs Kubernetes 1.27.3-gke.100, and Rainbow needs 1.30 or later";
+    for args in [&["install"][..], &["install", "--crds-only"], &["operator"], &["operator", "--leader-elect"]] {
+        fails(&run(args), 5, expected);
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|request| request == "GET /version HTTP/1.1"), "{asked:?}");
+    let printed = run(&["install", "--dry-run"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+    assert!(printed.stdout.contains("kind: CustomResourceDefinition"));
+}
+
+/// A build that does not say its version is not taken for an old one.
+#[test]
+fn a_cluster_of_no_version_is_installed_to() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("config");
+    let shown = path.display().to_string();
+    let server = serve(|request| match request {
+        "GET /version HTTP/1.1" => (200, VERSION.replace("VERSION", "v0.0.0-master").replace("MINOR", "")),
+        _ => (403, status(403, "you may not")),
+    });
+    fs::write(&path, KUBECONFIG.replace("SERVER", &server)).unwrap();
+    let output = rainbow_in(home.path(), &["install"], "", &[("KUBECONFIG", &shown)]);
+    assert_eq!(output.code, 5);
+    assert_eq!(
+        output.stderr,
+        "warning: the cluster says `v0.0.0-master` for its version, which has no number: it is taken for Kubernetes 1.30 or \
+         later\nerror: the cluster refused: you may not\n"
+    );
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::{
     watch::resource,
 };
 
-/// What API servers before 1.23 say, with code 500, of an applied object that has a field or a value they do not know.
+/// Start of the refusal of an applied object with a field that the schema does not have, or with a value of another type. The
+/// API server answers it with code 500 up to 1.37 at least: <https://github.com/kubernetes/kubernetes/issues/139253>.
 const NO_SUCH_FIELD: &str = "failed to create typed patch object";
 
 /// What a watch must show before the next plan: a decision on what was there before a write could repeat it.
@@ -221,8 +222,8 @@ async fn amend(
     written(answer, kind, name, &[404], outcome).map(drop)
 }
 
-/// Replaces a status as a whole. Not by server-side apply: that of Kubernetes 1.20 leaves null in the place of an object
-/// that is no more (`shift`, of a stage), and then refuses what it made.
+/// Replaces a status as a whole, by a JSON patch. The patch tests the uid, so that the status of a deleted object never
+/// lands on its successor. It also removes fields that another field manager wrote, which a server-side apply leaves.
 async fn set_status(
     api: &Api<DynamicObject>,
     kind: Kind,
@@ -340,8 +341,9 @@ mod tests {
         check(429, "too many requests", Failure::Unavailable);
         check(503, "the server is currently unable to handle the request", Failure::Unavailable);
         check(500, "etcdserver: request timed out", Failure::Unavailable);
-        // As 1.20 says it.
-        let unknown = "failed to create typed patch object: .spec.template.spec.wrong: field not declared in schema";
+        // The text of 1.37.
+        let unknown = "failed to create typed patch object (default/a-v1; apps/v1, Kind=Deployment): \
+                       .spec.template.spec.wrong: field not declared in schema";
         check(500, unknown, Failure::Rejected);
     }
 

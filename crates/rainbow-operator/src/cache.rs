@@ -211,8 +211,6 @@ type Id = (Kind, String, String);
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pub(crate) apps: HashMap<Key, App>,
-    /// The kinds that are watched.
-    kinds: Vec<Kind>,
     /// Where an object is kept: its labels may change under it.
     index: HashMap<Id, Key>,
     /// By kind: what a list under way has shown.
@@ -224,14 +222,9 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// A cache of these kinds.
-    pub(crate) fn of(kinds: Vec<Kind>) -> Self {
-        Self { kinds, ..Self::default() }
-    }
-
     /// Whether every kind has been listed once: before, absence means nothing.
     pub(crate) fn synced(&self) -> bool {
-        self.kinds.iter().all(|kind| self.listed.contains(kind))
+        Kind::ALL.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// All is seen for the first time: what happened before is unknown.

@@ -16,11 +16,10 @@ use crate::{
     cache::{Cache, Key},
     clock::Clock,
     count::{Answer, CountVia, Counter},
-    discover::{self, Capabilities},
+    discover::{self, TooOld},
     domain::Means,
     health::{self, Health},
     leader::{Candidate, Election},
-    live::Kind,
     watch,
 };
 use app::{Desk, Done, Step, With};
@@ -29,9 +28,6 @@ use app::{Desk, Done, Step, With};
 const CONCURRENCY: usize = 16;
 /// Changes that are taken in before anything is decided on, so that a burst costs one decision.
 const BURST: usize = 1000;
-
-/// Longest time to ask what the cluster has while there is work.
-const ASK: Duration = Duration::from_secs(10);
 
 /// The counter's image, unless told otherwise.
 pub const TALLY_IMAGE: &str = concat!("ghcr.io/rainbow-dev/tally:", env!("CARGO_PKG_VERSION"));
@@ -82,6 +78,9 @@ pub enum Error {
     /// The watches ended, which they never do by themselves.
     #[error("the watches ended")]
     WatchesEnded,
+    /// The cluster is too old.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
 }
 
 /// Runs the operator until it is told to end. Dropping the future at any moment is safe: what is in the cluster says how
@@ -90,8 +89,12 @@ pub enum Error {
 /// An API server that is away, or that lacks the custom resource definitions, is waited for.
 ///
 /// # Errors
-/// When the watches end.
+/// When the cluster's Kubernetes is older than [`discover::OLDEST`], or when the watches end.
 pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
+    tokio::select! {
+        () = &mut options.shutdown => return Ok(()),
+        supported = discover::wait(&client) => supported?,
+    }
     let Some(election) = options.election.take() else {
         return lead(&client, &mut options).await;
     };
@@ -122,40 +125,19 @@ pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
 
 /// Runs the operator as the one that acts.
 async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
-    loop {
-        let capabilities = tokio::select! {
-            () = &mut options.shutdown => return Ok(()),
-            found = discover::wait(client) => found,
-        };
-        if operate(client, options, capabilities).await? == End::Told {
-            return Ok(());
-        }
-    }
-}
-
-/// Why the loop ended.
-#[derive(PartialEq)]
-enum End {
-    /// It was told to.
-    Told,
-    /// The cluster does not have any more what it had: it was upgraded under us.
-    Outdated,
-}
-
-async fn operate(client: &Client, options: &mut Options, capabilities: Capabilities) -> Result<End, Error> {
-    let mut changes = watch::all(client, options.namespace.as_deref(), capabilities);
-    let sidecar = |image: &String| Sidecar { image: image.clone(), native: capabilities.native_sidecars };
+    let mut changes = watch::all(client, options.namespace.as_deref());
+    // Every supported cluster runs native sidecars; colors of earlier operators may have recorded a plain container.
+    let sidecar = |image: &String| Sidecar { image: image.clone(), native: true };
     let mut operator = Operator {
         client: client.clone(),
         clock: options.clock,
         means: Means {
             propagation: options.propagation,
             swap: options.swap,
-            capabilities,
             sidecar: options.tally_image.as_ref().map(sidecar),
         },
         counter: Counter::start(client.clone(), options.count_via, options.clock),
-        cache: Cache::of(Kind::of(capabilities)),
+        cache: Cache::default(),
         desks: HashMap::new(),
         dirty: BTreeSet::new(),
         running: FuturesUnordered::new(),
@@ -163,19 +145,15 @@ async fn operate(client: &Client, options: &mut Options, capabilities: Capabilit
         health: options.health.clone(),
     };
     let mut beat = tokio::time::interval(health::BEAT);
-    let end = loop {
+    loop {
         let due = operator.next_due();
         tokio::select! {
             biased;
-            () = &mut options.shutdown => break End::Told,
+            () = &mut options.shutdown => break,
             _ = beat.tick(), if operator.health.is_some() => operator.beat(),
             Some(done) = operator.running.next() => operator.finished(done),
             change = changes.next() => {
-                let change = change.ok_or(Error::WatchesEnded)?;
-                if is_outdated(client, &change, capabilities).await {
-                    break End::Outdated;
-                }
-                operator.changed(change);
+                operator.changed(change.ok_or(Error::WatchesEnded)?);
             }
             Some(answer) = operator.counter.answer() => operator.answered(answer),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => operator.wake(),
@@ -190,17 +168,9 @@ async fn operate(client: &Client, options: &mut Options, capabilities: Capabilit
             operator.answered(answer);
         }
         operator.start();
-    };
+    }
     while operator.running.next().await.is_some() {}
-    Ok(end)
-}
-
-/// Whether endpoints have to be read in another way than at the start. Each failure of their watch asks once, and failures
-/// come ever more slowly.
-async fn is_outdated(client: &Client, change: &watch::Change, capabilities: Capabilities) -> bool {
-    let watch::Change::Failed(Kind::EndpointSlice, error) = change else { return false };
-    let ask = tokio::time::timeout(ASK, discover::capabilities(client));
-    watch::is_absent(error) && matches!(ask.await, Ok(Ok(now)) if now.endpoints != capabilities.endpoints)
+    Ok(())
 }
 
 struct Operator {

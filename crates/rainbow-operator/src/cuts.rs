@@ -30,7 +30,6 @@ fn past_their_time(action: &Action) -> Vec<&str> {
         Action::ApplyDeployment { ends, .. } => {
             ends.iter().filter(|(_, why)| *why == Why::Deadline).map(|(pod, _)| pod.as_str()).collect()
         }
-        Action::EndPod { pod, why: Why::Deadline } => vec![pod.as_str()],
         _ => Vec::new(),
     }
 }

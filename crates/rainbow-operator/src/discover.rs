@@ -1,113 +1,115 @@
-//! What the API server has, asked once at the start: Rainbow runs on old clusters, too, and does there without what they
-//! lack. Everything that depends on the cluster's version is asked here, with its why, and nowhere else.
-//!
-//! Two requests answer all of it: the list of API groups says which kinds there are, the version says how the cluster
-//! behaves where no kind tells. What every cluster since 1.19 has is not asked for: server-side apply, definitions of
-//! `apiextensions.k8s.io/v1`, `events.k8s.io/v1`.
+//! Whether the cluster's Kubernetes is one that Rainbow supports. `docs/compatibility.md` lists what differs between the
+//! supported versions, and why no decision depends on it.
 
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Client;
-use std::{collections::BTreeSet, time::Duration};
+use std::{fmt, time::Duration};
 
-/// The first wait after a failure; it doubles up to the longest.
+/// First wait after a failure; it doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// What the cluster can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// How the ready pods of a Service are read.
-    pub endpoints: EndpointsKind,
-    /// `policy/v1` (1.21): pods that hold connections are guarded by a PodDisruptionBudget. Without it they are not: the
-    /// older `policy/v1beta1` is gone from today's client libraries, and its empty selector means something else.
-    pub policy_v1: bool,
-    /// The kubelet runs init containers with `restartPolicy: Always` (on by default from 1.29). An older API server drops
-    /// the field, and such a pod would wait for its sidecar to end forever: there a plain container is used.
-    pub native_sidecars: bool,
-    /// The ReplicaSet controller heeds `controller.kubernetes.io/pod-deletion-cost` (on by default from 1.22). Elsewhere a
-    /// pod that may go is deleted by name instead.
-    pub deletion_cost: bool,
-    /// Definitions may hold rules of CEL, `x-kubernetes-validations` (on by default from 1.25). An older API server refuses
-    /// to apply a field that it does not know.
-    pub validation_rules: bool,
+/// The oldest Kubernetes that Rainbow supports.
+pub const OLDEST: Version = Version { major: 1, minor: 30 };
+
+/// A version of Kubernetes, without its patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    major: u32,
+    minor: u32,
 }
 
-/// Which kind says which pods of a Service are ready. All of them carry the labels of their Service, by which the operator
-/// finds those of the stages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndpointsKind {
-    /// `discovery.k8s.io/v1` (1.21).
-    Slices,
-    /// `discovery.k8s.io/v1beta1`. Slices got the labels of their Service in 1.20, so those of older clusters are not used.
-    SlicesBeta,
-    /// `v1` Endpoints, which every cluster has. They name no more than 1000 pods.
-    Endpoints,
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
-impl Capabilities {
-    /// Everything that there is: a current cluster.
-    pub const ALL: Self = Self {
-        endpoints: EndpointsKind::Slices,
-        policy_v1: true,
-        native_sidecars: true,
-        deletion_cost: true,
-        validation_rules: true,
-    };
+impl Version {
+    /// Version in an answer of `/version`; `None` where it has no number.
+    ///
+    /// Some providers write a minor as `30+`. A build of Kubernetes without its linker flags leaves `major` and `minor` empty
+    /// and says `v0.0.0-master+$Format:%H$`: there never was a Kubernetes 0.
+    fn of(info: &Info) -> Option<Self> {
+        let fields = Self::parse(&info.major, &info.minor);
+        [fields, Self::of_text(&info.git_version)].into_iter().flatten().find(|version| version.major > 0)
+    }
 
-    /// What a cluster of this version with these groups (`policy/v1`) can do.
-    fn of(version: Version, groups: &BTreeSet<String>) -> Self {
-        let has = |group: &str| groups.contains(group);
-        Self {
-            endpoints: if has("discovery.k8s.io/v1") {
-                EndpointsKind::Slices
-            } else if has("discovery.k8s.io/v1beta1") && version >= Version(1, 20) {
-                EndpointsKind::SlicesBeta
-            } else {
-                EndpointsKind::Endpoints
-            },
-            policy_v1: has("policy/v1"),
-            native_sidecars: version >= Version(1, 29),
-            deletion_cost: version >= Version(1, 22),
-            validation_rules: version >= Version(1, 25),
+    /// Version in a text such as `v1.30.14-gke.100`.
+    fn of_text(text: &str) -> Option<Self> {
+        let (major, rest) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
+        Self::parse(major, rest)
+    }
+
+    fn parse(major: &str, minor: &str) -> Option<Self> {
+        let number = |text: &str| {
+            let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            text[..end].parse().ok()
+        };
+        Some(Self { major: number(major)?, minor: number(minor)? })
+    }
+}
+
+/// The cluster's Kubernetes is older than [`OLDEST`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this cluster runs Kubernetes {found}, and Rainbow needs {OLDEST} or later")]
+pub struct TooOld {
+    /// Version as the cluster writes it, without the `v`.
+    found: String,
+}
+
+/// Whether Rainbow supports a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// Its Kubernetes is new enough.
+    Full,
+    /// Its version has no number. Such a build is its owner's own, and is taken for a current one.
+    Unknown {
+        /// Version as the cluster writes it.
+        said: String,
+    },
+    /// Its Kubernetes is too old.
+    None(TooOld),
+}
+
+impl Support {
+    fn of(info: &Info) -> Self {
+        let text = info.git_version.as_str();
+        match Version::of(info) {
+            Some(version) if version >= OLDEST => Self::Full,
+            // The long form has the patch, but is not shown where it contradicts the number that decided.
+            Some(version) if Version::of_text(text) == Some(version) => {
+                Self::None(TooOld { found: text.strip_prefix('v').unwrap_or(text).to_owned() })
+            }
+            Some(version) => Self::None(TooOld { found: version.to_string() }),
+            None => Self::Unknown { said: text.to_owned() },
         }
     }
 }
 
-/// Major and minor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Version(u32, u32);
-
-impl Version {
-    /// Some providers write a minor as `20+`. What is no number counts as 0: an old cluster is the safe guess.
-    fn of(major: &str, minor: &str) -> Self {
-        let number = |text: &str| {
-            let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-            text[..end].parse().unwrap_or(0)
-        };
-        Self(number(major), number(minor))
-    }
-}
-
-/// Asks the API server.
+/// Asks the API server for its version.
 ///
 /// # Errors
-/// When it does not answer, or not in a way that can be understood.
-pub async fn capabilities(client: &Client) -> kube::Result<Capabilities> {
-    let version = client.apiserver_version().await?;
-    let groups = client.list_api_groups().await?;
-    let groups = groups.groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version);
-    Ok(Capabilities::of(Version::of(&version.major, &version.minor), &groups.collect()))
+/// When the API server does not answer, or not in a way that can be read.
+pub async fn support(client: &Client) -> kube::Result<Support> {
+    Ok(Support::of(&client.apiserver_version().await?))
 }
 
-/// Asks until there is an answer.
-pub(crate) async fn wait(client: &Client) -> Capabilities {
+/// Asks for the version until there is an answer.
+pub(crate) async fn wait(client: &Client) -> Result<(), TooOld> {
     let mut pause = RETRY_FIRST;
     loop {
-        match capabilities(client).await {
-            Ok(found) => {
-                tracing::info!(?found, "the cluster has");
-                return found;
+        match support(client).await {
+            Ok(Support::Full) => return Ok(()),
+            Ok(Support::Unknown { said }) => {
+                tracing::warn!(
+                    version = said,
+                    "the cluster's version has no number: it is taken for {OLDEST} or later"
+                );
+                return Ok(());
             }
-            Err(error) => tracing::warn!(%error, again_in = ?pause, "the cluster does not say what it has"),
+            Ok(Support::None(error)) => return Err(error),
+            Err(error) => tracing::warn!(%error, again_in = ?pause, "the cluster does not say its version"),
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(RETRY_LONGEST);
@@ -117,43 +119,85 @@ pub(crate) async fn wait(client: &Client) -> Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    };
 
-    fn of(version: (&str, &str), groups: &[&str]) -> Capabilities {
-        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        Capabilities::of(Version::of(version.0, version.1), &groups)
+    fn of(major: &str, minor: &str, git_version: &str) -> Support {
+        let info =
+            Info { major: major.into(), minor: minor.into(), git_version: git_version.into(), ..Info::default() };
+        Support::of(&info)
     }
 
     #[test]
-    fn a_current_cluster_has_everything() {
-        let groups = ["discovery.k8s.io/v1", "policy/v1", "apps/v1"];
-        assert_eq!(of(("1", "35"), &groups), Capabilities::ALL);
-        assert_eq!(of(("1", "29+"), &groups), Capabilities::ALL, "as some providers write it");
+    fn supported_versions() {
+        for (major, minor, text) in [
+            ("1", "30", "v1.30.0"),
+            ("1", "30+", "v1.30.14-eks-5d4a308"),
+            ("1", "37", "v1.37.2"),
+            ("1", "31+", "v1.31.0-alpha.1.23+abcdef"),
+            ("2", "0", "v2.0.0"),
+            ("", "", "v1.34.1+k3s1"),
+            ("1", "", "1.33.2"),
+            ("1", "33", ""),
+            ("0", "0", "v1.33.0"),
+        ] {
+            assert_eq!(of(major, minor, text), Support::Full, "{major} {minor} {text}");
+        }
     }
 
     #[test]
-    fn an_old_cluster_is_done_without() {
-        let old = Capabilities {
-            endpoints: EndpointsKind::SlicesBeta,
-            policy_v1: false,
-            native_sidecars: false,
-            deletion_cost: false,
-            validation_rules: false,
-        };
-        let groups = ["discovery.k8s.io/v1beta1", "policy/v1beta1", "apps/v1"];
-        assert_eq!(of(("1", "20"), &groups), old);
-        assert_eq!(of(("1", "19"), &groups), Capabilities { endpoints: EndpointsKind::Endpoints, ..old });
-        let none = Capabilities { endpoints: EndpointsKind::Endpoints, ..old };
-        assert_eq!(of(("1", "16"), &[]), none);
-        assert_eq!(of(("", "garbage"), &[]), none, "what is not understood is old");
+    fn older_versions_are_named() {
+        for (major, minor, text, shown) in [
+            ("1", "27", "v1.27.3", "1.27.3"),
+            ("1", "29+", "v1.29.9-gke.1496000", "1.29.9-gke.1496000"),
+            ("", "", "v1.20.15", "1.20.15"),
+            ("1", "9", "v1.9.0", "1.9.0"),
+            ("1", "29", "custom", "1.29"),
+            ("1", "29", "v1.31.0", "1.29"),
+        ] {
+            let Support::None(error) = of(major, minor, text) else { panic!("{major} {minor} {text}") };
+            let expected = format!("this cluster runs Kubernetes {shown}, and Rainbow needs 1.30 or later");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    /// A cluster that does not answer may be a good one.
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_is_asked_for_again() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let requests = Arc::clone(&asked);
+        let api = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let nth = requests.fetch_add(1, Relaxed);
+            async move {
+                let (code, body) = match nth {
+                    0 => (200, "no JSON".to_owned()),
+                    1..5 => (503, json!({ "kind": "Status", "status": "Failure", "code": 503 }).to_string()),
+                    _ => (200, json!({ "major": "1", "minor": "29", "gitVersion": "v1.29.1" }).to_string()),
+                };
+                let response = http::Response::builder().status(code);
+                response.body(kube::client::Body::from(body.into_bytes()))
+            }
+        });
+        let ended = wait(&Client::new(api, "default")).await;
+        assert_eq!(ended, Err(TooOld { found: "1.29.1".into() }));
+        assert_eq!(asked.load(Relaxed), 6);
     }
 
     #[test]
-    fn behaviours_come_with_versions() {
-        let groups = ["discovery.k8s.io/v1beta1", "discovery.k8s.io/v1", "policy/v1"];
-        let found = |minor| of(("1", minor), &groups);
-        assert_eq!(found("21").endpoints, EndpointsKind::Slices, "the newer one where both are");
-        assert_eq!((found("21").deletion_cost, found("22").deletion_cost), (false, true));
-        assert_eq!((found("24").validation_rules, found("25").validation_rules), (false, true));
-        assert_eq!((found("28").native_sidecars, found("29").native_sidecars), (false, true));
+    fn a_version_without_a_number_is_not_old() {
+        for (major, minor, text) in [
+            ("", "", ""),
+            ("", "", "v0.0.0-master+$Format:%H$"),
+            ("0", "0", "v0.0.0"),
+            ("one", "thirty", "one.thirty"),
+            ("99999999999", "1", "v99999999999.1"),
+            ("1", "x30", "v1.x30"),
+            ("1", "é", "vé.1"),
+        ] {
+            assert_eq!(of(major, minor, text), Support::Unknown { said: text.into() }, "{major} {minor} {text}");
+        }
     }
 }

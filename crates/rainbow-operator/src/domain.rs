@@ -4,7 +4,7 @@ use rainbow_api::{self as api, Rainbow, names};
 use rainbow_plan as plan;
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{clock, discover::Capabilities};
+use crate::clock;
 
 /// Seconds a color may take to become ready where the spec is silent, as a Deployment's.
 const PROGRESS_DEADLINE: i32 = 600;
@@ -15,7 +15,6 @@ pub(crate) struct Means {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
     pub(crate) propagation: Duration,
     pub(crate) swap: plan::Swap,
-    pub(crate) capabilities: Capabilities,
     /// The counter that new pods get.
     pub(crate) sidecar: Option<api::Sidecar>,
 }
@@ -43,9 +42,7 @@ pub(crate) fn spec(rainbow: &Rainbow, means: &Means) -> plan::Spec {
             api::Reuse::Never => plan::Reuse::Never,
             api::Reuse::Unchanged => plan::Reuse::Unchanged,
         },
-        shrink: if means.capabilities.deletion_cost { plan::Shrink::ByCost } else { plan::Shrink::ByDeletion },
         swap: means.swap,
-        guard: means.capabilities.policy_v1,
         propagation: means.propagation,
         deleting: rainbow.metadata.deletion_timestamp.is_some(),
     }

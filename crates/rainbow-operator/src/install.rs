@@ -4,7 +4,7 @@
 use rainbow_api::{crds, labels};
 use serde_json::{Value, json};
 
-use crate::{CountVia, TALLY_IMAGE, discover::Capabilities, leader};
+use crate::{CountVia, TALLY_IMAGE, leader};
 
 /// The namespace that the operator runs in, unless told otherwise.
 pub const NAMESPACE: &str = "rainbow-system";
@@ -58,25 +58,6 @@ fn with_type(api_version: &str, kind: &str) -> impl Fn(Value) -> Value {
     }
 }
 
-/// Takes out of an object what the cluster does not know: a server-side apply refuses fields that it has no schema for.
-pub fn fit(object: &mut Value, capabilities: Capabilities) {
-    if !capabilities.validation_rules {
-        without_rules(object);
-    }
-}
-
-/// Without the rules a schema says less; the operator checks all of it anyway, and tells.
-fn without_rules(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.remove("x-kubernetes-validations");
-            fields.values_mut().for_each(without_rules);
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_rules),
-        _ => {}
-    }
-}
-
 /// Everything, in the order in which it is to be applied.
 pub fn objects(install: &Install) -> Vec<Value> {
     let mut all = definitions();
@@ -116,11 +97,10 @@ fn rights(install: &Install) -> Vec<Value> {
         // Server-side apply is a patch, and a create where nothing is.
         rule(&["apps"], &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&[""], &["services"], &["get", "list", "watch", "create", "patch", "delete"]),
-        // Membership labels and marks. A pod is deleted by name only where deletion costs are not heeded (before 1.22).
-        rule(&[""], &["pods"], &["get", "list", "watch", "patch", "delete"]),
-        // Who is ready: slices, or Endpoints where there are none.
+        // Membership labels and marks.
+        rule(&[""], &["pods"], &["get", "list", "watch", "patch"]),
+        // Ready pods of each stage.
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
-        rule(&[""], &["endpoints"], &["get", "list", "watch"]),
         // One for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
@@ -192,6 +172,8 @@ fn deployment(install: &Install) -> Value {
                         "ports": [{ "name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP" }],
                         "livenessProbe": probe("/healthz", 20, 3),
                         "readinessProbe": probe("/readyz", 5, 2),
+                        // `kubectl describe` then shows why the operator ended, as on a cluster that is too old.
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
                         "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
                         "securityContext": {
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
@@ -236,20 +218,6 @@ mod tests {
             let text = json!(objects(&install)).to_string();
             assert_eq!(text.contains("pods/proxy"), expected);
             assert_eq!(text.contains("--count-via=api"), expected);
-        }
-    }
-
-    #[test]
-    fn an_old_cluster_gets_no_rules() {
-        let has_rules = |object: &Value| object.to_string().contains("x-kubernetes-validations");
-        for definition in definitions() {
-            assert!(has_rules(&definition));
-            let mut fitted = definition.clone();
-            fit(&mut fitted, Capabilities::ALL);
-            assert_eq!(fitted, definition);
-            fit(&mut fitted, Capabilities { validation_rules: false, ..Capabilities::ALL });
-            assert!(!has_rules(&fitted));
-            assert_eq!(fitted["spec"]["names"], definition["spec"]["names"], "nothing else is taken");
         }
     }
 

@@ -1,10 +1,7 @@
 //! What is kept of the objects that are watched: no more than decisions need, so that memory grows with what matters.
 
 use k8s_openapi::{
-    api::{
-        core::v1::{Endpoints, Pod as CorePod},
-        discovery::v1::EndpointSlice,
-    },
+    api::{core::v1::Pod as CorePod, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::api::DynamicObject;
@@ -13,7 +10,7 @@ use rainbow_plan::{Mark, Time};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use crate::{build::PodLabels, clock, discover::Capabilities, drift, pull};
+use crate::{build::PodLabels, clock, drift, pull};
 
 /// The kinds the operator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +25,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Rainbow,
         Self::Color,
         Self::Deployment,
@@ -37,11 +34,6 @@ impl Kind {
         Self::EndpointSlice,
         Self::PodDisruptionBudget,
     ];
-
-    /// Those that a cluster with these capabilities has.
-    pub(crate) fn of(capabilities: Capabilities) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|kind| *kind != Self::PodDisruptionBudget || capabilities.policy_v1).collect()
-    }
 
     /// As in manifests.
     pub(crate) const fn name(self) -> &'static str {
@@ -235,32 +227,9 @@ impl Slice {
         let pods = ready.filter_map(|endpoint| {
             endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.clone()
         });
-        Self::new(&slice.metadata, pods.collect())
-    }
-
-    fn new(meta: &ObjectMeta, ready: Vec<String>) -> Self {
-        Self { meta: Meta::of(meta), service: label(meta, "kubernetes.io/service-name").to_owned(), ready }
-    }
-
-    /// A slice of `discovery.k8s.io/v1beta1`: what is read here is the same in both. What cannot be read has no ready
-    /// endpoints, so that nothing is narrowed because of it.
-    pub(crate) fn of_beta(slice: &DynamicObject) -> Self {
-        let plain = DynamicObject { types: None, ..slice.clone() };
-        match plain.try_parse::<EndpointSlice>() {
-            Ok(read) => Self::of(&read),
-            Err(_) => Self::new(&slice.metadata, Vec::new()),
-        }
-    }
-
-    /// All of a Service's endpoints in one object, as clusters have them that lack slices.
-    pub(crate) fn of_endpoints(endpoints: &Endpoints) -> Self {
-        let ready = endpoints.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
-        let pods = ready.filter_map(|address| {
-            address.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.clone()
-        });
         Self {
-            meta: Meta::of(&endpoints.metadata),
-            service: endpoints.metadata.name.clone().unwrap_or_default(),
+            meta: Meta::of(&slice.metadata),
+            service: label(&slice.metadata, "kubernetes.io/service-name").to_owned(),
             ready: pods.collect(),
         }
     }
@@ -271,22 +240,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn metadata() -> Value {
-        json!({ "name": "frontend-active-x", "namespace": "default", "uid": "u", "resourceVersion": "7",
-                "labels": { "kubernetes.io/service-name": "frontend-active", "rainbow.dev/rainbow": "seamless" } })
-    }
-
-    #[track_caller]
-    fn check(slice: &Slice, ready: &[&str]) {
-        assert_eq!((slice.service.as_str(), slice.meta.version), ("frontend-active", 7));
-        assert_eq!(slice.ready, ready);
-    }
-
     #[test]
-    fn endpoint_slices_of_both_versions_say_the_same() {
+    fn a_slice_names_its_ready_pods() {
         let pod = |name: &str| json!({ "kind": "Pod", "name": name, "namespace": "default" });
-        let mut slice = json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata(), "addressType": "IPv4",
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {
+                "name": "frontend-active-x", "namespace": "default", "uid": "u", "resourceVersion": "7",
+                "labels": { "kubernetes.io/service-name": "frontend-active", "rainbow.dev/rainbow": "seamless" },
+            },
             "endpoints": [
                 { "addresses": ["10.0.0.1"], "conditions": { "ready": true }, "targetRef": pod("a") },
                 { "addresses": ["10.0.0.2"], "conditions": { "ready": false }, "targetRef": pod("b") },
@@ -294,28 +256,15 @@ mod tests {
                 { "addresses": ["10.0.0.4"], "conditions": { "ready": true } },
             ],
         });
-        check(&Slice::of(&serde_json::from_value(slice.clone()).unwrap()), &["a", "c"]);
-        slice["apiVersion"] = json!("discovery.k8s.io/v1beta1");
-        slice["endpoints"][0]["topology"] = json!({ "kubernetes.io/hostname": "kr1" });
-        check(&Slice::of_beta(&serde_json::from_value(slice.clone()).unwrap()), &["a", "c"]);
-        // As a slice without endpoints comes.
-        slice["endpoints"] = Value::Null;
-        check(&Slice::of_beta(&serde_json::from_value(slice.clone()).unwrap()), &[]);
-        slice["endpoints"] = json!("garbage");
-        check(&Slice::of_beta(&serde_json::from_value(slice).unwrap()), &[]);
+        let slice = Slice::of(&serde_json::from_value(slice).unwrap());
+        assert_eq!((slice.service.as_str(), slice.meta.version), ("frontend-active", 7));
+        assert_eq!(slice.ready, ["a", "c"]);
     }
 
+    /// The API server writes a slice without endpoints as `null`.
     #[test]
-    fn endpoints_are_one_slice() {
-        let address = |ip: &str, pod: &str| json!({ "ip": ip, "targetRef": { "kind": "Pod", "name": pod } });
-        let mut endpoints = json!({
-            "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata(),
-            "subsets": [
-                { "addresses": [address("10.0.0.1", "a")], "notReadyAddresses": [address("10.0.0.2", "b")] },
-                { "addresses": [address("10.0.0.3", "c"), { "ip": "10.0.0.4" }] },
-            ],
-        });
-        endpoints["metadata"]["name"] = json!("frontend-active");
-        check(&Slice::of_endpoints(&serde_json::from_value(endpoints).unwrap()), &["a", "c"]);
+    fn a_slice_may_have_no_endpoints() {
+        let slice = json!({ "metadata": { "name": "x" }, "addressType": "IPv4", "endpoints": null });
+        assert_eq!(Slice::of(&serde_json::from_value(slice).unwrap()).ready, Vec::<String>::new());
     }
 }

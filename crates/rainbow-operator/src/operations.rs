@@ -175,7 +175,6 @@ impl Compiler<'_> {
                     .flatten()
                     .collect()
             }
-            Action::EndPod { pod, .. } => self.delete(Kind::Pod, pod).into_iter().collect(),
             Action::ApplyGuard => vec![self.apply(Kind::PodDisruptionBudget, build::guard(scope, rainbow))],
             Action::DeleteGuard => {
                 self.delete(Kind::PodDisruptionBudget, &names::guard(scope.rainbow)).into_iter().collect()

@@ -212,8 +212,7 @@ fn condition(
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        // Never empty: the validation of Kubernetes 1.20, as today's compilers build it, takes an empty text for null.
-        message: if message.is_empty() { reason.to_owned() } else { message },
+        message,
         observed_generation: generation,
         last_transition_time: since.unwrap_or_else(|| ApiTime(whole_seconds(now))),
     }

@@ -4,11 +4,7 @@ use futures::{
     StreamExt,
     stream::{BoxStream, select_all},
 };
-use k8s_openapi::api::{
-    core::v1::{Endpoints, Pod as CorePod},
-    discovery::v1::EndpointSlice,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::{core::v1::Pod as CorePod, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, Resource,
     api::DynamicObject,
@@ -24,7 +20,6 @@ use std::{fmt::Debug, time::Duration};
 
 use crate::{
     cache::Object,
-    discover::{Capabilities, EndpointsKind},
     live::{Kind, Pod, Slice, Workload, label},
 };
 
@@ -55,46 +50,22 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
 }
 
 /// All watches in one stream.
-pub(crate) fn all(client: &Client, namespace: Option<&str>, capabilities: Capabilities) -> BoxStream<'static, Change> {
-    let kinds = Kind::of(capabilities);
-    select_all(kinds.into_iter().map(|kind| one(client, namespace, kind, capabilities.endpoints))).boxed()
+pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Change> {
+    select_all(Kind::ALL.into_iter().map(|kind| one(client, namespace, kind))).boxed()
 }
 
-/// Whether a watch broke because the API server does not have the kind, or has it no more.
-pub(crate) fn is_absent(error: &watcher::Error) -> bool {
-    use watcher::Error as E;
-    match error {
-        E::InitialListFailed(kube::Error::Api(status)) | E::WatchStartFailed(kube::Error::Api(status)) => {
-            status.code == 404
-        }
-        E::WatchError(status) => status.code == 404,
-        _ => false,
-    }
-}
-
-fn one(client: &Client, namespace: Option<&str>, kind: Kind, from: EndpointsKind) -> BoxStream<'static, Change> {
+fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, Change> {
     match kind {
         Kind::Pod => {
             let api = typed::<CorePod>(client, namespace);
             changes(kind, api, |pod| Object::pod(&pod.metadata, label(&pod.metadata, labels::RAINBOW), Pod::of(pod)))
         }
-        Kind::EndpointSlice => match from {
-            EndpointsKind::Slices => {
-                let api = typed::<EndpointSlice>(client, namespace);
-                changes(kind, api, |slice| endpoints(&slice.metadata, Slice::of(slice)))
-            }
-            EndpointsKind::SlicesBeta => {
-                let resource =
-                    ApiResource::from_gvk(&GroupVersionKind::gvk("discovery.k8s.io", "v1beta1", kind.name()));
-                changes(kind, generic(client, namespace, &resource), |slice| {
-                    endpoints(&slice.metadata, Slice::of_beta(slice))
-                })
-            }
-            EndpointsKind::Endpoints => {
-                let api = typed::<Endpoints>(client, namespace);
-                changes(kind, api, |found| endpoints(&found.metadata, Slice::of_endpoints(found)))
-            }
-        },
+        Kind::EndpointSlice => {
+            let api = typed::<EndpointSlice>(client, namespace);
+            changes(kind, api, |slice| {
+                Object::slice(&slice.metadata, label(&slice.metadata, labels::RAINBOW), Slice::of(slice))
+            })
+        }
         // These are read generically: one object that cannot be understood must not hide all others.
         Kind::Rainbow => changes(kind, generic(client, namespace, &resource(kind)), Object::rainbow),
         Kind::Color => changes(kind, generic(client, namespace, &resource(kind)), Object::color),
@@ -104,10 +75,6 @@ fn one(client: &Client, namespace: Option<&str>, kind: Kind, from: EndpointsKind
             })
         }
     }
-}
-
-fn endpoints(meta: &ObjectMeta, slice: Slice) -> Object {
-    Object::slice(meta, label(meta, labels::RAINBOW), slice)
 }
 
 fn typed<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -5,12 +5,17 @@
 mod common;
 
 use common::{Cluster, seamless, tally::Says};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, events::v1::Event, policy::v1::PodDisruptionBudget};
-use kube::{
-    ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, Pod},
+    events::v1::Event,
+    policy::v1::PodDisruptionBudget,
 };
-use rainbow_api::{Color, ColorStatus};
+use kube::{
+    Resource, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use rainbow_api::{Color, ColorInstance, ColorSpec, ColorStatus, Sidecar, identities, labels};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -321,23 +326,70 @@ async fn a_tier_opts_out() {
     assert_eq!(color.spec.instances[1].sidecar.as_ref().unwrap().image, "tally:test");
 }
 
-/// Before 1.22 no deletion cost is heeded, and before 1.29 no sidecar is native.
+/// An operator that supported clusters without native sidecars recorded a plain container there. Its pods are not restarted
+/// for the sake of a native one.
 #[tokio::test(start_paused = true)]
-async fn an_old_cluster_is_done_without() {
+async fn a_plain_counter_that_a_color_recorded_stays() {
     let mut cluster = Cluster::without_operator().await;
-    cluster.minor = Some(20);
+    let unchanged = |color: &str, image: &str| {
+        let mut rainbow = counted(color, 2);
+        rainbow["spec"]["reuse"] = json!("Unchanged");
+        rainbow["spec"]["stages"][1]["color"] = json!(color);
+        rainbow["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["image"] = json!("b:1");
+        rainbow["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        rainbow
+    };
+    cluster.apply(&unchanged("v1", "f:1")).await;
+    record_plain_counter(&cluster).await;
     cluster.start_operator();
-    let all = drain_v1(&cluster, &[Says::Count(0), Says::Count(5), Says::Count(0)]).await;
-    let spec = cluster.api::<Deployment>().get("frontend-v1").await.unwrap().spec.unwrap().template.spec.unwrap();
-    assert_eq!(spec.containers.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["frontend", "rainbow-tally"]);
-    assert_eq!(spec.init_containers, None);
-    cluster.until("the idle ones go", async |c: &Cluster| pods(c, "frontend", "v1").await == [all[1].as_str()]).await;
-    let writes = cluster.writes.lock().unwrap().clone();
-    for pod in [&all[0], &all[2]] {
-        assert!(writes.contains(&format!("DELETE /api/v1/namespaces/default/pods/{pod}")), "{writes:#?}");
-    }
-    cluster.tally.say(&all[1], Says::Count(0));
-    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await && c.summary().await.contains("active=v1")).await;
+    let containers = async |name: &str| {
+        let spec = cluster.api::<Deployment>().get(name).await.unwrap().spec.unwrap().template.spec.unwrap();
+        let init = spec.init_containers.unwrap_or_default();
+        let name = |c: &Container| format!("{} {}", c.name, c.image.as_deref().unwrap_or_default());
+        (spec.containers.iter().map(name).collect::<Vec<_>>(), init.iter().map(name).collect::<Vec<_>>())
+    };
+    let plain = |first: &str| (vec![first.to_owned(), "rainbow-tally tally:old".to_owned()], Vec::new());
+    assert_eq!(containers("backend-v1").await, plain("backend b:1"));
+    assert_eq!(containers("frontend-v1").await, plain("frontend f:1"));
+
+    // A new color takes the instance as it is, and gets a native counter where it starts pods of its own.
+    cluster.apply(&unchanged("v2", "f:2")).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
+    assert_eq!(containers("backend-v1").await, plain("backend b:1"));
+    let native = (vec!["frontend f:2".to_owned()], vec!["rainbow-tally tally:test".to_owned()]);
+    assert_eq!(containers("frontend-v2").await, native);
+    let color = cluster.api::<Color>().get("seamless-v2").await.unwrap();
+    let recorded: Vec<bool> = color.spec.instances.iter().map(|i| i.sidecar.as_ref().unwrap().native).collect();
+    assert_eq!(recorded, [false, true]);
+}
+
+/// Makes color v1 of the Rainbow as an operator made it that put a plain container into pods.
+async fn record_plain_counter(cluster: &Cluster) {
+    let rainbow = cluster.rainbow().await;
+    let identities = identities(&rainbow.spec.tiers);
+    let sidecar = Some(Sidecar { image: "tally:old".into(), native: false });
+    let instances = rainbow.spec.tiers.iter().map(|tier| ColorInstance {
+        tier: tier.name.clone(),
+        color: "v1".into(),
+        identity: identities[&tier.name].clone(),
+        sidecar: sidecar.clone(),
+    });
+    let spec = ColorSpec {
+        rainbow: "seamless".into(),
+        color: "v1".into(),
+        revision: 1,
+        instances: instances.collect(),
+        tiers: rainbow.spec.tiers.clone(),
+        retire: false,
+        drain: None,
+    };
+    let mut color = Color::new("seamless-v1", spec);
+    let own = [(labels::RAINBOW, "seamless"), (labels::COLOR, "v1"), (labels::MANAGED_BY, labels::MANAGER)];
+    color.metadata.labels = Some(own.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    color.metadata.finalizers = Some(vec![labels::FINALIZER.to_owned()]);
+    color.metadata.owner_references = rainbow.controller_owner_ref(&()).map(|owner| vec![owner]);
+    cluster.api::<Color>().create(&PostParams::default(), &color).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,9 +408,9 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     cluster.apply(&shared("v1", "f:1")).await;
     cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await && c.summary().await.contains("active=v1")).await;
     let backend = cluster.api::<Deployment>().get("backend-v1").await.unwrap();
-    // A newer operator on a newer cluster changes nothing in what is there.
+    // A newer operator changes nothing in what is there.
     cluster.kill_operator().await;
-    cluster.minor = Some(28);
+    cluster.tally_image = Some("tally:newer".into());
     cluster.start_operator();
     let made = *cluster.fake.made.lock().unwrap();
     cluster.apply(&shared("v2", "f:2")).await;
@@ -373,8 +425,8 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     let v2 = cluster.api::<Color>().get("seamless-v2").await.unwrap().spec;
     let instance = |tier: &str| v2.instances.iter().find(|instance| instance.tier == tier).unwrap();
     assert_eq!((instance("backend").color.as_str(), instance("frontend").color.as_str()), ("v1", "v2"));
-    assert!(instance("backend").sidecar.as_ref().unwrap().native, "as it was made");
-    assert!(!instance("frontend").sidecar.as_ref().unwrap().native);
+    assert_eq!(instance("backend").sidecar.as_ref().unwrap().image, "tally:test", "as it was made");
+    assert_eq!(instance("frontend").sidecar.as_ref().unwrap().image, "tally:newer");
     let env = cluster.api::<Deployment>().get("frontend-v2").await.unwrap().spec.unwrap().template.spec.unwrap();
     let address = env.containers[0].env.as_ref().unwrap()[0].value.as_deref();
     assert_eq!(address, Some("backend-v1"));

@@ -13,6 +13,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use rainbow_api::{Color, Rainbow};
+use rainbow_operator::{Options, leader::Election, run};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -358,4 +359,19 @@ async fn two_rainbows_share_a_namespace() {
             c.is_ready().await && other.status.is_some_and(|s| s.summary.as_deref() == Some("smoke=v1, active=v1"))
         })
         .await;
+}
+
+/// Nothing is written to a cluster that is too old, the lease of an election included.
+#[tokio::test(start_paused = true)]
+async fn an_old_cluster_is_refused() {
+    let mut cluster = Cluster::without_operator().await;
+    cluster.version = Some(json!({ "major": "1", "minor": "27", "gitVersion": "v1.27.3" }));
+    cluster.apply(&seamless("v1", 1)).await;
+    let election = Election { namespace: "default".into(), identity: "a".into() };
+    for election in [None, Some(election)] {
+        let ended = run(cluster.operator_client(), Options { election, ..Options::default() }).await;
+        let error = ended.unwrap_err().to_string();
+        assert_eq!(error, "this cluster runs Kubernetes 1.27.3, and Rainbow needs 1.30 or later");
+    }
+    assert_eq!(*cluster.writes.lock().unwrap(), Vec::<String>::new());
 }

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Connections, Drain, InstanceName, Keep, Mark, Memory, Pod, Presence, Reuse, Shrink, Spec, Stage, Swap, Tier, Time,
-    World,
+    Connections, Drain, InstanceName, Keep, Mark, Memory, Pod, Presence, Reuse, Spec, Stage, Swap, Tier, Time, World,
 };
 
 impl Spec {
-    /// An application with the policy that a Rainbow has where its spec says nothing, on a cluster that has everything.
+    /// An application with the policy that a Rainbow has where its spec says nothing.
     pub fn new(color: impl Into<String>, tiers: Vec<Tier>, stages: Vec<Stage>) -> Self {
         Self {
             color: color.into(),
@@ -17,9 +16,7 @@ impl Spec {
             drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
             keep: Keep { live: 8, history: 3 },
             reuse: Reuse::default(),
-            shrink: Shrink::default(),
             swap: Swap::default(),
-            guard: true,
             progress_deadline: Duration::from_secs(600),
             propagation: Duration::from_secs(1),
             deleting: false,

@@ -24,7 +24,7 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
         wanted.iter().filter(|(pod, mark)| kept.get(*pod).copied().unwrap_or_default() != **mark).collect();
     let after = |pod: &&str| wanted.get(*pod).copied().unwrap_or_else(|| kept[*pod]);
     let held = wanted.values().any(|mark| *mark == Mark::Held) || kept.keys().any(|pod| after(pod) == Mark::Held);
-    if held && view.spec().guard {
+    if held {
         match view.world.guard {
             Presence::NotNeeded | Presence::Absent | Presence::Outdated => draft.act(Action::ApplyGuard),
             Presence::Foreign => {

@@ -72,13 +72,6 @@ pub enum Action {
         /// What it shall be marked as.
         mark: Mark,
     },
-    /// Delete this pod. Its Deployment is asked for one replica less in the same plan.
-    EndPod {
-        /// Name of the pod.
-        pod: String,
-        /// Why it may go.
-        why: Why,
-    },
     /// Make or mend the PodDisruptionBudget of the pods that are marked as held.
     ApplyGuard,
     /// Delete it: no pod is held.

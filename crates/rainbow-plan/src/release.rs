@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::{
-    Action, Connections, InstanceName, Mark, Pod, Shrink, Time, Why,
+    Action, Connections, InstanceName, Mark, Pod, Time, Why,
     dag::{Dependents, entry_first},
     draft::Draft,
     drain::End,
@@ -105,7 +105,7 @@ impl<'a> Going<'a> {
     /// The pods that are to be marked as the next to go: those that go now, and those that will by the time the mark is known.
     /// The latter only together, so that they do not keep each other waiting; and not where all will go at once.
     pub(crate) fn next(&self, view: &View<'_>) -> BTreeSet<&'a str> {
-        if !self.open || self.ends_whole() || view.spec().shrink != Shrink::ByCost {
+        if !self.open || self.ends_whole() {
             return BTreeSet::new();
         }
         let soon = view.now.after(view.spec().propagation);
@@ -141,30 +141,15 @@ impl<'a> Going<'a> {
         if self.stay().any(|pod| !pod.ready) {
             return;
         }
-        match view.spec().shrink {
-            Shrink::ByCost => {
-                // Whoever stays must not look cheap, to none of those who choose.
-                if self.stay().any(|pod| pod.mark == Mark::Leaving || !view.known(pod.marked)) {
-                    return;
-                }
-                let known = |pod: &Pod| pod.mark == Mark::Leaving && view.known(pod.marked);
-                let cheap: Vec<_> = self.leaving().filter(|(pod, _)| known(pod)).collect();
-                let rest = self.pods.len() - cheap.len();
-                if rest < asked && !cheap.is_empty() {
-                    self.apply(rest, self.ends(asked, cheap), draft);
-                }
-            }
-            Shrink::ByDeletion => {
-                let leaving: Vec<_> = self.leaving().collect();
-                if leaving.is_empty() || self.is_shrinking(view) {
-                    return;
-                }
-                let rest = self.pods.len() - leaving.len();
-                for (pod, why) in leaving {
-                    draft.act(Action::EndPod { pod: pod.name.clone(), why });
-                }
-                self.apply(rest, Vec::new(), draft);
-            }
+        // A pod that stays must not look cheap to the ReplicaSet controller, which may not have seen a new mark yet.
+        if self.stay().any(|pod| pod.mark == Mark::Leaving || !view.known(pod.marked)) {
+            return;
+        }
+        let known = |pod: &Pod| pod.mark == Mark::Leaving && view.known(pod.marked);
+        let cheap: Vec<_> = self.leaving().filter(|(pod, _)| known(pod)).collect();
+        let rest = self.pods.len() - cheap.len();
+        if rest < asked && !cheap.is_empty() {
+            self.apply(rest, self.ends(asked, cheap), draft);
         }
     }
 
@@ -187,7 +172,7 @@ impl<'a> Going<'a> {
 
     /// When the evidence, a mark or the deadline lets the next pod go.
     fn wake(&self, view: &View<'_>, draft: &mut Draft) {
-        let by_cost = view.spec().shrink == Shrink::ByCost && !self.ends_whole();
+        let by_cost = !self.ends_whole();
         for (pod, verdict) in &self.pods {
             let next: Option<Time> = match verdict {
                 Verdict::Goes(_) => None,

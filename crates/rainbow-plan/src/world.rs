@@ -41,12 +41,8 @@ pub struct Spec {
     pub keep: Keep,
     /// Whether colors share what is equal.
     pub reuse: Reuse,
-    /// How single pods are let go.
-    pub shrink: Shrink,
     /// How a stage moves from pods to pods.
     pub swap: Swap,
-    /// The cluster has PodDisruptionBudgets, so pods that hold connections can be guarded.
-    pub guard: bool,
     /// How long a color may take to become ready.
     pub progress_deadline: Duration,
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
@@ -130,16 +126,6 @@ pub enum Reuse {
     Never,
     /// A new color takes those whose identity is equal: they are the same all the way down, so nothing mixes.
     Unchanged,
-}
-
-/// How a Deployment is made smaller by certain pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shrink {
-    /// They are marked as the cheapest to delete, then fewer replicas are asked for.
-    #[default]
-    ByCost,
-    /// They are deleted, and so many replicas fewer are asked for at once. For clusters that do not know a deletion cost.
-    ByDeletion,
 }
 
 /// How a stage moves from pods to pods, which have been ready for long enough.
@@ -258,7 +244,7 @@ pub enum Deployment {
         replicas: u32,
         /// The Deployment controller has seen the newest spec, so the pod count can be believed.
         observed: bool,
-        /// Pods that exist, terminating ones included.
+        /// Pods that its status counts: those that are not terminating.
         pods: u32,
     },
 }

@@ -174,39 +174,37 @@ fn twenty_colors_drain_at_once() {
 /// A drain with connections, in two tiers, the operator killed after each number of writes in turn.
 #[test]
 fn a_crash_in_a_drain_changes_nothing_in_the_end() {
-    for shrink in [Shrink::ByCost, Shrink::ByDeletion] {
-        let walk = |crash: usize| {
-            let mut sim = Sim::new(Spec { shrink, ..counted("v1", "b:2 a:4>b", 8) });
-            sim.tracing = true;
-            sim.settle();
-            sim.on_pods("a-v1", 3, |pod| pod.connections = 1);
-            sim.on_pods("b-v1", 1, |pod| pod.connections = 1);
-            release(&mut sim, "v2", "b");
-            sim.spec.stages[0].color = Some("v2".into());
-            let (first, start) = (sim.writes, sim.now);
-            while sim.now < start + 250_000 {
-                sim.calm();
-                let left = first.saturating_add(crash).saturating_sub(sim.writes);
-                let (wrote, wake) = sim.reconcile(if left > 0 { Run::CrashAfter(left) } else { Run::Whole });
-                match sim.now - start {
-                    70_000..150_000 => sim.on_pods("a-v1", 2, |pod| pod.connections = 0),
-                    150_000.. => sim.on_pods("a-v1", 9, |pod| pod.connections = 0),
-                    _ => {}
-                }
-                let next = wake.map_or(5_000, |wake| (wake.0 - sim.now).clamp(1, 5_000));
-                sim.tick(if wrote { 1 } else { next });
+    let walk = |crash: usize| {
+        let mut sim = Sim::new(counted("v1", "b:2 a:4>b", 8));
+        sim.tracing = true;
+        sim.settle();
+        sim.on_pods("a-v1", 3, |pod| pod.connections = 1);
+        sim.on_pods("b-v1", 1, |pod| pod.connections = 1);
+        release(&mut sim, "v2", "b");
+        sim.spec.stages[0].color = Some("v2".into());
+        let (first, start) = (sim.writes, sim.now);
+        while sim.now < start + 250_000 {
+            sim.calm();
+            let left = first.saturating_add(crash).saturating_sub(sim.writes);
+            let (wrote, wake) = sim.reconcile(if left > 0 { Run::CrashAfter(left) } else { Run::Whole });
+            match sim.now - start {
+                70_000..150_000 => sim.on_pods("a-v1", 2, |pod| pod.connections = 0),
+                150_000.. => sim.on_pods("a-v1", 9, |pod| pod.connections = 0),
+                _ => {}
             }
-            let writes = sim.writes - first;
-            sim.settle();
-            sim.check_rest();
-            let deps: Vec<_> = sim.deps.iter().map(|(name, dep)| (name.clone(), dep.replicas)).collect();
-            (deps, writes)
-        };
-        let (whole, writes) = walk(usize::MAX);
-        assert!(writes > 30, "{writes}");
-        for crash in 1..writes {
-            assert_eq!(walk(crash).0, whole, "{shrink:?} after {crash} writes");
+            let next = wake.map_or(5_000, |wake| (wake.0 - sim.now).clamp(1, 5_000));
+            sim.tick(if wrote { 1 } else { next });
         }
+        let writes = sim.writes - first;
+        sim.settle();
+        sim.check_rest();
+        let deps: Vec<_> = sim.deps.iter().map(|(name, dep)| (name.clone(), dep.replicas)).collect();
+        (deps, writes)
+    };
+    let (whole, writes) = walk(usize::MAX);
+    assert!(writes > 30, "{writes}");
+    for crash in 1..writes {
+        assert_eq!(walk(crash).0, whole, "after {crash} writes");
     }
 }
 
@@ -324,26 +322,24 @@ fn a_mark_is_known_before_a_pod_goes() {
 /// A user asks a draining color's Deployment for fewer pods. Which of them go is out of our hands, and they are never asked for again.
 #[test]
 fn a_user_who_makes_a_draining_color_smaller_is_not_contradicted() {
-    for shrink in [Shrink::ByCost, Shrink::ByDeletion] {
-        let mut sim = Sim::new(Spec { shrink, ..counted("v1", "a:3", 8) });
-        sim.settle();
-        sim.on_pods("a-v1", 2, |pod| pod.connections = 1);
-        release(&mut sim, "v2", "a");
-        sim.pass(0);
-        sim.spec.stages[0].color = Some("v2".into());
-        sim.pass(10);
-        sim.tick(60_000);
-        let dep = sim.deps.get_mut(&spec::instance("a", "v1")).unwrap();
-        (dep.replicas, dep.down) = (1, sim::Cause::Theirs);
-        for _ in 0..5 {
-            sim.ask();
-            sim.reconcile(Run::Whole);
-            assert_eq!(sim.deps[&spec::instance("a", "v1")].replicas, 1);
-            sim.tick(1_000);
-        }
-        let ending = sim.pods.values().filter(|pod| pod.terminating).count();
-        assert_eq!(ending, 0, "their Deployment has not even looked yet");
+    let mut sim = Sim::new(counted("v1", "a:3", 8));
+    sim.settle();
+    sim.on_pods("a-v1", 2, |pod| pod.connections = 1);
+    release(&mut sim, "v2", "a");
+    sim.pass(0);
+    sim.spec.stages[0].color = Some("v2".into());
+    sim.pass(10);
+    sim.tick(60_000);
+    let dep = sim.deps.get_mut(&spec::instance("a", "v1")).unwrap();
+    (dep.replicas, dep.down) = (1, sim::Cause::Theirs);
+    for _ in 0..5 {
+        sim.ask();
+        sim.reconcile(Run::Whole);
+        assert_eq!(sim.deps[&spec::instance("a", "v1")].replicas, 1);
+        sim.tick(1_000);
     }
+    let ending = sim.pods.values().filter(|pod| pod.terminating).count();
+    assert_eq!(ending, 0, "their Deployment has not even looked yet");
 }
 
 /// The Deployment controller is away: pods that were let go are still there, and are not told of again.
@@ -457,19 +453,17 @@ fn what_a_new_color_takes_is_not_deleted_first() {
 /// Whoever holds connections is guarded, and nobody else for long.
 #[test]
 fn the_guard_comes_and_goes_with_the_held() {
-    for guard in [true, false] {
-        let mut sim = Sim::new(Spec { guard, ..counted("v1", "b:1 a:2>b", 8) });
-        sim.settle();
-        sim.on_pods("a-v1", 1, |pod| pod.connections = 1);
-        release(&mut sim, "v2", "b");
-        promote(&mut sim, "v2");
-        sim.pass(100);
-        let held: Vec<_> =
-            sim.pods.values().filter(|pod| pod.mark == Mark::Held).map(|pod| pod.instance.tier.as_str()).collect();
-        assert_eq!(held, ["a", "b"], "the busy pod, and what it calls");
-        assert_eq!(sim.guard, if guard { Presence::Current } else { Presence::Absent });
-        sim.on_pods("a-v1", 1, |pod| pod.connections = 0);
-        sim.settle();
-        assert_eq!(sim.guard, Presence::Absent);
-    }
+    let mut sim = Sim::new(counted("v1", "b:1 a:2>b", 8));
+    sim.settle();
+    sim.on_pods("a-v1", 1, |pod| pod.connections = 1);
+    release(&mut sim, "v2", "b");
+    promote(&mut sim, "v2");
+    sim.pass(100);
+    let held: Vec<_> =
+        sim.pods.values().filter(|pod| pod.mark == Mark::Held).map(|pod| pod.instance.tier.as_str()).collect();
+    assert_eq!(held, ["a", "b"], "the busy pod, and what it calls");
+    assert_eq!(sim.guard, Presence::Current);
+    sim.on_pods("a-v1", 1, |pod| pod.connections = 0);
+    sim.settle();
+    assert_eq!(sim.guard, Presence::Absent);
 }

@@ -59,33 +59,20 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
 fn spec() -> impl Strategy<Value = Spec> {
     let drain = (duration(), duration()).prop_map(|(deadline, settle)| Drain { deadline, settle });
     let keep = (number(), number()).prop_map(|(live, history)| Keep { live, history });
-    let ways = (select(vec![Reuse::Never, Reuse::Unchanged]), select(vec![Shrink::ByCost, Shrink::ByDeletion]));
+    let reuse = select(vec![Reuse::Never, Reuse::Unchanged]);
     let times = (duration(), duration(), select(vec![Swap::Overlap, Swap::Direct]));
-    (name(), tiers(), stages(), drain, keep, (ways, any::<bool>()), times, any::<bool>()).prop_map(
-        |(
+    (name(), tiers(), stages(), drain, keep, reuse, times, any::<bool>()).prop_map(
+        |(color, tiers, stages, drain, keep, reuse, (progress_deadline, propagation, swap), deleting)| Spec {
             color,
             tiers,
             stages,
             drain,
             keep,
-            ((reuse, shrink), guard),
-            (progress_deadline, propagation, swap),
+            reuse,
+            swap,
+            progress_deadline,
+            propagation,
             deleting,
-        )| {
-            Spec {
-                color,
-                tiers,
-                stages,
-                drain,
-                keep,
-                reuse,
-                shrink,
-                swap,
-                guard,
-                progress_deadline,
-                propagation,
-                deleting,
-            }
         },
     )
 }
@@ -229,7 +216,7 @@ fn untouched(world: &World, action: &Action) {
                 || matches!(service(instance), Presence::Current | Presence::Outdated)
         ),
         Action::DeleteColor { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
-        Action::Mark { pod, .. } | Action::EndPod { pod, .. } => assert!(pods.contains_key(pod.as_str())),
+        Action::Mark { pod, .. } => assert!(pods.contains_key(pod.as_str())),
         Action::ApplyGuard => assert_ne!(world.guard, Presence::Foreign),
         Action::DeleteGuard => assert!(matches!(world.guard, Presence::Outdated | Presence::Current)),
         Action::ClearRetire { color } => assert!(world.colors.iter().any(|known| known.name == *color)),

@@ -80,7 +80,6 @@ walks! {
     a_retire_that_was_asked_for_is_taken_back
     a_shared_instance_drains_with_the_last
     an_idle_pod_does_not_wait_for_a_busy_one
-    by_deletion
     colors_drain_one_by_one
     slots_and_what_would_free_one
     the_deadline_cuts

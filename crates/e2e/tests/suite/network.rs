@@ -36,7 +36,7 @@ pub(crate) async fn a_pod_cut_off_holds(scope: &mut Scope) -> Result<()> {
     let mut held = app.hold(scope, Kind::Lines, 10).await?;
     app.release(scope, "c2").await?;
     counts(scope, "c1", 10).await?;
-    // A pod that none of them got to may go (and, before Kubernetes 1.22, be replaced for a moment): it has to be gone first.
+    // A pod that none of them got to may go: it has to be gone first.
     let pods = eventually("every pod of c1 has connections", || async {
         let pods = pods(scope, "c1").await?;
         for pod in &pods {

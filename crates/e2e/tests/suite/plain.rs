@@ -45,9 +45,6 @@ fn apply(scope: &Scope, file: &str) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seamless/plain").join(file);
     let manifest = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let manifest = manifest.replace("minReadySeconds: 30", "minReadySeconds: 1");
-    // `rainbow apply` is server-side apply, which kubectl's own is not unless told: API servers before 1.21 want the key of
-    // a Service's port spelt out for it.
-    let manifest = manifest.replace("targetPort:", "protocol: TCP, targetPort:");
     let manifest = manifest.replace("image: ", &format!("image: {}", scope.image_prefix()));
     let output = scope.cli.output_with_input(&["apply", "-f", "-"], &manifest)?;
     ensure!(output.code == 0, "{file}: {}", output.stderr);

@@ -78,9 +78,8 @@ fn apply(scope: &Scope, file: &str, color: &str) -> Result<()> {
     );
     let manifest = manifest.replace("image: \"colors:COLOR\"", &environment).replace("COLOR\"", &format!("{color}\""));
     let manifest = manifest.replace("-COLOR", &format!("-{color}"));
-    // Fixed node ports are for one user of a cluster; and API servers before 1.21 want a port's whole key for an apply.
+    // Fixed node ports are for one user of a cluster.
     let manifest = manifest.replace(", nodePort: 31080", "").replace(", nodePort: 31081", "");
-    let manifest = manifest.replace("targetPort:", "protocol: TCP, targetPort:");
     let output = scope.cli.output_with_input(&["apply", "-f", "-"], &manifest)?;
     ensure!(output.code == 0, "{file}: {}", output.stderr);
     Ok(())

@@ -21,7 +21,8 @@ use serde_json::Value;
 
 use rainbow_api::labels;
 use rainbow_operator::{
-    TALLY_IMAGE, discover,
+    TALLY_IMAGE,
+    discover::{self, Support},
     install::{self, Install},
 };
 
@@ -83,7 +84,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         return Ok(());
     }
     let cluster = context.cluster().await?;
-    let capabilities = discover::capabilities(&cluster.client).await.map_err(|error| cluster.error(&error))?;
+    supported(context, &cluster).await?;
     if !args.crds_only {
         if let Some(other) = installed(&cluster).await?.filter(|other| *other != namespace) {
             return Err(Error::Refused(format!(
@@ -96,8 +97,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             objects.retain(|object| object["kind"] != "Namespace");
         }
     }
-    for mut object in objects {
-        install::fit(&mut object, capabilities);
+    for object in objects {
         let shown = apply(&cluster, object).await?;
         context.printer.line(format_args!("{shown} applied"));
     }
@@ -105,6 +105,21 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         runs(context, &cluster, &namespace, &args.wait).await?;
     }
     Ok(())
+}
+
+/// Fails where the cluster's Kubernetes is too old.
+async fn supported(context: &Context, cluster: &Cluster) -> Result {
+    match discover::support(&cluster.client).await.map_err(|error| cluster.error(&error))? {
+        Support::Full => Ok(()),
+        Support::Unknown { said } => {
+            let oldest = discover::OLDEST;
+            context.printer.warning(format_args!(
+                "the cluster says `{said}` for its version, which has no number: it is taken for Kubernetes {oldest} or later"
+            ));
+            Ok(())
+        }
+        Support::None(error) => Err(Error::Refused(error.to_string())),
+    }
 }
 
 /// The namespace of the operator that may act in this cluster.

@@ -160,7 +160,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         },
         None => operator.await,
     };
-    done.map_err(|error| Error::Failed(error.to_string()))
+    done.map_err(|error| match error {
+        rainbow_operator::Error::TooOld(_) => Error::Refused(error.to_string()),
+        rainbow_operator::Error::WatchesEnded => Error::Failed(error.to_string()),
+    })
 }
 
 fn election(context: &Context, namespace: Option<String>) -> Election {

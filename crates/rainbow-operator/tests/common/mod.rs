@@ -46,8 +46,8 @@ pub struct Cluster {
     pub tally: tally::Tally,
     /// The image of the counter.
     pub tally_image: Option<String>,
-    /// The minor version that the API server says it has, where it is another.
-    pub minor: Option<u32>,
+    /// Answer of `/version`, where it is not the API server's own.
+    pub version: Option<Value>,
 }
 
 /// How long the data plane may send to where a Service pointed.
@@ -83,7 +83,7 @@ impl Cluster {
             clock: Clock::tokio(),
             tally: tally::Tally::default(),
             tally_image: Some("tally:test".into()),
-            minor: None,
+            version: None,
         }
     }
 
@@ -123,19 +123,17 @@ impl Cluster {
         *self.fuse.lock().unwrap() = None;
     }
 
-    fn operator_client(&self) -> Client {
+    pub fn operator_client(&self) -> Client {
         let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
-        let (tally, minor) = (self.tally.clone(), self.minor);
+        let (tally, version) = (self.tally.clone(), self.version.clone());
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
-            let tally = tally.clone();
+            let (tally, version) = (tally.clone(), version.clone());
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
                 if let Some(pod) = tally::asked(request.uri()) {
                     return Ok(tally.answer(pod).await);
                 }
-                if let Some(minor) = minor.filter(|_| request.uri().path() == "/version") {
-                    let version =
-                        json!({ "major": "1", "minor": minor.to_string(), "gitVersion": format!("v1.{minor}.0") });
+                if let Some(version) = version.filter(|_| request.uri().path() == "/version") {
                     return Ok(tally::reply(version.to_string()));
                 }
                 let write = request.method() != http::Method::GET;

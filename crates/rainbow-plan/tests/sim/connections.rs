@@ -156,7 +156,6 @@ impl Sim {
     pub(super) fn check_mark(&self, pod: &str, mark: Mark) {
         if mark == Mark::Leaving {
             self.check_end(pod);
-            assert_eq!(self.spec.shrink, Shrink::ByCost);
         }
         assert!(
             mark == Mark::None || self.owners(&self.pods[pod].instance).all(|color| color.released.is_some()),

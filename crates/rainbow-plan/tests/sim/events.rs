@@ -121,7 +121,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     let stage = (any::<bool>(), proptest::option::weighted(0.3, 1u32..4), shift);
     let keep = (2u32..6, 0u32..3);
     let tiers = proptest::collection::vec(tier, 1..6);
-    // Bit by bit: which tiers are counted, how pods are let go, whether there are guards.
+    // Bit by bit: which tiers are counted, how stages move.
     let ways = any::<u16>();
     (tiers, proptest::collection::vec(stage, 1..4), keep, 0u64..12, ways).prop_map(
         |(tiers, stages, (live, history), settle, ways)| {
@@ -149,8 +149,6 @@ pub fn specs() -> impl Strategy<Value = Spec> {
             let mut spec = spec::spec("v1", tiers, stages.collect());
             spec.keep = Keep { live, history };
             spec.drain.settle = Duration::from_secs(settle);
-            spec.shrink = if ways & 32 == 0 { Shrink::ByCost } else { Shrink::ByDeletion };
-            spec.guard = ways & 192 != 0;
             spec.swap = if ways & 256 == 0 { Swap::Overlap } else { Swap::Direct };
             spec.progress_deadline = Duration::from_secs(120);
             spec

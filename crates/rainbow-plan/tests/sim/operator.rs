@@ -167,17 +167,8 @@ impl Sim {
                 (found.mark, found.marked) = (*mark, (now, found.mark));
                 self.check_mark(pod, *mark);
             }
-            Action::EndPod { pod, why } => {
-                self.check_why(pod, *why);
-                assert_eq!(self.spec.shrink, Shrink::ByDeletion);
-                if let Some(found) = self.pods.get(pod).filter(|found| !found.terminating) {
-                    let instance = found.instance.clone();
-                    self.terminate(pod, Cause::Ours);
-                    self.deps.get_mut(&instance).unwrap().let_go.insert(pod.clone());
-                }
-            }
             Action::ApplyGuard => {
-                assert!(self.spec.guard && matches!(self.guard, Presence::Absent | Presence::Outdated));
+                assert!(matches!(self.guard, Presence::Absent | Presence::Outdated));
                 self.guard = Presence::Current;
             }
             Action::DeleteGuard => {
@@ -249,7 +240,6 @@ impl Sim {
             Action::Mark { pod, mark } => {
                 format!("mark {} {mark:?}", pod.rsplit_once('-').map_or("", |(head, _)| head))
             }
-            Action::EndPod { pod, why } => format!("end {} {why:?}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
             Action::ApplyGuard => "guard".into(),
             Action::DeleteGuard => "no guard".into(),
             Action::ClearRetire { color } => format!("clear retire of {color}"),

@@ -71,7 +71,6 @@ impl Walk {
             ["counted"] => self.counted = true,
             ["reuse"] => sim.spec.reuse = Reuse::Unchanged,
             ["swap", "directly"] => sim.spec.swap = Swap::Direct,
-            ["by", "deletion"] => sim.spec.shrink = Shrink::ByDeletion,
             ["deadline", seconds] => sim.spec.drain.deadline = Duration::from_secs(seconds.parse().unwrap()),
             ["drain", color, deadline] => {
                 sim.colors.get_mut(*color).unwrap().deadline = Some(match *deadline {
