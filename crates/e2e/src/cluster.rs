@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Cli, OperatorPlace, Settings, Which,
+    Cli, Kubectl, OperatorPlace, Settings, Which,
     given::Given,
     images::{self, Image},
     load,
@@ -32,6 +32,7 @@ pub struct Cluster {
     /// What is to be undone in a cluster that is not the suite's own.
     given: Option<Given>,
     tally_image: String,
+    kubectl: Option<Kubectl>,
     /// Found out by the first test that asks.
     reach: OnceCell<Reach>,
 }
@@ -58,6 +59,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`]; or when the kubeconfig's cluster does not answer or does not take the images.
     pub fn of(settings: Settings) -> Result<Self> {
+        let kubectl = Kubectl::find(settings.kubectl.as_deref())?;
         let home = TempDir::with_prefix("rainbow-e2e-")?;
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
         let images = images::build_all(&cli, home.path(), &settings.image_prefix)?;
@@ -78,7 +80,7 @@ impl Cluster {
             }
         };
         let cli = cli.with("KUBECONFIG", &kubeconfig);
-        Ok(Self { home, cli, settings, kubeconfig, given, tally_image, reach: OnceCell::new() })
+        Ok(Self { home, cli, settings, kubeconfig, given, tally_image, kubectl, reach: OnceCell::new() })
     }
 
     /// The `rainbow` command, pointed at this cluster.
@@ -94,6 +96,11 @@ impl Cluster {
     /// What the suite was told.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The kubectl that tests use, if this machine has one.
+    pub fn kubectl(&self) -> Option<&Kubectl> {
+        self.kubectl.as_ref()
     }
 
     /// The embedded cluster, not a given one.

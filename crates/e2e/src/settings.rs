@@ -40,6 +40,9 @@ pub struct Settings {
     /// The pods of the kubeconfig's cluster are processes of this machine, and tests may signal them and pull their cables
     #[arg(long, env = "RAINBOW_TEST_LOCAL_PODS")]
     pub local_pods: bool,
+    /// The kubectl that tests of kubectl use: a path (default: the one on the PATH; without one these tests are ignored)
+    #[arg(long, env = "KUBECTL", value_name = "PROGRAM")]
+    pub kubectl: Option<String>,
     /// Keep the namespace of a test that failed, and what runs in it
     #[arg(long, env = "RAINBOW_TEST_KEEP")]
     pub keep: bool,
