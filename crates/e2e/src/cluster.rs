@@ -70,7 +70,9 @@ impl Cluster {
                     OperatorPlace::Inside => &[],
                 };
                 let tally_image = images::build_plain(&cli, home.path(), &settings.image_prefix, "tally")?;
-                cli.ok(&[&["local", "up", "--api-port", "0"], more].concat())?;
+                let delay = settings.proxy_delay.as_deref().map(|delay| ["--proxy-delay", delay]);
+                let delay = delay.as_ref().map_or(&[][..], |delay| &delay[..]);
+                cli.ok(&[&["local", "up", "--api-port", "0"], more, delay].concat())?;
                 (PathBuf::from(cli.ok(&["local", "kubeconfig"])?.trim()), None, tally_image)
             }
             Which::Current => {
@@ -117,10 +119,10 @@ impl Cluster {
         })
     }
 
-    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere the
-    /// operator's own default must do.
+    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere, and if it is to lag,
+    /// the operator's own default must do.
     pub(crate) fn operator_arguments(&self) -> &'static [&'static str] {
-        if self.is_embedded() { &["--propagation", "100ms"] } else { &[] }
+        if self.is_embedded() && self.settings.proxy_delay.is_none() { &["--propagation", "100ms"] } else { &[] }
     }
 
     /// The image that operators put into pods to count their connections.

@@ -3,6 +3,7 @@
 //! A test is a function that takes a [`Scope`]: a namespace and an operator of its own, on the embedded cluster or on
 //! the one of the kubeconfig. What a test asks of its cluster beyond that is said where it is listed, below.
 
+mod cluster;
 mod crash;
 mod drain;
 mod input;
@@ -191,8 +192,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         reuse::a_diamond_starts_what_changed_and_its_callers,
         seed::a_service_that_moves_at_once_drops_connections,
         seed::a_stage_that_moves_at_once_drops_none,
+        cluster::a_pod_that_does_not_fit_waits,
     );
     scoped!(&[Needs::Counted];
+        cluster::an_endpoint_that_refuses_fails_its_connections,
         drain::three_colors_keep_their_connections_through_flips,
         drain::idle_pods_leave_before_busy_ones,
         drain::a_draining_color_is_taken_back_as_it_is,
