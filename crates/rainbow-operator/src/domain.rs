@@ -81,11 +81,13 @@ fn tiers(spec: &api::RainbowSpec, tiers: &[api::Tier], identities: &BTreeMap<Str
     tiers.iter().map(tier).collect()
 }
 
-/// `None` where it is unclear which tier the stage leads to: such a spec is not planned for.
+/// `None` where it is unclear which tier the stage leads to, or how it moves: such a spec is not planned for.
 fn stage(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<plan::Stage> {
-    let shift = match stage.shift.as_ref().and_then(|shift| shift.rolling.as_ref()) {
-        None => plan::Shift::Flip,
-        Some(rolling) => plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0 },
+    let shift = match stage.shift_kind()? {
+        api::ShiftKind::Flip => plan::Shift::Flip,
+        api::ShiftKind::Rolling(rolling) => {
+            plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0 }
+        }
     };
     Some(plan::Stage {
         name: stage.name.clone(),

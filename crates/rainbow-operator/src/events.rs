@@ -6,7 +6,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use rainbow_api::{ColorPhase, ColorStatus, Cut, FIELD_MANAGER, HumanDuration, Rainbow, RainbowStatus};
+use rainbow_api::{
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, HumanDuration, Rainbow, RainbowStatus, Reason,
+};
 use rainbow_plan::{Action, Time};
 
 use crate::{clock::timestamp, live::Kind, status};
@@ -89,21 +91,20 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
         }
     }
     let stalled = |status: &RainbowStatus| {
-        let found = status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True");
-        found.map(|c| {
+        ConditionType::Stalled.find_true(&status.conditions).map(|c| {
             // What is counted changes all the time: of that only which color waits is news.
             let gist = if status::tells_counts(c) { c.message.split(": ").next() } else { None };
-            (c.reason.clone(), gist.unwrap_or(&c.message).to_owned(), c.message.clone())
+            (Reason::of(c), gist.unwrap_or(&c.message).to_owned(), c.message.clone())
         })
     };
-    let gist = |found: &(String, String, String)| (found.0.clone(), found.1.clone());
+    let gist = |found: &(Option<Reason>, String, String)| (found.0, found.1.clone());
     let before = stalled(old).as_ref().map(gist);
     if let Some((reason, _, message)) = stalled(new).filter(|found| before != Some(gist(found))) {
-        let reason = match reason.as_str() {
-            "InvalidSpec" => "InvalidSpec",
-            "Conflict" => "Conflict",
-            "ProgressDeadlineExceeded" => "ColorStalled",
-            "CounterImageUnavailable" => "CounterImageUnavailable",
+        let reason = match reason {
+            Some(Reason::InvalidSpec) => "InvalidSpec",
+            Some(Reason::Conflict) => "Conflict",
+            Some(Reason::ProgressDeadlineExceeded) => "ColorStalled",
+            Some(Reason::CounterImageUnavailable) => "CounterImageUnavailable",
             _ => "Stalled",
         };
         notes.push(Note::warning(reason, message));
@@ -126,7 +127,7 @@ pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<
         _ => {}
     }
     let unknown = |status: &ColorStatus| {
-        let found = status.conditions.iter().find(|c| c.type_ == status::UNKNOWN && c.status == "True");
+        let found = ConditionType::ConnectionsUnknown.find_true(&status.conditions);
         found.map(|condition| condition.message.clone())
     };
     if let (None, Some(message)) = (unknown(old), unknown(new)) {

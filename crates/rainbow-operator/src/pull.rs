@@ -2,7 +2,7 @@
 //! they are told at once and by name, and what to do.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use rainbow_api::names;
+use rainbow_api::{Reason, names};
 use std::collections::BTreeMap;
 
 use crate::{cache::App, status::Obstacle};
@@ -43,7 +43,7 @@ pub(crate) fn obstacle(app: &App) -> Option<Obstacle> {
         }
     }
     let told: Vec<String> = missing.iter().map(|(image, color)| message(app, image, color)).collect();
-    (!told.is_empty()).then(|| Obstacle { reason: "CounterImageUnavailable", message: told.join("; ") })
+    (!told.is_empty()).then(|| Obstacle { reason: Reason::CounterImageUnavailable, message: told.join("; ") })
 }
 
 fn message(app: &App, image: &str, color: &str) -> String {

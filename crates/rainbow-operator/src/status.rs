@@ -1,7 +1,7 @@
 //! The planner's report as the statuses of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, RainbowStatus, ShiftStatus, StageStatus};
+use rainbow_api::{self as api, ConditionType, RainbowStatus, Reason, ShiftStatus, StageStatus};
 use rainbow_plan::{ColorPhase, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::clock::{self, timestamp};
 
 mod color;
 
-pub(crate) use color::{Basis, UNKNOWN, UNKNOWN_AFTER, color, color_difference};
+pub(crate) use color::{Basis, UNKNOWN_AFTER, color, color_difference};
 
 /// How much a status has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +24,11 @@ pub(crate) enum Difference {
     Major,
 }
 
-/// The reason that says who holds the places of colors, and with how many connections.
-const TOO_MANY_COLORS: &str = "TooManyColors";
-
 /// Something that keeps a Rainbow from being what its spec says, found before or after planning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
-    /// In CamelCase, for machines.
-    pub(crate) reason: &'static str,
+    /// For machines.
+    pub(crate) reason: Reason,
     /// For people.
     pub(crate) message: String,
 }
@@ -118,7 +115,7 @@ fn summary(stages: &[StageStatus]) -> String {
 }
 
 /// What is under way: a reason and a sentence.
-fn progress(report: &Report) -> (&'static str, String) {
+fn progress(report: &Report) -> (Reason, String) {
     let shifts: Vec<String> = report
         .stages
         .iter()
@@ -129,29 +126,29 @@ fn progress(report: &Report) -> (&'static str, String) {
         })
         .collect();
     if !shifts.is_empty() {
-        return ("Shifting", shifts.join("; "));
+        return (Reason::Shifting, shifts.join("; "));
     }
     let starting: Vec<&str> =
         report.colors.iter().filter(|c| c.phase == ColorPhase::Starting).map(|c| c.name.as_str()).collect();
     if !starting.is_empty() {
-        return ("Starting", format!("color {} is on its way", starting.join(", ")));
+        return (Reason::Starting, format!("color {} is on its way", starting.join(", ")));
     }
     let waiting: Vec<&str> = report.stages.iter().filter(|s| s.color.is_none()).map(|s| s.name.as_str()).collect();
     if !waiting.is_empty() {
-        return ("Waiting", format!("stage {} serves no color yet", waiting.join(", ")));
+        return (Reason::Waiting, format!("stage {} serves no color yet", waiting.join(", ")));
     }
-    ("Progressing", "colors are being brought to their sizes".to_owned())
+    (Reason::Progressing, "colors are being brought to their sizes".to_owned())
 }
 
 /// All problems as one obstacle; the first one names the reason.
 pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
     let reason = match problems.first()? {
-        Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => "ColorInUse",
-        Problem::UnknownColor { .. } => "UnknownColor",
-        Problem::Foreign { .. } => "Conflict",
-        Problem::Stalled { .. } => "ProgressDeadlineExceeded",
-        Problem::InUse { .. } | Problem::DeletingInUse { .. } => "InUse",
-        Problem::TooManyColors { .. } => TOO_MANY_COLORS,
+        Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => Reason::ColorInUse,
+        Problem::UnknownColor { .. } => Reason::UnknownColor,
+        Problem::Foreign { .. } => Reason::Conflict,
+        Problem::Stalled { .. } => Reason::ProgressDeadlineExceeded,
+        Problem::InUse { .. } | Problem::DeletingInUse { .. } => Reason::InUse,
+        Problem::TooManyColors { .. } => Reason::TooManyColors,
     };
     let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Some(Obstacle { reason, message: messages.join("; ") })
@@ -170,35 +167,35 @@ fn both(first: Option<Obstacle>, second: Option<Obstacle>) -> Option<Obstacle> {
 /// The three conditions as kstatus reads them.
 fn conditions(
     obstacle: Option<&Obstacle>,
-    progress: Option<(&'static str, String)>,
+    progress: Option<(Reason, String)>,
     generation: Option<i64>,
     old: &[Condition],
     now: Time,
 ) -> Vec<Condition> {
-    let quiet = |reason: &'static str, message: &str| (false, reason, message.to_owned());
+    let quiet = |reason: Reason, message: &str| (false, reason, message.to_owned());
     let stalled = match obstacle {
         Some(obstacle) => (true, obstacle.reason, obstacle.message.clone()),
-        None => quiet("NothingInTheWay", "nothing is in the way"),
+        None => quiet(Reason::NothingInTheWay, "nothing is in the way"),
     };
     let reconciling = match &progress {
         Some((reason, message)) => (true, *reason, message.clone()),
-        None => quiet("Settled", "nothing is under way"),
+        None => quiet(Reason::Settled, "nothing is under way"),
     };
     let ready = match (obstacle, progress) {
         (Some(obstacle), _) => (false, obstacle.reason, obstacle.message.clone()),
         (None, Some((reason, message))) => (false, reason, message),
-        (None, None) => (true, "Settled", "everything is as the spec says".to_owned()),
+        (None, None) => (true, Reason::Settled, "everything is as the spec says".to_owned()),
     };
-    [("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)]
+    [(ConditionType::Ready, ready), (ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)]
         .into_iter()
         .map(|(type_, (is, reason, message))| condition(type_, is, reason, message, generation, old, now))
         .collect()
 }
 
 fn condition(
-    type_: &str,
+    type_: ConditionType,
     is: bool,
-    reason: &str,
+    reason: Reason,
     message: String,
     generation: Option<i64>,
     old: &[Condition],
@@ -206,12 +203,11 @@ fn condition(
 ) -> Condition {
     let status = if is { "True" } else { "False" };
     // The time of the transition stays while the status does.
-    let since =
-        old.iter().find(|old| old.type_ == type_ && old.status == status).map(|old| old.last_transition_time.clone());
+    let since = type_.find(old).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
     Condition {
-        type_: type_.to_owned(),
+        type_: type_.to_string(),
         status: status.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         message,
         observed_generation: generation,
         last_transition_time: since.unwrap_or_else(|| ApiTime(whole_seconds(now))),
@@ -225,7 +221,7 @@ fn whole_seconds(now: Time) -> k8s_openapi::jiff::Timestamp {
 
 /// Whether a condition tells of connections, whose numbers change all the time.
 pub(crate) fn tells_counts(condition: &Condition) -> bool {
-    condition.reason == TOO_MANY_COLORS
+    Reason::of(condition) == Some(Reason::TooManyColors)
 }
 
 /// How a Rainbow's new status differs from the old one.
@@ -246,10 +242,8 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
         let known = old.stages.iter().find(|old| old.name == new.name);
         known.is_some_and(|old| old.color == new.color && old.previous == new.previous)
     };
-    let stalled = |status: &RainbowStatus| {
-        let found = status.conditions.iter().find(|condition| condition.type_ == "Stalled")?;
-        (found.status == "True").then(|| found.reason.clone())
-    };
+    let stalled =
+        |status: &RainbowStatus| ConditionType::Stalled.find_true(&status.conditions).map(|found| found.reason.clone());
     if new.stages.iter().all(remembered) && stalled(old) == stalled(new) {
         Difference::Minor
     } else {
@@ -292,8 +286,8 @@ mod tests {
         rainbow(report, "v2", Some(3), &BTreeMap::new(), None, old, now)
     }
 
-    fn get<'a>(status: &'a RainbowStatus, type_: &str) -> &'a Condition {
-        status.conditions.iter().find(|c| c.type_ == type_).unwrap()
+    fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
+        type_.find(&status.conditions).unwrap()
     }
 
     #[test]
@@ -301,10 +295,13 @@ mod tests {
         let status = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
         assert_eq!(status.summary.as_deref(), Some("active=v1→v2 3/5, smoke=v2"));
         assert_eq!(
-            (get(&status, "Ready").status.as_str(), get(&status, "Reconciling").status.as_str()),
+            (
+                get(&status, ConditionType::Ready).status.as_str(),
+                get(&status, ConditionType::Reconciling).status.as_str()
+            ),
             ("False", "True")
         );
-        assert_eq!(get(&status, "Reconciling").message, "stage active moves from v1 to v2: 3 of 5 pods");
+        assert_eq!(get(&status, ConditionType::Reconciling).message, "stage active moves from v1 to v2: 3 of 5 pods");
     }
 
     #[test]
@@ -340,11 +337,11 @@ mod tests {
     fn the_cause_comes_before_what_follows_from_it() {
         let mut report = shifting(3);
         let told = |report: &Report| {
-            let cause = Obstacle { reason: "CounterImageUnavailable", message: "no image".into() };
+            let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
             let old = RainbowStatus::default();
             let status = rainbow(report, "v2", None, &BTreeMap::new(), Some(cause), &old, Time(0));
-            let stalled = get(&status, "Stalled");
-            (get(&status, "Ready").status.clone(), stalled.reason.clone(), stalled.message.clone())
+            let stalled = get(&status, ConditionType::Stalled);
+            (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };
         assert_eq!(told(&report), ("False".into(), "CounterImageUnavailable".into(), "no image".into()));
         report.problems = vec![Problem::ColorInUse { color: "v2".into() }];
@@ -361,9 +358,9 @@ mod tests {
             Problem::Foreign { kind: "Service", name: "frontend-active".into() },
         ];
         let status = status(&report, &RainbowStatus::default(), Time(0));
-        let stalled = get(&status, "Stalled");
+        let stalled = get(&status, ConditionType::Stalled);
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "ColorInUse"));
         assert!(stalled.message.contains("give spec.color a new name; Service `frontend-active` exists"));
-        assert_eq!(get(&status, "Ready").status, "False");
+        assert_eq!(get(&status, ConditionType::Ready).status, "False");
     }
 }

@@ -4,7 +4,7 @@ mod pacing;
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
-use rainbow_api::{Cut, Rainbow, SpecError, validate, validate_name};
+use rainbow_api::{Cut, Rainbow, Reason, SpecError, validate, validate_name};
 use rainbow_plan::{Plan, Time, plan};
 use serde_json::json;
 use std::{
@@ -136,7 +136,7 @@ impl Desk {
                 match failure {
                     Failure::Rejected(message) => {
                         tracing::warn!(app = %key, message, "a write was refused");
-                        let obstacle = Obstacle { reason: "Rejected", message };
+                        let obstacle = Obstacle { reason: Reason::Rejected, message };
                         if self.obstacle.as_ref().is_none_or(|(known, _)| *known != obstacle) {
                             self.obstacle = Some((obstacle, false));
                         }
@@ -373,7 +373,7 @@ fn seen(cache: &Cache, key: &Key, expectation: &Expectation) -> bool {
 
 /// The Rainbow, if it can be planned for.
 fn readable(root: &Root) -> Result<Arc<Rainbow>, Obstacle> {
-    let invalid = |message: String| Obstacle { reason: "InvalidSpec", message };
+    let invalid = |message: String| Obstacle { reason: Reason::InvalidSpec, message };
     let rainbow = match root {
         Root::Unreadable { error, .. } => return Err(invalid(error.clone())),
         Root::Read(rainbow) => rainbow,
@@ -396,7 +396,7 @@ fn prefix_changed(was: &str, is: &str) -> Obstacle {
         "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former: set it back, or \
          delete the Rainbow and make it anew"
     );
-    Obstacle { reason: "InvalidSpec", message }
+    Obstacle { reason: Reason::InvalidSpec, message }
 }
 
 /// Statuses to be written, and what is to be told with them.
@@ -452,19 +452,7 @@ impl Turn<'_> {
 
 /// A Rainbow of which only the metadata is known: events are about it.
 fn blank(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Rainbow {
-    let mut rainbow = Rainbow::new(
-        meta.name.as_deref().unwrap_or_default(),
-        rainbow_api::RainbowSpec {
-            color: None,
-            name_prefix: None,
-            tiers: Vec::new(),
-            stages: Vec::new(),
-            drain: rainbow_api::Drain::default(),
-            keep: rainbow_api::Keep::default(),
-            reuse: rainbow_api::Reuse::default(),
-            progress_deadline_seconds: None,
-        },
-    );
+    let mut rainbow = Rainbow::new(meta.name.as_deref().unwrap_or_default(), rainbow_api::RainbowSpec::default());
     rainbow.metadata = meta.clone();
     rainbow
 }

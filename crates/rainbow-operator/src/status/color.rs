@@ -1,7 +1,7 @@
 //! The status of a color.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ColorStatus, Cut, DrainStatus, Holder};
+use rainbow_api::{self as api, ColorStatus, ConditionType, Cut, DrainStatus, Holder, Reason};
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 /// Peers that are named of a pod.
 const PEERS: usize = 5;
 /// The condition that tells of pods whose connections cannot be read.
-pub(crate) const UNKNOWN: &str = "ConnectionsUnknown";
+const UNKNOWN: ConditionType = ConditionType::ConnectionsUnknown;
 /// A pod is asked anew for so long before it is told that nothing is known of it.
 pub(crate) const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
 /// Pods that a condition names.
@@ -43,9 +43,9 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         ColorPhase::Retired => (api::ColorPhase::Retired, false),
         ColorPhase::Stalled => (api::ColorPhase::Stalled, false),
     };
-    let reason = format!("{phase:?}");
     let message = report.message.clone().unwrap_or_default();
-    let mut conditions = vec![condition("Ready", ready, &reason, message, *generation, &old.conditions, *now)];
+    let ready = condition(ConditionType::Ready, ready, phase.into(), message, *generation, &old.conditions, *now);
+    let mut conditions = vec![ready];
     conditions.extend(report.drain.as_ref().filter(|drain| drain.pods > 0).map(|drain| unknown(drain, basis)));
     ColorStatus {
         phase: Some(phase),
@@ -127,7 +127,7 @@ fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
     let since = drain.unknown_since.filter(|since| drain.unknown > 0 && basis.now >= since.after(UNKNOWN_AFTER));
     let Some(since) = since else {
         let message = "the connections of all its pods are known".to_owned();
-        return condition(UNKNOWN, false, "Counted", message, basis.generation, &basis.old.conditions, basis.now);
+        return condition(UNKNOWN, false, Reason::Counted, message, basis.generation, &basis.old.conditions, basis.now);
     };
     let unknown = |holder: &&plan::Holder| matches!(holder.connections, Connections::Unknown { .. });
     let pods: Vec<String> = drain
@@ -142,12 +142,12 @@ fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
         many => format!("{many} pods are not known, so they are kept"),
     };
     let message = format!("the connections of {of}: {}", pods.join("; "));
-    let known = basis.old.conditions.iter().find(|old| old.type_ == UNKNOWN && old.status == "True");
+    let known = UNKNOWN.find_true(&basis.old.conditions);
     Condition {
         // Since it has been so, not since it was noticed.
         last_transition_time: known
             .map_or_else(|| ApiTime(whole_seconds(since)), |old| old.last_transition_time.clone()),
-        ..condition(UNKNOWN, true, "NoAnswer", message, basis.generation, &[], basis.now)
+        ..condition(UNKNOWN, true, Reason::NoAnswer, message, basis.generation, &[], basis.now)
     }
 }
 
@@ -183,10 +183,10 @@ fn without_counts(mut status: ColorStatus) -> ColorStatus {
     if let Some(drain) = &mut status.drain {
         (drain.connections, drain.unknown_pods, drain.holders) = (0, 0, Vec::new());
     }
-    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == UNKNOWN) {
+    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == UNKNOWN.as_str()) {
         condition.message.clear();
     }
-    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
+    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == ConditionType::Ready.as_str()) {
         condition.message.clear();
     }
     status
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn unknown_is_told_after_a_while_and_since_when() {
         let known = known(Err("no answer within 2 s"));
-        let find = |status: &ColorStatus| status.conditions.iter().find(|c| c.type_ == UNKNOWN).cloned().unwrap();
+        let find = |status: &ColorStatus| UNKNOWN.find(&status.conditions).cloned().unwrap();
         let young = status(&report(None), &known, &ColorStatus::default(), 4_999, &[]);
         assert_eq!(find(&young).status, "False");
         let old = status(&report(None), &known, &young, 5_000, &[]);
