@@ -13,7 +13,7 @@ use std::{
 use crate::{
     count::Known,
     drift::Settled,
-    endpoints::{self, Endpoints},
+    endpoints::Endpoints,
     live::{Kind, Pod, Slice, Workload, label, version},
     marks::Marks,
     watch::Change,
@@ -231,7 +231,7 @@ impl Cache {
     pub(crate) fn start(&mut self, now: Time) {
         for app in self.apps.values_mut() {
             let stages = app.services.iter().filter(|(_, service)| !service.stage.is_empty());
-            for name in stages.map(|(name, _)| name.as_str()).chain([endpoints::GONE]) {
+            for name in stages.map(|(name, _)| Some(name.as_str())).chain([None]) {
                 app.endpoints.start(name, app.pods.keys().map(String::as_str), now);
             }
         }

@@ -27,6 +27,7 @@ pub mod install;
 pub mod leader;
 mod live;
 mod marks;
+mod messages;
 mod observe;
 mod operations;
 mod pull;

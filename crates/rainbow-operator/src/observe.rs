@@ -2,7 +2,7 @@
 
 use rainbow_api::{Color, Rainbow, Tier, names};
 use rainbow_plan::{
-    Connections, Deployment, Instance, InstanceName, Pod, Presence, Selection, StageService, Time, World,
+    Connections, Deployment, Instance, InstanceName, Pod, Presence, Selection, StageKey, StageService, Time, World,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,8 +23,8 @@ pub(crate) type Foreign = BTreeSet<(Kind, String)>;
 /// A world, and what is needed to act on its answer.
 pub(crate) struct Observed {
     pub(crate) world: World,
-    /// Name of the Service, by the world's name of the stage.
-    pub(crate) stage_services: BTreeMap<String, String>,
+    /// Names of the stages' Services.
+    pub(crate) stage_services: BTreeMap<StageKey, String>,
 }
 
 /// Where an instance's template is written down: any color that has the instance has the same tier.
@@ -144,29 +144,29 @@ fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign)
     }
 }
 
-/// The stages' Services, and their names. A Service that has a stage's label under another name than it shall have is a
-/// stage of its own, named so that no stage of a spec can have its name: it goes as a removed stage does.
+/// The stages' Services, and their names.
 fn stages(
     app: &mut App,
     scope: &Scope<'_>,
     rainbow: &Rainbow,
     foreign: &Foreign,
-) -> (BTreeMap<String, StageService>, BTreeMap<String, String>) {
+) -> (BTreeMap<StageKey, StageService>, BTreeMap<StageKey, String>) {
     let App { services, settled, .. } = app;
     let mut stages = BTreeMap::new();
     let mut names = BTreeMap::new();
     for stage in &rainbow.spec.stages {
         let Some(desired) = build::stage(scope, rainbow, stage) else { continue };
         let Some(name) = domain::stage_service(&rainbow.spec, stage) else { continue };
-        names.insert(stage.name.clone(), name.clone());
+        let key = StageKey::of(&stage.name);
+        names.insert(key.clone(), name.clone());
         match services.get(&name).filter(|live| live.stage == stage.name) {
             Some(live) => {
                 let current = settled.is_current(live, &drift::hash(&desired), || desired.clone());
                 let selects = build::selection(scope.rainbow, &stage.name, &live.selector);
-                stages.insert(stage.name.clone(), StageService::Ours { current, selects });
+                stages.insert(key, StageService::Ours { current, selects });
             }
             None if foreign.contains(&(Kind::Service, name)) => {
-                stages.insert(stage.name.clone(), StageService::Foreign);
+                stages.insert(key, StageService::Foreign);
             }
             None => {}
         }
@@ -174,19 +174,25 @@ fn stages(
     let wanted: BTreeSet<String> = names.values().cloned().collect();
     for (name, live) in services.iter().filter(|(name, live)| !live.stage.is_empty() && !wanted.contains(*name)) {
         let selects = build::selection(scope.rainbow, &live.stage, &live.selector);
-        let key = if names.contains_key(&live.stage) { format!("{}/{name}", live.stage) } else { live.stage.clone() };
+        let key = if names.contains_key(&StageKey::of(&live.stage)) {
+            StageKey::Former { stage: live.stage.clone(), service: name.clone() }
+        } else {
+            StageKey::of(&live.stage)
+        };
         names.insert(key.clone(), name.clone());
         stages.insert(key, StageService::Ours { current: true, selects });
     }
     (stages, names)
 }
 
-fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<String, String>, now: Time) -> Vec<Pod> {
+fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<StageKey, String>, now: Time) -> Vec<Pod> {
     let counted = counted(app, rainbow);
-    let stages: BTreeMap<&str, &str> = stage_services.iter().map(|(stage, service)| (&**service, &**stage)).collect();
-    let stage = |service: &str| stages.get(service).map(|stage| (*stage).to_owned());
-    // Where the Service of a stage that was taken away pointed, nodes may still send to. No stage's name has a slash.
-    let stage_or_gone = |service: &str| stage(service).unwrap_or_else(|| format!("/{service}"));
+    let stages: BTreeMap<&str, &StageKey> = stage_services.iter().map(|(stage, service)| (&**service, stage)).collect();
+    let stage = |service: &str| stages.get(service).map(|stage| (*stage).clone());
+    // Nodes may still send to where the Service of a removed stage pointed.
+    let stage_or_gone = |service: Option<&str>| {
+        service.and_then(stage).unwrap_or_else(|| StageKey::Gone { service: service.map(str::to_owned) })
+    };
     let pod = |pod: &crate::live::Pod| Pod {
         connections: match counted.get(&(pod.tier.as_str(), pod.color.as_str())) {
             Some(true) => app.known.connections(&pod.meta.name, now),

@@ -375,3 +375,27 @@ async fn an_old_cluster_is_refused() {
     }
     assert_eq!(*cluster.writes.lock().unwrap(), Vec::<String>::new());
 }
+
+/// Conditions name the object that is in the way, whatever its name is made of.
+#[tokio::test(start_paused = true)]
+async fn a_clash_is_told_by_the_name_of_the_object() {
+    let cluster = Cluster::start().await;
+    let service = |name: &str| -> Service {
+        let spec = json!({ "selector": { "app": "theirs" }, "ports": [{ "port": 80 }] });
+        serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap()
+    };
+    for name in ["shop-frontend-smoke", "front", "shop-backend-v1"] {
+        cluster.api::<Service>().create(&PostParams::default(), &service(name)).await.unwrap();
+    }
+    let mut v1 = seamless("v1", 1);
+    v1["spec"]["namePrefix"] = json!("shop-");
+    v1["spec"]["stages"][1]["service"] = json!({ "name": "front" });
+    cluster.apply(&v1).await;
+    let told = async |c: &Cluster| {
+        let message = c.condition("Stalled").await.map(|(.., message)| message).unwrap_or_default();
+        ["shop-frontend-smoke", "front", "shop-backend-v1"]
+            .iter()
+            .all(|name| message.contains(&format!("Service `{name}` exists and is not Rainbow's")))
+    };
+    cluster.until("all three are named", told).await;
+}

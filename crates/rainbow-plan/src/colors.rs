@@ -94,7 +94,7 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
         if let Some(user) = view.owners(instance).first() {
             draft.problem(Problem::InstanceInUse {
                 color: spec.color.clone(),
-                instance: format!("{}-{}", instance.tier, instance.color),
+                instance: instance.clone(),
                 user: view.colors[*user].name.clone(),
             });
         }
@@ -103,7 +103,7 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
 }
 
 /// The role of every color, by its index; and who waits for whom.
-pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Waiting>) {
+pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Queued>) {
     let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
@@ -151,16 +151,16 @@ fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Ro
 
 /// A stage that was taken out of the spec still has a Service that points at the color.
 fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
-    view.world.stages.iter().any(|(name, service)| match service {
+    view.world.stages.iter().any(|(key, service)| match service {
         crate::StageService::Ours { selects: crate::Selection::Instance(instance), .. } => {
-            view.spec().stages.iter().all(|stage| stage.name != *name) && view.owners(instance).contains(&id)
+            view.spec().stages.iter().all(|stage| !key.is(&stage.name)) && view.owners(instance).contains(&id)
         }
         _ => false,
     })
 }
 
 /// A color that waits for others to go, because as many live as may.
-pub(crate) struct Waiting {
+pub(crate) struct Queued {
     /// Who waits.
     pub(crate) color: ColorId,
     /// Who lives.
@@ -201,7 +201,7 @@ fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
 
 /// Holds back colors that would be more than may live. A color that has pods already, or that a stage points at, is never
 /// held back; nothing is ended to make room.
-fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Waiting> {
+fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Queued> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| served(view, situation)));
     // A limit of none could never be met by any application.
@@ -217,7 +217,7 @@ fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> V
             continue;
         }
         *role = Role::Waiting { stages: role.stages().to_vec() };
-        waiting.push(Waiting { color: id, living: living.clone() });
+        waiting.push(Queued { color: id, living: living.clone() });
     }
     waiting
 }

@@ -19,7 +19,7 @@
 //! | `marks` | which pods are guarded, and which are the next to go |
 //! | `history`, `orphans` | what is deleted for good |
 //! | `teardown` | how all of it goes when the Rainbow is deleted |
-//! | `report`, `holders`, `slots` | what to say about it |
+//! | `report`, `holders`, `slots` | what to say about it, as facts (`reason`): the observer writes the text |
 
 mod bringup;
 mod colors;
@@ -33,6 +33,7 @@ mod holders;
 mod marks;
 mod orphans;
 mod plan;
+mod reason;
 mod release;
 mod report;
 mod reuse;
@@ -45,6 +46,7 @@ mod view;
 mod world;
 
 pub use plan::*;
+pub use reason::*;
 pub use world::*;
 
 /// Decides what to do next about an application.

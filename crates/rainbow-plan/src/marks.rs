@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    Action, Deployment, InstanceName, Mark, Pod, Presence, Problem,
+    Action, Deployment, InstanceName, Mark, Object, Pod, Presence, Problem,
     draft::Draft,
     drain::End,
     evidence::{Verdict, is_held},
@@ -28,7 +28,7 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
         match view.world.guard {
             Presence::NotNeeded | Presence::Absent | Presence::Outdated => draft.act(Action::ApplyGuard),
             Presence::Foreign => {
-                draft.problem(Problem::Foreign { kind: "PodDisruptionBudget", name: "…-draining".into() });
+                draft.problem(Problem::Foreign { object: Object::Guard });
             }
             Presence::Current => {}
         }

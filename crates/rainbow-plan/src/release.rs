@@ -112,7 +112,7 @@ impl<'a> Going<'a> {
         let goes_by = |verdict: &Verdict| match verdict {
             Verdict::Goes(_) => Some(view.now),
             Verdict::Settles(until) => Some(*until),
-            Verdict::Holds => None,
+            Verdict::Confirms | Verdict::Holds => None,
         };
         let marked = self.pods.iter().filter(|(pod, _)| pod.mark == Mark::Leaving);
         let batch = marked.filter_map(|(_, verdict)| goes_by(verdict)).max().unwrap_or(soon);
@@ -177,7 +177,8 @@ impl<'a> Going<'a> {
             let next: Option<Time> = match verdict {
                 Verdict::Goes(_) => None,
                 Verdict::Settles(until) => Some(*until),
-                Verdict::Holds => self.clock.deadline,
+                // A count is news by itself.
+                Verdict::Confirms | Verdict::Holds => self.clock.deadline,
             };
             let mark = Some(pod.marked.after(view.spec().propagation)).filter(|at| by_cost && *at > view.now);
             let before = match verdict {

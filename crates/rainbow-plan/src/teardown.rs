@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ColorPhase, ColorReport, InstanceName, Plan, Report, StageReport, StageService, dag::Dependents,
-    draft::Draft, history::exists, marks, view::View,
+    Action, ColorPhase, ColorReport, InstanceName, Plan, Report, StageKey, StageReport, StageService, Waiting,
+    dag::Dependents, draft::Draft, history::exists, marks, view::View,
 };
 
 pub(crate) fn plan(view: &View<'_>) -> Plan {
@@ -58,7 +58,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a String, &'a StageService)> {
+fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a StageKey, &'a StageService)> {
     view.world.stages.iter().filter(|(_, service)| matches!(service, StageService::Ours { .. }))
 }
 
@@ -75,7 +75,7 @@ fn report(view: &View<'_>) -> Report {
         previous: None,
         since: None,
         shift: None,
-        message: Some("the Rainbow is being deleted".into()),
+        waiting: Some(Waiting::ForDeletion),
     });
     let colors = view.colors.iter().map(|color| ColorReport {
         name: color.name.clone(),
@@ -87,7 +87,7 @@ fn report(view: &View<'_>) -> Report {
         retired: color.retired,
         connections: None,
         drain: None,
-        message: Some("the Rainbow is being deleted".into()),
+        waiting: Some(Waiting::ForDeletion),
     });
     Report { stages: stages.collect(), colors: colors.collect(), problems: Vec::new(), progressing: true }
 }

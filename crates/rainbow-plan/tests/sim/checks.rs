@@ -126,13 +126,13 @@ impl Sim {
             let serving: BTreeSet<&InstanceName> = world
                 .pods
                 .iter()
-                .filter(|pod| pod.endpoint.contains_key(&stage.name))
+                .filter(|pod| pod.endpoint.contains_key(&StageKey::of(&stage.name)))
                 .map(|pod| &pod.instance)
                 // Of a color that was taken away by force, nothing can be told.
                 .filter(|instance| self.owners(instance).next().is_some())
                 .collect();
             let steered = matches!(
-                world.stages.get(&stage.name),
+                world.stages.get(&StageKey::of(&stage.name)),
                 Some(StageService::Ours { selects: Selection::Instance(_) | Selection::Members, .. })
             );
             if serving.len() > 1 && steered && !self.spec.deleting {
@@ -151,7 +151,7 @@ impl Sim {
         for action in &plan.actions {
             let Action::Join { stage, pod } = action else { continue };
             let joining = &self.pods[pod].instance;
-            let selected = match world.stages.get(stage) {
+            let selected = match world.stages.get(&StageKey::of(stage)) {
                 Some(StageService::Ours { selects: Selection::Instance(instance), .. }) if instance != joining => stage,
                 _ => continue,
             };

@@ -183,6 +183,7 @@ impl Sim {
                 (found.retire, found.deadline) = (false, None);
             }
             Action::DeleteStage { stage } => {
+                let stage = &service_name(stage);
                 let gone = self.stages.remove(stage);
                 assert!(matches!(gone, Some(Svc::Ours { .. })), "no Service of ours: {stage}");
                 self.established.remove(stage);
@@ -243,7 +244,7 @@ impl Sim {
             Action::ApplyGuard => "guard".into(),
             Action::DeleteGuard => "no guard".into(),
             Action::ClearRetire { color } => format!("clear retire of {color}"),
-            Action::DeleteStage { stage } => format!("delete {stage}"),
+            Action::DeleteStage { stage } => format!("delete {}", service_name(stage)),
             Action::DeleteInstance { instance } => format!("delete {}", name(instance)),
             Action::DeleteColor { color } => format!("delete {color}"),
             Action::Release => "release".into(),

@@ -9,6 +9,7 @@ use super::{Difference, condition, signed, whole_seconds};
 use crate::{
     clock,
     count::{Known, Reading},
+    messages,
 };
 
 /// Peers that are named of a pod.
@@ -43,7 +44,7 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         ColorPhase::Retired => (api::ColorPhase::Retired, false),
         ColorPhase::Stalled => (api::ColorPhase::Stalled, false),
     };
-    let message = report.message.clone().unwrap_or_default();
+    let message = report.waiting.as_ref().map(messages::waiting).unwrap_or_default();
     let ready = condition(ConditionType::Ready, ready, phase.into(), message, *generation, &old.conditions, *now);
     let mut conditions = vec![ready];
     conditions.extend(report.drain.as_ref().filter(|drain| drain.pods > 0).map(|drain| unknown(drain, basis)));
@@ -119,29 +120,21 @@ fn peers(reading: &Reading) -> Vec<String> {
 }
 
 fn why(pod: &str, known: &Known) -> String {
-    known.failure(pod).unwrap_or("not asked yet").to_owned()
+    known.failure(pod).unwrap_or(messages::NOT_ASKED).to_owned()
 }
 
 /// Whether there are pods of which nothing is known, and why.
 fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
     let since = drain.unknown_since.filter(|since| drain.unknown > 0 && basis.now >= since.after(UNKNOWN_AFTER));
     let Some(since) = since else {
-        let message = "the connections of all its pods are known".to_owned();
+        let message = messages::ALL_KNOWN.to_owned();
         return condition(UNKNOWN, false, Reason::Counted, message, basis.generation, &basis.old.conditions, basis.now);
     };
     let unknown = |holder: &&plan::Holder| matches!(holder.connections, Connections::Unknown { .. });
-    let pods: Vec<String> = drain
-        .holders
-        .iter()
-        .filter(unknown)
-        .take(NAMED)
-        .map(|holder| format!("{}: {}", holder.pod, why(&holder.pod, basis.known)))
-        .collect();
-    let of = match drain.unknown {
-        1 => "1 pod are not known, so it is kept".to_owned(),
-        many => format!("{many} pods are not known, so they are kept"),
-    };
-    let message = format!("the connections of {of}: {}", pods.join("; "));
+    let named = drain.holders.iter().filter(unknown).take(NAMED);
+    let pods: Vec<(&str, String)> = named.map(|found| (found.pod.as_str(), why(&found.pod, basis.known))).collect();
+    let pods: Vec<(&str, &str)> = pods.iter().map(|(pod, why)| (*pod, why.as_str())).collect();
+    let message = messages::unknown(drain.unknown, &pods);
     let known = UNKNOWN.find_true(&basis.old.conditions);
     Condition {
         // Since it has been so, not since it was noticed.
@@ -234,7 +227,7 @@ mod tests {
                 unknown_since: count.is_none().then_some(Time(0)),
                 holders: vec![plan::Holder { pod: "p".into(), tier: "web".into(), connections }],
             }),
-            message: None,
+            waiting: None,
         }
     }
 

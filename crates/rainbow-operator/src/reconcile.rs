@@ -21,9 +21,10 @@ use crate::{
     clock::Clock,
     count::{self, Counter, Target},
     cuts::cuts,
-    domain::{self, Means},
+    domain::{self, Means, Names},
     events,
     live::Kind,
+    messages,
     observe::{self, Foreign, Observed},
     operations::{self, Batch, Operation},
     pull,
@@ -279,9 +280,10 @@ impl Desk {
         let mut round = self.pacing.round(now);
         let old = rainbow.status.clone().unwrap_or_default();
         let color = domain::color_name(&rainbow.spec);
-        let services = &observed.stage_services;
+        let prefix = app.prefix().or(rainbow.spec.name_prefix.as_deref());
+        let names = Names { rainbow: &turn.key.name, prefix, services: &observed.stage_services };
         let cause = pull::obstacle(app);
-        let new = status::rainbow(&plan.report, &color, turn.generation, services, cause, &old, turn.now);
+        let new = status::rainbow(&plan.report, &color, turn.generation, &names, cause, &old, turn.now);
         if round.is_due(OF_RAINBOW, status::rainbow_difference(&old, &new)) {
             all.notes.extend(events::of_rainbow(&old, &new));
             all.writes.push(turn.status(Kind::Rainbow, &turn.key.name, rainbow.metadata.uid.as_deref(), &json!(new)));
@@ -392,11 +394,7 @@ fn readable(root: &Root) -> Result<Arc<Rainbow>, Obstacle> {
 }
 
 fn prefix_changed(was: &str, is: &str) -> Obstacle {
-    let message = format!(
-        "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former: set it back, or \
-         delete the Rainbow and make it anew"
-    );
-    Obstacle { reason: Reason::InvalidSpec, message }
+    Obstacle { reason: Reason::InvalidSpec, message: messages::prefix_changed(was, is) }
 }
 
 /// Statuses to be written, and what is to be told with them.

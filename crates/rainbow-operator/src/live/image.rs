@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use rainbow_api::{Reason, names};
 use std::collections::BTreeMap;
 
-use crate::{cache::App, status::Obstacle};
+use crate::{cache::App, messages, status::Obstacle};
 
 /// Why a container waits whose image the node cannot get, as kubelets say it.
 const NOT_PULLED: [&str; 6] = [
@@ -48,12 +48,7 @@ pub(crate) fn obstacle(app: &App) -> Option<Obstacle> {
 
 fn message(app: &App, image: &str, color: &str) -> String {
     let object = app.colors.iter().find(|(_, found)| found.spec.color == color).map_or(color, |(name, _)| name);
-    format!(
-        "pods of color {color} do not start: their node cannot pull `{image}`, the image of Rainbow's connection counter. Make it \
-         available under this name and they start by themselves. Or give the operator another one (--tally-image), or do \
-         without (drain.connections: None, or connections: None of a tier), and then delete the color (kubectl delete color \
-         {object}): it is made anew"
-    )
+    messages::no_counter_image(image, color, object)
 }
 
 #[cfg(test)]

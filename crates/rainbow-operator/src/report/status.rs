@@ -2,10 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{self as api, ConditionType, RainbowStatus, Reason, ShiftStatus, StageStatus};
-use rainbow_plan::{ColorPhase, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
-use std::collections::BTreeMap;
+use rainbow_plan::{Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
 
-use crate::clock::{self, timestamp};
+use crate::{
+    clock::{self, timestamp},
+    domain::Names,
+    messages,
+};
 
 mod color;
 
@@ -38,12 +41,12 @@ pub(crate) fn rainbow(
     report: &Report,
     color: &str,
     generation: Option<i64>,
-    services: &BTreeMap<String, String>,
+    names: &Names<'_>,
     cause: Option<Obstacle>,
     old: &RainbowStatus,
     now: Time,
 ) -> RainbowStatus {
-    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, services)).collect();
+    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names)).collect();
     let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
     let mut status = RainbowStatus {
         observed_generation: generation,
@@ -52,7 +55,7 @@ pub(crate) fn rainbow(
         stages,
         conditions: Vec::new(),
     };
-    let obstacle = both(cause, obstacle(&report.problems));
+    let obstacle = both(cause, obstacle(&report.problems, names));
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let progress = (report.progressing || !serving).then(|| progress(report));
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
@@ -68,16 +71,16 @@ pub(crate) fn hindered(obstacle: &Obstacle, generation: Option<i64>, old: &Rainb
     }
 }
 
-fn stage(report: &StageReport, services: &BTreeMap<String, String>) -> StageStatus {
+fn stage(report: &StageReport, names: &Names<'_>) -> StageStatus {
     StageStatus {
         name: report.name.clone(),
-        service: services.get(&report.name).cloned().unwrap_or_default(),
+        service: names.service(&report.name),
         color: report.color.clone(),
         target: report.target.clone(),
         previous: report.previous.clone(),
         since: report.since.map(clock::write),
         shift: report.shift.as_ref().map(shift),
-        message: report.message.clone(),
+        message: report.waiting.as_ref().map(messages::waiting),
     }
 }
 
@@ -116,32 +119,15 @@ fn summary(stages: &[StageStatus]) -> String {
 
 /// What is under way: a reason and a sentence.
 fn progress(report: &Report) -> (Reason, String) {
-    let shifts: Vec<String> = report
-        .stages
-        .iter()
-        .filter_map(|stage| {
-            let shift = stage.shift.as_ref()?;
-            let step = format!("{} of {} pods", shift.moved, shift.of);
-            Some(format!("stage {} moves from {} to {}: {step}", stage.name, shift.from, shift.to))
-        })
-        .collect();
-    if !shifts.is_empty() {
-        return (Reason::Shifting, shifts.join("; "));
-    }
-    let starting: Vec<&str> =
-        report.colors.iter().filter(|c| c.phase == ColorPhase::Starting).map(|c| c.name.as_str()).collect();
-    if !starting.is_empty() {
-        return (Reason::Starting, format!("color {} is on its way", starting.join(", ")));
-    }
-    let waiting: Vec<&str> = report.stages.iter().filter(|s| s.color.is_none()).map(|s| s.name.as_str()).collect();
-    if !waiting.is_empty() {
-        return (Reason::Waiting, format!("stage {} serves no color yet", waiting.join(", ")));
-    }
-    (Reason::Progressing, "colors are being brought to their sizes".to_owned())
+    let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, message));
+    let starting = || messages::starting(report).map(|message| (Reason::Starting, message));
+    let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
+    let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
+    shifting().or_else(starting).or_else(waiting).unwrap_or_else(sizing)
 }
 
 /// All problems as one obstacle; the first one names the reason.
-pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
+fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
     let reason = match problems.first()? {
         Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => Reason::ColorInUse,
         Problem::UnknownColor { .. } => Reason::UnknownColor,
@@ -150,7 +136,7 @@ pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
         Problem::InUse { .. } | Problem::DeletingInUse { .. } => Reason::InUse,
         Problem::TooManyColors { .. } => Reason::TooManyColors,
     };
-    let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = problems.iter().map(|problem| messages::problem(problem, names)).collect();
     Some(Obstacle { reason, message: messages.join("; ") })
 }
 
@@ -175,16 +161,16 @@ fn conditions(
     let quiet = |reason: Reason, message: &str| (false, reason, message.to_owned());
     let stalled = match obstacle {
         Some(obstacle) => (true, obstacle.reason, obstacle.message.clone()),
-        None => quiet(Reason::NothingInTheWay, "nothing is in the way"),
+        None => quiet(Reason::NothingInTheWay, messages::NOTHING_IN_THE_WAY),
     };
     let reconciling = match &progress {
         Some((reason, message)) => (true, *reason, message.clone()),
-        None => quiet(Reason::Settled, "nothing is under way"),
+        None => quiet(Reason::Settled, messages::NOTHING_UNDER_WAY),
     };
     let ready = match (obstacle, progress) {
         (Some(obstacle), _) => (false, obstacle.reason, obstacle.message.clone()),
         (None, Some((reason, message))) => (false, reason, message),
-        (None, None) => (true, Reason::Settled, "everything is as the spec says".to_owned()),
+        (None, None) => (true, Reason::Settled, messages::SETTLED.to_owned()),
     };
     [(ConditionType::Ready, ready), (ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)]
         .into_iter()
@@ -254,6 +240,10 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rainbow_plan::{LivesBecause, Living, Object};
+    use std::collections::BTreeMap;
+
+    const NAMES: Names<'static> = Names { rainbow: "shop", prefix: Some("s-"), services: &BTreeMap::new() };
 
     fn shifting(moved: u32) -> Report {
         let stage = |name: &str, color: &str, shift| StageReport {
@@ -263,7 +253,7 @@ mod tests {
             previous: None,
             since: Some(Time(1_000)),
             shift,
-            message: None,
+            waiting: None,
         };
         let shift = ShiftReport {
             from: "v1".into(),
@@ -283,7 +273,7 @@ mod tests {
     }
 
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        rainbow(report, "v2", Some(3), &BTreeMap::new(), None, old, now)
+        rainbow(report, "v2", Some(3), &NAMES, None, old, now)
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -317,12 +307,15 @@ mod tests {
 
     #[test]
     fn who_holds_the_places_is_told_seldom() {
-        let waiting = |held_by: &str| {
-            let problem = Problem::TooManyColors { color: "v9".into(), live: 8, held_by: held_by.into() };
+        let waiting = |connections: u64| {
+            let because =
+                LivesBecause::Drains { connections, busy: 1, unknown: 0, unknown_since: None, deadline: None };
+            let living = vec![Living { color: "v1".into(), because }];
+            let problem = Problem::TooManyColors { color: "v9".into(), living };
             status(&Report { problems: vec![problem], ..shifting(3) }, &RainbowStatus::default(), Time(0))
         };
-        let old = waiting("v1 (draining: 3 connections on 1 pod)");
-        assert_eq!(rainbow_difference(&old, &waiting("v1 (draining: 2 connections on 1 pod)")), Difference::Counts);
+        let old = waiting(3);
+        assert_eq!(rainbow_difference(&old, &waiting(2)), Difference::Counts);
         assert_eq!(rainbow_difference(&old, &status(&shifting(3), &old, Time(0))), Difference::Major);
     }
 
@@ -339,7 +332,7 @@ mod tests {
         let told = |report: &Report| {
             let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
             let old = RainbowStatus::default();
-            let status = rainbow(report, "v2", None, &BTreeMap::new(), Some(cause), &old, Time(0));
+            let status = rainbow(report, "v2", None, &NAMES, Some(cause), &old, Time(0));
             let stalled = get(&status, ConditionType::Stalled);
             (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };
@@ -355,12 +348,14 @@ mod tests {
         let mut report = shifting(3);
         report.problems = vec![
             Problem::ColorInUse { color: "v2".into() },
-            Problem::Foreign { kind: "Service", name: "frontend-active".into() },
+            Problem::Foreign {
+                object: Object::Service(rainbow_plan::InstanceName { tier: "backend".into(), color: "v2".into() }),
+            },
         ];
         let status = status(&report, &RainbowStatus::default(), Time(0));
         let stalled = get(&status, ConditionType::Stalled);
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "ColorInUse"));
-        assert!(stalled.message.contains("give spec.color a new name; Service `frontend-active` exists"));
+        assert!(stalled.message.contains("give spec.color a new name; Service `s-backend-v2` exists"));
         assert_eq!(get(&status, ConditionType::Ready).status, "False");
     }
 }
