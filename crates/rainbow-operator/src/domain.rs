@@ -4,7 +4,7 @@ use rainbow_api::{self as api, Rainbow, names};
 use rainbow_plan as plan;
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{clock, live::Kind};
+use crate::{clock, kind::Kind};
 
 /// Seconds a color may take to become ready where the spec is silent, as a Deployment's.
 const PROGRESS_DEADLINE: i32 = 600;

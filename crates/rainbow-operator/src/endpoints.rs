@@ -6,8 +6,6 @@
 use rainbow_plan::Time;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::live::Slice;
-
 /// By name of the Service, then of the pod. A Service that is gone is still known by who was its endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
@@ -17,11 +15,11 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Takes in the slices as they are now.
-    pub(crate) fn update(&mut self, slices: &BTreeMap<String, Slice>, now: Time) {
+    /// Takes in all slices as they are now: names of their Services and of ready pods.
+    pub(crate) fn update<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [String])>, now: Time) {
         let mut current: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for slice in slices.values() {
-            current.entry(&slice.service).or_default().extend(slice.ready.iter().map(String::as_str));
+        for (service, ready) in slices {
+            current.entry(service).or_default().extend(ready.iter().map(String::as_str));
         }
         for (service, pods) in &mut self.present {
             let still = current.get(service.as_str());
@@ -87,15 +85,10 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::Meta;
 
-    fn slices(pods: &[&str]) -> BTreeMap<String, Slice> {
-        let slice = Slice {
-            meta: Meta::default(),
-            service: "s".into(),
-            ready: pods.iter().map(|pod| (*pod).to_owned()).collect(),
-        };
-        [("s-1".to_owned(), slice)].into()
+    fn update(endpoints: &mut Endpoints, pods: &[&str], now: i64) {
+        let ready: Vec<String> = pods.iter().map(|pod| (*pod).to_owned()).collect();
+        endpoints.update([("s", ready.as_slice())].into_iter(), Time(now));
     }
 
     fn since<'a>(endpoints: &'a Endpoints, pod: &'a str) -> Vec<(&'a str, Time)> {
@@ -109,14 +102,14 @@ mod tests {
     #[test]
     fn remembers_since_when() {
         let mut endpoints = Endpoints::default();
-        endpoints.update(&slices(&["a", "b"]), Time(1));
-        endpoints.update(&slices(&["b", "c"]), Time(2));
+        update(&mut endpoints, &["a", "b"], 1);
+        update(&mut endpoints, &["b", "c"], 2);
         assert_eq!(since(&endpoints, "b"), [("s", Time(1))]);
         assert_eq!(since(&endpoints, "c"), [("s", Time(2))]);
         assert_eq!((since(&endpoints, "a"), left(&endpoints, "a")), (vec![], vec![("s", Time(2))]));
-        endpoints.update(&slices(&["a"]), Time(3));
+        update(&mut endpoints, &["a"], 3);
         assert_eq!((since(&endpoints, "a"), left(&endpoints, "a")), (vec![("s", Time(3))], vec![]));
-        endpoints.update(&BTreeMap::new(), Time(4));
+        endpoints.update(std::iter::empty(), Time(4));
         assert_eq!(left(&endpoints, "a"), [("s", Time(4))], "the Service is gone, and was there");
         endpoints.forget("a");
         assert_eq!(left(&endpoints, "a"), []);
@@ -125,7 +118,7 @@ mod tests {
     #[test]
     fn at_the_start_everything_may_just_have_left() {
         let mut endpoints = Endpoints::default();
-        endpoints.update(&slices(&["a"]), Time(1));
+        update(&mut endpoints, &["a"], 1);
         endpoints.start(Some("s"), ["a", "b"].into_iter(), Time(1));
         assert_eq!((left(&endpoints, "a"), left(&endpoints, "b")), (vec![], vec![("s", Time(1))]));
     }

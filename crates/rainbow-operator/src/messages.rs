@@ -6,7 +6,7 @@ use rainbow_api::{Cut, HumanDuration};
 use rainbow_plan::{ColorPhase, Lack, LivesBecause, Living, Problem, Report, Time, Waiting};
 use std::time::Duration;
 
-use crate::{clock, domain::Names, live::Kind};
+use crate::{clock, domain::Names, kind::Kind};
 
 /// Longest note of an event, in bytes, as the API server checks it.
 pub(crate) const NOTE_BYTES: usize = 1024;
@@ -220,13 +220,15 @@ pub(crate) const NOT_ASKED: &str = "not asked yet";
 /// Nothing is written down about the pod's tier.
 pub(crate) const NO_TIER: &str = "no color has the pod's tier any more";
 /// The pod was made without the container that counts its connections.
-pub(crate) const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
+pub const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
 /// The counter repeats an old answer.
 pub(crate) const CLOCK_STANDS_STILL: &str = "the answers are old ones: the counter's clock stands still";
 /// Connections that may be probes of the kubelet.
 pub(crate) const UNDECIDED: &str = "there are connections from the node that may be probes or clients";
 /// The connections of all pods can be read.
 pub(crate) const ALL_KNOWN: &str = "the connections of all its pods are known";
+/// The pod has no address yet.
+pub(crate) const NO_ADDRESS: &str = "the pod has no address";
 /// The request's connection was cut.
 pub(crate) const BROKEN_OFF: &str = "the connection broke off";
 /// No request reaches the API server.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::reading::Reading;
+use crate::messages;
 
 /// A clock in the pod that stands still for so long answers from a memory of old times.
 const STANDS_STILL: Duration = Duration::from_secs(10);
@@ -139,7 +140,7 @@ impl Pod {
         if reading.at.is_none() || reading.at != at {
             self.clock = (reading.at, now);
         } else if now.0.saturating_sub(ticked.0) > milliseconds(STANDS_STILL) {
-            self.failure = Some("the answers are old ones: the counter's clock stands still".to_owned());
+            self.failure = Some(messages::CLOCK_STANDS_STILL.to_owned());
             return;
         }
         let current = self.evidence.filter(|evidence| evidence.until(settle) >= now).map(|evidence| evidence.found);
@@ -147,7 +148,7 @@ impl Pod {
             // It says nothing: what was known before goes on to be worth what it was, and no longer.
             (0, 1.., _) => {
                 self.undecided = self.undecided.or(Some(now));
-                self.failure = Some("there are connections from the node that may be probes or clients".to_owned());
+                self.failure = Some(messages::UNDECIDED.to_owned());
                 return;
             }
             (0, 0, Some(Found::Idle { since })) => Found::Idle { since },

@@ -1,12 +1,12 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
 use rainbow_api::{Rainbow, Stage, labels, stage_tier};
-use rainbow_plan::{InstanceName, Mark, Selection, Time};
+use rainbow_plan::{InstanceName, Mark, Selection};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use super::{Scope, instance_labels, managed, owner, service::port};
-use crate::{clock, domain, live::Kind};
+use crate::{clock, domain, kind::Kind, live::PodLabels};
 
 /// The Service of a stage, without its selector. `None` where it is unclear which tier the stage leads to.
 pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Option<Value> {
@@ -76,14 +76,6 @@ pub(crate) fn selection(rainbow: &str, stage: &str, selector: &BTreeMap<String, 
         (2, None, None) if get(&labels::member(stage)) == Some(labels::MEMBER) => Selection::Members,
         _ => Selection::Other,
     }
-}
-
-/// What Rainbow says of a pod by labels and annotations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PodLabels {
-    /// The stages it is a member of, and since when.
-    pub(crate) member: BTreeMap<String, Option<Time>>,
-    pub(crate) mark: Mark,
 }
 
 /// The labels and annotations of a pod, as all of them are applied: what is left out is taken off.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{drift, live::PodLabels};
 use rainbow_api::{Color, Rainbow, Sidecar};
 use rainbow_plan::{InstanceName, Mark, Selection, Time};
 use std::collections::BTreeMap;
@@ -167,28 +168,6 @@ fn the_counter_is_put_where_it_was_recorded() {
     assert_eq!(spec["initContainers"][1]["env"], addresses);
     let env: Vec<_> = spec["initContainers"][0]["env"].as_array().unwrap().iter().map(|v| &v["name"]).collect();
     assert_eq!(env, ["TALLY_PORTS", "TALLY_NODE", "TALLY_PROBE_SECONDS"], "it needs nobody's address");
-}
-
-#[test]
-fn a_counter_is_chosen_once() {
-    let mut rainbow = rainbow();
-    let tier = |rainbow: &Rainbow| rainbow.spec.tiers[0].clone();
-    let mut app = crate::cache::App::default();
-    let choose = |app: &crate::cache::App, rainbow: &Rainbow| {
-        counter(app, rainbow, &tier(rainbow), &name("backend"), Some(&tally(true)))
-    };
-    assert_eq!(choose(&app, &rainbow), Some(tally(true)));
-    rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);
-    assert_eq!(choose(&app, &rainbow), None, "the tier opts out");
-    rainbow.spec.tiers[0].connections = None;
-    let ports = std::mem::take(&mut rainbow.spec.tiers[0].ports);
-    assert_eq!(choose(&app, &rainbow), None, "there is nothing to count");
-    rainbow.spec.tiers[0].ports = ports;
-    // An instance that is there already keeps what it has, whatever the operator and the cluster have become.
-    let instances = [("backend".to_owned(), name("backend"))];
-    let old = color(&scope(), &rainbow, "v1", 1, &instances, |_, _| Some(tally(false)));
-    app.colors.insert("shop-v1".into(), std::sync::Arc::new(serde_json::from_value(old).unwrap()));
-    assert_eq!(choose(&app, &rainbow), Some(tally(false)));
 }
 
 /// Names that YAML takes for numbers are texts everywhere.
