@@ -7,10 +7,11 @@ use kube::{
     core::Status,
 };
 use rainbow_api::{FIELD_MANAGER, labels};
+use rainbow_plan::ChainKey;
 use serde_json::{Value, json};
 
 use crate::{
-    compile::{Batch, Operation},
+    compile::{Batch, ChainWrites, Operation},
     drift::Content,
     key::Key,
     kind::Kind,
@@ -114,8 +115,13 @@ fn api(client: &Client, key: &Key, kind: Kind) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), &key.namespace, &kind.resource())
 }
 
-/// Carries out batches, one after the other, up to the first failure.
-pub(crate) async fn carry_out(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
+/// Carries out chains, all at the same time, each up to its first failure: none waits for another.
+pub(crate) async fn carry_out(client: &Client, key: &Key, chains: Vec<ChainWrites>) -> Vec<(ChainKey, Outcome)> {
+    join_all(chains.into_iter().map(|chain| async move { (chain.key, in_turn(client, key, chain.batches).await) }))
+        .await
+}
+
+async fn in_turn(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
     let mut outcome = Outcome::default();
     for batch in batches {
         for one in join_all(batch.iter().map(|operation| carry_out_one(client, key, operation))).await {
@@ -128,7 +134,8 @@ pub(crate) async fn carry_out(client: &Client, key: &Key, batches: Vec<Batch>) -
     outcome
 }
 
-async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
+/// Carries out one write.
+pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
     let api = api(client, key, operation.kind());
     let mut outcome = Outcome::default();
     let result = match operation {
@@ -142,7 +149,7 @@ async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Out
         }
         // A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
         Operation::Label { name, body } => {
-            let answer = api.patch(name, &parameters(true), &Patch::Apply(body)).await;
+            let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
             written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome).map(drop)
         }
         Operation::Amend { kind, name, version, body } => {
@@ -160,6 +167,11 @@ async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Out
 fn parameters(force: bool) -> PatchParams {
     let parameters = PatchParams::apply(FIELD_MANAGER);
     if force { parameters.force() } else { parameters }
+}
+
+/// Of a patch that is no apply.
+fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Makes sure that an apply creates an object, rather than taking somebody else's over.
@@ -247,8 +259,7 @@ async fn amend(
     if at > 0 {
         body["metadata"] = json!({ "resourceVersion": at.to_string() });
     }
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let answer = api.patch(name, &parameters, &Patch::Merge(body)).await;
+    let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
     written(answer, kind, name, &[404], outcome).map(drop)
 }
 
@@ -268,8 +279,7 @@ async fn set_status(
     }
     let patch = serde_json::from_value(Value::Array(steps))
         .map_err(|error| Failure::Rejected(messages::no_patch(kind, name, &error)))?;
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let answer = api.patch_status(name, &parameters, &Patch::<()>::Json(patch)).await;
+    let answer = api.patch_status(name, &merging(), &Patch::<()>::Json(patch)).await;
     // A refused test and a refused value have one code. Another object of the same name is no reason to complain.
     if uid.is_some() && matches!(&answer, Err(Error::Api(refusal)) if refusal.code == 422) {
         let found = api.get_metadata_opt(name).await.map_err(|error| classify(kind, name, error))?;
@@ -311,8 +321,7 @@ async fn set_finalizers(
     if at > 0 {
         metadata["resourceVersion"] = json!(at.to_string());
     }
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(name, &parameters, &Patch::Merge(json!({ "metadata": metadata }))).await {
+    match api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata }))).await {
         Ok(patched) => {
             let uid = patched.metadata.uid.clone().unwrap_or_default();
             outcome.expect(kind, name, Expected::Change { uid, version: at });

@@ -1,7 +1,7 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
 use rainbow_api::{Connections, Rainbow, Sidecar, Tier, labels, names};
-use rainbow_plan::{Action, Deployment, InstanceName, Time};
+use rainbow_plan::{Action, Chain, ChainKey, Deployment, InstanceName, Plan, Time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(crate) enum Operation {
     Create { kind: Kind, name: String, body: Value },
     /// Applies an object that is ours, or makes one where nothing is. `uid` is that of the object as it was seen.
     Apply { kind: Kind, name: String, uid: Option<String>, body: Value, hash: String },
-    /// Sets labels and annotations of a pod.
+    /// Changes labels and annotations of a pod.
     Label { name: String, body: Value },
     /// Changes fields of the very object that was seen that are its user's as well.
     Amend { kind: Kind, name: String, version: u64, body: Value },
@@ -70,21 +70,65 @@ pub(crate) struct Basis<'a> {
     pub(crate) now: Time,
 }
 
-/// The writes for a plan's actions, in their order. Before all others the Rainbow gets its finalizer.
-pub(crate) fn compile(actions: &[Action], basis: Basis<'_>) -> Vec<Batch> {
+/// The writes of a plan.
+pub(crate) struct Work {
+    /// Comes before all others: the Rainbow gets its finalizer.
+    pub(crate) hold: Option<Operation>,
+    /// In the order of the plan's chains.
+    pub(crate) chains: Vec<ChainWrites>,
+}
+
+/// The writes of a chain, one batch after the other.
+pub(crate) struct ChainWrites {
+    pub(crate) key: ChainKey,
+    pub(crate) batches: Vec<Batch>,
+}
+
+impl Work {
+    /// Nothing to write.
+    pub(crate) const NONE: Self = Self { hold: None, chains: Vec::new() };
+
+    /// Leaves out everything but the moves of stages.
+    pub(crate) fn keep_stages(&mut self) {
+        self.hold = None;
+        self.chains.retain(ChainWrites::is_stage);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hold.is_none() && self.chains.is_empty()
+    }
+}
+
+impl ChainWrites {
+    pub(crate) fn is_stage(&self) -> bool {
+        matches!(self.key, ChainKey::Stage(_))
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self.key, ChainKey::End(_))
+    }
+}
+
+/// The writes of each chain of a plan, in the order of its actions.
+pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
+    let chains = plan.chains.iter().map(|chain| ChainWrites { key: chain.key.clone(), batches: batches(chain, basis) });
+    Work { hold: hold(basis.rainbow), chains: chains.filter(|chain| !chain.batches.is_empty()).collect() }
+}
+
+fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
     let mut compiler = Compiler { basis, pods: BTreeMap::new() };
-    let mut batches: Vec<Batch> = hold(basis.rainbow).map(|operation| vec![operation]).into_iter().collect();
+    let mut batches: Vec<Batch> = Vec::new();
     let mut pending = BTreeMap::new();
-    for (index, action) in actions.iter().enumerate() {
+    for (index, action) in chain.actions.iter().enumerate() {
         let Some(turn) = Turn::of(action) else {
             batches.extend(compiler.one(action).into_iter().map(|operation| vec![operation]));
             continue;
         };
-        // A run of joins (or of leaves, or of marks) is one batch, and one write a pod however many stages it is about.
+        // A run of joins (or of leaves, or of marks) is one batch.
         if let Some(operation) = compiler.label(action) {
             pending.insert(operation.name().to_owned(), operation);
         }
-        if actions.get(index + 1).and_then(Turn::of) != Some(turn) && !pending.is_empty() {
+        if chain.actions.get(index + 1).and_then(Turn::of) != Some(turn) && !pending.is_empty() {
             batches.push(std::mem::take(&mut pending).into_values().collect());
         }
     }
@@ -126,7 +170,7 @@ fn hold(rainbow: &Rainbow) -> Option<Operation> {
 
 struct Compiler<'a> {
     basis: Basis<'a>,
-    /// What is said of pods as the writes so far leave it.
+    /// What is said of pods as the chain's writes so far leave it.
     pods: BTreeMap<String, PodLabels>,
 }
 
@@ -264,7 +308,7 @@ impl Compiler<'_> {
         let (Action::Join { pod, .. } | Action::Leave { pod, .. } | Action::Mark { pod, .. }) = action else {
             return None;
         };
-        let Basis { app, scope, now, .. } = self.basis;
+        let Basis { app, now, .. } = self.basis;
         let found = app.pods.get(pod)?;
         let said = self.pods.entry(pod.clone()).or_insert_with(|| found.said.clone());
         match action {
@@ -273,7 +317,7 @@ impl Compiler<'_> {
             Action::Mark { mark, .. } => said.mark = *mark,
             _ => return None,
         }
-        Some(Operation::Label { name: pod.clone(), body: manifests::pod(scope, pod, &found.meta.uid, said) })
+        Some(Operation::Label { name: pod.clone(), body: manifests::relabel(&found.meta.uid, &found.said, said) })
     }
 }
 

@@ -1,21 +1,22 @@
 //! One application's turn: observe → plan → compile → apply → report.
 
 mod backoff;
+mod chains;
 mod taken;
 mod unseen;
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
 use rainbow_api::{Rainbow, Reason, SpecError, validate, validate_name};
-use rainbow_plan::{Time, plan};
-use std::{sync::Arc, time::Duration};
+use rainbow_plan::{ChainKey, Time, plan};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    apply::{Failure, Outcome, carry_out},
+    apply::{Failure, Outcome, carry_out, carry_out_one, still_foreign},
     cache::{App, Cache},
     clock::Clock,
-    compile::{Basis, Batch, compile},
+    compile::{Basis, ChainWrites, Work, compile},
     count::Counter,
     counting::Counting,
     domain::{Means, Names},
@@ -27,6 +28,7 @@ use crate::{
     report::{About, Obstacle, Report, Reporter, hindered},
 };
 use backoff::Backoff;
+use chains::Chains;
 use taken::Taken;
 use unseen::Unseen;
 
@@ -44,9 +46,9 @@ pub(crate) struct Reconciler {
     pub(crate) due: Option<Instant>,
     unseen: Unseen,
     taken: Taken,
-    backoff: Backoff,
-    /// What the last attempt failed at, and whether the status says so.
-    obstacle: Option<(Obstacle, bool)>,
+    chains: Chains,
+    /// Failures to write statuses.
+    reporting: Backoff,
     reporter: Reporter,
     counting: Counting,
 }
@@ -72,17 +74,20 @@ pub(crate) enum Step {
 /// What came of a turn.
 pub(crate) struct Done {
     pub(crate) key: Key,
+    /// Of all writes.
     pub(crate) outcome: Outcome,
+    /// The chains that were tried, and what each failed at.
+    chains: Vec<(ChainKey, Option<Failure>)>,
+    /// What came of the report; `None`: there was nothing to report.
+    report: Option<Result<(), Failure>>,
     purpose: Purpose,
     generation: Option<i64>,
 }
 
 /// What a turn's writes were for.
 enum Purpose {
-    /// To carry out a plan.
+    /// To carry out a plan, or to tell of what stands in its way.
     Plan,
-    /// To tell of an obstacle: says nothing about whether the next attempt will do better.
-    Tell,
     /// To ask whether objects of others are still there; these are.
     Ask(Foreign),
 }
@@ -103,24 +108,34 @@ impl Reconciler {
         let scope = Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix) };
 
         let observed = observe(app, &scope, rainbow, self.taken.names(), means, now);
-        let plan = plan(&observed.world, now);
+        let mut plan = plan(&observed.world, now);
+        let retry = self.chains.keep_due(&mut plan, turn.generation);
         if self.counting.follow(key, app, rainbow, &plan, counter, now) {
             self.wait_until(Instant::now() + SOON);
         }
 
         let sidecar = means.sidecar.as_ref();
-        let writes = compile(&plan.actions, Basis { app, scope: &scope, rainbow, observed: &observed, sidecar, now });
+        let mut work = compile(&plan, Basis { app, scope: &scope, rainbow, observed: &observed, sidecar, now });
         let names = Names { rainbow: &key.name, prefix: Some(prefix), services: &observed.stage_services };
-        let report = self.reporter.report(&About { key, rainbow, app, names, plan: &plan, now });
+        let troubles = self.chains.troubles();
+        let about = About { key, rainbow, app, names, plan: &plan, troubles: &troubles, now };
+        let mut report = self.reporter.report(&about);
 
-        let wakes =
-            [plan.wake.map(|wake| clock.instant(wake).max(Instant::now() + SOON)), report.next, self.taken.next()];
+        let wake = plan.wake.map(|wake| clock.instant(wake).max(Instant::now() + SOON));
+        let silent = self.reporting.until(turn.generation);
+        let wakes = [wake, report.next, self.taken.next(), retry, silent];
         wakes.into_iter().flatten().for_each(|wake| self.wait_until(wake));
-        self.obstacle = None;
-        if writes.is_empty() && report.is_empty() {
+        if silent.is_some() {
+            // Nothing is cut that cannot be reported, and nothing is made that would not be held.
+            if report.has_cuts() || work.hold.is_some() {
+                work.keep_stages();
+            }
+            report.silence();
+        }
+        if work.is_empty() && report.is_empty() {
             return Step::Nothing;
         }
-        turn.run(Purpose::Plan, writes, report)
+        turn.run(Purpose::Plan, work, report)
     }
 
     /// Takes a turn, if it is time.
@@ -141,19 +156,9 @@ impl Reconciler {
         if let Some(names) = self.taken.to_ask() {
             return turn.ask(names);
         }
-        if let Some((obstacle, told)) = &mut self.obstacle
-            && !std::mem::replace(told, true)
-            && let Step::Run(future) = turn.tell(&root, obstacle)
-        {
-            return Step::Run(future);
-        }
-        if let Some(retry) = self.backoff.until(turn.generation) {
-            self.wait_until(retry);
-            return Step::Nothing;
-        }
         let rainbow = match readable(&root) {
             Ok(rainbow) => rainbow,
-            Err(obstacle) => return turn.tell(&root, &obstacle),
+            Err(obstacle) => return self.tell(&turn, &root, &obstacle),
         };
         // Under another prefix everything would be made a second time, and both Deployments of an instance would select the
         // pods of either. What is there goes under the names that it has.
@@ -161,40 +166,48 @@ impl Reconciler {
         let prefix = app.prefix().unwrap_or(asked).to_owned();
         if prefix != asked && rainbow.metadata.deletion_timestamp.is_none() {
             let message = messages::prefix_changed(&prefix, asked);
-            return turn.tell(&root, &Obstacle { reason: Reason::InvalidSpec, message });
+            return self.tell(&turn, &root, &Obstacle { reason: Reason::InvalidSpec, message });
         }
         self.reconcile(&turn, app, &rainbow, &prefix)
+    }
+
+    /// Puts an obstacle into the status, and does nothing else.
+    fn tell(&mut self, turn: &Turn<'_>, root: &Root, obstacle: &Obstacle) -> Step {
+        let Some(report) = hindered(root, obstacle, turn.key, turn.generation, turn.now) else { return Step::Nothing };
+        if let Some(retry) = self.reporting.until(turn.generation) {
+            self.wait_until(retry);
+            return Step::Nothing;
+        }
+        turn.run(Purpose::Plan, Work::NONE, report)
     }
 
     /// Takes in what came of a turn's writes.
     pub(crate) fn finished(&mut self, done: Done, key: &Key) {
         self.running = false;
         self.unseen.expect(done.outcome.expectations);
-        match done.purpose {
-            Purpose::Plan => {}
-            Purpose::Tell if done.outcome.failure.is_none() => return,
-            Purpose::Tell => {}
-            Purpose::Ask(foreign) => return self.taken.asked(foreign),
+        if let Purpose::Ask(foreign) = done.purpose {
+            return self.taken.asked(foreign);
         }
-        match done.outcome.failure {
-            None => self.backoff.succeeded(),
-            Some(Failure::Foreign { kind, name }) => {
-                tracing::warn!(app = %key, %kind, name, "the name is taken by another's object");
-                self.taken.insert(kind, name);
+        match done.report {
+            Some(Err(failure)) => {
+                let wait = self.reporting.failed(done.generation);
+                tracing::info!(app = %key, %failure, again_in = ?wait, "not everything was reported");
             }
-            Some(failure) => {
-                let wait = self.backoff.failed(done.generation);
-                match failure {
-                    Failure::Rejected(message) => {
-                        tracing::warn!(app = %key, message, "a write was refused");
-                        let obstacle = Obstacle { reason: Reason::Rejected, message };
-                        if self.obstacle.as_ref().is_none_or(|(known, _)| *known != obstacle) {
-                            self.obstacle = Some((obstacle, false));
-                        }
-                    }
-                    Failure::Stale(_) | Failure::Unavailable(_) | Failure::Foreign { .. } => {
-                        tracing::info!(app = %key, %failure, again_in = ?wait, "not everything was written");
-                    }
+            Some(Ok(())) => self.reporting.succeeded(),
+            None => {}
+        }
+        for (chain, failure) in done.chains {
+            match failure {
+                None => self.chains.succeeded(&chain),
+                Some(Failure::Foreign { kind, name }) => {
+                    tracing::warn!(app = %key, %kind, name, "the name is taken by another's object");
+                    self.chains.succeeded(&chain);
+                    self.taken.insert(kind, name);
+                }
+                Some(failure) => {
+                    let text = failure.to_string();
+                    let wait = self.chains.failed(chain, failure, done.generation);
+                    tracing::warn!(app = %key, failure = text, again_in = ?wait, "not everything was written");
                 }
             }
         }
@@ -216,38 +229,68 @@ impl Reconciler {
 }
 
 impl Turn<'_> {
-    /// Puts an obstacle into the status, and does nothing else.
-    fn tell(&self, root: &Root, obstacle: &Obstacle) -> Step {
-        match hindered(root, obstacle, self.key, self.generation, self.now) {
-            Some(report) => self.run(Purpose::Tell, Vec::new(), report),
-            None => Step::Nothing,
-        }
-    }
-
     /// Asks whether the objects of others are still there.
     fn ask(&self, names: Foreign) -> Step {
         let (client, key, generation) = (self.with.client.clone(), self.key.clone(), self.generation);
         let ask = async move {
-            let still = crate::apply::still_foreign(&client, &key, names.into_iter().collect()).await;
-            Done { key, outcome: Outcome::default(), purpose: Purpose::Ask(still.into_iter().collect()), generation }
+            let still = still_foreign(&client, &key, names.into_iter().collect()).await;
+            Done::new(key, Purpose::Ask(still.into_iter().collect()), generation)
         };
         Step::Run(ask.boxed())
     }
 
-    /// What is cut is reported before it is; everything else is reported when it is done.
-    fn run(&self, purpose: Purpose, writes: Vec<Batch>, report: Report) -> Step {
+    /// Stages first. What is cut is reported before it is; everything else is reported when it is done.
+    fn run(&self, purpose: Purpose, work: Work, report: Report) -> Step {
         let (client, key, generation) = (self.with.client.clone(), self.key.clone(), self.generation);
         let run = async move {
-            let mut outcome = report.announce(&client, &key).await;
-            if outcome.failure.is_none() {
-                outcome.merge(carry_out(&client, &key, writes).await);
+            let mut done = Done::new(key.clone(), purpose, generation);
+            if let Some(hold) = work.hold
+                && !done.reported(carry_out_one(&client, &key, &hold).await)
+            {
+                return done;
             }
-            if outcome.failure.is_none() {
-                outcome.merge(report.publish(&client, &key).await);
+            let (stages, mut rest): (Vec<_>, Vec<_>) = work.chains.into_iter().partition(ChainWrites::is_stage);
+            done.carried_out(carry_out(&client, &key, stages).await);
+            if report.has_cuts() && !done.reported(report.announce(&client, &key).await) {
+                rest.retain(|chain| !chain.is_end());
             }
-            Done { key, outcome, purpose, generation }
+            done.carried_out(carry_out(&client, &key, rest).await);
+            let published = report.publish(&client, &key, &done.failed()).await;
+            if report.has_statuses() {
+                done.reported(published);
+            }
+            done
         };
         Step::Run(run.boxed())
+    }
+}
+
+impl Done {
+    fn new(key: Key, purpose: Purpose, generation: Option<i64>) -> Self {
+        Self { key, outcome: Outcome::default(), chains: Vec::new(), report: None, purpose, generation }
+    }
+
+    /// Takes in what came of chains.
+    fn carried_out(&mut self, chains: Vec<(ChainKey, Outcome)>) {
+        for (chain, outcome) in chains {
+            self.chains.push((chain, outcome.failure.clone()));
+            self.outcome.merge(outcome);
+        }
+    }
+
+    /// Takes in what came of statuses, and answers whether they were written.
+    fn reported(&mut self, outcome: Outcome) -> bool {
+        let good = outcome.failure.is_none();
+        let failure = outcome.failure.clone().map_or(Ok(()), Err);
+        self.report = Some(self.report.take().map_or(failure.clone(), |before| before.and(failure)));
+        self.outcome.merge(outcome);
+        good
+    }
+
+    /// The chains that failed.
+    fn failed(&self) -> BTreeSet<ChainKey> {
+        let failed = self.chains.iter().filter(|(_, failure)| failure.is_some());
+        failed.map(|(chain, _)| chain.clone()).collect()
     }
 }
 

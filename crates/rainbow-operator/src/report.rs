@@ -7,9 +7,13 @@ mod status;
 
 use kube::Client;
 use rainbow_api::{Cut, Rainbow, Reason};
-use rainbow_plan::{Action, Plan, Time};
+use rainbow_plan::{Action, ChainKey, Plan, Time};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -42,16 +46,23 @@ pub(crate) struct About<'a> {
     pub(crate) rainbow: &'a Arc<Rainbow>,
     pub(crate) app: &'a App,
     pub(crate) names: Names<'a>,
+    /// Without the chains that are not carried out now.
     pub(crate) plan: &'a Plan,
+    /// What chains cannot be carried out for.
+    pub(crate) troubles: &'a Troubles,
     pub(crate) now: Time,
 }
+
+/// By chain, what the API server says about its writes.
+pub(crate) type Troubles = BTreeMap<ChainKey, Obstacle>;
 
 /// What is to be written.
 pub(crate) struct Report {
     /// Statuses that tell of connections that are about to be cut.
     cuts: Vec<StatusWrite>,
     statuses: Vec<StatusWrite>,
-    notes: Vec<Note>,
+    /// With the chain whose success they tell of, where there is one.
+    notes: Vec<(Option<ChainKey>, Note)>,
     /// The events are about it.
     rainbow: Arc<Rainbow>,
     now: Time,
@@ -64,16 +75,35 @@ impl Report {
         self.cuts.is_empty() && self.statuses.is_empty()
     }
 
+    /// Something is to be written when all else is done.
+    pub(crate) fn has_statuses(&self) -> bool {
+        !self.statuses.is_empty()
+    }
+
+    /// Leaves everything out.
+    pub(crate) fn silence(&mut self) {
+        self.cuts.clear();
+        self.statuses.clear();
+        self.notes.clear();
+    }
+
+    /// Connections are about to be cut.
+    pub(crate) fn has_cuts(&self) -> bool {
+        !self.cuts.is_empty()
+    }
+
     /// Writes down what is about to be cut, so that a crash between the two cannot hide a cut.
     pub(crate) async fn announce(&self, client: &Client, key: &Key) -> Outcome {
         apply::write_statuses(client, key, &self.cuts).await
     }
 
-    /// Writes all other statuses, and the events when they are written.
-    pub(crate) async fn publish(&self, client: &Client, key: &Key) -> Outcome {
+    /// Writes all other statuses, and the events when they are written. Nothing is told of what failed chains were to do.
+    pub(crate) async fn publish(&self, client: &Client, key: &Key, failed: &BTreeSet<ChainKey>) -> Outcome {
         let outcome = apply::write_statuses(client, key, &self.statuses).await;
         if outcome.failure.is_none() {
-            events::publish(client, &key.namespace, &self.rainbow, &self.notes, self.now).await;
+            let notes =
+                self.notes.iter().filter(|(after, _)| after.as_ref().is_none_or(|chain| !failed.contains(chain)));
+            events::publish(client, &key.namespace, &self.rainbow, notes.map(|(_, note)| note), self.now).await;
         }
         outcome
     }
@@ -82,23 +112,27 @@ impl Report {
 impl Reporter {
     /// The statuses that are to be written now, and the events that tell of what has changed.
     pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
-        let About { key, rainbow, app, names, plan, now } = about;
+        let About { key, rainbow, app, names, plan, troubles, now } = about;
         let mut report = Report::new(rainbow, *now);
-        if plan.actions.iter().any(|action| matches!(action, Action::Release)) {
+        if plan.actions().any(|action| matches!(action, Action::Release)) {
             return report;
         }
         let cut = cuts::cuts(plan, app, *now);
-        report.notes.extend(events::of_actions(&plan.actions));
-        report.notes.extend(cut.iter().filter_map(|(color, cut)| events::of_cuts(color, cut)));
+        for chain in &plan.chains {
+            report
+                .notes
+                .extend(chain.actions.iter().filter_map(events::of_action).map(|note| (Some(chain.key.clone()), note)));
+        }
 
         let instant = Instant::now();
         let mut round = self.pacing.round(instant);
         let old = rainbow.status.clone().unwrap_or_default();
         let color = domain::color_name(&rainbow.spec);
         let generation = rainbow.metadata.generation;
-        let new = status::rainbow(&plan.report, &color, generation, names, missing_image(app), &old, *now);
+        let cause = missing_image(app);
+        let new = status::rainbow(&plan.report, &color, generation, names, cause, troubles, &old, *now);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
-            report.notes.extend(events::of_rainbow(&old, &new));
+            report.tell(events::of_rainbow(&old, &new));
             report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));
         }
         colors(about, &cut, &mut round, &mut report);
@@ -107,7 +141,7 @@ impl Reporter {
             Subject::Color(name) => plan.report.colors.iter().any(|known| known.name == *name),
         };
         report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).min();
-        report.notes.retain(|note| {
+        report.notes.retain(|(_, note)| {
             let told = !note.is_step() || self.step_told.is_none_or(|last| instant >= last + STEPS_EVERY);
             if told {
                 self.step_told = Some(instant);
@@ -123,26 +157,32 @@ impl Report {
         let rainbow = Arc::clone(rainbow);
         Self { cuts: Vec::new(), statuses: Vec::new(), notes: Vec::new(), rainbow, now, next: None }
     }
+
+    fn tell(&mut self, notes: impl IntoIterator<Item = Note>) {
+        self.notes.extend(notes.into_iter().map(|note| (None, note)));
+    }
 }
 
 fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacing::Round<'_>, report: &mut Report) {
-    let About { app, plan, now, .. } = about;
+    let About { app, plan, troubles, now, .. } = about;
     for found in &plan.report.colors {
         let Some((name, color)) = app.color(&found.name) else { continue };
         // The status of a color that the plan deletes is of no interest any more.
         let goes = |action: &Action| matches!(action, Action::DeleteColor { color } if *color == found.name);
-        if plan.actions.iter().any(goes) {
+        if plan.actions().any(goes) {
             continue;
         }
         let old = color.status.clone().unwrap_or_default();
         let cut = cut.get(&found.name).map(Vec::as_slice).unwrap_or_default();
         let generation = color.metadata.generation;
-        let basis = status::Basis { generation, known: &app.known, cut, old: &old, now: *now };
+        let trouble = status::trouble_of_color(&found.name, troubles);
+        let basis = status::Basis { generation, known: &app.known, cut, trouble, old: &old, now: *now };
         let new = status::color(found, &basis);
         if !round.is_due(&Subject::Color(found.name.clone()), status::color_difference(&old, &new)) {
             continue;
         }
-        report.notes.extend(events::of_color(&found.name, &old, &new));
+        report.tell(events::of_color(&found.name, &old, &new));
+        report.tell(events::of_cuts(&found.name, cut));
         let (name, uid) = (name.to_owned(), color.metadata.uid.clone());
         let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
         if cut.is_empty() { report.statuses.push(write) } else { report.cuts.push(write) }
@@ -166,7 +206,7 @@ pub(crate) fn hindered(
         return None;
     }
     let mut report = Report::new(&rainbow, now);
-    report.notes = events::of_rainbow(&old, &new);
+    report.tell(events::of_rainbow(&old, &new));
     report.statuses.push(of_rainbow(key, root.meta().uid.as_deref(), &new));
     Some(report)
 }

@@ -21,7 +21,7 @@ fn main() {
     for (name, world) in
         [("steady", &quiet), ("two shifts, all colors live", &moving), ("sixteen colors drain, all held", &draining)]
     {
-        let actions = plan(world, now).actions.len();
+        let actions = plan(world, now).actions().count();
         let mut times: Vec<Duration> = (0..RUNS)
             .map(|_| {
                 let start = Instant::now();
@@ -122,8 +122,8 @@ fn drain(world: &mut World) {
     }
     // As it is once all that hold connections are marked.
     let marks: BTreeMap<String, Mark> = plan(world, Time(1_000_000))
-        .actions
-        .into_iter()
+        .actions()
+        .cloned()
         .filter_map(|action| if let Action::Mark { pod, mark } = action { Some((pod, mark)) } else { None })
         .collect();
     for pod in &mut world.pods {

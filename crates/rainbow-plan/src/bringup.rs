@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::{
-    Action, Color, Deployment, InstanceName, Object, Pod, Presence, Problem, Selection, StageKey, StageService, Tier,
-    colors::Role, draft::Draft, sizes::Sizes, view::View,
+    Action, ChainKey, Color, Deployment, InstanceName, Object, Pod, Presence, Problem, Selection, StageKey,
+    StageService, Tier, colors::Role, draft::Draft, sizes::Sizes, view::View,
 };
 
 /// Applies Services, then Deployments whose needs are met.
@@ -40,7 +40,7 @@ fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
             }
             match view.service(instance) {
                 Presence::Absent | Presence::Outdated => {
-                    draft.act(Action::ApplyService { instance: instance.clone() });
+                    draft.act(start(instance), Action::ApplyService { instance: instance.clone() });
                 }
                 Presence::Foreign => draft.problem(foreign(Object::Service(instance.clone()))),
                 Presence::NotNeeded | Presence::Current => {}
@@ -74,7 +74,8 @@ fn deployment(
         Deployment::Ours { current, replicas, .. } => (*replicas > wanted || !*current).then_some(wanted),
     };
     if let Some(replicas) = replicas {
-        draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() });
+        let action = Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() };
+        draft.act(start(instance), action);
     }
 }
 
@@ -112,6 +113,11 @@ fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> 
             view.service(called) != Presence::Foreign && view.ready(called) >= wanted
         })
     })
+}
+
+/// A shared instance belongs to the start of the color that introduced it: trouble with the others is not its own.
+fn start(instance: &InstanceName) -> ChainKey {
+    ChainKey::Start(instance.color.clone())
 }
 
 fn foreign(object: Object) -> Problem {

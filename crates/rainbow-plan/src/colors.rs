@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Action, InstanceName, Problem,
+    Action, ChainKey, InstanceName, Problem,
     draft::Draft,
     history, reuse,
     situation::{Goal, Situation},
@@ -61,11 +61,10 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
             let instances = reuse::instances(view);
             draft.taken = instances.iter().map(|(_, instance)| instance.clone()).collect();
             if free(view, &instances, draft) {
-                draft.act(Action::CreateColor {
-                    color: spec.color.clone(),
-                    revision: view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1),
-                    instances,
-                });
+                let color = spec.color.clone();
+                let revision = view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1);
+                let create = Action::CreateColor { color: color.clone(), revision, instances };
+                draft.act(ChainKey::Start(color), create);
             }
         }
         // One that is being deleted makes way: the spec's tiers get the name when it is gone.
@@ -111,7 +110,7 @@ pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut D
             (Role::Held { .. }, Some(first)) => held(view, situations, id, &situations[*first].stage.name, draft),
             // The spec went back to a color that was told when to go. It is as good as new.
             (Role::Candidate, _) if color.released.is_some() && color.deadline.is_some() => {
-                draft.act(Action::ClearRetire { color: color.name.clone() });
+                clear_retire(&color.name, draft);
             }
             _ => {}
         }
@@ -131,10 +130,25 @@ fn held(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, stage: &str,
     if view.colors[id].deleting {
         draft.problem(Problem::DeletingInUse { color, stage });
     } else if taken_back && (view.colors[id].retire || view.colors[id].deadline.is_some()) {
-        draft.act(Action::ClearRetire { color });
+        clear_retire(&color, draft);
     } else if view.colors[id].retire {
         draft.problem(Problem::InUse { color, stage });
     }
+}
+
+/// Takes back what was asked about a color's end.
+fn clear_retire(color: &str, draft: &mut Draft) {
+    draft.act(ChainKey::Start(color.to_owned()), Action::ClearRetire { color: color.to_owned() });
+}
+
+/// What was asked about the color's end is about to be taken back. As long as it is not, the color's clock must not be forgotten:
+/// without it nothing says that the request is an old one.
+pub(crate) fn is_cleared(color: &str, draft: &Draft) -> bool {
+    let chain = ChainKey::Start(color.to_owned());
+    draft
+        .actions(&chain)
+        .iter()
+        .any(|action| matches!(action, Action::ClearRetire { color: cleared } if cleared == color))
 }
 
 fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Role {

@@ -51,9 +51,9 @@ pub use world::*;
 
 /// Decides what to do next about an application.
 ///
-/// The answer depends on nothing but the arguments. Its actions are safe to apply in order to the world they were
-/// computed from, and each may be the last one applied: whatever must be *seen* first comes in a later plan. In a steady
-/// state there are none.
+/// The answer depends on nothing but the arguments. Its chains are safe to apply to the world they were computed from, in any
+/// order and at the same time, and each action may be the last one of its chain that is applied: whatever must be *seen* first
+/// comes in a later plan. In a steady state there are none.
 pub fn plan(world: &World, now: Time) -> Plan {
     let view = view::View::new(world, now);
     if world.spec.deleting {

@@ -7,15 +7,64 @@ use crate::{Connections, InstanceName, Mark, Problem, Selection, StageKey, Time,
 /// A plan: what to write now, what to report, and when to ask again if nothing happens before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// To be applied in this order. Each is idempotent; when one fails the rest is not applied, and the next plan resumes.
-    pub actions: Vec<Action>,
-    /// What to report when the actions are applied.
+    /// What to write, most urgent first. A chain depends on no other one: a chain that cannot be carried out stops itself alone.
+    pub chains: Vec<Chain>,
+    /// What to report. Nothing in it depends on whether the chains can be carried out.
     pub report: Report,
     /// When to plan again if the world does not change before. `None`: nothing is waited for.
     pub wake: Option<Time>,
     /// The instances whose pods' connections are to be counted from now on; all others are not asked, and what was known of
     /// them is forgotten.
     pub count: BTreeSet<InstanceName>,
+}
+
+impl Plan {
+    /// The actions of all chains.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.chains.iter().flat_map(|chain| &chain.actions)
+    }
+}
+
+/// Actions that follow from each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// What the chain is about.
+    pub key: ChainKey,
+    /// To be applied in this order. Each is idempotent; when one fails the rest is not applied, and a later plan resumes.
+    pub actions: Vec<Action>,
+}
+
+/// What a chain is about. The order is that of urgency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChainKey {
+    /// Moves or mends the Service of a stage, or deletes one.
+    Stage(StageKey),
+    /// Makes a color, and what the color has introduced.
+    Start(String),
+    /// Makes or deletes the guard.
+    Guard,
+    /// Marks, shrinks and deletes what the color has introduced, and the color.
+    End(String),
+    /// Lets the Rainbow go.
+    Release,
+}
+
+impl ChainKey {
+    /// The chain of a stage's present Service.
+    pub fn stage(name: &str) -> Self {
+        Self::Stage(StageKey::of(name))
+    }
+
+    /// Chains of a lower rank are carried out first.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::Stage(_) => 0,
+            Self::Start(_) => 1,
+            Self::Guard => 2,
+            Self::End(_) => 3,
+            Self::Release => 4,
+        }
+    }
 }
 
 /// One idempotent write.

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::{
-    Action, Connections, InstanceName, Mark, Pod, Time, Why,
+    Action, ChainKey, Connections, InstanceName, Mark, Pod, Time, Why,
     dag::{Dependents, entry_first},
     draft::Draft,
     drain::End,
@@ -167,7 +167,8 @@ impl<'a> Going<'a> {
 
     fn apply(&self, replicas: usize, ends: Vec<(String, Why)>, draft: &mut Draft) {
         let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
-        draft.act(Action::ApplyDeployment { instance: self.instance.clone(), replicas, ends });
+        let action = Action::ApplyDeployment { instance: self.instance.clone(), replicas, ends };
+        draft.act(ChainKey::End(self.instance.color.clone()), action);
     }
 
     /// When the evidence, a mark or the deadline lets the next pod go.

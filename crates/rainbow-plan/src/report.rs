@@ -2,7 +2,7 @@
 
 use crate::{
     ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport, Waiting,
-    colors::{Queued, Role},
+    colors::{Queued, Role, is_cleared},
     draft::Draft,
     drain::End,
     holders::Holding,
@@ -85,7 +85,7 @@ impl Reporter<'_, '_> {
             ready: instances().map(|instance| self.view.ready(instance)).fold(0, u32::saturating_add),
             wanted: instances().map(wanted).fold(0, u32::saturating_add),
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
-            released: self.ends[id].released(),
+            released: self.ends[id].released().or(color.released.filter(|_| is_cleared(&color.name, draft))),
             retired,
             connections,
             drain,

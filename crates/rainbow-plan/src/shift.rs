@@ -18,7 +18,7 @@ mod pace;
 mod start;
 
 use crate::{
-    Action, InstanceName, Object, Pod, Problem, Selection, ShiftPhase, ShiftReport, StageKey, StageReport,
+    Action, ChainKey, InstanceName, Object, Pod, Problem, Selection, ShiftPhase, ShiftReport, StageKey, StageReport,
     StageService, Swap, Time, Waiting,
     colors::Role,
     draft::Draft,
@@ -64,13 +64,13 @@ pub(crate) fn advance<'a>(
     draft: &mut Draft,
 ) -> StageReport {
     let shifter = Shifter::new(view, situation);
-    let before = draft.actions.len();
     if shifter.target.color.is_some_and(|color| view.colors[color].released.is_some()) {
         // Its clock is stopped by this plan's report; the next one goes on.
         draft.wake(view.now);
     }
     let progress = shifter.go(draft);
-    let applied = draft.actions[before..].iter().any(|action| matches!(action, Action::ApplyStage { .. }));
+    let actions = draft.actions(&ChainKey::Stage(situation.key.clone()));
+    let applied = actions.iter().any(|action| matches!(action, Action::ApplyStage { .. }));
     if !situation.current && !applied {
         shifter.mend(draft);
     }
@@ -89,7 +89,7 @@ pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
                 StageKey::Gone { .. } => false,
             };
         if goes {
-            draft.act(Action::DeleteStage { stage: key.clone() });
+            draft.act(ChainKey::Stage(key.clone()), Action::DeleteStage { stage: key.clone() });
         }
     }
 }
@@ -205,16 +205,20 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
+    fn act(&self, action: Action, draft: &mut Draft) {
+        draft.act(ChainKey::Stage(self.situation.key.clone()), action);
+    }
+
     fn select(&self, selects: Selection, draft: &mut Draft) {
-        draft.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects });
+        self.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects }, draft);
     }
 
     fn join(&self, pod: &str, draft: &mut Draft) {
-        draft.act(Action::Join { stage: self.situation.stage.name.clone(), pod: pod.to_owned() });
+        self.act(Action::Join { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
     }
 
     fn leave(&self, pod: &str, draft: &mut Draft) {
-        draft.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() });
+        self.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
     }
 
     /// When the pod joined, as far as that can be read.

@@ -370,7 +370,7 @@ fn every_pod_is_let_go_once() {
             sim.on_pods("a-v1", second / 60 + 1, |pod| pod.connections = 0);
         }
         sim.ask();
-        for action in plan(&sim.world(), Time(sim.now)).actions {
+        for action in plan(&sim.world(), Time(sim.now)).actions().cloned() {
             if let Action::ApplyDeployment { ends, .. } = action {
                 told.extend(ends.into_iter().map(|(pod, why)| (pod, why, second)));
             }

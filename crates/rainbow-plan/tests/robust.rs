@@ -196,7 +196,7 @@ proptest! {
         prop_assert_eq!(&plan, &rainbow_plan::plan(&world, now));
         prop_assert!(plan.wake.is_none_or(|wake| wake > now || now.0 == i64::MAX));
         prop_assert_eq!(plan.report.colors.len(), world.colors.len());
-        for action in &plan.actions {
+        for action in plan.actions() {
             untouched(&world, action);
         }
     }

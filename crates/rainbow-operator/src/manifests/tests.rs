@@ -118,26 +118,41 @@ fn a_selection_is_read_back() {
 }
 
 #[test]
-fn a_pod_keeps_its_other_memberships() {
-    let member = [("active".to_owned(), Some(Time(1500))), ("smoke".to_owned(), None)].into();
-    let object = pod(&scope(), "p", "u", &PodLabels { member, mark: Mark::None });
+fn only_what_changes_is_said_of_a_pod() {
+    let before = PodLabels {
+        member: [("active".to_owned(), Some(Time(1500))), ("smoke".to_owned(), None)].into(),
+        mark: Mark::Held,
+    };
+    let mut after = before.clone();
+    after.member.insert("next".into(), Some(Time(2000)));
     assert_eq!(
-        object["metadata"]["labels"],
-        json!({ "member.rainbow.dev/active": "yes", "member.rainbow.dev/smoke": "yes" })
+        relabel("u", &before, &after)["metadata"],
+        json!({
+            "uid": "u", "labels": { "member.rainbow.dev/next": "yes" },
+            "annotations": { "joined.rainbow.dev/next": "1970-01-01T00:00:02Z" },
+        })
     );
-    assert_eq!(object["metadata"]["annotations"], json!({ "joined.rainbow.dev/active": "1970-01-01T00:00:01.5Z" }));
-    assert_eq!(object["metadata"]["uid"], "u");
+    let mut after = before.clone();
+    after.member.remove("active");
+    assert_eq!(
+        relabel("u", &before, &after)["metadata"],
+        json!({
+            "uid": "u", "labels": { "member.rainbow.dev/active": null },
+            "annotations": { "joined.rainbow.dev/active": null },
+        })
+    );
+    assert_eq!(relabel("u", &before, &before)["metadata"], json!({ "uid": "u", "labels": {}, "annotations": {} }));
 }
 
 #[test]
 fn marks_are_read_back() {
+    let none = PodLabels::default();
     for mark in [Mark::None, Mark::Held, Mark::Leaving] {
         let said = PodLabels { member: [("active".to_owned(), Some(Time(1500)))].into(), mark };
-        let object = pod(&scope(), "p", "u", &said);
-        let seen = crate::live::Pod::of(&serde_json::from_value(object).unwrap());
+        let seen = crate::live::Pod::of(&serde_json::from_value(relabel("u", &none, &said)).unwrap());
         assert_eq!(seen.said, said);
     }
-    let held = pod(&scope(), "p", "u", &PodLabels { mark: Mark::Held, ..PodLabels::default() });
+    let held = relabel("u", &none, &PodLabels { mark: Mark::Held, ..PodLabels::default() });
     assert_eq!(held["metadata"]["labels"], json!({ "rainbow.dev/holding": "yes" }));
     assert_eq!(
         held["metadata"]["annotations"],

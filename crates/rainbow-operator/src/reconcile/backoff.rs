@@ -28,6 +28,11 @@ impl Backoff {
         wait
     }
 
+    /// Failures in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// When the next attempt is due; `None`: now. Another spec is tried at once.
     pub(super) fn until(&self, generation: Option<i64>) -> Option<Instant> {
         let (retry, of) = self.retry?;

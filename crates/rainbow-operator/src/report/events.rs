@@ -113,16 +113,15 @@ impl Note {
     }
 }
 
-/// What a plan's actions tell.
-pub(crate) fn of_actions(actions: &[Action]) -> Vec<Note> {
-    let one = |action: &Action| match action {
+/// What an action tells when it is done.
+pub(crate) fn of_action(action: &Action) -> Option<Note> {
+    match action {
         Action::CreateColor { color, .. } => {
             Some(Note::normal(EventReason::ColorCreated, messages::color_created(color)))
         }
         Action::DeleteColor { color } => Some(Note::normal(EventReason::ColorDeleted, messages::color_deleted(color))),
         _ => None,
-    };
-    actions.iter().filter_map(one).collect()
+    }
 }
 
 /// What a change of the Rainbow's status tells.
@@ -212,11 +211,17 @@ pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
 }
 
 /// Writes notes. An event that cannot be written is lost: nothing depends on it.
-pub(crate) async fn publish(client: &Client, namespace: &str, rainbow: &Rainbow, notes: &[Note], now: Time) {
+pub(crate) async fn publish<'a>(
+    client: &Client,
+    namespace: &str,
+    rainbow: &Rainbow,
+    notes: impl Iterator<Item = &'a Note>,
+    now: Time,
+) {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let name = rainbow.metadata.name.clone().unwrap_or_default();
     let time = timestamp(now);
-    for (index, note) in notes.iter().enumerate() {
+    for (index, note) in notes.enumerate() {
         let mut message = note.message.clone();
         while message.len() > NOTE_BYTES {
             message.pop();

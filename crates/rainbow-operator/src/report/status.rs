@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{self as api, ConditionType, RainbowStatus, Reason, ShiftStatus, StageStatus};
-use rainbow_plan::{Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
+use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
 
+use super::Troubles;
 use crate::{
     clock::{self, timestamp},
     domain::Names,
@@ -43,10 +44,11 @@ pub(crate) fn rainbow(
     generation: Option<i64>,
     names: &Names<'_>,
     cause: Option<Obstacle>,
+    troubles: &Troubles,
     old: &RainbowStatus,
     now: Time,
 ) -> RainbowStatus {
-    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names)).collect();
+    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names, troubles)).collect();
     let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
     let mut status = RainbowStatus {
         observed_generation: generation,
@@ -55,7 +57,8 @@ pub(crate) fn rainbow(
         stages,
         conditions: Vec::new(),
     };
-    let obstacle = both(cause, obstacle(&report.problems, names));
+    let refused = troubles.values().cloned().reduce(join);
+    let obstacle = [cause, refused, obstacle(&report.problems, names)].into_iter().flatten().reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let progress = (report.progressing || !serving).then(|| progress(report));
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
@@ -71,7 +74,8 @@ pub(crate) fn hindered(obstacle: &Obstacle, generation: Option<i64>, old: &Rainb
     }
 }
 
-fn stage(report: &StageReport, names: &Names<'_>) -> StageStatus {
+fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles) -> StageStatus {
+    let trouble = troubles.get(&ChainKey::stage(&report.name)).map(|trouble| trouble.message.clone());
     StageStatus {
         name: report.name.clone(),
         service: names.service(&report.name),
@@ -80,7 +84,7 @@ fn stage(report: &StageReport, names: &Names<'_>) -> StageStatus {
         previous: report.previous.clone(),
         since: report.since.map(clock::write),
         shift: report.shift.as_ref().map(shift),
-        message: report.waiting.as_ref().map(messages::waiting),
+        message: trouble.or_else(|| report.waiting.as_ref().map(messages::waiting)),
     }
 }
 
@@ -141,13 +145,14 @@ fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
 }
 
 /// Two obstacles as one; the first one names the reason.
-fn both(first: Option<Obstacle>, second: Option<Obstacle>) -> Option<Obstacle> {
-    match (first, second) {
-        (Some(first), Some(second)) => {
-            Some(Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) })
-        }
-        (first, second) => first.or(second),
-    }
+fn join(first: Obstacle, second: Obstacle) -> Obstacle {
+    Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) }
+}
+
+/// What the API server says about the writes of a color's start and end.
+pub(crate) fn trouble_of_color(color: &str, troubles: &Troubles) -> Option<Obstacle> {
+    let chains = [ChainKey::Start(color.to_owned()), ChainKey::End(color.to_owned())];
+    chains.iter().filter_map(|chain| troubles.get(chain).cloned()).reduce(join)
 }
 
 /// The three conditions as kstatus reads them.
@@ -273,7 +278,7 @@ mod tests {
     }
 
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        rainbow(report, "v2", Some(3), &NAMES, None, old, now)
+        rainbow(report, "v2", Some(3), &NAMES, None, &Troubles::new(), old, now)
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -332,7 +337,7 @@ mod tests {
         let told = |report: &Report| {
             let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
             let old = RainbowStatus::default();
-            let status = rainbow(report, "v2", None, &NAMES, Some(cause), &old, Time(0));
+            let status = rainbow(report, "v2", None, &NAMES, Some(cause), &Troubles::new(), &old, Time(0));
             let stalled = get(&status, ConditionType::Stalled);
             (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };

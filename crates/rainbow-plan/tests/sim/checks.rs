@@ -148,7 +148,7 @@ impl Sim {
 
     /// The first pod of a color enters a stage only when all tiers of the color have the stage's size.
     fn check_first_joins(&self, world: &World, plan: &Plan) {
-        for action in &plan.actions {
+        for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
             let joining = &self.pods[pod].instance;
             let selected = match world.stages.get(&StageKey::of(stage)) {
@@ -188,7 +188,7 @@ impl Sim {
     pub fn check_rest(&mut self) {
         let world = self.world();
         let plan = plan(&world, Time(self.now));
-        assert_eq!(plan.actions, [], "not at rest");
+        assert_eq!(plan.chains, [], "not at rest");
         let waiting = plan.report.problems.iter().any(|problem| matches!(problem, Problem::TooManyColors { .. }));
         for stage in &self.spec.stages {
             let Some(Svc::Ours { selects: Some(selects), .. }) = self.stages.get(&stage.name) else { continue };

@@ -33,7 +33,7 @@ impl Sim {
             Run::Whole => usize::MAX,
             Run::CrashAfter(writes) => writes,
         };
-        for action in &plan.actions {
+        for action in plan.actions() {
             if budget == 0 {
                 self.crash();
                 return (true, None);
@@ -47,7 +47,7 @@ impl Sim {
             return (true, None);
         }
         let changed = self.write_status(&plan.report);
-        (changed || asks || !plan.actions.is_empty(), plan.wake)
+        (changed || asks || !plan.chains.is_empty(), plan.wake)
     }
 
     /// What only the operator's memory knows is lost.

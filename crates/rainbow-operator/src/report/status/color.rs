@@ -5,7 +5,7 @@ use rainbow_api::{self as api, ColorStatus, ConditionType, Cut, DrainStatus, Hol
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
 use std::time::Duration;
 
-use super::{Difference, condition, signed, whole_seconds};
+use super::{Difference, Obstacle, condition, signed, whole_seconds};
 use crate::{
     clock,
     count::{Known, Reading},
@@ -29,6 +29,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) known: &'a Known,
     /// What is being cut now.
     pub(crate) cut: &'a [Cut],
+    /// What the API server says about the writes of the color's start and end.
+    pub(crate) trouble: Option<Obstacle>,
     pub(crate) old: &'a ColorStatus,
     pub(crate) now: Time,
 }
@@ -47,6 +49,9 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
     let message = report.waiting.as_ref().map(messages::waiting).unwrap_or_default();
     let ready = condition(ConditionType::Ready, ready, phase.into(), message, *generation, &old.conditions, *now);
     let mut conditions = vec![ready];
+    conditions.extend(basis.trouble.as_ref().map(|Obstacle { reason, message }| {
+        condition(ConditionType::Stalled, true, *reason, message.clone(), *generation, &old.conditions, *now)
+    }));
     conditions.extend(report.drain.as_ref().filter(|drain| drain.pods > 0).map(|drain| unknown(drain, basis)));
     ColorStatus {
         phase: Some(phase),
@@ -232,7 +237,7 @@ mod tests {
     }
 
     fn status(report: &ColorReport, known: &Known, old: &ColorStatus, now: i64, cut: &[Cut]) -> ColorStatus {
-        color(report, &Basis { generation: Some(1), known, cut, old, now: Time(now) })
+        color(report, &Basis { generation: Some(1), known, cut, trouble: None, old, now: Time(now) })
     }
 
     #[test]
