@@ -1,15 +1,19 @@
 //! The planner's report as the statuses of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, RainbowStatus, ShiftStatus, StageStatus};
-use rainbow_plan::{ColorPhase, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
-use std::collections::BTreeMap;
+use rainbow_api::{self as api, ConditionType, RainbowStatus, Reason, ShiftStatus, StageStatus};
+use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
 
-use crate::clock::{self, timestamp};
+use super::Troubles;
+use crate::{
+    clock::{self, timestamp},
+    domain::Names,
+    messages,
+};
 
 mod color;
 
-pub(crate) use color::{Basis, UNKNOWN, UNKNOWN_AFTER, color, color_difference};
+pub(crate) use color::{Basis, UNKNOWN_AFTER, color, color_difference};
 
 /// How much a status has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +28,11 @@ pub(crate) enum Difference {
     Major,
 }
 
-/// The reason that says who holds the places of colors, and with how many connections.
-const TOO_MANY_COLORS: &str = "TooManyColors";
-
 /// Something that keeps a Rainbow from being what its spec says, found before or after planning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
-    /// In CamelCase, for machines.
-    pub(crate) reason: &'static str,
+    /// For machines.
+    pub(crate) reason: Reason,
     /// For people.
     pub(crate) message: String,
 }
@@ -41,12 +42,13 @@ pub(crate) fn rainbow(
     report: &Report,
     color: &str,
     generation: Option<i64>,
-    services: &BTreeMap<String, String>,
+    names: &Names<'_>,
     cause: Option<Obstacle>,
+    troubles: &Troubles,
     old: &RainbowStatus,
     now: Time,
 ) -> RainbowStatus {
-    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, services)).collect();
+    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names, troubles)).collect();
     let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
     let mut status = RainbowStatus {
         observed_generation: generation,
@@ -55,7 +57,8 @@ pub(crate) fn rainbow(
         stages,
         conditions: Vec::new(),
     };
-    let obstacle = both(cause, obstacle(&report.problems));
+    let refused = troubles.values().cloned().reduce(join);
+    let obstacle = [cause, refused, obstacle(&report.problems, names)].into_iter().flatten().reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let progress = (report.progressing || !serving).then(|| progress(report));
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
@@ -71,16 +74,17 @@ pub(crate) fn hindered(obstacle: &Obstacle, generation: Option<i64>, old: &Rainb
     }
 }
 
-fn stage(report: &StageReport, services: &BTreeMap<String, String>) -> StageStatus {
+fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles) -> StageStatus {
+    let trouble = troubles.get(&ChainKey::stage(&report.name)).map(|trouble| trouble.message.clone());
     StageStatus {
         name: report.name.clone(),
-        service: services.get(&report.name).cloned().unwrap_or_default(),
+        service: names.service(&report.name),
         color: report.color.clone(),
         target: report.target.clone(),
         previous: report.previous.clone(),
         since: report.since.map(clock::write),
         shift: report.shift.as_ref().map(shift),
-        message: report.message.clone(),
+        message: trouble.or_else(|| report.waiting.as_ref().map(messages::waiting)),
     }
 }
 
@@ -118,87 +122,71 @@ fn summary(stages: &[StageStatus]) -> String {
 }
 
 /// What is under way: a reason and a sentence.
-fn progress(report: &Report) -> (&'static str, String) {
-    let shifts: Vec<String> = report
-        .stages
-        .iter()
-        .filter_map(|stage| {
-            let shift = stage.shift.as_ref()?;
-            let step = format!("{} of {} pods", shift.moved, shift.of);
-            Some(format!("stage {} moves from {} to {}: {step}", stage.name, shift.from, shift.to))
-        })
-        .collect();
-    if !shifts.is_empty() {
-        return ("Shifting", shifts.join("; "));
-    }
-    let starting: Vec<&str> =
-        report.colors.iter().filter(|c| c.phase == ColorPhase::Starting).map(|c| c.name.as_str()).collect();
-    if !starting.is_empty() {
-        return ("Starting", format!("color {} is on its way", starting.join(", ")));
-    }
-    let waiting: Vec<&str> = report.stages.iter().filter(|s| s.color.is_none()).map(|s| s.name.as_str()).collect();
-    if !waiting.is_empty() {
-        return ("Waiting", format!("stage {} serves no color yet", waiting.join(", ")));
-    }
-    ("Progressing", "colors are being brought to their sizes".to_owned())
+fn progress(report: &Report) -> (Reason, String) {
+    let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, message));
+    let starting = || messages::starting(report).map(|message| (Reason::Starting, message));
+    let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
+    let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
+    shifting().or_else(starting).or_else(waiting).unwrap_or_else(sizing)
 }
 
 /// All problems as one obstacle; the first one names the reason.
-pub(crate) fn obstacle(problems: &[Problem]) -> Option<Obstacle> {
+fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
     let reason = match problems.first()? {
-        Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => "ColorInUse",
-        Problem::UnknownColor { .. } => "UnknownColor",
-        Problem::Foreign { .. } => "Conflict",
-        Problem::Stalled { .. } => "ProgressDeadlineExceeded",
-        Problem::InUse { .. } | Problem::DeletingInUse { .. } => "InUse",
-        Problem::TooManyColors { .. } => TOO_MANY_COLORS,
+        Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => Reason::ColorInUse,
+        Problem::UnknownColor { .. } => Reason::UnknownColor,
+        Problem::Foreign { .. } => Reason::Conflict,
+        Problem::Stalled { .. } => Reason::ProgressDeadlineExceeded,
+        Problem::InUse { .. } | Problem::DeletingInUse { .. } => Reason::InUse,
+        Problem::TooManyColors { .. } => Reason::TooManyColors,
     };
-    let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = problems.iter().map(|problem| messages::problem(problem, names)).collect();
     Some(Obstacle { reason, message: messages.join("; ") })
 }
 
 /// Two obstacles as one; the first one names the reason.
-fn both(first: Option<Obstacle>, second: Option<Obstacle>) -> Option<Obstacle> {
-    match (first, second) {
-        (Some(first), Some(second)) => {
-            Some(Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) })
-        }
-        (first, second) => first.or(second),
-    }
+fn join(first: Obstacle, second: Obstacle) -> Obstacle {
+    Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) }
+}
+
+/// What the API server says about the writes of a color's start and end.
+pub(crate) fn trouble_of_color(color: &str, troubles: &Troubles) -> Option<Obstacle> {
+    let chains = [ChainKey::Start(color.to_owned()), ChainKey::End(color.to_owned())];
+    chains.iter().filter_map(|chain| troubles.get(chain).cloned()).reduce(join)
 }
 
 /// The three conditions as kstatus reads them.
 fn conditions(
     obstacle: Option<&Obstacle>,
-    progress: Option<(&'static str, String)>,
+    progress: Option<(Reason, String)>,
     generation: Option<i64>,
     old: &[Condition],
     now: Time,
 ) -> Vec<Condition> {
-    let quiet = |reason: &'static str, message: &str| (false, reason, message.to_owned());
+    let quiet = |reason: Reason, message: &str| (false, reason, message.to_owned());
     let stalled = match obstacle {
         Some(obstacle) => (true, obstacle.reason, obstacle.message.clone()),
-        None => quiet("NothingInTheWay", "nothing is in the way"),
+        None => quiet(Reason::NothingInTheWay, messages::NOTHING_IN_THE_WAY),
     };
     let reconciling = match &progress {
         Some((reason, message)) => (true, *reason, message.clone()),
-        None => quiet("Settled", "nothing is under way"),
+        None => quiet(Reason::Settled, messages::NOTHING_UNDER_WAY),
     };
     let ready = match (obstacle, progress) {
         (Some(obstacle), _) => (false, obstacle.reason, obstacle.message.clone()),
         (None, Some((reason, message))) => (false, reason, message),
-        (None, None) => (true, "Settled", "everything is as the spec says".to_owned()),
+        (None, None) => (true, Reason::Settled, messages::SETTLED.to_owned()),
     };
-    [("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)]
+    [(ConditionType::Ready, ready), (ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)]
         .into_iter()
         .map(|(type_, (is, reason, message))| condition(type_, is, reason, message, generation, old, now))
         .collect()
 }
 
 fn condition(
-    type_: &str,
+    type_: ConditionType,
     is: bool,
-    reason: &str,
+    reason: Reason,
     message: String,
     generation: Option<i64>,
     old: &[Condition],
@@ -206,12 +194,11 @@ fn condition(
 ) -> Condition {
     let status = if is { "True" } else { "False" };
     // The time of the transition stays while the status does.
-    let since =
-        old.iter().find(|old| old.type_ == type_ && old.status == status).map(|old| old.last_transition_time.clone());
+    let since = type_.find(old).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
     Condition {
-        type_: type_.to_owned(),
+        type_: type_.to_string(),
         status: status.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         message,
         observed_generation: generation,
         last_transition_time: since.unwrap_or_else(|| ApiTime(whole_seconds(now))),
@@ -225,7 +212,7 @@ fn whole_seconds(now: Time) -> k8s_openapi::jiff::Timestamp {
 
 /// Whether a condition tells of connections, whose numbers change all the time.
 pub(crate) fn tells_counts(condition: &Condition) -> bool {
-    condition.reason == TOO_MANY_COLORS
+    Reason::of(condition) == Some(Reason::TooManyColors)
 }
 
 /// How a Rainbow's new status differs from the old one.
@@ -246,10 +233,8 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
         let known = old.stages.iter().find(|old| old.name == new.name);
         known.is_some_and(|old| old.color == new.color && old.previous == new.previous)
     };
-    let stalled = |status: &RainbowStatus| {
-        let found = status.conditions.iter().find(|condition| condition.type_ == "Stalled")?;
-        (found.status == "True").then(|| found.reason.clone())
-    };
+    let stalled =
+        |status: &RainbowStatus| ConditionType::Stalled.find_true(&status.conditions).map(|found| found.reason.clone());
     if new.stages.iter().all(remembered) && stalled(old) == stalled(new) {
         Difference::Minor
     } else {
@@ -260,6 +245,10 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rainbow_plan::{LivesBecause, Living, Object};
+    use std::collections::BTreeMap;
+
+    const NAMES: Names<'static> = Names { rainbow: "shop", prefix: Some("s-"), services: &BTreeMap::new() };
 
     fn shifting(moved: u32) -> Report {
         let stage = |name: &str, color: &str, shift| StageReport {
@@ -269,7 +258,7 @@ mod tests {
             previous: None,
             since: Some(Time(1_000)),
             shift,
-            message: None,
+            waiting: None,
         };
         let shift = ShiftReport {
             from: "v1".into(),
@@ -289,11 +278,11 @@ mod tests {
     }
 
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        rainbow(report, "v2", Some(3), &BTreeMap::new(), None, old, now)
+        rainbow(report, "v2", Some(3), &NAMES, None, &Troubles::new(), old, now)
     }
 
-    fn get<'a>(status: &'a RainbowStatus, type_: &str) -> &'a Condition {
-        status.conditions.iter().find(|c| c.type_ == type_).unwrap()
+    fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
+        type_.find(&status.conditions).unwrap()
     }
 
     #[test]
@@ -301,10 +290,13 @@ mod tests {
         let status = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
         assert_eq!(status.summary.as_deref(), Some("active=v1→v2 3/5, smoke=v2"));
         assert_eq!(
-            (get(&status, "Ready").status.as_str(), get(&status, "Reconciling").status.as_str()),
+            (
+                get(&status, ConditionType::Ready).status.as_str(),
+                get(&status, ConditionType::Reconciling).status.as_str()
+            ),
             ("False", "True")
         );
-        assert_eq!(get(&status, "Reconciling").message, "stage active moves from v1 to v2: 3 of 5 pods");
+        assert_eq!(get(&status, ConditionType::Reconciling).message, "stage active moves from v1 to v2: 3 of 5 pods");
     }
 
     #[test]
@@ -320,12 +312,15 @@ mod tests {
 
     #[test]
     fn who_holds_the_places_is_told_seldom() {
-        let waiting = |held_by: &str| {
-            let problem = Problem::TooManyColors { color: "v9".into(), live: 8, held_by: held_by.into() };
+        let waiting = |connections: u64| {
+            let because =
+                LivesBecause::Drains { connections, busy: 1, unknown: 0, unknown_since: None, deadline: None };
+            let living = vec![Living { color: "v1".into(), because }];
+            let problem = Problem::TooManyColors { color: "v9".into(), living };
             status(&Report { problems: vec![problem], ..shifting(3) }, &RainbowStatus::default(), Time(0))
         };
-        let old = waiting("v1 (draining: 3 connections on 1 pod)");
-        assert_eq!(rainbow_difference(&old, &waiting("v1 (draining: 2 connections on 1 pod)")), Difference::Counts);
+        let old = waiting(3);
+        assert_eq!(rainbow_difference(&old, &waiting(2)), Difference::Counts);
         assert_eq!(rainbow_difference(&old, &status(&shifting(3), &old, Time(0))), Difference::Major);
     }
 
@@ -340,11 +335,11 @@ mod tests {
     fn the_cause_comes_before_what_follows_from_it() {
         let mut report = shifting(3);
         let told = |report: &Report| {
-            let cause = Obstacle { reason: "CounterImageUnavailable", message: "no image".into() };
+            let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
             let old = RainbowStatus::default();
-            let status = rainbow(report, "v2", None, &BTreeMap::new(), Some(cause), &old, Time(0));
-            let stalled = get(&status, "Stalled");
-            (get(&status, "Ready").status.clone(), stalled.reason.clone(), stalled.message.clone())
+            let status = rainbow(report, "v2", None, &NAMES, Some(cause), &Troubles::new(), &old, Time(0));
+            let stalled = get(&status, ConditionType::Stalled);
+            (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };
         assert_eq!(told(&report), ("False".into(), "CounterImageUnavailable".into(), "no image".into()));
         report.problems = vec![Problem::ColorInUse { color: "v2".into() }];
@@ -358,12 +353,14 @@ mod tests {
         let mut report = shifting(3);
         report.problems = vec![
             Problem::ColorInUse { color: "v2".into() },
-            Problem::Foreign { kind: "Service", name: "frontend-active".into() },
+            Problem::Foreign {
+                object: Object::Service(rainbow_plan::InstanceName { tier: "backend".into(), color: "v2".into() }),
+            },
         ];
         let status = status(&report, &RainbowStatus::default(), Time(0));
-        let stalled = get(&status, "Stalled");
+        let stalled = get(&status, ConditionType::Stalled);
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "ColorInUse"));
-        assert!(stalled.message.contains("give spec.color a new name; Service `frontend-active` exists"));
-        assert_eq!(get(&status, "Ready").status, "False");
+        assert!(stalled.message.contains("give spec.color a new name; Service `s-backend-v2` exists"));
+        assert_eq!(get(&status, ConditionType::Ready).status, "False");
     }
 }

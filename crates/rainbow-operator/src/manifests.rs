@@ -7,16 +7,16 @@ mod service;
 mod sidecar;
 mod stage;
 
-pub(crate) use color::{color, counter};
+pub(crate) use color::color;
 pub(crate) use deployment::deployment;
 pub(crate) use guard::guard;
 pub(crate) use service::service;
-pub(crate) use stage::{PodLabels, pod, select, selection, stage};
+pub(crate) use stage::{relabel, select, selection, stage};
 
 use rainbow_api::{Rainbow, labels};
 use serde_json::{Map, Value, json};
 
-use crate::{drift, live::Kind};
+use crate::kind::Kind;
 
 /// What all objects of one application have in common.
 #[derive(Clone, Copy, Debug)]
@@ -47,16 +47,6 @@ fn owner(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {
         "apiVersion": Kind::Rainbow.api_version(), "kind": Kind::Rainbow.name(), "name": scope.rainbow,
         "uid": rainbow.metadata.uid.as_deref().unwrap_or_default(), "controller": true, "blockOwnerDeletion": true,
     }])
-}
-
-/// Notes the hash of what is applied on the object itself, and answers it.
-pub(crate) fn seal(object: &mut Value) -> String {
-    let hash = drift::hash(object);
-    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
-        annotations[labels::APPLIED] = json!(hash);
-    }
-    hash
 }
 
 #[cfg(test)]

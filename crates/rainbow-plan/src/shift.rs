@@ -18,7 +18,8 @@ mod pace;
 mod start;
 
 use crate::{
-    Action, InstanceName, Pod, Selection, ShiftPhase, ShiftReport, StageReport, StageService, Swap, Time,
+    Action, ChainKey, InstanceName, Object, Pod, Problem, Selection, ShiftPhase, ShiftReport, StageKey, StageReport,
+    StageService, Swap, Time, Waiting,
     colors::Role,
     draft::Draft,
     situation::{Goal, Points, Situation, has_ready},
@@ -63,41 +64,43 @@ pub(crate) fn advance<'a>(
     draft: &mut Draft,
 ) -> StageReport {
     let shifter = Shifter::new(view, situation);
-    let before = draft.actions.len();
     if shifter.target.color.is_some_and(|color| view.colors[color].released.is_some()) {
         // Its clock is stopped by this plan's report; the next one goes on.
         draft.wake(view.now);
     }
     let progress = shifter.go(draft);
-    let applied = draft.actions[before..].iter().any(|action| matches!(action, Action::ApplyStage { .. }));
+    let actions = draft.actions(&ChainKey::Stage(situation.key.clone()));
+    let applied = actions.iter().any(|action| matches!(action, Action::ApplyStage { .. }));
     if !situation.current && !applied {
         shifter.mend(draft);
     }
     shifter.report(&progress, sizes, roles)
 }
 
-/// Deletes the Services of stages that are no longer in the spec. One whose stage has a Service of another name now, which the
-/// observer calls `stage/name`, goes when that one serves: whoever looks up the new name is answered, and those who have the
-/// old one are served until then.
+/// Deletes the Services of stages that are no longer in the spec. A Service that its stage had under another name goes when the
+/// present one serves: clients that look up the new name are answered, and clients that have the old one are served until then.
 pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
-    for (name, service) in &view.world.stages {
-        if !matches!(service, StageService::Ours { .. }) || view.spec().stages.iter().any(|stage| stage.name == *name) {
-            continue;
-        }
-        let renamed = name.split_once('/').map(|(stage, _)| stage);
-        let successor = renamed.and_then(|renamed| view.spec().stages.iter().find(|stage| stage.name == renamed));
-        if successor.is_none_or(|successor| has_taken_over(view, &successor.name, draft)) {
-            draft.act(Action::DeleteStage { stage: name.clone() });
+    let in_spec = |name: &str| view.spec().stages.iter().any(|stage| stage.name == name);
+    for (key, service) in &view.world.stages {
+        let goes = matches!(service, StageService::Ours { .. })
+            && match key {
+                StageKey::Stage(stage) => !in_spec(stage),
+                StageKey::Former { stage, .. } => !in_spec(stage) || has_taken_over(view, stage, draft),
+                StageKey::Gone { .. } => false,
+            };
+        if goes {
+            draft.act(ChainKey::Stage(key.clone()), Action::DeleteStage { stage: key.clone() });
         }
     }
 }
 
 /// The stage's Service has endpoints that the data plane knows, and none that it does not know yet.
 fn has_taken_over(view: &View<'_>, stage: &str, draft: &mut Draft) -> bool {
-    if !matches!(view.world.stages.get(stage), Some(StageService::Ours { .. })) {
+    let key = StageKey::of(stage);
+    if !matches!(view.world.stages.get(&key), Some(StageService::Ours { .. })) {
         return false;
     }
-    let since = view.world.pods.iter().filter_map(|pod| pod.endpoint.get(stage)).max();
+    let since = view.world.pods.iter().filter_map(|pod| pod.endpoint.get(&key)).max();
     if let Some(since) = since.filter(|since| !view.known(**since)) {
         draft.wake(since.after(view.spec().propagation));
         return false;
@@ -122,8 +125,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
         match self.situation.points {
             Points::Foreign => {
-                let name = format!("{}-{}", self.situation.stage.tier, self.situation.stage.name);
-                draft.problem(crate::Problem::Foreign { kind: "Service", name });
+                let object = Object::StageService { stage: self.situation.stage.name.clone() };
+                draft.problem(Problem::Foreign { object });
                 Progress::default()
             }
             Points::Nowhere => {
@@ -173,7 +176,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
         let pods = self.view.pods(target);
         let enough = pods.iter().filter(surely).count() >= self.of as usize;
-        let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.stage.name));
+        let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.key));
         // More would be in several slices, of which a node may see the emptied ones first.
         let one_slice = || pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
         (enough && one_slice()).then_some(target)
@@ -202,16 +205,20 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
+    fn act(&self, action: Action, draft: &mut Draft) {
+        draft.act(ChainKey::Stage(self.situation.key.clone()), action);
+    }
+
     fn select(&self, selects: Selection, draft: &mut Draft) {
-        draft.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects });
+        self.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects }, draft);
     }
 
     fn join(&self, pod: &str, draft: &mut Draft) {
-        draft.act(Action::Join { stage: self.situation.stage.name.clone(), pod: pod.to_owned() });
+        self.act(Action::Join { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
     }
 
     fn leave(&self, pod: &str, draft: &mut Draft) {
-        draft.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() });
+        self.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
     }
 
     /// When the pod joined, as far as that can be read.
@@ -290,34 +297,31 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 .filter(|previous| self.view.color(previous).is_some() && Some(previous) != color.as_ref()),
             since: self.since(),
             shift,
-            message: self.message(sizes, roles),
+            waiting: self.waiting(sizes, roles),
             color,
         }
     }
 
     /// Why the stage does not move although it should.
-    fn message(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<String> {
+    fn waiting(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<Waiting> {
         let Situation { stage, points, goal, .. } = self.situation;
+        let name = |color: ColorId| self.view.colors[color].name.clone();
         match (points, goal) {
-            (Points::Foreign, _) => {
-                return Some("its Service's name is taken by an object that is not Rainbow's".into());
-            }
-            (_, Goal::Unknown(color)) => return Some(format!("color `{color}` does not exist")),
-            (_, Goal::Deleting(color)) => {
-                return Some(format!("color `{}` is being deleted", self.view.colors[*color].name));
-            }
-            _ => {}
+            (Points::Foreign, _) => return Some(Waiting::ForeignService),
+            (_, Goal::Unknown(color)) => return Some(Waiting::ForMissingColor { color: (*color).to_owned() }),
+            (_, Goal::Deleting(color)) => return Some(Waiting::ForDeletedColor { color: name(*color) }),
+            (_, Goal::Color(_) | Goal::Stay) => {}
         }
         let wanted = self.target.wanted?;
         let color = self.view.colors[wanted];
         if let Role::Waiting { .. } = roles[wanted] {
-            return Some(format!("waits for color `{}`, which waits for others to go", color.name));
+            return Some(Waiting::ForColorWithoutSlot { color: name(wanted) });
         }
         if !color.instances.contains_key(&stage.tier) {
-            return Some(format!("color `{}` has no tier `{}`", color.name, stage.tier));
+            return Some(Waiting::ForMissingTier { color: name(wanted), tier: stage.tier.clone() });
         }
         if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {
-            return Some("paused".into());
+            return Some(Waiting::Paused);
         }
         if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, Points::Instance(_))) {
             return None;
@@ -325,6 +329,6 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let lacks = lacking(self.view, color, |tier, instance| {
             self.situation.size(self.view, color, tier).max(sizes.of(instance).unwrap_or(0))
         });
-        Some(format!("waits for color `{}`: {lacks}", color.name))
+        Some(Waiting::ForColor { color: name(wanted), lacks })
     }
 }

@@ -1,11 +1,10 @@
 //! A `Color`: the snapshot of the tiers.
 
-use rainbow_api::{Color, ColorInstance, ColorSpec, Connections, Rainbow, Sidecar, Tier, identities, labels, names};
+use rainbow_api::{Color, ColorInstance, ColorSpec, Rainbow, Sidecar, Tier, identities, labels, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
 
 use super::{Scope, managed, owner};
-use crate::{cache::App, domain};
 
 /// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
 pub(crate) fn color(
@@ -46,21 +45,4 @@ pub(crate) fn color(
         "ownerReferences": owner(scope, rainbow),
     });
     object
-}
-
-/// The counter of an instance that a new color has: that of the instance where it is there already, so that its pods stay
-/// as they are, else the one that is put into new pods.
-pub(crate) fn counter(
-    app: &App,
-    rainbow: &Rainbow,
-    tier: &Tier,
-    instance: &InstanceName,
-    new: Option<&Sidecar>,
-) -> Option<Sidecar> {
-    let known = app.colors.values().flat_map(|color| &color.spec.instances);
-    if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
-        return shared.sidecar.clone();
-    }
-    let wanted = domain::evidence(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
-    new.filter(|_| wanted).cloned()
 }

@@ -6,45 +6,122 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use rainbow_api::{ColorPhase, ColorStatus, Cut, FIELD_MANAGER, HumanDuration, Rainbow, RainbowStatus};
+use rainbow_api::{ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason};
 use rainbow_plan::{Action, Time};
 
-use crate::{clock::timestamp, live::Kind, status};
+use super::status;
+use crate::{
+    clock::timestamp,
+    kind::Kind,
+    messages::{self, NOTE_BYTES},
+};
 
-/// As long as a note may be.
-const NOTE_BYTES: usize = 1024;
+/// Reason of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventReason {
+    ColorCreated,
+    ColorReady,
+    ColorRetired,
+    ColorDeleted,
+    ShiftStarted,
+    ShiftStep,
+    ShiftFinished,
+    ShiftAborted,
+    ConnectionsUnknown,
+    ConnectionsCut,
+    InvalidSpec,
+    Conflict,
+    ColorStalled,
+    CounterImageUnavailable,
+    Stalled,
+}
 
-/// Something to tell.
+impl EventReason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ColorCreated => "ColorCreated",
+            Self::ColorReady => "ColorReady",
+            Self::ColorRetired => "ColorRetired",
+            Self::ColorDeleted => "ColorDeleted",
+            Self::ShiftStarted => "ShiftStarted",
+            Self::ShiftStep => "ShiftStep",
+            Self::ShiftFinished => "ShiftFinished",
+            Self::ShiftAborted => "ShiftAborted",
+            Self::ConnectionsUnknown => "ConnectionsUnknown",
+            Self::ConnectionsCut => "ConnectionsCut",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::Conflict => "Conflict",
+            Self::ColorStalled => "ColorStalled",
+            Self::CounterImageUnavailable => "CounterImageUnavailable",
+            Self::Stalled => "Stalled",
+        }
+    }
+
+    /// The event that says that a Rainbow is stalled, for the reason of the condition.
+    fn of_stalled(reason: Option<Reason>) -> Self {
+        match reason {
+            Some(Reason::InvalidSpec) => Self::InvalidSpec,
+            Some(Reason::Conflict) => Self::Conflict,
+            Some(Reason::ProgressDeadlineExceeded) => Self::ColorStalled,
+            Some(Reason::CounterImageUnavailable) => Self::CounterImageUnavailable,
+            Some(
+                Reason::Rejected
+                | Reason::Unavailable
+                | Reason::ColorInUse
+                | Reason::UnknownColor
+                | Reason::InUse
+                | Reason::TooManyColors
+                | Reason::Settled
+                | Reason::NothingInTheWay
+                | Reason::Shifting
+                | Reason::Starting
+                | Reason::Waiting
+                | Reason::Progressing
+                | Reason::Ready
+                | Reason::Serving
+                | Reason::Draining
+                | Reason::Retired
+                | Reason::Stalled
+                | Reason::NoAnswer
+                | Reason::Counted,
+            )
+            | None => Self::Stalled,
+        }
+    }
+}
+
+/// An event to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     warning: bool,
-    reason: &'static str,
+    reason: EventReason,
     message: String,
 }
 
 impl Note {
-    /// Whether it tells of a step: those of a fast shift are left out.
+    /// Whether the note tells of a step: those of a fast shift are left out.
     pub(crate) fn is_step(&self) -> bool {
-        self.reason == "ShiftStep"
+        self.reason == EventReason::ShiftStep
     }
 
-    fn normal(reason: &'static str, message: String) -> Self {
+    fn normal(reason: EventReason, message: String) -> Self {
         Self { warning: false, reason, message }
     }
 
-    fn warning(reason: &'static str, message: String) -> Self {
+    fn warning(reason: EventReason, message: String) -> Self {
         Self { warning: true, reason, message }
     }
 }
 
-/// What a plan's actions tell.
-pub(crate) fn of_actions(actions: &[Action]) -> Vec<Note> {
-    let one = |action: &Action| match action {
-        Action::CreateColor { color, .. } => Some(Note::normal("ColorCreated", format!("color {color} is new"))),
-        Action::DeleteColor { color } => Some(Note::normal("ColorDeleted", format!("color {color} is gone"))),
+/// What an action tells when it is done.
+pub(crate) fn of_action(action: &Action) -> Option<Note> {
+    match action {
+        Action::CreateColor { color, .. } => {
+            Some(Note::normal(EventReason::ColorCreated, messages::color_created(color)))
+        }
+        Action::DeleteColor { color } => Some(Note::normal(EventReason::ColorDeleted, messages::color_deleted(color))),
         _ => None,
-    };
-    actions.iter().filter_map(one).collect()
+    }
 }
 
 /// What a change of the Rainbow's status tells.
@@ -58,54 +135,47 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
         match (before, &stage.shift) {
             (None, Some(shift)) => {
                 notes.push(Note::normal(
-                    "ShiftStarted",
-                    format!("stage {name} moves from {} to {}", shift.from, shift.to),
+                    EventReason::ShiftStarted,
+                    messages::shift_started(name, &shift.from, &shift.to),
                 ));
             }
             (Some(before), Some(shift)) if before.to != shift.to => {
-                let reason = if shift.to == before.from { "ShiftAborted" } else { "ShiftStarted" };
-                notes
-                    .push(Note::normal(reason, format!("stage {name} moves to {} instead of {}", shift.to, before.to)));
+                let reason =
+                    if shift.to == before.from { EventReason::ShiftAborted } else { EventReason::ShiftStarted };
+                notes.push(Note::normal(reason, messages::shift_turned(name, &shift.to, &before.to)));
             }
             (Some(before), Some(shift)) if shift.moved > before.moved => {
                 notes.push(Note::normal(
-                    "ShiftStep",
-                    format!("stage {name}: {} of {} pods are {}", shift.moved, shift.of, shift.to),
+                    EventReason::ShiftStep,
+                    messages::shift_step(name, shift.moved, shift.of, &shift.to),
                 ));
             }
             (Some(before), None) if stage.color.as_ref() == Some(&before.to) => {
-                notes.push(Note::normal("ShiftFinished", format!("stage {name} serves {}", before.to)));
+                notes.push(Note::normal(EventReason::ShiftFinished, messages::shift_finished(name, &before.to)));
             }
             (Some(before), None) => {
-                notes.push(Note::normal("ShiftAborted", format!("stage {name} serves {} as before", before.from)));
+                notes.push(Note::normal(EventReason::ShiftAborted, messages::shift_aborted(name, &before.from)));
             }
             (None, None) => {
                 // Too fast to be seen on its way.
                 if let Some((_, new)) = served.zip(stage.color.as_ref()).filter(|(old, new)| old != new) {
-                    notes.push(Note::normal("ShiftFinished", format!("stage {name} serves {new}")));
+                    notes.push(Note::normal(EventReason::ShiftFinished, messages::shift_finished(name, new)));
                 }
             }
             (Some(_), Some(_)) => {}
         }
     }
     let stalled = |status: &RainbowStatus| {
-        let found = status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True");
-        found.map(|c| {
+        ConditionType::Stalled.find_true(&status.conditions).map(|c| {
             // What is counted changes all the time: of that only which color waits is news.
-            let gist = if status::tells_counts(c) { c.message.split(": ").next() } else { None };
-            (c.reason.clone(), gist.unwrap_or(&c.message).to_owned(), c.message.clone())
+            let gist = if status::tells_counts(c) { messages::gist(&c.message) } else { &c.message };
+            (Reason::of(c), gist.to_owned(), c.message.clone())
         })
     };
-    let gist = |found: &(String, String, String)| (found.0.clone(), found.1.clone());
+    let gist = |found: &(Option<Reason>, String, String)| (found.0, found.1.clone());
     let before = stalled(old).as_ref().map(gist);
     if let Some((reason, _, message)) = stalled(new).filter(|found| before != Some(gist(found))) {
-        let reason = match reason.as_str() {
-            "InvalidSpec" => "InvalidSpec",
-            "Conflict" => "Conflict",
-            "ProgressDeadlineExceeded" => "ColorStalled",
-            "CounterImageUnavailable" => "CounterImageUnavailable",
-            _ => "Stalled",
-        };
+        let reason = EventReason::of_stalled(reason);
         notes.push(Note::warning(reason, message));
     }
     notes
@@ -118,62 +188,40 @@ pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<
     match (old.phase, new.phase) {
         (old, new) if old == new => {}
         (None | Some(Starting | ColorPhase::Stalled), Some(Ready | Serving)) => {
-            notes.push(Note::normal("ColorReady", format!("all pods of color {name} are ready")));
+            notes.push(Note::normal(EventReason::ColorReady, messages::color_ready(name)));
         }
         (_, Some(Retired)) => {
-            notes.push(Note::normal("ColorRetired", format!("color {name} has no pods any more")));
+            notes.push(Note::normal(EventReason::ColorRetired, messages::color_retired(name)));
         }
         _ => {}
     }
     let unknown = |status: &ColorStatus| {
-        let found = status.conditions.iter().find(|c| c.type_ == status::UNKNOWN && c.status == "True");
+        let found = ConditionType::ConnectionsUnknown.find_true(&status.conditions);
         found.map(|condition| condition.message.clone())
     };
     if let (None, Some(message)) = (unknown(old), unknown(new)) {
-        notes.push(Note::warning("ConnectionsUnknown", format!("color {name}: {message}")));
+        notes.push(Note::warning(EventReason::ConnectionsUnknown, messages::of_color(name, &message)));
     }
     notes
 }
 
 /// What is told of connections that are cut.
 pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
-    if cut.is_empty() {
-        return None;
-    }
-    let known: i64 = cut.iter().filter_map(|cut| cut.connections).fold(0, i64::saturating_add);
-    let of = if cut.iter().all(|cut| cut.connections.is_some()) { "" } else { "at least " };
-    let connections = if known == 1 { "connection" } else { "connections" };
-    let mut message = format!("color {color} ends with {of}{known} {connections}: ");
-    for (index, one) in cut.iter().enumerate() {
-        let text = of_cut(one);
-        let more = format!(" and {} more", cut.len() - index);
-        if message.len() + text.len() + more.len() + 2 > NOTE_BYTES {
-            message.push_str(&more);
-            break;
-        }
-        if index > 0 {
-            message.push_str("; ");
-        }
-        message.push_str(&text);
-    }
-    Some(Note::warning("ConnectionsCut", message))
-}
-
-/// `pod a-v1-x port 8081: 3, the oldest 12m`.
-fn of_cut(cut: &Cut) -> String {
-    let port = cut.port.map_or_else(String::new, |port| format!(" port {port}"));
-    let number = cut.connections.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
-    let seconds = cut.oldest_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let age = seconds.map_or_else(String::new, |age| format!(", the oldest {}", HumanDuration::from_secs(age)));
-    format!("pod {}{port}: {number}{age}", cut.pod)
+    (!cut.is_empty()).then(|| Note::warning(EventReason::ConnectionsCut, messages::cuts(color, cut)))
 }
 
 /// Writes notes. An event that cannot be written is lost: nothing depends on it.
-pub(crate) async fn publish(client: &Client, namespace: &str, rainbow: &Rainbow, notes: &[Note], now: Time) {
+pub(crate) async fn publish<'a>(
+    client: &Client,
+    namespace: &str,
+    rainbow: &Rainbow,
+    notes: impl Iterator<Item = &'a Note>,
+    now: Time,
+) {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let name = rainbow.metadata.name.clone().unwrap_or_default();
     let time = timestamp(now);
-    for (index, note) in notes.iter().enumerate() {
+    for (index, note) in notes.enumerate() {
         let mut message = note.message.clone();
         while message.len() > NOTE_BYTES {
             message.pop();
@@ -186,8 +234,8 @@ pub(crate) async fn publish(client: &Client, namespace: &str, rainbow: &Rainbow,
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(time)),
-            action: Some(note.reason.to_owned()),
-            reason: Some(note.reason.to_owned()),
+            action: Some(note.reason.as_str().to_owned()),
+            reason: Some(note.reason.as_str().to_owned()),
             note: Some(message),
             regarding: Some(ObjectReference {
                 api_version: Some(Kind::Rainbow.api_version().to_owned()),
@@ -203,7 +251,7 @@ pub(crate) async fn publish(client: &Client, namespace: &str, rainbow: &Rainbow,
             ..Event::default()
         };
         if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::debug!(%error, reason = note.reason, "an event could not be written");
+            tracing::debug!(%error, reason = note.reason.as_str(), "an event could not be written");
         }
     }
 }
@@ -231,7 +279,7 @@ mod tests {
     #[track_caller]
     fn check(old: RainbowStatus, new: RainbowStatus, expected: &[(&str, &str)]) {
         let notes = of_rainbow(&old, &new);
-        let found: Vec<_> = notes.iter().map(|note| (note.reason, note.message.as_str())).collect();
+        let found: Vec<_> = notes.iter().map(|note| (note.reason.as_str(), note.message.as_str())).collect();
         assert_eq!(found, expected);
     }
 
@@ -270,7 +318,7 @@ mod tests {
     #[test]
     fn a_color_is_told() {
         let phase = |phase| ColorStatus { phase: Some(phase), ..ColorStatus::default() };
-        let reason = |old, new| of_color("v1", &phase(old), &phase(new)).first().map(|note| note.reason);
+        let reason = |old, new| of_color("v1", &phase(old), &phase(new)).first().map(|note| note.reason.as_str());
         assert_eq!(reason(ColorPhase::Starting, ColorPhase::Serving), Some("ColorReady"));
         assert_eq!(reason(ColorPhase::Ready, ColorPhase::Serving), None);
         assert_eq!(reason(ColorPhase::Serving, ColorPhase::Draining), None);
@@ -283,7 +331,7 @@ mod tests {
         assert_eq!(of_cuts("v1", &[]), None);
         let note =
             of_cuts("v1", &[cut("a", Some(8081), Some(3), Some(725)), cut("a", Some(80), Some(1), Some(0))]).unwrap();
-        assert_eq!((note.warning, note.reason), (true, "ConnectionsCut"));
+        assert_eq!((note.warning, note.reason.as_str()), (true, "ConnectionsCut"));
         assert_eq!(
             note.message,
             "color v1 ends with 4 connections: pod a port 8081: 3, the oldest 12m5s; pod a port 80: 1, the oldest 0s"

@@ -1,20 +1,21 @@
 //! The status of a color.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ColorStatus, Cut, DrainStatus, Holder};
+use rainbow_api::{self as api, ColorStatus, ConditionType, Cut, DrainStatus, Holder, Reason};
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
 use std::time::Duration;
 
-use super::{Difference, condition, signed, whole_seconds};
+use super::{Difference, Obstacle, condition, signed, whole_seconds};
 use crate::{
     clock,
     count::{Known, Reading},
+    messages,
 };
 
 /// Peers that are named of a pod.
 const PEERS: usize = 5;
 /// The condition that tells of pods whose connections cannot be read.
-pub(crate) const UNKNOWN: &str = "ConnectionsUnknown";
+const UNKNOWN: ConditionType = ConditionType::ConnectionsUnknown;
 /// A pod is asked anew for so long before it is told that nothing is known of it.
 pub(crate) const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
 /// Pods that a condition names.
@@ -28,6 +29,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) known: &'a Known,
     /// What is being cut now.
     pub(crate) cut: &'a [Cut],
+    /// What the API server says about the writes of the color's start and end.
+    pub(crate) trouble: Option<Obstacle>,
     pub(crate) old: &'a ColorStatus,
     pub(crate) now: Time,
 }
@@ -43,9 +46,12 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         ColorPhase::Retired => (api::ColorPhase::Retired, false),
         ColorPhase::Stalled => (api::ColorPhase::Stalled, false),
     };
-    let reason = format!("{phase:?}");
-    let message = report.message.clone().unwrap_or_default();
-    let mut conditions = vec![condition("Ready", ready, &reason, message, *generation, &old.conditions, *now)];
+    let message = report.waiting.as_ref().map(messages::waiting).unwrap_or_default();
+    let ready = condition(ConditionType::Ready, ready, phase.into(), message, *generation, &old.conditions, *now);
+    let mut conditions = vec![ready];
+    conditions.extend(basis.trouble.as_ref().map(|Obstacle { reason, message }| {
+        condition(ConditionType::Stalled, true, *reason, message.clone(), *generation, &old.conditions, *now)
+    }));
     conditions.extend(report.drain.as_ref().filter(|drain| drain.pods > 0).map(|drain| unknown(drain, basis)));
     ColorStatus {
         phase: Some(phase),
@@ -119,35 +125,27 @@ fn peers(reading: &Reading) -> Vec<String> {
 }
 
 fn why(pod: &str, known: &Known) -> String {
-    known.failure(pod).unwrap_or("not asked yet").to_owned()
+    known.failure(pod).unwrap_or(messages::NOT_ASKED).to_owned()
 }
 
 /// Whether there are pods of which nothing is known, and why.
 fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
     let since = drain.unknown_since.filter(|since| drain.unknown > 0 && basis.now >= since.after(UNKNOWN_AFTER));
     let Some(since) = since else {
-        let message = "the connections of all its pods are known".to_owned();
-        return condition(UNKNOWN, false, "Counted", message, basis.generation, &basis.old.conditions, basis.now);
+        let message = messages::ALL_KNOWN.to_owned();
+        return condition(UNKNOWN, false, Reason::Counted, message, basis.generation, &basis.old.conditions, basis.now);
     };
     let unknown = |holder: &&plan::Holder| matches!(holder.connections, Connections::Unknown { .. });
-    let pods: Vec<String> = drain
-        .holders
-        .iter()
-        .filter(unknown)
-        .take(NAMED)
-        .map(|holder| format!("{}: {}", holder.pod, why(&holder.pod, basis.known)))
-        .collect();
-    let of = match drain.unknown {
-        1 => "1 pod are not known, so it is kept".to_owned(),
-        many => format!("{many} pods are not known, so they are kept"),
-    };
-    let message = format!("the connections of {of}: {}", pods.join("; "));
-    let known = basis.old.conditions.iter().find(|old| old.type_ == UNKNOWN && old.status == "True");
+    let named = drain.holders.iter().filter(unknown).take(NAMED);
+    let pods: Vec<(&str, String)> = named.map(|found| (found.pod.as_str(), why(&found.pod, basis.known))).collect();
+    let pods: Vec<(&str, &str)> = pods.iter().map(|(pod, why)| (*pod, why.as_str())).collect();
+    let message = messages::unknown(drain.unknown, &pods);
+    let known = UNKNOWN.find_true(&basis.old.conditions);
     Condition {
         // Since it has been so, not since it was noticed.
         last_transition_time: known
             .map_or_else(|| ApiTime(whole_seconds(since)), |old| old.last_transition_time.clone()),
-        ..condition(UNKNOWN, true, "NoAnswer", message, basis.generation, &[], basis.now)
+        ..condition(UNKNOWN, true, Reason::NoAnswer, message, basis.generation, &[], basis.now)
     }
 }
 
@@ -183,10 +181,10 @@ fn without_counts(mut status: ColorStatus) -> ColorStatus {
     if let Some(drain) = &mut status.drain {
         (drain.connections, drain.unknown_pods, drain.holders) = (0, 0, Vec::new());
     }
-    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == UNKNOWN) {
+    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == UNKNOWN.as_str()) {
         condition.message.clear();
     }
-    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
+    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == ConditionType::Ready.as_str()) {
         condition.message.clear();
     }
     status
@@ -234,12 +232,12 @@ mod tests {
                 unknown_since: count.is_none().then_some(Time(0)),
                 holders: vec![plan::Holder { pod: "p".into(), tier: "web".into(), connections }],
             }),
-            message: None,
+            waiting: None,
         }
     }
 
     fn status(report: &ColorReport, known: &Known, old: &ColorStatus, now: i64, cut: &[Cut]) -> ColorStatus {
-        color(report, &Basis { generation: Some(1), known, cut, old, now: Time(now) })
+        color(report, &Basis { generation: Some(1), known, cut, trouble: None, old, now: Time(now) })
     }
 
     #[test]
@@ -259,7 +257,7 @@ mod tests {
     #[test]
     fn unknown_is_told_after_a_while_and_since_when() {
         let known = known(Err("no answer within 2 s"));
-        let find = |status: &ColorStatus| status.conditions.iter().find(|c| c.type_ == UNKNOWN).cloned().unwrap();
+        let find = |status: &ColorStatus| UNKNOWN.find(&status.conditions).cloned().unwrap();
         let young = status(&report(None), &known, &ColorStatus::default(), 4_999, &[]);
         assert_eq!(find(&young).status, "False");
         let old = status(&report(None), &known, &young, 5_000, &[]);

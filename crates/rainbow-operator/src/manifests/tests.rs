@@ -1,4 +1,5 @@
 use super::*;
+use crate::{drift, live::PodLabels};
 use rainbow_api::{Color, Rainbow, Sidecar};
 use rainbow_plan::{InstanceName, Mark, Selection, Time};
 use std::collections::BTreeMap;
@@ -117,26 +118,41 @@ fn a_selection_is_read_back() {
 }
 
 #[test]
-fn a_pod_keeps_its_other_memberships() {
-    let member = [("active".to_owned(), Some(Time(1500))), ("smoke".to_owned(), None)].into();
-    let object = pod(&scope(), "p", "u", &PodLabels { member, mark: Mark::None });
+fn only_what_changes_is_said_of_a_pod() {
+    let before = PodLabels {
+        member: [("active".to_owned(), Some(Time(1500))), ("smoke".to_owned(), None)].into(),
+        mark: Mark::Held,
+    };
+    let mut after = before.clone();
+    after.member.insert("next".into(), Some(Time(2000)));
     assert_eq!(
-        object["metadata"]["labels"],
-        json!({ "member.rainbow.dev/active": "yes", "member.rainbow.dev/smoke": "yes" })
+        relabel("u", &before, &after)["metadata"],
+        json!({
+            "uid": "u", "labels": { "member.rainbow.dev/next": "yes" },
+            "annotations": { "joined.rainbow.dev/next": "1970-01-01T00:00:02Z" },
+        })
     );
-    assert_eq!(object["metadata"]["annotations"], json!({ "joined.rainbow.dev/active": "1970-01-01T00:00:01.5Z" }));
-    assert_eq!(object["metadata"]["uid"], "u");
+    let mut after = before.clone();
+    after.member.remove("active");
+    assert_eq!(
+        relabel("u", &before, &after)["metadata"],
+        json!({
+            "uid": "u", "labels": { "member.rainbow.dev/active": null },
+            "annotations": { "joined.rainbow.dev/active": null },
+        })
+    );
+    assert_eq!(relabel("u", &before, &before)["metadata"], json!({ "uid": "u", "labels": {}, "annotations": {} }));
 }
 
 #[test]
 fn marks_are_read_back() {
+    let none = PodLabels::default();
     for mark in [Mark::None, Mark::Held, Mark::Leaving] {
         let said = PodLabels { member: [("active".to_owned(), Some(Time(1500)))].into(), mark };
-        let object = pod(&scope(), "p", "u", &said);
-        let seen = crate::live::Pod::of(&serde_json::from_value(object).unwrap());
+        let seen = crate::live::Pod::of(&serde_json::from_value(relabel("u", &none, &said)).unwrap());
         assert_eq!(seen.said, said);
     }
-    let held = pod(&scope(), "p", "u", &PodLabels { mark: Mark::Held, ..PodLabels::default() });
+    let held = relabel("u", &none, &PodLabels { mark: Mark::Held, ..PodLabels::default() });
     assert_eq!(held["metadata"]["labels"], json!({ "rainbow.dev/holding": "yes" }));
     assert_eq!(
         held["metadata"]["annotations"],
@@ -167,28 +183,6 @@ fn the_counter_is_put_where_it_was_recorded() {
     assert_eq!(spec["initContainers"][1]["env"], addresses);
     let env: Vec<_> = spec["initContainers"][0]["env"].as_array().unwrap().iter().map(|v| &v["name"]).collect();
     assert_eq!(env, ["TALLY_PORTS", "TALLY_NODE", "TALLY_PROBE_SECONDS"], "it needs nobody's address");
-}
-
-#[test]
-fn a_counter_is_chosen_once() {
-    let mut rainbow = rainbow();
-    let tier = |rainbow: &Rainbow| rainbow.spec.tiers[0].clone();
-    let mut app = crate::cache::App::default();
-    let choose = |app: &crate::cache::App, rainbow: &Rainbow| {
-        counter(app, rainbow, &tier(rainbow), &name("backend"), Some(&tally(true)))
-    };
-    assert_eq!(choose(&app, &rainbow), Some(tally(true)));
-    rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);
-    assert_eq!(choose(&app, &rainbow), None, "the tier opts out");
-    rainbow.spec.tiers[0].connections = None;
-    let ports = std::mem::take(&mut rainbow.spec.tiers[0].ports);
-    assert_eq!(choose(&app, &rainbow), None, "there is nothing to count");
-    rainbow.spec.tiers[0].ports = ports;
-    // An instance that is there already keeps what it has, whatever the operator and the cluster have become.
-    let instances = [("backend".to_owned(), name("backend"))];
-    let old = color(&scope(), &rainbow, "v1", 1, &instances, |_, _| Some(tally(false)));
-    app.colors.insert("shop-v1".into(), std::sync::Arc::new(serde_json::from_value(old).unwrap()));
-    assert_eq!(choose(&app, &rainbow), Some(tally(false)));
 }
 
 /// Names that YAML takes for numbers are texts everywhere.

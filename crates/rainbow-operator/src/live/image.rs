@@ -1,11 +1,7 @@
-//! Pods that never start because the image of Rainbow's own counter is not to be had. Users did not ask for that container, so
-//! they are told at once and by name, and what to do.
+//! Pods that never start because no node can pull the image of Rainbow's own counter.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use rainbow_api::names;
-use std::collections::BTreeMap;
-
-use crate::{cache::App, status::Obstacle};
 
 /// Why a container waits whose image the node cannot get, as kubelets say it.
 const NOT_PULLED: [&str; 6] = [
@@ -18,7 +14,7 @@ const NOT_PULLED: [&str; 6] = [
 ];
 
 /// The image of a pod's counter, where the node cannot get it.
-pub(crate) fn missing_counter(pod: &Pod) -> Option<String> {
+pub(super) fn missing_counter(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let lists = [&status.init_container_statuses, &status.container_statuses];
     let counter = lists.into_iter().flatten().flatten().find(|container| container.name == names::SIDECAR)?;
@@ -32,28 +28,6 @@ pub(crate) fn missing_counter(pod: &Pod) -> Option<String> {
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
     let asked = containers.into_iter().find(|container| container.name == names::SIDECAR)?.image.clone();
     Some(asked.unwrap_or_else(|| counter.image.clone()))
-}
-
-/// What is to be told, by the first pod of each image. The text does not vary from pod to pod.
-pub(crate) fn obstacle(app: &App) -> Option<Obstacle> {
-    let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
-    for pod in app.pods.values().filter(|pod| !pod.meta.deleting && !pod.finished) {
-        if let Some(image) = &pod.missing_counter {
-            missing.entry(image).or_insert(&pod.color);
-        }
-    }
-    let told: Vec<String> = missing.iter().map(|(image, color)| message(app, image, color)).collect();
-    (!told.is_empty()).then(|| Obstacle { reason: "CounterImageUnavailable", message: told.join("; ") })
-}
-
-fn message(app: &App, image: &str, color: &str) -> String {
-    let object = app.colors.iter().find(|(_, found)| found.spec.color == color).map_or(color, |(name, _)| name);
-    format!(
-        "pods of color {color} do not start: their node cannot pull `{image}`, the image of Rainbow's connection counter. Make it \
-         available under this name and they start by themselves. Or give the operator another one (--tally-image), or do \
-         without (drain.connections: None, or connections: None of a tier), and then delete the color (kubectl delete color \
-         {object}): it is made anew"
-    )
 }
 
 #[cfg(test)]

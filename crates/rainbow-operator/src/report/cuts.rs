@@ -9,7 +9,7 @@ use crate::cache::App;
 /// By name of the color, what the plan's actions cut, as far as it is known.
 pub(crate) fn cuts(plan: &Plan, app: &App, now: Time) -> BTreeMap<String, Vec<Cut>> {
     let mut all = BTreeMap::<String, Vec<Cut>>::new();
-    for name in plan.actions.iter().flat_map(past_their_time) {
+    for name in plan.actions().flat_map(past_their_time) {
         let Some(pod) = app.pods.get(name) else { continue };
         let instance = InstanceName { tier: pod.tier.clone(), color: pod.color.clone() };
         let owners = owners(app, plan, &instance);

@@ -3,12 +3,20 @@
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
-use crate::status::Difference;
+use super::status::Difference;
 
 /// How long a status waits for more to change, where nothing depends on it. A rollout changes many things at a time.
 const GATHER: Duration = Duration::from_millis(250);
 /// A status is written at most this often because of counts alone.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
+
+/// The object that a status is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Rainbow,
+    /// A color, by its name.
+    Color(String),
+}
 
 /// What is remembered between the turns of an application.
 #[derive(Default)]
@@ -16,7 +24,7 @@ pub(super) struct Pacing {
     /// Since when a status waits for more to change.
     gathering: Option<Instant>,
     /// When a status was written last.
-    told: HashMap<String, Instant>,
+    told: HashMap<Subject, Instant>,
 }
 
 /// One turn.
@@ -37,12 +45,12 @@ impl Pacing {
 
 impl Round<'_> {
     /// Whether a status that differs so is to be written now.
-    pub(super) fn is_due(&mut self, whose: &str, difference: Difference) -> bool {
+    pub(super) fn is_due(&mut self, of: &Subject, difference: Difference) -> bool {
         let due = match difference {
             Difference::None => false,
             Difference::Major => true,
             Difference::Minor => self.has_gathered(),
-            Difference::Counts => match self.pacing.told.get(whose).map(|told| *told + COUNTS_EVERY) {
+            Difference::Counts => match self.pacing.told.get(of).map(|told| *told + COUNTS_EVERY) {
                 Some(next) if next > self.now => {
                     self.later = Some(self.later.map_or(next, |later| later.min(next)));
                     false
@@ -51,7 +59,7 @@ impl Round<'_> {
             },
         };
         if due {
-            self.pacing.told.insert(whose.to_owned(), self.now);
+            self.pacing.told.insert(of.clone(), self.now);
         }
         due
     }
@@ -61,9 +69,9 @@ impl Round<'_> {
         self.gathered
     }
 
-    /// Ends the turn; when to look again. Of those who are not there any more nothing is remembered.
-    pub(super) fn end(self, is_there: impl Fn(&str) -> bool) -> Option<Instant> {
-        self.pacing.told.retain(|whose, _| is_there(whose));
+    /// Ends the turn; when to look again. Objects that are gone are forgotten.
+    pub(super) fn end(self, is_there: impl Fn(&Subject) -> bool) -> Option<Instant> {
+        self.pacing.told.retain(|of, _| is_there(of));
         self.pacing.gathering = self.waits.then(|| self.pacing.gathering.unwrap_or(self.now));
         let gathered = self.pacing.gathering.map(|since| since + GATHER);
         gathered.into_iter().chain(self.later).min()
@@ -74,13 +82,17 @@ impl Round<'_> {
 mod tests {
     use super::*;
 
+    fn color(name: &str) -> Subject {
+        Subject::Color(name.to_owned())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn counts_wait_longest() {
         let begin = Instant::now();
         let mut pacing = Pacing::default();
         let mut at = |milliseconds: u64, difference| {
             let mut round = pacing.round(begin + Duration::from_millis(milliseconds));
-            let due = round.is_due("v1", difference);
+            let due = round.is_due(&color("v1"), difference);
             let next = round.end(|_| true).map(|next| next.duration_since(begin).as_millis());
             (due, next)
         };
@@ -99,8 +111,8 @@ mod tests {
     fn who_is_gone_is_forgotten() {
         let mut pacing = Pacing::default();
         let mut round = pacing.round(Instant::now());
-        assert!(round.is_due("v1", Difference::Major) && round.is_due("v2", Difference::Major));
-        round.end(|whose| whose == "v2");
-        assert_eq!(pacing.told.into_keys().collect::<Vec<_>>(), ["v2"]);
+        assert!(round.is_due(&color("v1"), Difference::Major) && round.is_due(&color("v2"), Difference::Major));
+        round.end(|of| *of == color("v2"));
+        assert_eq!(pacing.told.into_keys().collect::<Vec<_>>(), [color("v2")]);
     }
 }

@@ -5,7 +5,7 @@ use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
 use super::{Scope, instance_labels, managed, owner, sidecar};
-use crate::{domain, live::Kind};
+use crate::{domain, kind::Kind};
 
 /// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
 const REVISION_HISTORY: i32 = 1;

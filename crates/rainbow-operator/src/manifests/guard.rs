@@ -4,7 +4,7 @@ use rainbow_api::{Rainbow, labels, names};
 use serde_json::{Value, json};
 
 use super::{Scope, managed, owner};
-use crate::live::Kind;
+use crate::kind::Kind;
 
 /// The PodDisruptionBudget. It counts pods that carry the mark only, so it is in nobody's way otherwise.
 pub(crate) fn guard(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {

@@ -1,12 +1,12 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
 use rainbow_api::{Rainbow, Stage, labels, stage_tier};
-use rainbow_plan::{InstanceName, Mark, Selection, Time};
+use rainbow_plan::{InstanceName, Mark, Selection};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use super::{Scope, instance_labels, managed, owner, service::port};
-use crate::{clock, domain, live::Kind};
+use crate::{clock, domain, kind::Kind, live::PodLabels};
 
 /// The Service of a stage, without its selector. `None` where it is unclear which tier the stage leads to.
 pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Option<Value> {
@@ -78,22 +78,34 @@ pub(crate) fn selection(rainbow: &str, stage: &str, selector: &BTreeMap<String, 
     }
 }
 
-/// What Rainbow says of a pod by labels and annotations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PodLabels {
-    /// The stages it is a member of, and since when.
-    pub(crate) member: BTreeMap<String, Option<Time>>,
-    pub(crate) mark: Mark,
+/// A merge patch that makes of what Rainbow says of a pod something else, and touches nothing that stays. So chains that write
+/// about one pod do not undo each other, and a label goes whatever field manager has put it on the pod.
+pub(crate) fn relabel(uid: &str, before: &PodLabels, after: &PodLabels) -> Value {
+    let (labels_before, annotations_before) = said(before);
+    let (labels, annotations) = said(after);
+    json!({ "metadata": {
+        "uid": uid,
+        "labels": changes(&labels_before, labels),
+        "annotations": changes(&annotations_before, annotations),
+    } })
 }
 
-/// The labels and annotations of a pod, as all of them are applied: what is left out is taken off.
-pub(crate) fn pod(scope: &Scope<'_>, name: &str, uid: &str, said: &PodLabels) -> Value {
+/// What a merge patch says: `null` takes a key away.
+fn changes(before: &Map<String, Value>, mut after: Map<String, Value>) -> Map<String, Value> {
+    let gone: Vec<String> = before.keys().filter(|key| !after.contains_key(*key)).cloned().collect();
+    after.retain(|key, value| before.get(key) != Some(value));
+    after.extend(gone.into_iter().map(|key| (key, Value::Null)));
+    after
+}
+
+/// Labels and annotations.
+fn said(of: &PodLabels) -> (Map<String, Value>, Map<String, Value>) {
     let mut labels: Map<String, Value> =
-        said.member.keys().map(|stage| (labels::member(stage), json!(labels::MEMBER))).collect();
-    let joined = said.member.iter();
+        of.member.keys().map(|stage| (labels::member(stage), json!(labels::MEMBER))).collect();
+    let joined = of.member.iter();
     let mut annotations: Map<String, Value> =
         joined.filter_map(|(stage, time)| Some((labels::joined(stage), json!(clock::write((*time)?))))).collect();
-    match said.mark {
+    match of.mark {
         Mark::None => {}
         Mark::Held => {
             labels.insert(labels::HOLDING.into(), json!(labels::YES));
@@ -104,9 +116,5 @@ pub(crate) fn pod(scope: &Scope<'_>, name: &str, uid: &str, said: &PodLabels) ->
             annotations.insert(labels::DELETION_COST.into(), json!(labels::LEAVING_COST));
         }
     }
-    json!({
-        "apiVersion": Kind::Pod.api_version(),
-        "kind": Kind::Pod.name(),
-        "metadata": { "name": name, "namespace": scope.namespace, "uid": uid, "labels": labels, "annotations": annotations },
-    })
+    (labels, annotations)
 }

@@ -1,21 +1,54 @@
-//! Which pods are to be asked, and how.
+//! Whose connections are counted now: the pods that a plan names, and how they are asked.
 
 use rainbow_api::Rainbow;
 use rainbow_plan::{InstanceName, Plan, Time};
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    How,
-    reading::{NO_COUNTER, Source},
-    task::Target,
+use crate::{
+    cache::App,
+    count::{Counter, How, NO_COUNTER, Source, Target},
+    key::Key,
+    messages,
 };
-use crate::{cache::App, observe};
 
-/// Why nothing is known of pods of whose tier nothing is written down any more.
-const NO_TIER: &str = "no color has the pod's tier any more";
+/// The pods that are asked now.
+#[derive(Default)]
+pub(crate) struct Counting {
+    asked: Vec<Target>,
+}
+
+impl Counting {
+    /// Has the connections counted that the plan wants to know. Whether something is known now without a question.
+    pub(crate) fn follow(
+        &mut self,
+        key: &Key,
+        app: &mut App,
+        rainbow: &Rainbow,
+        plan: &Plan,
+        with: &Counter,
+        now: Time,
+    ) -> bool {
+        let (targets, pods) = targets(app, rainbow, plan);
+        let pods = pods.iter().map(|(name, uid, how)| (name.as_str(), uid.as_str(), how.clone()));
+        let news = app.known.ask(pods, rainbow.spec.drain.settle.0, now);
+        if targets != self.asked {
+            self.asked.clone_from(&targets);
+            with.order(key, targets);
+        }
+        news
+    }
+
+    /// Has no connections counted any more.
+    pub(crate) fn stop(&mut self, key: &Key, counter: &Counter) {
+        if !self.asked.is_empty() {
+            self.asked = Vec::new();
+            counter.order(key, Vec::new());
+        }
+    }
+}
 
 /// The pods to ask as a plan says; and of each pod of interest the name, the uid, and how its connections can be known.
-pub(crate) fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
+fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
     if plan.count.is_empty() {
         return Default::default();
     }
@@ -51,7 +84,7 @@ pub(crate) fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>
 
 /// How an instance's pods are asked.
 fn source(app: &App, rainbow: &Rainbow, instance: &InstanceName) -> Result<Source, &'static str> {
-    let (color, tier) = observe::source(app, instance).ok_or(NO_TIER)?;
+    let (color, tier) = app.source(instance).ok_or(messages::NO_TIER)?;
     Source::of(&rainbow.spec, color, tier).unwrap_or(Err(NO_COUNTER))
 }
 

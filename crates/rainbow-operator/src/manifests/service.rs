@@ -5,7 +5,7 @@ use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
 use super::{Scope, instance_labels, managed, owner};
-use crate::live::Kind;
+use crate::kind::Kind;
 
 /// The Service of a tier's instance.
 pub(crate) fn service(scope: &Scope<'_>, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName) -> Value {
