@@ -4,7 +4,7 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use rainbow_api::{Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, labels};
+use rainbow_api::{Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, ShiftPhase, labels};
 use serde::Serialize;
 
 /// The objects an application consists of.

@@ -109,7 +109,7 @@ fn world(size: &Size, now: Time) -> World {
             world.instances.insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service });
             world.pods.extend((0..size.pods).map(|pod| {
                 let endpoint =
-                    if instance(tier) == serving { vec![("active".to_owned(), Time(0))] } else { Vec::new() };
+                    if instance(tier) == serving { vec![(StageKey::of("active"), Time(0))] } else { Vec::new() };
                 let pod = Pod::new(format!("{}-{color_name}-{pod}", tier.name), instance(tier));
                 Pod { endpoint: endpoint.into_iter().collect(), ..pod }
             }));
