@@ -8,6 +8,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,17 +20,23 @@ const MANY: usize = 10_000;
 /// Longest queue of a listener, by the kernel's default.
 const QUEUE: usize = 4000;
 
-/// Connections that nobody accepts: the kernel has established them all the same.
+/// Tests share this process's limit of open files, which may allow [`MANY`] connections only once.
+static FILES: Mutex<()> = Mutex::new(());
+
+/// Connections that no program accepts: the kernel has established them all the same.
 struct Held {
     ports: Vec<u16>,
     _listeners: Vec<TcpListener>,
     clients: Vec<TcpStream>,
+    // Last, so that the files are closed before another test opens its own.
+    _turn: MutexGuard<'static, ()>,
 }
 
 fn hold(count: usize, address: &str) -> Held {
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
-    let mut held = Held { ports: Vec::new(), _listeners: Vec::new(), clients: Vec::new() };
+    let turn = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = Held { ports: Vec::new(), _listeners: Vec::new(), clients: Vec::new(), _turn: turn };
     while held.clients.len() < count {
         let listener = TcpListener::bind((address, 0)).unwrap();
         rustix::net::listen(&listener, i32::try_from(QUEUE).unwrap() + 1).unwrap();
