@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// A command with a fixed environment: `rainbow`, or kubectl.
+/// The `rainbow` command with a fixed environment.
 #[derive(Clone, Debug)]
 pub struct Cli {
     program: PathBuf,
@@ -88,8 +88,7 @@ impl Cli {
         let output = self.output(args)?;
         ensure!(
             output.code == 0,
-            "`{} {}` ended with {}:\n{}{}",
-            self.program.file_name().unwrap_or_default().display(),
+            "`rainbow {}` ended with {}:\n{}{}",
             args.join(" "),
             output.code,
             output.stdout,

@@ -15,7 +15,6 @@ mod options;
 mod registry;
 mod serve;
 mod services;
-mod spdy;
 mod status;
 mod store;
 mod strategy;

@@ -7,16 +7,14 @@ use kube::{
     core::Status,
 };
 use rainbow_api::{FIELD_MANAGER, labels};
-use rainbow_plan::ChainKey;
 use serde_json::{Value, json};
 
 use crate::{
-    compile::{Batch, ChainWrites, Operation},
-    drift::Content,
-    key::Key,
-    kind::Kind,
-    live::{label, version},
-    messages,
+    cache::Key,
+    drift,
+    live::{Kind, label, version},
+    operations::{Batch, Operation},
+    watch::resource,
 };
 
 /// Start of the refusal of an applied object with a field that the schema does not have, or with a value of another type. The
@@ -47,7 +45,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Stale(String),
     /// Somebody else's object has the name.
-    #[error("{}", messages::foreign(*kind, name))]
+    #[error("{kind} `{name}` exists and is not Rainbow's")]
     Foreign { kind: Kind, name: String },
     /// The API server refuses it, and will again.
     #[error("{0}")]
@@ -71,57 +69,15 @@ impl Outcome {
         self.expectations.push(Expectation { kind, name: name.to_owned(), what });
     }
 
-    fn end(&mut self, key: &Key, kind: Kind, name: &str, result: Result<(), Failure>) {
-        if let Err(failure) = result {
-            tracing::debug!(app = %key, %kind, name, %failure, "not written");
-            self.failure = Some(failure);
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         self.expectations.extend(other.expectations);
         self.settled.extend(other.settled);
         self.failure = self.failure.take().or(other.failure);
     }
 }
 
-/// A status that replaces that of the very object that was seen.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct StatusWrite {
-    pub(crate) kind: Kind,
-    pub(crate) name: String,
-    pub(crate) uid: Option<String>,
-    pub(crate) status: Value,
-}
-
-/// Writes statuses, all at the same time.
-pub(crate) async fn write_statuses(client: &Client, key: &Key, writes: &[StatusWrite]) -> Outcome {
-    let mut outcome = Outcome::default();
-    for one in join_all(writes.iter().map(|write| write_status(client, key, write))).await {
-        outcome.merge(one);
-    }
-    outcome
-}
-
-async fn write_status(client: &Client, key: &Key, write: &StatusWrite) -> Outcome {
-    let StatusWrite { kind, name, uid, status } = write;
-    let mut outcome = Outcome::default();
-    let result = set_status(&api(client, key, *kind), *kind, name, uid.as_deref(), status, &mut outcome).await;
-    outcome.end(key, *kind, name, result);
-    outcome
-}
-
-fn api(client: &Client, key: &Key, kind: Kind) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), &key.namespace, &kind.resource())
-}
-
-/// Carries out chains, all at the same time, each up to its first failure: none waits for another.
-pub(crate) async fn carry_out(client: &Client, key: &Key, chains: Vec<ChainWrites>) -> Vec<(ChainKey, Outcome)> {
-    join_all(chains.into_iter().map(|chain| async move { (chain.key, in_turn(client, key, chain.batches).await) }))
-        .await
-}
-
-async fn in_turn(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
+/// Carries out batches, one after the other, up to the first failure.
+pub(crate) async fn carry_out(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
     let mut outcome = Outcome::default();
     for batch in batches {
         for one in join_all(batch.iter().map(|operation| carry_out_one(client, key, operation))).await {
@@ -134,9 +90,8 @@ async fn in_turn(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
     outcome
 }
 
-/// Carries out one write.
-pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
-    let api = api(client, key, operation.kind());
+async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource(operation.kind()));
     let mut outcome = Outcome::default();
     let result = match operation {
         Operation::Create { kind, name, body } => create(&api, *kind, name, body, &mut outcome).await,
@@ -149,7 +104,7 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
         }
         // A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
         Operation::Label { name, body } => {
-            let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
+            let answer = api.patch(name, &parameters(true), &Patch::Apply(body)).await;
             written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome).map(drop)
         }
         Operation::Amend { kind, name, version, body } => {
@@ -159,8 +114,14 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
         Operation::Finalizers { kind, name, version, finalizers } => {
             set_finalizers(&api, *kind, name, *version, finalizers, &mut outcome).await
         }
+        Operation::Status { kind, name, uid, status } => {
+            set_status(&api, *kind, name, uid.as_deref(), status, &mut outcome).await
+        }
     };
-    outcome.end(key, operation.kind(), operation.name(), result);
+    if let Err(failure) = result {
+        tracing::debug!(app = %key, kind = %operation.kind(), name = operation.name(), %failure, "not written");
+        outcome.failure = Some(failure);
+    }
     outcome
 }
 
@@ -169,23 +130,18 @@ fn parameters(force: bool) -> PatchParams {
     if force { parameters.force() } else { parameters }
 }
 
-/// Of a patch that is no apply.
-fn merging() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
-}
-
 /// Makes sure that an apply creates an object, rather than taking somebody else's over.
 async fn nothing_there(api: &Api<DynamicObject>, key: &Key, kind: Kind, name: &str) -> Result<(), Failure> {
     match api.get_opt(name).await {
         Ok(None) => Ok(()),
-        Ok(Some(found)) if is_ours(&found, key) => Err(Failure::Stale(messages::there_already(kind, name))),
+        Ok(Some(found)) if is_ours(&found, key) => Err(Failure::Stale(format!("{kind} `{name}` is there already"))),
         Ok(Some(_)) => Err(Failure::Foreign { kind, name: name.to_owned() }),
         Err(error) => Err(classify(kind, name, error)),
     }
 }
 
 /// Whether an object carries this application's marks.
-fn is_ours(object: &DynamicObject, key: &Key) -> bool {
+pub(crate) fn is_ours(object: &DynamicObject, key: &Key) -> bool {
     label(&object.metadata, labels::MANAGED_BY) == labels::MANAGER
         && label(&object.metadata, labels::RAINBOW) == key.name
 }
@@ -204,9 +160,11 @@ async fn create(
             // Whose it is must be known: who is told to delete it will do so.
             let found = api.get_opt(name).await.map_err(|error| classify(kind, name, error))?;
             if found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"]) {
-                return Err(Failure::Stale(messages::there_already(kind, name)));
+                return Err(Failure::Stale(format!("{kind} `{name}` is there already")));
             }
-            Err(Failure::Rejected(messages::color_of_another(kind, name)))
+            Err(Failure::Rejected(format!(
+                "{kind} `{name}` exists and is not this Rainbow's: delete it or change spec.color"
+            )))
         }
         answer => written(answer, kind, name, &[], outcome).map(drop),
     }
@@ -224,7 +182,7 @@ async fn apply(
     let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
     let applied = written(answer, kind, name, &[], outcome)?;
     let uid = applied.metadata.uid.clone().unwrap_or_default();
-    outcome.settled.push((uid, hash.to_owned(), Content::of(&applied).digest()));
+    outcome.settled.push((uid, hash.to_owned(), drift::content(&applied).1));
     Ok(())
 }
 
@@ -242,7 +200,7 @@ fn written(
             Ok(object)
         }
         Err(Error::Api(status)) if gone.contains(&status.code) => {
-            Err(Failure::Stale(messages::not_what_it_was(kind, name, Some(&status.message))))
+            Err(Failure::Stale(format!("{kind} `{name}` is not what it was: {}", status.message)))
         }
         Err(error) => Err(classify(kind, name, error)),
     }
@@ -259,7 +217,8 @@ async fn amend(
     if at > 0 {
         body["metadata"] = json!({ "resourceVersion": at.to_string() });
     }
-    let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let answer = api.patch(name, &parameters, &Patch::Merge(body)).await;
     written(answer, kind, name, &[404], outcome).map(drop)
 }
 
@@ -278,13 +237,14 @@ async fn set_status(
         steps.insert(0, json!({ "op": "test", "path": "/metadata/uid", "value": uid }));
     }
     let patch = serde_json::from_value(Value::Array(steps))
-        .map_err(|error| Failure::Rejected(messages::no_patch(kind, name, &error)))?;
-    let answer = api.patch_status(name, &merging(), &Patch::<()>::Json(patch)).await;
+        .map_err(|error| Failure::Rejected(format!("{kind} `{name}`: its status is no patch: {error}")))?;
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let answer = api.patch_status(name, &parameters, &Patch::<()>::Json(patch)).await;
     // A refused test and a refused value have one code. Another object of the same name is no reason to complain.
     if uid.is_some() && matches!(&answer, Err(Error::Api(refusal)) if refusal.code == 422) {
         let found = api.get_metadata_opt(name).await.map_err(|error| classify(kind, name, error))?;
         if found.is_none_or(|found| found.metadata.uid.as_deref() != uid) {
-            return Err(Failure::Stale(messages::not_what_it_was(kind, name, None)));
+            return Err(Failure::Stale(format!("{kind} `{name}` is not what it was")));
         }
     }
     written(answer, kind, name, &[404, 409], outcome).map(drop)
@@ -321,7 +281,8 @@ async fn set_finalizers(
     if at > 0 {
         metadata["resourceVersion"] = json!(at.to_string());
     }
-    match api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata }))).await {
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(name, &parameters, &Patch::Merge(json!({ "metadata": metadata }))).await {
         Ok(patched) => {
             let uid = patched.metadata.uid.clone().unwrap_or_default();
             outcome.expect(kind, name, Expected::Change { uid, version: at });
@@ -333,7 +294,7 @@ async fn set_finalizers(
 }
 
 fn classify(kind: Kind, name: &str, error: Error) -> Failure {
-    let text = |status: &Status| messages::of_object(kind, name, &status.message);
+    let text = |status: &Status| format!("{kind} `{name}`: {}", status.message);
     match error {
         Error::Api(status) => match status.code {
             409 | 410 => Failure::Stale(text(&status)),
@@ -342,7 +303,7 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
             500 if status.message.contains(NO_SUCH_FIELD) => Failure::Rejected(text(&status)),
             _ => Failure::Unavailable(text(&status)),
         },
-        other => Failure::Unavailable(messages::of_object(kind, name, &other)),
+        other => Failure::Unavailable(format!("{kind} `{name}`: {other}")),
     }
 }
 
@@ -350,7 +311,8 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
 pub(crate) async fn still_foreign(client: &Client, key: &Key, names: Vec<(Kind, String)>) -> Vec<(Kind, String)> {
     let mut still = Vec::new();
     for (kind, name) in names {
-        match api(client, key, kind).get_opt(&name).await {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource(kind));
+        match api.get_opt(&name).await {
             Ok(None) => {}
             Ok(Some(found)) if is_ours(&found, key) => {}
             // Unknown is not gone.
@@ -399,7 +361,7 @@ mod tests {
             let response = http::Response::builder().status(code);
             response.body(kube::client::Body::from(status.to_string().into_bytes()))
         });
-        let api = Api::namespaced_with(Client::new(busy, "default"), "default", &Kind::Color.resource());
+        let api = Api::namespaced_with(Client::new(busy, "default"), "default", &resource(Kind::Color));
         let body = json!({ "metadata": { "name": "shop-v1" }, "spec": { "rainbow": "shop" } });
         let created = create(&api, Kind::Color, "shop-v1", &body, &mut Outcome::default()).await;
         assert!(matches!(created, Err(Failure::Unavailable(_))), "{created:?}");

@@ -3,7 +3,6 @@
 
 mod create;
 mod delete;
-mod evict;
 mod fields;
 mod update;
 

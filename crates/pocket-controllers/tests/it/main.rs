@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests, too")]
 
-mod budgets;
 mod cluster;
 mod deployment;
 mod disruption;
 mod endpoints;
-mod evictions;
 mod garbage;
 mod job;
 mod replicaset;

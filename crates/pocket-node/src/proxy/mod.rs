@@ -1,23 +1,21 @@
 //! Services for pods and for the host: a user-space proxy that picks an endpoint per connection.
 //!
-//! Every port of a Service has a [`balance::Backend`] for clients in the cluster and one for clients outside, which say who takes
-//! the next connection, and doors that feed them: at the Service's address in the node's network; at its node port on the host's
-//! loopback; for a load balancer at its own port there. A change of endpoints changes the backend in place and takes effect with
-//! the next connection. Established connections are not touched by anything: not by endpoints that leave, not by the Service's
-//! deletion.
+//! Every port of a Service has a [`balance::Backend`], which says who takes the next connection, and listeners that feed it: at the
+//! Service's address in the node's network; at its node port on the host's loopback; for a load balancer at its own port there.
+//! A change of endpoints changes the backend in place and takes effect with the next connection. Connections that stand are not
+//! touched by anything: not by endpoints that leave, not by the Service's deletion.
 //!
-//! The proxy is not kinder than kube-proxy: one endpoint is picked at random and asked once, and a port without endpoints refuses
-//! connections. A port under the policy `Local` whose endpoints are all on other nodes refuses, too, where kube-proxy drops.
+//! Inside, a port without endpoints has no listener, so the kernel refuses connections at once, as kube-proxy's rules do.
+//! On the host a port stays open, so that nobody else takes it meanwhile; connections are then reset.
 
 mod balance;
-pub(crate) mod host_port;
 mod loadbalancer;
 mod splice;
 mod tcp;
 mod udp;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     io,
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
@@ -26,15 +24,10 @@ use std::{
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use tokio::{
-    net::UdpSocket,
-    runtime::Handle,
-    sync::mpsc,
-    time::{Instant, sleep, sleep_until},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{net::UdpSocket, sync::mpsc};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use self::balance::{Backend, Endpoints};
+use self::balance::Backend;
 use crate::{
     cluster::{Address, Cluster, Exposure, Protocol, Service, ServicePort},
     events::{Recorder, Severity},
@@ -49,11 +42,8 @@ pub struct ProxyConfig {
     pub node_name: String,
     /// Where node ports and load balancers are opened on the host.
     pub host_ip: Ipv4Addr,
-    /// Service addresses that other servers have, such as the cluster's DNS server and the API server.
+    /// Service addresses that somebody else serves, such as the cluster's DNS server and the API server.
     pub not_mine: Vec<Ipv4Addr>,
-    /// Least time between two looks at what has changed: kube-proxy's `minSyncPeriod`, which is one second there. Zero follows every
-    /// change at once.
-    pub min_sync_period: Duration,
 }
 
 /// The proxy.
@@ -73,63 +63,24 @@ enum Front {
     Host(u16),
 }
 
-/// A port that the proxy holds.
-enum Door {
-    Tcp(tcp::Door),
-    Udp(udp::Door),
+/// What holds a port open.
+struct Open {
+    task: AbortOnDropHandle<()>,
 }
 
-impl Door {
-    /// Takes connections from now on.
-    fn open(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(door) => door.open(),
-            Self::Udp(door) => door.open(),
-        }
-    }
-
-    /// Refuses connections from now on.
-    async fn shut(&mut self) {
-        match self {
-            Self::Tcp(door) => door.shut().await,
-            // At worst datagrams are swallowed instead of refused.
-            Self::Udp(door) => drop(door.shut()),
-        }
-    }
-
-    /// Gives the port back; when this returns, it can be opened again.
+impl Open {
+    /// Closes it; when this returns, the port can be opened again.
     async fn close(self) {
-        match self {
-            Self::Tcp(door) => door.close().await,
-            Self::Udp(door) => door.close().await,
-        }
+        self.task.abort();
+        // It ends by being aborted.
+        let _ = self.task.await;
     }
 }
 
 /// One port of a Service.
 struct Port {
-    /// For clients in the cluster.
-    inside: Arc<Backend>,
-    /// For clients outside.
-    outside: Arc<Backend>,
-    fronts: HashMap<Front, Result<Door, Refusal>>,
-}
-
-impl Port {
-    fn new(service: &Service) -> Self {
-        Self {
-            inside: Arc::new(Backend::new(service)),
-            outside: Arc::new(Backend::new(service)),
-            fronts: HashMap::new(),
-        }
-    }
-
-    fn backend(&self, front: Front) -> &Arc<Backend> {
-        match front {
-            Front::Inside(_) => &self.inside,
-            Front::Host(_) => &self.outside,
-        }
-    }
+    backend: Arc<Backend>,
+    fronts: HashMap<Front, Result<Open, Refusal>>,
 }
 
 /// Why a port could not be opened.
@@ -176,30 +127,18 @@ impl Proxy {
 
 impl State {
     async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Key>) {
-        let mut changed = BTreeSet::new();
-        // Changes that come while this lies ahead are gathered until then.
-        let mut next = Instant::now();
         loop {
-            let refused = self.services.values().flat_map(|ports| ports.values()).flat_map(|port| port.fronts.values());
+            let refused = self.services.values().flat_map(HashMap::values).flat_map(|port| port.fronts.values());
             let again = refused.into_iter().any(Result::is_err);
             tokio::select! {
-                biased;
                 key = changes.recv() => match key {
-                    Some(key) => drop(changed.insert(key)),
+                    Some(key) => if self.reconcile(&key).await {
+                        // It may have freed what others wait for.
+                        self.retry().await;
+                    },
                     None => return,
                 },
-                () = sleep_until(next), if !changed.is_empty() => {
-                    let mut freed = false;
-                    for key in std::mem::take(&mut changed) {
-                        freed |= self.reconcile(&key).await;
-                    }
-                    if freed {
-                        // Others may wait for it.
-                        self.retry().await;
-                    }
-                    next = Instant::now() + self.config.min_sync_period;
-                }
-                () = sleep(RETRY), if again => self.retry().await,
+                () = tokio::time::sleep(RETRY), if again => self.retry().await,
             }
         }
     }
@@ -216,7 +155,7 @@ impl State {
         }
     }
 
-    /// Brings a Service's ports in line with it; returns whether a port of the host was given back.
+    /// Brings a Service's ports in line with it; whether it let go of a port of the host.
     async fn reconcile(&mut self, key: &Key) -> bool {
         let service = self.cluster.service(key);
         let slices = self.cluster.slices(key);
@@ -228,67 +167,44 @@ impl State {
         let mut kept = HashMap::new();
         for spec in specs {
             let id = (spec.protocol, spec.port);
-            if former.get(&id).is_some_and(|port| port.inside.affinity() == affinity)
+            if former.get(&id).is_some_and(|port| port.backend.affinity() == affinity)
                 && let Some(port) = former.remove(&id)
             {
                 kept.insert(id, port);
             }
         }
-        for port in former.into_values() {
-            freed |= close_all(port.fronts).await;
+        let unwanted: Vec<_> = former.into_values().flat_map(|port| port.fronts).collect();
+        for front in unwanted {
+            freed |= close(front).await;
         }
         let mut ports = HashMap::new();
         for spec in specs {
             let Some(service) = &service else { continue };
             let id = (spec.protocol, spec.port);
-            let mut port = kept.remove(&id).unwrap_or_else(|| Port::new(service));
-            let wanted = self.wanted(service, spec);
-            let (keep, unwanted) = port.fronts.into_iter().partition(|(front, _)| wanted.contains(front));
-            port.fronts = keep;
-            freed |= close_all(unwanted).await;
-            let inside = Endpoints::of(&slices, spec, service.internal, &self.config.node_name);
-            let outside = Endpoints::of(&slices, spec, service.external, &self.config.node_name);
-            let served = |front: &Front| match front {
-                Front::Inside(_) => !inside.usable.is_empty(),
-                Front::Host(_) => !outside.usable.is_empty(),
-            };
-            // A door shuts before the endpoints leave it: connections that stand already still get one of those.
-            for (_, door) in port.fronts.iter_mut().filter(|(front, _)| !served(front)) {
-                if let Ok(door) = door {
-                    door.shut().await;
+            let endpoints = balance::endpoints(&slices, spec);
+            let mut port = kept
+                .remove(&id)
+                .unwrap_or_else(|| Port { backend: Arc::new(Backend::new(service)), fronts: HashMap::new() });
+            let wanted = self.wanted(service, spec, !endpoints.is_empty());
+            port.backend.set(endpoints);
+            let unwanted: Vec<_> = port.fronts.keys().filter(|front| !wanted.contains(front)).copied().collect();
+            for front in unwanted {
+                if let Some(open) = port.fronts.remove(&front) {
+                    freed |= close((front, open)).await;
                 }
             }
-            let open: Vec<(Front, bool)> = wanted.into_iter().map(|front| (front, served(&front))).collect();
-            port.inside.set(inside);
-            port.outside.set(outside);
-            for (front, served) in open {
-                let (said, door) = match port.fronts.remove(&front) {
-                    Some(Ok(door)) => (None, Ok(door)),
-                    refused => {
-                        let opened = self.open(key, front, spec.protocol, &port, &ports).await;
-                        (refused.and_then(Result::err), opened)
-                    }
-                };
-                let door = match door {
-                    Ok(mut door) if served => match door.open() {
-                        Ok(()) => Ok(door),
-                        Err(error) => {
-                            door.close().await;
-                            Err(refusal(front, self.config.host_ip, &error, None))
-                        }
-                    },
-                    Ok(mut door) => {
-                        door.shut().await;
-                        Ok(door)
-                    }
-                    Err(refusal) => Err(refusal),
-                };
-                if let Err(refusal) = &door
+            for front in wanted {
+                if matches!(port.fronts.get(&front), Some(Ok(_))) {
+                    continue;
+                }
+                let said = port.fronts.remove(&front).and_then(Result::err);
+                let opened = self.open(key, front, spec.protocol, &port.backend, &ports).await;
+                if let Err(refusal) = &opened
                     && said.as_ref() != Some(refusal)
                 {
                     self.complain(service, refusal);
                 }
-                port.fronts.insert(front, door);
+                port.fronts.insert(front, opened);
             }
             ports.insert(id, port);
         }
@@ -303,9 +219,10 @@ impl State {
         freed
     }
 
-    fn wanted(&self, service: &Service, port: &ServicePort) -> Vec<Front> {
+    fn wanted(&self, service: &Service, port: &ServicePort, served: bool) -> Vec<Front> {
         let mut fronts = Vec::new();
         if let Address::Cluster(ip) = service.address
+            && served
             && !self.config.not_mine.contains(&ip)
         {
             fronts.push(Front::Inside(SocketAddrV4::new(ip, port.port)));
@@ -324,44 +241,31 @@ impl State {
         key: &Key,
         front: Front,
         protocol: Protocol,
-        port: &Port,
+        backend: &Arc<Backend>,
         siblings: &HashMap<(Protocol, u16), Port>,
-    ) -> Result<Door, Refusal> {
-        let refuse = |error, holder| Err(refusal(front, self.config.host_ip, &error, holder));
-        // Asked first, because the kernel lets a port be bound twice while none of the two listens.
-        if let Some(holder) = self.holder(key, front, protocol, siblings) {
-            return refuse(io::ErrorKind::AddrInUse.into(), Some(holder));
-        }
+    ) -> Result<Open, Refusal> {
         let node = self.net.handle.clone();
-        let backend = port.backend(front).clone();
-        let (address, home) = match front {
-            Front::Inside(address) => (address, node.clone()),
-            Front::Host(port) => (SocketAddrV4::new(self.config.host_ip, port), Handle::current()),
+        let (backend, pipes) = (backend.clone(), self.pipes.clone());
+        let opened = match (front, protocol) {
+            (Front::Inside(address), Protocol::Tcp) => {
+                let listener = self.net.run(tcp::listen(address)).await.and_then(|bound| bound);
+                listener.map(|listener| self.net.handle.spawn(tcp::accept(listener, backend, pipes, node)))
+            }
+            (Front::Inside(address), Protocol::Udp) => {
+                let socket = self.net.run(UdpSocket::bind(address)).await.and_then(|bound| bound);
+                socket.map(|socket| self.net.handle.spawn(udp::forward(socket, backend, node)))
+            }
+            (Front::Host(port), Protocol::Tcp) => tcp::listen(SocketAddrV4::new(self.config.host_ip, port))
+                .await
+                .map(|listener| tokio::spawn(tcp::accept(listener, backend, pipes, node))),
+            (Front::Host(port), Protocol::Udp) => UdpSocket::bind((self.config.host_ip, port))
+                .await
+                .map(|socket| tokio::spawn(udp::forward(socket, backend, node))),
         };
-        let inside = matches!(front, Front::Inside(_));
-        match protocol {
-            Protocol::Tcp => {
-                let listener = match inside {
-                    true => self.net.run(tcp::listen(address)).await.and_then(|bound| bound),
-                    false => tcp::listen(address).await,
-                };
-                let relay = tcp::Relay { backend, pipes: self.pipes.clone(), node };
-                match listener {
-                    Ok(listener) => Ok(Door::Tcp(tcp::Door::new(listener, home, relay))),
-                    Err(error) => refuse(error, None),
-                }
-            }
-            Protocol::Udp => {
-                let socket = match inside {
-                    true => self.net.run(UdpSocket::bind(address)).await.and_then(|bound| bound),
-                    false => UdpSocket::bind(address).await,
-                };
-                match socket {
-                    Ok(socket) => Ok(Door::Udp(udp::Door::new(socket, &home, backend, node))),
-                    Err(error) => refuse(error, None),
-                }
-            }
-        }
+        opened.map(|task| Open { task: AbortOnDropHandle::new(task) }).map_err(|error| {
+            let holder = self.holder(key, front, protocol, siblings);
+            refusal(front, self.config.host_ip, &error, holder)
+        })
     }
 
     /// Which Service holds a front.
@@ -395,16 +299,15 @@ impl State {
     }
 }
 
-/// Closes doors; returns whether the host has a port back.
-async fn close_all(fronts: HashMap<Front, Result<Door, Refusal>>) -> bool {
-    let mut freed = false;
-    for (front, door) in fronts {
-        if let Ok(door) = door {
-            door.close().await;
-            freed |= matches!(front, Front::Host(_));
+/// Closes a port if it is open; whether the host has it back.
+async fn close((front, open): (Front, Result<Open, Refusal>)) -> bool {
+    match open {
+        Ok(open) => {
+            open.close().await;
+            matches!(front, Front::Host(_))
         }
+        Err(_) => false,
     }
-    freed
 }
 
 /// Why a port could not be opened, and what helps.

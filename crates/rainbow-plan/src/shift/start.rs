@@ -11,6 +11,7 @@ impl Shifter<'_, '_> {
         if !self.target.ready {
             return Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() };
         }
+        let stage = &self.situation.stage.name;
         let step = match self.target.pace {
             Pace::Hold => return Progress { phase: Some(ShiftPhase::Paused), ..Progress::default() },
             Pace::Steps { step, .. } => step,
@@ -18,7 +19,7 @@ impl Shifter<'_, '_> {
         };
         let progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
         let mut old = self.candidates(serving);
-        if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(&self.situation.key)) {
+        if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(stage)) {
             // Nothing serves, so there is nothing to exchange step by step.
             self.select(Selection::Instance(target.clone()), draft);
             return progress;

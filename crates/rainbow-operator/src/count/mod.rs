@@ -1,0 +1,23 @@
+//! How many connections the pods of draining colors have.
+//!
+//! ```text
+//! plan.count -> targets -> task: asks, at a pace of its own -> answers -> known -> world -> plan
+//! ```
+//!
+//! Only pods of draining colors are asked. What is known is kept in memory only: after a restart everything is unknown
+//! until it has been asked again, and unknown holds.
+
+mod ask;
+mod known;
+mod pace;
+mod reading;
+mod targets;
+mod task;
+
+pub use ask::{CountVia, Whom, ask};
+#[cfg(test)]
+pub(crate) use known::Worth;
+pub(crate) use known::{How, Known};
+pub use reading::{NO_COUNTER, Port, Reading, Source, read};
+pub(crate) use targets::targets;
+pub(crate) use task::{Answer, Counter, Target};
