@@ -4,7 +4,6 @@ TARGET ?= $(shell rustc --print host-tuple)
 CARGO_TARGET_DIR ?= target
 BIN     = $(CARGO_TARGET_DIR)/$(TARGET)/release
 RAINBOW ?= $(BIN)/rainbow
-KUBECTL ?= kubectl
 APPS    = $(CARGO_TARGET_DIR)/seamless
 EXAMPLE = examples/seamless
 # Rainbow's own images, under the names that `rainbow install` expects.
@@ -12,8 +11,6 @@ VERSION         = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head 
 OURS            = $(CARGO_TARGET_DIR)/images-rainbow
 OPERATOR_IMAGE ?= ghcr.io/rainbow-dev/rainbow:$(VERSION)
 TALLY_IMAGE    ?= ghcr.io/rainbow-dev/tally:$(VERSION)
-# The kubeconfig of the local cluster. KUBECONFIG of the caller wins, so the same targets work on any cluster.
-KUBE    = KUBECONFIG="$${KUBECONFIG:-$$($(RAINBOW) local kubeconfig)}"
 
 .PHONY: help build demo demo-colors test explore test-kubernetes test-on-kubernetes bench bench-kubernetes images-rainbow lint fmt \
         setup images deploy-initial-active query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
@@ -30,6 +27,7 @@ demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 demo-colors: build ## The second story: three colors named by git, and connections that stay with theirs
 	$(RAINBOW) demo colors
 
+# KUBECTL is the one that tests use; without it the newest is built once, where there is Go.
 test: ## Unit, property and end-to-end tests, with one summary
 	scripts/test
 

@@ -15,6 +15,7 @@ mod options;
 mod registry;
 mod serve;
 mod services;
+mod spdy;
 mod status;
 mod store;
 mod strategy;

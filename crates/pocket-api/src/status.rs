@@ -205,8 +205,11 @@ impl IntoResponse for Status {
         let mut response = (self.code, self.to_json().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.code == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        // Clients repeat a request with this header by themselves, so an answer that stands has none.
+        let details = self.details.as_deref();
+        let wait = details.and_then(|details| details["retryAfterSeconds"].as_u64()).filter(|seconds| *seconds > 0);
+        if let Some(seconds) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

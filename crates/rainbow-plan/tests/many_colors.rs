@@ -122,8 +122,11 @@ fn a_name_whose_instances_another_color_has_is_refused() {
     sim.spec.tiers.iter_mut().for_each(|tier| tier.identity.push('!'));
     sim.settle();
     let plan = plan(&sim.world(), Time(sim.now));
-    let expected =
-        |tier: &str| Problem::InstanceInUse { color: "v1".into(), instance: format!("{tier}-v1"), user: "v2".into() };
+    let expected = |tier: &str| Problem::InstanceInUse {
+        color: "v1".into(),
+        instance: spec::instance(tier, "v1"),
+        user: "v2".into(),
+    };
     assert!(plan.report.problems.contains(&expected("e")), "{:?}", plan.report.problems);
     assert!(!sim.colors.contains_key("v1"));
     assert_eq!(sim.pods.len(), 10);
@@ -154,10 +157,18 @@ fn twenty_colors_drain_at_once() {
     sim.pass(60);
     assert_eq!(sim.pods.len(), 60);
     let problems = plan(&sim.world(), Time(sim.now)).report.problems;
-    let message = problems.iter().map(ToString::to_string).collect::<String>();
+    let living = problems.iter().find_map(|problem| match problem {
+        Problem::TooManyColors { color, living } if color == "late" => Some(living),
+        _ => None,
+    });
+    let living = living.unwrap_or_else(|| panic!("{problems:?}"));
+    assert_eq!((living.len(), &living[0].because), (20, &LivesBecause::Stages(vec!["active".into()])));
     assert!(
-        message.contains("000020 (stage active), 000019 (draining: 10 connections on 2 pods, cut at 1970-"),
-        "{message}"
+        living[1..].iter().all(|living| matches!(
+            living.because,
+            LivesBecause::Drains { connections: 10, busy: 2, unknown: 0, unknown_since: None, deadline: Some(_) }
+        )),
+        "{living:?}"
     );
     for number in (1..20).rev() {
         sim.on_pods(&format!("a-{}", name(number)), usize::MAX, |pod| pod.connections = 0);
@@ -359,7 +370,7 @@ fn every_pod_is_let_go_once() {
             sim.on_pods("a-v1", second / 60 + 1, |pod| pod.connections = 0);
         }
         sim.ask();
-        for action in plan(&sim.world(), Time(sim.now)).actions {
+        for action in plan(&sim.world(), Time(sim.now)).actions().cloned() {
             if let Action::ApplyDeployment { ends, .. } = action {
                 told.extend(ends.into_iter().map(|(pod, why)| (pod, why, second)));
             }

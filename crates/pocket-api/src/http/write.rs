@@ -134,7 +134,10 @@ impl Patch {
 fn patch_failed(resource: &Resource, name: &str, error: &PatchError) -> Status {
     if matches!(error, PatchError::Unprocessable(_)) {
         let text = format!("{} \"{name}\" is invalid: {error}", resource.group_resource());
-        return Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text).about(resource, name, Vec::new());
+        // With a kind and a name in the details, kubectl would show these in place of the message.
+        let mut status = Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text);
+        status.details = Some(Box::new(json!({})));
+        return status;
     }
     Status::bad_request(error.to_string())
 }

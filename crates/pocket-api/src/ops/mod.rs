@@ -3,6 +3,7 @@
 
 mod create;
 mod delete;
+mod evict;
 mod fields;
 mod update;
 

@@ -82,7 +82,7 @@ impl<'a> Shifter<'_, 'a> {
 
     /// Since when the pod is seen among the stage's endpoints.
     fn endpoint(&self, pod: &Pod) -> Option<Time> {
-        pod.endpoint.get(&self.situation.stage.name).copied()
+        pod.endpoint.get(&self.situation.key).copied()
     }
 
     /// The pod serves, and the data plane knows it as an endpoint.

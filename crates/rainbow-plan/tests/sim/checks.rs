@@ -126,13 +126,13 @@ impl Sim {
             let serving: BTreeSet<&InstanceName> = world
                 .pods
                 .iter()
-                .filter(|pod| pod.endpoint.contains_key(&stage.name))
+                .filter(|pod| pod.endpoint.contains_key(&StageKey::of(&stage.name)))
                 .map(|pod| &pod.instance)
                 // Of a color that was taken away by force, nothing can be told.
                 .filter(|instance| self.owners(instance).next().is_some())
                 .collect();
             let steered = matches!(
-                world.stages.get(&stage.name),
+                world.stages.get(&StageKey::of(&stage.name)),
                 Some(StageService::Ours { selects: Selection::Instance(_) | Selection::Members, .. })
             );
             if serving.len() > 1 && steered && !self.spec.deleting {
@@ -148,10 +148,10 @@ impl Sim {
 
     /// The first pod of a color enters a stage only when all tiers of the color have the stage's size.
     fn check_first_joins(&self, world: &World, plan: &Plan) {
-        for action in &plan.actions {
+        for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
             let joining = &self.pods[pod].instance;
-            let selected = match world.stages.get(stage) {
+            let selected = match world.stages.get(&StageKey::of(stage)) {
                 Some(StageService::Ours { selects: Selection::Instance(instance), .. }) if instance != joining => stage,
                 _ => continue,
             };
@@ -188,7 +188,7 @@ impl Sim {
     pub fn check_rest(&mut self) {
         let world = self.world();
         let plan = plan(&world, Time(self.now));
-        assert_eq!(plan.actions, [], "not at rest");
+        assert_eq!(plan.chains, [], "not at rest");
         let waiting = plan.report.problems.iter().any(|problem| matches!(problem, Problem::TooManyColors { .. }));
         for stage in &self.spec.stages {
             let Some(Svc::Ours { selects: Some(selects), .. }) = self.stages.get(&stage.name) else { continue };

@@ -28,8 +28,8 @@ impl Sim {
             let before = self.evidence.get(name).map(|(before, _)| *before);
             let found = match (pod.dumb, pod.connections, before) {
                 (true, ..) => continue,
-                (false, 0, Some(Connections::Idle { since })) => Connections::Idle { since },
-                (false, 0, _) => Connections::Idle { since: now },
+                (false, 0, Some(Connections::Idle { since, .. })) => Connections::Idle { since, counted: now },
+                (false, 0, _) => Connections::Idle { since: now, counted: now },
                 (false, count, Some(Connections::Busy { since, .. })) => Connections::Busy { count, since },
                 (false, count, _) => Connections::Busy { count, since: now },
             };
@@ -115,9 +115,9 @@ impl Sim {
         );
     }
 
-    /// Who is idle since then has been so for as long as the spec asks.
-    fn has_settled(&self, world: &World, since: Time) -> bool {
-        since.0 + world.spec.drain.settle.as_millis() as i64 <= self.now
+    /// A pod that is idle since then has been so for as long as the spec asks, and a count from the end of that time says so.
+    fn has_settled(&self, world: &World, since: Time, counted: Time) -> bool {
+        since.0 + world.spec.drain.settle.as_millis() as i64 <= counted.0.min(self.now)
     }
 
     /// Pods that may go as well as those that are let go, and that are marked: whether the Deployment knows that is open. It may
@@ -126,7 +126,7 @@ impl Sim {
         let Some(world) = &self.decided else { return Vec::new() };
         let may_go = |pod: &&Pod| {
             let done = match pod.connections {
-                Connections::Idle { since } => self.has_settled(world, since),
+                Connections::Idle { since, counted } => self.has_settled(world, since, counted),
                 Connections::Uncounted => true,
                 Connections::Busy { .. } | Connections::Unknown { .. } => false,
             };
@@ -145,8 +145,8 @@ impl Sim {
         match (why, pod.connections) {
             (Why::Time, connections) => told(connections == Connections::Uncounted),
             (Why::Deadline, _) => told(self.may_be_cut(&pod.instance)),
-            (Why::Idle, Connections::Idle { since }) => {
-                told(self.has_settled(world, since) || self.may_be_cut(&pod.instance));
+            (Why::Idle, Connections::Idle { since, counted }) => {
+                told(self.has_settled(world, since, counted) || self.may_be_cut(&pod.instance));
             }
             (Why::Idle, _) => told(false),
         }

@@ -12,6 +12,7 @@ pub mod events;
 pub mod operator;
 pub mod script;
 pub mod spec;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -223,15 +224,15 @@ impl Sim {
                     StageService::Ours { current: *current, selects: selects.clone().unwrap_or(Selection::Other) }
                 }
             };
-            (name.clone(), service)
+            (service_key(name), service)
         });
-        let mut endpoint: BTreeMap<&String, BTreeMap<String, Time>> = BTreeMap::new();
+        let mut endpoint: BTreeMap<&String, BTreeMap<StageKey, Time>> = BTreeMap::new();
         let mut left = endpoint.clone();
         for ((stage, pod), at) in &self.seen_since {
-            endpoint.entry(pod).or_default().insert(stage.clone(), Time(*at));
+            endpoint.entry(pod).or_default().insert(service_key(stage), Time(*at));
         }
         for ((stage, pod), at) in &self.seen_left {
-            left.entry(pod).or_default().insert(stage.clone(), Time(*at));
+            left.entry(pod).or_default().insert(service_key(stage), Time(*at));
         }
         let pods = self.pods.iter().map(|(name, pod)| Pod {
             name: name.clone(),
@@ -312,5 +313,23 @@ impl Sim {
             let line = line();
             self.trace.push(line);
         }
+    }
+}
+
+/// The planner's key of a stage's Service, from the simulation's: the stage, `stage/service`, or nothing.
+pub fn service_key(name: &str) -> StageKey {
+    match name.split_once('/') {
+        Some((stage, service)) => StageKey::Former { stage: stage.into(), service: service.into() },
+        None if name.is_empty() => StageKey::Gone { service: None },
+        None => StageKey::of(name),
+    }
+}
+
+/// The simulation's key of a stage's Service.
+pub fn service_name(key: &StageKey) -> String {
+    match key {
+        StageKey::Stage(stage) => stage.clone(),
+        StageKey::Former { stage, service } => format!("{stage}/{service}"),
+        StageKey::Gone { service } => service.clone().unwrap_or_default(),
     }
 }

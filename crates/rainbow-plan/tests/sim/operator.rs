@@ -33,7 +33,7 @@ impl Sim {
             Run::Whole => usize::MAX,
             Run::CrashAfter(writes) => writes,
         };
-        for action in &plan.actions {
+        for action in plan.actions() {
             if budget == 0 {
                 self.crash();
                 return (true, None);
@@ -47,7 +47,7 @@ impl Sim {
             return (true, None);
         }
         let changed = self.write_status(&plan.report);
-        (changed || asks || !plan.actions.is_empty(), plan.wake)
+        (changed || asks || !plan.chains.is_empty(), plan.wake)
     }
 
     /// What only the operator's memory knows is lost.
@@ -183,6 +183,7 @@ impl Sim {
                 (found.retire, found.deadline) = (false, None);
             }
             Action::DeleteStage { stage } => {
+                let stage = &service_name(stage);
                 let gone = self.stages.remove(stage);
                 assert!(matches!(gone, Some(Svc::Ours { .. })), "no Service of ours: {stage}");
                 self.established.remove(stage);
@@ -243,7 +244,7 @@ impl Sim {
             Action::ApplyGuard => "guard".into(),
             Action::DeleteGuard => "no guard".into(),
             Action::ClearRetire { color } => format!("clear retire of {color}"),
-            Action::DeleteStage { stage } => format!("delete {stage}"),
+            Action::DeleteStage { stage } => format!("delete {}", service_name(stage)),
             Action::DeleteInstance { instance } => format!("delete {}", name(instance)),
             Action::DeleteColor { color } => format!("delete {color}"),
             Action::Release => "release".into(),

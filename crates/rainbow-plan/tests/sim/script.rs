@@ -258,8 +258,8 @@ impl Walk {
                 write!(self.out, " {:?} {}→{} {}/{}", shift.phase, shift.from, shift.to, shift.moved, shift.of)
                     .unwrap();
             }
-            if let Some(message) = &stage.message {
-                write!(self.out, " ({message})").unwrap();
+            if let Some(waiting) = &stage.waiting {
+                write!(self.out, " ({})", words::waiting(waiting)).unwrap();
             }
             self.out.push('\n');
         }
@@ -268,8 +268,8 @@ impl Walk {
             if !color.stages.is_empty() {
                 write!(self.out, " in {}", color.stages.join(",")).unwrap();
             }
-            if let Some(message) = &color.message {
-                write!(self.out, " ({message})").unwrap();
+            if let Some(waiting) = &color.waiting {
+                write!(self.out, " ({})", words::waiting(waiting)).unwrap();
             }
             if let Some(drain) = &color.drain {
                 let connections = color.connections.map_or("-".into(), |count| count.to_string());
@@ -281,7 +281,7 @@ impl Walk {
             self.out.push('\n');
         }
         for problem in &report.problems {
-            writeln!(self.out, "! {problem}").unwrap();
+            writeln!(self.out, "! {}", words::problem(problem)).unwrap();
         }
         if report.progressing {
             self.out.push_str("| progressing\n");
