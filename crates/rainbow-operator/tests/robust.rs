@@ -426,7 +426,7 @@ async fn a_refused_deployment_does_not_stop_a_rollback() {
 
     let began = tokio::time::Instant::now();
     cluster.promote("v1").await;
-    cluster.until("active serves v1", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    cluster.until("active serves v1", async |c: &Cluster| c.summary().await.ends_with(", active=v1")).await;
     assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
     assert!(refused(&cluster).await, "the trouble is still told");
 }
