@@ -21,7 +21,7 @@ impl Matcher {
 
     /// Narrows the selector to the values that a pod has for some keys (`matchLabelKeys`).
     pub(crate) fn with_keys<'a>(self, keys: impl IntoIterator<Item = &'a String>, of: &Labels) -> Self {
-        self.and(keys, of, |key, value| Expression::Equal(key, value))
+        self.and(keys, of, Expression::Equal)
     }
 
     /// Narrows the selector to other values than those that a pod has for some keys (`mismatchLabelKeys`).
