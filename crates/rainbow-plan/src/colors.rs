@@ -1,6 +1,6 @@
 //! Which colors are held, wait or leave, and whether a new one is to be made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     Action, ChainKey, InstanceName, Problem,
@@ -44,15 +44,6 @@ impl Role {
     }
 }
 
-/// The color was made of the tiers the spec has now.
-pub(crate) fn matches_spec(view: &View<'_>, color: ColorId) -> bool {
-    let wanted: BTreeMap<&str, &str> =
-        view.spec().tiers.iter().map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect();
-    let found: BTreeMap<&str, &str> =
-        view.colors[color].tiers.iter().map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect();
-    wanted == found
-}
-
 /// Makes the spec's color where it does not exist, and refuses a name that other tiers have.
 pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     let spec = view.spec();
@@ -68,7 +59,7 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
             }
         }
         // One that is being deleted makes way: the spec's tiers get the name when it is gone.
-        Some(color) if !view.colors[color].deleting && !matches_spec(view, color) => {
+        Some(color) if !view.colors[color].deleting && view.described.is_none() => {
             draft.problem(Problem::ColorInUse { color: spec.color.clone() });
         }
         Some(_) => {}

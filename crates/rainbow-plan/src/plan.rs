@@ -1,6 +1,6 @@
 //! What the planner answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Connections, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
 
@@ -242,6 +242,8 @@ pub struct ColorReport {
     pub released: Option<Time>,
     /// When it was retired.
     pub retired: Option<Time>,
+    /// Pods per tier at full size, where that is another size than the snapshot's.
+    pub sizes: BTreeMap<String, u32>,
     /// Connections of its pods as they were counted last; `None` where none are counted now.
     pub connections: Option<u64>,
     /// What its drain waits for; `None` where it does not drain.

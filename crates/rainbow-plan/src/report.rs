@@ -87,6 +87,7 @@ impl Reporter<'_, '_> {
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
             released: self.ends[id].released().or(color.released.filter(|_| is_cleared(&color.name, draft))),
             retired,
+            sizes: self.view.sizes(color),
             connections,
             drain,
             waiting,

@@ -38,8 +38,10 @@ pub(crate) struct Shifter<'s, 'a> {
     pub(crate) view: &'s View<'a>,
     pub(crate) situation: &'s Situation<'a>,
     pub(crate) target: Target<'a>,
-    /// Pods the stage wants to have.
+    /// Pods the stage wants to have of the color that it moves to.
     pub(crate) of: u32,
+    /// Pods the stage had of the color that it comes from.
+    pub(crate) from: u32,
 }
 
 /// What came of a stage's move, for the report.
@@ -114,8 +116,20 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let color = target.color.or(situation.serving).map(|color| view.colors[color]);
         // Where no color is left that says how many (all were taken away by force), all who serve go on to.
         let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
-        let of = color.map_or_else(all, |color| situation.size(view, color, &situation.stage.tier));
-        Self { view, situation, target, of }
+        let size = |color| situation.size(view, color, &situation.stage.tier);
+        // While a shift is paused, another size must not change its share.
+        let held = situation.memory.held_of.filter(|_| target.held_by_pause && situation.points == Points::Members);
+        let of = held.or_else(|| color.map(size)).unwrap_or_else(all);
+        let from = situation.serving.map_or(of, |serving| size(view.colors[serving]));
+        Self { view, situation, target, of, from }
+    }
+
+    /// Pods of the colors that the stage comes from that it still needs beside `new` ones of the color that it moves to: each new
+    /// pod replaces its share, whatever sizes the two colors have.
+    fn needed_old(&self, new: usize) -> usize {
+        let (of, from) = (self.of as usize, self.from as usize);
+        let lacking = of.saturating_sub(new);
+        if lacking == 0 { 0 } else { from.saturating_mul(lacking).div_ceil(of) }
     }
 
     fn go(&self, draft: &mut Draft) -> Progress {

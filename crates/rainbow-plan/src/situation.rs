@@ -59,9 +59,10 @@ impl<'a> Situation<'a> {
         view.colors[color].instances.get(&self.stage.tier)
     }
 
-    /// Pods per tier that the stage asks a color for.
+    /// Pods of a tier that the stage asks a color for: at most the tier's full size, so that no stage starts what is turned off.
     pub(crate) fn size(&self, view: &View<'a>, color: &Color, tier: &str) -> u32 {
-        self.stage.replicas.unwrap_or_else(|| view.full(color, tier))
+        let full = view.full(color, tier);
+        self.stage.replicas.map_or(full, |replicas| replicas.min(full))
     }
 
     /// The color an instance stands for in this stage. A shared one stands for several: the one that is wanted, else the one
@@ -172,10 +173,7 @@ fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
 /// The color of the spec is *the* newest, whatever its revision: a spec that goes back to an old color means that color.
 /// A name that is taken by other tiers means none.
 fn newest<'a>(view: &View<'a>) -> Goal<'a> {
-    match view.color(&view.spec().color) {
-        Some(color) if crate::colors::matches_spec(view, color) => Goal::Color(color),
-        _ => Goal::Stay,
-    }
+    view.described.map_or(Goal::Stay, Goal::Color)
 }
 
 /// What the Service selects is the truth; the status fills in where the Service does not say it.

@@ -2,15 +2,16 @@
 //!
 //! A color is as large as the largest stage that holds it asks for; the spec's color, while in no stage, has full size.
 //! A color is never made smaller because a stage has left it: its pods are endpoints of the stages that remain, and they
-//! make the way back instant. It is made smaller when it has more than full size and more than any stage asks for, that is
-//! when somebody lowered `replicas`. Colors that leave are no subject of this module: they keep what they have.
+//! make the way back instant. Only the spec's color is ever made smaller: when it has more than full size, that is when
+//! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among.
+//! Colors that leave are no subject of this module: they keep what they have.
 
 use std::collections::HashMap;
 
 use crate::{
     Color, InstanceName, Lack,
     colors::Role,
-    situation::Situation,
+    situation::{Points, Situation},
     view::{ColorId, View},
 };
 
@@ -39,11 +40,11 @@ pub(crate) fn sizes<'a>(view: &View<'a>, situations: &[Situation<'a>], roles: &[
 fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, color: &Color, instance: &InstanceName) -> u32 {
     let full = view.full(color, &instance.tier);
     let now = view.count(instance).replicas;
-    let sizes = |index: usize| situations[index].size(view, color, &instance.tier);
-    let asked = role.stages().iter().map(|index| sizes(*index)).max();
-    let most = (0..situations.len()).map(sizes).fold(full, u32::max);
+    let asked = role.stages().iter().map(|index| situations[*index].size(view, color, &instance.tier)).max();
+    let shifts = || role.stages().iter().any(|index| situations[*index].points == Points::Members);
     match (asked, role) {
-        (Some(asked), _) => now.clamp(asked, most),
+        (Some(asked), _) if view.is_described(color) && !shifts() => now.clamp(asked, full),
+        (Some(asked), _) => now.max(asked),
         (None, Role::Candidate) => full,
         // Held by a stage that is about to be removed: it stays as it is.
         (None, _) => now,

@@ -1,8 +1,8 @@
 //! The world, indexed once per decision, so that no decision scans all pods.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, StageMemory, Time, World};
+use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, StageMemory, Tier, Time, World};
 
 /// Index of a color in [`View::colors`].
 pub(crate) type ColorId = usize;
@@ -25,7 +25,9 @@ pub(crate) struct View<'a> {
     by_name: HashMap<&'a str, ColorId>,
     owners: HashMap<&'a InstanceName, Vec<ColorId>>,
     pods: HashMap<&'a InstanceName, Pods<'a>>,
-    /// Tiers that others need, as the spec has them: full sizes by name.
+    /// The color that the spec describes, if it has been made.
+    pub(crate) described: Option<ColorId>,
+    /// Full sizes of the spec's tiers, by name.
     full: HashMap<&'a str, u32>,
 }
 
@@ -42,7 +44,7 @@ impl<'a> View<'a> {
     pub(crate) fn new(world: &'a World, now: Time) -> Self {
         let mut colors: Vec<&Color> = world.colors.iter().collect();
         colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
-        let by_name = colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
+        let by_name: HashMap<&str, ColorId> = colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
         let mut owners: HashMap<&InstanceName, Vec<ColorId>> = HashMap::new();
         for (id, color) in colors.iter().enumerate() {
             for instance in color.instances.values() {
@@ -56,7 +58,9 @@ impl<'a> View<'a> {
             group.ready += u32::from(serves(pod));
         }
         let full = world.spec.tiers.iter().map(|tier| (tier.name.as_str(), tier.replicas)).collect();
-        Self { world, now, colors, by_name, owners, pods, full }
+        let described = by_name.get(world.spec.color.as_str()).copied();
+        let described = described.filter(|id| has_tiers_of(colors[*id], &world.spec));
+        Self { world, now, colors, by_name, owners, pods, described, full }
     }
 
     pub(crate) fn spec(&self) -> &'a Spec {
@@ -105,10 +109,25 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Pods of a tier at full size: the spec's word where it still has the tier, else the color's own snapshot.
+    /// Pods of a tier at full size. The spec sizes the color that it describes and no other: a release that asks for fewer pods must
+    /// not shrink what serves before it has taken its place.
     pub(crate) fn full(&self, color: &Color, tier: &str) -> u32 {
+        if self.is_described(color) {
+            return self.full.get(tier).copied().unwrap_or(0);
+        }
         let snapshot = || color.tiers.iter().find(|t| t.name == tier).map_or(0, |t| t.replicas);
-        self.full.get(tier).copied().unwrap_or_else(snapshot)
+        color.sizes.get(tier).copied().unwrap_or_else(snapshot)
+    }
+
+    /// Full sizes of a color that are others than its snapshot's.
+    pub(crate) fn sizes(&self, color: &Color) -> BTreeMap<String, u32> {
+        let sizes = color.tiers.iter().map(|tier| (tier, self.full(color, &tier.name)));
+        sizes.filter(|(tier, size)| tier.replicas != *size).map(|(tier, size)| (tier.name.clone(), size)).collect()
+    }
+
+    /// The color is the one that the spec describes.
+    pub(crate) fn is_described(&self, color: &Color) -> bool {
+        self.described.is_some_and(|id| self.colors[id].name == color.name)
     }
 
     /// What the status remembers of a stage.
@@ -126,6 +145,14 @@ impl<'a> View<'a> {
     pub(crate) fn known(&self, since: Time) -> bool {
         since.after(self.spec().propagation) <= self.now
     }
+}
+
+/// The color was made of the tiers that the spec has.
+fn has_tiers_of(color: &Color, spec: &Spec) -> bool {
+    fn identities(tiers: &[Tier]) -> BTreeMap<&str, &str> {
+        tiers.iter().map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect()
+    }
+    identities(&color.tiers) == identities(&spec.tiers)
 }
 
 /// The pod passes its probes and is going to stay. One that its Deployment may take next does not count.

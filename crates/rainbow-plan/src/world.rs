@@ -182,6 +182,8 @@ pub struct StageMemory {
     pub since: Option<Time>,
     /// When the shift under way began.
     pub shift_started: Option<Time>,
+    /// Pods that the stage wanted to have when its shift was paused. `None`: no shift is paused.
+    pub held_of: Option<u32>,
 }
 
 /// A color as it is in the cluster.
@@ -207,6 +209,9 @@ pub struct Color {
     pub released: Option<Time>,
     /// When it was retired, as its status says.
     pub retired: Option<Time>,
+    /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color. As its
+    /// status says.
+    pub sizes: BTreeMap<String, u32>,
 }
 
 /// An instance's name: the tier, and the color that introduced it.

@@ -128,7 +128,7 @@ impl<'a> Shifter<'_, 'a> {
     /// Takes out the old members that are no longer needed. How many go is the answer.
     fn out(&self, members: &Members<'_>, draft: &mut Draft) -> usize {
         let new = members.new.iter().filter(|pod| self.arrived(pod)).count();
-        let keep = (self.of as usize).saturating_sub(new);
+        let keep = self.needed_old(new);
         if members.old.iter().filter(|pod| self.knows(pod)).count() < keep {
             return 0;
         }
@@ -176,14 +176,18 @@ impl<'a> Shifter<'_, 'a> {
 
     /// Replaces lost pods.
     fn fill(&self, members: &Members<'a>, joining: &mut BTreeSet<&'a str>, leaving: usize) {
-        let ready = self.situation.members.iter().filter(|pod| serves(pod)).count();
-        let gap = (self.of as usize).saturating_sub(ready + joining.len());
-        // Whoever leaves now leaves a full stage behind.
+        let ready = |pods: &[&Pod]| pods.iter().filter(|pod| serves(pod)).count();
+        let (new, old) = (ready(&members.new), ready(&members.old));
+        let gap = self.needed_old(new + joining.len()).saturating_sub(old);
+        // Pods that leave now leave a full stage behind.
         if gap == 0 || leaving > 0 {
             return;
         }
         let old_first = !members.old.is_empty() && self.target.pace != Pace::AtOnce;
-        let spares = self.spares(members, !old_first).into_iter().chain(self.spares(members, old_first));
+        // A hold waits for the replacements of old pods, unless the stage would serve with none at all.
+        let held = old_first && self.target.held_by_pause && new + old > 0;
+        let others = if held { Vec::new() } else { self.spares(members, old_first) };
+        let spares = self.spares(members, !old_first).into_iter().chain(others);
         let chosen: Vec<&str> = spares.filter(|pod| !joining.contains(pod)).take(gap).collect();
         joining.extend(chosen);
     }

@@ -24,9 +24,9 @@ impl Shifter<'_, '_> {
             return progress;
         }
         // A stage that asks for fewer pods than its color has needs no more than it asks for, of those that surely serve.
-        if old.iter().filter(|pod| self.known_endpoint(pod)).count() >= self.of as usize {
+        if old.iter().filter(|pod| self.known_endpoint(pod)).count() >= self.from as usize {
             old.retain(|pod| self.known_endpoint(pod));
-            old.truncate(self.of as usize);
+            old.truncate(self.from as usize);
         }
         let first = step.min(self.of) as usize;
         let new = self.candidates(target).into_iter().take(first);
