@@ -6,7 +6,7 @@ use super::*;
 
 /// An object that writes are about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Object {
+pub enum WriteTarget {
     Color(String),
     Deployment(InstanceName),
     Service(InstanceName),
@@ -28,7 +28,7 @@ pub enum Refusal {
     Vain,
 }
 
-impl Object {
+impl WriteTarget {
     fn of(action: &Action) -> Option<Self> {
         Some(match action {
             Action::CreateColor { color, .. } | Action::ClearRetire { color } | Action::DeleteColor { color } => {
@@ -61,24 +61,24 @@ impl Object {
 
 impl Sim {
     /// Every object that a write may be about, now or soon.
-    pub fn objects(&self) -> Vec<Object> {
+    pub fn objects(&self) -> Vec<WriteTarget> {
         let own = self.spec.tiers.iter().map(|tier| spec::instance(&tier.name, &self.spec.color));
         let others = self.colors.values().flat_map(|color| color.instances.values().cloned());
         let instances: BTreeSet<InstanceName> = own.chain(others).collect();
-        let mut objects: Vec<Object> = instances.iter().cloned().map(Object::Deployment).collect();
-        objects.extend(self.spec.stages.iter().map(|stage| Object::Stage(stage.name.clone())));
-        objects.extend(self.pods.keys().cloned().map(Object::Pod));
-        objects.extend(instances.into_iter().map(Object::Service));
-        objects.push(Object::Guard);
-        objects.push(Object::Color(self.spec.color.clone()));
-        objects.extend(self.colors.keys().cloned().map(Object::Color));
+        let mut objects: Vec<WriteTarget> = instances.iter().cloned().map(WriteTarget::Deployment).collect();
+        objects.extend(self.spec.stages.iter().map(|stage| WriteTarget::Stage(stage.name.clone())));
+        objects.extend(self.pods.keys().cloned().map(WriteTarget::Pod));
+        objects.extend(instances.into_iter().map(WriteTarget::Service));
+        objects.push(WriteTarget::Guard);
+        objects.push(WriteTarget::Color(self.spec.color.clone()));
+        objects.extend(self.colors.keys().cloned().map(WriteTarget::Color));
         objects
     }
 
     /// Sends a write. The answer tells whether the operator hears of a success.
     pub(super) fn submit(&mut self, action: &Action) -> bool {
         self.writes += 1;
-        let object = Object::of(action);
+        let object = WriteTarget::of(action);
         let refusal = object.as_ref().and_then(|object| self.refusals.get(object).copied());
         let answer = match (refusal, object.clone()) {
             (Some(Refusal::Denied), _) => false,

@@ -323,7 +323,7 @@ impl Sim {
                 if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
                     service.target = *port;
                     // A port of the same number that another manager added: an apply of ours is a duplicate.
-                    self.refusals.insert(Object::Stage(name), Refusal::Denied);
+                    self.refusals.insert(WriteTarget::Stage(name), Refusal::Denied);
                     self.disturb();
                 }
             }

@@ -207,10 +207,10 @@ impl Sim {
 
     /// Writes to the stage's Service, or to a pod, are refused.
     pub fn is_refused(&self, stage: &str) -> bool {
-        let about = |object: &Object| match object {
-            Object::Stage(name) => name == stage,
-            Object::Pod(_) => true,
-            Object::Color(_) | Object::Deployment(_) | Object::Service(_) | Object::Guard => false,
+        let about = |object: &WriteTarget| match object {
+            WriteTarget::Stage(name) => name == stage,
+            WriteTarget::Pod(_) => true,
+            WriteTarget::Color(_) | WriteTarget::Deployment(_) | WriteTarget::Service(_) | WriteTarget::Guard => false,
         };
         self.refusals.keys().any(about)
     }

@@ -37,7 +37,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use api::{Object, Refusal};
+pub use api::{Refusal, WriteTarget};
 use operator::Operator;
 use rainbow_plan::*;
 use rules::{Rule, Rules};
@@ -186,7 +186,7 @@ pub struct Sim {
     /// Pods asked for, by identity: the spec's last word while it had that tier.
     pub asked: BTreeMap<String, u32>,
     // The API server, and others who write.
-    pub refusals: BTreeMap<Object, Refusal>,
+    pub refusals: BTreeMap<WriteTarget, Refusal>,
     /// Node ports that stages shall have.
     pub node_ports: BTreeMap<String, u32>,
     /// Node ports of other Services.
