@@ -13,6 +13,7 @@ fn a_spec_with_another_port_leaves_what_serves() {
     let history = "
         tiers v1 t0:1
         stage s0 t0
+        pass 60
         new-color-with-port 1";
     script(history, keeps(&[Rule::KeepsPods]));
     script(history, refills);
@@ -25,6 +26,7 @@ fn a_spec_without_the_gate_sends_nobody_past_it() {
     let history = "
         tiers v1 t0:1
         stage s1 t0
+        pass 60
         new-color-with-gate
         look
         new-color-with-gate
@@ -39,6 +41,7 @@ fn a_smaller_version_leaves_what_serves() {
     let history = "
         tiers v1 t0:1
         stage s0 t0
+        pass 60
         new-color-with-size 0 0";
     script(history, keeps(&[Rule::KeepsPods]));
     script(history, refills);
@@ -51,6 +54,7 @@ fn a_stage_takes_no_inner_service_over() {
     let history = "
         tiers v1 t0:1>t1 t1:1
         stage s0 t0
+        pass 60
         add-stage-like-color 0 0";
     script(history, keeps(&[Rule::NoMixing]));
 }
@@ -62,6 +66,7 @@ fn a_renamed_service_keeps_its_node_port() {
     let history = "
         tiers v1 t0:1
         stage s1 t0
+        pass 60
         node-port 0 1
         look
         rename-service 0";
@@ -76,6 +81,7 @@ fn lower_replicas_cut_nothing() {
         tiers v1 t0:1
         counted t0
         stage s0 t0
+        pass 60
         connect 0 1
         replicas-of 0 0";
     script(history, keeps(&[Rule::NoCutByAnyCause]));
@@ -88,6 +94,7 @@ fn an_old_manifest_lifts_no_hold() {
     let history = "
         tiers v1 t0:1
         stage s1 t0 auto
+        pass 60
         new-color 43
         pause-or-resume 0
         apply-manifest";
@@ -102,6 +109,7 @@ fn a_refused_stage_delays_no_other() {
         tiers v1 t0:1
         stage s1 t0
         stage s2 t0
+        pass 60
         new-color 12
         edit-port 0 1
         pass 1";
@@ -115,6 +123,7 @@ fn a_refused_deployment_delays_no_stage() {
     let history = "
         tiers v1 t0:1
         stage s1 t0
+        pass 60
         new-color 30
         pass 0
         disown-deployment 0";
@@ -128,6 +137,7 @@ fn a_label_that_another_manager_keeps_is_not_written_again_and_again() {
     let history = "
         tiers v1 t0:2
         stage s0 t0
+        pass 60
         label-by-hand 5 31";
     script(history, bounds_writes);
 }
@@ -140,6 +150,7 @@ fn what_an_autoscaler_starts_is_not_cut() {
         tiers v1 t0:1
         counted t0
         stage s0 t0
+        pass 60
         autoscale 0 2
         connect 0 1";
     script(history, keeps(&[Rule::NoCutByAnyCause]));

@@ -133,6 +133,13 @@ property! {
 }
 
 property! {
+    /// A chain that is stuck never delays another chain.
+    delays_no_other = delays_no_other;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
     /// What serves does not depend on a spec that no stage was moved to.
     serves_its_own = serves_its_own;
     Ordinary Ports Entry Sizes Invalid

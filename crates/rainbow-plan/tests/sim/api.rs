@@ -24,8 +24,10 @@ pub enum Refusal {
     Busy(u32),
     /// Carried out, and answered with an error.
     TimedOut,
-    /// Answered as if all were well, without effect: another field manager, or a webhook, keeps what is there.
+    /// Answered as if all were well, without effect: another field manager keeps what is there.
     Vain,
+    /// Answered as if all were well, with another effect: a webhook rewrites what is sent.
+    Rewritten,
 }
 
 impl WriteTarget {
@@ -98,6 +100,7 @@ impl Sim {
                 self.log(|| format!("in vain: {action:?}"));
                 return true;
             }
+            (Some(Refusal::Rewritten), _) => self.rewrite(action),
             (..) => self.carry_out(action),
         };
         if !answer {
@@ -108,6 +111,44 @@ impl Sim {
             self.operator.expects_until = self.now + operator::VISIBLE_WITHIN;
         }
         answer
+    }
+
+    /// A webhook wants one more pod than is asked for, sets a field of every Service, and drops labels from pods.
+    fn rewrite(&mut self, action: &Action) -> bool {
+        match action {
+            Action::ApplyDeployment { instance, replicas, .. } => {
+                let answer = self.carry_out(action);
+                self.scale_by_other(instance, replicas.saturating_add(1));
+                return answer;
+            }
+            Action::ApplyStage { stage, .. } => {
+                let answer = self.carry_out(action);
+                if let Some(service) = self.stages.get_mut(stage).and_then(Svc::mine) {
+                    service.current = false;
+                }
+                return answer;
+            }
+            Action::ApplyService { instance } => {
+                let answer = self.carry_out(action);
+                if let Some(service) = self.svcs.get_mut(instance).and_then(Svc::mine) {
+                    service.current = false;
+                }
+                return answer;
+            }
+            Action::Join { .. } | Action::Leave { .. } | Action::Mark { .. } => {
+                self.log(|| format!("in vain: {action:?}"));
+                return true;
+            }
+            Action::CreateColor { .. }
+            | Action::ClearRetire { .. }
+            | Action::ApplyGuard
+            | Action::DeleteGuard
+            | Action::DeleteStage { .. }
+            | Action::DeleteInstance { .. }
+            | Action::DeleteColor { .. }
+            | Action::Release => {}
+        }
+        self.carry_out(action)
     }
 
     /// A write takes effect, unless the API server finds something in its way.

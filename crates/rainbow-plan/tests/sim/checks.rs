@@ -38,9 +38,11 @@ impl Sim {
                 Some(Selection::Instance(instance)) => self.pods[pod].instance == *instance,
                 _ => true,
             };
-            let stays = |pod: &&String| serves(pod) && selected(pod);
+            // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
+            let of_tier = |pod: &&String| self.pods[*pod].instance.tier == stage.tier;
+            let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
-            let of = self.of(&stage);
+            let of = self.wants_at_least(&stage);
             let known = self.established.contains_key(&stage.name);
             if (!known || decision) && staying >= of {
                 self.established.insert(stage.name.clone(), 0);

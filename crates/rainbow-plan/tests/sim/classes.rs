@@ -117,7 +117,8 @@ pub fn histories(events: impl Strategy<Value = Event>, most: usize) -> impl Stra
     parts.prop_map(|(spec, events)| History { spec, events, then: Vec::new() })
 }
 
-/// Events of a class, often in the middle of a release or after one; and in the second part, what the class does to specs.
+/// Events of a class: from the first write on, or when the application serves, often in the middle of a release or after one.
+/// In the second part, what the class does to specs.
 pub fn of_releases_and(class: Class) -> impl Strategy<Value = History> {
     let release = (0usize..3, 0i64..40, any::<bool>(), any::<bool>()).prop_map(|(stage, seconds, twice, paused)| {
         let one = |color| {
@@ -130,9 +131,13 @@ pub fn of_releases_and(class: Class) -> impl Strategy<Value = History> {
         events
     });
     let release = proptest::option::weighted(0.6, release);
+    let start = proptest::option::weighted(0.8, release);
     let all = histories_then(class.events(), 60, class.newest(), 4);
-    (release, all).prop_map(|(release, mut history)| {
-        history.events.splice(0..0, release.unwrap_or_default());
+    (start, all).prop_map(|(start, mut history)| {
+        if let Some(release) = start {
+            let serves = std::iter::once(Event::Pass(60));
+            history.events.splice(0..0, serves.chain(release.into_iter().flatten()));
+        }
         history
     })
 }
@@ -156,7 +161,7 @@ pub enum Class {
     Ordinary,
     /// Writes that are refused for good or for a while, or that time out.
     Refused,
-    /// Writes without effect.
+    /// Writes without effect, or that a webhook rewrites.
     Vain,
     /// Versions with other ports.
     Ports,
@@ -228,7 +233,7 @@ impl Class {
             ]
             .boxed(),
             Self::Vain => prop_oneof![
-                4 => n().prop_map(|object| Event::Refuse(object, 3)),
+                4 => (n(), 3usize..5).prop_map(|(object, way)| Event::Refuse(object, way)),
                 1 => Just(Event::Allow),
             ]
             .boxed(),
@@ -262,6 +267,7 @@ impl Class {
                 n().prop_map(Event::DeleteService),
                 n().prop_map(Event::DeleteStageService),
                 Just(Event::DeleteGuardByHand),
+                n().prop_map(Event::DeleteSlices),
                 n().prop_map(Event::DeleteColor),
                 n().prop_map(Event::ForceDeleteColor),
             ]

@@ -147,6 +147,16 @@ impl Sim {
         self.check();
     }
 
+    /// Somebody deletes the EndpointSlices of a stage: it has no endpoints until the endpoint controller has seen that.
+    pub fn lose_endpoints(&mut self, stage: &str) {
+        let Some(endpoints) = self.endpoints.get_mut(stage) else { return };
+        let lost = std::mem::take(endpoints);
+        self.past.entry(stage.to_owned()).or_default().push_back((self.now, lost));
+        self.stage_dirty.entry(stage.to_owned()).or_insert(self.now);
+        self.disturb();
+        self.observe();
+    }
+
     /// Sets of endpoints that no data plane can have any more.
     fn forget(&mut self) {
         let limit = self.now - PROPAGATION;

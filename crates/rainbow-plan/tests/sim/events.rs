@@ -125,8 +125,8 @@ events! {
     ForeignAhead "foreign-ahead" (tier: usize);
 
     // The API server.
-    /// Writes to an object are refused for good (0), for a while (1), time out after they took effect (2), or have no
-    /// effect (3).
+    /// Writes to an object are refused for good (0), for a while (1), time out after they took effect (2), have no
+    /// effect (3), or are rewritten by a webhook (4).
     Refuse "refuse" (object: usize, way: usize);
     /// Nothing is refused any more.
     Allow "allow-all";
@@ -178,6 +178,8 @@ events! {
     DeleteDeployment "delete-deployment" (deployment: usize);
     DeleteService "delete-service" (service: usize);
     DeleteGuardByHand "delete-guard";
+    /// The EndpointSlices of a stage are deleted. The endpoint controller makes them again.
+    DeleteSlices "delete-slices" (stage: usize);
     Autoscale "autoscale" (deployment: usize, replicas: u32);
     NoAutoscale "no-autoscale";
 

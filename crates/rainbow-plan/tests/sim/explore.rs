@@ -1,9 +1,9 @@
 //! Runs a property over random histories, and makes a history that fails as short as it can be.
 //!
 //! `cargo test` has the same histories each time: what was green stays so until the code changes. With `EXPLORE=100000` in
-//! the environment there are as many, in parts of a thousand with a seed each. In `EXPLORE_DIR`, a file for each property says
-//! how many parts were clean, so that an exploration that was stopped goes on where it was, and another one has the script
-//! of the history that failed.
+//! the environment there are as many, in parts of a thousand with a seed each (`make explore`). In `EXPLORE_DIR`, a file for each
+//! property says how many parts were clean, so that an exploration that was stopped continues where it was, and another one
+//! has the script of the history that failed. What another build found clean is tried again.
 
 use std::{
     cell::Cell,
@@ -26,7 +26,7 @@ use super::history::History;
 const PART: u32 = 1_000;
 /// A history that fails is made shorter by so many trials at most, and for no longer than this.
 const SHRINK_TRIALS: u32 = 4_000;
-const SHRINK_FOR: Duration = Duration::from_secs(120);
+const SHRINK_FOR: Duration = Duration::from_secs(30);
 
 /// Runs the property over `cases` histories, or over as many as the environment says.
 pub fn explore(name: &str, cases: u32, histories: impl Strategy<Value = History>, holds: impl Fn(&History)) {
@@ -35,7 +35,12 @@ pub fn explore(name: &str, cases: u32, histories: impl Strategy<Value = History>
     };
     let file = |end: &str| Some(PathBuf::from(std::env::var_os("EXPLORE_DIR")?).join(name.replace("::", "-") + end));
     let (clean, red) = (file(".clean"), file(".red"));
-    let read = |file: &PathBuf| std::fs::read_to_string(file).ok()?.trim().parse().ok();
+    let written = |file: &PathBuf| std::fs::metadata(file).ok()?.modified().ok();
+    let built = std::env::current_exe().ok().as_ref().and_then(written);
+    let read = |file: &PathBuf| {
+        let of_this_build = written(file) >= built;
+        of_this_build.then(|| std::fs::read_to_string(file).ok()?.trim().parse().ok())?
+    };
     let done: u32 = clean.as_ref().and_then(read).unwrap_or(0);
     for number in done..total.div_ceil(PART) {
         if let Err(found) = part(u64::from(number) + 1, PART.min(total - number * PART), &histories, &holds) {

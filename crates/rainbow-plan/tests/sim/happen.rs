@@ -203,9 +203,9 @@ impl Sim {
             Event::Mend => self.broken.clear(),
             Event::Refuse(n, way) => {
                 if let Some(object) = nth(self.objects().into_iter(), *n) {
-                    let ways = [Refusal::Denied, Refusal::Busy(2), Refusal::TimedOut, Refusal::Vain];
+                    let ways = [Refusal::Denied, Refusal::Busy(2), Refusal::TimedOut, Refusal::Vain, Refusal::Rewritten];
                     self.log(|| format!("{object:?}"));
-                    self.refusals.insert(object, ways[way % 4]);
+                    self.refusals.insert(object, ways[way % 5]);
                 }
             }
             Event::Allow => self.refusals.clear(),
@@ -240,8 +240,9 @@ impl Sim {
             Event::AddStageLikeColor(color, tier) => {
                 let inner = self.spec.tiers.iter().skip(1).map(|tier| tier.name.clone());
                 if let (Some(color), Some(tier)) = (nth(self.colors.keys().cloned(), *color), nth(inner, *tier)) {
-                    self.spec.stages.retain(|stage| stage.name != color);
-                    self.spec.stages.push(spec::stage(&color, &tier));
+                    if self.spec.stages.iter().all(|stage| stage.name != color) {
+                        self.spec.stages.push(spec::stage(&color, &tier));
+                    }
                 }
             }
             Event::NodePort(stage, port) => {
@@ -353,6 +354,10 @@ impl Sim {
                 if self.guard == Presence::Current {
                     self.guard = Presence::Absent;
                 }
+            }
+            Event::DeleteSlices(stage) => {
+                let name = self.stage_name(*stage);
+                self.lose_endpoints(&name);
             }
             Event::Autoscale(n, replicas) => {
                 let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());

@@ -49,10 +49,18 @@ impl Sim {
         if let Some(replicas) = stage.replicas {
             return replicas;
         }
-        let serving = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
-        let instances = serving.chain(self.goal(stage));
+        let answering = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
+        let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
+        let serving = serving.and_then(|color| color.instances.get(&stage.tier));
+        let instances = answering.chain(serving).chain(self.goal(stage));
         let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
         instances.map(size).min().unwrap_or(0)
+    }
+
+    /// The same where the newest spec may ask for fewer: a user who lowers `replicas` of an older version has only that spec.
+    pub(super) fn wants_at_least(&self, stage: &Stage) -> u32 {
+        let newest = self.spec.tiers.iter().find(|tier| tier.name == stage.tier).map_or(u32::MAX, |tier| tier.replicas);
+        stage.replicas.unwrap_or_else(|| self.wanted(stage).min(newest))
     }
 
     /// By stage: how many pods answer, and how many it wants.
@@ -132,6 +140,11 @@ impl Sim {
     fn check_holds(&self, action: &Action, before: &BTreeMap<String, u32>) {
         for (stage, held) in &self.held {
             let Some(found) = self.spec.stages.iter().find(|known| known.name == *stage) else { continue };
+            // A cache may not show the hold yet, and a late write was decided before.
+            let decided = self.decided.as_ref().and_then(|world| world.spec.stages.iter().find(|known| known.name == *stage));
+            if decided.is_none_or(|decided| (decided.paused, &decided.color) != (found.paused, &found.color)) {
+                continue;
+            }
             let moved = self.moved(stage, &held.from);
             let serves = |pod: &&SimPod| pod.instance == held.from && pod.ready && !pod.terminating;
             let of = self.wanted(found);
@@ -219,6 +232,12 @@ impl Sim {
     pub fn is_finishing(&self, stage: &str) -> bool {
         let labeled = || self.pods.values().any(|pod| pod.member.contains_key(stage));
         matches!(self.selected(stage), Some(Selection::Instance(_))) && labeled()
+    }
+
+    /// The stage selects pods of the color.
+    pub fn touches(&self, stage: &str, color: &str) -> bool {
+        let of = |pod: &SimPod| self.owners(&pod.instance).any(|owner| owner.name == color);
+        self.selected_pods(stage).any(of)
     }
 
     /// Every cache shows what is there, and no own write is waited for.

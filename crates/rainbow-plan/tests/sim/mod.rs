@@ -315,12 +315,6 @@ impl Sim {
         self.ports.get(&self.identity(instance)).copied().unwrap_or(0)
     }
 
-    /// Pods a stage wants, as the spec says.
-    pub fn of(&self, stage: &Stage) -> u32 {
-        let full = self.spec.tiers.iter().find(|tier| tier.name == stage.tier).map_or(0, |tier| tier.replicas);
-        stage.replicas.unwrap_or(full)
-    }
-
     /// Pods of an instance at full size, as the spec says.
     pub fn full(&self, instance: &InstanceName) -> u32 {
         self.spec.tiers.iter().find(|tier| tier.name == instance.tier).map_or(0, |tier| tier.replicas)
