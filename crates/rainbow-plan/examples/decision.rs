@@ -94,6 +94,7 @@ fn world(moving: bool) -> World {
             deleting: false,
             released: (color > 3).then_some(Time(999_000)),
             retired: None,
+            sizes: BTreeMap::new(),
         });
     }
     for (stage, color) in [("active", 0), ("smoke", 2)] {

@@ -80,6 +80,7 @@ mod tests {
             deleting: false,
             released: None,
             retired: None,
+            sizes: Default::default(),
         }
     }
 

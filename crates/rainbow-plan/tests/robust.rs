@@ -92,6 +92,7 @@ fn color() -> impl Strategy<Value = Color> {
             deleting,
             released,
             retired,
+            sizes: BTreeMap::new(),
         },
     )
 }
@@ -158,13 +159,14 @@ fn pod() -> impl Strategy<Value = Pod> {
 
 fn worlds() -> impl Strategy<Value = World> {
     let names = (option::of(name()), option::of(name()), option::of(name()));
-    let remembered = (names, option::of(time()), option::of(time())).prop_map(
-        |((color, previous, target), since, shift_started)| StageMemory {
+    let remembered = (names, option::of(time()), option::of(time()), option::of(0..9_u32)).prop_map(
+        |((color, previous, target), since, shift_started, held_of)| StageMemory {
             color,
             previous,
             target,
             since,
             shift_started,
+            held_of,
         },
     );
     (

@@ -1,0 +1,152 @@
+//! ARCHITECTURE's invariants in a cluster as wide as a real one: each rule with each class of events by itself (see
+//! `sim::classes::Class`), so that what holds is enforced although something else does not hold yet. An `ignore` names the
+//! issue that it waits for; nothing is exempt inside a property.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod sim;
+
+use sim::{
+    classes::{Class, of_releases_and},
+    explore::explore,
+    properties::*,
+    rules::Rule,
+};
+
+/// Histories of each property in `make test`.
+const CASES: u32 = 12;
+
+/// Tests of a property, one for each class of events.
+macro_rules! property {
+    ($(#[$doc:meta])* $name:ident = $holds:expr; $($(#[$attribute:meta])* $class:ident)+) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            $(
+                #[test]
+                #[allow(non_snake_case, reason = "named like the class")]
+                $(#[$attribute])*
+                fn $class() {
+                    let name = concat!(stringify!($name), "::", stringify!($class));
+                    explore(name, CASES, of_releases_and(Class::$class), $holds);
+                }
+            )+
+        }
+    };
+}
+
+property! {
+    /// A stage never has fewer pods, as any node sees it, than it wants minus those that failed by themselves.
+    no_loss = keeps(&[Rule::NoLoss]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// A stage's Service never selects fewer ready pods than before an event that nobody asked to reduce it.
+    keeps_pods = keeps(&[Rule::KeepsPods]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// No pod ends because of Rainbow while clients may be sent to it.
+    no_client_is_sent_away = keeps(&[Rule::NobodySent]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// No connection is cut by anything that Rainbow decides, except at a deadline that it announced.
+    no_cut = keeps(&[Rule::NoCut, Rule::NoCutByAnyCause]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// A pod is let go for a reason that the evidence gives.
+    unknown_is_not_drained = keeps(&[Rule::Evidence]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Tiers come up inner first and go down entry first.
+    in_order = keeps(&[Rule::Order]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Only the entry moves, and a color enters a stage as a whole.
+    no_mixing = keeps(&[Rule::NoMixing, Rule::Whole]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Nothing of anybody else is written to, and nothing that is in use is deleted for good.
+    only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// A hold keeps the share whatever else changes.
+    holds = keeps(&[Rule::Hold]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
+    comes_to_rest = comes_to_rest;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// A stage has all its pods again a while after some were lost, whatever else is wrong.
+    refills = refills;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
+    bounds_writes = bounds_writes;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// A rollback is written within one look after it is asked for, whatever else is stuck.
+    moves_at_once = moves_at_once;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// The same out of a shift that has just ended.
+    moves_at_once_after_a_shift = moves_at_once_after_a_shift;
+    Ordinary
+}
+
+property! {
+    /// A chain that is stuck never delays another chain.
+    delays_no_other = delays_no_other;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away
+    Lags LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// What serves does not depend on a spec that no stage was moved to.
+    serves_its_own = serves_its_own;
+    Ordinary Ports Entry Sizes Invalid
+}
+
+property! {
+    /// A steady state needs no controller: with the operator gone, lost pods come back by native means.
+    needs_no_controller = needs_no_controller;
+    Ordinary Ports Replicas Edits
+}
