@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::{ColorDrain, DrainStatus, Tier};
 
@@ -106,6 +107,10 @@ pub struct ColorStatus {
     /// When the color was scaled to zero (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<String>,
+    /// Pods per tier at full size, by tier, where `replicas` was changed while the Rainbow's spec described this color: the size that
+    /// it keeps and comes back with when the spec describes another one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, i32>,
     /// Why the color is where it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

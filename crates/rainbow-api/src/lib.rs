@@ -24,7 +24,7 @@ pub use rainbow::{
     Flip, Keep, Need, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, StageService,
     StageServicePort, Tier, TierPort,
 };
-pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
+pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus};
 pub use validate::{SpecError, connections, entry_tiers, stage_tier, validate, validate_name};
 
 /// The API group of both kinds.

@@ -88,15 +88,3 @@ pub enum ShiftPhase {
     /// All pods are exchanged; the Service goes back to selecting the color.
     Finishing,
 }
-
-/// Pods of one tier of a color.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TierStatus {
-    /// Name of the tier.
-    pub name: String,
-    /// Pods wanted.
-    pub replicas: i32,
-    /// Pods ready.
-    pub ready: i32,
-}

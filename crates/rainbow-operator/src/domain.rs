@@ -112,6 +112,11 @@ pub(crate) fn memory(rainbow: &Rainbow) -> plan::Memory {
             target: stage.target.clone(),
             since: stage.since.as_deref().and_then(clock::read),
             shift_started: stage.shift.as_ref().and_then(|shift| clock::read(&shift.started_at)),
+            held_of: stage
+                .shift
+                .as_ref()
+                .filter(|shift| shift.phase == api::ShiftPhase::Paused)
+                .map(|shift| count(shift.of)),
         };
         (stage.name.clone(), memory)
     };
@@ -137,6 +142,7 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, color: &api::Color) -> plan::Col
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),
+        sizes: status.replicas.into_iter().map(|(tier, replicas)| (tier, count(replicas))).collect(),
     }
 }
 

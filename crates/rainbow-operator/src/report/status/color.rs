@@ -61,6 +61,7 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         drain: drain(report, basis),
         released_at: report.released.map(clock::write),
         retired_at: report.retired.map(clock::write),
+        replicas: report.sizes.iter().map(|(tier, size)| (tier.clone(), signed(*size))).collect(),
         conditions,
     }
 }
@@ -156,7 +157,9 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
         return Difference::None;
     }
     let cut = |status: &ColorStatus| status.drain.as_ref().map_or(0, |drain| drain.cut.len());
-    let memory = |status: &ColorStatus| (status.released_at.clone(), status.retired_at.clone(), cut(status));
+    let memory = |status: &ColorStatus| {
+        (status.released_at.clone(), status.retired_at.clone(), status.replicas.clone(), cut(status))
+    };
     if memory(old) != memory(new) {
         Difference::Major
     } else if without_counts(steady_old) == without_counts(steady_new) {
@@ -223,6 +226,7 @@ mod tests {
             stages: Vec::new(),
             released: Some(Time(0)),
             retired: None,
+            sizes: Default::default(),
             connections: count.map(u64::from),
             drain: Some(DrainReport {
                 since: Time(0),
