@@ -107,6 +107,10 @@ pub struct ColorStatus {
     /// When the color was scaled to zero (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<String>,
+    /// The last stage was moved away from the color while the Rainbow's spec described it: it drains as any other color, and comes
+    /// back when a stage is pointed at it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub demoted: bool,
     /// Pods per tier at full size, by tier, where `replicas` was changed while the Rainbow's spec described this color: the size that
     /// it keeps and comes back with when the spec describes another one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

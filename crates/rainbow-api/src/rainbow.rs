@@ -82,6 +82,13 @@ pub struct RainbowSpec {
     pub progress_deadline_seconds: Option<i32>,
 }
 
+impl RainbowSpec {
+    /// Seconds a color may take to become ready: 600 where the spec is silent, as a Deployment's.
+    pub fn progress_deadline(&self) -> i32 {
+        self.progress_deadline_seconds.unwrap_or(600).max(1)
+    }
+}
+
 /// One kind of pod of the application.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -97,6 +104,11 @@ pub struct Tier {
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub replicas: i32,
+    /// Seconds that a pod has to be ready without a break before it takes part in a shift, as a Deployment's field of this name.
+    /// Policy, not identity: changing it makes no new color. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub min_ready_seconds: Option<i32>,
     /// The tiers this one calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]), length(max = 16))]

@@ -6,9 +6,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{clock, kind::Kind};
 
-/// Seconds a color may take to become ready where the spec is silent, as a Deployment's.
-const PROGRESS_DEADLINE: i32 = 600;
-
 /// What the operator has to work with, whatever the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Means {
@@ -24,20 +21,15 @@ pub(crate) fn color_name(spec: &api::RainbowSpec) -> String {
     spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers))
 }
 
-/// Seconds a color may take to become ready.
-pub(crate) fn progress_deadline(spec: &api::RainbowSpec) -> i32 {
-    spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE).max(1)
-}
-
 pub(crate) fn spec(rainbow: &Rainbow, means: &Means) -> plan::Spec {
     let spec = &rainbow.spec;
     plan::Spec {
         color: color_name(spec),
-        tiers: tiers(spec, &spec.tiers, &api::identities(&spec.tiers)),
+        tiers: tiers(spec, &color_name(spec), &spec.tiers, &api::identities(&spec.tiers)),
         stages: spec.stages.iter().filter_map(|stage| self::stage(spec, stage)).collect(),
         drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
         keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
-        progress_deadline: Duration::from_secs(u64::from(count(progress_deadline(spec)))),
+        progress_deadline: seconds(spec.progress_deadline()),
         reuse: match spec.reuse {
             api::Reuse::Never => plan::Reuse::Never,
             api::Reuse::Unchanged => plan::Reuse::Unchanged,
@@ -70,13 +62,30 @@ pub(crate) fn counted(spec: &api::RainbowSpec, tier: &api::Tier) -> bool {
     }
 }
 
-fn tiers(spec: &api::RainbowSpec, tiers: &[api::Tier], identities: &BTreeMap<String, String>) -> Vec<plan::Tier> {
+/// Seconds that the pods of a color's tier have to be ready: the spec's word for the color that it describes, else the snapshot's.
+pub(crate) fn min_ready_seconds(spec: &api::RainbowSpec, color: &str, tier: &api::Tier) -> i32 {
+    let described = color == color_name(spec);
+    let current = spec.tiers.iter().find(|current| described && current.name == tier.name);
+    current.unwrap_or(tier).min_ready_seconds.unwrap_or(0)
+}
+
+fn seconds(seconds: i32) -> Duration {
+    Duration::from_secs(u64::from(count(seconds)))
+}
+
+fn tiers(
+    spec: &api::RainbowSpec,
+    color: &str,
+    tiers: &[api::Tier],
+    identities: &BTreeMap<String, String>,
+) -> Vec<plan::Tier> {
     let tier = |tier: &api::Tier| plan::Tier {
         name: tier.name.clone(),
         replicas: count(tier.replicas),
         needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
         identity: identities.get(&tier.name).cloned().unwrap_or_default(),
         counted: counted(spec, tier),
+        min_ready: seconds(min_ready_seconds(spec, color, tier)),
     };
     tiers.iter().map(tier).collect()
 }
@@ -111,16 +120,20 @@ pub(crate) fn memory(rainbow: &Rainbow) -> plan::Memory {
             previous: stage.previous.clone(),
             target: stage.target.clone(),
             since: stage.since.as_deref().and_then(clock::read),
-            shift_started: stage.shift.as_ref().and_then(|shift| clock::read(&shift.started_at)),
-            held_of: stage
-                .shift
-                .as_ref()
-                .filter(|shift| shift.phase == api::ShiftPhase::Paused)
-                .map(|shift| count(shift.of)),
+            shift: stage.shift.as_ref().and_then(shift_memory),
         };
         (stage.name.clone(), memory)
     };
     plan::Memory { stages: stages.map(one).collect() }
+}
+
+fn shift_memory(shift: &api::ShiftStatus) -> Option<plan::ShiftMemory> {
+    Some(plan::ShiftMemory {
+        from: shift.from.clone(),
+        to: shift.to.clone(),
+        started: clock::read(&shift.started_at)?,
+        held: (shift.phase == api::ShiftPhase::Paused).then(|| count(shift.of)),
+    })
 }
 
 pub(crate) fn color(rainbow: &api::RainbowSpec, color: &api::Color) -> plan::Color {
@@ -135,13 +148,14 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, color: &api::Color) -> plan::Col
         name: spec.color.clone(),
         revision: spec.revision,
         created: color.metadata.creation_timestamp.as_ref().map_or(plan::Time(0), |time| clock::from_timestamp(time.0)),
-        tiers: tiers(rainbow, &spec.tiers, &identities),
+        tiers: tiers(rainbow, &spec.color, &spec.tiers, &identities),
         instances: instances.collect(),
         retire: spec.retire,
         deadline: spec.drain.as_ref().and_then(|drain| drain.deadline).map(deadline),
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),
+        demoted: status.demoted,
         sizes: status.replicas.into_iter().map(|(tier, replicas)| (tier, count(replicas))).collect(),
     }
 }

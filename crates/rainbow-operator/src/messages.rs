@@ -51,6 +51,9 @@ fn lacks(lacks: &[Lack]) -> String {
     let one = |lack: &Lack| match lack {
         Lack::Instance { tier } => format!("{tier} has no instance"),
         Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
+        Lack::MinReady { tier, available, wanted, min_ready } => {
+            format!("{tier} {available}/{wanted} ready for {} s without a break", min_ready.as_secs())
+        }
     };
     lacks.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -49,6 +49,7 @@ fn world(moving: bool) -> World {
             needs: (tier + 1 < TIERS).then(|| format!("tier-{}", tier + 1)).into_iter().collect(),
             identity: format!("tier-{tier}@{}", COLORS - 1),
             counted: true,
+            min_ready: Duration::ZERO,
         })
         .collect();
     let stage = |name: &str, color: usize| Stage {
@@ -94,6 +95,7 @@ fn world(moving: bool) -> World {
             deleting: false,
             released: (color > 3).then_some(Time(999_000)),
             retired: None,
+            demoted: false,
             sizes: BTreeMap::new(),
         });
     }

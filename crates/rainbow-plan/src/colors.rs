@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, InstanceName, Problem,
+    Action, ChainKey, InstanceName, Problem, StageMemory,
     draft::Draft,
     history, reuse,
     situation::{Goal, Situation},
@@ -147,11 +147,24 @@ fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Ro
     let stages: Vec<usize> = (0..situations.len()).filter(|index| situations[*index].touches.contains(&id)).collect();
     if !stages.is_empty() || removed_stage_points_at(view, id) {
         Role::Held { stages }
-    } else if color.name == view.spec().color && !color.retire && !color.deleting {
+    } else if color.name == view.spec().color && !color.retire && !color.deleting && !is_demoted(view, situations, id) {
         Role::Candidate
     } else {
         Role::Leaving
     }
+}
+
+/// The color is the spec's, and its last stage was moved away from it. Such a color is on its way out, as any other is: it must not
+/// grow. A color that the spec goes back to is as good as new.
+pub(crate) fn is_demoted(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> bool {
+    let color = view.colors[id];
+    let is = |name: &Option<String>| name.as_deref() == Some(color.name.as_str());
+    let had = |stage: &StageMemory| {
+        is(&stage.color) || is(&stage.target) || stage.shift.as_ref().is_some_and(|shift| shift.to == color.name)
+    };
+    color.name == view.spec().color
+        && !situations.iter().any(|situation| situation.touches.contains(&id))
+        && (color.demoted || view.world.memory.stages.values().any(had))
 }
 
 /// A stage that was taken out of the spec still has a Service that points at the color.

@@ -68,6 +68,7 @@ mod tests {
             needs: needs.iter().map(|need| (*need).into()).collect(),
             identity: String::new(),
             counted: false,
+            min_ready: std::time::Duration::ZERO,
         };
         Color {
             name: "v1".into(),
@@ -80,6 +81,7 @@ mod tests {
             deleting: false,
             released: None,
             retired: None,
+            demoted: false,
             sizes: Default::default(),
         }
     }

@@ -242,6 +242,8 @@ pub struct ColorReport {
     pub released: Option<Time>,
     /// When it was retired.
     pub retired: Option<Time>,
+    /// Its last stage was moved away from it, and the spec has described it ever since.
+    pub demoted: bool,
     /// Pods per tier at full size, where that is another size than the snapshot's.
     pub sizes: BTreeMap<String, u32>,
     /// Connections of its pods as they were counted last; `None` where none are counted now.

@@ -87,6 +87,17 @@ pub enum Lack {
         /// Wanted pods.
         wanted: u32,
     },
+    /// Enough pods are ready, and fewer than wanted have been for as long as the tier asks.
+    MinReady {
+        /// Name of the tier.
+        tier: String,
+        /// Pods that have been ready for long enough.
+        available: u32,
+        /// Wanted pods.
+        wanted: u32,
+        /// How long a pod has to be ready.
+        min_ready: Duration,
+    },
 }
 
 /// Something that does not go on before a person fixes it.

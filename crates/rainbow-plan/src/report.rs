@@ -2,7 +2,7 @@
 
 use crate::{
     ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport, Waiting,
-    colors::{Queued, Role, is_cleared},
+    colors::{Queued, Role, is_cleared, is_demoted},
     draft::Draft,
     drain::End,
     holders::Holding,
@@ -87,6 +87,7 @@ impl Reporter<'_, '_> {
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
             released: self.ends[id].released().or(color.released.filter(|_| is_cleared(&color.name, draft))),
             retired,
+            demoted: is_demoted(self.view, self.situations, id),
             sizes: self.view.sizes(color),
             connections,
             drain,
@@ -165,7 +166,7 @@ impl Reporter<'_, '_> {
     /// When the color was last asked to come up: when it was made, or when a stage was told to go to it.
     fn started(&self, id: ColorId) -> crate::Time {
         let asked = self.situations.iter().filter(|situation| situation.goal == Goal::Color(id));
-        let shifts = asked.filter_map(|situation| situation.memory.shift_started);
+        let shifts = asked.filter_map(|situation| Some(situation.memory.shift.as_ref()?.started));
         shifts.chain([self.view.colors[id].created]).max().unwrap_or(self.view.now)
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Progress {
     pub(crate) from: Option<ColorId>,
     /// The color the members were going to, where the stage is told to go to one that does not exist.
     pub(crate) to: Option<ColorId>,
+    /// All pods are exchanged, and the Service selects the new color: only labels are left of the shift.
+    pub(crate) ended: bool,
     /// Ready pods of the new color that serve.
     pub(crate) moved: u32,
     pub(crate) next_step: Option<Time>,
@@ -70,6 +72,7 @@ pub(crate) fn advance<'a>(
         // Its clock is stopped by this plan's report; the next one goes on.
         draft.wake(view.now);
     }
+    shifter.wake_for_min_ready(draft);
     let progress = shifter.go(draft);
     let actions = draft.actions(&ChainKey::Stage(situation.key.clone()));
     let applied = actions.iter().any(|action| matches!(action, Action::ApplyStage { .. }));
@@ -118,7 +121,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
         let size = |color| situation.size(view, color, &situation.stage.tier);
         // While a shift is paused, another size must not change its share.
-        let held = situation.memory.held_of.filter(|_| target.held_by_pause && situation.points == Points::Members);
+        let held = situation.memory.shift.as_ref().and_then(|shift| shift.held);
+        let held = held.filter(|_| target.held_by_pause && situation.points == Points::Members);
         let of = held.or_else(|| color.map(size)).unwrap_or_else(all);
         let from = situation.serving.map_or(of, |serving| size(view.colors[serving]));
         Self { view, situation, target, of, from }
@@ -130,6 +134,19 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let (of, from) = (self.of as usize, self.from as usize);
         let lacking = of.saturating_sub(new);
         if lacking == 0 { 0 } else { from.saturating_mul(lacking).div_ceil(of) }
+    }
+
+    /// The color that the stage goes to gets pods that have been ready for long enough as time passes.
+    fn wake_for_min_ready(&self, draft: &mut Draft) {
+        let color = self.target.wanted.filter(|_| !self.target.ready).map(|color| self.view.colors[color]);
+        let instances = color.into_iter().flat_map(|color| color.instances.values());
+        let pods = instances.filter(|instance| !self.view.min_ready(instance).is_zero()).flat_map(|i| self.view.pods(i));
+        for pod in pods.filter(|pod| crate::view::serves(pod)) {
+            let at = self.view.available_at(pod);
+            if at > self.view.now {
+                draft.wake(at);
+            }
+        }
     }
 
     fn go(&self, draft: &mut Draft) -> Progress {
@@ -187,7 +204,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if !moves || !at_once || self.of == 0 {
             return None;
         }
-        let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
+        let surely = |pod: &&&Pod| self.view.is_available(pod) && self.view.known(pod.ready_since);
         let pods = self.view.pods(target);
         let enough = pods.iter().filter(surely).count() >= self.of as usize;
         let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.key));
@@ -201,7 +218,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// same, so that load balancers get their addresses early; without endpoints it refuses connections, as no Service would.
     fn somewhere(&self) -> Option<Selection> {
         let Situation { members, memory, serving, stage, .. } = self.situation;
-        if memory.shift_started.is_some() && members.iter().any(|pod| crate::view::serves(pod)) {
+        if memory.shift.is_some() && members.iter().any(|pod| crate::view::serves(pod)) {
             return Some(Selection::Members);
         }
         let choices: Vec<ColorId> = serving.iter().chain(self.target.color.iter()).copied().collect();
@@ -281,7 +298,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 draft.wake(since.after(self.view.spec().propagation));
             }
         }
-        Progress { phase: Some(ShiftPhase::Finishing), moved: self.of, ..Progress::default() }
+        Progress { phase: Some(ShiftPhase::Finishing), ended: true, moved: self.of, ..Progress::default() }
     }
 
     fn report(&self, progress: &Progress, sizes: &Sizes<'_>, roles: &[Role]) -> StageReport {
@@ -294,16 +311,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
             _ => memory.previous.clone(),
         };
         let target = self.target.color.or(self.target.wanted);
-        let shift =
-            progress.phase.zip(target.or(progress.to)).zip(*serving).map(|((phase, to), serving)| ShiftReport {
-                from: name(progress.from.unwrap_or(serving)),
-                to: name(to),
-                phase,
-                moved: progress.moved.min(self.of),
-                of: self.of,
-                started: memory.shift_started.or_else(|| self.last_joined()).unwrap_or(self.view.now),
-                next_step: progress.next_step,
-            });
+        let shift = serving.and_then(|serving| self.shift(progress, serving, previous.as_deref()));
         StageReport {
             name: stage.name.clone(),
             target: target.map(name),
@@ -314,6 +322,29 @@ impl<'s, 'a> Shifter<'s, 'a> {
             waiting: self.waiting(sizes, roles),
             color,
         }
+    }
+
+    /// The shift under way. Until its last label is gone it is known where the shift came from: the way back is the way back.
+    fn shift(&self, progress: &Progress, serving: ColorId, previous: Option<&str>) -> Option<ShiftReport> {
+        let name = |color: ColorId| self.view.colors[color].name.clone();
+        let memory = self.situation.memory.shift.as_ref();
+        let (from, to) = if progress.ended {
+            let to = name(serving);
+            let from = memory.filter(|shift| shift.to == to && shift.from != to).map(|shift| shift.from.clone());
+            (from.or_else(|| previous.map(str::to_owned)).unwrap_or_else(|| to.clone()), to)
+        } else {
+            let to = self.target.color.or(self.target.wanted).or(progress.to)?;
+            (name(progress.from.unwrap_or(serving)), name(to))
+        };
+        Some(ShiftReport {
+            from,
+            to,
+            phase: progress.phase?,
+            moved: progress.moved.min(self.of),
+            of: self.of,
+            started: memory.map(|shift| shift.started).or_else(|| self.last_joined()).unwrap_or(self.view.now),
+            next_step: progress.next_step,
+        })
     }
 
     /// Why the stage does not move although it should.
@@ -343,6 +374,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let lacks = lacking(self.view, color, |tier, instance| {
             self.situation.size(self.view, color, tier).max(sizes.of(instance).unwrap_or(0))
         });
-        Some(Waiting::ForColor { color: name(wanted), lacks })
+        // It lacks nothing, and its clock is about to be stopped.
+        (!lacks.is_empty()).then(|| Waiting::ForColor { color: name(wanted), lacks })
     }
 }

@@ -51,12 +51,12 @@ fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, color: &Colo
     }
 }
 
-/// The color has as many ready pods in every tier as a stage asks for.
+/// The color has as many pods in every tier as a stage asks for, ready for as long as their tiers ask.
 pub(crate) fn ready_for(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
     color.tiers.iter().all(|tier| {
         let wanted = situation.size(view, color, &tier.name);
-        color.instances.get(&tier.name).is_some_and(|instance| view.ready(instance) >= wanted)
+        color.instances.get(&tier.name).is_some_and(|instance| view.available(instance) >= wanted)
     })
 }
 
@@ -80,6 +80,11 @@ pub(crate) fn lacking(view: &View<'_>, color: &Color, wanted: impl Fn(&str, &Ins
         let (ready, wanted) = (view.ready(instance), wanted(&tier.name, instance));
         if ready < wanted {
             lacks.push(Lack::Pods { tier: tier.name.clone(), ready, wanted });
+            continue;
+        }
+        let (available, min_ready) = (view.available(instance), view.min_ready(instance));
+        if available < wanted {
+            lacks.push(Lack::MinReady { tier: tier.name.clone(), available, wanted, min_ready });
         }
     }
     lacks

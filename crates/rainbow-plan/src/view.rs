@@ -1,6 +1,9 @@
 //! The world, indexed once per decision, so that no decision scans all pods.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, StageMemory, Tier, Time, World};
 
@@ -85,6 +88,31 @@ impl<'a> View<'a> {
     /// Ready pods of an instance.
     pub(crate) fn ready(&self, instance: &InstanceName) -> u32 {
         self.pods.get(instance).map_or(0, |pods| pods.ready)
+    }
+
+    /// How long the pods of an instance have to be ready before they take part in a shift.
+    pub(crate) fn min_ready(&self, instance: &InstanceName) -> Duration {
+        let tiers = self.owners(instance).first().map_or(&[][..], |owner| self.colors[*owner].tiers.as_slice());
+        tiers.iter().find(|tier| tier.name == instance.tier).map_or(Duration::ZERO, |tier| tier.min_ready)
+    }
+
+    /// From when on the pod may take part in a shift, as long as it stays ready.
+    pub(crate) fn available_at(&self, pod: &Pod) -> Time {
+        pod.ready_since.after(self.min_ready(&pod.instance))
+    }
+
+    /// The pod serves, and has been ready for as long as its tier asks.
+    pub(crate) fn is_available(&self, pod: &Pod) -> bool {
+        serves(pod) && (self.min_ready(&pod.instance).is_zero() || self.available_at(pod) <= self.now)
+    }
+
+    /// Pods of an instance that have been ready for as long as its tier asks.
+    pub(crate) fn available(&self, instance: &InstanceName) -> u32 {
+        if self.min_ready(instance).is_zero() {
+            return self.ready(instance);
+        }
+        let available = self.pods(instance).iter().filter(|pod| self.is_available(pod)).count();
+        u32::try_from(available).unwrap_or(u32::MAX)
     }
 
     /// What is found under the name of an instance's Deployment.

@@ -64,6 +64,8 @@ pub struct Tier {
     pub identity: String,
     /// Its pods' connections are counted while a color drains; otherwise time alone decides. Policy, as `replicas` is.
     pub counted: bool,
+    /// A pod takes part in a shift only when it has been ready for this long without a break.
+    pub min_ready: Duration,
 }
 
 /// A stage.
@@ -180,10 +182,21 @@ pub struct StageMemory {
     pub target: Option<String>,
     /// Since when it serves `color`.
     pub since: Option<Time>,
-    /// When the shift under way began.
-    pub shift_started: Option<Time>,
-    /// Pods that the stage wanted to have when its shift was paused. `None`: no shift is paused.
-    pub held_of: Option<u32>,
+    /// The shift that was under way.
+    pub shift: Option<ShiftMemory>,
+}
+
+/// What is remembered of a shift under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShiftMemory {
+    /// The color that it comes from.
+    pub from: String,
+    /// The color that it goes to.
+    pub to: String,
+    /// When it began.
+    pub started: Time,
+    /// Pods that the stage wanted to have when the shift was paused. `None`: it is not paused.
+    pub held: Option<u32>,
 }
 
 /// A color as it is in the cluster.
@@ -209,6 +222,8 @@ pub struct Color {
     pub released: Option<Time>,
     /// When it was retired, as its status says.
     pub retired: Option<Time>,
+    /// Its last stage was moved away from it while the spec described it, as its status says.
+    pub demoted: bool,
     /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color. As its
     /// status says.
     pub sizes: BTreeMap<String, u32>,

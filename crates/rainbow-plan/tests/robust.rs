@@ -33,8 +33,9 @@ fn instance_name() -> impl Strategy<Value = InstanceName> {
 }
 
 fn tiers() -> impl Strategy<Value = Vec<Tier>> {
-    let tier = (name(), number(), vec(name(), 0..3), name(), any::<bool>())
-        .prop_map(|(name, replicas, needs, identity, counted)| Tier { name, replicas, needs, identity, counted });
+    let tier = (name(), number(), vec(name(), 0..3), name(), any::<bool>(), duration()).prop_map(
+        |(name, replicas, needs, identity, counted, min_ready)| Tier { name, replicas, needs, identity, counted, min_ready },
+    );
     vec(tier, 0..4)
 }
 
@@ -92,6 +93,7 @@ fn color() -> impl Strategy<Value = Color> {
             deleting,
             released,
             retired,
+            demoted: false,
             sizes: BTreeMap::new(),
         },
     )
@@ -159,15 +161,10 @@ fn pod() -> impl Strategy<Value = Pod> {
 
 fn worlds() -> impl Strategy<Value = World> {
     let names = (option::of(name()), option::of(name()), option::of(name()));
-    let remembered = (names, option::of(time()), option::of(time()), option::of(0..9_u32)).prop_map(
-        |((color, previous, target), since, shift_started, held_of)| StageMemory {
-            color,
-            previous,
-            target,
-            since,
-            shift_started,
-            held_of,
-        },
+    let shift = (name(), name(), time(), option::of(number()))
+        .prop_map(|(from, to, started, held)| ShiftMemory { from, to, started, held });
+    let remembered = (names, option::of(time()), option::of(shift)).prop_map(
+        |((color, previous, target), since, shift)| StageMemory { color, previous, target, since, shift },
     );
     (
         spec(),
@@ -178,12 +175,12 @@ fn worlds() -> impl Strategy<Value = World> {
         vec(pod(), 0..12),
         presence(),
     )
-        .prop_map(|(spec, stages, colors, instances, services, pods, guard)| World {
+        .prop_map(|(spec, remembered, colors, instances, stages, pods, guard)| World {
             spec,
-            memory: Memory { stages },
+            memory: Memory { stages: remembered },
             colors,
             instances,
-            stages: services,
+            stages,
             pods,
             guard,
         })

@@ -84,4 +84,10 @@ walks! {
     slots_and_what_would_free_one
     the_deadline_cuts
     unknown_is_not_drained
+    a_smaller_release_shrinks_nothing_before_it_serves
+    a_stage_starts_nothing_that_is_turned_off
+    replicas_lowered_in_a_paused_shift
+    a_version_that_is_rolled_back_does_not_grow
+    rollback_while_a_shift_finishes
+    pods_that_flap_do_not_move_a_stage
 }

@@ -20,6 +20,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         if tier.replicas < 0 {
             errors.add(format!("{path}.replicas"), format!("{} is negative: use 0 or more", tier.replicas));
         }
+        min_ready(spec, tier, &path, errors);
         ports(&tier.ports, &path, errors);
         needs(spec, tier, &path, errors);
         template(tier, &path, errors);
@@ -27,6 +28,21 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     if let Some(cycle) = cycle(&spec.tiers) {
         let path = format!("spec.tiers[{}].needs", cycle[0]);
         errors.add(path, format!("goes round in a circle: {}: take one of these needs away", cycle.join(" -> ")));
+    }
+}
+
+/// A Deployment's rule, since every tier becomes one.
+fn min_ready(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
+    let Some(seconds) = tier.min_ready_seconds else { return };
+    let deadline = spec.progress_deadline();
+    let path = format!("{path}.minReadySeconds");
+    if seconds < 0 {
+        errors.add(path, format!("{seconds} is negative: use 0 or more"));
+    } else if seconds >= deadline {
+        errors.add(
+            path,
+            format!("{seconds} is too long: use less than spec.progressDeadlineSeconds, which is {deadline}"),
+        );
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn deployment(
     let selector = instance_labels(scope, &instance.tier, &instance.color);
     let identity =
         color.spec.instances.iter().find(|i| i.tier == tier.name).map(|i| i.identity.as_str()).unwrap_or_default();
-    json!({
+    let mut deployment = json!({
         "apiVersion": Kind::Deployment.api_version(),
         "kind": Kind::Deployment.name(),
         "metadata": {
@@ -35,13 +35,18 @@ pub(crate) fn deployment(
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": REVISION_HISTORY,
-            "progressDeadlineSeconds": domain::progress_deadline(&rainbow.spec),
+            "progressDeadlineSeconds": rainbow.spec.progress_deadline(),
             // Should a template ever be mended, then without a pod less.
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } },
             "selector": { "matchLabels": selector },
             "template": template(scope, color, tier, selector),
         },
-    })
+    });
+    let min_ready = domain::min_ready_seconds(&rainbow.spec, &color.spec.color, tier);
+    if min_ready > 0 {
+        deployment["spec"]["minReadySeconds"] = json!(min_ready);
+    }
+    deployment
 }
 
 /// The user's template with Rainbow's labels, the addresses of the needed instances, and the counter if the instance was

@@ -37,6 +37,7 @@ impl<'a> Shifter<'_, 'a> {
             phase: Some(ShiftPhase::Shifting),
             from: self.target.color.and_then(|_| self.largest_old(&members)),
             to: self.newest_member(),
+            ended: false,
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             next_step: None,
         };
@@ -169,8 +170,9 @@ impl<'a> Shifter<'_, 'a> {
             others.filter(|instance| Some(*instance) != self.target.instance).collect()
         };
         let pods = instances.into_iter().flat_map(|instance| self.view.pods(instance));
+        let joins = |pod: &Pod| if new { self.view.is_available(pod) } else { serves(pod) };
         let mut spares: Vec<&str> =
-            pods.filter(|pod| serves(pod) && !pod.member.contains_key(stage)).map(|pod| pod.name.as_str()).collect();
+            pods.filter(|pod| joins(pod) && !pod.member.contains_key(stage)).map(|pod| pod.name.as_str()).collect();
         spares.sort_unstable();
         spares
     }

@@ -29,7 +29,7 @@ impl Shifter<'_, '_> {
             old.truncate(self.from as usize);
         }
         let first = step.min(self.of) as usize;
-        let new = self.candidates(target).into_iter().take(first);
+        let new = self.candidates(target).into_iter().filter(|pod| self.view.is_available(pod)).take(first);
         let members: BTreeSet<&str> = old.iter().copied().chain(new).map(|pod| pod.name.as_str()).collect();
         let labeled: BTreeSet<&str> = self.situation.members.iter().map(|pod| pod.name.as_str()).collect();
         for pod in members.difference(&labeled) {

@@ -212,6 +212,7 @@ impl Sim {
                     deleting: false,
                     released: None,
                     retired: None,
+                    demoted: false,
                     sizes: BTreeMap::new(),
                 };
                 self.colors.entry(color.clone()).or_insert(made);

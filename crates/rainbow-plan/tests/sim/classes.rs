@@ -92,6 +92,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                         .collect(),
                     identity: format!("t{index}@v1"),
                     counted: ways >> index & 1 == 1,
+                    min_ready: Duration::from_secs(u64::from(ways >> (15 - index) & 1) * 3),
                 })
                 .collect();
             let stages = stages.into_iter().enumerate().map(|(index, (auto, replicas, shift))| Stage {

@@ -315,9 +315,9 @@ impl Sim {
         self.ports.get(&self.identity(instance)).copied().unwrap_or(0)
     }
 
-    /// Pods of an instance at full size, as the spec says.
+    /// Pods of an instance at full size: the last word that the spec had for that version of the tier.
     pub fn full(&self, instance: &InstanceName) -> u32 {
-        self.spec.tiers.iter().find(|tier| tier.name == instance.tier).map_or(0, |tier| tier.replicas)
+        self.asked.get(&self.identity(instance)).copied().unwrap_or(0)
     }
 
     /// What a stage's Service selects, where it is ours.

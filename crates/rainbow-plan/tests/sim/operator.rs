@@ -199,12 +199,12 @@ impl Sim {
                     previous: stage.previous.clone(),
                     target: stage.target.clone(),
                     since: stage.since,
-                    shift_started: stage.shift.as_ref().map(|shift| shift.started),
-                    held_of: stage
-                        .shift
-                        .as_ref()
-                        .filter(|shift| shift.phase == ShiftPhase::Paused)
-                        .map(|shift| shift.of),
+                    shift: stage.shift.as_ref().map(|shift| ShiftMemory {
+                        from: shift.from.clone(),
+                        to: shift.to.clone(),
+                        started: shift.started,
+                        held: (shift.phase == ShiftPhase::Paused).then_some(shift.of),
+                    }),
                 };
                 (stage.name.clone(), memory)
             })
@@ -214,6 +214,7 @@ impl Sim {
                 color.released = told.released;
                 color.retired = told.retired;
                 color.sizes = told.sizes.clone();
+                color.demoted = told.demoted;
             }
         }
         let changed = before != (self.memory.clone(), self.colors.clone());

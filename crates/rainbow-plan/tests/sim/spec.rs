@@ -20,6 +20,7 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
                 needs: needs.split(',').filter(|need| !need.is_empty()).map(Into::into).collect(),
                 identity: format!("{name}@{version}"),
                 counted: false,
+                min_ready: Duration::ZERO,
             }
         })
         .collect()

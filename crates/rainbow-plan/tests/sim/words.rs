@@ -31,6 +31,9 @@ fn lacks(lacks: &[Lack]) -> String {
     let one = |lack: &Lack| match lack {
         Lack::Instance { tier } => format!("{tier} has no instance"),
         Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
+        Lack::MinReady { tier, available, wanted, min_ready } => {
+            format!("{tier} {available}/{wanted} ready for {min_ready:?}")
+        }
     };
     lacks.iter().map(one).collect::<Vec<_>>().join(", ")
 }
