@@ -234,10 +234,10 @@ impl Sim {
         matches!(self.selected(stage), Some(Selection::Instance(_))) && labeled()
     }
 
-    /// The stage selects pods of the color.
+    /// The stage serves the color, or selects pods of it.
     pub fn touches(&self, stage: &str, color: &str) -> bool {
         let of = |pod: &SimPod| self.owners(&pod.instance).any(|owner| owner.name == color);
-        self.selected_pods(stage).any(of)
+        self.serving_color(stage).is_some_and(|serving| serving == color) || self.selected_pods(stage).any(of)
     }
 
     /// Every cache shows what is there, and no own write is waited for.
