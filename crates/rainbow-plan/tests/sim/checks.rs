@@ -44,7 +44,7 @@ impl Sim {
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.wants_at_least(&stage);
             let known = self.established.contains_key(&stage.name);
-            if (!known || decision) && staying >= of {
+            if (!known || decision) && of > 0 && staying >= of {
                 self.established.insert(stage.name.clone(), 0);
             } else if let Some(failures) = self.established.get(&stage.name) {
                 self.require(Rule::NoLoss, capacity + failures >= of, || {
