@@ -160,7 +160,7 @@ impl Sim {
             let Some(stage) = world.spec.stages.iter().find(|stage| stage.name == *selected) else { continue };
             let whole = |color: &&Color| {
                 color.instances.iter().all(|(tier, instance)| {
-                    let wanted = stage.replicas.unwrap_or_else(|| self.full(instance));
+                    let wanted = stage.replicas.unwrap_or(u32::MAX).min(self.full(instance));
                     let serves = |pod: &&Pod| pod.instance == *instance && pod.ready;
                     world.pods.iter().filter(serves).count() as u32 >= wanted
                         || !self.spec.tiers.iter().any(|t| t.name == *tier)

@@ -46,21 +46,22 @@ impl Sim {
     /// The pods that a stage wants: what it asks for, else the size of what it serves or shall serve, the smaller one while
     /// it moves from one to the other. A size is the last word that the spec had for that version.
     pub fn wanted(&self, stage: &Stage) -> u32 {
-        if let Some(replicas) = stage.replicas {
-            return replicas;
-        }
         let answering = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
         let serving = serving.and_then(|color| color.instances.get(&stage.tier));
         let instances = answering.chain(serving).chain(self.goal(stage));
         let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
-        instances.map(size).min().unwrap_or(0)
+        let size = instances.map(size).min().unwrap_or(0);
+        stage.replicas.map_or(size, |replicas| replicas.min(size))
     }
 
-    /// The same where the newest spec may ask for fewer: a user who lowers `replicas` of an older version has only that spec.
+    /// The same where some node may still have the endpoints of an earlier version, which had fewer pods.
     pub(super) fn wants_at_least(&self, stage: &Stage) -> u32 {
-        let newest = self.spec.tiers.iter().find(|tier| tier.name == stage.tier).map_or(u32::MAX, |tier| tier.replicas);
-        stage.replicas.unwrap_or_else(|| self.wanted(stage).min(newest))
+        let past = self.past.get(&stage.name).into_iter().flatten().map(|(_, pods)| pods);
+        let sets = self.endpoints.get(&stage.name).into_iter().chain(past);
+        let sizes = sets.flatten().filter_map(|pod| self.pods.get(pod)).map(|pod| self.full(&pod.instance));
+        let size = sizes.chain([self.wanted(stage)]).min().unwrap_or(0);
+        stage.replicas.map_or(size, |replicas| replicas.min(size))
     }
 
     /// By stage: how many pods answer, and how many it wants.

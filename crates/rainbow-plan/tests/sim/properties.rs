@@ -66,7 +66,7 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
         return;
     }
     let ready = |instance: &InstanceName| {
-        let wanted = stage.replicas.unwrap_or_else(|| sim.full(instance));
+        let wanted = stage.replicas.unwrap_or(u32::MAX).min(sim.full(instance));
         let serves = |pod: &&SimPod| pod.instance == *instance && pod.ready && !pod.terminating;
         wanted > 0 && sim.pods.values().filter(serves).count() as u32 >= wanted
     };
