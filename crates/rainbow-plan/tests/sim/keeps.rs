@@ -54,13 +54,17 @@ impl Sim {
         let serving = serving.and_then(|color| color.instances.get(&stage.tier));
         let instances = answering.chain(serving).chain(self.goal(stage));
         let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
-        instances.map(size).min().unwrap_or(0)
+        // Before the first color is made, the spec says it.
+        instances.map(size).min().unwrap_or_else(|| self.newest_size(&stage.tier))
     }
 
     /// The same where the newest spec may ask for fewer: a user who lowers `replicas` of an older version has only that spec.
     pub(super) fn wants_at_least(&self, stage: &Stage) -> u32 {
-        let newest = self.spec.tiers.iter().find(|tier| tier.name == stage.tier).map_or(u32::MAX, |tier| tier.replicas);
-        stage.replicas.unwrap_or_else(|| self.wanted(stage).min(newest))
+        stage.replicas.unwrap_or_else(|| self.wanted(stage).min(self.newest_size(&stage.tier)))
+    }
+
+    fn newest_size(&self, tier: &str) -> u32 {
+        self.spec.tiers.iter().find(|known| known.name == tier).map_or(u32::MAX, |tier| tier.replicas)
     }
 
     /// By stage: how many pods answer, and how many it wants.
