@@ -238,10 +238,13 @@ impl Sim {
         matches!(self.selected(stage), Some(Selection::Instance(_))) && labeled()
     }
 
-    /// The stage serves the color, or selects pods of it.
+    /// The stage serves the color, selects pods of it, or points at it before it has any.
     pub fn touches(&self, stage: &str, color: &str) -> bool {
-        let of = |pod: &SimPod| self.owners(&pod.instance).any(|owner| owner.name == color);
-        self.serving_color(stage).is_some_and(|serving| serving == color) || self.selected_pods(stage).any(of)
+        let of_color = |instance: &InstanceName| self.owners(instance).any(|owner| owner.name == color);
+        let points = matches!(self.selected(stage), Some(Selection::Instance(instance)) if of_color(instance));
+        points
+            || self.serving_color(stage).is_some_and(|serving| serving == color)
+            || self.selected_pods(stage).any(|pod| of_color(&pod.instance))
     }
 
     /// Every cache shows what is there, and no own write is waited for.
