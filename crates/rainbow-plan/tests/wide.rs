@@ -13,7 +13,7 @@ use sim::{
 };
 
 /// Histories of each property in `make test`.
-const CASES: u32 = 12;
+const CASES: u32 = 6;
 
 /// Tests of a property, one for each class of events.
 macro_rules! property {
