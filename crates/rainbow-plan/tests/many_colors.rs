@@ -231,7 +231,7 @@ fn a_draining_color_is_taken_back_as_it_is() {
         (0i64..120).prop_map(Event::Pass),
     ];
     let all = histories_then(busy, 5, of_the_cluster().prop_filter("harmless", unharmed), 20);
-    explore("a_draining_color_is_taken_back_as_it_is", 200, all, taken_back);
+    explore("a_draining_color_is_taken_back_as_it_is", 60, all, taken_back);
 }
 
 fn taken_back(history: &History) {

@@ -75,6 +75,10 @@ impl Sim {
                         .for_each(|(tier, old)| tier.identity = old.identity.clone());
                     self.spec.color = color.name;
                 }
+                // An automatic stage is told to go back, as by a pin.
+                for stage in self.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto && stage.color.is_none()) {
+                    self.held.remove(&stage.name);
+                }
             }
             Event::SameNameOtherTiers => {
                 self.spec.tiers.iter_mut().for_each(|tier| tier.identity.push('!'));

@@ -155,7 +155,9 @@ impl Sim {
             let serves = |pod: &&SimPod| pod.instance == held.from && pod.ready && !pod.terminating;
             let of = self.wanted(found);
             // Rounded up: a pod is moved or it is not.
-            let most = (held.moved * of).div_ceil(held.of).max(held.moved.min(of));
+            let share = (held.moved * of).div_ceil(held.of).max(held.moved.min(of));
+            // All of it has moved: then the Service selects the instance, which may have more pods than the stage wants.
+            let most = if held.moved >= held.of { u32::MAX } else { share };
             // Of a color that was taken away by force, nothing can be told.
             let remains = self.owners(&held.from).next().is_some() && self.pods.values().any(|pod| serves(&pod));
             self.require(Rule::Hold, moved <= most.max(before[stage]) || !remains, || {
