@@ -140,7 +140,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
     fn wake_for_min_ready(&self, draft: &mut Draft) {
         let color = self.target.wanted.filter(|_| !self.target.ready).map(|color| self.view.colors[color]);
         let instances = color.into_iter().flat_map(|color| color.instances.values());
-        let pods = instances.filter(|instance| !self.view.min_ready(instance).is_zero()).flat_map(|i| self.view.pods(i));
+        let pods =
+            instances.filter(|instance| !self.view.min_ready(instance).is_zero()).flat_map(|i| self.view.pods(i));
         for pod in pods.filter(|pod| crate::view::serves(pod)) {
             let at = self.view.available_at(pod);
             if at > self.view.now {

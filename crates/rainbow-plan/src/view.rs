@@ -47,7 +47,8 @@ impl<'a> View<'a> {
     pub(crate) fn new(world: &'a World, now: Time) -> Self {
         let mut colors: Vec<&Color> = world.colors.iter().collect();
         colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
-        let by_name: HashMap<&str, ColorId> = colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
+        let by_name: HashMap<&str, ColorId> =
+            colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
         let mut owners: HashMap<&InstanceName, Vec<ColorId>> = HashMap::new();
         for (id, color) in colors.iter().enumerate() {
             for instance in color.instances.values() {

@@ -36,7 +36,6 @@ fn a_spec_without_the_gate_sends_nobody_past_it() {
 
 /// A version of another size, which no stage was moved to, makes the one that serves smaller.
 #[test]
-#[ignore = "issue 14, 1.4: size is the newest spec's"]
 fn a_smaller_version_leaves_what_serves() {
     let history = "
         tiers v1 t0:1

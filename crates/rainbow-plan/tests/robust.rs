@@ -34,7 +34,14 @@ fn instance_name() -> impl Strategy<Value = InstanceName> {
 
 fn tiers() -> impl Strategy<Value = Vec<Tier>> {
     let tier = (name(), number(), vec(name(), 0..3), name(), any::<bool>(), duration()).prop_map(
-        |(name, replicas, needs, identity, counted, min_ready)| Tier { name, replicas, needs, identity, counted, min_ready },
+        |(name, replicas, needs, identity, counted, min_ready)| Tier {
+            name,
+            replicas,
+            needs,
+            identity,
+            counted,
+            min_ready,
+        },
     );
     vec(tier, 0..4)
 }
@@ -161,11 +168,14 @@ fn pod() -> impl Strategy<Value = Pod> {
 
 fn worlds() -> impl Strategy<Value = World> {
     let names = (option::of(name()), option::of(name()), option::of(name()));
-    let shift = (name(), name(), time(), option::of(number()))
-        .prop_map(|(from, to, started, held)| ShiftMemory { from, to, started, held });
-    let remembered = (names, option::of(time()), option::of(shift)).prop_map(
-        |((color, previous, target), since, shift)| StageMemory { color, previous, target, since, shift },
-    );
+    let shift = (name(), name(), time(), option::of(number())).prop_map(|(from, to, started, held)| ShiftMemory {
+        from,
+        to,
+        started,
+        held,
+    });
+    let remembered = (names, option::of(time()), option::of(shift))
+        .prop_map(|((color, previous, target), since, shift)| StageMemory { color, previous, target, since, shift });
     (
         spec(),
         btree_map(name(), remembered, 0..3),

@@ -51,7 +51,6 @@ property! {
     Invalid Manifests Stages
     #[ignore = "issue 14, 1.1: ports of the newest spec"]
     Ports
-    #[ignore = "issue 14, 1.4: size is the newest spec's"]
     Sizes
 }
 
@@ -71,7 +70,6 @@ property! {
     Scalers
     #[ignore = "issue 14, 2.8: lower replicas cut"]
     Replicas
-    #[ignore = "issue 14, 1.4: size is the newest spec's"]
     Sizes
 }
 
@@ -145,7 +143,6 @@ property! {
     Ports
     #[ignore = "issue 15, 1.3: an edited port breaks a Service for good"]
     Edits
-    #[ignore = "issue 14, 1.4: size is the newest spec's"]
     Sizes
 }
 
@@ -188,7 +185,6 @@ property! {
     Ordinary Entry Invalid
     #[ignore = "issue 14, 1.1: ports of the newest spec"]
     Ports
-    #[ignore = "issue 14, 1.4: size is the newest spec's"]
     Sizes
 }
 
