@@ -27,7 +27,10 @@ pub(crate) fn waiting(waiting: &Waiting) -> String {
         Waiting::ForMissingColor { color } => format!("color `{color}` does not exist"),
         Waiting::ForDeletedColor { color } => format!("color `{color}` is being deleted"),
         Waiting::ForColorWithoutSlot { color } => format!("waits for color `{color}`, which waits for others to go"),
-        Waiting::ForMissingTier { color, tier } => format!("color `{color}` has no tier `{tier}`"),
+        Waiting::ForMissingTier { color, tier: Some(tier) } => format!("color `{color}` has no tier `{tier}`"),
+        Waiting::ForMissingTier { color, tier: None } => {
+            format!("color `{color}` has several entry tiers: name the stage's in spec.stages[].tier")
+        }
         Waiting::ForColor { color, lacks } => format!("waits for color `{color}`: {}", self::lacks(lacks)),
         Waiting::Paused => "paused".to_owned(),
         Waiting::ForPods { lacks } => self::lacks(lacks),

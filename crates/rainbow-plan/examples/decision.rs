@@ -95,6 +95,7 @@ fn world(moving: bool) -> World {
             deleting: false,
             released: (color > 3).then_some(Time(999_000)),
             retired: None,
+            entries: Default::default(),
             demoted: false,
             sizes: BTreeMap::new(),
         });

@@ -28,6 +28,14 @@ pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
     ordered
 }
 
+/// The only tier that no other needs, if there is one.
+pub(crate) fn only_entry(color: &Color) -> Option<&str> {
+    let needed =
+        |name: &str| color.tiers.iter().any(|tier| tier.name != name && tier.needs.iter().any(|need| need == name));
+    let mut entries = color.tiers.iter().map(|tier| tier.name.as_str()).filter(|name| !needed(name));
+    entries.next().filter(|_| entries.next().is_none())
+}
+
 /// Which instances call which, over all colors: an instance may be shared.
 pub(crate) struct Dependents<'a>(HashMap<&'a InstanceName, BTreeSet<&'a InstanceName>>);
 
@@ -81,6 +89,7 @@ mod tests {
             deleting: false,
             released: None,
             retired: None,
+            entries: Default::default(),
             demoted: false,
             sizes: Default::default(),
         }

@@ -242,6 +242,8 @@ pub struct ColorReport {
     pub released: Option<Time>,
     /// When it was retired.
     pub retired: Option<Time>,
+    /// By stage: the tier that its clients reach, where that is another than the color's only entry tier.
+    pub entries: BTreeMap<String, String>,
     /// Its last stage was moved away from it, and the spec has described it ever since.
     pub demoted: bool,
     /// Pods per tier at full size, where that is another size than the snapshot's.

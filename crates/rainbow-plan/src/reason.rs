@@ -28,8 +28,8 @@ pub enum Waiting {
     ForMissingTier {
         /// The color without the tier.
         color: String,
-        /// The tier that clients of the stage reach.
-        tier: String,
+        /// The tier that clients of the stage should reach. `None`: the spec names none, and the color has several entry tiers.
+        tier: Option<String>,
     },
     /// The stage waits for pods of a color.
     ForColor {

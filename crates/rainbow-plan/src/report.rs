@@ -87,6 +87,7 @@ impl Reporter<'_, '_> {
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
             released: self.ends[id].released().or(color.released.filter(|_| is_cleared(&color.name, draft))),
             retired,
+            entries: self.view.entries(id),
             demoted: is_demoted(self.view, self.situations, id),
             sizes: self.view.sizes(color),
             connections,

@@ -116,15 +116,17 @@ fn has_taken_over(view: &View<'_>, stage: &str, draft: &mut Draft) -> bool {
 impl<'s, 'a> Shifter<'s, 'a> {
     fn new(view: &'s View<'a>, situation: &'s Situation<'a>) -> Self {
         let target = Target::of(view, situation);
-        let color = target.color.or(situation.serving).map(|color| view.colors[color]);
+        let color = target.color.or(situation.serving);
         // Where no color is left that says how many (all were taken away by force), all who serve go on to.
         let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
-        let size = |color| situation.size(view, color, &situation.stage.tier);
+        let size = |color: ColorId| {
+            view.entry(situation.stage, color).map_or(0, |tier| situation.size(view, view.colors[color], tier))
+        };
         // While a shift is paused, another size must not change its share.
         let held = situation.memory.shift.as_ref().and_then(|shift| shift.held);
         let held = held.filter(|_| target.held_by_pause && situation.points == Points::Members);
         let of = held.or_else(|| color.map(size)).unwrap_or_else(all);
-        let from = situation.serving.map_or(of, |serving| size(view.colors[serving]));
+        let from = situation.serving.map_or(of, size);
         Self { view, situation, target, of, from }
     }
 
@@ -363,7 +365,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if let Role::Waiting { .. } = roles[wanted] {
             return Some(Waiting::ForColorWithoutSlot { color: name(wanted) });
         }
-        if !color.instances.contains_key(&stage.tier) {
+        if self.situation.instance(self.view, wanted).is_none() {
             return Some(Waiting::ForMissingTier { color: name(wanted), tier: stage.tier.clone() });
         }
         if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {

@@ -14,11 +14,11 @@ pub(crate) enum Points<'a> {
     Nowhere,
     /// The name is somebody else's.
     Foreign,
-    /// At all pods of an instance of the stage's tier.
+    /// At all pods of an instance.
     Instance(&'a InstanceName),
     /// At the pods with the stage's label.
     Members,
-    /// At something Rainbow did not write, or at another tier than the stage's.
+    /// At something Rainbow did not write.
     Other,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Situation<'a> {
 impl<'a> Situation<'a> {
     /// The instance that serves the stage's tier in a color.
     pub(crate) fn instance(&self, view: &View<'a>, color: ColorId) -> Option<&'a InstanceName> {
-        view.colors[color].instances.get(&self.stage.tier)
+        view.entry_instance(self.stage, color)
     }
 
     /// Pods of a tier that the stage asks a color for: at most the tier's full size, so that no stage starts what is turned off.
@@ -111,7 +111,7 @@ fn one<'a>(
 ) -> Situation<'a> {
     members.sort_by(|a, b| a.name.cmp(&b.name));
     let memory = view.memory(&stage.name);
-    let (points, current) = points(view, stage, &key);
+    let (points, current) = points(view, &key);
     let wish = wish(view, stage);
     let serving = serving(view, stage, &memory, &points, &members, wish);
     let goal = goal(view, stage, &memory, &points, serving, &members, wish);
@@ -140,16 +140,15 @@ fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Opti
     goal.or_else(|| owners.iter().find(|color| Some(**color) == serving)).or(owners.first()).copied()
 }
 
-fn points<'a>(view: &View<'a>, stage: &Stage, key: &StageKey) -> (Points<'a>, bool) {
+fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool) {
     match view.world.stages.get(key) {
         None => (Points::Nowhere, false),
         Some(StageService::Foreign) => (Points::Foreign, true),
         Some(StageService::Ours { current, selects }) => {
             let points = match selects {
-                Selection::Instance(instance) if instance.tier == stage.tier => Points::Instance(instance),
+                Selection::Instance(instance) => Points::Instance(instance),
                 Selection::Members => Points::Members,
-                // The stage was given another tier: what it selects is as wrong as if somebody had edited it.
-                Selection::Instance(_) | Selection::Other => Points::Other,
+                Selection::Other => Points::Other,
             };
             (points, *current)
         }
@@ -176,7 +175,7 @@ fn newest<'a>(view: &View<'a>) -> Goal<'a> {
     view.described.map_or(Goal::Stay, Goal::Color)
 }
 
-/// What the Service selects is the truth; the status fills in where the Service does not say it.
+/// What the Service selects is the truth, where Rainbow may have written it; the status fills in where the Service does not say it.
 fn serving<'a>(
     view: &View<'a>,
     stage: &Stage,
@@ -190,12 +189,34 @@ fn serving<'a>(
         Points::Instance(instance) => {
             // A shared instance serves several colors: the one that is wanted, else the one it was, else the newest.
             let owners = view.owners(instance);
-            let wished = owners.iter().find(|color| wish == Goal::Color(**color));
-            wished.or_else(|| owners.iter().find(|color| Some(**color) == remembered)).or(owners.first()).copied()
+            let may_serve = |color: &ColorId| is_expected(view, stage, memory, wish, instance, *color);
+            let mut expected = owners.iter().filter(|color| may_serve(color));
+            let wished = owners.iter().find(|color| wish == Goal::Color(**color) && may_serve(color));
+            let same = || owners.iter().find(|color| Some(**color) == remembered && may_serve(color));
+            let chosen = wished.or_else(same).or_else(|| expected.next()).copied();
+            // Another writer has pointed the Service at it: that promotes nothing.
+            chosen.or(remembered).or(owners.first().copied())
         }
         Points::Members => remembered.or_else(|| most_members(view, stage, members, wish)),
         Points::Nowhere | Points::Foreign | Points::Other => remembered,
     }
+}
+
+/// Rainbow may have pointed the stage's Service at this instance of the color: the stage serves the color or is on its way from or
+/// to it. Where the status is lost, any color may be the one.
+fn is_expected(
+    view: &View<'_>,
+    stage: &Stage,
+    memory: &StageMemory,
+    wish: Goal<'_>,
+    instance: &InstanceName,
+    color: ColorId,
+) -> bool {
+    let name = view.colors[color].name.as_str();
+    let is = |known: &Option<String>| known.as_deref() == Some(name);
+    let shifts = memory.shift.as_ref().is_some_and(|shift| shift.from == name || shift.to == name);
+    let known = memory.color.is_none() || is(&memory.color) || is(&memory.target) || shifts;
+    view.entry_instance(stage, color) == Some(instance) && (known || wish == Goal::Color(color))
 }
 
 /// The color a shift came from, when the status is lost: of the colors with members, the one with most of them that is
@@ -203,7 +224,7 @@ fn serving<'a>(
 fn most_members<'a>(view: &View<'a>, stage: &Stage, members: &[&'a Pod], wish: Goal<'a>) -> Option<ColorId> {
     let mut counts: Vec<(bool, usize, ColorId)> = Vec::new();
     for color in members.iter().flat_map(|pod| view.owners(&pod.instance)).copied().collect::<BTreeSet<_>>() {
-        let instance = view.colors[color].instances.get(&stage.tier);
+        let instance = view.entry_instance(stage, color);
         let count = members.iter().filter(|pod| instance == Some(&pod.instance)).count();
         counts.push((wish != Goal::Color(color), count, color));
     }
@@ -237,7 +258,7 @@ fn goal<'a>(
     };
     match wish {
         Goal::Color(color) if view.colors[color].deleting => {
-            let instance = view.colors[color].instances.get(&stage.tier);
+            let instance = view.entry_instance(stage, color);
             let serves_it = serving == Some(color) || members.iter().any(|pod| Some(&pod.instance) == instance);
             if serves_it { wish } else { Goal::Deleting(color) }
         }
@@ -251,7 +272,7 @@ fn goal<'a>(
 /// that has, other than the one the status says it came from.
 fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&Pod]) -> Option<ColorId> {
     let has_members = |color: &ColorId| {
-        let instance = view.colors[*color].instances.get(&stage.tier);
+        let instance = view.entry_instance(stage, *color);
         members.iter().any(|pod| Some(&pod.instance) == instance)
     };
     let remembered = memory.target.as_deref().and_then(|name| view.color(name)).filter(has_members);
@@ -262,5 +283,5 @@ fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&P
 
 /// The color has a ready pod in the stage's tier.
 pub(crate) fn has_ready(view: &View<'_>, stage: &Stage, color: ColorId) -> bool {
-    view.colors[color].instances.get(&stage.tier).is_some_and(|instance| view.pods(instance).iter().any(|p| serves(p)))
+    view.entry_instance(stage, color).is_some_and(|instance| view.pods(instance).iter().any(|p| serves(p)))
 }

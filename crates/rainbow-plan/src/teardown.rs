@@ -86,6 +86,7 @@ fn report(view: &View<'_>) -> Report {
         stages: Vec::new(),
         released: quiet(view).then(|| color.released.unwrap_or(view.now)),
         retired: color.retired,
+        entries: color.entries.clone(),
         demoted: color.demoted,
         sizes: color.sizes.clone(),
         connections: None,

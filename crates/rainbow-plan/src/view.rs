@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, StageMemory, Tier, Time, World};
+use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, Stage, StageMemory, Tier, Time, World};
 
 /// Index of a color in [`View::colors`].
 pub(crate) type ColorId = usize;
@@ -152,6 +152,35 @@ impl<'a> View<'a> {
     pub(crate) fn sizes(&self, color: &Color) -> BTreeMap<String, u32> {
         let sizes = color.tiers.iter().map(|tier| (tier, self.full(color, &tier.name)));
         sizes.filter(|(tier, size)| tier.replicas != *size).map(|(tier, size)| (tier.name.clone(), size)).collect()
+    }
+
+    /// The tier of a color that a stage's clients reach. The spec decides it for the color that it describes and no other: a release
+    /// without the tier in front, or with another one, must not send clients past the one that serves. `None` where that is unclear.
+    pub(crate) fn entry<'s>(&'s self, stage: &'s Stage, id: ColorId) -> Option<&'s str> {
+        let color = self.colors[id];
+        let has = |tier: &&str| color.tiers.iter().any(|known| known.name == *tier);
+        let named = stage.tier.as_deref();
+        let own = crate::dag::only_entry(color);
+        match self.described == Some(id) {
+            true => named.or(own).filter(has),
+            false => color.entries.get(&stage.name).map(String::as_str).filter(has).or(own).or(named.filter(has)),
+        }
+    }
+
+    /// The instance of a color that a stage's clients reach.
+    pub(crate) fn entry_instance(&self, stage: &Stage, id: ColorId) -> Option<&'a InstanceName> {
+        self.colors[id].instances.get(self.entry(stage, id)?)
+    }
+
+    /// The tiers that stages reach in a color and that its own tiers do not tell.
+    pub(crate) fn entries(&self, id: ColorId) -> BTreeMap<String, String> {
+        if self.described != Some(id) {
+            return self.colors[id].entries.clone();
+        }
+        let own = crate::dag::only_entry(self.colors[id]);
+        let stages = self.spec().stages.iter().filter_map(|stage| Some((stage, self.entry(stage, id)?)));
+        let told = stages.filter(|(_, tier)| Some(*tier) != own);
+        told.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
     }
 
     /// The color is the one that the spec describes.

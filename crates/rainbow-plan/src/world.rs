@@ -73,8 +73,8 @@ pub struct Tier {
 pub struct Stage {
     /// Unique name.
     pub name: String,
-    /// The tier clients reach.
-    pub tier: String,
+    /// The tier that clients reach, where the spec names one. Else it is the only entry tier of the color that serves.
+    pub tier: Option<String>,
     /// Who moves it.
     pub promote: Promote,
     /// The color it is told to serve.
@@ -222,6 +222,9 @@ pub struct Color {
     pub released: Option<Time>,
     /// When it was retired, as its status says.
     pub retired: Option<Time>,
+    /// By stage: the tier that its clients reach in this color, where that is another than the color's only entry tier and the spec
+    /// said so while it described the color. As its status says.
+    pub entries: BTreeMap<String, String>,
     /// Its last stage was moved away from it while the spec described it, as its status says.
     pub demoted: bool,
     /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color. As its

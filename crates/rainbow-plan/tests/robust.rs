@@ -50,8 +50,8 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
     let shift =
         prop_oneof![Just(Shift::Flip), (number(), duration()).prop_map(|(step, every)| Shift::Rolling { step, every })];
     let promote = prop_oneof![Just(Promote::Auto), Just(Promote::Manual)];
-    let stage = (name(), name(), promote, option::of(name()), option::of(number()), shift, any::<bool>()).prop_map(
-        |(name, tier, promote, color, replicas, shift, paused)| Stage {
+    let stage = (name(), option::of(name()), promote, option::of(name()), option::of(number()), shift, any::<bool>())
+        .prop_map(|(name, tier, promote, color, replicas, shift, paused)| Stage {
             name,
             tier,
             promote,
@@ -59,8 +59,7 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
             replicas,
             shift,
             paused,
-        },
-    );
+        });
     vec(stage, 0..4)
 }
 
@@ -100,6 +99,7 @@ fn color() -> impl Strategy<Value = Color> {
             deleting,
             released,
             retired,
+            entries: Default::default(),
             demoted: false,
             sizes: BTreeMap::new(),
         },

@@ -125,6 +125,7 @@ fn world(size: &Size, now: Time) -> World {
             deleting: false,
             released: (color + 2 < size.colors).then_some(Time(now.0 - 1_000)),
             retired: None,
+            entries: Default::default(),
             demoted: false,
             sizes: Default::default(),
         });

@@ -100,7 +100,12 @@ impl<'a> Target<'a> {
     /// Forward again to a newer color goes at the stage's pace.
     fn is_back(view: &View<'a>, situation: &Situation<'a>, color: Option<ColorId>) -> bool {
         if color == situation.serving {
-            return situation.points == Points::Members;
+            return match situation.points {
+                Points::Members => true,
+                // Another writer has pointed the Service at another color.
+                Points::Instance(instance) => color.is_some_and(|color| !view.owners(instance).contains(&color)),
+                Points::Nowhere | Points::Foreign | Points::Other => false,
+            };
         }
         let (Some(color), Some(serving)) = (color.map(|id| view.colors[id]), situation.serving) else { return false };
         situation.memory.previous.as_deref() == Some(color.name.as_str())

@@ -190,7 +190,8 @@ impl Sim {
     }
 
     fn target(&self, spec: &Spec, stage: &Stage) -> u32 {
-        let tier = spec.tiers.iter().find(|tier| tier.name == stage.tier);
+        let entry = spec::entry(&spec.tiers, stage);
+        let tier = spec.tiers.iter().find(|tier| tier.name == entry);
         tier.and_then(|tier| self.ports.get(&tier.identity)).copied().unwrap_or(0)
     }
 
@@ -210,6 +211,7 @@ impl Sim {
                     deleting: false,
                     released: None,
                     retired: None,
+                    entries: Default::default(),
                     demoted: false,
                     sizes: BTreeMap::new(),
                 };

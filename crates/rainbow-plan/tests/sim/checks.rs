@@ -39,7 +39,11 @@ impl Sim {
                 _ => true,
             };
             // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
-            let of_tier = |pod: &&String| self.pods[*pod].instance.tier == stage.tier;
+            let of_tier = |pod: &&String| {
+                let instance = &self.pods[*pod].instance;
+                let mut owners = self.owners(instance).peekable();
+                owners.peek().is_none() || owners.any(|color| self.entry(&stage, color) == Some(instance))
+            };
             let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.wants_at_least(&stage);
@@ -168,7 +172,7 @@ impl Sim {
                         || !self.spec.tiers.iter().any(|t| t.name == *tier)
                 })
             };
-            let owners = self.colors.values().filter(|color| color.instances.get(&stage.tier) == Some(joining));
+            let owners = self.colors.values().filter(|color| self.entry(stage, color) == Some(joining));
             self.require(Rule::Whole, owners.into_iter().any(|color| whole(&color)), || {
                 format!("{pod} joins {} before all of its color is ready", stage.name)
             });
@@ -202,7 +206,7 @@ impl Sim {
             if let Some(color) = wanted.filter(|color| self.healthy(color) && !waiting && !stage.paused) {
                 assert_eq!(
                     *selects,
-                    Selection::Instance(serving_instance(color, &stage.tier).clone()),
+                    Selection::Instance(self.entry(stage, color).unwrap().clone()),
                     "{} is not where it shall be\n{:#?}\n{}",
                     stage.name,
                     plan.report,
@@ -270,7 +274,7 @@ impl Sim {
         assert!(retired <= self.spec.keep.history, "{retired} retired colors");
     }
 
-    fn is_spec(&self, color: &Color) -> bool {
+    pub(super) fn is_spec(&self, color: &Color) -> bool {
         color
             .tiers
             .iter()
@@ -286,11 +290,4 @@ impl Sim {
                     && !self.deps.get(name).is_some_and(|dep| dep.foreign)
             })
     }
-}
-
-/// The instance of a color that a stage serves: that of its tier, or the color's own entry.
-fn serving_instance<'a>(color: &'a Color, tier: &str) -> &'a InstanceName {
-    let needed = |tier: &Tier| color.tiers.iter().any(|other| other.needs.contains(&tier.name));
-    let entry = color.tiers.iter().find(|tier| !needed(tier)).map_or("", |tier| tier.name.as_str());
-    color.instances.get(tier).unwrap_or_else(|| &color.instances[entry])
 }

@@ -241,7 +241,9 @@ impl Sim {
             Cause::Ours => {
                 // Where neither the spec nor a stage wants any pods of a tier, its clients have nowhere to go.
                 let instance = &self.pods[name].instance;
-                let of_a_stage = |stage: &Stage| stage.tier == instance.tier && stage.replicas.unwrap_or(0) > 0;
+                let of_a_stage = |stage: &Stage| {
+                    spec::entry(&self.spec.tiers, stage) == instance.tier && stage.replicas.unwrap_or(0) > 0
+                };
                 if self.full(instance) > 0 || self.spec.stages.iter().any(of_a_stage) {
                     self.check_end(name);
                 }

@@ -293,7 +293,7 @@ impl Sim {
             }
             Event::SelectByHand(stage, instance) => {
                 let known = self.colors.values().flat_map(|color| color.instances.values().cloned());
-                let nowhere = spec::instance(&self.spec.stages[0].tier, "nowhere");
+                let nowhere = spec::instance(&spec::entry(&self.spec.tiers, &self.spec.stages[0]), "nowhere");
                 let instance = nth(known.chain([nowhere]), *instance).unwrap();
                 let name = self.stage_name(*stage);
                 if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
@@ -436,9 +436,11 @@ impl Sim {
         }
         self.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@{color}", tier.name));
         let entry = self.spec.tiers[0].name.clone();
-        for stage in self.spec.stages.iter_mut().filter(|stage| stage.tier == "gate" || stage.tier == "t0") {
-            stage.tier = entry.clone();
+        for stage in &mut self.spec.stages {
+            stage.tier =
+                stage.tier.take().map(|tier| if tier == "gate" || tier == "t0" { entry.clone() } else { tier });
         }
+        self.ask_size();
     }
 
     /// A stage is told where to go. Back to an older version is a hold until it is told otherwise.

@@ -40,7 +40,7 @@ impl Sim {
             (None, Promote::Auto) => &self.spec.color,
             (None, Promote::Manual) => return None,
         };
-        self.colors.get(color)?.instances.get(&stage.tier)
+        self.entry(stage, self.colors.get(color)?)
     }
 
     /// The pods that a stage wants: what it asks for, else the size of what it serves or shall serve, the smaller one while
@@ -48,11 +48,11 @@ impl Sim {
     pub fn wanted(&self, stage: &Stage) -> u32 {
         let answering = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
-        let serving = serving.and_then(|color| color.instances.get(&stage.tier));
+        let serving = serving.and_then(|color| self.entry(stage, color));
         let instances = answering.chain(serving).chain(self.goal(stage));
         let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
         // Before the first color is made, the spec says it.
-        let size = instances.map(size).min().unwrap_or_else(|| self.newest_size(&stage.tier));
+        let size = instances.map(size).min().unwrap_or_else(|| self.newest_size(&spec::entry(&self.spec.tiers, stage)));
         stage.replicas.map_or(size, |replicas| replicas.min(size))
     }
 
@@ -125,7 +125,7 @@ impl Sim {
         let color = if self.is_taken_back(stage) { pin } else { serving };
         let Some(found) = self.spec.stages.iter().find(|known| known.name == stage) else { return };
         let color = color.and_then(|color| self.colors.get(&color));
-        let Some(from) = color.and_then(|color| color.instances.get(&found.tier)).cloned() else { return };
+        let Some(from) = color.and_then(|color| self.entry(found, color)).cloned() else { return };
         let held = Held { moved: self.moved(stage, &from), of: self.wanted(found).max(1), from };
         self.held.insert(stage.to_owned(), held);
     }
@@ -176,7 +176,12 @@ impl Sim {
                 format!("stage {stage} is pointed at {instance:?}, which is behind another tier")
             });
         }
-        let tier = self.spec.stages.iter().find(|known| known.name == *stage).map(|stage| stage.tier.clone());
+        let tier = self
+            .spec
+            .stages
+            .iter()
+            .find(|known| known.name == *stage)
+            .map(|stage| spec::entry(&self.spec.tiers, stage));
         let service = tier.map(|tier| spec::instance(&tier, stage));
         let taken = service.filter(|service| matches!(self.svcs.get(service), Some(Svc::Ours(_))));
         self.require(Rule::NoMixing, taken.is_none(), || format!("stage {stage} takes the Service {taken:?} over"));

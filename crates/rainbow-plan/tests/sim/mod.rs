@@ -171,6 +171,8 @@ pub struct Sim {
     pub invalid: bool,
     pub memory: Memory,
     pub colors: BTreeMap<String, Color>,
+    /// By stage and color: the tier that the spec said last, while it described the color.
+    pub entries: BTreeMap<(String, String), String>,
     pub deps: BTreeMap<InstanceName, Dep>,
     pub svcs: BTreeMap<InstanceName, Svc>,
     pub stages: BTreeMap<String, Svc>,
@@ -247,6 +249,7 @@ impl Sim {
             spec,
             invalid: false,
             memory: Memory::default(),
+            entries: BTreeMap::new(),
             colors: BTreeMap::new(),
             deps: BTreeMap::new(),
             svcs: BTreeMap::new(),
@@ -308,6 +311,22 @@ impl Sim {
     pub fn ask_size(&mut self) {
         let tiers = self.spec.tiers.iter();
         self.asked.extend(tiers.map(|tier| (tier.identity.clone(), tier.replicas)));
+        if self.colors.get(&self.spec.color).is_none_or(|color| self.is_spec(color)) {
+            let color = &self.spec.color;
+            let entry = |stage: &Stage| ((stage.name.clone(), color.clone()), spec::entry(&self.spec.tiers, stage));
+            self.entries.extend(self.spec.stages.iter().map(entry).collect::<Vec<_>>());
+        }
+    }
+
+    /// The instance of a color that a stage's clients reach: the last word of a spec that described the color.
+    pub fn entry<'a>(&self, stage: &Stage, color: &'a Color) -> Option<&'a InstanceName> {
+        let told = self.entries.get(&(stage.name.clone(), color.name.clone())).cloned();
+        let tier = told.unwrap_or_else(|| {
+            let own = Stage { tier: None, ..stage.clone() };
+            let own = spec::entry(&color.tiers, &own);
+            if own.is_empty() { spec::entry(&color.tiers, stage) } else { own }
+        });
+        color.instances.get(&tier)
     }
 
     /// The port that an instance's pods listen on.

@@ -215,6 +215,7 @@ impl Sim {
                 color.retired = told.retired;
                 color.sizes = told.sizes.clone();
                 color.demoted = told.demoted;
+                color.entries = told.entries.clone();
             }
         }
         let changed = before != (self.memory.clone(), self.colors.clone());

@@ -75,7 +75,7 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
         !color.deleting && color.released.is_none() && !waits(color) && color.instances.values().all(ready)
     };
     for color in sim.colors.values().filter(can_serve) {
-        let Some(instance) = color.instances.get(&stage.tier) else { continue };
+        let Some(instance) = sim.entry(&stage, color) else { continue };
         let selects = Selection::Instance(instance.clone());
         if sim.selected(&stage.name).is_none_or(|selected| *selected == selects) {
             continue;

@@ -26,10 +26,19 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
         .collect()
 }
 
+/// The tier that a stage names, else the only entry tier, else nothing.
+pub fn entry(tiers: &[Tier], stage: &Stage) -> String {
+    let needed = |tier: &Tier| tiers.iter().any(|other| other.name != tier.name && other.needs.contains(&tier.name));
+    let mut entries = tiers.iter().filter(|tier| !needed(tier)).map(|tier| tier.name.clone());
+    let only = entries.next().filter(|_| entries.next().is_none());
+    stage.tier.clone().or(only).unwrap_or_default()
+}
+
+/// A stage. The tier `-` is none.
 pub fn stage(name: &str, tier: &str) -> Stage {
     Stage {
         name: name.into(),
-        tier: tier.into(),
+        tier: Some(tier.to_owned()).filter(|tier| tier != "-"),
         promote: Promote::Manual,
         color: None,
         replicas: None,
@@ -109,7 +118,8 @@ pub fn lines(spec: &Spec) -> Vec<String> {
             Shift::Rolling { step, every } => format!(" rolling={step}/{}", every.as_secs()),
         };
         let color = stage.color.as_ref().map_or_else(String::new, |color| format!(" color={color}"));
-        lines.push(format!("stage {} {}{auto}{replicas}{shift}{color}", stage.name, stage.tier));
+        let tier = stage.tier.as_deref().unwrap_or("-");
+        lines.push(format!("stage {} {tier}{auto}{replicas}{shift}{color}", stage.name));
     }
     let default = self::spec("", Vec::new(), Vec::new());
     lines.extend((spec.reuse != default.reuse).then(|| "reuse".into()));

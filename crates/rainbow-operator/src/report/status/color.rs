@@ -227,6 +227,7 @@ mod tests {
             stages: Vec::new(),
             released: Some(Time(0)),
             retired: None,
+            entries: Default::default(),
             demoted: false,
             sizes: Default::default(),
             connections: count.map(u64::from),
