@@ -184,9 +184,8 @@ impl<'a> Shifter<'_, 'a> {
             return;
         }
         let old_first = !members.old.is_empty() && self.target.pace != Pace::AtOnce;
-        let holds_share = self.target.pace == Pace::Hold
-            && self.target.held_by_pause
-            && members.old.iter().any(|pod| serves(pod));
+        let holds_share =
+            self.target.pace == Pace::Hold && self.target.held_by_pause && members.old.iter().any(|pod| serves(pod));
         let others = if holds_share { Vec::new() } else { self.spares(members, old_first) };
         let spares = self.spares(members, !old_first).into_iter().chain(others);
         let chosen: Vec<&str> = spares.filter(|pod| !joining.contains(pod)).take(gap).collect();

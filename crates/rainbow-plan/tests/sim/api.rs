@@ -42,9 +42,7 @@ impl WriteTarget {
             Action::ApplyService { instance } => Self::Service(instance.clone()),
             Action::ApplyStage { stage, .. } => Self::Stage(stage.clone()),
             Action::DeleteStage { stage } => Self::Stage(service_name(stage)),
-            Action::Join { pod, .. }
-            | Action::Leave { pod, .. }
-            | Action::Mark { pod, .. } => Self::Pod(pod.clone()),
+            Action::Join { pod, .. } | Action::Leave { pod, .. } | Action::Mark { pod, .. } => Self::Pod(pod.clone()),
             Action::ApplyGuard | Action::DeleteGuard => Self::Guard,
             Action::Release => return None,
         })

@@ -152,7 +152,9 @@ impl Sim {
     fn check_first_joins(&self, world: &World, plan: &Plan) {
         for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
-            let Some(joining) = world.pods.iter().find(|known| known.name == *pod).map(|pod| &pod.instance) else { continue };
+            let Some(joining) = world.pods.iter().find(|known| known.name == *pod).map(|pod| &pod.instance) else {
+                continue;
+            };
             let selected = match world.stages.get(&StageKey::of(stage)) {
                 Some(StageService::Ours { selects: Selection::Instance(instance), .. }) if instance != joining => stage,
                 _ => continue,

@@ -110,7 +110,6 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     )
 }
 
-
 /// A random application, and what happens to it.
 pub fn histories(events: impl Strategy<Value = Event>, most: usize) -> impl Strategy<Value = History> {
     let parts = (specs(), proptest::collection::vec(events, 0..most));

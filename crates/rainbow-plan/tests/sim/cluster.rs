@@ -302,9 +302,7 @@ impl Sim {
             let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
             let instance = Selection::Instance(pod.instance.clone());
             // A Service that has only just been pointed at the pod, or a node that has not seen that it is no longer.
-            let selected = self.stages.get(stage).is_some_and(
-                |service| service.selects() == Some(&instance),
-            );
+            let selected = self.stages.get(stage).is_some_and(|service| service.selects() == Some(&instance));
             endpoint || pod.member.contains_key(stage) || (direct && (selected || self.may_receive(stage, name)))
         };
         let failed: Vec<String> = self.established.keys().filter(|stage| counts(stage)).cloned().collect();

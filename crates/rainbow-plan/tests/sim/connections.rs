@@ -52,7 +52,9 @@ impl Sim {
         match self.operator.evidence.get(pod) {
             Some((found, at)) if at + settle >= self.now => *found,
             Some((_, at)) => Connections::Unknown { since: Time(at + settle) },
-            None => Connections::Unknown { since: Time(self.operator.count.get(instance).copied().unwrap_or(self.now)) },
+            None => {
+                Connections::Unknown { since: Time(self.operator.count.get(instance).copied().unwrap_or(self.now)) }
+            }
         }
     }
 

@@ -210,7 +210,8 @@ fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> Hist
         }
     }
     for stage in 0..history.spec.stages.len() {
-        candidates.push(Box::new(move |spec| spec.stages.iter_mut().skip(stage).take(1).for_each(|s| s.replicas = None)));
+        candidates
+            .push(Box::new(move |spec| spec.stages.iter_mut().skip(stage).take(1).for_each(|s| s.replicas = None)));
         candidates.push(Box::new(move |spec| {
             spec.stages.iter_mut().skip(stage).take(1).for_each(|stage| stage.shift = Shift::Flip);
         }));

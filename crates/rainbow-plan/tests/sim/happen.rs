@@ -76,7 +76,9 @@ impl Sim {
                     self.spec.color = color.name;
                 }
                 // An automatic stage is told to go back, as by a pin.
-                for stage in self.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto && stage.color.is_none()) {
+                for stage in
+                    self.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto && stage.color.is_none())
+                {
                     self.held.remove(&stage.name);
                 }
             }
@@ -207,7 +209,8 @@ impl Sim {
             Event::Mend => self.broken.clear(),
             Event::Refuse(n, way) => {
                 if let Some(object) = nth(self.objects().into_iter(), *n) {
-                    let ways = [Refusal::Denied, Refusal::Busy(2), Refusal::TimedOut, Refusal::Vain, Refusal::Rewritten];
+                    let ways =
+                        [Refusal::Denied, Refusal::Busy(2), Refusal::TimedOut, Refusal::Vain, Refusal::Rewritten];
                     self.log(|| format!("{object:?}"));
                     self.refusals.insert(object, ways[way % 5]);
                 }

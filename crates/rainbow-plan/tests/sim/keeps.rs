@@ -73,9 +73,8 @@ impl Sim {
             return Vec::new();
         }
         let stages = self.spec.stages.iter();
-        let covered = |stage: &Stage| {
-            (stage.name.clone(), self.answering(&stage.name).len() as u32, self.wanted(stage))
-        };
+        let covered =
+            |stage: &Stage| (stage.name.clone(), self.answering(&stage.name).len() as u32, self.wanted(stage));
         stages.map(covered).collect()
     }
 
@@ -145,7 +144,8 @@ impl Sim {
         for (stage, held) in &self.held {
             let Some(found) = self.spec.stages.iter().find(|known| known.name == *stage) else { continue };
             // A cache may not show the hold yet, and a late write was decided before.
-            let decided = self.decided.as_ref().and_then(|world| world.spec.stages.iter().find(|known| known.name == *stage));
+            let decided =
+                self.decided.as_ref().and_then(|world| world.spec.stages.iter().find(|known| known.name == *stage));
             if decided.is_none_or(|decided| (decided.paused, &decided.color) != (found.paused, &found.color)) {
                 continue;
             }

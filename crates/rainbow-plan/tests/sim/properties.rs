@@ -70,8 +70,7 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
         let serves = |pod: &&SimPod| pod.instance == *instance && pod.ready && !pod.terminating;
         wanted > 0 && sim.pods.values().filter(serves).count() as u32 >= wanted
     };
-    let can_serve =
-        |color: &&Color| !color.deleting && color.released.is_none() && color.instances.values().all(ready);
+    let can_serve = |color: &&Color| !color.deleting && color.released.is_none() && color.instances.values().all(ready);
     for color in sim.colors.values().filter(can_serve) {
         let Some(instance) = color.instances.get(&stage.tier) else { continue };
         let selects = Selection::Instance(instance.clone());

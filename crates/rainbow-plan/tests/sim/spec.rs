@@ -114,7 +114,8 @@ pub fn lines(spec: &Spec) -> Vec<String> {
     lines.extend((spec.reuse != default.reuse).then(|| "reuse".into()));
     lines.extend((spec.swap != default.swap).then(|| "swap directly".into()));
     lines.extend((spec.keep != default.keep).then(|| format!("keep {} {}", spec.keep.live, spec.keep.history)));
-    let seconds = |word: &str, now: Duration, usual: Duration| (now != usual).then(|| format!("{word} {}", now.as_secs()));
+    let seconds =
+        |word: &str, now: Duration, usual: Duration| (now != usual).then(|| format!("{word} {}", now.as_secs()));
     lines.extend(seconds("settling", spec.drain.settle, default.drain.settle));
     lines.extend(seconds("deadline", spec.drain.deadline, default.drain.deadline));
     lines.extend(seconds("progress", spec.progress_deadline, default.progress_deadline));

@@ -17,15 +17,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
-        Self::Rainbow,
-        Self::Colors,
-        Self::Deployments,
-        Self::Services,
-        Self::Pods,
-        Self::Slices,
-        Self::Budgets,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Rainbow, Self::Colors, Self::Deployments, Self::Services, Self::Pods, Self::Slices, Self::Budgets];
 }
 
 /// What the caches show.
