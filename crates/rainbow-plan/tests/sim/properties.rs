@@ -67,7 +67,9 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
     }
     let ready = |instance: &InstanceName| {
         let wanted = stage.replicas.unwrap_or_else(|| sim.full(instance));
-        let serves = |pod: &&SimPod| pod.instance == *instance && pod.ready && !pod.terminating;
+        // A pod that others have marked as the next to go may be gone at once.
+        let stays = |pod: &SimPod| pod.ready && !pod.terminating && pod.mark != Mark::Leaving;
+        let serves = |pod: &&SimPod| pod.instance == *instance && stays(pod);
         wanted > 0 && sim.pods.values().filter(serves).count() as u32 >= wanted
     };
     let can_serve = |color: &&Color| !color.deleting && color.released.is_none() && color.instances.values().all(ready);
