@@ -137,7 +137,11 @@ pub fn serves_its_own(history: &History) {
     let before = sim.serving();
     history.then.iter().for_each(|event| sim.happen(event));
     sim.pass(120);
-    assert_eq!(sim.serving(), before, "{}", sim.trace.join("\n"));
+    let after = sim.serving();
+    // A stage that has never served takes the first color that comes up.
+    for (stage, before) in before.iter().filter(|(_, pods)| !pods.is_empty()) {
+        assert_eq!(after.get(stage), Some(before), "stage {stage}\n{}", sim.trace.join("\n"));
+    }
 }
 
 /// A steady state needs no controller: with the operator gone, lost pods come back by native means. A shift that is held half
