@@ -21,7 +21,6 @@ fn a_spec_with_another_port_leaves_what_serves() {
 
 /// The stage's tier follows the newest spec.
 #[test]
-#[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
 fn a_spec_without_the_gate_sends_nobody_past_it() {
     let history = "
         tiers v1 t0:1
