@@ -54,7 +54,7 @@ fn world(moving: bool) -> World {
         .collect();
     let stage = |name: &str, color: usize| Stage {
         name: name.into(),
-        tier: "tier-0".into(),
+        tier: Some("tier-0".into()),
         promote: Promote::Manual,
         color: Some(format!("color-{color}")),
         replicas: None,

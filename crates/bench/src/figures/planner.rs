@@ -81,7 +81,7 @@ fn world(size: &Size, now: Time) -> World {
     let name = |color: usize| format!("c{color}");
     let stage = Stage {
         name: "active".into(),
-        tier: "tier0".into(),
+        tier: Some("tier0".into()),
         promote: Promote::Manual,
         color: Some(name(size.colors - 1)),
         replicas: None,
