@@ -1,6 +1,9 @@
 //! What the watches have said, by application.
 
-use rainbow_api::{Color, Tier, names};
+mod names;
+mod place;
+
+use rainbow_api::{Color, Tier, names as object_names};
 use rainbow_plan::{InstanceName, Time};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,33 +13,41 @@ use std::{
 use crate::{
     change::Change,
     count::Known,
-    drift::Settled,
+    drift::{Answers, Content, Epoch},
     endpoints::Endpoints,
     key::Key,
     kind::Kind,
     live::{Budget, Deployment, Live, Object, Pod, Root, Service, Slice, version},
     marks::Marks,
 };
+use names::Names;
+use place::{Place, Places};
+
+/// Objects of a kind by name. Boxed, because a tree has room for more than it holds.
+type ByName<T> = BTreeMap<Box<str>, Box<T>>;
 
 /// Everything known of one application.
 #[derive(Debug, Default)]
 pub(crate) struct App {
     pub(crate) root: Option<Root>,
-    /// By object name, as all below.
-    pub(crate) colors: BTreeMap<String, Arc<Color>>,
-    pub(crate) deployments: BTreeMap<String, Deployment>,
-    pub(crate) services: BTreeMap<String, Service>,
-    pub(crate) pods: BTreeMap<String, Pod>,
-    pub(crate) slices: BTreeMap<String, Slice>,
-    pub(crate) budgets: BTreeMap<String, Budget>,
+    pub(crate) colors: BTreeMap<Box<str>, Arc<Color>>,
+    pub(crate) deployments: ByName<Deployment>,
+    pub(crate) services: ByName<Service>,
+    pub(crate) pods: ByName<Pod>,
+    pub(crate) slices: ByName<Slice>,
+    pub(crate) budgets: ByName<Budget>,
     /// Since when pods are endpoints of stages.
     pub(crate) endpoints: Endpoints,
     /// Since when pods carry their marks.
     pub(crate) marks: Marks,
     /// What is known of the connections of those pods that are asked.
     pub(crate) known: Known,
-    /// Which objects were found in order.
-    pub(crate) settled: Settled,
+    /// What was answered to applies, until the watches show it.
+    pub(crate) answers: Answers,
+    /// Advances when objects are to be rendered again: when a spec changes, or what stands before their names.
+    pub(crate) epoch: Epoch,
+    /// Names of tiers and colors, which all pods share.
+    names: Names,
 }
 
 impl App {
@@ -53,7 +64,7 @@ impl App {
     /// What stands before the names of the Deployments that were made; `None` where there is none.
     pub(crate) fn prefix(&self) -> Option<&str> {
         self.deployments.iter().find_map(|(name, found)| {
-            let plain = names::instance(None, &found.tier, &found.color);
+            let plain = object_names::instance(None, &found.tier, &found.color);
             if found.tier.is_empty() || found.color.is_empty() { None } else { name.strip_suffix(plain.as_str()) }
         })
     }
@@ -71,7 +82,7 @@ impl App {
     /// A color and the name of its object.
     pub(crate) fn color(&self, color: &str) -> Option<(&str, &Arc<Color>)> {
         let found = self.colors.iter().find(|(_, found)| found.spec.color == color);
-        found.map(|(name, found)| (name.as_str(), found))
+        found.map(|(name, found)| (&**name, found))
     }
 
     /// Uid and resource version of an object as last seen.
@@ -85,58 +96,142 @@ impl App {
                 let meta = &self.colors.get(name)?.metadata;
                 Some((meta.uid.as_deref().unwrap_or_default(), version(meta)))
             }
-            Kind::Deployment => self.deployments.get(name).map(|w| (w.meta.uid.as_str(), w.meta.version)),
-            Kind::Service => self.services.get(name).map(|w| (w.meta.uid.as_str(), w.meta.version)),
-            Kind::Pod => self.pods.get(name).map(|p| (p.meta.uid.as_str(), p.meta.version)),
-            Kind::EndpointSlice => self.slices.get(name).map(|s| (s.meta.uid.as_str(), s.meta.version)),
-            Kind::PodDisruptionBudget => self.budgets.get(name).map(|g| (g.meta.uid.as_str(), g.meta.version)),
+            Kind::Deployment => self.deployments.get(name).map(|found| found.meta.identity()),
+            Kind::Service => self.services.get(name).map(|found| found.meta.identity()),
+            Kind::Pod => self.pods.get(name).map(|found| found.meta.identity()),
+            Kind::EndpointSlice => self.slices.get(name).map(|found| found.meta.identity()),
+            Kind::PodDisruptionBudget => self.budgets.get(name).map(|found| found.meta.identity()),
+        }
+    }
+
+    /// Names of all objects of a kind.
+    fn names_of(&self, kind: Kind) -> Vec<Box<str>> {
+        match kind {
+            Kind::Rainbow => self.root.iter().filter_map(|root| root.meta().name.as_deref().map(Box::from)).collect(),
+            Kind::Color => self.colors.keys().cloned().collect(),
+            Kind::Deployment => self.deployments.keys().cloned().collect(),
+            Kind::Service => self.services.keys().cloned().collect(),
+            Kind::Pod => self.pods.keys().cloned().collect(),
+            Kind::EndpointSlice => self.slices.keys().cloned().collect(),
+            Kind::PodDisruptionBudget => self.budgets.keys().cloned().collect(),
         }
     }
 
     fn update_endpoints(&mut self, now: Time) {
         let slices = self.slices.values();
-        self.endpoints.update(slices.map(|slice| (slice.service.as_str(), slice.ready.as_slice())), now);
+        self.endpoints.update(slices.map(|slice| (&*slice.service, &*slice.ready)), now);
+    }
+
+    fn put(&mut self, name: &str, live: Live, now: Time) {
+        let key = Box::from(name);
+        match live {
+            Live::Rainbow(root) => {
+                let spec = |root: &Root| (root.meta().uid.clone(), root.meta().generation);
+                if self.root.as_ref().map(spec) != Some(spec(&root)) {
+                    self.epoch.advance();
+                }
+                self.root = Some(root);
+            }
+            Live::Color(Some(color)) => {
+                let spec = |color: &Arc<Color>| (color.metadata.uid.clone(), color.metadata.generation);
+                let known = self.colors.insert(key, Arc::clone(&color));
+                if known.as_ref().map(spec) != Some(spec(&color)) {
+                    self.epoch.advance();
+                }
+            }
+            Live::Color(None) => self.remove(Kind::Color, name),
+            Live::Deployment(mut deployment) => {
+                // The first one says what stands before all names.
+                if self.deployments.is_empty() {
+                    self.epoch.advance();
+                }
+                if let Some(known) = self.deployments.remove(name) {
+                    inherit(&mut deployment.content, &deployment.meta.uid, known.content, &known.meta.uid);
+                }
+                self.deployments.insert(key, deployment);
+            }
+            Live::Service(mut service) => {
+                if let Some(known) = self.services.remove(name) {
+                    inherit(&mut service.content, &service.meta.uid, known.content, &known.meta.uid);
+                }
+                self.services.insert(key, service);
+            }
+            Live::Budget(mut budget) => {
+                if let Some(known) = self.budgets.remove(name) {
+                    inherit(&mut budget.content, &budget.meta.uid, known.content, &known.meta.uid);
+                }
+                self.budgets.insert(key, budget);
+            }
+            Live::Pod(mut pod) => {
+                self.marks.see(name, pod.said.mark, now);
+                let same = |known: &&Box<Pod>| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
+                pod.ready_since = self.pods.get(name).filter(same).map_or(now, |known| known.ready_since);
+                self.names.share(&mut pod.tier);
+                self.names.share(&mut pod.color);
+                self.pods.insert(key, pod);
+            }
+            Live::Slice(slice) => {
+                self.slices.insert(key, slice);
+                self.update_endpoints(now);
+                let pods = &self.pods;
+                self.endpoints.prune(|pod| pods.contains_key(pod));
+            }
+        }
     }
 
     fn remove(&mut self, kind: Kind, name: &str) {
-        match kind {
-            Kind::Rainbow => self.root = None,
-            Kind::Color => drop(self.colors.remove(name)),
+        let uid = match kind {
+            Kind::Rainbow => {
+                self.root = None;
+                None
+            }
+            Kind::Color => {
+                if self.colors.remove(name).is_some() {
+                    self.epoch.advance();
+                }
+                None
+            }
             Kind::Deployment => {
-                if let Some(gone) = self.deployments.remove(name) {
-                    self.settled.forget(&gone.meta.uid);
+                let gone = self.deployments.remove(name);
+                if self.deployments.is_empty() {
+                    self.epoch.advance();
                 }
+                gone.map(|gone| gone.meta.uid)
             }
-            Kind::Service => {
-                if let Some(gone) = self.services.remove(name) {
-                    self.settled.forget(&gone.meta.uid);
-                }
+            Kind::Service => self.services.remove(name).map(|gone| gone.meta.uid),
+            Kind::Pod => {
+                self.pods.remove(name);
+                None
             }
-            Kind::Pod => drop(self.pods.remove(name)),
-            Kind::EndpointSlice => drop(self.slices.remove(name)),
-            Kind::PodDisruptionBudget => {
-                if let Some(gone) = self.budgets.remove(name) {
-                    self.settled.forget(&gone.meta.uid);
-                }
+            Kind::EndpointSlice => {
+                self.slices.remove(name);
+                None
             }
+            Kind::PodDisruptionBudget => self.budgets.remove(name).map(|gone| gone.meta.uid),
+        };
+        if let Some(uid) = uid {
+            self.answers.forget(&uid);
         }
     }
 }
 
-type Id = (Kind, String, String);
-
-fn id(object: &Object) -> Id {
-    (object.live.kind(), object.key.namespace.clone(), object.name.clone())
+/// Another object of the same name inherits nothing.
+fn inherit(content: &mut Content, uid: &str, before: Content, uid_before: &str) {
+    if uid == uid_before {
+        content.inherit(before);
+    }
 }
 
 /// All applications, and which object belongs to which.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    pub(crate) apps: HashMap<Key, App>,
-    /// Where an object is kept: its labels may change under it.
-    index: HashMap<Id, Key>,
-    /// By kind: what a list under way has shown.
-    listing: HashMap<Kind, HashSet<Id>>,
+    pub(crate) apps: HashMap<Arc<Key>, App>,
+    /// Where objects are kept: their labels may change under them.
+    places: Places,
+    /// Kinds of which a list has begun. Before the first one nothing is known, so nothing can be gone after it.
+    begun: HashSet<Kind>,
+    /// By kind: what a later list under way has shown.
+    listing: HashMap<Kind, HashSet<Place>>,
     listed: HashSet<Kind>,
     /// By kind: the highest resource version of a watch event. Events come in the order of versions, so everything up to
     /// it has been seen.
@@ -152,10 +247,7 @@ impl Cache {
     /// All is seen for the first time: what happened before is unknown.
     pub(crate) fn start(&mut self, now: Time) {
         for app in self.apps.values_mut() {
-            let stages = app.services.iter().filter(|(_, service)| !service.stage.is_empty());
-            for name in stages.map(|(name, _)| Some(name.as_str())).chain([None]) {
-                app.endpoints.start(name, app.pods.keys().map(String::as_str), now);
-            }
+            app.endpoints.start(now);
         }
     }
 
@@ -166,24 +258,31 @@ impl Cache {
     }
 
     /// Takes in a change of a kind and answers whose it is.
-    pub(crate) fn change(&mut self, kind: Kind, change: Change<Object>, now: Time) -> Vec<Key> {
+    pub(crate) fn change(&mut self, kind: Kind, change: Change<Object>, now: Time) -> Vec<Arc<Key>> {
         match change {
             Change::Restarted => {
-                self.listing.insert(kind, HashSet::new());
+                if !self.begun.insert(kind) {
+                    self.listing.insert(kind, HashSet::new());
+                }
                 Vec::new()
             }
             Change::Listed(object) => {
-                self.listing.entry(kind).or_default().insert(id(&object));
-                self.put(object, now)
+                let place = self.places.of(kind, &object.key.namespace, &object.name);
+                if let Some(shown) = self.listing.get_mut(&kind) {
+                    shown.insert(place);
+                }
+                self.put(kind, place, object, now)
             }
             Change::Complete => self.listing_done(kind, now),
             Change::Seen(object) => {
                 self.note(kind, object.version);
-                self.put(object, now)
+                let place = self.places.of(kind, &object.key.namespace, &object.name);
+                self.put(kind, place, object, now)
             }
             Change::Gone(object) => {
                 self.note(kind, object.version);
-                self.take(&id(&object), now).into_iter().collect()
+                let place = self.places.of(kind, &object.key.namespace, &object.name);
+                self.take(kind, place, &object.name, now).into_iter().collect()
             }
             Change::Failed(error) => {
                 tracing::warn!(%kind, %error, "a watch broke and starts again");
@@ -197,10 +296,13 @@ impl Cache {
         *seen = (*seen).max(version);
     }
 
-    fn listing_done(&mut self, kind: Kind, now: Time) -> Vec<Key> {
-        let shown = self.listing.remove(&kind).unwrap_or_default();
-        let gone: Vec<Id> = self.index.keys().filter(|id| id.0 == kind && !shown.contains(*id)).cloned().collect();
-        let mut keys: Vec<Key> = gone.iter().filter_map(|id| self.take(id, now)).collect();
+    fn listing_done(&mut self, kind: Kind, now: Time) -> Vec<Arc<Key>> {
+        let mut keys = Vec::new();
+        if let Some(shown) = self.listing.remove(&kind) {
+            for (place, name) in self.not_shown(kind, &shown) {
+                keys.extend(self.take(kind, place, &name, now));
+            }
+        }
         self.listed.insert(kind);
         if self.synced() {
             keys.extend(self.apps.keys().cloned());
@@ -208,47 +310,40 @@ impl Cache {
         keys
     }
 
-    fn put(&mut self, object: Object, now: Time) -> Vec<Key> {
-        let id = id(&object);
+    /// The objects of a kind that a list has not shown.
+    fn not_shown(&self, kind: Kind, shown: &HashSet<Place>) -> Vec<(Place, Box<str>)> {
+        let places = |(key, app): (&Arc<Key>, &App)| {
+            let place = |name: Box<str>| (self.places.of(kind, &key.namespace, &name), name);
+            app.names_of(kind).into_iter().map(place).collect::<Vec<_>>()
+        };
+        self.apps.iter().flat_map(places).filter(|(place, _)| !shown.contains(place)).collect()
+    }
+
+    fn put(&mut self, kind: Kind, place: Place, object: Object, now: Time) -> Vec<Arc<Key>> {
         let mut keys = Vec::new();
-        if self.index.get(&id).is_some_and(|key| *key != object.key) {
-            keys.extend(self.take(&id, now));
+        if self.places.get(place).is_some_and(|key| **key != object.key) {
+            keys.extend(self.take(kind, place, &object.name, now));
         }
-        let app = self.apps.entry(object.key.clone()).or_default();
-        let name = object.name;
-        match object.live {
-            Live::Rainbow(root) => app.root = Some(root),
-            Live::Color(Some(color)) => drop(app.colors.insert(name, color)),
-            Live::Color(None) => drop(app.colors.remove(&name)),
-            Live::Deployment(deployment) => drop(app.deployments.insert(name, *deployment)),
-            Live::Service(service) => drop(app.services.insert(name, *service)),
-            Live::Budget(budget) => drop(app.budgets.insert(name, *budget)),
-            Live::Pod(mut pod) => {
-                app.marks.see(&name, pod.said.mark, now);
-                let same = |known: &&Pod| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
-                pod.ready_since = app.pods.get(&name).filter(same).map_or(now, |known| known.ready_since);
-                app.pods.insert(name, *pod);
-            }
-            Live::Slice(slice) => {
-                app.slices.insert(name, slice);
-                app.update_endpoints(now);
-                app.endpoints.prune(|pod| app.pods.contains_key(pod));
-            }
-        }
-        self.index.insert(id, object.key.clone());
-        keys.push(object.key);
+        let key = match self.apps.get_key_value(&object.key) {
+            Some((key, _)) => Arc::clone(key),
+            None => Arc::new(object.key),
+        };
+        let app = self.apps.entry(Arc::clone(&key)).or_default();
+        app.put(&object.name, object.live, now);
+        self.places.insert(place, Arc::clone(&key));
+        keys.push(key);
         keys
     }
 
-    fn take(&mut self, id: &Id, now: Time) -> Option<Key> {
-        let key = self.index.remove(id)?;
+    fn take(&mut self, kind: Kind, place: Place, name: &str, now: Time) -> Option<Arc<Key>> {
+        let key = self.places.remove(place)?;
         let app = self.apps.get_mut(&key)?;
-        app.remove(id.0, &id.2);
-        match id.0 {
+        app.remove(kind, name);
+        match kind {
             Kind::EndpointSlice => app.update_endpoints(now),
             Kind::Pod => {
-                app.endpoints.forget(&id.2);
-                app.marks.forget(&id.2);
+                app.endpoints.forget(name);
+                app.marks.forget(name);
             }
             Kind::Rainbow | Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {}
         }

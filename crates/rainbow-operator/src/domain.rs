@@ -19,9 +19,20 @@ pub(crate) struct Means {
     pub(crate) sidecar: Option<api::Sidecar>,
 }
 
-/// The name of the version that the spec describes.
-pub(crate) fn color_name(spec: &api::RainbowSpec) -> String {
-    spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers))
+/// What follows from the tiers of a spec as they were written, templates included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// Name of the color.
+    pub(crate) color: String,
+    /// By tier, the identity of its instance.
+    pub(crate) identities: BTreeMap<String, String>,
+}
+
+impl Version {
+    pub(crate) fn of(spec: &api::RainbowSpec) -> Self {
+        let color = spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers));
+        Self { color, identities: api::identities(&spec.tiers) }
+    }
 }
 
 /// Seconds a color may take to become ready.
@@ -29,11 +40,11 @@ pub(crate) fn progress_deadline(spec: &api::RainbowSpec) -> i32 {
     spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE).max(1)
 }
 
-pub(crate) fn spec(rainbow: &Rainbow, means: &Means) -> plan::Spec {
+pub(crate) fn spec(rainbow: &Rainbow, version: &Version, means: &Means) -> plan::Spec {
     let spec = &rainbow.spec;
     plan::Spec {
-        color: color_name(spec),
-        tiers: tiers(spec, &spec.tiers, &api::identities(&spec.tiers)),
+        color: version.color.clone(),
+        tiers: tiers(spec, &spec.tiers, &version.identities),
         stages: spec.stages.iter().filter_map(|stage| self::stage(spec, stage)).collect(),
         drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
         keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
