@@ -11,7 +11,7 @@ use kube::api::DynamicObject;
 use rainbow_api::{Color, Rainbow, RainbowStatus, labels, validate, validate_name};
 use std::sync::Arc;
 
-use crate::{domain::Version, key::Key, kind::Kind};
+use crate::{domain::Version, key::Key};
 
 pub(crate) use pod::{Pod, PodLabels};
 pub(crate) use slice::Slice;
@@ -36,20 +36,6 @@ pub(crate) enum Live {
     Pod(Box<Pod>),
     Slice(Box<Slice>),
     Budget(Box<Budget>),
-}
-
-impl Live {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Rainbow(_) => Kind::Rainbow,
-            Self::Color(_) => Kind::Color,
-            Self::Deployment(_) => Kind::Deployment,
-            Self::Service(_) => Kind::Service,
-            Self::Pod(_) => Kind::Pod,
-            Self::Slice(_) => Kind::EndpointSlice,
-            Self::Budget(_) => Kind::PodDisruptionBudget,
-        }
-    }
 }
 
 /// A `Rainbow` as it was read.

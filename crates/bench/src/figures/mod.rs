@@ -5,7 +5,7 @@ mod memory;
 mod planner;
 mod pods;
 mod release;
-mod scale;
+pub(crate) mod scale;
 mod service;
 mod start;
 mod tally;

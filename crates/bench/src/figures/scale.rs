@@ -1,5 +1,5 @@
 //! What the operator costs with a thousand applications: memory, a look, rest, a start, and what one application notices of
-//! the others. The API server is in this process and has no nodes; the operator is the program that is installed.
+//! the others. The API server is in this process and has no nodes; the operator is a process of its own.
 
 mod application;
 mod cluster;
@@ -22,6 +22,7 @@ use application::{COLORS, NAME, PODS, manifest};
 use cluster::Cluster;
 use nodes::Nodes;
 use operator::Operator;
+pub(crate) use operator::serve;
 
 /// Applications, unless `BENCH_APPLICATIONS` says another number.
 const APPLICATIONS: usize = 1_000;

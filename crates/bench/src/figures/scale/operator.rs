@@ -1,4 +1,4 @@
-//! The `rainbow operator` program, and what it and the kernel say of it.
+//! The operator as a process of its own, and what it and the kernel say of it.
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +10,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use rainbow_operator::{Health, Options};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
+/// The API server has no data plane that could lag.
+const PROPAGATION: Duration = Duration::from_millis(50);
 /// An operator that has not looked at everything by then never does.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -22,6 +29,19 @@ pub(super) struct Operator {
     child: Child,
     port: u16,
     started: Instant,
+}
+
+/// Runs the operator in this process, which is a child of the one that measures.
+pub(crate) async fn serve(kubeconfig: &Path, port: u16) -> Result<()> {
+    let config =
+        Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
+    let health = Health::default();
+    let options = Options { propagation: PROPAGATION, health: Some(health.clone()), ..Options::default() };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    tokio::select! {
+        ended = rainbow_operator::run(Client::try_from(config)?, options) => Ok(ended?),
+        () = health.serve(listener) => bail!("the operator's health is served no more"),
+    }
 }
 
 impl Drop for Operator {
@@ -44,11 +64,9 @@ impl Metrics {
 impl Operator {
     pub(super) fn start(kubeconfig: &Path) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let mut command = Command::new(e2e::programs()?.join("rainbow"));
-        command.arg("operator").arg("--kubeconfig").arg(kubeconfig);
-        command.arg("--propagation=50ms").arg(format!("--health-listen=127.0.0.1:{port}"));
-        command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.spawn().context("cannot start `rainbow operator`")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--operator").arg(kubeconfig).arg("--operator-port").arg(port.to_string());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the operator")?;
         Ok(Self { child, port, started: Instant::now() })
     }
 
