@@ -36,6 +36,11 @@ impl Places {
         self.all.insert(place, key);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn remove(&mut self, place: Place) -> Option<Arc<Key>> {
         self.all.remove(&place)
     }
