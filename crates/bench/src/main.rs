@@ -23,6 +23,12 @@ struct Args {
     /// Where the JSON goes
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Runs the operator on the cluster of this kubeconfig instead: for figures that measure it as a process
+    #[arg(long, hide = true, requires = "operator_port")]
+    operator: Option<PathBuf>,
+    /// Port of its metrics
+    #[arg(long, hide = true)]
+    operator_port: Option<u16>,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +43,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if let Some((kubeconfig, port)) = args.operator.as_ref().zip(args.operator_port) {
+        return runtime.block_on(figures::scale::serve(kubeconfig, port));
+    }
     let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let mut results = Results::new(machine::describe(), args.runs);
     for (name, measure) in figures::ALL {

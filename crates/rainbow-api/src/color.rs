@@ -107,6 +107,10 @@ pub struct ColorStatus {
     /// When the color was scaled to zero (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<String>,
+    /// By stage: the tier that its clients reach in this color, where the spec named it while it described the color and the color's
+    /// tiers do not tell by themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub entries: BTreeMap<String, String>,
     /// The last stage was moved away from the color while the Rainbow's spec described it: it drains as any other color, and comes
     /// back when a stage is pointed at it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

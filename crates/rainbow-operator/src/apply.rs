@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     compile::{Batch, ChainWrites, Operation},
-    drift::Content,
+    drift::{Content, Fingerprint},
     key::Key,
     kind::Kind,
     live::{label, version},
@@ -62,7 +62,7 @@ pub(crate) enum Failure {
 pub(crate) struct Outcome {
     pub(crate) expectations: Vec<Expectation>,
     /// Objects that are in order as the server answered them: uid, hash of what was applied, digest of the content.
-    pub(crate) settled: Vec<(String, String, u64)>,
+    pub(crate) settled: Vec<(String, Fingerprint, u64)>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
         Operation::Apply { kind, name, uid, body, hash } => {
             let force = uid.is_some();
             match if force { Ok(()) } else { nothing_there(&api, key, *kind, name).await } {
-                Ok(()) => apply(&api, *kind, name, body, hash, force, &mut outcome).await,
+                Ok(()) => apply(&api, *kind, name, body, *hash, force, &mut outcome).await,
                 Err(failure) => Err(failure),
             }
         }
@@ -217,14 +217,14 @@ async fn apply(
     kind: Kind,
     name: &str,
     body: &Value,
-    hash: &str,
+    hash: Fingerprint,
     force: bool,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
     let applied = written(answer, kind, name, &[], outcome)?;
     let uid = applied.metadata.uid.clone().unwrap_or_default();
-    outcome.settled.push((uid, hash.to_owned(), Content::of(&applied).digest()));
+    outcome.settled.push((uid, hash, Content::of(&applied).digest()));
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     cache::App,
-    domain, drift,
+    domain,
+    drift::{self, Fingerprint},
     kind::Kind,
     live::{PodLabels, version},
     manifests::{self, Scope},
@@ -20,7 +21,7 @@ pub(crate) enum Operation {
     /// Makes an object that must not exist yet.
     Create { kind: Kind, name: String, body: Value },
     /// Applies an object that is ours, or makes one where nothing is. `uid` is that of the object as it was seen.
-    Apply { kind: Kind, name: String, uid: Option<String>, body: Value, hash: String },
+    Apply { kind: Kind, name: String, uid: Option<String>, body: Value, hash: Fingerprint },
     /// Changes labels and annotations of a pod.
     Label { name: String, body: Value },
     /// Changes fields of the very object that was seen that are its user's as well.
@@ -92,6 +93,12 @@ impl Work {
     pub(crate) fn keep_stages(&mut self) {
         self.hold = None;
         self.chains.retain(ChainWrites::is_stage);
+    }
+
+    /// How many writes there are.
+    pub(crate) fn writes(&self) -> usize {
+        let batches = self.chains.iter().flat_map(|chain| &chain.batches);
+        usize::from(self.hold.is_some()) + batches.map(Vec::len).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -309,7 +316,7 @@ impl Compiler<'_> {
             return None;
         };
         let Basis { app, now, .. } = self.basis;
-        let found = app.pods.get(pod)?;
+        let found = app.pods.get(pod.as_str())?;
         let said = self.pods.entry(pod.clone()).or_insert_with(|| found.said.clone());
         match action {
             Action::Join { stage, .. } => drop(said.member.insert(stage.clone(), Some(now))),

@@ -3,8 +3,11 @@
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
 use rainbow_api::Sidecar;
-use std::collections::{BTreeSet, HashMap};
-use tokio::time::{Instant, sleep_until};
+use std::{collections::HashMap, sync::Arc};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     cache::Cache,
@@ -13,18 +16,22 @@ use crate::{
     count::{Answer, Counter},
     discover,
     domain::Means,
-    health::{self, Health},
+    health::{self, Health, Part},
     key::Key,
     kind::Kind,
     leader::Candidate,
     live::Object,
     options::{Error, Options},
-    reconcile::{Done, Reconciler, Step, With},
+    queue::Queue,
+    reconcile::{Done, Reconciler, Step, With, compare},
+    throttle::Throttle,
     watch,
 };
 
 /// Applications that are written to at the same time.
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 64;
+/// Applications that are looked at before changes are taken in again.
+const LOOKS: usize = 100;
 /// Changes that are taken in before anything is decided on, so that a burst costs one decision.
 const BURST: usize = 1000;
 
@@ -84,14 +91,16 @@ async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
         counter: Counter::start(client.clone(), options.count_via, options.clock),
         cache: Cache::default(),
         reconcilers: HashMap::new(),
-        dirty: BTreeSet::new(),
+        queue: Queue::default(),
+        throttle: Throttle::new(),
         running: FuturesUnordered::new(),
         started: false,
         health: options.health.clone(),
     };
     let mut beat = tokio::time::interval(health::BEAT);
     loop {
-        let due = operator.next_due();
+        let due = operator.next_wake();
+        let more = operator.may_start();
         tokio::select! {
             biased;
             () = &mut options.shutdown => break,
@@ -101,7 +110,8 @@ async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
                 operator.changed(change.ok_or(Error::WatchesEnded)?);
             }
             Some(answer) = operator.counter.answer() => operator.answered(answer),
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => operator.wake(),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            () = yield_now(), if more => {}
         }
         for _ in 0..BURST {
             match changes.next().now_or_never() {
@@ -124,9 +134,9 @@ struct Operator {
     means: Means,
     counter: Counter,
     cache: Cache,
-    reconcilers: HashMap<Key, Reconciler>,
-    /// To be looked at.
-    dirty: BTreeSet<Key>,
+    reconcilers: HashMap<Arc<Key>, Reconciler>,
+    queue: Queue,
+    throttle: Throttle,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     /// All caches have been filled once.
     started: bool,
@@ -135,16 +145,27 @@ struct Operator {
 
 impl Operator {
     fn changed(&mut self, (kind, change): (Kind, Change<Object>)) {
+        let compared = matches!(kind, Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget) && !self.started;
+        let listed = match &change {
+            Change::Listed(object) if compared => Some((object.key.clone(), object.name.clone())),
+            _ => None,
+        };
         let keys = self.cache.change(kind, change, self.clock.now());
+        if let Some((key, name)) = listed
+            && let Some(app) = self.cache.apps.get_mut(&key)
+        {
+            compare(app, &key, kind, &name);
+        }
         for key in &keys {
             if !self.cache.apps.contains_key(key)
-                && !self.reconcilers.get(key).is_some_and(|reconciler| reconciler.running)
-                && let Some(mut reconciler) = self.reconcilers.remove(key)
+                && !self.reconcilers.get(&**key).is_some_and(|reconciler| reconciler.running)
+                && let Some(mut reconciler) = self.reconcilers.remove(&**key)
             {
+                self.queue.wake_at(key, None);
                 reconciler.stop_counting(key, &self.counter);
             }
         }
-        self.dirty.extend(keys);
+        keys.into_iter().for_each(|key| self.queue.push(key));
         if !self.started && self.cache.synced() {
             self.started = true;
             self.cache.start(self.clock.now());
@@ -162,65 +183,87 @@ impl Operator {
 
     fn answered(&mut self, answer: Answer) {
         let Answer { key, pod, uid, reading, worth } = answer;
+        let Some((key, _)) = self.cache.apps.get_key_value(&key) else { return };
+        let key = Arc::clone(key);
         let Some(app) = self.cache.apps.get_mut(&key) else { return };
         if app.known.answer(&pod, &uid, reading, self.clock.now(), worth) {
-            self.reconcilers.entry(key).or_default().answered();
+            self.reconcilers.entry(Arc::clone(&key)).or_default().answered();
+            self.schedule(&key);
         }
     }
 
     fn finished(&mut self, done: Done) {
-        let key = done.key.clone();
+        let key = Arc::clone(&done.key);
         if let Some(health) = &self.health {
             health.turn(done.outcome.expectations.len(), done.outcome.failure.is_some());
         }
         if let Some(app) = self.cache.apps.get_mut(&key) {
-            for (uid, hash, digest) in &done.outcome.settled {
-                app.settled.remember(uid, hash, *digest);
+            for (uid, applied, digest) in &done.outcome.settled {
+                app.answers.remember(uid, *applied, *digest);
             }
         }
-        self.reconcilers.entry(key.clone()).or_default().finished(done, &key);
-        self.dirty.insert(key);
+        self.reconcilers.entry(Arc::clone(&key)).or_default().finished(done, &key);
+        self.queue.push(key);
     }
 
-    /// The earliest time at which something is to be looked at again without a change.
-    fn next_due(&self) -> Option<Instant> {
-        self.reconcilers.values().filter(|reconciler| !reconciler.running).filter_map(|reconciler| reconciler.due).min()
+    /// Has an application looked at when its reconciler wants it. One whose writes are under way is looked at after them.
+    fn schedule(&mut self, key: &Arc<Key>) {
+        let due = self.reconcilers.get(key).filter(|reconciler| !reconciler.running).and_then(|known| known.due);
+        self.queue.wake_at(key, due);
     }
 
-    fn wake(&mut self) {
-        let now = Instant::now();
-        for (key, reconciler) in &mut self.reconcilers {
-            if reconciler.due.is_some_and(|due| due <= now) {
-                reconciler.due = None;
-                self.dirty.insert(key.clone());
-            }
-        }
+    /// An application waits for a look, and may have one now.
+    fn may_start(&mut self) -> bool {
+        self.started && self.running.len() < CONCURRENCY && !self.queue.is_empty() && self.throttle.until().is_none()
     }
 
+    /// The earliest time at which there may be something to do without a change.
+    fn next_wake(&mut self) -> Option<Instant> {
+        let throttled = if self.queue.is_empty() { None } else { self.throttle.until() };
+        self.queue.next_wake().into_iter().chain(throttled).min()
+    }
+
+    /// Looks at those that have waited longest.
     fn start(&mut self) {
-        if !self.started {
+        self.queue.wake(Instant::now());
+        for _ in 0..LOOKS {
+            if !self.may_start() {
+                return;
+            }
+            let Some(key) = self.queue.pop() else { return };
+            self.look(&key);
+        }
+    }
+
+    fn look(&mut self, key: &Arc<Key>) {
+        let reconciler = self.reconcilers.entry(Arc::clone(key)).or_default();
+        if reconciler.running {
+            // The end of its writes queues it again.
             return;
         }
-        let mut later = BTreeSet::new();
-        let with = With { client: &self.client, clock: self.clock, means: &self.means, counter: &self.counter };
-        for key in std::mem::take(&mut self.dirty) {
-            let reconciler = self.reconcilers.entry(key.clone()).or_default();
-            if reconciler.running || self.running.len() >= CONCURRENCY {
-                later.insert(key);
-                continue;
+        let with = With {
+            client: &self.client,
+            clock: self.clock,
+            means: &self.means,
+            counter: &self.counter,
+            health: self.health.as_ref(),
+        };
+        let step = with.timed(Part::Look, || reconciler.step(&mut self.cache, key, &with));
+        if let Some(health) = &self.health {
+            health.look();
+        }
+        match step {
+            Step::Nothing => {}
+            Step::Forget => {
+                reconciler.stop_counting(key, &self.counter);
+                self.reconcilers.remove(key);
             }
-            match reconciler.step(&mut self.cache, &key, &with) {
-                Step::Nothing => {}
-                Step::Forget => {
-                    reconciler.stop_counting(&key, &self.counter);
-                    self.reconcilers.remove(&key);
-                }
-                Step::Run(future) => {
-                    reconciler.running = true;
-                    self.running.push(future);
-                }
+            Step::Run { writes, turn } => {
+                reconciler.running = true;
+                self.throttle.spend(writes);
+                self.running.push(turn);
             }
         }
-        self.dirty = later;
+        self.schedule(key);
     }
 }

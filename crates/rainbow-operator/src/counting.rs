@@ -58,8 +58,8 @@ fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(Stri
     }
     let deadlines = deadlines(app, plan);
     let (mut asked, mut all) = (Vec::new(), Vec::new());
-    for pod in app.pods.values().filter(|pod| !pod.finished) {
-        let instance = InstanceName { tier: pod.tier.clone(), color: pod.color.clone() };
+    for (name, pod) in app.pods.iter().filter(|(_, pod)| !pod.finished) {
+        let instance = InstanceName { tier: pod.tier.to_string(), color: pod.color.to_string() };
         let how = match sources.get(&instance) {
             None => continue,
             Some(Err(why)) => How::Never(why),
@@ -67,8 +67,8 @@ fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(Stri
             Some(Ok(_)) if pod.address.is_none() && !pod.ready => How::Unreachable,
             Some(Ok(source)) => {
                 asked.push(Target {
-                    pod: pod.meta.name.clone(),
-                    uid: pod.meta.uid.clone(),
+                    pod: name.to_string(),
+                    uid: pod.meta.uid.to_string(),
                     address: pod.address,
                     source: Arc::clone(source),
                     deadline: deadlines.get(&instance).copied(),
@@ -77,7 +77,7 @@ fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(Stri
                 How::Asked
             }
         };
-        all.push((pod.meta.name.clone(), pod.meta.uid.clone(), how));
+        all.push((name.to_string(), pod.meta.uid.to_string(), how));
     }
     (asked, all)
 }

@@ -16,17 +16,28 @@ pub(crate) struct Means {
     pub(crate) sidecar: Option<api::Sidecar>,
 }
 
-/// The name of the version that the spec describes.
-pub(crate) fn color_name(spec: &api::RainbowSpec) -> String {
-    spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers))
+/// What follows from the tiers of a spec as they were written, templates included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// Name of the color.
+    pub(crate) color: String,
+    /// By tier, the identity of its instance.
+    pub(crate) identities: BTreeMap<String, String>,
 }
 
-pub(crate) fn spec(rainbow: &Rainbow, means: &Means) -> plan::Spec {
+impl Version {
+    pub(crate) fn of(spec: &api::RainbowSpec) -> Self {
+        let color = spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers));
+        Self { color, identities: api::identities(&spec.tiers) }
+    }
+}
+
+pub(crate) fn spec(rainbow: &Rainbow, version: &Version, means: &Means) -> plan::Spec {
     let spec = &rainbow.spec;
     plan::Spec {
-        color: color_name(spec),
-        tiers: tiers(spec, &color_name(spec), &spec.tiers, &api::identities(&spec.tiers)),
-        stages: spec.stages.iter().filter_map(|stage| self::stage(spec, stage)).collect(),
+        color: version.color.clone(),
+        tiers: tiers(spec, true, &spec.tiers, &version.identities),
+        stages: spec.stages.iter().filter_map(stage).collect(),
         drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
         keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
         progress_deadline: seconds(spec.progress_deadline()),
@@ -62,11 +73,10 @@ pub(crate) fn counted(spec: &api::RainbowSpec, tier: &api::Tier) -> bool {
     }
 }
 
-/// Seconds that the pods of a color's tier have to be ready: the spec's word for the color that it describes, else the snapshot's.
-pub(crate) fn min_ready_seconds(spec: &api::RainbowSpec, color: &str, tier: &api::Tier) -> i32 {
-    let described = color == color_name(spec);
+/// How long the pods of a color's tier have to be ready: the spec's word for the color that it describes, else the snapshot's.
+fn min_ready(spec: &api::RainbowSpec, described: bool, tier: &api::Tier) -> Duration {
     let current = spec.tiers.iter().find(|current| described && current.name == tier.name);
-    current.unwrap_or(tier).min_ready_seconds.unwrap_or(0)
+    seconds(current.unwrap_or(tier).min_ready_seconds.unwrap_or(0))
 }
 
 fn seconds(seconds: i32) -> Duration {
@@ -75,7 +85,7 @@ fn seconds(seconds: i32) -> Duration {
 
 fn tiers(
     spec: &api::RainbowSpec,
-    color: &str,
+    described: bool,
     tiers: &[api::Tier],
     identities: &BTreeMap<String, String>,
 ) -> Vec<plan::Tier> {
@@ -85,13 +95,13 @@ fn tiers(
         needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
         identity: identities.get(&tier.name).cloned().unwrap_or_default(),
         counted: counted(spec, tier),
-        min_ready: seconds(min_ready_seconds(spec, color, tier)),
+        min_ready: min_ready(spec, described, tier),
     };
     tiers.iter().map(tier).collect()
 }
 
-/// `None` where it is unclear which tier the stage leads to, or how it moves: such a spec is not planned for.
-fn stage(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<plan::Stage> {
+/// `None` where it is unclear how the stage moves: such a spec is not planned for.
+fn stage(stage: &api::Stage) -> Option<plan::Stage> {
     let shift = match stage.shift_kind()? {
         api::ShiftKind::Flip => plan::Shift::Flip,
         api::ShiftKind::Rolling(rolling) => {
@@ -100,7 +110,7 @@ fn stage(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<plan::Stage> {
     };
     Some(plan::Stage {
         name: stage.name.clone(),
-        tier: api::stage_tier(spec, stage)?.to_owned(),
+        tier: stage.tier.clone(),
         promote: match stage.promote {
             api::Promote::Auto => plan::Promote::Auto,
             api::Promote::Manual => plan::Promote::Manual,
@@ -136,7 +146,7 @@ fn shift_memory(shift: &api::ShiftStatus) -> Option<plan::ShiftMemory> {
     })
 }
 
-pub(crate) fn color(rainbow: &api::RainbowSpec, color: &api::Color) -> plan::Color {
+pub(crate) fn color(rainbow: &api::RainbowSpec, version: &Version, color: &api::Color) -> plan::Color {
     let spec = &color.spec;
     let identities = spec.instances.iter().map(|i| (i.tier.clone(), i.identity.clone())).collect();
     let instances = spec
@@ -148,13 +158,14 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, color: &api::Color) -> plan::Col
         name: spec.color.clone(),
         revision: spec.revision,
         created: color.metadata.creation_timestamp.as_ref().map_or(plan::Time(0), |time| clock::from_timestamp(time.0)),
-        tiers: tiers(rainbow, &spec.color, &spec.tiers, &identities),
+        tiers: tiers(rainbow, spec.color == version.color, &spec.tiers, &identities),
         instances: instances.collect(),
         retire: spec.retire,
         deadline: spec.drain.as_ref().and_then(|drain| drain.deadline).map(deadline),
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),
+        entries: status.entries,
         demoted: status.demoted,
         sizes: status.replicas.into_iter().map(|(tier, replicas)| (tier, count(replicas))).collect(),
     }

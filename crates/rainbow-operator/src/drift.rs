@@ -11,46 +11,66 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// Hexadecimal digits of the hash of what was applied.
-const HASH_DIGITS: usize = 16;
+/// Hexadecimal digits of a fingerprint.
+const DIGITS: usize = 16;
 
-/// What was found in order: by uid, the hash of what was applied and the digest of the content then.
+/// Hash of an object to be applied, without what varies on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0DIGITS$x}", self.0)
+    }
+}
+
+impl Fingerprint {
+    pub(crate) fn of(desired: &Value) -> Self {
+        let digest = Sha256::digest(reduce(desired.clone()).to_string());
+        Self(digest.iter().take(size_of::<u64>()).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// Reads what an annotation says. Another's text is no fingerprint.
+    fn read(text: &str) -> Option<Self> {
+        let own = text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        own.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
+    }
+}
+
+/// What the API server answered to an apply: by uid, what was applied and the digest of the content then. An entry waits until
+/// the watch shows that content.
 #[derive(Debug, Default)]
-pub(crate) struct Settled(HashMap<String, (String, u64)>);
+pub(crate) struct Answers(HashMap<String, (Fingerprint, u64)>);
 
-impl Settled {
-    pub(crate) fn remember(&mut self, uid: &str, hash: &str, digest: u64) {
-        self.0.insert(uid.to_owned(), (hash.to_owned(), digest));
+impl Answers {
+    pub(crate) fn remember(&mut self, uid: &str, applied: Fingerprint, digest: u64) {
+        self.0.insert(uid.to_owned(), (applied, digest));
     }
 
     pub(crate) fn forget(&mut self, uid: &str) {
         self.0.remove(uid);
     }
 
-    /// Whether the object of this uid is as it should be; what varies on purpose (replicas, a stage's selector) is no part of
-    /// the comparison.
-    pub(crate) fn is_current(
-        &mut self,
-        uid: &str,
-        found: &Content,
-        hash: &str,
-        desired: impl FnOnce() -> Value,
-    ) -> bool {
-        if found.applied != hash {
-            return false;
+    fn take(&mut self, uid: &str, applied: Fingerprint, digest: u64) -> bool {
+        let known = self.0.get(uid).is_some_and(|known| *known == (applied, digest));
+        if known {
+            self.0.remove(uid);
         }
-        if self.0.get(uid).is_some_and(|(known, digest)| known == hash && *digest == found.digest) {
-            return true;
-        }
-        let same =
-            serde_json::from_str::<Value>(&found.text).is_ok_and(|content| contains(&content, &reduce(desired())));
-        if same {
-            self.remember(uid, hash, found.digest);
-        }
-        same
+        known
+    }
+}
+
+/// Counts the changes of what objects are rendered from. A fingerprint of an earlier epoch is computed again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch(u32);
+
+impl Epoch {
+    pub(crate) fn advance(&mut self) {
+        self.0 = self.0.wrapping_add(1);
     }
 }
 
@@ -58,43 +78,82 @@ impl Settled {
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
     /// The annotation that says what was applied.
-    applied: String,
-    /// JSON text: far smaller than a tree of values, and seldom looked into.
-    text: Box<str>,
-    /// Hash of `text`.
+    applied: Option<Fingerprint>,
+    /// Hash of the content.
     digest: u64,
+    verdict: Verdict,
+    /// What is to be applied, and since which epoch.
+    wanted: Option<(Epoch, Fingerprint)>,
+}
+
+/// Whether everything that was applied is in the content.
+#[derive(Clone, Debug)]
+enum Verdict {
+    /// Not compared yet. The content is JSON text until then: a text is far smaller than a tree of values.
+    Open(Box<str>),
+    Current,
+    Drifted,
 }
 
 impl Content {
     pub(crate) fn of(object: &DynamicObject) -> Self {
         let annotations = object.metadata.annotations.as_ref();
-        let applied = annotations.and_then(|all| all.get(labels::APPLIED)).cloned().unwrap_or_default();
+        let applied = annotations.and_then(|all| all.get(labels::APPLIED)).and_then(|text| Fingerprint::read(text));
         let (text, digest) = content(object);
-        Self { applied, text, digest }
+        Self { applied, digest, verdict: Verdict::Open(text), wanted: None }
     }
 
     /// Digest of the content, by which an answer of the API server is recognised later.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }
+
+    /// Takes over what is known of an earlier state of the same object.
+    pub(crate) fn inherit(&mut self, before: Self) {
+        self.wanted = before.wanted;
+        if (self.applied, self.digest) == (before.applied, before.digest) {
+            self.verdict = before.verdict;
+        }
+    }
+
+    /// Whether the object of this uid is as it should be; what varies on purpose (replicas, a stage's selector) is no part of
+    /// the comparison. What should be is rendered once in an epoch.
+    pub(crate) fn is_current(
+        &mut self,
+        uid: &str,
+        epoch: Epoch,
+        answers: &mut Answers,
+        desired: impl Fn() -> Value,
+    ) -> bool {
+        let wanted = match self.wanted {
+            Some((of, wanted)) if of == epoch => wanted,
+            Some(_) | None => Fingerprint::of(&desired()),
+        };
+        self.wanted = Some((epoch, wanted));
+        if self.applied != Some(wanted) {
+            return false;
+        }
+        if answers.take(uid, wanted, self.digest) {
+            self.verdict = Verdict::Current;
+        }
+        if let Verdict::Open(text) = &self.verdict {
+            let content = serde_json::from_str::<Value>(text);
+            let same = content.is_ok_and(|content| contains(&content, &reduce(desired())));
+            // The text is never needed again: another annotation, or other content, is another state of the object.
+            self.verdict = if same { Verdict::Current } else { Verdict::Drifted };
+        }
+        matches!(self.verdict, Verdict::Current)
+    }
 }
 
-/// Notes the hash of what is applied on the object itself, and answers it.
-pub(crate) fn seal(object: &mut Value) -> String {
-    let hash = hash(object);
+/// Notes the fingerprint of what is applied on the object itself, and answers it.
+pub(crate) fn seal(object: &mut Value) -> Fingerprint {
+    let fingerprint = Fingerprint::of(object);
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
-        annotations[labels::APPLIED] = json!(hash);
+        annotations[labels::APPLIED] = json!(fingerprint.to_string());
     }
-    hash
-}
-
-/// Hash of an object to be applied, without what varies on purpose.
-pub(crate) fn hash(desired: &Value) -> String {
-    let digest = Sha256::digest(reduce(desired.clone()).to_string());
-    let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.truncate(HASH_DIGITS);
-    text
+    fingerprint
 }
 
 /// What can drift in a live object, as JSON text, and its digest.
@@ -179,62 +238,4 @@ fn is_empty(value: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn desired(cpu: &str, replicas: u32) -> Value {
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": "a-v1", "labels": { "x": "y" } },
-            "spec": { "replicas": replicas, "template": { "spec": { "containers": [
-                { "name": "a", "image": "a:1", "resources": { "requests": { "cpu": cpu } } },
-            ] } } },
-        })
-    }
-
-    fn live(mut object: Value, applied: &str) -> Content {
-        object["metadata"]["annotations"] =
-            json!({ labels::APPLIED: applied, "deployment.kubernetes.io/revision": "1" });
-        Content::of(&serde_json::from_value(object).unwrap())
-    }
-
-    #[test]
-    fn replicas_are_looked_at_elsewhere() {
-        assert_eq!(hash(&desired("1", 1)), hash(&desired("1", 5)));
-        assert_ne!(hash(&desired("1", 1)), hash(&desired("2", 1)));
-    }
-
-    #[test]
-    fn what_the_server_adds_is_no_drift() {
-        let hash = hash(&desired("1", 1));
-        let mut object = desired("1", 3);
-        object["spec"]["template"]["spec"]["dnsPolicy"] = json!("ClusterFirst");
-        object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
-        assert!(Settled::default().is_current("u", &live(object, &hash), &hash, || desired("1", 1)));
-    }
-
-    #[test]
-    fn an_edit_is_drift() {
-        let hash = hash(&desired("1", 1));
-        let mut object = desired("1", 1);
-        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2");
-        assert!(!Settled::default().is_current("u", &live(object, &hash), &hash, || desired("1", 1)));
-        let mut object = desired("1", 1);
-        object["metadata"]["labels"] = json!({});
-        assert!(!Settled::default().is_current("u", &live(object, &hash), &hash, || desired("1", 1)));
-        assert!(!Settled::default().is_current("u", &live(desired("1", 1), "old"), &hash, || desired("1", 1)));
-    }
-
-    #[test]
-    fn normalisation_is_written_against_once() {
-        let hash = hash(&desired("1000m", 1));
-        let normalised = live(desired("1", 1), &hash);
-        let mut settled = Settled::default();
-        assert!(!settled.is_current("u", &normalised, &hash, || desired("1000m", 1)));
-        // The answer to the apply looks the same again.
-        settled.remember("u", &hash, normalised.digest);
-        assert!(settled.is_current("u", &normalised, &hash, || desired("1000m", 1)));
-        // An edit after that is drift.
-        assert!(!settled.is_current("u", &live(desired("2", 1), &hash), &hash, || desired("1000m", 1)));
-    }
-}
+mod tests;

@@ -4,28 +4,32 @@
 //! having happened just now, which costs one more wait for the data plane and nothing else.
 
 use rainbow_plan::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// By name of the Service, then of the pod. A Service that is gone is still known by who was its endpoint.
+/// By name of the Service, then of the pod. A Service that is gone is still known by the pods that were its endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
-    present: BTreeMap<String, BTreeMap<String, Time>>,
-    /// Under `None`: Services that were gone before the operator started, if there were any.
-    left: BTreeMap<Option<String>, BTreeMap<String, Time>>,
+    present: BTreeMap<Box<str>, BTreeMap<Box<str>, Time>>,
+    left: BTreeMap<Box<str>, BTreeMap<Box<str>, Time>>,
+    /// When everything was seen for the first time. Any pod may have left any Service just before, also one that is gone.
+    started: Option<Time>,
 }
 
 impl Endpoints {
     /// Takes in all slices as they are now: names of their Services and of ready pods.
-    pub(crate) fn update<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [String])>, now: Time) {
+    pub(crate) fn update<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [Box<str>])>, now: Time) {
         let mut current: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (service, ready) in slices {
-            current.entry(service).or_default().extend(ready.iter().map(String::as_str));
+            current.entry(service).or_default().extend(ready.iter().map(AsRef::as_ref));
         }
         for (service, pods) in &mut self.present {
-            let still = current.get(service.as_str());
-            let left = self.left.entry(Some(service.clone())).or_default();
+            let still = current.get(&**service);
+            let left = self.left.entry(service.clone()).or_default();
             pods.retain(|pod, _| {
-                let stays = still.is_some_and(|all| all.contains(pod.as_str()));
+                let stays = still.is_some_and(|all| all.contains(&**pod));
                 if !stays {
                     left.insert(pod.clone(), now);
                 }
@@ -33,10 +37,10 @@ impl Endpoints {
             });
         }
         for (service, pods) in current {
-            let present = self.present.entry(service.to_owned()).or_default();
+            let present = self.present.entry(service.into()).or_default();
             for pod in pods {
-                present.entry(pod.to_owned()).or_insert(now);
-                if let Some(left) = self.left.get_mut(&Some(service.to_owned())) {
+                present.entry(pod.into()).or_insert(now);
+                if let Some(left) = self.left.get_mut(service) {
                     left.remove(pod);
                 }
             }
@@ -45,16 +49,20 @@ impl Endpoints {
         self.left.retain(|_, pods| !pods.is_empty());
     }
 
-    /// Every pod that is no endpoint is seen to be none for the first time: what happened before is unknown. `None` stands for
-    /// Services that are gone.
-    pub(crate) fn start<'a>(&mut self, service: Option<&str>, pods: impl Iterator<Item = &'a str>, now: Time) {
-        let present = service.and_then(|service| self.present.get(service));
-        for pod in pods {
-            if present.is_none_or(|present| !present.contains_key(pod)) {
-                let left = self.left.entry(service.map(str::to_owned)).or_default();
-                left.entry(pod.to_owned()).or_insert(now);
-            }
+    /// Every pod that is no endpoint is seen to be none for the first time: what happened before is unknown.
+    pub(crate) fn start(&mut self, now: Time) {
+        self.started = Some(now);
+    }
+
+    /// Forgets what the whole data plane knows by now: nothing is decided on it any more. `propagation` is the lag of those
+    /// who compute endpoints, and of those who use them.
+    pub(crate) fn expire(&mut self, now: Time, propagation: Duration) {
+        let known = |since: Time| since.after(propagation.saturating_mul(2)) <= now;
+        self.started = self.started.filter(|since| !known(*since));
+        for left in self.left.values_mut() {
+            left.retain(|_, since| !known(*since));
         }
+        self.left.retain(|_, pods| !pods.is_empty());
     }
 
     /// Forgets what left and is gone.
@@ -73,12 +81,14 @@ impl Endpoints {
 
     /// The Services whose endpoint the pod is, and since when.
     pub(crate) fn since<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (&'a str, Time)> {
-        self.present.iter().filter_map(move |(service, pods)| Some((service.as_str(), *pods.get(pod)?)))
+        self.present.iter().filter_map(move |(service, pods)| Some((&**service, *pods.get(pod)?)))
     }
 
-    /// The Services whose endpoint the pod is no longer, and since when that has been seen.
+    /// The Services whose endpoint the pod is no longer, and since when that has been seen. `None` stands for all Services
+    /// that the pod may have left before the operator started.
     pub(crate) fn left<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (Option<&'a str>, Time)> {
-        self.left.iter().filter_map(move |(service, pods)| Some((service.as_deref(), *pods.get(pod)?)))
+        let left = self.left.iter().filter_map(move |(service, pods)| Some((Some(&**service), *pods.get(pod)?)));
+        left.chain(self.started.map(|since| (None, since)))
     }
 }
 
@@ -87,7 +97,7 @@ mod tests {
     use super::*;
 
     fn update(endpoints: &mut Endpoints, pods: &[&str], now: i64) {
-        let ready: Vec<String> = pods.iter().map(|pod| (*pod).to_owned()).collect();
+        let ready: Vec<Box<str>> = pods.iter().map(|pod| (*pod).into()).collect();
         endpoints.update([("s", ready.as_slice())].into_iter(), Time(now));
     }
 
@@ -116,10 +126,28 @@ mod tests {
     }
 
     #[test]
-    fn at_the_start_everything_may_just_have_left() {
+    fn at_the_start_every_pod_may_just_have_left() {
         let mut endpoints = Endpoints::default();
         update(&mut endpoints, &["a"], 1);
-        endpoints.start(Some("s"), ["a", "b"].into_iter(), Time(1));
-        assert_eq!((left(&endpoints, "a"), left(&endpoints, "b")), (vec![], vec![("s", Time(1))]));
+        endpoints.start(Time(1));
+        for pod in ["a", "b"] {
+            assert_eq!(left(&endpoints, pod), [("", Time(1))]);
+        }
+    }
+
+    #[test]
+    fn what_the_data_plane_knows_is_forgotten() {
+        let mut endpoints = Endpoints::default();
+        endpoints.start(Time(1));
+        update(&mut endpoints, &["a", "b"], 1);
+        update(&mut endpoints, &["b"], 2);
+        let mut left_at = |now| {
+            endpoints.expire(Time(now), Duration::from_millis(10));
+            left(&endpoints, "a")
+        };
+        assert_eq!(left_at(20), [("s", Time(2)), ("", Time(1))]);
+        assert_eq!(left_at(21), [("s", Time(2))]);
+        assert_eq!(left_at(22), []);
+        assert!(endpoints.left.is_empty());
     }
 }

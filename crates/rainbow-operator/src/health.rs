@@ -43,6 +43,32 @@ struct State {
     turns: AtomicU64,
     writes: AtomicU64,
     failures: AtomicU64,
+    looks: AtomicU64,
+    /// Nanoseconds, by [`Part`].
+    spent: [AtomicU64; 3],
+}
+
+/// What the time of a look is spent on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// Making the world of what the watches have said.
+    Observe,
+    /// Deciding.
+    Plan,
+    /// The whole look, up to the first write.
+    Look,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Observe, Self::Plan, Self::Look];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Plan => "plan",
+            Self::Look => "look",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,6 +111,18 @@ impl Health {
         self.state.failures.fetch_add(u64::from(failed), Relaxed);
     }
 
+    /// An application was looked at.
+    pub(crate) fn look(&self) {
+        self.state.looks.fetch_add(1, Relaxed);
+    }
+
+    /// Adds to the time that looks have taken.
+    pub(crate) fn spent(&self, part: Part, time: Duration) {
+        if let Some(spent) = self.state.spent.get(part as usize) {
+            spent.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        }
+    }
+
     fn alive(&self) -> (StatusCode, String) {
         match self.phase() {
             Phase::Reading(beat) | Phase::Acting(beat) if beat.elapsed() > STUCK => {
@@ -106,13 +144,14 @@ impl Health {
     /// Prometheus' text format.
     fn metrics(&self) -> String {
         let leading = u64::from(!matches!(self.phase(), Phase::Waiting));
-        let State { applications, turns, writes, failures, .. } = &*self.state;
+        let State { applications, turns, writes, failures, looks, spent, .. } = &*self.state;
         let figures = [
             ("leading", "gauge", "Whether this operator acts (1) or waits for its turn (0).", leading),
             ("applications", "gauge", "Rainbows that are looked after.", applications.load(Relaxed)),
             ("turns_total", "counter", "Times that something was written for an application.", turns.load(Relaxed)),
             ("writes_total", "counter", "Objects that were written.", writes.load(Relaxed)),
             ("failures_total", "counter", "Times that not everything could be written.", failures.load(Relaxed)),
+            ("looks_total", "counter", "Times that an application was looked at.", looks.load(Relaxed)),
         ];
         let mut text = format!(
             "# HELP rainbow_operator_build_info Version of the operator.\n# TYPE rainbow_operator_build_info gauge\n\
@@ -123,6 +162,12 @@ impl Health {
             let name = format!("rainbow_operator_{name}");
             // Writing to a string does not fail.
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        }
+        let name = "rainbow_operator_look_seconds_total";
+        let _ = write!(text, "# HELP {name} Time that looks have taken, by part.\n# TYPE {name} counter\n");
+        for (part, spent) in Part::ALL.into_iter().zip(spent) {
+            let seconds = Duration::from_nanos(spent.load(Relaxed)).as_secs_f64();
+            let _ = writeln!(text, "{name}{{part=\"{}\"}} {seconds}", part.name());
         }
         text
     }
@@ -215,9 +260,20 @@ mod tests {
         health.beat(true, 2);
         health.turn(3, false);
         health.turn(1, true);
+        health.look();
+        health.spent(Part::Plan, Duration::from_millis(1500));
+        health.spent(Part::Plan, Duration::from_millis(500));
         let (status, text) = get(&health, "/metrics").await;
         assert_eq!(status, 200);
-        for line in ["leading 1", "applications 2", "turns_total 2", "writes_total 4", "failures_total 1"] {
+        for line in [
+            "leading 1",
+            "applications 2",
+            "turns_total 2",
+            "writes_total 4",
+            "failures_total 1",
+            "looks_total 1",
+            "look_seconds_total{part=\"plan\"} 2",
+        ] {
             assert!(text.lines().any(|found| found == format!("rainbow_operator_{line}")), "{line}: {text}");
         }
         assert_eq!(get(&health, "/").await.0, 404);

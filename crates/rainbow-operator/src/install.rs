@@ -17,6 +17,15 @@ pub const NAME: &str = leader::NAME;
 /// The port of `/healthz`, `/readyz` and `/metrics`.
 const HEALTH_PORT: u16 = 8081;
 
+/// Memory in MiB of an operator that looks after one application, most while it starts. `make bench` measures it.
+const MEMORY_ALONE: u32 = 32;
+/// Memory in KiB that each further application adds, most while it starts; with 3 colors and 30 pods. `make bench` measures it.
+const MEMORY_EACH: u32 = 64;
+/// Applications that the operator's memory limit has room for.
+const APPLICATIONS: u32 = 1_000;
+/// The annotation of the operator's Deployment that says how its memory limit was computed.
+const SIZED_FOR: &str = "rainbow.dev/memory-limit";
+
 /// What to install an operator into a cluster with.
 #[derive(Clone, Debug)]
 pub struct Install {
@@ -136,7 +145,19 @@ fn rights(install: &Install) -> Vec<Value> {
     ]
 }
 
+/// The memory limit in MiB: half as much again as was measured, since pods and templates may be larger.
+fn memory_limit() -> u32 {
+    let measured = MEMORY_ALONE + (APPLICATIONS * MEMORY_EACH).div_ceil(1024);
+    (measured * 3 / 2).next_multiple_of(32)
+}
+
 fn deployment(install: &Install) -> Value {
+    let mut metadata = metadata(NAME, Some(&install.namespace));
+    let sized = format!(
+        "1.5 × ({MEMORY_ALONE} Mi + {APPLICATIONS} applications × {MEMORY_EACH} Ki), \
+         each application with 3 colors and 30 pods: raise it for more"
+    );
+    metadata["annotations"] = json!({ SIZED_FOR: sized });
     let selector = json!({ "app.kubernetes.io/name": NAME });
     let field = |path: &str| json!({ "fieldRef": { "fieldPath": path } });
     let probe = |path: &str, period: u32, failures: u32| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": period, "failureThreshold": failures });
@@ -150,7 +171,7 @@ fn deployment(install: &Install) -> Value {
         args.push("--count-via=api".to_owned());
     }
     json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(NAME, Some(&install.namespace)),
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
         "spec": {
             // One is enough: nothing of the traffic needs it to be always there. More would wait for their turn.
             "replicas": 1,
@@ -174,7 +195,7 @@ fn deployment(install: &Install) -> Value {
                         "readinessProbe": probe("/readyz", 5, 2),
                         // `kubectl describe` then shows why the operator ended, as on a cluster that is too old.
                         "terminationMessagePolicy": "FallbackToLogsOnError",
-                        "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
+                        "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": format!("{}Mi", memory_limit()) } },
                         "securityContext": {
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
                         },

@@ -36,8 +36,10 @@ mod marks;
 mod messages;
 mod observe;
 mod options;
+mod queue;
 mod reconcile;
 mod report;
+mod throttle;
 mod watch;
 
 pub use clock::Clock;

@@ -11,7 +11,7 @@ pub(crate) use color::color;
 pub(crate) use deployment::deployment;
 pub(crate) use guard::guard;
 pub(crate) use service::service;
-pub(crate) use stage::{relabel, select, selection, stage};
+pub(crate) use stage::{relabel, select, stage};
 
 use rainbow_api::{Rainbow, labels};
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
 //! The world as the planner sees it, from what the watches have said.
 
-use rainbow_api::{Rainbow, names};
+use rainbow_api::{Color, Rainbow, Stage, Tier, names, stage_tier};
 use rainbow_plan::{
     Connections, Deployment, Instance, InstanceName, Pod, Presence, Selection, StageKey, StageService, Time, World,
 };
@@ -12,9 +12,8 @@ use std::{
 use crate::{
     cache::App,
     domain::{self, Means},
-    drift,
     kind::Kind,
-    live,
+    live::{self, Readable},
     manifests::{self, Scope},
 };
 
@@ -32,11 +31,13 @@ pub(crate) struct Observed {
 pub(crate) fn observe(
     app: &mut App,
     scope: &Scope<'_>,
-    rainbow: &Rainbow,
+    readable: &Readable,
     foreign: &Foreign,
     means: &Means,
     now: Time,
 ) -> Observed {
+    let Readable { rainbow, version, .. } = readable;
+    app.endpoints.expire(now, means.propagation);
     let mut instances = BTreeMap::new();
     for name in instance_names(app) {
         let instance = instance(app, scope, rainbow, &name, foreign);
@@ -46,9 +47,9 @@ pub(crate) fn observe(
     let pods = pods(app, rainbow, &stage_services, now);
     let guard = guard(app, scope, rainbow, foreign);
     let world = World {
-        spec: domain::spec(rainbow, means),
+        spec: domain::spec(rainbow, version, means),
         memory: domain::memory(rainbow),
-        colors: app.colors.values().map(|color| domain::color(&rainbow.spec, color)).collect(),
+        colors: app.colors.values().map(|color| domain::color(&rainbow.spec, version, color)).collect(),
         instances,
         stages,
         pods,
@@ -57,38 +58,73 @@ pub(crate) fn observe(
     Observed { world, stage_services }
 }
 
+/// Compares an object with what it should be, as soon as the watches show it. While everything is listed this spares the memory
+/// for the content of all objects that are still to be compared.
+pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, kind: Kind, name: &str) {
+    let foreign = Foreign::new();
+    let deployment = |app: &App| app.deployments.get(name).map(|found| instance_name(&found.tier, &found.color));
+    let service = |app: &App| app.services.get(name).map(|found| instance_name(&found.tier, &found.color));
+    match kind {
+        Kind::Service if app.services.get(name).is_some_and(|found| !found.stage.is_empty()) => {
+            stages(app, scope, rainbow, &foreign);
+        }
+        Kind::Deployment | Kind::Service => {
+            if let Some(name) = deployment(app).or_else(|| service(app)) {
+                instance(app, scope, rainbow, &name, &foreign);
+            }
+        }
+        Kind::PodDisruptionBudget => {
+            guard(app, scope, rainbow, &foreign);
+        }
+        Kind::Rainbow | Kind::Color | Kind::Pod | Kind::EndpointSlice => {}
+    }
+}
+
 /// Every instance that a color names or that exists.
 fn instance_names(app: &App) -> BTreeSet<InstanceName> {
-    let named = app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (&i.tier, &i.color));
+    let named =
+        app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (i.tier.as_str(), i.color.as_str()));
     // A Service may be all that is left of an instance.
     let services = app.services.values().filter(|service| service.stage.is_empty());
-    let services = services.map(|found| (&found.tier, &found.color));
-    let deployments = app.deployments.values().map(|found| (&found.tier, &found.color));
+    let services = services.map(|found| (&*found.tier, &*found.color));
+    let deployments = app.deployments.values().map(|found| (&*found.tier, &*found.color));
     named
         .chain(deployments)
         .chain(services)
         .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
-        .map(|(tier, color)| InstanceName { tier: tier.clone(), color: color.clone() })
+        .map(|(tier, color)| instance_name(tier, color))
         .collect()
+}
+
+fn instance_name(tier: &str, color: &str) -> InstanceName {
+    InstanceName { tier: tier.to_owned(), color: color.to_owned() }
 }
 
 fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &InstanceName, foreign: &Foreign) -> Instance {
     let object = names::instance(scope.prefix, &name.tier, &name.color);
-    let source = app.source(name).map(|(color, tier)| (Arc::clone(color), tier.clone()));
-    let App { deployments, services, pods, settled, .. } = app;
-    let found = deployments.get(&object).filter(|found| found.tier == name.tier && found.color == name.color);
-    let ours = |found: &&live::Service| found.tier == name.tier && found.color == name.color && found.stage.is_empty();
+    let color = app.source(name).map(|(color, _)| Arc::clone(color));
+    let source = color.as_ref().and_then(|color| Some((color, tier(color, &name.tier)?)));
+    let App { deployments, services, pods, answers, epoch, .. } = app;
+    let found = deployments.get_mut(object.as_str());
+    let found = found.filter(|found| *found.tier == name.tier && *found.color == name.color);
+    let ours = |found: &&mut Box<live::Service>| {
+        *found.tier == name.tier && *found.color == name.color && found.stage.is_empty()
+    };
+    let mut identity =
+        source.and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()));
     let deployment = match found {
         None if foreign.contains(&(Kind::Deployment, object.clone())) => Deployment::Foreign,
         None => Deployment::Absent,
         Some(live) => {
-            let current = source.as_ref().is_none_or(|(color, tier)| {
-                let desired = || manifests::deployment(scope, rainbow, color, tier, name, live.replicas);
-                settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired()), desired)
+            let live::Deployment { meta, content, replicas, .. } = &mut **live;
+            let current = source.is_none_or(|(color, tier)| {
+                let desired = || manifests::deployment(scope, rainbow, color, tier, name, *replicas);
+                content.is_current(&meta.uid, *epoch, answers, desired)
             });
+            identity = identity.or_else(|| Some(live.identity.to_string()));
             // The status does not count terminating pods, and may lag behind the pods themselves.
             let existing =
-                pods.values().filter(|pod| pod.tier == name.tier && pod.color == name.color && !pod.finished);
+                pods.values().filter(|pod| *pod.tier == name.tier && *pod.color == name.color && !pod.finished);
             let existing = u32::try_from(existing.count()).unwrap_or(u32::MAX);
             Deployment::Ours {
                 current,
@@ -99,17 +135,17 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
         }
     };
     // What no color names any more is looked for, so that it can be deleted.
-    let needed = source.as_ref().is_none_or(|(color, _)| {
+    let needed = source.is_none_or(|(color, _)| {
         color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == name.tier))
     });
-    let service = match (&source, services.get(&object).filter(ours)) {
+    let service = match (source, services.get_mut(object.as_str()).filter(ours)) {
         _ if !needed => Presence::NotNeeded,
         (_, None) if foreign.contains(&(Kind::Service, object)) => Presence::Foreign,
         (_, None) => Presence::Absent,
         (Some((_, tier)), Some(live)) => {
             let desired = || manifests::service(scope, rainbow, tier, name);
-            let selects = manifests::selection(scope.rainbow, "", &live.selector) == Selection::Instance(name.clone());
-            if selects && settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired()), desired) {
+            let selects = matches!(&live.selects, Selection::Instance(selected) if selected == name);
+            if selects && live.content.is_current(&live.meta.uid, *epoch, answers, desired) {
                 Presence::Current
             } else {
                 Presence::Outdated
@@ -117,22 +153,28 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
         }
         (None, Some(_)) => Presence::Current,
     };
-    let identity = source
-        .and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()))
-        .or_else(|| found.map(|live| live.identity.clone()));
     Instance { identity: identity.unwrap_or_default(), deployment, service }
+}
+
+fn tier<'a>(color: &'a Color, name: &str) -> Option<&'a Tier> {
+    color.spec.tiers.iter().find(|tier| tier.name == name)
+}
+
+/// It is clear which tier of the spec a stage leads to.
+fn has_tier(rainbow: &Rainbow, stage: &Stage) -> bool {
+    stage_tier(&rainbow.spec, stage).is_some_and(|name| rainbow.spec.tiers.iter().any(|tier| tier.name == name))
 }
 
 /// The PodDisruptionBudget of the pods that hold connections.
 fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign) -> Presence {
     let name = names::guard(scope.rainbow);
-    let App { budgets, settled, .. } = app;
-    match budgets.get(&name) {
+    let App { budgets, answers, epoch, .. } = app;
+    match budgets.get_mut(name.as_str()) {
         None if foreign.contains(&(Kind::PodDisruptionBudget, name)) => Presence::Foreign,
         None => Presence::Absent,
         Some(live) => {
             let desired = || manifests::guard(scope, rainbow);
-            let current = settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired()), desired);
+            let current = live.content.is_current(&live.meta.uid, *epoch, answers, desired);
             if current { Presence::Current } else { Presence::Outdated }
         }
     }
@@ -145,20 +187,21 @@ fn stages(
     rainbow: &Rainbow,
     foreign: &Foreign,
 ) -> (BTreeMap<StageKey, StageService>, BTreeMap<StageKey, String>) {
-    let App { services, settled, .. } = app;
+    let App { services, answers, epoch, .. } = app;
     let mut stages = BTreeMap::new();
     let mut names = BTreeMap::new();
     for stage in &rainbow.spec.stages {
-        let Some(desired) = manifests::stage(scope, rainbow, stage) else { continue };
-        let Some(name) = domain::stage_service(&rainbow.spec, stage) else { continue };
+        // It is clear which tier the stage leads to, so there is something to be applied.
+        let Some(name) = domain::stage_service(&rainbow.spec, stage).filter(|_| has_tier(rainbow, stage)) else {
+            continue;
+        };
         let key = StageKey::of(&stage.name);
         names.insert(key.clone(), name.clone());
-        match services.get(&name).filter(|live| live.stage == stage.name) {
+        match services.get_mut(name.as_str()).filter(|live| *live.stage == stage.name) {
             Some(live) => {
-                let current =
-                    settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired), || desired.clone());
-                let selects = manifests::selection(scope.rainbow, &stage.name, &live.selector);
-                stages.insert(key, StageService::Ours { current, selects });
+                let desired = || manifests::stage(scope, rainbow, stage).unwrap_or_default();
+                let current = live.content.is_current(&live.meta.uid, *epoch, answers, desired);
+                stages.insert(key, StageService::Ours { current, selects: live.selects.clone() });
             }
             None if foreign.contains(&(Kind::Service, name)) => {
                 stages.insert(key, StageService::Foreign);
@@ -167,15 +210,12 @@ fn stages(
         }
     }
     let wanted: BTreeSet<String> = names.values().cloned().collect();
-    for (name, live) in services.iter().filter(|(name, live)| !live.stage.is_empty() && !wanted.contains(*name)) {
-        let selects = manifests::selection(scope.rainbow, &live.stage, &live.selector);
-        let key = if names.contains_key(&StageKey::of(&live.stage)) {
-            StageKey::Former { stage: live.stage.clone(), service: name.clone() }
-        } else {
-            StageKey::of(&live.stage)
-        };
-        names.insert(key.clone(), name.clone());
-        stages.insert(key, StageService::Ours { current: true, selects });
+    for (name, live) in services.iter().filter(|(name, live)| !live.stage.is_empty() && !wanted.contains(&***name)) {
+        let (service, stage) = (name.to_string(), live.stage.to_string());
+        let key = StageKey::of(&stage);
+        let key = if names.contains_key(&key) { StageKey::Former { stage, service: service.clone() } } else { key };
+        names.insert(key.clone(), service);
+        stages.insert(key, StageService::Ours { current: true, selects: live.selects.clone() });
     }
     (stages, names)
 }
@@ -188,23 +228,23 @@ fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<StageKey, String
     let stage_or_gone = |service: Option<&str>| {
         service.and_then(stage).unwrap_or_else(|| StageKey::Gone { service: service.map(str::to_owned) })
     };
-    let pod = |pod: &live::Pod| Pod {
-        connections: match counted.get(&(pod.tier.as_str(), pod.color.as_str())) {
-            Some(true) => app.known.connections(&pod.meta.name, now),
+    let pod = |(name, pod): (&Box<str>, &Box<live::Pod>)| Pod {
+        connections: match counted.get(&(&*pod.tier, &*pod.color)) {
+            Some(true) => app.known.connections(name, now),
             Some(false) | None => Connections::Uncounted,
         },
         mark: pod.said.mark,
-        marked: app.marks.since(&pod.meta.name),
-        name: pod.meta.name.clone(),
-        instance: InstanceName { tier: pod.tier.clone(), color: pod.color.clone() },
+        marked: app.marks.since(name),
+        name: name.to_string(),
+        instance: instance_name(&pod.tier, &pod.color),
         ready: pod.ready,
         ready_since: pod.ready_since,
         terminating: pod.meta.deleting,
         member: pod.said.member.clone(),
-        endpoint: app.endpoints.since(&pod.meta.name).filter_map(|(of, since)| Some((stage(of)?, since))).collect(),
-        left: app.endpoints.left(&pod.meta.name).map(|(of, since)| (stage_or_gone(of), since)).collect(),
+        endpoint: app.endpoints.since(name).filter_map(|(of, since)| Some((stage(of)?, since))).collect(),
+        left: app.endpoints.left(name).map(|(of, since)| (stage_or_gone(of), since)).collect(),
     };
-    app.pods.values().filter(|pod| !pod.finished).map(pod).collect()
+    app.pods.iter().filter(|(_, pod)| !pod.finished).map(pod).collect()
 }
 
 /// Whether the connections of an instance's pods are counted, by tier and color of the instance.

@@ -7,7 +7,7 @@ mod unseen;
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
-use rainbow_api::{Rainbow, Reason, SpecError, validate, validate_name};
+use rainbow_api::Reason;
 use rainbow_plan::{ChainKey, Time, plan};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -20,11 +20,13 @@ use crate::{
     count::Counter,
     counting::Counting,
     domain::{Means, Names},
+    health::{Health, Part},
     key::Key,
-    live::Root,
+    kind::Kind,
+    live::{Readable, Root},
     manifests::Scope,
     messages,
-    observe::{Foreign, observe},
+    observe::{self, Foreign, observe},
     report::{About, Obstacle, Report, Reporter, hindered},
 };
 use backoff::Backoff;
@@ -59,6 +61,20 @@ pub(crate) struct With<'a> {
     pub(crate) clock: Clock,
     pub(crate) means: &'a Means,
     pub(crate) counter: &'a Counter,
+    /// Where it is noted how long looks take.
+    pub(crate) health: Option<&'a Health>,
+}
+
+impl With<'_> {
+    /// Does a part of a look, and notes how long it takes.
+    pub(crate) fn timed<T>(&self, part: Part, work: impl FnOnce() -> T) -> T {
+        let Some(health) = self.health else { return work() };
+        // Not tokio's clock, which stands still in tests.
+        let begin = std::time::Instant::now();
+        let done = work();
+        health.spent(part, begin.elapsed());
+        done
+    }
 }
 
 /// What to do in a turn.
@@ -67,13 +83,13 @@ pub(crate) enum Step {
     Nothing,
     /// The application is gone.
     Forget,
-    /// Writes.
-    Run(BoxFuture<'static, Done>),
+    /// Requests to the API server, and how many there are.
+    Run { writes: usize, turn: BoxFuture<'static, Done> },
 }
 
 /// What came of a turn.
 pub(crate) struct Done {
-    pub(crate) key: Key,
+    pub(crate) key: Arc<Key>,
     /// Of all writes.
     pub(crate) outcome: Outcome,
     /// The chains that were tried, and what each failed at.
@@ -94,7 +110,7 @@ enum Purpose {
 
 /// What is the same for everything in a turn.
 struct Turn<'a> {
-    key: &'a Key,
+    key: &'a Arc<Key>,
     with: &'a With<'a>,
     generation: Option<i64>,
     now: Time,
@@ -102,13 +118,15 @@ struct Turn<'a> {
 
 impl Reconciler {
     /// The whole of a turn. Nothing before the writes waits for anything, and the writes own what they need.
-    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, rainbow: &Arc<Rainbow>, prefix: &str) -> Step {
+    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, readable: &Readable, prefix: &str) -> Step {
         let Turn { key, now, .. } = *turn;
         let With { means, clock, counter, .. } = *turn.with;
+        let Readable { rainbow, version, .. } = readable;
         let scope = Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix) };
 
-        let observed = observe(app, &scope, rainbow, self.taken.names(), means, now);
-        let mut plan = plan(&observed.world, now);
+        let foreign = self.taken.names();
+        let observed = turn.with.timed(Part::Observe, || observe(app, &scope, readable, foreign, means, now));
+        let mut plan = turn.with.timed(Part::Plan, || plan(&observed.world, now));
         let retry = self.chains.keep_due(&mut plan, turn.generation);
         if self.counting.follow(key, app, rainbow, &plan, counter, now) {
             self.wait_until(Instant::now() + SOON);
@@ -118,7 +136,7 @@ impl Reconciler {
         let mut work = compile(&plan, Basis { app, scope: &scope, rainbow, observed: &observed, sidecar, now });
         let names = Names { rainbow: &key.name, prefix: Some(prefix), services: &observed.stage_services };
         let troubles = self.chains.troubles();
-        let about = About { key, rainbow, app, names, plan: &plan, troubles: &troubles, now };
+        let about = About { key, rainbow, version, app, names, plan: &plan, troubles: &troubles, now };
         let mut report = self.reporter.report(&about);
 
         let wake = plan.wake.map(|wake| clock.instant(wake).max(Instant::now() + SOON));
@@ -139,7 +157,7 @@ impl Reconciler {
     }
 
     /// Takes a turn, if it is time.
-    pub(crate) fn step(&mut self, cache: &mut Cache, key: &Key, with: &With<'_>) -> Step {
+    pub(crate) fn step(&mut self, cache: &mut Cache, key: &Arc<Key>, with: &With<'_>) -> Step {
         self.due = None;
         if let Some(until) = self.unseen.until(cache, key) {
             self.wait_until(until);
@@ -156,10 +174,11 @@ impl Reconciler {
         if let Some(names) = self.taken.to_ask() {
             return turn.ask(names);
         }
-        let rainbow = match readable(&root) {
-            Ok(rainbow) => rainbow,
+        let readable = match readable(&root) {
+            Ok(readable) => readable,
             Err(obstacle) => return self.tell(&turn, &root, &obstacle),
         };
+        let rainbow = &readable.rainbow;
         // Under another prefix everything would be made a second time, and both Deployments of an instance would select the
         // pods of either. What is there goes under the names that it has.
         let asked = rainbow.spec.name_prefix.as_deref().unwrap_or_default();
@@ -168,7 +187,7 @@ impl Reconciler {
             let message = messages::prefix_changed(&prefix, asked);
             return self.tell(&turn, &root, &Obstacle { reason: Reason::InvalidSpec, message });
         }
-        self.reconcile(&turn, app, &rainbow, &prefix)
+        self.reconcile(&turn, app, readable, &prefix)
     }
 
     /// Puts an obstacle into the status, and does nothing else.
@@ -231,19 +250,21 @@ impl Reconciler {
 impl Turn<'_> {
     /// Asks whether the objects of others are still there.
     fn ask(&self, names: Foreign) -> Step {
-        let (client, key, generation) = (self.with.client.clone(), self.key.clone(), self.generation);
+        let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
+        let writes = names.len();
         let ask = async move {
             let still = still_foreign(&client, &key, names.into_iter().collect()).await;
             Done::new(key, Purpose::Ask(still.into_iter().collect()), generation)
         };
-        Step::Run(ask.boxed())
+        Step::Run { writes, turn: ask.boxed() }
     }
 
     /// Stages first. What is cut is reported before it is; everything else is reported when it is done.
     fn run(&self, purpose: Purpose, work: Work, report: Report) -> Step {
-        let (client, key, generation) = (self.with.client.clone(), self.key.clone(), self.generation);
+        let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
+        let writes = work.writes() + report.writes();
         let run = async move {
-            let mut done = Done::new(key.clone(), purpose, generation);
+            let mut done = Done::new(Arc::clone(&key), purpose, generation);
             if let Some(hold) = work.hold
                 && !done.reported(carry_out_one(&client, &key, &hold).await)
             {
@@ -261,12 +282,12 @@ impl Turn<'_> {
             }
             done
         };
-        Step::Run(run.boxed())
+        Step::Run { writes, turn: run.boxed() }
     }
 }
 
 impl Done {
-    fn new(key: Key, purpose: Purpose, generation: Option<i64>) -> Self {
+    fn new(key: Arc<Key>, purpose: Purpose, generation: Option<i64>) -> Self {
         Self { key, outcome: Outcome::default(), chains: Vec::new(), report: None, purpose, generation }
     }
 
@@ -294,22 +315,24 @@ impl Done {
     }
 }
 
+/// Compares an object of an application with what it should be, before the application has its first turn.
+pub(crate) fn compare(app: &mut App, key: &Key, kind: Kind, name: &str) {
+    let Some(root) = app.root.clone() else { return };
+    let Ok(readable) = readable(&root) else { return };
+    let rainbow = &readable.rainbow;
+    let prefix = app.prefix().or(rainbow.spec.name_prefix.as_deref()).unwrap_or_default().to_owned();
+    let scope = Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(&prefix) };
+    observe::compare(app, &scope, rainbow, kind, name);
+}
+
 /// The Rainbow, if it can be planned for.
-fn readable(root: &Root) -> Result<Arc<Rainbow>, Obstacle> {
-    let invalid = |message: String| Obstacle { reason: Reason::InvalidSpec, message };
-    let rainbow = match root {
-        Root::Unreadable { error, .. } => return Err(invalid(error.clone())),
-        Root::Read(rainbow) => rainbow,
+fn readable(root: &Root) -> Result<&Readable, Obstacle> {
+    let invalid = |message: &String| Obstacle { reason: Reason::InvalidSpec, message: message.clone() };
+    let readable = match root {
+        Root::Unreadable { error, .. } => return Err(invalid(error)),
+        Root::Read(readable) => readable,
     };
-    if rainbow.metadata.deletion_timestamp.is_some() {
-        // Whatever the spec says: what was made has to go.
-        return Ok(Arc::clone(rainbow));
-    }
-    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
-    let errors: Vec<String> = validate_name(name)
-        .into_iter()
-        .chain(validate(&rainbow.spec))
-        .map(|error: SpecError| error.to_string())
-        .collect();
-    if errors.is_empty() { Ok(Arc::clone(rainbow)) } else { Err(invalid(errors.join("; "))) }
+    // Whatever the spec of a Rainbow says that is being deleted: what was made has to go.
+    let deleting = readable.rainbow.metadata.deletion_timestamp.is_some();
+    readable.invalid.as_ref().filter(|_| !deleting).map_or(Ok(readable), |errors| Err(invalid(errors)))
 }

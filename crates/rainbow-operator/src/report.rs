@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     apply::{self, Outcome, StatusWrite},
     cache::App,
-    domain::{self, Names},
+    domain::{Names, Version},
     key::Key,
     kind::Kind,
     live::Root,
@@ -44,6 +44,7 @@ pub(crate) struct Reporter {
 pub(crate) struct About<'a> {
     pub(crate) key: &'a Key,
     pub(crate) rainbow: &'a Arc<Rainbow>,
+    pub(crate) version: &'a Version,
     pub(crate) app: &'a App,
     pub(crate) names: Names<'a>,
     /// Without the chains that are not carried out now.
@@ -73,6 +74,11 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn is_empty(&self) -> bool {
         self.cuts.is_empty() && self.statuses.is_empty()
+    }
+
+    /// How many writes there are.
+    pub(crate) fn writes(&self) -> usize {
+        self.cuts.len() + self.statuses.len() + self.notes.len()
     }
 
     /// Something is to be written when all else is done.
@@ -112,7 +118,7 @@ impl Report {
 impl Reporter {
     /// The statuses that are to be written now, and the events that tell of what has changed.
     pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
-        let About { key, rainbow, app, names, plan, troubles, now } = about;
+        let About { key, rainbow, version, app, names, plan, troubles, now } = about;
         let mut report = Report::new(rainbow, *now);
         if plan.actions().any(|action| matches!(action, Action::Release)) {
             return report;
@@ -127,10 +133,9 @@ impl Reporter {
         let instant = Instant::now();
         let mut round = self.pacing.round(instant);
         let old = rainbow.status.clone().unwrap_or_default();
-        let color = domain::color_name(&rainbow.spec);
         let generation = rainbow.metadata.generation;
         let cause = missing_image(app);
-        let new = status::rainbow(&plan.report, &color, generation, names, cause, troubles, &old, *now);
+        let new = status::rainbow(&plan.report, &version.color, generation, names, cause, troubles, &old, *now);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
             report.tell(events::of_rainbow(&old, &new));
             report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));
@@ -198,7 +203,7 @@ pub(crate) fn hindered(
     now: Time,
 ) -> Option<Report> {
     let (old, rainbow) = match root {
-        Root::Read(rainbow) => (rainbow.status.clone().unwrap_or_default(), Arc::clone(rainbow)),
+        Root::Read(readable) => (readable.rainbow.status.clone().unwrap_or_default(), Arc::clone(&readable.rainbow)),
         Root::Unreadable { meta, status, .. } => (status.as_ref().clone(), Arc::new(blank(meta))),
     };
     let new = status::hindered(obstacle, generation, &old, now);
@@ -236,7 +241,7 @@ fn missing_image(app: &App) -> Option<Obstacle> {
     let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
     for pod in app.pods.values().filter(|pod| !pod.meta.deleting && !pod.finished) {
         if let Some(image) = &pod.missing_counter {
-            missing.entry(image).or_insert(&pod.color);
+            missing.entry(&**image).or_insert(&*pod.color);
         }
     }
     let message = |(image, color): (&&str, &&str)| {

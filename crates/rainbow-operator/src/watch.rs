@@ -1,7 +1,7 @@
 //! The watches: one a kind, as narrow as its labels allow.
 
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     stream::{BoxStream, select_all},
 };
 use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
@@ -16,7 +16,8 @@ use kube::{
 };
 use rainbow_api::labels;
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 use crate::{change::Change, kind::Kind, live::Object};
 
@@ -24,9 +25,29 @@ use crate::{change::Change, kind::Kind, live::Object};
 /// latest; Kubernetes clients usually take five minutes or more.
 pub const WATCH: Duration = Duration::from_secs(50);
 
+/// Objects of a page of a list. A page is in memory twice, as text and as values, and there is one for each kind at a time.
+const PAGE: u32 = 100;
+/// The kinds that are listed before all others: what others have to be like follows from them.
+const FIRST: [Kind; 2] = [Kind::Rainbow, Kind::Color];
+
 /// What all watches say, in one stream.
 pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, (Kind, Change<Object>)> {
-    select_all(Kind::ALL.into_iter().map(|kind| one(client, namespace, kind))).boxed()
+    let lists = Arc::new(Semaphore::new(0));
+    let watch = |kind: Kind| {
+        let (changes, lists) = (one(client, namespace, kind), Arc::clone(&lists));
+        if FIRST.contains(&kind) {
+            let done = move |change: &(Kind, Change<Object>)| {
+                if matches!(change.1, Change::Complete) {
+                    lists.add_permits(1);
+                }
+            };
+            return changes.inspect(done).boxed();
+        }
+        // The semaphore is never closed.
+        let first = async move { drop(lists.acquire_many(FIRST.len() as u32).await) };
+        first.map(|()| changes).flatten_stream().boxed()
+    };
+    select_all(Kind::ALL.into_iter().map(watch)).boxed()
 }
 
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
@@ -69,7 +90,8 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let managed = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
-    let all = watcher::Config::default().timeout(u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX));
+    let timeout = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
+    let all = watcher::Config::default().timeout(timeout).page_size(PAGE);
     let config = match kind {
         Kind::Rainbow => all,
         Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => all.labels(&managed),

@@ -80,7 +80,7 @@ fn world(moving: bool) -> World {
             let deployment = Deployment::Ours { current: true, replicas, observed: true, pods: replicas };
             world
                 .instances
-                .insert(instance, Instance { identity: String::new(), deployment, service: Presence::Current });
+                .insert(instance, Instance { identity: String::new(), deployment, service: Presence::Current, ports: None });
         }
         let tiers =
             tiers.iter().map(|tier| Tier { identity: format!("{}@{color}", tier.name), ..tier.clone() }).collect();

@@ -183,6 +183,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
             }
             Points::Instance(serving) => match self.target.instance {
                 // One shift is finished before the next begins.
+                Some(target) if target != serving && !self.joins_members(target) => self.wait_to_replace(target, draft),
                 Some(target) if target != serving && !self.has_stale_labels() => self.start(serving, target, draft),
                 _ => self.steady(draft),
             },
@@ -190,10 +191,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
-    /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and whoever
-    /// computes endpoints surely knows that enough of those it moves to are ready.
+    /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and the endpoint
+    /// controller is known to have seen that enough of those it moves to are ready.
     fn direct(&self) -> Option<&'a InstanceName> {
-        let target = self.target.instance.filter(|_| self.view.spec().swap == Swap::Direct && self.target.ready)?;
+        let target = self.target.instance.filter(|_| self.target.ready && self.of > 0)?;
         let moves = match self.situation.points {
             Points::Instance(serving) => serving != target,
             Points::Members => true,
@@ -202,18 +203,50 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let at_once = match self.target.pace {
             Pace::AtOnce => true,
             Pace::Steps { step, .. } => step >= self.of,
-            Pace::Hold => false,
+            Pace::Hold => return None,
         };
-        if !moves || !at_once || self.of == 0 {
+        if !moves || !self.surely_ready(target) {
             return None;
         }
-        let surely = |pod: &&&Pod| self.view.is_available(pod) && self.view.known(pod.ready_since);
+        if !self.joins_members(target) {
+            return Some(target);
+        }
         let pods = self.view.pods(target);
-        let enough = pods.iter().filter(surely).count() >= self.of as usize;
         let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.key));
         // More would be in several slices, of which a node may see the emptied ones first.
         let one_slice = || pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
-        (enough && one_slice()).then_some(target)
+        (self.view.spec().swap == Swap::Direct && at_once && one_slice()).then_some(target)
+    }
+
+    /// The stage moves in one write, and waits until the endpoint controller knows the pods that it moves to.
+    fn wait_to_replace(&self, target: &InstanceName, draft: &mut Draft) -> Progress {
+        if let (true, Pace::Hold) = (self.target.ready, self.target.pace) {
+            return Progress { phase: Some(ShiftPhase::Paused), ..Progress::default() };
+        }
+        for pod in self.view.pods(target).iter().filter(|pod| crate::view::serves(pod)) {
+            let known = pod.ready_since.after(self.view.spec().propagation);
+            if known > self.view.now {
+                draft.wake(known);
+            }
+        }
+        Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() }
+    }
+
+    /// The endpoint controller is known to have seen enough ready pods.
+    fn surely_ready(&self, instance: &InstanceName) -> bool {
+        let surely = |pod: &&&Pod| self.view.is_available(pod) && self.view.known(pod.ready_since);
+        self.view.pods(instance).iter().filter(surely).count() >= self.of as usize
+    }
+
+    /// The instance's pods can serve beside those that serve now. Those with other ports cannot: one Service has one set of ports, so
+    /// such a move is one write of ports and selector, whatever the pace.
+    pub(super) fn joins_members(&self, instance: &InstanceName) -> bool {
+        let serving = match self.situation.points {
+            Points::Instance(serving) => Some(serving),
+            Points::Members => self.situation.members.first().map(|pod| &pod.instance),
+            Points::Nowhere | Points::Foreign | Points::Other => None,
+        };
+        serving.is_none_or(|serving| self.view.same_ports(serving, instance))
     }
 
     /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the

@@ -183,6 +183,12 @@ impl<'a> View<'a> {
         told.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
     }
 
+    /// Pods of both instances can serve behind one Service.
+    pub(crate) fn same_ports(&self, one: &InstanceName, other: &InstanceName) -> bool {
+        let ports = |instance| self.world.instances.get(instance).and_then(|found| found.ports.as_deref());
+        one == other || ports(one).zip(ports(other)).is_none_or(|(one, other)| one == other)
+    }
+
     /// The color is the one that the spec describes.
     pub(crate) fn is_described(&self, color: &Color) -> bool {
         self.described.is_some_and(|id| self.colors[id].name == color.name)

@@ -117,7 +117,8 @@ fn instance() -> impl Strategy<Value = Instance> {
         (any::<bool>(), number(), any::<bool>(), number())
             .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
     ];
-    (name(), deployment, presence()).prop_map(|(identity, deployment, service)| Instance {
+    (name(), deployment, presence(), option::of(name())).prop_map(|(identity, deployment, service, ports)| Instance {
+        ports,
         identity,
         deployment,
         service,

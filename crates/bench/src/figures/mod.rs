@@ -5,6 +5,7 @@ mod memory;
 mod planner;
 mod pods;
 mod release;
+pub(crate) mod scale;
 mod service;
 mod start;
 mod tally;
@@ -22,6 +23,7 @@ type Measure = fn(u32) -> Pin<Box<dyn Future<Output = Result<Vec<Figure>>>>>;
 pub(crate) const ALL: &[(&str, Measure)] = &[
     ("planner", |runs| Box::pin(async move { planner::measure(runs) })),
     ("tally", |runs| Box::pin(tally::measure(runs))),
+    ("scale", |runs| Box::pin(scale::measure(runs))),
     ("start", |runs| Box::pin(start::measure(runs))),
     ("pods", |runs| Box::pin(pods::measure(runs))),
     ("memory", |runs| Box::pin(memory::measure(runs))),

@@ -3,7 +3,7 @@
 use k8s_openapi::{api::core::v1::Pod as CorePod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use rainbow_api::labels;
 use rainbow_plan::{Mark, Time};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::{Meta, image, label};
 use crate::clock;
@@ -20,8 +20,8 @@ pub(crate) struct PodLabels {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) meta: Meta,
-    pub(crate) tier: String,
-    pub(crate) color: String,
+    pub(crate) tier: Arc<str>,
+    pub(crate) color: Arc<str>,
     pub(crate) ready: bool,
     /// Since when the watch has shown `ready` as it is; what was before the start is unknown. Kept by the cache.
     pub(crate) ready_since: Time,
@@ -31,7 +31,7 @@ pub(crate) struct Pod {
     pub(crate) said: PodLabels,
     pub(crate) address: Option<IpAddr>,
     /// The image of its counter, where the node cannot get it: the pod never starts.
-    pub(crate) missing_counter: Option<String>,
+    pub(crate) missing_counter: Option<Box<str>>,
 }
 
 impl Pod {
@@ -49,14 +49,14 @@ impl Pod {
         });
         let phase = status.and_then(|status| status.phase.as_deref());
         Self {
-            tier: label(&pod.metadata, labels::TIER).to_owned(),
-            color: label(&pod.metadata, labels::COLOR).to_owned(),
+            tier: label(&pod.metadata, labels::TIER).into(),
+            color: label(&pod.metadata, labels::COLOR).into(),
             ready: ready && !meta.deleting,
             ready_since: Time(0),
             finished: matches!(phase, Some("Succeeded" | "Failed")) && !meta.deleting,
             said: PodLabels { member: member.collect(), mark: mark(&pod.metadata) },
             address: status.and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
-            missing_counter: image::missing_counter(pod),
+            missing_counter: image::missing_counter(pod).map(String::into_boxed_str),
             meta,
         }
     }

@@ -8,9 +8,9 @@ use super::{Meta, label};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) meta: Meta,
-    pub(crate) service: String,
+    pub(crate) service: Box<str>,
     /// Names of pods.
-    pub(crate) ready: Vec<String>,
+    pub(crate) ready: Box<[Box<str>]>,
 }
 
 impl Slice {
@@ -20,12 +20,12 @@ impl Slice {
             endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready.unwrap_or(true))
         });
         let pods = ready.filter_map(|endpoint| {
-            endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.clone()
+            endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.as_deref()
         });
         Self {
             meta: Meta::of(&slice.metadata),
-            service: label(&slice.metadata, "kubernetes.io/service-name").to_owned(),
-            ready: pods.collect(),
+            service: label(&slice.metadata, "kubernetes.io/service-name").into(),
+            ready: pods.map(Box::from).collect(),
         }
     }
 }
@@ -52,14 +52,15 @@ mod tests {
             ],
         });
         let slice = Slice::of(&serde_json::from_value(slice).unwrap());
-        assert_eq!((slice.service.as_str(), slice.meta.version), ("frontend-active", 7));
-        assert_eq!(slice.ready, ["a", "c"]);
+        assert_eq!((&*slice.service, slice.meta.version), ("frontend-active", 7));
+        let ready: Vec<&str> = slice.ready.iter().map(|pod| &**pod).collect();
+        assert_eq!(ready, ["a", "c"]);
     }
 
     /// The API server writes a slice without endpoints as `null`.
     #[test]
     fn a_slice_may_have_no_endpoints() {
         let slice = json!({ "metadata": { "name": "x" }, "addressType": "IPv4", "endpoints": null });
-        assert_eq!(Slice::of(&serde_json::from_value(slice).unwrap()).ready, Vec::<String>::new());
+        assert_eq!(Slice::of(&serde_json::from_value(slice).unwrap()).ready.len(), 0);
     }
 }

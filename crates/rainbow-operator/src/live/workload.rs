@@ -2,6 +2,7 @@
 
 use kube::api::DynamicObject;
 use rainbow_api::labels;
+use rainbow_plan::{InstanceName, Selection};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -13,9 +14,9 @@ use crate::drift::Content;
 pub(crate) struct Deployment {
     pub(crate) meta: Meta,
     /// Labels; empty where absent.
-    pub(crate) tier: String,
-    pub(crate) color: String,
-    pub(crate) identity: String,
+    pub(crate) tier: Box<str>,
+    pub(crate) color: Box<str>,
+    pub(crate) identity: Box<str>,
     pub(crate) content: Content,
     pub(crate) replicas: u32,
     /// The Deployment controller has seen the newest spec.
@@ -33,9 +34,9 @@ impl Deployment {
         let observed = object.data.pointer("/status/observedGeneration").and_then(Value::as_i64).unwrap_or(-1);
         Self {
             meta: Meta::of(&object.metadata),
-            tier: label(&object.metadata, labels::TIER).to_owned(),
-            color: label(&object.metadata, labels::COLOR).to_owned(),
-            identity: annotation(object, labels::IDENTITY),
+            tier: label(&object.metadata, labels::TIER).into(),
+            color: label(&object.metadata, labels::COLOR).into(),
+            identity: annotation(object, labels::IDENTITY).into(),
             content: Content::of(object),
             replicas: number("/spec/replicas"),
             observed: observed >= generation,
@@ -49,25 +50,27 @@ impl Deployment {
 pub(crate) struct Service {
     pub(crate) meta: Meta,
     /// Labels; empty where absent.
-    pub(crate) tier: String,
-    pub(crate) color: String,
-    pub(crate) stage: String,
+    pub(crate) tier: Box<str>,
+    pub(crate) color: Box<str>,
+    pub(crate) stage: Box<str>,
     pub(crate) content: Content,
-    pub(crate) selector: BTreeMap<String, String>,
+    pub(crate) selects: Selection,
 }
 
 impl Service {
     pub(super) fn of(object: &DynamicObject) -> Self {
-        let selector = object.data.pointer("/spec/selector").and_then(Value::as_object).map(|all| {
-            all.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
-        });
+        let selector = object.data.pointer("/spec/selector").and_then(Value::as_object);
+        let selector =
+            selector.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()));
+        let stage = label(&object.metadata, labels::STAGE);
+        let selects = selection(label(&object.metadata, labels::RAINBOW), stage, &selector.collect());
         Self {
             meta: Meta::of(&object.metadata),
-            tier: label(&object.metadata, labels::TIER).to_owned(),
-            color: label(&object.metadata, labels::COLOR).to_owned(),
-            stage: label(&object.metadata, labels::STAGE).to_owned(),
+            tier: label(&object.metadata, labels::TIER).into(),
+            color: label(&object.metadata, labels::COLOR).into(),
+            stage: stage.into(),
             content: Content::of(object),
-            selector: selector.unwrap_or_default(),
+            selects,
         }
     }
 }
@@ -86,6 +89,21 @@ impl Budget {
 }
 
 /// Value of an annotation, or the empty text.
-fn annotation(object: &DynamicObject, key: &str) -> String {
-    object.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned().unwrap_or_default()
+fn annotation<'a>(object: &'a DynamicObject, key: &str) -> &'a str {
+    object.metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str).unwrap_or_default()
+}
+
+/// What the Service of a stage, or of an instance if `stage` is empty, selects.
+fn selection(rainbow: &str, stage: &str, selector: &BTreeMap<&str, &str>) -> Selection {
+    let get = |key: &str| selector.get(key).copied();
+    if get(labels::RAINBOW) != Some(rainbow) {
+        return Selection::Other;
+    }
+    match (selector.len(), get(labels::TIER), get(labels::COLOR)) {
+        (3, Some(tier), Some(color)) => {
+            Selection::Instance(InstanceName { tier: tier.to_owned(), color: color.to_owned() })
+        }
+        (2, None, None) if get(&labels::member(stage)) == Some(labels::MEMBER) => Selection::Members,
+        _ => Selection::Other,
+    }
 }

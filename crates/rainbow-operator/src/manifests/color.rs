@@ -5,6 +5,7 @@ use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
 
 use super::{Scope, managed, owner};
+use crate::live;
 
 /// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
 pub(crate) fn color(
@@ -15,7 +16,8 @@ pub(crate) fn color(
     instances: &[(String, InstanceName)],
     sidecar: impl Fn(&Tier, &InstanceName) -> Option<Sidecar>,
 ) -> Value {
-    let identities = identities(&rainbow.spec.tiers);
+    let tiers = live::unpacked(&rainbow.spec.tiers);
+    let identities = identities(&tiers);
     let tier = |name: &str| rainbow.spec.tiers.iter().find(|tier| tier.name == name);
     let instances = instances.iter().map(|(name, instance)| ColorInstance {
         tier: name.clone(),
@@ -27,7 +29,7 @@ pub(crate) fn color(
         rainbow: scope.rainbow.to_owned(),
         color: name.to_owned(),
         revision,
-        tiers: rainbow.spec.tiers.clone(),
+        tiers,
         instances: instances.collect(),
         retire: false,
         drain: None,

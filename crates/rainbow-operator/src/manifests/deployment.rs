@@ -5,7 +5,7 @@ use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
 use super::{Scope, instance_labels, managed, owner, sidecar};
-use crate::{domain, kind::Kind};
+use crate::{kind::Kind, live};
 
 /// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
 const REVISION_HISTORY: i32 = 1;
@@ -42,7 +42,7 @@ pub(crate) fn deployment(
             "template": template(scope, color, tier, selector),
         },
     });
-    let min_ready = domain::min_ready_seconds(&rainbow.spec, &color.spec.color, tier);
+    let min_ready = tier.min_ready_seconds.unwrap_or(0);
     if min_ready > 0 {
         deployment["spec"]["minReadySeconds"] = json!(min_ready);
     }
@@ -52,7 +52,7 @@ pub(crate) fn deployment(
 /// The user's template with Rainbow's labels, the addresses of the needed instances, and the counter if the instance was
 /// made with one.
 fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, selector: serde_json::Map<String, Value>) -> Value {
-    let mut template = tier.template.clone();
+    let mut template = live::template(tier);
     if !template["metadata"].is_object() {
         template["metadata"] = json!({});
     }

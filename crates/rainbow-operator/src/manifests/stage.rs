@@ -1,9 +1,8 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
 use rainbow_api::{Rainbow, Stage, labels, stage_tier};
-use rainbow_plan::{InstanceName, Mark, Selection};
+use rainbow_plan::{Mark, Selection};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 use super::{Scope, instance_labels, managed, owner, service::port};
 use crate::{clock, domain, kind::Kind, live::PodLabels};
@@ -61,21 +60,6 @@ fn members(scope: &Scope<'_>, stage: &str) -> Map<String, Value> {
     [(labels::RAINBOW.to_owned(), json!(scope.rainbow)), (labels::member(stage), json!(labels::MEMBER))]
         .into_iter()
         .collect()
-}
-
-/// What a stage's Service selects, read back from its selector.
-pub(crate) fn selection(rainbow: &str, stage: &str, selector: &BTreeMap<String, String>) -> Selection {
-    let get = |key: &str| selector.get(key).map(String::as_str);
-    if get(labels::RAINBOW) != Some(rainbow) {
-        return Selection::Other;
-    }
-    match (selector.len(), get(labels::TIER), get(labels::COLOR)) {
-        (3, Some(tier), Some(color)) => {
-            Selection::Instance(InstanceName { tier: tier.to_owned(), color: color.to_owned() })
-        }
-        (2, None, None) if get(&labels::member(stage)) == Some(labels::MEMBER) => Selection::Members,
-        _ => Selection::Other,
-    }
 }
 
 /// A merge patch that makes of what Rainbow says of a pod something else, and touches nothing that stays. So chains that write

@@ -1,8 +1,10 @@
 use super::*;
-use crate::{drift, live::PodLabels};
+use crate::{
+    drift::Fingerprint,
+    live::{Live, Object, PodLabels},
+};
 use rainbow_api::{Color, Rainbow, Sidecar};
 use rainbow_plan::{InstanceName, Mark, Selection, Time};
-use std::collections::BTreeMap;
 
 fn scope() -> Scope<'static> {
     Scope { namespace: "default", rainbow: "shop", prefix: Some("s-") }
@@ -104,17 +106,28 @@ fn services_spell_their_ports_out() {
 #[test]
 fn a_selection_is_read_back() {
     let rainbow = rainbow();
+    let object = || stage(&scope(), &rainbow, &rainbow.spec.stages[0]).unwrap();
+    let plain = Fingerprint::of(&object());
     for wanted in [Selection::Instance(name("frontend")), Selection::Members] {
-        let mut object = stage(&scope(), &rainbow, &rainbow.spec.stages[0]).unwrap();
-        let plain = drift::hash(&object);
+        let mut object = object();
         select(&scope(), "active", &mut object, &wanted);
-        assert_eq!(drift::hash(&object), plain, "the selector is looked at separately");
-        let selector = serde_json::from_value(object["spec"]["selector"].clone()).unwrap();
-        assert_eq!(selection("shop", "active", &selector), wanted);
-        assert_eq!(selection("shop", "smoke", &selector) == wanted, wanted != Selection::Members);
-        assert_eq!(selection("other", "active", &selector), Selection::Other);
+        assert_eq!(Fingerprint::of(&object), plain, "the selector is looked at separately");
+        assert_eq!(selects(&object, labels::STAGE, "active"), wanted);
+        let of_other = selects(&object, labels::STAGE, "smoke") == wanted;
+        assert_eq!(of_other, wanted != Selection::Members);
+        assert_eq!(selects(&object, labels::RAINBOW, "other"), Selection::Other);
     }
-    assert_eq!(selection("shop", "active", &BTreeMap::new()), Selection::Other);
+    assert_eq!(selects(&object(), labels::STAGE, "active"), Selection::Other, "there is no selector");
+}
+
+/// What a Service selects whose label says something.
+fn selects(object: &Value, label: &str, value: &str) -> Selection {
+    let mut object = object.clone();
+    object["metadata"]["labels"][label] = json!(value);
+    match Object::service(&serde_json::from_value(object).unwrap()).live {
+        Live::Service(service) => service.selects,
+        _ => panic!("another kind"),
+    }
 }
 
 #[test]

@@ -169,7 +169,8 @@ impl<'a> Shifter<'_, 'a> {
             let others = members.old.iter().map(|pod| &pod.instance).chain(serving);
             others.filter(|instance| Some(*instance) != self.target.instance).collect()
         };
-        let pods = instances.into_iter().flat_map(|instance| self.view.pods(instance));
+        let instances = instances.into_iter().filter(|instance| self.joins_members(instance));
+        let pods = instances.flat_map(|instance| self.view.pods(instance));
         let joins = |pod: &Pod| if new { self.view.is_available(pod) } else { serves(pod) };
         let mut spares: Vec<&str> =
             pods.filter(|pod| joins(pod) && !pod.member.contains_key(stage)).map(|pod| pod.name.as_str()).collect();

@@ -181,18 +181,25 @@ impl Sim {
         true
     }
 
-    /// What a stage's Service shall be, its selector aside. Its port is that of the spec's tier, as today's operator builds it.
+    /// What a stage's Service shall be, its selector aside. Its port is that of the pods that it selects.
     pub(super) fn is_current(&self, spec: &Spec, stage: &str, service: &Service) -> bool {
         let Some(wanted) = spec.stages.iter().find(|wanted| wanted.name == stage) else { return service.current };
         service.current
-            && service.target == self.target(spec, wanted)
+            && self.target(&wanted.name, service.selects.as_ref()).is_none_or(|target| service.target == target)
             && service.node_port == self.node_ports.get(stage).copied().unwrap_or(0)
     }
 
-    fn target(&self, spec: &Spec, stage: &Stage) -> u32 {
-        let entry = spec::entry(&spec.tiers, stage);
-        let tier = spec.tiers.iter().find(|tier| tier.name == entry);
-        tier.and_then(|tier| self.ports.get(&tier.identity)).copied().unwrap_or(0)
+    /// The port of the pods that a stage's Service selects.
+    fn target(&self, stage: &str, selects: Option<&Selection>) -> Option<u32> {
+        let instance = match selects? {
+            Selection::Instance(instance) => Some(instance),
+            Selection::Members => {
+                let member = self.pods.values().find(|pod| !pod.terminating && pod.member.contains_key(stage));
+                member.map(|pod| &pod.instance)
+            }
+            Selection::Other => None,
+        };
+        instance.map(|instance| self.port(instance))
     }
 
     /// What a write does to the cluster.
@@ -319,11 +326,14 @@ impl Sim {
         self.require(Rule::Ownership, self.stages.get(stage) != Some(&Svc::Foreign), || {
             format!("stage {stage} is somebody else's")
         });
-        let wanted = self.spec.stages.iter().find(|wanted| wanted.name == *stage);
+        let known = match self.stages.get(stage) {
+            Some(Svc::Ours(service)) => service.target,
+            _ => 0,
+        };
         let made = Service {
             current: true,
             selects: Some(selects.clone()),
-            target: wanted.map_or(0, |wanted| self.target(&self.spec, wanted)),
+            target: self.target(stage, Some(selects)).unwrap_or(known),
             node_port: self.node_ports.get(stage).copied().unwrap_or(0),
             deleting: matches!(self.stages.get(stage), Some(Svc::Ours(Service { deleting: true, .. }))),
         };

@@ -61,6 +61,7 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         drain: drain(report, basis),
         released_at: report.released.map(clock::write),
         retired_at: report.retired.map(clock::write),
+        entries: report.entries.clone(),
         demoted: report.demoted,
         replicas: report.sizes.iter().map(|(tier, size)| (tier.clone(), signed(*size))).collect(),
         conditions,
@@ -159,7 +160,7 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     }
     let cut = |status: &ColorStatus| status.drain.as_ref().map_or(0, |drain| drain.cut.len());
     let memory = |status: &ColorStatus| {
-        (status.released_at.clone(), status.retired_at.clone(), status.demoted, status.replicas.clone(), cut(status))
+        (status.released_at.clone(), status.retired_at.clone(), status.entries.clone(), status.demoted, status.replicas.clone(), cut(status))
     };
     if memory(old) != memory(new) {
         Difference::Major
