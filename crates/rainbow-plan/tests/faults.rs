@@ -8,7 +8,6 @@ use sim::{explore::script, properties::*, rules::Rule};
 
 /// The stage's Service takes its port from the newest spec while it selects the old color.
 #[test]
-#[ignore = "issue 14, 1.1: ports of the newest spec"]
 fn a_spec_with_another_port_leaves_what_serves() {
     let history = "
         tiers v1 t0:1

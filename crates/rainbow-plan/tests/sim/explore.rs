@@ -49,7 +49,8 @@ pub fn explore(name: &str, cases: u32, histories: impl Strategy<Value = History>
         }
         write(clean.as_ref(), &format!("{}\n", number + 1));
         // Around the test's captured output: an exploration takes long.
-        writeln!(std::io::stderr(), "{name}: {} of {total} histories clean", total.min((number + 1) * PART)).unwrap();
+        let mut terminal = std::io::stderr();
+        writeln!(terminal, "{name}: {} of {total} histories clean", total.min((number + 1) * PART)).unwrap();
     }
     if let Some(red) = red.filter(|red| red.exists()) {
         std::fs::remove_file(red).unwrap();
@@ -157,8 +158,8 @@ fn without_events(mut history: History, worse: &impl Fn(&History) -> bool) -> Hi
 fn simpler_events(mut history: History, worse: &impl Fn(&History) -> bool) -> History {
     for index in 0..history.events.len() + history.then.len() {
         let event = |history: &History| {
-            let all = history.events.iter().chain(&history.then);
-            all.skip(index).next().unwrap().to_string()
+            let mut all = history.events.iter().chain(&history.then);
+            all.nth(index).unwrap().to_string()
         };
         for word in 1..event(&history).split_whitespace().count() {
             for number in ["0", "1", "2", "3", "1000"] {
@@ -183,9 +184,12 @@ fn simpler_events(mut history: History, worse: &impl Fn(&History) -> bool) -> Hi
     history
 }
 
+/// Makes an application smaller.
+type Simplification = Box<dyn Fn(&mut Spec)>;
+
 /// Of a smaller application.
 fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> History {
-    let mut candidates: Vec<Box<dyn Fn(&mut Spec)>> = Vec::new();
+    let mut candidates: Vec<Simplification> = Vec::new();
     for stage in 0..history.spec.stages.len() {
         candidates.push(Box::new(move |spec| {
             if spec.stages.len() > 1 && stage < spec.stages.len() {

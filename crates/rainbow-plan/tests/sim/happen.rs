@@ -246,10 +246,10 @@ impl Sim {
             }
             Event::AddStageLikeColor(color, tier) => {
                 let inner = self.spec.tiers.iter().skip(1).map(|tier| tier.name.clone());
-                if let (Some(color), Some(tier)) = (nth(self.colors.keys().cloned(), *color), nth(inner, *tier)) {
-                    if self.spec.stages.iter().all(|stage| stage.name != color) {
-                        self.spec.stages.push(spec::stage(&color, &tier));
-                    }
+                if let (Some(color), Some(tier)) = (nth(self.colors.keys().cloned(), *color), nth(inner, *tier))
+                    && self.spec.stages.iter().all(|stage| stage.name != color)
+                {
+                    self.spec.stages.push(spec::stage(&color, &tier));
                 }
             }
             Event::NodePort(stage, port) => {
