@@ -85,6 +85,15 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
         let mut sim = sim.clone();
         (sim.spec.stages[index].color, sim.spec.stages[index].paused) = (Some(color.name.clone()), false);
         sim.refresh_all();
+        // One write of ports and selector waits until the endpoint controller knows the pods.
+        let other_ports = |selected: &Selection| match selected {
+            Selection::Instance(selected) => sim.port(selected) != sim.port(instance),
+            Selection::Members | Selection::Other => true,
+        };
+        if sim.selected(&stage.name).is_some_and(other_ports) {
+            sim.tick(sim.spec.propagation.as_millis() as i64 + 1);
+            sim.refresh_all();
+        }
         sim.reconcile(Run::Whole);
         let about = |action: &Action| match action {
             Action::ApplyStage { stage: of, .. } | Action::Join { stage: of, .. } | Action::Leave { stage: of, .. } => {
