@@ -1,7 +1,7 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
 use rainbow_api::{Connections, Rainbow, Sidecar, Tier, labels, names};
-use rainbow_plan::{Action, Chain, ChainKey, Deployment, InstanceName, Plan, Time};
+use rainbow_plan::{Action, Chain, ChainKey, Deployment, InstanceName, Plan, StageKey, Time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -207,7 +207,10 @@ impl Compiler<'_> {
             }
             Action::ApplyStage { stage, selects } => {
                 let found = rainbow.spec.stages.iter().find(|known| known.name == *stage);
-                let body = found.and_then(|found| manifests::stage(scope, rainbow, found)).map(|mut body| {
+                let name = observed.stage_services.get(&StageKey::of(stage));
+                let parts = found.zip(name).zip(app.selected_tier(stage, selects));
+                let body = parts.map(|((found, name), tier)| {
+                    let mut body = manifests::stage(scope, rainbow, found, name, tier);
                     manifests::select(scope, stage, &mut body, selects);
                     body
                 });

@@ -179,14 +179,6 @@ fn deadline(deadline: api::Deadline) -> plan::Deadline {
     }
 }
 
-/// The name of a stage's Service; `None` where it is unclear which tier the stage leads to.
-pub(crate) fn stage_service(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<String> {
-    match &stage.service.name {
-        Some(name) => Some(name.clone()),
-        None => Some(names::stage_service(spec.name_prefix.as_deref(), api::stage_tier(spec, stage)?, &stage.name)),
-    }
-}
-
 /// Names of the objects that the planner speaks of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names<'a> {

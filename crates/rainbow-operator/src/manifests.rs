@@ -10,7 +10,7 @@ mod stage;
 pub(crate) use color::color;
 pub(crate) use deployment::deployment;
 pub(crate) use guard::guard;
-pub(crate) use service::service;
+pub(crate) use service::{ports_digest, service};
 pub(crate) use stage::{relabel, select, stage};
 
 use rainbow_api::{Rainbow, labels};

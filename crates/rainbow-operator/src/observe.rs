@@ -102,6 +102,7 @@ fn instance_name(tier: &str, color: &str) -> InstanceName {
 
 fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &InstanceName, foreign: &Foreign) -> Instance {
     let object = names::instance(scope.prefix, &name.tier, &name.color);
+    let ports = app.ports(name);
     let color = app.source(name).map(|(color, _)| Arc::clone(color));
     let source = color.as_ref().and_then(|color| Some((color, tier(color, &name.tier)?)));
     let App { deployments, services, pods, answers, epoch, .. } = app;
@@ -153,16 +154,11 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
         }
         (None, Some(_)) => Presence::Current,
     };
-    Instance { identity: identity.unwrap_or_default(), deployment, service }
+    Instance { identity: identity.unwrap_or_default(), deployment, service, ports }
 }
 
 fn tier<'a>(color: &'a Color, name: &str) -> Option<&'a Tier> {
     color.spec.tiers.iter().find(|tier| tier.name == name)
-}
-
-/// It is clear which tier of the spec a stage leads to.
-fn has_tier(rainbow: &Rainbow, stage: &Stage) -> bool {
-    stage_tier(&rainbow.spec, stage).is_some_and(|name| rainbow.spec.tiers.iter().any(|tier| tier.name == name))
 }
 
 /// The PodDisruptionBudget of the pods that hold connections.
@@ -180,6 +176,25 @@ fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign)
     }
 }
 
+/// Name of a stage's Service. Where the spec names none it is called after the tier that clients reach, and keeps its name when
+/// they reach another tier in another color: an address does not change with a release. `None` where the tier is unclear.
+fn service_name(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
+    if let Some(name) = &stage.service.name {
+        return Some(name.clone());
+    }
+    let called_after = |tier: &str| names::stage_service(rainbow.spec.name_prefix.as_deref(), tier, &stage.name);
+    let own = stage_tier(&rainbow.spec, stage).map(called_after);
+    let made = |(name, live): &(&Box<str>, &Box<live::Service>)| {
+        let tiers = app.colors.values().flat_map(|color| &color.spec.tiers);
+        *live.stage == stage.name && tiers.into_iter().any(|tier| *called_after(&tier.name) == ***name)
+    };
+    let known = app.services.iter().find(made).map(|(name, _)| name.to_string());
+    match own {
+        Some(own) if app.services.get(own.as_str()).is_some_and(|live| *live.stage == stage.name) => Some(own),
+        own => known.or(own),
+    }
+}
+
 /// The stages' Services, and their names.
 fn stages(
     app: &mut App,
@@ -187,21 +202,23 @@ fn stages(
     rainbow: &Rainbow,
     foreign: &Foreign,
 ) -> (BTreeMap<StageKey, StageService>, BTreeMap<StageKey, String>) {
-    let App { services, answers, epoch, .. } = app;
     let mut stages = BTreeMap::new();
     let mut names = BTreeMap::new();
     for stage in &rainbow.spec.stages {
-        // It is clear which tier the stage leads to, so there is something to be applied.
-        let Some(name) = domain::stage_service(&rainbow.spec, stage).filter(|_| has_tier(rainbow, stage)) else {
-            continue;
-        };
+        let Some(name) = service_name(app, rainbow, stage) else { continue };
         let key = StageKey::of(&stage.name);
         names.insert(key.clone(), name.clone());
-        match services.get_mut(name.as_str()).filter(|live| *live.stage == stage.name) {
-            Some(live) => {
-                let desired = || manifests::stage(scope, rainbow, stage).unwrap_or_default();
-                let current = live.content.is_current(&live.meta.uid, *epoch, answers, desired);
-                stages.insert(key, StageService::Ours { current, selects: live.selects.clone() });
+        let selects = app.services.get(name.as_str()).filter(|live| *live.stage == stage.name);
+        match selects.map(|live| live.selects.clone()) {
+            Some(selects) => {
+                // What no color has any more cannot be rendered, and stays as it is.
+                let tier = app.selected_tier(&stage.name, &selects).cloned();
+                let App { services, answers, epoch, .. } = &mut *app;
+                let current = services.get_mut(name.as_str()).zip(tier.as_ref()).is_none_or(|(live, tier)| {
+                    let desired = || manifests::stage(scope, rainbow, stage, &name, tier);
+                    live.content.is_current(&live.meta.uid, *epoch, answers, desired)
+                });
+                stages.insert(key, StageService::Ours { current, selects });
             }
             None if foreign.contains(&(Kind::Service, name)) => {
                 stages.insert(key, StageService::Foreign);
@@ -209,6 +226,7 @@ fn stages(
             None => {}
         }
     }
+    let services = &app.services;
     let wanted: BTreeSet<String> = names.values().cloned().collect();
     for (name, live) in services.iter().filter(|(name, live)| !live.stage.is_empty() && !wanted.contains(&***name)) {
         let (service, stage) = (name.to_string(), live.stage.to_string());

@@ -185,7 +185,7 @@ impl<'a> View<'a> {
 
     /// Pods of both instances can serve behind one Service.
     pub(crate) fn same_ports(&self, one: &InstanceName, other: &InstanceName) -> bool {
-        let ports = |instance| self.world.instances.get(instance).and_then(|found| found.ports.as_deref());
+        let ports = |instance| self.world.instances.get(instance).and_then(|found| found.ports);
         one == other || ports(one).zip(ports(other)).is_none_or(|(one, other)| one == other)
     }
 

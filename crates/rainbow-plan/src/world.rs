@@ -250,9 +250,9 @@ pub struct Instance {
     pub deployment: Deployment,
     /// Its Service; `NotNeeded` where no tier needs it.
     pub service: Presence,
-    /// What a Service says of its ports, in any spelling: instances whose ports are equal can serve behind one Service. `None`: nothing
+    /// Digest of what a Service says of its ports: instances whose digests are equal can serve behind one Service. `None`: nothing
     /// is known of them.
-    pub ports: Option<String>,
+    pub ports: Option<u64>,
 }
 
 /// What is found under a Deployment's name.

@@ -117,7 +117,7 @@ fn instance() -> impl Strategy<Value = Instance> {
         (any::<bool>(), number(), any::<bool>(), number())
             .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
     ];
-    (name(), deployment, presence(), option::of(name())).prop_map(|(identity, deployment, service, ports)| Instance {
+    (name(), deployment, presence(), option::of(any::<u64>())).prop_map(|(identity, deployment, service, ports)| Instance {
         ports,
         identity,
         deployment,

@@ -1,7 +1,7 @@
 //! Everything that the watches have said of one application.
 
 use rainbow_api::{Color, Tier, names as object_names};
-use rainbow_plan::{InstanceName, Time};
+use rainbow_plan::{InstanceName, Selection, Time};
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::names::Names;
@@ -11,6 +11,7 @@ use crate::{
     endpoints::Endpoints,
     kind::Kind,
     live::{Budget, Deployment, Live, Pod, Root, Service, Slice, version},
+    manifests,
     marks::Marks,
 };
 
@@ -22,6 +23,8 @@ type ByName<T> = BTreeMap<Box<str>, Box<T>>;
 pub(crate) struct App {
     pub(crate) root: Option<Root>,
     pub(crate) colors: BTreeMap<Box<str>, Arc<Color>>,
+    /// By name of a color's object: digests of what a Service says of the ports of each of its tiers, in their order.
+    ports: BTreeMap<Box<str>, Box<[u64]>>,
     pub(crate) deployments: ByName<Deployment>,
     pub(crate) services: ByName<Service>,
     pub(crate) pods: ByName<Pod>,
@@ -68,6 +71,31 @@ impl App {
         // The color that introduced the instance, if it is still there: its objects belong to it.
         let color = self.colors.values().filter(names_it).max_by_key(|color| color.spec.color == instance.color)?;
         Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
+    }
+
+    /// Digest of what a Service says of an instance's ports; `None` where no color has the instance.
+    pub(crate) fn ports(&self, instance: &InstanceName) -> Option<u64> {
+        let (color, tier) = self.source(instance)?;
+        let name = object_names::color_object(&color.spec.rainbow, &color.spec.color);
+        let index = color.spec.tiers.iter().position(|known| known.name == tier.name)?;
+        self.ports.get(name.as_str())?.get(index).copied()
+    }
+
+    /// The tier whose ports a stage's Service has: that of the pods that it selects. `None` where that is unknown.
+    pub(crate) fn selected_tier(&self, stage: &str, selects: &Selection) -> Option<&Tier> {
+        let tier = |tier: &str, color: &str| {
+            let instance = InstanceName { tier: tier.to_owned(), color: color.to_owned() };
+            self.source(&instance).map(|(_, tier)| tier)
+        };
+        match selects {
+            Selection::Instance(instance) => tier(&instance.tier, &instance.color),
+            // Members have equal ports.
+            Selection::Members => {
+                let mut members = self.pods.values().filter(|pod| pod.said.member.contains_key(stage));
+                members.find_map(|pod| tier(&pod.tier, &pod.color))
+            }
+            Selection::Other => None,
+        }
     }
 
     /// A color and the name of its object.
@@ -125,9 +153,10 @@ impl App {
             }
             Live::Color(Some(color)) => {
                 let spec = |color: &Arc<Color>| (color.metadata.uid.clone(), color.metadata.generation);
-                let known = self.colors.insert(key, Arc::clone(&color));
+                let known = self.colors.insert(key.clone(), Arc::clone(&color));
                 if known.as_ref().map(spec) != Some(spec(&color)) {
                     self.epoch.advance();
+                    self.ports.insert(key, color.spec.tiers.iter().map(manifests::ports_digest).collect());
                 }
             }
             Live::Color(None) => self.remove(Kind::Color, name),
@@ -142,7 +171,9 @@ impl App {
                 self.deployments.insert(key, deployment);
             }
             Live::Service(mut service) => {
-                if let Some(known) = self.services.remove(name) {
+                // What a stage's Service should be depends on what it selects.
+                let same = |known: &Box<Service>| known.selects == service.selects;
+                if let Some(known) = self.services.remove(name).filter(same) {
                     inherit(&mut service.content, &service.meta.uid, known.content, &known.meta.uid);
                 }
                 self.services.insert(key, service);
@@ -177,6 +208,7 @@ impl App {
                 None
             }
             Kind::Color => {
+                self.ports.remove(name);
                 if self.colors.remove(name).is_some() {
                     self.epoch.advance();
                 }

@@ -1,24 +1,21 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
-use rainbow_api::{Rainbow, Stage, labels, stage_tier};
+use rainbow_api::{Rainbow, Stage, Tier, labels};
 use rainbow_plan::{Mark, Selection};
 use serde_json::{Map, Value, json};
 
-use super::{Scope, instance_labels, managed, owner, service::port};
-use crate::{clock, domain, kind::Kind, live::PodLabels};
+use super::{Scope, instance_labels, managed, owner, service::moving_ports};
+use crate::{clock, kind::Kind, live::PodLabels};
 
-/// The Service of a stage, without its selector. `None` where it is unclear which tier the stage leads to.
-pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Option<Value> {
-    let tier_name = stage_tier(&rainbow.spec, stage)?;
-    let tier = rainbow.spec.tiers.iter().find(|tier| tier.name == tier_name)?;
+/// The Service of a stage, without its selector. Its ports are those of `tier`, of the color that it selects.
+pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &str, tier: &Tier) -> Value {
     let labels: Map<String, Value> =
-        [(labels::RAINBOW, scope.rainbow), (labels::TIER, tier_name), (labels::STAGE, stage.name.as_str())]
+        [(labels::RAINBOW, scope.rainbow), (labels::TIER, tier.name.as_str()), (labels::STAGE, stage.name.as_str())]
             .map(|(key, value)| (key.to_owned(), json!(value)))
             .into_iter()
             .collect();
-    let ports = tier.ports.iter().map(|of_tier| {
-        let mut value = port(of_tier);
-        if let Some(own) = stage.service.ports.iter().find(|own| own.name == of_tier.name) {
+    let ports = moving_ports(tier).into_iter().map(|mut value| {
+        if let Some(own) = stage.service.ports.iter().find(|own| value["name"] == own.name) {
             // The pod's port stays what it is when the Service's differs.
             if let Some(number) = own.port {
                 value["port"] = json!(number);
@@ -29,11 +26,11 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Opti
         }
         value
     });
-    Some(json!({
+    json!({
         "apiVersion": Kind::Service.api_version(),
         "kind": Kind::Service.name(),
         "metadata": {
-            "name": domain::stage_service(&rainbow.spec, stage)?,
+            "name": name,
             "namespace": scope.namespace,
             "labels": managed(labels),
             "annotations": stage.service.annotations,
@@ -43,7 +40,7 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage) -> Opti
             "type": stage.service.type_.as_deref().unwrap_or("ClusterIP"),
             "ports": ports.collect::<Vec<_>>(),
         },
-    }))
+    })
 }
 
 /// Puts the selector into a stage's Service. `Other` is nothing that is ever applied: the Service is left without one.

@@ -92,7 +92,7 @@ fn services_spell_their_ports_out() {
     assert_eq!(inner["metadata"]["name"], "s-backend-v1");
     assert_eq!(inner["spec"]["ports"], json!([{ "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" }]));
     let rainbow = rainbow();
-    let outer = stage(&scope(), &rainbow, &rainbow.spec.stages[0]).unwrap();
+    let outer = stage(&scope(), &rainbow, &rainbow.spec.stages[0], "s-frontend-active", &rainbow.spec.tiers[1]);
     assert_eq!(outer["metadata"]["name"], "s-frontend-active");
     assert_eq!(
         outer["spec"]["ports"],
@@ -106,7 +106,7 @@ fn services_spell_their_ports_out() {
 #[test]
 fn a_selection_is_read_back() {
     let rainbow = rainbow();
-    let object = || stage(&scope(), &rainbow, &rainbow.spec.stages[0]).unwrap();
+    let object = || stage(&scope(), &rainbow, &rainbow.spec.stages[0], "s-frontend-active", &rainbow.spec.tiers[1]);
     let plain = Fingerprint::of(&object());
     for wanted in [Selection::Instance(name("frontend")), Selection::Members] {
         let mut object = object();

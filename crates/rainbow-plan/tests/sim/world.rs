@@ -130,7 +130,7 @@ impl Sim {
                 identity: identity(&shown.colors, name),
                 deployment,
                 service,
-                ports: Some(self.port(name).to_string()),
+                ports: Some(self.port(name).into()),
             });
         }
         let stages = shown.stages.iter().map(|(name, svc)| {
