@@ -39,6 +39,17 @@ pub struct App {
     pub pace: Pace,
     /// How long a color stays after its last stage left it.
     pub settle: &'static str,
+    /// The port in the pods.
+    pub port: Port,
+}
+
+/// The port that the programs listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// The containers declare it, under the name that it has in the tier.
+    pub declared: bool,
 }
 
 impl Pace {
@@ -58,6 +69,7 @@ impl App {
             on_sigterm: OnSigterm::Drain,
             pace: Pace::BRISK,
             settle: "1h",
+            port: Port { number: 8080, declared: true },
         }
     }
 
@@ -93,11 +105,13 @@ impl App {
             OnSigterm::Die => "die",
         };
         let needs: Vec<Value> = needs.iter().map(|tier| json!({ "tier": tier, "env": "BACKEND" })).collect();
+        let port = self.port.number;
+        let declared = if self.port.declared { json!([{ "name": "http", "containerPort": port }]) } else { json!([]) };
         json!({
             "name": name,
             "replicas": self.replicas,
             "needs": needs,
-            "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }],
+            "ports": [{ "name": "http", "port": 80, "targetPort": port }],
             "template": { "spec": {
                 "terminationGracePeriodSeconds": 10,
                 "containers": [{
@@ -106,10 +120,11 @@ impl App {
                     "imagePullPolicy": "IfNotPresent",
                     "env": [
                         { "name": "ON_SIGTERM", "value": on_sigterm },
+                        { "name": "PORT", "value": port.to_string() },
                         { "name": "BACKEND_TIMEOUT_MS", "value": (POD_PATIENCE * 1000).to_string() },
                     ],
-                    "ports": [{ "name": "http", "containerPort": 8080 }],
-                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": POD_PATIENCE },
+                    "ports": declared,
+                    "readinessProbe": { "httpGet": { "path": "/ready", "port": port }, "periodSeconds": 1, "timeoutSeconds": POD_PATIENCE },
                 }],
             } },
         })

@@ -13,6 +13,7 @@ mod network;
 mod plain;
 mod reuse;
 mod seed;
+mod serves;
 mod shift;
 mod walk;
 
@@ -181,6 +182,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         shift::flips_under_load_with_pods_that_die_at_once,
         shift::retires_under_load_with_pods_that_die_at_once,
         shift::three_tiers_in_a_chain,
+        serves::a_declared_port_that_changes,
+        serves::a_port_that_changes,
+        serves::a_smaller_release,
+        serves::a_release_without_the_tier_in_front,
         shift::pods_killed_during_a_shift,
         shift::a_color_that_never_becomes_ready_stays_out,
         plain::by_kubectl_alone,

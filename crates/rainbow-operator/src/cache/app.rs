@@ -142,7 +142,7 @@ impl App {
     }
 
     pub(super) fn put(&mut self, name: &str, live: Live, now: Time) {
-        let key = Box::from(name);
+        let key: Box<str> = Box::from(name);
         match live {
             Live::Rainbow(root) => {
                 let spec = |root: &Root| (root.meta().uid.clone(), root.meta().generation);
