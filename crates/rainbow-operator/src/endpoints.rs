@@ -141,13 +141,10 @@ mod tests {
         endpoints.start(Time(1));
         update(&mut endpoints, &["a", "b"], 1);
         update(&mut endpoints, &["b"], 2);
-        let mut left_at = |now| {
+        for (now, expected) in [(20, vec![("s", Time(2)), ("", Time(1))]), (21, vec![("s", Time(2))]), (22, vec![])] {
             endpoints.expire(Time(now), Duration::from_millis(10));
-            left(&endpoints, "a")
-        };
-        assert_eq!(left_at(20), [("s", Time(2)), ("", Time(1))]);
-        assert_eq!(left_at(21), [("s", Time(2))]);
-        assert_eq!(left_at(22), []);
+            assert_eq!(left(&endpoints, "a"), expected);
+        }
         assert!(endpoints.left.is_empty());
     }
 }

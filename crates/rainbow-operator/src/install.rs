@@ -20,7 +20,7 @@ const HEALTH_PORT: u16 = 8081;
 /// Memory in MiB of an operator that looks after one application, most while it starts. `make bench` measures it.
 const MEMORY_ALONE: u32 = 32;
 /// Memory in KiB that each further application adds, most while it starts; with 3 colors and 30 pods. `make bench` measures it.
-const MEMORY_EACH: u32 = 64;
+const MEMORY_EACH: u32 = 56;
 /// Applications that the operator's memory limit has room for.
 const APPLICATIONS: u32 = 1_000;
 /// The annotation of the operator's Deployment that says how its memory limit was computed.

@@ -246,14 +246,14 @@ fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<StageKey, String
     let stage_or_gone = |service: Option<&str>| {
         service.and_then(stage).unwrap_or_else(|| StageKey::Gone { service: service.map(str::to_owned) })
     };
-    let pod = |(name, pod): (&Box<str>, &Box<live::Pod>)| Pod {
+    let pod = |name: &str, pod: &live::Pod| Pod {
         connections: match counted.get(&(&*pod.tier, &*pod.color)) {
             Some(true) => app.known.connections(name, now),
             Some(false) | None => Connections::Uncounted,
         },
         mark: pod.said.mark,
         marked: app.marks.since(name),
-        name: name.to_string(),
+        name: name.to_owned(),
         instance: instance_name(&pod.tier, &pod.color),
         ready: pod.ready,
         ready_since: pod.ready_since,
@@ -262,7 +262,7 @@ fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<StageKey, String
         endpoint: app.endpoints.since(name).filter_map(|(of, since)| Some((stage(of)?, since))).collect(),
         left: app.endpoints.left(name).map(|(of, since)| (stage_or_gone(of), since)).collect(),
     };
-    app.pods.iter().filter(|(_, pod)| !pod.finished).map(pod).collect()
+    app.pods.iter().filter(|(_, found)| !found.finished).map(|(name, found)| pod(name, found)).collect()
 }
 
 /// Whether the connections of an instance's pods are counted, by tier and color of the instance.

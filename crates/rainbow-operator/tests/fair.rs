@@ -83,7 +83,7 @@ async fn busy_applications_do_not_delay_one_later_in_the_alphabet() {
     let options = Options { propagation: PROPAGATION, clock: Clock::tokio(), ..Options::default() };
     let operator = tokio::spawn(run(restless(&cluster, &mended), options));
     let all = u32::try_from(BUSY).unwrap();
-    while mended.load(Relaxed) < 2 * all {
+    while mended.load(Relaxed) < all {
         sleep(SLOW).await;
     }
     let (begin, before) = (Instant::now(), mended.load(Relaxed));

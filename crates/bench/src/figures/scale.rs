@@ -69,6 +69,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     for _ in 0..runs {
         looks.take(&cluster, &operator, number).await?;
     }
+    drop(operator);
     let busy = neighbour(&cluster, number, runs).await?;
 
     let scaled = |measured: f64, base: f64| base + (measured - base).max(0.0) / number as f64 * MANY as f64;

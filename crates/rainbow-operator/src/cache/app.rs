@@ -186,8 +186,9 @@ impl App {
             }
             Live::Pod(mut pod) => {
                 self.marks.see(name, pod.said.mark, now);
-                let same = |known: &&Box<Pod>| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
-                pod.ready_since = self.pods.get(name).filter(same).map_or(now, |known| known.ready_since);
+                let same = |known: &&Pod| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
+                let known = self.pods.get(name).map(AsRef::as_ref);
+                pod.ready_since = known.filter(same).map_or(now, |known| known.ready_since);
                 self.names.share(&mut pod.tier);
                 self.names.share(&mut pod.color);
                 self.pods.insert(key, pod);

@@ -39,7 +39,7 @@ mod tests {
         for _ in 0..2 {
             pack(&mut tiers);
             assert!(tiers[0].template.is_string());
-            assert_eq!(unpacked(&tiers), [tier.clone()]);
+            assert_eq!(unpacked(&tiers), std::slice::from_ref(&tier));
         }
     }
 }

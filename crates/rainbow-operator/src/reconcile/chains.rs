@@ -81,7 +81,7 @@ mod tests {
         let mut chains = Chains::default();
         let refused = || Failure::Rejected("no".into());
         chains.failed(start.clone(), refused(), Some(1));
-        assert_eq!(due(&mut chains, &[&stage, &start], 1), [stage.clone()]);
+        assert_eq!(due(&mut chains, &[&stage, &start], 1), std::slice::from_ref(&stage));
         assert_eq!(chains.troubles()[&start], Obstacle { reason: Reason::Rejected, message: "no".into() });
         assert_eq!(
             due(&mut chains, &[&stage, &start], 2),

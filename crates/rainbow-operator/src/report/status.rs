@@ -37,17 +37,20 @@ pub(crate) struct Obstacle {
     pub(crate) message: String,
 }
 
-/// The status of the Rainbow. A `cause` is what is behind the problems of the report, or soon will be.
-pub(crate) fn rainbow(
-    report: &Report,
-    color: &str,
-    generation: Option<i64>,
-    names: &Names<'_>,
-    cause: Option<Obstacle>,
-    troubles: &Troubles,
-    old: &RainbowStatus,
-    now: Time,
-) -> RainbowStatus {
+/// What the status of a Rainbow is made of, beside the planner's report.
+pub(crate) struct RainbowBasis<'a> {
+    pub(crate) generation: Option<i64>,
+    pub(crate) names: &'a Names<'a>,
+    /// What is behind the problems of the report, or soon will be.
+    pub(crate) cause: Option<Obstacle>,
+    pub(crate) troubles: &'a Troubles,
+    pub(crate) old: &'a RainbowStatus,
+    pub(crate) now: Time,
+}
+
+/// The status of the Rainbow.
+pub(crate) fn rainbow(report: &Report, color: &str, basis: RainbowBasis<'_>) -> RainbowStatus {
+    let RainbowBasis { generation, names, cause, troubles, old, now } = basis;
     let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names, troubles)).collect();
     let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
     let mut status = RainbowStatus {
@@ -278,7 +281,9 @@ mod tests {
     }
 
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        rainbow(report, "v2", Some(3), &NAMES, None, &Troubles::new(), old, now)
+        let troubles = Troubles::new();
+        let generation = Some(3);
+        rainbow(report, "v2", RainbowBasis { generation, names: &NAMES, cause: None, troubles: &troubles, old, now })
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -337,7 +342,10 @@ mod tests {
         let told = |report: &Report| {
             let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
             let old = RainbowStatus::default();
-            let status = rainbow(report, "v2", None, &NAMES, Some(cause), &Troubles::new(), &old, Time(0));
+            let (cause, troubles) = (Some(cause), Troubles::new());
+            let basis =
+                RainbowBasis { generation: None, names: &NAMES, cause, troubles: &troubles, old: &old, now: Time(0) };
+            let status = rainbow(report, "v2", basis);
             let stalled = get(&status, ConditionType::Stalled);
             (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };
