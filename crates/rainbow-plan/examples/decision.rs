@@ -78,9 +78,10 @@ fn world(moving: bool) -> World {
             world.pods.extend((0..PODS).map(|pod| pod_of(&instance, pod, color)));
             let replicas = PODS as u32;
             let deployment = Deployment::Ours { current: true, replicas, observed: true, pods: replicas };
-            world
-                .instances
-                .insert(instance, Instance { identity: String::new(), deployment, service: Presence::Current, ports: None });
+            world.instances.insert(
+                instance,
+                Instance { identity: String::new(), deployment, service: Presence::Current, ports: None },
+            );
         }
         let tiers =
             tiers.iter().map(|tier| Tier { identity: format!("{}@{color}", tier.name), ..tier.clone() }).collect();

@@ -117,12 +117,8 @@ fn instance() -> impl Strategy<Value = Instance> {
         (any::<bool>(), number(), any::<bool>(), number())
             .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
     ];
-    (name(), deployment, presence(), option::of(any::<u64>())).prop_map(|(identity, deployment, service, ports)| Instance {
-        ports,
-        identity,
-        deployment,
-        service,
-    })
+    (name(), deployment, presence(), option::of(any::<u64>()))
+        .prop_map(|(identity, deployment, service, ports)| Instance { ports, identity, deployment, service })
 }
 
 fn service() -> impl Strategy<Value = StageService> {

@@ -75,6 +75,7 @@ fn world(size: &Size, now: Time) -> World {
                 needs: if tier + 1 < size.tiers { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
                 identity: format!("{color}-{tier}"),
                 counted: true,
+                min_ready: Duration::ZERO,
             })
             .collect()
     };
@@ -106,7 +107,9 @@ fn world(size: &Size, now: Time) -> World {
             let deployment =
                 Deployment::Ours { current: true, replicas: tier.replicas, observed: true, pods: tier.replicas };
             let service = if at == 0 { Presence::NotNeeded } else { Presence::Current };
-            world.instances.insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service, ports: None });
+            world
+                .instances
+                .insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service, ports: None });
             world.pods.extend((0..size.pods).map(|pod| {
                 let endpoint =
                     if instance(tier) == serving { vec![(StageKey::of("active"), Time(0))] } else { Vec::new() };

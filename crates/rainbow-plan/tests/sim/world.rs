@@ -126,12 +126,15 @@ impl Sim {
                 (true, Some(Svc::Ours(service))) if service.current => Presence::Current,
                 (true, Some(Svc::Ours(_))) => Presence::Outdated,
             };
-            instances.insert(name.clone(), Instance {
-                identity: identity(&shown.colors, name),
-                deployment,
-                service,
-                ports: Some(self.port(name).into()),
-            });
+            instances.insert(
+                name.clone(),
+                Instance {
+                    identity: identity(&shown.colors, name),
+                    deployment,
+                    service,
+                    ports: Some(self.port(name).into()),
+                },
+            );
         }
         let stages = shown.stages.iter().map(|(name, svc)| {
             let service = match svc {

@@ -160,7 +160,14 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     }
     let cut = |status: &ColorStatus| status.drain.as_ref().map_or(0, |drain| drain.cut.len());
     let memory = |status: &ColorStatus| {
-        (status.released_at.clone(), status.retired_at.clone(), status.entries.clone(), status.demoted, status.replicas.clone(), cut(status))
+        (
+            status.released_at.clone(),
+            status.retired_at.clone(),
+            status.entries.clone(),
+            status.demoted,
+            status.replicas.clone(),
+            cut(status),
+        )
     };
     if memory(old) != memory(new) {
         Difference::Major
