@@ -2,6 +2,10 @@
 
 use serde_json::{Value, json};
 
+/// Seconds that a pod may take to answer its callers and its probes: less than a load waits (`load::TIMEOUT`), more than a machine
+/// that is busy with other tests needs. A pod that is only slow fails no test.
+pub const POD_PATIENCE: u32 = 30;
+
 /// What a tier's program does on SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSigterm {
@@ -100,9 +104,12 @@ impl App {
                     "name": name,
                     "image": format!("{image}:{version}"),
                     "imagePullPolicy": "IfNotPresent",
-                    "env": [{ "name": "ON_SIGTERM", "value": on_sigterm }],
+                    "env": [
+                        { "name": "ON_SIGTERM", "value": on_sigterm },
+                        { "name": "BACKEND_TIMEOUT_MS", "value": (POD_PATIENCE * 1000).to_string() },
+                    ],
                     "ports": [{ "name": "http", "containerPort": 8080 }],
-                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": 5 },
+                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": POD_PATIENCE },
                 }],
             } },
         })

@@ -19,7 +19,7 @@ mod settings;
 mod shell;
 mod wait;
 
-pub use app::{App, OnSigterm, Pace};
+pub use app::{App, OnSigterm, POD_PATIENCE, Pace};
 pub use cli::{Cli, Output};
 pub use cluster::{Cluster, programs};
 pub use operator::Operator;

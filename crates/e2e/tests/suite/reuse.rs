@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Scope, eventually};
+use e2e::{POD_PATIENCE, Scope, eventually};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
@@ -103,8 +103,12 @@ impl Tree {
                     "name": tier,
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
-                    "env": [{ "name": "VERSION", "value": version }, { "name": "ON_SIGTERM", "value": "die" }],
-                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": 5 },
+                    "env": [
+                        { "name": "VERSION", "value": version },
+                        { "name": "ON_SIGTERM", "value": "die" },
+                        { "name": "BACKEND_TIMEOUT_MS", "value": (POD_PATIENCE * 1000).to_string() },
+                    ],
+                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": POD_PATIENCE },
                 }],
             } },
         })

@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-/// Longest time for connecting, and for each read.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest reply.
 const REPLY_LIMIT: usize = 64 * 1024;
 
@@ -38,6 +36,8 @@ impl FromStr for Connections {
 pub struct Client {
     host: String,
     connections: Connections,
+    /// Longest time for connecting, and for each read and write.
+    timeout: Duration,
     idle: Mutex<Vec<TcpStream>>,
     /// A Service's address outlives its pods, so it is looked up once, and again when nobody answers there.
     address: Mutex<Option<SocketAddr>>,
@@ -45,9 +45,9 @@ pub struct Client {
 
 impl Client {
     /// A client that has no connection yet.
-    pub fn new(host: &str, connections: Connections) -> Self {
+    pub fn new(host: &str, connections: Connections, timeout: Duration) -> Self {
         let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-        Self { host, connections, idle: Mutex::default(), address: Mutex::default() }
+        Self { host, connections, timeout, idle: Mutex::default(), address: Mutex::default() }
     }
 
     /// Sends `GET /` and returns the body.
@@ -62,7 +62,14 @@ impl Client {
         {
             return Ok(body);
         }
-        self.exchange(self.connect()?)
+        self.exchange(self.connect()?).map_err(|error| match error.kind() {
+            // A socket's own timeout is reported as `EAGAIN`, whose text says nothing of time.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{} does not answer within {:?}", self.host, self.timeout),
+            ),
+            _ => error,
+        })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
@@ -76,15 +83,15 @@ impl Client {
             }
         };
         drop(address);
-        TcpStream::connect_timeout(&known, TIMEOUT).inspect_err(|_| {
+        TcpStream::connect_timeout(&known, self.timeout).inspect_err(|_| {
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = None;
         })
     }
 
     fn exchange(&self, mut stream: TcpStream) -> io::Result<String> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))?;
         let connection = match self.connections {
             Connections::New => "close",
             Connections::Pooled => "keep-alive",

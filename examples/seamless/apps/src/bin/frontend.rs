@@ -1,6 +1,6 @@
 //! The entry tier, or one in the middle: calls its backends and answers with its own version and theirs.
 
-use std::{env, process::ExitCode};
+use std::{env, process::ExitCode, time::Duration};
 
 use seamless_apps::{
     client::{Client, Connections},
@@ -24,9 +24,14 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let settings = Settings::read()?;
     let connections = variable("BACKEND_CONNECTIONS", Connections::New)?;
-    let mut backends = vec![Client::new(&variable("BACKEND", String::from("backend"))?, connections)];
+    let timeout: u32 = variable("BACKEND_TIMEOUT_MS", 5000)?;
+    if timeout == 0 {
+        return Err("BACKEND_TIMEOUT_MS: a backend needs more than 0 ms to answer".into());
+    }
+    let client = |host: &str| Client::new(host, connections, Duration::from_millis(timeout.into()));
+    let mut backends = vec![client(&variable("BACKEND", String::from("backend"))?)];
     let more = (2..=MOST).filter_map(|number| env::var(format!("BACKEND_{number}")).ok());
-    backends.extend(more.map(|host| Client::new(&host, connections)));
+    backends.extend(more.map(|host| client(&host)));
     let name = format!("frontend:{}", settings.version);
     serve(settings, move || {
         let mut body = name.clone();
