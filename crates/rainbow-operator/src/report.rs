@@ -130,7 +130,8 @@ impl Reporter {
         let color = domain::color_name(&rainbow.spec);
         let generation = rainbow.metadata.generation;
         let cause = missing_image(app);
-        let new = status::rainbow(&plan.report, &color, generation, names, cause, troubles, &old, *now);
+        let basis = status::RainbowBasis { color: &color, generation, names, cause, troubles, old: &old, now: *now };
+        let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
             report.tell(events::of_rainbow(&old, &new));
             report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));
