@@ -21,7 +21,7 @@ fn of(group: &str, kind: &str) -> Versions {
 }
 
 fn untyped() -> Versions {
-    Versions::one("apps/v1", &untyped())
+    Versions::one("apps/v1", &Shape::untyped())
 }
 
 fn intent(spec: Value) -> Value {
