@@ -53,7 +53,7 @@ fn pod(request: &Request<'_>, new: &Value) -> Result<(), Status> {
     if policy.enforce.level == Level::Privileged && policy.warn.level == Level::Privileged {
         return Ok(());
     }
-    if request.old.is_some_and(|old| images(old) == images(new)) {
+    if request.old.is_some_and(|old| changeable(old) == changeable(new)) {
         return Ok(());
     }
     let violations = evaluate(policy.enforce, new);
@@ -75,11 +75,19 @@ fn warn(request: &Request<'_>, at: LevelVersion, pod: &Value) {
     }
 }
 
-/// The images of a pod: what of it can be changed and matters here.
-fn images(pod: &Value) -> Vec<&Value> {
+/// Images of a pod, and annotations that choose a seccomp profile: the parts of a pod that can change and matter here.
+fn changeable(pod: &Value) -> Vec<&Value> {
+    let annotation = |name: &str| {
+        pod.pointer("/metadata/annotations").and_then(|annotations| annotations.get(name)).unwrap_or(&Value::Null)
+    };
     let lists = ["/spec/containers", "/spec/initContainers", "/spec/ephemeralContainers"];
     let containers = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
-    containers.map(|container| container.get("image").unwrap_or(&Value::Null)).collect()
+    let of_containers = containers.flat_map(|container| {
+        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
+        let profile = annotation(&format!("container.seccomp.security.alpha.kubernetes.io/{name}"));
+        [container.get("image").unwrap_or(&Value::Null), profile]
+    });
+    std::iter::once(annotation("seccomp.security.alpha.kubernetes.io/pod")).chain(of_containers).collect()
 }
 
 /// Checks the labels of a namespace. A client that makes them stricter is told which pods break the new rules.
