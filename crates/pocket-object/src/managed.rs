@@ -192,6 +192,8 @@ fn check(intent: &Value, shape: &Shape) -> Result<(), ApplyError> {
     let text = |pointer: &str| intent.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     let (version, kind) = (text("/apiVersion"), text("/kind"));
+    // Go shows the group in any case, also the empty one.
+    let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
     Err(ApplyError::Untyped(format!(
         "failed to create typed patch object ({namespace}/{name}; {version}, Kind={kind}): {wrong}"
     )))

@@ -15,7 +15,6 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 pub struct Shape {
     root: Link,
-    built_in: bool,
 }
 
 /// What a value at one place may be. A place that takes several forms has several of these; the value decides.
@@ -243,34 +242,26 @@ impl Shape {
     /// Type of a built-in kind; any JSON with metadata for an unknown one.
     pub fn builtin(group: &str, kind: &str) -> Self {
         match types::kind(group, kind) {
-            Some(type_) => Self { root: Target::BuiltIn(type_).into(), built_in: true },
+            Some(type_) => Self { root: Target::BuiltIn(type_).into() },
             None => Self::untyped(),
         }
     }
 
     /// Type that a CRD's `openAPIV3Schema` declares.
     pub fn from_crd_schema(schema: &Value) -> Self {
-        Self { root: crd::root(schema).into(), built_in: false }
+        Self { root: crd::root(schema).into() }
     }
 
     /// Any JSON with metadata.
     pub fn untyped() -> Self {
         let fields = types::object_meta().map(|metadata| ("metadata".to_owned(), metadata));
         let rest = Some(Target::Special(Special::Anything).into());
-        Self {
-            root: Node::map(Map { atomic: false, fields: fields.into_iter().collect(), rest }).into(),
-            built_in: false,
-        }
+        Self { root: Node::map(Map { atomic: false, fields: fields.into_iter().collect(), rest }).into() }
     }
 
     /// Type of the whole object.
     pub(crate) fn root(&self) -> &Node {
         self.root.node()
-    }
-
-    /// Whether a null means the same as a missing field, as in all kinds that Go has a struct for.
-    pub(crate) fn is_built_in(&self) -> bool {
-        self.built_in
     }
 }
 
