@@ -117,6 +117,21 @@ async fn pod_security_warns_where_it_is_asked_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_may_choose_an_older_version_of_the_standards() {
+    let client = client();
+    label(&client, json!({ "enforce": "restricted", "enforce-version": "v1.21", "audit": "restricted" })).await;
+    let (code, status, warnings) = send(&client, Method::POST, PODS, &pod("x", json!({}))).await;
+    assert_eq!((code, warnings.len()), (StatusCode::FORBIDDEN, 0));
+    let capabilities =
+        "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), ";
+    let since_1_22 = RESTRICTED.replace("latest", "v1.21").replace(capabilities, "");
+    assert_eq!(status["message"], format!("pods \"x\" is forbidden: violates PodSecurity {since_1_22}"));
+    let wrong = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/warn-version": "1.21" } } });
+    let (code, status, _) = send(&client, Method::PATCH, "/api/v1/namespaces/default", &wrong).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{status}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn labels_of_a_namespace_are_checked() {
     let client = client();
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "n",
@@ -167,9 +182,29 @@ async fn limit_ranges_complete_and_bound_pods() {
     assert_eq!(code, StatusCode::FORBIDDEN);
     assert_eq!(
         status["message"],
-        "pods \"y\" is forbidden: [maximum memory usage per Container is 1Gi, but limit is 2Gi]"
-            .replace(['[', ']'], "")
+        "pods \"y\" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_limit_range_does_not_allow_is_named() {
+    let client = client();
+    let range = json!({ "apiVersion": "v1", "kind": "LimitRange", "metadata": { "name": "l" }, "spec": { "limits": [
+        { "type": "Container", "min": { "cpu": "100m" }, "maxLimitRequestRatio": { "memory": "2" } },
+        { "type": "Pod", "max": { "cpu": "1" } }] } });
+    send(&client, Method::POST, "/api/v1/namespaces/default/limitranges", &range).await;
+    let resources = json!({ "resources": { "requests": { "cpu": "50m", "memory": "1Gi" },
+        "limits": { "cpu": "2", "memory": "3Gi" } } });
+    let (code, status, _) = send(&client, Method::POST, PODS, &pod("x", resources)).await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+    assert_eq!(
+        status["message"],
+        "pods \"x\" is forbidden: [minimum cpu usage per Container is 100m, but request is 50m, \
+         memory max limit to request ratio per Container is 2, but provided ratio is 3.000000, \
+         maximum cpu usage per Pod is 1, but limit is 2]"
+    );
+    let (code, ..) = send(&client, Method::POST, DEPLOYMENTS, &deployment(json!({}))).await;
+    assert_eq!(code, StatusCode::CREATED, "limits are about pods, not about what makes them");
 }
 
 async fn quota(client: &Client, hard: Value, used: Value) -> Api<ResourceQuota> {
@@ -245,4 +280,27 @@ async fn quotas_see_a_service_become_a_load_balancer() {
     let pods: Api<Pod> = Api::default_namespaced(client);
     let pod = serde_json::from_value(pod("free", json!({}))).unwrap();
     pods.create(&PostParams::default(), &pod).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn quotas_with_scopes_count_the_pods_in_them() {
+    let client = client();
+    let quotas: Api<ResourceQuota> = Api::default_namespaced(client.clone());
+    let hard = json!({ "pods": "1", "requests.cpu": "1" });
+    let scoped = json!({ "metadata": { "name": "q" }, "spec": { "hard": hard, "scopes": ["NotBestEffort"] } });
+    quotas.create(&PostParams::default(), &serde_json::from_value(scoped).unwrap()).await.unwrap();
+    let status = json!({ "status": { "hard": hard, "used": { "pods": "0", "requests.cpu": "0" } } });
+    quotas.patch_status("q", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    let asks = |cpu: &str| json!({ "resources": { "requests": { "cpu": cpu } } });
+    let codes = async |name: &str, container: Value| send(&client, Method::POST, PODS, &pod(name, container)).await;
+    assert_eq!(codes("best-effort", json!({})).await.0, StatusCode::CREATED);
+    assert_eq!(codes("burstable", asks("300m")).await.0, StatusCode::CREATED);
+    assert_eq!(used(&quotas).await, json!({ "pods": "1", "requests.cpu": "300m" }));
+    let (code, status, _) = codes("more", asks("800m")).await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+    assert_eq!(
+        status["message"],
+        "pods \"more\" is forbidden: exceeded quota: q, requested: pods=1,requests.cpu=800m, \
+         used: pods=1,requests.cpu=300m, limited: pods=1,requests.cpu=1"
+    );
 }

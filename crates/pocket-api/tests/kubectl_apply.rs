@@ -100,7 +100,8 @@ fn entries(object: &Value) -> &Vec<Value> {
 }
 
 fn owners_of_annotation<'a>(object: &'a Value, operation: &'a str) -> impl Iterator<Item = &'a Value> {
-    let owns = |entry: &Value| entry["fieldsV1"]["f:metadata"]["f:annotations"][format!("f:{LAST_APPLIED}")].is_object();
+    let owns =
+        |entry: &Value| entry["fieldsV1"]["f:metadata"]["f:annotations"][format!("f:{LAST_APPLIED}")].is_object();
     entries(object).iter().filter(move |entry| entry["operation"] == operation && owns(entry))
 }
 
