@@ -217,10 +217,10 @@ async fn a_container_that_no_manager_applies_any_more_goes_with_what_others_adde
     let others = json!({ "spec": { "template": { "spec": { "containers": [
         { "name": "b", "env": [{ "name": "X", "value": "y" }] }, { "name": "injected", "image": "i" }] } } } });
     let (code, both, _) = send(&client, Method::PATCH, &path, STRATEGIC, &others).await;
-    assert_eq!((code, containers(&both)), (StatusCode::OK, ["b", "injected", "a"].map(str::to_owned).to_vec()));
+    assert_eq!((code, containers(&both)), (StatusCode::OK, ["a", "b", "injected"].map(str::to_owned).to_vec()));
     let (code, after, _) = apply(&["a"]).await;
     assert_eq!(code, StatusCode::OK, "{after}");
-    assert_eq!(containers(&after), ["injected", "a"], "the other manager's own container stays");
+    assert_eq!(containers(&after), ["a", "injected"], "the other manager's own container stays");
     let owned = after["metadata"]["managedFields"].to_string();
     assert!(!owned.contains("\\\"name\\\":\\\"b\\\""), "{owned}");
 }

@@ -120,14 +120,16 @@ fn migrated(object: &Value) -> Value {
     kept.into()
 }
 
-/// Managers and operations, with whether each owns the number of replicas.
+/// Managers and operations by name, with whether each owns the number of replicas.
 fn owners(object: &Value) -> Vec<(String, bool)> {
     let owner = |entry: &Value| {
         let text = |key: &str| entry[key].as_str().unwrap_or_default();
         let name = [text("manager"), text("operation"), text("subresource")].join(" ").trim_end().to_owned();
         (name, entry["fieldsV1"]["f:spec"]["f:replicas"].is_object())
     };
-    entries(object).iter().map(owner).collect()
+    let mut owners: Vec<_> = entries(object).iter().map(owner).collect();
+    owners.sort();
+    owners
 }
 
 fn web(replicas: i32, env: &Value) -> Value {
@@ -148,7 +150,7 @@ async fn a_scale_takes_the_replicas_from_a_client_side_apply_and_gives_them_back
     let (two, three) = (web(2, &json!([])), web(3, &json!([])));
     kubectl.apply(&two, None).await;
     kubectl.scale(1).await;
-    let by_both = [(format!("{CLIENT_SIDE} Update"), false), ("kubectl Update scale".to_owned(), true)];
+    let by_both = [("kubectl Update scale".to_owned(), true), (format!("{CLIENT_SIDE} Update"), false)];
     assert_eq!(owners(&kubectl.get().await), by_both);
     // A patch by a client-side apply conflicts with nobody.
     kubectl.apply(&three, Some(json!({ "spec": { "replicas": 3 } }))).await;

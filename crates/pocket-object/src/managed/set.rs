@@ -199,6 +199,14 @@ impl FieldSet {
         });
     }
 
+    /// `other ⊆ self`.
+    pub(super) fn contains(&self, other: &FieldSet) -> bool {
+        other.children.iter().all(|(step, theirs)| {
+            let ours = self.children.get(step);
+            ours.is_some_and(|ours| (ours.member || !theirs.member) && ours.below.contains(&theirs.below))
+        })
+    }
+
     /// `self ∩ other`.
     pub(super) fn intersection(&self, other: &FieldSet) -> FieldSet {
         let mut both = FieldSet::default();
@@ -314,6 +322,8 @@ mod tests {
             prop_assert!(rest.intersection(&b).is_empty());
             rest.add(&a.intersection(&b));
             prop_assert_eq!(rest.paths(), a.paths());
+            prop_assert!(union.contains(&a) && union.contains(&b));
+            prop_assert_eq!(a.contains(&b), union == a);
             prop_assert_eq!(FieldSet::decode(&union.encode()), Some(union));
         }
     }

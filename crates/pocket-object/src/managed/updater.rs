@@ -69,7 +69,7 @@ impl Updater<'_> {
         let merged = merge(live, intent, self.node);
         let owned = Owned { version: self.version.to_owned(), applied: true, fields: fields::of(intent, self.node) };
         let last = managers.insert(manager.to_owned(), owned);
-        let new = self.prune(merged, managers, last.as_ref());
+        let new = self.prune(merged, managers, manager, last.as_ref());
         self.take_over(live, &new, managers, manager, force)?;
         Ok((!fields::same(live, &new)).then_some(new))
     }
@@ -122,8 +122,13 @@ impl Updater<'_> {
     ///
     /// An element of a keyed list that the manager leaves out goes as a whole, unless another manager owns the element
     /// itself, as each does that has applied it. Owning a field of the element holds neither.
-    fn prune(&self, merged: Value, managers: &Managers, last: Option<&Owned>) -> Value {
+    fn prune(&self, merged: Value, managers: &Managers, manager: &str, last: Option<&Owned>) -> Value {
         let Some(last) = last.filter(|last| !last.fields.is_empty()) else { return merged };
+        // Nothing has left the intent. An applied place has all its ancestors in the set, so nothing above it goes, either.
+        let now = managers.get(manager).filter(|now| now.version == last.version);
+        if now.is_some_and(|now| now.fields.contains(&last.fields)) {
+            return merged;
+        }
         let Some(node) = self.versions.node(&last.version) else { return merged };
         let named_last = last.fields.with_named_fields(Some(node));
         let mut pruned = remove(&merged, &named_last, node);
