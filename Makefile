@@ -31,11 +31,13 @@ demo-colors: build ## The second story: three colors named by git, and connectio
 test: ## Unit, property and end-to-end tests, with one summary
 	scripts/test
 
-# `make test` has the same histories each time. Optimised, because there are many; CASES=… of each property.
-CASES ?= 60000
-explore: ## New random histories for the planner; ten minutes
-	CARGO_PROFILE_DEV_OPT_LEVEL=2 PROPTEST_CASES=$(CASES) \
-		cargo test --target-dir $(CARGO_TARGET_DIR)/explore -p rainbow-plan --no-fail-fast --test properties --test many_colors
+# `make test` has the same few histories each time. Here are HISTORIES of each property, optimised, in parts of a thousand. Parts
+# that this build has found clean are not tried again; ARGS are options of the tests, such as ARGS=holds:: or ARGS=--ignored.
+HISTORIES ?= 100000
+explore: ## Many random histories for the planner, for hours; continues where it was stopped
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 EXPLORE=$(HISTORIES) EXPLORE_DIR=$(abspath $(CARGO_TARGET_DIR)/explore/histories) \
+		cargo test --target-dir $(CARGO_TARGET_DIR)/explore -p rainbow-plan --no-fail-fast \
+		--test properties --test many_colors --test wide -- $(ARGS)
 
 # ARGS are options of the suite, such as ARGS="--load-command 'k3s ctr images import {archive}' shift::".
 test-kubernetes: ## The end-to-end tests on the cluster of the current kubeconfig (docs/testing.md)
