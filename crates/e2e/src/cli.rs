@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// The `rainbow` command with a fixed environment.
+/// A command with a fixed environment: `rainbow`, or kubectl.
 #[derive(Clone, Debug)]
 pub struct Cli {
     program: PathBuf,
@@ -88,7 +88,8 @@ impl Cli {
         let output = self.output(args)?;
         ensure!(
             output.code == 0,
-            "`rainbow {}` ended with {}:\n{}{}",
+            "`{} {}` ended with {}:\n{}{}",
+            self.program.file_name().unwrap_or_default().display(),
             args.join(" "),
             output.code,
             output.stdout,

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Cli, OperatorPlace, Settings, Which,
+    Cli, Kubectl, OperatorPlace, Settings, Which,
     given::Given,
     images::{self, Image},
     load,
@@ -32,6 +32,7 @@ pub struct Cluster {
     /// What is to be undone in a cluster that is not the suite's own.
     given: Option<Given>,
     tally_image: String,
+    kubectl: Option<Kubectl>,
     /// Found out by the first test that asks.
     reach: OnceCell<Reach>,
 }
@@ -58,6 +59,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`]; or when the kubeconfig's cluster does not answer or does not take the images.
     pub fn of(settings: Settings) -> Result<Self> {
+        let kubectl = Kubectl::find(settings.kubectl.as_deref())?;
         let home = TempDir::with_prefix("rainbow-e2e-")?;
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
         let images = images::build_all(&cli, home.path(), &settings.image_prefix)?;
@@ -68,7 +70,9 @@ impl Cluster {
                     OperatorPlace::Inside => &[],
                 };
                 let tally_image = images::build_plain(&cli, home.path(), &settings.image_prefix, "tally")?;
-                cli.ok(&[&["local", "up", "--api-port", "0"], more].concat())?;
+                let delay = settings.proxy_delay.as_deref().map(|delay| ["--proxy-delay", delay]);
+                let delay = delay.as_ref().map_or(&[][..], |delay| &delay[..]);
+                cli.ok(&[&["local", "up", "--api-port", "0"], more, delay].concat())?;
                 (PathBuf::from(cli.ok(&["local", "kubeconfig"])?.trim()), None, tally_image)
             }
             Which::Current => {
@@ -78,7 +82,7 @@ impl Cluster {
             }
         };
         let cli = cli.with("KUBECONFIG", &kubeconfig);
-        Ok(Self { home, cli, settings, kubeconfig, given, tally_image, reach: OnceCell::new() })
+        Ok(Self { home, cli, settings, kubeconfig, given, tally_image, kubectl, reach: OnceCell::new() })
     }
 
     /// The `rainbow` command, pointed at this cluster.
@@ -96,6 +100,11 @@ impl Cluster {
         &self.settings
     }
 
+    /// The kubectl that tests use, if this machine has one.
+    pub fn kubectl(&self) -> Option<&Kubectl> {
+        self.kubectl.as_ref()
+    }
+
     /// The embedded cluster, not a given one.
     pub fn is_embedded(&self) -> bool {
         self.settings.cluster == Which::Embedded
@@ -110,10 +119,10 @@ impl Cluster {
         })
     }
 
-    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere the
-    /// operator's own default must do.
+    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere, and if it is to lag,
+    /// the operator's own default must do.
     pub(crate) fn operator_arguments(&self) -> &'static [&'static str] {
-        if self.is_embedded() { &["--propagation", "100ms"] } else { &[] }
+        if self.is_embedded() && self.settings.proxy_delay.is_none() { &["--propagation", "100ms"] } else { &[] }
     }
 
     /// The image that operators put into pods to count their connections.

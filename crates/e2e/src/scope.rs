@@ -20,7 +20,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    App, Cli, Cluster, Cut, Operator, Place, Reach,
+    App, Cli, Cluster, Cut, Kubectl, KubectlScope, Operator, Place, Reach,
     cluster::config,
     eventually, images,
     load::{self, Clients, Loads},
@@ -47,6 +47,7 @@ pub struct Scope {
     /// The operator.
     pub operator: Operator,
     kubeconfig: PathBuf,
+    kubectl: Option<KubectlScope>,
     log: PathBuf,
     embedded: bool,
     reach: Reach,
@@ -65,6 +66,8 @@ impl Scope {
         let namespace = make_namespace(&client, name).await?;
         let cli = cluster.cli().with("RAINBOW_NAMESPACE", &namespace);
         let log = cluster.dir().join(format!("operator-{namespace}.log"));
+        let in_namespace = |kubectl: &Kubectl| kubectl.in_namespace(&kubeconfig, cluster.dir(), &namespace);
+        let kubectl = cluster.kubectl().map(in_namespace).transpose()?;
         let operator = Operator::start(cluster, &namespace, log.clone())?;
         Ok(Self {
             client,
@@ -72,6 +75,7 @@ impl Scope {
             namespace,
             operator,
             kubeconfig,
+            kubectl,
             log,
             embedded: cluster.is_embedded(),
             rate: cluster.rate(&reach),
@@ -80,6 +84,11 @@ impl Scope {
             operator_start: cluster.operator_start(),
             cut: cluster.settings().cut(),
         })
+    }
+
+    /// kubectl, pointed at the namespace.
+    pub fn kubectl(&self) -> Result<KubectlScope> {
+        self.kubectl.clone().context("the suite has no kubectl")
     }
 
     /// How clients of this cluster are configured.

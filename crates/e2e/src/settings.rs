@@ -28,6 +28,9 @@ pub struct Settings {
     /// New connections a second of a load (default: 300 on the embedded cluster, 200 elsewhere, 20 through the API)
     #[arg(long, env = "RAINBOW_TEST_RATE", value_name = "N")]
     pub rate: Option<f64>,
+    /// Lag of the embedded cluster's Service proxy, such as `1s`, which is what kube-proxy does
+    #[arg(long, env = "RAINBOW_TEST_PROXY_DELAY", value_name = "TIME")]
+    pub proxy_delay: Option<String>,
     /// Shell command that cuts a node off the network; `{node}` is its name
     #[arg(long, env = "RAINBOW_TEST_CUT_COMMAND", value_name = "COMMAND", requires_all = ["mend_command", "cut_node"])]
     pub cut_command: Option<String>,
@@ -40,6 +43,9 @@ pub struct Settings {
     /// The pods of the kubeconfig's cluster are processes of this machine, and tests may signal them and pull their cables
     #[arg(long, env = "RAINBOW_TEST_LOCAL_PODS")]
     pub local_pods: bool,
+    /// The kubectl that tests of kubectl use: a path (default: the one on the PATH; without one these tests are ignored)
+    #[arg(long, env = "KUBECTL", value_name = "PROGRAM")]
+    pub kubectl: Option<String>,
     /// Keep the namespace of a test that failed, and what runs in it
     #[arg(long, env = "RAINBOW_TEST_KEEP")]
     pub keep: bool,

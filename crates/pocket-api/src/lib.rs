@@ -4,6 +4,7 @@
 //! under tokio's paused clock), and through [`serve`] over TLS. Everything that is authenticated, pods with the
 //! tokens of their service accounts included, may do everything: roles and bindings are stored, but not enforced.
 
+mod admission;
 mod crd;
 mod discovery;
 mod expiry;
@@ -15,6 +16,7 @@ mod options;
 mod registry;
 mod serve;
 mod services;
+mod spdy;
 mod status;
 mod store;
 mod strategy;

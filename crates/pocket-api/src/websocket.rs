@@ -13,18 +13,15 @@ use axum::{
 };
 use http::{Request, StatusCode};
 
-pub(crate) use self::{exec::exec, forward::port_forward};
+pub(crate) use self::{
+    exec::{end, exec},
+    forward::port_forward,
+};
 use crate::status::Status;
 
-/// Takes a request for a websocket apart, or says what to use instead.
-async fn upgrade(request: Request<Body>, what: &str) -> Result<WebSocketUpgrade, Status> {
+/// Takes a request for a websocket apart.
+async fn upgrade(request: Request<Body>) -> Result<WebSocketUpgrade, Status> {
     let (mut parts, _) = request.into_parts();
-    let spdy = parts.headers.get(http::header::UPGRADE).is_some_and(|value| value.as_bytes().starts_with(b"SPDY"));
-    if spdy {
-        return Err(Status::bad_request(format!(
-            "SPDY/3.1 is not supported by this cluster, only websockets: for {what} use kubectl 1.31 or newer, or another client that speaks websockets"
-        )));
-    }
     WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|rejection| {
         Status::new(StatusCode::BAD_REQUEST, "BadRequest", format!("Upgrade request required: {rejection}"))
     })

@@ -294,3 +294,69 @@ async fn requests_are_passed_on_behind_services() {
     }
     assert!(ask("web").await.contains("no service port"), "there are two");
 }
+
+/// What a client in SPDY is answered: the head, and all bytes after it until the server closes the connection.
+async fn spdy(address: SocketAddr, path: &str, protocol: &str, frames: &[u8]) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n\
+         X-Stream-Protocol-Version: v5.channel.k8s.io\r\nX-Stream-Protocol-Version: {protocol}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(frames).await.unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = vec![0; 4096];
+    // A session of port forwarding goes on until its client leaves.
+    while let Ok(Ok(read @ 1..)) =
+        tokio::time::timeout(std::time::Duration::from_secs(2), stream.read(&mut buffer)).await
+    {
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
+    let rest = answer.split_off((end + 4).min(answer.len()));
+    (String::from_utf8(answer).unwrap().to_lowercase(), rest)
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// The frames are as the library of Kubernetes (moby/spdystream 0.5.1) writes them: streams for the error, the standard input
+/// and the standard output, a ping, and `hello` as the input.
+#[tokio::test]
+async fn exec_over_spdy() {
+    let (_, address) = server(Arc::default()).await;
+    let exec = "/api/v1/namespaces/default/pods/a/exec";
+    let path = format!("{exec}?command=fail&stdin=true&stdout=true");
+    let frames = include_bytes!("spdy/exec.bin");
+    let (head, frames_back) = spdy(address, &path, "v4.channel.k8s.io", frames).await;
+    assert!(head.starts_with("http/1.1 101") && head.contains("upgrade: spdy/3.1"), "{head}");
+    assert!(head.contains("x-stream-protocol-version: v4.channel.k8s.io"), "{head}");
+    // The output is on stream 5, the end on stream 1, and each is closed.
+    let data = |stream: u8, fin: u8, text: &str| {
+        let mut frame = vec![0, 0, 0, stream, fin, 0, 0, u8::try_from(text.len()).unwrap()];
+        frame.extend(text.as_bytes());
+        frame
+    };
+    let has = |frame: &[u8]| frames_back.windows(frame.len()).any(|window| window == frame);
+    assert!(contains(&frames_back, "hello\n") && contains(&frames_back, "fail"));
+    assert!(contains(&frames_back, "command terminated with non-zero exit code: exit status 3"));
+    assert!(has(&data(5, 1, "")) && has(&data(1, 1, "")) && has(&[0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 1]));
+
+    let (head, _) = spdy(address, &path, "v1.other", frames).await;
+    assert!(head.starts_with("http/1.1 400"), "{head}");
+    let missing = format!("{}?command=x&stdout=true", exec.replace("/a/", "/missing/"));
+    assert!(spdy(address, &missing, "v4.channel.k8s.io", frames).await.0.starts_with("http/1.1 404"));
+}
+
+/// One connection to a port that echoes, and one to a port that nothing listens on.
+#[tokio::test]
+async fn ports_over_spdy() {
+    let (_, address) = server(Arc::default()).await;
+    let path = "/api/v1/namespaces/default/pods/a/portforward";
+    let frames = include_bytes!("spdy/forward.bin");
+    let (head, frames_back) = spdy(address, path, "portforward.k8s.io", frames).await;
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    assert!(contains(&frames_back, "port 8080:") && contains(&frames_back, "hello"));
+    assert!(contains(&frames_back, "an error occurred forwarding port 1: Internal error occurred: connection refused"));
+}

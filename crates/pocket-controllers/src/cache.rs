@@ -151,6 +151,11 @@ impl<K: Kind> Cache<K> {
             .collect()
     }
 
+    /// The objects of all namespaces.
+    pub(crate) fn all(&self) -> Vec<Arc<K>> {
+        self.state().objects.values().cloned().collect()
+    }
+
     fn state(&self) -> std::sync::RwLockReadGuard<'_, State<K>> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }

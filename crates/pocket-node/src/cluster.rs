@@ -70,6 +70,22 @@ pub enum Exposure {
     LoadBalancer,
 }
 
+/// Endpoints that a Service's traffic may reach: `internalTrafficPolicy`, `externalTrafficPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// All.
+    #[default]
+    Cluster,
+    /// Those on the node that the traffic arrives at.
+    Local,
+}
+
+impl Policy {
+    fn parse(text: Option<&str>) -> Self {
+        if text == Some("Local") { Self::Local } else { Self::Cluster }
+    }
+}
+
 /// A Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
@@ -85,6 +101,10 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// `sessionAffinity: ClientIP` and for how long.
     pub affinity: Option<Duration>,
+    /// Endpoints for clients in the cluster.
+    pub internal: Policy,
+    /// Endpoints for clients outside.
+    pub external: Policy,
     /// Addresses of pods that are not ready count as well.
     pub publish_not_ready: bool,
     /// What its status says about load balancing.
@@ -117,6 +137,8 @@ pub struct Endpoint {
     pub terminating: bool,
     /// Its host name under the Service's name.
     pub hostname: Option<String>,
+    /// Name of its node.
+    pub node: Option<String>,
 }
 
 /// An EndpointSlice.
@@ -329,6 +351,8 @@ fn parse_service(object: &core::Service) -> Service {
         exposure,
         ports,
         affinity,
+        internal: Policy::parse(spec.internal_traffic_policy.as_deref()),
+        external: Policy::parse(spec.external_traffic_policy.as_deref()),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         ingress: object
             .status
@@ -361,6 +385,7 @@ fn parse_slice(object: &discovery::EndpointSlice) -> Slice {
                 serving: conditions.serving.unwrap_or(ready),
                 terminating: conditions.terminating.unwrap_or(false),
                 hostname: endpoint.hostname.clone().filter(|name| !name.is_empty()),
+                node: endpoint.node_name.clone(),
             })
         })
         .collect();

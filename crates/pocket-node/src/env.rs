@@ -332,6 +332,8 @@ mod tests {
             exposure: Exposure::Inside,
             ports: vec![port("pg", 5432), port("web-ui", 80)],
             affinity: None,
+            internal: crate::cluster::Policy::Cluster,
+            external: crate::cluster::Policy::Cluster,
             publish_not_ready: false,
             ingress: Vec::new(),
         };

@@ -15,6 +15,7 @@ pub mod probes;
 pub mod proxy;
 pub mod quantity;
 pub mod runtime;
+pub mod scheduler;
 mod sync;
 pub mod volumes;
 pub mod watch;

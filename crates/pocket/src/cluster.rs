@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     certificates::{self, Authority},
+    daemon::Arguments,
     files::{self, Files},
     kubeconfig, node,
     objects::{self, Machine},
@@ -52,13 +53,13 @@ impl Cluster {
     /// Starts everything; returns when the API answers and the node is ready.
     pub(crate) async fn start(
         files: &Files,
-        wanted_port: u16,
+        arguments: &Arguments,
         inside: Inside,
         shutdown: &CancellationToken,
         step: &impl Fn(&str),
     ) -> Result<Self, Error> {
         let failed = |message: String| Error::Failed { message, log_tail: String::new(), log: files.log() };
-        let listener = listen(files, wanted_port).await?;
+        let listener = listen(files, arguments.api_port).await?;
         let port = listener.local_addr().map_err(Error::file("listen for", files.dir()))?.port();
         let authority = Authority::open(files)?;
         let tls = authority.server()?;
@@ -93,7 +94,7 @@ impl Cluster {
         polite.spawn(pocket_controllers::run(client.clone(), settings, shutdown.clone().cancelled_owned()));
         let machine = Machine::this();
         node::start(
-            node::Parts { api: &api, files, runtime, net, machine: &machine },
+            node::Parts { api: &api, files, runtime, net, machine: &machine, proxy_delay: arguments.proxy_delay },
             shutdown,
             &mut essential,
             &mut polite,

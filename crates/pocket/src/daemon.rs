@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     pin::Pin,
+    time::Duration,
 };
 
 use pocket_node::namespaces::{Entered, Inside, enter};
@@ -32,6 +33,7 @@ const MAX_BLOCKING: usize = 8;
 pub(crate) struct Arguments {
     pub(crate) state_dir: PathBuf,
     pub(crate) api_port: u16,
+    pub(crate) proxy_delay: Duration,
     pub(crate) audience: Audience,
 }
 
@@ -44,6 +46,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// The state directory.
     pub state_dir: PathBuf,
+    /// [`Options::proxy_delay`](crate::Options::proxy_delay) of this cluster.
+    pub proxy_delay: Duration,
 }
 
 /// What goes on after [`Extra`]'s first part: it runs until it ends or the cluster does.
@@ -170,12 +174,16 @@ impl Server {
         };
         let step = |step: &str| tell(Message::Step(step.to_owned()));
         let cluster = tokio::select! {
-            started = Cluster::start(&files, arguments.api_port, inside, &shutdown, &step) => started,
+            started = Cluster::start(&files, arguments, inside, &shutdown, &step) => started,
             () = shutdown.cancelled() => return Ok(0),
         };
         let mut cluster = cluster?;
-        let context =
-            Context { client: cluster.client(), shutdown: shutdown.clone(), state_dir: files.dir().to_owned() };
+        let context = Context {
+            client: cluster.client(),
+            shutdown: shutdown.clone(),
+            state_dir: files.dir().to_owned(),
+            proxy_delay: arguments.proxy_delay,
+        };
         let running = tokio::select! {
             running = extra(context) => running,
             () = shutdown.cancelled() => Ok(Box::pin(async {}) as Running),

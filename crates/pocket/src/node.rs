@@ -1,4 +1,4 @@
-//! Starts what makes a node: kubelet, Service proxy, DNS; and connects the API server to it.
+//! Starts what makes a node: kubelet, scheduler, Service proxy, DNS; and connects the API server to it.
 
 use std::{fs, net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use pocket_node::{
     network::{DNS_IP, POD_RANGE, SERVICE_RANGE},
     proxy::{Proxy, ProxyConfig},
     runtime::ExecSpec,
+    scheduler::Scheduler,
 };
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) runtime: Namespaces,
     pub(crate) net: NodeNet,
     pub(crate) machine: &'a Machine,
+    pub(crate) proxy_delay: Duration,
 }
 
 /// Starts the node's software.
@@ -42,7 +44,7 @@ pub(crate) async fn start(
     essential: &mut JoinSet<&'static str>,
     polite: &mut JoinSet<()>,
 ) -> std::io::Result<()> {
-    let Parts { api, files, runtime, net, machine } = parts;
+    let Parts { api, files, runtime, net, machine, proxy_delay } = parts;
     let client = api.client("default");
     let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let services = Cluster::new();
@@ -51,6 +53,7 @@ pub(crate) async fn start(
         state_dir: files.node(),
         cluster_dns: DNS_IP,
         cluster_domain: DOMAIN.to_owned(),
+        host_ip: Ipv4Addr::LOCALHOST,
         host_resolv_conf: resolv_conf.clone(),
         shutdown_grace: SHUTDOWN_GRACE,
         cpus: machine.cpus,
@@ -59,6 +62,7 @@ pub(crate) async fn start(
     let kubelet = Kubelet::new(client.clone(), runtime, net.clone(), services.clone(), config);
     api.set_node(Arc::new(Node(kubelet.access())));
     polite.spawn(kubelet.run(shutdown.clone()));
+    polite.spawn(Scheduler::new(client.clone(), NODE).run(shutdown.clone()));
 
     let config = DnsConfig {
         listen: (DNS_IP, 53).into(),
@@ -67,7 +71,12 @@ pub(crate) async fn start(
         upstreams: upstreams(&resolv_conf),
     };
     let dns = Dns::bind(&net, services.clone(), config).await?;
-    let config = ProxyConfig { node_name: NODE.to_owned(), host_ip: Ipv4Addr::LOCALHOST, not_mine: vec![DNS_IP] };
+    let config = ProxyConfig {
+        node_name: NODE.to_owned(),
+        host_ip: Ipv4Addr::LOCALHOST,
+        not_mine: vec![DNS_IP],
+        min_sync_period: proxy_delay,
+    };
     let proxy = Proxy::new(client.clone(), net, services.clone(), config);
     // These serve the pods while they end, so they go on until the very end.
     essential.spawn(named("the DNS server", dns.run(CancellationToken::new())));

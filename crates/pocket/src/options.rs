@@ -18,12 +18,21 @@ pub struct Options {
     pub foreground: bool,
     /// How long to wait until the cluster is ready.
     pub timeout: Duration,
+    /// Least time between two looks of the Service proxy at what has changed, as kube-proxy's `minSyncPeriod` (1 s there). Zero
+    /// follows every change at once.
+    pub proxy_delay: Duration,
 }
 
 impl Options {
     /// The usual options.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), api_port: 0, foreground: false, timeout: Duration::from_secs(60) }
+        Self {
+            state_dir: state_dir.into(),
+            api_port: 0,
+            foreground: false,
+            timeout: Duration::from_secs(60),
+            proxy_delay: Duration::ZERO,
+        }
     }
 
     /// The state directory, if it can be used at all.

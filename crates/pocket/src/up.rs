@@ -101,7 +101,12 @@ fn start(
 ) -> Result<Option<Up>, Error> {
     let log = files.open_log()?;
     let log_start = log.metadata().map_or(0, |meta| meta.len());
-    let arguments = |audience| Arguments { state_dir: files.dir().to_owned(), api_port: options.api_port, audience };
+    let arguments = |audience| Arguments {
+        state_dir: files.dir().to_owned(),
+        api_port: options.api_port,
+        proxy_delay: options.proxy_delay,
+        audience,
+    };
     let daemon = |audience| -> Result<Command, Error> {
         let arguments = serde_json::to_string(&arguments(audience))
             .map_err(|error| Error::file("name", files.dir())(error.into()))?;

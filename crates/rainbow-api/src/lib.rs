@@ -3,6 +3,7 @@
 //! The kinds are defined as Rust types; the CRDs in `deploy/crds` are generated from them.
 
 mod color;
+mod condition;
 mod crd;
 mod drain;
 mod duration;
@@ -14,13 +15,14 @@ mod status;
 mod validate;
 
 pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus, Sidecar};
+pub use condition::{ConditionType, Reason};
 pub use crd::crds;
 pub use drain::{ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Holder, HttpCount};
 pub use duration::{DurationError, HumanDuration};
 pub use identity::{Identity, identities, tiers_hash};
 pub use rainbow::{
-    Flip, Keep, Need, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, Stage, StageService, StageServicePort,
-    Tier, TierPort,
+    Flip, Keep, Need, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, StageService,
+    StageServicePort, Tier, TierPort,
 };
 pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
 pub use validate::{SpecError, connections, entry_tiers, stage_tier, validate, validate_name};

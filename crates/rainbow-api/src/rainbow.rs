@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Connections, Drain, HumanDuration, RainbowStatus};
 
 /// One application: its tiers, its stages, its policy.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[kube(
     group = "rainbow.dev",
     version = "v1alpha1",
@@ -228,6 +228,36 @@ pub struct Shift {
     pub rolling: Option<Rolling>,
 }
 
+/// A stage's way to move, as one choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShiftKind<'a> {
+    /// All pods at once.
+    Flip,
+    /// Some pods at a time.
+    Rolling(&'a Rolling),
+}
+
+impl Shift {
+    /// The choice that the fields make; `None` where several are set, which the validation refuses.
+    ///
+    /// The pattern names every field: a new way to shift does not compile before it has a kind.
+    pub fn kind(&self) -> Option<ShiftKind<'_>> {
+        let Self { flip, rolling } = self;
+        match (flip, rolling) {
+            (None, None) | (Some(Flip {}), None) => Some(ShiftKind::Flip),
+            (None, Some(rolling)) => Some(ShiftKind::Rolling(rolling)),
+            (Some(Flip {}), Some(_)) => None,
+        }
+    }
+}
+
+impl Stage {
+    /// The stage's way to move. A stage that says nothing flips; `None` where it says two things.
+    pub fn shift_kind(&self) -> Option<ShiftKind<'_>> {
+        self.shift.as_ref().map_or(Some(ShiftKind::Flip), Shift::kind)
+    }
+}
+
 /// A flip has no settings.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct Flip {}
@@ -320,4 +350,35 @@ pub enum Reuse {
     Never,
     /// A color takes over the instances of older colors that are equal to its own, with everything they need.
     Unchanged,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(shift: Value, expected: Option<&str>) {
+        let stage: Stage = serde_json::from_value(json!({ "name": "active", "shift": shift })).unwrap();
+        let kind = stage.shift_kind().map(|kind| match kind {
+            ShiftKind::Flip => "flip",
+            ShiftKind::Rolling(_) => "rolling",
+        });
+        assert_eq!(kind, expected);
+    }
+
+    #[test]
+    fn a_shift_is_one_choice() {
+        check(Value::Null, Some("flip"));
+        check(json!({}), Some("flip"));
+        check(json!({ "flip": {} }), Some("flip"));
+        check(json!({ "rolling": { "every": "1s" } }), Some("rolling"));
+        check(json!({ "flip": {}, "rolling": { "every": "1s" } }), None);
+    }
+
+    #[test]
+    fn a_default_spec_is_one_that_says_nothing() {
+        let read: RainbowSpec = serde_json::from_value(json!({ "tiers": [] })).unwrap();
+        assert_eq!(read, RainbowSpec::default());
+    }
 }

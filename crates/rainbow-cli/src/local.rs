@@ -35,6 +35,8 @@ pub(crate) struct Up {
     pub(crate) api_port: u16,
     /// With Rainbow's operator in it.
     pub(crate) operator: bool,
+    /// Lag of the Service proxy, as a real cluster has it.
+    pub(crate) proxy_delay: Duration,
 }
 
 /// Becomes one of the cluster's own processes if this process was started as one; then it does not return.
@@ -53,7 +55,7 @@ async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
     let counts = tally::is_there(&pocket::image_store_path(&cluster.state_dir), rainbow_operator::TALLY_IMAGE);
     let options = rainbow_operator::Options {
         tally_image: counts.then(|| rainbow_operator::TALLY_IMAGE.to_owned()),
-        propagation: PROPAGATION,
+        propagation: PROPAGATION + cluster.proxy_delay,
         shutdown: Box::pin(async move { shutdown.cancelled().await }),
         ..Default::default()
     };
@@ -137,6 +139,7 @@ pub(crate) async fn up(options: Up, foreground: bool, printer: Printer) -> Resul
     }
     let mut settings = pocket::Options::new(dir);
     settings.api_port = options.api_port;
+    settings.proxy_delay = options.proxy_delay;
     settings.foreground = foreground;
     blocking(move || pocket::up(&settings, &mut |step| printer.progress(step))).await
 }

@@ -4,7 +4,7 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use rainbow_api::{Color, ColorPhase, DrainStatus, Holder, Rainbow, ShiftPhase, labels};
+use rainbow_api::{Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, ShiftPhase, labels};
 use serde::Serialize;
 
 /// The objects an application consists of.
@@ -151,16 +151,16 @@ impl View {
 
 /// The conditions, as kstatus reads them.
 fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>) {
-    let of = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True");
+    let of = |type_: ConditionType| type_.find_true(conditions);
     let said = |condition: &Condition| Some(condition.message.clone()).filter(|message| !message.is_empty());
     let observed = rainbow.status.as_ref().and_then(|status| status.observed_generation);
-    if let Some(stalled) = of("Stalled") {
+    if let Some(stalled) = of(ConditionType::Stalled) {
         return (State::Stalled, said(stalled));
     }
     if observed.is_none() || observed < rainbow.metadata.generation {
         return (State::Unobserved, None);
     }
-    match (of("Ready"), of("Reconciling")) {
+    match (of(ConditionType::Ready), of(ConditionType::Reconciling)) {
         (Some(_), None) => (State::Ready, None),
         (_, Some(reconciling)) => (State::Reconciling, said(reconciling)),
         (None, None) => (State::Reconciling, None),
@@ -188,7 +188,7 @@ fn shares(color: Option<&str>, shift: Option<&rainbow_api::ShiftStatus>) -> Vec<
 
 fn color_view(color: &Color, world: &World) -> ColorView {
     let status = color.status.clone().unwrap_or_default();
-    let message = status.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status != "True");
+    let message = ConditionType::Ready.find(&status.conditions).filter(|condition| condition.status != "True");
     let tiers = color.spec.tiers.iter().map(|tier| {
         let instance = color.spec.instances.iter().find(|instance| instance.tier == tier.name);
         let instance = instance.map_or(color.spec.color.as_str(), |instance| instance.color.as_str());
@@ -215,7 +215,7 @@ fn color_view(color: &Color, world: &World) -> ColorView {
 
 /// The condition that says that connections cannot be read.
 pub(crate) fn unknown(conditions: &[Condition]) -> Option<&Condition> {
-    conditions.iter().find(|condition| condition.type_ == "ConnectionsUnknown" && condition.status == "True")
+    ConditionType::ConnectionsUnknown.find_true(conditions)
 }
 
 /// The colors other than `color` that have an instance, oldest first.

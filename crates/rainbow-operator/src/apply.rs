@@ -7,14 +7,16 @@ use kube::{
     core::Status,
 };
 use rainbow_api::{FIELD_MANAGER, labels};
+use rainbow_plan::ChainKey;
 use serde_json::{Value, json};
 
 use crate::{
-    cache::Key,
-    drift,
-    live::{Kind, label, version},
-    operations::{Batch, Operation},
-    watch::resource,
+    compile::{Batch, ChainWrites, Operation},
+    drift::Content,
+    key::Key,
+    kind::Kind,
+    live::{label, version},
+    messages,
 };
 
 /// Start of the refusal of an applied object with a field that the schema does not have, or with a value of another type. The
@@ -45,7 +47,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Stale(String),
     /// Somebody else's object has the name.
-    #[error("{kind} `{name}` exists and is not Rainbow's")]
+    #[error("{}", messages::foreign(*kind, name))]
     Foreign { kind: Kind, name: String },
     /// The API server refuses it, and will again.
     #[error("{0}")]
@@ -69,15 +71,57 @@ impl Outcome {
         self.expectations.push(Expectation { kind, name: name.to_owned(), what });
     }
 
-    fn merge(&mut self, other: Self) {
+    fn end(&mut self, key: &Key, kind: Kind, name: &str, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            tracing::debug!(app = %key, %kind, name, %failure, "not written");
+            self.failure = Some(failure);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
         self.expectations.extend(other.expectations);
         self.settled.extend(other.settled);
         self.failure = self.failure.take().or(other.failure);
     }
 }
 
-/// Carries out batches, one after the other, up to the first failure.
-pub(crate) async fn carry_out(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
+/// A status that replaces that of the very object that was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StatusWrite {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) uid: Option<String>,
+    pub(crate) status: Value,
+}
+
+/// Writes statuses, all at the same time.
+pub(crate) async fn write_statuses(client: &Client, key: &Key, writes: &[StatusWrite]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for one in join_all(writes.iter().map(|write| write_status(client, key, write))).await {
+        outcome.merge(one);
+    }
+    outcome
+}
+
+async fn write_status(client: &Client, key: &Key, write: &StatusWrite) -> Outcome {
+    let StatusWrite { kind, name, uid, status } = write;
+    let mut outcome = Outcome::default();
+    let result = set_status(&api(client, key, *kind), *kind, name, uid.as_deref(), status, &mut outcome).await;
+    outcome.end(key, *kind, name, result);
+    outcome
+}
+
+fn api(client: &Client, key: &Key, kind: Kind) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), &key.namespace, &kind.resource())
+}
+
+/// Carries out chains, all at the same time, each up to its first failure: none waits for another.
+pub(crate) async fn carry_out(client: &Client, key: &Key, chains: Vec<ChainWrites>) -> Vec<(ChainKey, Outcome)> {
+    join_all(chains.into_iter().map(|chain| async move { (chain.key, in_turn(client, key, chain.batches).await) }))
+        .await
+}
+
+async fn in_turn(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
     let mut outcome = Outcome::default();
     for batch in batches {
         for one in join_all(batch.iter().map(|operation| carry_out_one(client, key, operation))).await {
@@ -90,8 +134,9 @@ pub(crate) async fn carry_out(client: &Client, key: &Key, batches: Vec<Batch>) -
     outcome
 }
 
-async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource(operation.kind()));
+/// Carries out one write.
+pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
+    let api = api(client, key, operation.kind());
     let mut outcome = Outcome::default();
     let result = match operation {
         Operation::Create { kind, name, body } => create(&api, *kind, name, body, &mut outcome).await,
@@ -104,7 +149,7 @@ async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Out
         }
         // A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
         Operation::Label { name, body } => {
-            let answer = api.patch(name, &parameters(true), &Patch::Apply(body)).await;
+            let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
             written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome).map(drop)
         }
         Operation::Amend { kind, name, version, body } => {
@@ -114,14 +159,8 @@ async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Out
         Operation::Finalizers { kind, name, version, finalizers } => {
             set_finalizers(&api, *kind, name, *version, finalizers, &mut outcome).await
         }
-        Operation::Status { kind, name, uid, status } => {
-            set_status(&api, *kind, name, uid.as_deref(), status, &mut outcome).await
-        }
     };
-    if let Err(failure) = result {
-        tracing::debug!(app = %key, kind = %operation.kind(), name = operation.name(), %failure, "not written");
-        outcome.failure = Some(failure);
-    }
+    outcome.end(key, operation.kind(), operation.name(), result);
     outcome
 }
 
@@ -130,18 +169,23 @@ fn parameters(force: bool) -> PatchParams {
     if force { parameters.force() } else { parameters }
 }
 
+/// Of a patch that is no apply.
+fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
 /// Makes sure that an apply creates an object, rather than taking somebody else's over.
 async fn nothing_there(api: &Api<DynamicObject>, key: &Key, kind: Kind, name: &str) -> Result<(), Failure> {
     match api.get_opt(name).await {
         Ok(None) => Ok(()),
-        Ok(Some(found)) if is_ours(&found, key) => Err(Failure::Stale(format!("{kind} `{name}` is there already"))),
+        Ok(Some(found)) if is_ours(&found, key) => Err(Failure::Stale(messages::there_already(kind, name))),
         Ok(Some(_)) => Err(Failure::Foreign { kind, name: name.to_owned() }),
         Err(error) => Err(classify(kind, name, error)),
     }
 }
 
 /// Whether an object carries this application's marks.
-pub(crate) fn is_ours(object: &DynamicObject, key: &Key) -> bool {
+fn is_ours(object: &DynamicObject, key: &Key) -> bool {
     label(&object.metadata, labels::MANAGED_BY) == labels::MANAGER
         && label(&object.metadata, labels::RAINBOW) == key.name
 }
@@ -160,11 +204,9 @@ async fn create(
             // Whose it is must be known: who is told to delete it will do so.
             let found = api.get_opt(name).await.map_err(|error| classify(kind, name, error))?;
             if found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"]) {
-                return Err(Failure::Stale(format!("{kind} `{name}` is there already")));
+                return Err(Failure::Stale(messages::there_already(kind, name)));
             }
-            Err(Failure::Rejected(format!(
-                "{kind} `{name}` exists and is not this Rainbow's: delete it or change spec.color"
-            )))
+            Err(Failure::Rejected(messages::color_of_another(kind, name)))
         }
         answer => written(answer, kind, name, &[], outcome).map(drop),
     }
@@ -182,7 +224,7 @@ async fn apply(
     let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
     let applied = written(answer, kind, name, &[], outcome)?;
     let uid = applied.metadata.uid.clone().unwrap_or_default();
-    outcome.settled.push((uid, hash.to_owned(), drift::content(&applied).1));
+    outcome.settled.push((uid, hash.to_owned(), Content::of(&applied).digest()));
     Ok(())
 }
 
@@ -200,7 +242,7 @@ fn written(
             Ok(object)
         }
         Err(Error::Api(status)) if gone.contains(&status.code) => {
-            Err(Failure::Stale(format!("{kind} `{name}` is not what it was: {}", status.message)))
+            Err(Failure::Stale(messages::not_what_it_was(kind, name, Some(&status.message))))
         }
         Err(error) => Err(classify(kind, name, error)),
     }
@@ -217,8 +259,7 @@ async fn amend(
     if at > 0 {
         body["metadata"] = json!({ "resourceVersion": at.to_string() });
     }
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let answer = api.patch(name, &parameters, &Patch::Merge(body)).await;
+    let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
     written(answer, kind, name, &[404], outcome).map(drop)
 }
 
@@ -237,14 +278,13 @@ async fn set_status(
         steps.insert(0, json!({ "op": "test", "path": "/metadata/uid", "value": uid }));
     }
     let patch = serde_json::from_value(Value::Array(steps))
-        .map_err(|error| Failure::Rejected(format!("{kind} `{name}`: its status is no patch: {error}")))?;
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let answer = api.patch_status(name, &parameters, &Patch::<()>::Json(patch)).await;
+        .map_err(|error| Failure::Rejected(messages::no_patch(kind, name, &error)))?;
+    let answer = api.patch_status(name, &merging(), &Patch::<()>::Json(patch)).await;
     // A refused test and a refused value have one code. Another object of the same name is no reason to complain.
     if uid.is_some() && matches!(&answer, Err(Error::Api(refusal)) if refusal.code == 422) {
         let found = api.get_metadata_opt(name).await.map_err(|error| classify(kind, name, error))?;
         if found.is_none_or(|found| found.metadata.uid.as_deref() != uid) {
-            return Err(Failure::Stale(format!("{kind} `{name}` is not what it was")));
+            return Err(Failure::Stale(messages::not_what_it_was(kind, name, None)));
         }
     }
     written(answer, kind, name, &[404, 409], outcome).map(drop)
@@ -281,8 +321,7 @@ async fn set_finalizers(
     if at > 0 {
         metadata["resourceVersion"] = json!(at.to_string());
     }
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(name, &parameters, &Patch::Merge(json!({ "metadata": metadata }))).await {
+    match api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata }))).await {
         Ok(patched) => {
             let uid = patched.metadata.uid.clone().unwrap_or_default();
             outcome.expect(kind, name, Expected::Change { uid, version: at });
@@ -294,7 +333,7 @@ async fn set_finalizers(
 }
 
 fn classify(kind: Kind, name: &str, error: Error) -> Failure {
-    let text = |status: &Status| format!("{kind} `{name}`: {}", status.message);
+    let text = |status: &Status| messages::of_object(kind, name, &status.message);
     match error {
         Error::Api(status) => match status.code {
             409 | 410 => Failure::Stale(text(&status)),
@@ -303,7 +342,7 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
             500 if status.message.contains(NO_SUCH_FIELD) => Failure::Rejected(text(&status)),
             _ => Failure::Unavailable(text(&status)),
         },
-        other => Failure::Unavailable(format!("{kind} `{name}`: {other}")),
+        other => Failure::Unavailable(messages::of_object(kind, name, &other)),
     }
 }
 
@@ -311,8 +350,7 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
 pub(crate) async fn still_foreign(client: &Client, key: &Key, names: Vec<(Kind, String)>) -> Vec<(Kind, String)> {
     let mut still = Vec::new();
     for (kind, name) in names {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource(kind));
-        match api.get_opt(&name).await {
+        match api(client, key, kind).get_opt(&name).await {
             Ok(None) => {}
             Ok(Some(found)) if is_ours(&found, key) => {}
             // Unknown is not gone.
@@ -361,7 +399,7 @@ mod tests {
             let response = http::Response::builder().status(code);
             response.body(kube::client::Body::from(status.to_string().into_bytes()))
         });
-        let api = Api::namespaced_with(Client::new(busy, "default"), "default", &resource(Kind::Color));
+        let api = Api::namespaced_with(Client::new(busy, "default"), "default", &Kind::Color.resource());
         let body = json!({ "metadata": { "name": "shop-v1" }, "spec": { "rainbow": "shop" } });
         let created = create(&api, Kind::Color, "shop-v1", &body, &mut Outcome::default()).await;
         assert!(matches!(created, Err(Failure::Unavailable(_))), "{created:?}");

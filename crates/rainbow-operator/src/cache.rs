@@ -1,54 +1,22 @@
 //! What the watches have said, by application.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::DynamicObject;
-use rainbow_api::{Color, Rainbow, RainbowStatus, labels, names};
-use rainbow_plan::Time;
+use rainbow_api::{Color, Tier, names};
+use rainbow_plan::{InstanceName, Time};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt,
     sync::Arc,
 };
 
 use crate::{
+    change::Change,
     count::Known,
     drift::Settled,
-    endpoints::{self, Endpoints},
-    live::{Kind, Pod, Slice, Workload, label, version},
+    endpoints::Endpoints,
+    key::Key,
+    kind::Kind,
+    live::{Budget, Deployment, Live, Object, Pod, Root, Service, Slice, version},
     marks::Marks,
-    watch::Change,
 };
-
-/// Which application: the namespace and the name of its `Rainbow`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// A `Rainbow` as it was read.
-#[derive(Clone, Debug)]
-pub(crate) enum Root {
-    /// It was understood.
-    Read(Arc<Rainbow>),
-    /// The API server let something in that cannot be read, such as a duration beyond all bounds.
-    Unreadable { meta: Arc<ObjectMeta>, status: Box<RainbowStatus>, error: String },
-}
-
-impl Root {
-    pub(crate) fn meta(&self) -> &ObjectMeta {
-        match self {
-            Self::Read(rainbow) => &rainbow.metadata,
-            Self::Unreadable { meta, .. } => meta,
-        }
-    }
-}
 
 /// Everything known of one application.
 #[derive(Debug, Default)]
@@ -56,12 +24,11 @@ pub(crate) struct App {
     pub(crate) root: Option<Root>,
     /// By object name, as all below.
     pub(crate) colors: BTreeMap<String, Arc<Color>>,
-    pub(crate) deployments: BTreeMap<String, Workload>,
-    pub(crate) services: BTreeMap<String, Workload>,
+    pub(crate) deployments: BTreeMap<String, Deployment>,
+    pub(crate) services: BTreeMap<String, Service>,
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) slices: BTreeMap<String, Slice>,
-    /// PodDisruptionBudgets.
-    pub(crate) guards: BTreeMap<String, Workload>,
+    pub(crate) budgets: BTreeMap<String, Budget>,
     /// Since when pods are endpoints of stages.
     pub(crate) endpoints: Endpoints,
     /// Since when pods carry their marks.
@@ -80,7 +47,7 @@ impl App {
             && self.services.is_empty()
             && self.pods.is_empty()
             && self.slices.is_empty()
-            && self.guards.is_empty()
+            && self.budgets.is_empty()
     }
 
     /// What stands before the names of the Deployments that were made; `None` where there is none.
@@ -89,6 +56,22 @@ impl App {
             let plain = names::instance(None, &found.tier, &found.color);
             if found.tier.is_empty() || found.color.is_empty() { None } else { name.strip_suffix(plain.as_str()) }
         })
+    }
+
+    /// Where an instance's template is written down: any color that has the instance has the same tier.
+    pub(crate) fn source(&self, instance: &InstanceName) -> Option<(&Arc<Color>, &Tier)> {
+        let names_it = |color: &&Arc<Color>| {
+            color.spec.instances.iter().any(|i| i.tier == instance.tier && i.color == instance.color)
+        };
+        // The color that introduced the instance, if it is still there: its objects belong to it.
+        let color = self.colors.values().filter(names_it).max_by_key(|color| color.spec.color == instance.color)?;
+        Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
+    }
+
+    /// A color and the name of its object.
+    pub(crate) fn color(&self, color: &str) -> Option<(&str, &Arc<Color>)> {
+        let found = self.colors.iter().find(|(_, found)| found.spec.color == color);
+        found.map(|(name, found)| (name.as_str(), found))
     }
 
     /// Uid and resource version of an object as last seen.
@@ -106,8 +89,13 @@ impl App {
             Kind::Service => self.services.get(name).map(|w| (w.meta.uid.as_str(), w.meta.version)),
             Kind::Pod => self.pods.get(name).map(|p| (p.meta.uid.as_str(), p.meta.version)),
             Kind::EndpointSlice => self.slices.get(name).map(|s| (s.meta.uid.as_str(), s.meta.version)),
-            Kind::PodDisruptionBudget => self.guards.get(name).map(|g| (g.meta.uid.as_str(), g.meta.version)),
+            Kind::PodDisruptionBudget => self.budgets.get(name).map(|g| (g.meta.uid.as_str(), g.meta.version)),
         }
+    }
+
+    fn update_endpoints(&mut self, now: Time) {
+        let slices = self.slices.values();
+        self.endpoints.update(slices.map(|slice| (slice.service.as_str(), slice.ready.as_slice())), now);
     }
 
     fn remove(&mut self, kind: Kind, name: &str) {
@@ -127,7 +115,7 @@ impl App {
             Kind::Pod => drop(self.pods.remove(name)),
             Kind::EndpointSlice => drop(self.slices.remove(name)),
             Kind::PodDisruptionBudget => {
-                if let Some(gone) = self.guards.remove(name) {
+                if let Some(gone) = self.budgets.remove(name) {
                     self.settled.forget(&gone.meta.uid);
                 }
             }
@@ -135,77 +123,11 @@ impl App {
     }
 }
 
-/// An object that a watch has shown, and whose it is.
-pub(crate) struct Object {
-    kind: Kind,
-    key: Key,
-    name: String,
-    version: u64,
-    content: Content,
-}
-
-enum Content {
-    Rainbow(Root),
-    /// `None`: it cannot be read.
-    Color(Option<Arc<Color>>),
-    Workload(Box<Workload>),
-    Pod(Pod),
-    Slice(Slice),
-}
-
-impl Object {
-    fn new(kind: Kind, meta: &ObjectMeta, rainbow: &str, content: Content) -> Self {
-        Self {
-            kind,
-            key: Key { namespace: meta.namespace.clone().unwrap_or_default(), name: rainbow.to_owned() },
-            name: meta.name.clone().unwrap_or_default(),
-            version: version(meta),
-            content,
-        }
-    }
-
-    pub(crate) fn rainbow(object: &DynamicObject) -> Self {
-        let mut object = object.clone();
-        object.metadata.managed_fields = None;
-        let meta = object.metadata.clone();
-        let status = object.data.get("status").cloned().unwrap_or_default();
-        let root = match object.try_parse::<Rainbow>() {
-            Ok(rainbow) => Root::Read(Arc::new(rainbow)),
-            Err(error) => Root::Unreadable {
-                meta: Arc::new(meta.clone()),
-                status: serde_json::from_value(status).unwrap_or_default(),
-                error: error.to_string(),
-            },
-        };
-        let name = meta.name.clone().unwrap_or_default();
-        Self::new(Kind::Rainbow, &meta, &name, Content::Rainbow(root))
-    }
-
-    pub(crate) fn color(object: &DynamicObject) -> Self {
-        let mut object = object.clone();
-        object.metadata.managed_fields = None;
-        let meta = object.metadata.clone();
-        let color = object.try_parse::<Color>();
-        if let Err(error) = &color {
-            tracing::warn!(color = ?meta.name, %error, "a Color cannot be read and is left out");
-        }
-        Self::new(Kind::Color, &meta, label(&meta, labels::RAINBOW), Content::Color(color.ok().map(Arc::new)))
-    }
-
-    pub(crate) fn workload(kind: Kind, meta: &ObjectMeta, rainbow: &str, workload: Workload) -> Self {
-        Self::new(kind, meta, rainbow, Content::Workload(Box::new(workload)))
-    }
-
-    pub(crate) fn pod(meta: &ObjectMeta, rainbow: &str, pod: Pod) -> Self {
-        Self::new(Kind::Pod, meta, rainbow, Content::Pod(pod))
-    }
-
-    pub(crate) fn slice(meta: &ObjectMeta, rainbow: &str, slice: Slice) -> Self {
-        Self::new(Kind::EndpointSlice, meta, rainbow, Content::Slice(slice))
-    }
-}
-
 type Id = (Kind, String, String);
+
+fn id(object: &Object) -> Id {
+    (object.live.kind(), object.key.namespace.clone(), object.name.clone())
+}
 
 /// All applications, and which object belongs to which.
 #[derive(Debug, Default)]
@@ -231,7 +153,7 @@ impl Cache {
     pub(crate) fn start(&mut self, now: Time) {
         for app in self.apps.values_mut() {
             let stages = app.services.iter().filter(|(_, service)| !service.stage.is_empty());
-            for name in stages.map(|(name, _)| name.as_str()).chain([endpoints::GONE]) {
+            for name in stages.map(|(name, _)| Some(name.as_str())).chain([None]) {
                 app.endpoints.start(name, app.pods.keys().map(String::as_str), now);
             }
         }
@@ -243,29 +165,27 @@ impl Cache {
             || self.apps.get(key).and_then(|app| app.find(kind, name)).is_some_and(|(_, found)| found >= version)
     }
 
-    /// Takes in a change and answers whose it is.
-    pub(crate) fn change(&mut self, change: Change, now: Time) -> Vec<Key> {
+    /// Takes in a change of a kind and answers whose it is.
+    pub(crate) fn change(&mut self, kind: Kind, change: Change<Object>, now: Time) -> Vec<Key> {
         match change {
-            Change::Init(kind) => {
+            Change::Restarted => {
                 self.listing.insert(kind, HashSet::new());
                 Vec::new()
             }
             Change::Listed(object) => {
-                let id = (object.kind, object.key.namespace.clone(), object.name.clone());
-                self.listing.entry(object.kind).or_default().insert(id);
+                self.listing.entry(kind).or_default().insert(id(&object));
                 self.put(object, now)
             }
-            Change::Listing(kind) => self.listing_done(kind, now),
+            Change::Complete => self.listing_done(kind, now),
             Change::Seen(object) => {
-                self.note(object.kind, object.version);
+                self.note(kind, object.version);
                 self.put(object, now)
             }
             Change::Gone(object) => {
-                self.note(object.kind, object.version);
-                let id = (object.kind, object.key.namespace.clone(), object.name.clone());
-                self.take(&id, now).into_iter().collect()
+                self.note(kind, object.version);
+                self.take(&id(&object), now).into_iter().collect()
             }
-            Change::Failed(kind, error) => {
+            Change::Failed(error) => {
                 tracing::warn!(%kind, %error, "a watch broke and starts again");
                 Vec::new()
             }
@@ -289,37 +209,31 @@ impl Cache {
     }
 
     fn put(&mut self, object: Object, now: Time) -> Vec<Key> {
-        let id = (object.kind, object.key.namespace.clone(), object.name.clone());
+        let id = id(&object);
         let mut keys = Vec::new();
         if self.index.get(&id).is_some_and(|key| *key != object.key) {
             keys.extend(self.take(&id, now));
         }
         let app = self.apps.entry(object.key.clone()).or_default();
         let name = object.name;
-        let mut endpoints = false;
-        match (object.kind, object.content) {
-            (_, Content::Rainbow(root)) => app.root = Some(root),
-            (_, Content::Color(color)) => match color {
-                Some(color) => drop(app.colors.insert(name, color)),
-                None => drop(app.colors.remove(&name)),
-            },
-            (Kind::PodDisruptionBudget, Content::Workload(guard)) => drop(app.guards.insert(name, *guard)),
-            (Kind::Service, Content::Workload(service)) => drop(app.services.insert(name, *service)),
-            (_, Content::Workload(deployment)) => drop(app.deployments.insert(name, *deployment)),
-            (_, Content::Pod(mut pod)) => {
+        match object.live {
+            Live::Rainbow(root) => app.root = Some(root),
+            Live::Color(Some(color)) => drop(app.colors.insert(name, color)),
+            Live::Color(None) => drop(app.colors.remove(&name)),
+            Live::Deployment(deployment) => drop(app.deployments.insert(name, *deployment)),
+            Live::Service(service) => drop(app.services.insert(name, *service)),
+            Live::Budget(budget) => drop(app.budgets.insert(name, *budget)),
+            Live::Pod(mut pod) => {
                 app.marks.see(&name, pod.said.mark, now);
                 let same = |known: &&Pod| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
                 pod.ready_since = app.pods.get(&name).filter(same).map_or(now, |known| known.ready_since);
-                app.pods.insert(name, pod);
+                app.pods.insert(name, *pod);
             }
-            (_, Content::Slice(slice)) => {
+            Live::Slice(slice) => {
                 app.slices.insert(name, slice);
-                endpoints = true;
+                app.update_endpoints(now);
+                app.endpoints.prune(|pod| app.pods.contains_key(pod));
             }
-        }
-        if endpoints {
-            app.endpoints.update(&app.slices, now);
-            app.endpoints.prune(|pod| app.pods.contains_key(pod));
         }
         self.index.insert(id, object.key.clone());
         keys.push(object.key);
@@ -331,12 +245,12 @@ impl Cache {
         let app = self.apps.get_mut(&key)?;
         app.remove(id.0, &id.2);
         match id.0 {
-            Kind::EndpointSlice => app.endpoints.update(&app.slices, now),
+            Kind::EndpointSlice => app.update_endpoints(now),
             Kind::Pod => {
                 app.endpoints.forget(&id.2);
                 app.marks.forget(&id.2);
             }
-            _ => {}
+            Kind::Rainbow | Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {}
         }
         if app.is_empty() {
             self.apps.remove(&key);

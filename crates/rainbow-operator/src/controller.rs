@@ -1,87 +1,32 @@
 //! The loop: which application is to be looked at, when, and what became of it.
 
-mod app;
-
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
 use rainbow_api::Sidecar;
-use rainbow_plan::Swap;
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    cache::{Cache, Key},
+    cache::Cache,
+    change::Change,
     clock::Clock,
-    count::{Answer, CountVia, Counter},
-    discover::{self, TooOld},
+    count::{Answer, Counter},
+    discover,
     domain::Means,
     health::{self, Health},
-    leader::{Candidate, Election},
+    key::Key,
+    kind::Kind,
+    leader::Candidate,
+    live::Object,
+    options::{Error, Options},
+    reconcile::{Done, Reconciler, Step, With},
     watch,
 };
-use app::{Desk, Done, Step, With};
 
 /// Applications that are written to at the same time.
 const CONCURRENCY: usize = 16;
 /// Changes that are taken in before anything is decided on, so that a burst costs one decision.
 const BURST: usize = 1000;
-
-/// The counter's image, unless told otherwise.
-pub const TALLY_IMAGE: &str = concat!("ghcr.io/rainbow-dev/tally:", env!("CARGO_PKG_VERSION"));
-
-/// How the operator runs.
-pub struct Options {
-    /// The namespace to watch; `None` watches all.
-    pub namespace: Option<String>,
-    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
-    pub propagation: Duration,
-    /// How a stage moves from pods to pods.
-    pub swap: Swap,
-    /// How pods are asked for their connections.
-    pub count_via: CountVia,
-    /// The image of the counter that is put into new pods; `None`: none is, and where it is wanted a color drains until
-    /// its deadline.
-    pub tally_image: Option<String>,
-    /// Where several operators may run, they elect one that acts; the others wait. `None`: this is the only one.
-    pub election: Option<Election>,
-    /// Where the operator says how it is; [`Health::serve`] tells others.
-    pub health: Option<Health>,
-    /// Ends the operator: writes under way are finished, nothing new is begun.
-    pub shutdown: BoxFuture<'static, ()>,
-    /// Where the time comes from.
-    pub clock: Clock,
-}
-
-impl Default for Options {
-    /// All namespaces, 3 s of propagation (kube-proxy's usual second, and some), no election, no end, the system's clock.
-    fn default() -> Self {
-        Self {
-            namespace: None,
-            propagation: Duration::from_secs(3),
-            swap: Swap::Direct,
-            count_via: CountVia::default(),
-            tally_image: Some(TALLY_IMAGE.to_owned()),
-            election: None,
-            health: None,
-            shutdown: futures::future::pending().boxed(),
-            clock: Clock::System,
-        }
-    }
-}
-
-/// Why the operator ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The watches ended, which they never do by themselves.
-    #[error("the watches ended")]
-    WatchesEnded,
-    /// The cluster is too old.
-    #[error(transparent)]
-    TooOld(#[from] TooOld),
-}
 
 /// Runs the operator until it is told to end. Dropping the future at any moment is safe: what is in the cluster says how
 /// to go on.
@@ -138,7 +83,7 @@ async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
         },
         counter: Counter::start(client.clone(), options.count_via, options.clock),
         cache: Cache::default(),
-        desks: HashMap::new(),
+        reconcilers: HashMap::new(),
         dirty: BTreeSet::new(),
         running: FuturesUnordered::new(),
         started: false,
@@ -179,7 +124,7 @@ struct Operator {
     means: Means,
     counter: Counter,
     cache: Cache,
-    desks: HashMap<Key, Desk>,
+    reconcilers: HashMap<Key, Reconciler>,
     /// To be looked at.
     dirty: BTreeSet<Key>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -189,14 +134,14 @@ struct Operator {
 }
 
 impl Operator {
-    fn changed(&mut self, change: watch::Change) {
-        let keys = self.cache.change(change, self.clock.now());
+    fn changed(&mut self, (kind, change): (Kind, Change<Object>)) {
+        let keys = self.cache.change(kind, change, self.clock.now());
         for key in &keys {
             if !self.cache.apps.contains_key(key)
-                && !self.desks.get(key).is_some_and(|desk| desk.running)
-                && let Some(mut desk) = self.desks.remove(key)
+                && !self.reconcilers.get(key).is_some_and(|reconciler| reconciler.running)
+                && let Some(mut reconciler) = self.reconcilers.remove(key)
             {
-                desk.stop_asking(key, &self.counter);
+                reconciler.stop_counting(key, &self.counter);
             }
         }
         self.dirty.extend(keys);
@@ -219,7 +164,7 @@ impl Operator {
         let Answer { key, pod, uid, reading, worth } = answer;
         let Some(app) = self.cache.apps.get_mut(&key) else { return };
         if app.known.answer(&pod, &uid, reading, self.clock.now(), worth) {
-            self.desks.entry(key).or_default().answered();
+            self.reconcilers.entry(key).or_default().answered();
         }
     }
 
@@ -233,20 +178,20 @@ impl Operator {
                 app.settled.remember(uid, hash, *digest);
             }
         }
-        self.desks.entry(key.clone()).or_default().finished(done, &key);
+        self.reconcilers.entry(key.clone()).or_default().finished(done, &key);
         self.dirty.insert(key);
     }
 
     /// The earliest time at which something is to be looked at again without a change.
     fn next_due(&self) -> Option<Instant> {
-        self.desks.values().filter(|desk| !desk.running).filter_map(|desk| desk.due).min()
+        self.reconcilers.values().filter(|reconciler| !reconciler.running).filter_map(|reconciler| reconciler.due).min()
     }
 
     fn wake(&mut self) {
         let now = Instant::now();
-        for (key, desk) in &mut self.desks {
-            if desk.due.is_some_and(|due| due <= now) {
-                desk.due = None;
+        for (key, reconciler) in &mut self.reconcilers {
+            if reconciler.due.is_some_and(|due| due <= now) {
+                reconciler.due = None;
                 self.dirty.insert(key.clone());
             }
         }
@@ -259,19 +204,19 @@ impl Operator {
         let mut later = BTreeSet::new();
         let with = With { client: &self.client, clock: self.clock, means: &self.means, counter: &self.counter };
         for key in std::mem::take(&mut self.dirty) {
-            let desk = self.desks.entry(key.clone()).or_default();
-            if desk.running || self.running.len() >= CONCURRENCY {
+            let reconciler = self.reconcilers.entry(key.clone()).or_default();
+            if reconciler.running || self.running.len() >= CONCURRENCY {
                 later.insert(key);
                 continue;
             }
-            match desk.step(&mut self.cache, &key, &with) {
+            match reconciler.step(&mut self.cache, &key, &with) {
                 Step::Nothing => {}
                 Step::Forget => {
-                    desk.stop_asking(&key, &self.counter);
-                    self.desks.remove(&key);
+                    reconciler.stop_counting(&key, &self.counter);
+                    self.reconcilers.remove(&key);
                 }
                 Step::Run(future) => {
-                    desk.running = true;
+                    reconciler.running = true;
                     self.running.push(future);
                 }
             }

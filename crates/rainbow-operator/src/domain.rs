@@ -4,7 +4,7 @@ use rainbow_api::{self as api, Rainbow, names};
 use rainbow_plan as plan;
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::clock;
+use crate::{clock, kind::Kind};
 
 /// Seconds a color may take to become ready where the spec is silent, as a Deployment's.
 const PROGRESS_DEADLINE: i32 = 600;
@@ -81,11 +81,13 @@ fn tiers(spec: &api::RainbowSpec, tiers: &[api::Tier], identities: &BTreeMap<Str
     tiers.iter().map(tier).collect()
 }
 
-/// `None` where it is unclear which tier the stage leads to: such a spec is not planned for.
+/// `None` where it is unclear which tier the stage leads to, or how it moves: such a spec is not planned for.
 fn stage(spec: &api::RainbowSpec, stage: &api::Stage) -> Option<plan::Stage> {
-    let shift = match stage.shift.as_ref().and_then(|shift| shift.rolling.as_ref()) {
-        None => plan::Shift::Flip,
-        Some(rolling) => plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0 },
+    let shift = match stage.shift_kind()? {
+        api::ShiftKind::Flip => plan::Shift::Flip,
+        api::ShiftKind::Rolling(rolling) => {
+            plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0 }
+        }
     };
     Some(plan::Stage {
         name: stage.name.clone(),
@@ -151,5 +153,38 @@ pub(crate) fn stage_service(spec: &api::RainbowSpec, stage: &api::Stage) -> Opti
     match &stage.service.name {
         Some(name) => Some(name.clone()),
         None => Some(names::stage_service(spec.name_prefix.as_deref(), api::stage_tier(spec, stage)?, &stage.name)),
+    }
+}
+
+/// Names of the objects that the planner speaks of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names<'a> {
+    /// Name of the `Rainbow`.
+    pub(crate) rainbow: &'a str,
+    /// What stands before the names of instances.
+    pub(crate) prefix: Option<&'a str>,
+    /// Names of the stages' Services.
+    pub(crate) services: &'a BTreeMap<plan::StageKey, String>,
+}
+
+impl Names<'_> {
+    /// Name of an instance's Deployment and Service.
+    pub(crate) fn instance(&self, instance: &plan::InstanceName) -> String {
+        names::instance(self.prefix, &instance.tier, &instance.color)
+    }
+
+    /// Name of a stage's Service; empty where the stage has none.
+    pub(crate) fn service(&self, stage: &str) -> String {
+        self.services.get(&plan::StageKey::of(stage)).cloned().unwrap_or_default()
+    }
+
+    /// Kind and name of an object.
+    pub(crate) fn object(&self, object: &plan::Object) -> (Kind, String) {
+        match object {
+            plan::Object::Deployment(instance) => (Kind::Deployment, self.instance(instance)),
+            plan::Object::Service(instance) => (Kind::Service, self.instance(instance)),
+            plan::Object::StageService { stage } => (Kind::Service, self.service(stage)),
+            plan::Object::Guard => (Kind::PodDisruptionBudget, names::guard(self.rainbow)),
+        }
     }
 }

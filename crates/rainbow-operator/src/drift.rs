@@ -6,14 +6,13 @@
 //! as in order, whatever it looks like.
 
 use kube::api::DynamicObject;
+use rainbow_api::labels;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
 };
-
-use crate::live::Workload;
 
 /// Hexadecimal digits of the hash of what was applied.
 const HASH_DIGITS: usize = 16;
@@ -31,21 +30,63 @@ impl Settled {
         self.0.remove(uid);
     }
 
-    /// Whether the object is as it shall be; what varies on purpose (replicas, a stage's selector) is no part of it.
-    pub(crate) fn is_current(&mut self, live: &Workload, hash: &str, desired: impl FnOnce() -> Value) -> bool {
-        if live.applied != hash {
+    /// Whether the object of this uid is as it should be; what varies on purpose (replicas, a stage's selector) is no part of
+    /// the comparison.
+    pub(crate) fn is_current(
+        &mut self,
+        uid: &str,
+        found: &Content,
+        hash: &str,
+        desired: impl FnOnce() -> Value,
+    ) -> bool {
+        if found.applied != hash {
             return false;
         }
-        if self.0.get(&live.meta.uid).is_some_and(|(known, digest)| known == hash && *digest == live.digest) {
+        if self.0.get(uid).is_some_and(|(known, digest)| known == hash && *digest == found.digest) {
             return true;
         }
         let same =
-            serde_json::from_str::<Value>(&live.content).is_ok_and(|content| contains(&content, &reduce(desired())));
+            serde_json::from_str::<Value>(&found.text).is_ok_and(|content| contains(&content, &reduce(desired())));
         if same {
-            self.remember(&live.meta.uid, hash, live.digest);
+            self.remember(uid, hash, found.digest);
         }
         same
     }
+}
+
+/// The part of a live object that can drift.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    /// The annotation that says what was applied.
+    applied: String,
+    /// JSON text: far smaller than a tree of values, and seldom looked into.
+    text: Box<str>,
+    /// Hash of `text`.
+    digest: u64,
+}
+
+impl Content {
+    pub(crate) fn of(object: &DynamicObject) -> Self {
+        let annotations = object.metadata.annotations.as_ref();
+        let applied = annotations.and_then(|all| all.get(labels::APPLIED)).cloned().unwrap_or_default();
+        let (text, digest) = content(object);
+        Self { applied, text, digest }
+    }
+
+    /// Digest of the content, by which an answer of the API server is recognised later.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+}
+
+/// Notes the hash of what is applied on the object itself, and answers it.
+pub(crate) fn seal(object: &mut Value) -> String {
+    let hash = hash(object);
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
+        annotations[labels::APPLIED] = json!(hash);
+    }
+    hash
 }
 
 /// Hash of an object to be applied, without what varies on purpose.
@@ -57,7 +98,7 @@ pub(crate) fn hash(desired: &Value) -> String {
 }
 
 /// What can drift in a live object, as JSON text, and its digest.
-pub(crate) fn content(object: &DynamicObject) -> (Box<str>, u64) {
+fn content(object: &DynamicObject) -> (Box<str>, u64) {
     let meta = &object.metadata;
     let ours = |all: &Option<std::collections::BTreeMap<String, String>>| {
         // Annotations and labels of others come and go (`deployment.kubernetes.io/revision`): they are compared where
@@ -82,7 +123,7 @@ fn reduce(mut object: Value) -> Value {
     let mut reduced = Map::new();
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove(rainbow_api::labels::APPLIED);
+            annotations.remove(labels::APPLIED);
             // Written by the Deployment controller after every apply.
             annotations.remove("deployment.kubernetes.io/revision");
         }
@@ -140,7 +181,6 @@ fn is_empty(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rainbow_api::labels;
 
     fn desired(cpu: &str, replicas: u32) -> Value {
         json!({
@@ -152,11 +192,10 @@ mod tests {
         })
     }
 
-    fn live(mut object: Value, applied: &str) -> Workload {
+    fn live(mut object: Value, applied: &str) -> Content {
         object["metadata"]["annotations"] =
             json!({ labels::APPLIED: applied, "deployment.kubernetes.io/revision": "1" });
-        object["metadata"]["uid"] = json!("u");
-        Workload::of(&serde_json::from_value(object).unwrap())
+        Content::of(&serde_json::from_value(object).unwrap())
     }
 
     #[test]
@@ -171,7 +210,7 @@ mod tests {
         let mut object = desired("1", 3);
         object["spec"]["template"]["spec"]["dnsPolicy"] = json!("ClusterFirst");
         object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
-        assert!(Settled::default().is_current(&live(object, &hash), &hash, || desired("1", 1)));
+        assert!(Settled::default().is_current("u", &live(object, &hash), &hash, || desired("1", 1)));
     }
 
     #[test]
@@ -179,11 +218,11 @@ mod tests {
         let hash = hash(&desired("1", 1));
         let mut object = desired("1", 1);
         object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2");
-        assert!(!Settled::default().is_current(&live(object, &hash), &hash, || desired("1", 1)));
+        assert!(!Settled::default().is_current("u", &live(object, &hash), &hash, || desired("1", 1)));
         let mut object = desired("1", 1);
         object["metadata"]["labels"] = json!({});
-        assert!(!Settled::default().is_current(&live(object, &hash), &hash, || desired("1", 1)));
-        assert!(!Settled::default().is_current(&live(desired("1", 1), "old"), &hash, || desired("1", 1)));
+        assert!(!Settled::default().is_current("u", &live(object, &hash), &hash, || desired("1", 1)));
+        assert!(!Settled::default().is_current("u", &live(desired("1", 1), "old"), &hash, || desired("1", 1)));
     }
 
     #[test]
@@ -191,11 +230,11 @@ mod tests {
         let hash = hash(&desired("1000m", 1));
         let normalised = live(desired("1", 1), &hash);
         let mut settled = Settled::default();
-        assert!(!settled.is_current(&normalised, &hash, || desired("1000m", 1)));
+        assert!(!settled.is_current("u", &normalised, &hash, || desired("1000m", 1)));
         // The answer to the apply looks the same again.
         settled.remember("u", &hash, normalised.digest);
-        assert!(settled.is_current(&normalised, &hash, || desired("1000m", 1)));
+        assert!(settled.is_current("u", &normalised, &hash, || desired("1000m", 1)));
         // An edit after that is drift.
-        assert!(!settled.is_current(&live(desired("2", 1), &hash), &hash, || desired("1000m", 1)));
+        assert!(!settled.is_current("u", &live(desired("2", 1), &hash), &hash, || desired("1000m", 1)));
     }
 }

@@ -19,6 +19,8 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 
+use crate::messages;
+
 /// How often the loop shows that it turns.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// A loop that has not turned for so long is stuck.
@@ -86,23 +88,18 @@ impl Health {
     fn alive(&self) -> (StatusCode, String) {
         match self.phase() {
             Phase::Reading(beat) | Phase::Acting(beat) if beat.elapsed() > STUCK => {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("the loop has not turned for {:?}\n", beat.elapsed()))
+                (StatusCode::SERVICE_UNAVAILABLE, messages::stuck(beat.elapsed()))
             }
-            _ => (StatusCode::OK, "ok\n".into()),
+            _ => (StatusCode::OK, messages::OK.into()),
         }
     }
 
     fn ready(&self) -> (StatusCode, String) {
         match self.phase() {
             // It does what it is there for: it would take over.
-            Phase::Waiting => {
-                (StatusCode::OK, "ok: another operator leads, or the cluster has not answered yet\n".into())
-            }
-            Phase::Reading(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not everything has been seen yet: are the definitions there?\n".into(),
-            ),
-            Phase::Acting(_) => (StatusCode::OK, "ok\n".into()),
+            Phase::Waiting => (StatusCode::OK, messages::OK_WAITING.into()),
+            Phase::Reading(_) => (StatusCode::SERVICE_UNAVAILABLE, messages::NOT_READ.into()),
+            Phase::Acting(_) => (StatusCode::OK, messages::OK.into()),
         }
     }
 
@@ -135,10 +132,8 @@ impl Health {
             (&Method::GET | &Method::HEAD, "/healthz") => self.alive(),
             (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
             (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, self.metrics()),
-            (&Method::GET | &Method::HEAD, _) => {
-                (StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics\n".into())
-            }
-            _ => (StatusCode::METHOD_NOT_ALLOWED, "for reading only\n".into()),
+            (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, messages::PATHS.into()),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, messages::READ_ONLY.into()),
         };
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = status;

@@ -4,7 +4,7 @@
 use rainbow_api::{crds, labels};
 use serde_json::{Value, json};
 
-use crate::{CountVia, TALLY_IMAGE, leader};
+use crate::{count::CountVia, leader, options::TALLY_IMAGE};
 
 /// The namespace that the operator runs in, unless told otherwise.
 pub const NAMESPACE: &str = "rainbow-system";

@@ -1,8 +1,8 @@
 //! The world as the planner sees it, from what the watches have said.
 
-use rainbow_api::{Color, Rainbow, Tier, names};
+use rainbow_api::{Rainbow, names};
 use rainbow_plan::{
-    Connections, Deployment, Instance, InstanceName, Pod, Presence, Selection, StageService, Time, World,
+    Connections, Deployment, Instance, InstanceName, Pod, Presence, Selection, StageKey, StageService, Time, World,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,11 +10,12 @@ use std::{
 };
 
 use crate::{
-    build::{self, Scope},
     cache::App,
     domain::{self, Means},
     drift,
-    live::{Kind, Workload},
+    kind::Kind,
+    live,
+    manifests::{self, Scope},
 };
 
 /// An object that somebody else made under a name that is needed: its kind and name.
@@ -23,17 +24,8 @@ pub(crate) type Foreign = BTreeSet<(Kind, String)>;
 /// A world, and what is needed to act on its answer.
 pub(crate) struct Observed {
     pub(crate) world: World,
-    /// Name of the Service, by the world's name of the stage.
-    pub(crate) stage_services: BTreeMap<String, String>,
-}
-
-/// Where an instance's template is written down: any color that has the instance has the same tier.
-pub(crate) fn source<'a>(app: &'a App, instance: &InstanceName) -> Option<(&'a Arc<Color>, &'a Tier)> {
-    let names_it =
-        |color: &&Arc<Color>| color.spec.instances.iter().any(|i| i.tier == instance.tier && i.color == instance.color);
-    // The color that introduced the instance, if it is still there: its objects belong to it.
-    let color = app.colors.values().filter(names_it).max_by_key(|color| color.spec.color == instance.color)?;
-    Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
+    /// Names of the stages' Services.
+    pub(crate) stage_services: BTreeMap<StageKey, String>,
 }
 
 /// Builds the world.
@@ -70,9 +62,11 @@ fn instance_names(app: &App) -> BTreeSet<InstanceName> {
     let named = app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (&i.tier, &i.color));
     // A Service may be all that is left of an instance.
     let services = app.services.values().filter(|service| service.stage.is_empty());
-    let existing = app.deployments.values().chain(services).map(|found| (&found.tier, &found.color));
+    let services = services.map(|found| (&found.tier, &found.color));
+    let deployments = app.deployments.values().map(|found| (&found.tier, &found.color));
     named
-        .chain(existing)
+        .chain(deployments)
+        .chain(services)
         .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
         .map(|(tier, color)| InstanceName { tier: tier.clone(), color: color.clone() })
         .collect()
@@ -80,17 +74,17 @@ fn instance_names(app: &App) -> BTreeSet<InstanceName> {
 
 fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &InstanceName, foreign: &Foreign) -> Instance {
     let object = names::instance(scope.prefix, &name.tier, &name.color);
-    let source = source(app, name).map(|(color, tier)| (Arc::clone(color), tier.clone()));
+    let source = app.source(name).map(|(color, tier)| (Arc::clone(color), tier.clone()));
     let App { deployments, services, pods, settled, .. } = app;
-    let ours = |found: &&Workload| found.tier == name.tier && found.color == name.color;
-    let found = deployments.get(&object).filter(ours);
+    let found = deployments.get(&object).filter(|found| found.tier == name.tier && found.color == name.color);
+    let ours = |found: &&live::Service| found.tier == name.tier && found.color == name.color && found.stage.is_empty();
     let deployment = match found {
         None if foreign.contains(&(Kind::Deployment, object.clone())) => Deployment::Foreign,
         None => Deployment::Absent,
         Some(live) => {
             let current = source.as_ref().is_none_or(|(color, tier)| {
-                let desired = || build::deployment(scope, rainbow, color, tier, name, live.replicas);
-                settled.is_current(live, &drift::hash(&desired()), desired)
+                let desired = || manifests::deployment(scope, rainbow, color, tier, name, live.replicas);
+                settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired()), desired)
             });
             // The status does not count terminating pods, and may lag behind the pods themselves.
             let existing =
@@ -108,14 +102,14 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
     let needed = source.as_ref().is_none_or(|(color, _)| {
         color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == name.tier))
     });
-    let service = match (&source, services.get(&object).filter(|found| ours(found) && found.stage.is_empty())) {
+    let service = match (&source, services.get(&object).filter(ours)) {
         _ if !needed => Presence::NotNeeded,
         (_, None) if foreign.contains(&(Kind::Service, object)) => Presence::Foreign,
         (_, None) => Presence::Absent,
         (Some((_, tier)), Some(live)) => {
-            let desired = || build::service(scope, rainbow, tier, name);
-            let selects = build::selection(scope.rainbow, "", &live.selector) == Selection::Instance(name.clone());
-            if selects && settled.is_current(live, &drift::hash(&desired()), desired) {
+            let desired = || manifests::service(scope, rainbow, tier, name);
+            let selects = manifests::selection(scope.rainbow, "", &live.selector) == Selection::Instance(name.clone());
+            if selects && settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired()), desired) {
                 Presence::Current
             } else {
                 Presence::Outdated
@@ -132,62 +126,69 @@ fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &Instance
 /// The PodDisruptionBudget of the pods that hold connections.
 fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign) -> Presence {
     let name = names::guard(scope.rainbow);
-    let App { guards, settled, .. } = app;
-    match guards.get(&name) {
+    let App { budgets, settled, .. } = app;
+    match budgets.get(&name) {
         None if foreign.contains(&(Kind::PodDisruptionBudget, name)) => Presence::Foreign,
         None => Presence::Absent,
         Some(live) => {
-            let desired = || build::guard(scope, rainbow);
-            let current = settled.is_current(live, &drift::hash(&desired()), desired);
+            let desired = || manifests::guard(scope, rainbow);
+            let current = settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired()), desired);
             if current { Presence::Current } else { Presence::Outdated }
         }
     }
 }
 
-/// The stages' Services, and their names. A Service that has a stage's label under another name than it shall have is a
-/// stage of its own, named so that no stage of a spec can have its name: it goes as a removed stage does.
+/// The stages' Services, and their names.
 fn stages(
     app: &mut App,
     scope: &Scope<'_>,
     rainbow: &Rainbow,
     foreign: &Foreign,
-) -> (BTreeMap<String, StageService>, BTreeMap<String, String>) {
+) -> (BTreeMap<StageKey, StageService>, BTreeMap<StageKey, String>) {
     let App { services, settled, .. } = app;
     let mut stages = BTreeMap::new();
     let mut names = BTreeMap::new();
     for stage in &rainbow.spec.stages {
-        let Some(desired) = build::stage(scope, rainbow, stage) else { continue };
+        let Some(desired) = manifests::stage(scope, rainbow, stage) else { continue };
         let Some(name) = domain::stage_service(&rainbow.spec, stage) else { continue };
-        names.insert(stage.name.clone(), name.clone());
+        let key = StageKey::of(&stage.name);
+        names.insert(key.clone(), name.clone());
         match services.get(&name).filter(|live| live.stage == stage.name) {
             Some(live) => {
-                let current = settled.is_current(live, &drift::hash(&desired), || desired.clone());
-                let selects = build::selection(scope.rainbow, &stage.name, &live.selector);
-                stages.insert(stage.name.clone(), StageService::Ours { current, selects });
+                let current =
+                    settled.is_current(&live.meta.uid, &live.content, &drift::hash(&desired), || desired.clone());
+                let selects = manifests::selection(scope.rainbow, &stage.name, &live.selector);
+                stages.insert(key, StageService::Ours { current, selects });
             }
             None if foreign.contains(&(Kind::Service, name)) => {
-                stages.insert(stage.name.clone(), StageService::Foreign);
+                stages.insert(key, StageService::Foreign);
             }
             None => {}
         }
     }
     let wanted: BTreeSet<String> = names.values().cloned().collect();
     for (name, live) in services.iter().filter(|(name, live)| !live.stage.is_empty() && !wanted.contains(*name)) {
-        let selects = build::selection(scope.rainbow, &live.stage, &live.selector);
-        let key = if names.contains_key(&live.stage) { format!("{}/{name}", live.stage) } else { live.stage.clone() };
+        let selects = manifests::selection(scope.rainbow, &live.stage, &live.selector);
+        let key = if names.contains_key(&StageKey::of(&live.stage)) {
+            StageKey::Former { stage: live.stage.clone(), service: name.clone() }
+        } else {
+            StageKey::of(&live.stage)
+        };
         names.insert(key.clone(), name.clone());
         stages.insert(key, StageService::Ours { current: true, selects });
     }
     (stages, names)
 }
 
-fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<String, String>, now: Time) -> Vec<Pod> {
+fn pods(app: &App, rainbow: &Rainbow, stage_services: &BTreeMap<StageKey, String>, now: Time) -> Vec<Pod> {
     let counted = counted(app, rainbow);
-    let stages: BTreeMap<&str, &str> = stage_services.iter().map(|(stage, service)| (&**service, &**stage)).collect();
-    let stage = |service: &str| stages.get(service).map(|stage| (*stage).to_owned());
-    // Where the Service of a stage that was taken away pointed, nodes may still send to. No stage's name has a slash.
-    let stage_or_gone = |service: &str| stage(service).unwrap_or_else(|| format!("/{service}"));
-    let pod = |pod: &crate::live::Pod| Pod {
+    let stages: BTreeMap<&str, &StageKey> = stage_services.iter().map(|(stage, service)| (&**service, stage)).collect();
+    let stage = |service: &str| stages.get(service).map(|stage| (*stage).clone());
+    // Nodes may still send to where the Service of a removed stage pointed.
+    let stage_or_gone = |service: Option<&str>| {
+        service.and_then(stage).unwrap_or_else(|| StageKey::Gone { service: service.map(str::to_owned) })
+    };
+    let pod = |pod: &live::Pod| Pod {
         connections: match counted.get(&(pod.tier.as_str(), pod.color.as_str())) {
             Some(true) => app.known.connections(&pod.meta.name, now),
             Some(false) | None => Connections::Uncounted,

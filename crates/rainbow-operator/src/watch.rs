@@ -4,11 +4,11 @@ use futures::{
     StreamExt,
     stream::{BoxStream, select_all},
 };
-use k8s_openapi::api::{core::v1::Pod as CorePod, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, Resource,
     api::DynamicObject,
-    core::{ApiResource, GroupVersionKind, NamespaceResourceScope},
+    core::{ApiResource, NamespaceResourceScope},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -18,62 +18,28 @@ use rainbow_api::labels;
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, time::Duration};
 
-use crate::{
-    cache::Object,
-    live::{Kind, Pod, Slice, Workload, label},
-};
+use crate::{change::Change, kind::Kind, live::Object};
 
-/// A watch is begun anew after so long, where it left off. One whose connection has died without a word is missed then at
-/// the latest; Kubernetes clients usually take five minutes or more.
+/// A watch begins again after this long, where it left off. A watch whose connection has died silently is noticed then at the
+/// latest; Kubernetes clients usually take five minutes or more.
 pub const WATCH: Duration = Duration::from_secs(50);
 
-/// Something that a watch says.
-pub(crate) enum Change {
-    /// The list begins anew.
-    Init(Kind),
-    /// An object of the list.
-    Listed(Object),
-    /// The list is complete.
-    Listing(Kind),
-    /// An object is new or has changed.
-    Seen(Object),
-    /// An object is gone.
-    Gone(Object),
-    /// The watch broke; it starts again by itself, later each time.
-    Failed(Kind, watcher::Error),
-}
-
-/// The kind as the generic client knows it.
-pub(crate) fn resource(kind: Kind) -> ApiResource {
-    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.name()))
-}
-
-/// All watches in one stream.
-pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Change> {
+/// What all watches say, in one stream.
+pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, (Kind, Change<Object>)> {
     select_all(Kind::ALL.into_iter().map(|kind| one(client, namespace, kind))).boxed()
 }
 
-fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, Change> {
+fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
+    // Most are read generically: one object that cannot be understood must not hide all others.
+    let generic = || generic(client, namespace, &kind.resource());
     match kind {
-        Kind::Pod => {
-            let api = typed::<CorePod>(client, namespace);
-            changes(kind, api, |pod| Object::pod(&pod.metadata, label(&pod.metadata, labels::RAINBOW), Pod::of(pod)))
-        }
-        Kind::EndpointSlice => {
-            let api = typed::<EndpointSlice>(client, namespace);
-            changes(kind, api, |slice| {
-                Object::slice(&slice.metadata, label(&slice.metadata, labels::RAINBOW), Slice::of(slice))
-            })
-        }
-        // These are read generically: one object that cannot be understood must not hide all others.
-        Kind::Rainbow => changes(kind, generic(client, namespace, &resource(kind)), Object::rainbow),
-        Kind::Color => changes(kind, generic(client, namespace, &resource(kind)), Object::color),
-        Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {
-            changes(kind, generic(client, namespace, &resource(kind)), move |object| {
-                Object::workload(kind, &object.metadata, label(&object.metadata, labels::RAINBOW), Workload::of(object))
-            })
-        }
+        Kind::Rainbow => changes(kind, generic(), Object::rainbow),
+        Kind::Color => changes(kind, generic(), Object::color),
+        Kind::Deployment => changes(kind, generic(), Object::deployment),
+        Kind::Service => changes(kind, generic(), Object::service),
+        Kind::PodDisruptionBudget => changes(kind, generic(), Object::budget),
+        Kind::Pod => changes(kind, typed::<Pod>(client, namespace), Object::pod),
+        Kind::EndpointSlice => changes(kind, typed::<EndpointSlice>(client, namespace), Object::slice),
     }
 }
 
@@ -94,7 +60,11 @@ fn generic(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> 
     }
 }
 
-fn changes<K>(kind: Kind, api: Api<K>, read: impl Fn(&K) -> Object + Send + 'static) -> BoxStream<'static, Change>
+fn changes<K>(
+    kind: Kind,
+    api: Api<K>,
+    read: impl Fn(&K) -> Object + Send + 'static,
+) -> BoxStream<'static, (Kind, Change<Object>)>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -110,13 +80,16 @@ where
     };
     watcher(api, config)
         .default_backoff()
-        .map(move |event| match event {
-            Ok(Event::Init) => Change::Init(kind),
-            Ok(Event::InitApply(object)) => Change::Listed(read(&object)),
-            Ok(Event::InitDone) => Change::Listing(kind),
-            Ok(Event::Apply(object)) => Change::Seen(read(&object)),
-            Ok(Event::Delete(object)) => Change::Gone(read(&object)),
-            Err(error) => Change::Failed(kind, error),
+        .map(move |event| {
+            let change = match event {
+                Ok(Event::Init) => Change::Restarted,
+                Ok(Event::InitApply(object)) => Change::Listed(read(&object)),
+                Ok(Event::InitDone) => Change::Complete,
+                Ok(Event::Apply(object)) => Change::Seen(read(&object)),
+                Ok(Event::Delete(object)) => Change::Gone(read(&object)),
+                Err(error) => Change::Failed(error),
+            };
+            (kind, change)
         })
         .boxed()
 }

@@ -163,7 +163,7 @@ async fn a_refused_object_is_told_and_tried_again() {
             c.condition("Stalled").await.is_some_and(|(is, reason, _)| is == "True" && reason == "Rejected")
         })
         .await;
-    assert_eq!(cluster.summary().await, "smoke=v1, active=v1");
+    assert_eq!(cluster.summary().await, "smoke=v1→v2 0/1, active=v1");
     let writes = cluster.writes.lock().unwrap().len();
     tokio::time::sleep(Duration::from_secs(600)).await;
     let tries = cluster.writes.lock().unwrap().len() - writes;
@@ -374,4 +374,78 @@ async fn an_old_cluster_is_refused() {
         assert_eq!(error, "this cluster runs Kubernetes 1.27.3, and Rainbow needs 1.30 or later");
     }
     assert_eq!(*cluster.writes.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Conditions name the object that is in the way, whatever its name is made of.
+#[tokio::test(start_paused = true)]
+async fn a_clash_is_told_by_the_name_of_the_object() {
+    let cluster = Cluster::start().await;
+    let service = |name: &str| -> Service {
+        let spec = json!({ "selector": { "app": "theirs" }, "ports": [{ "port": 80 }] });
+        serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap()
+    };
+    for name in ["shop-frontend-smoke", "front", "shop-backend-v1"] {
+        cluster.api::<Service>().create(&PostParams::default(), &service(name)).await.unwrap();
+    }
+    let mut v1 = seamless("v1", 1);
+    v1["spec"]["namePrefix"] = json!("shop-");
+    v1["spec"]["stages"][1]["service"] = json!({ "name": "front" });
+    cluster.apply(&v1).await;
+    let told = async |c: &Cluster| {
+        let message = c.condition("Stalled").await.map(|(.., message)| message).unwrap_or_default();
+        ["shop-frontend-smoke", "front", "shop-backend-v1"]
+            .iter()
+            .all(|name| message.contains(&format!("Service `{name}` exists and is not Rainbow's")))
+    };
+    cluster.until("all three are named", told).await;
+}
+
+/// A version whose Deployment the API server refuses is a trouble of that version alone: the way back is free, and quick.
+#[tokio::test(start_paused = true)]
+async fn a_refused_deployment_does_not_stop_a_rollback() {
+    let cluster = at_v1(2).await;
+    release(&cluster).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
+    let mut v3 = seamless("v3", 2);
+    v3["spec"]["stages"][1]["color"] = json!("v2");
+    v3["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["resources"] =
+        json!({ "limits": { "cpu": "1" }, "requests": { "cpu": "nonsense" } });
+    cluster.apply(&v3).await;
+    let refused = async |c: &Cluster| {
+        c.condition("Stalled").await.is_some_and(|(is, reason, message)| {
+            is == "True" && reason == "Rejected" && message.starts_with("Deployment `backend-v3`: ")
+        })
+    };
+    cluster.until("it is told", refused).await;
+    let color_tells = async |c: &Cluster| {
+        let color = c.api::<Color>().get("seamless-v3").await.unwrap().status.unwrap_or_default();
+        let stalled = color.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        stalled.is_some_and(|condition| condition.message.starts_with("Deployment `backend-v3`: "))
+    };
+    cluster.until("the color tells it, too", color_tells).await;
+
+    let began = tokio::time::Instant::now();
+    cluster.promote("v1").await;
+    cluster.until("active serves v1", async |c: &Cluster| c.summary().await.ends_with(", active=v1")).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
+    assert!(refused(&cluster).await, "the trouble is still told");
+}
+
+/// A label that another field manager has put on a pod does not keep a shift from ending.
+#[tokio::test(start_paused = true)]
+async fn a_membership_label_of_another_is_taken_off() {
+    let cluster = at_v1(2).await;
+    let pods = cluster.api::<Pod>();
+    for pod in pods.list(&ListParams::default()).await.unwrap() {
+        let label = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "labels": { "member.rainbow.dev/active": "yes" } } });
+        pods.patch(&pod.name_any(), &PatchParams::apply("somebody").force(), &Patch::Apply(label)).await.unwrap();
+    }
+    let unlabeled = async |c: &Cluster| {
+        let pods = c.api::<Pod>().list(&ListParams::default()).await.unwrap();
+        pods.iter().all(|pod| !pod.labels().contains_key("member.rainbow.dev/active"))
+    };
+    cluster.until("the labels are gone", unlabeled).await;
+    let writes = cluster.writes.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(cluster.writes.lock().unwrap().len() - writes < 5, "and nothing goes on about it");
 }

@@ -21,7 +21,7 @@ fn main() {
     for (name, world) in
         [("steady", &quiet), ("two shifts, all colors live", &moving), ("sixteen colors drain, all held", &draining)]
     {
-        let actions = plan(world, now).actions.len();
+        let actions = plan(world, now).actions().count();
         let mut times: Vec<Duration> = (0..RUNS)
             .map(|_| {
                 let start = Instant::now();
@@ -99,7 +99,7 @@ fn world(moving: bool) -> World {
     for (stage, color) in [("active", 0), ("smoke", 2)] {
         let instance = InstanceName { tier: "tier-0".into(), color: format!("color-{color}") };
         let service = StageService::Ours { current: true, selects: Selection::Instance(instance) };
-        world.stages.insert(stage.into(), service);
+        world.stages.insert(StageKey::of(stage), service);
         let since = Some(Time(0));
         let memory = StageMemory { color: Some(format!("color-{color}")), since, ..StageMemory::default() };
         world.memory.stages.insert(stage.into(), memory);
@@ -116,14 +116,14 @@ fn drain(world: &mut World) {
     for (number, pod) in world.pods.iter_mut().enumerate() {
         pod.connections = match number % 3 {
             0 => Connections::Busy { count: 3, since: Time(0) },
-            1 => Connections::Idle { since: Time(0) },
+            1 => Connections::Idle { since: Time(0), counted: Time(1_000_000) },
             _ => Connections::Unknown { since: Time(0) },
         };
     }
     // As it is once all that hold connections are marked.
     let marks: BTreeMap<String, Mark> = plan(world, Time(1_000_000))
-        .actions
-        .into_iter()
+        .actions()
+        .cloned()
         .filter_map(|action| if let Action::Mark { pod, mark } = action { Some((pod, mark)) } else { None })
         .collect();
     for pod in &mut world.pods {
@@ -140,7 +140,7 @@ fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {
         _ => None,
     };
     Pod {
-        endpoint: stage.map(|stage| (stage.to_owned(), Time(0))).into_iter().collect(),
+        endpoint: stage.map(|stage| (StageKey::of(stage), Time(0))).into_iter().collect(),
         ..Pod::new(format!("{}-{}-5d4f8c7b9-{number:05}", instance.tier, instance.color), instance.clone())
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::{
-    Action, Color, Deployment, InstanceName, Pod, Presence, Problem, Selection, StageService, Tier, colors::Role,
-    draft::Draft, sizes::Sizes, view::View,
+    Action, ChainKey, Color, Deployment, InstanceName, Object, Pod, Presence, Problem, Selection, StageKey,
+    StageService, Tier, colors::Role, draft::Draft, sizes::Sizes, view::View,
 };
 
 /// Applies Services, then Deployments whose needs are met.
@@ -40,9 +40,9 @@ fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
             }
             match view.service(instance) {
                 Presence::Absent | Presence::Outdated => {
-                    draft.act(Action::ApplyService { instance: instance.clone() });
+                    draft.act(start(instance), Action::ApplyService { instance: instance.clone() });
                 }
-                Presence::Foreign => draft.problem(foreign("Service", instance)),
+                Presence::Foreign => draft.problem(foreign(Object::Service(instance.clone()))),
                 Presence::NotNeeded | Presence::Current => {}
             }
         }
@@ -60,7 +60,7 @@ fn deployment(
 ) {
     let replicas = match view.deployment(instance) {
         Deployment::Foreign => {
-            draft.problem(foreign("Deployment", instance));
+            draft.problem(foreign(Object::Deployment(instance.clone())));
             return;
         }
         Deployment::Absent => needs_met(view, sizes, color, tier).then_some(wanted),
@@ -74,15 +74,16 @@ fn deployment(
         Deployment::Ours { current, replicas, .. } => (*replicas > wanted || !*current).then_some(wanted),
     };
     if let Some(replicas) = replicas {
-        draft.act(Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() });
+        let action = Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() };
+        draft.act(start(instance), action);
     }
 }
 
 /// A stage has left the instance only just now: its pods may still be sent to, so none of them is too many yet.
 fn is_left(view: &View<'_>, instance: &InstanceName, draft: &mut Draft) -> bool {
-    let selected = |stage: &String, pod: &Pod| match view.world.stages.get(stage) {
+    let selected = |stage: &StageKey, pod: &Pod| match view.world.stages.get(stage) {
         Some(StageService::Ours { selects: Selection::Instance(selected), .. }) => selected == instance,
-        Some(StageService::Ours { selects: Selection::Members, .. }) => pod.member.contains_key(stage),
+        Some(StageService::Ours { selects: Selection::Members, .. }) => is_member(pod, stage),
         _ => true,
     };
     // Its endpoints are about to change, and that will be seen.
@@ -93,6 +94,14 @@ fn is_left(view: &View<'_>, instance: &InstanceName, draft: &mut Draft) -> bool 
         draft.wake(until);
     }
     leaving || until.is_some()
+}
+
+/// The pod carries the membership label of the Service's stage.
+fn is_member(pod: &Pod, service: &StageKey) -> bool {
+    match service {
+        StageKey::Stage(stage) | StageKey::Former { stage, .. } => pod.member.contains_key(stage),
+        StageKey::Gone { .. } => false,
+    }
 }
 
 /// Every instance the tier calls has all its pods ready, behind a Service that is ours: behind somebody else's it would
@@ -106,6 +115,11 @@ fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> 
     })
 }
 
-pub(crate) fn foreign(kind: &'static str, instance: &InstanceName) -> Problem {
-    Problem::Foreign { kind, name: format!("{}-{}", instance.tier, instance.color) }
+/// A shared instance belongs to the start of the color that introduced it: trouble with the others is not its own.
+fn start(instance: &InstanceName) -> ChainKey {
+    ChainKey::Start(instance.color.clone())
+}
+
+fn foreign(object: Object) -> Problem {
+    Problem::Foreign { object }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Action, InstanceName, Problem,
+    Action, ChainKey, InstanceName, Problem,
     draft::Draft,
     history, reuse,
     situation::{Goal, Situation},
@@ -61,11 +61,10 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
             let instances = reuse::instances(view);
             draft.taken = instances.iter().map(|(_, instance)| instance.clone()).collect();
             if free(view, &instances, draft) {
-                draft.act(Action::CreateColor {
-                    color: spec.color.clone(),
-                    revision: view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1),
-                    instances,
-                });
+                let color = spec.color.clone();
+                let revision = view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1);
+                let create = Action::CreateColor { color: color.clone(), revision, instances };
+                draft.act(ChainKey::Start(color), create);
             }
         }
         // One that is being deleted makes way: the spec's tiers get the name when it is gone.
@@ -94,7 +93,7 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
         if let Some(user) = view.owners(instance).first() {
             draft.problem(Problem::InstanceInUse {
                 color: spec.color.clone(),
-                instance: format!("{}-{}", instance.tier, instance.color),
+                instance: instance.clone(),
                 user: view.colors[*user].name.clone(),
             });
         }
@@ -103,7 +102,7 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
 }
 
 /// The role of every color, by its index; and who waits for whom.
-pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Waiting>) {
+pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Queued>) {
     let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
@@ -111,7 +110,7 @@ pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut D
             (Role::Held { .. }, Some(first)) => held(view, situations, id, &situations[*first].stage.name, draft),
             // The spec went back to a color that was told when to go. It is as good as new.
             (Role::Candidate, _) if color.released.is_some() && color.deadline.is_some() => {
-                draft.act(Action::ClearRetire { color: color.name.clone() });
+                clear_retire(&color.name, draft);
             }
             _ => {}
         }
@@ -131,10 +130,25 @@ fn held(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, stage: &str,
     if view.colors[id].deleting {
         draft.problem(Problem::DeletingInUse { color, stage });
     } else if taken_back && (view.colors[id].retire || view.colors[id].deadline.is_some()) {
-        draft.act(Action::ClearRetire { color });
+        clear_retire(&color, draft);
     } else if view.colors[id].retire {
         draft.problem(Problem::InUse { color, stage });
     }
+}
+
+/// Takes back what was asked about a color's end.
+fn clear_retire(color: &str, draft: &mut Draft) {
+    draft.act(ChainKey::Start(color.to_owned()), Action::ClearRetire { color: color.to_owned() });
+}
+
+/// What was asked about the color's end is about to be taken back. As long as it is not, the color's clock must not be forgotten:
+/// without it nothing says that the request is an old one.
+pub(crate) fn is_cleared(color: &str, draft: &Draft) -> bool {
+    let chain = ChainKey::Start(color.to_owned());
+    draft
+        .actions(&chain)
+        .iter()
+        .any(|action| matches!(action, Action::ClearRetire { color: cleared } if cleared == color))
 }
 
 fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Role {
@@ -151,16 +165,16 @@ fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Ro
 
 /// A stage that was taken out of the spec still has a Service that points at the color.
 fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
-    view.world.stages.iter().any(|(name, service)| match service {
+    view.world.stages.iter().any(|(key, service)| match service {
         crate::StageService::Ours { selects: crate::Selection::Instance(instance), .. } => {
-            view.spec().stages.iter().all(|stage| stage.name != *name) && view.owners(instance).contains(&id)
+            view.spec().stages.iter().all(|stage| !key.is(&stage.name)) && view.owners(instance).contains(&id)
         }
         _ => false,
     })
 }
 
 /// A color that waits for others to go, because as many live as may.
-pub(crate) struct Waiting {
+pub(crate) struct Queued {
     /// Who waits.
     pub(crate) color: ColorId,
     /// Who lives.
@@ -201,7 +215,7 @@ fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
 
 /// Holds back colors that would be more than may live. A color that has pods already, or that a stage points at, is never
 /// held back; nothing is ended to make room.
-fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Waiting> {
+fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Queued> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| served(view, situation)));
     // A limit of none could never be met by any application.
@@ -217,7 +231,7 @@ fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> V
             continue;
         }
         *role = Role::Waiting { stages: role.stages().to_vec() };
-        waiting.push(Waiting { color: id, living: living.clone() });
+        waiting.push(Queued { color: id, living: living.clone() });
     }
     waiting
 }

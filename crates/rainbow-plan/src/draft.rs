@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{Action, InstanceName, Plan, Problem, Report, Time};
+use crate::{Action, Chain, ChainKey, InstanceName, Plan, Problem, Report, Time};
 
 impl Time {
     /// The time this much later, in whole milliseconds; the end of time where it would be past it.
@@ -21,7 +21,8 @@ impl Time {
 /// What the modules add to while they decide.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    pub(crate) actions: Vec<Action>,
+    /// In the order in which the modules have come to them.
+    chains: Vec<Chain>,
     pub(crate) problems: Vec<Problem>,
     /// The instances whose pods' connections are to be counted.
     pub(crate) count: BTreeSet<InstanceName>,
@@ -31,9 +32,17 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Adds an action.
-    pub(crate) fn act(&mut self, action: Action) {
-        self.actions.push(action);
+    /// Adds an action to a chain.
+    pub(crate) fn act(&mut self, key: ChainKey, action: Action) {
+        match self.chains.iter_mut().find(|chain| chain.key == key) {
+            Some(chain) => chain.actions.push(action),
+            None => self.chains.push(Chain { key, actions: vec![action] }),
+        }
+    }
+
+    /// The actions of a chain so far.
+    pub(crate) fn actions(&self, key: &ChainKey) -> &[Action] {
+        self.chains.iter().find(|chain| chain.key == *key).map_or(&[], |chain| chain.actions.as_slice())
     }
 
     /// Adds a problem, once.
@@ -51,6 +60,8 @@ impl Draft {
     /// The finished plan. A wake-up that is already due would be a busy loop, so it comes a millisecond from now.
     pub(crate) fn into_plan(self, now: Time, report: Report) -> Plan {
         let soonest = now.after(Duration::from_millis(1));
-        Plan { actions: self.actions, report, wake: self.wake.map(|wake| wake.max(soonest)), count: self.count }
+        let mut chains = self.chains;
+        chains.sort_by_key(|chain| chain.key.rank());
+        Plan { chains, report, wake: self.wake.map(|wake| wake.max(soonest)), count: self.count }
     }
 }

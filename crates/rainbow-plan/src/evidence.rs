@@ -42,6 +42,8 @@ pub(crate) enum Verdict {
     Goes(Why),
     /// It has no connections, but has not had none for long enough: it may go at this time.
     Settles(Time),
+    /// It has had no connections for long enough, as far as counts say; the last one is older than the end of that time.
+    Confirms,
     /// It has connections, or nobody knows whether it has any.
     Holds,
 }
@@ -51,14 +53,22 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
     let verdict = match pod.connections {
         Connections::Uncounted => Verdict::Goes(Why::Time),
         Connections::Unknown { .. } | Connections::Busy { .. } => Verdict::Holds,
-        Connections::Idle { since } => {
+        Connections::Idle { since, counted } => {
+            let settle = view.spec().drain.settle;
             // From when on no client can be sent to it. What was counted before says little.
-            let until = since.max(view.forgotten(clock.released)).after(view.spec().drain.settle);
-            if until <= view.now { Verdict::Goes(Why::Idle) } else { Verdict::Settles(until) }
+            let until = since.max(view.forgotten(clock.released)).after(settle);
+            if until > view.now {
+                Verdict::Settles(until)
+            } else if counted < since.after(settle) {
+                // A connection may have come and gone since the last count: the one at the end of the time decides.
+                Verdict::Confirms
+            } else {
+                Verdict::Goes(Why::Idle)
+            }
         }
     };
     match verdict {
-        Verdict::Settles(_) if clock.is_over(view) => Verdict::Goes(Why::Idle),
+        Verdict::Settles(_) | Verdict::Confirms if clock.is_over(view) => Verdict::Goes(Why::Idle),
         Verdict::Holds if clock.is_over(view) => Verdict::Goes(Why::Deadline),
         Verdict::Settles(until) => Verdict::Settles(clock.deadline.map_or(until, |deadline| deadline.min(until))),
         other => other,
@@ -110,7 +120,7 @@ mod tests {
 
     #[test]
     fn idle_goes_when_it_has_settled() {
-        let idle = |since| Connections::Idle { since: seconds(since) };
+        let idle = |since| Connections::Idle { since: seconds(since), counted: seconds(1_000) };
         check(idle(200), Some(700), 229, Verdict::Settles(seconds(230)));
         check(idle(200), Some(700), 230, Verdict::Goes(Why::Idle));
         // From before no client could be sent to it.
@@ -119,6 +129,17 @@ mod tests {
         // The deadline is sooner, and cuts nothing.
         check(idle(200), Some(210), 209, Verdict::Settles(seconds(210)));
         check(idle(200), Some(210), 210, Verdict::Goes(Why::Idle));
+    }
+
+    /// The settle rule: the counts at the beginning and at the end of `settle` found no connection, and none in between did.
+    #[test]
+    fn the_last_count_is_from_the_end_of_the_time() {
+        let idle = |counted| Connections::Idle { since: seconds(200), counted: seconds(counted) };
+        check(idle(229), None, 229, Verdict::Settles(seconds(230)));
+        check(idle(229), None, 230, Verdict::Confirms);
+        check(idle(229), None, 1_000, Verdict::Confirms);
+        check(idle(230), None, 230, Verdict::Goes(Why::Idle));
+        check(idle(229), Some(230), 230, Verdict::Goes(Why::Idle));
     }
 
     #[test]
@@ -140,7 +161,7 @@ mod tests {
         assert!(!held(Connections::Unknown { since: seconds(0) }, 101));
         assert!(held(Connections::Unknown { since: seconds(0) }, 102));
         assert!(!held(Connections::Unknown { since: seconds(200) }, 201));
-        assert!(!held(Connections::Idle { since: seconds(0) }, 200));
+        assert!(!held(Connections::Idle { since: seconds(0), counted: seconds(200) }, 200));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, Deployment, InstanceName, Presence, Time,
+    Action, ChainKey, Deployment, InstanceName, Presence, Time,
     colors::Role,
     dag::entry_first,
     draft::Draft,
@@ -34,6 +34,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
     // Oldest first, so that what remains after a crash is what would have been kept.
     for id in goes.iter().rev() {
         let color = view.colors[*id];
+        let end = || ChainKey::End(color.name.clone());
         for instance in entry_first(color).into_iter().filter_map(|tier| color.instances.get(&tier.name)) {
             let last = view.owners(instance).iter().filter(|owner| goes.contains(owner)).max() == Some(id);
             if last
@@ -41,10 +42,10 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
                 && exists(view, instance)
                 && !draft.taken.contains(instance)
             {
-                draft.act(Action::DeleteInstance { instance: instance.clone() });
+                draft.act(end(), Action::DeleteInstance { instance: instance.clone() });
             }
         }
-        draft.act(Action::DeleteColor { color: color.name.clone() });
+        draft.act(end(), Action::DeleteColor { color: color.name.clone() });
     }
 }
 

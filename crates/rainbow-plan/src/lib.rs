@@ -19,7 +19,7 @@
 //! | `marks` | which pods are guarded, and which are the next to go |
 //! | `history`, `orphans` | what is deleted for good |
 //! | `teardown` | how all of it goes when the Rainbow is deleted |
-//! | `report`, `holders`, `slots` | what to say about it |
+//! | `report`, `holders`, `slots` | what to say about it, as facts (`reason`): the observer writes the text |
 
 mod bringup;
 mod colors;
@@ -33,6 +33,7 @@ mod holders;
 mod marks;
 mod orphans;
 mod plan;
+mod reason;
 mod release;
 mod report;
 mod reuse;
@@ -45,13 +46,14 @@ mod view;
 mod world;
 
 pub use plan::*;
+pub use reason::*;
 pub use world::*;
 
 /// Decides what to do next about an application.
 ///
-/// The answer depends on nothing but the arguments. Its actions are safe to apply in order to the world they were
-/// computed from, and each may be the last one applied: whatever must be *seen* first comes in a later plan. In a steady
-/// state there are none.
+/// The answer depends on nothing but the arguments. Its chains are safe to apply to the world they were computed from, in any
+/// order and at the same time, and each action may be the last one of its chain that is applied: whatever must be *seen* first
+/// comes in a later plan. In a steady state there are none.
 pub fn plan(world: &World, now: Time) -> Plan {
     let view = view::View::new(world, now);
     if world.spec.deleting {

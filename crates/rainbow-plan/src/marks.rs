@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    Action, Deployment, InstanceName, Mark, Pod, Presence, Problem,
+    Action, ChainKey, Deployment, InstanceName, Mark, Object, Pod, Presence, Problem,
     draft::Draft,
     drain::End,
     evidence::{Verdict, is_held},
@@ -20,23 +20,32 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
     let wanted = wanted(view, ends, going);
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
     let kept: BTreeMap<&str, Mark> = marked.map(|pod| (pod.name.as_str(), pod.mark)).collect();
-    let changes: Vec<_> =
-        wanted.iter().filter(|(pod, mark)| kept.get(*pod).copied().unwrap_or_default() != **mark).collect();
-    let after = |pod: &&str| wanted.get(*pod).copied().unwrap_or_else(|| kept[*pod]);
-    let held = wanted.values().any(|mark| *mark == Mark::Held) || kept.keys().any(|pod| after(pod) == Mark::Held);
+    let held_now = kept.values().any(|mark| *mark == Mark::Held);
+    let held = wanted.values().any(|mark| *mark == Mark::Held)
+        || kept.iter().any(|(pod, mark)| wanted.get(*pod).unwrap_or(mark) == &Mark::Held);
     if held {
         match view.world.guard {
-            Presence::NotNeeded | Presence::Absent | Presence::Outdated => draft.act(Action::ApplyGuard),
+            Presence::NotNeeded | Presence::Absent | Presence::Outdated => {
+                draft.act(ChainKey::Guard, Action::ApplyGuard)
+            }
             Presence::Foreign => {
-                draft.problem(Problem::Foreign { kind: "PodDisruptionBudget", name: "…-draining".into() });
+                draft.problem(Problem::Foreign { object: Object::Guard });
             }
             Presence::Current => {}
         }
     }
-    for (pod, mark) in changes {
-        draft.act(Action::Mark { pod: (*pod).to_owned(), mark: *mark });
+    let changes: BTreeMap<&str, (&Pod, Mark)> = view
+        .world
+        .pods
+        .iter()
+        .filter_map(|pod| Some((pod.name.as_str(), (pod, *wanted.get(pod.name.as_str())?))))
+        .filter(|(_, (pod, mark))| !pod.terminating && pod.mark != *mark)
+        .collect();
+    for (pod, mark) in changes.into_values() {
+        draft.act(ChainKey::End(pod.instance.color.clone()), Action::Mark { pod: pod.name.clone(), mark });
     }
-    if !held {
+    // The guard is its own chain: it goes when the marks are seen to be gone.
+    if !held && !held_now {
         unguard(view, draft);
     }
 }
@@ -44,7 +53,7 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
 /// Deletes the guard.
 pub(crate) fn unguard(view: &View<'_>, draft: &mut Draft) {
     if matches!(view.world.guard, Presence::Outdated | Presence::Current) {
-        draft.act(Action::DeleteGuard);
+        draft.act(ChainKey::Guard, Action::DeleteGuard);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Instances that no color has: somebody took a color away by force. They go as a deleted color does, entry tiers first.
 
-use crate::{Action, InstanceName, Selection, StageService, draft::Draft, history::exists, view::View};
+use crate::{Action, ChainKey, InstanceName, Selection, StageService, draft::Draft, history::exists, view::View};
 
 /// Deletes orphans that no client can be sent to and that no other orphan calls.
 pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
@@ -18,7 +18,8 @@ pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
         let has_callers = orphans.iter().any(|caller| called(caller))
             || view.world.pods.iter().any(|pod| view.owners(&pod.instance).is_empty() && called(&pod.instance));
         if !has_callers && !in_use(view, orphan, draft) {
-            draft.act(Action::DeleteInstance { instance: (*orphan).clone() });
+            let end = ChainKey::End(orphan.color.clone());
+            draft.act(end, Action::DeleteInstance { instance: (*orphan).clone() });
         }
     }
 }

@@ -1,21 +1,70 @@
 //! What the planner answers.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use crate::{Connections, InstanceName, Mark, Selection, Time};
+use crate::{Connections, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
 
 /// A plan: what to write now, what to report, and when to ask again if nothing happens before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// To be applied in this order. Each is idempotent; when one fails the rest is not applied, and the next plan resumes.
-    pub actions: Vec<Action>,
-    /// What to report when the actions are applied.
+    /// What to write, most urgent first. A chain depends on no other one: a chain that cannot be carried out stops itself alone.
+    pub chains: Vec<Chain>,
+    /// What to report. Nothing in it depends on whether the chains can be carried out.
     pub report: Report,
     /// When to plan again if the world does not change before. `None`: nothing is waited for.
     pub wake: Option<Time>,
     /// The instances whose pods' connections are to be counted from now on; all others are not asked, and what was known of
     /// them is forgotten.
     pub count: BTreeSet<InstanceName>,
+}
+
+impl Plan {
+    /// The actions of all chains.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.chains.iter().flat_map(|chain| &chain.actions)
+    }
+}
+
+/// Actions that follow from each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// What the chain is about.
+    pub key: ChainKey,
+    /// To be applied in this order. Each is idempotent; when one fails the rest is not applied, and a later plan resumes.
+    pub actions: Vec<Action>,
+}
+
+/// What a chain is about. The order is that of urgency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChainKey {
+    /// Moves or mends the Service of a stage, or deletes one.
+    Stage(StageKey),
+    /// Makes a color, and what the color has introduced.
+    Start(String),
+    /// Makes or deletes the guard.
+    Guard,
+    /// Marks, shrinks and deletes what the color has introduced, and the color.
+    End(String),
+    /// Lets the Rainbow go.
+    Release,
+}
+
+impl ChainKey {
+    /// The chain of a stage's present Service.
+    pub fn stage(name: &str) -> Self {
+        Self::Stage(StageKey::of(name))
+    }
+
+    /// Chains of a lower rank are carried out first.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::Stage(_) => 0,
+            Self::Start(_) => 1,
+            Self::Guard => 2,
+            Self::End(_) => 3,
+            Self::Release => 4,
+        }
+    }
 }
 
 /// One idempotent write.
@@ -82,10 +131,10 @@ pub enum Action {
         /// Its name.
         color: String,
     },
-    /// Delete the Service of a stage that is no longer in the spec.
+    /// Delete the Service of a stage that is no longer in the spec, or one that the stage had under another name.
     DeleteStage {
-        /// Name of the stage.
-        stage: String,
+        /// The Service.
+        stage: StageKey,
     },
     /// Delete an instance's Service and Deployment.
     DeleteInstance {
@@ -140,8 +189,8 @@ pub struct StageReport {
     pub since: Option<Time>,
     /// The shift under way.
     pub shift: Option<ShiftReport>,
-    /// Why it does not move although it should, in one sentence.
-    pub message: Option<String>,
+    /// Why it does not move although it should.
+    pub waiting: Option<Waiting>,
 }
 
 /// What to report of a shift.
@@ -197,8 +246,8 @@ pub struct ColorReport {
     pub connections: Option<u64>,
     /// What its drain waits for; `None` where it does not drain.
     pub drain: Option<DrainReport>,
-    /// Why it is where it is, in one sentence.
-    pub message: Option<String>,
+    /// Why it is where it is.
+    pub waiting: Option<Waiting>,
 }
 
 /// What to report of a drain.
@@ -247,88 +296,4 @@ pub enum ColorPhase {
     Retired,
     /// It did not become ready within the progress deadline.
     Stalled,
-}
-
-/// Something that stands in the way and that a person has to mend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// The color's name is taken by other tiers.
-    #[error("color `{color}` exists with other tiers: give spec.color a new name")]
-    ColorInUse {
-        /// The name.
-        color: String,
-    },
-    /// A stage is pinned to a color that does not exist.
-    #[error(
-        "stage `{stage}` shall serve color `{color}`, which does not exist: set spec.stages[{stage}].color to one of: {known}"
-    )]
-    UnknownColor {
-        /// The stage.
-        stage: String,
-        /// The missing color.
-        color: String,
-        /// The colors there are.
-        known: String,
-    },
-    /// An object of a needed name belongs to somebody else.
-    #[error(
-        "{kind} `{name}` exists and is not Rainbow's: rename or delete it, or make this Rainbow anew with a spec.namePrefix"
-    )]
-    Foreign {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name, as far as the planner knows it.
-        name: String,
-    },
-    /// A color did not become ready in time.
-    #[error("color `{color}` is not ready after {after:?}: {detail}")]
-    Stalled {
-        /// The color.
-        color: String,
-        /// The progress deadline.
-        after: Duration,
-        /// Which tiers lack how many pods.
-        detail: String,
-    },
-    /// A retire was asked for a color that a stage points at.
-    #[error("color `{color}` cannot be retired while stage `{stage}` points at it")]
-    InUse {
-        /// The color.
-        color: String,
-        /// The stage.
-        stage: String,
-    },
-    /// A color that a stage points at is being deleted.
-    #[error("color `{color}` is being deleted while stage `{stage}` points at it: move the stage to another color")]
-    DeletingInUse {
-        /// The color.
-        color: String,
-        /// The stage.
-        stage: String,
-    },
-    /// The color's name is that of instances that another color has.
-    #[error(
-        "color `{color}` cannot be made: `{instance}` exists and color `{user}` has it: give spec.color a new name"
-    )]
-    InstanceInUse {
-        /// The color that cannot be made.
-        color: String,
-        /// The instance it would introduce.
-        instance: String,
-        /// A color that has it.
-        user: String,
-    },
-    /// As many colors live as may.
-    #[error(
-        "color `{color}` waits: {live} colors live, as many as spec.keep.live allows; held by {held_by}; wait for a \
-         drain, move a stage, raise spec.keep.live, or cut what a color holds with `rainbow retire COLOR --force`"
-    )]
-    TooManyColors {
-        /// The color that waits.
-        color: String,
-        /// How many live.
-        live: u32,
-        /// Which, and why.
-        held_by: String,
-    },
 }

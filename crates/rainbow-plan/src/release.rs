@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::{
-    Action, Connections, InstanceName, Mark, Pod, Time, Why,
+    Action, ChainKey, Connections, InstanceName, Mark, Pod, Time, Why,
     dag::{Dependents, entry_first},
     draft::Draft,
     drain::End,
@@ -112,7 +112,7 @@ impl<'a> Going<'a> {
         let goes_by = |verdict: &Verdict| match verdict {
             Verdict::Goes(_) => Some(view.now),
             Verdict::Settles(until) => Some(*until),
-            Verdict::Holds => None,
+            Verdict::Confirms | Verdict::Holds => None,
         };
         let marked = self.pods.iter().filter(|(pod, _)| pod.mark == Mark::Leaving);
         let batch = marked.filter_map(|(_, verdict)| goes_by(verdict)).max().unwrap_or(soon);
@@ -167,7 +167,8 @@ impl<'a> Going<'a> {
 
     fn apply(&self, replicas: usize, ends: Vec<(String, Why)>, draft: &mut Draft) {
         let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
-        draft.act(Action::ApplyDeployment { instance: self.instance.clone(), replicas, ends });
+        let action = Action::ApplyDeployment { instance: self.instance.clone(), replicas, ends };
+        draft.act(ChainKey::End(self.instance.color.clone()), action);
     }
 
     /// When the evidence, a mark or the deadline lets the next pod go.
@@ -177,7 +178,8 @@ impl<'a> Going<'a> {
             let next: Option<Time> = match verdict {
                 Verdict::Goes(_) => None,
                 Verdict::Settles(until) => Some(*until),
-                Verdict::Holds => self.clock.deadline,
+                // A count is news by itself.
+                Verdict::Confirms | Verdict::Holds => self.clock.deadline,
             };
             let mark = Some(pod.marked.after(view.spec().propagation)).filter(|at| by_cost && *at > view.now);
             let before = match verdict {

@@ -1,8 +1,8 @@
 //! What to say about it.
 
 use crate::{
-    ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport,
-    colors::{Role, Waiting},
+    ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport, Waiting,
+    colors::{Queued, Role, is_cleared},
     draft::Draft,
     drain::End,
     holders::Holding,
@@ -18,7 +18,7 @@ pub(crate) struct Told<'s, 'a> {
     pub(crate) roles: &'s [Role],
     pub(crate) sizes: &'s Sizes<'a>,
     pub(crate) ends: &'s [End],
-    pub(crate) waiting: &'s [Waiting],
+    pub(crate) waiting: &'s [Queued],
 }
 
 pub(crate) fn report(
@@ -28,7 +28,7 @@ pub(crate) fn report(
     stages: Vec<StageReport>,
     draft: &mut Draft,
 ) -> Report {
-    let known = || view.colors.iter().map(|color| color.name.as_str()).collect::<Vec<_>>().join(", ");
+    let known = || view.colors.iter().map(|color| color.name.clone()).collect();
     for situation in told.situations {
         if let Goal::Unknown(color) = situation.goal {
             let (stage, color) = (situation.stage.name.clone(), color.to_owned());
@@ -46,7 +46,7 @@ pub(crate) fn report(
         // While a color is prepared, it is the color that is coming; one that is stalled is not.
         let shifts = |phase| matches!(phase, ShiftPhase::Shifting | ShiftPhase::Finishing);
         stage.shift.as_ref().is_some_and(|shift| shifts(shift.phase))
-            || (stage.color.is_none() && stage.message.is_none())
+            || (stage.color.is_none() && stage.waiting.is_none())
     };
     let to_be_made = view.color(&view.spec().color).is_none();
     Report {
@@ -78,43 +78,41 @@ impl Reporter<'_, '_> {
         // A retired color's instances may live on with another one that shares them.
         let instances = || instances().filter(|_| retired.is_none());
         let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.count(instance).replicas);
-        let (phase, message) = self.phase(id, draft);
+        let (phase, waiting) = self.phase(id, draft);
         ColorReport {
             name: color.name.clone(),
             phase,
             ready: instances().map(|instance| self.view.ready(instance)).fold(0, u32::saturating_add),
             wanted: instances().map(wanted).fold(0, u32::saturating_add),
             stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
-            released: self.ends[id].released(),
+            released: self.ends[id].released().or(color.released.filter(|_| is_cleared(&color.name, draft))),
             retired,
             connections,
             drain,
-            message,
+            waiting,
         }
     }
 
-    fn phase(&self, id: ColorId, draft: &mut Draft) -> (ColorPhase, Option<String>) {
+    fn phase(&self, id: ColorId, draft: &mut Draft) -> (ColorPhase, Option<Waiting>) {
         let color = self.view.colors[id];
         match self.ends[id] {
             End::Settles { .. } if color.retire || color.deleting => {
-                return (ColorPhase::Draining, Some("goes as soon as no client can be sent to it".into()));
+                return (ColorPhase::Draining, Some(Waiting::ForDataPlane));
             }
-            End::Settles { .. } => return (ColorPhase::Draining, Some("in no stage; whole for a quick return".into())),
-            End::Ends { .. } => return (ColorPhase::Draining, Some(self.draining(id).into())),
+            End::Settles { .. } => return (ColorPhase::Draining, Some(Waiting::Settling)),
+            End::Ends { .. } => return (ColorPhase::Draining, Some(self.draining(id))),
             End::Gone { .. } => return (ColorPhase::Retired, None),
             End::Lives => {}
         }
         if let Role::Waiting { .. } = self.roles[id] {
-            return (ColorPhase::Starting, Some("as many colors live as spec.keep.live allows".into()));
+            return (ColorPhase::Starting, Some(Waiting::ForSlot));
         }
         let held = self.held(id);
         let complete = complete(self.view, self.sizes, id);
-        let lacks = || {
-            let wanted = |_: &str, instance: &_| self.sizes.of(instance).unwrap_or(0);
-            (!complete).then(|| lacking(self.view, color, wanted))
-        };
+        let lacks = || lacking(self.view, color, |_, instance| self.sizes.of(instance).unwrap_or(0));
+        let for_pods = || (!complete).then(|| Waiting::ForPods { lacks: lacks() });
         if self.situations.iter().any(|situation| self.serves(situation, id)) {
-            return (ColorPhase::Serving, held.or_else(lacks));
+            return (ColorPhase::Serving, held.or_else(for_pods));
         }
         if complete {
             return (ColorPhase::Ready, held);
@@ -122,35 +120,33 @@ impl Reporter<'_, '_> {
         let after = self.view.spec().progress_deadline;
         let deadline = self.started(id).after(after);
         if deadline <= self.view.now && color.retired.is_none() {
-            let detail = lacks().unwrap_or_default();
-            draft.problem(Problem::Stalled { color: color.name.clone(), after, detail: detail.clone() });
-            return (ColorPhase::Stalled, held.or(Some(detail)));
+            draft.problem(Problem::Stalled { color: color.name.clone(), after, lacks: lacks() });
+            return (ColorPhase::Stalled, held.or_else(for_pods));
         }
         draft.wake(deadline);
-        (ColorPhase::Starting, held.or_else(lacks))
+        (ColorPhase::Starting, held.or_else(for_pods))
     }
 
     /// What a drain waits for. Without numbers, which have their own fields and change all the time.
-    fn draining(&self, id: ColorId) -> &'static str {
+    fn draining(&self, id: ColorId) -> Waiting {
         let Holding { drain, settles, asked, .. } = &self.holdings[id];
         match drain {
-            Some(drain) if drain.pods > drain.unknown => "waits for its connections to end",
-            Some(drain) if drain.unknown > 0 => "its connections are unknown, which counts as busy",
-            _ if *asked => "its connections are being counted",
-            _ if *settles => "has no connections; goes when that has been so for spec.drain.settle",
-            _ => "going down, entry tiers first",
+            Some(drain) if drain.pods > drain.unknown => Waiting::ForConnections,
+            Some(drain) if drain.unknown > 0 => Waiting::ForUnknownConnections,
+            _ if *asked => Waiting::ForCounts,
+            _ if *settles => Waiting::ForIdleTime,
+            _ => Waiting::ForCallers,
         }
     }
 
-    /// Said of a color that somebody deletes while it is needed.
-    fn held(&self, id: ColorId) -> Option<String> {
+    /// A color that its user deletes while stages need it.
+    fn held(&self, id: ColorId) -> Option<Waiting> {
         let stages = self.roles[id].stages();
-        let color = self.view.colors[id];
-        if !color.deleting || stages.is_empty() {
+        if !self.view.colors[id].deleting || stages.is_empty() {
             return None;
         }
-        let names: Vec<&str> = stages.iter().map(|index| self.situations[*index].stage.name.as_str()).collect();
-        Some(format!("being deleted, but held by stage {}: move it to another color", names.join(", ")))
+        let names = stages.iter().map(|index| self.situations[*index].stage.name.clone());
+        Some(Waiting::HeldByStages { stages: names.collect() })
     }
 
     /// Clients of the stage reach the color. A Service that was made before its first color was ready serves nobody yet.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Color, InstanceName, Pod, Promote, Selection, Stage, StageMemory, StageService,
+    Color, InstanceName, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService,
     view::{ColorId, View, serves},
 };
 
@@ -38,6 +38,8 @@ pub(crate) enum Goal<'a> {
 /// A stage as it is and as it shall be.
 pub(crate) struct Situation<'a> {
     pub(crate) stage: &'a Stage,
+    /// The stage's Service.
+    pub(crate) key: StageKey,
     pub(crate) memory: StageMemory,
     pub(crate) points: Points<'a>,
     /// The Service is as it shall be, the selector aside.
@@ -80,29 +82,35 @@ pub(crate) fn situate<'a>(view: &View<'a>) -> Vec<Situation<'a>> {
     let stages = &view.spec().stages;
     let mut members: Vec<Vec<&'a Pod>> = vec![Vec::new(); stages.len()];
     let mut endpoints: Vec<BTreeSet<&'a InstanceName>> = vec![BTreeSet::new(); stages.len()];
+    let keys: Vec<StageKey> = stages.iter().map(|stage| StageKey::of(&stage.name)).collect();
     for pod in view.world.pods.iter().filter(|pod| !(pod.member.is_empty() && pod.endpoint.is_empty())) {
         for (index, stage) in stages.iter().enumerate() {
             if !pod.terminating && pod.member.contains_key(&stage.name) {
                 members[index].push(pod);
             }
-            if pod.endpoint.contains_key(&stage.name) {
+            if pod.endpoint.contains_key(&keys[index]) {
                 endpoints[index].insert(&pod.instance);
             }
         }
     }
-    let seen = members.into_iter().zip(endpoints);
-    stages.iter().zip(seen).map(|(stage, (members, endpoints))| one(view, stage, members, &endpoints)).collect()
+    let seen = members.into_iter().zip(endpoints).zip(keys);
+    stages
+        .iter()
+        .zip(seen)
+        .map(|(stage, ((members, endpoints), key))| one(view, stage, key, members, &endpoints))
+        .collect()
 }
 
 fn one<'a>(
     view: &View<'a>,
     stage: &'a Stage,
+    key: StageKey,
     mut members: Vec<&'a Pod>,
     endpoints: &BTreeSet<&'a InstanceName>,
 ) -> Situation<'a> {
     members.sort_by(|a, b| a.name.cmp(&b.name));
     let memory = view.memory(&stage.name);
-    let (points, current) = points(view, stage);
+    let (points, current) = points(view, stage, &key);
     let wish = wish(view, stage);
     let serving = serving(view, stage, &memory, &points, &members, wish);
     let goal = goal(view, stage, &memory, &points, serving, &members, wish);
@@ -122,7 +130,7 @@ fn one<'a>(
         Points::Foreign => {}
     }
     touches.extend(instances.into_iter().filter_map(|instance| owner(view, instance, goal, serving)));
-    Situation { stage, memory, points, current, serving, goal, members, touches }
+    Situation { stage, key, memory, points, current, serving, goal, members, touches }
 }
 
 fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Option<ColorId>) -> Option<ColorId> {
@@ -131,8 +139,8 @@ fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Opti
     goal.or_else(|| owners.iter().find(|color| Some(**color) == serving)).or(owners.first()).copied()
 }
 
-fn points<'a>(view: &View<'a>, stage: &Stage) -> (Points<'a>, bool) {
-    match view.world.stages.get(&stage.name) {
+fn points<'a>(view: &View<'a>, stage: &Stage, key: &StageKey) -> (Points<'a>, bool) {
+    match view.world.stages.get(key) {
         None => (Points::Nowhere, false),
         Some(StageService::Foreign) => (Points::Foreign, true),
         Some(StageService::Ours { current, selects }) => {

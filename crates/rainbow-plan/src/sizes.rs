@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    Color, InstanceName,
+    Color, InstanceName, Lack,
     colors::Role,
     situation::Situation,
     view::{ColorId, View},
@@ -68,18 +68,18 @@ pub(crate) fn complete(view: &View<'_>, sizes: &Sizes<'_>, id: ColorId) -> bool 
     })
 }
 
-/// Which tiers lack how many pods, inner tiers first, such as `backend 0/1 ready`.
-pub(crate) fn lacking(view: &View<'_>, color: &Color, wanted: impl Fn(&str, &InstanceName) -> u32) -> String {
-    let mut parts = Vec::new();
+/// What the color lacks, inner tiers first.
+pub(crate) fn lacking(view: &View<'_>, color: &Color, wanted: impl Fn(&str, &InstanceName) -> u32) -> Vec<Lack> {
+    let mut lacks = Vec::new();
     for tier in crate::dag::entry_first(color).into_iter().rev() {
         let Some(instance) = color.instances.get(&tier.name) else {
-            parts.push(format!("{} has no instance", tier.name));
+            lacks.push(Lack::Instance { tier: tier.name.clone() });
             continue;
         };
         let (ready, wanted) = (view.ready(instance), wanted(&tier.name, instance));
         if ready < wanted {
-            parts.push(format!("{} {ready}/{wanted} ready", tier.name));
+            lacks.push(Lack::Pods { tier: tier.name.clone(), ready, wanted });
         }
     }
-    parts.join(", ")
+    lacks
 }

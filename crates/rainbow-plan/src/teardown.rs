@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ColorPhase, ColorReport, InstanceName, Plan, Report, StageReport, StageService, dag::Dependents,
-    draft::Draft, history::exists, marks, view::View,
+    Action, ChainKey, ColorPhase, ColorReport, InstanceName, Plan, Report, StageKey, StageReport, StageService,
+    Waiting, dag::Dependents, draft::Draft, history::exists, marks, view::View,
 };
 
 pub(crate) fn plan(view: &View<'_>) -> Plan {
@@ -21,7 +21,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
             return;
         }
         for (stage, _) in our_stages(view) {
-            draft.act(Action::DeleteStage { stage: stage.clone() });
+            draft.act(ChainKey::Stage(stage.clone()), Action::DeleteStage { stage: stage.clone() });
         }
         return;
     }
@@ -43,7 +43,8 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         remains |= there || !count.gone;
         // Deleting a Deployment ends its pods in the background: its callers are gone when no pod of theirs is seen.
         if there && dependents.of(instance).all(|caller| !exists(view, caller) && view.count(caller).gone) {
-            draft.act(Action::DeleteInstance { instance: instance.clone() });
+            let end = ChainKey::End(instance.color.clone());
+            draft.act(end, Action::DeleteInstance { instance: instance.clone() });
         }
     }
     if remains {
@@ -51,14 +52,14 @@ fn next(view: &View<'_>, draft: &mut Draft) {
     }
     marks::unguard(view, draft);
     for color in view.colors.iter().rev() {
-        draft.act(Action::DeleteColor { color: color.name.clone() });
+        draft.act(ChainKey::End(color.name.clone()), Action::DeleteColor { color: color.name.clone() });
     }
     if view.colors.is_empty() {
-        draft.act(Action::Release);
+        draft.act(ChainKey::Release, Action::Release);
     }
 }
 
-fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a String, &'a StageService)> {
+fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a StageKey, &'a StageService)> {
     view.world.stages.iter().filter(|(_, service)| matches!(service, StageService::Ours { .. }))
 }
 
@@ -75,7 +76,7 @@ fn report(view: &View<'_>) -> Report {
         previous: None,
         since: None,
         shift: None,
-        message: Some("the Rainbow is being deleted".into()),
+        waiting: Some(Waiting::ForDeletion),
     });
     let colors = view.colors.iter().map(|color| ColorReport {
         name: color.name.clone(),
@@ -87,7 +88,7 @@ fn report(view: &View<'_>) -> Report {
         retired: color.retired,
         connections: None,
         drain: None,
-        message: Some("the Rainbow is being deleted".into()),
+        waiting: Some(Waiting::ForDeletion),
     });
     Report { stages: stages.collect(), colors: colors.collect(), problems: Vec::new(), progressing: true }
 }

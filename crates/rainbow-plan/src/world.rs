@@ -17,9 +17,9 @@ pub struct World {
     pub colors: Vec<Color>,
     /// Every instance that a color names or that exists, by name.
     pub instances: BTreeMap<InstanceName, Instance>,
-    /// The stages' Services, by stage name. A stage of the spec without an entry has no Service. An entry without a
-    /// stage in the spec is a Service whose stage was removed.
-    pub stages: BTreeMap<String, StageService>,
+    /// The stages' Services. A stage of the spec without an entry has no Service. An entry without a stage in the spec is a
+    /// Service whose stage was removed.
+    pub stages: BTreeMap<StageKey, StageService>,
     /// The pods of all instances.
     pub pods: Vec<Pod>,
     /// The PodDisruptionBudget of the pods that are marked [`Mark::Held`]: there is one for the whole application.
@@ -265,6 +265,37 @@ pub enum Presence {
     Current,
 }
 
+/// Service through which clients reach a stage, or reached one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StageKey {
+    /// The Service that the stage has now. Its stage may have been removed from the spec.
+    Stage(String),
+    /// A Service that the stage had under another name.
+    Former {
+        /// Name of the stage.
+        stage: String,
+        /// Name of the Service.
+        service: String,
+    },
+    /// A Service that is gone. Nodes may still send clients to where it pointed.
+    Gone {
+        /// Name of the Service; `None` for all that were gone when the observer started.
+        service: Option<String>,
+    },
+}
+
+impl StageKey {
+    /// The Service that the stage has now.
+    pub fn of(stage: impl Into<String>) -> Self {
+        Self::Stage(stage.into())
+    }
+
+    /// The key is that of the Service that the stage has now.
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Stage(stage) if stage == name)
+    }
+}
+
 /// A stage's Service as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StageService {
@@ -305,11 +336,11 @@ pub struct Pod {
     pub terminating: bool,
     /// The stages it is a member of, and when it joined (`None` where the time is unreadable).
     pub member: BTreeMap<String, Option<Time>>,
-    /// The stages whose Service has it as a ready endpoint, and since when the observer has seen that.
-    pub endpoint: BTreeMap<String, Time>,
-    /// The stages whose Service had it as an endpoint that is now gone, and since when: the data plane may still send
-    /// connections until `propagation` has passed. Stages that are gone are among them under any name that no stage has.
-    pub left: BTreeMap<String, Time>,
+    /// The Services that have it as a ready endpoint, and since when the observer has seen that.
+    pub endpoint: BTreeMap<StageKey, Time>,
+    /// The Services that may have had it as an endpoint, and since when the observer has seen that they do not: the data
+    /// plane may still send connections until `propagation` has passed.
+    pub left: BTreeMap<StageKey, Time>,
     /// What is known of its connections.
     pub connections: Connections,
     /// What it is marked as.
@@ -336,10 +367,12 @@ pub enum Connections {
         /// Since when it has had at least one at every count.
         since: Time,
     },
-    /// It has none. The last count is no older than `settle`: an older one leaves it unknown.
+    /// It has none.
     Idle {
         /// Since when every count has found none.
         since: Time,
+        /// When the last count was made.
+        counted: Time,
     },
 }
 

@@ -5,9 +5,9 @@ mod sim;
 
 use std::collections::BTreeSet;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::strategy::Strategy as _;
 use rainbow_plan::*;
-use sim::{Sim, Svc, events::*, operator::Run, spec};
+use sim::{Sim, classes::*, events::Event, explore::explore, history::History, operator::Run, spec};
 
 const CHAIN: &str = "e:2 d:2>e c:2>d b:2>c a:2>b";
 const DIAMOND: &str = "e:2 c:2>e d:2>e b:2>c,d a:2>b";
@@ -39,7 +39,7 @@ fn promote(sim: &mut Sim, color: &str) {
     sim.spec.stages[0].color = Some(color.into());
     sim.pass(20);
     let serves = Selection::Instance(sim.colors[color].instances["a"].clone());
-    assert_eq!(sim.stages["active"], Svc::Ours { current: true, selects: Some(serves) }, "active serves {color}");
+    assert_eq!(sim.selected("active"), Some(&serves), "active serves {color}");
 }
 
 #[test]
@@ -122,8 +122,11 @@ fn a_name_whose_instances_another_color_has_is_refused() {
     sim.spec.tiers.iter_mut().for_each(|tier| tier.identity.push('!'));
     sim.settle();
     let plan = plan(&sim.world(), Time(sim.now));
-    let expected =
-        |tier: &str| Problem::InstanceInUse { color: "v1".into(), instance: format!("{tier}-v1"), user: "v2".into() };
+    let expected = |tier: &str| Problem::InstanceInUse {
+        color: "v1".into(),
+        instance: spec::instance(tier, "v1"),
+        user: "v2".into(),
+    };
     assert!(plan.report.problems.contains(&expected("e")), "{:?}", plan.report.problems);
     assert!(!sim.colors.contains_key("v1"));
     assert_eq!(sim.pods.len(), 10);
@@ -154,10 +157,18 @@ fn twenty_colors_drain_at_once() {
     sim.pass(60);
     assert_eq!(sim.pods.len(), 60);
     let problems = plan(&sim.world(), Time(sim.now)).report.problems;
-    let message = problems.iter().map(ToString::to_string).collect::<String>();
+    let living = problems.iter().find_map(|problem| match problem {
+        Problem::TooManyColors { color, living } if color == "late" => Some(living),
+        _ => None,
+    });
+    let living = living.unwrap_or_else(|| panic!("{problems:?}"));
+    assert_eq!((living.len(), &living[0].because), (20, &LivesBecause::Stages(vec!["active".into()])));
     assert!(
-        message.contains("000020 (stage active), 000019 (draining: 10 connections on 2 pods, cut at 1970-"),
-        "{message}"
+        living[1..].iter().all(|living| matches!(
+            living.because,
+            LivesBecause::Drains { connections: 10, busy: 2, unknown: 0, unknown_since: None, deadline: Some(_) }
+        )),
+        "{living:?}"
     );
     for number in (1..20).rev() {
         sim.on_pods(&format!("a-{}", name(number)), usize::MAX, |pod| pod.connections = 0);
@@ -208,60 +219,64 @@ fn a_crash_in_a_drain_changes_nothing_in_the_end() {
     }
 }
 
-proptest! {
-    #![proptest_config(sim::cases(200))]
+/// A color that drains is taken back as it is: a pod that has connections keeps them, and only the pods that have gone
+/// already are started again.
+#[test]
+fn a_draining_color_is_taken_back_as_it_is() {
+    let unharmed = |event: &Event| {
+        !matches!(event, Event::Kill(_) | Event::Disconnect(_) | Event::Connect(..) | Event::Unready(_))
+    };
+    let busy = proptest::prop_oneof![
+        (0usize..3, 1u32..3).prop_map(|(pod, count)| Event::Connect(pod, count)),
+        (0i64..120).prop_map(Event::Pass),
+    ];
+    let all = histories_then(busy, 5, of_the_cluster().prop_filter("harmless", unharmed), 20);
+    explore("a_draining_color_is_taken_back_as_it_is", 60, all, taken_back);
+}
 
-    /// A color that drains is taken back as it is: whoever has connections keeps them, and only the pods that have gone
-    /// already are started again.
-    #[test]
-    fn a_draining_color_is_taken_back_as_it_is(
-        spec in specs(),
-        busy in vec(any::<bool>(), 3),
-        seconds in 0i64..120,
-        after in vec(of_the_cluster(), 0..20),
-    ) {
-        let mut spec = spec;
-        spec.tiers.iter_mut().for_each(|tier| tier.counted = true);
-        for stage in &mut spec.stages {
-            (stage.color, stage.promote, stage.replicas) = (Some("v1".into()), Promote::Manual, None);
-        }
-        spec.keep.history = 3;
-        let mut sim = Sim::new(spec);
-        sim.tracing = true;
-        sim.settle();
-        let pods: Vec<String> =
-            sim.pods.iter().filter(|(_, pod)| pod.instance.tier == "t0").map(|(name, _)| name.clone()).collect();
-        let busy: Vec<String> = pods.into_iter().zip(&busy).filter(|(_, busy)| **busy).map(|(pod, _)| pod).collect();
-        busy.iter().for_each(|pod| sim.pods.get_mut(pod).unwrap().connections = 1);
-        sim.happen(&Event::NewColor(63));
-        sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v2".into()));
-        sim.pass(20);
-        sim.pass(seconds);
-        let unharmed = |event: &&Event| {
-            !matches!(event, Event::Kill(_) | Event::Disconnect(_) | Event::Connect(..) | Event::Unready(_))
-        };
-        after.iter().filter(unharmed).for_each(|event| sim.happen(event));
-        // All that nobody has let go already.
-        let stays = |sim: &Sim, pod: &sim::SimPod| {
-            let alive = sim.pods.values().filter(|other| other.instance == pod.instance && !other.terminating).count();
-            !pod.terminating && pod.mark != Mark::Leaving && sim.deps[&pod.instance].replicas as usize >= alive
-        };
-        let kept = sim.pods.iter().filter(|(_, pod)| pod.instance.color == "v1" && stays(&sim, pod));
-        let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
-        sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v1".into()));
-        sim.pass(120);
-        for pod in busy.iter().chain(&kept) {
-            prop_assert!(sim.pods.get(pod).is_some_and(|pod| !pod.terminating), "{pod} has gone");
-        }
-        prop_assert!(busy.iter().all(|pod| sim.pods[pod].connections == 1));
-        let there = sim.pods.values().filter(|pod| pod.instance.color == "v1").count();
-        prop_assert_eq!(there, sim.spec.tiers.iter().map(|tier| tier.replicas as usize).sum::<usize>());
-        for stage in &sim.spec.stages {
-            let selected = Selection::Instance(spec::instance("t0", "v1"));
-            prop_assert_eq!(&sim.stages[&stage.name], &Svc::Ours { current: true, selects: Some(selected) });
-        }
-        prop_assert!(sim.pods.values().all(|pod| pod.instance.color != "v1" || pod.mark == Mark::None));
+fn taken_back(history: &History) {
+    let mut spec = history.spec.clone();
+    spec.tiers.iter_mut().for_each(|tier| tier.counted = true);
+    for stage in &mut spec.stages {
+        (stage.color, stage.promote, stage.replicas) = (Some("v1".into()), Promote::Manual, None);
     }
+    spec.keep.history = 3;
+    let mut sim = Sim::new(spec);
+    sim.tracing = true;
+    sim.settle();
+    let entry: Vec<String> =
+        sim.pods.iter().filter(|(_, pod)| pod.instance.tier == "t0").map(|(name, _)| name.clone()).collect();
+    for event in &history.events {
+        if let Event::Connect(pod, count) = event {
+            sim.pods.get_mut(&entry[pod % entry.len()]).unwrap().connections += count;
+        }
+    }
+    let busy: Vec<String> = entry.into_iter().filter(|pod| sim.pods[pod].connections > 0).collect();
+    let connections: Vec<u32> = busy.iter().map(|pod| sim.pods[pod].connections).collect();
+    sim.happen(&Event::NewColor(63));
+    sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v2".into()));
+    sim.pass(20);
+    history.events.iter().filter(|event| matches!(event, Event::Pass(_))).for_each(|event| sim.happen(event));
+    history.then.iter().for_each(|event| sim.happen(event));
+    // All that have not been let go already.
+    let stays = |sim: &Sim, pod: &sim::SimPod| {
+        let alive = sim.pods.values().filter(|other| other.instance == pod.instance && !other.terminating).count();
+        !pod.terminating && pod.mark != Mark::Leaving && sim.deps[&pod.instance].replicas as usize >= alive
+    };
+    let kept = sim.pods.iter().filter(|(_, pod)| pod.instance.color == "v1" && stays(&sim, pod));
+    let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
+    sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v1".into()));
+    sim.pass(120);
+    for pod in busy.iter().chain(&kept) {
+        assert!(sim.pods.get(pod).is_some_and(|pod| !pod.terminating), "{pod} has gone");
+    }
+    assert_eq!(busy.iter().map(|pod| sim.pods[pod].connections).collect::<Vec<_>>(), connections);
+    let there = sim.pods.values().filter(|pod| pod.instance.color == "v1").count();
+    assert_eq!(there, sim.spec.tiers.iter().map(|tier| tier.replicas as usize).sum::<usize>());
+    for stage in &sim.spec.stages {
+        assert_eq!(sim.selected(&stage.name), Some(&Selection::Instance(spec::instance("t0", "v1"))));
+    }
+    assert!(sim.pods.values().all(|pod| pod.instance.color != "v1" || pod.mark == Mark::None));
 }
 
 /// A pod that is no longer to go has to be known as such before another one goes: a Deployment could take it instead.
@@ -359,7 +374,7 @@ fn every_pod_is_let_go_once() {
             sim.on_pods("a-v1", second / 60 + 1, |pod| pod.connections = 0);
         }
         sim.ask();
-        for action in plan(&sim.world(), Time(sim.now)).actions {
+        for action in plan(&sim.world(), Time(sim.now)).actions().cloned() {
             if let Action::ApplyDeployment { ends, .. } = action {
                 told.extend(ends.into_iter().map(|(pod, why)| (pod, why, second)));
             }

@@ -7,94 +7,94 @@
 
 mod sim;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::prelude::*;
 use rainbow_plan::*;
-use sim::{Sim, cases, events::*, operator::Run, spec};
+use sim::{Sim, classes::*, events::Event, explore::explore, operator::Run, spec};
 
-fn history(spec: &Spec, events: &[Event]) -> Sim {
-    let mut sim = Sim::new(spec.clone());
+/// Lets a history happen.
+fn happened(spec: Spec, events: &[Event]) -> Sim {
+    let mut sim = Sim::new(spec);
     sim.tracing = true;
     events.iter().for_each(|event| sim.happen(event));
     sim
 }
 
-proptest! {
-    #![proptest_config(cases(400))]
+fn releases() -> impl Strategy<Value = Event> {
+    prop_oneof![12 => of_the_cluster(), 1 => of_users()]
+}
 
-    /// Releases, failures, lags and crashes in any order come to rest where the spec says.
-    #[test]
-    fn releases_come_to_rest(
-        spec in specs(),
-        events in vec(prop_oneof![12 => of_the_cluster(), 1 => of_users()], 0..120),
-    ) {
-        let mut sim = Sim::new(spec);
+/// Releases, failures, lags and crashes in any order come to rest where the spec says.
+#[test]
+fn releases_come_to_rest() {
+    explore("releases_come_to_rest", 120, histories(releases(), 120), |history| {
+        let mut sim = Sim::new(history.spec.clone());
         (sim.tracing, sim.civil) = (true, true);
-        events.iter().for_each(|event| sim.happen(event));
+        history.events.iter().for_each(|event| sim.happen(event));
         sim.settle();
         sim.check_rest();
-    }
+    });
+}
 
-    /// So they do when users do what they should not.
-    #[test]
-    fn anything_comes_to_rest(
-        spec in specs(),
-        events in vec(prop_oneof![10 => of_the_cluster(), 1 => of_users(), 1 => of_vandals()], 0..120),
-    ) {
-        let mut sim = history(&spec, &events);
+/// So they do when users do what they should not.
+#[test]
+fn anything_comes_to_rest() {
+    let events = prop_oneof![10 => of_the_cluster(), 1 => of_users(), 1 => of_vandals()];
+    explore("anything_comes_to_rest", 120, histories(events, 120), |history| {
+        let mut sim = happened(history.spec.clone(), &history.events);
         sim.settle();
         sim.check_rest();
-    }
+    });
+}
 
-    /// So they do when colors share what is equal.
-    #[test]
-    fn shared_instances_come_to_rest(
-        spec in specs(),
-        events in vec(prop_oneof![12 => of_the_cluster(), 1 => of_users()], 0..120),
-    ) {
-        let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..spec });
+/// So they do when colors share what is equal.
+#[test]
+fn shared_instances_come_to_rest() {
+    explore("shared_instances_come_to_rest", 120, histories(releases(), 120), |history| {
+        let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..history.spec.clone() });
         (sim.tracing, sim.civil) = (true, true);
-        events.iter().for_each(|event| sim.happen(event));
+        history.events.iter().for_each(|event| sim.happen(event));
         sim.settle();
         sim.check_rest();
-    }
+    });
+}
 
-    /// Deleted at any moment, all of it goes, in order, and nothing else does.
-    #[test]
-    fn a_deleted_rainbow_leaves_nothing(
-        spec in specs(),
-        before in vec(prop_oneof![10 => of_the_cluster(), 1 => of_users()], 0..60),
-        after in vec(of_the_cluster(), 0..30),
-    ) {
-        let mut sim = history(&spec, &before);
+/// Deleted at any moment, all of it goes, in order, and nothing else does.
+#[test]
+fn a_deleted_rainbow_leaves_nothing() {
+    let events = prop_oneof![10 => of_the_cluster(), 1 => of_users()];
+    let all = histories_then(events, 60, of_the_cluster(), 30);
+    explore("a_deleted_rainbow_leaves_nothing", 120, all, |history| {
+        let mut sim = happened(history.spec.clone(), &history.events);
         sim.spec.deleting = true;
-        after.iter().for_each(|event| sim.happen(event));
+        history.then.iter().for_each(|event| sim.happen(event));
         sim.settle();
-        prop_assert!(sim.released);
+        assert!(sim.released);
         sim.check_nothing_left();
-    }
+    });
+}
 
-    /// The way back from a shift, and from a color to the one before that still lives, starts no pod of that color.
-    #[test]
-    fn the_way_back_starts_no_pod(spec in specs(), seconds in 0i64..40, after in vec(of_the_cluster(), 0..20)) {
-        let mut spec = spec;
+/// The way back from a shift, and from a color to the one before that still lives, starts no pod of that color.
+#[test]
+fn the_way_back_starts_no_pod() {
+    let unharmed = of_the_cluster().prop_filter("a pod that is killed is replaced", |e| !matches!(e, Event::Kill(_)));
+    let all = histories_then((0i64..40).prop_map(Event::Pass), 2, unharmed, 20);
+    explore("the_way_back_starts_no_pod", 120, all, |history| {
+        let mut spec = history.spec.clone();
         spec.stages[0].color = Some("v1".into());
         spec.drain.settle = std::time::Duration::from_secs(3_600);
         let mut sim = Sim::new(spec);
+        sim.tracing = true;
         sim.settle();
         sim.happen(&Event::NewColor(63));
         sim.settle();
         sim.spec.stages[0].color = Some("v2".into());
-        sim.pass(seconds);
-        for event in after.iter().filter(|event| !matches!(event, Event::Kill(_))) {
-            sim.happen(event);
-        }
+        history.events.iter().chain(&history.then).for_each(|event| sim.happen(event));
         let started = sim.started["v1"];
         sim.spec.stages[0].color = Some("v1".into());
         sim.pass(60);
-        prop_assert_eq!(sim.started["v1"], started);
-        let selected = Selection::Instance(spec::instance("t0", "v1"));
-        prop_assert_eq!(&sim.stages["s0"], &sim::Svc::Ours { current: true, selects: Some(selected) });
-    }
+        assert_eq!(sim.started["v1"], started);
+        assert_eq!(sim.selected("s0"), Some(&Selection::Instance(spec::instance("t0", "v1"))));
+    });
 }
 
 /// A whole release and its way back, the operator killed after each number of writes in turn.

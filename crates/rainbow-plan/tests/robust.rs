@@ -123,13 +123,21 @@ fn service() -> impl Strategy<Value = StageService> {
     ]
 }
 
+fn key() -> impl Strategy<Value = StageKey> {
+    prop_oneof![
+        4 => name().prop_map(StageKey::Stage),
+        1 => (name(), name()).prop_map(|(stage, service)| StageKey::Former { stage, service }),
+        1 => option::of(name()).prop_map(|service| StageKey::Gone { service }),
+    ]
+}
+
 fn pod() -> impl Strategy<Value = Pod> {
-    let seen = || btree_map(name(), time(), 0..3);
+    let seen = || btree_map(key(), time(), 0..3);
     let connections = prop_oneof![
         Just(Connections::Uncounted),
         time().prop_map(|since| Connections::Unknown { since }),
         (number(), time()).prop_map(|(count, since)| Connections::Busy { count, since }),
-        time().prop_map(|since| Connections::Idle { since }),
+        (time(), time()).prop_map(|(since, counted)| Connections::Idle { since, counted }),
     ];
     let mark = (select(vec![Mark::None, Mark::Held, Mark::Leaving]), time());
     (
@@ -164,7 +172,7 @@ fn worlds() -> impl Strategy<Value = World> {
         btree_map(name(), remembered, 0..3),
         vec(color(), 0..5),
         btree_map(instance_name(), instance(), 0..12),
-        btree_map(name(), service(), 0..4),
+        btree_map(key(), service(), 0..4),
         vec(pod(), 0..12),
         presence(),
     )
@@ -188,7 +196,7 @@ proptest! {
         prop_assert_eq!(&plan, &rainbow_plan::plan(&world, now));
         prop_assert!(plan.wake.is_none_or(|wake| wake > now || now.0 == i64::MAX));
         prop_assert_eq!(plan.report.colors.len(), world.colors.len());
-        for action in &plan.actions {
+        for action in plan.actions() {
             untouched(&world, action);
         }
     }
@@ -204,7 +212,7 @@ fn untouched(world: &World, action: &Action) {
         Action::ApplyDeployment { instance, .. } => assert_ne!(deployment(instance), &Deployment::Foreign),
         Action::ApplyService { instance } => assert_ne!(service(instance), Presence::Foreign),
         Action::ApplyStage { stage, .. } => {
-            assert_ne!(world.stages.get(stage), Some(&StageService::Foreign));
+            assert_ne!(world.stages.get(&StageKey::of(stage)), Some(&StageService::Foreign));
             assert!(world.spec.stages.iter().any(|known| known.name == *stage));
         }
         Action::Join { pod, .. } => assert!(pods.contains_key(pod.as_str())),

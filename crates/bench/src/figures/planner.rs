@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rainbow_plan::{
     Color, Connections, Deployment, Instance, InstanceName, Mark, Pod, Presence, Promote, Selection, Shift, Spec,
-    Stage, StageMemory, StageService, Swap, Tier, Time, World, plan,
+    Stage, StageKey, StageMemory, StageService, Swap, Tier, Time, World, plan,
 };
 
 use crate::table::Figure;
@@ -57,7 +57,7 @@ fn hold(world: &mut World, now: Time) {
     let pods = world.pods.iter_mut().filter(|pod| draining.contains(&pod.instance.color.as_str()));
     for (number, pod) in pods.enumerate() {
         (pod.connections, pod.mark) = match number % 5 {
-            0 => (Connections::Idle { since }, Mark::None),
+            0 => (Connections::Idle { since, counted: now }, Mark::None),
             1 => (Connections::Unknown { since }, Mark::None),
             _ => (Connections::Busy { count: 3, since }, Mark::Held),
         };
@@ -97,7 +97,7 @@ fn world(size: &Size, now: Time) -> World {
     let memory = StageMemory { color: Some(name(size.colors - 2)), since: Some(Time(0)), ..StageMemory::default() };
     world.memory.stages.insert("active".into(), memory);
     let selects = Selection::Instance(serving.clone());
-    world.stages.insert("active".into(), StageService::Ours { current: true, selects });
+    world.stages.insert(StageKey::of("active"), StageService::Ours { current: true, selects });
     for color in 0..size.colors {
         let color_name = name(color);
         let instance = |tier: &Tier| InstanceName { tier: tier.name.clone(), color: color_name.clone() };
@@ -109,7 +109,7 @@ fn world(size: &Size, now: Time) -> World {
             world.instances.insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service });
             world.pods.extend((0..size.pods).map(|pod| {
                 let endpoint =
-                    if instance(tier) == serving { vec![("active".to_owned(), Time(0))] } else { Vec::new() };
+                    if instance(tier) == serving { vec![(StageKey::of("active"), Time(0))] } else { Vec::new() };
                 let pod = Pod::new(format!("{}-{color_name}-{pod}", tier.name), instance(tier));
                 Pod { endpoint: endpoint.into_iter().collect(), ..pod }
             }));

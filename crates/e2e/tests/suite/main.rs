@@ -3,9 +3,11 @@
 //! A test is a function that takes a [`Scope`]: a namespace and an operator of its own, on the embedded cluster or on
 //! the one of the kubeconfig. What a test asks of its cluster beyond that is said where it is listed, below.
 
+mod cluster;
 mod crash;
 mod drain;
 mod input;
+mod kubectl;
 mod local;
 mod network;
 mod plain;
@@ -51,13 +53,16 @@ enum Needs {
     Processes,
     /// It pulls the cables of pods: as `Processes`, and this machine must have the programs that can.
     Cables,
+    /// It runs kubectl.
+    Kubectl,
     /// It cuts a node off: only where the suite was told how, and with no other test beside it.
     CutNode,
 }
 
 impl Needs {
-    fn met(self, settings: &Settings, reach: Option<&Reach>) -> bool {
+    fn met(self, settings: &Settings, cluster: Option<&Cluster>, reach: Option<&Reach>) -> bool {
         match self {
+            Self::Kubectl => cluster.is_some_and(|cluster| cluster.kubectl().is_some()),
             Self::Embedded => settings.cluster == Which::Embedded,
             Self::Counted => reach != Some(&Reach::PortForward),
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
@@ -74,6 +79,7 @@ impl Needs {
             Self::OperatorOutside => "operator outside",
             Self::Processes => "pods of this machine",
             Self::Cables => "pods of this machine, nsenter, ip",
+            Self::Kubectl => "kubectl",
             Self::CutNode => "node to cut off",
         }
     }
@@ -92,6 +98,9 @@ fn main() -> ExitCode {
         }
     };
 
+    if let Some(cluster) = &cluster {
+        println!("{}", which_kubectl(cluster));
+    }
     let conclusion = libtest_mimic::run(&harness, trials(cluster.as_ref(), &settings, reach.as_ref()));
     let stopped = match cluster.map(Arc::try_unwrap) {
         Some(Ok(cluster)) => cluster.stop(),
@@ -103,6 +112,16 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
+}
+
+/// What is said of kubectl before the tests: ignored ones do not say why.
+fn which_kubectl(cluster: &Cluster) -> String {
+    match cluster.kubectl() {
+        Some(kubectl) => format!("kubectl: {} at {}", kubectl.version(), kubectl.program().display()),
+        None => "kubectl: none on the PATH, so the tests of kubectl are ignored; \
+                 KUBECTL=\"$(scripts/kubectl)\" has one built (docs/testing.md)"
+            .to_owned(),
+    }
 }
 
 /// The cluster, and how its Services are reached.
@@ -124,7 +143,9 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
     let turns = Arc::new(RwLock::new(()));
     let given = |trial: Trial, needs: &[Needs]| {
         let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
-        trial.with_kind(names.join(", ")).with_ignored_flag(!needs.iter().all(|need| need.met(settings, reach)))
+        trial
+            .with_kind(names.join(", "))
+            .with_ignored_flag(!needs.iter().all(|need| need.met(settings, cluster.map(Arc::as_ref), reach)))
     };
     // Tests with a namespace of their own.
     macro_rules! scoped {
@@ -171,8 +192,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         reuse::a_diamond_starts_what_changed_and_its_callers,
         seed::a_service_that_moves_at_once_drops_connections,
         seed::a_stage_that_moves_at_once_drops_none,
+        cluster::a_pod_that_does_not_fit_waits,
     );
     scoped!(&[Needs::Counted];
+        cluster::an_endpoint_that_refuses_fails_its_connections,
         drain::three_colors_keep_their_connections_through_flips,
         drain::idle_pods_leave_before_busy_ones,
         drain::a_draining_color_is_taken_back_as_it_is,
@@ -181,6 +204,16 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         drain::retire_is_refused_and_forced,
         drain::twenty_colors_at_once,
         drain::deleting_a_color_ends_no_other,
+    );
+    scoped!(&[Needs::Kubectl];
+        kubectl::applies_changes_and_deletes,
+        kubectl::rolls_out_and_back,
+        kubectl::shows_and_explains,
+        kubectl::creates_by_generators,
+        kubectl::reaches_into_pods,
+        kubectl::watches_and_waits,
+        kubectl::evicts,
+        kubectl::knows_rainbow,
     );
     scoped!(&[Needs::OperatorOutside];
         crash::operator_killed_twenty_times_in_a_shift,

@@ -196,6 +196,9 @@ async fn bind(api: &Api, target: &Target, query: &Query, request: Request<Body>)
 async fn evict(api: &Api, target: &Target, query: &Query, request: Request<Body>) -> Result<Response, Status> {
     let (headers, bytes) = body::read(request).await?;
     let eviction = body::parse(&headers, &bytes)?;
+    if eviction.pointer("/metadata/name").and_then(Value::as_str).is_some_and(|name| name != target.name()) {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
     let mut options = delete_options(query, eviction.get("deleteOptions").unwrap_or(&Value::Null))?;
     options.dry_run |= query.dry_run()?;
     api.evict(&target.resource, target.namespace(), target.name(), &options)?;

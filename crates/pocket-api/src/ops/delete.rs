@@ -56,7 +56,7 @@ impl Api {
         self.delete_locked(&mut writer, resource, namespace, name, options)
     }
 
-    fn delete_locked(
+    pub(super) fn delete_locked(
         &self,
         writer: &mut Writer,
         resource: &Resource,
@@ -142,89 +142,6 @@ impl Api {
         self.commit(writer, definitions, &live.key, Some(&old), change).map(drop)
     }
 
-    /// Lets a pod go that a PodDisruptionBudget was asked about; the budget and the deletion are one step.
-    pub(crate) fn evict(
-        &self,
-        pods: &Resource,
-        namespace: &str,
-        name: &str,
-        options: &DeleteOptions,
-    ) -> Result<(), Status> {
-        let mut writer = self.store().writer();
-        let pod = self.live(pods, namespace, name)?;
-        // Before anything is spent for a pod that then stays.
-        check_preconditions(pods, name, &pod.value(), options)?;
-        let registry = self.registry();
-        if let Some(budgets) = registry.built_in("policy", "poddisruptionbudgets")
-            && !is_nobodys_loss(&pod.value())
-        {
-            self.spend_budget(&mut writer, budgets, &pod, options.dry_run)?;
-        }
-        self.delete_locked(&mut writer, pods, namespace, name, options).map(drop)
-    }
-
-    fn spend_budget(&self, writer: &mut Writer, budgets: &Resource, pod: &Stored, dry_run: bool) -> Result<(), Status> {
-        let (objects, _) = self.store().snapshot(&budgets.storage);
-        let matching: Vec<_> = crate::store::in_namespace(&objects, Some(pod.namespace()))
-            .filter(|budget| {
-                // No selector selects nothing, an empty one everything.
-                let Some(selector) = budget.value().pointer("/spec/selector").cloned() else { return false };
-                pocket_object::selector::LabelSelector::from_value(&selector)
-                    .is_ok_and(|selector| selector.matches(&pod.labels))
-            })
-            .collect();
-        let budget = match matching.as_slice() {
-            [] => return Ok(()),
-            [one] => one,
-            _ => {
-                let text =
-                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-                return Err(Status::internal(text));
-            }
-        };
-        let old = budget.value();
-        let number = |field: &str| old.pointer(field).and_then(Value::as_i64).unwrap_or(0);
-        let allowed = number("/status/disruptionsAllowed");
-        let (desired, current) = (number("/status/desiredHealthy"), number("/status/currentHealthy"));
-        // A pod that is not healthy spends nothing of the budget.
-        if !is_ready(&pod.value()) {
-            let always = old.pointer("/spec/unhealthyPodEvictionPolicy").is_some_and(|policy| policy == "AlwaysAllow");
-            if always || desired > 0 && current >= desired {
-                return Ok(());
-            }
-        }
-        let counted = number("/status/observedGeneration") >= number("/metadata/generation");
-        if !counted || allowed <= 0 {
-            let name = budget.name();
-            let message = match counted {
-                false => format!("The disruption budget {name} is still being processed by the server."),
-                true => {
-                    format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")
-                }
-            };
-            let cause = json!({"reason": "DisruptionBudget", "message": message});
-            let mut status = Status::new(
-                http::StatusCode::TOO_MANY_REQUESTS,
-                "TooManyRequests",
-                "Cannot evict pod as it would violate the pod's disruption budget.",
-            );
-            status.details = Some(Box::new(json!({"causes": [cause]})));
-            return Err(status);
-        }
-        if dry_run {
-            return Ok(());
-        }
-        let mut new = old.clone();
-        let status = crate::strategy::object(&mut new, "status");
-        status.insert("disruptionsAllowed".into(), json!(allowed - 1));
-        // Until the controller has seen the deletion, it must not count this pod again.
-        let disrupted = status.entry("disruptedPods").or_insert_with(|| json!({}));
-        if let Some(disrupted) = disrupted.as_object_mut() {
-            disrupted.insert(pod.name().to_owned(), json!(super::now()));
-        }
-        self.commit(writer, budgets, &budget.key, Some(&old), Change::Put(new)).map(drop)
-    }
-
     /// Takes a namespace's last finalizers away, as its controller asks through `/finalize`.
     pub(crate) fn finalize(
         &self,
@@ -255,22 +172,16 @@ fn served_by<'a>(custom: &'a [Arc<Resource>], definition: &str) -> Option<&'a Ar
     custom.iter().find(|known| known.custom.as_ref().is_some_and(|custom| custom.definition == definition))
 }
 
-fn is_over(pod: &Value) -> bool {
+pub(super) fn is_over(pod: &Value) -> bool {
     matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
 }
 
-/// A pod that serves nobody (yet, or any more): its end disrupts nothing.
-fn is_nobodys_loss(pod: &Value) -> bool {
-    let pending = pod.pointer("/status/phase").and_then(Value::as_str) == Some("Pending");
-    is_over(pod) || pending || fields::meta(pod, "deletionTimestamp").is_some()
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
-fn check_preconditions(resource: &Resource, name: &str, old: &Value, options: &DeleteOptions) -> Result<(), Status> {
+pub(super) fn check_preconditions(
+    resource: &Resource,
+    name: &str,
+    old: &Value,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
     for (what, wanted, field) in
         [("UID", &options.uid, "uid"), ("ResourceVersion", &options.resource_version, "resourceVersion")]
     {

@@ -1,4 +1,4 @@
-//! A program in a container, connected to a websocket.
+//! A program in a container, connected to a websocket; to SPDY, where a client wants that.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     http::{Query, Target},
     node::{ExecRequest, ExecStreams, NodeAccess},
+    spdy,
     status::Status,
 };
 
@@ -57,7 +58,10 @@ pub(crate) async fn exec(
     if wanted.command.is_empty() {
         return Err(Status::bad_request("you must specify at least one command for the container"));
     }
-    let upgrade = super::upgrade(request, "exec").await?.protocols(PROTOCOLS);
+    if spdy::is_wanted(&request) {
+        return spdy::exec(node, wanted, request).await;
+    }
+    let upgrade = super::upgrade(request).await?.protocols(PROTOCOLS);
     if upgrade.selected_protocol().is_none() {
         return Err(Status::bad_request(format!(
             "unable to upgrade: supported subprotocols: {}",
@@ -97,7 +101,7 @@ async fn run(socket: WebSocket, streams: ExecStreams) {
 }
 
 /// How a program ended, as the error channel says it.
-fn end(result: Result<i32, String>) -> Value {
+pub(crate) fn end(result: Result<i32, String>) -> Value {
     match result {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
         Ok(code) => json!({"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",

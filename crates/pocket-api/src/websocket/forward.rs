@@ -19,6 +19,7 @@ use super::exec::{closing, message};
 use crate::{
     http::{Query, Target},
     node::{Duplex, NodeAccess},
+    spdy,
     status::Status,
 };
 
@@ -36,6 +37,9 @@ pub(crate) async fn port_forward(
     query: &Query,
     request: Request<Body>,
 ) -> Result<Response, Status> {
+    if spdy::is_wanted(&request) {
+        return spdy::port_forward(node, target.namespace().to_owned(), target.name().to_owned(), request);
+    }
     let mut ports = Vec::new();
     for text in query.all("ports").flat_map(|list| list.split(',')) {
         match text.trim().parse::<u16>() {
@@ -51,7 +55,7 @@ pub(crate) async fn port_forward(
     if ports.is_empty() || ports.len() > 127 {
         return Err(Status::bad_request("ports: Required value: name 1 to 127 ports to forward"));
     }
-    let upgrade = super::upgrade(request, "port forwarding").await?.protocols(PROTOCOLS);
+    let upgrade = super::upgrade(request).await?.protocols(PROTOCOLS);
     if upgrade.selected_protocol().is_none() {
         return Err(Status::bad_request(format!(
             "unable to upgrade: supported subprotocols: {}",

@@ -1,22 +1,25 @@
 //! The rolling update: the new ReplicaSet grows into the room there is, and the old ones shrink as it becomes available.
 
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
+
 use super::{Rollout, count, status};
 use crate::{Error, queue::After};
 
 impl Rollout<'_> {
+    /// One step: what it changes brings the next look, which sees what came of it.
     pub(super) async fn roll(&mut self) -> Result<After, Error> {
         self.sync_revision(true).await?;
-        // Both steps in one go: the second sees the sizes that the first has written.
-        self.grow_new().await?;
-        self.shrink_old().await?;
-        if status::is_complete(&self.deployment, &self.deployment.status.clone().unwrap_or_default()) {
+        let moved = self.grow_new().await? || self.shrink_old().await?;
+        if !moved && status::is_complete(&self.deployment, &self.deployment.status.clone().unwrap_or_default()) {
             self.clean_up().await?;
         }
         self.sync_rollout_status().await
     }
 
-    async fn grow_new(&mut self) -> Result<(), Error> {
-        let Some(new) = self.new.clone() else { return Ok(()) };
+    async fn grow_new(&mut self) -> Result<bool, Error> {
+        let Some(new) = self.new.clone() else { return Ok(false) };
         let (have, want) = (count::wanted(&new), self.replicas());
         let size = if have > want {
             want
@@ -24,41 +27,51 @@ impl Rollout<'_> {
             let total = self.all().map(|set| count::wanted(set)).sum();
             count::new_size(&self.spec, total, have)
         };
-        self.scale(&new, size).await.map(drop)
+        self.scale(&new, size).await
     }
 
-    async fn shrink_old(&mut self) -> Result<(), Error> {
-        let Some(new) = self.new.clone() else { return Ok(()) };
+    async fn shrink_old(&mut self) -> Result<bool, Error> {
+        let Some(new) = self.new.clone() else { return Ok(false) };
         if self.old.iter().all(|set| count::wanted(set) == 0) {
-            return Ok(());
+            return Ok(false);
         }
         let total: i32 = self.all().map(|set| count::wanted(set)).sum();
         let least = self.replicas() - count::max_unavailable(&self.spec);
         let unavailable = count::wanted(&new) - count::available(&new);
         let most = total - least - unavailable;
         if most <= 0 {
-            return Ok(());
+            return Ok(false);
         }
         // Pods that do not serve anyway go first: they would only stand in the way.
         let mut gone = 0;
         for set in self.old.clone() {
             let (wanted, available) = (count::wanted(&set), count::available(&set));
-            let part = (most - gone).min(wanted - available);
-            if part > 0 {
-                self.scale(&set, wanted - part).await?;
-                gone += part;
+            if gone >= most {
+                break;
             }
+            if wanted == 0 || wanted == available {
+                continue;
+            }
+            if wanted < available {
+                // Its controller has not caught up with the last step, so nothing is known of what serves.
+                return Ok(gone > 0);
+            }
+            let part = (most - gone).min(wanted - available);
+            self.scale(&set, wanted - part).await?;
+            gone += part;
         }
         // What serves goes as far as enough stays available.
-        let available: i32 = self.all().map(|set| count::available(set).min(count::wanted(set))).sum();
-        let mut surplus = available - least;
+        let active = |set: &&Arc<ReplicaSet>| count::wanted(set) > 0;
+        let serving: i32 = self.old.iter().filter(active).chain(&self.new).map(|set| count::available(set)).sum();
+        let mut surplus = serving - least;
         for set in self.old.clone() {
             let part = surplus.min(count::wanted(&set));
             if part > 0 {
                 self.scale(&set, count::wanted(&set) - part).await?;
                 surplus -= part;
+                gone += part;
             }
         }
-        Ok(())
+        Ok(gone > 0)
     }
 }

@@ -107,9 +107,22 @@ impl Rollout<'_> {
             .map_or(After::Rest, |left| After::Again(left.unwrap_or_default() + Duration::from_millis(10)))
     }
 
+    /// How many pods are being deleted; `None` where a ReplicaSet does not say.
+    fn terminating(&self) -> Option<i32> {
+        self.all()
+            .map(|set| {
+                let status = set.status.clone().unwrap_or_default();
+                let never_looked_at = status.observed_generation.unwrap_or(0) == 0;
+                status.terminating_replicas.or(never_looked_at.then_some(0))
+            })
+            .sum()
+    }
+
     fn status(&self) -> DeploymentStatus {
         let old = self.deployment.status.clone().unwrap_or_default();
         let total: i32 = self.all().map(|set| count::actual(set)).sum();
+        // Pods that are wanted but not there are unavailable, too.
+        let wanted: i32 = self.all().map(|set| count::wanted(set)).sum();
         let available: i32 = self.all().map(|set| count::available(set)).sum();
         let ready = self.all().filter_map(|set| set.status.as_ref()?.ready_replicas).sum();
         let updated = self.new.as_ref().map_or(0, |set| count::actual(set));
@@ -121,10 +134,10 @@ impl Rollout<'_> {
             updated_replicas: count(updated),
             ready_replicas: count(ready),
             available_replicas: count(available),
-            unavailable_replicas: count((total - available).max(0)),
+            unavailable_replicas: count((wanted - available).max(0)),
             collision_count: old.collision_count,
             conditions: old.conditions,
-            terminating_replicas: old.terminating_replicas,
+            terminating_replicas: self.terminating(),
         };
         let enough = available >= self.replicas() - count::max_unavailable(&self.spec);
         let (holds, reason, message) = if enough {

@@ -20,10 +20,6 @@ const ME: &str = "endpoint-controller";
 /// More addresses than this are left out, as in Kubernetes.
 const MAX_ADDRESSES: usize = 1000;
 
-pub(super) fn is_mine(endpoints: &Endpoints) -> bool {
-    endpoints.labels().get(MANAGED_BY).is_some_and(|by| by == ME)
-}
-
 /// The Endpoints of a Service.
 pub(super) fn endpoints(service: &Service, all: &[Arc<Pod>]) -> Endpoints {
     let mut subsets: Vec<EndpointSubset> = Vec::new();

@@ -4,7 +4,7 @@ mod desired;
 mod legacy;
 mod slices;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     core::v1::{Endpoints, Pod, Service},
@@ -20,6 +20,8 @@ use crate::{
 };
 
 const WORKERS: usize = 8;
+/// How long a real controller waits before it undoes a change of a slice (`endpointSliceChangeMinSyncDelay`).
+const SLICE_DELAY: Duration = Duration::from_secs(1);
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const ME: &str = "endpointslice-controller.k8s.io";
@@ -50,18 +52,21 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
             }
         }
     });
-    // Somebody else's hand in a slice is undone; own writes cause one more look, which finds nothing to do.
+    // A change of a slice by another client is undone, and not at once. Own writes cause one more look, which finds nothing
+    // to do.
     let changed = queue.clone();
     context.slices.on_change(move |old, new| {
         for slice in old.into_iter().chain(new).filter(|slice| is_mine(slice)) {
             if let Some(service) = slice.labels().get(SERVICE_NAME) {
-                changed.add(Key::new(slice.namespace().unwrap_or_default(), service));
+                changed.add_after(Key::new(slice.namespace().unwrap_or_default(), service), SLICE_DELAY);
             }
         }
     });
     let changed = queue.clone();
     context.endpoints.on_change(move |old, new| {
-        old.or(new).into_iter().for_each(|endpoints| changed.add(Key::of(endpoints)));
+        // Only a deletion is undone.
+        let gone = old.filter(|_| new.is_none());
+        gone.into_iter().for_each(|endpoints| changed.add(Key::of(endpoints)));
     });
     tasks.spawn(async move {
         context.services.ready().await;
@@ -86,14 +91,13 @@ fn is_mine(slice: &EndpointSlice) -> bool {
 impl Context {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let mut have = self.slices.list(&key.namespace);
-        have.retain(|slice| is_mine(slice) && slice.labels().get(SERVICE_NAME) == Some(&key.name));
+        have.retain(|slice| {
+            let here = slice.metadata.deletion_timestamp.is_none();
+            here && is_mine(slice) && slice.labels().get(SERVICE_NAME) == Some(&key.name)
+        });
         let service = self.services.get(&key).filter(|service| service.metadata.deletion_timestamp.is_none());
-        let Some(service) = service else {
-            for slice in have {
-                self.slices.delete(&slice).await?;
-            }
-            return self.drop_endpoints(&key).await;
-        };
+        // The slices of a Service that is gone are the garbage collector's, which also knows of orphans.
+        let Some(service) = service else { return self.drop_endpoints(&key).await };
         if desired::selector(&service).is_none() {
             // Endpoints of such a Service are somebody else's.
             return Ok(After::Rest);
@@ -130,10 +134,8 @@ impl Context {
     }
 
     async fn drop_endpoints(&self, key: &Key) -> Result<After, Error> {
-        // Only those that were made here: others may live without a Service.
-        if let Some(endpoints) = self.endpoints.get(key)
-            && legacy::is_mine(&endpoints)
-        {
+        // Also those that a client made for a Service without a selector: they go with it.
+        if let Some(endpoints) = self.endpoints.get(key) {
             self.endpoints.delete(&endpoints).await?;
         }
         Ok(After::Rest)

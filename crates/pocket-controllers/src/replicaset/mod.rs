@@ -72,14 +72,18 @@ impl Context {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let Some(set) = self.sets.get(&key) else { return Ok(After::Rest) };
         let Some(spec) = set.spec.as_ref() else { return Ok(After::Rest) };
-        let all = self.pods.list(&key.namespace).into_iter().filter(|pod| pods::is_active(pod)).collect();
-        let mut mine = owner::claim(&*set, &self.sets, &spec.selector, all, &self.pods).await?;
-        let failure = if set.metadata.deletion_timestamp.is_none() {
-            self.manage(&set, spec, &mut mine).await.err()
-        } else {
-            None
-        };
-        let (status, after) = status::of(&set, spec, &mine, failure.as_ref().map(|f| (f.reason, f.error.to_string())));
+        let (all, others): (Vec<_>, Vec<_>) =
+            self.pods.list(&key.namespace).into_iter().partition(|pod| pods::is_active(pod));
+        let mine = owner::claim(&*set, &self.sets, &spec.selector, all, &self.pods).await?;
+        let failure =
+            if set.metadata.deletion_timestamp.is_none() { self.manage(&set, spec, &mine).await.err() } else { None };
+        // The status counts the pods as they were before: as in Kubernetes, a new generation is observed before the pods are
+        // as many as it wants. The pods that were made or deleted just now bring the next look.
+        let ends = |pod: &Pod| pod.metadata.deletion_timestamp.is_some() && !pods::is_terminal(pod);
+        let belongs = |pod: &Pod| owner::is_controlled_by(pod, &*set) && owner::selects(&spec.selector, pod.labels());
+        let terminating = others.iter().filter(|pod| ends(pod) && belongs(pod)).count();
+        let failed = failure.as_ref().map(|failure| (failure.reason, failure.error.to_string()));
+        let (status, after) = status::of(&set, spec, &mine, terminating, failed);
         if let Some(patch) = crate::patch::diff(&set.status.clone().unwrap_or_default(), &status)? {
             self.sets.patch_status(&set, patch).await?;
         }
@@ -89,30 +93,20 @@ impl Context {
         }
     }
 
-    /// Creates what is missing or deletes what is too much. `mine` is as it is afterwards, so that the status is right at once.
-    async fn manage(&self, set: &ReplicaSet, spec: &ReplicaSetSpec, mine: &mut Vec<Arc<Pod>>) -> Result<(), Failure> {
+    /// Creates what is missing or deletes what is too much.
+    async fn manage(&self, set: &ReplicaSet, spec: &ReplicaSetSpec, mine: &[Arc<Pod>]) -> Result<(), Failure> {
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
         if mine.len() < wanted {
             let missing = (wanted - mine.len()).min(BURST);
-            let (made, error) = slow_start(missing, || self.create(set, spec)).await;
-            mine.extend(made);
-            return match error {
-                Some(error) => Err(Failure { reason: "FailedCreate", error }),
-                None => Ok(()),
-            };
+            let (_, error) = slow_start(missing, || self.create(set, spec)).await;
+            return error.map_or(Ok(()), |error| Err(Failure { reason: "FailedCreate", error }));
         }
         if mine.len() > wanted {
-            pods::sort_for_deletion(mine);
-            let surplus: Vec<_> = mine.iter().take((mine.len() - wanted).min(BURST)).cloned().collect();
-            let results = join_all(surplus.iter().map(|pod| self.delete(set, pod))).await;
-            let mut failed = None;
-            for (pod, result) in surplus.iter().zip(results) {
-                match result {
-                    Ok(()) => mine.retain(|have| have.metadata.uid != pod.metadata.uid),
-                    Err(error) => failed = Some(error),
-                }
-            }
-            if let Some(error) = failed {
+            let mut mine = mine.to_vec();
+            pods::sort_for_deletion(&mut mine);
+            mine.truncate((mine.len() - wanted).min(BURST));
+            let results = join_all(mine.iter().map(|pod| self.delete(set, pod))).await;
+            if let Some(error) = results.into_iter().find_map(Result::err) {
                 return Err(Failure { reason: "FailedDelete", error });
             }
         }

@@ -19,6 +19,7 @@ pub(super) fn of(
     set: &ReplicaSet,
     spec: &ReplicaSetSpec,
     mine: &[Arc<Pod>],
+    terminating: usize,
     failure: Option<(&str, String)>,
 ) -> (ReplicaSetStatus, After) {
     let old = set.status.clone().unwrap_or_default();
@@ -59,14 +60,15 @@ pub(super) fn of(
     }
     // A zero that was never written stays unwritten.
     let count = |new: i32, old: Option<i32>| if new == 0 && old.is_none() { None } else { Some(new) };
+    let number = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
     let status = ReplicaSetStatus {
-        replicas: i32::try_from(mine.len()).unwrap_or(i32::MAX),
+        replicas: number(mine.len()),
         fully_labeled_replicas: count(labeled, old.fully_labeled_replicas),
         ready_replicas: count(ready, old.ready_replicas),
         available_replicas: count(available, old.available_replicas),
         observed_generation: set.metadata.generation,
         conditions: (!conditions.is_empty()).then_some(conditions),
-        terminating_replicas: old.terminating_replicas,
+        terminating_replicas: Some(number(terminating)),
     };
     (status, after)
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 use kube::{ResourceExt, api::DeleteParams};
+use pocket_controllers::{Controller, Settings, run_some};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, LINGERS, UNREADY, condition};
@@ -267,4 +268,53 @@ async fn replica_sets_are_adopted_after_an_orphaning_deletion() {
     cluster.until_is::<Deployment>("web", rolled_out).await;
     assert_eq!(cluster.list::<ReplicaSet>().await.len(), 1);
     assert_eq!(cluster.list::<Pod>().await.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), before);
+}
+
+/// The Deployment controller alone: ReplicaSets say what the test lets them say.
+fn alone() -> Cluster {
+    let cluster = Cluster::bare();
+    let client = cluster.client.clone();
+    tokio::spawn(run_some(client, Settings::default(), &[Controller::Deployment], std::future::pending()));
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_are_not_there_yet_are_unavailable() {
+    let cluster = alone();
+    cluster.create::<Deployment>(deployment(3, "a:v1")).await;
+    cluster.settle().await;
+    let status = cluster.get::<Deployment>("web").await.unwrap().status.unwrap();
+    assert_eq!((status.replicas, status.unavailable_replicas, status.terminating_replicas), (None, Some(3), Some(0)));
+    let name = sets(&cluster).await[0].name_any();
+    let counts = json!({ "replicas": 3, "readyReplicas": 3, "availableReplicas": 3, "terminatingReplicas": 2, "observedGeneration": 1 });
+    cluster.status::<ReplicaSet>(&name, counts).await;
+    cluster.settle().await;
+    let status = cluster.get::<Deployment>("web").await.unwrap().status.unwrap();
+    assert_eq!((status.unavailable_replicas, status.terminating_replicas), (None, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_waits_for_replica_sets_to_catch_up() {
+    let cluster = alone();
+    let mut object = deployment(4, "a:v1");
+    object["spec"]["strategy"] =
+        json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 1 } });
+    cluster.create::<Deployment>(object).await;
+    cluster.settle().await;
+    let say = async |set: usize, available: i32| {
+        let set = &sets(&cluster).await[set];
+        let counts = json!({ "replicas": available, "readyReplicas": available, "availableReplicas": available,
+            "observedGeneration": set.metadata.generation });
+        cluster.status::<ReplicaSet>(&set.name_any(), counts).await;
+        cluster.settle().await;
+        sets(&cluster).await.iter().map(size).collect::<Vec<_>>()
+    };
+    assert_eq!(say(0, 4).await, [4]);
+    cluster.patch::<Deployment>("web", image("a:v2")).await;
+    cluster.settle().await;
+    assert_eq!(sets(&cluster).await.iter().map(size).collect::<Vec<_>>(), [3, 2]);
+    // The old one still says 4, so it is not known whether one more may go.
+    assert_eq!(say(1, 2).await, [3, 2]);
+    // 3 + 2 are available and 3 must be: two go, and the new one takes their room.
+    assert_eq!(say(0, 3).await, [1, 4]);
 }

@@ -168,3 +168,33 @@ async fn many_endpoints_need_several_slices() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn slices_of_a_service_that_leaves_orphans_stay() {
+    let cluster = Cluster::new();
+    cluster.create::<Service>(service(json!({}))).await;
+    cluster.create::<Pod>(pod("a", json!({}))).await;
+    see(&cluster, &["8080: a ready+serving"]).await;
+    cluster.delete::<Service>("web", DeleteParams::orphan()).await;
+    cluster.until(|| async { cluster.get::<Service>("web").await.map_or(Ok(()), Err) }).await;
+    cluster.settle().await;
+    let left = cluster.list::<EndpointSlice>().await;
+    assert!(left.len() == 1 && left[0].owner_references().is_empty(), "{left:?}");
+    // Endpoints have no owner: their controller deletes them.
+    assert!(cluster.list::<Endpoints>().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_hand_is_not_undone_at_once() {
+    let cluster = Cluster::new();
+    cluster.create::<Service>(service(json!({}))).await;
+    cluster.create::<Pod>(pod("a", json!({}))).await;
+    see(&cluster, &["8080: a ready+serving"]).await;
+    cluster.settle().await;
+    let name = cluster.list::<EndpointSlice>().await[0].name_any();
+    cluster.patch::<EndpointSlice>(&name, json!({ "endpoints": [] })).await;
+    cluster.patch::<Endpoints>("web", json!({ "subsets": [] })).await;
+    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    assert_eq!(slices(&cluster).await, ["8080: "]);
+    see(&cluster, &["8080: a ready+serving"]).await;
+}

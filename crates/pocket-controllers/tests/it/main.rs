@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests, too")]
 
+mod budgets;
 mod cluster;
 mod deployment;
 mod disruption;
 mod endpoints;
+mod evictions;
 mod garbage;
 mod job;
+mod quota;
 mod replicaset;

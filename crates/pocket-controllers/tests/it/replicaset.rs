@@ -1,12 +1,20 @@
 //! ReplicaSets.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
+use futures::StreamExt;
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
-use kube::{ResourceExt, api::DeleteParams};
+use kube::{
+    ResourceExt,
+    api::DeleteParams,
+    runtime::watcher::{self, watcher},
+};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, UNREADY, condition};
+use crate::cluster::{Cluster, LINGERS, Namespaced, UNREADY, condition};
 
 pub(crate) fn replica_set(name: &str, replicas: i32, annotations: Value) -> Value {
     json!({
@@ -162,4 +170,49 @@ async fn controllers_may_be_killed_at_any_moment() {
     cluster.control("root");
     cluster.until_is::<ReplicaSet>("web", |set| set["status"]["replicas"] == 30).await;
     assert_eq!(cluster.list::<Pod>().await.len(), 30);
+}
+
+/// What each change of an object leaves in its status, in order.
+pub(crate) fn history<K: Namespaced>(cluster: &Cluster) -> Arc<Mutex<Vec<Value>>> {
+    let (seen, api) = (Arc::new(Mutex::new(Vec::new())), cluster.of::<K>());
+    let states = seen.clone();
+    tokio::spawn(async move {
+        let mut changes = watcher(api, watcher::Config::default()).boxed();
+        while let Some(event) = changes.next().await {
+            let (watcher::Event::Apply(object) | watcher::Event::InitApply(object)) = event.unwrap() else { continue };
+            states.lock().unwrap().push(serde_json::to_value(object).unwrap());
+        }
+    });
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_size_is_observed_before_it_is_reached() {
+    let cluster = Cluster::new();
+    let seen = history::<ReplicaSet>(&cluster);
+    cluster.create::<ReplicaSet>(replica_set("web", 3, json!({}))).await;
+    cluster.until_is::<ReplicaSet>("web", ready(3)).await;
+    cluster.patch::<ReplicaSet>("web", json!({ "spec": { "replicas": 1 } })).await;
+    cluster.until_is::<ReplicaSet>("web", ready(1)).await;
+    let observed: Vec<(i64, i64)> = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|set| set["metadata"]["generation"] == set["status"]["observedGeneration"])
+        .map(|set| (set["metadata"]["generation"].as_i64().unwrap(), set["status"]["replicas"].as_i64().unwrap()))
+        .collect();
+    assert!(observed.contains(&(1, 0)) && observed.contains(&(2, 3)), "{observed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_are_ending_are_counted_apart() {
+    let cluster = Cluster::new();
+    cluster.create::<ReplicaSet>(replica_set("web", 3, json!({ LINGERS: "20" }))).await;
+    let set = cluster.until_is::<ReplicaSet>("web", ready(3)).await;
+    assert_eq!(set.status.unwrap().terminating_replicas, Some(0));
+    cluster.patch::<ReplicaSet>("web", json!({ "spec": { "replicas": 1 } })).await;
+    cluster.settle().await;
+    let status = cluster.get::<ReplicaSet>("web").await.unwrap().status.unwrap();
+    assert_eq!((status.replicas, status.terminating_replicas), (1, Some(2)));
+    cluster.until_is::<ReplicaSet>("web", |set| set["status"]["terminatingReplicas"] == 0).await;
 }

@@ -3,11 +3,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as ContainerDef, LifecycleHandler};
+use k8s_openapi::api::core::v1::Container as ContainerDef;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::{CrashLoop, Doubling},
@@ -16,6 +17,7 @@ use super::{
     pod::PodContext,
     prepare::{self, Obstacle, Prepared},
     status::RestartPolicy,
+    termination::{Order, Termination},
 };
 use crate::{
     events::Severity,
@@ -23,11 +25,6 @@ use crate::{
     runtime::{Container, Exit, Runtime, RuntimeError, Sandbox},
     sync::lock,
 };
-
-const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
-/// After a preStop hook that used up all the time, the program itself still gets this long, as the kubelet grants it.
-const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 /// What a container is to its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +43,12 @@ pub(super) struct Actor<R: Runtime> {
     pub(super) sandbox: Arc<R::Sandbox>,
     pub(super) place: Place,
     pub(super) role: Role,
-    /// Until when it shall have ended, once it shall.
+    /// Deadline for the container to exit, set when termination begins.
     pub(super) stop: watch::Receiver<Option<Instant>>,
+    /// Containers that end before this one.
+    pub(super) order: Order,
+    /// Cancelled when the first attempt to start is over, hook included: the next container may start.
+    pub(super) begun: CancellationToken,
 }
 
 /// A container that runs.
@@ -69,6 +70,9 @@ enum Trouble {
 impl<R: Runtime> Actor<R> {
     /// Runs the container until it will not be started again, or the stop.
     pub(super) async fn run(mut self) {
+        // Whatever the way out: others wait for these.
+        let _begun = self.begun.clone().drop_guard();
+        let _ended = self.order.ended.clone().drop_guard();
         let policy = self.policy();
         let (restarts, former) = self.peek(|slot| {
             let former = match &slot.state {
@@ -175,6 +179,7 @@ impl<R: Runtime> Actor<R> {
                 Err(obstacle) => (obstacle, others.delay()),
             };
             self.report(&obstacle, tries, images.is_longest());
+            self.begun.cancel();
             tries += 1;
             let context = self.context.clone();
             tokio::select! {
@@ -283,24 +288,57 @@ impl<R: Runtime> Actor<R> {
         let net = self.context.node.net.clone();
         let prober = Prober { net: &net, ip: self.sandbox.ip(), container: &*container, spec: &run.definition };
         let watcher = Watcher { context: &self.context, place: self.place, name: &run.definition.name };
-        let lifecycle = run.definition.lifecycle.clone().unwrap_or_default();
-        let health = async {
-            if let Some(hook) = &lifecycle.post_start
-                && let Err(why) = lifecycle::run(hook, &prober).await
-            {
-                return Trouble::Hook(why);
-            }
-            if self.role == Role::Init {
-                return std::future::pending().await;
-            }
-            let unhealthy = prober.run(&watcher).await;
-            Trouble::Probe(unhealthy.kind, unhealthy.grace)
+        let started = CancellationToken::new();
+        // Readiness goes on while the container ends: a pod that still serves says so.
+        let readiness = async {
+            started.cancelled().await;
+            prober.readiness(&watcher).await;
         };
+        let (exit, stopped) = tokio::select! {
+            biased;
+            ended = self.follow(&run, &prober, &watcher, &started) => ended,
+            () = readiness => std::future::pending().await,
+        };
+        lock(&self.context.running).remove(&run.definition.name);
+        let message = last_words(&run, exit);
+        let end = Ended::new(exit, run.started, Timestamp::now(), run.id, message);
+        (end, run.since.elapsed(), stopped)
+    }
+
+    /// Follows a container from its start to its exit, and says whether the exit was asked for by the pod's end.
+    async fn follow(
+        &self,
+        run: &Run<R::Container>,
+        prober: &Prober<'_, R::Container>,
+        watcher: &Watcher<'_, R>,
+        started: &CancellationToken,
+    ) -> (Exit, bool) {
         enum Next {
             Ended(Exit),
             Stop(Instant),
             Trouble(Trouble),
         }
+        let container = &run.container;
+        let name = &run.definition.name;
+        let lifecycle = run.definition.lifecycle.clone().unwrap_or_default();
+        let health = async {
+            if let Some(hook) = &lifecycle.post_start
+                && let Err(why) = lifecycle::run(hook, prober).await
+            {
+                return Trouble::Hook(why);
+            }
+            self.begun.cancel();
+            if self.role == Role::Init {
+                return std::future::pending().await;
+            }
+            if let Err(unhealthy) = prober.startup(watcher).await {
+                return Trouble::Probe(unhealthy.kind, unhealthy.grace);
+            }
+            watcher.started();
+            started.cancel();
+            let unhealthy = prober.liveness(watcher).await;
+            Trouble::Probe(unhealthy.kind, unhealthy.grace)
+        };
         let mut stop = self.stop.clone();
         let next = tokio::select! {
             biased;
@@ -308,17 +346,14 @@ impl<R: Runtime> Actor<R> {
             deadline = stop_asked(&mut stop) => Next::Stop(deadline),
             trouble = health => Next::Trouble(trouble),
         };
-        let mut stopped = false;
-        let pre_stop = lifecycle.pre_stop.as_ref();
-        let exit = match next {
-            Next::Ended(exit) => exit,
+        self.begun.cancel();
+        let (deadline, turn) = match next {
+            Next::Ended(exit) => return (exit, false),
             Next::Stop(deadline) => {
-                stopped = true;
-                self.event(Severity::Normal, "Killing", format!("Stopping container {}", run.definition.name));
-                self.end(&prober, &watcher, pre_stop, deadline).await
+                self.event(Severity::Normal, "Killing", format!("Stopping container {name}"));
+                (deadline, Some(&self.order))
             }
             Next::Trouble(trouble) => {
-                let name = &run.definition.name;
                 let (message, grace) = match trouble {
                     Trouble::Hook(why) => {
                         self.event(Severity::Warning, "FailedPostStartHook", format!("PostStartHook failed: {why}"));
@@ -330,15 +365,20 @@ impl<R: Runtime> Actor<R> {
                     }
                 };
                 self.event(Severity::Normal, "Killing", message);
-                self.slot(|slot| slot.ready = false);
-                let deadline = Instant::now() + grace.unwrap_or_else(|| self.grace());
-                self.end(&prober, &watcher, pre_stop, deadline).await
+                (Instant::now() + grace.unwrap_or_else(|| self.grace()), None)
             }
         };
-        lock(&self.context.running).remove(&run.definition.name);
-        let message = last_words(&run, exit);
-        let end = Ended::new(exit, run.started, Timestamp::now(), run.id, message);
-        (end, run.since.elapsed(), stopped)
+        let termination = Termination {
+            prober,
+            pre_stop: lifecycle.pre_stop.as_ref(),
+            order: turn,
+            stop: self.stop.clone(),
+            deadline,
+            hook_failed: &|why| {
+                self.event(Severity::Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}"));
+            },
+        };
+        (termination.run().await, turn.is_some())
     }
 
     fn grace(&self) -> Duration {
@@ -346,54 +386,6 @@ impl<R: Runtime> Actor<R> {
         let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
-
-    /// preStop, SIGTERM, and at the deadline SIGKILL. A stop that comes meanwhile may bring the deadline nearer.
-    async fn end(
-        &self,
-        prober: &Prober<'_, R::Container>,
-        watcher: &Watcher<'_, R>,
-        pre_stop: Option<&LifecycleHandler>,
-        deadline: Instant,
-    ) -> Exit {
-        let container = prober.container;
-        let stop = self.stop.clone();
-        let ending = async {
-            let mut term_until = deadline;
-            if let Some(hook) = pre_stop
-                && deadline > Instant::now()
-            {
-                tokio::select! {
-                    exit = container.wait() => return exit,
-                    result = lifecycle::run(hook, prober) => if let Err(why) = result {
-                        self.event(Severity::Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}"));
-                    },
-                    () = reached(stop.clone(), deadline) => {}
-                }
-                term_until = deadline.max(Instant::now() + LEAST_GRACE);
-            }
-            if term_until > Instant::now() {
-                container.signal(SIGTERM);
-                tokio::select! {
-                    exit = container.wait() => return exit,
-                    () = reached(stop.clone(), term_until) => {}
-                }
-            }
-            container.signal(SIGKILL);
-            container.wait().await
-        };
-        // A pod that still serves while it ends goes on saying so.
-        let ready = self.context.board.read().slot(self.place).is_some_and(|slot| slot.ready);
-        tokio::select! {
-            biased;
-            exit = ending => exit,
-            () = prober.readiness(watcher), if ready => unreachable_exit(),
-        }
-    }
-}
-
-/// Readiness is followed for ever, so this is never asked.
-fn unreachable_exit() -> Exit {
-    Exit::Signal(SIGKILL)
 }
 
 enum Started<C> {
@@ -410,6 +402,11 @@ struct Watcher<'a, R: Runtime> {
 }
 
 impl<R: Runtime> Watcher<'_, R> {
+    /// The container has passed its hook and its startup probe.
+    fn started(&self) {
+        self.set(|slot| !slot.started, |slot| slot.started = true);
+    }
+
     fn set(&self, differs: impl Fn(&Slot) -> bool, change: impl FnOnce(&mut Slot)) {
         let needed = self.context.board.read().slot(self.place).is_some_and(|slot| differs(slot));
         if needed {
@@ -419,10 +416,6 @@ impl<R: Runtime> Watcher<'_, R> {
 }
 
 impl<R: Runtime> Observer for Watcher<'_, R> {
-    fn started(&self) {
-        self.set(|slot| !slot.started, |slot| slot.started = true);
-    }
-
     fn ready(&self, ready: bool) {
         self.set(|slot| slot.ready != ready, |slot| slot.ready = ready);
     }
@@ -453,21 +446,6 @@ async fn stop_asked(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
         Ok(deadline) => deadline.unwrap_or_else(Instant::now),
         // Its pod's task is gone: nobody will come for it.
         Err(_) => Instant::now(),
-    }
-}
-
-/// Waits for a deadline, or for a sooner one that is set meanwhile.
-async fn reached(mut stop: watch::Receiver<Option<Instant>>, mut deadline: Instant) {
-    loop {
-        if let Some(sooner) = *stop.borrow_and_update() {
-            deadline = deadline.min(sooner);
-        }
-        tokio::select! {
-            () = sleep_until(deadline) => return,
-            changed = stop.changed() => if changed.is_err() {
-                return sleep_until(deadline).await;
-            },
-        }
     }
 }
 

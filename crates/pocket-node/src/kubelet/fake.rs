@@ -23,6 +23,7 @@ use crate::{
 /// - `app`: ends with 143 on SIGTERM.
 /// - `stubborn`: ends on SIGKILL only.
 /// - `job`: ends with 0 after a second.
+/// - `minute`: ends with 0 after a minute.
 /// - `crash`: ends with 1 after a second.
 /// - `broken`: its program is not there.
 #[derive(Clone, Default)]
@@ -132,14 +133,15 @@ impl Runtime for Fake {
         self.tell(format!("start {}", spec.name));
         let exit = watch::Sender::new(None);
         let ends = match spec.image.as_str() {
-            "job" => Some(Exit::Code(0)),
-            "crash" => Some(Exit::Code(1)),
+            "job" => Some((1, Exit::Code(0))),
+            "minute" => Some((60, Exit::Code(0))),
+            "crash" => Some((1, Exit::Code(1))),
             _ => None,
         };
-        if let Some(code) = ends {
+        if let Some((seconds, code)) = ends {
             let exit = exit.clone();
             tokio::spawn(async move {
-                sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(seconds)).await;
                 exit.send_replace(Some(code));
             });
         }

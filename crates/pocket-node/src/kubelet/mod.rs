@@ -2,7 +2,6 @@
 //!
 //! One task leads a pod through its life ([`pod`]), one task runs each container ([`container`]); both put what happens on the
 //! pod's [`board`], from which one writer per pod derives the status and writes it when it changed.
-//! It also binds pods that wait for a node, because there is only this one.
 
 mod access;
 mod backoff;
@@ -15,8 +14,8 @@ mod logs;
 mod pod;
 mod prepare;
 mod qos;
-mod scheduler;
 mod status;
+mod termination;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -30,25 +29,16 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{Binding, ConfigMap, Node, ObjectReference, Pod, Secret};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-    core::PartialObjectMeta,
-    runtime::watcher,
-};
-use serde_json::json;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::{Api, Client, ResourceExt, core::PartialObjectMeta, runtime::watcher};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    pod::{PodContext, Update},
-    scheduler::{Decision, NodeView},
-};
+use self::pod::{PodContext, Update};
 use crate::{
     cluster::Cluster,
     env::Source,
-    events::{Recorder, Severity, pod_reference},
+    events::Recorder,
     net::NodeNet,
     runtime::Runtime,
     sync::lock,
@@ -57,9 +47,6 @@ use crate::{
 
 pub use access::{Access, AccessError};
 pub use logs::LogQuery;
-
-/// In whose name pods are bound.
-const SCHEDULER: &str = "default-scheduler";
 
 /// What the kubelet has to know.
 #[derive(Clone, Debug)]
@@ -72,6 +59,8 @@ pub struct Config {
     pub cluster_dns: Ipv4Addr,
     /// Usually `cluster.local`.
     pub cluster_domain: String,
+    /// Where pods' host ports are opened on the host.
+    pub host_ip: Ipv4Addr,
     /// What pods with `dnsPolicy: Default` get, usually the text of the host's `/etc/resolv.conf`.
     pub host_resolv_conf: String,
     /// At most so long may a pod take to end when the node shuts down.
@@ -169,15 +158,12 @@ async fn follow_objects<R: Runtime>(shared: &Shared<R>) {
     tokio::join!(maps, secrets);
 }
 
-/// Gives every pod its task, and pods without a node the node.
+/// Gives every pod of the node its task.
 struct Dispatch<R: Runtime> {
     shared: Arc<Shared<R>>,
     tasks: TaskTracker,
     /// By namespace and name.
     pods: HashMap<Key, Entry>,
-    /// Pods that did not fit, until the node or they change; with what was said about it.
-    waiting: HashMap<Key, (Arc<Pod>, String)>,
-    node: Option<NodeView>,
 }
 
 struct Entry {
@@ -185,45 +171,27 @@ struct Entry {
     updates: watch::Sender<Update>,
 }
 
-enum Input {
-    Pod(Box<Change<Pod>>),
-    Node(Box<Change<Node>>),
-}
-
 impl<R: Runtime> Dispatch<R> {
     fn new(shared: Arc<Shared<R>>, tasks: TaskTracker) -> Self {
-        Self { shared, tasks, pods: HashMap::new(), waiting: HashMap::new(), node: None }
+        Self { shared, tasks, pods: HashMap::new() }
     }
 
     async fn run(mut self) {
-        let (sender, mut inputs) = mpsc::unbounded_channel();
-        let client = self.shared.client.clone();
-        let to = sender.clone();
-        let pods = follow(Api::<Pod>::all(client.clone()), watcher::Config::default(), move |change| {
+        let (sender, mut changes) = mpsc::unbounded_channel();
+        let pods = follow(Api::<Pod>::all(self.shared.client.clone()), watcher::Config::default(), move |change| {
             // The receiver lives as long as this future.
-            let _ = to.send(Input::Pod(Box::new(change)));
+            let _ = sender.send(change);
         });
-        let field = format!("metadata.name={}", self.shared.config.node_name);
-        let nodes = follow(Api::<Node>::all(client), watcher::Config::default().fields(&field), move |change| {
-            let _ = sender.send(Input::Node(Box::new(change)));
-        });
-        let inputs = async {
-            while let Some(input) = inputs.recv().await {
-                match input {
-                    Input::Pod(change) => match *change {
-                        Change::Put(pod) => self.put(Arc::new(pod)),
-                        Change::Gone(key) => self.gone(&key),
-                        Change::Synced => self.clean(),
-                    },
-                    Input::Node(change) => match *change {
-                        Change::Put(node) => self.put_node(Some(NodeView::of(&node))),
-                        Change::Gone(_) => self.put_node(None),
-                        Change::Synced => {}
-                    },
+        let changes = async {
+            while let Some(change) = changes.recv().await {
+                match change {
+                    Change::Put(pod) => self.put(Arc::new(pod)),
+                    Change::Gone(key) => self.gone(&key),
+                    Change::Synced => self.clean(),
                 }
             }
         };
-        tokio::join!(pods, nodes, inputs);
+        tokio::join!(pods, changes);
     }
 
     fn put(&mut self, pod: Arc<Pod>) {
@@ -234,10 +202,6 @@ impl<R: Runtime> Dispatch<R> {
             // Deleted and made again between two looks.
             self.gone(&key);
         }
-        if node.is_empty() {
-            return self.schedule(key, pod);
-        }
-        self.waiting.remove(&key);
         if node != self.shared.config.node_name {
             return;
         }
@@ -256,39 +220,9 @@ impl<R: Runtime> Dispatch<R> {
     }
 
     fn gone(&mut self, key: &Key) {
-        self.waiting.remove(key);
         if let Some(entry) = self.pods.remove(key) {
             entry.updates.send_modify(|update| update.gone = true);
         }
-    }
-
-    fn put_node(&mut self, node: Option<NodeView>) {
-        if self.node == node {
-            return;
-        }
-        self.node = node;
-        for (key, (pod, _)) in self.waiting.clone() {
-            self.schedule(key, pod);
-        }
-    }
-
-    fn schedule(&mut self, key: Key, pod: Arc<Pod>) {
-        let said = self.waiting.remove(&key).map(|(_, said)| said);
-        let (reason, message) = match scheduler::decide(&pod, self.node.as_ref()) {
-            Decision::NotOurs => return,
-            Decision::Bind => {
-                self.tasks.spawn(bind(self.shared.clone(), pod));
-                return;
-            }
-            Decision::Gated => {
-                ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates".to_owned())
-            }
-            Decision::Unschedulable(why) => ("Unschedulable", why),
-        };
-        if said.as_ref() != Some(&message) {
-            self.tasks.spawn(report_unscheduled(self.shared.clone(), pod.clone(), reason, message.clone()));
-        }
-        self.waiting.insert(key, (pod, message));
     }
 
     /// What pods left that are no more, in a former life of the node.
@@ -305,76 +239,5 @@ impl<R: Runtime> Dispatch<R> {
                 }
             }
         }
-    }
-}
-
-async fn bind<R: Runtime>(shared: Arc<Shared<R>>, pod: Arc<Pod>) {
-    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    let mut delay = backoff::Doubling::setup();
-    let binding = Binding {
-        metadata: kube::api::ObjectMeta {
-            name: Some(name.clone()),
-            namespace: Some(namespace.clone()),
-            uid: pod.uid(),
-            ..Default::default()
-        },
-        target: ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Node".into()),
-            name: Some(shared.config.node_name.clone()),
-            ..ObjectReference::default()
-        },
-    };
-    loop {
-        let pods: Api<Pod> = Api::namespaced(shared.client.clone(), &namespace);
-        let answer: Result<serde_json::Value, _> =
-            pods.create_subresource("binding", &name, &PostParams::default(), &binding).await;
-        match answer {
-            Ok(_) => {
-                let message = format!("Successfully assigned {namespace}/{name} to {}", shared.config.node_name);
-                let events = shared.events.named(SCHEDULER);
-                events.record(pod_reference(&pod, None), Severity::Normal, "Scheduled", message);
-                return;
-            }
-            // Gone, bound already, or another pod of that name: the watch will tell.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
-            Err(error) => {
-                tracing::warn!(pod = %format_args!("{namespace}/{name}"), %error, "binding failed");
-                tokio::select! {
-                    () = tokio::time::sleep(delay.delay()) => {}
-                    () = shared.shutdown.cancelled() => return,
-                }
-            }
-        }
-    }
-}
-
-async fn report_unscheduled<R: Runtime>(shared: Arc<Shared<R>>, pod: Arc<Pod>, reason: &'static str, message: String) {
-    let pods: Api<Pod> = Api::namespaced(shared.client.clone(), &pod.namespace().unwrap_or_default());
-    let old = pod.status.clone().unwrap_or_default().conditions.unwrap_or_default();
-    let told = old.iter().any(|condition| {
-        condition.type_ == "PodScheduled"
-            && condition.reason.as_deref() == Some(reason)
-            && condition.message.as_ref() == Some(&message)
-    });
-    if told {
-        return;
-    }
-    let mut conditions: Vec<_> = old
-        .into_iter()
-        .filter(|condition| condition.type_ != "PodScheduled")
-        .map(|condition| json!(condition))
-        .collect();
-    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
-    conditions.push(json!({
-        "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastTransitionTime": now,
-    }));
-    let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Pending", "conditions": conditions}});
-    if let Err(error) = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
-        tracing::debug!(%error, "condition of an unscheduled pod not written");
-    }
-    if reason == "Unschedulable" {
-        let events = shared.events.named(SCHEDULER);
-        events.record(pod_reference(&pod, None), Severity::Warning, "FailedScheduling", message);
     }
 }

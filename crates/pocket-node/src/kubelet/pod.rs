@@ -1,9 +1,10 @@
 //! Leads one pod through its life: sandbox, init containers, containers, end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -20,7 +21,7 @@ use tokio::{
         broadcast::{self, error::RecvError},
         watch,
     },
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -28,10 +29,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     backoff::Doubling,
-    board::{Board, Place, State},
+    board::{Board, Place, State, View},
     container::{Actor, Role},
-    scheduler,
     status::RestartPolicy,
+    termination::Order,
     token, writer,
 };
 use crate::{
@@ -39,7 +40,9 @@ use crate::{
     env::Source,
     events::{Severity, pod_reference},
     hosts,
+    proxy::host_port::{Host, HostPorts},
     runtime::{Runtime, Sandbox, SandboxSpec},
+    scheduler,
     sync::lock,
     volumes,
     watch::Key,
@@ -66,6 +69,8 @@ pub(crate) struct PodContext<R: Runtime> {
     pub(super) running: Mutex<HashMap<String, Arc<R::Container>>>,
     /// Where each volume is on the node.
     pub(super) volumes: Mutex<BTreeMap<String, PathBuf>>,
+    /// Host ports, while the sandbox stands.
+    host_ports: Mutex<Option<HostPorts>>,
     /// Rung when the object was seen anew.
     seen: Notify,
     /// Write no status any more.
@@ -83,6 +88,7 @@ impl<R: Runtime> PodContext<R> {
             effective: Mutex::new(pod),
             running: Mutex::default(),
             volumes: Mutex::default(),
+            host_ports: Mutex::default(),
             seen: Notify::new(),
             silent: CancellationToken::new(),
         }
@@ -470,6 +476,10 @@ async fn live<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins) -> Op
 }
 
 async fn tear_down<R: Runtime>(context: &PodContext<R>, sandbox: Option<R::Sandbox>) {
+    let ports = lock(&context.host_ports).take();
+    if let Some(ports) = ports {
+        ports.close().await;
+    }
     if let Some(sandbox) = sandbox {
         context.node.runtime.remove(sandbox).await;
     }
@@ -517,11 +527,28 @@ async fn set_up<R: Runtime>(
         Some(Err(error)) => return Err(("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"))),
         None => {}
     }
+    if let Some(sandbox) = sandbox {
+        open_host_ports(context, sandbox.ip())
+            .await
+            .map_err(|why| ("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}")))?;
+    }
     let volumes = volumes.map_err(|(name, error)| {
         ("FailedMount", format!("MountVolume.SetUp failed for volume \"{name}\" : {error}"))
     })?;
     *lock(&context.volumes) = volumes.paths;
     Ok(volumes.renew)
+}
+
+/// Opens the pod's host ports unless they are open already.
+async fn open_host_ports<R: Runtime>(context: &PodContext<R>, ip: Ipv4Addr) -> Result<(), String> {
+    let wanted = context.pod().spec.as_ref().map(scheduler::host_ports).unwrap_or_default();
+    if wanted.is_empty() || lock(&context.host_ports).is_some() {
+        return Ok(());
+    }
+    let host = Host { net: &context.node.net, ip: context.node.config.host_ip };
+    let opened = HostPorts::open(&host, ip, &wanted).await?;
+    *lock(&context.host_ports) = Some(opened);
+    Ok(())
 }
 
 fn write_files<R: Runtime>(context: &PodContext<R>, pod: &Pod, ip: Ipv4Addr) -> std::io::Result<()> {
@@ -606,19 +633,46 @@ struct Crew<R: Runtime> {
     sandbox: Arc<R::Sandbox>,
     /// Init containers and containers.
     regular: JoinSet<()>,
-    /// Tells them to end, until when.
+    /// Native sidecars.
+    sidecars: JoinSet<()>,
+    /// Tells all of them to end, until when.
     stop: watch::Sender<Option<Instant>>,
-    /// Native sidecars, in their order; they end after all others, last first.
-    sidecars: Vec<(watch::Sender<Option<Instant>>, JoinHandle<()>)>,
+    /// Order in which sidecars and containers end.
+    orders: HashMap<Place, Order>,
+    /// Places whose task was started.
+    spawned: HashSet<Place>,
 }
 
 impl<R: Runtime> Crew<R> {
     fn new(context: Arc<PodContext<R>>, sandbox: Arc<R::Sandbox>) -> Self {
-        Self { context, sandbox, regular: JoinSet::new(), stop: watch::Sender::new(None), sidecars: Vec::new() }
+        let orders = orders(&context.board.read());
+        Self {
+            context,
+            sandbox,
+            regular: JoinSet::new(),
+            sidecars: JoinSet::new(),
+            stop: watch::Sender::new(None),
+            orders,
+            spawned: HashSet::new(),
+        }
     }
 
-    fn actor(&self, place: Place, role: Role, stop: watch::Receiver<Option<Instant>>) -> Actor<R> {
-        Actor { context: self.context.clone(), sandbox: self.sandbox.clone(), place, role, stop }
+    /// Starts the task of a container; returns what is cancelled when the next container may start.
+    fn spawn(&mut self, place: Place, role: Role) -> CancellationToken {
+        let begun = CancellationToken::new();
+        let actor = Actor {
+            context: self.context.clone(),
+            sandbox: self.sandbox.clone(),
+            place,
+            role,
+            stop: self.stop.subscribe(),
+            order: self.orders.get(&place).cloned().unwrap_or_default(),
+            begun: begun.clone(),
+        };
+        let tasks = if role == Role::Sidecar { &mut self.sidecars } else { &mut self.regular };
+        tasks.spawn(actor.run());
+        self.spawned.insert(place);
+        begun
     }
 
     /// Starts all containers in order and waits until none of them will run again (sidecars may).
@@ -632,13 +686,10 @@ impl<R: Runtime> Crew<R> {
         for (index, sidecar) in init.into_iter().enumerate() {
             let place = Place::Init(index);
             if sidecar {
-                let stop = watch::Sender::new(None);
-                let actor = self.actor(place, Role::Sidecar, stop.subscribe());
-                self.sidecars.push((stop, tokio::spawn(actor.run())));
+                self.spawn(place, Role::Sidecar);
                 self.until_started(index).await;
             } else {
-                let actor = self.actor(place, Role::Init, self.stop.subscribe());
-                self.regular.spawn(actor.run());
+                self.spawn(place, Role::Init);
                 while self.regular.join_next().await.is_some() {}
                 let through = self
                     .context
@@ -661,8 +712,8 @@ impl<R: Runtime> Crew<R> {
             }
         });
         for index in 0..apps {
-            let actor = self.actor(Place::App(index), Role::App, self.stop.subscribe());
-            self.regular.spawn(actor.run());
+            // One after the other, hooks included; a container that cannot start holds no other one up.
+            self.spawn(Place::App(index), Role::App).cancelled().await;
         }
         while self.regular.join_next().await.is_some() {}
     }
@@ -676,32 +727,45 @@ impl<R: Runtime> Crew<R> {
         }
     }
 
-    /// Ends what runs: containers, then sidecars. The deadline may come sooner meanwhile, also by a deletion.
+    /// Ends what runs. The deadline may come sooner meanwhile, also by a deletion.
     async fn end(&mut self, stop: Stop, reins: &mut Reins) {
-        let mut deadline = stop.deadline;
-        self.stop.send_replace(Some(deadline));
-        loop {
-            tokio::select! {
-                joined = self.regular.join_next() => if joined.is_none() {
-                    break;
-                },
-                sooner = reins.sooner(deadline) => {
-                    deadline = sooner.deadline;
-                    self.stop.send_replace(Some(deadline));
-                }
+        // No sidecar waits for a container that was never started.
+        for (place, order) in &self.orders {
+            if !self.spawned.contains(place) {
+                order.ended.cancel();
             }
         }
-        while let Some((stop, mut handle)) = self.sidecars.pop() {
-            stop.send_replace(Some(deadline));
-            loop {
-                tokio::select! {
-                    _ = &mut handle => break,
-                    sooner = reins.sooner(deadline) => {
-                        deadline = sooner.deadline;
-                        stop.send_replace(Some(deadline));
-                    }
+        let mut deadline = stop.deadline;
+        self.stop.send_replace(Some(deadline));
+        let (regular, sidecars, stop) = (&mut self.regular, &mut self.sidecars, &self.stop);
+        let all = async {
+            while regular.join_next().await.is_some() {}
+            while sidecars.join_next().await.is_some() {}
+        };
+        let mut all = pin!(all);
+        loop {
+            tokio::select! {
+                () = &mut all => return,
+                sooner = reins.sooner(deadline) => {
+                    deadline = sooner.deadline;
+                    stop.send_replace(Some(deadline));
                 }
             }
         }
     }
+}
+
+/// Order in which the containers of a pod end: first the containers, then the sidecars from the last to the first.
+fn orders(view: &View) -> HashMap<Place, Order> {
+    let mut orders: HashMap<Place, Order> =
+        (0..view.apps.len()).map(|index| (Place::App(index), Order::default())).collect();
+    let containers: Vec<CancellationToken> = orders.values().map(|order| order.ended.clone()).collect();
+    let mut later = None;
+    for (index, _) in view.init.iter().enumerate().rev().filter(|(_, slot)| slot.sidecar) {
+        let after = containers.iter().cloned().chain(later).collect();
+        let order = Order { ended: CancellationToken::new(), after };
+        later = Some(order.ended.clone());
+        orders.insert(Place::Init(index), order);
+    }
+    orders
 }

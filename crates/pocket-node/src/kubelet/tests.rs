@@ -1,5 +1,7 @@
 //! The kubelet against the real API server (in process), a fake runtime and a paused clock.
 
+mod termination;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
@@ -15,7 +17,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Kubelet, fake::Fake};
-use crate::{cluster::Cluster, net::NodeNet, sync::lock};
+use crate::{cluster::Cluster, net::NodeNet, scheduler::Scheduler, sync::lock};
 
 struct Lab {
     client: Client,
@@ -32,19 +34,26 @@ impl Lab {
         let nodes: Api<Node> = Api::all(client.clone());
         let node = serde_json::from_value(json!({"metadata": {"name": "pocket", "labels": {"arch": "any"}}})).unwrap();
         nodes.create(&PostParams::default(), &node).await.unwrap();
-        Self::with(client, Fake::new(&["app", "stubborn", "job", "crash", "broken"]), tempfile::tempdir().unwrap())
+        let status = json!({"status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "110"}}});
+        nodes.patch_status("pocket", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        Self::with(
+            client,
+            Fake::new(&["app", "stubborn", "job", "minute", "crash", "broken"]),
+            tempfile::tempdir().unwrap(),
+        )
     }
 
     fn with(client: Client, fake: Fake, dir: tempfile::TempDir) -> Self {
         let shutdown = CancellationToken::new();
         let cluster = Cluster::new();
         tokio::spawn(cluster.clone().run(client.clone(), shutdown.clone()));
-        let net = NodeNet { handle: tokio::runtime::Handle::current(), node_ip: [10, 244, 0, 254].into() };
+        let net = NodeNet { handle: tokio::runtime::Handle::current(), node_ip: [127, 78, 0, 254].into() };
         let config = Config {
             node_name: "pocket".into(),
             state_dir: dir.path().into(),
             cluster_dns: [10, 96, 0, 10].into(),
             cluster_domain: "cluster.local".into(),
+            host_ip: [127, 78, 0, 1].into(),
             host_resolv_conf: String::new(),
             shutdown_grace: Duration::from_secs(5),
             cpus: 2,
@@ -52,6 +61,7 @@ impl Lab {
         };
         let kubelet = Kubelet::new(client.clone(), fake.clone(), net, cluster, config);
         let kubelet = tokio::spawn(kubelet.run(shutdown.clone()));
+        tokio::spawn(Scheduler::new(client.clone(), "pocket").run(shutdown.clone()));
         Self { client, fake, dir, shutdown, kubelet }
     }
 
@@ -132,7 +142,7 @@ async fn a_pod_runs_and_then_nothing_is_written() {
     let status = pod.status.clone().unwrap();
     assert_eq!(status.phase.as_deref(), Some("Running"));
     assert_eq!(status.pod_ip.as_deref(), Some("10.244.0.1"));
-    assert_eq!(status.host_ip.as_deref(), Some("10.244.0.254"));
+    assert_eq!(status.host_ip.as_deref(), Some("127.78.0.254"));
     assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
     let container = &status.container_statuses.unwrap()[0];
     assert!(container.ready && container.started == Some(true));
@@ -187,7 +197,7 @@ async fn a_stubborn_pod_is_killed_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_deletion_shortens_the_grace_and_force_ends_at_once() {
+async fn a_second_deletion_shortens_the_grace() {
     let lab = Lab::new().await;
     lab.create("p", one("stubborn")).await;
     lab.until("p", ready).await;
@@ -199,13 +209,6 @@ async fn a_second_deletion_shortens_the_grace_and_force_ends_at_once() {
         let world = lock(&lab.fake.world);
         assert!((world.story[2].1 - world.story[1].1).as_secs() <= 4, "{:?}", world.story);
     }
-    lab.create("q", one("stubborn")).await;
-    lab.until("q", ready).await;
-    lab.pods().delete("q", &DeleteParams::default().grace_period(0)).await.unwrap();
-    lab.gone("q").await;
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(lab.fake.story().last().map(String::as_str), Some("remove default/q"));
-    assert_eq!(lock(&lab.fake.world).sandboxes, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -540,4 +543,36 @@ async fn many_pods_at_once() {
         lab.gone(&format!("p{index}")).await;
     }
     assert_eq!(lock(&lab.fake.world).sandboxes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_ports_are_open_while_the_pod_lives_or_it_does_not_start() {
+    let lab = Lab::new().await;
+    // Another program of the host has the port.
+    let other = tokio::net::TcpListener::bind("127.78.0.1:30080").await.unwrap();
+    let mut spec = one("app");
+    spec["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 30_080}]);
+    lab.create("p", spec.clone()).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(phase(&lab.until("p", |_| true).await), "Pending");
+    let events = Api::<Event>::namespaced(lab.client.clone(), "default").list(&ListParams::default()).await.unwrap();
+    let why = events.items.iter().find(|event| event.reason.as_deref() == Some("FailedCreatePodSandBox")).unwrap();
+    let why = why.message.clone().unwrap();
+    assert!(why.contains("hostPort 127.78.0.1:30080 is held by a Service or by another program"), "{why}");
+    drop(other);
+    lab.until("p", ready).await;
+    for address in ["127.78.0.1:30080", "127.78.0.254:30080"] {
+        tokio::net::TcpStream::connect(address).await.unwrap();
+    }
+    lab.create("q", spec).await;
+    let pod = lab.until("q", |pod| condition(pod, "PodScheduled") == "False").await;
+    assert!(pod.spec.unwrap().node_name.is_none(), "the port is taken");
+    lab.pods().delete("p", &DeleteParams::default()).await.unwrap();
+    lab.gone("p").await;
+    lab.until("q", ready).await;
+    lab.pods().delete("q", &DeleteParams::default()).await.unwrap();
+    lab.gone("q").await;
+    for address in ["127.78.0.1:30080", "127.78.0.254:30080"] {
+        tokio::net::TcpStream::connect(address).await.unwrap_err();
+    }
 }

@@ -46,8 +46,6 @@ impl Kind {
 
 /// What probes report while they run.
 pub trait Observer: Send + Sync {
-    /// The startup probe succeeded (or there is none).
-    fn started(&self);
     /// Readiness changed.
     fn ready(&self, ready: bool);
     /// An attempt failed, in words.
@@ -76,27 +74,27 @@ pub struct Prober<'a, C> {
 }
 
 impl<C: Container> Prober<'_, C> {
-    /// Runs all probes until one says that the container must be restarted. Without such a verdict it never ends.
-    pub async fn run(&self, observer: &impl Observer) -> Unhealthy {
-        if let Some(probe) = &self.spec.startup_probe {
-            let mut counter = new_counter(Kind::Startup, probe);
-            tokio::time::sleep(Schedule::of(probe).initial_delay).await;
-            loop {
-                match self.step(Kind::Startup, probe, &mut counter, observer).await {
-                    (Verdict::Up, _) => break,
-                    (Verdict::Down, _) => return unhealthy(Kind::Startup, probe),
-                    (Verdict::Same, wait) => tokio::time::sleep(wait).await,
-                }
+    /// Asks the startup probe until it decides: `Ok` when the container has started or has no such probe.
+    ///
+    /// # Errors
+    /// When the probe has failed for good.
+    pub async fn startup(&self, observer: &impl Observer) -> Result<(), Unhealthy> {
+        let Some(probe) = &self.spec.startup_probe else {
+            return Ok(());
+        };
+        let mut counter = new_counter(Kind::Startup, probe);
+        tokio::time::sleep(Schedule::of(probe).initial_delay).await;
+        loop {
+            match self.step(Kind::Startup, probe, &mut counter, observer).await {
+                (Verdict::Up, _) => return Ok(()),
+                (Verdict::Down, _) => return Err(unhealthy(Kind::Startup, probe)),
+                (Verdict::Same, wait) => tokio::time::sleep(wait).await,
             }
-        }
-        observer.started();
-        tokio::select! {
-            unhealthy = self.liveness(observer) => unhealthy,
-            () = self.readiness(observer) => std::future::pending().await,
         }
     }
 
-    async fn liveness(&self, observer: &impl Observer) -> Unhealthy {
+    /// Asks the liveness probe until it has failed for good. Never ends without such a probe.
+    pub async fn liveness(&self, observer: &impl Observer) -> Unhealthy {
         let Some(probe) = &self.spec.liveness_probe else {
             return std::future::pending().await;
         };
@@ -110,7 +108,7 @@ impl<C: Container> Prober<'_, C> {
         }
     }
 
-    /// Follows readiness for ever. Also while the container ends: a pod that still serves says so.
+    /// Follows readiness indefinitely, also while the container ends, as the kubelet does.
     pub async fn readiness(&self, observer: &impl Observer) {
         let Some(probe) = &self.spec.readiness_probe else {
             observer.ready(true);

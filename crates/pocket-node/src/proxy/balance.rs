@@ -1,54 +1,60 @@
-//! Which endpoint gets the next connection. Pure but for the turn it keeps.
+//! Which endpoint gets the next connection, as kube-proxy decides it (`pkg/proxy/topology.go`, Kubernetes 1.37).
 
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddrV4},
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 
+use rand::seq::IndexedRandom;
 use tokio::time::Instant;
 
 use crate::{
-    cluster::{Service, ServicePort, Slice},
+    cluster::{Endpoint, Policy, Service, ServicePort, Slice},
     sync::{lock, read, write},
 };
 
-/// The endpoints that take new connections for a port of a Service: the ready ones, or, if none is, those that still serve while
-/// they end.
-pub(crate) fn endpoints(slices: &[Arc<Slice>], port: &ServicePort) -> Vec<SocketAddrV4> {
-    let of = |wanted: fn(&crate::cluster::Endpoint) -> bool| {
-        let mut found: Vec<_> = slices
-            .iter()
-            .flat_map(|slice| {
-                let target = slice
-                    .ports
-                    .iter()
-                    .find(|(name, protocol, _)| *name == port.name && *protocol == port.protocol)
-                    .map(|(_, _, number)| *number);
-                slice
-                    .endpoints
-                    .iter()
-                    .filter(move |endpoint| wanted(endpoint))
-                    .filter_map(move |endpoint| Some(SocketAddrV4::new(endpoint.ip, target?)))
-            })
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    };
-    let ready = of(|endpoint| endpoint.ready);
-    if ready.is_empty() { of(|endpoint| endpoint.serving && endpoint.terminating) } else { ready }
+/// Endpoints of one port of a Service, as seen from one node under one traffic policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Endpoints {
+    /// Endpoints that take new connections: the ready ones, or, if none is, those that still serve while they terminate.
+    pub(crate) usable: Vec<SocketAddrV4>,
+    /// Endpoints that keep the UDP flows they have: all that serve, whatever the policy says about new ones.
+    pub(crate) serving: Vec<SocketAddrV4>,
 }
 
-/// The endpoints of one port of a Service, and whose turn it is.
+impl Endpoints {
+    /// Sorts the endpoints of a Service's slices for one of its ports.
+    pub(crate) fn of(slices: &[Arc<Slice>], port: &ServicePort, policy: Policy, node: &str) -> Self {
+        let local = |endpoint: &Endpoint| policy == Policy::Cluster || endpoint.node.as_deref() == Some(node);
+        let ready = filter(slices, port, |endpoint| endpoint.ready && local(endpoint));
+        let usable = if ready.is_empty() {
+            filter(slices, port, |endpoint| endpoint.serving && endpoint.terminating && local(endpoint))
+        } else {
+            ready
+        };
+        Self { usable, serving: filter(slices, port, |endpoint| endpoint.serving) }
+    }
+}
+
+fn filter(slices: &[Arc<Slice>], port: &ServicePort, wanted: impl Fn(&Endpoint) -> bool) -> Vec<SocketAddrV4> {
+    let mut found = Vec::new();
+    for slice in slices {
+        let target = slice.ports.iter().find(|(name, protocol, _)| *name == port.name && *protocol == port.protocol);
+        let Some((_, _, number)) = target else { continue };
+        let endpoints = slice.endpoints.iter().filter(|endpoint| wanted(endpoint));
+        found.extend(endpoints.map(|endpoint| SocketAddrV4::new(endpoint.ip, *number)));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Endpoints of one port of a Service, and the clients that stay with theirs.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    endpoints: RwLock<Arc<[SocketAddrV4]>>,
-    turn: AtomicUsize,
+    endpoints: RwLock<Arc<Endpoints>>,
     /// `sessionAffinity: ClientIP`.
     affinity: Option<Affinity>,
 }
@@ -60,58 +66,54 @@ struct Affinity {
 }
 
 impl Backend {
-    /// Of a Service, without endpoints yet.
+    /// Backend of a Service, without endpoints yet.
     pub(crate) fn new(service: &Service) -> Self {
         Self {
-            endpoints: RwLock::new(Arc::new([])),
-            // Services do not all begin with the same pod.
-            turn: AtomicUsize::new(rand::random::<u16>().into()),
+            endpoints: RwLock::default(),
             affinity: service.affinity.map(|lasts| Affinity { lasts, clients: Mutex::default() }),
         }
     }
 
-    /// The affinity it was made for.
+    /// Backend of a host port: one endpoint, whatever becomes of it.
+    pub(crate) fn of_pod(endpoint: SocketAddrV4) -> Self {
+        let endpoints = Endpoints { usable: vec![endpoint], serving: vec![endpoint] };
+        Self { endpoints: RwLock::new(endpoints.into()), affinity: None }
+    }
+
+    /// Session affinity that the backend was made for.
     pub(crate) fn affinity(&self) -> Option<Duration> {
         self.affinity.as_ref().map(|affinity| affinity.lasts)
     }
 
-    /// From now on, these. Connections that stand are not touched.
-    pub(crate) fn set(&self, endpoints: Vec<SocketAddrV4>) {
-        if **read(&self.endpoints) != *endpoints {
+    /// Replaces the endpoints. Established connections are not touched.
+    pub(crate) fn set(&self, endpoints: Endpoints) {
+        if **read(&self.endpoints) != endpoints {
             *write(&self.endpoints) = endpoints.into();
         }
     }
 
-    /// The endpoints.
-    pub(crate) fn endpoints(&self) -> Arc<[SocketAddrV4]> {
-        read(&self.endpoints).clone()
+    /// Returns whether a UDP flow to an endpoint goes on.
+    pub(crate) fn keeps(&self, endpoint: SocketAddrV4) -> bool {
+        read(&self.endpoints).serving.contains(&endpoint)
     }
 
-    /// The endpoint for a connection of this client, other than those it has tried in vain.
-    pub(crate) fn pick(&self, client: IpAddr, tried: &[SocketAddrV4]) -> Option<SocketAddrV4> {
-        let endpoints = self.endpoints();
-        let mut picked = None;
-        if let Some(affinity) = &self.affinity {
-            let now = Instant::now();
-            let mut clients = lock(&affinity.clients);
-            picked = clients
-                .get(&client)
-                .filter(|(endpoint, until)| *until > now && endpoints.contains(endpoint) && !tried.contains(endpoint))
-                .map(|(endpoint, _)| *endpoint);
-            if clients.len() > 4096 {
-                clients.retain(|_, (_, until)| *until > now);
-            }
+    /// Picks the endpoint for one connection of a client: at random, since kube-proxy's rules keep no order either, and only once,
+    /// since they do not look whether the endpoint answers.
+    pub(crate) fn pick(&self, client: IpAddr) -> Option<SocketAddrV4> {
+        let endpoints = read(&self.endpoints).clone();
+        let random = || endpoints.usable.choose(&mut rand::rng()).copied();
+        let Some(affinity) = &self.affinity else { return random() };
+        let now = Instant::now();
+        let mut clients = lock(&affinity.clients);
+        let stays =
+            clients.get(&client).filter(|(endpoint, until)| *until > now && endpoints.usable.contains(endpoint));
+        let picked = stays.map(|(endpoint, _)| *endpoint).or_else(random)?;
+        if clients.len() > 4096 {
+            clients.retain(|_, (_, until)| *until > now);
         }
-        if picked.is_none() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            picked = (0..endpoints.len())
-                .map(|step| endpoints[turn.wrapping_add(step) % endpoints.len()])
-                .find(|endpoint| !tried.contains(endpoint));
-        }
-        if let (Some(affinity), Some(endpoint)) = (&self.affinity, picked) {
-            lock(&affinity.clients).insert(client, (endpoint, Instant::now() + affinity.lasts));
-        }
-        picked
+        // Every connection prolongs the affinity.
+        clients.insert(client, (picked, now + affinity.lasts));
+        Some(picked)
     }
 }
 
@@ -119,13 +121,16 @@ impl Backend {
 mod tests {
     use super::*;
     use crate::{
-        cluster::{Address, Endpoint, Exposure, Protocol},
+        cluster::{Address, Exposure, Protocol},
         watch::Key,
     };
     use std::net::Ipv4Addr;
 
-    fn endpoint(last: u8, ready: bool, serving: bool, terminating: bool) -> Endpoint {
-        Endpoint { ip: Ipv4Addr::new(10, 0, 0, last), ready, serving, terminating, hostname: None }
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn endpoint(last: u8, node: &str, ready: bool, serving: bool, terminating: bool) -> Endpoint {
+        let node = Some(node.to_owned()).filter(|node| !node.is_empty());
+        Endpoint { ip: Ipv4Addr::new(10, 0, 0, last), ready, serving, terminating, hostname: None, node }
     }
 
     fn service(affinity: Option<Duration>) -> Service {
@@ -136,6 +141,8 @@ mod tests {
             exposure: Exposure::Inside,
             ports: Vec::new(),
             affinity,
+            internal: Policy::Cluster,
+            external: Policy::Cluster,
             publish_not_ready: false,
             ingress: Vec::new(),
         }
@@ -145,69 +152,84 @@ mod tests {
         SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), port)
     }
 
-    #[test]
-    fn chooses_who_takes_connections() {
-        let port = |name: &str| ServicePort { name: name.into(), protocol: Protocol::Tcp, port: 80, node_port: None };
-        let slice = |endpoints: Vec<Endpoint>| {
-            Arc::new(Slice {
-                ports: vec![("http".into(), Protocol::Tcp, 8080), ("m".into(), Protocol::Tcp, 9090)],
-                endpoints,
-            })
-        };
-        let up = endpoint(1, true, true, false);
-        let starting = endpoint(2, false, false, false);
-        let ending = endpoint(3, false, true, true);
-        let dead = endpoint(4, false, false, true);
-        for (slices, name, expected) in [
-            (vec![slice(vec![up.clone(), starting.clone(), ending.clone()])], "http", vec![at(1, 8080)]),
-            (vec![slice(vec![up.clone()])], "m", vec![at(1, 9090)]),
-            (vec![slice(vec![up.clone()])], "other", vec![]),
-            (vec![slice(vec![starting.clone(), ending.clone(), dead])], "http", vec![at(3, 8080)]),
-            (vec![slice(vec![starting])], "http", vec![]),
-            (vec![slice(vec![up.clone()]), slice(vec![up])], "http", vec![at(1, 8080)]),
-        ] {
-            assert_eq!(endpoints(&slices, &port(name)), expected);
-        }
+    fn usable(endpoints: &[SocketAddrV4]) -> Endpoints {
+        Endpoints { usable: endpoints.to_vec(), serving: endpoints.to_vec() }
     }
 
     #[test]
-    fn takes_turns_and_avoids_who_failed() {
+    fn which_endpoints_take_connections() {
+        let port = |name: &str| ServicePort { name: name.into(), protocol: Protocol::Tcp, port: 80, node_port: None };
+        let slice = |endpoints: &[&Endpoint]| {
+            Arc::new(Slice {
+                ports: vec![("http".into(), Protocol::Tcp, 8080), ("m".into(), Protocol::Tcp, 9090)],
+                endpoints: endpoints.iter().map(|endpoint| (*endpoint).clone()).collect(),
+            })
+        };
+        let up = endpoint(1, "here", true, true, false);
+        let starting = endpoint(2, "here", false, false, false);
+        let ending = endpoint(3, "here", false, true, true);
+        let dead = endpoint(4, "here", false, false, true);
+        let away = endpoint(5, "there", true, true, false);
+        let nowhere = endpoint(6, "", true, true, false);
+        let published = endpoint(7, "here", true, false, true);
+        let (all, local) = (Policy::Cluster, Policy::Local);
+        for (slices, name, policy, expected) in [
+            (vec![slice(&[&up, &starting, &ending])], "http", all, vec![at(1, 8080)]),
+            (vec![slice(&[&up])], "m", all, vec![at(1, 9090)]),
+            (vec![slice(&[&up])], "other", all, vec![]),
+            (vec![slice(&[&starting, &ending, &dead])], "http", all, vec![at(3, 8080)]),
+            (vec![slice(&[&starting])], "http", all, vec![]),
+            (vec![slice(&[&up]), slice(&[&up])], "http", all, vec![at(1, 8080)]),
+            (vec![slice(&[&up, &away, &nowhere])], "http", all, vec![at(1, 8080), at(5, 8080), at(6, 8080)]),
+            (vec![slice(&[&up, &away, &nowhere])], "http", local, vec![at(1, 8080)]),
+            (vec![slice(&[&ending, &away])], "http", all, vec![at(5, 8080)]),
+            (vec![slice(&[&ending, &away])], "http", local, vec![at(3, 8080)]),
+            (vec![slice(&[&away, &nowhere])], "http", local, vec![]),
+            // `publishNotReadyAddresses`: the slice calls them ready, whatever else they are.
+            (vec![slice(&[&published])], "http", all, vec![at(7, 8080)]),
+        ] {
+            assert_eq!(Endpoints::of(&slices, &port(name), policy, "here").usable, expected);
+        }
+        let serving =
+            Endpoints::of(&[slice(&[&up, &starting, &ending, &dead, &away])], &port("m"), local, "here").serving;
+        assert_eq!(serving, [at(1, 9090), at(3, 9090), at(5, 9090)]);
+    }
+
+    #[test]
+    fn picks_at_random() {
         let backend = Backend::new(&service(None));
-        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        assert_eq!(backend.pick(client, &[]), None);
-        backend.set(vec![at(1, 1), at(2, 1), at(3, 1)]);
+        assert_eq!(backend.pick(CLIENT), None);
+        backend.set(usable(&[at(1, 1), at(2, 1), at(3, 1)]));
         let mut counts = HashMap::new();
-        for _ in 0..30 {
-            *counts.entry(backend.pick(client, &[]).unwrap()).or_insert(0) += 1;
+        for _ in 0..3000 {
+            *counts.entry(backend.pick(CLIENT).unwrap()).or_insert(0) += 1;
         }
-        assert_eq!(counts.values().copied().collect::<Vec<_>>(), [10, 10, 10]);
-        for _ in 0..3 {
-            assert_eq!(backend.pick(client, &[at(1, 1), at(3, 1)]), Some(at(2, 1)));
-        }
-        assert_eq!(backend.pick(client, &[at(1, 1), at(2, 1), at(3, 1)]), None);
+        // Ten standard deviations.
+        assert!(counts.len() == 3 && counts.values().all(|count| (740..1260).contains(count)), "{counts:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn clients_stay_with_their_endpoint() {
         let backend = Backend::new(&service(Some(Duration::from_secs(60))));
-        backend.set(vec![at(1, 1), at(2, 1)]);
-        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let first = backend.pick(client, &[]).unwrap();
+        let all: Vec<_> = (1..=100).map(|last| at(last, 1)).collect();
+        backend.set(usable(&all));
+        let first = backend.pick(CLIENT).unwrap();
         for _ in 0..5 {
-            assert_eq!(backend.pick(client, &[]), Some(first));
+            tokio::time::advance(Duration::from_secs(59)).await;
+            assert_eq!(backend.pick(CLIENT), Some(first), "each connection prolongs it");
         }
-        let other = if first == at(1, 1) { at(2, 1) } else { at(1, 1) };
-        backend.set(vec![other]);
-        assert_eq!(backend.pick(client, &[]), Some(other), "its endpoint is gone");
-        backend.set(vec![first, other]);
-        assert_eq!(backend.pick(client, &[]), Some(other), "and it stays with the new one");
+        let other = all.iter().copied().find(|endpoint| *endpoint != first).unwrap();
+        backend.set(usable(&[other]));
+        assert_eq!(backend.pick(CLIENT), Some(other), "its endpoint is gone");
+        backend.set(usable(&[first, other]));
+        assert_eq!(backend.pick(CLIENT), Some(other), "and it stays with the new one");
+        backend.set(usable(&all));
         tokio::time::advance(Duration::from_secs(61)).await;
-        let picks: Vec<_> = (0..2)
-            .map(|_| {
-                lock(&backend.affinity.as_ref().unwrap().clients).clear();
-                backend.pick(client, &[]).unwrap()
-            })
-            .collect();
-        assert_ne!(picks[0], picks[1], "forgotten, it takes its turn");
+        let mut picks = std::collections::HashSet::new();
+        for _ in 0..20 {
+            tokio::time::advance(Duration::from_secs(61)).await;
+            picks.insert(backend.pick(CLIENT).unwrap());
+        }
+        assert!(picks.len() > 1, "forgotten, it gets any");
     }
 }

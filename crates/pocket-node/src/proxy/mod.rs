@@ -1,21 +1,23 @@
 //! Services for pods and for the host: a user-space proxy that picks an endpoint per connection.
 //!
-//! Every port of a Service has a [`balance::Backend`], which says who takes the next connection, and listeners that feed it: at the
-//! Service's address in the node's network; at its node port on the host's loopback; for a load balancer at its own port there.
-//! A change of endpoints changes the backend in place and takes effect with the next connection. Connections that stand are not
-//! touched by anything: not by endpoints that leave, not by the Service's deletion.
+//! Every port of a Service has a [`balance::Backend`] for clients in the cluster and one for clients outside, which say who takes
+//! the next connection, and doors that feed them: at the Service's address in the node's network; at its node port on the host's
+//! loopback; for a load balancer at its own port there. A change of endpoints changes the backend in place and takes effect with
+//! the next connection. Established connections are not touched by anything: not by endpoints that leave, not by the Service's
+//! deletion.
 //!
-//! Inside, a port without endpoints has no listener, so the kernel refuses connections at once, as kube-proxy's rules do.
-//! On the host a port stays open, so that nobody else takes it meanwhile; connections are then reset.
+//! The proxy is not kinder than kube-proxy: one endpoint is picked at random and asked once, and a port without endpoints refuses
+//! connections. A port under the policy `Local` whose endpoints are all on other nodes refuses, too, where kube-proxy drops.
 
 mod balance;
+pub(crate) mod host_port;
 mod loadbalancer;
 mod splice;
 mod tcp;
 mod udp;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
@@ -24,10 +26,15 @@ use std::{
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use tokio::{net::UdpSocket, sync::mpsc};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio::{
+    net::UdpSocket,
+    runtime::Handle,
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
 
-use self::balance::Backend;
+use self::balance::{Backend, Endpoints};
 use crate::{
     cluster::{Address, Cluster, Exposure, Protocol, Service, ServicePort},
     events::{Recorder, Severity},
@@ -42,8 +49,11 @@ pub struct ProxyConfig {
     pub node_name: String,
     /// Where node ports and load balancers are opened on the host.
     pub host_ip: Ipv4Addr,
-    /// Service addresses that somebody else serves, such as the cluster's DNS server and the API server.
+    /// Service addresses that other servers have, such as the cluster's DNS server and the API server.
     pub not_mine: Vec<Ipv4Addr>,
+    /// Least time between two looks at what has changed: kube-proxy's `minSyncPeriod`, which is one second there. Zero follows every
+    /// change at once.
+    pub min_sync_period: Duration,
 }
 
 /// The proxy.
@@ -63,24 +73,63 @@ enum Front {
     Host(u16),
 }
 
-/// What holds a port open.
-struct Open {
-    task: AbortOnDropHandle<()>,
+/// A port that the proxy holds.
+enum Door {
+    Tcp(tcp::Door),
+    Udp(udp::Door),
 }
 
-impl Open {
-    /// Closes it; when this returns, the port can be opened again.
+impl Door {
+    /// Takes connections from now on.
+    fn open(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(door) => door.open(),
+            Self::Udp(door) => door.open(),
+        }
+    }
+
+    /// Refuses connections from now on.
+    async fn shut(&mut self) {
+        match self {
+            Self::Tcp(door) => door.shut().await,
+            // At worst datagrams are swallowed instead of refused.
+            Self::Udp(door) => drop(door.shut()),
+        }
+    }
+
+    /// Gives the port back; when this returns, it can be opened again.
     async fn close(self) {
-        self.task.abort();
-        // It ends by being aborted.
-        let _ = self.task.await;
+        match self {
+            Self::Tcp(door) => door.close().await,
+            Self::Udp(door) => door.close().await,
+        }
     }
 }
 
 /// One port of a Service.
 struct Port {
-    backend: Arc<Backend>,
-    fronts: HashMap<Front, Result<Open, Refusal>>,
+    /// For clients in the cluster.
+    inside: Arc<Backend>,
+    /// For clients outside.
+    outside: Arc<Backend>,
+    fronts: HashMap<Front, Result<Door, Refusal>>,
+}
+
+impl Port {
+    fn new(service: &Service) -> Self {
+        Self {
+            inside: Arc::new(Backend::new(service)),
+            outside: Arc::new(Backend::new(service)),
+            fronts: HashMap::new(),
+        }
+    }
+
+    fn backend(&self, front: Front) -> &Arc<Backend> {
+        match front {
+            Front::Inside(_) => &self.inside,
+            Front::Host(_) => &self.outside,
+        }
+    }
 }
 
 /// Why a port could not be opened.
@@ -127,18 +176,30 @@ impl Proxy {
 
 impl State {
     async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Key>) {
+        let mut changed = BTreeSet::new();
+        // Changes that come while this lies ahead are gathered until then.
+        let mut next = Instant::now();
         loop {
-            let refused = self.services.values().flat_map(HashMap::values).flat_map(|port| port.fronts.values());
+            let refused = self.services.values().flat_map(|ports| ports.values()).flat_map(|port| port.fronts.values());
             let again = refused.into_iter().any(Result::is_err);
             tokio::select! {
+                biased;
                 key = changes.recv() => match key {
-                    Some(key) => if self.reconcile(&key).await {
-                        // It may have freed what others wait for.
-                        self.retry().await;
-                    },
+                    Some(key) => drop(changed.insert(key)),
                     None => return,
                 },
-                () = tokio::time::sleep(RETRY), if again => self.retry().await,
+                () = sleep_until(next), if !changed.is_empty() => {
+                    let mut freed = false;
+                    for key in std::mem::take(&mut changed) {
+                        freed |= self.reconcile(&key).await;
+                    }
+                    if freed {
+                        // Others may wait for it.
+                        self.retry().await;
+                    }
+                    next = Instant::now() + self.config.min_sync_period;
+                }
+                () = sleep(RETRY), if again => self.retry().await,
             }
         }
     }
@@ -155,7 +216,7 @@ impl State {
         }
     }
 
-    /// Brings a Service's ports in line with it; whether it let go of a port of the host.
+    /// Brings a Service's ports in line with it; returns whether a port of the host was given back.
     async fn reconcile(&mut self, key: &Key) -> bool {
         let service = self.cluster.service(key);
         let slices = self.cluster.slices(key);
@@ -167,44 +228,67 @@ impl State {
         let mut kept = HashMap::new();
         for spec in specs {
             let id = (spec.protocol, spec.port);
-            if former.get(&id).is_some_and(|port| port.backend.affinity() == affinity)
+            if former.get(&id).is_some_and(|port| port.inside.affinity() == affinity)
                 && let Some(port) = former.remove(&id)
             {
                 kept.insert(id, port);
             }
         }
-        let unwanted: Vec<_> = former.into_values().flat_map(|port| port.fronts).collect();
-        for front in unwanted {
-            freed |= close(front).await;
+        for port in former.into_values() {
+            freed |= close_all(port.fronts).await;
         }
         let mut ports = HashMap::new();
         for spec in specs {
             let Some(service) = &service else { continue };
             let id = (spec.protocol, spec.port);
-            let endpoints = balance::endpoints(&slices, spec);
-            let mut port = kept
-                .remove(&id)
-                .unwrap_or_else(|| Port { backend: Arc::new(Backend::new(service)), fronts: HashMap::new() });
-            let wanted = self.wanted(service, spec, !endpoints.is_empty());
-            port.backend.set(endpoints);
-            let unwanted: Vec<_> = port.fronts.keys().filter(|front| !wanted.contains(front)).copied().collect();
-            for front in unwanted {
-                if let Some(open) = port.fronts.remove(&front) {
-                    freed |= close((front, open)).await;
+            let mut port = kept.remove(&id).unwrap_or_else(|| Port::new(service));
+            let wanted = self.wanted(service, spec);
+            let (keep, unwanted) = port.fronts.into_iter().partition(|(front, _)| wanted.contains(front));
+            port.fronts = keep;
+            freed |= close_all(unwanted).await;
+            let inside = Endpoints::of(&slices, spec, service.internal, &self.config.node_name);
+            let outside = Endpoints::of(&slices, spec, service.external, &self.config.node_name);
+            let served = |front: &Front| match front {
+                Front::Inside(_) => !inside.usable.is_empty(),
+                Front::Host(_) => !outside.usable.is_empty(),
+            };
+            // A door shuts before the endpoints leave it: connections that stand already still get one of those.
+            for (_, door) in port.fronts.iter_mut().filter(|(front, _)| !served(front)) {
+                if let Ok(door) = door {
+                    door.shut().await;
                 }
             }
-            for front in wanted {
-                if matches!(port.fronts.get(&front), Some(Ok(_))) {
-                    continue;
-                }
-                let said = port.fronts.remove(&front).and_then(Result::err);
-                let opened = self.open(key, front, spec.protocol, &port.backend, &ports).await;
-                if let Err(refusal) = &opened
+            let open: Vec<(Front, bool)> = wanted.into_iter().map(|front| (front, served(&front))).collect();
+            port.inside.set(inside);
+            port.outside.set(outside);
+            for (front, served) in open {
+                let (said, door) = match port.fronts.remove(&front) {
+                    Some(Ok(door)) => (None, Ok(door)),
+                    refused => {
+                        let opened = self.open(key, front, spec.protocol, &port, &ports).await;
+                        (refused.and_then(Result::err), opened)
+                    }
+                };
+                let door = match door {
+                    Ok(mut door) if served => match door.open() {
+                        Ok(()) => Ok(door),
+                        Err(error) => {
+                            door.close().await;
+                            Err(refusal(front, self.config.host_ip, &error, None))
+                        }
+                    },
+                    Ok(mut door) => {
+                        door.shut().await;
+                        Ok(door)
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                if let Err(refusal) = &door
                     && said.as_ref() != Some(refusal)
                 {
                     self.complain(service, refusal);
                 }
-                port.fronts.insert(front, opened);
+                port.fronts.insert(front, door);
             }
             ports.insert(id, port);
         }
@@ -219,10 +303,9 @@ impl State {
         freed
     }
 
-    fn wanted(&self, service: &Service, port: &ServicePort, served: bool) -> Vec<Front> {
+    fn wanted(&self, service: &Service, port: &ServicePort) -> Vec<Front> {
         let mut fronts = Vec::new();
         if let Address::Cluster(ip) = service.address
-            && served
             && !self.config.not_mine.contains(&ip)
         {
             fronts.push(Front::Inside(SocketAddrV4::new(ip, port.port)));
@@ -241,31 +324,44 @@ impl State {
         key: &Key,
         front: Front,
         protocol: Protocol,
-        backend: &Arc<Backend>,
+        port: &Port,
         siblings: &HashMap<(Protocol, u16), Port>,
-    ) -> Result<Open, Refusal> {
+    ) -> Result<Door, Refusal> {
+        let refuse = |error, holder| Err(refusal(front, self.config.host_ip, &error, holder));
+        // Asked first, because the kernel lets a port be bound twice while none of the two listens.
+        if let Some(holder) = self.holder(key, front, protocol, siblings) {
+            return refuse(io::ErrorKind::AddrInUse.into(), Some(holder));
+        }
         let node = self.net.handle.clone();
-        let (backend, pipes) = (backend.clone(), self.pipes.clone());
-        let opened = match (front, protocol) {
-            (Front::Inside(address), Protocol::Tcp) => {
-                let listener = self.net.run(tcp::listen(address)).await.and_then(|bound| bound);
-                listener.map(|listener| self.net.handle.spawn(tcp::accept(listener, backend, pipes, node)))
-            }
-            (Front::Inside(address), Protocol::Udp) => {
-                let socket = self.net.run(UdpSocket::bind(address)).await.and_then(|bound| bound);
-                socket.map(|socket| self.net.handle.spawn(udp::forward(socket, backend, node)))
-            }
-            (Front::Host(port), Protocol::Tcp) => tcp::listen(SocketAddrV4::new(self.config.host_ip, port))
-                .await
-                .map(|listener| tokio::spawn(tcp::accept(listener, backend, pipes, node))),
-            (Front::Host(port), Protocol::Udp) => UdpSocket::bind((self.config.host_ip, port))
-                .await
-                .map(|socket| tokio::spawn(udp::forward(socket, backend, node))),
+        let backend = port.backend(front).clone();
+        let (address, home) = match front {
+            Front::Inside(address) => (address, node.clone()),
+            Front::Host(port) => (SocketAddrV4::new(self.config.host_ip, port), Handle::current()),
         };
-        opened.map(|task| Open { task: AbortOnDropHandle::new(task) }).map_err(|error| {
-            let holder = self.holder(key, front, protocol, siblings);
-            refusal(front, self.config.host_ip, &error, holder)
-        })
+        let inside = matches!(front, Front::Inside(_));
+        match protocol {
+            Protocol::Tcp => {
+                let listener = match inside {
+                    true => self.net.run(tcp::listen(address)).await.and_then(|bound| bound),
+                    false => tcp::listen(address).await,
+                };
+                let relay = tcp::Relay { backend, pipes: self.pipes.clone(), node };
+                match listener {
+                    Ok(listener) => Ok(Door::Tcp(tcp::Door::new(listener, home, relay))),
+                    Err(error) => refuse(error, None),
+                }
+            }
+            Protocol::Udp => {
+                let socket = match inside {
+                    true => self.net.run(UdpSocket::bind(address)).await.and_then(|bound| bound),
+                    false => UdpSocket::bind(address).await,
+                };
+                match socket {
+                    Ok(socket) => Ok(Door::Udp(udp::Door::new(socket, &home, backend, node))),
+                    Err(error) => refuse(error, None),
+                }
+            }
+        }
     }
 
     /// Which Service holds a front.
@@ -299,15 +395,16 @@ impl State {
     }
 }
 
-/// Closes a port if it is open; whether the host has it back.
-async fn close((front, open): (Front, Result<Open, Refusal>)) -> bool {
-    match open {
-        Ok(open) => {
-            open.close().await;
-            matches!(front, Front::Host(_))
+/// Closes doors; returns whether the host has a port back.
+async fn close_all(fronts: HashMap<Front, Result<Door, Refusal>>) -> bool {
+    let mut freed = false;
+    for (front, door) in fronts {
+        if let Ok(door) = door {
+            door.close().await;
+            freed |= matches!(front, Front::Host(_));
         }
-        Err(_) => false,
     }
+    freed
 }
 
 /// Why a port could not be opened, and what helps.

@@ -2,24 +2,56 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, SocketAddrV4},
+    net::{SocketAddrV4, TcpListener as Bound},
     os::fd::AsFd,
     sync::Arc,
     time::Duration,
 };
 
-use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
+use futures::FutureExt;
+use rustix::net::{
+    Shutdown, shutdown,
+    sockopt::{set_socket_linger, set_tcp_nodelay},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    time::{sleep, timeout},
+    time::sleep,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{balance::Backend, splice};
 
-/// An endpoint that does not answer is given up for the next one after this long; the last one gets more.
-const PATIENCE: Duration = Duration::from_secs(1);
-const LAST_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections that the kernel has established and the proxy has not accepted yet.
+const BACKLOG: i32 = 1024;
+
+/// Parts that every connection of a port needs.
+#[derive(Clone)]
+pub(super) struct Relay {
+    pub(super) backend: Arc<Backend>,
+    pub(super) pipes: Arc<splice::Pipes>,
+    /// Runtime whose sockets reach pods.
+    pub(super) node: Handle,
+}
+
+/// A TCP port that the proxy holds: it accepts connections, or it refuses them and stays reserved.
+pub(super) struct Door {
+    state: State,
+    /// Runtime of the network that the port is in.
+    home: Handle,
+    relay: Relay,
+}
+
+enum State {
+    Open {
+        listener: Arc<TcpListener>,
+        _task: AbortOnDropHandle<()>,
+    },
+    /// Bound, but not listening: the kernel answers every connection with a reset, so that the client sees `ECONNREFUSED`.
+    Shut(Bound),
+    /// The port was lost.
+    Gone,
+}
 
 /// Listens where connections are accepted.
 ///
@@ -32,13 +64,78 @@ pub(super) async fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Accepts connections for ever. Each becomes a task of `node`, whose sockets reach pods.
-pub(super) async fn accept(listener: TcpListener, backend: Arc<Backend>, pipes: Arc<splice::Pipes>, node: Handle) {
+impl Door {
+    /// A door at a port that was just bound in the network of `home`. Open.
+    pub(super) fn new(listener: TcpListener, home: Handle, relay: Relay) -> Self {
+        let state = State::open(listener, &home, &relay);
+        Self { state, home, relay }
+    }
+
+    /// Accepts connections from now on.
+    ///
+    /// # Errors
+    /// When another program listens on the port meanwhile.
+    pub(super) fn open(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Shut(bound) => {
+                rustix::net::listen(&bound, BACKLOG)?;
+                let listener = {
+                    let _home = self.home.enter();
+                    TcpListener::from_std(bound)?
+                };
+                self.state = State::open(listener, &self.home, &self.relay);
+                Ok(())
+            }
+            State::Gone => Err(io::ErrorKind::NotConnected.into()),
+            open @ State::Open { .. } => {
+                self.state = open;
+                Ok(())
+            }
+        }
+    }
+
+    /// Refuses connections from now on. Those that the kernel has established already still get an endpoint.
+    pub(super) async fn shut(&mut self) {
+        let (listener, task) = match std::mem::replace(&mut self.state, State::Gone) {
+            State::Open { listener, _task: task } => (listener, task),
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        task.abort();
+        // The error says that it was aborted.
+        let _ = task.await;
+        while let Some(Ok((client, _))) = listener.accept().now_or_never() {
+            self.relay.take(client);
+        }
+        let bound = Arc::into_inner(listener).and_then(|listener| listener.into_std().ok());
+        if let Some(bound) = bound
+            && shutdown(&bound, Shutdown::Read).is_ok()
+        {
+            self.state = State::Shut(bound);
+        }
+    }
+
+    /// Gives the port back; when this returns, it can be bound again.
+    pub(super) async fn close(mut self) {
+        self.shut().await;
+    }
+}
+
+impl State {
+    fn open(listener: TcpListener, home: &Handle, relay: &Relay) -> Self {
+        let listener = Arc::new(listener);
+        let task = home.spawn(accept(listener.clone(), relay.clone()));
+        Self::Open { listener, _task: AbortOnDropHandle::new(task) }
+    }
+}
+
+/// Accepts connections indefinitely.
+pub(super) async fn accept(listener: Arc<TcpListener>, relay: Relay) {
     loop {
         match listener.accept().await {
-            Ok((client, peer)) => {
-                node.spawn(serve(client, peer, backend.clone(), pipes.clone()));
-            }
+            Ok((client, _)) => relay.take(client),
             // The client was faster to go than we to look.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -50,36 +147,40 @@ pub(super) async fn accept(listener: TcpListener, backend: Arc<Backend>, pipes: 
     }
 }
 
-async fn serve(client: TcpStream, peer: SocketAddr, backend: Arc<Backend>, pipes: Arc<splice::Pipes>) {
-    let Some(endpoint) = connect(&backend, peer.ip()).await else {
-        return reset(&client);
+impl Relay {
+    /// Picks an endpoint for a connection and serves it in the background.
+    fn take(&self, client: TcpStream) {
+        let endpoint = client.peer_addr().ok().and_then(|peer| self.backend.pick(peer.ip()));
+        match endpoint {
+            Some(endpoint) => drop(self.node.spawn(serve(client, endpoint, self.pipes.clone()))),
+            None => reset(&client),
+        }
+    }
+}
+
+/// Connects a client with its endpoint.
+///
+/// The client's connection stands before the endpoint is asked, which is the one thing that a proxy in user space cannot do as
+/// kube-proxy's rules do: where a client of those sees `ECONNREFUSED` in `connect`, a client here sees `ECONNRESET` right after it.
+/// An endpoint that does not answer at all is waited for as long as the kernel tries (3 s for an address that is gone, else 2 min).
+async fn serve(client: TcpStream, endpoint: SocketAddrV4, pipes: Arc<splice::Pipes>) {
+    let server = match TcpStream::connect(endpoint).await {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::debug!(%endpoint, %error, "endpoint does not take the connection");
+            return reset(&client);
+        }
     };
     // As for the client's side, see `listen`.
-    let _ = endpoint.set_nodelay(true);
-    if splice::pump(&pipes, &client, &endpoint).await.is_err() {
-        // One side has broken off: the other shall see the same.
+    let _ = server.set_nodelay(true);
+    if splice::pump(&pipes, &client, &server).await.is_err() {
+        // One side has broken off: the other must see the same.
         reset(&client);
-        reset(&endpoint);
+        reset(&server);
     }
 }
 
-/// Connects to an endpoint; to another one if that fails.
-async fn connect(backend: &Backend, client: IpAddr) -> Option<TcpStream> {
-    let mut tried: Vec<SocketAddrV4> = Vec::new();
-    while let Some(endpoint) = backend.pick(client, &tried) {
-        let last = tried.len() + 1 >= backend.endpoints().len();
-        let patience = if last { LAST_PATIENCE } else { PATIENCE };
-        match timeout(patience, TcpStream::connect(endpoint)).await {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => tracing::debug!(%endpoint, %error, "endpoint does not take the connection"),
-            Err(_) => tracing::debug!(%endpoint, "endpoint does not answer"),
-        }
-        tried.push(endpoint);
-    }
-    None
-}
-
-/// Closing it will send a reset instead of a polite end.
+/// Makes the close of a connection send a reset instead of a polite end.
 fn reset(stream: &TcpStream) {
     // If it fails, the end is polite after all.
     let _ = set_socket_linger(stream.as_fd(), Some(Duration::ZERO));

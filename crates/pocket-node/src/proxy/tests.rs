@@ -27,10 +27,15 @@ impl Drop for Lab {
 
 impl Lab {
     fn new(host_ip: [u8; 4]) -> Self {
+        Self::lagging(host_ip, Duration::ZERO)
+    }
+
+    fn lagging(host_ip: [u8; 4], min_sync_period: Duration) -> Self {
         let client = pocket_api::Api::new(pocket_api::Options::default()).unwrap().client("default");
         let cluster = Cluster::new();
         let net = NodeNet { handle: tokio::runtime::Handle::current(), node_ip: [127, 0, 0, 1].into() };
-        let config = ProxyConfig { node_name: "pocket".into(), host_ip: host_ip.into(), not_mine: Vec::new() };
+        let config =
+            ProxyConfig { node_name: "pocket".into(), host_ip: host_ip.into(), not_mine: Vec::new(), min_sync_period };
         let shutdown = CancellationToken::new();
         tokio::spawn(Proxy::new(client.clone(), net, cluster.clone(), config).run(shutdown.clone()));
         Self { cluster, client, shutdown }
@@ -183,32 +188,133 @@ async fn every_byte_arrives_both_ways() {
     assert!(all[..SIZE].iter().enumerate().all(|(at, found)| *found == byte(at)));
 }
 
+/// Outcome of one connection: the server's name, or the error that the client sees.
+async fn meets(address: (&str, u16)) -> Result<char, io::ErrorKind> {
+    let mut stream = TcpStream::connect(address).await.map_err(|error| error.kind())?;
+    let byte = timeout(Duration::from_secs(10), stream.read_u8()).await.unwrap();
+    byte.map(char::from).map_err(|error| error.kind())
+}
+
+/// A port where no server listens.
+async fn closed() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 #[tokio::test]
-async fn an_endpoint_that_refuses_is_passed_over() {
+async fn an_endpoint_that_refuses_fails_its_connections() {
     let lab = Lab::new([127, 77, 3, 1]);
-    let good = server("g").await;
-    let bad = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let (good, bad) = (server("g").await, closed().await);
+    let address = ("127.77.3.2", 8000);
     lab.service("s", json!({"clusterIP": "127.77.3.2", "ports": [{"port": 8000}]}));
     lab.endpoints("s", "TCP", &[bad, good]);
-    for _ in 0..6 {
-        assert_eq!(read(&mut connect(("127.77.3.2", 8000)).await, 1).await, "g");
+    drop(connect(address).await);
+    let mut met = HashMap::new();
+    for _ in 0..200 {
+        *met.entry(meets(address).await.map_err(|error| error.to_string())).or_insert(0) += 1;
     }
+    let reset = io::ErrorKind::ConnectionReset.to_string();
+    assert_eq!(met.len(), 2, "{met:?}");
+    assert!(met[&Ok('g')] > 40 && met[&Err(reset)] > 40, "each connection has one endpoint: {met:?}");
+}
+
+#[tokio::test]
+async fn an_affinity_to_an_endpoint_that_refuses_stays() {
+    let lab = Lab::new([127, 77, 9, 1]);
+    let (good, bad) = (server("g").await, closed().await);
+    let address = ("127.77.9.2", 8000);
+    let spec = json!({"clusterIP": "127.77.9.2", "ports": [{"port": 8000}], "sessionAffinity": "ClientIP"});
+    lab.service("s", spec);
     lab.endpoints("s", "TCP", &[bad]);
-    loop {
-        let mut stream = connect(("127.77.3.2", 8000)).await;
-        let mut byte = [0];
-        match stream.read(&mut byte).await {
-            // The proxy has not read the change yet.
-            Ok(1) => sleep(Duration::from_millis(5)).await,
-            other => {
-                assert_eq!(other.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-                break;
-            }
+    drop(connect(address).await);
+    assert_eq!(meets(address).await, Err(io::ErrorKind::ConnectionReset));
+    lab.endpoints("s", "TCP", &[bad, good]);
+    sleep(Duration::from_millis(100)).await;
+    for _ in 0..20 {
+        assert_eq!(meets(address).await, Err(io::ErrorKind::ConnectionReset));
+    }
+}
+
+#[tokio::test]
+async fn without_endpoints_connections_are_refused_everywhere() {
+    let lab = Lab::new([127, 77, 10, 1]);
+    let port = server("a").await;
+    let ports = json!([{"port": 8080, "nodePort": 30_001}]);
+    lab.service("s", json!({"type": "LoadBalancer", "clusterIP": "127.77.10.2", "ports": ports}));
+    let addresses = [("127.77.10.2", 8080), ("127.77.10.1", 30_001), ("127.77.10.1", 8080)];
+    for _ in 0..3 {
+        lab.endpoints("s", "TCP", &[port]);
+        for address in addresses {
+            assert_eq!(read(&mut connect(address).await, 1).await, "a");
+        }
+        lab.endpoints("s", "TCP", &[]);
+        for address in addresses {
+            refused(address).await;
         }
     }
+    // The ports stay reserved: another Service does not get them.
+    lab.service("t", json!({"type": "LoadBalancer", "clusterIP": "127.77.10.3", "ports": ports}));
+    lab.endpoints("t", "TCP", &[port]);
+    assert_eq!(read(&mut connect(("127.77.10.3", 8080)).await, 1).await, "a");
+    sleep(Duration::from_millis(100)).await;
+    refused(("127.77.10.1", 30_001)).await;
+    lab.cluster.remove_service(&Key::new("default", "s"));
+    assert_eq!(read(&mut connect(("127.77.10.1", 30_001)).await, 1).await, "a");
+}
+
+#[tokio::test]
+async fn a_local_policy_leaves_other_nodes_out() {
+    let lab = Lab::new([127, 77, 11, 1]);
+    let (here, there) = (server("h").await, server("t").await);
+    let slice = |name: &str, port: u16, node: &str| {
+        serde_json::from_value::<discovery::EndpointSlice>(json!({
+            "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": "s"}},
+            "addressType": "IPv4", "ports": [{"name": "", "port": port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}, "nodeName": node}],
+        }))
+        .unwrap()
+    };
+    let spec = |policy: &str| {
+        json!({"type": "NodePort", "clusterIP": "127.77.11.2", "internalTrafficPolicy": policy,
+            "externalTrafficPolicy": policy, "ports": [{"port": 8080, "nodePort": 30_001}]})
+    };
+    let addresses = [("127.77.11.2", 8080), ("127.77.11.1", 30_001)];
+    lab.service("s", spec("Local"));
+    lab.cluster.put_slice(&slice("there", there, "other"));
+    sleep(Duration::from_millis(100)).await;
+    for address in addresses {
+        refused(address).await;
+    }
+    lab.cluster.put_slice(&slice("here", here, "pocket"));
+    for address in addresses {
+        drop(connect(address).await);
+        for _ in 0..20 {
+            assert_eq!(meets(address).await, Ok('h'));
+        }
+    }
+    lab.service("s", spec("Cluster"));
+    for address in addresses {
+        while meets(address).await != Ok('t') {}
+    }
+}
+
+#[tokio::test]
+async fn changes_are_gathered_for_the_sync_period() {
+    let period = Duration::from_secs(2);
+    let lab = Lab::lagging([127, 77, 12, 1], period);
+    let (a, b) = (server("a").await, server("b").await);
+    let address = ("127.77.12.2", 8000);
+    lab.service("s", json!({"clusterIP": "127.77.12.2", "ports": [{"port": 8000}]}));
+    lab.endpoints("s", "TCP", &[a]);
+    assert_eq!(read(&mut connect(address).await, 1).await, "a");
+    let changed = Instant::now();
+    lab.endpoints("s", "TCP", &[b]);
+    while meets(address).await == Ok('a') {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // The look that opened the port began the period.
+    assert!(changed.elapsed() > period / 2, "{:?}", changed.elapsed());
+    assert_eq!(meets(address).await, Ok('b'));
 }
 
 #[tokio::test]
@@ -319,4 +425,58 @@ async fn udp_has_sessions() {
         }
     }
     panic!("the session stayed with an endpoint that is gone");
+}
+
+#[tokio::test]
+async fn a_udp_port_without_endpoints_is_unreachable() {
+    let lab = Lab::new([127, 77, 13, 1]);
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let ports = json!([{"port": 5300, "nodePort": 30_053, "protocol": "UDP"}]);
+    lab.service("s", json!({"type": "NodePort", "clusterIP": "127.77.13.2", "ports": ports}));
+    for address in ["127.77.13.2:5300", "127.77.13.1:30053"] {
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(address).await.unwrap();
+        for _ in 0..2 {
+            lab.endpoints("s", "UDP", &[port]);
+            let mut buffer = [0; 8];
+            // A datagram before the port is open is lost, as it should be.
+            while timeout(Duration::from_millis(50), server.recv_from(&mut buffer)).await.is_err() {
+                let _ = client.send(b"x").await;
+            }
+            lab.endpoints("s", "UDP", &[]);
+            let refused = async {
+                loop {
+                    let sent = client.send(b"y").await;
+                    let answer = timeout(Duration::from_millis(50), client.recv(&mut buffer)).await;
+                    let errors = [sent.err(), answer.ok().and_then(Result::err)];
+                    if errors.iter().flatten().any(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                        return;
+                    }
+                }
+            };
+            timeout(Duration::from_secs(10), refused).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_udp_session_stays_with_an_endpoint_that_refuses() {
+    let lab = Lab::new([127, 77, 14, 1]);
+    let bad = closed().await;
+    lab.service("s", json!({"clusterIP": "127.77.14.2", "ports": [{"port": 5300, "protocol": "UDP"}]}));
+    lab.endpoints("s", "UDP", &[bad]);
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect("127.77.14.2:5300").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let _ = client.send(b"x").await;
+    sleep(Duration::from_millis(100)).await;
+    let good = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    lab.endpoints("s", "UDP", &[bad, good.local_addr().unwrap().port()]);
+    sleep(Duration::from_millis(100)).await;
+    let mut buffer = [0; 8];
+    for _ in 0..20 {
+        let _ = client.send(b"x").await;
+    }
+    assert!(timeout(Duration::from_millis(200), good.recv(&mut buffer)).await.is_err(), "the flow has its endpoint");
 }

@@ -9,11 +9,14 @@ use std::{
 };
 
 use tokio::{net::UdpSocket, runtime::Handle, sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::balance::Backend;
 
-/// A session ends after this long without a datagram in either direction.
-const IDLE: Duration = Duration::from_secs(60);
+/// A session without a datagram in either direction ends after this long, as entries of the kernel's connection tracking do
+/// (`nf_conntrack_udp_timeout`, and `nf_conntrack_udp_timeout_stream` once the endpoint has answered).
+const IDLE: Duration = Duration::from_secs(30);
+const IDLE_STREAM: Duration = Duration::from_secs(120);
 /// Datagrams that wait for a session's socket. More are dropped, as networks do.
 const QUEUE: usize = 64;
 const LARGEST: usize = 65_535;
@@ -25,9 +28,48 @@ struct Session {
     datagrams: mpsc::Sender<Vec<u8>>,
 }
 
-/// Forwards datagrams for ever. Sessions are tasks of `node`, whose sockets reach pods.
-pub(super) async fn forward(socket: UdpSocket, backend: Arc<Backend>, node: Handle) {
-    let socket = Arc::new(socket);
+/// A UDP port that the proxy holds: it forwards datagrams, or it refuses them and stays reserved.
+pub(super) struct Door {
+    socket: Arc<UdpSocket>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Door {
+    /// A door at a port that was just bound in the network of `home`. Open. Sessions are tasks of `node`, whose sockets reach pods.
+    pub(super) fn new(socket: UdpSocket, home: &Handle, backend: Arc<Backend>, node: Handle) -> Self {
+        let socket = Arc::new(socket);
+        let task = AbortOnDropHandle::new(home.spawn(forward(socket.clone(), backend, node)));
+        Self { socket, task }
+    }
+
+    /// Takes datagrams from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn open(&self) -> io::Result<()> {
+        Ok(rustix::net::connect_unspec(&self.socket)?)
+    }
+
+    /// Refuses datagrams from now on: a socket that is connected to itself gets none, and the kernel tells clients that the port is
+    /// unreachable, as kube-proxy's rules do for a Service without endpoints.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn shut(&self) -> io::Result<()> {
+        let own = self.socket.local_addr()?;
+        Ok(rustix::net::connect(&self.socket, &own)?)
+    }
+
+    /// Gives the port back.
+    pub(super) async fn close(self) {
+        self.task.abort();
+        // The error says that it was aborted.
+        let _ = self.task.await;
+    }
+}
+
+/// Forwards datagrams indefinitely.
+async fn forward(socket: Arc<UdpSocket>, backend: Arc<Backend>, node: Handle) {
     let mut sessions: HashMap<SocketAddr, Session> = HashMap::new();
     let mut buffer = vec![0; LARGEST];
     loop {
@@ -43,10 +85,10 @@ pub(super) async fn forward(socket: UdpSocket, backend: Arc<Backend>, node: Hand
         };
         let valid = sessions
             .get(&client)
-            .is_some_and(|session| !session.datagrams.is_closed() && backend.endpoints().contains(&session.endpoint));
+            .is_some_and(|session| !session.datagrams.is_closed() && backend.keeps(session.endpoint));
         if !valid {
             sessions.remove(&client);
-            let Some(endpoint) = backend.pick(client.ip(), &[]) else {
+            let Some(endpoint) = backend.pick(client.ip()) else {
                 continue;
             };
             if sessions.len() >= SESSIONS {
@@ -78,33 +120,44 @@ async fn session(
         Ok(socket) => socket,
         Err(error) => return tracing::debug!(%endpoint, %error, "no UDP session"),
     };
+    let mut idle = IDLE;
     loop {
-        let passed = timeout(IDLE, async {
+        let passed = timeout(idle, async {
             tokio::select! {
                 datagram = datagrams.recv() => match datagram {
-                    Some(datagram) => socket.send(&datagram).await.map(|_| true),
-                    None => Ok(false),
+                    Some(datagram) => {
+                        // Refused or lost: the session stays with its endpoint, as an entry of the connection tracking does.
+                        let _ = socket.send(&datagram).await;
+                        true
+                    }
+                    None => false,
                 },
-                ready = socket.readable() => match ready {
+                ready = socket.readable() => {
                     // The buffer lives only while there is something to put in it.
-                    Ok(()) => answer(&socket, &front, client).await.map(|()| true),
-                    Err(error) => Err(error),
+                    if ready.is_ok() && answer(&socket, &front, client).await {
+                        idle = IDLE_STREAM;
+                    }
+                    true
                 },
             }
         });
         match passed.await {
-            Ok(Ok(true)) => {}
-            // Nobody listens at the endpoint: the next datagram may find another.
-            Ok(Ok(false) | Err(_)) | Err(_) => return,
+            Ok(true) => {}
+            Ok(false) | Err(_) => return,
         }
     }
 }
 
-async fn answer(socket: &UdpSocket, front: &UdpSocket, client: SocketAddr) -> io::Result<()> {
+/// Passes one datagram of the endpoint on to the client; whether there was one.
+async fn answer(socket: &UdpSocket, front: &UdpSocket, client: SocketAddr) -> bool {
     let mut buffer = vec![0; LARGEST];
     match socket.try_recv(&mut buffer) {
-        Ok(length) => front.send_to(&buffer[..length], client).await.map(drop),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        Err(error) => Err(error),
+        Ok(length) => {
+            // A client that is gone misses an answer.
+            let _ = front.send_to(&buffer[..length], client).await;
+            true
+        }
+        // A false alarm, or the endpoint has refused a datagram.
+        Err(_) => false,
     }
 }

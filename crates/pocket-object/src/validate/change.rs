@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Errors;
+use super::{Errors, limits::resource_quota_change};
 use crate::{
     FieldError,
     json::{list, text, truth},
@@ -13,6 +13,7 @@ pub(super) fn check(group: &str, kind: &str, old: &Value, new: &Value, errors: &
         ("", "Pod") => pod(old, new, errors),
         ("", "Service") => service(old, new, errors),
         ("", "ConfigMap" | "Secret") => config(kind, old, new, errors),
+        ("", "ResourceQuota") => resource_quota_change(old, new, errors),
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => errors.immutable("spec.selector", old, new),
         ("apps", "StatefulSet") => stateful_set(old, new, errors),
         ("batch", "Job") => job(old, new, errors),
@@ -60,6 +61,16 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
             "existing toleration can not be modified except its tolerationSeconds",
         ));
     }
+    let gates = list(before, "/schedulingGates");
+    for (index, gate) in list(after, "/schedulingGates").iter().enumerate() {
+        if !gates.contains(gate) {
+            let name = text(gate, "/name");
+            errors.add(FieldError::forbidden(
+                format!("spec.schedulingGates[{index}].name"),
+                format!("only deletion is allowed, but found new scheduling gate '{name}'"),
+            ));
+        }
+    }
     match (before.get("activeDeadlineSeconds").and_then(Value::as_i64), after.get("activeDeadlineSeconds")) {
         (Some(limit), Some(value)) if value.as_i64().is_some_and(|value| value > limit) => {
             errors.invalid(
@@ -76,7 +87,7 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
     // Nothing else may differ once what may is made alike. The node is set by the scheduler, through a binding.
     let mut alike = after.clone();
     if let Some(alike) = alike.as_object_mut() {
-        for field in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers"] {
+        for field in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers", "schedulingGates"] {
             match before.get(field) {
                 Some(value) => alike.insert(field.to_owned(), value.clone()),
                 None => alike.remove(field),

@@ -175,6 +175,12 @@ fn a_pods_spec_hardly_changes() {
     c(json!({ "spec": { "containers": [container] } }), &[]);
     c(json!({ "spec": { "nodeName": "n" } }), &[]);
     c(
+        json!({ "spec": { "schedulingGates": [{ "name": "g" }] } }),
+        &["spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'"],
+    );
+    let gated = with(&old, json!({ "spec": { "schedulingGates": [{ "name": "g" }] } }), "", "Pod");
+    assert_eq!(texts(update("", "Pod", &gated, &old)), [] as [String; 0], "a gate can be taken away");
+    c(
         json!({ "spec": { "hostname": "x" } }),
         &["spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"],
     );

@@ -33,7 +33,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
 
 fn shift(stage: &Stage, path: &str, errors: &mut Errors) {
     let Some(shift) = &stage.shift else { return };
-    if shift.flip.is_some() && shift.rolling.is_some() {
+    if shift.kind().is_none() {
         errors.add(format!("{path}.shift"), "both flip and rolling are set: set one of them");
     }
     if let Some(rolling) = &shift.rolling

@@ -1,6 +1,7 @@
 //! `rainbow local`: the embedded cluster.
 
 use pocket::{Down, Status};
+use rainbow_api::HumanDuration;
 
 use crate::{
     context::Context,
@@ -37,6 +38,9 @@ pub(crate) struct UpArgs {
     /// Without Rainbow's operator: run it yourself with `rainbow operator`
     #[arg(long)]
     no_operator: bool,
+    /// Least time between two looks of the Service proxy at what has changed: 1s is what kube-proxy does
+    #[arg(long, value_name = "TIME", default_value = "0s", hide = true)]
+    proxy_delay: HumanDuration,
 }
 
 const NOT_RUNNING: &str = "the local cluster is not running: start it with `rainbow local up`";
@@ -45,7 +49,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result {
     let printer = context.printer;
     match command {
         Command::Up(args) => {
-            let options = Up { api_port: args.api_port, operator: !args.no_operator };
+            let options = Up { api_port: args.api_port, operator: !args.no_operator, proxy_delay: args.proxy_delay.0 };
             let up = local::up(options, args.foreground, printer).await?;
             let state = if up.already { "is up already" } else { "is up" };
             printer.progress(format_args!("the local cluster {state} at {}", up.server));

@@ -9,6 +9,7 @@ use std::{net::IpAddr, pin::pin, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::reading::{self, Reading, Source};
+use crate::messages;
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -54,12 +55,12 @@ pub async fn ask(via: CountVia, client: &Client, whom: Whom<'_>) -> Result<Readi
         match (via, whom.address) {
             (CountVia::Api, _) => through_api(client, whom).await,
             (CountVia::Direct, Some(address)) => directly(address, whom.source).await,
-            (CountVia::Direct, None) => Err("the pod has no address".to_owned()),
+            (CountVia::Direct, None) => Err(messages::NO_ADDRESS.to_owned()),
         }
     };
     match timeout(PATIENCE, answer).await {
         Ok(body) => reading::read(whom.source, &body?),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(messages::no_answer(PATIENCE)),
     }
 }
 
@@ -80,8 +81,8 @@ fn path(source: &Source) -> &str {
 async fn through_api(client: &Client, whom: Whom<'_>) -> Result<Bytes, String> {
     let (port, path) = (port(whom.source), path(whom.source));
     let uri = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy{path}", whom.namespace, whom.pod);
-    let request = Request::get(uri).body(Body::empty()).map_err(|_| format!("`{path}` is no path"))?;
-    let response = client.send(request).await.map_err(|_| "the API server cannot be reached".to_owned())?;
+    let request = Request::get(uri).body(Body::empty()).map_err(|_| messages::no_path(path))?;
+    let response = client.send(request).await.map_err(|_| messages::NO_API_SERVER.to_owned())?;
     body(response, "through the API server").await
 }
 
@@ -94,7 +95,7 @@ async fn directly(address: IpAddr, source: &Source) -> Result<Bytes, String> {
     let request = Request::get(path)
         .header(header::HOST, std::net::SocketAddr::new(address, port).to_string())
         .body(Empty::<Bytes>::new())
-        .map_err(|_| format!("`{path}` is no path"))?;
+        .map_err(|_| messages::no_path(path))?;
     let mut answer = pin!(async {
         let response = sender.send_request(request).await.map_err(|_| broken())?;
         body(response, "directly").await
@@ -111,7 +112,7 @@ async fn directly(address: IpAddr, source: &Source) -> Result<Bytes, String> {
 }
 
 fn broken() -> String {
-    "the connection broke off".to_owned()
+    messages::BROKEN_OFF.to_owned()
 }
 
 async fn body<B>(response: Response<B>, how: &str) -> Result<Bytes, String>
@@ -121,15 +122,11 @@ where
 {
     let status = response.status();
     if status != StatusCode::OK {
-        return Err(format!("asked {how}, the answer was {status}"));
+        return Err(messages::refused(how, &status));
     }
     let body = Limited::new(response.into_body(), LONGEST).collect().await;
     body.map(|body| body.to_bytes()).map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            format!("the answer has more than {} KiB", LONGEST / 1024)
-        } else {
-            broken()
-        }
+        if error.is::<http_body_util::LengthLimitError>() { messages::too_long(LONGEST) } else { broken() }
     })
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::reading::Reading;
+use crate::messages;
 
 /// A clock in the pod that stands still for so long answers from a memory of old times.
 const STANDS_STILL: Duration = Duration::from_secs(10);
@@ -56,7 +57,7 @@ struct Pod {
     /// Why the last question came to nothing.
     failure: Option<String>,
     /// What was said of it last.
-    told: Option<Connections>,
+    told: Option<(Connections, bool)>,
 }
 
 /// What the last answer said, together with those before.
@@ -108,7 +109,7 @@ impl Pod {
     fn connections(&self, settle: Duration, now: Time) -> Connections {
         let Some(evidence) = self.evidence.filter(|_| self.how == How::Asked) else {
             return match self.how {
-                How::Unreachable => Connections::Idle { since: self.wanted },
+                How::Unreachable => Connections::Idle { since: self.wanted, counted: now },
                 How::Asked | How::Never(_) => Connections::Unknown { since: self.wanted },
             };
         };
@@ -120,15 +121,17 @@ impl Pod {
             (Found::Busy { count, since }, _) => Connections::Busy { count, since },
             // A pod that may have a client now is not let go.
             (Found::Idle { .. }, Some(since)) => Connections::Unknown { since },
-            (Found::Idle { since }, None) => {
-                let settled = since.after(settle);
-                // The last word has to be from the end of that time. Until it comes, the time does not end.
-                if evidence.seen < settled && settled <= now {
-                    Connections::Idle { since: now }
-                } else {
-                    Connections::Idle { since }
-                }
+            (Found::Idle { since }, None) => Connections::Idle { since, counted: evidence.seen },
+        }
+    }
+
+    /// The connections without what changes at each count: of an idle pod, whether the counts span all of `settle`.
+    fn news(&self, settle: Duration, now: Time) -> (Connections, bool) {
+        match self.connections(settle, now) {
+            Connections::Idle { since, counted } => {
+                (Connections::Idle { since, counted: since }, counted >= since.after(settle))
             }
+            other => (other, false),
         }
     }
 
@@ -137,7 +140,7 @@ impl Pod {
         if reading.at.is_none() || reading.at != at {
             self.clock = (reading.at, now);
         } else if now.0.saturating_sub(ticked.0) > milliseconds(STANDS_STILL) {
-            self.failure = Some("the answers are old ones: the counter's clock stands still".to_owned());
+            self.failure = Some(messages::CLOCK_STANDS_STILL.to_owned());
             return;
         }
         let current = self.evidence.filter(|evidence| evidence.until(settle) >= now).map(|evidence| evidence.found);
@@ -145,7 +148,7 @@ impl Pod {
             // It says nothing: what was known before goes on to be worth what it was, and no longer.
             (0, 1.., _) => {
                 self.undecided = self.undecided.or(Some(now));
-                self.failure = Some("there are connections from the node that may be probes or clients".to_owned());
+                self.failure = Some(messages::UNDECIDED.to_owned());
                 return;
             }
             (0, 0, Some(Found::Idle { since })) => Found::Idle { since },
@@ -206,12 +209,12 @@ impl Known {
         let Some(pod) = self.pods.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
         let failure = pod.failure.clone();
         // What was said last may have become something else since, without an answer.
-        let before = pod.connections(settle, now);
+        let before = pod.news(settle, now);
         match answer {
             Ok(reading) => pod.take(reading, settle, now, worth),
             Err(why) => pod.failure = Some(why),
         }
-        let after = pod.connections(settle, now);
+        let after = pod.news(settle, now);
         pod.told.replace(after) != Some(after) || before != after || failure != pod.failure
     }
 
@@ -247,6 +250,11 @@ mod tests {
 
     const WORTH: Worth = Worth { next: Duration::from_secs(3), last: Duration::from_secs(5) };
     const SETTLE: Duration = Duration::from_secs(30);
+
+    /// Idle since then, as of the count at `counted`.
+    const fn idle(since: i64, counted: i64) -> Connections {
+        Idle { since: Time(since), counted: Time(counted) }
+    }
 
     struct Table(Known);
 
@@ -285,21 +293,21 @@ mod tests {
         let mut table = Table::new();
         table.at(1_000, Some((3, 0)), Busy { count: 3, since: Time(1_000) });
         table.at(2_000, Some((1, 2)), Busy { count: 1, since: Time(1_000) });
-        table.at(3_000, Some((0, 0)), Idle { since: Time(3_000) });
-        table.at(4_000, Some((0, 0)), Idle { since: Time(3_000) });
+        table.at(3_000, Some((0, 0)), idle(3_000, 3_000));
+        table.at(4_000, Some((0, 0)), idle(3_000, 4_000));
         table.at(5_000, Some((1, 0)), Busy { count: 1, since: Time(5_000) });
-        table.at(6_000, Some((0, 0)), Idle { since: Time(6_000) });
+        table.at(6_000, Some((0, 0)), idle(6_000, 6_000));
     }
 
     #[test]
     fn a_lost_answer_is_forgiven_and_a_second_one_is_not() {
         let mut table = Table::new();
-        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
-        table.at(4_000, None, Idle { since: Time(1_000) });
-        table.at(5_000, Some((0, 0)), Idle { since: Time(1_000) });
+        table.at(1_000, Some((0, 0)), idle(1_000, 1_000));
+        table.at(4_000, None, idle(1_000, 1_000));
+        table.at(5_000, Some((0, 0)), idle(1_000, 5_000));
         table.at(10_001, None, Unknown { since: Time(10_000) });
         assert_eq!(table.0.failure("p"), Some("no answer"));
-        table.at(11_000, Some((0, 0)), Idle { since: Time(11_000) });
+        table.at(11_000, Some((0, 0)), idle(11_000, 11_000));
         assert_eq!(table.0.failure("p"), None);
     }
 
@@ -307,9 +315,9 @@ mod tests {
     fn what_cannot_be_told_from_probes_says_nothing() {
         let mut table = Table::new();
         table.at(1_000, Some((0, 1)), Unknown { since: Time(0) });
-        table.at(1_500, Some((0, 0)), Idle { since: Time(1_500) });
+        table.at(1_500, Some((0, 0)), idle(1_500, 1_500));
         table.at(2_500, Some((0, 1)), Unknown { since: Time(2_500) });
-        table.at(3_000, Some((0, 0)), Idle { since: Time(1_500) });
+        table.at(3_000, Some((0, 0)), idle(1_500, 3_000));
         for now in [4_000, 6_000, 8_000] {
             table.at(now, Some((0, 2)), Unknown { since: Time(4_000) });
         }
@@ -322,7 +330,7 @@ mod tests {
         let answer = || Ok(Reading { at: Some(7), ..Reading::default() });
         for now in [1_000, 6_000, 11_000] {
             known.answer("p", "u", answer(), Time(now), WORTH);
-            assert_eq!(known.connections("p", Time(now)), Idle { since: Time(1_000) });
+            assert_eq!(known.connections("p", Time(now)), idle(1_000, now));
         }
         known.answer("p", "u", answer(), Time(16_500), WORTH);
         assert_eq!(known.connections("p", Time(16_500)), Unknown { since: Time(16_000) });
@@ -331,7 +339,7 @@ mod tests {
     #[test]
     fn another_pod_of_the_same_name_is_another_pod() {
         let mut table = Table::new();
-        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
+        table.at(1_000, Some((0, 0)), idle(1_000, 1_000));
         table.0.ask([("p", "new", How::Asked)].into_iter(), SETTLE, Time(2_000));
         assert!(!table.0.answer("p", "u", Ok(Reading::default()), Time(3_000), WORTH), "an answer of the old one");
         assert_eq!(table.0.connections("p", Time(3_000)), Unknown { since: Time(2_000) });
@@ -345,7 +353,7 @@ mod tests {
         table.at(1_000, Some((2, 0)), Busy { count: 2, since: Time(1_000) });
         assert!(table.0.ask([("p", "u", How::Unreachable)].into_iter(), SETTLE, Time(2_000)));
         assert!(!table.0.ask([("p", "u", How::Unreachable)].into_iter(), SETTLE, Time(3_000)));
-        assert_eq!(table.0.connections("p", Time(99_000)), Idle { since: Time(2_000) });
+        assert_eq!(table.0.connections("p", Time(99_000)), idle(2_000, 99_000));
         assert!(!table.0.ask([("p", "u", How::Asked)].into_iter(), SETTLE, Time(4_000)));
         assert_eq!(table.0.connections("p", Time(4_500)), Unknown { since: Time(4_000) }, "it has an address now");
         assert!(table.0.ask([("p", "u", How::Never("no counter"))].into_iter(), SETTLE, Time(5_000)));
@@ -356,16 +364,14 @@ mod tests {
     #[test]
     fn that_nobody_was_there_is_worth_no_more_than_settle() {
         let mut table = Table::settling(Duration::from_secs(4));
-        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
-        assert_eq!(table.0.connections("p", Time(4_999)), Idle { since: Time(1_000) });
-        // One answer alone lets nobody go: the last word is from the end of the time, or the time does not end.
-        assert_eq!(table.0.connections("p", Time(5_000)), Idle { since: Time(5_000) });
+        table.at(1_000, Some((0, 0)), idle(1_000, 1_000));
+        assert_eq!(table.0.connections("p", Time(5_000)), idle(1_000, 1_000), "the planner sees that it is one count");
         assert_eq!(table.0.connections("p", Time(5_001)), Unknown { since: Time(5_000) });
         table.at(5_001, None, Unknown { since: Time(5_000) });
-        table.at(6_000, Some((0, 0)), Idle { since: Time(6_000) });
-        table.at(8_000, Some((0, 0)), Idle { since: Time(6_000) });
-        table.at(10_000, Some((0, 0)), Idle { since: Time(6_000) });
-        assert_eq!(table.0.connections("p", Time(14_000)), Idle { since: Time(6_000) });
+        table.at(6_000, Some((0, 0)), idle(6_000, 6_000));
+        table.at(8_000, Some((0, 0)), idle(6_000, 8_000));
+        table.at(10_000, Some((0, 0)), idle(6_000, 10_000));
+        assert_eq!(table.0.connections("p", Time(14_000)), idle(6_000, 10_000));
         assert_eq!(table.0.connections("p", Time(14_001)), Unknown { since: Time(14_000) });
         // Somebody who is there is believed longer than nobody.
         table.at(15_000, Some((1, 0)), Busy { count: 1, since: Time(15_000) });
@@ -375,34 +381,30 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_late_yet_is_worth_something_however_short_the_time_to_settle() {
         let mut table = Table::settling(Duration::from_secs(1));
-        table.at(1_000, Some((0, 0)), Idle { since: Time(1_000) });
-        assert_eq!(
-            table.0.connections("p", Time(2_500)),
-            Idle { since: Time(2_500) },
-            "the second one is not there yet"
-        );
+        table.at(1_000, Some((0, 0)), idle(1_000, 1_000));
+        assert_eq!(table.0.connections("p", Time(2_500)), idle(1_000, 1_000), "the second one is not there yet");
         let second = Ok(Reading { at: Some(2_600), ..Reading::default() });
         assert!(table.0.answer("p", "u", second, Time(2_600), WORTH), "it is what is waited for");
-        assert_eq!(table.0.connections("p", Time(2_600)), Idle { since: Time(1_000) });
-        assert_eq!(table.0.connections("p", Time(5_600)), Idle { since: Time(1_000) });
+        assert_eq!(table.0.connections("p", Time(2_600)), idle(1_000, 2_600));
+        assert_eq!(table.0.connections("p", Time(5_600)), idle(1_000, 2_600));
         assert_eq!(table.0.connections("p", Time(5_601)), Unknown { since: Time(5_600) });
     }
 
     #[test]
     fn a_new_operator_believes_a_counter_that_has_looked_all_the_time() {
-        let idle =
+        let quiet =
             |at: u64, seconds| Ok(Reading { at: Some(at), idle: Duration::from_secs(seconds), ..Reading::default() });
         let mut known = Table::new().0;
-        known.answer("p", "u", idle(100_000, 40), Time(100_000), WORTH);
-        assert_eq!(known.connections("p", Time(100_000)), Idle { since: Time(60_000) });
+        known.answer("p", "u", quiet(100_000, 40), Time(100_000), WORTH);
+        assert_eq!(known.connections("p", Time(100_000)), idle(60_000, 100_000));
         // But not against what was seen here.
         let busy = Ok(Reading { count: 1, at: Some(101_000), ..Reading::default() });
         known.answer("p", "u", busy, Time(101_000), WORTH);
-        known.answer("p", "u", idle(110_000, 60), Time(110_000), WORTH);
-        assert_eq!(known.connections("p", Time(110_000)), Idle { since: Time(101_000) });
+        known.answer("p", "u", quiet(110_000, 60), Time(110_000), WORTH);
+        assert_eq!(known.connections("p", Time(110_000)), idle(101_000, 110_000));
         let mut known = Table::new().0;
-        known.answer("p", "u", idle(7, u64::MAX), Time(100_000), WORTH);
-        assert!(matches!(known.connections("p", Time(100_000)), Idle { since } if since < Time(0)), "no overflow");
+        known.answer("p", "u", quiet(7, u64::MAX), Time(100_000), WORTH);
+        assert!(matches!(known.connections("p", Time(100_000)), Idle { since, .. } if since < Time(0)), "no overflow");
     }
 
     #[test]

@@ -6,15 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{net::IpAddr, time::Duration};
 
-use crate::domain;
+use crate::{domain, messages};
 
 /// Peers that are kept of a port: as many as the counter names.
 const PEERS: usize = 10;
 /// Ports that are kept: as many as a tier may have.
 const PORTS: usize = 32;
-
-/// Why nothing is known of pods that were made without a counter.
-pub const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
 
 /// Who answers, and what counts in the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +39,7 @@ impl Source {
         Some(match (domain::evidence(spec, tier), &spec.drain.http) {
             (Connections::Http, Some(http)) => Ok(Self::Http(http.clone())),
             (Connections::Sidecar, _) if has_counter() => Ok(Self::Tally { ports: tier.tcp_ports() }),
-            _ => Err(NO_COUNTER),
+            _ => Err(messages::NO_COUNTER),
         })
     }
 }
@@ -109,10 +106,8 @@ pub fn read(source: &Source, body: &[u8]) -> Result<Reading, String> {
     match source {
         Source::Tally { ports } => tally(ports, body),
         Source::Http(http) => {
-            let value: Value = serde_json::from_slice(body).map_err(|_| "the answer is no JSON".to_owned())?;
-            let count = http
-                .number(&value)
-                .ok_or_else(|| format!("the answer has no number of connections at `{}`", http.field))?;
+            let value: Value = serde_json::from_slice(body).map_err(|_| messages::NO_JSON.to_owned())?;
+            let count = http.number(&value).ok_or_else(|| messages::no_number(&http.field))?;
             Ok(Reading { count, ..Reading::default() })
         }
     }
@@ -148,15 +143,15 @@ struct TallyPeer {
 }
 
 fn tally(wanted: &[i32], body: &[u8]) -> Result<Reading, String> {
-    let said: Tally = serde_json::from_slice(body).map_err(|_| "the answer is not that of the counter".to_owned())?;
+    let said: Tally = serde_json::from_slice(body).map_err(|_| messages::NO_TALLY.to_owned())?;
     if let Some(missing) = wanted.iter().find(|port| said.ports.iter().all(|said| said.port != **port)) {
-        return Err(format!("the answer does not speak of port {missing}"));
+        return Err(messages::no_port(*missing));
     }
     let sum = said.ports.iter().fold(0u64, |sum, port| sum.saturating_add(port.count));
     // Where the two differ, the worse one is believed.
     let count = said.count.max(sum);
     if count == 0 && !said.complete {
-        return Err("not all connections could be seen".to_owned());
+        return Err(messages::IN_PART.to_owned());
     }
     let mut ports: Vec<Port> = said.ports.into_iter().take(PORTS).map(port).collect();
     ports.sort_by_key(|port| port.port);
@@ -235,6 +230,6 @@ mod tests {
         let source = Source::Http(HttpCount { port: 80, path: "/".into(), field: "server.open".into() });
         assert_eq!(read(&source, br#"{"server":{"open":4}}"#).unwrap().count, 4);
         assert_eq!(read(&source, b"4"), Err("the answer has no number of connections at `server.open`".to_owned()));
-        assert_eq!(read(&source, b"nonsense"), Err("the answer is no JSON".to_owned()));
+        assert_eq!(read(&source, b"nonsense"), Err(messages::NO_JSON.to_owned()));
     }
 }

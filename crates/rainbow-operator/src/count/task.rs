@@ -21,7 +21,7 @@ use super::{
     pace::{self, Last},
     reading::{Reading, Source},
 };
-use crate::{cache::Key, clock::Clock};
+use crate::{clock::Clock, key::Key};
 
 /// Questions that are open at one time, in all and for one application: so no application keeps others from being asked.
 const OPEN: usize = 256;

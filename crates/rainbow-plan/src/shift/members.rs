@@ -6,7 +6,8 @@
 //! - **In**: when the step before is done and `every` has passed, `step` more new pods join.
 //! - **Gaps**: where pods were lost and fewer are ready than the stage wants, spare ready pods join at once, paused or not.
 //!   They are taken from the colors the stage comes from as long as one of those still serves: a gap never moves the share
-//!   forward. Else from the new color; else from whichever has one.
+//!   forward. Else from the new color; else from whichever has one. A paused stage waits for pods of the colors it comes
+//!   from rather than move its share, as long as one of those serves.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +83,7 @@ impl<'a> Shifter<'_, 'a> {
 
     /// Since when the pod is seen among the stage's endpoints.
     fn endpoint(&self, pod: &Pod) -> Option<Time> {
-        pod.endpoint.get(&self.situation.stage.name).copied()
+        pod.endpoint.get(&self.situation.key).copied()
     }
 
     /// The pod serves, and the data plane knows it as an endpoint.
@@ -183,7 +184,10 @@ impl<'a> Shifter<'_, 'a> {
             return;
         }
         let old_first = !members.old.is_empty() && self.target.pace != Pace::AtOnce;
-        let spares = self.spares(members, !old_first).into_iter().chain(self.spares(members, old_first));
+        let holds_share =
+            self.target.pace == Pace::Hold && self.target.held_by_pause && members.old.iter().any(|pod| serves(pod));
+        let others = if holds_share { Vec::new() } else { self.spares(members, old_first) };
+        let spares = self.spares(members, !old_first).into_iter().chain(others);
         let chosen: Vec<&str> = spares.filter(|pod| !joining.contains(pod)).take(gap).collect();
         joining.extend(chosen);
     }

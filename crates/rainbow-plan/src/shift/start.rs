@@ -11,7 +11,6 @@ impl Shifter<'_, '_> {
         if !self.target.ready {
             return Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() };
         }
-        let stage = &self.situation.stage.name;
         let step = match self.target.pace {
             Pace::Hold => return Progress { phase: Some(ShiftPhase::Paused), ..Progress::default() },
             Pace::Steps { step, .. } => step,
@@ -19,7 +18,7 @@ impl Shifter<'_, '_> {
         };
         let progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
         let mut old = self.candidates(serving);
-        if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(stage)) {
+        if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(&self.situation.key)) {
             // Nothing serves, so there is nothing to exchange step by step.
             self.select(Selection::Instance(target.clone()), draft);
             return progress;

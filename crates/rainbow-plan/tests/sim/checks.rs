@@ -18,11 +18,11 @@ impl Sim {
     }
 
     fn measure(&mut self, decision: bool) {
-        if !self.checking || self.spec.deleting {
+        if !self.checking || self.spec.deleting || !self.watches(Rule::NoLoss) {
             return;
         }
         for stage in self.spec.stages.clone() {
-            let Some(Svc::Ours { selects, .. }) = self.stages.get(&stage.name) else { continue };
+            let Some(Svc::Ours(Service { selects, .. })) = self.stages.get(&stage.name) else { continue };
             let Some(endpoints) = self.endpoints.get(&stage.name) else { continue };
             let serves = |pod: &&String| {
                 self.surely_receives(&stage.name, pod)
@@ -38,19 +38,18 @@ impl Sim {
                 Some(Selection::Instance(instance)) => self.pods[pod].instance == *instance,
                 _ => true,
             };
-            let stays = |pod: &&String| serves(pod) && selected(pod);
+            // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
+            let of_tier = |pod: &&String| self.pods[*pod].instance.tier == stage.tier;
+            let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
-            let of = self.of(&stage);
+            let of = self.wants_at_least(&stage);
             let known = self.established.contains_key(&stage.name);
             if (!known || decision) && staying >= of {
                 self.established.insert(stage.name.clone(), 0);
             } else if let Some(failures) = self.established.get(&stage.name) {
-                assert!(
-                    capacity + failures >= of,
-                    "stage {} has {capacity} of {of} pods and {failures} failed\n{}",
-                    stage.name,
-                    self.trace.join("\n")
-                );
+                self.require(Rule::NoLoss, capacity + failures >= of, || {
+                    format!("stage {} has {capacity} of {of} pods and {failures} failed", stage.name)
+                });
             }
         }
     }
@@ -71,11 +70,9 @@ impl Sim {
     /// No pod ends because of us while anybody may send to it.
     pub(super) fn check_end(&self, pod: &str) {
         for stage in self.endpoints.keys().chain(self.past.keys()).collect::<BTreeSet<_>>() {
-            assert!(
-                !self.may_receive(stage, pod),
-                "{pod} ends while clients of {stage} may be sent to it\n{}",
-                self.trace.join("\n")
-            );
+            self.require(Rule::NobodySent, !self.may_receive(stage, pod), || {
+                format!("{pod} ends while clients of {stage} may be sent to it")
+            });
         }
     }
 
@@ -86,19 +83,19 @@ impl Sim {
         let Some(dep) = self.deps.get(instance).filter(|dep| dep.replicas > replicas) else { return };
         let drains = !ends.is_empty() || replicas == 0 || (self.ended(instance) && self.full(instance) >= dep.replicas);
         if !drains || self.full(instance) == 0 {
-            assert!(dep.replicas > self.full(instance), "{instance:?} is made smaller: {} to {replicas}", dep.replicas);
+            self.require(Rule::Order, dep.replicas > self.full(instance), || {
+                format!("{instance:?} is made smaller: {} to {replicas}", dep.replicas)
+            });
             return;
         }
         for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
             for tier in color.tiers.iter().filter(|tier| tier.needs.contains(&instance.tier)) {
-                let caller = &color.instances[&tier.name];
+                let Some(caller) = color.instances.get(&tier.name) else { continue };
                 let pods = self.pods.values().filter(|pod| pod.instance == *caller).count();
                 let asked = self.deps.get(caller).map_or(0, |dep| if dep.foreign { 0 } else { dep.replicas });
-                assert!(
-                    pods == 0 && asked == 0,
-                    "{instance:?} goes while {caller:?} has {pods} pods\n{}",
-                    self.trace.join("\n")
-                );
+                self.require(Rule::Order, pods == 0 && asked == 0, || {
+                    format!("{instance:?} goes while {caller:?} has {pods} pods")
+                });
             }
         }
     }
@@ -110,12 +107,15 @@ impl Sim {
         }
         for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
             let needs = color.tiers.iter().filter(|tier| tier.name == instance.tier).flat_map(|tier| &tier.needs);
-            for called in needs.map(|need| &color.instances[need]) {
+            for called in needs.filter_map(|need| color.instances.get(need)) {
                 let asked = self.deps.get(called).map_or(1, |dep| dep.replicas).min(self.full(called));
                 let serves = |pod: &&SimPod| pod.instance == *called && pod.ready && !pod.terminating;
                 let ready = self.pods.values().filter(serves).count() as u32;
-                assert!(ready >= asked, "{instance:?} comes up while {called:?} has {ready} of {asked} pods");
-                assert!(matches!(self.svcs.get(called), Some(Svc::Ours { .. })), "{called:?} cannot be called");
+                self.require(Rule::Order, ready >= asked, || {
+                    format!("{instance:?} comes up while {called:?} has {ready} of {asked} pods")
+                });
+                let callable = matches!(self.svcs.get(called), Some(Svc::Ours(_)));
+                self.require(Rule::Order, callable, || format!("{called:?} cannot be called"));
             }
         }
     }
@@ -126,36 +126,40 @@ impl Sim {
             let serving: BTreeSet<&InstanceName> = world
                 .pods
                 .iter()
-                .filter(|pod| pod.endpoint.contains_key(&stage.name))
+                .filter(|pod| pod.endpoint.contains_key(&StageKey::of(&stage.name)))
                 .map(|pod| &pod.instance)
                 // Of a color that was taken away by force, nothing can be told.
                 .filter(|instance| self.owners(instance).next().is_some())
                 .collect();
             let steered = matches!(
-                world.stages.get(&stage.name),
+                world.stages.get(&StageKey::of(&stage.name)),
                 Some(StageService::Ours { selects: Selection::Instance(_) | Selection::Members, .. })
             );
             if serving.len() > 1 && steered && !self.spec.deleting {
-                assert!(stage.shift.is_some(), "{} serves {serving:?} outside a shift", stage.name);
+                self.require(Rule::Report, stage.shift.is_some(), || {
+                    format!("{} serves {serving:?} outside a shift", stage.name)
+                });
             }
             if let Some(shift) = &stage.shift {
-                assert!(shift.moved <= shift.of, "{shift:?}");
+                self.require(Rule::Report, shift.moved <= shift.of, || format!("{shift:?}"));
             }
         }
         self.check_first_joins(world, plan);
-        assert!(plan.wake.is_none_or(|wake| wake.0 > self.now), "a busy loop");
+        assert!(plan.wake.is_none_or(|wake| wake > self.clock()), "a busy loop");
     }
 
     /// The first pod of a color enters a stage only when all tiers of the color have the stage's size.
     fn check_first_joins(&self, world: &World, plan: &Plan) {
-        for action in &plan.actions {
+        for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
-            let joining = &self.pods[pod].instance;
-            let selected = match world.stages.get(stage) {
+            let Some(joining) = world.pods.iter().find(|known| known.name == *pod).map(|pod| &pod.instance) else {
+                continue;
+            };
+            let selected = match world.stages.get(&StageKey::of(stage)) {
                 Some(StageService::Ours { selects: Selection::Instance(instance), .. }) if instance != joining => stage,
                 _ => continue,
             };
-            let stage = self.spec.stages.iter().find(|stage| stage.name == *selected).unwrap();
+            let Some(stage) = world.spec.stages.iter().find(|stage| stage.name == *selected) else { continue };
             let whole = |color: &&Color| {
                 color.instances.iter().all(|(tier, instance)| {
                     let wanted = stage.replicas.unwrap_or_else(|| self.full(instance));
@@ -165,11 +169,9 @@ impl Sim {
                 })
             };
             let owners = self.colors.values().filter(|color| color.instances.get(&stage.tier) == Some(joining));
-            assert!(
-                owners.into_iter().any(|color| whole(&color)),
-                "{pod} joins {} before all of its color is ready",
-                stage.name
-            );
+            self.require(Rule::Whole, owners.into_iter().any(|color| whole(&color)), || {
+                format!("{pod} joins {} before all of its color is ready", stage.name)
+            });
         }
     }
 
@@ -187,11 +189,11 @@ impl Sim {
     /// What must hold when nothing happens any more.
     pub fn check_rest(&mut self) {
         let world = self.world();
-        let plan = plan(&world, Time(self.now));
-        assert_eq!(plan.actions, [], "not at rest");
+        let plan = plan(&world, self.clock());
+        assert_eq!(plan.chains, [], "not at rest");
         let waiting = plan.report.problems.iter().any(|problem| matches!(problem, Problem::TooManyColors { .. }));
         for stage in &self.spec.stages {
-            let Some(Svc::Ours { selects: Some(selects), .. }) = self.stages.get(&stage.name) else { continue };
+            let Some(selects) = self.selected(&stage.name) else { continue };
             let wanted = match (&stage.color, stage.promote) {
                 (Some(color), _) => self.colors.get(color),
                 (None, Promote::Auto) => self.colors.get(&self.spec.color).filter(|color| self.is_spec(color)),
@@ -200,7 +202,7 @@ impl Sim {
             if let Some(color) = wanted.filter(|color| self.healthy(color) && !waiting && !stage.paused) {
                 assert_eq!(
                     *selects,
-                    Selection::Instance(color.instances[&stage.tier].clone()),
+                    Selection::Instance(serving_instance(color, &stage.tier).clone()),
                     "{} is not where it shall be\n{:#?}\n{}",
                     stage.name,
                     plan.report,
@@ -228,8 +230,7 @@ impl Sim {
         for instance in self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(instance, _)| instance) {
             // What a stage still points at stays, whoever took its color away; and with it all that it calls.
             let unowned = |instance: &InstanceName| self.owners(instance).next().is_none();
-            let selects =
-                |svc: &Svc| matches!(svc, Svc::Ours { selects: Some(Selection::Instance(i)), .. } if unowned(i));
+            let selects = |svc: &Svc| matches!(svc.selects(), Some(Selection::Instance(i)) if unowned(i));
             let member = |pod: &SimPod| unowned(&pod.instance) && !pod.member.is_empty();
             let used = self.stages.values().any(selects) || self.pods.values().any(member);
             assert!(used || self.owners(instance).next().is_some(), "{instance:?} is nobody's");
@@ -285,4 +286,11 @@ impl Sim {
                     && !self.deps.get(name).is_some_and(|dep| dep.foreign)
             })
     }
+}
+
+/// The instance of a color that a stage serves: that of its tier, or the color's own entry.
+fn serving_instance<'a>(color: &'a Color, tier: &str) -> &'a InstanceName {
+    let needed = |tier: &Tier| color.tiers.iter().any(|other| other.needs.contains(&tier.name));
+    let entry = color.tiers.iter().find(|tier| !needed(tier)).map_or("", |tier| tier.name.as_str());
+    color.instances.get(tier).unwrap_or_else(|| &color.instances[entry])
 }

@@ -6,6 +6,9 @@ use rainbow_plan::*;
 
 use super::*;
 
+/// How often an autoscaler writes.
+const SCALE_EVERY: i64 = 15_000;
+
 impl Sim {
     /// Time passes; what must have been seen by then is seen.
     pub fn tick(&mut self, milliseconds: i64) {
@@ -15,7 +18,10 @@ impl Sim {
             let still = self.stage_dirty.is_empty()
                 && self.past.values().all(VecDeque::is_empty)
                 && self.pods.values().all(|pod| pod.dirty.is_none());
-            self.now = if still { end } else { end.min(self.now + PROPAGATION / 2) };
+            let step = if still { end } else { end.min(self.now + PROPAGATION / 2) };
+            let scaled = (!self.scalers.is_empty()).then_some(self.scaled + SCALE_EVERY);
+            let next = [scaled, self.next_refresh()].into_iter().flatten().min();
+            self.now = next.map_or(step, |next| step.min(next.max(self.now + 1)));
             let overdue = |dirty: i64| dirty + PROPAGATION <= self.now;
             let stages: Vec<String> =
                 self.stage_dirty.iter().filter(|(_, at)| overdue(**at)).map(|(name, _)| name.clone()).collect();
@@ -28,7 +34,30 @@ impl Sim {
             stages.iter().for_each(|stage| self.sync_stage(stage));
             pods.iter().for_each(|pod| self.sync_pod(pod));
             self.forget();
+            if !self.lags.is_empty() {
+                self.refresh_due();
+            }
+            self.scale();
             self.check();
+        }
+    }
+
+    /// Autoscalers write what they want, every 15 seconds.
+    fn scale(&mut self) {
+        if self.scalers.is_empty() || self.now < self.scaled + SCALE_EVERY {
+            return;
+        }
+        self.scaled = self.now;
+        for (instance, replicas) in self.scalers.clone() {
+            self.scale_by_other(&instance, replicas);
+        }
+    }
+
+    /// Somebody else writes how many pods a Deployment of ours shall have.
+    pub fn scale_by_other(&mut self, instance: &InstanceName, replicas: u32) {
+        let dep = self.deps.get_mut(instance).filter(|dep| !dep.foreign && dep.replicas != replicas);
+        if let Some(dep) = dep {
+            (dep.replicas, dep.observed, dep.down, dep.writer) = (replicas, false, Cause::Theirs, Cause::Theirs);
         }
     }
 
@@ -59,11 +88,8 @@ impl Sim {
     pub fn sync_stage(&mut self, name: &str) {
         self.stage_dirty.remove(name);
         match self.stages.get(name) {
-            Some(Svc::Ours { selects: Some(selects), .. }) => {
-                self.seen_stages.insert(name.to_owned(), selects.clone());
-            }
-            Some(Svc::Ours { selects: None, .. }) => {
-                self.seen_stages.insert(name.to_owned(), Selection::Other);
+            Some(Svc::Ours(service)) => {
+                self.seen_stages.insert(name.to_owned(), service.selects.clone().unwrap_or(Selection::Other));
             }
             Some(Svc::Foreign) | None => {
                 self.seen_stages.remove(name);
@@ -121,6 +147,16 @@ impl Sim {
         self.check();
     }
 
+    /// Somebody deletes the EndpointSlices of a stage: it has no endpoints until the endpoint controller has seen that.
+    pub fn lose_endpoints(&mut self, stage: &str) {
+        let Some(endpoints) = self.endpoints.get_mut(stage) else { return };
+        let lost = std::mem::take(endpoints);
+        self.past.entry(stage.to_owned()).or_default().push_back((self.now, lost));
+        self.stage_dirty.entry(stage.to_owned()).or_insert(self.now);
+        self.disturb();
+        self.observe();
+    }
+
     /// Sets of endpoints that no data plane can have any more.
     fn forget(&mut self) {
         let limit = self.now - PROPAGATION;
@@ -150,7 +186,7 @@ impl Sim {
             return;
         }
         dep.observed = true;
-        let (wanted, cause) = (dep.replicas as usize, dep.down);
+        let (wanted, cause, writer) = (dep.replicas as usize, dep.down, dep.writer);
         // Pods that are not ready go first, then the cheap ones, as in Kubernetes. A mark that is new may not be seen yet.
         let cheap = |pod: &SimPod| {
             let seen = pod.marked.0 + PROPAGATION <= self.now || pick.is_multiple_of(2);
@@ -188,12 +224,19 @@ impl Sim {
             if cause == Cause::Ours {
                 self.check_choice(instance, &name);
             }
-            self.terminate(&name, cause);
+            if writer == Cause::Ours {
+                self.keeping_while("a smaller Deployment", |sim| sim.terminate(&name, cause, writer));
+            } else {
+                self.terminate(&name, cause, writer);
+            }
         }
     }
 
-    /// A pod begins to end.
-    pub fn terminate(&mut self, name: &str, cause: Cause) {
+    /// A pod begins to end. `cause` is who is to blame where a user asked for fewer pods; `writer` is who wrote that down.
+    pub fn terminate(&mut self, name: &str, cause: Cause, writer: Cause) {
+        if writer == Cause::Ours {
+            self.check_cut(Rule::NoCutByAnyCause, name);
+        }
         match cause {
             Cause::Ours => {
                 // Where neither the spec nor a stage wants any pods of a tier, its clients have nowhere to go.
@@ -202,7 +245,7 @@ impl Sim {
                 if self.full(instance) > 0 || self.spec.stages.iter().any(of_a_stage) {
                     self.check_end(name);
                 }
-                self.check_cut(name);
+                self.check_cut(Rule::NoCut, name);
             }
             Cause::Theirs => self.count_failure(name),
         }
@@ -225,6 +268,14 @@ impl Sim {
     pub fn set_ready(&mut self, name: &str, ready: bool) {
         let Some(pod) = self.pods.get(name) else { return };
         if pod.ready == ready || pod.terminating || (ready && self.broken.contains(&pod.instance)) {
+            return;
+        }
+        // A readiness gate is set by what sends to the pod, when it does.
+        let sent = |pod: &SimPod| {
+            let selects = |svc: &Svc| svc.selects() == Some(&Selection::Instance(pod.instance.clone()));
+            self.stages.values().any(selects) || !pod.member.is_empty()
+        };
+        if ready && self.gated.contains(&pod.instance) && !sent(pod) {
             return;
         }
         let instance = pod.instance.clone();
@@ -251,9 +302,7 @@ impl Sim {
             let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
             let instance = Selection::Instance(pod.instance.clone());
             // A Service that has only just been pointed at the pod, or a node that has not seen that it is no longer.
-            let selected = self.stages.get(stage).is_some_and(
-                |service| matches!(service, Svc::Ours { selects: Some(selects), .. } if *selects == instance),
-            );
+            let selected = self.stages.get(stage).is_some_and(|service| service.selects() == Some(&instance));
             endpoint || pod.member.contains_key(stage) || (direct && (selected || self.may_receive(stage, name)))
         };
         let failed: Vec<String> = self.established.keys().filter(|stage| counts(stage)).cloned().collect();

@@ -1,53 +1,84 @@
-//! A tiny model of a cluster: Deployments that make pods, an endpoint controller whose caches lag, a data plane that lags
-//! behind that, an operator that may crash between any two writes, and users.
+//! A small model of a cluster: an API server that may refuse, Deployments that make pods, an endpoint controller whose caches
+//! lag, a data plane that lags behind that, operators that may crash between any two writes, users, and others who write.
 //!
 //! The model keeps the worst case at hand instead of one random case: a pod *may* get connections as long as the data
 //! plane may still know it, and *surely* serves only once the data plane must know it.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `events`, `classes`, `history` | what can happen, as text, and random histories of it |
+//! | `happen` | how it happens |
+//! | `cluster`, `connections` | controllers, pods, data plane, clients |
+//! | `api` | the API server: what it refuses, and what a write does |
+//! | `world` | what an operator sees of it |
+//! | `operator` | the operators: observe, plan, write |
+//! | `rules`, `checks`, `keeps` | what must hold |
+//! | `properties` | what histories are tried for |
+//! | `explore`, `script`, `spec` | how tests use it |
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of the model")]
 
+mod api;
 mod checks;
+pub mod classes;
 mod cluster;
 mod connections;
 pub mod events;
+pub mod explore;
+mod happen;
+pub mod history;
+mod keeps;
 pub mod operator;
+pub mod properties;
+pub mod rules;
 pub mod script;
 pub mod spec;
+mod words;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use proptest::test_runner::{Config as ProptestConfig, RngSeed};
+pub use api::{Refusal, WriteTarget};
+use operator::Operator;
 use rainbow_plan::*;
+use rules::{Rule, Rules};
+use world::{Kind, Shown};
 
 /// How far the data plane, and the endpoint controller, may lag. Milliseconds.
 pub const PROPAGATION: i64 = 1_000;
-
-/// So many random histories, the same ones each time: what was green stays so until the code changes. With `PROPTEST_CASES`
-/// in the environment there are as many as that says, and new ones, unless `PROPTEST_RNG_SEED` names them.
-pub fn cases(number: u32) -> ProptestConfig {
-    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => default,
-        None => ProptestConfig { cases: number, rng_seed: RngSeed::Fixed(1), ..default },
-    }
-}
 
 /// A Deployment.
 #[derive(Clone, Debug)]
 pub struct Dep {
     pub foreign: bool,
+    /// It has the labels that tell whose it is.
+    pub labelled: bool,
     pub current: bool,
     pub replicas: u32,
     pub observed: bool,
     /// Why it has fewer replicas than before.
     pub down: Cause,
+    /// Who wrote its replicas last.
+    pub writer: Cause,
     /// Pods that the planner has let go.
     pub let_go: BTreeSet<String>,
 }
 
 impl Dep {
     pub fn foreign(replicas: u32) -> Self {
-        let down = Cause::Theirs;
-        Self { foreign: true, current: true, replicas, observed: true, down, let_go: BTreeSet::new() }
+        Self { foreign: true, ..Self::ours(replicas) }
+    }
+
+    pub fn ours(replicas: u32) -> Self {
+        Self {
+            foreign: false,
+            labelled: true,
+            current: true,
+            replicas,
+            observed: true,
+            down: Cause::Theirs,
+            writer: Cause::Theirs,
+            let_go: BTreeSet::new(),
+        }
     }
 }
 
@@ -64,7 +95,42 @@ pub enum Cause {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Svc {
     Foreign,
-    Ours { current: bool, selects: Option<Selection> },
+    Ours(Service),
+}
+
+/// A Service that Rainbow made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub current: bool,
+    pub selects: Option<Selection>,
+    /// The pods' port that it sends to.
+    pub target: u32,
+    /// The port of every node that leads to it; 0 for none.
+    pub node_port: u32,
+    /// It is being deleted, and whoever made its load balancer is not done.
+    pub deleting: bool,
+}
+
+impl Svc {
+    /// One that Rainbow made, as it shall be.
+    pub fn ours(selects: Option<Selection>) -> Self {
+        Self::Ours(Service { current: true, selects, target: 0, node_port: 0, deleting: false })
+    }
+
+    /// What it selects, where it is ours.
+    pub fn selects(&self) -> Option<&Selection> {
+        match self {
+            Self::Foreign => None,
+            Self::Ours(service) => service.selects.as_ref(),
+        }
+    }
+
+    pub fn mine(&mut self) -> Option<&mut Service> {
+        match self {
+            Self::Foreign => None,
+            Self::Ours(service) => Some(service),
+        }
+    }
 }
 
 /// A pod.
@@ -73,8 +139,8 @@ pub struct SimPod {
     pub instance: InstanceName,
     pub ready: bool,
     pub terminating: bool,
-    /// Stage name to time of joining.
-    pub member: BTreeMap<String, i64>,
+    /// Stage name to time of joining, where that can be read.
+    pub member: BTreeMap<String, Option<i64>>,
     /// Changed since then without the endpoint controller having seen it.
     pub dirty: Option<i64>,
     /// Connections it really has.
@@ -101,6 +167,8 @@ pub struct Seen {
 pub struct Sim {
     pub now: i64,
     pub spec: Spec,
+    /// The spec is not valid as it is written now; `spec` is what it was before.
+    pub invalid: bool,
     pub memory: Memory,
     pub colors: BTreeMap<String, Color>,
     pub deps: BTreeMap<InstanceName, Dep>,
@@ -108,31 +176,52 @@ pub struct Sim {
     pub stages: BTreeMap<String, Svc>,
     pub stage_dirty: BTreeMap<String, i64>,
     pub pods: BTreeMap<String, SimPod>,
+    pub guard: Presence,
     /// Colors whose pods never become ready in a tier.
     pub broken: BTreeSet<InstanceName>,
+    /// Instances whose pods become ready only once a Service has them.
+    pub gated: BTreeSet<InstanceName>,
+    /// Ports that pods listen on, by identity, where it is another one than 0.
+    pub ports: BTreeMap<String, u32>,
+    /// Pods asked for, by identity: the spec's last word while it had that tier.
+    pub asked: BTreeMap<String, u32>,
+    // The API server, and others who write.
+    pub refusals: BTreeMap<WriteTarget, Refusal>,
+    /// Node ports that stages shall have.
+    pub node_ports: BTreeMap<String, u32>,
+    /// Node ports of other Services.
+    pub taken_ports: BTreeSet<u32>,
+    /// Services end only when their load balancers have gone.
+    pub slow_deletes: bool,
+    /// Autoscalers, and what they ask for.
+    pub scalers: BTreeMap<InstanceName, u32>,
+    scaled: i64,
     // The endpoint controller.
     seen_pods: BTreeMap<String, Seen>,
     seen_stages: BTreeMap<String, Selection>,
     pub endpoints: BTreeMap<String, BTreeSet<String>>,
     /// Endpoints as they were, with the time each set was replaced.
     past: BTreeMap<String, VecDeque<(i64, BTreeSet<String>)>>,
-    // The operator.
-    seen_since: BTreeMap<(String, String), i64>,
-    seen_left: BTreeMap<(String, String), i64>,
-    seen_marks: BTreeMap<String, (Mark, i64)>,
-    seen_ready: BTreeMap<String, (bool, i64)>,
-    /// What was found when a pod was asked, and when that was.
-    evidence: BTreeMap<String, (Connections, i64)>,
-    /// Whom to ask, and since when.
-    count: BTreeMap<InstanceName, i64>,
-    pub guard: Presence,
+    // The operators.
+    pub operator: Operator,
+    /// How far the clock of the operator that does not lead is ahead.
+    pub other_clock: i64,
+    /// What caches show, and when each was fresh. They are fresh always where none lags.
+    shown: Shown,
+    /// By kind: how far a cache may lag.
+    pub lags: BTreeMap<Kind, i64>,
+    /// A write that an operator had sent when it lost its lease.
+    pub late: Option<Action>,
     pub released: bool,
     // Bookkeeping.
     pub started: BTreeMap<String, u32>,
     pub started_instances: BTreeMap<InstanceName, u32>,
     /// The world of the decision that is being carried out.
     decided: Option<World>,
+    /// Writes that were sent, refused ones included.
     pub writes: usize,
+    /// What was written in the last look.
+    pub written: Vec<Action>,
     pub trace: Vec<String>,
     pub tracing: bool,
     counter: usize,
@@ -140,16 +229,23 @@ pub struct Sim {
     versions: usize,
     /// By stage: it once had all its pods; failures since it last had.
     pub established: BTreeMap<String, u32>,
+    /// Chains are carried out in any order and at the same time, but for those of stages, which come first.
+    pub interleaves: bool,
+    /// Shares that are held, by stage.
+    pub held: BTreeMap<String, keeps::Held>,
     pub checking: bool,
+    /// What is watched.
+    pub rules: Rules,
     /// Nobody does what users should not do.
     pub civil: bool,
 }
 
 impl Sim {
     pub fn new(spec: Spec) -> Self {
-        Self {
+        let mut sim = Self {
             now: 1_000_000,
             spec,
+            invalid: false,
             memory: Memory::default(),
             colors: BTreeMap::new(),
             deps: BTreeMap::new(),
@@ -157,154 +253,76 @@ impl Sim {
             stages: BTreeMap::new(),
             stage_dirty: BTreeMap::new(),
             pods: BTreeMap::new(),
+            guard: Presence::Absent,
             broken: BTreeSet::new(),
+            gated: BTreeSet::new(),
+            ports: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            node_ports: BTreeMap::new(),
+            taken_ports: BTreeSet::new(),
+            slow_deletes: false,
+            scalers: BTreeMap::new(),
+            scaled: 0,
             seen_pods: BTreeMap::new(),
             seen_stages: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             past: BTreeMap::new(),
-            seen_since: BTreeMap::new(),
-            seen_left: BTreeMap::new(),
-            seen_marks: BTreeMap::new(),
-            seen_ready: BTreeMap::new(),
-            evidence: BTreeMap::new(),
-            count: BTreeMap::new(),
-            guard: Presence::Absent,
+            operator: Operator::default(),
+            other_clock: 0,
+            shown: Shown::default(),
+            lags: BTreeMap::new(),
+            late: None,
             released: false,
             started: BTreeMap::new(),
             started_instances: BTreeMap::new(),
             decided: None,
             writes: 0,
+            written: Vec::new(),
             trace: Vec::new(),
             tracing: false,
             counter: 0,
             versions: 1,
             established: BTreeMap::new(),
+            interleaves: false,
+            held: BTreeMap::new(),
             checking: true,
+            rules: Rules::BASE,
             civil: false,
-        }
+        };
+        sim.ask_size();
+        sim
     }
 
-    /// The world as an observer with fresh caches sees it.
-    pub fn world(&mut self) -> World {
-        self.observe();
-        let mut instances = BTreeMap::new();
-        let named = self.colors.values().flat_map(|color| color.instances.values());
-        let all: BTreeSet<&InstanceName> = named.chain(self.deps.keys()).chain(self.svcs.keys()).collect();
-        for name in all {
-            let needed = self.colors.values().any(|color| {
-                color.instances.get(&name.tier) == Some(name)
-                    && color.tiers.iter().any(|tier| tier.needs.contains(&name.tier))
-            });
-            let count = self.pods.values().filter(|pod| pod.instance == *name).count() as u32;
-            let deployment = match self.deps.get(name) {
-                None => Deployment::Absent,
-                Some(dep) if dep.foreign => Deployment::Foreign,
-                Some(dep) => Deployment::Ours {
-                    current: dep.current,
-                    replicas: dep.replicas,
-                    observed: dep.observed,
-                    pods: if dep.observed { count } else { 0 },
-                },
-            };
-            let orphan = !self.colors.values().any(|color| color.instances.values().any(|own| own == name));
-            let service = match (needed || orphan, self.svcs.get(name)) {
-                (false, _) => Presence::NotNeeded,
-                (true, None) => Presence::Absent,
-                (true, Some(Svc::Foreign)) => Presence::Foreign,
-                (true, Some(Svc::Ours { current: true, .. })) => Presence::Current,
-                (true, Some(Svc::Ours { current: false, .. })) => Presence::Outdated,
-            };
-            instances.insert(name.clone(), Instance { identity: self.identity(name), deployment, service });
-        }
-        let stages = self.stages.iter().map(|(name, svc)| {
-            let service = match svc {
-                Svc::Foreign => StageService::Foreign,
-                Svc::Ours { current, selects } => {
-                    StageService::Ours { current: *current, selects: selects.clone().unwrap_or(Selection::Other) }
-                }
-            };
-            (name.clone(), service)
-        });
-        let mut endpoint: BTreeMap<&String, BTreeMap<String, Time>> = BTreeMap::new();
-        let mut left = endpoint.clone();
-        for ((stage, pod), at) in &self.seen_since {
-            endpoint.entry(pod).or_default().insert(stage.clone(), Time(*at));
-        }
-        for ((stage, pod), at) in &self.seen_left {
-            left.entry(pod).or_default().insert(stage.clone(), Time(*at));
-        }
-        let pods = self.pods.iter().map(|(name, pod)| Pod {
-            name: name.clone(),
-            instance: pod.instance.clone(),
-            ready: pod.ready && !pod.terminating,
-            ready_since: Time(self.seen_ready.get(name).map_or(self.now, |(_, at)| *at)),
-            terminating: pod.terminating,
-            member: pod.member.iter().map(|(stage, at)| (stage.clone(), Some(Time(*at)))).collect(),
-            endpoint: endpoint.remove(name).unwrap_or_default(),
-            left: left.remove(name).unwrap_or_default(),
-            connections: self.known(name),
-            mark: pod.mark,
-            marked: Time(self.seen_marks.get(name).map_or(self.now, |(_, at)| *at)),
-        });
-        World {
-            spec: self.spec.clone(),
-            memory: self.memory.clone(),
-            colors: self.colors.values().cloned().collect(),
-            instances,
-            stages: stages.collect(),
-            pods: pods.collect(),
-            guard: self.guard,
-        }
-    }
-
-    /// What the operator remembers of endpoints, from what it sees now.
-    pub(crate) fn observe(&mut self) {
-        let now: BTreeSet<(String, String)> = self
-            .endpoints
-            .iter()
-            .flat_map(|(stage, pods)| pods.iter().map(move |pod| (stage.clone(), pod.clone())))
-            .collect();
-        for gone in self.seen_since.keys().filter(|key| !now.contains(*key)).cloned().collect::<Vec<_>>() {
-            self.seen_since.remove(&gone);
-            self.seen_left.insert(gone, self.now);
-        }
-        for key in now {
-            self.seen_left.remove(&key);
-            self.seen_since.entry(key).or_insert(self.now);
-        }
-        let (pods, limit) = (&self.pods, self.now - 2 * PROPAGATION);
-        self.seen_left.retain(|(_, pod), at| pods.contains_key(pod) && *at > limit);
-        for (name, pod) in pods {
-            let seen = self.seen_marks.entry(name.clone()).or_insert((pod.mark, self.now));
-            if seen.0 != pod.mark {
-                *seen = (pod.mark, self.now);
-            }
-            let ready = pod.ready && !pod.terminating;
-            let seen = self.seen_ready.entry(name.clone()).or_insert((ready, self.now));
-            if seen.0 != ready {
-                *seen = (ready, self.now);
-            }
-        }
-        self.seen_marks.retain(|pod, _| pods.contains_key(pod));
-        self.seen_ready.retain(|pod, _| pods.contains_key(pod));
+    /// The time by the clock of the operator that leads.
+    pub fn clock(&self) -> Time {
+        Time(self.now + self.operator.clock)
     }
 
     /// What an instance's objects say that it is.
-    fn identity(&self, name: &InstanceName) -> String {
-        let owner = self.colors.values().find(|color| color.instances.get(&name.tier) == Some(name));
-        let tier = owner.and_then(|color| color.tiers.iter().find(|tier| tier.name == name.tier));
-        tier.map_or_else(|| format!("{}@{}", name.tier, name.color), |tier| tier.identity.clone())
+    pub fn identity(&self, name: &InstanceName) -> String {
+        identity(&self.colors, name)
     }
 
-    /// Pods a stage wants, as the spec says.
-    pub fn of(&self, stage: &Stage) -> u32 {
-        let full = self.spec.tiers.iter().find(|tier| tier.name == stage.tier).map_or(0, |tier| tier.replicas);
-        stage.replicas.unwrap_or(full)
+    /// The spec says how many pods its tiers have.
+    pub fn ask_size(&mut self) {
+        let tiers = self.spec.tiers.iter();
+        self.asked.extend(tiers.map(|tier| (tier.identity.clone(), tier.replicas)));
+    }
+
+    /// The port that an instance's pods listen on.
+    pub fn port(&self, instance: &InstanceName) -> u32 {
+        self.ports.get(&self.identity(instance)).copied().unwrap_or(0)
     }
 
     /// Pods of an instance at full size, as the spec says.
     pub fn full(&self, instance: &InstanceName) -> u32 {
         self.spec.tiers.iter().find(|tier| tier.name == instance.tier).map_or(0, |tier| tier.replicas)
+    }
+
+    /// What a stage's Service selects, where it is ours.
+    pub fn selected(&self, stage: &str) -> Option<&Selection> {
+        self.stages.get(stage)?.selects()
     }
 
     pub fn log(&mut self, line: impl FnOnce() -> String) {
@@ -313,4 +331,28 @@ impl Sim {
             self.trace.push(line);
         }
     }
+}
+
+/// The planner's key of a stage's Service, from the simulation's: the stage, `stage/service`, or nothing.
+pub fn service_key(name: &str) -> StageKey {
+    match name.split_once('/') {
+        Some((stage, service)) => StageKey::Former { stage: stage.into(), service: service.into() },
+        None if name.is_empty() => StageKey::Gone { service: None },
+        None => StageKey::of(name),
+    }
+}
+
+/// The simulation's key of a stage's Service.
+pub fn service_name(key: &StageKey) -> String {
+    match key {
+        StageKey::Stage(stage) => stage.clone(),
+        StageKey::Former { stage, service } => format!("{stage}/{service}"),
+        StageKey::Gone { service } => service.clone().unwrap_or_default(),
+    }
+}
+
+fn identity(colors: &BTreeMap<String, Color>, name: &InstanceName) -> String {
+    let owner = colors.values().find(|color| color.instances.get(&name.tier) == Some(name));
+    let tier = owner.and_then(|color| color.tiers.iter().find(|tier| tier.name == name.tier));
+    tier.map_or_else(|| format!("{}@{}", name.tier, name.color), |tier| tier.identity.clone())
 }

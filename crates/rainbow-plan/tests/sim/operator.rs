@@ -4,66 +4,187 @@ use rainbow_plan::*;
 
 use super::*;
 
+/// How long an operator waits for its own writes to come back through the watches.
+pub const VISIBLE_WITHIN: i64 = 10_000;
+/// Looks that may follow each other without a pause: a plan that waits for nothing but what it has written itself.
+const LOOKS_AT_ONCE: usize = 30;
+/// The first wait after a failure; it doubles up to the longest.
+const RETRY_FIRST: i64 = 50;
+const RETRY_LONGEST: i64 = 60_000;
+
 /// How a reconciliation goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
     Whole,
     /// It dies after so many writes, the last of which may be the status.
     CrashAfter(usize),
+    /// It loses its lease after so many writes, and has sent one more.
+    LoseAfter(usize),
+}
+
+/// What an operator has in memory. Times are real ones, whatever its clock says.
+#[derive(Clone, Default)]
+pub struct Operator {
+    /// How far its clock is ahead.
+    pub clock: i64,
+    pub(super) seen_since: BTreeMap<(String, String), i64>,
+    pub(super) seen_left: BTreeMap<(String, String), i64>,
+    pub(super) seen_marks: BTreeMap<String, (Mark, i64)>,
+    pub(super) seen_ready: BTreeMap<String, (bool, i64)>,
+    /// What was found when a pod was asked, and when that was.
+    pub(super) evidence: BTreeMap<String, (Connections, i64)>,
+    /// Whom to ask, and since when.
+    pub(super) count: BTreeMap<InstanceName, i64>,
+    /// Deployments that were found to be somebody else's.
+    pub(super) foreign: BTreeSet<InstanceName>,
+    /// Kinds whose caches must show an own write before the next look, and until when that is waited for.
+    pub(super) expects: BTreeSet<Kind>,
+    pub(super) expects_until: i64,
+    /// A Service that was deleted once more, and until when a change of it is waited for.
+    pub(super) vain_delete: Option<(String, i64)>,
+    /// Chains whose last attempt failed.
+    chains: BTreeMap<ChainKey, Stuck>,
+}
+
+/// A chain that could not be carried out.
+#[derive(Clone, Default)]
+struct Stuck {
+    failures: u32,
+    /// It is not tried before, unless the spec changes.
+    until: i64,
+    spec: Option<Spec>,
 }
 
 impl Sim {
     /// One reconciliation. The answer says whether anything was written, and when to come again.
     pub fn reconcile(&mut self, run: Run) -> (bool, Option<Time>) {
+        self.written.clear();
         if self.released {
             return (false, None);
         }
-        let world = self.world();
+        self.refresh_due();
+        if let Some(until) = self.waits() {
+            return (false, Some(Time(until)));
+        }
+        // Where anything is wrong with the spec, today's operator plans nothing.
+        if self.shown_spec().is_none() {
+            return (false, None);
+        }
+        let world = self.shown_world();
         self.decide();
-        let plan = rainbow_plan::plan(&world, Time(self.now));
-        assert_eq!(
-            plan,
-            rainbow_plan::plan(&shuffled(&world), Time(self.now)),
-            "the plan depends on the order of a list"
-        );
+        let clock = self.clock();
+        let plan = rainbow_plan::plan(&world, clock);
+        assert_eq!(plan, rainbow_plan::plan(&shuffled(&world), clock), "the plan depends on the order of a list");
         self.check_plan(&world, &plan);
         self.decided = Some(world);
         let asks = self.ask_for(&plan.count);
-        let mut budget = match run {
-            Run::Whole => usize::MAX,
-            Run::CrashAfter(writes) => writes,
+        let due = self.due(plan.chains);
+        let Some(wrote) = self.carry_out_chains(due, run) else { return (true, None) };
+        let changed = self.write_status(&plan.report);
+        let wake = plan.wake.map(|wake| wake.0 - self.operator.clock);
+        let wake = self.operator.chains.values().map(|chain| chain.until).chain(wake).min();
+        (changed || asks || wrote, wake.map(Time))
+    }
+
+    /// The chains whose time has come. One that has nothing to do any more has no trouble.
+    fn due(&mut self, chains: Vec<Chain>) -> Vec<Chain> {
+        let (now, spec) = (self.now, self.shown_spec().cloned());
+        let stuck = &mut self.operator.chains;
+        stuck.retain(|key, _| chains.iter().any(|chain| chain.key == *key));
+        let waits = |chain: &Chain| stuck.get(&chain.key).is_some_and(|stuck| now < stuck.until && stuck.spec == spec);
+        chains.into_iter().filter(|chain| !waits(chain)).collect()
+    }
+
+    /// Carries chains out, each up to its own first failure. `None`: the operator has died. Else whether anything was written.
+    fn carry_out_chains(&mut self, chains: Vec<Chain>, run: Run) -> Option<bool> {
+        let (mut budget, mut wrote) = match run {
+            Run::Whole => (usize::MAX, false),
+            Run::CrashAfter(writes) | Run::LoseAfter(writes) => (writes, false),
         };
-        for action in &plan.actions {
-            if budget == 0 {
-                self.crash();
-                return (true, None);
+        let (stages, rest): (Vec<Chain>, Vec<Chain>) =
+            chains.into_iter().partition(|chain| matches!(chain.key, ChainKey::Stage(_)));
+        for mut group in [stages, rest] {
+            group.iter_mut().for_each(|chain| chain.actions.reverse());
+            while !group.is_empty() {
+                // Any order: it changes with the time and from write to write.
+                let turn = if self.interleaves { (self.now / 100) as usize + self.writes * 7 } else { 0 };
+                let index = turn % group.len();
+                let Some(action) = group[index].actions.pop() else {
+                    self.operator.chains.remove(&group.remove(index).key);
+                    continue;
+                };
+                if budget == 0 {
+                    self.stop(run, Some(&action));
+                    return None;
+                }
+                budget -= 1;
+                if self.submit(&action) {
+                    wrote = true;
+                    self.written.push(action);
+                } else {
+                    self.failed(group.remove(index).key);
+                }
             }
-            budget -= 1;
-            self.apply(action);
-            self.writes += 1;
         }
         if budget == 0 {
-            self.crash();
-            return (true, None);
+            self.stop(run, None);
+            return None;
         }
-        let changed = self.write_status(&plan.report);
-        (changed || asks || !plan.actions.is_empty(), plan.wake)
+        Some(wrote)
+    }
+
+    /// Until when the operator does not look, whatever it sees.
+    fn waits(&mut self) -> Option<i64> {
+        let operator = &mut self.operator;
+        if !operator.expects.is_empty() && self.now < operator.expects_until {
+            return Some(operator.expects_until);
+        }
+        operator.expects.clear();
+        if let Some((stage, until)) = &operator.vain_delete
+            && self.stages.contains_key(stage)
+            && self.now < *until
+        {
+            return Some(*until);
+        }
+        operator.vain_delete = None;
+        None
+    }
+
+    /// The rest of a chain is not carried out, and its next attempt comes later each time.
+    fn failed(&mut self, key: ChainKey) {
+        let (now, spec) = (self.now, self.shown_spec().cloned());
+        let stuck = self.operator.chains.entry(key).or_default();
+        let wait = RETRY_FIRST.saturating_mul(2i64.saturating_pow(stuck.failures)).min(RETRY_LONGEST);
+        *stuck = Stuck { failures: stuck.failures.saturating_add(1), until: now + wait, spec };
+    }
+
+    /// The operator dies, or is no longer the one that leads.
+    fn stop(&mut self, run: Run, next: Option<&Action>) {
+        if let Run::LoseAfter(_) = run {
+            self.late = next.cloned();
+            std::mem::swap(&mut self.operator.clock, &mut self.other_clock);
+        }
+        self.crash();
     }
 
     /// What only the operator's memory knows is lost.
     pub fn crash(&mut self) {
-        self.seen_since.clear();
-        self.seen_left.clear();
-        self.seen_marks.clear();
-        self.seen_ready.clear();
-        self.evidence.clear();
-        self.count.clear();
+        Kind::ALL.into_iter().for_each(|kind| self.refresh(kind));
+        self.operator = Operator { clock: self.operator.clock, ..Operator::default() };
         // Whoever starts knows nothing of what was before: every pod may have been an endpoint until just now.
         // Of a Service, too, that is gone by now.
         for stage in self.stages.keys().map(String::as_str).chain([""]) {
             for pod in self.pods.keys() {
-                self.seen_left.insert((stage.to_owned(), pod.clone()), self.now);
+                self.operator.seen_left.insert((stage.to_owned(), pod.clone()), self.now);
             }
+        }
+    }
+
+    /// A write of an operator that no longer leads is carried out after all.
+    pub fn late_write(&mut self) {
+        if let Some(action) = self.late.take() {
+            self.log(|| "late:".into());
+            self.submit(&action);
         }
     }
 
@@ -89,136 +210,17 @@ impl Sim {
                 color.retired = told.retired;
             }
         }
-        before != (self.memory.clone(), self.colors.clone())
-    }
-
-    fn apply(&mut self, action: &Action) {
-        self.log_action(action);
-        match action {
-            Action::CreateColor { color, revision, instances } => {
-                assert!(!self.colors.contains_key(color), "{color} exists");
-                let made = Color {
-                    name: color.clone(),
-                    revision: *revision,
-                    created: Time(self.now),
-                    tiers: self.spec.tiers.clone(),
-                    instances: instances.iter().cloned().collect(),
-                    retire: false,
-                    deadline: None,
-                    deleting: false,
-                    released: None,
-                    retired: None,
-                };
-                self.colors.insert(color.clone(), made);
-            }
-            Action::ApplyDeployment { instance, replicas, ends } => {
-                let before = self.deps.get(instance).map(|dep| (dep.replicas, dep.current, dep.foreign));
-                assert!(before.is_none_or(|(_, _, foreign)| !foreign), "Deployment {instance:?} is somebody else's");
-                assert_ne!(before, Some((*replicas, true, false)), "a write that changes nothing: {instance:?}");
-                self.check_size(instance, *replicas, ends);
-                let fewer = before.is_some_and(|(before, ..)| before > *replicas);
-                let by_user = ends.is_empty() && (*replicas > 0 || self.full(instance) == 0);
-                // Who writes the number that is there already makes nothing smaller.
-                let same = self.deps.get(instance).filter(|dep| dep.replicas == *replicas).map(|dep| dep.down);
-                let down = same.unwrap_or(if by_user { Cause::Theirs } else { Cause::Ours });
-                let mut let_go = self.deps.get(instance).map(|dep| dep.let_go.clone()).unwrap_or_default();
-                let_go.extend(ends.iter().map(|(pod, _)| pod.clone()));
-                let_go.extend(self.may_go_instead(instance));
-                let living = self.living();
-                let dep = Dep { foreign: false, current: true, replicas: *replicas, observed: false, down, let_go };
-                self.deps.insert(instance.clone(), dep);
-                if !fewer {
-                    self.check_live(&living);
-                }
-            }
-            Action::ApplyService { instance } => {
-                assert_ne!(self.svcs.get(instance), Some(&Svc::Foreign), "Service {instance:?} is somebody else's");
-                let made = Svc::Ours { current: true, selects: None };
-                assert_ne!(
-                    self.svcs.insert(instance.clone(), made.clone()),
-                    Some(made),
-                    "a write that changes nothing"
-                );
-            }
-            Action::ApplyStage { stage, selects } => {
-                assert_ne!(self.stages.get(stage), Some(&Svc::Foreign), "stage {stage} is somebody else's");
-                let made = Svc::Ours { current: true, selects: Some(selects.clone()) };
-                let before = self.stages.insert(stage.clone(), made.clone());
-                assert_ne!(before, Some(made), "a write that changes nothing: {stage}");
-                let now = self.now;
-                self.stage_dirty.entry(stage.clone()).or_insert(now);
-            }
-            Action::Join { stage, pod } => {
-                let now = self.now;
-                let Some(found) = self.pods.get_mut(pod) else { return };
-                assert!(found.member.insert(stage.clone(), now).is_none(), "{pod} is a member of {stage} already");
-                found.dirty.get_or_insert(now);
-            }
-            Action::Leave { stage, pod } => {
-                let now = self.now;
-                let Some(found) = self.pods.get_mut(pod) else { return };
-                assert!(found.member.remove(stage).is_some(), "{pod} is no member of {stage}");
-                found.dirty.get_or_insert(now);
-            }
-            Action::Mark { pod, mark } => {
-                let now = self.now;
-                let Some(found) = self.pods.get_mut(pod) else { return };
-                assert_ne!(found.mark, *mark, "a write that changes nothing: {pod}");
-                (found.mark, found.marked) = (*mark, (now, found.mark));
-                self.check_mark(pod, *mark);
-            }
-            Action::ApplyGuard => {
-                assert!(matches!(self.guard, Presence::Absent | Presence::Outdated));
-                self.guard = Presence::Current;
-            }
-            Action::DeleteGuard => {
-                assert!(matches!(self.guard, Presence::Current | Presence::Outdated));
-                let held = self.pods.values().filter(|pod| pod.mark == Mark::Held && !pod.terminating).count();
-                assert_eq!(held, 0, "pods are held without a guard");
-                self.guard = Presence::Absent;
-            }
-            Action::ClearRetire { color } => {
-                let found = self.colors.get_mut(color).unwrap();
-                assert!(found.retire || found.deadline.is_some(), "a write that changes nothing: {color}");
-                (found.retire, found.deadline) = (false, None);
-            }
-            Action::DeleteStage { stage } => {
-                let gone = self.stages.remove(stage);
-                assert!(matches!(gone, Some(Svc::Ours { .. })), "no Service of ours: {stage}");
-                self.established.remove(stage);
-                let now = self.now;
-                self.stage_dirty.entry(stage.clone()).or_insert(now);
-            }
-            Action::DeleteInstance { instance } => {
-                self.check_size(instance, 0, &[]);
-                self.check_delete(instance);
-                let dep = self.deps.get(instance).is_some_and(|dep| !dep.foreign);
-                let svc = matches!(self.svcs.get(instance), Some(Svc::Ours { .. }));
-                assert!(dep || svc, "nothing of ours: {instance:?}");
-                if dep {
-                    self.deps.remove(instance);
-                    let mine = self.pods.iter().filter(|(_, pod)| pod.instance == *instance && !pod.terminating);
-                    for pod in mine.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-                        self.terminate(&pod, Cause::Ours);
-                    }
-                }
-                if svc {
-                    self.svcs.remove(instance);
-                }
-            }
-            Action::DeleteColor { color } => {
-                self.check_delete_color(color);
-                self.colors.remove(color).unwrap_or_else(|| panic!("no color {color}"));
-            }
-            Action::Release => {
-                assert!(self.spec.deleting);
-                self.check_nothing_left();
-                self.released = true;
+        let changed = before != (self.memory.clone(), self.colors.clone());
+        for kind in [Kind::Rainbow, Kind::Colors] {
+            if changed && self.lag(kind) > 0 {
+                self.operator.expects.insert(kind);
+                self.operator.expects_until = self.now + VISIBLE_WITHIN;
             }
         }
+        changed
     }
 
-    fn log_action(&mut self, action: &Action) {
+    pub(super) fn log_action(&mut self, action: &Action) {
         let name = |instance: &InstanceName| format!("{}-{}", instance.tier, instance.color);
         let text = match action {
             Action::CreateColor { color, revision, .. } => format!("create {color} #{revision}"),
@@ -243,7 +245,7 @@ impl Sim {
             Action::ApplyGuard => "guard".into(),
             Action::DeleteGuard => "no guard".into(),
             Action::ClearRetire { color } => format!("clear retire of {color}"),
-            Action::DeleteStage { stage } => format!("delete {stage}"),
+            Action::DeleteStage { stage } => format!("delete {}", service_name(stage)),
             Action::DeleteInstance { instance } => format!("delete {}", name(instance)),
             Action::DeleteColor { color } => format!("delete {color}"),
             Action::Release => "release".into(),
@@ -253,7 +255,7 @@ impl Sim {
 
     /// Goes on until nothing is to be done any more, however long that takes; panics if it never ends.
     pub fn settle(&mut self) {
-        // Connections end some time, and who cannot be asked can be again.
+        // Connections end some time, and a pod that cannot be asked can be again.
         self.pods.values_mut().for_each(|pod| (pod.connections, pod.dumb) = (0, false));
         let horizon = Time(self.now + 40_000_000);
         for _ in 0..2_000 {
@@ -281,22 +283,24 @@ impl Sim {
         );
     }
 
-    /// Lets so many seconds pass, with the operator at work.
+    /// Lets so many seconds pass, with the operator at work. Where it goes on writing, time goes on as well.
     pub fn pass(&mut self, seconds: i64) {
         let end = self.now + seconds * 1_000;
-        for _ in 0..10_000 {
+        let mut looks = 0;
+        loop {
             self.calm();
             let (wrote, wake) = self.reconcile(Run::Whole);
-            if wrote {
+            looks += 1;
+            if wrote && looks < LOOKS_AT_ONCE {
                 continue;
             }
             if self.now >= end {
                 return;
             }
-            let next = wake.map_or(end, |wake| wake.0.clamp(self.now + 1, end));
-            self.tick(next - self.now);
+            let next = if wrote { self.now + 1_000 } else { wake.map_or(end, |wake| wake.0) };
+            looks = if wrote { looks } else { 0 };
+            self.tick(next.clamp(self.now + 1, end) - self.now);
         }
-        panic!("too busy");
     }
 }
 

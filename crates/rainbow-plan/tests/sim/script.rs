@@ -43,17 +43,13 @@ impl Walk {
     fn command(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let sim = &mut self.sim;
-        match words.as_slice() {
-            ["tiers", color, ..] => {
-                sim.spec.color = (*color).into();
-                sim.spec.tiers = spec::tiers(&words[2..].join(" "), color);
-                let text = words[2..].join(" ");
-                if let Some(version) = text.strip_prefix("as ") {
-                    let (version, rest) = version.split_once(' ').unwrap();
-                    sim.spec.tiers = spec::tiers(rest, version);
-                }
-                sim.spec.tiers.iter_mut().for_each(|tier| tier.counted = self.counted);
+        if spec::set(&mut sim.spec, &words) {
+            if self.counted {
+                sim.spec.tiers.iter_mut().for_each(|tier| tier.counted = true);
             }
+            return;
+        }
+        match words.as_slice() {
             // A version in which these tiers change, and with them all that call them.
             ["release", color, changed @ ..] => {
                 sim.spec.color = (*color).into();
@@ -69,9 +65,6 @@ impl Walk {
                 }
             }
             ["counted"] => self.counted = true,
-            ["reuse"] => sim.spec.reuse = Reuse::Unchanged,
-            ["swap", "directly"] => sim.spec.swap = Swap::Direct,
-            ["deadline", seconds] => sim.spec.drain.deadline = Duration::from_secs(seconds.parse().unwrap()),
             ["drain", color, deadline] => {
                 sim.colors.get_mut(*color).unwrap().deadline = Some(match *deadline {
                     "now" => Deadline::Now,
@@ -105,30 +98,10 @@ impl Walk {
                 sim.disturb();
                 sim.colors.remove(*color);
             }
-            ["stage", name, tier, rest @ ..] => {
-                let mut stage = spec::stage(name, tier);
-                for word in rest {
-                    match word.split_once('=').unwrap_or((word, "")) {
-                        ("auto", _) => stage.promote = Promote::Auto,
-                        ("rolling", value) => {
-                            let (step, every) = value.split_once('/').unwrap();
-                            stage.shift = spec::rolling(step.parse().unwrap(), every.parse().unwrap());
-                        }
-                        ("replicas", value) => stage.replicas = Some(value.parse().unwrap()),
-                        ("color", value) => stage.color = Some(value.into()),
-                        other => panic!("{other:?}"),
-                    }
-                }
-                sim.spec.stages.retain(|known| known.name != *name);
-                sim.spec.stages.push(stage);
-            }
             ["remove", "stage", name] => sim.spec.stages.retain(|known| known.name != *name),
             ["promote", stage, color] => self.stage(stage).color = Some((*color).into()),
             ["pause", stage] => self.stage(stage).paused = true,
             ["resume", stage] => self.stage(stage).paused = false,
-            ["keep", live, history] => {
-                sim.spec.keep = Keep { live: live.parse().unwrap(), history: history.parse().unwrap() };
-            }
             ["replicas", tier, number] => {
                 sim.disturb();
                 let found = sim.spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
@@ -166,18 +139,18 @@ impl Walk {
                 let instance = named(name);
                 let victim = sim.pods.iter().find(|(_, pod)| pod.instance == instance && pod.ready && !pod.terminating);
                 let victim = victim.unwrap().0.clone();
-                sim.terminate(&victim, super::Cause::Theirs);
+                sim.terminate(&victim, super::Cause::Theirs, super::Cause::Theirs);
             }
             ["kill", name, "member", stage] => {
                 let instance = named(name);
                 let victim =
                     sim.pods.iter().find(|(_, pod)| pod.instance == instance && pod.member.contains_key(*stage));
                 let victim = victim.unwrap().0.clone();
-                sim.terminate(&victim, super::Cause::Theirs);
+                sim.terminate(&victim, super::Cause::Theirs, super::Cause::Theirs);
             }
             ["edit", stage] => {
                 sim.disturb();
-                sim.stages.insert((*stage).into(), Svc::Ours { current: true, selects: None });
+                sim.stages.insert((*stage).into(), Svc::ours(None));
                 let now = sim.now;
                 sim.stage_dirty.insert((*stage).into(), now);
             }
@@ -193,7 +166,13 @@ impl Walk {
             ["status"] => {
                 self.status();
             }
-            other => panic!("no command {other:?}"),
+            // An event of a random history.
+            _ => {
+                let event = line.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+                sim.happen(&event);
+                // It is written as a command already.
+                sim.trace.retain(|line| !line.starts_with("> "));
+            }
         }
     }
 
@@ -258,8 +237,8 @@ impl Walk {
                 write!(self.out, " {:?} {}→{} {}/{}", shift.phase, shift.from, shift.to, shift.moved, shift.of)
                     .unwrap();
             }
-            if let Some(message) = &stage.message {
-                write!(self.out, " ({message})").unwrap();
+            if let Some(waiting) = &stage.waiting {
+                write!(self.out, " ({})", words::waiting(waiting)).unwrap();
             }
             self.out.push('\n');
         }
@@ -268,8 +247,8 @@ impl Walk {
             if !color.stages.is_empty() {
                 write!(self.out, " in {}", color.stages.join(",")).unwrap();
             }
-            if let Some(message) = &color.message {
-                write!(self.out, " ({message})").unwrap();
+            if let Some(waiting) = &color.waiting {
+                write!(self.out, " ({})", words::waiting(waiting)).unwrap();
             }
             if let Some(drain) = &color.drain {
                 let connections = color.connections.map_or("-".into(), |count| count.to_string());
@@ -281,7 +260,7 @@ impl Walk {
             self.out.push('\n');
         }
         for problem in &report.problems {
-            writeln!(self.out, "! {problem}").unwrap();
+            writeln!(self.out, "! {}", words::problem(problem)).unwrap();
         }
         if report.progressing {
             self.out.push_str("| progressing\n");

@@ -45,3 +45,79 @@ pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
     let propagation = Duration::from_millis(super::PROPAGATION as u64);
     Spec { propagation, ..Spec::new(color, tiers, stages) }
 }
+
+/// What a line says of a spec. The answer tells whether it says anything of one.
+pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
+    match words {
+        ["tiers", color, rest @ ..] => {
+            spec.color = (*color).into();
+            let (version, rest) = match rest {
+                ["as", version, rest @ ..] => (*version, rest),
+                rest => (*color, rest),
+            };
+            spec.tiers = tiers(&rest.join(" "), version);
+        }
+        ["counted", names @ ..] if !names.is_empty() => {
+            spec.tiers.iter_mut().for_each(|tier| tier.counted = names.contains(&tier.name.as_str()));
+        }
+        ["reuse"] => spec.reuse = Reuse::Unchanged,
+        ["swap", "directly"] => spec.swap = Swap::Direct,
+        ["deadline", seconds] => spec.drain.deadline = Duration::from_secs(seconds.parse().unwrap()),
+        ["settling", seconds] => spec.drain.settle = Duration::from_secs(seconds.parse().unwrap()),
+        ["progress", seconds] => spec.progress_deadline = Duration::from_secs(seconds.parse().unwrap()),
+        ["keep", live, history] => {
+            spec.keep = Keep { live: live.parse().unwrap(), history: history.parse().unwrap() };
+        }
+        ["stage", name, tier, rest @ ..] => {
+            let mut stage = stage(name, tier);
+            for word in rest {
+                match word.split_once('=').unwrap_or((word, "")) {
+                    ("auto", _) => stage.promote = Promote::Auto,
+                    ("rolling", value) => {
+                        let (step, every) = value.split_once('/').unwrap();
+                        stage.shift = rolling(step.parse().unwrap(), every.parse().unwrap());
+                    }
+                    ("replicas", value) => stage.replicas = Some(value.parse().unwrap()),
+                    ("color", value) => stage.color = Some(value.into()),
+                    other => panic!("{other:?}"),
+                }
+            }
+            spec.stages.retain(|known| known.name != *name);
+            spec.stages.push(stage);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// The lines that make this spec of an empty one, for `set`.
+pub fn lines(spec: &Spec) -> Vec<String> {
+    let mut lines = Vec::new();
+    let tier = |tier: &Tier| {
+        let needs = if tier.needs.is_empty() { String::new() } else { format!(">{}", tier.needs.join(",")) };
+        format!(" {}:{}{needs}", tier.name, tier.replicas)
+    };
+    lines.push(format!("tiers {}{}", spec.color, spec.tiers.iter().map(tier).collect::<String>()));
+    let counted: String = spec.tiers.iter().filter(|t| t.counted).map(|tier| format!(" {}", tier.name)).collect();
+    lines.extend((!counted.is_empty()).then(|| format!("counted{counted}")));
+    for stage in &spec.stages {
+        let auto = if stage.promote == Promote::Auto { " auto" } else { "" };
+        let replicas = stage.replicas.map_or_else(String::new, |replicas| format!(" replicas={replicas}"));
+        let shift = match stage.shift {
+            Shift::Flip => String::new(),
+            Shift::Rolling { step, every } => format!(" rolling={step}/{}", every.as_secs()),
+        };
+        let color = stage.color.as_ref().map_or_else(String::new, |color| format!(" color={color}"));
+        lines.push(format!("stage {} {}{auto}{replicas}{shift}{color}", stage.name, stage.tier));
+    }
+    let default = self::spec("", Vec::new(), Vec::new());
+    lines.extend((spec.reuse != default.reuse).then(|| "reuse".into()));
+    lines.extend((spec.swap != default.swap).then(|| "swap directly".into()));
+    lines.extend((spec.keep != default.keep).then(|| format!("keep {} {}", spec.keep.live, spec.keep.history)));
+    let seconds =
+        |word: &str, now: Duration, usual: Duration| (now != usual).then(|| format!("{word} {}", now.as_secs()));
+    lines.extend(seconds("settling", spec.drain.settle, default.drain.settle));
+    lines.extend(seconds("deadline", spec.drain.deadline, default.drain.deadline));
+    lines.extend(seconds("progress", spec.progress_deadline, default.progress_deadline));
+    lines
+}

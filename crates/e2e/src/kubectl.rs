@@ -1,0 +1,145 @@
+//! kubectl as users run it, pointed at the suite's cluster.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{Cli, Output};
+
+/// A kubectl that runs on this machine.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    program: PathBuf,
+    /// As the program says it, such as `v1.37.2`.
+    version: String,
+    minor: u32,
+}
+
+impl Kubectl {
+    /// The kubectl that the suite was told to use; the one on the `PATH` if it was told none; `None` if there is no such.
+    ///
+    /// # Errors
+    /// When the program that the suite was told to use does not run.
+    pub fn find(wanted: Option<&str>) -> Result<Option<Self>> {
+        match wanted.filter(|wanted| !wanted.is_empty()) {
+            Some(wanted) => Self::at(Path::new(wanted)).map(Some),
+            None => {
+                let path = env::var_os("PATH").unwrap_or_default();
+                let found = env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|program| program.is_file());
+                // One that does not run, and was not asked for, is none.
+                Ok(found.and_then(|program| Self::at(&program).ok()))
+            }
+        }
+    }
+
+    fn at(program: &Path) -> Result<Self> {
+        let shown = program.display();
+        let output = Command::new(program)
+            .args(["version", "--client", "-o", "json"])
+            .output()
+            .with_context(|| format!("cannot run the kubectl at {shown}"))?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`{shown} version --client` ended with {}: {told}", output.status);
+        let answer: Value = serde_json::from_slice(&output.stdout)?;
+        let text = |field: &str| answer["clientVersion"][field].as_str().unwrap_or_default().to_owned();
+        // Builds of some distributions say `37+`.
+        let minor = text("minor").trim_end_matches('+').parse();
+        let minor = minor.with_context(|| format!("`{shown} version --client` says no version: {answer}"))?;
+        Ok(Self { program: program.to_owned(), version: text("gitVersion"), minor })
+    }
+
+    /// Where it is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Its version, as it says it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The 37 of 1.37.
+    pub fn minor(&self) -> u32 {
+        self.minor
+    }
+
+    /// The program with a home of its own in `dir`, so that caches and preferences of the caller are none of it, and a copy
+    /// of the kubeconfig there whose namespace is `namespace`.
+    pub(crate) fn in_namespace(&self, kubeconfig: &Path, dir: &Path, namespace: &str) -> Result<KubectlScope> {
+        let home = dir.join(format!("kubectl-{namespace}"));
+        std::fs::create_dir_all(&home)?;
+        let own = home.join("kubeconfig");
+        std::fs::copy(kubeconfig, &own)?;
+        let cli = Cli::new(&self.program).with("HOME", &home).with("KUBECONFIG", &own);
+        cli.ok(&["config", "set-context", "--current", "--namespace", namespace])?;
+        Ok(KubectlScope { cli, minor: self.minor })
+    }
+}
+
+/// kubectl in one namespace.
+#[derive(Clone, Debug)]
+pub struct KubectlScope {
+    cli: Cli,
+    minor: u32,
+}
+
+impl KubectlScope {
+    /// The 37 of 1.37.
+    pub fn minor(&self) -> u32 {
+        self.minor
+    }
+
+    /// The program itself, to be started with arguments.
+    pub fn cli(&self) -> &Cli {
+        &self.cli
+    }
+
+    /// Runs the command, which must succeed, and answers its standard output.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn ok(&self, args: &[&str]) -> Result<String> {
+        self.cli.ok(args)
+    }
+
+    /// As [`KubectlScope::ok`], with a standard input.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn ok_with(&self, args: &[&str], input: &str) -> Result<String> {
+        let output = self.cli.output_with_input(args, input)?;
+        ensure!(output.code == 0, "`kubectl {}`:\n{}{}", args.join(" "), output.stdout, output.stderr);
+        Ok(output.stdout)
+    }
+
+    /// Runs the command, which must say all of these on its standard output, and no warning.
+    ///
+    /// # Errors
+    /// When it fails, or says something else.
+    pub fn says(&self, args: &[&str], expected: &[&str]) -> Result<String> {
+        let output = self.cli.output(args)?;
+        let Output { code, stdout, stderr } = &output;
+        let told = format!("`kubectl {}` ended with {code}:\n{stdout}{stderr}", args.join(" "));
+        ensure!(*code == 0 && stderr.is_empty(), "{told}");
+        for expected in expected {
+            ensure!(stdout.contains(expected), "{expected:?} is not in what {told}");
+        }
+        Ok(output.stdout)
+    }
+
+    /// Runs the command, which must fail and say this on its standard error.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn fails(&self, args: &[&str], expected: &str) -> Result<()> {
+        let Output { code, stdout, stderr } = self.cli.output(args)?;
+        let told = format!("`kubectl {}` ended with {code}:\n{stdout}{stderr}", args.join(" "));
+        ensure!(code != 0 && stderr.contains(expected), "{expected:?} is not the error of {told}");
+        Ok(())
+    }
+}

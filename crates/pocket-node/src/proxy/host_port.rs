@@ -1,0 +1,103 @@
+//! Host ports: ports of the host that lead to one pod as long as its sandbox stands.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
+
+use tokio::{net::UdpSocket, runtime::Handle};
+
+use super::{Door, balance::Backend, splice, tcp, udp};
+use crate::{net::NodeNet, scheduler::HostPort};
+
+/// Where a node's host ports are opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Host<'a> {
+    pub(crate) net: &'a NodeNet,
+    /// Address on the host. In its own network the node has another one, where pods reach the ports.
+    pub(crate) ip: Ipv4Addr,
+}
+
+/// Open host ports of one pod.
+#[derive(Default)]
+pub(crate) struct HostPorts {
+    doors: Vec<Door>,
+}
+
+impl HostPorts {
+    /// Opens the host ports of a pod, all or none.
+    ///
+    /// # Errors
+    /// When one cannot be opened: which, why, and what helps.
+    pub(crate) async fn open(host: &Host<'_>, pod: Ipv4Addr, wanted: &[HostPort]) -> Result<Self, String> {
+        let mut opened = Self::default();
+        for port in wanted {
+            if let Err(why) = opened.add(host, pod, port).await {
+                opened.close().await;
+                return Err(why);
+            }
+        }
+        Ok(opened)
+    }
+
+    async fn add(&mut self, host: &Host<'_>, pod: Ipv4Addr, port: &HostPort) -> Result<(), String> {
+        let asked: Ipv4Addr = port.ip.parse().map_err(|_| format!("hostIP {} is no IPv4 address", port.ip))?;
+        let outside = if asked.is_unspecified() { host.ip } else { asked };
+        if !outside.is_loopback() {
+            return Err(format!("hostIP {asked} is not the node's; use 127.0.0.1, or leave hostIP out"));
+        }
+        let (here, node) = (Handle::current(), &host.net.handle);
+        let endpoint = SocketAddrV4::new(pod, port.container_port);
+        let mut fronts = vec![(SocketAddrV4::new(outside, port.port), &here)];
+        if asked.is_unspecified() && outside != host.net.node_ip {
+            fronts.push((SocketAddrV4::new(host.net.node_ip, port.port), node));
+        }
+        for (address, home) in fronts {
+            let door = open(address, home, node, endpoint, &port.protocol).await;
+            self.doors.push(door.map_err(|error| refusal(address, &error))?);
+        }
+        Ok(())
+    }
+
+    /// Gives the ports back.
+    pub(crate) async fn close(self) {
+        for door in self.doors {
+            door.close().await;
+        }
+    }
+}
+
+async fn open(
+    address: SocketAddrV4,
+    home: &Handle,
+    node: &Handle,
+    endpoint: SocketAddrV4,
+    protocol: &str,
+) -> io::Result<Door> {
+    let backend = Arc::new(Backend::of_pod(endpoint));
+    match protocol {
+        "TCP" => {
+            let listener = home.spawn(tcp::listen(address)).await??;
+            let relay = tcp::Relay { backend, pipes: Arc::<splice::Pipes>::default(), node: node.clone() };
+            Ok(Door::Tcp(tcp::Door::new(listener, home.clone(), relay)))
+        }
+        "UDP" => {
+            let socket = home.spawn(UdpSocket::bind(address)).await??;
+            Ok(Door::Udp(udp::Door::new(socket, home, backend, node.clone())))
+        }
+        other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} is not forwarded here"))),
+    }
+}
+
+fn refusal(address: SocketAddrV4, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("hostPort {address} is held by a Service or by another program of this machine")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("hostPort {address} cannot be opened without privileges (net.ipv4.ip_unprivileged_port_start)")
+        }
+        _ => format!("hostPort {address} cannot be opened: {error}"),
+    }
+}

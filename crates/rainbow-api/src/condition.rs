@@ -1,0 +1,224 @@
+//! The conditions of a `Rainbow` and a `Color`: their types, and the reasons that they give.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::fmt;
+
+/// Type of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// Of a Rainbow: everything is as the spec says. Of a color: all pods that it wants are ready.
+    Ready,
+    /// Of a Rainbow: something is under way.
+    Reconciling,
+    /// Something does not go on by itself: its user has to do something, or the API server refuses a write.
+    Stalled,
+    /// Of a color that drains: the connections of some pods cannot be read, so these pods are kept.
+    ConnectionsUnknown,
+}
+
+impl ConditionType {
+    /// All types.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Reconciling, Self::Stalled, Self::ConnectionsUnknown];
+
+    /// Name of the type in a status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::ConnectionsUnknown => "ConnectionsUnknown",
+        }
+    }
+
+    /// The condition of this type, if the status has one.
+    pub fn find(self, conditions: &[Condition]) -> Option<&Condition> {
+        conditions.iter().find(|condition| condition.type_ == self.as_str())
+    }
+
+    /// The condition of this type, if the status has one and it is `True`.
+    pub fn find_true(self, conditions: &[Condition]) -> Option<&Condition> {
+        self.find(conditions).filter(|condition| condition.status == "True")
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reason of a condition, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Nothing is under way.
+    Settled,
+    /// Nothing is stalled.
+    NothingInTheWay,
+    /// A stage moves from one color to another.
+    Shifting,
+    /// A color is on its way: its pods are not all ready yet.
+    Starting,
+    /// A stage serves no color yet.
+    Waiting,
+    /// Colors are brought to their sizes.
+    Progressing,
+    /// The spec is not valid.
+    InvalidSpec,
+    /// The API server refuses a write.
+    Rejected,
+    /// The API server has failed to carry out a write several times in a row.
+    Unavailable,
+    /// Other tiers have the color's name already.
+    ColorInUse,
+    /// A stage is pinned to a color that does not exist.
+    UnknownColor,
+    /// An object that is not Rainbow's has a name that is needed.
+    Conflict,
+    /// A color is not ready within the progress deadline.
+    ProgressDeadlineExceeded,
+    /// A color cannot go, because a stage points at it.
+    InUse,
+    /// A color waits, because as many live as `spec.keep.live` allows.
+    TooManyColors,
+    /// No node can pull the image of Rainbow's connection counter.
+    CounterImageUnavailable,
+    /// Of a color: all pods are ready, and no stage points at it yet.
+    Ready,
+    /// Of a color: a stage points at it.
+    Serving,
+    /// Of a color: it is out of every stage and kept until its connections have ended.
+    Draining,
+    /// Of a color: it has no pods.
+    Retired,
+    /// Of a color: it is not ready within the progress deadline.
+    Stalled,
+    /// Of a color that drains: some pods do not say how many connections they have.
+    NoAnswer,
+    /// Of a color that drains: the connections of all pods are known.
+    Counted,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 23] = [
+        Self::Settled,
+        Self::NothingInTheWay,
+        Self::Shifting,
+        Self::Starting,
+        Self::Waiting,
+        Self::Progressing,
+        Self::InvalidSpec,
+        Self::Rejected,
+        Self::Unavailable,
+        Self::ColorInUse,
+        Self::UnknownColor,
+        Self::Conflict,
+        Self::ProgressDeadlineExceeded,
+        Self::InUse,
+        Self::TooManyColors,
+        Self::CounterImageUnavailable,
+        Self::Ready,
+        Self::Serving,
+        Self::Draining,
+        Self::Retired,
+        Self::Stalled,
+        Self::NoAnswer,
+        Self::Counted,
+    ];
+
+    /// The reason as a condition gives it, in CamelCase.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "Settled",
+            Self::NothingInTheWay => "NothingInTheWay",
+            Self::Shifting => "Shifting",
+            Self::Starting => "Starting",
+            Self::Waiting => "Waiting",
+            Self::Progressing => "Progressing",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::Rejected => "Rejected",
+            Self::Unavailable => "Unavailable",
+            Self::ColorInUse => "ColorInUse",
+            Self::UnknownColor => "UnknownColor",
+            Self::Conflict => "Conflict",
+            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Self::InUse => "InUse",
+            Self::TooManyColors => "TooManyColors",
+            Self::CounterImageUnavailable => "CounterImageUnavailable",
+            Self::Ready => "Ready",
+            Self::Serving => "Serving",
+            Self::Draining => "Draining",
+            Self::Retired => "Retired",
+            Self::Stalled => "Stalled",
+            Self::NoAnswer => "NoAnswer",
+            Self::Counted => "Counted",
+        }
+    }
+
+    /// The reason that a condition gives. `None` for one that this version does not know.
+    pub fn of(condition: &Condition) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == condition.reason)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<crate::ColorPhase> for Reason {
+    fn from(phase: crate::ColorPhase) -> Self {
+        use crate::ColorPhase as Phase;
+        match phase {
+            Phase::Starting => Self::Starting,
+            Phase::Ready => Self::Ready,
+            Phase::Serving => Self::Serving,
+            Phase::Draining => Self::Draining,
+            Phase::Retired => Self::Retired,
+            Phase::Stalled => Self::Stalled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn condition(type_: ConditionType, status: &str, reason: &str) -> Condition {
+        serde_json::from_value(serde_json::json!({
+            "type": type_.as_str(), "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    /// The API server refuses a condition whose reason does not have this form.
+    #[test]
+    fn reasons_are_in_camel_case_and_differ() {
+        let all: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(all.len(), Reason::ALL.len());
+        for reason in all {
+            assert!(reason.starts_with(|c: char| c.is_ascii_uppercase()), "{reason}");
+            assert!(reason.bytes().all(|byte| byte.is_ascii_alphabetic()), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_read_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::of(&condition(ConditionType::Ready, "True", reason.as_str())), Some(reason));
+        }
+        assert_eq!(Reason::of(&condition(ConditionType::Ready, "True", "OfALaterVersion")), None);
+    }
+
+    #[test]
+    fn a_condition_is_found_by_its_type() {
+        for type_ in ConditionType::ALL {
+            let conditions = [condition(ConditionType::Ready, "True", "Settled"), condition(type_, "False", "Settled")];
+            assert_eq!(type_.find(&conditions).map(|found| found.type_.as_str()), Some(type_.as_str()));
+            assert_eq!(type_.find_true(&conditions).is_some(), type_ == ConditionType::Ready);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! How many connections the pods of draining colors have.
+//!
+//! ```text
+//! plan.count -> counting -> task: asks, at a pace of its own -> answers -> known -> world -> plan
+//! ```
+//!
+//! Only pods of draining colors are asked. What is known is kept in memory only: after a restart everything is unknown
+//! until it has been asked again, and unknown holds.
+
+mod ask;
+mod known;
+mod pace;
+mod reading;
+mod task;
+
+pub use crate::messages::NO_COUNTER;
+pub use ask::{CountVia, Whom, ask};
+#[cfg(test)]
+pub(crate) use known::Worth;
+pub(crate) use known::{How, Known};
+pub use reading::{Port, Reading, Source, read};
+pub(crate) use task::{Answer, Counter, Target};

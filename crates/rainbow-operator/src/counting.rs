@@ -1,0 +1,104 @@
+//! Whose connections are counted now: the pods that a plan names, and how they are asked.
+
+use rainbow_api::Rainbow;
+use rainbow_plan::{InstanceName, Plan, Time};
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    cache::App,
+    count::{Counter, How, NO_COUNTER, Source, Target},
+    key::Key,
+    messages,
+};
+
+/// The pods that are asked now.
+#[derive(Default)]
+pub(crate) struct Counting {
+    asked: Vec<Target>,
+}
+
+impl Counting {
+    /// Has the connections counted that the plan wants to know. Whether something is known now without a question.
+    pub(crate) fn follow(
+        &mut self,
+        key: &Key,
+        app: &mut App,
+        rainbow: &Rainbow,
+        plan: &Plan,
+        with: &Counter,
+        now: Time,
+    ) -> bool {
+        let (targets, pods) = targets(app, rainbow, plan);
+        let pods = pods.iter().map(|(name, uid, how)| (name.as_str(), uid.as_str(), how.clone()));
+        let news = app.known.ask(pods, rainbow.spec.drain.settle.0, now);
+        if targets != self.asked {
+            self.asked.clone_from(&targets);
+            with.order(key, targets);
+        }
+        news
+    }
+
+    /// Has no connections counted any more.
+    pub(crate) fn stop(&mut self, key: &Key, counter: &Counter) {
+        if !self.asked.is_empty() {
+            self.asked = Vec::new();
+            counter.order(key, Vec::new());
+        }
+    }
+}
+
+/// The pods to ask as a plan says; and of each pod of interest the name, the uid, and how its connections can be known.
+fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
+    if plan.count.is_empty() {
+        return Default::default();
+    }
+    let mut sources: BTreeMap<&InstanceName, Result<Arc<Source>, &'static str>> = BTreeMap::new();
+    for instance in &plan.count {
+        sources.insert(instance, source(app, rainbow, instance).map(Arc::new));
+    }
+    let deadlines = deadlines(app, plan);
+    let (mut asked, mut all) = (Vec::new(), Vec::new());
+    for pod in app.pods.values().filter(|pod| !pod.finished) {
+        let instance = InstanceName { tier: pod.tier.clone(), color: pod.color.clone() };
+        let how = match sources.get(&instance) {
+            None => continue,
+            Some(Err(why)) => How::Never(why),
+            // It gets one before its first container starts, and keeps it to the end.
+            Some(Ok(_)) if pod.address.is_none() && !pod.ready => How::Unreachable,
+            Some(Ok(source)) => {
+                asked.push(Target {
+                    pod: pod.meta.name.clone(),
+                    uid: pod.meta.uid.clone(),
+                    address: pod.address,
+                    source: Arc::clone(source),
+                    deadline: deadlines.get(&instance).copied(),
+                    settle: rainbow.spec.drain.settle.0,
+                });
+                How::Asked
+            }
+        };
+        all.push((pod.meta.name.clone(), pod.meta.uid.clone(), how));
+    }
+    (asked, all)
+}
+
+/// How an instance's pods are asked.
+fn source(app: &App, rainbow: &Rainbow, instance: &InstanceName) -> Result<Source, &'static str> {
+    let (color, tier) = app.source(instance).ok_or(messages::NO_TIER)?;
+    Source::of(&rainbow.spec, color, tier).unwrap_or(Err(NO_COUNTER))
+}
+
+/// When the connections of instances are cut.
+fn deadlines(app: &App, plan: &Plan) -> BTreeMap<InstanceName, Time> {
+    let mut all = BTreeMap::<InstanceName, Time>::new();
+    for report in &plan.report.colors {
+        let Some(deadline) = report.drain.as_ref().and_then(|drain| drain.deadline) else { continue };
+        let color = app.colors.values().filter(|color| color.spec.color == report.name);
+        for instance in color.flat_map(|color| &color.spec.instances) {
+            let name = InstanceName { tier: instance.tier.clone(), color: instance.color.clone() };
+            let known = all.entry(name).or_insert(deadline);
+            *known = deadline.min(*known);
+        }
+    }
+    all
+}

@@ -1,0 +1,82 @@
+//! An instance's Deployment.
+
+use rainbow_api::{Color, Rainbow, Tier, labels, names};
+use rainbow_plan::InstanceName;
+use serde_json::{Value, json};
+
+use super::{Scope, instance_labels, managed, owner, sidecar};
+use crate::{domain, kind::Kind};
+
+/// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
+const REVISION_HISTORY: i32 = 1;
+
+/// The Deployment of a tier as `color` has it.
+pub(crate) fn deployment(
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    color: &Color,
+    tier: &Tier,
+    instance: &InstanceName,
+    replicas: u32,
+) -> Value {
+    let selector = instance_labels(scope, &instance.tier, &instance.color);
+    let identity =
+        color.spec.instances.iter().find(|i| i.tier == tier.name).map(|i| i.identity.as_str()).unwrap_or_default();
+    json!({
+        "apiVersion": Kind::Deployment.api_version(),
+        "kind": Kind::Deployment.name(),
+        "metadata": {
+            "name": names::instance(scope.prefix, &instance.tier, &instance.color),
+            "namespace": scope.namespace,
+            "labels": managed(selector.clone()),
+            "annotations": { labels::IDENTITY: identity },
+            "ownerReferences": owner(scope, rainbow),
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": REVISION_HISTORY,
+            "progressDeadlineSeconds": domain::progress_deadline(&rainbow.spec),
+            // Should a template ever be mended, then without a pod less.
+            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } },
+            "selector": { "matchLabels": selector },
+            "template": template(scope, color, tier, selector),
+        },
+    })
+}
+
+/// The user's template with Rainbow's labels, the addresses of the needed instances, and the counter if the instance was
+/// made with one.
+fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, selector: serde_json::Map<String, Value>) -> Value {
+    let mut template = tier.template.clone();
+    if !template["metadata"].is_object() {
+        template["metadata"] = json!({});
+    }
+    if !template["metadata"]["labels"].is_object() {
+        template["metadata"]["labels"] = json!({});
+    }
+    for (key, value) in selector {
+        template["metadata"]["labels"][key] = value;
+    }
+    let variables: Vec<Value> = tier
+        .needs
+        .iter()
+        .filter_map(|need| {
+            let needed = color.spec.instances.iter().find(|instance| instance.tier == need.tier)?;
+            let name = need.env.clone().unwrap_or_else(|| names::default_env(&need.tier));
+            Some(json!({ "name": name, "value": names::instance(scope.prefix, &needed.tier, &needed.color) }))
+        })
+        .collect();
+    for list in ["containers", "initContainers"] {
+        let containers = template["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter(|_| !variables.is_empty()) {
+            let own = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
+            // Before the container's own, so that those can refer to them as $(NAME).
+            container["env"] = variables.iter().cloned().chain(own).collect();
+        }
+    }
+    let known = color.spec.instances.iter().find(|instance| instance.tier == tier.name);
+    if let Some(sidecar) = known.and_then(|instance| instance.sidecar.as_ref()) {
+        sidecar::inject(&mut template, tier, sidecar);
+    }
+    template
+}

@@ -1,0 +1,415 @@
+//! Every sentence that the operator says to people: in conditions, statuses, events, and answers about connections.
+//!
+//! The planner and the modules of the operator know reasons; this module knows words.
+
+use rainbow_api::{Cut, HumanDuration};
+use rainbow_plan::{ColorPhase, Lack, LivesBecause, Living, Problem, Report, Time, Waiting};
+use std::time::Duration;
+
+use crate::{clock, domain::Names, kind::Kind};
+
+/// Longest note of an event, in bytes, as the API server checks it.
+pub(crate) const NOTE_BYTES: usize = 1024;
+
+// What is asked of a Rainbow, and why it is not so.
+
+/// Everything is as the spec says.
+pub(crate) const SETTLED: &str = "everything is as the spec says";
+/// Nothing is under way.
+pub(crate) const NOTHING_UNDER_WAY: &str = "nothing is under way";
+/// Nothing is stalled.
+pub(crate) const NOTHING_IN_THE_WAY: &str = "nothing is in the way";
+
+/// Why a stage or a color is not yet where it should be.
+pub(crate) fn waiting(waiting: &Waiting) -> String {
+    match waiting {
+        Waiting::ForeignService => "its Service's name is taken by an object that is not Rainbow's".to_owned(),
+        Waiting::ForMissingColor { color } => format!("color `{color}` does not exist"),
+        Waiting::ForDeletedColor { color } => format!("color `{color}` is being deleted"),
+        Waiting::ForColorWithoutSlot { color } => format!("waits for color `{color}`, which waits for others to go"),
+        Waiting::ForMissingTier { color, tier } => format!("color `{color}` has no tier `{tier}`"),
+        Waiting::ForColor { color, lacks } => format!("waits for color `{color}`: {}", self::lacks(lacks)),
+        Waiting::Paused => "paused".to_owned(),
+        Waiting::ForPods { lacks } => self::lacks(lacks),
+        Waiting::ForSlot => "as many colors live as spec.keep.live allows".to_owned(),
+        Waiting::HeldByStages { stages } => {
+            format!("being deleted, but held by stage {}: move it to another color", stages.join(", "))
+        }
+        Waiting::Settling => "in no stage; whole for a quick return".to_owned(),
+        Waiting::ForDataPlane => "goes as soon as no client can be sent to it".to_owned(),
+        Waiting::ForConnections => "waits for its connections to end".to_owned(),
+        Waiting::ForUnknownConnections => "its connections are unknown, which counts as busy".to_owned(),
+        Waiting::ForCounts => "its connections are being counted".to_owned(),
+        Waiting::ForIdleTime => "has no connections; goes when that has been so for spec.drain.settle".to_owned(),
+        Waiting::ForCallers => "going down, entry tiers first".to_owned(),
+        Waiting::ForDeletion => "the Rainbow is being deleted".to_owned(),
+    }
+}
+
+/// `backend 0/1 ready, frontend has no instance`.
+fn lacks(lacks: &[Lack]) -> String {
+    let one = |lack: &Lack| match lack {
+        Lack::Instance { tier } => format!("{tier} has no instance"),
+        Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
+    };
+    lacks.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What a person has to fix, and how.
+pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
+    match problem {
+        Problem::ColorInUse { color } => format!("color `{color}` exists with other tiers: give spec.color a new name"),
+        Problem::UnknownColor { stage, color, known } => format!(
+            "stage `{stage}` should serve color `{color}`, which does not exist: set spec.stages[{stage}].color to one of: {}",
+            known.join(", ")
+        ),
+        Problem::Foreign { object } => {
+            let (kind, name) = names.object(object);
+            format!("{}: rename or delete it, or make this Rainbow again with a spec.namePrefix", foreign(kind, &name))
+        }
+        Problem::Stalled { color, after, lacks } => {
+            format!("color `{color}` is not ready after {after:?}: {}", self::lacks(lacks))
+        }
+        Problem::InUse { color, stage } => {
+            format!("color `{color}` cannot be retired while stage `{stage}` points at it")
+        }
+        Problem::DeletingInUse { color, stage } => format!(
+            "color `{color}` is being deleted while stage `{stage}` points at it: move the stage to another color"
+        ),
+        Problem::InstanceInUse { color, instance, user } => format!(
+            "color `{color}` cannot be made: `{}` exists and color `{user}` has it: give spec.color a new name",
+            names.instance(instance)
+        ),
+        Problem::TooManyColors { color, living } => format!(
+            "color `{color}` waits: {} colors live, as many as spec.keep.live allows; held by {}; wait for a drain, move a \
+             stage, raise spec.keep.live, or cut what a color holds with `rainbow retire COLOR --force`",
+            living.len(),
+            living.iter().map(self::living).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+/// The part of a problem's text that changes only when the problem does: counts of connections are left out.
+pub(crate) fn gist(message: &str) -> &str {
+    message.split(": ").next().unwrap_or(message)
+}
+
+/// An object that is not Rainbow's has a name that is needed.
+pub(crate) fn foreign(kind: Kind, name: &str) -> String {
+    format!("{kind} `{name}` exists and is not Rainbow's")
+}
+
+/// `v1 (draining: 12 connections on 3 pods, connections of 1 pod unknown since …, cut at …)`.
+fn living(living: &Living) -> String {
+    let because = match &living.because {
+        LivesBecause::Stages(stages) => format!("stage {}", stages.join(", ")),
+        LivesBecause::RemovedStage => "a removed stage".to_owned(),
+        LivesBecause::Spec => "the spec's color".to_owned(),
+        LivesBecause::Drains { busy: 0, unknown_since: None, .. } => "draining: goes by itself".to_owned(),
+        LivesBecause::Drains { connections, busy, unknown, unknown_since, deadline } => {
+            let mut parts = Vec::new();
+            if *busy > 0 {
+                parts.push(format!("{} on {}", plural(*connections, "connection"), plural(u64::from(*busy), "pod")));
+            }
+            if let Some(since) = unknown_since {
+                let pods = plural(u64::from(*unknown), "pod");
+                parts.push(format!("connections of {pods} unknown since {}", to_the_second(*since)));
+            }
+            parts.push(match deadline {
+                Some(deadline) => format!("cut at {}", to_the_second(*deadline)),
+                None => "no deadline".to_owned(),
+            });
+            format!("draining: {}", parts.join(", "))
+        }
+        LivesBecause::Leaves => "draining".to_owned(),
+    };
+    format!("{} ({because})", living.color)
+}
+
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn to_the_second(time: Time) -> String {
+    clock::write(Time(time.0.div_euclid(1_000).saturating_mul(1_000)))
+}
+
+/// Stages that move: which, from where to where, and how far they are.
+pub(crate) fn shifting(report: &Report) -> Option<String> {
+    let shifts: Vec<String> = report
+        .stages
+        .iter()
+        .filter_map(|stage| {
+            let shift = stage.shift.as_ref()?;
+            let step = format!("{} of {} pods", shift.moved, shift.of);
+            Some(format!("stage {} moves from {} to {}: {step}", stage.name, shift.from, shift.to))
+        })
+        .collect();
+    (!shifts.is_empty()).then(|| shifts.join("; "))
+}
+
+/// Colors whose pods are on their way.
+pub(crate) fn starting(report: &Report) -> Option<String> {
+    let starting = report.colors.iter().filter(|color| color.phase == ColorPhase::Starting);
+    let names: Vec<&str> = starting.map(|color| color.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("color {} is on its way", names.join(", ")))
+}
+
+/// Stages that serve nothing yet.
+pub(crate) fn without_color(report: &Report) -> Option<String> {
+    let waiting = report.stages.iter().filter(|stage| stage.color.is_none());
+    let names: Vec<&str> = waiting.map(|stage| stage.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("stage {} serves no color yet", names.join(", ")))
+}
+
+/// Colors that have too few or too many pods.
+pub(crate) const SIZING: &str = "colors are being brought to their sizes";
+
+/// The prefix of all names was changed while objects have names with the former one.
+pub(crate) fn prefix_changed(was: &str, is: &str) -> String {
+    format!(
+        "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former: set it back, or \
+         delete the Rainbow and make it again"
+    )
+}
+
+/// Pods that do not start because the image of the counter cannot be pulled. The text does not vary from pod to pod.
+pub(crate) fn no_counter_image(image: &str, color: &str, object: &str) -> String {
+    format!(
+        "pods of color {color} do not start: their node cannot pull `{image}`, the image of Rainbow's connection counter. Make it \
+         available under this name and they start by themselves. Or give the operator another one (--tally-image), or do \
+         without (drain.connections: None, or connections: None of a tier), and then delete the color (kubectl delete color \
+         {object}): it is made again"
+    )
+}
+
+// Writes that fail.
+
+/// What the API server says about an object.
+pub(crate) fn of_object(kind: Kind, name: &str, says: &dyn std::fmt::Display) -> String {
+    format!("{kind} `{name}`: {says}")
+}
+
+/// The object is not the one that the write was decided on.
+pub(crate) fn not_what_it_was(kind: Kind, name: &str, says: Option<&str>) -> String {
+    match says {
+        Some(says) => format!("{kind} `{name}` is not what it was: {says}"),
+        None => format!("{kind} `{name}` is not what it was"),
+    }
+}
+
+/// An object that should be made exists.
+pub(crate) fn there_already(kind: Kind, name: &str) -> String {
+    format!("{kind} `{name}` is there already")
+}
+
+/// A Color that should be made is another Rainbow's.
+pub(crate) fn color_of_another(kind: Kind, name: &str) -> String {
+    format!("{kind} `{name}` exists and is not this Rainbow's: delete it or change spec.color")
+}
+
+/// A status cannot be written as a patch.
+pub(crate) fn no_patch(kind: Kind, name: &str, error: &dyn std::fmt::Display) -> String {
+    format!("{kind} `{name}`: its status is no patch: {error}")
+}
+
+// Connections.
+
+/// The pod has not been asked for its connections yet.
+pub(crate) const NOT_ASKED: &str = "not asked yet";
+/// Nothing is written down about the pod's tier.
+pub(crate) const NO_TIER: &str = "no color has the pod's tier any more";
+/// The pod was made without the container that counts its connections.
+pub const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
+/// The counter repeats an old answer.
+pub(crate) const CLOCK_STANDS_STILL: &str = "the answers are old ones: the counter's clock stands still";
+/// Connections that may be probes of the kubelet.
+pub(crate) const UNDECIDED: &str = "there are connections from the node that may be probes or clients";
+/// The connections of all pods can be read.
+pub(crate) const ALL_KNOWN: &str = "the connections of all its pods are known";
+/// The pod has no address yet.
+pub(crate) const NO_ADDRESS: &str = "the pod has no address";
+/// The request's connection was cut.
+pub(crate) const BROKEN_OFF: &str = "the connection broke off";
+/// No request reaches the API server.
+pub(crate) const NO_API_SERVER: &str = "the API server cannot be reached";
+/// The answer is no JSON.
+pub(crate) const NO_JSON: &str = "the answer is no JSON";
+/// The answer has another form than the counter's.
+pub(crate) const NO_TALLY: &str = "the answer is not that of the counter";
+/// The counter has seen a part of the connections.
+pub(crate) const IN_PART: &str = "not all connections could be seen";
+
+/// No answer came in time.
+pub(crate) fn no_answer(patience: Duration) -> String {
+    format!("no answer within {} s", patience.as_secs())
+}
+
+/// The answer was a status other than 200.
+pub(crate) fn refused(how: &str, status: &dyn std::fmt::Display) -> String {
+    format!("asked {how}, the answer was {status}")
+}
+
+/// The answer is longer than any that can be meant.
+pub(crate) fn too_long(limit: usize) -> String {
+    format!("the answer has more than {} KiB", limit / 1024)
+}
+
+/// The path cannot be part of a request.
+pub(crate) fn no_path(path: &str) -> String {
+    format!("`{path}` is no path")
+}
+
+/// The answer lacks the number.
+pub(crate) fn no_number(field: &str) -> String {
+    format!("the answer has no number of connections at `{field}`")
+}
+
+/// The answer lacks a port.
+pub(crate) fn no_port(port: i32) -> String {
+    format!("the answer does not speak of port {port}")
+}
+
+/// Pods whose connections cannot be read: how many, and why, of some of them.
+pub(crate) fn unknown(count: u32, why: &[(&str, &str)]) -> String {
+    let of = match count {
+        1 => "1 pod are not known, so it is kept".to_owned(),
+        many => format!("{many} pods are not known, so they are kept"),
+    };
+    let pods: Vec<String> = why.iter().map(|(pod, why)| format!("{pod}: {why}")).collect();
+    format!("the connections of {of}: {}", pods.join("; "))
+}
+
+// Events.
+
+pub(crate) fn color_created(color: &str) -> String {
+    format!("color {color} is new")
+}
+
+pub(crate) fn color_deleted(color: &str) -> String {
+    format!("color {color} is gone")
+}
+
+pub(crate) fn color_ready(color: &str) -> String {
+    format!("all pods of color {color} are ready")
+}
+
+pub(crate) fn color_retired(color: &str) -> String {
+    format!("color {color} has no pods any more")
+}
+
+/// What is said of a color, where the subject is the Rainbow.
+pub(crate) fn of_color(color: &str, message: &str) -> String {
+    format!("color {color}: {message}")
+}
+
+pub(crate) fn shift_started(stage: &str, from: &str, to: &str) -> String {
+    format!("stage {stage} moves from {from} to {to}")
+}
+
+pub(crate) fn shift_turned(stage: &str, to: &str, instead_of: &str) -> String {
+    format!("stage {stage} moves to {to} instead of {instead_of}")
+}
+
+pub(crate) fn shift_step(stage: &str, moved: i32, of: i32, to: &str) -> String {
+    format!("stage {stage}: {moved} of {of} pods are {to}")
+}
+
+pub(crate) fn shift_finished(stage: &str, color: &str) -> String {
+    format!("stage {stage} serves {color}")
+}
+
+pub(crate) fn shift_aborted(stage: &str, color: &str) -> String {
+    format!("stage {stage} serves {color} as before")
+}
+
+/// Connections that are about to be cut, as many as a note has room for.
+pub(crate) fn cuts(color: &str, cut: &[Cut]) -> String {
+    let known: i64 = cut.iter().filter_map(|cut| cut.connections).fold(0, i64::saturating_add);
+    let of = if cut.iter().all(|cut| cut.connections.is_some()) { "" } else { "at least " };
+    let connections = if known == 1 { "connection" } else { "connections" };
+    let mut message = format!("color {color} ends with {of}{known} {connections}: ");
+    for (index, one) in cut.iter().enumerate() {
+        let text = of_cut(one);
+        let more = format!(" and {} more", cut.len() - index);
+        if message.len() + text.len() + more.len() + 2 > NOTE_BYTES {
+            message.push_str(&more);
+            break;
+        }
+        if index > 0 {
+            message.push_str("; ");
+        }
+        message.push_str(&text);
+    }
+    message
+}
+
+/// `pod a-v1-x port 8081: 3, the oldest 12m`.
+fn of_cut(cut: &Cut) -> String {
+    let port = cut.port.map_or_else(String::new, |port| format!(" port {port}"));
+    let number = cut.connections.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
+    let seconds = cut.oldest_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let age = seconds.map_or_else(String::new, |age| format!(", the oldest {}", HumanDuration::from_secs(age)));
+    format!("pod {}{port}: {number}{age}", cut.pod)
+}
+
+// What the operator says of itself.
+
+/// The loop turns, or another operator's does.
+pub(crate) const OK: &str = "ok\n";
+/// Another operator leads, or none yet.
+pub(crate) const OK_WAITING: &str = "ok: another operator leads, or the cluster has not answered yet\n";
+/// The caches are not filled yet.
+pub(crate) const NOT_READ: &str = "not everything has been seen yet: are the definitions there?\n";
+/// Another path was asked for.
+pub(crate) const PATHS: &str = "there is /healthz, /readyz, /metrics\n";
+/// A request that would change something.
+pub(crate) const READ_ONLY: &str = "for reading only\n";
+
+/// The loop has not turned for too long.
+pub(crate) fn stuck(since: Duration) -> String {
+    format!("the loop has not turned for {since:?}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drains(connections: u64, busy: u32, unknown: u32, deadline: Option<i64>) -> LivesBecause {
+        let unknown_since = (unknown > 0).then_some(Time(1_500));
+        LivesBecause::Drains { connections, busy, unknown, unknown_since, deadline: deadline.map(Time) }
+    }
+
+    #[track_caller]
+    fn check(because: LivesBecause, expected: &str) {
+        assert_eq!(living(&Living { color: "v1".into(), because }), format!("v1 ({expected})"));
+    }
+
+    #[test]
+    fn why_a_color_lives() {
+        check(LivesBecause::Stages(vec!["active".into(), "smoke".into()]), "stage active, smoke");
+        check(drains(0, 0, 0, Some(60_000)), "draining: goes by itself");
+        check(drains(12, 3, 0, None), "draining: 12 connections on 3 pods, no deadline");
+        check(
+            drains(1, 1, 2, Some(60_999)),
+            "draining: 1 connection on 1 pod, connections of 2 pods unknown since 1970-01-01T00:00:01Z, cut at \
+             1970-01-01T00:01:00Z",
+        );
+    }
+
+    #[test]
+    fn what_a_color_lacks() {
+        let lacks = vec![
+            Lack::Pods { tier: "backend".into(), ready: 0, wanted: 1 },
+            Lack::Instance { tier: "frontend".into() },
+        ];
+        assert_eq!(waiting(&Waiting::ForPods { lacks: lacks.clone() }), "backend 0/1 ready, frontend has no instance");
+        let stage = Waiting::ForColor { color: "v2".into(), lacks };
+        assert_eq!(waiting(&stage), "waits for color `v2`: backend 0/1 ready, frontend has no instance");
+    }
+
+    #[test]
+    fn the_gist_has_no_counts() {
+        assert_eq!(gist("color `v9` waits: 8 colors live; held by v1"), "color `v9` waits");
+    }
+}

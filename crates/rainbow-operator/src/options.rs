@@ -1,0 +1,61 @@
+//! How the operator runs, and why it ends.
+
+use futures::{FutureExt, future::BoxFuture};
+use rainbow_plan::Swap;
+use std::time::Duration;
+
+use crate::{clock::Clock, count::CountVia, discover::TooOld, health::Health, leader::Election};
+
+/// The counter's image, unless told otherwise.
+pub const TALLY_IMAGE: &str = concat!("ghcr.io/rainbow-dev/tally:", env!("CARGO_PKG_VERSION"));
+
+/// How the operator runs.
+pub struct Options {
+    /// The namespace to watch; `None` watches all.
+    pub namespace: Option<String>,
+    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
+    pub propagation: Duration,
+    /// How a stage moves from pods to pods.
+    pub swap: Swap,
+    /// How pods are asked for their connections.
+    pub count_via: CountVia,
+    /// The image of the counter that is put into new pods; `None`: none is, and where it is wanted a color drains until
+    /// its deadline.
+    pub tally_image: Option<String>,
+    /// Where several operators may run, they elect one that acts; the others wait. `None`: this is the only one.
+    pub election: Option<Election>,
+    /// Where the operator says how it is; [`Health::serve`] tells others.
+    pub health: Option<Health>,
+    /// Ends the operator: writes under way are finished, nothing new is begun.
+    pub shutdown: BoxFuture<'static, ()>,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    /// All namespaces, 3 s of propagation (kube-proxy's usual second, and some), no election, no end, the system's clock.
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            propagation: Duration::from_secs(3),
+            swap: Swap::Direct,
+            count_via: CountVia::default(),
+            tally_image: Some(TALLY_IMAGE.to_owned()),
+            election: None,
+            health: None,
+            shutdown: futures::future::pending().boxed(),
+            clock: Clock::System,
+        }
+    }
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The watches ended, which they never do by themselves.
+    #[error("the watches ended")]
+    WatchesEnded,
+    /// The cluster is too old.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
+}

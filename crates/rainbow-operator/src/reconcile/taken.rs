@@ -1,0 +1,45 @@
+//! Names that are taken by objects of others.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+use crate::{kind::Kind, observe::Foreign};
+
+/// How often the API server is asked whether another's object has gone. Nothing else is polled, and this only while there is
+/// such an object: a watch would be on objects that are none of the operator's business.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Names that are needed, and when they were last asked about.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    names: Foreign,
+    asked: Option<Instant>,
+}
+
+impl Taken {
+    pub(super) fn names(&self) -> &Foreign {
+        &self.names
+    }
+
+    /// A name was found to be taken just now.
+    pub(super) fn insert(&mut self, kind: Kind, name: String) {
+        self.names.insert((kind, name));
+        self.asked = Some(Instant::now());
+    }
+
+    /// These names are still taken.
+    pub(super) fn asked(&mut self, names: Foreign) {
+        self.names = names;
+        self.asked = Some(Instant::now());
+    }
+
+    /// When to ask again; `None`: no name is taken.
+    pub(super) fn next(&self) -> Option<Instant> {
+        (!self.names.is_empty()).then(|| self.asked.unwrap_or_else(Instant::now) + EVERY)
+    }
+
+    /// The names to ask about, if it is time.
+    pub(super) fn to_ask(&self) -> Option<Foreign> {
+        self.next().filter(|next| Instant::now() >= *next).map(|_| self.names.clone())
+    }
+}

@@ -1,0 +1,50 @@
+//! Own writes that the watches have not shown yet. A decision on what was there before a write could repeat it.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+use crate::{
+    apply::{Expectation, Expected},
+    cache::Cache,
+    key::Key,
+};
+
+/// How long an own write may take to come back through the watch before it is no longer waited for.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the watches must show before the next plan.
+#[derive(Debug, Default)]
+pub(super) struct Unseen {
+    expectations: Vec<Expectation>,
+    since: Option<Instant>,
+}
+
+impl Unseen {
+    pub(super) fn expect(&mut self, expectations: Vec<Expectation>) {
+        self.expectations.extend(expectations);
+        self.since = Some(Instant::now());
+    }
+
+    /// Until when to wait for own writes at most; `None`: all have come back.
+    pub(super) fn until(&mut self, cache: &Cache, key: &Key) -> Option<Instant> {
+        self.expectations.retain(|expectation| !is_seen(cache, key, expectation));
+        let since = self.since.filter(|_| !self.expectations.is_empty())?;
+        if Instant::now() >= since + VISIBLE_WITHIN {
+            tracing::warn!(app = %key, waiting_for = ?self.expectations, "own writes do not come back: going on without them");
+            self.expectations.clear();
+            return None;
+        }
+        Some(since + VISIBLE_WITHIN)
+    }
+}
+
+fn is_seen(cache: &Cache, key: &Key, expectation: &Expectation) -> bool {
+    let Expectation { kind, name, what } = expectation;
+    match what {
+        Expected::Version(version) => cache.has_seen(key, *kind, name, *version),
+        Expected::Change { uid, version } => match cache.apps.get(key).and_then(|app| app.find(*kind, name)) {
+            Some((found, at)) => found != uid || at > *version,
+            None => true,
+        },
+    }
+}

@@ -1,0 +1,249 @@
+//! What is said about an application: statuses, conditions, events. Facts come from the plan, words from `messages`.
+
+mod cuts;
+mod events;
+mod pacing;
+mod status;
+
+use kube::Client;
+use rainbow_api::{Cut, Rainbow, Reason};
+use rainbow_plan::{Action, ChainKey, Plan, Time};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+use crate::{
+    apply::{self, Outcome, StatusWrite},
+    cache::App,
+    domain::{self, Names},
+    key::Key,
+    kind::Kind,
+    live::Root,
+    messages,
+};
+use events::Note;
+use pacing::{Pacing, Subject};
+
+pub(crate) use status::Obstacle;
+
+/// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
+const STEPS_EVERY: Duration = Duration::from_secs(10);
+
+/// What is remembered of an application's reports between its turns.
+#[derive(Default)]
+pub(crate) struct Reporter {
+    pacing: Pacing,
+    step_told: Option<Instant>,
+}
+
+/// What a report is about.
+pub(crate) struct About<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) rainbow: &'a Arc<Rainbow>,
+    pub(crate) app: &'a App,
+    pub(crate) names: Names<'a>,
+    /// Without the chains that are not carried out now.
+    pub(crate) plan: &'a Plan,
+    /// What chains cannot be carried out for.
+    pub(crate) troubles: &'a Troubles,
+    pub(crate) now: Time,
+}
+
+/// By chain, what the API server says about its writes.
+pub(crate) type Troubles = BTreeMap<ChainKey, Obstacle>;
+
+/// What is to be written.
+pub(crate) struct Report {
+    /// Statuses that tell of connections that are about to be cut.
+    cuts: Vec<StatusWrite>,
+    statuses: Vec<StatusWrite>,
+    /// With the chain whose success they tell of, where there is one.
+    notes: Vec<(Option<ChainKey>, Note)>,
+    /// The events are about it.
+    rainbow: Arc<Rainbow>,
+    now: Time,
+    /// When there is more to say although nothing has changed.
+    pub(crate) next: Option<Instant>,
+}
+
+impl Report {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cuts.is_empty() && self.statuses.is_empty()
+    }
+
+    /// Something is to be written when all else is done.
+    pub(crate) fn has_statuses(&self) -> bool {
+        !self.statuses.is_empty()
+    }
+
+    /// Leaves everything out.
+    pub(crate) fn silence(&mut self) {
+        self.cuts.clear();
+        self.statuses.clear();
+        self.notes.clear();
+    }
+
+    /// Connections are about to be cut.
+    pub(crate) fn has_cuts(&self) -> bool {
+        !self.cuts.is_empty()
+    }
+
+    /// Writes down what is about to be cut, so that a crash between the two cannot hide a cut.
+    pub(crate) async fn announce(&self, client: &Client, key: &Key) -> Outcome {
+        apply::write_statuses(client, key, &self.cuts).await
+    }
+
+    /// Writes all other statuses, and the events when they are written. Nothing is told of what failed chains were to do.
+    pub(crate) async fn publish(&self, client: &Client, key: &Key, failed: &BTreeSet<ChainKey>) -> Outcome {
+        let outcome = apply::write_statuses(client, key, &self.statuses).await;
+        if outcome.failure.is_none() {
+            let notes =
+                self.notes.iter().filter(|(after, _)| after.as_ref().is_none_or(|chain| !failed.contains(chain)));
+            events::publish(client, &key.namespace, &self.rainbow, notes.map(|(_, note)| note), self.now).await;
+        }
+        outcome
+    }
+}
+
+impl Reporter {
+    /// The statuses that are to be written now, and the events that tell of what has changed.
+    pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
+        let About { key, rainbow, app, names, plan, troubles, now } = about;
+        let mut report = Report::new(rainbow, *now);
+        if plan.actions().any(|action| matches!(action, Action::Release)) {
+            return report;
+        }
+        let cut = cuts::cuts(plan, app, *now);
+        for chain in &plan.chains {
+            report
+                .notes
+                .extend(chain.actions.iter().filter_map(events::of_action).map(|note| (Some(chain.key.clone()), note)));
+        }
+
+        let instant = Instant::now();
+        let mut round = self.pacing.round(instant);
+        let old = rainbow.status.clone().unwrap_or_default();
+        let color = domain::color_name(&rainbow.spec);
+        let generation = rainbow.metadata.generation;
+        let cause = missing_image(app);
+        let basis = status::RainbowBasis { color: &color, generation, names, cause, troubles, old: &old, now: *now };
+        let new = status::rainbow(&plan.report, basis);
+        if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
+            report.tell(events::of_rainbow(&old, &new));
+            report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));
+        }
+        colors(about, &cut, &mut round, &mut report);
+        let is_there = |of: &Subject| match of {
+            Subject::Rainbow => true,
+            Subject::Color(name) => plan.report.colors.iter().any(|known| known.name == *name),
+        };
+        report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).min();
+        report.notes.retain(|(_, note)| {
+            let told = !note.is_step() || self.step_told.is_none_or(|last| instant >= last + STEPS_EVERY);
+            if told {
+                self.step_told = Some(instant);
+            }
+            told
+        });
+        report
+    }
+}
+
+impl Report {
+    fn new(rainbow: &Arc<Rainbow>, now: Time) -> Self {
+        let rainbow = Arc::clone(rainbow);
+        Self { cuts: Vec::new(), statuses: Vec::new(), notes: Vec::new(), rainbow, now, next: None }
+    }
+
+    fn tell(&mut self, notes: impl IntoIterator<Item = Note>) {
+        self.notes.extend(notes.into_iter().map(|note| (None, note)));
+    }
+}
+
+fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacing::Round<'_>, report: &mut Report) {
+    let About { app, plan, troubles, now, .. } = about;
+    for found in &plan.report.colors {
+        let Some((name, color)) = app.color(&found.name) else { continue };
+        // The status of a color that the plan deletes is of no interest any more.
+        let goes = |action: &Action| matches!(action, Action::DeleteColor { color } if *color == found.name);
+        if plan.actions().any(goes) {
+            continue;
+        }
+        let old = color.status.clone().unwrap_or_default();
+        let cut = cut.get(&found.name).map(Vec::as_slice).unwrap_or_default();
+        let generation = color.metadata.generation;
+        let trouble = status::trouble_of_color(&found.name, troubles);
+        let basis = status::Basis { generation, known: &app.known, cut, trouble, old: &old, now: *now };
+        let new = status::color(found, &basis);
+        if !round.is_due(&Subject::Color(found.name.clone()), status::color_difference(&old, &new)) {
+            continue;
+        }
+        report.tell(events::of_color(&found.name, &old, &new));
+        report.tell(events::of_cuts(&found.name, cut));
+        let (name, uid) = (name.to_owned(), color.metadata.uid.clone());
+        let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
+        if cut.is_empty() { report.statuses.push(write) } else { report.cuts.push(write) }
+    }
+}
+
+/// Puts an obstacle into the status, and nothing else. `None` where the status says so already.
+pub(crate) fn hindered(
+    root: &Root,
+    obstacle: &Obstacle,
+    key: &Key,
+    generation: Option<i64>,
+    now: Time,
+) -> Option<Report> {
+    let (old, rainbow) = match root {
+        Root::Read(rainbow) => (rainbow.status.clone().unwrap_or_default(), Arc::clone(rainbow)),
+        Root::Unreadable { meta, status, .. } => (status.as_ref().clone(), Arc::new(blank(meta))),
+    };
+    let new = status::hindered(obstacle, generation, &old, now);
+    if status::rainbow_difference(&old, &new) == status::Difference::None {
+        return None;
+    }
+    let mut report = Report::new(&rainbow, now);
+    report.tell(events::of_rainbow(&old, &new));
+    report.statuses.push(of_rainbow(key, root.meta().uid.as_deref(), &new));
+    Some(report)
+}
+
+fn of_rainbow(key: &Key, uid: Option<&str>, status: &rainbow_api::RainbowStatus) -> StatusWrite {
+    let (name, uid) = (key.name.clone(), uid.map(str::to_owned));
+    StatusWrite { kind: Kind::Rainbow, name, uid, status: json!(status) }
+}
+
+/// A Rainbow of which only the metadata is known: events are about it.
+fn blank(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Rainbow {
+    let mut rainbow = Rainbow::new(meta.name.as_deref().unwrap_or_default(), rainbow_api::RainbowSpec::default());
+    rainbow.metadata = meta.clone();
+    rainbow
+}
+
+/// When it is time to tell of pods of which nothing is known.
+fn unknown(plan: &Plan, now: Time) -> Option<Instant> {
+    let since = plan.report.colors.iter().filter_map(|color| color.drain.as_ref()?.unknown_since);
+    let told = since.map(|since| since.after(status::UNKNOWN_AFTER)).filter(|at| *at > now).min()?;
+    Some(Instant::now() + Duration::from_millis(told.0.saturating_sub(now.0).unsigned_abs()))
+}
+
+/// Pods that never start because the image of Rainbow's own counter cannot be pulled. Users did not ask for that container, so
+/// they are told at once and by name: of each image, the first color.
+fn missing_image(app: &App) -> Option<Obstacle> {
+    let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
+    for pod in app.pods.values().filter(|pod| !pod.meta.deleting && !pod.finished) {
+        if let Some(image) = &pod.missing_counter {
+            missing.entry(image).or_insert(&pod.color);
+        }
+    }
+    let message = |(image, color): (&&str, &&str)| {
+        let object = app.color(color).map_or(*color, |(name, _)| name);
+        messages::no_counter_image(image, color, object)
+    };
+    let told: Vec<String> = missing.iter().map(message).collect();
+    (!told.is_empty()).then(|| Obstacle { reason: Reason::CounterImageUnavailable, message: told.join("; ") })
+}

@@ -1,0 +1,352 @@
+//! Kubernetes Events for what people want to know of, found by comparing the old status with the new one. So an operator
+//! that starts again tells nothing twice.
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use rainbow_api::{ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason};
+use rainbow_plan::{Action, Time};
+
+use super::status;
+use crate::{
+    clock::timestamp,
+    kind::Kind,
+    messages::{self, NOTE_BYTES},
+};
+
+/// Reason of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventReason {
+    ColorCreated,
+    ColorReady,
+    ColorRetired,
+    ColorDeleted,
+    ShiftStarted,
+    ShiftStep,
+    ShiftFinished,
+    ShiftAborted,
+    ConnectionsUnknown,
+    ConnectionsCut,
+    InvalidSpec,
+    Conflict,
+    ColorStalled,
+    CounterImageUnavailable,
+    Stalled,
+}
+
+impl EventReason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ColorCreated => "ColorCreated",
+            Self::ColorReady => "ColorReady",
+            Self::ColorRetired => "ColorRetired",
+            Self::ColorDeleted => "ColorDeleted",
+            Self::ShiftStarted => "ShiftStarted",
+            Self::ShiftStep => "ShiftStep",
+            Self::ShiftFinished => "ShiftFinished",
+            Self::ShiftAborted => "ShiftAborted",
+            Self::ConnectionsUnknown => "ConnectionsUnknown",
+            Self::ConnectionsCut => "ConnectionsCut",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::Conflict => "Conflict",
+            Self::ColorStalled => "ColorStalled",
+            Self::CounterImageUnavailable => "CounterImageUnavailable",
+            Self::Stalled => "Stalled",
+        }
+    }
+
+    /// The event that says that a Rainbow is stalled, for the reason of the condition.
+    fn of_stalled(reason: Option<Reason>) -> Self {
+        match reason {
+            Some(Reason::InvalidSpec) => Self::InvalidSpec,
+            Some(Reason::Conflict) => Self::Conflict,
+            Some(Reason::ProgressDeadlineExceeded) => Self::ColorStalled,
+            Some(Reason::CounterImageUnavailable) => Self::CounterImageUnavailable,
+            Some(
+                Reason::Rejected
+                | Reason::Unavailable
+                | Reason::ColorInUse
+                | Reason::UnknownColor
+                | Reason::InUse
+                | Reason::TooManyColors
+                | Reason::Settled
+                | Reason::NothingInTheWay
+                | Reason::Shifting
+                | Reason::Starting
+                | Reason::Waiting
+                | Reason::Progressing
+                | Reason::Ready
+                | Reason::Serving
+                | Reason::Draining
+                | Reason::Retired
+                | Reason::Stalled
+                | Reason::NoAnswer
+                | Reason::Counted,
+            )
+            | None => Self::Stalled,
+        }
+    }
+}
+
+/// An event to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    warning: bool,
+    reason: EventReason,
+    message: String,
+}
+
+impl Note {
+    /// Whether the note tells of a step: those of a fast shift are left out.
+    pub(crate) fn is_step(&self) -> bool {
+        self.reason == EventReason::ShiftStep
+    }
+
+    fn normal(reason: EventReason, message: String) -> Self {
+        Self { warning: false, reason, message }
+    }
+
+    fn warning(reason: EventReason, message: String) -> Self {
+        Self { warning: true, reason, message }
+    }
+}
+
+/// What an action tells when it is done.
+pub(crate) fn of_action(action: &Action) -> Option<Note> {
+    match action {
+        Action::CreateColor { color, .. } => {
+            Some(Note::normal(EventReason::ColorCreated, messages::color_created(color)))
+        }
+        Action::DeleteColor { color } => Some(Note::normal(EventReason::ColorDeleted, messages::color_deleted(color))),
+        _ => None,
+    }
+}
+
+/// What a change of the Rainbow's status tells.
+pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for stage in &new.stages {
+        let name = &stage.name;
+        let known = old.stages.iter().find(|old| old.name == *name);
+        let before = known.and_then(|old| old.shift.as_ref());
+        let served = known.and_then(|old| old.color.as_ref());
+        match (before, &stage.shift) {
+            (None, Some(shift)) => {
+                notes.push(Note::normal(
+                    EventReason::ShiftStarted,
+                    messages::shift_started(name, &shift.from, &shift.to),
+                ));
+            }
+            (Some(before), Some(shift)) if before.to != shift.to => {
+                let reason =
+                    if shift.to == before.from { EventReason::ShiftAborted } else { EventReason::ShiftStarted };
+                notes.push(Note::normal(reason, messages::shift_turned(name, &shift.to, &before.to)));
+            }
+            (Some(before), Some(shift)) if shift.moved > before.moved => {
+                notes.push(Note::normal(
+                    EventReason::ShiftStep,
+                    messages::shift_step(name, shift.moved, shift.of, &shift.to),
+                ));
+            }
+            (Some(before), None) if stage.color.as_ref() == Some(&before.to) => {
+                notes.push(Note::normal(EventReason::ShiftFinished, messages::shift_finished(name, &before.to)));
+            }
+            (Some(before), None) => {
+                notes.push(Note::normal(EventReason::ShiftAborted, messages::shift_aborted(name, &before.from)));
+            }
+            (None, None) => {
+                // Too fast to be seen on its way.
+                if let Some((_, new)) = served.zip(stage.color.as_ref()).filter(|(old, new)| old != new) {
+                    notes.push(Note::normal(EventReason::ShiftFinished, messages::shift_finished(name, new)));
+                }
+            }
+            (Some(_), Some(_)) => {}
+        }
+    }
+    let stalled = |status: &RainbowStatus| {
+        ConditionType::Stalled.find_true(&status.conditions).map(|c| {
+            // What is counted changes all the time: of that only which color waits is news.
+            let gist = if status::tells_counts(c) { messages::gist(&c.message) } else { &c.message };
+            (Reason::of(c), gist.to_owned(), c.message.clone())
+        })
+    };
+    let gist = |found: &(Option<Reason>, String, String)| (found.0, found.1.clone());
+    let before = stalled(old).as_ref().map(gist);
+    if let Some((reason, _, message)) = stalled(new).filter(|found| before != Some(gist(found))) {
+        let reason = EventReason::of_stalled(reason);
+        notes.push(Note::warning(reason, message));
+    }
+    notes
+}
+
+/// What a change of a color's status tells.
+pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<Note> {
+    use ColorPhase::{Ready, Retired, Serving, Starting};
+    let mut notes = Vec::new();
+    match (old.phase, new.phase) {
+        (old, new) if old == new => {}
+        (None | Some(Starting | ColorPhase::Stalled), Some(Ready | Serving)) => {
+            notes.push(Note::normal(EventReason::ColorReady, messages::color_ready(name)));
+        }
+        (_, Some(Retired)) => {
+            notes.push(Note::normal(EventReason::ColorRetired, messages::color_retired(name)));
+        }
+        _ => {}
+    }
+    let unknown = |status: &ColorStatus| {
+        let found = ConditionType::ConnectionsUnknown.find_true(&status.conditions);
+        found.map(|condition| condition.message.clone())
+    };
+    if let (None, Some(message)) = (unknown(old), unknown(new)) {
+        notes.push(Note::warning(EventReason::ConnectionsUnknown, messages::of_color(name, &message)));
+    }
+    notes
+}
+
+/// What is told of connections that are cut.
+pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
+    (!cut.is_empty()).then(|| Note::warning(EventReason::ConnectionsCut, messages::cuts(color, cut)))
+}
+
+/// Writes notes. An event that cannot be written is lost: nothing depends on it.
+pub(crate) async fn publish<'a>(
+    client: &Client,
+    namespace: &str,
+    rainbow: &Rainbow,
+    notes: impl Iterator<Item = &'a Note>,
+    now: Time,
+) {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let name = rainbow.metadata.name.clone().unwrap_or_default();
+    let time = timestamp(now);
+    for (index, note) in notes.enumerate() {
+        let mut message = note.message.clone();
+        while message.len() > NOTE_BYTES {
+            message.pop();
+        }
+        let event = Event {
+            metadata: ObjectMeta {
+                // As client-go names them; the index keeps those of one moment apart.
+                name: Some(format!("{name}.{:x}{index:x}", time.as_nanosecond())),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(time)),
+            action: Some(note.reason.as_str().to_owned()),
+            reason: Some(note.reason.as_str().to_owned()),
+            note: Some(message),
+            regarding: Some(ObjectReference {
+                api_version: Some(Kind::Rainbow.api_version().to_owned()),
+                kind: Some(Kind::Rainbow.name().to_owned()),
+                name: Some(name.clone()),
+                namespace: Some(namespace.to_owned()),
+                uid: rainbow.metadata.uid.clone(),
+                ..ObjectReference::default()
+            }),
+            reporting_controller: Some("rainbow.dev/operator".to_owned()),
+            reporting_instance: Some(FIELD_MANAGER.to_owned()),
+            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+            ..Event::default()
+        };
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            tracing::debug!(%error, reason = note.reason.as_str(), "an event could not be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rainbow_api::{ShiftPhase, ShiftStatus, StageStatus};
+    use serde_json::json;
+
+    fn status(color: &str, shift: Option<(&str, &str, i32)>) -> RainbowStatus {
+        let shift = shift.map(|(from, to, moved)| ShiftStatus {
+            from: from.into(),
+            to: to.into(),
+            phase: ShiftPhase::Shifting,
+            moved,
+            of: 5,
+            started_at: "2026-01-01T00:00:00Z".into(),
+            next_step_at: None,
+        });
+        let stage = StageStatus { name: "active".into(), color: Some(color.into()), shift, ..StageStatus::default() };
+        RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }
+    }
+
+    #[track_caller]
+    fn check(old: RainbowStatus, new: RainbowStatus, expected: &[(&str, &str)]) {
+        let notes = of_rainbow(&old, &new);
+        let found: Vec<_> = notes.iter().map(|note| (note.reason.as_str(), note.message.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_shift_is_told() {
+        let (before, begun, step) =
+            (status("v1", None), status("v1", Some(("v1", "v2", 0))), status("v1", Some(("v1", "v2", 1))));
+        check(before.clone(), begun.clone(), &[("ShiftStarted", "stage active moves from v1 to v2")]);
+        check(begun.clone(), begun.clone(), &[]);
+        check(begun, step.clone(), &[("ShiftStep", "stage active: 1 of 5 pods are v2")]);
+        check(step.clone(), status("v2", None), &[("ShiftFinished", "stage active serves v2")]);
+        check(
+            step.clone(),
+            status("v1", Some(("v2", "v1", 4))),
+            &[("ShiftAborted", "stage active moves to v1 instead of v2")],
+        );
+        check(step, before.clone(), &[("ShiftAborted", "stage active serves v1 as before")]);
+        check(before, status("v2", None), &[("ShiftFinished", "stage active serves v2")]);
+    }
+
+    #[test]
+    fn a_color_that_waits_is_told_once() {
+        let waits = |color: &str, connections: u32| {
+            let message =
+                format!("color `{color}` waits: 8 colors live; held by v1 (draining: {connections} connections)");
+            let condition = json!({ "type": "Stalled", "status": "True", "reason": "TooManyColors", "message": message,
+                                    "lastTransitionTime": "2026-01-01T00:00:00Z" });
+            RainbowStatus { conditions: vec![serde_json::from_value(condition).unwrap()], ..RainbowStatus::default() }
+        };
+        let told = |old: &RainbowStatus, new: &RainbowStatus| of_rainbow(old, new).len();
+        assert_eq!(told(&RainbowStatus::default(), &waits("v9", 3)), 1);
+        assert_eq!(told(&waits("v9", 3), &waits("v9", 2)), 0);
+        assert_eq!(told(&waits("v9", 3), &waits("v10", 3)), 1);
+    }
+
+    #[test]
+    fn a_color_is_told() {
+        let phase = |phase| ColorStatus { phase: Some(phase), ..ColorStatus::default() };
+        let reason = |old, new| of_color("v1", &phase(old), &phase(new)).first().map(|note| note.reason.as_str());
+        assert_eq!(reason(ColorPhase::Starting, ColorPhase::Serving), Some("ColorReady"));
+        assert_eq!(reason(ColorPhase::Ready, ColorPhase::Serving), None);
+        assert_eq!(reason(ColorPhase::Serving, ColorPhase::Draining), None);
+        assert_eq!(reason(ColorPhase::Draining, ColorPhase::Retired), Some("ColorRetired"));
+    }
+    #[test]
+    fn what_is_cut_is_told() {
+        let cut =
+            |pod: &str, port, connections, oldest_seconds| Cut { pod: pod.into(), port, connections, oldest_seconds };
+        assert_eq!(of_cuts("v1", &[]), None);
+        let note =
+            of_cuts("v1", &[cut("a", Some(8081), Some(3), Some(725)), cut("a", Some(80), Some(1), Some(0))]).unwrap();
+        assert_eq!((note.warning, note.reason.as_str()), (true, "ConnectionsCut"));
+        assert_eq!(
+            note.message,
+            "color v1 ends with 4 connections: pod a port 8081: 3, the oldest 12m5s; pod a port 80: 1, the oldest 0s"
+        );
+        let note = of_cuts("v1", &[cut("a", Some(80), Some(1), Some(9))]).unwrap();
+        assert_eq!(note.message, "color v1 ends with 1 connection: pod a port 80: 1, the oldest 9s");
+        let note = of_cuts("v1", &[cut("a", None, None, None), cut("b", None, Some(2), None)]).unwrap();
+        assert_eq!(note.message, "color v1 ends with at least 2 connections: pod a: unknown; pod b: 2");
+        let many: Vec<Cut> = (0..500).map(|n| cut(&format!("frontend-{n}"), Some(80), Some(1), Some(9))).collect();
+        let message = of_cuts("v1", &many).unwrap().message;
+        assert!(
+            message.len() <= NOTE_BYTES && message.starts_with("color v1 ends with 500 connections: pod frontend-0 ")
+        );
+        let (_, more) = message.rsplit_once(" and ").unwrap();
+        let told = message.matches("frontend-").count();
+        assert_eq!(more, format!("{} more", 500 - told));
+    }
+}

@@ -1,0 +1,377 @@
+//! The planner's report as the statuses of the resources.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
+use rainbow_api::{self as api, ConditionType, RainbowStatus, Reason, ShiftStatus, StageStatus};
+use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
+
+use super::Troubles;
+use crate::{
+    clock::{self, timestamp},
+    domain::Names,
+    messages,
+};
+
+mod color;
+
+pub(crate) use color::{Basis, UNKNOWN_AFTER, color, color_difference};
+
+/// How much a status has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Difference {
+    /// Not at all: nothing is written.
+    None,
+    /// In counts of connections, which change all the time: waits longer, for the next count is not far.
+    Counts,
+    /// In what people read: may wait a moment for more to change.
+    Minor,
+    /// In what the next plan goes by, or in what stands in the way: written at once.
+    Major,
+}
+
+/// Something that keeps a Rainbow from being what its spec says, found before or after planning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// For machines.
+    pub(crate) reason: Reason,
+    /// For people.
+    pub(crate) message: String,
+}
+
+/// What the status of a Rainbow depends on besides the planner's report.
+pub(crate) struct RainbowBasis<'a> {
+    /// Name of the version that the spec describes.
+    pub(crate) color: &'a str,
+    /// Generation of the spec that was planned for.
+    pub(crate) generation: Option<i64>,
+    pub(crate) names: &'a Names<'a>,
+    /// What is behind the problems of the report, or soon will be.
+    pub(crate) cause: Option<Obstacle>,
+    /// What the API server says about writes.
+    pub(crate) troubles: &'a Troubles,
+    pub(crate) old: &'a RainbowStatus,
+    pub(crate) now: Time,
+}
+
+/// The status of the Rainbow.
+pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
+    let RainbowBasis { color, generation, names, cause, troubles, old, now } = basis;
+    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names, troubles)).collect();
+    let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
+    let mut status = RainbowStatus {
+        observed_generation: generation,
+        color: newest.or_else(|| report.colors.first().map(|first| first.name.clone())),
+        summary: Some(summary(&stages)),
+        stages,
+        conditions: Vec::new(),
+    };
+    let refused = troubles.values().cloned().reduce(join);
+    let obstacle = [cause, refused, obstacle(&report.problems, names)].into_iter().flatten().reduce(join);
+    let serving = report.stages.iter().all(|stage| stage.color.is_some());
+    let progress = (report.progressing || !serving).then(|| progress(report));
+    status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
+    status
+}
+
+/// The status as it was, with an obstacle in its conditions: nothing else is known to be true any more, or false.
+pub(crate) fn hindered(obstacle: &Obstacle, generation: Option<i64>, old: &RainbowStatus, now: Time) -> RainbowStatus {
+    RainbowStatus {
+        observed_generation: generation,
+        conditions: conditions(Some(obstacle), None, generation, &old.conditions, now),
+        ..old.clone()
+    }
+}
+
+fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles) -> StageStatus {
+    let trouble = troubles.get(&ChainKey::stage(&report.name)).map(|trouble| trouble.message.clone());
+    StageStatus {
+        name: report.name.clone(),
+        service: names.service(&report.name),
+        color: report.color.clone(),
+        target: report.target.clone(),
+        previous: report.previous.clone(),
+        since: report.since.map(clock::write),
+        shift: report.shift.as_ref().map(shift),
+        message: trouble.or_else(|| report.waiting.as_ref().map(messages::waiting)),
+    }
+}
+
+fn shift(report: &ShiftReport) -> ShiftStatus {
+    ShiftStatus {
+        from: report.from.clone(),
+        to: report.to.clone(),
+        phase: match report.phase {
+            ShiftPhase::Preparing => api::ShiftPhase::Preparing,
+            ShiftPhase::Shifting => api::ShiftPhase::Shifting,
+            ShiftPhase::Paused => api::ShiftPhase::Paused,
+            ShiftPhase::Finishing => api::ShiftPhase::Finishing,
+        },
+        moved: signed(report.moved),
+        of: signed(report.of),
+        started_at: clock::write(report.started),
+        next_step_at: report.next_step.map(clock::write),
+    }
+}
+
+fn signed(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// `active=v1→v2 3/5, smoke=v2`.
+fn summary(stages: &[StageStatus]) -> String {
+    let one = |stage: &StageStatus| match &stage.shift {
+        // While a shift is finished, the stage serves its new color already.
+        Some(shift) if shift.from != shift.to => {
+            format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of)
+        }
+        _ => format!("{}={}", stage.name, stage.color.as_deref().unwrap_or("-")),
+    };
+    stages.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What is under way: a reason and a sentence.
+fn progress(report: &Report) -> (Reason, String) {
+    let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, message));
+    let starting = || messages::starting(report).map(|message| (Reason::Starting, message));
+    let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
+    let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
+    shifting().or_else(starting).or_else(waiting).unwrap_or_else(sizing)
+}
+
+/// All problems as one obstacle; the first one names the reason.
+fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
+    let reason = match problems.first()? {
+        Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => Reason::ColorInUse,
+        Problem::UnknownColor { .. } => Reason::UnknownColor,
+        Problem::Foreign { .. } => Reason::Conflict,
+        Problem::Stalled { .. } => Reason::ProgressDeadlineExceeded,
+        Problem::InUse { .. } | Problem::DeletingInUse { .. } => Reason::InUse,
+        Problem::TooManyColors { .. } => Reason::TooManyColors,
+    };
+    let messages: Vec<String> = problems.iter().map(|problem| messages::problem(problem, names)).collect();
+    Some(Obstacle { reason, message: messages.join("; ") })
+}
+
+/// Two obstacles as one; the first one names the reason.
+fn join(first: Obstacle, second: Obstacle) -> Obstacle {
+    Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) }
+}
+
+/// What the API server says about the writes of a color's start and end.
+pub(crate) fn trouble_of_color(color: &str, troubles: &Troubles) -> Option<Obstacle> {
+    let chains = [ChainKey::Start(color.to_owned()), ChainKey::End(color.to_owned())];
+    chains.iter().filter_map(|chain| troubles.get(chain).cloned()).reduce(join)
+}
+
+/// The three conditions as kstatus reads them.
+fn conditions(
+    obstacle: Option<&Obstacle>,
+    progress: Option<(Reason, String)>,
+    generation: Option<i64>,
+    old: &[Condition],
+    now: Time,
+) -> Vec<Condition> {
+    let quiet = |reason: Reason, message: &str| (false, reason, message.to_owned());
+    let stalled = match obstacle {
+        Some(obstacle) => (true, obstacle.reason, obstacle.message.clone()),
+        None => quiet(Reason::NothingInTheWay, messages::NOTHING_IN_THE_WAY),
+    };
+    let reconciling = match &progress {
+        Some((reason, message)) => (true, *reason, message.clone()),
+        None => quiet(Reason::Settled, messages::NOTHING_UNDER_WAY),
+    };
+    let ready = match (obstacle, progress) {
+        (Some(obstacle), _) => (false, obstacle.reason, obstacle.message.clone()),
+        (None, Some((reason, message))) => (false, reason, message),
+        (None, None) => (true, Reason::Settled, messages::SETTLED.to_owned()),
+    };
+    [(ConditionType::Ready, ready), (ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)]
+        .into_iter()
+        .map(|(type_, (is, reason, message))| condition(type_, is, reason, message, generation, old, now))
+        .collect()
+}
+
+fn condition(
+    type_: ConditionType,
+    is: bool,
+    reason: Reason,
+    message: String,
+    generation: Option<i64>,
+    old: &[Condition],
+    now: Time,
+) -> Condition {
+    let status = if is { "True" } else { "False" };
+    // The time of the transition stays while the status does.
+    let since = type_.find(old).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+    Condition {
+        type_: type_.to_string(),
+        status: status.to_owned(),
+        reason: reason.to_string(),
+        message,
+        observed_generation: generation,
+        last_transition_time: since.unwrap_or_else(|| ApiTime(whole_seconds(now))),
+    }
+}
+
+/// `metav1.Time` has whole seconds: what is written is what comes back.
+fn whole_seconds(now: Time) -> k8s_openapi::jiff::Timestamp {
+    timestamp(Time(now.0 - now.0.rem_euclid(1000)))
+}
+
+/// Whether a condition tells of connections, whose numbers change all the time.
+pub(crate) fn tells_counts(condition: &Condition) -> bool {
+    Reason::of(condition) == Some(Reason::TooManyColors)
+}
+
+/// How a Rainbow's new status differs from the old one.
+pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Difference {
+    if old == new {
+        return Difference::None;
+    }
+    let without_counts = |status: &RainbowStatus| {
+        let mut status = status.clone();
+        status.conditions.iter_mut().filter(|condition| tells_counts(condition)).for_each(|c| c.message.clear());
+        status
+    };
+    if without_counts(old) == without_counts(new) {
+        return Difference::Counts;
+    }
+    // When a shift began and that it ended can wait: the Service and its members say as much.
+    let remembered = |new: &StageStatus| {
+        let known = old.stages.iter().find(|old| old.name == new.name);
+        known.is_some_and(|old| old.color == new.color && old.previous == new.previous)
+    };
+    let stalled =
+        |status: &RainbowStatus| ConditionType::Stalled.find_true(&status.conditions).map(|found| found.reason.clone());
+    if new.stages.iter().all(remembered) && stalled(old) == stalled(new) {
+        Difference::Minor
+    } else {
+        Difference::Major
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rainbow_plan::{LivesBecause, Living, Object};
+    use std::collections::BTreeMap;
+
+    const NAMES: Names<'static> = Names { rainbow: "shop", prefix: Some("s-"), services: &BTreeMap::new() };
+
+    fn shifting(moved: u32) -> Report {
+        let stage = |name: &str, color: &str, shift| StageReport {
+            name: name.into(),
+            color: Some(color.into()),
+            target: Some("v2".into()),
+            previous: None,
+            since: Some(Time(1_000)),
+            shift,
+            waiting: None,
+        };
+        let shift = ShiftReport {
+            from: "v1".into(),
+            to: "v2".into(),
+            phase: ShiftPhase::Shifting,
+            moved,
+            of: 5,
+            started: Time(2_000),
+            next_step: None,
+        };
+        Report {
+            stages: vec![stage("active", "v1", Some(shift)), stage("smoke", "v2", None)],
+            colors: Vec::new(),
+            problems: Vec::new(),
+            progressing: true,
+        }
+    }
+
+    fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
+        because(report, None, old, now)
+    }
+
+    fn because(report: &Report, cause: Option<Obstacle>, old: &RainbowStatus, now: Time) -> RainbowStatus {
+        let (names, troubles) = (&NAMES, &Troubles::new());
+        rainbow(report, RainbowBasis { color: "v2", generation: Some(3), names, cause, troubles, old, now })
+    }
+
+    fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
+        type_.find(&status.conditions).unwrap()
+    }
+
+    #[test]
+    fn a_shift_reads_at_a_glance() {
+        let status = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
+        assert_eq!(status.summary.as_deref(), Some("active=v1→v2 3/5, smoke=v2"));
+        assert_eq!(
+            (
+                get(&status, ConditionType::Ready).status.as_str(),
+                get(&status, ConditionType::Reconciling).status.as_str()
+            ),
+            ("False", "True")
+        );
+        assert_eq!(get(&status, ConditionType::Reconciling).message, "stage active moves from v1 to v2: 3 of 5 pods");
+    }
+
+    #[test]
+    fn counters_are_minor_and_memory_is_major() {
+        let old = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
+        assert_eq!(rainbow_difference(&old, &status(&shifting(3), &old, Time(9_000))), Difference::None);
+        assert_eq!(rainbow_difference(&old, &status(&shifting(4), &old, Time(9_000))), Difference::Minor);
+        let mut done = shifting(5);
+        done.stages[0].shift = None;
+        done.stages[0].color = Some("v2".into());
+        assert_eq!(rainbow_difference(&old, &status(&done, &old, Time(9_000))), Difference::Major);
+    }
+
+    #[test]
+    fn who_holds_the_places_is_told_seldom() {
+        let waiting = |connections: u64| {
+            let because =
+                LivesBecause::Drains { connections, busy: 1, unknown: 0, unknown_since: None, deadline: None };
+            let living = vec![Living { color: "v1".into(), because }];
+            let problem = Problem::TooManyColors { color: "v9".into(), living };
+            status(&Report { problems: vec![problem], ..shifting(3) }, &RainbowStatus::default(), Time(0))
+        };
+        let old = waiting(3);
+        assert_eq!(rainbow_difference(&old, &waiting(2)), Difference::Counts);
+        assert_eq!(rainbow_difference(&old, &status(&shifting(3), &old, Time(0))), Difference::Major);
+    }
+
+    #[test]
+    fn a_status_survives_the_api_server() {
+        let status = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
+        let back: RainbowStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
+        assert_eq!(back, status);
+    }
+
+    #[test]
+    fn the_cause_comes_before_what_follows_from_it() {
+        let mut report = shifting(3);
+        let told = |report: &Report| {
+            let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
+            let status = because(report, Some(cause), &RainbowStatus::default(), Time(0));
+            let stalled = get(&status, ConditionType::Stalled);
+            (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
+        };
+        assert_eq!(told(&report), ("False".into(), "CounterImageUnavailable".into(), "no image".into()));
+        report.problems = vec![Problem::ColorInUse { color: "v2".into() }];
+        let (_, reason, message) = told(&report);
+        assert_eq!(reason, "CounterImageUnavailable");
+        assert!(message.starts_with("no image; "), "{message}");
+    }
+
+    #[test]
+    fn all_problems_are_told() {
+        let mut report = shifting(3);
+        report.problems = vec![
+            Problem::ColorInUse { color: "v2".into() },
+            Problem::Foreign {
+                object: Object::Service(rainbow_plan::InstanceName { tier: "backend".into(), color: "v2".into() }),
+            },
+        ];
+        let status = status(&report, &RainbowStatus::default(), Time(0));
+        let stalled = get(&status, ConditionType::Stalled);
+        assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "ColorInUse"));
+        assert!(stalled.message.contains("give spec.color a new name; Service `s-backend-v2` exists"));
+        assert_eq!(get(&status, ConditionType::Ready).status, "False");
+    }
+}

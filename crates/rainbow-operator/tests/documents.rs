@@ -1,0 +1,199 @@
+//! What ARCHITECTURE.md and CONTRIBUTING.md say about the code is so.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The parts of a turn, in order. Between two of them stands the planner.
+const PIPELINE: [&str; 4] = ["observe", "compile", "apply", "report"];
+/// Modules that everything else may rely on, and that rely on nothing.
+const ROOTS: [&str; 3] = ["kind", "key", "change"];
+
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The operator's modules, and which others each uses.
+fn graph() -> Graph {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    list(&source, &mut files);
+    let mut graph = Graph::new();
+    for file in files {
+        let inside = file.strip_prefix(&source).unwrap().with_extension("");
+        let module = inside.components().next().unwrap().as_os_str().to_str().unwrap().to_owned();
+        if module == "lib" || inside.ends_with("tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let used = used(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+        graph.entry(module).or_default().extend(used);
+    }
+    for (module, used) in &mut graph {
+        used.remove(module);
+    }
+    graph
+}
+
+fn list(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            list(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// The modules behind every `crate::`, one of them or several in braces.
+fn used(text: &str) -> BTreeSet<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        // `pub(crate)` has no colons, and a longer word is another crate.
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(inside) => found.extend(first_words(inside)),
+            None => found.extend(word(rest)),
+        }
+    }
+    found
+}
+
+/// The first word of each part of a list in braces, whose opening brace has been read.
+fn first_words(text: &str) -> Vec<String> {
+    let (mut depth, mut begins, mut words) = (1, true, Vec::new());
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => begins = true,
+            c if begins && !c.is_whitespace() => {
+                words.extend(word(&text[at..]));
+                begins = false;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    words
+}
+
+fn word(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+#[test]
+fn imports_are_understood() {
+    let text = "use crate::{\n    clock,\n    count::{Known, Reading},\n};\nuse crate::key::Key;\n// use crate::no;\npub(crate) fn f() { crate::apply::g() }\nother_crate::no();";
+    assert_eq!(used(text).into_iter().collect::<Vec<_>>(), ["apply", "clock", "count", "key"]);
+}
+
+#[test]
+fn no_module_uses_itself_through_others() {
+    let graph = graph();
+    let mut left = graph.clone();
+    // A module that uses nothing that is left can be taken away; what remains in the end is a circle.
+    while let Some(free) = left.iter().find(|(_, used)| used.iter().all(|other| !left.contains_key(other))) {
+        let free = free.0.clone();
+        left.remove(&free);
+    }
+    assert!(left.is_empty(), "these modules use each other: {left:#?}");
+    for (module, used) in &graph {
+        for other in used {
+            assert!(graph.contains_key(other), "`{module}` uses `crate::{other}`, which is no module: name the module");
+        }
+    }
+}
+
+#[test]
+fn the_parts_of_a_turn_know_the_part_before_them() {
+    let graph = graph();
+    for (at, part) in PIPELINE.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| PIPELINE[before]);
+        let others = PIPELINE.iter().filter(|other| graph[*part].contains(**other) && Some(**other) != before);
+        assert_eq!(
+            others.collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "`{part}` comes after {before:?} and may use no other"
+        );
+    }
+    for (module, used) in &graph {
+        let parts = PIPELINE.iter().any(|part| used.contains(*part));
+        let is_part = PIPELINE.contains(&module.as_str()) || module == "reconcile";
+        assert!(is_part || !parts, "`{module}` uses a part of a turn: only `reconcile` puts them together");
+    }
+    for module in ROOTS {
+        assert_eq!(graph[module], BTreeSet::new(), "`{module}` uses nothing");
+    }
+}
+
+/// `| `module` | subject | `used` `used` |` in the table of ARCHITECTURE.md.
+#[test]
+fn the_picture_of_the_modules_is_true() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, section) = text
+        .split_once("## The operator's modules")
+        .unwrap_or_else(|| panic!("ARCHITECTURE.md has no section about the modules"));
+    let section = section.split("\n## ").next().unwrap();
+    let mut drawn = Graph::new();
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        let [module, _, used] = cells.as_slice() else { panic!("three columns: {line}") };
+        drawn.insert(names(module).remove(0), names(used).into_iter().collect());
+    }
+    let graph = graph();
+    let rows: Vec<String> = graph
+        .iter()
+        .filter(|(module, used)| drawn.get(*module) != Some(*used))
+        .map(|(module, used)| {
+            let used: Vec<String> = used.iter().map(|other| format!("`{other}`")).collect();
+            format!("| `{module}` | … | {} |", used.join(" "))
+        })
+        .collect();
+    assert!(rows.is_empty(), "ARCHITECTURE.md is not true, write:\n{}", rows.join("\n"));
+    let gone: Vec<&String> = drawn.keys().filter(|module| !graph.contains_key(*module)).collect();
+    assert!(gone.is_empty(), "ARCHITECTURE.md names modules that are gone: {gone:?}");
+}
+
+/// Everything in backticks.
+fn names(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Each file that CONTRIBUTING.md and ARCHITECTURE.md name for a change exists. Paths begin at `crates/`, or at the root.
+#[test]
+fn the_files_to_change_exist() {
+    let mut changes = 0;
+    for (document, heading) in
+        [("CONTRIBUTING.md", "## Ten everyday changes"), ("ARCHITECTURE.md", "## Where to change what")]
+    {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{document} has no `{heading}`"));
+        let section = section.split("\n## ").next().unwrap();
+        for line in section.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+            changes += 1;
+            let paths: Vec<String> =
+                names(line).into_iter().filter(|name| name.contains('/') && !name.contains(' ')).collect();
+            assert!(!paths.is_empty(), "{document} names no file: {line}");
+            for path in paths {
+                let found = [root().join("crates").join(&path), root().join(&path)].iter().any(|path| path.exists());
+                assert!(found, "{document} names `{path}`, which does not exist");
+            }
+        }
+    }
+    assert!(changes >= 20, "{changes} changes are described");
+}

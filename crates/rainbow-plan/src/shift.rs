@@ -1,0 +1,334 @@
+//! Each stage's next move.
+//!
+//! In the steady state a stage's Service selects all pods of one instance. To move, it is pointed at single pods by a
+//! label (*members*), the members are exchanged, and it is pointed at the new instance. Each move waits until what it
+//! depends on is seen, and until the data plane has had time to learn it:
+//!
+//! 1. **Prepare**: the new color has the stage's size, all tiers ready.
+//! 2. **Label** all ready pods that serve, and the first new ones. Wait, so that whoever computes endpoints has the labels.
+//! 3. **Narrow** the Service to members. Nothing changes for clients but that the first new pods serve, too.
+//! 4. **Exchange**: see [`members`].
+//! 5. **Widen** the Service to the new instance, when only its pods are members and endpoints.
+//! 6. **Clean**: take the labels off, when whoever computes endpoints has seen the Service.
+//!
+//! All of this is read off the cluster each time. The status only adds what cannot be seen there, and losing it is safe.
+
+mod members;
+mod pace;
+mod start;
+
+use crate::{
+    Action, ChainKey, InstanceName, Object, Pod, Problem, Selection, ShiftPhase, ShiftReport, StageKey, StageReport,
+    StageService, Swap, Time, Waiting,
+    colors::Role,
+    draft::Draft,
+    situation::{Goal, Points, Situation, has_ready},
+    sizes::{Sizes, lacking},
+    view::{ColorId, View},
+};
+
+pub(crate) use pace::{Pace, Target};
+
+/// Endpoints that the cluster puts into one EndpointSlice: the default of kube-controller-manager's
+/// `--max-endpoints-per-slice`, which managed clusters do not change.
+const ENDPOINTS_OF_A_SLICE: usize = 100;
+
+/// Everything a stage's move depends on.
+pub(crate) struct Shifter<'s, 'a> {
+    pub(crate) view: &'s View<'a>,
+    pub(crate) situation: &'s Situation<'a>,
+    pub(crate) target: Target<'a>,
+    /// Pods the stage wants to have.
+    pub(crate) of: u32,
+}
+
+/// What came of a stage's move, for the report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) phase: Option<ShiftPhase>,
+    /// The color the members come from, where that is not the color the stage serves.
+    pub(crate) from: Option<ColorId>,
+    /// The color the members were going to, where the stage is told to go to one that does not exist.
+    pub(crate) to: Option<ColorId>,
+    /// Ready pods of the new color that serve.
+    pub(crate) moved: u32,
+    pub(crate) next_step: Option<Time>,
+}
+
+/// Decides a stage's next move and reports where it is.
+pub(crate) fn advance<'a>(
+    view: &View<'a>,
+    situation: &Situation<'a>,
+    sizes: &Sizes<'a>,
+    roles: &[Role],
+    draft: &mut Draft,
+) -> StageReport {
+    let shifter = Shifter::new(view, situation);
+    if shifter.target.color.is_some_and(|color| view.colors[color].released.is_some()) {
+        // Its clock is stopped by this plan's report; the next one goes on.
+        draft.wake(view.now);
+    }
+    let progress = shifter.go(draft);
+    let actions = draft.actions(&ChainKey::Stage(situation.key.clone()));
+    let applied = actions.iter().any(|action| matches!(action, Action::ApplyStage { .. }));
+    if !situation.current && !applied {
+        shifter.mend(draft);
+    }
+    shifter.report(&progress, sizes, roles)
+}
+
+/// Deletes the Services of stages that are no longer in the spec. A Service that its stage had under another name goes when the
+/// present one serves: clients that look up the new name are answered, and clients that have the old one are served until then.
+pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
+    let in_spec = |name: &str| view.spec().stages.iter().any(|stage| stage.name == name);
+    for (key, service) in &view.world.stages {
+        let goes = matches!(service, StageService::Ours { .. })
+            && match key {
+                StageKey::Stage(stage) => !in_spec(stage),
+                StageKey::Former { stage, .. } => !in_spec(stage) || has_taken_over(view, stage, draft),
+                StageKey::Gone { .. } => false,
+            };
+        if goes {
+            draft.act(ChainKey::Stage(key.clone()), Action::DeleteStage { stage: key.clone() });
+        }
+    }
+}
+
+/// The stage's Service has endpoints that the data plane knows, and none that it does not know yet.
+fn has_taken_over(view: &View<'_>, stage: &str, draft: &mut Draft) -> bool {
+    let key = StageKey::of(stage);
+    if !matches!(view.world.stages.get(&key), Some(StageService::Ours { .. })) {
+        return false;
+    }
+    let since = view.world.pods.iter().filter_map(|pod| pod.endpoint.get(&key)).max();
+    if let Some(since) = since.filter(|since| !view.known(**since)) {
+        draft.wake(since.after(view.spec().propagation));
+        return false;
+    }
+    since.is_some()
+}
+
+impl<'s, 'a> Shifter<'s, 'a> {
+    fn new(view: &'s View<'a>, situation: &'s Situation<'a>) -> Self {
+        let target = Target::of(view, situation);
+        let color = target.color.or(situation.serving).map(|color| view.colors[color]);
+        // Where no color is left that says how many (all were taken away by force), all who serve go on to.
+        let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
+        let of = color.map_or_else(all, |color| situation.size(view, color, &situation.stage.tier));
+        Self { view, situation, target, of }
+    }
+
+    fn go(&self, draft: &mut Draft) -> Progress {
+        if let Some(target) = self.direct() {
+            self.select(Selection::Instance(target.clone()), draft);
+            return Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
+        }
+        match self.situation.points {
+            Points::Foreign => {
+                let object = Object::StageService { stage: self.situation.stage.name.clone() };
+                draft.problem(Problem::Foreign { object });
+                Progress::default()
+            }
+            Points::Nowhere => {
+                if let Some(selects) = self.somewhere() {
+                    self.select(selects, draft);
+                }
+                Progress::default()
+            }
+            Points::Other => {
+                // Whatever was selected by hand goes on running. Where nothing of ours is ready, what the hand wrote may
+                // be all that serves.
+                match self.somewhere() {
+                    Some(Selection::Members) => self.select(Selection::Members, draft),
+                    Some(Selection::Instance(instance)) if self.view.ready(&instance) > 0 => {
+                        self.select(Selection::Instance(instance), draft);
+                    }
+                    _ => {}
+                }
+                Progress::default()
+            }
+            Points::Instance(serving) => match self.target.instance {
+                // One shift is finished before the next begins.
+                Some(target) if target != serving && !self.has_stale_labels() => self.start(serving, target, draft),
+                _ => self.steady(draft),
+            },
+            Points::Members => self.exchange(draft),
+        }
+    }
+
+    /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and whoever
+    /// computes endpoints surely knows that enough of those it moves to are ready.
+    fn direct(&self) -> Option<&'a InstanceName> {
+        let target = self.target.instance.filter(|_| self.view.spec().swap == Swap::Direct && self.target.ready)?;
+        let moves = match self.situation.points {
+            Points::Instance(serving) => serving != target,
+            Points::Members => true,
+            Points::Nowhere | Points::Foreign | Points::Other => false,
+        };
+        let at_once = match self.target.pace {
+            Pace::AtOnce => true,
+            Pace::Steps { step, .. } => step >= self.of,
+            Pace::Hold => false,
+        };
+        if !moves || !at_once || self.of == 0 {
+            return None;
+        }
+        let surely = |pod: &&&Pod| crate::view::serves(pod) && self.view.known(pod.ready_since);
+        let pods = self.view.pods(target);
+        let enough = pods.iter().filter(surely).count() >= self.of as usize;
+        let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.key));
+        // More would be in several slices, of which a node may see the emptied ones first.
+        let one_slice = || pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
+        (enough && one_slice()).then_some(target)
+    }
+
+    /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the
+    /// color that served if it can, else at the color that shall serve. One whose color is not ready yet is made all the
+    /// same, so that load balancers get their addresses early; without endpoints it refuses connections, as no Service would.
+    fn somewhere(&self) -> Option<Selection> {
+        let Situation { members, memory, serving, stage, .. } = self.situation;
+        if memory.shift_started.is_some() && members.iter().any(|pod| crate::view::serves(pod)) {
+            return Some(Selection::Members);
+        }
+        let choices: Vec<ColorId> = serving.iter().chain(self.target.color.iter()).copied().collect();
+        let ready = choices.iter().find(|color| has_ready(self.view, stage, **color));
+        let chosen = ready.or(choices.first()).or(self.target.wanted.as_ref())?;
+        Some(Selection::Instance(self.situation.instance(self.view, *chosen)?.clone()))
+    }
+
+    /// The Service is written again as it is, because something but its selector is not as it shall be.
+    fn mend(&self, draft: &mut Draft) {
+        match self.situation.points {
+            Points::Instance(instance) => self.select(Selection::Instance(instance.clone()), draft),
+            Points::Members => self.select(Selection::Members, draft),
+            Points::Nowhere | Points::Foreign | Points::Other => {}
+        }
+    }
+
+    fn act(&self, action: Action, draft: &mut Draft) {
+        draft.act(ChainKey::Stage(self.situation.key.clone()), action);
+    }
+
+    fn select(&self, selects: Selection, draft: &mut Draft) {
+        self.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects }, draft);
+    }
+
+    fn join(&self, pod: &str, draft: &mut Draft) {
+        self.act(Action::Join { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
+    }
+
+    fn leave(&self, pod: &str, draft: &mut Draft) {
+        self.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
+    }
+
+    /// When the pod joined, as far as that can be read.
+    fn joined(&self, pod: &Pod) -> Option<Time> {
+        pod.member.get(&self.situation.stage.name).copied().flatten()
+    }
+
+    /// When the latest member joined, as far as that can be read.
+    fn last_joined(&self) -> Option<Time> {
+        self.situation.members.iter().filter_map(|pod| self.joined(pod)).max()
+    }
+
+    /// Since when the stage serves its color alone. Where it is at rest and labels tell that it has moved since then, it came
+    /// back to its color only now.
+    fn since(&self) -> Option<Time> {
+        let Situation { points: Points::Instance(instance), memory, serving: Some(serving), stage, .. } =
+            self.situation
+        else {
+            return self.situation.memory.since;
+        };
+        let same = memory.color.as_deref() == Some(self.view.colors[*serving].name.as_str());
+        let at_rest = self.target.instance.is_none_or(|target| target == *instance);
+        let came_back = |since: Time| at_rest && self.last_joined().is_some_and(|joined| joined >= since);
+        let since = memory.since.filter(|since| same && !came_back(*since));
+        // A color that never came up has not served yet.
+        since.or_else(|| has_ready(self.view, stage, *serving).then_some(self.view.now))
+    }
+
+    /// A label of the shift before is still on a pod. It could be taken for one of the next shift.
+    fn has_stale_labels(&self) -> bool {
+        let joined = self.situation.members.iter().map(|pod| self.joined(pod));
+        self.since().is_some_and(|since| joined.into_iter().any(|joined| joined.is_none_or(|joined| joined < since)))
+    }
+
+    /// Nothing is to move. Labels of the shift before are taken off once it is certain that nobody looks at them.
+    fn steady(&self, draft: &mut Draft) -> Progress {
+        if self.situation.members.is_empty() {
+            return Progress::default();
+        }
+        if let Some(since) = self.since() {
+            if self.situation.memory.since == Some(since) && self.view.known(since) {
+                for pod in &self.situation.members {
+                    self.leave(&pod.name, draft);
+                }
+            } else {
+                draft.wake(since.after(self.view.spec().propagation));
+            }
+        }
+        Progress { phase: Some(ShiftPhase::Finishing), moved: self.of, ..Progress::default() }
+    }
+
+    fn report(&self, progress: &Progress, sizes: &Sizes<'_>, roles: &[Role]) -> StageReport {
+        let Situation { stage, memory, serving, .. } = self.situation;
+        let name = |color: ColorId| self.view.colors[color].name.clone();
+        let color = serving.map(name);
+        // Only a color that has served is worth going back to, and only one that is still there.
+        let previous = match (&memory.color, &color) {
+            (Some(before), Some(now)) if before != now && memory.since.is_some() => Some(before.clone()),
+            _ => memory.previous.clone(),
+        };
+        let target = self.target.color.or(self.target.wanted);
+        let shift =
+            progress.phase.zip(target.or(progress.to)).zip(*serving).map(|((phase, to), serving)| ShiftReport {
+                from: name(progress.from.unwrap_or(serving)),
+                to: name(to),
+                phase,
+                moved: progress.moved.min(self.of),
+                of: self.of,
+                started: memory.shift_started.or_else(|| self.last_joined()).unwrap_or(self.view.now),
+                next_step: progress.next_step,
+            });
+        StageReport {
+            name: stage.name.clone(),
+            target: target.map(name),
+            previous: previous
+                .filter(|previous| self.view.color(previous).is_some() && Some(previous) != color.as_ref()),
+            since: self.since(),
+            shift,
+            waiting: self.waiting(sizes, roles),
+            color,
+        }
+    }
+
+    /// Why the stage does not move although it should.
+    fn waiting(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<Waiting> {
+        let Situation { stage, points, goal, .. } = self.situation;
+        let name = |color: ColorId| self.view.colors[color].name.clone();
+        match (points, goal) {
+            (Points::Foreign, _) => return Some(Waiting::ForeignService),
+            (_, Goal::Unknown(color)) => return Some(Waiting::ForMissingColor { color: (*color).to_owned() }),
+            (_, Goal::Deleting(color)) => return Some(Waiting::ForDeletedColor { color: name(*color) }),
+            (_, Goal::Color(_) | Goal::Stay) => {}
+        }
+        let wanted = self.target.wanted?;
+        let color = self.view.colors[wanted];
+        if let Role::Waiting { .. } = roles[wanted] {
+            return Some(Waiting::ForColorWithoutSlot { color: name(wanted) });
+        }
+        if !color.instances.contains_key(&stage.tier) {
+            return Some(Waiting::ForMissingTier { color: name(wanted), tier: stage.tier.clone() });
+        }
+        if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {
+            return Some(Waiting::Paused);
+        }
+        if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, Points::Instance(_))) {
+            return None;
+        }
+        let lacks = lacking(self.view, color, |tier, instance| {
+            self.situation.size(self.view, color, tier).max(sizes.of(instance).unwrap_or(0))
+        });
+        Some(Waiting::ForColor { color: name(wanted), lacks })
+    }
+}

@@ -1,0 +1,186 @@
+//! Histories that have failed, as `explore` has printed them. Each stands for a kind; the property in `wide.rs` that found it
+//! tries more of that kind. An `ignore` names the issue that it waits for.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod sim;
+
+use sim::{explore::script, properties::*, rules::Rule};
+
+/// The stage's Service takes its port from the newest spec while it selects the old color.
+#[test]
+#[ignore = "issue 14, 1.1: ports of the newest spec"]
+fn a_spec_with_another_port_leaves_what_serves() {
+    let history = "
+        tiers v1 t0:1
+        stage s0 t0
+        pass 60
+        new-color-with-port 1";
+    script(history, keeps(&[Rule::KeepsPods]));
+    script(history, refills);
+}
+
+/// The stage's tier follows the newest spec.
+#[test]
+#[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+fn a_spec_without_the_gate_sends_nobody_past_it() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0
+        pass 60
+        new-color-with-gate
+        look
+        new-color-with-gate
+        promote-to 0 1";
+    script(history, keeps(&[Rule::NoMixing]));
+}
+
+/// A version of another size, which no stage was moved to, makes the one that serves smaller.
+#[test]
+#[ignore = "issue 14, 1.4: size is the newest spec's"]
+fn a_smaller_version_leaves_what_serves() {
+    let history = "
+        tiers v1 t0:1
+        stage s0 t0
+        pass 60
+        new-color-with-size 0 0";
+    script(history, keeps(&[Rule::KeepsPods]));
+    script(history, refills);
+}
+
+/// A stage on an inner tier, with the name of a color that lives.
+#[test]
+#[ignore = "issue 14, 1.5: names are not checked against what lives"]
+fn a_stage_takes_no_inner_service_over() {
+    let history = "
+        tiers v1 t0:1>t1 t1:1
+        stage s0 t0
+        pass 60
+        add-stage-like-color 0 0";
+    script(history, keeps(&[Rule::NoMixing]));
+}
+
+/// The Service of another name is refused its node port as long as the one before has it.
+#[test]
+#[ignore = "issue 14, 1.7: a fixed node port and another name"]
+fn a_renamed_service_keeps_its_node_port() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0
+        pass 60
+        node-port 0 1
+        look
+        rename-service 0";
+    script(history, comes_to_rest);
+}
+
+/// Lower `replicas` end pods that have connections.
+#[test]
+#[ignore = "issue 14, 2.8: lower replicas cut"]
+fn lower_replicas_cut_nothing() {
+    let history = "
+        tiers v1 t0:1
+        counted t0
+        stage s0 t0
+        pass 60
+        connect 0 1
+        replicas-of 0 0";
+    script(history, keeps(&[Rule::NoCutByAnyCause]));
+}
+
+/// A manifest that says nothing of pauses is applied.
+#[test]
+#[ignore = "issue 15, 4.14: an old manifest lifts a hold"]
+fn an_old_manifest_lifts_no_hold() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0 auto
+        pass 60
+        new-color 43
+        pause-or-resume 0
+        apply-manifest";
+    script(history, keeps(&[Rule::Hold]));
+}
+
+/// The Service of one stage cannot be written, and another stage is moved.
+#[test]
+fn a_refused_stage_delays_no_other() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0
+        stage s2 t0
+        pass 60
+        new-color 12
+        edit-port 0 1
+        pass 1";
+    script(history, moves_at_once);
+}
+
+/// A Deployment that cannot be written, and a stage is moved.
+#[test]
+fn a_refused_deployment_delays_no_stage() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0
+        pass 60
+        new-color 30
+        pass 0
+        disown-deployment 0";
+    script(history, moves_at_once);
+}
+
+/// Somebody has put a stage's label on a pod.
+#[test]
+fn a_label_put_on_by_others_is_not_written_again_and_again() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0
+        pass 60
+        label-by-hand 5 31";
+    script(history, bounds_writes);
+}
+
+/// An autoscaler and the planner write the same number.
+#[test]
+#[ignore = "issue 15, 2.4: what an autoscaler starts is ended"]
+fn what_an_autoscaler_starts_is_not_cut() {
+    let history = "
+        tiers v1 t0:1
+        counted t0
+        stage s0 t0
+        pass 60
+        autoscale 0 2
+        connect 0 1";
+    script(history, keeps(&[Rule::NoCutByAnyCause]));
+}
+
+/// The last old member of a paused shift is evicted, and another pod of the old color is ready.
+#[test]
+#[ignore = "issue 14, 2.9: a gap in a paused shift is filled from the new color"]
+fn a_gap_in_a_paused_shift_keeps_the_share() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 auto rolling=1/10
+        pass 0
+        new-color 63
+        pass 2
+        pause-or-resume 0
+        evict 0";
+    script(history, keeps(&[Rule::Hold]));
+}
+
+/// The Service is gone when the way back is asked for, and the labels of the shift are not off yet.
+#[test]
+#[ignore = "issue 14, 3.16: the way back out of a shift that has just ended"]
+fn a_service_that_is_made_again_takes_the_way_back() {
+    let history = "
+        tiers v1 t0:1
+        stage s0 t0
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        pass 2
+        delete-stage-service 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::Hold]));
+}

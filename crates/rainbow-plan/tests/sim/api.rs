@@ -1,0 +1,366 @@
+//! The API server: what it refuses, and what a write does.
+
+use rainbow_plan::*;
+
+use super::*;
+
+/// An object that writes are about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WriteTarget {
+    Color(String),
+    Deployment(InstanceName),
+    Service(InstanceName),
+    Stage(String),
+    Pod(String),
+    Guard,
+}
+
+/// How writes to an object go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Refused for good: admission, quota, an immutable field.
+    Denied,
+    /// Refused so many times: 429, 500.
+    Busy(u32),
+    /// Carried out, and answered with an error.
+    TimedOut,
+    /// Answered as if all were well, without effect: another field manager keeps what is there.
+    Vain,
+    /// Answered as if all were well, with another effect: a webhook rewrites what is sent.
+    Rewritten,
+}
+
+impl WriteTarget {
+    fn of(action: &Action) -> Option<Self> {
+        Some(match action {
+            Action::CreateColor { color, .. } | Action::ClearRetire { color } | Action::DeleteColor { color } => {
+                Self::Color(color.clone())
+            }
+            Action::ApplyDeployment { instance, .. } | Action::DeleteInstance { instance } => {
+                Self::Deployment(instance.clone())
+            }
+            Action::ApplyService { instance } => Self::Service(instance.clone()),
+            Action::ApplyStage { stage, .. } => Self::Stage(stage.clone()),
+            Action::DeleteStage { stage } => Self::Stage(service_name(stage)),
+            Action::Join { pod, .. } | Action::Leave { pod, .. } | Action::Mark { pod, .. } => Self::Pod(pod.clone()),
+            Action::ApplyGuard | Action::DeleteGuard => Self::Guard,
+            Action::Release => return None,
+        })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Color(_) => Kind::Colors,
+            Self::Deployment(_) => Kind::Deployments,
+            Self::Service(_) | Self::Stage(_) => Kind::Services,
+            Self::Pod(_) => Kind::Pods,
+            Self::Guard => Kind::Budgets,
+        }
+    }
+}
+
+impl Sim {
+    /// Every object that a write may be about, now or soon.
+    pub fn objects(&self) -> Vec<WriteTarget> {
+        let own = self.spec.tiers.iter().map(|tier| spec::instance(&tier.name, &self.spec.color));
+        let others = self.colors.values().flat_map(|color| color.instances.values().cloned());
+        let instances: BTreeSet<InstanceName> = own.chain(others).collect();
+        let mut objects: Vec<WriteTarget> = instances.iter().cloned().map(WriteTarget::Deployment).collect();
+        objects.extend(self.spec.stages.iter().map(|stage| WriteTarget::Stage(stage.name.clone())));
+        objects.extend(self.pods.keys().cloned().map(WriteTarget::Pod));
+        objects.extend(instances.into_iter().map(WriteTarget::Service));
+        objects.push(WriteTarget::Guard);
+        objects.push(WriteTarget::Color(self.spec.color.clone()));
+        objects.extend(self.colors.keys().cloned().map(WriteTarget::Color));
+        objects
+    }
+
+    /// Sends a write. The answer tells whether the operator hears of a success.
+    pub(super) fn submit(&mut self, action: &Action) -> bool {
+        self.writes += 1;
+        let object = WriteTarget::of(action);
+        let refusal = object.as_ref().and_then(|object| self.refusals.get(object).copied());
+        let answer = match (refusal, object.clone()) {
+            (Some(Refusal::Denied), _) => false,
+            (Some(Refusal::Busy(times)), Some(object)) => {
+                match times {
+                    0 | 1 => self.refusals.remove(&object),
+                    _ => self.refusals.insert(object, Refusal::Busy(times - 1)),
+                };
+                false
+            }
+            (Some(Refusal::TimedOut), Some(object)) => {
+                self.refusals.remove(&object);
+                self.carry_out(action);
+                false
+            }
+            (Some(Refusal::Vain), _) => {
+                self.log(|| format!("in vain: {action:?}"));
+                return true;
+            }
+            (Some(Refusal::Rewritten), _) => self.rewrite(action),
+            (..) => self.carry_out(action),
+        };
+        if !answer {
+            self.log(|| format!("refused: {action:?}"));
+        }
+        if let Some(object) = object.filter(|object| self.lag(object.kind()) > 0) {
+            self.operator.expects.insert(object.kind());
+            self.operator.expects_until = self.now + operator::VISIBLE_WITHIN;
+        }
+        answer
+    }
+
+    /// A webhook wants one more pod than is asked for, sets a field of every Service, and drops labels from pods.
+    fn rewrite(&mut self, action: &Action) -> bool {
+        match action {
+            Action::ApplyDeployment { instance, replicas, .. } => {
+                let answer = self.carry_out(action);
+                self.scale_by_other(instance, replicas.saturating_add(1));
+                return answer;
+            }
+            Action::ApplyStage { stage, .. } => {
+                let answer = self.carry_out(action);
+                if let Some(service) = self.stages.get_mut(stage).and_then(Svc::mine) {
+                    service.current = false;
+                }
+                return answer;
+            }
+            Action::ApplyService { instance } => {
+                let answer = self.carry_out(action);
+                if let Some(service) = self.svcs.get_mut(instance).and_then(Svc::mine) {
+                    service.current = false;
+                }
+                return answer;
+            }
+            Action::Join { .. } | Action::Leave { .. } | Action::Mark { .. } => {
+                self.log(|| format!("in vain: {action:?}"));
+                return true;
+            }
+            Action::CreateColor { .. }
+            | Action::ClearRetire { .. }
+            | Action::ApplyGuard
+            | Action::DeleteGuard
+            | Action::DeleteStage { .. }
+            | Action::DeleteInstance { .. }
+            | Action::DeleteColor { .. }
+            | Action::Release => {}
+        }
+        self.carry_out(action)
+    }
+
+    /// A write takes effect, unless the API server finds something in its way.
+    pub(super) fn carry_out(&mut self, action: &Action) -> bool {
+        match action {
+            // Without its labels nothing tells that it is ours: an apply would take somebody else's object over.
+            Action::ApplyDeployment { instance, .. } if self.deps.get(instance).is_some_and(|dep| !dep.labelled) => {
+                self.operator.foreign.insert(instance.clone());
+                return false;
+            }
+            Action::ApplyStage { stage, .. } => {
+                let wanted = self.node_ports.get(stage).copied().unwrap_or(0);
+                let holds = |(name, svc): (&String, &Svc)| {
+                    name != stage && matches!(svc, Svc::Ours(service) if service.node_port == wanted)
+                };
+                if wanted > 0 && (self.taken_ports.contains(&wanted) || self.stages.iter().any(holds)) {
+                    return false;
+                }
+            }
+            // Deleted already, and not gone: nothing changes, and no watch tells of it.
+            Action::DeleteStage { stage } => {
+                let stage = service_name(stage);
+                if let Some(Svc::Ours(Service { deleting: true, .. })) = self.stages.get(&stage) {
+                    self.operator.vain_delete = Some((stage, self.now + operator::VISIBLE_WITHIN));
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        self.log_action(action);
+        self.keeping(action);
+        true
+    }
+
+    /// What a stage's Service shall be, its selector aside. Its port is that of the spec's tier, as today's operator builds it.
+    pub(super) fn is_current(&self, spec: &Spec, stage: &str, service: &Service) -> bool {
+        let Some(wanted) = spec.stages.iter().find(|wanted| wanted.name == stage) else { return service.current };
+        service.current
+            && service.target == self.target(spec, wanted)
+            && service.node_port == self.node_ports.get(stage).copied().unwrap_or(0)
+    }
+
+    fn target(&self, spec: &Spec, stage: &Stage) -> u32 {
+        let tier = spec.tiers.iter().find(|tier| tier.name == stage.tier);
+        tier.and_then(|tier| self.ports.get(&tier.identity)).copied().unwrap_or(0)
+    }
+
+    /// What a write does to the cluster.
+    pub(super) fn apply(&mut self, action: &Action) {
+        match action {
+            Action::CreateColor { color, revision, instances } => {
+                self.require(Rule::NoVainWrite, !self.colors.contains_key(color), || format!("{color} exists"));
+                let made = Color {
+                    name: color.clone(),
+                    revision: *revision,
+                    created: Time(self.now),
+                    tiers: self.spec.tiers.clone(),
+                    instances: instances.iter().cloned().collect(),
+                    retire: false,
+                    deadline: None,
+                    deleting: false,
+                    released: None,
+                    retired: None,
+                };
+                self.colors.entry(color.clone()).or_insert(made);
+            }
+            Action::ApplyDeployment { instance, replicas, ends } => self.apply_deployment(instance, *replicas, ends),
+            Action::ApplyService { instance } => {
+                self.require(Rule::Ownership, self.svcs.get(instance) != Some(&Svc::Foreign), || {
+                    format!("Service {instance:?} is somebody else's")
+                });
+                let made = Svc::ours(None);
+                let before = self.svcs.insert(instance.clone(), made.clone());
+                self.require(Rule::NoVainWrite, before != Some(made), || format!("service {instance:?}"));
+            }
+            Action::ApplyStage { stage, selects } => self.apply_stage(stage, selects),
+            Action::Join { stage, pod } => {
+                let (now, clock) = (self.now, self.clock().0);
+                let Some(found) = self.pods.get_mut(pod) else { return };
+                let before = found.member.insert(stage.clone(), Some(clock));
+                found.dirty.get_or_insert(now);
+                self.require(Rule::NoVainWrite, before.is_none(), || format!("{pod} is a member of {stage} already"));
+            }
+            Action::Leave { stage, pod } => {
+                let now = self.now;
+                let Some(found) = self.pods.get_mut(pod) else { return };
+                let before = found.member.remove(stage);
+                found.dirty.get_or_insert(now);
+                self.require(Rule::NoVainWrite, before.is_some(), || format!("{pod} is no member of {stage}"));
+            }
+            Action::Mark { pod, mark } => {
+                let now = self.now;
+                let Some(found) = self.pods.get_mut(pod) else { return };
+                let before = found.mark;
+                (found.mark, found.marked) = (*mark, (now, before));
+                self.require(Rule::NoVainWrite, before != *mark, || format!("{pod} is {mark:?}"));
+                self.check_mark(pod, *mark);
+            }
+            Action::ApplyGuard => {
+                let may = matches!(self.guard, Presence::Absent | Presence::Outdated);
+                self.require(Rule::NoVainWrite, may, || "guard".into());
+                self.guard = Presence::Current;
+            }
+            Action::DeleteGuard => {
+                let is_there = matches!(self.guard, Presence::Current | Presence::Outdated);
+                self.require(Rule::NoVainWrite, is_there, || "no guard".into());
+                let held = self.pods.values().filter(|pod| pod.mark == Mark::Held && !pod.terminating).count();
+                self.require(Rule::InUse, held == 0, || "pods are held without a guard".into());
+                self.guard = Presence::Absent;
+            }
+            Action::ClearRetire { color } => {
+                let Some(found) = self.colors.get_mut(color) else { return };
+                let before = found.retire || found.deadline.is_some();
+                (found.retire, found.deadline) = (false, None);
+                self.require(Rule::NoVainWrite, before, || format!("clear retire of {color}"));
+            }
+            Action::DeleteStage { stage } => {
+                let stage = &service_name(stage);
+                let is_ours = matches!(self.stages.get(stage), Some(Svc::Ours(_)));
+                self.require(Rule::Ownership, is_ours, || format!("no Service of ours: {stage}"));
+                self.delete_service_of(stage);
+                self.established.remove(stage);
+            }
+            Action::DeleteInstance { instance } => self.delete_instance(instance),
+            Action::DeleteColor { color } => {
+                self.check_delete_color(color);
+                let gone = self.colors.remove(color);
+                self.require(Rule::NoVainWrite, gone.is_some(), || format!("no color {color}"));
+            }
+            Action::Release => {
+                assert!(self.spec.deleting);
+                self.check_nothing_left();
+                self.released = true;
+            }
+        }
+    }
+
+    fn apply_deployment(&mut self, instance: &InstanceName, replicas: u32, ends: &[(String, Why)]) {
+        let before = self.deps.get(instance).map(|dep| (dep.replicas, dep.current, dep.foreign));
+        self.require(Rule::Ownership, before.is_none_or(|(_, _, foreign)| !foreign), || {
+            format!("Deployment {instance:?} is somebody else's")
+        });
+        self.require(Rule::NoVainWrite, before != Some((replicas, true, false)), || format!("deploy {instance:?}"));
+        self.check_size(instance, replicas, ends);
+        let fewer = before.is_some_and(|(before, ..)| before > replicas);
+        let by_user = ends.is_empty() && (replicas > 0 || self.full(instance) == 0);
+        // A write of the number that is there already makes nothing smaller.
+        let same = self.deps.get(instance).filter(|dep| dep.replicas == replicas);
+        let (down, writer) = match same {
+            Some(dep) => (dep.down, dep.writer),
+            None if by_user => (Cause::Theirs, Cause::Ours),
+            None => (Cause::Ours, Cause::Ours),
+        };
+        let mut let_go = self.deps.get(instance).map(|dep| dep.let_go.clone()).unwrap_or_default();
+        let_go.extend(ends.iter().map(|(pod, _)| pod.clone()));
+        let_go.extend(self.may_go_instead(instance));
+        let living = self.living();
+        let dep = Dep { observed: false, down, writer, let_go, ..Dep::ours(replicas) };
+        self.deps.insert(instance.clone(), dep);
+        if !fewer {
+            self.check_live(&living);
+        }
+    }
+
+    fn apply_stage(&mut self, stage: &str, selects: &Selection) {
+        self.require(Rule::Ownership, self.stages.get(stage) != Some(&Svc::Foreign), || {
+            format!("stage {stage} is somebody else's")
+        });
+        let wanted = self.spec.stages.iter().find(|wanted| wanted.name == *stage);
+        let made = Service {
+            current: true,
+            selects: Some(selects.clone()),
+            target: wanted.map_or(0, |wanted| self.target(&self.spec, wanted)),
+            node_port: self.node_ports.get(stage).copied().unwrap_or(0),
+            deleting: matches!(self.stages.get(stage), Some(Svc::Ours(Service { deleting: true, .. }))),
+        };
+        let before = self.stages.insert(stage.to_owned(), Svc::Ours(made.clone()));
+        self.require(Rule::NoVainWrite, before != Some(Svc::Ours(made)), || format!("stage {stage}"));
+        let now = self.now;
+        self.stage_dirty.entry(stage.to_owned()).or_insert(now);
+    }
+
+    /// A Service is deleted. One whose load balancer goes slowly is there until that has gone.
+    pub(super) fn delete_service_of(&mut self, stage: &str) {
+        match self.stages.get_mut(stage) {
+            Some(Svc::Ours(service)) if self.slow_deletes => service.deleting = true,
+            _ => {
+                self.stages.remove(stage);
+            }
+        }
+        let now = self.now;
+        self.stage_dirty.entry(stage.to_owned()).or_insert(now);
+    }
+
+    fn delete_instance(&mut self, instance: &InstanceName) {
+        self.check_size(instance, 0, &[]);
+        self.check_delete(instance);
+        let dep = self.deps.get(instance).is_some_and(|dep| !dep.foreign);
+        let svc = matches!(self.svcs.get(instance), Some(Svc::Ours(_)));
+        self.require(Rule::Ownership, dep || svc, || format!("nothing of ours: {instance:?}"));
+        if dep {
+            self.delete_deployment(instance, Cause::Ours);
+        }
+        if svc {
+            self.svcs.remove(instance);
+        }
+    }
+
+    /// A Deployment goes, and its pods with it.
+    pub(super) fn delete_deployment(&mut self, instance: &InstanceName, cause: Cause) {
+        self.deps.remove(instance);
+        let mine = self.pods.iter().filter(|(_, pod)| pod.instance == *instance && !pod.terminating);
+        for pod in mine.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.terminate(&pod, cause, cause);
+        }
+    }
+}

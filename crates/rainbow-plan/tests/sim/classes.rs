@@ -1,0 +1,343 @@
+//! What random histories are made of: events by class, and random applications.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rainbow_plan::*;
+
+use super::{events::Event, history::History, *};
+
+/// Histories without users: what the cluster and the operator do.
+pub fn of_the_cluster() -> impl Strategy<Value = Event> {
+    let n = || 0usize..64;
+    prop_oneof![
+        8 => Just(Event::Reconcile),
+        2 => (0usize..6).prop_map(Event::Crash),
+        6 => prop_oneof![Just(1), Just(300), Just(1_000), Just(2_500), Just(11_000), Just(31_000)].prop_map(Event::Tick),
+        3 => Just(Event::Calm),
+        4 => (n(), n()).prop_map(|(d, p)| Event::Deployment(d, p)),
+        6 => n().prop_map(Event::Ready),
+        1 => n().prop_map(Event::Unready),
+        3 => n().prop_map(Event::End),
+        4 => n().prop_map(Event::SeePod),
+        2 => n().prop_map(Event::SeeStage),
+        1 => n().prop_map(Event::Kill),
+        4 => (n(), 1u32..4).prop_map(|(p, c)| Event::Connect(p, c)),
+        4 => n().prop_map(Event::Disconnect),
+        4 => Just(Event::Ask),
+        1 => n().prop_map(Event::Dumb),
+    ]
+}
+
+/// What users do in the ordinary course of releases.
+pub fn of_users() -> impl Strategy<Value = Event> {
+    let n = || 0usize..64;
+    prop_oneof![
+        4 => n().prop_map(Event::NewColor),
+        5 => (n(), n()).prop_map(|(s, c)| Event::Promote(s, c)),
+        1 => n().prop_map(Event::Unpin),
+        1 => n().prop_map(Event::Pause),
+        1 => n().prop_map(Event::BackToColor),
+        1 => n().prop_map(Event::Retire),
+        1 => (n(), n()).prop_map(|(c, d)| Event::Drain(c, d)),
+    ]
+}
+
+/// What users do when they know no mercy.
+pub fn of_vandals() -> impl Strategy<Value = Event> {
+    let n = || 0usize..64;
+    prop_oneof![
+        Just(Event::SameNameOtherTiers),
+        n().prop_map(Event::PromoteUnknown),
+        (n(), 0u32..5).prop_map(|(t, r)| Event::Replicas(t, r)),
+        (n(), proptest::option::of(0u32..4)).prop_map(|(s, r)| Event::StageReplicas(s, r)),
+        n().prop_map(Event::DeleteColor),
+        n().prop_map(Event::ForceDeleteColor),
+        Just(Event::AddStage),
+        n().prop_map(Event::RemoveStage),
+        n().prop_map(Event::EditSelector),
+        n().prop_map(Event::DeleteStageService),
+        (n(), 0u32..6).prop_map(|(d, r)| Event::ScaleByHand(d, r)),
+        n().prop_map(Event::Drift),
+        Just(Event::LoseStatus),
+        Just(Event::Mend),
+        n().prop_map(Event::ForeignAhead),
+    ]
+}
+
+/// A random application: one to five tiers, one to three stages.
+pub fn specs() -> impl Strategy<Value = Spec> {
+    let tier = (1u32..4, any::<u8>());
+    let shift = prop_oneof![
+        Just(Shift::Flip),
+        (0u32..4, 0u64..20).prop_map(|(step, every)| Shift::Rolling { step, every: Duration::from_secs(every) })
+    ];
+    let stage = (any::<bool>(), proptest::option::weighted(0.3, 1u32..4), shift);
+    let keep = (2u32..6, 0u32..3);
+    let tiers = proptest::collection::vec(tier, 1..6);
+    // Bit by bit: which tiers are counted, how stages move.
+    let ways = any::<u16>();
+    (tiers, proptest::collection::vec(stage, 1..4), keep, 0u64..12, ways).prop_map(
+        |(tiers, stages, (live, history), settle, ways)| {
+            let tiers: Vec<Tier> = tiers
+                .iter()
+                .enumerate()
+                .map(|(index, (replicas, needs))| Tier {
+                    name: format!("t{index}"),
+                    replicas: *replicas,
+                    // A tier needs some of those after it, so the first is always an entry tier.
+                    needs: (index + 1..tiers.len())
+                        .filter(|j| needs >> (j % 8) & 1 == 1)
+                        .map(|j| format!("t{j}"))
+                        .collect(),
+                    identity: format!("t{index}@v1"),
+                    counted: ways >> index & 1 == 1,
+                })
+                .collect();
+            let stages = stages.into_iter().enumerate().map(|(index, (auto, replicas, shift))| Stage {
+                promote: if auto { Promote::Auto } else { Promote::Manual },
+                replicas,
+                shift,
+                ..spec::stage(&format!("s{index}"), "t0")
+            });
+            let mut spec = spec::spec("v1", tiers, stages.collect());
+            spec.keep = Keep { live, history };
+            spec.drain.settle = Duration::from_secs(settle);
+            spec.swap = if ways & 256 == 0 { Swap::Overlap } else { Swap::Direct };
+            spec.progress_deadline = Duration::from_secs(120);
+            spec
+        },
+    )
+}
+
+/// A random application, and what happens to it.
+pub fn histories(events: impl Strategy<Value = Event>, most: usize) -> impl Strategy<Value = History> {
+    let parts = (specs(), proptest::collection::vec(events, 0..most));
+    parts.prop_map(|(spec, events)| History { spec, events, then: Vec::new() })
+}
+
+/// Events of a class: from the first write on, or when the application serves, often in the middle of a release or after one.
+/// In the second part, what the class does to specs.
+pub fn of_releases_and(class: Class) -> impl Strategy<Value = History> {
+    let release = (0usize..3, 0i64..40, any::<bool>(), any::<bool>()).prop_map(|(stage, seconds, twice, paused)| {
+        let one = |color| {
+            let promoted = Event::Promote(stage, color);
+            vec![Event::NewColor(63), Event::Pass(5), promoted, Event::Pass(seconds)]
+        };
+        let mut events = one(1);
+        events.extend(if twice { one(2) } else { Vec::new() });
+        events.extend(paused.then_some(Event::Pause(stage)));
+        events
+    });
+    let release = proptest::option::weighted(0.6, release);
+    let start = proptest::option::weighted(0.8, release);
+    let all = histories_then(class.events(), 60, class.newest(), 4);
+    (start, all).prop_map(|(start, mut history)| {
+        if let Some(release) = start {
+            let serves = std::iter::once(Event::Pass(60));
+            history.events.splice(0..0, serves.chain(release.into_iter().flatten()));
+        }
+        history
+    })
+}
+
+/// The same with a second part.
+pub fn histories_then(
+    events: impl Strategy<Value = Event>,
+    most: usize,
+    then: impl Strategy<Value = Event>,
+    most_then: usize,
+) -> impl Strategy<Value = History> {
+    let then = proptest::collection::vec(then, 0..most_then);
+    (histories(events, most), then).prop_map(|(history, then)| History { then, ..history })
+}
+
+/// Classes of events, each of which a property is tried with by itself. What the cluster and users do in the ordinary course
+/// of releases happens in all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing but that.
+    Ordinary,
+    /// Writes that are refused for good or for a while, or that time out.
+    Refused,
+    /// Writes without effect, or that a webhook rewrites.
+    Vain,
+    /// Versions with other ports.
+    Ports,
+    /// Versions with another entry tier.
+    Entry,
+    /// Node ports taken or swapped, Services renamed and slow to delete.
+    NodePorts,
+    /// Selectors, labels, annotations and ports that others edit.
+    Edits,
+    /// Objects that others delete.
+    Deletions,
+    /// Deployments that lose the label that tells whose they are.
+    Owners,
+    /// Pods that are evicted, restarted, gone with their node, that flap, or crash as soon as they are ready.
+    Pods,
+    /// Readiness gates that are set once a Service has the pod.
+    Gates,
+    /// Others who scale: an autoscaler every 15 seconds, `kubectl scale`.
+    Scalers,
+    /// `replicas` raised and lowered.
+    Replicas,
+    /// New versions of another size.
+    Sizes,
+    /// The operator is away for minutes, and clients go on.
+    Away,
+    /// Caches that lag, each by its own delay.
+    Lags,
+    /// Two operators that follow each other, one of which sends a last write late.
+    LateWrites,
+    /// Two operators whose clocks are minutes apart.
+    Clocks,
+    /// The newest spec is invalid.
+    Invalid,
+    /// Old manifests that are applied again.
+    Manifests,
+    /// Stages that are added, removed and named like a color.
+    Stages,
+}
+
+impl Class {
+    /// Its events.
+    pub fn events(self) -> BoxedStrategy<Event> {
+        let own = self.own();
+        match self {
+            Self::Ordinary => prop_oneof![12 => of_the_cluster(), 2 => of_releases()].boxed(),
+            _ => prop_oneof![10 => of_the_cluster(), 2 => of_releases(), 2 => own].boxed(),
+        }
+    }
+
+    /// What it does to the newest spec, which no stage is moved to.
+    pub fn newest(self) -> BoxedStrategy<Event> {
+        let steps = prop_oneof![Just(Event::Pass(5)), Just(Event::Reconcile), Just(Event::Calm)];
+        let new = (8usize..64).prop_map(Event::NewColor);
+        match self {
+            Self::Ordinary => prop_oneof![new, steps].boxed(),
+            _ => prop_oneof![2 => self.own(), 1 => steps].boxed(),
+        }
+    }
+
+    /// What happens in this class alone.
+    pub fn own(self) -> BoxedStrategy<Event> {
+        let n = || 0usize..64;
+        let size = || 0u32..5;
+        match self {
+            Self::Ordinary => Just(Event::Calm).boxed(),
+            Self::Refused => prop_oneof![
+                4 => (n(), 0usize..3).prop_map(|(object, way)| Event::Refuse(object, way)),
+                1 => Just(Event::Allow),
+            ]
+            .boxed(),
+            Self::Vain => prop_oneof![
+                4 => (n(), 3usize..5).prop_map(|(object, way)| Event::Refuse(object, way)),
+                1 => Just(Event::Allow),
+            ]
+            .boxed(),
+            Self::Ports => (0u32..3).prop_map(Event::NewPort).boxed(),
+            Self::Entry => Just(Event::NewGate).boxed(),
+            Self::NodePorts => prop_oneof![
+                (n(), 0u32..4).prop_map(|(stage, port)| Event::NodePort(stage, port)),
+                (n(), n()).prop_map(|(stage, other)| Event::SwapNodePorts(stage, other)),
+                (1u32..4).prop_map(Event::TakeNodePort),
+                n().prop_map(Event::RenameService),
+                n().prop_map(Event::DeleteStageService),
+                Just(Event::SlowDeletes),
+                Just(Event::FinishDeletes),
+            ]
+            .boxed(),
+            Self::Edits => prop_oneof![
+                (n(), n()).prop_map(|(stage, instance)| Event::SelectByHand(stage, instance)),
+                n().prop_map(Event::EditSelector),
+                (n(), n()).prop_map(|(pod, stage)| Event::LabelByHand(pod, stage)),
+                n().prop_map(Event::UnlabelByHand),
+                n().prop_map(Event::BlurJoined),
+                (n(), n()).prop_map(|(pod, mark)| Event::MarkByHand(pod, mark)),
+                (n(), 0u32..3).prop_map(|(stage, port)| Event::EditPort(stage, port)),
+                Just(Event::Allow),
+                n().prop_map(Event::Drift),
+                Just(Event::LoseStatus),
+            ]
+            .boxed(),
+            Self::Deletions => prop_oneof![
+                n().prop_map(Event::DeleteDeployment),
+                n().prop_map(Event::DeleteService),
+                n().prop_map(Event::DeleteStageService),
+                Just(Event::DeleteGuardByHand),
+                n().prop_map(Event::DeleteSlices),
+                n().prop_map(Event::DeleteColor),
+                n().prop_map(Event::ForceDeleteColor),
+            ]
+            .boxed(),
+            Self::Owners => prop_oneof![3 => n().prop_map(Event::Disown), 1 => Just(Event::Own)].boxed(),
+            Self::Pods => prop_oneof![
+                n().prop_map(Event::Evict),
+                n().prop_map(Event::Restart),
+                n().prop_map(Event::NodeGone),
+                n().prop_map(Event::Flap),
+                n().prop_map(Event::ReadyThenCrash),
+            ]
+            .boxed(),
+            Self::Gates => prop_oneof![2 => Just(Event::GateNewest), 1 => Just(Event::OpenGates)].boxed(),
+            Self::Scalers => prop_oneof![
+                (n(), size()).prop_map(|(deployment, replicas)| Event::Autoscale(deployment, replicas)),
+                (n(), size()).prop_map(|(deployment, replicas)| Event::ScaleByHand(deployment, replicas)),
+                Just(Event::NoAutoscale),
+            ]
+            .boxed(),
+            Self::Replicas => prop_oneof![
+                3 => (n(), size()).prop_map(|(tier, replicas)| Event::Replicas(tier, replicas)),
+                1 => (n(), proptest::option::of(size())).prop_map(|(stage, size)| Event::StageReplicas(stage, size)),
+                1 => n().prop_map(Event::Pause),
+            ]
+            .boxed(),
+            Self::Sizes => (n(), size()).prop_map(|(tier, replicas)| Event::NewSize(tier, replicas)).boxed(),
+            Self::Away => prop_oneof![
+                (30i64..600).prop_map(|seconds| Event::Tick(seconds * 1_000)),
+                (n(), 1u32..4).prop_map(|(pod, count)| Event::Connect(pod, count)),
+                n().prop_map(Event::Disconnect),
+            ]
+            .boxed(),
+            Self::Lags => prop_oneof![
+                3 => (0usize..7, prop_oneof![Just(0i64), Just(500), Just(3_000), Just(20_000)])
+                    .prop_map(|(kind, lag)| Event::Lag(kind, lag)),
+                2 => (0usize..7).prop_map(Event::Refresh),
+            ]
+            .boxed(),
+            Self::LateWrites => prop_oneof![
+                2 => (0usize..6).prop_map(Event::TakeOver),
+                3 => Just(Event::LateWrite),
+            ]
+            .boxed(),
+            Self::Clocks => prop_oneof![
+                2 => (0usize..6).prop_map(Event::TakeOver),
+                1 => prop_oneof![Just(-180i64), Just(-2), Just(2), Just(180)].prop_map(Event::OtherClock),
+            ]
+            .boxed(),
+            Self::Invalid => prop_oneof![3 => Just(Event::Invalid), 1 => Just(Event::Valid)].boxed(),
+            Self::Manifests => prop_oneof![2 => Just(Event::Apply), 1 => n().prop_map(Event::Pause)].boxed(),
+            Self::Stages => prop_oneof![
+                Just(Event::AddStage),
+                n().prop_map(Event::RemoveStage),
+                (n(), n()).prop_map(|(color, tier)| Event::AddStageLikeColor(color, tier)),
+            ]
+            .boxed(),
+        }
+    }
+}
+
+/// What users do in the ordinary course of releases, holds among it.
+pub fn of_releases() -> impl Strategy<Value = Event> {
+    let n = || 0usize..64;
+    prop_oneof![
+        4 => n().prop_map(Event::NewColor),
+        6 => (n(), n()).prop_map(|(stage, color)| Event::Promote(stage, color)),
+        2 => n().prop_map(Event::Pause),
+        1 => n().prop_map(Event::BackToColor),
+        1 => n().prop_map(Event::Retire),
+        1 => (n(), n()).prop_map(|(color, deadline)| Event::Drain(color, deadline)),
+        2 => (5i64..60).prop_map(Event::Pass),
+    ]
+}

@@ -1,0 +1,510 @@
+//! Makes events happen.
+
+use std::time::Duration;
+
+use rainbow_plan::*;
+
+use super::{events::Event, operator::Run, *};
+
+fn nth<T: Clone>(items: impl Iterator<Item = T>, n: usize) -> Option<T> {
+    let items: Vec<T> = items.collect();
+    (!items.is_empty()).then(|| items[n % items.len()].clone())
+}
+
+impl Sim {
+    /// Makes it happen.
+    pub fn happen(&mut self, event: &Event) {
+        self.log(|| format!("> {event}"));
+        match event {
+            Event::Reconcile => {
+                self.reconcile(Run::Whole);
+            }
+            Event::Crash(writes) => {
+                self.reconcile(Run::CrashAfter(*writes));
+            }
+            Event::Tick(milliseconds) => self.tick(*milliseconds),
+            Event::Calm => self.calm(),
+            Event::Pass(seconds) => self.pass(*seconds),
+            Event::DeleteRainbow => self.spec.deleting = true,
+            Event::Deployment(n, pick) => {
+                if let Some(instance) = nth(self.deps.keys().cloned(), *n) {
+                    self.run_deployment(&instance, *pick);
+                }
+            }
+            Event::Ready(n) => self.on_pod(*n, |sim, pod| sim.set_ready(pod, true)),
+            Event::Unready(n) => self.on_pod(*n, |sim, pod| sim.set_ready(pod, false)),
+            Event::Kill(n) => self.on_pod(*n, |sim, pod| sim.terminate(pod, Cause::Theirs, Cause::Theirs)),
+            Event::End(n) => {
+                let pods = self.pods.iter().filter(|(_, pod)| pod.terminating);
+                if let Some(pod) = nth(pods.map(|(name, _)| name.clone()), *n) {
+                    self.end(&pod);
+                }
+            }
+            Event::SeePod(n) => self.on_pod(*n, Sim::sync_pod),
+            Event::SeeStage(n) => {
+                if let Some(stage) = nth(self.stage_dirty.keys().cloned(), *n) {
+                    self.sync_stage(&stage);
+                }
+            }
+            Event::NewColor(broken) => {
+                // Never a name that a deleted color had: identities are made of it, and two tiers that need different things
+                // must not have one.
+                let color = self.new_version();
+                // With reuse, one tier changes, and with it all who call it.
+                let mut changed = vec![self.spec.tiers[broken % self.spec.tiers.len()].name.clone()];
+                for tier in self.spec.tiers.iter_mut().rev() {
+                    if self.spec.reuse == Reuse::Never
+                        || changed.contains(&tier.name)
+                        || tier.needs.iter().any(|need| changed.contains(need))
+                    {
+                        tier.identity = format!("{}@{color}", tier.name);
+                        changed.push(tier.name.clone());
+                    }
+                }
+                if *broken < 8 {
+                    let tier = &self.spec.tiers[broken % self.spec.tiers.len()].name;
+                    self.broken.insert(spec::instance(tier, &color));
+                }
+            }
+            Event::BackToColor(n) => {
+                if let Some(color) = nth(self.colors.values().cloned(), *n) {
+                    self.spec
+                        .tiers
+                        .iter_mut()
+                        .zip(&color.tiers)
+                        .for_each(|(tier, old)| tier.identity = old.identity.clone());
+                    self.spec.color = color.name;
+                }
+                // An automatic stage is told to go back, as by a pin.
+                for stage in
+                    self.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto && stage.color.is_none())
+                {
+                    self.held.remove(&stage.name);
+                }
+            }
+            Event::SameNameOtherTiers => {
+                self.spec.tiers.iter_mut().for_each(|tier| tier.identity.push('!'));
+            }
+            Event::Promote(stage, color) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *color) {
+                    self.promote(*stage, color);
+                }
+            }
+            Event::PromoteUnknown(stage) => self.on_stage(*stage, |stage| stage.color = Some("nowhere".into())),
+            Event::Unpin(stage) => {
+                self.on_stage(*stage, |stage| stage.color = None);
+                let name = self.stage_name(*stage);
+                if self.spec.stages.iter().any(|stage| stage.name == name && !stage.paused) {
+                    self.held.remove(&name);
+                }
+            }
+            Event::Pause(stage) => {
+                self.on_stage(*stage, |stage| stage.paused = !stage.paused);
+                let name = self.stage_name(*stage);
+                if self.spec.stages.iter().any(|stage| stage.name == name && stage.paused) {
+                    self.hold(&name);
+                } else {
+                    self.held.remove(&name);
+                }
+            }
+            Event::Replicas(n, replicas) => {
+                self.disturb();
+                let index = n % self.spec.tiers.len();
+                self.spec.tiers[index].replicas = *replicas;
+            }
+            Event::StageReplicas(stage, replicas) => {
+                self.disturb();
+                self.on_stage(*stage, |stage| stage.replicas = *replicas);
+            }
+            Event::Retire(n) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *n) {
+                    self.colors.get_mut(&color).unwrap().retire = true;
+                }
+            }
+            Event::Drain(n, deadline) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *n) {
+                    let after = |seconds| Some(Deadline::After(Duration::from_secs(seconds)));
+                    let deadline =
+                        [Some(Deadline::Now), None, Some(Deadline::Never), after(5), after(60)][deadline % 5];
+                    self.colors.get_mut(&color).unwrap().deadline = deadline;
+                }
+            }
+            Event::ForceDeleteColor(n) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *n) {
+                    self.disturb();
+                    self.colors.remove(&color);
+                }
+            }
+            Event::Connect(n, count) => {
+                let pods: Vec<String> = self.pods.keys().filter(|pod| self.can_be_reached(pod)).cloned().collect();
+                if let Some(pod) = nth(pods.into_iter(), *n) {
+                    self.pods.get_mut(&pod).unwrap().connections += count;
+                }
+            }
+            Event::Disconnect(n) => {
+                let pods = self.pods.iter().filter(|(_, pod)| pod.connections > 0);
+                if let Some(pod) = nth(pods.map(|(name, _)| name.clone()), *n) {
+                    self.pods.get_mut(&pod).unwrap().connections -= 1;
+                }
+            }
+            Event::Ask => self.ask(),
+            Event::Dumb(n) => self.on_pod(*n, |sim, pod| {
+                let found = sim.pods.get_mut(pod).unwrap();
+                found.dumb = !found.dumb;
+            }),
+            Event::DeleteColor(n) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *n) {
+                    self.colors.get_mut(&color).unwrap().deleting = true;
+                }
+            }
+            Event::AddStage => {
+                self.counter += 1;
+                let name = format!("s{}", self.counter + 10);
+                self.spec.stages.push(spec::stage(&name, "t0"));
+            }
+            Event::RemoveStage(n) => {
+                if self.spec.stages.len() > 1 {
+                    let index = n % self.spec.stages.len();
+                    self.spec.stages.remove(index);
+                    self.disturb();
+                }
+            }
+            Event::EditSelector(n) => {
+                let ours = self.stages.iter().filter(|(_, svc)| matches!(svc, Svc::Ours(_)));
+                if let Some(stage) = nth(ours.map(|(name, _)| name.clone()), *n) {
+                    self.stages.insert(stage.clone(), Svc::ours(None));
+                    self.sync_stage_by_hand(&stage);
+                }
+            }
+            Event::DeleteStageService(n) => {
+                let ours = self.stages.iter().filter(|(_, svc)| matches!(svc, Svc::Ours(_)));
+                if let Some(stage) = nth(ours.map(|(name, _)| name.clone()), *n) {
+                    self.stages.remove(&stage);
+                    self.sync_stage_by_hand(&stage);
+                }
+            }
+            Event::ScaleByHand(n, replicas) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    let dep = self.deps.get_mut(&name).unwrap();
+                    (dep.replicas, dep.observed) = (*replicas, false);
+                    (dep.down, dep.writer) = (Cause::Theirs, Cause::Theirs);
+                }
+            }
+            Event::Drift(n) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    self.deps.get_mut(&name).unwrap().current = false;
+                }
+                for svc in self.svcs.values_mut().chain(self.stages.values_mut()) {
+                    if let Some(service) = svc.mine() {
+                        service.current = false;
+                    }
+                }
+            }
+            Event::LoseStatus => {
+                self.memory = Memory::default();
+                self.colors.values_mut().for_each(|color| (color.released, color.retired) = (None, None));
+            }
+            Event::Mend => self.broken.clear(),
+            Event::Refuse(n, way) => {
+                if let Some(object) = nth(self.objects().into_iter(), *n) {
+                    let ways =
+                        [Refusal::Denied, Refusal::Busy(2), Refusal::TimedOut, Refusal::Vain, Refusal::Rewritten];
+                    self.log(|| format!("{object:?}"));
+                    self.refusals.insert(object, ways[way % 5]);
+                }
+            }
+            Event::Allow => self.refusals.clear(),
+            Event::Lag(kind, milliseconds) => {
+                self.lags.insert(Kind::ALL[kind % 7], *milliseconds);
+            }
+            Event::Refresh(kind) => self.refresh(Kind::ALL[kind % 7]),
+            Event::TakeOver(writes) => {
+                self.reconcile(Run::LoseAfter(*writes));
+            }
+            Event::OtherClock(seconds) => self.other_clock = seconds * 1_000,
+            Event::LateWrite => self.late_write(),
+            Event::NewPort(port) => {
+                let color = self.new_version();
+                for tier in &mut self.spec.tiers {
+                    tier.identity = format!("{}@{color}", tier.name);
+                    self.ports.insert(tier.identity.clone(), *port);
+                }
+            }
+            Event::NewSize(tier, replicas) => {
+                let color = self.new_version();
+                self.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@{color}", tier.name));
+                let index = tier % self.spec.tiers.len();
+                self.spec.tiers[index].replicas = *replicas;
+            }
+            Event::NewGate => self.new_gate(),
+            Event::Invalid => self.invalid = true,
+            Event::Valid => self.invalid = false,
+            Event::Apply => {
+                self.spec.stages.iter_mut().for_each(|stage| (stage.color, stage.paused) = (None, false));
+            }
+            Event::AddStageLikeColor(color, tier) => {
+                let inner = self.spec.tiers.iter().skip(1).map(|tier| tier.name.clone());
+                if let (Some(color), Some(tier)) = (nth(self.colors.keys().cloned(), *color), nth(inner, *tier))
+                    && self.spec.stages.iter().all(|stage| stage.name != color)
+                {
+                    self.spec.stages.push(spec::stage(&color, &tier));
+                }
+            }
+            Event::NodePort(stage, port) => {
+                let name = self.stage_name(*stage);
+                // Two stages with one port are refused before anything is written.
+                if *port == 0 || !self.node_ports.values().any(|taken| taken == port) {
+                    self.node_ports.insert(name, *port);
+                }
+            }
+            Event::SwapNodePorts(stage, other) => {
+                let (stage, other) = (self.stage_name(*stage), self.stage_name(*other));
+                let port = |name: &String| self.node_ports.get(name).copied().unwrap_or(0);
+                let (first, second) = (port(&stage), port(&other));
+                self.node_ports.extend([(stage, second), (other, first)]);
+            }
+            Event::TakeNodePort(port) => {
+                if !self.taken_ports.remove(port) {
+                    self.taken_ports.insert(*port);
+                }
+            }
+            Event::RenameService(stage) => {
+                let name = self.stage_name(*stage);
+                self.counter += 1;
+                let key = format!("{name}/old{}", self.counter);
+                if let Some(svc) = self.stages.remove(&name) {
+                    self.stages.insert(key.clone(), svc);
+                    self.checking = false;
+                    self.rename_seen(&name, &key);
+                    self.checking = true;
+                    self.disturb();
+                }
+            }
+            Event::SlowDeletes => self.slow_deletes = !self.slow_deletes,
+            Event::FinishDeletes => {
+                let deleting = |svc: &Svc| matches!(svc, Svc::Ours(Service { deleting: true, .. }));
+                let gone = self.stages.iter().filter(|(_, svc)| deleting(svc)).map(|(name, _)| name.clone());
+                for name in gone.collect::<Vec<_>>() {
+                    self.stages.remove(&name);
+                    self.sync_stage_by_hand(&name);
+                }
+            }
+            Event::SelectByHand(stage, instance) => {
+                let known = self.colors.values().flat_map(|color| color.instances.values().cloned());
+                let nowhere = spec::instance(&self.spec.stages[0].tier, "nowhere");
+                let instance = nth(known.chain([nowhere]), *instance).unwrap();
+                let name = self.stage_name(*stage);
+                if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
+                    service.selects = Some(Selection::Instance(instance));
+                    self.sync_stage_by_hand(&name);
+                }
+            }
+            Event::LabelByHand(pod, stage) => {
+                let (name, clock) = (self.stage_name(*stage), self.clock().0);
+                self.on_pod(*pod, |sim, pod| {
+                    let found = sim.pods.get_mut(pod).unwrap();
+                    found.member.entry(name).or_insert(Some(clock));
+                    sim.touched(pod);
+                });
+            }
+            Event::UnlabelByHand(pod) => self.on_pod(*pod, |sim, pod| {
+                let found = sim.pods.get_mut(pod).unwrap();
+                found.member.clear();
+                sim.touched(pod);
+                sim.disturb();
+            }),
+            Event::BlurJoined(pod) => self.on_pod(*pod, |sim, pod| {
+                sim.pods.get_mut(pod).unwrap().member.values_mut().for_each(|joined| *joined = None);
+            }),
+            Event::MarkByHand(pod, mark) => {
+                let (mark, now) = ([Mark::None, Mark::Held, Mark::Leaving][mark % 3], self.now);
+                self.on_pod(*pod, |sim, pod| {
+                    let found = sim.pods.get_mut(pod).unwrap();
+                    (found.mark, found.marked) = (mark, (now, found.mark));
+                });
+                self.observe();
+            }
+            Event::EditPort(stage, port) => {
+                let name = self.stage_name(*stage);
+                if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
+                    service.target = *port;
+                    // A port of the same number that another manager added: an apply of ours is a duplicate.
+                    self.refusals.insert(WriteTarget::Stage(name), Refusal::Denied);
+                    self.disturb();
+                }
+            }
+            Event::Disown(n) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    self.deps.get_mut(&name).unwrap().labelled = false;
+                }
+            }
+            Event::Own => {
+                self.deps.values_mut().for_each(|dep| dep.labelled = true);
+                self.operator.foreign.clear();
+            }
+            Event::DeleteDeployment(n) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    self.delete_deployment(&name, Cause::Theirs);
+                }
+            }
+            Event::DeleteService(n) => {
+                let ours = self.svcs.iter().filter(|(_, svc)| **svc != Svc::Foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    self.svcs.remove(&name);
+                }
+            }
+            Event::DeleteGuardByHand => {
+                if self.guard == Presence::Current {
+                    self.guard = Presence::Absent;
+                }
+            }
+            Event::DeleteSlices(stage) => {
+                let name = self.stage_name(*stage);
+                self.lose_endpoints(&name);
+            }
+            Event::Autoscale(n, replicas) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    self.scale_by_other(&name, *replicas);
+                    self.scalers.insert(name, *replicas);
+                }
+            }
+            Event::NoAutoscale => self.scalers.clear(),
+            Event::Evict(pod) => self.on_pod(*pod, |sim, pod| {
+                // The budget of pods that are held allows none to be evicted.
+                if sim.pods[pod].mark != Mark::Held || sim.guard != Presence::Current {
+                    sim.terminate(pod, Cause::Theirs, Cause::Theirs);
+                }
+            }),
+            Event::Restart(pod) => self.on_pod(*pod, |sim, pod| sim.restart(pod)),
+            Event::NodeGone(node) => {
+                let pods: Vec<String> = self.pods.keys().skip(node % 3).step_by(3).cloned().collect();
+                for pod in pods {
+                    self.terminate(&pod, Cause::Theirs, Cause::Theirs);
+                    self.end(&pod);
+                }
+            }
+            Event::Flap(pod) => self.on_pod(*pod, |sim, pod| {
+                sim.set_ready(pod, false);
+                sim.tick(100);
+                sim.set_ready(pod, true);
+            }),
+            Event::ReadyThenCrash(pod) => self.on_pod(*pod, |sim, pod| {
+                sim.set_ready(pod, true);
+                sim.tick(1_000);
+                sim.restart(pod);
+            }),
+            Event::GateNewest => {
+                let tiers = self.spec.tiers.iter().map(|tier| spec::instance(&tier.name, &self.spec.color));
+                self.gated.extend(tiers);
+            }
+            Event::OpenGates => self.gated.clear(),
+            Event::ForeignAhead(n) => {
+                let tier = self.spec.tiers[n % self.spec.tiers.len()].name.clone();
+                let instance = spec::instance(&tier, &format!("v{}", self.versions + 1));
+                if n % 2 == 0 {
+                    self.svcs.entry(instance).or_insert(Svc::Foreign);
+                } else {
+                    self.deps.entry(instance).or_insert(Dep::foreign(2));
+                }
+            }
+        }
+        self.ask_size();
+        self.check();
+    }
+
+    /// The spec gets the name of a new version.
+    fn new_version(&mut self) -> String {
+        self.versions += 1;
+        self.spec.color = format!("v{}", self.versions);
+        self.spec.color.clone()
+    }
+
+    /// A new version in which `gate` calls what was the entry before, or in which it is gone. The stages name no tier.
+    fn new_gate(&mut self) {
+        let color = self.new_version();
+        if self.spec.tiers[0].name == "gate" {
+            self.spec.tiers.remove(0);
+        } else {
+            let entry = self.spec.tiers[0].name.clone();
+            let gate = Tier { name: "gate".into(), needs: vec![entry], ..self.spec.tiers[0].clone() };
+            self.spec.tiers.insert(0, gate);
+        }
+        self.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@{color}", tier.name));
+        let entry = self.spec.tiers[0].name.clone();
+        for stage in self.spec.stages.iter_mut().filter(|stage| stage.tier == "gate" || stage.tier == "t0") {
+            stage.tier = entry.clone();
+        }
+    }
+
+    /// A stage is told where to go. Back to an older version is a hold until it is told otherwise.
+    fn promote(&mut self, stage: usize, color: String) {
+        let name = self.stage_name(stage);
+        let index = stage % self.spec.stages.len();
+        self.spec.stages[index].color = Some(color);
+        if self.is_taken_back(&name) || self.spec.stages[index].paused {
+            self.hold(&name);
+        } else {
+            self.held.remove(&name);
+        }
+    }
+
+    fn stage_name(&self, n: usize) -> String {
+        self.spec.stages[n % self.spec.stages.len()].name.clone()
+    }
+
+    /// Somebody else wrote to a pod.
+    fn touched(&mut self, pod: &str) {
+        let now = self.now;
+        if let Some(found) = self.pods.get_mut(pod) {
+            found.dirty.get_or_insert(now);
+        }
+        self.observe();
+    }
+
+    /// A pod's container ends and is started again: its connections are gone, whoever is to blame.
+    fn restart(&mut self, pod: &str) {
+        self.set_ready(pod, false);
+        if let Some(found) = self.pods.get_mut(pod) {
+            found.connections = 0;
+        }
+    }
+
+    /// All is well in the cluster from now on: nothing is refused, nothing lags, no pod is held back.
+    pub fn heal(&mut self) {
+        self.refusals.clear();
+        self.lags.clear();
+        self.late = None;
+        self.invalid = false;
+        self.scalers.clear();
+        self.taken_ports.clear();
+        self.slow_deletes = false;
+        self.happen(&Event::FinishDeletes);
+        self.happen(&Event::Own);
+        self.gated.clear();
+    }
+
+    /// What a user does to a Service takes effect at once and is nobody else's fault.
+    fn sync_stage_by_hand(&mut self, stage: &str) {
+        self.checking = false;
+        self.sync_stage(stage);
+        self.checking = true;
+        self.past.remove(stage);
+        self.disturb();
+    }
+
+    fn on_pod(&mut self, n: usize, act: impl FnOnce(&mut Self, &str)) {
+        if let Some(pod) = nth(self.pods.iter().filter(|(_, pod)| !pod.terminating).map(|(name, _)| name.clone()), n) {
+            act(self, &pod);
+        }
+    }
+
+    fn on_stage(&mut self, n: usize, act: impl FnOnce(&mut Stage)) {
+        let index = n % self.spec.stages.len();
+        act(&mut self.spec.stages[index]);
+    }
+}

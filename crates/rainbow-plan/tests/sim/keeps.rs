@@ -1,0 +1,262 @@
+//! What a write must not change: the pods that a stage selects, the share that is held, and who reaches whom.
+
+use rainbow_plan::*;
+
+use super::*;
+
+/// A share that is held.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The instance that the stage came from, or was rolled back to.
+    from: InstanceName,
+    /// Pods of other instances that the stage selected when the hold began.
+    moved: u32,
+    /// Pods that the stage wanted then.
+    of: u32,
+}
+
+impl Sim {
+    /// The pods that a stage's Service selects and that answer, by the API: what its endpoints will be.
+    pub fn answering(&self, stage: &str) -> Vec<&SimPod> {
+        let Some(Svc::Ours(service)) = self.stages.get(stage) else { return Vec::new() };
+        let answers = |pod: &&SimPod| pod.ready && !pod.terminating && self.port(&pod.instance) == service.target;
+        self.selected_pods(stage).filter(answers).collect()
+    }
+
+    /// The pods that a stage's Service selects.
+    fn selected_pods(&self, stage: &str) -> impl Iterator<Item = &SimPod> {
+        let selected = self.selected(stage);
+        self.pods.values().filter(move |pod| match selected {
+            Some(Selection::Instance(instance)) => pod.instance == *instance,
+            Some(Selection::Members) => pod.member.contains_key(stage),
+            Some(Selection::Other) | None => false,
+        })
+    }
+
+    /// The instance that a stage shall serve, as the spec says.
+    fn goal(&self, stage: &Stage) -> Option<&InstanceName> {
+        let color = match (&stage.color, stage.promote) {
+            (Some(color), _) => color,
+            (None, Promote::Auto) => &self.spec.color,
+            (None, Promote::Manual) => return None,
+        };
+        self.colors.get(color)?.instances.get(&stage.tier)
+    }
+
+    /// The pods that a stage wants: what it asks for, else the size of what it serves or shall serve, the smaller one while
+    /// it moves from one to the other. A size is the last word that the spec had for that version.
+    pub fn wanted(&self, stage: &Stage) -> u32 {
+        if let Some(replicas) = stage.replicas {
+            return replicas;
+        }
+        let answering = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
+        let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
+        let serving = serving.and_then(|color| color.instances.get(&stage.tier));
+        let instances = answering.chain(serving).chain(self.goal(stage));
+        let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
+        // Before the first color is made, the spec says it.
+        instances.map(size).min().unwrap_or_else(|| self.newest_size(&stage.tier))
+    }
+
+    /// The same where the newest spec may ask for fewer: a user who lowers `replicas` of an older version has only that spec.
+    pub(super) fn wants_at_least(&self, stage: &Stage) -> u32 {
+        stage.replicas.unwrap_or_else(|| self.wanted(stage).min(self.newest_size(&stage.tier)))
+    }
+
+    fn newest_size(&self, tier: &str) -> u32 {
+        self.spec.tiers.iter().find(|known| known.name == tier).map_or(u32::MAX, |tier| tier.replicas)
+    }
+
+    /// By stage: how many pods answer, and how many it wants.
+    fn coverage(&self) -> Vec<(String, u32, u32)> {
+        if !self.watches(Rule::KeepsPods) || self.spec.deleting {
+            return Vec::new();
+        }
+        let stages = self.spec.stages.iter();
+        let covered =
+            |stage: &Stage| (stage.name.clone(), self.answering(&stage.name).len() as u32, self.wanted(stage));
+        stages.map(covered).collect()
+    }
+
+    /// A write of ours takes effect. It must not take from a stage what nobody asked to take.
+    pub(super) fn keeping(&mut self, action: &Action) {
+        let before = self.coverage();
+        let shares = self.shares();
+        self.apply(action);
+        self.check_coverage(&before, || format!("{action:?}"));
+        self.check_holds(action, &shares);
+        self.check_mixing(action);
+    }
+
+    /// What a controller does because of us.
+    pub(super) fn keeping_while<T>(&mut self, what: &str, act: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.coverage();
+        let done = act(self);
+        self.check_coverage(&before, || what.to_owned());
+        done
+    }
+
+    fn check_coverage(&self, before: &[(String, u32, u32)], what: impl Fn() -> String) {
+        for (stage, before, wanted) in before {
+            let after = self.answering(stage).len() as u32;
+            self.require(Rule::KeepsPods, after >= *before.min(wanted), || {
+                format!("{} takes stage {stage} from {before} to {after} of {wanted} pods", what())
+            });
+        }
+    }
+
+    /// The stage is told to go back to a color that is older than what it serves.
+    pub(super) fn is_taken_back(&self, stage: &str) -> bool {
+        let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| stage.color.as_ref());
+        let revision = |color: &String| self.colors.get(color).map(|color| color.revision);
+        pin.and_then(revision).is_some_and(|pin| self.serving_color(stage).and_then(revision) > Some(pin))
+    }
+
+    fn serving_color(&self, stage: &str) -> Option<&String> {
+        self.memory.stages.get(stage).and_then(|memory| memory.color.as_ref())
+    }
+
+    /// The user holds a stage: at the color that it is taken back to, else between the one it serves and another one.
+    pub(super) fn hold(&mut self, stage: &str) {
+        let serving = self.serving_color(stage).cloned();
+        let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| stage.color.clone());
+        let color = if self.is_taken_back(stage) { pin } else { serving };
+        let Some(found) = self.spec.stages.iter().find(|known| known.name == stage) else { return };
+        let color = color.and_then(|color| self.colors.get(&color));
+        let Some(from) = color.and_then(|color| color.instances.get(&found.tier)).cloned() else { return };
+        let held = Held { moved: self.moved(stage, &from), of: self.wanted(found).max(1), from };
+        self.held.insert(stage.to_owned(), held);
+    }
+
+    /// Ready pods that the stage's Service selects and that are of another instance.
+    fn moved(&self, stage: &str, from: &InstanceName) -> u32 {
+        let ready = |pod: &&SimPod| pod.ready && !pod.terminating;
+        self.selected_pods(stage).filter(ready).filter(|pod| pod.instance != *from).count() as u32
+    }
+
+    /// By stage whose share is held: the pods that are moved.
+    fn shares(&self) -> BTreeMap<String, u32> {
+        self.held.iter().map(|(stage, held)| (stage.clone(), self.moved(stage, &held.from))).collect()
+    }
+
+    /// No write moves a share forward that is held: not as long as what it came from has a pod that serves.
+    fn check_holds(&self, action: &Action, before: &BTreeMap<String, u32>) {
+        for (stage, held) in &self.held {
+            let Some(found) = self.spec.stages.iter().find(|known| known.name == *stage) else { continue };
+            // A cache may not show the hold yet, and a late write was decided before.
+            let decided =
+                self.decided.as_ref().and_then(|world| world.spec.stages.iter().find(|known| known.name == *stage));
+            if decided.is_none_or(|decided| (decided.paused, &decided.color) != (found.paused, &found.color)) {
+                continue;
+            }
+            let moved = self.moved(stage, &held.from);
+            let serves = |pod: &&SimPod| pod.instance == held.from && pod.ready && !pod.terminating;
+            let of = self.wanted(found);
+            // Rounded up: a pod is moved or it is not.
+            let share = (held.moved * of).div_ceil(held.of).max(held.moved.min(of));
+            // All of it has moved: then the Service selects the instance, which may have more pods than the stage wants.
+            let most = if held.moved >= held.of { u32::MAX } else { share };
+            // Of a color that was taken away by force, nothing can be told.
+            let remains = self.owners(&held.from).next().is_some() && self.pods.values().any(|pod| serves(&pod));
+            self.require(Rule::Hold, moved <= most.max(before[stage]) || !remains, || {
+                format!("{action:?} moves {moved} pods of stage {stage}, which holds {held:?}")
+            });
+        }
+    }
+
+    /// A stage selects entry tiers, and takes no other Service over.
+    fn check_mixing(&self, action: &Action) {
+        let Action::ApplyStage { stage, selects } = action else { return };
+        if let Selection::Instance(instance) = selects {
+            let needs = |color: &Color| color.tiers.iter().any(|tier| tier.needs.contains(&instance.tier));
+            let inner = self.owners(instance).any(needs);
+            self.require(Rule::NoMixing, !inner, || {
+                format!("stage {stage} is pointed at {instance:?}, which is behind another tier")
+            });
+        }
+        let tier = self.spec.stages.iter().find(|known| known.name == *stage).map(|stage| stage.tier.clone());
+        let service = tier.map(|tier| spec::instance(&tier, stage));
+        let taken = service.filter(|service| matches!(self.svcs.get(service), Some(Svc::Ours(_))));
+        self.require(Rule::NoMixing, taken.is_none(), || format!("stage {stage} takes the Service {taken:?} over"));
+    }
+
+    /// Every stage that served has the pods again that it wants, once pods have had the time to start.
+    pub fn check_refilled(&self) {
+        for stage in &self.spec.stages {
+            let instances: BTreeSet<&InstanceName> = match self.selected(&stage.name) {
+                Some(Selection::Instance(instance)) => [instance].into(),
+                Some(Selection::Members) => self.selected_pods(&stage.name).map(|pod| &pod.instance).collect(),
+                Some(Selection::Other) | None => continue,
+            };
+            let able = |instance: &InstanceName| !self.broken.contains(instance) && self.deps.contains_key(instance);
+            let is_whole = |color: &Color| color.instances.values().all(able);
+            let whole = instances.iter().all(|instance| self.owners(instance).any(is_whole));
+            let (now, wanted) = (self.answering(&stage.name).len() as u32, self.wanted(stage));
+            assert!(
+                now >= wanted || !whole,
+                "stage {} has {now} of {wanted} pods for good\n{}",
+                stage.name,
+                self.trace.join("\n")
+            );
+        }
+    }
+}
+
+impl Sim {
+    /// What serves: by stage, the port and the pods by their instance. A stage that selects members is on its way.
+    pub fn serving(&self) -> BTreeMap<String, BTreeMap<InstanceName, usize>> {
+        let by_instance = |stage: &Stage| {
+            let mut pods: BTreeMap<InstanceName, usize> = BTreeMap::new();
+            for pod in self.answering(&stage.name) {
+                *pods.entry(pod.instance.clone()).or_default() += 1;
+            }
+            (stage.name.clone(), pods)
+        };
+        self.spec.stages.iter().map(by_instance).collect()
+    }
+
+    /// Every stage is told to stay where it is.
+    pub fn pin_all(&mut self) {
+        for stage in &mut self.spec.stages {
+            let serving = self.memory.stages.get(&stage.name).and_then(|memory| memory.color.clone());
+            stage.color = serving.filter(|color| self.colors.contains_key(color));
+            (stage.promote, stage.paused) = (Promote::Manual, false);
+        }
+    }
+
+    /// Writes to the stage's Service, or to a pod, are refused.
+    pub fn is_refused(&self, stage: &str) -> bool {
+        let about = |object: &WriteTarget| match object {
+            WriteTarget::Stage(name) => name == stage,
+            WriteTarget::Pod(_) => true,
+            WriteTarget::Color(_) | WriteTarget::Deployment(_) | WriteTarget::Service(_) | WriteTarget::Guard => false,
+        };
+        self.refusals.keys().any(about)
+    }
+
+    /// The stage has moved, and its labels of the shift are not off yet.
+    pub fn is_finishing(&self, stage: &str) -> bool {
+        let labeled = || self.pods.values().any(|pod| pod.member.contains_key(stage));
+        matches!(self.selected(stage), Some(Selection::Instance(_))) && labeled()
+    }
+
+    /// The stage serves the color, selects pods of it, or points at it before it has any.
+    pub fn touches(&self, stage: &str, color: &str) -> bool {
+        let of_color = |instance: &InstanceName| self.owners(instance).any(|owner| owner.name == color);
+        let points = matches!(self.selected(stage), Some(Selection::Instance(instance)) if of_color(instance));
+        points
+            || self.serving_color(stage).is_some_and(|serving| serving == color)
+            || self.selected_pods(stage).any(|pod| of_color(&pod.instance))
+    }
+
+    /// Every cache shows what is there, and no own write is waited for.
+    pub fn refresh_all(&mut self) {
+        Kind::ALL.into_iter().for_each(|kind| self.refresh(kind));
+    }
+
+    /// The members of a stage are what leads to this instance, and the next step waits for the data plane.
+    pub fn is_on_its_way(&self, stage: &str, instance: &InstanceName) -> bool {
+        let member = |pod: &SimPod| pod.member.contains_key(stage) && pod.instance == *instance;
+        self.pods.values().any(member)
+    }
+}

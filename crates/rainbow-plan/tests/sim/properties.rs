@@ -1,0 +1,161 @@
+//! Properties of histories in a cluster as wide as a real one. `wide.rs` tries each with random histories of each class of
+//! events, `faults.rs` with scripts of histories that have failed.
+
+use rainbow_plan::*;
+
+use super::{events::Event, history::History, operator::Run, *};
+
+/// Writes that one event may cause: each of all the pods there are changes its labels a few times.
+const WRITES_PER_EVENT: usize = 200;
+
+/// The history happens, from the first write on, under these rules alone.
+fn under_rules(history: &History, rules: Rules) -> Sim {
+    let mut sim = Sim::new(history.spec.clone());
+    (sim.tracing, sim.interleaves, sim.rules) = (true, true, rules);
+    history.events.iter().for_each(|event| sim.happen(event));
+    sim
+}
+
+/// These rules are kept, and still are when time passes.
+pub fn keeps(rules: &'static [Rule]) -> impl Fn(&History) {
+    |history| under_rules(history, Rules::of(rules)).pass(120)
+}
+
+/// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
+pub fn comes_to_rest(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.settle();
+    sim.check_rest();
+}
+
+/// A stage has all its pods again a while after some were lost, whatever else is wrong.
+pub fn refills(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.pass(300);
+    sim.check_refilled();
+}
+
+/// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
+pub fn bounds_writes(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    let before = sim.writes;
+    assert!(before <= WRITES_PER_EVENT * (history.events.len() + 5), "{before} writes");
+    // Whatever was under way ends; what cannot be written is tried more and more seldom.
+    sim.pass(600);
+    let after = sim.writes - before;
+    assert!(after <= 2 * WRITES_PER_EVENT, "{after} writes when nothing happened\n{}", sim.trace.join("\n"));
+}
+
+/// A stage is taken to another color within one look after that is asked for, whatever else is stuck.
+pub fn moves_at_once(history: &History) {
+    let sim = under_rules(history, Rules::of(&[]));
+    (0..sim.spec.stages.len()).for_each(|index| moves_stage_at_once(&sim, index, false));
+}
+
+/// The same of a stage whose shift has just ended, and whose labels are not off yet.
+pub fn moves_at_once_after_a_shift(history: &History) {
+    let sim = under_rules(history, Rules::of(&[]));
+    (0..sim.spec.stages.len()).for_each(|index| moves_stage_at_once(&sim, index, true));
+}
+
+/// The stage is told to go to any color that lives as a whole and is in use or new, so that no clock has to be stopped first.
+fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
+    let stage = sim.spec.stages[index].clone();
+    if sim.is_finishing(&stage.name) != finishing || sim.is_refused(&stage.name) {
+        return;
+    }
+    let ready = |instance: &InstanceName| {
+        let wanted = stage.replicas.unwrap_or_else(|| sim.full(instance));
+        // A pod that others have marked as the next to go may be gone at once.
+        let stays = |pod: &SimPod| pod.ready && !pod.terminating && pod.mark != Mark::Leaving;
+        let serves = |pod: &&SimPod| pod.instance == *instance && stays(pod);
+        wanted > 0 && sim.pods.values().filter(serves).count() as u32 >= wanted
+    };
+    let can_serve = |color: &&Color| !color.deleting && color.released.is_none() && color.instances.values().all(ready);
+    for color in sim.colors.values().filter(can_serve) {
+        let Some(instance) = color.instances.get(&stage.tier) else { continue };
+        let selects = Selection::Instance(instance.clone());
+        if sim.selected(&stage.name).is_none_or(|selected| *selected == selects) {
+            continue;
+        }
+        let mut sim = sim.clone();
+        (sim.spec.stages[index].color, sim.spec.stages[index].paused) = (Some(color.name.clone()), false);
+        sim.refresh_all();
+        sim.reconcile(Run::Whole);
+        let about = |action: &Action| match action {
+            Action::ApplyStage { stage: of, .. } | Action::Join { stage: of, .. } | Action::Leave { stage: of, .. } => {
+                *of == stage.name
+            }
+            _ => false,
+        };
+        let moves = sim.written.iter().any(about) || sim.is_on_its_way(&stage.name, instance);
+        assert!(moves, "stage {} is not moved to {}\n{}", stage.name, color.name, sim.trace.join("\n"));
+    }
+}
+
+/// Trouble of one chain delays no other one: a stage comes to where it is told to be, although for good the writes of another
+/// stage, of the newest color, or of a color that ends are refused.
+pub fn delays_no_other(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    // Who waits for a slot waits for the end of another color.
+    sim.spec.keep.live = 100;
+    let mut well = sim.clone();
+    well.settle();
+    let stages: Vec<&Stage> = sim.spec.stages.iter().collect();
+    let goes_to = |stage: &Stage, color: &str| {
+        stage.color.as_deref().unwrap_or(&sim.spec.color) == color || sim.touches(&stage.name, color)
+    };
+    let mut troubles: Vec<(Vec<WriteTarget>, Vec<&Stage>)> = Vec::new();
+    for stuck in &stages {
+        let others = stages.iter().copied().filter(|stage| stage.name != stuck.name);
+        troubles.push((vec![WriteTarget::Stage(stuck.name.clone())], others.collect()));
+    }
+    for color in sim.colors.values() {
+        let deployments = color.instances.values().cloned().map(WriteTarget::Deployment);
+        let others = stages.iter().copied().filter(|stage| !goes_to(stage, &color.name));
+        troubles.push((deployments.collect(), others.collect()));
+    }
+    for (refused, others) in troubles {
+        let mut stuck = sim.clone();
+        stuck.refusals.extend(refused.iter().map(|target| (target.clone(), Refusal::Denied)));
+        stuck.pass(well.now.saturating_sub(sim.now) / 1_000 + 120);
+        for stage in others {
+            let (now, expected) = (stuck.selected(&stage.name), well.selected(&stage.name));
+            assert_eq!(now, expected, "stage {} with {refused:?}\n{}", stage.name, stuck.trace.join("\n"));
+        }
+    }
+}
+
+/// What serves does not depend on a spec that no stage was moved to. The second part of the history is about such specs.
+pub fn serves_its_own(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.pin_all();
+    sim.settle();
+    let before = sim.serving();
+    history.then.iter().for_each(|event| sim.happen(event));
+    sim.pass(120);
+    let after = sim.serving();
+    // A stage that has never served takes the first color that comes up.
+    for (stage, before) in before.iter().filter(|(_, pods)| !pods.is_empty()) {
+        assert_eq!(after.get(stage), Some(before), "stage {stage}\n{}", sim.trace.join("\n"));
+    }
+}
+
+/// A steady state needs no controller: with the operator gone, lost pods come back by native means. A shift that is held half
+/// way is no steady state.
+pub fn needs_no_controller(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.pin_all();
+    sim.settle();
+    let before = sim.serving();
+    for node in 0..6 {
+        sim.happen(&Event::NodeGone(node));
+        sim.tick(5_000);
+        sim.calm();
+    }
+    assert_eq!(sim.serving(), before, "{}", sim.trace.join("\n"));
+}

@@ -1,0 +1,92 @@
+//! The planner's reasons as the walks have them.
+
+use rainbow_plan::*;
+
+pub fn waiting(waiting: &Waiting) -> String {
+    match waiting {
+        Waiting::ForeignService => "its Service's name is taken by an object that is not Rainbow's".into(),
+        Waiting::ForMissingColor { color } => format!("color `{color}` does not exist"),
+        Waiting::ForDeletedColor { color } => format!("color `{color}` is being deleted"),
+        Waiting::ForColorWithoutSlot { color } => format!("waits for color `{color}`, which waits for others to go"),
+        Waiting::ForMissingTier { color, tier } => format!("color `{color}` has no tier `{tier}`"),
+        Waiting::ForColor { color, lacks } => format!("waits for color `{color}`: {}", self::lacks(lacks)),
+        Waiting::Paused => "paused".into(),
+        Waiting::ForPods { lacks } => self::lacks(lacks),
+        Waiting::ForSlot => "as many colors live as spec.keep.live allows".into(),
+        Waiting::HeldByStages { stages } => {
+            format!("being deleted, but held by stage {}: move it to another color", stages.join(", "))
+        }
+        Waiting::Settling => "in no stage; whole for a quick return".into(),
+        Waiting::ForDataPlane => "goes as soon as no client can be sent to it".into(),
+        Waiting::ForConnections => "waits for its connections to end".into(),
+        Waiting::ForUnknownConnections => "its connections are unknown, which counts as busy".into(),
+        Waiting::ForCounts => "its connections are being counted".into(),
+        Waiting::ForIdleTime => "has no connections; goes when that has been so for spec.drain.settle".into(),
+        Waiting::ForCallers => "going down, entry tiers first".into(),
+        Waiting::ForDeletion => "the Rainbow is being deleted".into(),
+    }
+}
+
+fn lacks(lacks: &[Lack]) -> String {
+    let one = |lack: &Lack| match lack {
+        Lack::Instance { tier } => format!("{tier} has no instance"),
+        Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
+    };
+    lacks.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+pub fn problem(problem: &Problem) -> String {
+    match problem {
+        Problem::ColorInUse { color } => format!("color `{color}` exists with other tiers: give spec.color a new name"),
+        Problem::UnknownColor { stage, color, known } => format!(
+            "stage `{stage}` shall serve color `{color}`, which does not exist: set spec.stages[{stage}].color to one of: {}",
+            known.join(", ")
+        ),
+        Problem::Foreign { object } => {
+            let object = match object {
+                Object::Deployment(instance) => format!("Deployment `{}-{}`", instance.tier, instance.color),
+                Object::Service(instance) => format!("Service `{}-{}`", instance.tier, instance.color),
+                Object::StageService { stage } => format!("Service of stage `{stage}`"),
+                Object::Guard => "the guard".into(),
+            };
+            format!("{object} exists and is not Rainbow's")
+        }
+        Problem::Stalled { color, after, lacks } => {
+            format!("color `{color}` is not ready after {after:?}: {}", self::lacks(lacks))
+        }
+        Problem::InUse { color, stage } => {
+            format!("color `{color}` cannot be retired while stage `{stage}` points at it")
+        }
+        Problem::DeletingInUse { color, stage } => format!(
+            "color `{color}` is being deleted while stage `{stage}` points at it: move the stage to another color"
+        ),
+        Problem::InstanceInUse { color, instance, user } => {
+            format!(
+                "color `{color}` cannot be made: `{}-{}` exists and color `{user}` has it",
+                instance.tier, instance.color
+            )
+        }
+        Problem::TooManyColors { color, living } => {
+            let living: Vec<String> =
+                living.iter().map(|living| format!("{} ({})", living.color, because(&living.because))).collect();
+            format!("color `{color}` waits: {} colors live: {}", living.len(), living.join(", "))
+        }
+    }
+}
+
+fn because(because: &LivesBecause) -> String {
+    match because {
+        LivesBecause::Stages(stages) => format!("stage {}", stages.join(", ")),
+        LivesBecause::RemovedStage => "a removed stage".into(),
+        LivesBecause::Spec => "the spec's color".into(),
+        LivesBecause::Drains { connections, busy, unknown, unknown_since, deadline } => {
+            let second = |time: &Option<Time>| time.map_or("never".into(), |time| format!("@{}", time.0 / 1_000));
+            let unknown = match unknown {
+                0 => String::new(),
+                pods => format!(", {pods} pods unknown since {}", second(unknown_since)),
+            };
+            format!("drains: {connections} connections on {busy} pods{unknown}, cut {}", second(deadline))
+        }
+        LivesBecause::Leaves => "leaves".into(),
+    }
+}

@@ -1,0 +1,211 @@
+//! ARCHITECTURE's invariants in a cluster as wide as a real one: each rule with each class of events by itself (see
+//! `sim::classes::Class`), so that what holds is enforced although something else does not hold yet. An `ignore` names the
+//! issue that it waits for; nothing is exempt inside a property.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod sim;
+
+use sim::{
+    classes::{Class, of_releases_and},
+    explore::explore,
+    properties::*,
+    rules::Rule,
+};
+
+/// Histories of each property in `make test`.
+const CASES: u32 = 6;
+
+/// Tests of a property, one for each class of events.
+macro_rules! property {
+    ($(#[$doc:meta])* $name:ident = $holds:expr; $($(#[$attribute:meta])* $class:ident)+) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            $(
+                #[test]
+                #[allow(non_snake_case, reason = "named like the class")]
+                $(#[$attribute])*
+                fn $class() {
+                    let name = concat!(stringify!($name), "::", stringify!($class));
+                    explore(name, CASES, of_releases_and(Class::$class), $holds);
+                }
+            )+
+        }
+    };
+}
+
+property! {
+    /// A stage never has fewer pods, as any node sees it, than it wants minus those that failed by themselves.
+    no_loss = keeps(&[Rule::NoLoss]);
+    Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Away Lags LateWrites Clocks
+    Invalid Manifests Stages
+    #[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+    Entry
+    #[ignore = "issue 14, 1.4: size is the newest spec's"]
+    Sizes
+}
+
+property! {
+    /// A stage's Service never selects fewer ready pods than before an event that nobody asked to reduce it.
+    keeps_pods = keeps(&[Rule::KeepsPods]);
+    Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Away Lags LateWrites Clocks Invalid
+    Manifests Stages
+    #[ignore = "issue 14, 1.1: ports of the newest spec"]
+    Ports
+    #[ignore = "issue 14, 2.8: lower replicas cut"]
+    Replicas
+    #[ignore = "issue 14, 1.4: size is the newest spec's"]
+    Sizes
+}
+
+property! {
+    /// No pod ends because of Rainbow while clients may be sent to it.
+    no_client_is_sent_away = keeps(&[Rule::NobodySent]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// No connection is cut by anything that Rainbow decides, except at a deadline that it announced.
+    no_cut = keeps(&[Rule::NoCut, Rule::NoCutByAnyCause]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Away Lags LateWrites Clocks Invalid
+    Manifests
+    #[ignore = "issue 15, 2.4: what an autoscaler starts is ended"]
+    Scalers
+    #[ignore = "issue 14, 2.8: lower replicas cut"]
+    Replicas
+    #[ignore = "issue 14, 1.4: size is the newest spec's"]
+    Sizes
+    #[ignore = "issue 14, 2.8: lower replicas cut"]
+    Stages
+}
+
+property! {
+    /// A pod is let go for a reason that the evidence gives.
+    unknown_is_not_drained = keeps(&[Rule::Evidence]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Tiers come up inner first and go down entry first.
+    in_order = keeps(&[Rule::Order]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Only the entry moves, and a color enters a stage as a whole.
+    no_mixing = keeps(&[Rule::NoMixing, Rule::Whole]);
+    Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Clocks Invalid Manifests
+    #[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+    Entry
+    #[ignore = "issue 14, 1.5: names are not checked against what lives"]
+    Stages
+}
+
+property! {
+    /// Nothing of anybody else is written to, and nothing that is in use is deleted for good.
+    only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Clocks Invalid Manifests Stages
+    #[ignore = "issue 15, 2.5: a Deployment without its label counts as gone"]
+    Owners
+}
+
+property! {
+    /// A hold keeps the share whatever else changes.
+    holds = keeps(&[Rule::Hold]);
+    Ordinary Refused Vain Ports Owners Gates Scalers Replicas Away Lags LateWrites Clocks Invalid Stages
+    #[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+    Entry
+    #[ignore = "issue 14, 3.16: the way back out of a shift that has just ended"]
+    NodePorts
+    #[ignore = "issue 14, 1.6: a selector edited by others counts as a promotion"]
+    Edits
+    #[ignore = "issue 14, 3.16: the way back out of a shift that has just ended"]
+    Deletions
+    #[ignore = "issue 14, 2.9: lower replicas move a held share"]
+    Pods
+    #[ignore = "issue 14, 2.9: lower replicas move a held share"]
+    Sizes
+    #[ignore = "issue 15, 4.14: an old manifest lifts a hold"]
+    Manifests
+}
+
+property! {
+    /// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
+    comes_to_rest = comes_to_rest;
+    Ordinary Refused Vain Ports Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks
+    Invalid Manifests Stages
+    #[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+    Entry
+    #[ignore = "issue 14, 1.7: a fixed node port and another name"]
+    NodePorts
+}
+
+property! {
+    /// A stage has all its pods again a while after some were lost, whatever else is wrong.
+    refills = refills;
+    Ordinary Refused Vain Entry NodePorts Deletions Owners Pods Gates Scalers Replicas Away Lags LateWrites Clocks
+    Invalid Manifests Stages
+    #[ignore = "issue 14, 1.1: ports of the newest spec"]
+    Ports
+    #[ignore = "issue 15, 1.3: an edited port breaks a Service for good"]
+    Edits
+    #[ignore = "issue 14, 1.4: size is the newest spec's"]
+    Sizes
+}
+
+property! {
+    /// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
+    bounds_writes = bounds_writes;
+    Ordinary Refused Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Clocks Invalid Manifests Stages
+    #[ignore = "issue 15, 1.2: a write without effect is repeated without a pause"]
+    Vain
+}
+
+property! {
+    /// A rollback is written within one look after it is asked for, whatever else is stuck.
+    moves_at_once = moves_at_once;
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    LateWrites Clocks Manifests Stages
+    #[ignore = "issue 14, 1.2: nothing is planned while the newest spec is invalid"]
+    Invalid
+}
+
+property! {
+    /// The same out of a shift that has just ended.
+    moves_at_once_after_a_shift = moves_at_once_after_a_shift;
+    Ordinary
+}
+
+property! {
+    /// A chain that is stuck never delays another chain.
+    delays_no_other = delays_no_other;
+    Ordinary Refused Vain Ports Entry Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Clocks Invalid Manifests Stages
+    #[ignore = "issue 14, 1.7: a fixed node port and another name"]
+    NodePorts
+}
+
+property! {
+    /// What serves does not depend on a spec that no stage was moved to.
+    serves_its_own = serves_its_own;
+    Ordinary Invalid
+    #[ignore = "issue 14, 1.1: ports of the newest spec"]
+    Ports
+    #[ignore = "issue 14, 1.3: the stage's tier follows the newest spec"]
+    Entry
+    #[ignore = "issue 14, 1.4: size is the newest spec's"]
+    Sizes
+}
+
+property! {
+    /// A steady state needs no controller: with the operator gone, lost pods come back by native means.
+    needs_no_controller = needs_no_controller;
+    Ordinary Ports Edits Replicas
+}
