@@ -4,6 +4,7 @@
 //! under tokio's paused clock), and through [`serve`] over TLS. Everything that is authenticated, pods with the
 //! tokens of their service accounts included, may do everything: roles and bindings are stored, but not enforced.
 
+mod admission;
 mod crd;
 mod discovery;
 mod expiry;

@@ -123,6 +123,18 @@ impl Status {
         )
     }
 
+    /// 422 for a patch whose result makes no sense. Kubernetes names no object there.
+    pub fn invalid_patch(shown: &str, why: &str) -> Self {
+        let error = pocket_object::FieldError::invalid("patch", &json!(shown), why);
+        // Unlike in other places, the value is shown as a whole.
+        let message = format!("Invalid value: {}: {why}", json!(shown));
+        let text = format!(" \"\" is invalid: patch: {message}");
+        let mut status = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text);
+        let cause = json!({"reason": error.reason(), "message": message, "field": "patch"});
+        status.details = Some(Box::new(json!({"causes": [cause]})));
+        status
+    }
+
     /// 422 with the fields that are wrong.
     pub fn invalid(resource: &Resource, name: &str, errors: &[pocket_object::FieldError]) -> Self {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();

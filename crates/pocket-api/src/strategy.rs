@@ -76,35 +76,12 @@ pub(crate) fn claim(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -
 
 pub(crate) fn pod(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
     if old.is_none() {
-        let class = quality_of_service(new);
+        let class = pocket_object::resources::qos_class(new);
         let status = object(new, "status");
         status.insert("phase".into(), json!("Pending"));
         status.insert("qosClass".into(), json!(class));
     }
     Ok(())
-}
-
-/// Guaranteed, Burstable or BestEffort, from the containers' cpu and memory.
-fn quality_of_service(pod: &Value) -> &'static str {
-    let containers = ["/spec/initContainers", "/spec/containers"]
-        .into_iter()
-        .filter_map(|path| pod.pointer(path)?.as_array())
-        .flatten();
-    let (mut some, mut guaranteed, mut any) = (false, true, false);
-    for container in containers {
-        any = true;
-        for resource in ["cpu", "memory"] {
-            let limit = container.pointer(&format!("/resources/limits/{resource}"));
-            let request = container.pointer(&format!("/resources/requests/{resource}")).or(limit);
-            some |= limit.is_some() || request.is_some();
-            guaranteed &= limit.is_some() && limit == request;
-        }
-    }
-    match (some, guaranteed && any) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
 }
 
 /// `stringData` becomes `data`.

@@ -1,5 +1,5 @@
 //! The controllers of a small cluster: Deployment, ReplicaSet, Job, PodDisruptionBudget, EndpointSlice (with the older Endpoints), garbage
-//! collection by owner, and namespaces. They are plain clients of the Kubernetes API.
+//! collection by owner, namespaces and quotas. They are plain clients of the Kubernetes API.
 //!
 //! Every controller is level-triggered: it looks at what is there and does the next thing, so it may be stopped and started
 //! at any moment. Watches feed caches that the controllers share; a change puts the objects it concerns into work queues at
@@ -19,6 +19,7 @@ mod owner;
 mod patch;
 mod pods;
 mod queue;
+mod quota;
 mod replicaset;
 
 use std::{collections::BTreeSet, future::Future};
@@ -26,7 +27,7 @@ use std::{collections::BTreeSet, future::Future};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     batch::v1::Job,
-    core::v1::{Endpoints, Pod, Service},
+    core::v1::{Endpoints, Pod, ResourceQuota, Service},
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
 };
@@ -55,11 +56,13 @@ pub enum Controller {
     GarbageCollector,
     /// Empties namespaces that are being deleted, and gives each a service account and the root certificate.
     Namespace,
+    /// Counts what namespaces have used of their quotas.
+    ResourceQuota,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Deployment,
         Self::ReplicaSet,
         Self::Job,
@@ -67,18 +70,27 @@ impl Controller {
         Self::EndpointSlice,
         Self::GarbageCollector,
         Self::Namespace,
+        Self::ResourceQuota,
     ];
 }
 
 /// Why a controller could not do its work this time. It tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(transparent)]
+    #[error("{}", text(.0))]
     Api(#[from] kube::Error),
     #[error("cannot encode: {0}")]
     Encode(#[from] serde_json::Error),
     #[error("{0}")]
     Other(String),
+}
+
+/// An answer of the API server in its own words, as events and conditions quote it.
+fn text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl Error {
@@ -122,6 +134,7 @@ pub async fn run_some(
             Controller::EndpointSlice => endpoints::start(&shared, &mut tasks),
             Controller::GarbageCollector => garbage::start(&shared, &mut tasks),
             Controller::Namespace => namespace::start(&shared, &mut tasks),
+            Controller::ResourceQuota => quota::start(&shared, &mut tasks),
         }
     }
     shared.watch(&mut tasks);
@@ -155,6 +168,7 @@ pub(crate) struct Shared {
     pub(crate) services: Cache<Service>,
     pub(crate) slices: Cache<EndpointSlice>,
     pub(crate) endpoints: Cache<Endpoints>,
+    pub(crate) quotas: Cache<ResourceQuota>,
     pub(crate) objects: Objects,
 }
 
@@ -172,6 +186,7 @@ impl Shared {
             services: Cache::new(client.clone(), |_| {}),
             slices: Cache::new(client.clone(), |_| {}),
             endpoints: Cache::new(client.clone(), |_| {}),
+            quotas: Cache::new(client.clone(), |_| {}),
             objects: Objects::new(client.clone()),
         }
     }
@@ -185,6 +200,7 @@ impl Shared {
         self.services.watch(tasks);
         self.slices.watch(tasks);
         self.endpoints.watch(tasks);
+        self.quotas.watch(tasks);
         self.objects.watch(tasks);
     }
 }

@@ -16,8 +16,10 @@ use tokio::{
 
 use crate::Error;
 
+/// Backoff of the controllers of Kubernetes (client-go's `DefaultTypedControllerRateLimiter`): room that a quota has
+/// again may be seen late.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
-const LAST_BACKOFF: Duration = Duration::from_secs(60);
+const LAST_BACKOFF: Duration = Duration::from_secs(1000);
 
 /// What to do with a key after its work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,20 @@ pub mod defaults;
 mod error;
 mod json;
 pub mod jsonpath;
+pub mod limit_range;
 pub mod managed;
 pub mod patch;
+pub mod pod_security;
+pub mod quantity;
+pub mod quota;
+pub mod resources;
 pub mod selector;
 pub mod shape;
+pub mod strict;
 pub mod structural;
 pub mod table;
 #[cfg(test)]
 mod testing;
-pub mod unknown;
 pub mod validate;
 
 pub use error::{FieldError, FieldErrorKind};

@@ -135,8 +135,8 @@ impl Reporter {
         let old = rainbow.status.clone().unwrap_or_default();
         let generation = rainbow.metadata.generation;
         let cause = missing_image(app);
-        let basis = status::RainbowBasis { generation, names, cause, troubles, old: &old, now: *now };
-        let new = status::rainbow(&plan.report, &version.color, basis);
+        let basis = status::RainbowBasis { color: &version.color, generation, names, cause, troubles, old: &old, now: *now };
+        let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
             report.tell(events::of_rainbow(&old, &new));
             report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));

@@ -121,7 +121,13 @@ pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()>
     let editor = kubectl.cli().with("EDITOR", "sed -i 's/progressDeadlineSeconds: 600/progressDeadlineSeconds: 77/'");
     let edited = editor.ok(&["edit", "deployment", "web"])?;
     ensure!(edited.contains("deployment.apps/web edited"), "{edited}");
-    ensure!(kubectl.ok_with(&["replace", "-f", "-"], &two)?.contains("deployment.apps/web replaced"));
+    eventually("the Deployment is replaced", || async {
+        // kubectl reads the object before it writes it, and controllers write in between.
+        let replaced = kubectl.ok_with(&["replace", "-f", "-"], &two)?;
+        ensure!(replaced.contains("deployment.apps/web replaced"), "{replaced}");
+        Ok(())
+    })
+    .await?;
     let deadline = kubectl.ok(&["get", "deployment", "web", "-o", "jsonpath={.spec.progressDeadlineSeconds}"])?;
     ensure!(deadline == "600", "what a replacement does not say is the default again: {deadline}");
 

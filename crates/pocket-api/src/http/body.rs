@@ -42,6 +42,20 @@ pub(crate) fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> 
     }
 }
 
+/// An object in a body, and the fields that it has twice.
+pub(crate) fn parse_strictly(headers: &HeaderMap, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+    match media_type(headers) {
+        "" | "application/json" | "*/*" => json_strictly(bytes),
+        _ => parse(headers, bytes).map(|object| (object, Vec::new())),
+    }
+}
+
+/// JSON, and the fields that it has twice.
+pub(crate) fn json_strictly(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+    pocket_object::strict::from_json(bytes)
+        .map_err(|error| Status::bad_request(format!("error decoding the body as JSON: {error}")))
+}
+
 /// JSON.
 pub(crate) fn json(bytes: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(bytes)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Query, Target, body, convert, json_reply, present, request::Selection, success};
 use crate::{
     Api,
-    ops::{DeleteOptions, Deleted, FieldValidation, Propagation, Write},
+    ops::{DeleteOptions, Deleted, FieldValidation, Propagation, Sent, Write},
     status::Status,
     store::{in_namespace, to_bytes},
     table::Resource,
@@ -49,12 +49,12 @@ pub(crate) async fn create(
 ) -> Result<Response, Status> {
     let resource = &target.resource;
     let (headers, bytes) = body::read(request).await?;
-    let mut object = body::parse(&headers, &bytes)?;
+    let (mut object, mistakes) = body::parse_strictly(&headers, &bytes)?;
     fill_type(resource, &mut object);
     if resource.namespaced && target.namespace.is_none() {
         return Err(Status::bad_request("an empty namespace may not be set during creation"));
     }
-    let write = write_options(query, &headers)?;
+    let write = write_options(query, &headers)?.with_mistakes(mistakes);
     let stored = api.create(resource, target.namespace(), object, &write)?;
     Ok(present::written(resource, &stored, StatusCode::CREATED, &write.take_warnings()))
 }
@@ -68,9 +68,9 @@ pub(crate) async fn replace(
 ) -> Result<Response, Status> {
     let resource = &target.resource;
     let (headers, bytes) = body::read(request).await?;
-    let mut object = body::parse(&headers, &bytes)?;
+    let (mut object, mistakes) = body::parse_strictly(&headers, &bytes)?;
     fill_type(resource, &mut object);
-    let write = write_options(query, &headers)?;
+    let write = write_options(query, &headers)?.with_mistakes(mistakes);
     let stored =
         api.update(resource, target.sub.as_ref(), target.namespace(), target.name(), &write, |_| Ok(object))?;
     Ok(present::written(resource, &stored, StatusCode::OK, &write.take_warnings()))
@@ -107,6 +107,13 @@ impl Patch {
                 other,
                 "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
             )),
+        }
+    }
+
+    fn sent(&self) -> Sent {
+        match self {
+            Self::Json(_) | Self::Merge(_) | Self::Apply(_) => Sent::JsonPatch,
+            Self::Strategic(changes) => Sent::StrategicPatch(pocket_object::strict::go_text(changes)),
         }
     }
 
@@ -152,7 +159,11 @@ pub(crate) async fn patch(
     let resource = &target.resource;
     let (headers, bytes) = body::read(request).await?;
     let patch = Patch::parse(&headers, &bytes)?;
-    let write = write_options(query, &headers)?;
+    let mut write = write_options(query, &headers)?;
+    write.sent = patch.sent();
+    if matches!(patch, Patch::Merge(_) | Patch::Strategic(_)) {
+        write.mistakes = body::json_strictly(&bytes)?.1;
+    }
     let (namespace, name, sub) = (target.namespace(), target.name(), target.sub.as_ref());
     let (stored, made) = match patch {
         Patch::Apply(intent) => {

@@ -1,9 +1,8 @@
-//! Schemas of what is served: for `kubectl explain`, validation and editors, and for finding unknown fields.
+//! Schemas of what is served: for `kubectl explain`, validation and editors.
 //!
 //! The documents are large and rarely asked for, so each is made when it is asked for and not kept.
 
 mod builtin;
-mod unknown;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,7 +10,6 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::unknown::prune;
 use crate::{
     Api,
     http::json_reply,

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use pocket_object::managed::Operation;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use super::{Ownership, Write, check_type, fields};
+use super::{Ownership, Step, Write, check_type, fields};
 use crate::{
     Api,
     http::convert,
@@ -61,12 +60,9 @@ impl Api {
         {
             fields.remove("status");
         }
-        self.complete(writer, resource, None, &key, None, &mut object, write)?;
-        if matches!(ownership, Ownership::Track) {
-            let api_version = resource.api_version();
-            let manager = write.manager(Operation::Update, &api_version, None);
-            pocket_object::managed::update(None, &mut object, &manager, resource.shape());
-        }
+        let tracks = ownership == Ownership::Track;
+        let step = Step { resource, sub: None, key: &key, old: None, write, tracks };
+        self.complete(writer, &step, &mut object)?;
         convert::to_storage(resource, &mut object);
         if write.dry_run {
             return Ok(Self::pretend(resource, &key, &object, 0));

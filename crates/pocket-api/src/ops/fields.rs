@@ -1,10 +1,10 @@
 //! The fields of objects that belong to the server, and fields that a kind does not have.
 
-use serde_json::{Value, json};
+use pocket_object::strict;
+use serde_json::Value;
 
-use super::{FieldValidation, Write};
+use super::{FieldValidation, Sent, Write};
 use crate::{
-    openapi,
     status::Status,
     strategy::object,
     table::{Resource, Subresource},
@@ -47,9 +47,10 @@ pub(super) fn restore_meta(new: &mut Value, old: &Value, field: &str) {
 /// by nature, and clients compare with it.
 pub(super) fn tidy(resource: &Resource, object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|_, value| match value {
+        metadata.retain(|name, value| match value {
             Value::Null => false,
-            Value::Array(items) => !items.is_empty(),
+            // An empty list here asks for the owners of all fields to be forgotten.
+            Value::Array(items) => !items.is_empty() || name == "managedFields",
             Value::Object(fields) => !fields.is_empty(),
             _ => true,
         });
@@ -93,38 +94,48 @@ pub(super) fn keep_only(resource: &Resource, sub: Option<&Subresource>, intent: 
     }
 }
 
+/// Warns of a version that is going to go.
+pub(super) fn warn_of_deprecation(resource: &Resource, write: &Write) {
+    if let Some(text) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_ref()) {
+        write.warn(text.clone());
+    }
+}
+
 /// Finds fields that the kind does not have, drops them, and warns or refuses as the client wants.
 pub(super) fn check(resource: &Resource, body: &mut Value, write: &Write) -> Result<(), Status> {
-    let unknown = match &resource.custom {
+    warn_of_deprecation(resource, write);
+    let patched =
+        (write.sent == Sent::JsonPatch && write.validation == FieldValidation::Strict).then(|| body.to_string());
+    let mut mistakes = write.mistakes.clone();
+    match &resource.custom {
         Some(custom) => {
-            if let Some(text) = &custom.deprecation {
-                write.warn(text.clone());
-            }
-            custom.schema.prune(body)
+            mistakes.extend(custom.schema.prune(body).iter().map(|path| format!("unknown field {path:?}")));
+            mistakes.extend(strict::remove_unknown_metadata(body));
         }
-        None if write.validation == FieldValidation::Ignore => return Ok(()),
-        None => openapi::prune(resource, body),
-    };
-    if unknown.is_empty() || write.validation == FieldValidation::Ignore {
-        return Ok(());
+        None => mistakes.extend(strict::remove_unknown(resource.shape(), body)),
     }
-    let texts: Vec<String> = unknown.iter().map(|path| format!("unknown field {}", json!(path))).collect();
     match write.validation {
-        FieldValidation::Strict => {
-            let name = name(body);
-            let shown = if name.is_empty() { text(body, "generateName") } else { name };
-            Err(Status::bad_request(format!(
-                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                resource.kind,
-                resource.version,
-                resource.kind,
-                texts.join(", ")
-            ))
-            .about(resource, shown, Vec::new()))
-        }
-        _ => {
-            texts.into_iter().for_each(|text| write.warn(text));
+        _ if mistakes.is_empty() => Ok(()),
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            mistakes.into_iter().for_each(|text| write.warn(text));
             Ok(())
         }
+        FieldValidation::Strict => Err(refused(resource, &write.sent, patched, &strict::sentence(&mistakes))),
     }
+}
+
+/// A refusal as Kubernetes words it for a whole object and for a patch.
+fn refused(resource: &Resource, sent: &Sent, patched: Option<String>, sentence: &str) -> Status {
+    let shown = match sent {
+        Sent::Object => {
+            let (kind, version) = (&resource.kind, &resource.version);
+            return Status::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: {sentence}"
+            ));
+        }
+        Sent::JsonPatch => patched.unwrap_or_default(),
+        Sent::StrategicPatch(shown) => shown.clone(),
+    };
+    Status::invalid_patch(&shown, sentence)
 }

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_object::{
     FieldError,
-    managed::{ApplyError, Manager, Operation},
+    managed::{self, ApplyError, Manager, Operation, Versions},
 };
 use serde_json::{Value, json};
 
 pub(crate) use self::create::uid;
 pub(crate) use self::delete::{DeleteOptions, Deleted, Propagation};
 use crate::{
-    Api,
+    Api, admission,
     status::Status,
     store::{Change, Stored, Writer, key},
     strategy::Context,
@@ -36,6 +36,17 @@ pub(crate) enum FieldValidation {
     Strict,
 }
 
+/// What a client has sent, where a sentence has to show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// A whole object.
+    Object,
+    /// A patch of the JSON: the patched object is shown.
+    JsonPatch,
+    /// A strategic merge patch, as it is shown.
+    StrategicPatch(String),
+}
+
 /// Who writes, and how.
 pub(crate) struct Write {
     /// Do everything but write.
@@ -44,6 +55,10 @@ pub(crate) struct Write {
     pub(crate) manager: String,
     /// What to do with unknown fields.
     pub(crate) validation: FieldValidation,
+    /// Fields that the body has twice, and the like: sentences.
+    pub(crate) mistakes: Vec<String>,
+    /// What the body is.
+    pub(crate) sent: Sent,
     /// The time of the request, as Kubernetes writes times.
     pub(crate) now: String,
     warnings: Mutex<Vec<String>>,
@@ -51,7 +66,14 @@ pub(crate) struct Write {
 
 impl Write {
     pub(crate) fn new(dry_run: bool, manager: String, validation: FieldValidation) -> Self {
-        Self { dry_run, manager, validation, now: now(), warnings: Mutex::default() }
+        let (mistakes, sent, warnings) = (Vec::new(), Sent::Object, Mutex::default());
+        Self { dry_run, manager, validation, mistakes, sent, now: now(), warnings }
+    }
+
+    /// Notes what is wrong with a body beside its content.
+    pub(crate) fn with_mistakes(mut self, mistakes: Vec<String>) -> Self {
+        self.mistakes = mistakes;
+        self
     }
 
     /// The server itself writes.
@@ -89,8 +111,20 @@ pub(crate) fn now() -> String {
     timestamp(jiff::Timestamp::now())
 }
 
-/// Who decides which manager owns which field.
+/// One write of one object.
 #[derive(Clone, Copy)]
+struct Step<'a> {
+    resource: &'a Resource,
+    sub: Option<&'a Subresource>,
+    key: &'a Arc<str>,
+    old: Option<&'a Value>,
+    write: &'a Write,
+    /// A create, update or patch, after which the writer owns what it changed. Server-side apply has noted it already.
+    tracks: bool,
+}
+
+/// Who decides which manager owns which field.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ownership {
     /// A create, update or patch: whoever changes a value owns it.
     Track,
@@ -112,15 +146,13 @@ impl Api {
         write: &Write,
     ) -> Result<(Arc<Stored>, bool), Status> {
         check_type(resource, &intent)?;
-        if intent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null() && fields != &json!([])) {
-            return Err(Status::bad_request("metadata.managedFields must be nil"));
-        }
-        fields::check(resource, &mut intent, write)?;
+        fields::warn_of_deprecation(resource, write);
         fields::keep_only(resource, sub, &mut intent);
         let mut writer = self.store().writer();
         let api_version = resource.api_version();
         let manager = write.manager(Operation::Apply, &api_version, sub);
         let failed = |error: ApplyError| apply_failed(resource, name, error);
+        let versions = self.versions(resource);
         match self.store().get(&resource.storage, &key(namespace, name)) {
             None if sub.is_some() => Err(Status::not_found(resource, name)),
             None => {
@@ -129,64 +161,83 @@ impl Api {
                     return Err(Status::conflict(resource, name, why));
                 }
                 fields::set_meta(&mut intent, "name", json!(name));
-                let made =
-                    pocket_object::managed::apply(None, &intent, &manager, force, resource.shape()).map_err(failed)?;
+                let made = managed::apply(None, &intent, &manager, force, &versions).map_err(failed)?;
                 let stored = self.create_locked(&mut writer, resource, namespace, made, write, Ownership::Said)?;
                 Ok((stored, true))
             }
             Some(live) => {
                 let stored = self.update_locked(&mut writer, resource, sub, live, write, Ownership::Said, |live| {
-                    pocket_object::managed::apply(Some(live), &intent, &manager, force, resource.shape())
-                        .map_err(failed)
+                    managed::apply(Some(live), &intent, &manager, force, &versions).map_err(failed)
                 })?;
                 Ok((stored, false))
             }
         }
     }
 
-    /// Fills in defaults, lets the kind's own rules run, and checks the result.
-    #[expect(clippy::too_many_arguments, reason = "one write has all of these")]
-    fn complete(
-        &self,
-        writer: &mut Writer,
-        resource: &Resource,
-        sub: Option<&Subresource>,
-        key: &Arc<str>,
-        old: Option<&Value>,
-        new: &mut Value,
-        write: &Write,
-    ) -> Result<(), Status> {
+    /// Types of all served versions of a kind.
+    fn versions(&self, resource: &Resource) -> Versions {
+        let Some(custom) = &resource.custom else {
+            return Versions::one(&resource.api_version(), resource.shape());
+        };
+        let registry = self.registry();
+        let same =
+            |known: &&Arc<Resource>| known.custom.as_ref().is_some_and(|other| other.definition == custom.definition);
+        Versions::new(registry.custom().iter().filter(same).map(|known| (known.api_version(), known.shape().clone())))
+    }
+
+    /// Makes an object ready to be stored: fills in defaults, notes who owns what, asks admission, lets the kind's own
+    /// rules run, and checks the result. The order is that of Kubernetes: what the server fills in belongs to no manager.
+    fn complete(&self, writer: &mut Writer, step: &Step<'_>, new: &mut Value) -> Result<(), Status> {
+        let Step { resource, sub, key, old, write, .. } = *step;
         fields::tidy(resource, new);
+        match &resource.custom {
+            Some(custom) => {
+                custom.schema.prune(new);
+                custom.schema.default(new);
+            }
+            None => pocket_object::defaults::apply(&resource.group, &resource.kind, new),
+        }
+        if step.tracks {
+            let api_version = resource.api_version();
+            let manager = write.manager(Operation::Update, &api_version, sub);
+            managed::update(old, new, &manager, &self.versions(resource));
+        }
         let name = fields::name(new).to_owned();
+        let namespace = fields::text(new, "namespace").to_owned();
+        let mut request =
+            admission::Request { api: self, writer, resource, namespace: &namespace, name: &name, old, write };
+        if sub.is_none() {
+            admission::admit(&mut request, new)?;
+        }
         let invalid = |errors: Vec<FieldError>| match errors.is_empty() {
             true => Ok(()),
             false => Err(Status::invalid(resource, &name, &errors)),
         };
-        if let Some(custom) = &resource.custom {
-            custom.schema.prune(new);
-            custom.schema.default(new);
-            let mut errors = match old {
-                None => pocket_object::validate::create(&resource.group, &resource.kind, new),
-                Some(old) => pocket_object::validate::update(&resource.group, &resource.kind, old, new),
-            };
-            errors.extend(custom.schema.validate(new, old));
-            return invalid(errors);
-        }
-        pocket_object::defaults::apply(&resource.group, &resource.kind, new);
-        if sub.is_some() {
-            return Ok(());
-        }
-        let registry = self.registry();
-        let mut context = Context { options: self.options(), registry: &registry, writer, key, now: &write.now };
-        (resource.prepare)(&mut context, old, new).or_else(invalid)?;
-        invalid(match old {
+        let check = |new: &Value| match old {
             None => pocket_object::validate::create(&resource.group, &resource.kind, new),
             Some(old) => pocket_object::validate::update(&resource.group, &resource.kind, old, new),
-        })
+        };
+        if let Some(custom) = &resource.custom {
+            let mut errors = check(new);
+            errors.extend(custom.schema.validate(new, old));
+            invalid(errors)?;
+        } else if sub.is_none() {
+            let registry = self.registry();
+            let mut context = Context {
+                options: self.options(),
+                registry: &registry,
+                writer: &mut *request.writer,
+                key,
+                now: &write.now,
+            };
+            (resource.prepare)(&mut context, old, new).or_else(invalid)?;
+            invalid(check(new))?;
+        }
+        if sub.is_none() { admission::validate(&mut request, new) } else { Ok(()) }
     }
 
     /// Stores a change and what follows from it.
-    fn commit(
+    pub(crate) fn commit(
         &self,
         writer: &mut Writer,
         resource: &Resource,
@@ -264,6 +315,7 @@ fn apply_failed(resource: &Resource, name: &str, error: ApplyError) -> Status {
             }
             status
         }
-        other => Status::bad_request(other.to_string()),
+        ApplyError::Untyped(message) => Status::new(StatusCode::INTERNAL_SERVER_ERROR, "", message),
+        ApplyError::Invalid(message) => Status::bad_request(message),
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use pocket_object::managed::Operation;
 use serde_json::{Value, json};
 
-use super::{Ownership, Write, check_type, fields};
+use super::{Ownership, Step, Write, check_type, fields};
 use crate::{
     Api,
     http::convert,
@@ -58,17 +57,15 @@ impl Api {
         check_identity(resource, &live, &old, &new)?;
         restore_system_fields(&mut new, &old);
         keep_apart(resource, sub, &mut new, &old);
-        self.complete(writer, resource, sub, &live.key, Some(&old), &mut new, write)?;
         check_finalizers(resource, &live, &old, &new)?;
-        if matches!(ownership, Ownership::Track) {
-            let api_version = resource.api_version();
-            let manager = write.manager(Operation::Update, &api_version, sub);
-            pocket_object::managed::update(Some(&old), &mut new, &manager, resource.shape());
-        }
+        let tracks = ownership == Ownership::Track;
+        let step = Step { resource, sub, key: &live.key, old: Some(&old), write, tracks };
+        self.complete(writer, &step, &mut new)?;
         if resource.generation && sub != Some(&Subresource::Status) && spec_differs(resource, &old, &new) {
             let generation = fields::meta(&old, "generation").and_then(Value::as_i64).unwrap_or(0);
             fields::set_meta(&mut new, "generation", json!(generation + 1));
         }
+        pocket_object::managed::keep_times(&old, &mut new);
         if new == old {
             return Ok(live);
         }

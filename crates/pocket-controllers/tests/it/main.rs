@@ -10,4 +10,5 @@ mod endpoints;
 mod evictions;
 mod garbage;
 mod job;
+mod quota;
 mod replicaset;

@@ -30,6 +30,7 @@ fn of(group: &str, kind: &str) -> Option<fn(&mut Object)> {
         ("", "Endpoints") => other::endpoints,
         ("", "PersistentVolumeClaim") => other::claim,
         ("", "PersistentVolume") => other::volume,
+        ("", "LimitRange") => other::limit_range,
         ("", "ReplicationController") => workload::replication_controller,
         ("apps", "Deployment") => workload::deployment,
         ("apps", "ReplicaSet") => workload::replica_set,
@@ -44,7 +45,7 @@ fn of(group: &str, kind: &str) -> Option<fn(&mut Object)> {
         ("scheduling.k8s.io", "PriorityClass") => other::priority_class,
         ("storage.k8s.io", "StorageClass") => other::storage_class,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => other::custom_resource_definition,
-        ("", "ConfigMap" | "ServiceAccount" | "Node" | "Event" | "LimitRange" | "ResourceQuota" | "PodTemplate")
+        ("", "ConfigMap" | "ServiceAccount" | "Node" | "Event" | "ResourceQuota" | "PodTemplate")
         | ("apps", "ControllerRevision")
         | ("coordination.k8s.io", "Lease")
         | ("events.k8s.io", "Event")

@@ -46,6 +46,20 @@ pub(super) fn secret(object: &mut Object) {
     }
 }
 
+/// A maximum is also the default limit; a default limit or a minimum is also the default request.
+pub(super) fn limit_range(object: &mut Object) {
+    let Some(spec) = child_or_new(object, "spec") else { return };
+    let containers = |item: &&mut Object| item.get("type").is_some_and(|kind| kind == "Container");
+    for item in each(spec, "limits").filter(containers) {
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+            let amounts = child(item, from).cloned().unwrap_or_default();
+            if let Some(to) = child_or_new(item, to) {
+                amounts.into_iter().for_each(|(name, amount)| default(to, &name, amount));
+            }
+        }
+    }
+}
+
 pub(super) fn namespace(object: &mut Object) {
     if let Some(metadata) = child_or_new(object, "metadata")
         && let Some(name) = metadata.get("name").filter(|name| name.is_string()).cloned()

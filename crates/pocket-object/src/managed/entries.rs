@@ -1,114 +1,229 @@
 //! `metadata.managedFields`: reading and writing its entries.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{
     Manager, Operation,
-    set::{FieldSet, Step},
+    set::{Branch, FieldSet, Step},
+    updater::{Managers, Owned},
 };
 
 /// More managers that update than this are merged, oldest first.
 const MAX_UPDATERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
-/// One entry: what one manager owns.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    pub(super) manager: String,
-    pub(super) operation: Operation,
-    pub(super) api_version: String,
-    pub(super) subresource: String,
-    pub(super) time: Option<String>,
-    pub(super) fields: FieldSet,
+/// Entries of an object, by the identifier of their manager.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Managed {
+    pub(super) managers: Managers,
+    ids: BTreeMap<String, Id>,
+    times: BTreeMap<String, String>,
 }
 
-impl Entry {
-    /// A new entry of a manager, which owns nothing yet.
-    pub(super) fn of(manager: &Manager<'_>) -> Self {
+/// What tells one entry from another.
+#[derive(Clone, Debug)]
+struct Id {
+    manager: String,
+    operation: Operation,
+    /// Empty for a manager that applies: it has one entry for all versions.
+    api_version: String,
+    subresource: String,
+}
+
+impl Id {
+    fn new(manager: &str, operation: Operation, api_version: &str, subresource: &str) -> Self {
+        let manager = if manager.is_empty() { "unknown" } else { manager };
+        let api_version = if operation == Operation::Apply { "" } else { api_version };
         Self {
-            manager: manager.name.to_owned(),
-            operation: manager.operation,
-            api_version: manager.api_version.to_owned(),
-            subresource: manager.subresource.unwrap_or_default().to_owned(),
-            time: Some(manager.time.to_owned()),
-            fields: FieldSet::default(),
+            manager: manager.to_owned(),
+            operation,
+            api_version: api_version.to_owned(),
+            subresource: subresource.to_owned(),
         }
     }
 
-    /// Is it the entry of this manager? Whoever applies has one for all versions.
-    pub(super) fn is_of(&self, manager: &Manager<'_>) -> bool {
-        self.manager == manager.name
-            && self.operation == manager.operation
-            && self.subresource == manager.subresource.unwrap_or_default()
-            && (self.operation == Operation::Apply || self.api_version == manager.api_version)
+    /// As text, which orders managers as Kubernetes does.
+    fn key(&self) -> String {
+        let operation = self.operation.name();
+        let mut key = format!("{{\"manager\":{},\"operation\":\"{operation}\"", json!(self.manager));
+        for (name, value) in [("apiVersion", &self.api_version), ("subresource", &self.subresource)] {
+            if !value.is_empty() {
+                key.push_str(&format!(",\"{name}\":{}", json!(value)));
+            }
+        }
+        key.push('}');
+        key
+    }
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+impl Managed {
+    /// Identifier of a manager, under which its fields are kept.
+    pub(super) fn id(&mut self, manager: &Manager<'_>) -> String {
+        let subresource = manager.subresource.unwrap_or_default();
+        self.register(Id::new(manager.name, manager.operation, manager.api_version, subresource))
     }
 
-    /// As conflicts name it: `"kubectl-edit" using apps/v1`.
-    pub(super) fn shown(&self) -> String {
-        let mut text = format!("{:?}", self.manager);
-        if !self.subresource.is_empty() {
-            text.push_str(&format!(" with subresource {:?}", self.subresource));
+    fn register(&mut self, id: Id) -> String {
+        let key = id.key();
+        self.ids.insert(key.clone(), id);
+        key
+    }
+
+    /// Notes when a manager wrote.
+    pub(super) fn set_time(&mut self, id: &str, time: &str) {
+        self.times.insert(id.to_owned(), time.to_owned());
+    }
+
+    /// A manager as conflicts show it: `"kubectl-edit" using apps/v1`.
+    pub(super) fn shown(&self, id: &str) -> String {
+        let Some(id) = self.ids.get(id) else { return format!("{id:?}") };
+        let mut text = format!("{:?}", id.manager);
+        if !id.subresource.is_empty() {
+            text.push_str(&format!(" with subresource {:?}", id.subresource));
         }
-        if self.operation == Operation::Update {
-            text.push_str(&format!(" using {}", self.api_version));
+        if id.operation == Operation::Update {
+            text.push_str(&format!(" using {}", id.api_version));
         }
         text
     }
 
-    fn encode(&self) -> Value {
-        let mut entry = Map::new();
-        let mut put = |key: &str, value: &str| {
-            if !value.is_empty() {
-                entry.insert(key.to_owned(), Value::from(value));
-            }
-        };
-        put("manager", &self.manager);
-        put("operation", if self.operation == Operation::Apply { "Apply" } else { "Update" });
-        put("apiVersion", &self.api_version);
-        put("time", self.time.as_deref().unwrap_or_default());
-        put("fieldsType", "FieldsV1");
-        entry.insert("fieldsV1".to_owned(), self.fields.encode());
-        if !self.subresource.is_empty() {
-            entry.insert("subresource".to_owned(), Value::from(self.subresource.as_str()));
+    /// The entries of an object. An error if any makes no sense.
+    pub(super) fn decode(object: &Value) -> Result<Self, String> {
+        let mut managed = Self::default();
+        for (index, entry) in raw(object).iter().enumerate() {
+            managed.decode_entry(index, entry)?;
         }
-        Value::Object(entry)
+        Ok(managed)
     }
 
-    fn decode(entry: &Value) -> Option<Self> {
-        let text = |key: &str| entry.get(key).and_then(Value::as_str);
-        let operation = match text("operation")? {
+    fn decode_entry(&mut self, index: usize, entry: &Value) -> Result<(), String> {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+        let operation = match text("operation") {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
-            _ => return None,
+            _ => return Err("operation must be `Apply` or `Update`".to_owned()),
         };
-        if text("fieldsType").is_some_and(|kind| kind != "FieldsV1") {
-            return None;
+        let version = text("apiVersion");
+        if version.is_empty() {
+            return Err("apiVersion must not be empty".to_owned());
         }
-        Some(Self {
-            manager: text("manager").unwrap_or_default().to_owned(),
-            operation,
-            api_version: text("apiVersion").unwrap_or_default().to_owned(),
-            subresource: text("subresource").unwrap_or_default().to_owned(),
-            time: text("time").map(str::to_owned),
-            fields: FieldSet::decode(entry.get("fieldsV1").unwrap_or(&json!({})))?,
-        })
+        match text("fieldsType") {
+            "FieldsV1" => {}
+            "" => return Err(format!("missing fieldsType in managed fields entry {index}")),
+            other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {index}")),
+        }
+        let fields = FieldSet::decode(entry.get("fieldsV1").unwrap_or(&json!({})))
+            .ok_or_else(|| format!("error decoding set of managed fields entry {index}"))?;
+        let id = self.register(Id::new(text("manager"), operation, version, text("subresource")));
+        if !text("time").is_empty() {
+            self.set_time(&id, text("time"));
+        }
+        let owned = Owned { version: version.to_owned(), applied: operation == Operation::Apply, fields };
+        self.managers.insert(id, owned);
+        Ok(())
     }
+
+    /// Writes the entries into an object, in their order.
+    pub(super) fn encode(&self, object: &mut Value) {
+        strip(object);
+        let mut entries: Vec<_> = self
+            .managers
+            .iter()
+            .filter_map(|(key, owned)| Some((self.ids.get(key)?, self.times.get(key), owned)))
+            .collect();
+        entries.sort_by_key(|(id, time, owned)| (id.operation, *time, &id.manager, &owned.version, &id.subresource));
+        let entries: Vec<Value> = entries.into_iter().map(|(id, time, owned)| encode_entry(id, time, owned)).collect();
+        let Some(object) = object.as_object_mut().filter(|_| !entries.is_empty()) else { return };
+        if let Value::Object(metadata) = object.entry("metadata").or_insert_with(|| json!({})) {
+            metadata.insert("managedFields".to_owned(), entries.into());
+        }
+    }
+
+    /// Merges the oldest managers that update, so that an object with many short-lived clients does not grow.
+    pub(super) fn cap(&mut self) {
+        let mut updaters: Vec<String> =
+            self.managers.iter().filter(|(_, owned)| !owned.applied).map(|(id, _)| id.clone()).collect();
+        let mut count = updaters.len();
+        if count <= MAX_UPDATERS {
+            return;
+        }
+        updaters.sort_by(|a, b| (self.times.get(a), a).cmp(&(self.times.get(b), b)));
+        let mut first_of_version: BTreeMap<String, String> = BTreeMap::new();
+        for id in updaters {
+            if count <= MAX_UPDATERS {
+                return;
+            }
+            let Some(version) = self.managers.get(&id).map(|owned| owned.version.clone()) else { continue };
+            let bucket = self.register(Id::new(ANCIENT, Operation::Update, &version, ""));
+            let Some(first) = first_of_version.get(&version).cloned() else {
+                first_of_version.insert(version, id);
+                continue;
+            };
+            if !self.managers.contains_key(&bucket)
+                && let Some(owned) = self.managers.remove(&first)
+            {
+                self.managers.insert(bucket.clone(), owned);
+            }
+            if id != bucket
+                && let Some(merged) = self.managers.remove(&id)
+                && let Some(owned) = self.managers.get_mut(&bucket)
+            {
+                owned.fields.add(&merged.fields);
+                count -= 1;
+                // The merged entry is the newer one.
+                if let Some(time) = self.times.get(&id).cloned() {
+                    self.times.insert(bucket, time);
+                }
+            }
+        }
+    }
+}
+
+fn encode_entry(id: &Id, time: Option<&String>, owned: &Owned) -> Value {
+    let mut entry = Map::new();
+    let mut put = |key: &str, value: &str| {
+        if !value.is_empty() {
+            entry.insert(key.to_owned(), Value::from(value));
+        }
+    };
+    put("manager", &id.manager);
+    put("operation", id.operation.name());
+    put("apiVersion", &owned.version);
+    put("time", time.map(String::as_str).unwrap_or_default());
+    put("fieldsType", "FieldsV1");
+    put("subresource", &id.subresource);
+    entry.insert("fieldsV1".to_owned(), owned.fields.encode());
+    Value::Object(entry)
 }
 
 /// The raw entries of an object.
-pub(super) fn raw(object: &Value) -> &[Value] {
+fn raw(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The entries of an object; none if it has none, or if any makes no sense.
-pub(super) fn decode(object: &Value) -> Option<Vec<Entry>> {
-    let entries: Vec<Entry> = raw(object).iter().map(Entry::decode).collect::<Option<_>>()?;
-    (!entries.is_empty()).then_some(entries)
+/// Whether an object has no entries at all.
+pub(super) fn has_none(object: &Value) -> bool {
+    raw(object).is_empty()
 }
 
-/// Does an object ask for its entries to be forgotten, by a single empty one?
+/// Whether an object asks for its entries to be forgotten, by an empty list or a single empty entry.
 pub(super) fn asks_for_reset(object: &Value) -> bool {
-    matches!(raw(object), [Value::Object(entry)] if entry.values().all(|value| value.is_null() || value == ""))
+    match object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([]) => true,
+        Some([Value::Object(entry)]) => entry.values().all(|value| value.is_null() || value == ""),
+        _ => false,
+    }
 }
 
 /// Takes the entries out of an object.
@@ -118,74 +233,25 @@ pub(super) fn strip(object: &mut Value) {
     }
 }
 
-/// Puts entries into an object, in their order.
-pub(super) fn encode(object: &mut Value, mut entries: Vec<Entry>) {
+/// Writes the entries of `from` into `object`.
+pub(super) fn copy(from: &Value, object: &mut Value) {
     strip(object);
-    entries.retain(|entry| !entry.fields.is_empty());
-    cap(&mut entries);
-    if entries.is_empty() {
-        return;
-    }
-    entries.sort_by(|a, b| {
-        (a.operation, &a.time, &a.manager, &a.api_version, &a.subresource).cmp(&(
-            b.operation,
-            &b.time,
-            &b.manager,
-            &b.api_version,
-            &b.subresource,
-        ))
-    });
-    let Some(object) = object.as_object_mut() else { return };
-    if let Value::Object(metadata) = object.entry("metadata").or_insert_with(|| json!({})) {
-        metadata.insert("managedFields".to_owned(), entries.iter().map(Entry::encode).collect());
+    let Some(entries) = from.pointer("/metadata/managedFields") else { return };
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.insert("managedFields".to_owned(), entries.clone());
     }
 }
 
-/// Are the entries the same but for times and order?
-pub(super) fn same(a: &[Entry], b: &[Entry]) -> bool {
-    let timeless = |entries: &[Entry]| -> Vec<Entry> {
-        let mut entries: Vec<Entry> = entries.iter().map(|entry| Entry { time: None, ..entry.clone() }).collect();
-        entries.retain(|entry| !entry.fields.is_empty());
-        entries.sort_by(|a, b| {
-            (&a.manager, a.operation, &a.api_version, &a.subresource).cmp(&(
-                &b.manager,
-                b.operation,
-                &b.api_version,
-                &b.subresource,
-            ))
-        });
-        entries
+/// Whether two objects have the same entries but for times.
+pub(super) fn same_but_for_times(a: &Value, b: &Value) -> bool {
+    let timeless = |object: &Value| -> Option<BTreeMap<String, Owned>> {
+        Managed::decode(object).ok().map(|managed| managed.managers)
     };
     timeless(a) == timeless(b)
 }
 
-/// Merges the oldest updaters, so that an object with many short-lived clients does not grow.
-fn cap(entries: &mut Vec<Entry>) {
-    let updaters = |entries: &[Entry]| entries.iter().filter(|entry| entry.operation == Operation::Update).count();
-    while updaters(entries) > MAX_UPDATERS {
-        let mut oldest: Vec<usize> =
-            (0..entries.len()).filter(|index| entries[*index].operation == Operation::Update).collect();
-        oldest
-            .sort_by(|a, b| (&entries[*a].time, &entries[*a].manager).cmp(&(&entries[*b].time, &entries[*b].manager)));
-        // The first of them that has an older one of the same version to join.
-        let pair = oldest.iter().enumerate().find_map(|(place, index)| {
-            let version = &entries[*index].api_version;
-            let older = oldest[..place].iter().find(|older| &entries[**older].api_version == version)?;
-            Some((*older, *index))
-        });
-        let Some((older, newer)) = pair else { return };
-        let joined = entries[newer].clone();
-        let bucket = &mut entries[older];
-        ANCIENT.clone_into(&mut bucket.manager);
-        bucket.subresource.clear();
-        bucket.time = joined.time;
-        bucket.fields.add(&joined.fields);
-        entries.remove(newer);
-    }
-}
-
-/// Takes out of a set what nobody owns: what says which object it is, and what the server writes.
-pub(super) fn without_system_fields(mut set: FieldSet) -> FieldSet {
+/// Places that no manager owns: what says which object it is, and what the server writes.
+pub(super) fn of_the_server() -> FieldSet {
     const OF_METADATA: &[&str] = &[
         "name",
         "namespace",
@@ -196,15 +262,13 @@ pub(super) fn without_system_fields(mut set: FieldSet) -> FieldSet {
         "generation",
         "managedFields",
         "resourceVersion",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
     ];
     let field = |name: &str| Step::Field(name.to_owned());
-    set.remove(&field("apiVersion"));
-    set.remove(&field("kind"));
-    if let Some(metadata) = set.below_mut(&field("metadata")) {
-        OF_METADATA.iter().for_each(|name| metadata.remove(&field(name)));
-    }
-    set.tidy();
+    let mut metadata = FieldSet::default();
+    OF_METADATA.iter().for_each(|name| metadata.insert(field(name), Branch::leaf()));
+    let mut set = FieldSet::default();
+    set.insert(field("apiVersion"), Branch::leaf());
+    set.insert(field("kind"), Branch::leaf());
+    set.insert(field("metadata"), Branch { member: true, below: metadata });
     set
 }

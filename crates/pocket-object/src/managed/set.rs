@@ -4,6 +4,8 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value};
 
+use crate::shape::{Link, Node};
+
 /// One step of a path into an object.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -13,7 +15,7 @@ pub(super) enum Step {
     Key(Vec<(String, Value)>),
     /// An element of a set.
     Value(Value),
-    /// An element of a list, by place. We never make one, but keep those we read.
+    /// An element of a list, by place. None is made here, but those that are read are kept.
     Index(u64),
 }
 
@@ -113,13 +115,26 @@ fn compare(a: &Value, b: &Value) -> Ordering {
 /// A set of fields, as a tree: a place may be in the set, and so may places below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldSet {
-    children: BTreeMap<Step, Entry>,
+    children: BTreeMap<Step, Branch>,
 }
 
+/// One place of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Entry {
-    member: bool,
-    below: FieldSet,
+pub(super) struct Branch {
+    /// The place itself is in the set.
+    pub(super) member: bool,
+    pub(super) below: FieldSet,
+}
+
+impl Branch {
+    /// The place itself and nothing below it.
+    pub(super) fn leaf() -> Self {
+        Self { member: true, below: FieldSet::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.member && self.below.is_empty()
+    }
 }
 
 impl FieldSet {
@@ -127,49 +142,28 @@ impl FieldSet {
         self.children.is_empty()
     }
 
-    /// Adds a place right below this one.
-    pub(super) fn insert(&mut self, step: Step) {
-        self.children.entry(step).or_default().member = true;
-    }
-
-    /// Adds all of `set` below `step`.
-    pub(super) fn insert_below(&mut self, step: Step, set: FieldSet) {
-        if !set.is_empty() {
-            let entry = self.children.entry(step).or_default();
-            if entry.below.is_empty() {
-                entry.below = set;
-            } else {
-                entry.below.add(&set);
-            }
+    /// Adds a place and what is in the set below it.
+    pub(super) fn insert(&mut self, step: Step, branch: Branch) {
+        if branch.is_empty() {
+            return;
+        }
+        let ours = self.children.entry(step).or_default();
+        ours.member |= branch.member;
+        if ours.below.is_empty() {
+            ours.below = branch.below;
+        } else {
+            ours.below.add(&branch.below);
         }
     }
 
-    /// Drops a place and all below it.
-    pub(super) fn remove(&mut self, step: &Step) {
-        self.children.remove(step);
-    }
-
-    /// Drops all below a place.
-    pub(super) fn below_mut(&mut self, step: &Step) -> Option<&mut FieldSet> {
-        self.children.get_mut(step).map(|entry| &mut entry.below)
-    }
-
-    /// Drops places under which nothing is in the set.
-    pub(super) fn tidy(&mut self) {
-        self.children.retain(|_, entry| {
-            entry.below.tidy();
-            entry.member || !entry.below.is_empty()
-        });
-    }
-
-    /// What is below `step`, if anything at or below it is in the set.
-    pub(super) fn get(&self, step: &Step) -> Option<&FieldSet> {
-        self.children.get(step).map(|entry| &entry.below)
+    /// A place, if it or anything below it is in the set.
+    pub(super) fn get(&self, step: &Step) -> Option<&Branch> {
+        self.children.get(step)
     }
 
     /// The steps below this place that lead to something in the set.
-    pub(super) fn steps(&self) -> impl Iterator<Item = (&Step, &FieldSet)> {
-        self.children.iter().map(|(step, entry)| (step, &entry.below))
+    pub(super) fn branches(&self) -> impl Iterator<Item = (&Step, &Branch)> {
+        self.children.iter()
     }
 
     /// `self ∪ other`.
@@ -188,8 +182,29 @@ impl FieldSet {
                 ours.member &= !theirs.member;
                 ours.below.subtract(&theirs.below);
             }
-            ours.member || !ours.below.is_empty()
+            !ours.is_empty()
         });
+    }
+
+    /// `self` without the places in `other` and without all that is below them.
+    pub(super) fn subtract_with_all_below(&mut self, other: &FieldSet) {
+        self.children.retain(|step, ours| {
+            if let Some(theirs) = other.children.get(step) {
+                if theirs.member {
+                    return false;
+                }
+                ours.below.subtract_with_all_below(&theirs.below);
+            }
+            !ours.is_empty()
+        });
+    }
+
+    /// `other ⊆ self`.
+    pub(super) fn contains(&self, other: &FieldSet) -> bool {
+        other.children.iter().all(|(step, theirs)| {
+            let ours = self.children.get(step);
+            ours.is_some_and(|ours| (ours.member || !theirs.member) && ours.below.contains(&theirs.below))
+        })
     }
 
     /// `self ∩ other`.
@@ -197,23 +212,39 @@ impl FieldSet {
         let mut both = FieldSet::default();
         for (step, ours) in &self.children {
             let Some(theirs) = other.children.get(step) else { continue };
-            let entry = Entry { member: ours.member && theirs.member, below: ours.below.intersection(&theirs.below) };
-            if entry.member || !entry.below.is_empty() {
-                both.children.insert(step.clone(), entry);
-            }
+            let below = ours.below.intersection(&theirs.below);
+            both.insert(step.clone(), Branch { member: ours.member && theirs.member, below });
         }
         both
     }
 
-    /// All places in the set, as text: `.spec.replicas`.
+    /// The set with every declared field that leads to a place in the set.
+    ///
+    /// Struct fields are no members of a set as long as something below them is, unlike map keys and list elements.
+    pub(super) fn with_named_fields(&self, node: Option<&Node>) -> FieldSet {
+        let mut named = FieldSet::default();
+        for (step, branch) in &self.children {
+            let (declared, child) = match (step, node) {
+                (Step::Field(name), Some(node)) => match node.as_map() {
+                    Some(map) => (map.declares(name), map.field(name).map(Link::node)),
+                    None => (false, None),
+                },
+                (Step::Key(_), Some(node)) => (false, node.as_list().map(|list| list.element.node())),
+                _ => (false, None),
+            };
+            let member = branch.member || declared && !branch.below.is_empty();
+            named.insert(step.clone(), Branch { member, below: branch.below.with_named_fields(child) });
+        }
+        named
+    }
+
+    /// All places in the set as text, `.spec.replicas`: those of one level before those below it.
     pub(super) fn paths(&self) -> Vec<String> {
         fn walk(set: &FieldSet, prefix: &str, paths: &mut Vec<String>) {
-            for (step, entry) in &set.children {
-                let path = format!("{prefix}{step}");
-                if entry.member {
-                    paths.push(path.clone());
-                }
-                walk(&entry.below, &path, paths);
+            let members = set.children.iter().filter(|(_, branch)| branch.member);
+            paths.extend(members.map(|(step, _)| format!("{prefix}{step}")));
+            for (step, branch) in set.children.iter().filter(|(_, branch)| !branch.below.is_empty()) {
+                walk(&branch.below, &format!("{prefix}{step}"), paths);
             }
         }
         let mut paths = Vec::new();
@@ -246,7 +277,7 @@ impl FieldSet {
             }
             let below_set = FieldSet::decode(below)?;
             let member = below_set.is_empty() || below.get(".").is_some();
-            set.children.insert(Step::decode(text)?, Entry { member, below: below_set });
+            set.children.insert(Step::decode(text)?, Branch { member, below: below_set });
         }
         Some(set)
     }
@@ -269,12 +300,12 @@ mod tests {
         assert_eq!(
             set.paths(),
             [
-                ".metadata.finalizers[=\"x\"]",
                 ".metadata.labels",
+                ".metadata.finalizers[=\"x\"]",
                 ".metadata.labels.a:b",
+                ".spec[3]",
                 ".spec.ports[port=80,protocol=\"TCP\"]",
-                ".spec.ports[port=80,protocol=\"TCP\"].port",
-                ".spec[3]"
+                ".spec.ports[port=80,protocol=\"TCP\"].port"
             ]
         );
         assert_eq!(FieldSet::decode(&json!({ "x": {} })), None);
@@ -291,6 +322,8 @@ mod tests {
             prop_assert!(rest.intersection(&b).is_empty());
             rest.add(&a.intersection(&b));
             prop_assert_eq!(rest.paths(), a.paths());
+            prop_assert!(union.contains(&a) && union.contains(&b));
+            prop_assert_eq!(a.contains(&b), union == a);
             prop_assert_eq!(FieldSet::decode(&union.encode()), Some(union));
         }
     }

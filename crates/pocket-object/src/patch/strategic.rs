@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::PatchError;
-use crate::shape::{Node, Strategy};
+use crate::shape::{Link, Node, Strategy};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -57,7 +57,7 @@ pub(super) fn merge_map(original: &Object, patch: &Object, node: &Node, path: &s
                 merged.remove(key);
             }
             (Some(Value::Object(old)), Value::Object(new)) if child.strategy != Strategy::Replace => {
-                let value = merge_map(old, new, child, &child_path)?;
+                let value = merge_map(old, new, child.node(), &child_path)?;
                 merged.insert(key.clone(), Value::Object(value));
             }
             (Some(Value::Array(old)), Value::Array(new)) => {
@@ -65,7 +65,7 @@ pub(super) fn merge_map(original: &Object, patch: &Object, node: &Node, path: &s
                 merged.insert(key.clone(), Value::Array(value));
             }
             (_, Value::Object(new)) => {
-                if let Some(value) = merge_new(new, child, &child_path)? {
+                if let Some(value) = merge_new(new, child.node(), &child_path)? {
                     merged.insert(key.clone(), value);
                 } else {
                     merged.remove(key);
@@ -117,9 +117,9 @@ fn retain_keys(merged: &mut Object, patch: &Object, retain: &Value, path: &str) 
     Ok(())
 }
 
-fn merge_list(old: &[Value], patch: &[Value], node: &Node, path: &str) -> Result<Vec<Value>, PatchError> {
-    match &node.strategy {
-        Strategy::MergeBy(key) => merge_keyed(old, patch, key, node.element(), path),
+fn merge_list(old: &[Value], patch: &[Value], link: &Link, path: &str) -> Result<Vec<Value>, PatchError> {
+    match &link.strategy {
+        Strategy::MergeBy(key) => merge_keyed(old, patch, key, link.node().element(), path),
         Strategy::Merge => {
             let mut merged = old.to_vec();
             for item in patch {

@@ -1,56 +1,89 @@
-//! The shape that a CRD's schema declares.
+//! The type that a CRD's schema declares, as `schemaconv` of kube-openapi derives it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{DEFAULT, Node, Ownership, Strategy, builtin};
+use super::{Link, Map, Node, Ownership, Scalar, Special, Target, types};
 
-/// Of a whole custom resource.
+/// Type of a whole custom resource.
 pub(super) fn root(schema: &Value) -> Node {
-    let mut root = node(schema);
-    root.fields.insert("metadata".to_owned(), builtin::metadata());
-    root
+    let mut node = node(schema, false);
+    let map = node.map.get_or_insert_default();
+    add_object_fields(&mut map.fields);
+    node
 }
 
-fn node(schema: &Value) -> Node {
-    let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
-    let ownership = match (text("x-kubernetes-list-type"), text("x-kubernetes-map-type")) {
-        ("set", _) => Ownership::Set,
-        ("map", _) => Ownership::Keyed(keys(schema)),
-        ("atomic", _) | (_, "atomic") => Ownership::Atomic,
-        _ => Ownership::Default,
-    };
-    let mut fields: BTreeMap<String, Arc<Node>> = BTreeMap::new();
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let node = node(property);
-        if !node.is_default() {
-            fields.insert(name.clone(), Arc::new(node));
-        }
+/// Type that a schema declares. Fields that it does not name are allowed if `open`, also at any depth below.
+fn node(schema: &Value, open: bool) -> Node {
+    let is = |key: &str| schema.get(key) == Some(&Value::Bool(true));
+    let open = open || is("x-kubernetes-preserve-unknown-fields");
+    match schema.get("type").and_then(Value::as_str) {
+        Some("object") => Node::map(map(schema, open)),
+        Some("array") => list(schema, open),
+        Some("integer" | "number") => Node::scalar(Scalar::Number),
+        Some("boolean") => Node::scalar(Scalar::Boolean),
+        Some("string") => Node::scalar(match schema.get("format").and_then(Value::as_str).unwrap_or_default() {
+            "" | "byte" => Scalar::String,
+            _ => Scalar::Any,
+        }),
+        // Without a type, a value may have any.
+        _ => Node { scalar: Some(Scalar::Any), map: Some(map(schema, open)), ..list(schema, open) },
+    }
+}
+
+fn map(schema: &Value, open: bool) -> Map {
+    let properties = schema.get("properties").and_then(Value::as_object).filter(|properties| !properties.is_empty());
+    let mut fields: BTreeMap<String, Link> = BTreeMap::new();
+    for (name, property) in properties.into_iter().flatten() {
+        fields.insert(name.clone(), node(property, open).into());
     }
     if schema.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
-        fields.insert("metadata".to_owned(), builtin::metadata());
+        add_object_fields(&mut fields);
     }
-    Node {
-        ownership,
-        strategy: Strategy::Default,
-        fields,
-        rest: child(schema.get("additionalProperties")),
-        element: child(schema.get("items")),
+    let rest = match schema.get("additionalProperties") {
+        None | Some(Value::Null) => (open || properties.is_none()).then(anything),
+        Some(Value::Bool(allowed)) => allowed.then(anything),
+        Some(nested) => Some(node(nested, open).into()),
+    };
+    Map { atomic: text(schema, "x-kubernetes-map-type") == "atomic", fields, rest }
+}
+
+/// Fields of every whole object.
+fn add_object_fields(fields: &mut BTreeMap<String, Link>) {
+    for name in ["apiVersion", "kind"] {
+        fields.entry(name.to_owned()).or_insert_with(|| Node::scalar(Scalar::String).into());
+    }
+    if let Some(metadata) = types::object_meta() {
+        fields.insert("metadata".to_owned(), metadata);
     }
 }
 
-/// The node of a nested schema, if it says anything.
-fn child(schema: Option<&Value>) -> Option<Arc<Node>> {
-    let node = node(schema.filter(|schema| schema.is_object())?);
-    Some(if node.is_default() { DEFAULT.clone() } else { Arc::new(node) })
+fn list(schema: &Value, open: bool) -> Node {
+    let ownership = match text(schema, "x-kubernetes-list-type") {
+        "set" => Ownership::Set,
+        "map" => Ownership::Keyed(keys(schema)),
+        _ => Ownership::Atomic,
+    };
+    let element = match schema.get("items").filter(|items| items.is_object()) {
+        Some(items) => node(items, open).into(),
+        None => anything(),
+    };
+    Node::list(ownership, element)
+}
+
+fn anything() -> Link {
+    Target::Special(Special::Anything).into()
+}
+
+fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
+    schema.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn keys(schema: &Value) -> Vec<(String, Option<Value>)> {
     let properties = schema.pointer("/items/properties");
-    let mut keys: Vec<(String, Option<Value>)> = schema
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array)
+    let names = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+    let mut keys: Vec<(String, Option<Value>)> = names
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
@@ -61,13 +94,6 @@ fn keys(schema: &Value) -> Vec<(String, Option<Value>)> {
         .collect();
     keys.sort_by(|a, b| a.0.cmp(&b.0));
     keys
-}
-
-impl Node {
-    /// Does it say nothing?
-    fn is_default(&self) -> bool {
-        self.ownership == Ownership::Default && self.fields.is_empty() && self.rest.is_none() && self.element.is_none()
-    }
 }
 
 #[cfg(test)]
@@ -83,17 +109,22 @@ mod tests {
                 "items": { "type": "object", "properties": { "name": { "type": "string" },
                     "kind": { "type": "string", "default": "x" },
                     "tags": { "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string" } } } } },
-            "whole": { "type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": { "type": "string" } }
+            "whole": { "type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": { "type": "string" } },
+            "open": { "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
+                "inner": { "type": "object", "properties": { "a": { "type": "string" } } } } },
+            "free": { "type": "object" }
         }}}}));
-        let spec = root.field("spec");
-        let tiers = spec.field("tiers");
-        assert_eq!(
-            tiers.ownership,
-            Ownership::Keyed(vec![("kind".to_owned(), Some(json!("x"))), ("name".to_owned(), None)])
-        );
-        assert_eq!(tiers.element().field("tags").ownership, Ownership::Set);
-        assert!(spec.field("whole").atomic_map());
-        assert!(spec.field("other").atomic_list());
-        assert_eq!(root.field("metadata").field("finalizers").ownership, Ownership::Set);
+        let spec = root.field("spec").node();
+        let tiers = spec.field("tiers").node();
+        let keyed = Ownership::Keyed(vec![("kind".to_owned(), Some(json!("x"))), ("name".to_owned(), None)]);
+        assert_eq!(tiers.as_list().unwrap().ownership, keyed);
+        assert_eq!(tiers.element().field("tags").node().as_list().unwrap().ownership, Ownership::Set);
+        assert!(spec.field("whole").node().as_map().unwrap().atomic);
+        let allows = |node: &Node, name: &str| node.as_map().unwrap().field(name).is_some();
+        assert!(!allows(spec, "other"));
+        assert!(allows(spec.field("open").node(), "other"));
+        assert!(allows(spec.field("open").node().field("inner").node(), "other"), "open is inherited");
+        assert!(allows(spec.field("free").node(), "other"));
+        assert!(!allows(root.field("metadata").node(), "other"));
     }
 }

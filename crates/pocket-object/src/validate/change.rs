@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Errors;
+use super::{Errors, limits::resource_quota_change};
 use crate::{
     FieldError,
     json::{list, text, truth},
@@ -13,6 +13,7 @@ pub(super) fn check(group: &str, kind: &str, old: &Value, new: &Value, errors: &
         ("", "Pod") => pod(old, new, errors),
         ("", "Service") => service(old, new, errors),
         ("", "ConfigMap" | "Secret") => config(kind, old, new, errors),
+        ("", "ResourceQuota") => resource_quota_change(old, new, errors),
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => errors.immutable("spec.selector", old, new),
         ("apps", "StatefulSet") => stateful_set(old, new, errors),
         ("batch", "Job") => job(old, new, errors),

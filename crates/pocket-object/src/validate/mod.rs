@@ -2,6 +2,7 @@
 
 mod change;
 mod config;
+mod limits;
 mod meta;
 pub mod names;
 mod pod;
@@ -38,6 +39,8 @@ fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
         ("discovery.k8s.io", "EndpointSlice") => service::endpoint_slice(object, errors),
         ("", "ConfigMap") => config::config_map(object, errors),
         ("", "Secret") => config::secret(object, errors),
+        ("", "LimitRange") => limits::limit_range(object, errors),
+        ("", "ResourceQuota") => limits::resource_quota(object, errors),
         ("policy", "PodDisruptionBudget") => workload::disruption_budget(object, errors),
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => workload::apps(kind, object, errors),
         ("batch", "Job") => workload::job(object, errors),

@@ -37,20 +37,24 @@ pub(crate) struct Obstacle {
     pub(crate) message: String,
 }
 
-/// What the status of a Rainbow is made of, beside the planner's report.
+/// What the status of a Rainbow depends on besides the planner's report.
 pub(crate) struct RainbowBasis<'a> {
+    /// Name of the version that the spec describes.
+    pub(crate) color: &'a str,
+    /// Generation of the spec that was planned for.
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
     /// What is behind the problems of the report, or soon will be.
     pub(crate) cause: Option<Obstacle>,
+    /// What the API server says about writes.
     pub(crate) troubles: &'a Troubles,
     pub(crate) old: &'a RainbowStatus,
     pub(crate) now: Time,
 }
 
 /// The status of the Rainbow.
-pub(crate) fn rainbow(report: &Report, color: &str, basis: RainbowBasis<'_>) -> RainbowStatus {
-    let RainbowBasis { generation, names, cause, troubles, old, now } = basis;
+pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
+    let RainbowBasis { color, generation, names, cause, troubles, old, now } = basis;
     let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names, troubles)).collect();
     let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
     let mut status = RainbowStatus {
@@ -281,9 +285,12 @@ mod tests {
     }
 
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        let troubles = Troubles::new();
-        let generation = Some(3);
-        rainbow(report, "v2", RainbowBasis { generation, names: &NAMES, cause: None, troubles: &troubles, old, now })
+        because(report, None, old, now)
+    }
+
+    fn because(report: &Report, cause: Option<Obstacle>, old: &RainbowStatus, now: Time) -> RainbowStatus {
+        let (names, troubles) = (&NAMES, &Troubles::new());
+        rainbow(report, RainbowBasis { color: "v2", generation: Some(3), names, cause, troubles, old, now })
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -341,11 +348,7 @@ mod tests {
         let mut report = shifting(3);
         let told = |report: &Report| {
             let cause = Obstacle { reason: Reason::CounterImageUnavailable, message: "no image".into() };
-            let old = RainbowStatus::default();
-            let (cause, troubles) = (Some(cause), Troubles::new());
-            let basis =
-                RainbowBasis { generation: None, names: &NAMES, cause, troubles: &troubles, old: &old, now: Time(0) };
-            let status = rainbow(report, "v2", basis);
+            let status = because(report, Some(cause), &RainbowStatus::default(), Time(0));
             let stalled = get(&status, ConditionType::Stalled);
             (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };

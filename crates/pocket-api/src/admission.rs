@@ -1,0 +1,82 @@
+//! Admission: what a namespace says about the objects that are made in it.
+//!
+//! Plugins run in one order, first to complete the object and, once it is valid, to check it. None of them knows of HTTP.
+
+mod limit_ranger;
+mod pod_security;
+mod resource_quota;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::{
+    Api,
+    ops::Write,
+    status::Status,
+    store::{Stored, Writer, in_namespace},
+    table::Resource,
+};
+
+/// A create or update of an object itself, not of a subresource.
+pub(crate) struct Request<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) writer: &'a mut Writer,
+    pub(crate) resource: &'a Resource,
+    /// Empty for a kind without namespaces.
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    /// The object before; none if it is new.
+    pub(crate) old: Option<&'a Value>,
+    pub(crate) write: &'a Write,
+}
+
+impl Request<'_> {
+    /// Whether the request is about a built-in kind.
+    fn is(&self, group: &str, plural: &str) -> bool {
+        self.resource.custom.is_none() && self.resource.group == group && self.resource.plural == plural
+    }
+
+    /// Objects of a core kind in the request's namespace.
+    fn neighbors(&self, plural: &str) -> Vec<Arc<Stored>> {
+        objects_in(self.api, self.namespace, plural)
+    }
+
+    /// 403 with a reason.
+    fn forbidden(&self, why: &str) -> Status {
+        Status::forbidden(self.resource, self.name, why)
+    }
+}
+
+/// Objects of a core kind in a namespace.
+fn objects_in(api: &Api, namespace: &str, plural: &str) -> Vec<Arc<Stored>> {
+    let registry = api.registry();
+    let Some(resource) = registry.built_in("", plural).filter(|_| !namespace.is_empty()) else { return Vec::new() };
+    let (objects, _) = api.store().snapshot(&resource.storage);
+    in_namespace(&objects, Some(namespace)).cloned().collect()
+}
+
+/// One plugin. Both steps run for every request, so each looks first whether the request is its business.
+trait Plugin: Sync {
+    /// Completes an object before it is checked.
+    fn admit(&self, _: &mut Request<'_>, _: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Refuses an object, or lets it pass.
+    fn validate(&self, request: &mut Request<'_>, new: &Value) -> Result<(), Status>;
+}
+
+/// The order of Kubernetes. Quotas come last, since what is refused must not be counted.
+const PLUGINS: [&dyn Plugin; 3] =
+    [&limit_ranger::LimitRanger, &pod_security::PodSecurity, &resource_quota::ResourceQuota];
+
+/// Lets all plugins complete an object.
+pub(crate) fn admit(request: &mut Request<'_>, new: &mut Value) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|plugin| plugin.admit(request, new))
+}
+
+/// Asks all plugins whether an object may be written as it is.
+pub(crate) fn validate(request: &mut Request<'_>, new: &Value) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|plugin| plugin.validate(request, new))
+}

@@ -1,0 +1,77 @@
+//! Containers of a pod, and sentences about them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Pod;
+use crate::json::{list, text};
+
+impl<'a> Pod<'a> {
+    /// All containers in the order in which they are named in sentences.
+    pub(super) fn containers(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let spec = self.spec;
+        ["/initContainers", "/containers", "/ephemeralContainers"].into_iter().flat_map(move |lists| list(spec, lists))
+    }
+
+    /// Names of the containers of which something holds.
+    pub(super) fn containers_where(&self, bad: impl Fn(&Value) -> bool) -> Vec<&'a str> {
+        self.containers().filter(|container| bad(container)).map(|container| text(container, "/name")).collect()
+    }
+
+    pub(super) fn is_windows(&self) -> bool {
+        text(self.spec, "/os/name") == "windows"
+    }
+
+    /// Whether root in the pod is not root of the node.
+    pub(super) fn has_user_namespace(&self) -> bool {
+        self.spec.get("hostUsers") == Some(&Value::Bool(false))
+    }
+}
+
+/// `container "a"`, `containers "a", "b"`
+pub(super) fn named(names: &[&str]) -> String {
+    format!("{} {}", if names.len() == 1 { "container" } else { "containers" }, quoted(names.iter().copied()))
+}
+
+/// The pod and the containers that set something: `pod and container "a"`. Nothing if there are none.
+pub(super) fn setters(pod: bool, containers: &[&str]) -> Option<String> {
+    match (pod, containers) {
+        (false, []) => None,
+        (true, []) => Some("pod".to_owned()),
+        (false, names) => Some(named(names)),
+        (true, names) => Some(format!("pod and {}", named(names))),
+    }
+}
+
+/// `"a", "b"`
+pub(super) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// Values that containers (and perhaps the pod) set and that are not allowed, with the names of those who do.
+#[derive(Default)]
+pub(super) struct Forbidden<'a> {
+    pub(super) pod: bool,
+    pub(super) containers: Vec<&'a str>,
+    pub(super) values: BTreeSet<String>,
+}
+
+impl<'a> Forbidden<'a> {
+    /// Looks at a field of the security contexts of the pod and of all its containers.
+    pub(super) fn of(pod: &Pod<'a>, field: &str, allowed: impl Fn(&str) -> bool) -> Self {
+        let mut found = Self::default();
+        let mut bad = |holder: &Value| {
+            let parent = holder.pointer("/securityContext").and_then(|context| context.get(field));
+            let type_ = parent.map(|parent| text(parent, "/type").to_owned()).filter(|type_| !allowed(type_));
+            found.values.extend(type_.clone());
+            type_.is_some()
+        };
+        let by_pod = bad(pod.spec);
+        let containers = pod.containers().filter(|container| bad(container)).map(|container| text(container, "/name"));
+        let containers = containers.collect();
+        found.pod = by_pod;
+        found.containers = containers;
+        found
+    }
+}
