@@ -135,7 +135,8 @@ impl Reporter {
         let old = rainbow.status.clone().unwrap_or_default();
         let generation = rainbow.metadata.generation;
         let cause = missing_image(app);
-        let basis = status::RainbowBasis { color: &version.color, generation, names, cause, troubles, old: &old, now: *now };
+        let basis =
+            status::RainbowBasis { color: &version.color, generation, names, cause, troubles, old: &old, now: *now };
         let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
             report.tell(events::of_rainbow(&old, &new));
