@@ -184,11 +184,12 @@ fn service_name(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
     }
     let called_after = |tier: &str| names::stage_service(rainbow.spec.name_prefix.as_deref(), tier, &stage.name);
     let own = stage_tier(&rainbow.spec, stage).map(called_after);
-    let made = |(name, live): &(&Box<str>, &Box<live::Service>)| {
-        let tiers = app.colors.values().flat_map(|color| &color.spec.tiers);
-        *live.stage == stage.name && tiers.into_iter().any(|tier| *called_after(&tier.name) == ***name)
+    let is_entry_of_a_color = |service: &str| {
+        let mut tiers = app.colors.values().flat_map(|color| &color.spec.tiers);
+        tiers.any(|tier| called_after(&tier.name) == service)
     };
-    let known = app.services.iter().find(made).map(|(name, _)| name.to_string());
+    let mut made = app.services.iter().filter(|(_, live)| *live.stage == stage.name).map(|(name, _)| &**name);
+    let known = made.find(|name| is_entry_of_a_color(name)).map(str::to_owned);
     match own {
         Some(own) if app.services.get(own.as_str()).is_some_and(|live| *live.stage == stage.name) => Some(own),
         own => known.or(own),

@@ -172,8 +172,8 @@ impl App {
             }
             Live::Service(mut service) => {
                 // What a stage's Service should be depends on what it selects.
-                let same = |known: &Box<Service>| known.selects == service.selects;
-                if let Some(known) = self.services.remove(name).filter(same) {
+                let known = self.services.remove(name);
+                if let Some(known) = known.filter(|known| known.selects == service.selects) {
                     inherit(&mut service.content, &service.meta.uid, known.content, &known.meta.uid);
                 }
                 self.services.insert(key, service);
