@@ -265,7 +265,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// The Service is written again as it is, because something but its selector is not as it shall be.
     fn mend(&self, draft: &mut Draft) {
+        let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
         match self.situation.points {
+            // What another writer has selected is taken back, not written again.
+            Points::Instance(instance) if serving.is_some_and(|serving| serving != instance) => {}
             Points::Instance(instance) => self.select(Selection::Instance(instance.clone()), draft),
             Points::Members => self.select(Selection::Members, draft),
             Points::Nowhere | Points::Foreign | Points::Other => {}

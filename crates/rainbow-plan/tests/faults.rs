@@ -44,6 +44,19 @@ fn a_smaller_version_leaves_what_serves() {
     script(history, refills);
 }
 
+/// Another writer points a stage at an inner tier, and something else of the Service is not as it should be either.
+#[test]
+fn a_service_pointed_at_an_inner_tier_is_taken_back() {
+    let history = "
+        tiers v1 t0:1 t1:1>t2 t2:1
+        stage s1 t0
+        pass 0
+        drift 0
+        select-by-hand 0 2";
+    script(history, keeps(&[Rule::NoMixing]));
+    script(history, comes_to_rest);
+}
+
 /// A stage on an inner tier, with the name of a color that lives.
 #[test]
 #[ignore = "issue 14, 1.5: names are not checked against what lives"]

@@ -102,8 +102,10 @@ impl<'a> Target<'a> {
         if color == situation.serving {
             return match situation.points {
                 Points::Members => true,
-                // Another writer has pointed the Service at another color.
-                Points::Instance(instance) => color.is_some_and(|color| !view.owners(instance).contains(&color)),
+                // Another writer has pointed the Service elsewhere.
+                Points::Instance(instance) => {
+                    color.and_then(|color| situation.instance(view, color)).is_some_and(|own| own != instance)
+                }
                 Points::Nowhere | Points::Foreign | Points::Other => false,
             };
         }
