@@ -100,7 +100,8 @@ pub struct Tier {
     /// A DNS label, unique within the Rainbow.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Pods at full size. Policy, not identity: changing it makes no new color.
+    /// Pods at full size. Policy, not identity: changing it makes no new color. It sizes the color that the spec describes; another
+    /// color that serves keeps its size until its stage moves.
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub replicas: i32,
