@@ -102,8 +102,8 @@ fn instance_name(tier: &str, color: &str) -> InstanceName {
 
 fn instance(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, name: &InstanceName, foreign: &Foreign) -> Instance {
     let object = names::instance(scope.prefix, &name.tier, &name.color);
-    let ports = app.ports(name);
     let color = app.source(name).map(|(color, _)| Arc::clone(color));
+    let ports = color.as_ref().and_then(|color| app.ports(color, &name.tier));
     let source = color.as_ref().and_then(|color| Some((color, tier(color, &name.tier)?)));
     let App { deployments, services, pods, answers, epoch, .. } = app;
     let found = deployments.get_mut(object.as_str());
@@ -184,12 +184,12 @@ fn service_name(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
     }
     let called_after = |tier: &str| names::stage_service(rainbow.spec.name_prefix.as_deref(), tier, &stage.name);
     let own = stage_tier(&rainbow.spec, stage).map(called_after);
-    let is_entry_of_a_color = |service: &str| {
+    let is_called_after_a_tier = |service: &str| {
         let mut tiers = app.colors.values().flat_map(|color| &color.spec.tiers);
         tiers.any(|tier| called_after(&tier.name) == service)
     };
     let mut made = app.services.iter().filter(|(_, live)| *live.stage == stage.name).map(|(name, _)| &**name);
-    let known = made.find(|name| is_entry_of_a_color(name)).map(str::to_owned);
+    let known = made.find(|name| is_called_after_a_tier(name)).map(str::to_owned);
     match own {
         Some(own) if app.services.get(own.as_str()).is_some_and(|live| *live.stage == stage.name) => Some(own),
         own => known.or(own),

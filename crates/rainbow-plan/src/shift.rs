@@ -413,7 +413,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let lacks = lacking(self.view, color, |tier, instance| {
             self.situation.size(self.view, color, tier).max(sizes.of(instance).unwrap_or(0))
         });
-        // It lacks nothing, and its clock is about to be stopped.
+        // A color that lacks nothing waits for its own clock to be stopped: the next look says more.
         (!lacks.is_empty()).then(|| Waiting::ForColor { color: name(wanted), lacks })
     }
 }

@@ -1,20 +1,20 @@
 //! What serves depends on nothing that no stage was moved to: ports, tiers and sizes of a release count when it is promoted.
 
 use anyhow::{Result, ensure};
-use e2e::{App, Pace, Port, Scope};
+use e2e::{App, Port, Scope};
 
 /// The containers declare the port under its name, so pods of both colors serve behind one Service.
 pub(crate) async fn a_declared_port_that_changes(scope: &mut Scope) -> Result<()> {
-    another_port(scope, true, Pace::BRISK).await
+    another_port(scope, true).await
 }
 
 /// Nothing but the number says which port it is, so the Service moves in one write.
 pub(crate) async fn a_port_that_changes(scope: &mut Scope) -> Result<()> {
-    another_port(scope, false, Pace::BRISK).await
+    another_port(scope, false).await
 }
 
-async fn another_port(scope: &mut Scope, declared: bool, pace: Pace) -> Result<()> {
-    let v1 = App { pace, port: Port { number: 8080, declared }, ..App::two_tiers(3) };
+async fn another_port(scope: &mut Scope, declared: bool) -> Result<()> {
+    let v1 = App { port: Port { number: 8080, declared }, ..App::two_tiers(3) };
     let v2 = App { port: Port { number: 9090, declared }, ..v1.clone() };
     scope.deploy(&v1, "v1", "active").await?;
     let traffic = scope.load("frontend-active").await?;

@@ -73,11 +73,10 @@ impl App {
         Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
     }
 
-    /// Digest of what a Service says of an instance's ports; `None` where no color has the instance.
-    pub(crate) fn ports(&self, instance: &InstanceName) -> Option<u64> {
-        let (color, tier) = self.source(instance)?;
+    /// Digest of what a Service says of the ports of a color's tier.
+    pub(crate) fn ports(&self, color: &Color, tier: &str) -> Option<u64> {
         let name = object_names::color_object(&color.spec.rainbow, &color.spec.color);
-        let index = color.spec.tiers.iter().position(|known| known.name == tier.name)?;
+        let index = color.spec.tiers.iter().position(|known| known.name == tier)?;
         self.ports.get(name.as_str())?.get(index).copied()
     }
 
