@@ -22,6 +22,8 @@ pub enum Pace {
     Flip,
     /// One pod, then a pause of so many milliseconds.
     OneEvery(u64),
+    /// One pod after the other, with one pod more than the stage has.
+    OneMore,
 }
 
 /// An application as its user would describe it.
@@ -48,8 +50,19 @@ pub struct App {
 pub struct Port {
     /// Its number.
     pub number: u16,
-    /// The containers declare it, under the name that it has in the tier.
-    pub declared: bool,
+    /// Way in which the tier names it.
+    pub target: PortTarget,
+}
+
+/// Way in which a tier names the port of its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortTarget {
+    /// By its number alone.
+    Number,
+    /// By its number; and the containers declare it, under the name that it has in the tier.
+    Declared,
+    /// By another name, under which the containers declare it.
+    Named,
 }
 
 impl Pace {
@@ -69,7 +82,7 @@ impl App {
             on_sigterm: OnSigterm::Drain,
             pace: Pace::BRISK,
             settle: "1h",
-            port: Port { number: 8080, declared: true },
+            port: Port { number: 8080, target: PortTarget::Declared },
         }
     }
 
@@ -77,6 +90,7 @@ impl App {
     pub fn at(&self, version: &str) -> Value {
         let shift = match self.pace {
             Pace::Flip => json!({ "flip": {} }),
+            Pace::OneMore => json!({ "rolling": { "step": 1, "every": "300ms", "surge": 1 } }),
             Pace::OneEvery(milliseconds) => json!({ "rolling": { "step": 1, "every": format!("{milliseconds}ms") } }),
         };
         let tiers: Vec<Value> =
@@ -93,7 +107,7 @@ impl App {
                     { "name": "active", "promote": "Manual", "shift": shift, "service": { "type": "NodePort" } },
                 ],
                 "drain": { "deadline": "24h", "settle": self.settle, "connections": "None" },
-                "keep": { "live": 8, "history": 3 },
+                "keep": { "live": 8, "history": 3, "warm": self.settle },
             }
         })
     }
@@ -106,12 +120,17 @@ impl App {
         };
         let needs: Vec<Value> = needs.iter().map(|tier| json!({ "tier": tier, "env": "BACKEND" })).collect();
         let port = self.port.number;
-        let declared = if self.port.declared { json!([{ "name": "http", "containerPort": port }]) } else { json!([]) };
+        let declared = |name: &str| json!([{ "name": name, "containerPort": port }]);
+        let (target, declared) = match self.port.target {
+            PortTarget::Number => (json!(port), json!([])),
+            PortTarget::Declared => (json!(port), declared("http")),
+            PortTarget::Named => (json!("web"), declared("web")),
+        };
         json!({
             "name": name,
             "replicas": self.replicas,
             "needs": needs,
-            "ports": [{ "name": "http", "port": 80, "targetPort": port }],
+            "ports": [{ "name": "http", "port": 80, "targetPort": target }],
             "template": { "spec": {
                 "terminationGracePeriodSeconds": 10,
                 "containers": [{

@@ -38,6 +38,8 @@ pub struct Colors {
     pub drain: Value,
     /// Colors that may live at once.
     pub live: u32,
+    /// How long a color must be healthy before the one before it may drain.
+    pub warm: &'static str,
     /// How long a pod needs until it is ready.
     pub ready_after: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for Colors {
             on_sigterm: OnSigterm::Die,
             drain: json!({ "connections": "Sidecar", "settle": "1s", "deadline": "24h" }),
             live: 20,
+            warm: "1s",
             ready_after: Duration::ZERO,
         }
     }
@@ -96,7 +99,7 @@ impl Colors {
                     "service": { "type": "NodePort" },
                 }],
                 "drain": self.drain,
-                "keep": { "live": self.live, "history": 3 },
+                "keep": { "live": self.live, "history": 3, "warm": self.warm },
             }
         })
     }

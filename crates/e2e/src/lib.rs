@@ -20,7 +20,7 @@ mod settings;
 mod shell;
 mod wait;
 
-pub use app::{App, OnSigterm, POD_PATIENCE, Pace, Port};
+pub use app::{App, OnSigterm, POD_PATIENCE, Pace, Port, PortTarget};
 pub use cli::{Cli, Output};
 pub use cluster::{Cluster, programs};
 pub use kubectl::{Kubectl, KubectlScope};

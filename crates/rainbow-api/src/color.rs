@@ -4,9 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ColorDrain, DrainStatus, Tier};
+use crate::{ColorDrain, DrainStatus, Evidence, Tier};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -47,6 +47,15 @@ pub struct ColorSpec {
     #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "instances is immutable: a change makes a new color" }]))]
     #[schemars(length(min = 1, max = 64))]
     pub instances: Vec<ColorInstance>,
+    /// By stage: the tier that its clients reach in this color, where the tiers do not tell, as the spec named it when the color was made.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "entries is immutable: a change makes a new color" }]))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub entries: BTreeMap<String, String>,
+    /// Source of the evidence that the connections of the color's pods have ended, as the spec had it when the color was made.
+    /// Unset: an earlier version of the operator made the color.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "evidence is immutable: a change makes a new color" }]))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// The color is not kept whole as a way back: its pods end as soon as they have no connections. `rainbow retire`
     /// writes it; it is refused while a stage points at the color.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -70,6 +79,10 @@ pub struct ColorInstance {
     /// cluster does not restart them. Unset: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,
+    /// Its pods carry the label `rainbow.dev/serving`, and its Services ask for that label: a single pod can be taken out of them
+    /// before it ends. Unset: an older version made the instance, which keeps its number of pods while it serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub serving_label: bool,
 }
 
 /// The container that counts connections.
@@ -119,6 +132,18 @@ pub struct ColorStatus {
     /// it keeps and comes back with when the spec describes another one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replicas: BTreeMap<String, i32>,
+    /// Source of the evidence that the connections of the color's pods have ended, where the Rainbow's spec had another one
+    /// than `spec.evidence` while it described this color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// Seconds per tier that pods have to be ready, where the Rainbow's spec asked for another number than the snapshot has while it
+    /// described this color.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub min_ready_seconds: BTreeMap<String, i32>,
+    /// The stages that have sent clients to the color. Empty: none ever has, so the color is no way back, and goes as soon as it is not
+    /// wanted. Unset: an earlier version of the operator made the color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<BTreeSet<String>>,
     /// Why the color is where it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

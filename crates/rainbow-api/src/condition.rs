@@ -62,6 +62,12 @@ pub enum Reason {
     Waiting,
     /// Colors are brought to their sizes.
     Progressing,
+    /// A color that a stage serves lacks pods.
+    Degraded,
+    /// A stage is held in the middle of a shift.
+    Paused,
+    /// A stage has been taken back from the color that it is told to serve.
+    RolledBack,
     /// The spec is not valid.
     InvalidSpec,
     /// The API server refuses a write.
@@ -100,13 +106,16 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Settled,
         Self::NothingInTheWay,
         Self::Shifting,
         Self::Starting,
         Self::Waiting,
         Self::Progressing,
+        Self::Degraded,
+        Self::Paused,
+        Self::RolledBack,
         Self::InvalidSpec,
         Self::Rejected,
         Self::Unavailable,
@@ -135,6 +144,9 @@ impl Reason {
             Self::Starting => "Starting",
             Self::Waiting => "Waiting",
             Self::Progressing => "Progressing",
+            Self::Degraded => "Degraded",
+            Self::Paused => "Paused",
+            Self::RolledBack => "RolledBack",
             Self::InvalidSpec => "InvalidSpec",
             Self::Rejected => "Rejected",
             Self::Unavailable => "Unavailable",

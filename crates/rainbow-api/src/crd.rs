@@ -63,10 +63,9 @@ mod tests {
     fn schemas_are_structural() {
         for crd in crds() {
             every(schema(&crd), "", &mut |path, part| {
-                assert!(
-                    part.type_.is_some() || part.x_kubernetes_preserve_unknown_fields == Some(true),
-                    "{path}: no type"
-                );
+                let is_open = part.x_kubernetes_preserve_unknown_fields == Some(true);
+                let is_int_or_string = part.x_kubernetes_int_or_string == Some(true);
+                assert!(part.type_.is_some() || is_open || is_int_or_string, "{path}: no type");
                 assert!(part.any_of.is_none() && part.one_of.is_none() && part.all_of.is_none(), "{path}");
                 assert!(part.not.is_none() && part.ref_path.is_none() && part.nullable.is_none(), "{path}");
             });

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
-use crate::{DurationError, HumanDuration};
+use crate::{DurationError, HumanDuration, RainbowSpec, Tier};
 
 /// How a color that no stage points at comes to its end.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
@@ -14,7 +14,8 @@ pub struct Drain {
     /// The longest a color may drain. Past it, pods end with their grace period, connections or not. Default 24h.
     #[serde(default = "Drain::default_deadline")]
     pub deadline: HumanDuration,
-    /// How long a pod must be without connections, and how long a color stays whole after it left its last stage. Default 30s.
+    /// How long a pod must be without connections before it may go; where none are counted, how long it stays after it left its last
+    /// stage. A color that has served stays whole for this long, and as a way back for `keep.warm`. Default 5s.
     #[serde(default = "Drain::default_settle")]
     pub settle: HumanDuration,
     /// Where the evidence comes from that connections have ended. Default: Sidecar.
@@ -31,7 +32,7 @@ impl Drain {
     }
 
     fn default_settle() -> HumanDuration {
-        HumanDuration::from_secs(30)
+        HumanDuration::from_secs(5)
     }
 }
 
@@ -84,6 +85,35 @@ impl HttpCount {
             })?,
         };
         found.as_u64()
+    }
+}
+
+/// Source of the evidence that the connections of a color's pods have ended: the words of the Rainbow's spec while that spec
+/// describes the color.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// The Rainbow's `drain.connections`.
+    pub connections: Connections,
+    /// The Rainbow's `drain.http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCount>,
+    /// By tier: its own `connections`, where it has a word of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub tiers: BTreeMap<String, Connections>,
+}
+
+impl Evidence {
+    /// The words of a spec about tiers.
+    pub fn of<'a>(spec: &RainbowSpec, tiers: impl IntoIterator<Item = &'a Tier>) -> Self {
+        let own = tiers.into_iter().filter_map(|tier| Some((tier.name.clone(), tier.connections?)));
+        Self { connections: spec.drain.connections, http: spec.drain.http.clone(), tiers: own.collect() }
+    }
+
+    /// Source of the evidence for a tier.
+    pub fn of_tier(&self, tier: &str) -> Connections {
+        self.tiers.get(tier).copied().unwrap_or(self.connections)
     }
 }
 

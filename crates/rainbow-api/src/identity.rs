@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::Tier;
+use crate::{ColorInstance, ColorSpec, RainbowSpec, Tier};
 
 /// The identity of an instance, in hexadecimal: equal identities are equal all the way down.
 pub type Identity = String;
@@ -43,8 +43,31 @@ pub fn tiers_hash(tiers: &[Tier]) -> String {
     hash(&json!(identities(tiers)), COLOR_DIGITS)
 }
 
+/// A version of the application: what follows from the tiers of a spec as they were written, templates included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Name of the version.
+    pub color: String,
+    /// Identity of each tier's instance.
+    pub identities: BTreeMap<String, Identity>,
+}
+
+impl Version {
+    /// The version that a spec describes.
+    pub fn of(spec: &RainbowSpec) -> Self {
+        let color = spec.color.clone().unwrap_or_else(|| tiers_hash(&spec.tiers));
+        Self { color, identities: identities(&spec.tiers) }
+    }
+
+    /// The color was made of this version: it has the version's name, and the instances that its tiers make.
+    pub fn is_of(&self, color: &ColorSpec) -> bool {
+        let same = |instance: &ColorInstance| self.identities.get(&instance.tier) == Some(&instance.identity);
+        self.color == color.color && color.instances.len() == self.identities.len() && color.instances.iter().all(same)
+    }
+}
+
 /// Objects of `serde_json` keep their keys sorted, so equal values have one text.
-fn hash(value: &serde_json::Value, digits: usize) -> String {
+pub(crate) fn hash(value: &serde_json::Value, digits: usize) -> String {
     let digest = Sha256::digest(value.to_string());
     let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     text.truncate(digits);
@@ -79,6 +102,31 @@ mod tests {
         let mut scaled = tier("a", "a:1", &[]);
         scaled.replicas = 9;
         assert_eq!(tiers_hash(&[scaled]), tiers_hash(&[tier("a", "a:1", &[])]));
+    }
+
+    #[test]
+    fn a_spec_describes_the_color_that_was_made_of_it() {
+        let spec = |color: Option<&str>, tiers: &[Tier]| RainbowSpec {
+            color: color.map(str::to_owned),
+            tiers: tiers.to_vec(),
+            ..RainbowSpec::default()
+        };
+        let tiers = [tier("a", "a:1", &["b"]), tier("b", "b:1", &[])];
+        let made = |name: &str| -> ColorSpec {
+            let instance = |(tier, identity)| json!({ "tier": tier, "color": name, "identity": identity });
+            let instances: Vec<_> = identities(&tiers).into_iter().map(instance).collect();
+            serde_json::from_value(json!({
+                "rainbow": "shop", "color": name, "revision": 1, "tiers": tiers, "instances": instances,
+            }))
+            .unwrap()
+        };
+        let describes = |spec: &RainbowSpec, color: &ColorSpec| Version::of(spec).is_of(color);
+        assert!(describes(&spec(Some("v1"), &tiers), &made("v1")));
+        assert!(describes(&spec(None, &tiers), &made(&tiers_hash(&tiers))));
+        assert!(!describes(&spec(Some("v2"), &tiers), &made("v1")), "another name");
+        assert!(!describes(&spec(Some("v1"), &tiers[1..]), &made("v1")), "a tier less");
+        let other = [tier("a", "a:1", &["b"]), tier("b", "b:2", &[])];
+        assert!(!describes(&spec(Some("v1"), &other), &made("v1")), "a name that other tiers have");
     }
 
     #[test]

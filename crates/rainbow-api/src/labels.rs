@@ -8,6 +8,8 @@ pub const TIER: &str = "rainbow.dev/tier";
 pub const COLOR: &str = "rainbow.dev/color";
 /// On a stage's Service: the stage's name.
 pub const STAGE: &str = "rainbow.dev/stage";
+/// On a stage's shadow Service: the stage's name. No client uses that Service.
+pub const SHADOW: &str = "rainbow.dev/shadow";
 /// On pods, followed by a stage's name: the pod is in that stage while it shifts. The value is [`MEMBER`].
 pub const MEMBER_PREFIX: &str = "member.rainbow.dev/";
 /// Value of a membership label.
@@ -15,6 +17,14 @@ pub const MEMBER: &str = "yes";
 /// On pods, followed by a stage's name: when the pod joined the stage (RFC 3339 with milliseconds). Written in the
 /// same request as the label, so the time of the last step survives a crash.
 pub const JOINED_PREFIX: &str = "joined.rainbow.dev/";
+/// On the pods of an instance; Services that select the instance ask for it. A pod without it keeps its place in its ReplicaSet
+/// and gets no new connections. The value is [`YES`].
+pub const SERVING: &str = "rainbow.dev/serving";
+/// Annotation of a stage's Service: the color that the stage serves, written with the selector.
+pub const SERVES: &str = "rainbow.dev/serves";
+/// Annotation on a pod whose [`SERVING`] label was taken off: since when (RFC 3339 with milliseconds). Written in the same request,
+/// so the pod's deadline survives a crash.
+pub const OUT_SINCE: &str = "rainbow.dev/out-since";
 /// Hash of what was applied, so that an unchanged object costs no write.
 pub const APPLIED: &str = "rainbow.dev/applied";
 /// On Deployments: identity of the instance.
@@ -23,7 +33,7 @@ pub const IDENTITY: &str = "rainbow.dev/identity";
 pub const FINALIZER: &str = "rainbow.dev/teardown";
 /// On pods that hold connections while their color drains. The value is [`YES`]. The drain's PodDisruptionBudget selects it.
 pub const HOLDING: &str = "rainbow.dev/holding";
-/// Value of [`HOLDING`].
+/// Value of [`HOLDING`] and [`SERVING`].
 pub const YES: &str = "yes";
 /// Annotation that tells the ReplicaSet controller which pods to end first: those with the lowest number.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";

@@ -1,4 +1,5 @@
-//! The names of what Rainbow makes. A name that would be too long is refused where the spec is validated, never cut.
+//! The names of what Rainbow makes. A name that would be too long is refused where the spec is validated, never cut; but for that of a
+//! shadow Service, which no user and no client knows.
 
 /// The longest name of a Service, a Deployment or a label value (RFC 1123 label).
 pub const MAX_NAME: usize = 63;
@@ -13,6 +14,19 @@ pub fn stage_service(prefix: Option<&str>, tier: &str, stage: &str) -> String {
     format!("{}{tier}-{stage}", prefix.unwrap_or_default())
 }
 
+/// Name of the shadow Service of a stage, whose own Service is called `service`: `<service>-shadow`. One that would be too long is cut,
+/// and a digest tells it from others that begin alike.
+pub fn shadow(service: &str) -> String {
+    const END: &str = "-shadow";
+    const DIGITS: usize = 8;
+    if service.len() + END.len() <= MAX_NAME {
+        return format!("{service}{END}");
+    }
+    let kept: String = service.chars().take(MAX_NAME - END.len() - DIGITS - 1).collect();
+    let digest = crate::identity::hash(&service.into(), DIGITS);
+    format!("{}-{digest}{END}", kept.trim_end_matches('-'))
+}
+
 /// Name of a `Color` object: `<rainbow>-<color>`, since colors of several Rainbows share a namespace.
 pub fn color_object(rainbow: &str, color: &str) -> String {
     format!("{rainbow}-{color}")
@@ -21,6 +35,11 @@ pub fn color_object(rainbow: &str, color: &str) -> String {
 /// Name of the PodDisruptionBudget that guards the pods of draining colors: `<rainbow>-draining`.
 pub fn guard(rainbow: &str) -> String {
     format!("{rainbow}-draining")
+}
+
+/// Name of the PodDisruptionBudget of a stage that is held in the middle of a shift: `<rainbow>-<stage>-paused`.
+pub fn stage_budget(rainbow: &str, stage: &str) -> String {
+    format!("{rainbow}-{stage}-paused")
 }
 
 /// Name of the container that counts connections in a pod.
@@ -60,5 +79,15 @@ mod tests {
         assert_eq!(instance(None, "frontend", "v1"), "frontend-v1");
         assert_eq!(stage_service(Some("shop-"), "frontend", "active"), "shop-frontend-active");
         assert_eq!(default_env("user-db"), "USER_DB");
+    }
+
+    #[test]
+    fn every_stage_has_a_name_for_its_shadow() {
+        assert_eq!(shadow("web-active"), "web-active-shadow");
+        let longest = "a".repeat(MAX_NAME - 7);
+        assert_eq!(shadow(&longest), format!("{longest}-shadow"));
+        let (one, other) = (shadow(&"a".repeat(63)), shadow(&"a".repeat(62)));
+        assert!(is_dns_label(&one) && is_dns_label(&other) && one != other, "{one} {other}");
+        assert!(is_dns_label(&shadow(&format!("{}-{}", "a".repeat(46), "b".repeat(16)))));
     }
 }

@@ -1,5 +1,6 @@
 //! The `Rainbow` resource: what its user writes.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,10 +131,19 @@ pub struct Tier {
 impl Tier {
     /// The ports in the pod on which connections can be counted, in ascending order.
     pub fn tcp_ports(&self) -> Vec<i32> {
-        let tcp = |port: &&TierPort| port.protocol.as_deref().unwrap_or("TCP") == "TCP";
-        let all: BTreeSet<i32> =
-            self.ports.iter().filter(tcp).map(|port| port.target_port.unwrap_or(port.port)).collect();
+        let tcp = |port: &&TierPort| port.protocol() == "TCP";
+        let all: BTreeSet<i32> = self.ports.iter().filter(tcp).filter_map(|port| self.container_port(port)).collect();
         all.into_iter().collect()
+    }
+
+    /// Number of a port in the pod. `None`: the port is targeted by a name that no container of the template declares.
+    ///
+    /// A name is resolved as Kubernetes does: the first port with the name and the protocol, of containers and then of native sidecars.
+    pub fn container_port(&self, port: &TierPort) -> Option<i32> {
+        match port.target() {
+            IntOrString::Int(number) => Some(number),
+            IntOrString::String(name) => declared_port(&self.template, &name, port.protocol()),
+        }
     }
 }
 
@@ -168,10 +178,9 @@ pub struct TierPort {
     /// The Service's port.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// Number of the port in the pod. Default: `port`.
+    /// Number of the port in the pod, or the name of a port that a container of the template declares. Default: `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub target_port: Option<i32>,
+    pub target_port: Option<IntOrString>,
     /// `TCP` (default), `UDP` or `SCTP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["TCP", "UDP", "SCTP"]))]
@@ -181,8 +190,30 @@ pub struct TierPort {
     pub app_protocol: Option<String>,
 }
 
+/// Number of the port that a container of a pod template declares under a name.
+pub fn declared_port(template: &Value, name: &str, protocol: &str) -> Option<i32> {
+    let of = |kind: &str| template["spec"][kind].as_array().into_iter().flatten();
+    let sidecars = of("initContainers").filter(|container| container["restartPolicy"] == "Always");
+    let ports = of("containers").chain(sidecars).flat_map(|container| container["ports"].as_array()).flatten();
+    let mut same =
+        ports.filter(|declared| declared["name"] == name && declared["protocol"].as_str().unwrap_or("TCP") == protocol);
+    same.next()?["containerPort"].as_i64().and_then(|number| i32::try_from(number).ok())
+}
+
+impl TierPort {
+    /// Port in the pod, by number or by name.
+    pub fn target(&self) -> IntOrString {
+        self.target_port.clone().unwrap_or(IntOrString::Int(self.port))
+    }
+
+    /// `TCP` where nothing else is said.
+    pub fn protocol(&self) -> &str {
+        self.protocol.as_deref().unwrap_or("TCP")
+    }
+}
+
 /// A stable address through which clients reach one color's entry tier.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
     /// A DNS label, unique within the Rainbow.
@@ -210,9 +241,29 @@ pub struct Stage {
     /// Holds a shift where it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// What happens when the color that the stage moves to, or has moved to, lacks pods again and again for as long as
+    /// `progressDeadlineSeconds`: `Hold` (default) stops and reports it, `RollBack` goes back to the color that the stage comes from.
+    #[serde(default, skip_serializing_if = "OnStalled::is_hold")]
+    pub on_stalled: OnStalled,
     /// The stage's Service.
     #[serde(default)]
     pub service: StageService,
+}
+
+/// What a stage does when the color that it moves to stays unhealthy.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum OnStalled {
+    /// The stage stays where it is, and its user decides.
+    #[default]
+    Hold,
+    /// The stage goes back to the color that it comes from, and stays there until it is told to serve another one.
+    RollBack,
+}
+
+impl OnStalled {
+    fn is_hold(&self) -> bool {
+        *self == Self::Hold
+    }
 }
 
 /// Who moves a stage.
@@ -225,7 +276,7 @@ pub enum Promote {
     Manual,
 }
 
-/// How a stage moves. At most one field is set; none is a flip.
+/// Way in which a stage moves. At most one of `flip` and `rolling` is set; none is a flip.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -239,6 +290,12 @@ pub struct Shift {
     /// Some pods at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling: Option<Rolling>,
+    /// Time for which the pods that come and those that go serve together, such as `90s`: the time within which everything that sends the
+    /// stage's clients to pods follows a change of the Service's endpoints. Default: `3m` where the Service's annotations ask for a load
+    /// balancer that addresses pods (AWS target type `ip`, GKE network endpoint groups); else what the operator knows of the cluster
+    /// (`--swap`, `--propagation`), without `--swap direct` where a traffic policy of the Service is `Local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<HumanDuration>,
 }
 
 /// A stage's way to move, as one choice.
@@ -255,7 +312,7 @@ impl Shift {
     ///
     /// The pattern names every field: a new way to shift does not compile before it has a kind.
     pub fn kind(&self) -> Option<ShiftKind<'_>> {
-        let Self { flip, rolling } = self;
+        let Self { flip, rolling, overlap: _ } = self;
         match (flip, rolling) {
             (None, None) | (Some(Flip {}), None) => Some(ShiftKind::Flip),
             (None, Some(rolling)) => Some(ShiftKind::Rolling(rolling)),
@@ -285,6 +342,35 @@ pub struct Rolling {
     pub step: i32,
     /// Time from one step to the next, such as `30s`.
     pub every: HumanDuration,
+    /// Pods that may run beside those that the stage has, as a number or as a percentage of its size such as `25%`. The new color then
+    /// gets more pods as those of the old color end, in all tiers alike; a way back in mid-shift has to start pods. Has no effect
+    /// where another stage serves the old color or wants all of the new one. Default: all pods of the new color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surge: Option<IntOrString>,
+}
+
+/// Pods that may run beside those that a stage has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surge {
+    /// As many.
+    Pods(u32),
+    /// Part of the stage's size, rounded up.
+    Percent(u32),
+}
+
+impl Rolling {
+    /// The surge, if there is one. `Err`: the field is neither a number of pods from 1 on nor a percentage from `1%` on.
+    pub fn surge(&self) -> Result<Option<Surge>, &IntOrString> {
+        let Some(surge) = &self.surge else { return Ok(None) };
+        let found = match surge {
+            IntOrString::Int(pods) => u32::try_from(*pods).ok().filter(|pods| *pods > 0).map(Surge::Pods),
+            IntOrString::String(text) => {
+                let digits = text.strip_suffix('%').filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                digits.and_then(|digits| digits.parse().ok()).filter(|percent| *percent > 0).map(Surge::Percent)
+            }
+        };
+        found.map(Some).ok_or(surge)
+    }
 }
 
 /// What a stage's Service looks like.
@@ -333,10 +419,14 @@ pub struct Keep {
     #[serde(default = "Keep::default_live")]
     #[schemars(range(min = 1))]
     pub live: i32,
-    /// Retired colors (no pods) kept for a quick return. Past it, the oldest are deleted. Default 3.
+    /// Retired colors (no pods) kept for a quick return. Past it, those that never served are deleted first, then the oldest. Default 3.
     #[serde(default = "Keep::default_history")]
     #[schemars(range(min = 0))]
     pub history: i32,
+    /// How long the color that a stage has moved to must be healthy without a break before the one before it may drain. Until then the
+    /// color before keeps all its pods, so that a rollback starts none. Default 30s.
+    #[serde(default = "Keep::default_warm")]
+    pub warm: HumanDuration,
 }
 
 impl Keep {
@@ -347,11 +437,15 @@ impl Keep {
     fn default_history() -> i32 {
         3
     }
+
+    fn default_warm() -> HumanDuration {
+        HumanDuration::from_secs(30)
+    }
 }
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { live: Self::default_live(), history: Self::default_history() }
+        Self { live: Self::default_live(), history: Self::default_history(), warm: Self::default_warm() }
     }
 }
 
@@ -387,6 +481,8 @@ mod tests {
         check(json!({ "flip": {} }), Some("flip"));
         check(json!({ "rolling": { "every": "1s" } }), Some("rolling"));
         check(json!({ "flip": {}, "rolling": { "every": "1s" } }), None);
+        check(json!({ "overlap": "90s" }), Some("flip"));
+        check(json!({ "rolling": { "every": "1s" }, "overlap": "0s" }), Some("rolling"));
     }
 
     #[test]

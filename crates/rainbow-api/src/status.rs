@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::HumanDuration;
+
 /// What the operator reports of a Rainbow.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -11,7 +13,7 @@ pub struct RainbowStatus {
     /// Generation of the spec this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The newest color.
+    /// Newest color: the one that the spec describes, or described last while the spec is invalid or its color cannot be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<String>,
     /// `stage=color` pairs for the printer column, such as `active=v1→v2 3/5, smoke=v2`.
@@ -50,6 +52,20 @@ pub struct StageStatus {
     /// The shift under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftStatus>,
+    /// Time for which the pods that come and those that go serve together, where the stage does not move as the cluster's own data plane
+    /// allows: because of `shift.overlap`, the Service's load balancer, or a traffic policy `Local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<HumanDuration>,
+    /// Since when the color that the stage serves or moves to has not been healthy for `keep.warm` without a break (RFC 3339). Unset: it is
+    /// healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_since: Option<String>,
+    /// The color that has not been healthy since `degradedSince`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_color: Option<String>,
+    /// The color that the stage is told to serve and has been taken back from, because it was unhealthy (`onStalled: RollBack`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
     /// Why the stage does not move although it should, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

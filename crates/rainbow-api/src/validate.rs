@@ -1,4 +1,4 @@
-//! What is wrong with a `Rainbow`, said so that its author can mend it. Pure: the operator and the command line use it.
+//! What is wrong with a `Rainbow`, said so that its author can fix it. Pure: the operator and the command line use it.
 
 mod drain;
 mod names_check;
@@ -18,6 +18,27 @@ pub struct SpecError {
     pub path: String,
     /// What is wrong with it and what to do.
     pub message: String,
+    /// The part of the spec that cannot be used because of it.
+    pub part: SpecPart,
+}
+
+/// Part of a spec that an error makes unusable. The rest of the spec counts all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpecPart {
+    /// `namePrefix`.
+    NamePrefix,
+    /// `color` and `tiers`: no color can be made of them.
+    Version,
+    /// Some of `stages`: which ones there are is unknown.
+    Stages,
+    /// The stage of this name.
+    Stage(String),
+    /// `drain`.
+    Drain,
+    /// `keep`.
+    Keep,
+    /// `progressDeadlineSeconds`.
+    ProgressDeadline,
 }
 
 impl fmt::Display for SpecError {
@@ -30,13 +51,13 @@ impl std::error::Error for SpecError {}
 
 /// Everything that is wrong with a spec; empty when it is fine.
 pub fn validate(spec: &RainbowSpec) -> Vec<SpecError> {
-    let mut errors = Errors::default();
+    let mut errors = Errors { found: Vec::new(), part: SpecPart::Version };
     general(spec, &mut errors);
     tiers::check(spec, &mut errors);
     stages::check(spec, &mut errors);
     drain::check(spec, &mut errors);
     names_check::check(spec, &mut errors);
-    errors.0
+    errors.found
 }
 
 /// What is wrong with the name of a `Rainbow`. It is a label value on everything that is made.
@@ -48,6 +69,7 @@ pub fn validate_name(name: &str) -> Option<SpecError> {
             name.len(),
             names::MAX_NAME
         ),
+        part: SpecPart::Version,
     })
 }
 
@@ -68,11 +90,13 @@ pub fn stage_tier<'a>(spec: &'a RainbowSpec, stage: &'a crate::Stage) -> Option<
 }
 
 fn general(spec: &RainbowSpec, errors: &mut Errors) {
+    errors.part = SpecPart::Version;
     if let Some(color) = &spec.color
         && !names::is_dns_label(color)
     {
         errors.add("spec.color", not_a_label(color));
     }
+    errors.part = SpecPart::NamePrefix;
     if let Some(prefix) = &spec.name_prefix
         && !prefix.is_empty()
         && !names::is_dns_label(&format!("{prefix}x"))
@@ -82,12 +106,14 @@ fn general(spec: &RainbowSpec, errors: &mut Errors) {
             format!("`{prefix}` cannot begin a name: use lower case letters, digits and `-`, such as `shop-`"),
         );
     }
+    errors.part = SpecPart::Keep;
     if spec.keep.live < 1 {
         errors.add("spec.keep.live", format!("{} is too few: at least 1 color must be able to live", spec.keep.live));
     }
     if spec.keep.history < 0 {
         errors.add("spec.keep.history", format!("{} is negative: use 0 or more", spec.keep.history));
     }
+    errors.part = SpecPart::ProgressDeadline;
     if let Some(seconds) = spec.progress_deadline_seconds
         && seconds < 1
     {
@@ -96,12 +122,15 @@ fn general(spec: &RainbowSpec, errors: &mut Errors) {
 }
 
 /// Gathers errors.
-#[derive(Default)]
-struct Errors(Vec<SpecError>);
+struct Errors {
+    found: Vec<SpecError>,
+    /// The part of the spec that the next findings make unusable.
+    part: SpecPart,
+}
 
 impl Errors {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(SpecError { path: path.into(), message: message.into() });
+        self.found.push(SpecError { path: path.into(), message: message.into(), part: self.part.clone() });
     }
 
     /// Reports every name that comes up again, once.

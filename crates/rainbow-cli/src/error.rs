@@ -11,6 +11,7 @@ Exit codes:
   3    what was named does not exist
   4    --timeout has passed
   5    the cluster refused: forbidden, or in conflict with another change; or its Kubernetes is too old
+  6    --wait: a stage does not move, because it is paused or was moved elsewhere by hand
   130  ended by Ctrl-C";
 
 /// Why a command failed. Each message is one sentence that says what is wrong, where, and what to do.
@@ -34,6 +35,9 @@ pub(crate) enum Error {
     /// The cluster refused, or is refused.
     #[error("{0}")]
     Refused(String),
+    /// A user holds the thing that is waited for.
+    #[error("{0}")]
+    Held(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -56,6 +60,7 @@ impl Error {
             Self::NotFound(_) => 3,
             Self::TimedOut(_) => 4,
             Self::Refused(_) => 5,
+            Self::Held(_) => 6,
             Self::Interrupted => 130,
         }
     }

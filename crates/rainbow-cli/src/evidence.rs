@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use rainbow_api::{Color, Rainbow, labels};
+use rainbow_api::{Color, Rainbow, Version, labels};
 use rainbow_operator::count::{CountVia, Reading, Source, Whom, ask};
 use serde::Serialize;
 
@@ -64,8 +64,9 @@ impl Evidence {
         let selector = ListParams::default().labels(&format!("{}={}", labels::RAINBOW, color.spec.rainbow));
         let pods = cluster.api::<Pod>().list(&selector).await.map_err(|error| cluster.error(&error))?.items;
         let addresses: BTreeMap<String, String> = pods.iter().filter_map(address).collect();
+        let described = Version::of(&rainbow.spec).is_of(&color.spec);
         let asked = color.spec.tiers.iter().flat_map(|tier| {
-            let source = Source::of(&rainbow.spec, color, tier);
+            let source = Source::of(&rainbow.spec, described, color, tier);
             of_instance(&pods, color, &tier.name).into_iter().filter_map(move |pod| {
                 let unasked = PodEvidence {
                     pod: pod.metadata.name.clone()?,

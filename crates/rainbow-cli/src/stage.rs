@@ -2,7 +2,10 @@
 
 use rainbow_api::{Promote, Rainbow, Stage, StageStatus};
 
-use crate::error::{Error, Result, hint};
+use crate::{
+    context::Context,
+    error::{Error, Result, hint},
+};
 
 /// A stage by name; without one `active`, else the only stage, else the only one that is promoted by hand.
 pub(crate) fn choose<'a>(rainbow: &'a Rainbow, wanted: Option<&str>) -> Result<&'a Stage> {
@@ -24,6 +27,24 @@ pub(crate) fn choose<'a>(rainbow: &'a Rainbow, wanted: Option<&str>) -> Result<&
             "rainbow `{name}` has several stages: say which with --stage: {}",
             names.join(", ")
         ))),
+    }
+}
+
+/// Stages that follow the newest color, and are told to stay at another one: each with that color.
+pub(crate) fn pinned(rainbow: &Rainbow) -> impl Iterator<Item = (&Stage, &str)> {
+    let newest = rainbow.spec.color.as_deref().or_else(|| rainbow.status.as_ref()?.color.as_deref());
+    let automatic = rainbow.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto);
+    automatic.filter_map(move |stage| Some((stage, stage.color.as_deref().filter(|color| Some(*color) != newest)?)))
+}
+
+/// Warns of the stages that do not follow to a release.
+pub(crate) fn warn_of_pinned(context: &Context, rainbow: &Rainbow) {
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    for (stage, color) in pinned(rainbow) {
+        let stage = &stage.name;
+        context.printer.warning(format_args!(
+            "stage {stage} stays at {color}, to which it was moved by hand: `rainbow promote {name} --stage {stage}` lets it follow again"
+        ));
     }
 }
 

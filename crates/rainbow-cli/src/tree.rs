@@ -61,6 +61,7 @@ fn root(view: &View) -> String {
     let (style, word) = match view.state {
         State::Ready => (GOOD, "Ready"),
         State::Reconciling => (BUSY, "Reconciling"),
+        State::Paused => (BUSY, "Paused"),
         State::Stalled => (BAD, "Stalled"),
         State::Unobserved => (BUSY, "Not seen by the operator yet"),
     };

@@ -4,7 +4,7 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use rainbow_api::{Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, ShiftPhase, labels};
+use rainbow_api::{Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, labels};
 use serde::Serialize;
 
 /// The objects an application consists of.
@@ -39,6 +39,8 @@ pub(crate) enum State {
     Ready,
     /// Something is under way.
     Reconciling,
+    /// A stage is held in the middle of a shift, and nothing else is under way.
+    Paused,
     /// A person has to mend something.
     Stalled,
     /// The operator has not seen the newest spec yet.
@@ -162,6 +164,7 @@ fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>)
     }
     match (of(ConditionType::Ready), of(ConditionType::Reconciling)) {
         (Some(_), None) => (State::Ready, None),
+        (_, Some(paused)) if Reason::of(paused) == Some(Reason::Paused) => (State::Paused, said(paused)),
         (_, Some(reconciling)) => (State::Reconciling, said(reconciling)),
         (None, None) => (State::Reconciling, None),
     }

@@ -8,6 +8,7 @@ use crate::{
     context::{Cluster, Context},
     error::{Error, Result},
     observe::Observer,
+    stage,
     view::{State, View, World},
 };
 
@@ -24,6 +25,8 @@ pub(crate) enum Progress {
     Unseen,
     /// It will not come by itself.
     Never(String),
+    /// The awaited state does not come before its user lets it.
+    Held(String),
 }
 
 /// Waits until `check` says that it is done. Every new text of progress is printed once.
@@ -45,6 +48,7 @@ pub(crate) async fn until(
             match check(&world, &View::new(&world)) {
                 Progress::Done => return Ok(()),
                 Progress::Never(why) => return Err(Error::Failed(why)),
+                Progress::Held(why) => return Err(Error::Held(why)),
                 Progress::Waiting(text) if text != shown => {
                     context.printer.progress(&text);
                     shown = text;
@@ -88,7 +92,11 @@ pub(crate) async fn ready(context: &Context, cluster: &Cluster, rainbow: &Rainbo
             return Progress::Unseen;
         }
         match view.state {
-            State::Ready => Progress::Done,
+            State::Ready => match stage::pinned(&world.rainbow).next() {
+                None => Progress::Done,
+                Some((stage, color)) => Progress::Held(format!("{name}: stage {} stays at {color}", stage.name)),
+            },
+            State::Paused => Progress::Held(format!("{name}: {}", view.message.as_deref().unwrap_or("it is paused"))),
             State::Stalled => {
                 Progress::Never(format!("{name}: {}", view.message.as_deref().unwrap_or("it is stalled")))
             }

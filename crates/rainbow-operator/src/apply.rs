@@ -1,14 +1,17 @@
 //! Carries out writes, and says what to expect from the watches afterwards.
 
+mod replica_sets;
+
 use futures::future::join_all;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, Error,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
 use rainbow_api::{FIELD_MANAGER, labels};
-use rainbow_plan::ChainKey;
-use serde_json::{Value, json};
+use rainbow_plan::{Cascade, ChainKey};
+use serde_json::{Map, Value, json};
 
 use crate::{
     compile::{Batch, ChainWrites, Operation},
@@ -17,6 +20,7 @@ use crate::{
     kind::Kind,
     live::{label, version},
     messages,
+    uid::Uid,
 };
 
 /// Start of the refusal of an applied object with a field that the schema does not have, or with a value of another type. The
@@ -62,7 +66,7 @@ pub(crate) enum Failure {
 pub(crate) struct Outcome {
     pub(crate) expectations: Vec<Expectation>,
     /// Objects that are in order as the server answered them: uid, hash of what was applied, digest of the content.
-    pub(crate) settled: Vec<(String, Fingerprint, u64)>,
+    pub(crate) settled: Vec<(Uid, Fingerprint, u64)>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -142,7 +146,7 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
         Operation::Create { kind, name, body } => create(&api, *kind, name, body, &mut outcome).await,
         Operation::Apply { kind, name, uid, body, hash } => {
             let force = uid.is_some();
-            match if force { Ok(()) } else { nothing_there(&api, key, *kind, name).await } {
+            match if force { Ok(()) } else { may_make(client, &api, key, *kind, name, body).await } {
                 Ok(()) => apply(&api, *kind, name, body, *hash, force, &mut outcome).await,
                 Err(failure) => Err(failure),
             }
@@ -155,7 +159,15 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
         Operation::Amend { kind, name, version, body } => {
             amend(&api, *kind, name, *version, body.clone(), &mut outcome).await
         }
-        Operation::Delete { kind, name, uid, version } => delete(&api, *kind, name, uid, *version, &mut outcome).await,
+        Operation::Delete { kind, name, uid, version, cascade } => {
+            delete(&api, *kind, name, uid, *version, *cascade, &mut outcome).await
+        }
+        Operation::DeleteReplicaSets { name, labels, cascade } => {
+            delete_replica_sets(client, &api, key, name, labels, *cascade).await
+        }
+        Operation::Control { name, uid, owner, controls } => {
+            control(&api, name, uid, owner, *controls, &mut outcome).await
+        }
         Operation::Finalizers { kind, name, version, finalizers } => {
             set_finalizers(&api, *kind, name, *version, finalizers, &mut outcome).await
         }
@@ -182,6 +194,35 @@ async fn nothing_there(api: &Api<DynamicObject>, key: &Key, kind: Kind, name: &s
         Ok(Some(_)) => Err(Failure::Foreign { kind, name: name.to_owned() }),
         Err(error) => Err(classify(kind, name, error)),
     }
+}
+
+/// Makes sure that an apply makes the object that is meant.
+async fn may_make(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    key: &Key,
+    kind: Kind,
+    name: &str,
+    body: &Value,
+) -> Result<(), Failure> {
+    nothing_there(api, key, kind, name).await?;
+    match body["spec"]["selector"]["matchLabels"].as_object() {
+        Some(labels) if kind == Kind::Deployment => replica_sets::none_goes(client, key, name, labels).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Deletes the ReplicaSets that a Deployment has left behind. `api` is that of Deployments.
+async fn delete_replica_sets(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    key: &Key,
+    name: &str,
+    labels: &Map<String, Value>,
+    cascade: Cascade,
+) -> Result<(), Failure> {
+    nothing_there(api, key, Kind::Deployment, name).await?;
+    replica_sets::delete(client, key, name, labels, cascade).await
 }
 
 /// Whether an object carries this application's marks.
@@ -223,8 +264,8 @@ async fn apply(
 ) -> Result<(), Failure> {
     let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
     let applied = written(answer, kind, name, &[], outcome)?;
-    let uid = applied.metadata.uid.clone().unwrap_or_default();
-    outcome.settled.push((uid, hash, Content::of(&applied).digest()));
+    let uid = Uid::of(applied.metadata.uid.as_deref().unwrap_or_default());
+    outcome.settled.push((uid, hash, Content::of(&applied.metadata, &applied.data["spec"]).digest()));
     Ok(())
 }
 
@@ -296,10 +337,13 @@ async fn delete(
     name: &str,
     uid: &str,
     at: u64,
+    cascade: Cascade,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let parameters =
-        DeleteParams::background().preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    // A pod is deleted for what is known of it: one that has changed is looked at again.
+    let resource_version = (kind == Kind::Pod && at > 0).then(|| at.to_string());
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version };
+    let parameters = deletion(cascade).preconditions(preconditions);
     match api.delete(name, &parameters).await {
         Ok(_) => {}
         Err(Error::Api(status)) if status.code == 404 => {}
@@ -307,6 +351,40 @@ async fn delete(
     }
     outcome.expect(kind, name, Expected::Change { uid: uid.to_owned(), version: at });
     Ok(())
+}
+
+fn deletion(cascade: Cascade) -> DeleteParams {
+    match cascade {
+        Cascade::Orphan => DeleteParams::orphan(),
+        Cascade::Background => DeleteParams::background(),
+    }
+}
+
+/// Makes an owner the controller of a pod that has none, or takes it off. Other owners of the pod stay.
+async fn control(
+    api: &Api<DynamicObject>,
+    name: &str,
+    uid: &str,
+    owner: &OwnerReference,
+    controls: bool,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let stale = || Failure::Stale(messages::not_what_it_was(Kind::Pod, name, None));
+    let found = api.get_metadata_opt(name).await.map_err(|error| classify(Kind::Pod, name, error))?;
+    let found = found.filter(|found| found.metadata.uid.as_deref() == Some(uid)).ok_or_else(stale)?;
+    let mut owners = found.metadata.owner_references.unwrap_or_default();
+    if controls && owners.iter().any(|known| known.controller == Some(true)) {
+        return Err(stale());
+    }
+    owners.retain(|known| known.uid != owner.uid);
+    if controls {
+        owners.push(owner.clone());
+    }
+    let metadata = json!({
+        "uid": uid, "resourceVersion": found.metadata.resource_version, "ownerReferences": owners,
+    });
+    let answer = api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata }))).await;
+    written(answer, Kind::Pod, name, &[404, 409], outcome).map(drop)
 }
 
 async fn set_finalizers(

@@ -17,7 +17,8 @@ use place::{Place, Places};
 /// All applications, and which object belongs to which.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    pub(crate) apps: HashMap<Arc<Key>, App>,
+    /// Boxed: a table has room for twice as many entries as it holds.
+    pub(crate) apps: HashMap<Arc<Key>, Box<App>>,
     /// Where objects are kept: their labels may change under them.
     places: Places,
     /// Kinds of which a list has begun. Before the first one nothing is known, so nothing can be gone after it.
@@ -47,6 +48,11 @@ impl Cache {
     pub(crate) fn has_seen(&self, key: &Key, kind: Kind, name: &str, version: u64) -> bool {
         self.seen.get(&kind).is_some_and(|seen| *seen >= version)
             || self.apps.get(key).and_then(|app| app.find(kind, name)).is_some_and(|(_, found)| found >= version)
+    }
+
+    /// The application that an object belongs to.
+    pub(crate) fn owner(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Key>> {
+        self.places.get(self.places.of(kind, namespace, name))
     }
 
     /// Takes in a change of a kind and answers whose it is.
@@ -108,7 +114,12 @@ impl Cache {
             let place = |name: Box<str>| (self.places.of(kind, &key.namespace, &name), name);
             app.names_of(kind).into_iter().map(place).collect::<Vec<_>>()
         };
-        self.apps.iter().flat_map(places).filter(|(place, _)| !shown.contains(place)).collect()
+        self.apps
+            .iter()
+            .map(|(key, app)| (key, &**app))
+            .flat_map(places)
+            .filter(|(place, _)| !shown.contains(place))
+            .collect()
     }
 
     fn put(&mut self, kind: Kind, place: Place, object: Object, now: Time) -> Vec<Arc<Key>> {

@@ -1,7 +1,5 @@
 //! What a watch of one kind says.
 
-use kube::runtime::watcher;
-
 /// A change, from the point of view of whoever keeps the objects of a kind.
 pub(crate) enum Change<T> {
     /// The list begins again.
@@ -15,5 +13,19 @@ pub(crate) enum Change<T> {
     /// An object is gone.
     Gone(T),
     /// The watch broke; it starts again by itself, later each time.
-    Failed(watcher::Error),
+    Failed(kube::Error),
+}
+
+impl<T> Change<T> {
+    /// The same of what becomes of the object.
+    pub(crate) fn map<U>(self, read: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Restarted => Change::Restarted,
+            Self::Listed(object) => Change::Listed(read(object)),
+            Self::Complete => Change::Complete,
+            Self::Seen(object) => Change::Seen(read(object)),
+            Self::Gone(object) => Change::Gone(read(object)),
+            Self::Failed(error) => Change::Failed(error),
+        }
+    }
 }

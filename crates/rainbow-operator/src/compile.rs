@@ -1,17 +1,20 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rainbow_api::{Connections, Rainbow, Sidecar, Tier, labels, names};
-use rainbow_plan::{Action, Chain, ChainKey, Deployment, InstanceName, Plan, StageKey, Time};
-use serde_json::{Value, json};
+use rainbow_plan::{
+    Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Selection, StageKey, Time, Version,
+};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
     cache::App,
-    domain,
     drift::{self, Fingerprint},
     kind::Kind,
     live::{PodLabels, version},
-    manifests::{self, Scope},
+    manifests::{self, Made, Scope},
+    node_ports::NodePorts,
     observe::Observed,
 };
 
@@ -27,7 +30,11 @@ pub(crate) enum Operation {
     /// Changes fields of the very object that was seen that are its user's as well.
     Amend { kind: Kind, name: String, version: u64, body: Value },
     /// Deletes the very object that was seen.
-    Delete { kind: Kind, name: String, uid: String, version: u64 },
+    Delete { kind: Kind, name: String, uid: String, version: u64, cascade: Cascade },
+    /// Deletes the ReplicaSets with these labels that no Deployment owns. `name` is that of the Deployment that made them.
+    DeleteReplicaSets { name: String, labels: Map<String, Value>, cascade: Cascade },
+    /// Makes an object the controller of a pod that has none, or takes it off the pod.
+    Control { name: String, uid: String, owner: OwnerReference, controls: bool },
     /// Sets the finalizers of the very object that was seen.
     Finalizers { kind: Kind, name: String, version: u64, finalizers: Vec<String> },
 }
@@ -40,7 +47,8 @@ impl Operation {
             | Self::Amend { kind, .. }
             | Self::Delete { kind, .. }
             | Self::Finalizers { kind, .. } => *kind,
-            Self::Label { .. } => Kind::Pod,
+            Self::Label { .. } | Self::Control { .. } => Kind::Pod,
+            Self::DeleteReplicaSets { .. } => Kind::Deployment,
         }
     }
 
@@ -51,6 +59,8 @@ impl Operation {
             | Self::Label { name, .. }
             | Self::Amend { name, .. }
             | Self::Delete { name, .. }
+            | Self::DeleteReplicaSets { name, .. }
+            | Self::Control { name, .. }
             | Self::Finalizers { name, .. } => name,
         }
     }
@@ -86,9 +96,6 @@ pub(crate) struct ChainWrites {
 }
 
 impl Work {
-    /// Nothing to write.
-    pub(crate) const NONE: Self = Self { hold: None, chains: Vec::new() };
-
     /// Leaves out everything but the moves of stages.
     pub(crate) fn keep_stages(&mut self) {
         self.hold = None;
@@ -119,7 +126,10 @@ impl ChainWrites {
 /// The writes of each chain of a plan, in the order of its actions.
 pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
     let chains = plan.chains.iter().map(|chain| ChainWrites { key: chain.key.clone(), batches: batches(chain, basis) });
-    Work { hold: hold(basis.rainbow), chains: chains.filter(|chain| !chain.batches.is_empty()).collect() }
+    let chains: Vec<ChainWrites> = chains.filter(|chain| !chain.batches.is_empty()).collect();
+    // Of a spec that is invalid from the first write on, nothing has been made.
+    let nothing_made = basis.app.colors.is_empty() && basis.observed.world.spec.version == Version::Invalid;
+    Work { hold: hold(basis.rainbow).filter(|_| !nothing_made || !chains.is_empty()), chains }
 }
 
 fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
@@ -131,8 +141,8 @@ fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
             batches.extend(compiler.one(action).into_iter().map(|operation| vec![operation]));
             continue;
         };
-        // A run of joins (or of leaves, or of marks) is one batch.
-        if let Some(operation) = compiler.label(action) {
+        // A run of joins (or of leaves, of marks, …) is one batch.
+        if let Some(operation) = compiler.of_pod(action) {
             pending.insert(operation.name().to_owned(), operation);
         }
         if chain.actions.get(index + 1).and_then(Turn::of) != Some(turn) && !pending.is_empty() {
@@ -142,12 +152,17 @@ fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
     batches
 }
 
-/// What is said of pods at the same time.
+/// Writes about pods, each about one of its own, that run at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Join,
     Leave,
     Mark,
+    TakeOut,
+    PutBack,
+    Adopt,
+    Disown,
+    End,
 }
 
 impl Turn {
@@ -156,7 +171,27 @@ impl Turn {
             Action::Join { .. } => Some(Self::Join),
             Action::Leave { .. } => Some(Self::Leave),
             Action::Mark { .. } => Some(Self::Mark),
-            _ => None,
+            Action::TakeOut { .. } => Some(Self::TakeOut),
+            Action::PutBack { .. } => Some(Self::PutBack),
+            Action::Adopt { .. } => Some(Self::Adopt),
+            Action::Disown { .. } => Some(Self::Disown),
+            Action::EndPod { .. } => Some(Self::End),
+            Action::CreateColor { .. }
+            | Action::ApplyDeployment { .. }
+            | Action::OrphanDeployment { .. }
+            | Action::DeleteReplicaSets { .. }
+            | Action::ApplyService { .. }
+            | Action::ApplyStage { .. }
+            | Action::ApplyGuard
+            | Action::DeleteGuard
+            | Action::ApplyBudget { .. }
+            | Action::DeleteBudget { .. }
+            | Action::ClearRetire { .. }
+            | Action::ApplyShadow { .. }
+            | Action::DeleteStage { .. }
+            | Action::DeleteInstance { .. }
+            | Action::DeleteColor { .. }
+            | Action::Release => None,
         }
     }
 }
@@ -185,11 +220,11 @@ impl Compiler<'_> {
     fn one(&self, action: &Action) -> Vec<Operation> {
         let Basis { app, scope, rainbow, observed, sidecar, .. } = self.basis;
         match action {
-            Action::CreateColor { color, revision, instances } => vec![Operation::Create {
+            Action::CreateColor { color, revision, instances, entries } => vec![Operation::Create {
                 kind: Kind::Color,
                 name: names::color_object(scope.rainbow, color),
-                body: manifests::color(scope, rainbow, color, *revision, instances, |tier, instance| {
-                    counter(app, rainbow, tier, instance, sidecar)
+                body: manifests::color(scope, rainbow, color, *revision, instances, entries, |tier, instance| {
+                    made(app, rainbow, tier, instance, sidecar)
                 }),
             }],
             Action::ApplyDeployment { instance, replicas, .. } => {
@@ -202,18 +237,33 @@ impl Compiler<'_> {
                 body.map(|body| self.apply(Kind::Deployment, body)).into_iter().collect()
             }
             Action::ApplyService { instance } => {
-                let body = app.source(instance).map(|(_, tier)| manifests::service(scope, rainbow, tier, instance));
+                let body = app
+                    .source(instance)
+                    .map(|(_, tier)| manifests::service(scope, rainbow, tier, instance, app.is_labeled(instance)));
                 body.map(|body| self.apply(Kind::Service, body)).into_iter().collect()
             }
-            Action::ApplyStage { stage, selects } => {
+            Action::ApplyStage { stage, selects, serves } => {
+                let serves = serves.as_deref();
                 let found = rainbow.spec.stages.iter().find(|known| known.name == *stage);
                 let name = observed.stage_services.get(&StageKey::of(stage));
-                let parts = found.zip(name).zip(app.selected_tier(stage, selects));
-                let body = parts.map(|((found, name), tier)| {
-                    let mut body = manifests::stage(scope, rainbow, found, name, tier);
-                    manifests::select(scope, stage, &mut body, selects);
-                    body
-                });
+                let label = self.label_of(stage);
+                let parts = found.zip(name).zip(app.selected_tier(label, selects));
+                let Some(((found, name), tier)) = parts else { return Vec::new() };
+                if let Some(amend) = self.reselect(stage, name, tier, (selects, serves)) {
+                    return vec![amend];
+                }
+                let possible = NodePorts::of(app, rainbow).possible(found, name);
+                let mut body = manifests::stage(scope, rainbow, &possible, name, tier);
+                manifests::select(scope, label, &mut body, selects, |instance| app.is_labeled(instance));
+                manifests::say(&mut body, serves);
+                vec![self.apply(Kind::Service, body)]
+            }
+            Action::ApplyShadow { stage } => {
+                let own = observed.stage_services.get(&StageKey::of(stage));
+                let tier = own.and_then(|own| app.selected_tier(stage, &app.services.get(own.as_str())?.selects));
+                let body = own
+                    .zip(tier)
+                    .map(|(own, tier)| manifests::shadow(scope, rainbow, stage, &names::shadow(own), tier));
                 body.map(|body| self.apply(Kind::Service, body)).into_iter().collect()
             }
             Action::DeleteStage { stage } => {
@@ -227,14 +277,40 @@ impl Compiler<'_> {
                     .flatten()
                     .collect()
             }
+            Action::OrphanDeployment { instance } => {
+                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                self.delete_with(Kind::Deployment, &name, Cascade::Orphan).into_iter().collect()
+            }
+            Action::DeleteReplicaSets { instance, cascade } => vec![Operation::DeleteReplicaSets {
+                name: names::instance(scope.prefix, &instance.tier, &instance.color),
+                labels: manifests::instance_labels(scope, &instance.tier, &instance.color),
+                cascade: *cascade,
+            }],
+            Action::Adopt { pod } => self.control(pod, true).into_iter().collect(),
+            Action::Disown { pod } => self.control(pod, false).into_iter().collect(),
+            Action::EndPod { pod, .. } => self.delete(Kind::Pod, pod).into_iter().collect(),
             Action::ApplyGuard => vec![self.apply(Kind::PodDisruptionBudget, manifests::guard(scope, rainbow))],
             Action::DeleteGuard => {
                 self.delete(Kind::PodDisruptionBudget, &names::guard(scope.rainbow)).into_iter().collect()
             }
+            Action::ApplyBudget { stage, least } => {
+                vec![self.apply(
+                    Kind::PodDisruptionBudget,
+                    manifests::stage_budget(scope, rainbow, stage, self.label_of(stage), *least),
+                )]
+            }
+            Action::DeleteBudget { stage } => {
+                let name = names::stage_budget(scope.rainbow, stage);
+                self.delete(Kind::PodDisruptionBudget, &name).into_iter().collect()
+            }
             Action::ClearRetire { color } => self.clear_retire(color).into_iter().collect(),
             Action::DeleteColor { color } => self.delete_color(color),
             Action::Release => self.let_go(Kind::Rainbow, scope.rainbow, &rainbow.metadata).into_iter().collect(),
-            Action::Join { .. } | Action::Leave { .. } | Action::Mark { .. } => Vec::new(),
+            Action::Join { .. }
+            | Action::Leave { .. }
+            | Action::Mark { .. }
+            | Action::TakeOut { .. }
+            | Action::PutBack { .. } => Vec::new(),
         }
     }
 
@@ -256,10 +332,42 @@ impl Compiler<'_> {
         })
     }
 
+    /// The stage after which the membership labels of a stage's pods are called.
+    fn label_of<'s>(&'s self, stage: &'s str) -> &'s str {
+        self.basis.observed.labeled_as.get(stage).map_or(stage, String::as_str)
+    }
+
+    /// Another selector for the Service of a stage that is invalid, and nothing else: the API server could refuse the rest. A Service
+    /// whose ports have to change with its selector is applied as a whole.
+    fn reselect(
+        &self,
+        stage: &str,
+        name: &str,
+        tier: &Tier,
+        (selects, serves): (&Selection, Option<&str>),
+    ) -> Option<Operation> {
+        let Basis { app, scope, observed, .. } = self.basis;
+        let is_invalid = observed.world.spec.stages.iter().any(|known| known.name == stage && known.invalid);
+        let live = app.services.get(name).filter(|_| is_invalid)?;
+        let label = self.label_of(stage);
+        let same_ports = app
+            .selected_tier(label, &live.selects)
+            .is_some_and(|before| manifests::ports_digest(before) == manifests::ports_digest(tier));
+        let asks = match selects {
+            Selection::Instance(instance) => app.is_labeled(instance),
+            Selection::Members | Selection::Other => false,
+        };
+        let mut body =
+            manifests::reselect(scope, label, (&live.selects, live.asks), (selects, asks)).filter(|_| same_ports)?;
+        manifests::say(&mut body, serves);
+        let version = live.meta.version;
+        Some(Operation::Amend { kind: Kind::Service, name: name.to_owned(), version, body })
+    }
+
     fn apply(&self, kind: Kind, mut body: Value) -> Operation {
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let hash = drift::seal(&mut body);
-        let uid = self.basis.app.find(kind, &name).map(|(uid, _)| uid.to_owned());
+        let uid = self.basis.app.find(kind, &name).map(|(uid, _)| uid.to_string());
         if let Some(uid) = &uid {
             body["metadata"]["uid"] = json!(uid);
         }
@@ -267,8 +375,20 @@ impl Compiler<'_> {
     }
 
     fn delete(&self, kind: Kind, name: &str) -> Option<Operation> {
+        self.delete_with(kind, name, Cascade::Background)
+    }
+
+    fn delete_with(&self, kind: Kind, name: &str, cascade: Cascade) -> Option<Operation> {
         let (uid, version) = self.basis.app.find(kind, name)?;
-        Some(Operation::Delete { kind, name: name.to_owned(), uid: uid.to_owned(), version })
+        Some(Operation::Delete { kind, name: name.to_owned(), uid: uid.to_string(), version, cascade })
+    }
+
+    /// Makes the Rainbow a pod's controller, or takes it off.
+    fn control(&self, pod: &str, controls: bool) -> Option<Operation> {
+        let Basis { app, scope, rainbow, .. } = self.basis;
+        let (uid, _) = app.find(Kind::Pod, pod)?;
+        let owner = manifests::controller(scope, rainbow);
+        Some(Operation::Control { name: pod.to_owned(), uid: uid.to_string(), owner, controls })
     }
 
     /// Asks for the deletion, then lets go: in this order a crash in between leaves a color that is being deleted.
@@ -313,44 +433,62 @@ impl Compiler<'_> {
         self.basis.app.color(color).map(|(name, found)| (name, found.as_ref()))
     }
 
+    /// The write of an action about one pod. `None`: the pod is gone.
+    fn of_pod(&mut self, action: &Action) -> Option<Operation> {
+        self.label(action).or_else(|| self.one(action).pop())
+    }
+
     /// One write about one pod, with everything that is said of it.
     fn label(&mut self, action: &Action) -> Option<Operation> {
-        let (Action::Join { pod, .. } | Action::Leave { pod, .. } | Action::Mark { pod, .. }) = action else {
+        let (Action::Join { pod, .. }
+        | Action::Leave { pod, .. }
+        | Action::Mark { pod, .. }
+        | Action::TakeOut { pod }
+        | Action::PutBack { pod }) = action
+        else {
             return None;
         };
         let Basis { app, now, .. } = self.basis;
         let found = app.pods.get(pod.as_str())?;
+        let labeled_as = |stage: &str| self.label_of(stage).to_owned();
+        let label = match action {
+            Action::Join { stage, .. } | Action::Leave { stage, .. } => labeled_as(stage),
+            _ => String::new(),
+        };
         let said = self.pods.entry(pod.clone()).or_insert_with(|| found.said.clone());
         match action {
-            Action::Join { stage, .. } => drop(said.member.insert(stage.clone(), Some(now))),
-            Action::Leave { stage, .. } => drop(said.member.remove(stage)),
+            Action::Join { .. } => drop(said.member.insert(label, Some(now))),
+            Action::Leave { .. } => drop(said.member.remove(&label)),
             Action::Mark { mark, .. } => said.mark = *mark,
+            Action::TakeOut { .. } => {
+                said.member.clear();
+                said.place = Place::Out { since: Some(now) };
+            }
+            Action::PutBack { .. } => said.place = Place::In,
             _ => return None,
         }
-        Some(Operation::Label { name: pod.clone(), body: manifests::relabel(&found.meta.uid, &found.said, said) })
+        Some(Operation::Label {
+            name: pod.clone(),
+            body: manifests::relabel(&found.meta.uid.to_string(), &found.said, said),
+        })
     }
 }
 
-/// The counter of an instance that a new color has: that of the instance where it is there already, so that its pods stay
-/// as they are, else the one that is put into new pods.
-fn counter(
-    app: &App,
-    rainbow: &Rainbow,
-    tier: &Tier,
-    instance: &InstanceName,
-    new: Option<&Sidecar>,
-) -> Option<Sidecar> {
+/// Additions to the pods of an instance that a new color has: what the instance has where it is there already, so that its pods
+/// stay as they are, else what is put into new pods.
+fn made(app: &App, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName, new: Option<&Sidecar>) -> Made {
     let known = app.colors.values().flat_map(|color| &color.spec.instances);
     if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
-        return shared.sidecar.clone();
+        return Made { sidecar: shared.sidecar.clone(), serving_label: shared.serving_label };
     }
-    let wanted = domain::evidence(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
-    new.filter(|_| wanted).cloned()
+    let wanted = rainbow_api::connections(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
+    Made { sidecar: new.filter(|_| wanted).cloned(), serving_label: true }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::Templates;
 
     fn rainbow() -> Rainbow {
         serde_json::from_value(json!({
@@ -369,25 +507,26 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_is_chosen_once() {
-        const SCOPE: Scope<'_> = Scope { namespace: "default", rainbow: "shop", prefix: None };
+    fn what_is_added_to_pods_is_chosen_once() {
+        let scope = Scope { namespace: "default", rainbow: "shop", prefix: None, templates: &Templates::default() };
         let backend = || InstanceName { tier: "backend".into(), color: "v1".into() };
         let mut rainbow = rainbow();
         let tier = |rainbow: &Rainbow| rainbow.spec.tiers[0].clone();
         let mut app = App::default();
-        let choose =
-            |app: &App, rainbow: &Rainbow| counter(app, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
-        assert_eq!(choose(&app, &rainbow), Some(tally(true)));
+        let new = |sidecar| Made { sidecar, serving_label: true };
+        let older = || Made { sidecar: Some(tally(false)), serving_label: false };
+        let choose = |app: &App, rainbow: &Rainbow| made(app, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
+        assert_eq!(choose(&app, &rainbow), new(Some(tally(true))));
         rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);
-        assert_eq!(choose(&app, &rainbow), None, "the tier opts out");
+        assert_eq!(choose(&app, &rainbow), new(None), "the tier opts out");
         rainbow.spec.tiers[0].connections = None;
         let ports = std::mem::take(&mut rainbow.spec.tiers[0].ports);
-        assert_eq!(choose(&app, &rainbow), None, "there is nothing to count");
+        assert_eq!(choose(&app, &rainbow), new(None), "there is nothing to count");
         rainbow.spec.tiers[0].ports = ports;
         // An instance that is there already keeps what it has, whatever the operator and the cluster have become.
         let instances = [("backend".to_owned(), backend())];
-        let old = manifests::color(&SCOPE, &rainbow, "v1", 1, &instances, |_, _| Some(tally(false)));
+        let old = manifests::color(&scope, &rainbow, "v1", 1, &instances, &BTreeMap::new(), |_, _| older());
         app.colors.insert("shop-v1".into(), std::sync::Arc::new(serde_json::from_value(old).unwrap()));
-        assert_eq!(choose(&app, &rainbow), Some(tally(false)));
+        assert_eq!(choose(&app, &rainbow), older());
     }
 }

@@ -134,7 +134,8 @@ struct Operator {
     means: Means,
     counter: Counter,
     cache: Cache,
-    reconcilers: HashMap<Arc<Key>, Reconciler>,
+    /// Boxed: a table has room for twice as many entries as it holds.
+    reconcilers: HashMap<Arc<Key>, Box<Reconciler>>,
     queue: Queue,
     throttle: Throttle,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -199,7 +200,7 @@ impl Operator {
         }
         if let Some(app) = self.cache.apps.get_mut(&key) {
             for (uid, applied, digest) in &done.outcome.settled {
-                app.answers.remember(uid, *applied, *digest);
+                app.answers.remember(uid.clone(), *applied, *digest);
             }
         }
         self.reconcilers.entry(Arc::clone(&key)).or_default().finished(done, &key);

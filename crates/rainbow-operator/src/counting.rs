@@ -1,12 +1,12 @@
 //! Whose connections are counted now: the pods that a plan names, and how they are asked.
 
-use rainbow_api::Rainbow;
 use rainbow_plan::{InstanceName, Plan, Time};
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     cache::App,
     count::{Counter, How, NO_COUNTER, Source, Target},
+    effective::Effective,
     key::Key,
     messages,
 };
@@ -23,14 +23,14 @@ impl Counting {
         &mut self,
         key: &Key,
         app: &mut App,
-        rainbow: &Rainbow,
+        effective: &Effective,
         plan: &Plan,
         with: &Counter,
         now: Time,
     ) -> bool {
-        let (targets, pods) = targets(app, rainbow, plan);
+        let (targets, pods) = targets(app, effective, plan);
         let pods = pods.iter().map(|(name, uid, how)| (name.as_str(), uid.as_str(), how.clone()));
-        let news = app.known.ask(pods, rainbow.spec.drain.settle.0, now);
+        let news = app.known.ask(pods, effective.rainbow.spec.drain.settle.0, now);
         if targets != self.asked {
             self.asked.clone_from(&targets);
             with.order(key, targets);
@@ -48,13 +48,13 @@ impl Counting {
 }
 
 /// The pods to ask as a plan says; and of each pod of interest the name, the uid, and how its connections can be known.
-fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
+fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
     if plan.count.is_empty() {
         return Default::default();
     }
     let mut sources: BTreeMap<&InstanceName, Result<Arc<Source>, &'static str>> = BTreeMap::new();
     for instance in &plan.count {
-        sources.insert(instance, source(app, rainbow, instance).map(Arc::new));
+        sources.insert(instance, source(app, effective, instance).map(Arc::new));
     }
     let deadlines = deadlines(app, plan);
     let (mut asked, mut all) = (Vec::new(), Vec::new());
@@ -72,7 +72,7 @@ fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(Stri
                     address: pod.address,
                     source: Arc::clone(source),
                     deadline: deadlines.get(&instance).copied(),
-                    settle: rainbow.spec.drain.settle.0,
+                    settle: effective.rainbow.spec.drain.settle.0,
                 });
                 How::Asked
             }
@@ -83,9 +83,10 @@ fn targets(app: &App, rainbow: &Rainbow, plan: &Plan) -> (Vec<Target>, Vec<(Stri
 }
 
 /// How an instance's pods are asked.
-fn source(app: &App, rainbow: &Rainbow, instance: &InstanceName) -> Result<Source, &'static str> {
-    let (color, tier) = app.source(instance).ok_or(messages::NO_TIER)?;
-    Source::of(&rainbow.spec, color, tier).unwrap_or(Err(NO_COUNTER))
+fn source(app: &App, effective: &Effective, instance: &InstanceName) -> Result<Source, &'static str> {
+    let color = effective.speaker(app, instance).ok_or(messages::NO_TIER)?;
+    let tier = color.spec.tiers.iter().find(|tier| tier.name == instance.tier).ok_or(messages::NO_TIER)?;
+    Source::of(&effective.rainbow.spec, effective.describes(color), color, tier).unwrap_or(Err(NO_COUNTER))
 }
 
 /// When the connections of instances are cut.

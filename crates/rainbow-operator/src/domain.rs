@@ -1,10 +1,17 @@
 //! Rainbow's resources as the planner's domain types, and back.
 
-use rainbow_api::{self as api, Rainbow, names};
+use rainbow_api::{self as api, Rainbow, Version, names};
 use rainbow_plan as plan;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{clock, kind::Kind};
+
+/// Time within which a load balancer that addresses pods sends clients to a new one: it takes 10 to 180 s to register and check one.
+const REGISTRATION: Duration = Duration::from_secs(180);
 
 /// What the operator has to work with, whatever the application.
 #[derive(Clone, Debug)]
@@ -16,30 +23,48 @@ pub(crate) struct Means {
     pub(crate) sidecar: Option<api::Sidecar>,
 }
 
-/// What follows from the tiers of a spec as they were written, templates included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
-    /// Name of the color.
-    pub(crate) color: String,
-    /// By tier, the identity of its instance.
-    pub(crate) identities: BTreeMap<String, String>,
+/// Senders of a Service's clients to pods, as far as they decide how pods can be exchanged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Senders {
+    /// The nodes, each to all pods.
+    #[default]
+    Nodes,
+    /// The nodes, each to its own pods alone: a traffic policy is `Local`.
+    NodesLocally,
+    /// A load balancer that addresses pods, which it has to register and to check first.
+    LoadBalancer,
 }
 
-impl Version {
-    pub(crate) fn of(spec: &api::RainbowSpec) -> Self {
-        let color = spec.color.clone().unwrap_or_else(|| api::tiers_hash(&spec.tiers));
-        Self { color, identities: api::identities(&spec.tiers) }
-    }
-}
-
-pub(crate) fn spec(rainbow: &Rainbow, version: &Version, means: &Means) -> plan::Spec {
+/// The spec that the planner goes by. `version` is what the tiers describe; `None` where the spec's own version is invalid. The stages named in
+/// `invalid` keep what they serve; `senders` are those of the stages' Services.
+pub(crate) fn spec(
+    rainbow: &Rainbow,
+    version: Option<&Version>,
+    invalid: &BTreeSet<String>,
+    senders: &BTreeMap<String, Senders>,
+    means: &Means,
+) -> plan::Spec {
     let spec = &rainbow.spec;
+    let mut stages: Vec<plan::Stage> = Vec::new();
+    for found in &spec.stages {
+        // A name that is there twice is an error of the stage.
+        if stages.iter().all(|known| known.name != found.name) {
+            let senders = senders.get(&found.name).copied().unwrap_or_default();
+            let overlap = overlap(found, senders, means);
+            stages.push(plan::Stage { overlap, ..stage(found, invalid.contains(&found.name)) });
+        }
+    }
     plan::Spec {
-        color: version.color.clone(),
-        tiers: tiers(spec, true, &spec.tiers, &version.identities),
-        stages: spec.stages.iter().filter_map(stage).collect(),
+        version: version.map_or(plan::Version::Invalid, |_| plan::Version::Valid),
+        color: version.map(|version| version.color.clone()).unwrap_or_default(),
+        tiers: version.map(|version| tiers_of_spec(spec, version)).unwrap_or_default(),
+        stages,
         drain: plan::Drain { deadline: spec.drain.deadline.0, settle: spec.drain.settle.0 },
-        keep: plan::Keep { live: count(spec.keep.live).max(1), history: count(spec.keep.history) },
+        keep: plan::Keep {
+            live: count(spec.keep.live).max(1),
+            history: count(spec.keep.history),
+            warm: spec.keep.warm.0,
+        },
         progress_deadline: seconds(spec.progress_deadline()),
         reuse: match spec.reuse {
             api::Reuse::Never => plan::Reuse::Never,
@@ -56,59 +81,109 @@ fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
-/// Where the evidence comes from that a tier's connections have ended: the spec's word where it still has the tier, else
-/// that of the tier as a color has it.
-pub(crate) fn evidence(spec: &api::RainbowSpec, tier: &api::Tier) -> api::Connections {
-    let current = spec.tiers.iter().find(|current| current.name == tier.name);
-    api::connections(spec, current.unwrap_or(tier))
+/// Source of the evidence that the connections of a color's pods have ended: the spec's word for the color that it describes, else
+/// the last word that the color remembers, else its snapshot. What a release says of its own pods says nothing of others.
+pub(crate) fn evidence<'a>(spec: &api::RainbowSpec, described: bool, color: &'a api::Color) -> Cow<'a, api::Evidence> {
+    if described {
+        return Cow::Owned(api::Evidence::of(spec, &spec.tiers));
+    }
+    let status = color.status.as_ref().and_then(|status| status.evidence.as_ref());
+    let known = status.or(color.spec.evidence.as_ref());
+    // An earlier version wrote nothing down: what the spec says now is all that is known, and is remembered from now on.
+    known.map_or_else(
+        || Cow::Owned(api::Evidence::of(spec, color.spec.tiers.iter().map(|tier| current(spec, tier)))),
+        Cow::Borrowed,
+    )
 }
 
 /// Whether a tier's connections are counted. Those of the counter are, even where it is missing: then nothing is known of
 /// them, and that is told.
-pub(crate) fn counted(spec: &api::RainbowSpec, tier: &api::Tier) -> bool {
-    match evidence(spec, tier) {
+pub(crate) fn counted(evidence: &api::Evidence, tier: &api::Tier) -> bool {
+    match evidence.of_tier(&tier.name) {
         api::Connections::Sidecar => !tier.tcp_ports().is_empty(),
         api::Connections::Http => true,
         api::Connections::None => false,
     }
 }
 
-/// How long the pods of a color's tier have to be ready: the spec's word for the color that it describes, else the snapshot's.
-fn min_ready(spec: &api::RainbowSpec, described: bool, tier: &api::Tier) -> Duration {
-    let current = spec.tiers.iter().find(|current| described && current.name == tier.name);
-    seconds(current.unwrap_or(tier).min_ready_seconds.unwrap_or(0))
+/// Seconds that the pods of a color's tier have to be ready: by the same order of words as [`evidence`].
+pub(crate) fn min_ready(spec: &api::RainbowSpec, described: bool, color: &api::Color, tier: &api::Tier) -> i32 {
+    let remembered = || color.status.as_ref()?.min_ready_seconds.get(&tier.name).copied();
+    let snapshot = || tier.min_ready_seconds.unwrap_or(0);
+    match described {
+        true => current(spec, tier).min_ready_seconds.unwrap_or(0),
+        false => remembered().unwrap_or_else(snapshot),
+    }
+}
+
+/// The tier as the spec has it now, where the spec still has it.
+fn current<'a>(spec: &'a api::RainbowSpec, tier: &'a api::Tier) -> &'a api::Tier {
+    spec.tiers.iter().find(|current| current.name == tier.name).unwrap_or(tier)
 }
 
 fn seconds(seconds: i32) -> Duration {
     Duration::from_secs(u64::from(count(seconds)))
 }
 
-fn tiers(
-    spec: &api::RainbowSpec,
-    described: bool,
-    tiers: &[api::Tier],
-    identities: &BTreeMap<String, String>,
-) -> Vec<plan::Tier> {
-    let tier = |tier: &api::Tier| plan::Tier {
+/// A tier without what is policy.
+fn tier(tier: &api::Tier, identity: Option<&String>) -> plan::Tier {
+    plan::Tier {
         name: tier.name.clone(),
         replicas: count(tier.replicas),
         needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
-        identity: identities.get(&tier.name).cloned().unwrap_or_default(),
-        counted: counted(spec, tier),
-        min_ready: min_ready(spec, described, tier),
-    };
-    tiers.iter().map(tier).collect()
+        identity: identity.cloned().unwrap_or_default(),
+        counted: false,
+        min_ready: Duration::ZERO,
+    }
 }
 
-/// `None` where it is unclear how the stage moves: such a spec is not planned for.
-fn stage(stage: &api::Stage) -> Option<plan::Stage> {
-    let shift = match stage.shift_kind()? {
-        api::ShiftKind::Flip => plan::Shift::Flip,
-        api::ShiftKind::Rolling(rolling) => {
-            plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0 }
-        }
+fn tiers_of_spec(spec: &api::RainbowSpec, version: &Version) -> Vec<plan::Tier> {
+    let evidence = api::Evidence::of(spec, &spec.tiers);
+    let tier = |found: &api::Tier| plan::Tier {
+        counted: counted(&evidence, found),
+        min_ready: seconds(found.min_ready_seconds.unwrap_or(0)),
+        ..tier(found, version.identities.get(&found.name))
     };
-    Some(plan::Stage {
+    spec.tiers.iter().map(tier).collect()
+}
+
+fn tiers_of_color(spec: &api::RainbowSpec, described: bool, color: &api::Color) -> Vec<plan::Tier> {
+    let evidence = evidence(spec, described, color);
+    let identity =
+        |name: &str| color.spec.instances.iter().find(|known| known.tier == name).map(|known| &known.identity);
+    let tier = |found: &api::Tier| plan::Tier {
+        counted: counted(&evidence, found),
+        min_ready: seconds(min_ready(spec, described, color, found)),
+        ..tier(found, identity(&found.name))
+    };
+    color.spec.tiers.iter().map(tier).collect()
+}
+
+/// Time for which pods that come and pods that go have to serve together, where that is not the cluster's own data plane's.
+fn overlap(stage: &api::Stage, senders: Senders, means: &Means) -> Option<Duration> {
+    let own = stage.shift.as_ref().and_then(|shift| shift.overlap);
+    own.map(|own| own.0).or(match senders {
+        Senders::Nodes => None,
+        // A node whose pods have all gone answers no client, until the load balancer has noticed.
+        Senders::NodesLocally => Some(means.propagation),
+        Senders::LoadBalancer => Some(REGISTRATION.max(means.propagation)),
+    })
+}
+
+fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
+    let shift = match stage.shift_kind() {
+        Some(api::ShiftKind::Rolling(rolling)) => {
+            // A surge that cannot be read makes the stage invalid, which goes nowhere but back.
+            let surge = rolling.surge().unwrap_or_default().map(|surge| match surge {
+                api::Surge::Pods(pods) => plan::Surge::Pods(pods),
+                api::Surge::Percent(percent) => plan::Surge::Percent(percent),
+            });
+            plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0, surge }
+        }
+        // A stage that says two things is invalid, and goes nowhere but back.
+        Some(api::ShiftKind::Flip) | None => plan::Shift::Flip,
+    };
+    plan::Stage {
         name: stage.name.clone(),
         tier: stage.tier.clone(),
         promote: match stage.promote {
@@ -118,23 +193,47 @@ fn stage(stage: &api::Stage) -> Option<plan::Stage> {
         color: stage.color.clone(),
         replicas: stage.replicas.map(count),
         shift,
+        overlap: None,
         paused: stage.paused,
-    })
+        on_stalled: match stage.on_stalled {
+            api::OnStalled::Hold => plan::OnStalled::Hold,
+            api::OnStalled::RollBack => plan::OnStalled::RollBack,
+        },
+        invalid,
+    }
 }
 
-pub(crate) fn memory(rainbow: &Rainbow) -> plan::Memory {
-    let stages = rainbow.status.iter().flat_map(|status| &status.stages);
-    let one = |stage: &api::StageStatus| {
-        let memory = plan::StageMemory {
-            color: stage.color.clone(),
-            previous: stage.previous.clone(),
-            target: stage.target.clone(),
-            since: stage.since.as_deref().and_then(clock::read),
-            shift: stage.shift.as_ref().and_then(shift_memory),
-        };
-        (stage.name.clone(), memory)
-    };
-    plan::Memory { stages: stages.map(one).collect() }
+/// Memory in the status. A stage that has taken a Service over, as one that was renamed, goes on from what is remembered of the
+/// stage that had the Service; `services` are the names of the stages' Services.
+pub(crate) fn memory(rainbow: &Rainbow, services: &BTreeMap<plan::StageKey, String>) -> plan::Memory {
+    let status = rainbow.status.as_ref();
+    let known = status.map(|status| status.stages.as_slice()).unwrap_or_default();
+    let in_spec = |name: &str| rainbow.spec.stages.iter().any(|stage| stage.name == name);
+    let heirs = rainbow.spec.stages.iter().filter(|stage| known.iter().all(|known| known.name != stage.name));
+    let heirs = heirs.filter_map(|stage| {
+        let service = services.get(&plan::StageKey::of(&stage.name))?;
+        let before = known.iter().find(|known| known.service == *service && !in_spec(&known.name))?;
+        Some((stage.name.clone(), stage_memory(before)))
+    });
+    let stages = known.iter().map(|stage| (stage.name.clone(), stage_memory(stage)));
+    plan::Memory { color: status.and_then(|status| status.color.clone()), stages: stages.chain(heirs).collect() }
+}
+
+fn stage_memory(stage: &api::StageStatus) -> plan::StageMemory {
+    plan::StageMemory {
+        color: stage.color.clone(),
+        previous: stage.previous.clone(),
+        target: stage.target.clone(),
+        since: stage.since.as_deref().and_then(clock::read),
+        shift: stage.shift.as_ref().and_then(shift_memory),
+        degraded: degraded(stage),
+        rejected: stage.rejected.clone(),
+    }
+}
+
+fn degraded(stage: &api::StageStatus) -> Option<plan::Degraded> {
+    let since = stage.degraded_since.as_deref().and_then(clock::read)?;
+    Some(plan::Degraded { color: stage.degraded_color.clone()?, since })
 }
 
 fn shift_memory(shift: &api::ShiftStatus) -> Option<plan::ShiftMemory> {
@@ -142,32 +241,36 @@ fn shift_memory(shift: &api::ShiftStatus) -> Option<plan::ShiftMemory> {
         from: shift.from.clone(),
         to: shift.to.clone(),
         started: clock::read(&shift.started_at)?,
+        moved: count(shift.moved),
         held: (shift.phase == api::ShiftPhase::Paused).then(|| count(shift.of)),
     })
 }
 
-pub(crate) fn color(rainbow: &api::RainbowSpec, version: &Version, color: &api::Color) -> plan::Color {
+/// A color; `described` says whether the spec describes it.
+pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Color) -> plan::Color {
     let spec = &color.spec;
-    let identities = spec.instances.iter().map(|i| (i.tier.clone(), i.identity.clone())).collect();
     let instances = spec
         .instances
         .iter()
         .map(|i| (i.tier.clone(), plan::InstanceName { tier: i.tier.clone(), color: i.color.clone() }));
-    let status = color.status.clone().unwrap_or_default();
+    let none = api::ColorStatus::default();
+    let status = color.status.as_ref().unwrap_or(&none);
     plan::Color {
         name: spec.color.clone(),
         revision: spec.revision,
         created: color.metadata.creation_timestamp.as_ref().map_or(plan::Time(0), |time| clock::from_timestamp(time.0)),
-        tiers: tiers(rainbow, spec.color == version.color, &spec.tiers, &identities),
+        tiers: tiers_of_color(rainbow, described, color),
         instances: instances.collect(),
         retire: spec.retire,
         deadline: spec.drain.as_ref().and_then(|drain| drain.deadline).map(deadline),
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),
-        entries: status.entries,
+        // Before the first status the color has the word of the spec that it was made of.
+        entries: if status.phase.is_some() { status.entries.clone() } else { spec.entries.clone() },
         demoted: status.demoted,
-        sizes: status.replicas.into_iter().map(|(tier, replicas)| (tier, count(replicas))).collect(),
+        served: status.served.clone(),
+        sizes: status.replicas.iter().map(|(tier, replicas)| (tier.clone(), count(*replicas))).collect(),
     }
 }
 
@@ -176,6 +279,24 @@ fn deadline(deadline: api::Deadline) -> plan::Deadline {
         api::Deadline::After(time) => plan::Deadline::After(time.0),
         api::Deadline::Now => plan::Deadline::Now,
         api::Deadline::Never => plan::Deadline::Never,
+    }
+}
+
+/// Purpose of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Instance(plan::InstanceName),
+    /// Name of the stage.
+    Stage(String),
+    /// Shadow Service of a stage: name of the stage.
+    Shadow(String),
+    /// Name of another Rainbow in the namespace.
+    Rainbow(String),
+}
+
+impl Owner {
+    pub(crate) fn of(tier: &str, color: &str) -> Self {
+        Self::Instance(plan::InstanceName { tier: tier.to_owned(), color: color.to_owned() })
     }
 }
 
@@ -188,7 +309,24 @@ pub(crate) struct Names<'a> {
     pub(crate) prefix: Option<&'a str>,
     /// Names of the stages' Services.
     pub(crate) services: &'a BTreeMap<plan::StageKey, String>,
+    /// Why instances lack pods: by tier and color of the instance.
+    pub(crate) troubles: &'a PodTroubles,
+    /// Who has a name that is needed, by kind and name of the object, where that is known.
+    pub(crate) taken: &'a BTreeMap<(Kind, String), Owner>,
 }
+
+/// Why an instance lacks pods: one of its pods, and what its node or the scheduler says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodTrouble {
+    /// The pod or the Deployment.
+    pub(crate) object: String,
+    pub(crate) says: String,
+    /// The trouble may pass by itself.
+    pub(crate) may_pass: bool,
+}
+
+/// By color and tier.
+pub(crate) type PodTroubles = BTreeMap<(String, String), PodTrouble>;
 
 impl Names<'_> {
     /// Name of an instance's Deployment and Service.
@@ -201,13 +339,118 @@ impl Names<'_> {
         self.services.get(&plan::StageKey::of(stage)).cloned().unwrap_or_default()
     }
 
+    /// Why a color lacks pods in a tier.
+    pub(crate) fn trouble(&self, color: &str, tier: &str) -> Option<&PodTrouble> {
+        self.troubles.get(&(color.to_owned(), tier.to_owned()))
+    }
+
+    /// Purpose of an object that the planner asks for.
+    pub(crate) fn purpose(object: &plan::Object) -> Option<Owner> {
+        match object {
+            plan::Object::Deployment(instance) | plan::Object::Service(instance) => {
+                Some(Owner::Instance(instance.clone()))
+            }
+            plan::Object::StageService { stage } | plan::Object::StageBudget { stage } => {
+                Some(Owner::Stage(stage.clone()))
+            }
+            plan::Object::ShadowService { stage } => Some(Owner::Shadow(stage.clone())),
+            plan::Object::Guard => None,
+        }
+    }
+
     /// Kind and name of an object.
     pub(crate) fn object(&self, object: &plan::Object) -> (Kind, String) {
         match object {
             plan::Object::Deployment(instance) => (Kind::Deployment, self.instance(instance)),
             plan::Object::Service(instance) => (Kind::Service, self.instance(instance)),
             plan::Object::StageService { stage } => (Kind::Service, self.service(stage)),
+            plan::Object::ShadowService { stage } => (Kind::Service, names::shadow(&self.service(stage))),
+            plan::Object::StageBudget { stage } => {
+                (Kind::PodDisruptionBudget, names::stage_budget(self.rainbow, stage))
+            }
             plan::Object::Guard => (Kind::PodDisruptionBudget, names::guard(self.rainbow)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rainbow_api::{Color, Connections, RainbowSpec};
+    use serde_json::{Value, json};
+
+    fn tier(connections: &Value, min_ready: i32) -> Value {
+        json!({
+            "name": "web", "minReadySeconds": min_ready, "connections": connections,
+            "ports": [{ "name": "http", "port": 80 }], "template": {},
+        })
+    }
+
+    fn spec(connections: &str, tier_says: &Value, min_ready: i32) -> RainbowSpec {
+        let drain = json!({ "connections": connections });
+        serde_json::from_value(json!({ "color": "v2", "tiers": [tier(tier_says, min_ready)], "drain": drain })).unwrap()
+    }
+
+    fn color(evidence: Value, status: Value) -> Color {
+        serde_json::from_value(json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Color", "metadata": { "name": "shop-v1" },
+            "spec": {
+                "rainbow": "shop", "color": "v1", "revision": 1, "tiers": [tier(&json!("Sidecar"), 5)], "evidence": evidence,
+                "instances": [{ "tier": "web", "color": "v1", "identity": "1" }],
+            },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[track_caller]
+    fn check(described: bool, color: &Color, expected: (Connections, i32)) {
+        let spec = spec("None", &Value::Null, 30);
+        let found = evidence(&spec, described, color).of_tier("web");
+        assert_eq!((found, min_ready(&spec, described, color, &color.spec.tiers[0])), expected);
+    }
+
+    #[test]
+    fn policy_about_pods_is_that_of_their_own_color() {
+        let snapshot = || json!({ "connections": "Http", "tiers": { "web": "Sidecar" } });
+        let status = || json!({ "evidence": { "connections": "Http" }, "minReadySeconds": { "web": 7 } });
+        check(true, &color(snapshot(), status()), (Connections::None, 30));
+        check(false, &color(snapshot(), status()), (Connections::Http, 7));
+        check(false, &color(snapshot(), json!({})), (Connections::Sidecar, 5));
+        // Of a color that an earlier version made nothing else is known than what the spec says now.
+        check(false, &color(Value::Null, json!({})), (Connections::None, 5));
+        check(false, &color(Value::Null, status()), (Connections::Http, 7));
+    }
+
+    #[test]
+    fn an_overlap_is_as_long_as_the_slowest_sender_needs() {
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+        let means = Means { propagation: Duration::from_secs(3), swap: plan::Swap::Direct, sidecar: None };
+        let overlap = |shift: Value, senders| {
+            let stage = serde_json::from_value(json!({ "name": "active", "shift": shift })).unwrap();
+            overlap(&stage, senders, &means)
+        };
+        assert_eq!(overlap(Value::Null, Senders::Nodes), None);
+        assert_eq!(overlap(Value::Null, Senders::NodesLocally), seconds(3));
+        assert_eq!(overlap(json!({ "flip": {} }), Senders::LoadBalancer), seconds(180));
+        for senders in [Senders::Nodes, Senders::NodesLocally, Senders::LoadBalancer] {
+            assert_eq!(overlap(json!({ "overlap": "40s" }), senders), seconds(40));
+        }
+    }
+
+    #[test]
+    fn a_version_is_known_by_its_name_and_its_instances() {
+        let color = color(Value::Null, json!({}));
+        let version = |color: &str, identities: &[(&str, &str)]| Version {
+            color: color.to_owned(),
+            identities: identities
+                .iter()
+                .map(|(tier, identity)| ((*tier).to_owned(), (*identity).to_owned()))
+                .collect(),
+        };
+        assert!(version("v1", &[("web", "1")]).is_of(&color.spec));
+        assert!(!version("v2", &[("web", "1")]).is_of(&color.spec));
+        assert!(!version("v1", &[("web", "2")]).is_of(&color.spec));
+        assert!(!version("v1", &[("web", "1"), ("api", "1")]).is_of(&color.spec));
     }
 }

@@ -5,7 +5,7 @@
 //! normalisation (`1000m` becomes `1`) from being written against for ever: what the server answered to an apply counts
 //! as in order, whatever it looks like.
 
-use kube::api::DynamicObject;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -14,6 +14,8 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
 };
+
+use crate::uid::Uid;
 
 /// Hexadecimal digits of a fingerprint.
 const DIGITS: usize = 16;
@@ -44,18 +46,18 @@ impl Fingerprint {
 /// What the API server answered to an apply: by uid, what was applied and the digest of the content then. An entry waits until
 /// the watch shows that content.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(HashMap<String, (Fingerprint, u64)>);
+pub(crate) struct Answers(HashMap<Uid, (Fingerprint, u64)>);
 
 impl Answers {
-    pub(crate) fn remember(&mut self, uid: &str, applied: Fingerprint, digest: u64) {
-        self.0.insert(uid.to_owned(), (applied, digest));
+    pub(crate) fn remember(&mut self, uid: Uid, applied: Fingerprint, digest: u64) {
+        self.0.insert(uid, (applied, digest));
     }
 
-    pub(crate) fn forget(&mut self, uid: &str) {
+    pub(crate) fn forget(&mut self, uid: &Uid) {
         self.0.remove(uid);
     }
 
-    fn take(&mut self, uid: &str, applied: Fingerprint, digest: u64) -> bool {
+    fn take(&mut self, uid: &Uid, applied: Fingerprint, digest: u64) -> bool {
         let known = self.0.get(uid).is_some_and(|known| *known == (applied, digest));
         if known {
             self.0.remove(uid);
@@ -96,10 +98,10 @@ enum Verdict {
 }
 
 impl Content {
-    pub(crate) fn of(object: &DynamicObject) -> Self {
-        let annotations = object.metadata.annotations.as_ref();
+    pub(crate) fn of(meta: &ObjectMeta, spec: &Value) -> Self {
+        let annotations = meta.annotations.as_ref();
         let applied = annotations.and_then(|all| all.get(labels::APPLIED)).and_then(|text| Fingerprint::read(text));
-        let (text, digest) = content(object);
+        let (text, digest) = content(meta, spec);
         Self { applied, digest, verdict: Verdict::Open(text), wanted: None }
     }
 
@@ -120,7 +122,7 @@ impl Content {
     /// the comparison. What should be is rendered once in an epoch.
     pub(crate) fn is_current(
         &mut self,
-        uid: &str,
+        uid: &Uid,
         epoch: Epoch,
         answers: &mut Answers,
         desired: impl Fn() -> Value,
@@ -131,6 +133,10 @@ impl Content {
         };
         self.wanted = Some((epoch, wanted));
         if self.applied != Some(wanted) {
+            // The content is never compared: what is applied now may be wanted again, and is applied once more then.
+            if matches!(self.verdict, Verdict::Open(_)) {
+                self.verdict = Verdict::Drifted;
+            }
             return false;
         }
         if answers.take(uid, wanted, self.digest) {
@@ -157,8 +163,7 @@ pub(crate) fn seal(object: &mut Value) -> Fingerprint {
 }
 
 /// What can drift in a live object, as JSON text, and its digest.
-fn content(object: &DynamicObject) -> (Box<str>, u64) {
-    let meta = &object.metadata;
+fn content(meta: &ObjectMeta, spec: &Value) -> (Box<str>, u64) {
     let ours = |all: &Option<std::collections::BTreeMap<String, String>>| {
         // Annotations and labels of others come and go (`deployment.kubernetes.io/revision`): they are compared where
         // they are wanted, and a change of them costs a comparison, no more.
@@ -168,7 +173,7 @@ fn content(object: &DynamicObject) -> (Box<str>, u64) {
         meta.owner_references.iter().flatten().map(|owner| json!({ "uid": owner.uid, "kind": owner.kind })).collect();
     let value = reduce(json!({
         "metadata": { "labels": ours(&meta.labels), "annotations": ours(&meta.annotations), "ownerReferences": owners },
-        "spec": object.data.get("spec"),
+        "spec": spec,
     }));
     let text = value.to_string().into_boxed_str();
     let mut hasher = DefaultHasher::new();
@@ -183,6 +188,8 @@ fn reduce(mut object: Value) -> Value {
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(labels::APPLIED);
+            // Goes with the selector.
+            annotations.remove(labels::SERVES);
             // Written by the Deployment controller after every apply.
             annotations.remove("deployment.kubernetes.io/revision");
         }

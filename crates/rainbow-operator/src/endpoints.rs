@@ -6,47 +6,44 @@
 use rainbow_plan::Time;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
+
+use crate::named::Named;
 
 /// By name of the Service, then of the pod. A Service that is gone is still known by the pods that were its endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
-    present: BTreeMap<Box<str>, BTreeMap<Box<str>, Time>>,
-    left: BTreeMap<Box<str>, BTreeMap<Box<str>, Time>>,
+    present: Named<Pods>,
+    left: Named<Pods>,
+    /// Those of the stages' shadow Services. No client is sent to them, so it does not matter who has left.
+    shadows: Named<Pods>,
     /// When everything was seen for the first time. Any pod may have left any Service just before, also one that is gone.
     started: Option<Time>,
 }
 
+/// By pod, since when. The names are those that the pods are kept under.
+type Pods = Named<Time, Arc<str>>;
+
 impl Endpoints {
     /// Takes in all slices as they are now: names of their Services and of ready pods.
-    pub(crate) fn update<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [Box<str>])>, now: Time) {
-        let mut current: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (service, ready) in slices {
-            current.entry(service).or_default().extend(ready.iter().map(AsRef::as_ref));
-        }
-        for (service, pods) in &mut self.present {
-            let still = current.get(&**service);
-            let left = self.left.entry(service.clone()).or_default();
-            pods.retain(|pod, _| {
-                let stays = still.is_some_and(|all| all.contains(&**pod));
-                if !stays {
-                    left.insert(pod.clone(), now);
-                }
-                stays
-            });
+    pub(crate) fn update<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [Arc<str>])>, now: Time) {
+        let current = by_service(slices);
+        for (service, pod) in replace(&mut self.present, &current, now) {
+            self.left.or_default(&service).insert(pod, now);
         }
         for (service, pods) in current {
-            let present = self.present.entry(service.into()).or_default();
-            for pod in pods {
-                present.entry(pod.into()).or_insert(now);
-                if let Some(left) = self.left.get_mut(service) {
-                    left.remove(pod);
-                }
+            if let Some(left) = self.left.get_mut(service) {
+                left.retain(|pod, _| !pods.contains(pod));
             }
         }
-        self.present.retain(|_, pods| !pods.is_empty());
         self.left.retain(|_, pods| !pods.is_empty());
+    }
+
+    /// The same of the slices of shadow Services.
+    pub(crate) fn update_shadows<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [Arc<str>])>, now: Time) {
+        replace(&mut self.shadows, &by_service(slices), now);
     }
 
     /// Every pod that is no endpoint is seen to be none for the first time: what happened before is unknown.
@@ -54,12 +51,12 @@ impl Endpoints {
         self.started = Some(now);
     }
 
-    /// Forgets what the whole data plane knows by now: nothing is decided on it any more. `propagation` is the lag of those
-    /// who compute endpoints, and of those who use them.
-    pub(crate) fn expire(&mut self, now: Time, propagation: Duration) {
-        let known = |since: Time| since.after(propagation.saturating_mul(2)) <= now;
+    /// Forgets what everything that sends clients to pods knows by now: nothing is decided on it any more. `lag` is that of the endpoint
+    /// controller and of the slowest of those who use endpoints.
+    pub(crate) fn expire(&mut self, now: Time, lag: Duration) {
+        let known = |since: Time| since.after(lag) <= now;
         self.started = self.started.filter(|since| !known(*since));
-        for left in self.left.values_mut() {
+        for (_, left) in self.left.iter_mut() {
             left.retain(|_, since| !known(*since));
         }
         self.left.retain(|_, pods| !pods.is_empty());
@@ -67,14 +64,14 @@ impl Endpoints {
 
     /// Forgets what left and is gone.
     pub(crate) fn prune(&mut self, exists: impl Fn(&str) -> bool) {
-        for left in self.left.values_mut() {
+        for (_, left) in self.left.iter_mut() {
             left.retain(|pod, _| exists(pod));
         }
     }
 
     /// The pod is gone.
     pub(crate) fn forget(&mut self, pod: &str) {
-        for left in self.left.values_mut() {
+        for (_, left) in self.left.iter_mut() {
             left.remove(pod);
         }
     }
@@ -82,6 +79,11 @@ impl Endpoints {
     /// The Services whose endpoint the pod is, and since when.
     pub(crate) fn since<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (&'a str, Time)> {
         self.present.iter().filter_map(move |(service, pods)| Some((&**service, *pods.get(pod)?)))
+    }
+
+    /// The shadow Services whose endpoint the pod is, and since when.
+    pub(crate) fn in_shadow_since<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (&'a str, Time)> {
+        self.shadows.iter().filter_map(move |(service, pods)| Some((&**service, *pods.get(pod)?)))
     }
 
     /// The Services whose endpoint the pod is no longer, and since when that has been seen. `None` stands for all Services
@@ -92,12 +94,49 @@ impl Endpoints {
     }
 }
 
+/// Ready pods by name of the Service.
+type Current<'a> = BTreeMap<&'a str, BTreeSet<&'a Arc<str>>>;
+
+fn by_service<'a>(slices: impl Iterator<Item = (&'a str, &'a [Arc<str>])>) -> Current<'a> {
+    let mut current = Current::new();
+    for (service, ready) in slices {
+        current.entry(service).or_default().extend(ready);
+    }
+    current
+}
+
+/// Puts the endpoints that there are in the place of those that there were. A pod that stays keeps its time. Returns the pods that are
+/// gone, each with its Service.
+fn replace(present: &mut Named<Pods>, current: &Current<'_>, now: Time) -> Vec<(Box<str>, Arc<str>)> {
+    let mut gone = Vec::new();
+    for (service, pods) in present.iter_mut() {
+        let still = current.get(&**service);
+        pods.retain(|pod, _| {
+            let stays = still.is_some_and(|all| all.contains(pod));
+            if !stays {
+                gone.push((service.clone(), Arc::clone(pod)));
+            }
+            stays
+        });
+    }
+    for (service, pods) in current {
+        let present = present.or_default(service);
+        for pod in pods {
+            if !present.contains(pod) {
+                present.insert(Arc::clone(pod), now);
+            }
+        }
+    }
+    present.retain(|_, pods| !pods.is_empty());
+    gone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn update(endpoints: &mut Endpoints, pods: &[&str], now: i64) {
-        let ready: Vec<Box<str>> = pods.iter().map(|pod| (*pod).into()).collect();
+        let ready: Vec<Arc<str>> = pods.iter().map(|pod| (*pod).into()).collect();
         endpoints.update([("s", ready.as_slice())].into_iter(), Time(now));
     }
 
@@ -126,6 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn no_pod_leaves_a_shadow() {
+        let mut endpoints = Endpoints::default();
+        let pod: [Arc<str>; 1] = ["a".into()];
+        endpoints.update_shadows([("s", pod.as_slice())].into_iter(), Time(1));
+        endpoints.update_shadows([("s", pod.as_slice())].into_iter(), Time(2));
+        assert_eq!(endpoints.in_shadow_since("a").collect::<Vec<_>>(), [("s", Time(1))]);
+        assert_eq!((since(&endpoints, "a"), left(&endpoints, "a")), (vec![], vec![]), "no client is sent to it");
+        endpoints.update_shadows(std::iter::empty(), Time(3));
+        assert_eq!((endpoints.in_shadow_since("a").count(), left(&endpoints, "a")), (0, vec![]));
+    }
+
+    #[test]
     fn at_the_start_every_pod_may_just_have_left() {
         let mut endpoints = Endpoints::default();
         update(&mut endpoints, &["a"], 1);
@@ -142,7 +193,7 @@ mod tests {
         update(&mut endpoints, &["a", "b"], 1);
         update(&mut endpoints, &["b"], 2);
         for (now, expected) in [(20, vec![("s", Time(2)), ("", Time(1))]), (21, vec![("s", Time(2))]), (22, vec![])] {
-            endpoints.expire(Time(now), Duration::from_millis(10));
+            endpoints.expire(Time(now), Duration::from_millis(20));
             assert_eq!(left(&endpoints, "a"), expected);
         }
         assert!(endpoints.left.is_empty());

@@ -20,9 +20,9 @@ const HEALTH_PORT: u16 = 8081;
 /// Memory in MiB of an operator that looks after one application, most while it starts. `make bench` measures it.
 const MEMORY_ALONE: u32 = 32;
 /// Memory in KiB that each further application adds, most while it starts; with 3 colors and 30 pods. `make bench` measures it.
-const MEMORY_EACH: u32 = 56;
+const MEMORY_EACH: u32 = 36;
 /// Applications that the operator's memory limit has room for.
-const APPLICATIONS: u32 = 1_000;
+const APPLICATIONS: u32 = 2_000;
 /// The annotation of the operator's Deployment that says how its memory limit was computed.
 const SIZED_FOR: &str = "rainbow.dev/memory-limit";
 
@@ -106,8 +106,10 @@ fn rights(install: &Install) -> Vec<Value> {
         // Server-side apply is a patch, and a create where nothing is.
         rule(&["apps"], &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&[""], &["services"], &["get", "list", "watch", "create", "patch", "delete"]),
-        // Membership labels and marks.
-        rule(&[""], &["pods"], &["get", "list", "watch", "patch"]),
+        // Of an instance that drains: its pods go on without them.
+        rule(&["apps"], &["replicasets"], &["list", "delete"]),
+        // Membership labels and marks; pods of an instance that drains are deleted one by one.
+        rule(&[""], &["pods"], &["get", "list", "watch", "patch", "delete"]),
         // Ready pods of each stage.
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
         // One for each Rainbow whose pods hold connections.

@@ -7,16 +7,17 @@ mod service;
 mod sidecar;
 mod stage;
 
-pub(crate) use color::color;
+pub(crate) use color::{Made, color};
 pub(crate) use deployment::deployment;
-pub(crate) use guard::guard;
+pub(crate) use guard::{guard, stage_budget};
 pub(crate) use service::{ports_digest, service};
-pub(crate) use stage::{relabel, select, stage};
+pub(crate) use stage::{relabel, reselect, say, select, shadow, stage};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rainbow_api::{Rainbow, labels};
 use serde_json::{Map, Value, json};
 
-use crate::kind::Kind;
+use crate::{kind::Kind, live::Templates};
 
 /// What all objects of one application have in common.
 #[derive(Clone, Copy, Debug)]
@@ -25,14 +26,46 @@ pub(crate) struct Scope<'a> {
     /// Name of the `Rainbow`.
     pub(crate) rainbow: &'a str,
     pub(crate) prefix: Option<&'a str>,
+    pub(crate) templates: &'a Templates,
 }
 
 /// The labels that a selector names.
-fn instance_labels(scope: &Scope<'_>, tier: &str, color: &str) -> Map<String, Value> {
+pub(crate) fn instance_labels(scope: &Scope<'_>, tier: &str, color: &str) -> Map<String, Value> {
     [(labels::RAINBOW, scope.rainbow), (labels::TIER, tier), (labels::COLOR, color)]
         .map(|(key, value)| (key.to_owned(), json!(value)))
         .into_iter()
         .collect()
+}
+
+/// The selector of an instance's Services. `labeled`: its pods carry the label of pods that serve.
+fn serving_labels(scope: &Scope<'_>, tier: &str, color: &str, labeled: bool) -> Map<String, Value> {
+    let mut selector = instance_labels(scope, tier, color);
+    if labeled {
+        selector.insert(labels::SERVING.into(), json!(labels::YES));
+    }
+    selector
+}
+
+/// An object of the Rainbow, with what each one has: its place, its labels, its owner.
+fn owned(
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    kind: Kind,
+    name: &str,
+    labels: Map<String, Value>,
+    spec: Value,
+) -> Value {
+    json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.name(),
+        "metadata": {
+            "name": name,
+            "namespace": scope.namespace,
+            "labels": managed(labels),
+            "ownerReferences": owner(scope, rainbow),
+        },
+        "spec": spec,
+    })
 }
 
 /// Labels of an object itself.
@@ -43,10 +76,19 @@ fn managed(mut labels: Map<String, Value>) -> Map<String, Value> {
 
 /// The owner of everything that is made. An instance may be shared, so no color owns it.
 fn owner(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {
-    json!([{
-        "apiVersion": Kind::Rainbow.api_version(), "kind": Kind::Rainbow.name(), "name": scope.rainbow,
-        "uid": rainbow.metadata.uid.as_deref().unwrap_or_default(), "controller": true, "blockOwnerDeletion": true,
-    }])
+    json!([OwnerReference { block_owner_deletion: Some(true), ..controller(scope, rainbow) }])
+}
+
+/// The Rainbow as the controller of an object.
+pub(crate) fn controller(scope: &Scope<'_>, rainbow: &Rainbow) -> OwnerReference {
+    OwnerReference {
+        api_version: Kind::Rainbow.api_version().to_owned(),
+        kind: Kind::Rainbow.name().to_owned(),
+        name: scope.rainbow.to_owned(),
+        uid: rainbow.metadata.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,42 @@
-//! Since when pods carry their marks. As with endpoints the cluster does not say it, and it is safe to forget: after a
-//! restart a mark counts as having been seen just now.
+//! Times since when pods carry their marks and their membership labels, by this operator's clock.
+//!
+//! The cluster does not record the former, and the time that is written beside a membership label is by the clock of the operator that
+//! wrote it. Both are safe to forget: after a restart what a pod carries counts as having been seen just now.
 
 use rainbow_plan::{Mark, Time};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-/// By name of the pod; only of those that carry or carried a mark.
+use crate::live::PodLabels;
+
+/// Marks and labels of a pod, and since when it carries them.
+#[derive(Debug)]
+struct Seen {
+    mark: Mark,
+    marked: Time,
+    stages: BTreeSet<String>,
+    labelled: Time,
+}
+
+/// By name of the pod; only of pods that carry or carried anything.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(HashMap<String, (Mark, Time)>);
+pub(crate) struct Marks(HashMap<String, Seen>);
 
 impl Marks {
-    /// Takes in a pod's mark as it is now.
-    pub(crate) fn see(&mut self, pod: &str, mark: Mark, now: Time) {
-        match self.0.get_mut(pod) {
-            Some((known, _)) if *known == mark => {}
-            Some(known) => *known = (mark, now),
-            None if mark == Mark::None => {}
-            None => drop(self.0.insert(pod.to_owned(), (mark, now))),
+    /// Takes in what a pod carries now.
+    pub(crate) fn see(&mut self, pod: &str, labels: &PodLabels, now: Time) {
+        let Some(seen) = self.0.get_mut(pod) else {
+            if labels.mark != Mark::None || !labels.member.is_empty() {
+                let stages = labels.member.keys().cloned().collect();
+                self.0.insert(pod.to_owned(), Seen { mark: labels.mark, marked: now, stages, labelled: now });
+            }
+            return;
+        };
+        if seen.mark != labels.mark {
+            (seen.mark, seen.marked) = (labels.mark, now);
+        }
+        if !seen.stages.iter().eq(labels.member.keys()) {
+            seen.stages = labels.member.keys().cloned().collect();
+            seen.labelled = now;
         }
     }
 
@@ -24,27 +45,39 @@ impl Marks {
         self.0.remove(pod);
     }
 
-    /// Since when the pod carries its mark; one that never had any has had none for ever.
-    pub(crate) fn since(&self, pod: &str) -> Time {
-        self.0.get(pod).map_or(Time(0), |(_, since)| *since)
+    /// Time since which the pod carries its mark. A pod that never had one has always had none.
+    pub(crate) fn marked(&self, pod: &str) -> Time {
+        self.0.get(pod).map_or(Time(0), |seen| seen.marked)
+    }
+
+    /// Time since which the pod carries its membership labels.
+    pub(crate) fn labelled(&self, pod: &str) -> Time {
+        self.0.get(pod).map_or(Time(0), |seen| seen.labelled)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rainbow_plan::Place;
+
+    fn labels(mark: Mark, stages: &[&str]) -> PodLabels {
+        PodLabels { mark, place: Place::In, member: stages.iter().map(|stage| ((*stage).to_owned(), None)).collect() }
+    }
 
     #[test]
     fn remembers_since_when() {
         let mut marks = Marks::default();
-        marks.see("p", Mark::None, Time(1));
+        marks.see("p", &labels(Mark::None, &[]), Time(1));
         assert!(marks.0.is_empty(), "most pods never have one");
-        marks.see("p", Mark::Leaving, Time(2));
-        marks.see("p", Mark::Leaving, Time(3));
-        assert_eq!(marks.since("p"), Time(2));
-        marks.see("p", Mark::None, Time(4));
-        assert_eq!(marks.since("p"), Time(4));
+        marks.see("p", &labels(Mark::Leaving, &[]), Time(2));
+        marks.see("p", &labels(Mark::Leaving, &[]), Time(3));
+        assert_eq!((marks.marked("p"), marks.labelled("p")), (Time(2), Time(2)));
+        marks.see("p", &labels(Mark::None, &[]), Time(4));
+        marks.see("p", &labels(Mark::None, &["active"]), Time(5));
+        marks.see("p", &labels(Mark::None, &["active"]), Time(6));
+        assert_eq!((marks.marked("p"), marks.labelled("p")), (Time(4), Time(5)));
         marks.forget("p");
-        assert_eq!(marks.since("p"), Time(0));
+        assert_eq!(marks.marked("p"), Time(0));
     }
 }

@@ -3,10 +3,14 @@
 //! The planner and the modules of the operator know reasons; this module knows words.
 
 use rainbow_api::{Cut, HumanDuration};
-use rainbow_plan::{ColorPhase, Lack, LivesBecause, Living, Problem, Report, Time, Waiting};
+use rainbow_plan::{ColorPhase, ColorReport, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting};
 use std::time::Duration;
 
-use crate::{clock, domain::Names, kind::Kind};
+use crate::{
+    clock,
+    domain::{Names, Owner, PodTrouble},
+    kind::Kind,
+};
 
 /// Longest note of an event, in bytes, as the API server checks it.
 pub(crate) const NOTE_BYTES: usize = 1024;
@@ -20,10 +24,10 @@ pub(crate) const NOTHING_UNDER_WAY: &str = "nothing is under way";
 /// Nothing is stalled.
 pub(crate) const NOTHING_IN_THE_WAY: &str = "nothing is in the way";
 
-/// Why a stage or a color is not yet where it should be.
-pub(crate) fn waiting(waiting: &Waiting) -> String {
+/// Why a stage or a color is not yet where it should be. `of` is the color whose pods are waited for, where the reason does not say it.
+pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) -> String {
     match waiting {
-        Waiting::ForeignService => "its Service's name is taken by an object that is not Rainbow's".to_owned(),
+        Waiting::ForeignService => "its Service's name is taken by another object".to_owned(),
         Waiting::ForMissingColor { color } => format!("color `{color}` does not exist"),
         Waiting::ForDeletedColor { color } => format!("color `{color}` is being deleted"),
         Waiting::ForColorWithoutSlot { color } => format!("waits for color `{color}`, which waits for others to go"),
@@ -31,29 +35,73 @@ pub(crate) fn waiting(waiting: &Waiting) -> String {
         Waiting::ForMissingTier { color, tier: None } => {
             format!("color `{color}` has several entry tiers: name the stage's in spec.stages[].tier")
         }
-        Waiting::ForColor { color, lacks } => format!("waits for color `{color}`: {}", self::lacks(lacks)),
+        Waiting::ForColor { color, lacks } => {
+            format!("waits for color `{color}`: {}", self::lacks(lacks, color, names, Patience::ForAWhile))
+        }
+        Waiting::ForRoom { color } => {
+            format!("waits until pods of color `{color}` end: shift.rolling.surge lets no more run beside them")
+        }
         Waiting::Paused => "paused".to_owned(),
-        Waiting::ForPods { lacks } => self::lacks(lacks),
-        Waiting::ForSlot => "as many colors live as spec.keep.live allows".to_owned(),
+        Waiting::ForValidStage => "held: what the spec says of the stage is invalid".to_owned(),
+        Waiting::Pinned { color, newest } => format!(
+            "stays at `{color}`, to which it was moved by hand, and does not follow to `{newest}` before `rainbow promote`"
+        ),
+        Waiting::ForPods { lacks } => self::lacks(lacks, of.unwrap_or_default(), names, Patience::ForAWhile),
+        Waiting::ForSlot { living } => {
+            format!("waits for a slot: {} colors live, as many as spec.keep.live allows: {}", living.len(), all(living))
+        }
         Waiting::HeldByStages { stages } => {
             format!("being deleted, but held by stage {}: move it to another color", stages.join(", "))
         }
         Waiting::Settling => "in no stage; whole for a quick return".to_owned(),
+        Waiting::KeptWarm { stage, color, is_unhealthy: true } => {
+            format!("kept whole as the way back of stage `{stage}`: `{color}`, which the stage serves now, lacks pods")
+        }
+        Waiting::KeptWarm { stage, color, is_unhealthy: false } => format!(
+            "kept whole as the way back of stage `{stage}`, until `{color}` has been healthy for spec.keep.warm without a break"
+        ),
+        Waiting::RolledBack { color } => format!("taken back from `{color}`, which was unhealthy"),
         Waiting::ForDataPlane => "goes as soon as no client can be sent to it".to_owned(),
         Waiting::ForConnections => "waits for its connections to end".to_owned(),
         Waiting::ForUnknownConnections => "its connections are unknown, which counts as busy".to_owned(),
         Waiting::ForCounts => "its connections are being counted".to_owned(),
         Waiting::ForIdleTime => "has no connections; goes when that has been so for spec.drain.settle".to_owned(),
         Waiting::ForCallers => "going down, entry tiers first".to_owned(),
+        Waiting::ForFewerPods { holders } => match holders.as_slice() {
+            [] => "becomes smaller: pods that were taken out of their Services go when they have been idle for spec.drain.settle"
+                .to_owned(),
+            [pod] => format!("becomes smaller: waits for the connections of pod `{pod}` to end"),
+            [pod, rest @ ..] => {
+                format!("becomes smaller: waits for the connections of pod `{pod}` and {} more to end", rest.len())
+            }
+        },
+        Waiting::CannotShrink { tier, pods, wanted } => format!(
+            "keeps {pods} pods of tier `{tier}` instead of {wanted}: an older version made them, and they cannot be taken out of \
+             their Services; the next release has {wanted}"
+        ),
         Waiting::ForDeletion => "the Rainbow is being deleted".to_owned(),
     }
 }
 
-/// `backend 0/1 ready, frontend has no instance`.
-fn lacks(lacks: &[Lack]) -> String {
+/// Whether what may pass by itself is worth a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Pods may be on their way.
+    ForAWhile,
+    /// Pods have had their time.
+    Over,
+}
+
+/// `backend 0/1 ready (backend-v2-x: container `web` ended with code 1), frontend has no instance`.
+fn lacks(lacks: &[Lack], color: &str, names: &Names<'_>, patience: Patience) -> String {
+    let because = |tier: &str| {
+        let told = |trouble: &&PodTrouble| patience == Patience::Over || !trouble.may_pass;
+        let trouble = names.trouble(color, tier).filter(told);
+        trouble.map_or_else(String::new, |trouble| format!(" ({}: {})", trouble.object, trouble.says))
+    };
     let one = |lack: &Lack| match lack {
         Lack::Instance { tier } => format!("{tier} has no instance"),
-        Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
+        Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready{}", because(tier)),
         Lack::MinReady { tier, available, wanted, min_ready } => {
             format!("{tier} {available}/{wanted} ready for {} s without a break", min_ready.as_secs())
         }
@@ -71,11 +119,33 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
         ),
         Problem::Foreign { object } => {
             let (kind, name) = names.object(object);
+            let owner = names.taken.get(&(kind, name.clone()));
+            if let Some((owner, purpose)) = owner.zip(Names::purpose(object)) {
+                return name_taken(kind, &name, &purpose, owner);
+            }
             format!("{}: rename or delete it, or make this Rainbow again with a spec.namePrefix", foreign(kind, &name))
         }
         Problem::Stalled { color, after, lacks } => {
-            format!("color `{color}` is not ready after {after:?}: {}", self::lacks(lacks))
+            format!(
+                "color `{color}` is not ready after {after:?}: {}",
+                self::lacks(lacks, color, names, Patience::Over)
+            )
         }
+        Problem::Degraded { stage, color, since, lacks, previous } => {
+            let lacks = match lacks.is_empty() {
+                true => "its pods fail again and again".to_owned(),
+                false => self::lacks(lacks, color, names, Patience::Over),
+            };
+            let back = previous.as_ref().map_or_else(String::new, |color| {
+                format!(": `{color}` is kept as the way back: `rainbow rollback {} --stage {stage}`", names.rainbow)
+            });
+            format!("color `{color}` of stage `{stage}` is unhealthy since {}: {lacks}{back}", to_the_second(*since))
+        }
+        Problem::RolledBack { stage, color, to } => format!(
+            "stage `{stage}` is told to serve `{color}`, which was unhealthy for too long, and has been taken back to `{to}`: release \
+             another version, or `rainbow rollback {} --stage {stage}`",
+            names.rainbow
+        ),
         Problem::InUse { color, stage } => {
             format!("color `{color}` cannot be retired while stage `{stage}` points at it")
         }
@@ -90,14 +160,50 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
             "color `{color}` waits: {} colors live, as many as spec.keep.live allows; held by {}; wait for a drain, move a \
              stage, raise spec.keep.live, or cut what a color holds with `rainbow retire COLOR --force`",
             living.len(),
-            living.iter().map(self::living).collect::<Vec<_>>().join(", ")
+            all(living)
         ),
     }
+}
+
+/// Colors that live, and why.
+fn all(living: &[Living]) -> String {
+    living.iter().map(self::living).collect::<Vec<_>>().join(", ")
 }
 
 /// The part of a problem's text that changes only when the problem does: counts of connections are left out.
 pub(crate) fn gist(message: &str) -> &str {
     message.split(": ").next().unwrap_or(message)
+}
+
+/// Two purposes come to one name.
+pub(crate) fn name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner) -> String {
+    let remedy = match purpose {
+        Owner::Stage(stage) | Owner::Shadow(stage) => {
+            format!("rename the stage, or set another spec.stages[{stage}].service.name")
+        }
+        Owner::Instance(_) | Owner::Rainbow(_) => match owner {
+            Owner::Stage(stage) | Owner::Shadow(stage) => {
+                format!("rename stage `{stage}`, or set another spec.stages[{stage}].service.name")
+            }
+            Owner::Instance(_) => "give spec.color another name".to_owned(),
+            Owner::Rainbow(_) => "make this Rainbow again with a spec.namePrefix".to_owned(),
+        },
+    };
+    format!("{} cannot have {kind} `{name}`, which is that of {}: {remedy}", self::owner(purpose), self::owner(owner))
+}
+
+/// The color that the spec describes cannot be made for the sake of a name.
+pub(crate) fn color_name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner) -> String {
+    format!("spec.color: {}", name_taken(kind, name, purpose, owner))
+}
+
+fn owner(owner: &Owner) -> String {
+    match owner {
+        Owner::Instance(instance) => format!("tier `{}` of color `{}`", instance.tier, instance.color),
+        Owner::Stage(stage) => format!("stage `{stage}`"),
+        Owner::Shadow(stage) => format!("the shadow of stage `{stage}`"),
+        Owner::Rainbow(rainbow) => format!("Rainbow `{rainbow}`"),
+    }
 }
 
 /// An object that is not Rainbow's has a name that is needed.
@@ -127,6 +233,9 @@ fn living(living: &Living) -> String {
             });
             format!("draining: {}", parts.join(", "))
         }
+        LivesBecause::KeptWarm { stage, color } => {
+            format!("way back of stage {stage}, whose color {color} is unhealthy")
+        }
         LivesBecause::Leaves => "draining".to_owned(),
     };
     format!("{} ({because})", living.color)
@@ -146,7 +255,7 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
         .stages
         .iter()
         .filter_map(|stage| {
-            let shift = stage.shift.as_ref()?;
+            let shift = stage.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Paused)?;
             let step = format!("{} of {} pods", shift.moved, shift.of);
             Some(format!("stage {} moves from {} to {}: {step}", stage.name, shift.from, shift.to))
         })
@@ -154,11 +263,55 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
     (!shifts.is_empty()).then(|| shifts.join("; "))
 }
 
+/// Stages that are held in the middle of a shift.
+pub(crate) fn paused(report: &Report) -> Option<String> {
+    let held = report.stages.iter().filter_map(|stage| {
+        let shift = stage.shift.as_ref().filter(|shift| shift.phase == ShiftPhase::Paused)?;
+        let (from, to, moved, of) = (&shift.from, &shift.to, shift.moved, shift.of);
+        let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+        Some(shift_paused(&stage.name, from, to, number(moved), number(of)))
+    });
+    let held: Vec<String> = held.collect();
+    (!held.is_empty()).then(|| held.join("; "))
+}
+
+/// Stages whose color lacks pods.
+pub(crate) fn degraded(report: &Report, names: &Names<'_>) -> Option<String> {
+    let lacking = report.stages.iter().filter(|stage| stage.degraded.is_some()).filter_map(|stage| {
+        let color = report.colors.iter().find(|color| Some(&color.name) == stage.color.as_ref())?;
+        let Some(Waiting::ForPods { lacks }) = &color.waiting else { return None };
+        let lacks = self::lacks(lacks, &color.name, names, Patience::Over);
+        Some(format!("color {} of stage {} lacks pods: {lacks}", color.name, stage.name))
+    });
+    let lacking: Vec<String> = lacking.collect();
+    (!lacking.is_empty()).then(|| lacking.join("; "))
+}
+
+/// Colors that wait for a slot.
+pub(crate) fn without_slot(report: &Report, names: &Names<'_>) -> Option<String> {
+    let queued = report.colors.iter().filter_map(|color| match &color.waiting {
+        Some(slot @ Waiting::ForSlot { .. }) => Some(of_color(&color.name, &waiting(slot, None, names))),
+        _ => None,
+    });
+    let queued: Vec<String> = queued.collect();
+    (!queued.is_empty()).then(|| queued.join("; "))
+}
+
 /// Colors whose pods are on their way.
-pub(crate) fn starting(report: &Report) -> Option<String> {
+pub(crate) fn starting(report: &Report, names: &Names<'_>) -> Option<String> {
     let starting = report.colors.iter().filter(|color| color.phase == ColorPhase::Starting);
-    let names: Vec<&str> = starting.map(|color| color.name.as_str()).collect();
-    (!names.is_empty()).then(|| format!("color {} is on its way", names.join(", ")))
+    let one = |color: &ColorReport| match &color.waiting {
+        Some(Waiting::ForPods { lacks }) => {
+            format!(
+                "color {} is on its way: {}",
+                color.name,
+                self::lacks(lacks, &color.name, names, Patience::ForAWhile)
+            )
+        }
+        _ => format!("color {} is on its way", color.name),
+    };
+    let all: Vec<String> = starting.map(one).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Stages that serve nothing yet.
@@ -174,8 +327,8 @@ pub(crate) const SIZING: &str = "colors are being brought to their sizes";
 /// The prefix of all names was changed while objects have names with the former one.
 pub(crate) fn prefix_changed(was: &str, is: &str) -> String {
     format!(
-        "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former: set it back, or \
-         delete the Rainbow and make it again"
+        "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former, so names keep the \
+         former: set it back, or delete the Rainbow and make it again"
     )
 }
 
@@ -202,6 +355,11 @@ pub(crate) fn not_what_it_was(kind: Kind, name: &str, says: Option<&str>) -> Str
         Some(says) => format!("{kind} `{name}` is not what it was: {says}"),
         None => format!("{kind} `{name}` is not what it was"),
     }
+}
+
+/// A Deployment cannot be made yet: its ReplicaSet would find its name taken.
+pub(crate) fn replica_set_goes(deployment: &str) -> String {
+    format!("a ReplicaSet of Deployment `{deployment}` is being deleted")
 }
 
 /// An object that should be made exists.
@@ -321,8 +479,19 @@ pub(crate) fn shift_step(stage: &str, moved: i32, of: i32, to: &str) -> String {
     format!("stage {stage}: {moved} of {of} pods are {to}")
 }
 
+pub(crate) fn shift_paused(stage: &str, from: &str, to: &str, moved: i32, of: i32) -> String {
+    format!("stage {stage} is paused on the way from {from} to {to}: {moved} of {of} pods")
+}
+
 pub(crate) fn shift_finished(stage: &str, color: &str) -> String {
     format!("stage {stage} serves {color}")
+}
+
+pub(crate) fn selector_restored(stage: &str, color: Option<&str>) -> String {
+    let back = color.map_or_else(String::new, |color| format!(", which serves `{color}`"));
+    format!(
+        "the selector of the Service of stage `{stage}`{back}, was changed by another writer and is set back: use `rainbow promote`"
+    )
 }
 
 pub(crate) fn shift_aborted(stage: &str, color: &str) -> String {
@@ -365,6 +534,8 @@ fn of_cut(cut: &Cut) -> String {
 pub(crate) const OK: &str = "ok\n";
 /// Another operator leads, or none yet.
 pub(crate) const OK_WAITING: &str = "ok: another operator leads, or the cluster has not answered yet\n";
+/// The API server's list cannot be watched on from.
+pub(crate) const NO_VERSION: &str = "the API server's answer has no resourceVersion";
 /// The caches are not filled yet.
 pub(crate) const NOT_READ: &str = "not everything has been seen yet: are the definitions there?\n";
 /// Another path was asked for.
@@ -380,6 +551,8 @@ pub(crate) fn stuck(since: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::PodTroubles;
+    use std::collections::BTreeMap;
 
     fn drains(connections: u64, busy: u32, unknown: u32, deadline: Option<i64>) -> LivesBecause {
         let unknown_since = (unknown > 0).then_some(Time(1_500));
@@ -409,9 +582,23 @@ mod tests {
             Lack::Pods { tier: "backend".into(), ready: 0, wanted: 1 },
             Lack::Instance { tier: "frontend".into() },
         ];
-        assert_eq!(waiting(&Waiting::ForPods { lacks: lacks.clone() }), "backend 0/1 ready, frontend has no instance");
+        let says = |waiting: &Waiting, troubles: &PodTroubles| {
+            let names =
+                Names { rainbow: "shop", prefix: None, services: &BTreeMap::new(), troubles, taken: &BTreeMap::new() };
+            super::waiting(waiting, Some("v2"), &names)
+        };
+        let none = PodTroubles::new();
+        let pods = Waiting::ForPods { lacks: lacks.clone() };
+        assert_eq!(says(&pods, &none), "backend 0/1 ready, frontend has no instance");
+        let trouble = |may_pass| {
+            let trouble = PodTrouble { object: "backend-v2-x".into(), says: "no image".into(), may_pass };
+            [(("v2".to_owned(), "backend".to_owned()), trouble)].into()
+        };
+        assert_eq!(says(&pods, &trouble(true)), "backend 0/1 ready, frontend has no instance");
+        let expected = "backend 0/1 ready (backend-v2-x: no image), frontend has no instance";
+        assert_eq!(says(&pods, &trouble(false)), expected);
         let stage = Waiting::ForColor { color: "v2".into(), lacks };
-        assert_eq!(waiting(&stage), "waits for color `v2`: backend 0/1 ready, frontend has no instance");
+        assert_eq!(says(&stage, &none), "waits for color `v2`: backend 0/1 ready, frontend has no instance");
     }
 
     #[test]

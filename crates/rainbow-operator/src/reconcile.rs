@@ -19,15 +19,15 @@ use crate::{
     compile::{Basis, ChainWrites, Work, compile},
     count::Counter,
     counting::Counting,
-    domain::{Means, Names},
+    domain::{Means, Names, Owner},
+    effective::Effective,
     health::{Health, Part},
     key::Key,
     kind::Kind,
-    live::{Readable, Root},
+    live::Root,
     manifests::Scope,
-    messages,
-    observe::{self, Foreign, observe},
-    report::{About, Obstacle, Report, Reporter, hindered},
+    observe::{self, Foreign, Observed, observe},
+    report::{About, Obstacle, Report, Reporter, troubles},
 };
 use backoff::Backoff;
 use chains::Chains;
@@ -46,6 +46,8 @@ pub(crate) struct Reconciler {
     pub(crate) running: bool,
     /// When to look again although nothing has changed.
     pub(crate) due: Option<Instant>,
+    /// The last look found nothing to do, and how many changes the application had had by then.
+    rests: Option<u64>,
     unseen: Unseen,
     taken: Taken,
     chains: Chains,
@@ -102,7 +104,7 @@ pub(crate) struct Done {
 
 /// What a turn's writes were for.
 enum Purpose {
-    /// To carry out a plan, or to tell of what stands in its way.
+    /// To carry out a plan.
     Plan,
     /// To ask whether objects of others are still there; these are.
     Ask(Foreign),
@@ -118,25 +120,44 @@ struct Turn<'a> {
 
 impl Reconciler {
     /// The whole of a turn. Nothing before the writes waits for anything, and the writes own what they need.
-    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, readable: &Readable, prefix: &str) -> Step {
+    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, root: &Root, prefix: &str, siblings: Siblings) -> Step {
         let Turn { key, now, .. } = *turn;
         let With { means, clock, counter, .. } = *turn.with;
-        let Readable { rainbow, version, .. } = readable;
-        let scope = Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix) };
+        let templates = Arc::clone(&app.templates);
+        let scope =
+            Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix), templates: &templates };
 
         let foreign = self.taken.names();
-        let observed = turn.with.timed(Part::Observe, || observe(app, &scope, readable, foreign, means, now));
+        let effective = Effective::of(app, root, &scope);
+        let rainbow = &effective.rainbow;
+        let mut observed = turn.with.timed(Part::Observe, || observe(app, &scope, &effective, foreign, means, now));
+        observed.taken.extend(siblings);
         let mut plan = turn.with.timed(Part::Plan, || plan(&observed.world, now));
         let retry = self.chains.keep_due(&mut plan, turn.generation);
-        if self.counting.follow(key, app, rainbow, &plan, counter, now) {
+        if self.counting.follow(key, app, &effective, &plan, counter, now) {
             self.wait_until(Instant::now() + SOON);
         }
 
         let sidecar = means.sidecar.as_ref();
         let mut work = compile(&plan, Basis { app, scope: &scope, rainbow, observed: &observed, sidecar, now });
-        let names = Names { rainbow: &key.name, prefix: Some(prefix), services: &observed.stage_services };
+        let pods = troubles(app, &plan.report);
+        let Observed { stage_services: services, taken, clashes, world, .. } = &observed;
+        let names = Names { rainbow: &key.name, prefix: Some(prefix), services, taken, troubles: &pods };
         let troubles = self.chains.troubles();
-        let about = About { key, rainbow, version, app, names, plan: &plan, troubles: &troubles, now };
+        let invalid = effective.invalid.clone();
+        let obstacle = invalid.map(|message| Obstacle { reason: Reason::InvalidSpec, message });
+        let about = About {
+            key,
+            effective: &effective,
+            app,
+            names,
+            obstacle,
+            clashes,
+            plan: &plan,
+            world,
+            troubles: &troubles,
+            now,
+        };
         let mut report = self.reporter.report(&about);
 
         let wake = plan.wake.map(|wake| clock.instant(wake).max(Instant::now() + SOON));
@@ -151,6 +172,7 @@ impl Reconciler {
             report.silence();
         }
         if work.is_empty() && report.is_empty() {
+            self.rests = Some(app.changes);
             return Step::Nothing;
         }
         turn.run(Purpose::Plan, work, report)
@@ -158,7 +180,10 @@ impl Reconciler {
 
     /// Takes a turn, if it is time.
     pub(crate) fn step(&mut self, cache: &mut Cache, key: &Arc<Key>, with: &With<'_>) -> Step {
-        self.due = None;
+        if self.is_at_rest(cache, key) {
+            return Step::Nothing;
+        }
+        (self.due, self.rests) = (None, None);
         if let Some(until) = self.unseen.until(cache, key) {
             self.wait_until(until);
             return Step::Nothing;
@@ -174,30 +199,17 @@ impl Reconciler {
         if let Some(names) = self.taken.to_ask() {
             return turn.ask(names);
         }
-        let readable = match readable(&root) {
-            Ok(readable) => readable,
-            Err(obstacle) => return self.tell(&turn, &root, &obstacle),
-        };
-        let rainbow = &readable.rainbow;
-        // Under another prefix everything would be made a second time, and both Deployments of an instance would select the
-        // pods of either. What is there goes under the names that it has.
-        let asked = rainbow.spec.name_prefix.as_deref().unwrap_or_default();
-        let prefix = app.prefix().unwrap_or(asked).to_owned();
-        if prefix != asked && rainbow.metadata.deletion_timestamp.is_none() {
-            let message = messages::prefix_changed(&prefix, asked);
-            return self.tell(&turn, &root, &Obstacle { reason: Reason::InvalidSpec, message });
-        }
-        self.reconcile(&turn, app, readable, &prefix)
+        let siblings = siblings(cache, key, self.taken.names());
+        let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
+        let prefix = prefix(app, &root);
+        self.reconcile(&turn, app, &root, &prefix, siblings)
     }
 
-    /// Puts an obstacle into the status, and does nothing else.
-    fn tell(&mut self, turn: &Turn<'_>, root: &Root, obstacle: &Obstacle) -> Step {
-        let Some(report) = hindered(root, obstacle, turn.key, turn.generation, turn.now) else { return Step::Nothing };
-        if let Some(retry) = self.reporting.until(turn.generation) {
-            self.wait_until(retry);
-            return Step::Nothing;
-        }
-        turn.run(Purpose::Plan, Work::NONE, report)
+    /// Nothing has changed since a look that found nothing to do, and the time that it waits for has not come. An event that changes
+    /// nothing is no reason to decide again.
+    fn is_at_rest(&self, cache: &Cache, key: &Key) -> bool {
+        let changes = cache.apps.get(key).map(|app| app.changes);
+        changes.is_some() && changes == self.rests && self.due.is_none_or(|due| Instant::now() < due)
     }
 
     /// Takes in what came of a turn's writes.
@@ -239,6 +251,7 @@ impl Reconciler {
 
     /// There is news about connections.
     pub(crate) fn answered(&mut self) {
+        self.rests = None;
         self.wait_until(Instant::now() + ANSWERS);
     }
 
@@ -318,21 +331,52 @@ impl Done {
 /// Compares an object of an application with what it should be, before the application has its first turn.
 pub(crate) fn compare(app: &mut App, key: &Key, kind: Kind, name: &str) {
     let Some(root) = app.root.clone() else { return };
-    let Ok(readable) = readable(&root) else { return };
-    let rainbow = &readable.rainbow;
-    let prefix = app.prefix().or(rainbow.spec.name_prefix.as_deref()).unwrap_or_default().to_owned();
-    let scope = Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(&prefix) };
-    observe::compare(app, &scope, rainbow, kind, name);
+    let prefix = prefix(app, &root);
+    let templates = Arc::clone(&app.templates);
+    let scope = Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(&prefix), templates: &templates };
+    let effective = Effective::of(app, &root, &scope);
+    observe::compare(app, &scope, &effective, kind, name);
 }
 
-/// The Rainbow, if it can be planned for.
-fn readable(root: &Root) -> Result<&Readable, Obstacle> {
-    let invalid = |message: &String| Obstacle { reason: Reason::InvalidSpec, message: message.clone() };
-    let readable = match root {
-        Root::Unreadable { error, .. } => return Err(invalid(error)),
-        Root::Read(readable) => readable,
+/// Prefix of all names: objects that were made keep theirs.
+fn prefix(app: &App, root: &Root) -> String {
+    app.prefix().or(root.rainbow.spec.name_prefix.as_deref()).unwrap_or_default().to_owned()
+}
+
+/// The objects of others that are another Rainbow's, by kind and name.
+type Siblings = Vec<((Kind, String), Owner)>;
+
+fn siblings(cache: &Cache, key: &Key, foreign: &Foreign) -> Siblings {
+    let sibling = |(kind, name): &(Kind, String)| {
+        let owner = cache.owner(*kind, &key.namespace, name).filter(|owner| ***owner != *key)?;
+        Some(((*kind, name.clone()), Owner::Rainbow(owner.name.clone())))
     };
-    // Whatever the spec of a Rainbow says that is being deleted: what was made has to go.
-    let deleting = readable.rainbow.metadata.deletion_timestamp.is_some();
-    readable.invalid.as_ref().filter(|_| !deleting).map_or(Ok(readable), |errors| Err(invalid(errors)))
+    foreign.iter().filter_map(sibling).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_change_or_the_time_is_a_reason_to_decide_again() {
+        let key = Arc::new(Key { namespace: "default".into(), name: "shop".into() });
+        let mut cache = Cache::default();
+        cache.apps.entry(Arc::clone(&key)).or_default().changes = 3;
+        let wait = Duration::from_secs(5);
+        let rests = |due| Reconciler { rests: Some(3), due, ..Reconciler::default() };
+        assert!(!Reconciler::default().is_at_rest(&cache, &key), "there was no look yet");
+        assert!(rests(None).is_at_rest(&cache, &key));
+        let mut waits = rests(Some(Instant::now() + wait));
+        assert!(waits.is_at_rest(&cache, &key));
+        waits.answered();
+        assert!(!waits.is_at_rest(&cache, &key), "there is news about connections");
+        let waits = rests(Some(Instant::now() + wait));
+        tokio::time::advance(wait).await;
+        assert!(!waits.is_at_rest(&cache, &key), "the time has come");
+        cache.apps.entry(Arc::clone(&key)).or_default().changes = 4;
+        assert!(!rests(None).is_at_rest(&cache, &key), "the application has changed");
+        cache.apps.clear();
+        assert!(!rests(None).is_at_rest(&cache, &key), "the application is gone");
+    }
 }

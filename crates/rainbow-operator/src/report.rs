@@ -4,10 +4,11 @@ mod cuts;
 mod events;
 mod pacing;
 mod status;
+mod troubles;
 
 use kube::Client;
-use rainbow_api::{Cut, Rainbow, Reason};
-use rainbow_plan::{Action, ChainKey, Plan, Time};
+use rainbow_api::{ColorStatus, Cut, HumanDuration, Rainbow, RainbowStatus, Reason};
+use rainbow_plan::{Action, ChainKey, Plan, Time, World};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,16 +20,17 @@ use tokio::time::Instant;
 use crate::{
     apply::{self, Outcome, StatusWrite},
     cache::App,
-    domain::{Names, Version},
+    domain::Names,
+    effective::Effective,
     key::Key,
     kind::Kind,
-    live::Root,
     messages,
 };
 use events::Note;
 use pacing::{Pacing, Subject};
 
 pub(crate) use status::Obstacle;
+pub(crate) use troubles::troubles;
 
 /// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
 const STEPS_EVERY: Duration = Duration::from_secs(10);
@@ -43,12 +45,17 @@ pub(crate) struct Reporter {
 /// What a report is about.
 pub(crate) struct About<'a> {
     pub(crate) key: &'a Key,
-    pub(crate) rainbow: &'a Arc<Rainbow>,
-    pub(crate) version: &'a Version,
+    pub(crate) effective: &'a Effective,
     pub(crate) app: &'a App,
     pub(crate) names: Names<'a>,
+    /// What is wrong with the spec.
+    pub(crate) obstacle: Option<Obstacle>,
+    /// Why stages keep the Services that they have.
+    pub(crate) clashes: &'a [String],
     /// Without the chains that are not carried out now.
     pub(crate) plan: &'a Plan,
+    /// World that the plan was made for.
+    pub(crate) world: &'a World,
     /// What chains cannot be carried out for.
     pub(crate) troubles: &'a Troubles,
     pub(crate) now: Time,
@@ -81,9 +88,9 @@ impl Report {
         self.cuts.len() + self.statuses.len() + self.notes.len()
     }
 
-    /// Something is to be written when all else is done.
+    /// A status or an event is to be written when all else is done.
     pub(crate) fn has_statuses(&self) -> bool {
-        !self.statuses.is_empty()
+        !self.statuses.is_empty() || !self.notes.is_empty()
     }
 
     /// Leaves everything out.
@@ -118,28 +125,34 @@ impl Report {
 impl Reporter {
     /// The statuses that are to be written now, and the events that tell of what has changed.
     pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
-        let About { key, rainbow, version, app, names, plan, troubles, now } = about;
+        let About { key, effective, app, names, plan, world, troubles, now, .. } = about;
+        let rainbow = &effective.rainbow;
         let mut report = Report::new(rainbow, *now);
         if plan.actions().any(|action| matches!(action, Action::Release)) {
             return report;
         }
         let cut = cuts::cuts(plan, app, *now);
+        let none = RainbowStatus::default();
+        let old = rainbow.status.as_ref().unwrap_or(&none);
         for chain in &plan.chains {
-            report
-                .notes
-                .extend(chain.actions.iter().filter_map(events::of_action).map(|note| (Some(chain.key.clone()), note)));
+            let told = |action| events::of_action(action).or_else(|| events::of_edit(action, world, old));
+            let notes = chain.actions.iter().filter_map(told);
+            report.notes.extend(notes.map(|note| (Some(chain.key.clone()), note)));
         }
 
         let instant = Instant::now();
         let mut round = self.pacing.round(instant);
-        let old = rainbow.status.clone().unwrap_or_default();
         let generation = rainbow.metadata.generation;
-        let cause = missing_image(app);
-        let basis =
-            status::RainbowBasis { color: &version.color, generation, names, cause, troubles, old: &old, now: *now };
+        let conflict = |message: &String| Obstacle { reason: Reason::Conflict, message: message.clone() };
+        let causes = about.obstacle.iter().cloned().chain(about.clashes.iter().map(conflict));
+        let causes: Vec<Obstacle> = causes.chain(missing_image(app)).collect();
+        let overlaps =
+            world.spec.stages.iter().filter_map(|stage| Some((stage.name.clone(), HumanDuration(stage.overlap?))));
+        let overlaps = &overlaps.collect();
+        let basis = status::RainbowBasis { generation, names, causes, troubles, overlaps, old, now: *now };
         let new = status::rainbow(&plan.report, basis);
-        if round.is_due(&Subject::Rainbow, status::rainbow_difference(&old, &new)) {
-            report.tell(events::of_rainbow(&old, &new));
+        if round.is_due(&Subject::Rainbow, status::rainbow_difference(old, &new)) {
+            report.tell(events::of_rainbow(old, &new));
             report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));
         }
         colors(about, &cut, &mut round, &mut report);
@@ -171,7 +184,8 @@ impl Report {
 }
 
 fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacing::Round<'_>, report: &mut Report) {
-    let About { app, plan, troubles, now, .. } = about;
+    let About { app, effective, plan, troubles, now, .. } = about;
+    let none = ColorStatus::default();
     for found in &plan.report.colors {
         let Some((name, color)) = app.color(&found.name) else { continue };
         // The status of a color that the plan deletes is of no interest any more.
@@ -179,16 +193,18 @@ fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacin
         if plan.actions().any(goes) {
             continue;
         }
-        let old = color.status.clone().unwrap_or_default();
+        let old = color.status.as_ref().unwrap_or(&none);
         let cut = cut.get(&found.name).map(Vec::as_slice).unwrap_or_default();
         let generation = color.metadata.generation;
         let trouble = status::trouble_of_color(&found.name, troubles);
-        let basis = status::Basis { generation, known: &app.known, cut, trouble, old: &old, now: *now };
+        let remembered = status::Remembered::of(&effective.rainbow.spec, effective.describes(color), color);
+        let (names, known) = (&about.names, &app.known);
+        let basis = status::Basis { generation, names, known, cut, trouble, remembered, old, now: *now };
         let new = status::color(found, &basis);
-        if !round.is_due(&Subject::Color(found.name.clone()), status::color_difference(&old, &new)) {
+        if !round.is_due(&Subject::Color(found.name.clone()), status::color_difference(old, &new)) {
             continue;
         }
-        report.tell(events::of_color(&found.name, &old, &new));
+        report.tell(events::of_color(&found.name, old, &new));
         report.tell(events::of_cuts(&found.name, cut));
         let (name, uid) = (name.to_owned(), color.metadata.uid.clone());
         let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
@@ -196,38 +212,9 @@ fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacin
     }
 }
 
-/// Puts an obstacle into the status, and nothing else. `None` where the status says so already.
-pub(crate) fn hindered(
-    root: &Root,
-    obstacle: &Obstacle,
-    key: &Key,
-    generation: Option<i64>,
-    now: Time,
-) -> Option<Report> {
-    let (old, rainbow) = match root {
-        Root::Read(readable) => (readable.rainbow.status.clone().unwrap_or_default(), Arc::clone(&readable.rainbow)),
-        Root::Unreadable { meta, status, .. } => (status.as_ref().clone(), Arc::new(blank(meta))),
-    };
-    let new = status::hindered(obstacle, generation, &old, now);
-    if status::rainbow_difference(&old, &new) == status::Difference::None {
-        return None;
-    }
-    let mut report = Report::new(&rainbow, now);
-    report.tell(events::of_rainbow(&old, &new));
-    report.statuses.push(of_rainbow(key, root.meta().uid.as_deref(), &new));
-    Some(report)
-}
-
 fn of_rainbow(key: &Key, uid: Option<&str>, status: &rainbow_api::RainbowStatus) -> StatusWrite {
     let (name, uid) = (key.name.clone(), uid.map(str::to_owned));
     StatusWrite { kind: Kind::Rainbow, name, uid, status: json!(status) }
-}
-
-/// A Rainbow of which only the metadata is known: events are about it.
-fn blank(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Rainbow {
-    let mut rainbow = Rainbow::new(meta.name.as_deref().unwrap_or_default(), rainbow_api::RainbowSpec::default());
-    rainbow.metadata = meta.clone();
-    rainbow
 }
 
 /// When it is time to tell of pods of which nothing is known.

@@ -1,32 +1,27 @@
 //! The watches: one a kind, as narrow as its labels allow.
 
+mod stream;
+
 use futures::{
     FutureExt, StreamExt,
     stream::{BoxStream, select_all},
 };
-use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
-use kube::{
-    Api, Client, Resource,
-    api::DynamicObject,
-    core::{ApiResource, NamespaceResourceScope},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
-};
+use kube::{Client, Resource, api::DynamicObject, runtime::WatchStreamExt};
 use rainbow_api::labels;
-use serde::de::DeserializeOwned;
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
-use crate::{change::Change, kind::Kind, live::Object};
+use crate::{
+    change::Change,
+    kind::Kind,
+    live::{Object, Shown},
+};
+use stream::Watched;
 
 /// A watch begins again after this long, where it left off. A watch whose connection has died silently is noticed then at the
 /// latest; Kubernetes clients usually take five minutes or more.
 pub const WATCH: Duration = Duration::from_secs(50);
 
-/// Objects of a page of a list. A page is in memory twice, as text and as values, and there is one for each kind at a time.
-const PAGE: u32 = 100;
 /// The kinds that are listed before all others: what others have to be like follows from them.
 const FIRST: [Kind; 2] = [Kind::Rainbow, Kind::Color];
 
@@ -51,67 +46,33 @@ pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static
 }
 
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
-    // Most are read generically: one object that cannot be understood must not hide all others.
-    let generic = || generic(client, namespace, &kind.resource());
-    match kind {
-        Kind::Rainbow => changes(kind, generic(), Object::rainbow),
-        Kind::Color => changes(kind, generic(), Object::color),
-        Kind::Deployment => changes(kind, generic(), Object::deployment),
-        Kind::Service => changes(kind, generic(), Object::service),
-        Kind::PodDisruptionBudget => changes(kind, generic(), Object::budget),
-        Kind::Pod => changes(kind, typed::<Pod>(client, namespace), Object::pod),
-        Kind::EndpointSlice => changes(kind, typed::<EndpointSlice>(client, namespace), Object::slice),
-    }
-}
-
-fn typed<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-fn generic(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
-    match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
-    }
-}
-
-fn changes<K>(
-    kind: Kind,
-    api: Api<K>,
-    read: impl Fn(&K) -> Object + Send + 'static,
-) -> BoxStream<'static, (Kind, Change<Object>)>
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
     let managed = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
-    let timeout = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
-    let all = watcher::Config::default().timeout(timeout).page_size(PAGE);
-    let config = match kind {
-        Kind::Rainbow => all,
-        Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => all.labels(&managed),
+    let labels = match kind {
+        Kind::Rainbow => None,
+        Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => Some(managed),
         // Pods carry the labels of their instance only: `managed-by` in a template is its author's.
-        Kind::Pod => all.labels(labels::RAINBOW),
+        Kind::Pod => Some(labels::RAINBOW.to_owned()),
         // Endpoint slices carry the labels of their Service.
-        Kind::EndpointSlice => all.labels(labels::STAGE),
+        Kind::EndpointSlice => Some(labels::RAINBOW.to_owned()),
     };
-    watcher(api, config)
-        .default_backoff()
-        .map(move |event| {
-            let change = match event {
-                Ok(Event::Init) => Change::Restarted,
-                Ok(Event::InitApply(object)) => Change::Listed(read(&object)),
-                Ok(Event::InitDone) => Change::Complete,
-                Ok(Event::Apply(object)) => Change::Seen(read(&object)),
-                Ok(Event::Delete(object)) => Change::Gone(read(&object)),
-                Err(error) => Change::Failed(error),
-            };
-            (kind, change)
-        })
-        .boxed()
+    let watched =
+        Watched { client: client.clone(), path: DynamicObject::url_path(&kind.resource(), namespace), labels };
+    match kind {
+        Kind::Rainbow => changes(kind, watched, Object::rainbow),
+        Kind::Color => changes(kind, watched, Object::color),
+        Kind::Deployment => changes(kind, watched, Object::deployment),
+        Kind::Service => changes(kind, watched, Object::service),
+        Kind::PodDisruptionBudget => changes(kind, watched, Object::budget),
+        Kind::Pod => changes(kind, watched, Object::pod),
+        Kind::EndpointSlice => changes(kind, watched, Object::slice),
+    }
+}
+
+fn changes<T: Shown>(
+    kind: Kind,
+    watched: Watched,
+    read: fn(T) -> Object,
+) -> BoxStream<'static, (Kind, Change<Object>)> {
+    let changes = stream::changes::<T>(watched).default_backoff();
+    changes.map(move |change| (kind, change.map_or_else(Change::Failed, |change| change.map(read)))).boxed()
 }

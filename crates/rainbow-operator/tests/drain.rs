@@ -6,16 +6,16 @@ mod common;
 
 use common::{Cluster, seamless, tally::Says};
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, ReplicaSet},
     core::v1::{Container, Pod},
     events::v1::Event,
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Resource, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use rainbow_api::{Color, ColorInstance, ColorSpec, ColorStatus, Sidecar, identities, labels};
+use rainbow_api::{Color, ColorInstance, ColorSpec, ColorStatus, Rainbow, Sidecar, identities, labels};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use std::time::Duration;
 fn counted(color: &str, replicas: u32) -> Value {
     let mut rainbow = seamless(color, replicas);
     rainbow["spec"]["drain"] = json!({ "settle": "30s", "deadline": "10m" });
+    // A color that is kept warm waits again after a restart, which is not what these tests are about.
+    rainbow["spec"]["keep"] = json!({ "warm": "0s" });
     rainbow
 }
 
@@ -225,22 +227,62 @@ async fn a_crash_at_any_time_cuts_nobody() {
 async fn a_restart_does_not_begin_the_wait_anew() {
     let mut cluster = Cluster::start().await;
     let now = tokio::time::Instant::now();
-    drain_v1(&cluster, &[Says::Nobody(now), Says::Count(0)]).await;
-    // Statuses are paced: v1 left its stage up to a second before its status says that it drains.
-    let begin = tokio::time::Instant::now() - Duration::from_secs(1);
+    drain_v1(&cluster, &[Says::Nobody(now), Says::Count(0), Says::Count(1)]).await;
+    // Statuses are paced: v1 left its stage up to two seconds before they say that the shift is over and that it drains.
+    let begin = tokio::time::Instant::now() - Duration::from_secs(2);
     tokio::time::sleep(Duration::from_secs(20)).await;
     cluster.kill_operator().await;
     cluster.start_operator();
     let left = async |c: &Cluster, count: usize| pods(c, "frontend", "v1").await.len() == count;
-    cluster.until("the one goes", async |c: &Cluster| left(c, 1).await).await;
+    cluster.until("the one goes", async |c: &Cluster| left(c, 2).await).await;
     let took = begin.elapsed();
     assert!(
         took >= Duration::from_secs(30) && took < Duration::from_secs(40),
         "it settles in 30 s, and went after {took:?}"
     );
     // Of the other it is not known how long nobody has been there.
-    cluster.until("the other goes", async |c: &Cluster| left(c, 0).await).await;
+    cluster.until("the other goes", async |c: &Cluster| left(c, 1).await).await;
     assert!(begin.elapsed() >= Duration::from_secs(50), "{:?}", begin.elapsed());
+}
+
+/// While a color drains, no controller chooses among its pods; one that is taken back has its Deployment again, and the same pods.
+#[tokio::test(start_paused = true)]
+async fn pods_that_drain_have_no_deployment() {
+    let (cluster, all) = draining(&[Says::Count(2), Says::Count(0), Says::Count(1)]).await;
+    let busy = [all[0].as_str(), all[2].as_str()];
+    cluster.until("the idle pod goes", async |c: &Cluster| pods(c, "frontend", "v1").await == busy).await;
+    assert!(cluster.api::<Deployment>().get_opt("frontend-v1").await.unwrap().is_none());
+    assert!(cluster.api::<ReplicaSet>().get_opt("frontend-v1-set").await.unwrap().is_none());
+    assert!(cluster.api::<Deployment>().get_opt("backend-v1").await.unwrap().is_some(), "the frontends call it");
+    for name in busy {
+        let owners = pod(&cluster, name).await.metadata.owner_references.unwrap();
+        let owners: Vec<_> = owners.iter().map(|owner| (&*owner.kind, &*owner.name, owner.controller)).collect();
+        assert_eq!(owners, [("Rainbow", "seamless", Some(true))]);
+    }
+    let made = *cluster.fake.made.lock().unwrap();
+    cluster.promote("v1").await;
+    cluster.until("v1 serves again", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    cluster.until("it has all its pods", async |c: &Cluster| pods(c, "frontend", "v1").await.len() == 3).await;
+    cluster.until("all is quiet", async |c: &Cluster| c.is_ready().await && !guard(c).await).await;
+    assert_eq!(*cluster.fake.made.lock().unwrap() - made, 1, "only the pod that had gone is made");
+    for name in busy {
+        let owners = pod(&cluster, name).await.metadata.owner_references.unwrap();
+        assert_eq!(owners.iter().map(|owner| &*owner.kind).collect::<Vec<_>>(), ["ReplicaSet"]);
+    }
+}
+
+/// A Rainbow that is deleted while a color of it drains without a Deployment leaves nothing behind.
+#[tokio::test(start_paused = true)]
+async fn pods_without_a_deployment_go_with_their_rainbow() {
+    let (cluster, all) = draining(&[Says::Count(2), Says::Count(0)]).await;
+    cluster.until("the idle pod goes", async |c: &Cluster| pods(c, "frontend", "v1").await == all[..1]).await;
+    cluster.api::<Rainbow>().delete("seamless", &DeleteParams::background()).await.unwrap();
+    cluster
+        .until("nothing is left", async |c: &Cluster| {
+            c.api::<Pod>().list(&ListParams::default()).await.unwrap().items.is_empty()
+                && c.api::<Rainbow>().get_opt("seamless").await.unwrap().is_none()
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,6 +330,53 @@ async fn an_application_says_itself_what_it_has() {
     for pod in all.iter().chain(&pods(&cluster, "backend", "v1").await) {
         cluster.tally.say(pod, Says::Garbage(r#"{"server":{"open":0}}"#));
     }
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+    assert_eq!(status(&cluster, "v1").await.drain, None, "nothing was cut");
+}
+
+/// Policy about the pods of a release says nothing of the pods of older colors: those are asked as before, also by an operator that knows
+/// of them only what their colors remember.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_counted_otherwise_changes_nothing_for_older_colors() {
+    let mut cluster = Cluster::start().await;
+    // Of v1 nothing was counted when the color was made; that was changed while the spec described the color.
+    let mut v1 = counted("v1", 1);
+    v1["spec"]["drain"]["connections"] = json!("None");
+    cluster.apply(&v1).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    v1["spec"]["drain"]["connections"] = json!("Http");
+    v1["spec"]["drain"]["http"] = json!({ "port": 8080, "path": "/stats?all=1", "field": "server.open" });
+    v1["spec"]["tiers"][0]["connections"] = json!("None");
+    cluster.apply(&v1).await;
+    cluster
+        .until("v1 remembers it", async |c: &Cluster| {
+            status(c, "v1").await.evidence.is_some_and(|evidence| evidence.http.is_some())
+        })
+        .await;
+    let all = pods(&cluster, "frontend", "v1").await;
+    cluster.tally.say(&all[0], Says::Garbage(r#"{"server":{"open":7}}"#));
+
+    for (color, drain) in [
+        ("v2", json!({ "settle": "30s", "connections": "None" })),
+        (
+            "v3",
+            json!({ "settle": "30s", "connections": "Http", "http": { "port": 8080, "path": "/other", "field": "x" } }),
+        ),
+    ] {
+        let mut release = counted(color, 1);
+        release["spec"]["drain"] = drain;
+        release["spec"]["stages"][1]["color"] = json!(color);
+        cluster.apply(&release).await;
+        let serves = format!("smoke={color}, active={color}");
+        cluster.until("it serves", async |c: &Cluster| c.summary().await == serves).await;
+        cluster.until("v1 is counted", async |c: &Cluster| status(c, "v1").await.connections == Some(7)).await;
+        cluster.kill_operator().await;
+        cluster.start_operator();
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert_eq!(pods(&cluster, "frontend", "v1").await, all, "its connections have not ended");
+    }
+    cluster.until("v2 goes by time", async |c: &Cluster| phase(c, "v2").await == "Retired").await;
+    cluster.tally.say(&all[0], Says::Garbage(r#"{"server":{"open":0}}"#));
     cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
     assert_eq!(status(&cluster, "v1").await.drain, None, "nothing was cut");
 }
@@ -375,6 +464,7 @@ async fn record_plain_counter(cluster: &Cluster) {
         color: "v1".into(),
         identity: identities[&tier.name].clone(),
         sidecar: sidecar.clone(),
+        serving_label: false,
     });
     let spec = ColorSpec {
         rainbow: "seamless".into(),
@@ -382,6 +472,8 @@ async fn record_plain_counter(cluster: &Cluster) {
         revision: 1,
         instances: instances.collect(),
         tiers: rainbow.spec.tiers.clone(),
+        entries: Default::default(),
+        evidence: None,
         retire: false,
         drain: None,
     };

@@ -196,6 +196,61 @@ async fn edits_by_hand_are_mended_and_scaling_is_policy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_selector_that_another_writer_edits_is_set_back_and_reported() {
+    let cluster = at_v1(2).await;
+    for (edit, rounds) in [(json!({ "rainbow.dev/color": "v9" }), 1), (json!({ "app": "theirs" }), 2)] {
+        let selector = async |c: &Cluster| {
+            c.api::<Service>().get("frontend-active").await.unwrap().spec.unwrap().selector.unwrap_or_default()
+        };
+        let before = selector(&cluster).await;
+        // Events are named after the time, which stands still here between two of them.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let edit = Patch::Merge(json!({ "spec": { "selector": edit } }));
+        cluster.api::<Service>().patch("frontend-active", &PatchParams::default(), &edit).await.unwrap();
+        cluster.until("the selector is set back", async |c: &Cluster| selector(c).await == before).await;
+        let told = async |c: &Cluster| {
+            let events = c.api::<Event>().list(&ListParams::default()).await.unwrap();
+            events.iter().filter(|event| event.reason.as_deref() == Some("SelectorRestored")).count()
+        };
+        cluster.until("the edit is reported once", async |c: &Cluster| told(c).await == rounds).await;
+    }
+    assert_eq!(cluster.summary().await, "smoke=v1, active=v1");
+    let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+    let reasons: Vec<&str> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
+    assert!(!reasons.contains(&"ShiftStarted"), "nothing has moved: {reasons:?}");
+}
+
+/// Nothing but the Service itself says what the stage serves: all statuses are lost, and another writer has taken its selector.
+#[tokio::test(start_paused = true)]
+async fn a_service_says_what_its_stage_serves() {
+    let mut cluster = at_v1(2).await;
+    cluster.apply(&seamless("v2", 2)).await;
+    cluster.until("v2 is tried", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    cluster.kill_operator().await;
+    let nothing = Patch::Merge(json!({ "status": null }));
+    cluster.api::<Rainbow>().patch_status("seamless", &PatchParams::default(), &nothing).await.unwrap();
+    for color in ["seamless-v1", "seamless-v2"] {
+        cluster.api::<Color>().patch_status(color, &PatchParams::default(), &nothing).await.unwrap();
+    }
+    let edit = Patch::Merge(json!({ "spec": { "selector": { "app": "theirs" } } }));
+    let services = cluster.api::<Service>();
+    let edited = services.patch("frontend-active", &PatchParams::default(), &edit).await.unwrap();
+    assert_eq!(edited.annotations()["rainbow.dev/serves"], "v1");
+    // Until its endpoints are gone, they say so, too.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    cluster.start_operator();
+    let color = async |c: &Cluster| {
+        let selector = c.api::<Service>().get("frontend-active").await.unwrap().spec.unwrap().selector.unwrap();
+        if selector.contains_key("app") { None } else { selector.get("rainbow.dev/color").cloned() }
+    };
+    cluster.until("the selector is set back", async |c: &Cluster| color(c).await.is_some()).await;
+    assert_eq!(color(&cluster).await.as_deref(), Some("v1"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(cluster.summary().await, "smoke=v2, active=v1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_normalised_quantity_is_written_once() {
     let cluster = Cluster::start().await;
     let mut v1 = seamless("v1", 1);

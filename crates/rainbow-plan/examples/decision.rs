@@ -58,8 +58,11 @@ fn world(moving: bool) -> World {
         promote: Promote::Manual,
         color: Some(format!("color-{color}")),
         replicas: None,
-        shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
+        shift: Shift::Rolling { step: 1, every: Duration::from_secs(30), surge: None },
+        overlap: None,
         paused: false,
+        on_stalled: OnStalled::Hold,
+        invalid: false,
     };
     let mut spec = Spec::new(
         format!("color-{}", COLORS - 1),
@@ -80,7 +83,13 @@ fn world(moving: bool) -> World {
             let deployment = Deployment::Ours { current: true, replicas, observed: true, pods: replicas };
             world.instances.insert(
                 instance,
-                Instance { identity: String::new(), deployment, service: Presence::Current, ports: None },
+                Instance {
+                    identity: String::new(),
+                    deployment,
+                    service: Presence::Current,
+                    ports: None,
+                    labeled: true,
+                },
             );
         }
         let tiers =
@@ -98,12 +107,14 @@ fn world(moving: bool) -> World {
             retired: None,
             entries: Default::default(),
             demoted: false,
+            served: None,
             sizes: BTreeMap::new(),
         });
     }
     for (stage, color) in [("active", 0), ("smoke", 2)] {
         let instance = InstanceName { tier: "tier-0".into(), color: format!("color-{color}") };
-        let service = StageService::Ours { current: true, selects: Selection::Instance(instance) };
+        let service =
+            StageService::Ours { current: true, selects: Selection::Instance(instance), serves: Some("v1".into()) };
         world.stages.insert(StageKey::of(stage), service);
         let since = Some(Time(0));
         let memory = StageMemory { color: Some(format!("color-{color}")), since, ..StageMemory::default() };

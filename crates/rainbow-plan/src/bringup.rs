@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::{
-    Action, ChainKey, Color, Deployment, InstanceName, Object, Pod, Presence, Problem, Selection, StageKey,
-    StageService, Tier, colors::Role, draft::Draft, sizes::Sizes, view::View,
+    Action, ChainKey, Color, Deployment, InstanceName, Object, Presence, Problem, Tier, adopt, colors::Role,
+    draft::Draft, sizes::Sizes, view::View,
 };
 
 /// Applies Services, then Deployments whose needs are met.
@@ -24,6 +24,9 @@ pub(crate) fn bring_up<'a>(view: &View<'a>, roles: &[Role], sizes: &Sizes<'a>, d
 
 /// A Service costs nothing, and whoever calls it finds its name from the first moment. A color that leaves keeps its
 /// Services as long as it has pods that may call them.
+///
+/// An entry tier has one, too: its endpoints are the evidence that the cluster knows the pods before a stage moves to them, and
+/// readiness gates of load balancers attach to it. Where its name is taken, time is the evidence.
 fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
     let mut done: HashSet<&InstanceName> = HashSet::new();
     for (id, role) in roles.iter().enumerate() {
@@ -33,7 +36,7 @@ fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
             continue;
         }
         let needed: HashSet<&str> = color.tiers.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();
-        for tier in color.tiers.iter().filter(|tier| needed.contains(tier.name.as_str())) {
+        for tier in &color.tiers {
             let Some(instance) = color.instances.get(&tier.name) else { continue };
             if !done.insert(instance) {
                 continue;
@@ -42,8 +45,10 @@ fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
                 Presence::Absent | Presence::Outdated => {
                     draft.act(start(instance), Action::ApplyService { instance: instance.clone() });
                 }
-                Presence::Foreign => draft.problem(foreign(Object::Service(instance.clone()))),
-                Presence::NotNeeded | Presence::Current => {}
+                Presence::Foreign if needed.contains(tier.name.as_str()) => {
+                    draft.problem(foreign(Object::Service(instance.clone())));
+                }
+                Presence::Foreign | Presence::NotNeeded | Presence::Current => {}
             }
         }
     }
@@ -58,20 +63,24 @@ fn deployment(
     wanted: u32,
     draft: &mut Draft,
 ) {
+    let may_have_deployment = adopt::give_back(view, instance, draft);
     let replicas = match view.deployment(instance) {
         Deployment::Foreign => {
             draft.problem(foreign(Object::Deployment(instance.clone())));
             return;
         }
-        Deployment::Absent => needs_met(view, sizes, color, tier).then_some(wanted),
+        Deployment::Absent if !may_have_deployment => None,
+        // Pods that are there already are adopted; which of them are too many is decided in `fewer`.
+        Deployment::Absent => needs_met(view, sizes, color, tier).then_some(wanted.max(view.asked(instance))),
+        Deployment::Deleting => None,
         Deployment::Ours { current, replicas, .. } if *replicas < wanted => {
+            // Another writer may have asked for fewer than there are: a ReplicaSet would choose which of them go.
+            let all = wanted.max(view.present(instance));
             // What waits for its needs is mended at the size it has.
-            if needs_met(view, sizes, color, tier) { Some(wanted) } else { (!*current).then_some(*replicas) }
+            if needs_met(view, sizes, color, tier) { Some(all) } else { (!*current).then_some(*replicas) }
         }
-        Deployment::Ours { current, replicas, .. } if *replicas > wanted && is_left(view, instance, draft) => {
-            (!*current).then_some(*replicas)
-        }
-        Deployment::Ours { current, replicas, .. } => (*replicas > wanted || !*current).then_some(wanted),
+        // Which pods are too many is decided in `fewer`.
+        Deployment::Ours { current, replicas, .. } => (!*current).then_some(*replicas),
     };
     if let Some(replicas) = replicas {
         let action = Action::ApplyDeployment { instance: instance.clone(), replicas, ends: Vec::new() };
@@ -79,38 +88,14 @@ fn deployment(
     }
 }
 
-/// A stage has left the instance only just now: its pods may still be sent to, so none of them is too many yet.
-fn is_left(view: &View<'_>, instance: &InstanceName, draft: &mut Draft) -> bool {
-    let selected = |stage: &StageKey, pod: &Pod| match view.world.stages.get(stage) {
-        Some(StageService::Ours { selects: Selection::Instance(selected), .. }) => selected == instance,
-        Some(StageService::Ours { selects: Selection::Members, .. }) => is_member(pod, stage),
-        _ => true,
-    };
-    // Its endpoints are about to change, and that will be seen.
-    let leaving = view.pods(instance).iter().any(|pod| pod.endpoint.keys().any(|stage| !selected(stage, pod)));
-    let left = view.pods(instance).iter().flat_map(|pod| pod.left.values()).max();
-    let until = left.map(|left| view.forgotten(*left)).filter(|until| *until > view.now);
-    if let Some(until) = until {
-        draft.wake(until);
-    }
-    leaving || until.is_some()
-}
-
-/// The pod carries the membership label of the Service's stage.
-fn is_member(pod: &Pod, service: &StageKey) -> bool {
-    match service {
-        StageKey::Stage(stage) | StageKey::Former { stage, .. } => pod.member.contains_key(stage),
-        StageKey::Gone { .. } => false,
-    }
-}
-
-/// Every instance the tier calls has all its pods ready, behind a Service that is ours: behind somebody else's it would
-/// reach somebody else's pods.
+/// Every instance the tier calls has all its pods ready, behind a Service that is seen to be ours: behind another's it would reach
+/// another's pods, and an apply may have been answered without effect.
 fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> bool {
     tier.needs.iter().all(|need| {
         color.instances.get(need).is_some_and(|called| {
             let wanted = sizes.of(called).unwrap_or(0);
-            view.service(called) != Presence::Foreign && view.ready(called) >= wanted
+            let is_there = !matches!(view.service(called), Presence::Absent | Presence::Foreign);
+            is_there && view.ready(called) >= wanted
         })
     })
 }

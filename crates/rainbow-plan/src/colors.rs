@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, InstanceName, Problem, StageMemory,
+    Action, ChainKey, InstanceName, Problem, StageMemory, Version,
     draft::Draft,
     history, reuse,
     situation::{Goal, Situation},
@@ -18,7 +18,7 @@ pub(crate) enum Role {
         /// Their names, in the order of the spec.
         stages: Vec<usize>,
     },
-    /// It is the spec's color and in no stage yet: its size is enforced, so that it can be promoted at once.
+    /// The newest color, in no stage yet: its size is enforced, so that it can be promoted at once.
     Candidate,
     /// It shall have pods, but as many colors live as may.
     Waiting {
@@ -47,14 +47,18 @@ impl Role {
 /// Makes the spec's color where it does not exist, and refuses a name that other tiers have.
 pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     let spec = view.spec();
+    if spec.version == Version::Invalid {
+        return;
+    }
     match view.color(&spec.color) {
         None => {
             let instances = reuse::instances(view);
             draft.taken = instances.iter().map(|(_, instance)| instance.clone()).collect();
             if free(view, &instances, draft) {
                 let color = spec.color.clone();
+                let entries = view.new_entries(&spec.tiers);
                 let revision = view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1);
-                let create = Action::CreateColor { color: color.clone(), revision, instances };
+                let create = Action::CreateColor { color: color.clone(), revision, instances, entries };
                 draft.act(ChainKey::Start(color), create);
             }
         }
@@ -147,22 +151,34 @@ fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Ro
     let stages: Vec<usize> = (0..situations.len()).filter(|index| situations[*index].touches.contains(&id)).collect();
     if !stages.is_empty() || removed_stage_points_at(view, id) {
         Role::Held { stages }
-    } else if color.name == view.spec().color && !color.retire && !color.deleting && !is_demoted(view, situations, id) {
+    } else if view.newest == Some(id) && !color.retire && !color.deleting && !is_demoted(view, situations, id) {
         Role::Candidate
+    } else if may_be_newest(view, id) {
+        Role::Held { stages }
     } else {
         Role::Leaving
     }
 }
 
-/// The color is the spec's, and its last stage was moved away from it. Such a color is on its way out, as any other is: it must not
+/// The spec is invalid, and the status that says which color it described last is lost: any color may be the one that is to be kept.
+/// Each stays as it is, until the spec is valid.
+fn may_be_newest(view: &View<'_>, id: ColorId) -> bool {
+    let color = view.colors[id];
+    let unknown = view.spec().version == Version::Invalid && view.newest.is_none();
+    unknown && color.released.is_none() && !color.retire && !color.deleting
+}
+
+/// The color is the newest, and its last stage was moved away from it. Such a color is on its way out, as any other is: it must not
 /// grow. A color that the spec goes back to is as good as new.
 pub(crate) fn is_demoted(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> bool {
     let color = view.colors[id];
     let is = |name: &Option<String>| name.as_deref() == Some(color.name.as_str());
     let had = |stage: &StageMemory| {
-        is(&stage.color) || is(&stage.target) || stage.shift.as_ref().is_some_and(|shift| shift.to == color.name)
+        let shift = stage.shift.as_ref();
+        let shifts = shift.is_some_and(|shift| shift.to == color.name || shift.from == color.name);
+        is(&stage.color) || is(&stage.target) || shifts
     };
-    color.name == view.spec().color
+    view.newest == Some(id)
         && !situations.iter().any(|situation| situation.touches.contains(&id))
         && (color.demoted || view.world.memory.stages.values().any(had))
 }

@@ -29,10 +29,9 @@ pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
 }
 
 /// The only tier that no other needs, if there is one.
-pub(crate) fn only_entry(color: &Color) -> Option<&str> {
-    let needed =
-        |name: &str| color.tiers.iter().any(|tier| tier.name != name && tier.needs.iter().any(|need| need == name));
-    let mut entries = color.tiers.iter().map(|tier| tier.name.as_str()).filter(|name| !needed(name));
+pub(crate) fn only_entry(tiers: &[Tier]) -> Option<&str> {
+    let needed = |name: &str| tiers.iter().any(|tier| tier.name != name && tier.needs.iter().any(|need| need == name));
+    let mut entries = tiers.iter().map(|tier| tier.name.as_str()).filter(|name| !needed(name));
     entries.next().filter(|_| entries.next().is_none())
 }
 
@@ -92,6 +91,7 @@ mod tests {
             entries: Default::default(),
             demoted: false,
             sizes: Default::default(),
+            served: None,
         }
     }
 

@@ -3,24 +3,32 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Connections, Drain, InstanceName, Keep, Mark, Memory, Pod, Presence, Reuse, Spec, Stage, Swap, Tier, Time, World,
+    Connections, Controller, Drain, InstanceName, Keep, Mark, Memory, Place, Pod, Presence, Reuse, Spec, Stage, Swap,
+    Tier, Time, Version, World,
 };
 
 impl Spec {
     /// An application with the policy that a Rainbow has where its spec says nothing.
     pub fn new(color: impl Into<String>, tiers: Vec<Tier>, stages: Vec<Stage>) -> Self {
         Self {
+            version: Version::default(),
             color: color.into(),
             tiers,
             stages,
-            drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(30) },
-            keep: Keep { live: 8, history: 3 },
+            drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(5) },
+            keep: Keep { live: 8, history: 3, warm: Duration::from_secs(30) },
             reuse: Reuse::default(),
             swap: Swap::default(),
             progress_deadline: Duration::from_secs(600),
             propagation: Duration::from_secs(1),
             deleting: false,
         }
+    }
+
+    /// The longest lag of those who send clients to pods, behind the endpoints that the API shows: the cluster's own data plane, or what a
+    /// stage has in front of it.
+    pub fn longest_lag(&self) -> Duration {
+        self.stages.iter().filter_map(|stage| stage.overlap).fold(self.propagation, Duration::max)
     }
 }
 
@@ -35,6 +43,7 @@ impl World {
             stages: BTreeMap::new(),
             pods: Vec::new(),
             guard: Presence::Absent,
+            budgets: BTreeMap::new(),
         }
     }
 }
@@ -45,8 +54,12 @@ impl Pod {
         Self {
             name: name.into(),
             instance,
+            controller: Controller::ReplicaSet,
             ready: true,
             ready_since: Time(0),
+            listed: false,
+            shadow: BTreeMap::new(),
+            place: Place::In,
             terminating: false,
             member: BTreeMap::new(),
             endpoint: BTreeMap::new(),
@@ -54,6 +67,7 @@ impl Pod {
             connections: Connections::Uncounted,
             mark: Mark::None,
             marked: Time(0),
+            labelled: Time(0),
         }
     }
 }

@@ -45,6 +45,12 @@ impl Draft {
         self.chains.iter().find(|chain| chain.key == *key).map_or(&[], |chain| chain.actions.as_slice())
     }
 
+    /// A stage takes the pod in by this plan.
+    pub(crate) fn joins(&self, name: &str) -> bool {
+        let mut actions = self.chains.iter().flat_map(|chain| &chain.actions);
+        actions.any(|action| matches!(action, Action::Join { pod, .. } if pod == name))
+    }
+
     /// Adds a problem, once.
     pub(crate) fn problem(&mut self, problem: Problem) {
         if !self.problems.contains(&problem) {

@@ -5,10 +5,12 @@
 //! makes the wait longer, never shorter; so a color that nobody remembers is still whole while the data plane may know it.
 
 use crate::{
-    InstanceName, Time,
+    Color, Deadline, InstanceName, Time,
     colors::Role,
     draft::Draft,
     evidence::Clock,
+    health::{self, Warmth, WayBack},
+    situation::Situation,
     view::{ColorId, View},
 };
 
@@ -23,6 +25,13 @@ pub(crate) enum End {
         released: Time,
         /// When it may go.
         until: Time,
+    },
+    /// The color keeps its pods as the way back of a stage whose new color is not known to be healthy.
+    KeptWarm {
+        /// When it left its last stage.
+        released: Time,
+        /// The stage.
+        way: WayBack,
     },
     /// It goes down, entry tiers first, as its connections end.
     Ends {
@@ -39,21 +48,29 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// The color keeps all its pods for now.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Settles { .. } | Self::KeptWarm { .. })
+    }
+
     /// When it left its last stage.
     pub(crate) fn released(&self) -> Option<Time> {
         match self {
             Self::Lives => None,
-            Self::Settles { released, .. } | Self::Ends { released } | Self::Gone { released, .. } => Some(*released),
+            Self::Settles { released, .. }
+            | Self::KeptWarm { released, .. }
+            | Self::Ends { released }
+            | Self::Gone { released, .. } => Some(*released),
         }
     }
 }
 
 /// The end of every color.
-pub(crate) fn ends(view: &View<'_>, roles: &[Role], draft: &mut Draft) -> Vec<End> {
-    (0..roles.len()).map(|id| end(view, id, roles, draft)).collect()
+pub(crate) fn ends(view: &View<'_>, situations: &[Situation<'_>], roles: &[Role], draft: &mut Draft) -> Vec<End> {
+    (0..roles.len()).map(|id| end(view, situations, id, roles, draft)).collect()
 }
 
-fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
+fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
     let color = view.colors[id];
     if roles[id] != Role::Leaving {
         return End::Lives;
@@ -67,12 +84,15 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
         return gone;
     }
     // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
+    // A color that no stage has served is no way back, and no data plane knows it.
     let whole = released.after(view.spec().drain.settle);
-    let whole = Clock::of(view, color, released).deadline.map_or(whole, |deadline| deadline.min(whole));
-    let settle = if color.retire || color.deleting { released } else { whole };
+    let deadline = Clock::of(view, color, released).deadline;
+    let whole = deadline.map_or(whole, |deadline| deadline.min(whole));
+    let never = view.never_served(id);
+    let settle = if color.retire || color.deleting || never { released } else { whole };
     let pods = || own().flat_map(|instance| view.pods(instance));
-    let left = pods().flat_map(|pod| pod.left.values()).copied().chain([released]).max().unwrap_or(released);
-    let until = settle.max(view.forgotten(left));
+    let left = pods().flat_map(|pod| pod.left.values()).copied().chain((!never).then_some(released)).max();
+    let until = left.map_or(settle, |left| settle.max(view.forgotten(left)));
     // A stage that was taken out of the spec may have it among its endpoints to the last.
     if pods().any(|pod| !pod.endpoint.is_empty()) {
         return End::Settles { released, until: until.max(view.now) };
@@ -82,9 +102,35 @@ fn end(view: &View<'_>, id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
         draft.wake(until);
         return End::Settles { released, until };
     }
+    if let Some(way) = way_back(view, situations, color, id, deadline) {
+        if let Warmth::Until(until) = way.warmth {
+            draft.wake(until);
+        }
+        return End::KeptWarm { released, way };
+    }
     // What several leaving colors have goes with the newest of them.
     if own().all(|instance| view.owners(instance).first() != Some(&id) || view.count(instance).gone) {
         return gone;
     }
     End::Ends { released }
+}
+
+/// The stage that the color is kept whole for. Its user's word on its end comes first. The deadline of all colors does so only where
+/// the color that took its place is healthy.
+fn way_back(
+    view: &View<'_>,
+    situations: &[Situation<'_>],
+    color: &Color,
+    id: ColorId,
+    deadline: Option<Time>,
+) -> Option<WayBack> {
+    let is_ordered = matches!(color.deadline, Some(Deadline::Now | Deadline::After(_)));
+    if color.retire || color.deleting || is_ordered {
+        return None;
+    }
+    let is_over = deadline.is_some_and(|deadline| deadline <= view.now);
+    health::way_back(view, situations, id).filter(|way| match way.warmth {
+        Warmth::Until(_) => !is_over,
+        Warmth::WhileUnhealthy => true,
+    })
 }

@@ -1,6 +1,6 @@
 //! What is known of a pod's connections, and what follows from it for the pod's end.
 
-use crate::{Color, Connections, Deadline, Pod, Time, Why, view::View};
+use crate::{Color, Connections, Deadline, Place, Pod, Time, Why, draft::Draft, view::View};
 
 /// When a color's pods, or those of an instance of several colors, may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(crate) struct Clock {
     pub(crate) released: Time,
     /// When connections are cut; `None`: never.
     pub(crate) deadline: Option<Time>,
+    /// Clients of a stage may have reached it.
+    pub(crate) served: bool,
 }
 
 impl Clock {
@@ -21,13 +23,14 @@ impl Clock {
             Some(Deadline::Never) => None,
             None => Some(released.after(view.spec().drain.deadline)),
         };
-        Self { released, deadline }
+        let served = color.served.as_ref().is_none_or(|stages| !stages.is_empty());
+        Self { released, deadline, served }
     }
 
     /// Of something that both have: it goes with the later one.
     pub(crate) fn later(self, other: Self) -> Self {
         let deadline = self.deadline.zip(other.deadline).map(|(one, other)| one.max(other));
-        Self { released: self.released.max(other.released), deadline }
+        Self { released: self.released.max(other.released), deadline, served: self.served || other.served }
     }
 
     fn is_over(&self, view: &View<'_>) -> bool {
@@ -46,12 +49,17 @@ pub(crate) enum Verdict {
     Confirms,
     /// It has connections, or nobody knows whether it has any.
     Holds,
+    /// Clients may be sent to it: it is not asked to go.
+    Serves,
 }
 
 /// What the evidence says about a pod that no client is sent to any more. Unknown is not drained.
 pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
     let verdict = match pod.connections {
         Connections::Uncounted => Verdict::Goes(Why::Time),
+        // A person may have forwarded a port to a pod that no stage has had. One that is not ready does not answer, whoever asks.
+        Connections::Idle { .. } if !clock.served => Verdict::Goes(Why::NeverServed),
+        Connections::Unknown { .. } if !clock.served && !pod.ready => Verdict::Goes(Why::NeverServed),
         Connections::Unknown { .. } | Connections::Busy { .. } => Verdict::Holds,
         Connections::Idle { since, counted } => {
             let settle = view.spec().drain.settle;
@@ -75,12 +83,49 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
     }
 }
 
+/// What the evidence says about a pod of an instance that becomes smaller, and the pod's own clock.
+///
+/// A pod that was taken out of its Services drains as those of a draining color do. The endpoints of inner Services are not
+/// observed: of those, the time since the label was taken off is the evidence.
+pub(crate) fn verdict_of_fewer(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> (Clock, Verdict) {
+    let unset = Clock { released: view.now, deadline: None, served: true };
+    let Place::Out { since: Some(since) } = pod.place else { return (unset, Verdict::Serves) };
+    let deadline = since.after(view.spec().drain.deadline);
+    let released = pod.left.values().copied().chain([since]).max().unwrap_or(since);
+    let clock = Clock { released, deadline: Some(deadline), served: true };
+    if !pod.endpoint.is_empty() {
+        return (clock, Verdict::Serves);
+    }
+    let forgotten = view.forgotten(released);
+    if forgotten > view.now {
+        draft.wake(forgotten);
+        return (clock, Verdict::Serves);
+    }
+    let time = since.after(view.spec().drain.settle).min(deadline);
+    match pod.connections {
+        Connections::Uncounted if time > view.now => (clock, Verdict::Settles(time)),
+        Connections::Uncounted | Connections::Unknown { .. } | Connections::Busy { .. } | Connections::Idle { .. } => {
+            (clock, verdict(view, &clock, pod))
+        }
+    }
+}
+
+/// The pod has not been ready for so long that it may go as one that was taken out of its Services.
+pub(crate) fn has_drained(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> bool {
+    let clock = Clock { released: pod.ready_since, deadline: None, served: true };
+    let until = view.forgotten(pod.ready_since).max(pod.ready_since.after(view.spec().drain.settle));
+    if until > view.now {
+        draft.wake(until);
+    }
+    !pod.ready && pod.endpoint.is_empty() && until <= view.now && matches!(verdict(view, &clock, pod), Verdict::Goes(_))
+}
+
 /// From when on the pod is worth telling people and autoscalers about: it has connections, or has been asked in vain for a
 /// while. At first nobody has been asked yet, and an answer may be lost now and then. `None`: it is not.
 pub(crate) fn held_from(view: &View<'_>, clock: &Clock, pod: &Pod) -> Option<Time> {
     match pod.connections {
         Connections::Busy { .. } => Some(clock.released),
-        Connections::Unknown { since } => Some(view.forgotten(since.max(clock.released))),
+        Connections::Unknown { since } => Some(view.forgotten_in_cluster(since.max(clock.released))),
         Connections::Uncounted | Connections::Idle { .. } => None,
     }
 }
@@ -103,7 +148,7 @@ mod tests {
     /// Settles in 30 s, and the data plane forgets in 2 s.
     fn world() -> World {
         let mut spec = Spec::new("v2", Vec::new(), Vec::new());
-        spec.drain.deadline = Duration::from_secs(600);
+        (spec.drain.deadline, spec.drain.settle) = (Duration::from_secs(600), Duration::from_secs(30));
         World::new(spec)
     }
 
@@ -114,7 +159,7 @@ mod tests {
 
     #[track_caller]
     fn check(connections: Connections, deadline: Option<i64>, now: i64, expected: Verdict) {
-        let clock = Clock { released: seconds(100), deadline: deadline.map(seconds) };
+        let clock = Clock { released: seconds(100), deadline: deadline.map(seconds), served: true };
         assert_eq!(verdict(&View::new(&world(), seconds(now)), &clock, &pod(connections)), expected);
     }
 
@@ -155,7 +200,7 @@ mod tests {
     #[test]
     fn unknown_is_told_only_after_a_while() {
         let world = world();
-        let clock = Clock { released: seconds(100), deadline: None };
+        let clock = Clock { released: seconds(100), deadline: None, served: true };
         let held = |connections, now| is_held(&View::new(&world, seconds(now)), &clock, &pod(connections));
         assert!(held(Connections::Busy { count: 1, since: seconds(0) }, 100));
         assert!(!held(Connections::Unknown { since: seconds(0) }, 101));
@@ -166,8 +211,11 @@ mod tests {
 
     #[test]
     fn what_several_colors_have_goes_with_the_last() {
-        let clock =
-            |released, deadline: Option<i64>| Clock { released: seconds(released), deadline: deadline.map(seconds) };
+        let clock = |released, deadline: Option<i64>| Clock {
+            released: seconds(released),
+            deadline: deadline.map(seconds),
+            served: true,
+        };
         assert_eq!(clock(1, Some(5)).later(clock(2, Some(3))), clock(2, Some(5)));
         assert_eq!(clock(1, None).later(clock(2, Some(3))), clock(2, None));
     }

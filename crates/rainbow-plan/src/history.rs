@@ -13,7 +13,7 @@ use crate::{
 
 /// Deletes colors that are being deleted and have no pods left, and the longest retired ones past `keep.history`.
 pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut Draft) {
-    let mut retired: Vec<(Time, i64, ColorId)> = Vec::new();
+    let mut retired: Vec<(bool, Time, i64, ColorId)> = Vec::new();
     let mut goes: BTreeSet<ColorId> = BTreeSet::new();
     for (id, end) in ends.iter().enumerate() {
         let color = view.colors[id];
@@ -21,16 +21,19 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
             End::Gone { .. } if color.deleting => {
                 goes.insert(id);
             }
-            // The spec's own color would only be made again.
-            End::Gone { retired: at, .. } if color.name != view.spec().color && roles[id] == Role::Leaving => {
-                retired.push((*at, color.revision, id));
+            // The newest color, and the spec's own, would only be made again.
+            End::Gone { retired: at, .. }
+                if color.name != view.spec().color && view.newest != Some(id) && roles[id] == Role::Leaving =>
+            {
+                // A color that never served is no way back: it goes before all that did.
+                retired.push((!view.never_served(id), *at, color.revision, id));
             }
             _ => {}
         }
     }
     retired.sort_unstable();
     let over = retired.len().saturating_sub(view.spec().keep.history as usize);
-    goes.extend(retired.iter().take(over).map(|(_, _, id)| *id));
+    goes.extend(retired.iter().take(over).map(|(.., id)| *id));
     // Oldest first, so that what remains after a crash is what would have been kept.
     for id in goes.iter().rev() {
         let color = view.colors[*id];

@@ -3,8 +3,9 @@
 use crate::{
     Connections, DrainReport, Holder, MAX_HOLDERS,
     drain::End,
-    evidence::{Clock, is_held},
-    release::Going,
+    evidence::{Clock, Verdict, is_held},
+    health::{Warmth, WayBack},
+    release::{Going, Leaver},
     view::{ColorId, View},
 };
 
@@ -18,6 +19,8 @@ pub(crate) struct Holding {
     pub(crate) settles: bool,
     /// Some pods are being asked.
     pub(crate) asked: bool,
+    /// Of a color that lives and becomes smaller: the pods that it waits for, at most [`MAX_HOLDERS`].
+    pub(crate) fewer: Option<Vec<String>>,
 }
 
 /// What holds each color, by its index.
@@ -25,7 +28,10 @@ pub(crate) fn holdings(view: &View<'_>, ends: &[End], going: &[Going<'_>]) -> Ve
     let mut all: Vec<Holding> = (0..ends.len()).map(|id| holding(view, id, ends)).collect();
     // Only of exposed instances: behind those, connections are of the color's own pods.
     for one in going.iter().filter(|one| one.exposed) {
-        add(view, one, &mut all[one.color]);
+        match one.lives {
+            true => add_fewer(view, one, &mut all[one.color]),
+            false => add(view, one, &mut all[one.color]),
+        }
     }
     for drain in all.iter_mut().filter_map(|holding| holding.drain.as_mut()) {
         let order = |holder: &Holder| match holder.connections {
@@ -39,26 +45,38 @@ pub(crate) fn holdings(view: &View<'_>, ends: &[End], going: &[Going<'_>]) -> Ve
 }
 
 fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
-    let (End::Settles { released, .. } | End::Ends { released }) = ends[id] else { return Holding::default() };
+    let (End::Settles { released, .. } | End::KeptWarm { released, .. } | End::Ends { released }) = ends[id] else {
+        return Holding::default();
+    };
     let color = view.colors[id];
     let deadline = Clock::of(view, color, released).deadline;
     // Where nothing is counted, time alone decides.
     let counted = color.tiers.iter().any(|tier| tier.counted);
     let alone = if color.retire { released } else { released.after(view.spec().drain.settle) };
-    let drain = DrainReport {
-        since: released,
-        deadline: if counted { deadline } else { Some(deadline.map_or(alone, |deadline| deadline.min(alone))) },
-        pods: 0,
-        unknown: 0,
-        unknown_since: None,
-        holders: Vec::new(),
+    // A load balancer may send clients for longer than that.
+    let alone = if view.has_overlap() { alone.max(view.forgotten(released)) } else { alone };
+    let (alone, deadline) = match ends[id] {
+        End::KeptWarm { way: WayBack { warmth: Warmth::Until(until), .. }, .. } => (alone.max(until), deadline),
+        // As long as the new color is unhealthy nothing is cut.
+        End::KeptWarm { way: WayBack { warmth: Warmth::WhileUnhealthy, .. }, .. } => {
+            return Holding { drain: Some(DrainReport::new(released, None)), ..Holding::default() };
+        }
+        End::Lives | End::Settles { .. } | End::Ends { .. } | End::Gone { .. } => (alone, deadline),
     };
-    Holding { drain: Some(drain), ..Holding::default() }
+    let deadline = if counted { deadline } else { Some(deadline.map_or(alone, |deadline| deadline.min(alone))) };
+    Holding { drain: Some(DrainReport::new(released, deadline)), ..Holding::default() }
+}
+
+fn add_fewer(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
+    let fewer = holding.fewer.get_or_insert_default();
+    let holds = |leaver: &&Leaver<'_>| leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod);
+    fewer.extend(one.pods.iter().filter(holds).map(|leaver| leaver.pod.name.clone()));
+    fewer.truncate(MAX_HOLDERS);
 }
 
 fn add(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
     let Some(drain) = &mut holding.drain else { return };
-    for (pod, _) in &one.pods {
+    for Leaver { pod, clock, .. } in &one.pods {
         if pod.connections != Connections::Uncounted {
             let count = match pod.connections {
                 Connections::Busy { count, .. } => u64::from(count),
@@ -68,7 +86,7 @@ fn add(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
         }
         holding.settles |= matches!(pod.connections, Connections::Idle { .. });
         holding.asked |= matches!(pod.connections, Connections::Unknown { .. });
-        if !is_held(view, &one.clock, pod) {
+        if !is_held(view, clock, pod) {
             continue;
         }
         drain.pods = drain.pods.saturating_add(1);

@@ -11,23 +11,32 @@
 //! | `view` | what is there, indexed once |
 //! | `situation` | what does each stage serve, and what shall it serve |
 //! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
+//! | `surge` | which part of two colors does a stage ask for while it moves with few pods too many |
 //! | `sizes` | how many pods shall each instance have |
 //! | `bringup` | what may be applied now, inner tiers first |
 //! | `shift` | what is each stage's next move |
+//! | `budgets` | how many pods of a stage that is held may be evicted |
 //! | `drain` | which colors may begin to go |
+//! | `health` | is what a stage serves healthy, and which color is its way back until it is |
+//! | `fewer` | which pods of a living color are too many, and which come back |
 //! | `release`, `evidence` | which of their pods go, entry tiers first, by what is known of their connections |
+//! | `adopt` | which pods lose their Deployment while they drain, and get it back |
 //! | `marks` | which pods are guarded, and which are the next to go |
 //! | `history`, `orphans` | what is deleted for good |
 //! | `teardown` | how all of it goes when the Rainbow is deleted |
 //! | `report`, `holders`, `slots` | what to say about it, as facts (`reason`): the observer writes the text |
 
+mod adopt;
 mod bringup;
+mod budgets;
 mod colors;
 mod dag;
 mod defaults;
 mod draft;
 mod drain;
 mod evidence;
+mod fewer;
+mod health;
 mod history;
 mod holders;
 mod marks;
@@ -41,6 +50,7 @@ mod shift;
 mod situation;
 mod sizes;
 mod slots;
+mod surge;
 mod teardown;
 mod view;
 mod world;
@@ -68,8 +78,10 @@ pub fn plan(world: &World, now: Time) -> Plan {
     let stages: Vec<_> =
         situations.iter().map(|situation| shift::advance(&view, situation, &sizes, &roles, &mut draft)).collect();
     shift::delete_removed(&view, &mut draft);
-    let ends = drain::ends(&view, &roles, &mut draft);
-    let going = release::going(&view, &ends, &mut draft);
+    budgets::keep(&view, &situations, &stages, &mut draft);
+    let ends = drain::ends(&view, &situations, &roles, &mut draft);
+    let mut going = release::going(&view, &ends, &mut draft);
+    going.extend(fewer::fewer(&view, &situations, &roles, &sizes, &mut draft));
     marks::mark(&view, &ends, &going, &mut draft);
     going.iter().for_each(|one| one.shrink(&view, &mut draft));
     history::prune(&view, &roles, &ends, &mut draft);

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    Action, ChainKey, Deployment, InstanceName, Mark, Object, Pod, Presence, Problem,
+    Action, ChainKey, Controller, Deployment, InstanceName, Mark, Object, Pod, Presence, Problem,
     draft::Draft,
     drain::End,
     evidence::{Verdict, is_held},
-    release::Going,
+    release::{Going, Leaver},
     view::View,
 };
 
@@ -62,17 +62,13 @@ fn wanted<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeMap<&'
     let holding = holding(view, going);
     let mut wanted = BTreeMap::new();
     for one in going {
-        let next = one.next(view);
+        let next = if one.lives { one.next(view) } else { BTreeSet::new() };
         wanted.extend(next.iter().map(|pod| (*pod, Mark::Leaving)));
-        let goes = |verdict: &Verdict| matches!(verdict, Verdict::Goes(_));
-        let stay =
-            one.pods.iter().filter(|(pod, verdict)| (!one.open || !goes(verdict)) && !next.contains(pod.name.as_str()));
-        for (pod, verdict) in stay {
-            let held = if one.exposed {
-                *verdict == Verdict::Holds && is_held(view, &one.clock, pod)
-            } else {
-                holding.contains(one.instance)
-            };
+        let goes = |leaver: &Leaver<'_>| one.open && matches!(leaver.verdict, Verdict::Goes(_));
+        let stay = one.pods.iter().filter(|leaver| !goes(leaver) && !next.contains(leaver.pod.name.as_str()));
+        for leaver in stay {
+            let pod = leaver.pod;
+            let held = if one.exposed { holds(view, leaver) } else { holding.contains(one.instance) };
             // Whose mark is taken off while its Deployment deletes pods may see another one go in its place.
             let stuck = pod.mark == Mark::Leaving && one.is_shrinking(view);
             match (held, pod.mark) {
@@ -88,7 +84,12 @@ fn wanted<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeMap<&'
         }
     }
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
-    let living = marked.filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == End::Lives));
+    let goes = |leaver: &&Leaver<'_>| leaver.verdict != Verdict::Serves;
+    let going: BTreeSet<&str> =
+        going.iter().flat_map(|one| one.pods.iter().filter(goes)).map(|leaver| leaver.pod.name.as_str()).collect();
+    let living = marked
+        .filter(|pod| !going.contains(pod.name.as_str()))
+        .filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == End::Lives));
     wanted.extend(living.filter(|pod| may_be_cleared(view, pod)).map(|pod| (pod.name.as_str(), Mark::None)));
     wanted
 }
@@ -99,8 +100,15 @@ fn may_be_cleared(view: &View<'_>, pod: &Pod) -> bool {
     match view.deployment(&pod.instance) {
         _ if pod.mark == Mark::Held => true,
         Deployment::Ours { replicas, observed, .. } => *observed && *replicas as usize >= alive,
-        Deployment::Absent | Deployment::Foreign => false,
+        // Only a ReplicaSet chooses by marks.
+        Deployment::Absent => pod.controller != Controller::ReplicaSet,
+        Deployment::Deleting | Deployment::Foreign => false,
     }
+}
+
+/// The pod has connections, or nobody has known for a while whether it has any.
+pub(crate) fn holds(view: &View<'_>, leaver: &Leaver<'_>) -> bool {
+    leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod)
 }
 
 /// The instances that hold connections, and those that they call, near or far.
@@ -109,10 +117,7 @@ fn holding<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeSet<&'a InstanceNam
     let mut found = BTreeSet::new();
     let mut next: Vec<&InstanceName> = going
         .iter()
-        .filter(|one| {
-            let holds = |(pod, verdict): &(&Pod, Verdict)| *verdict == Verdict::Holds && is_held(view, &one.clock, pod);
-            one.exposed && one.pods.iter().any(holds)
-        })
+        .filter(|one| one.exposed && one.pods.iter().any(|leaver| holds(view, leaver)))
         .map(|one| one.instance)
         .collect();
     while let Some(instance) = next.pop() {

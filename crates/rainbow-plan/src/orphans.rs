@@ -1,25 +1,36 @@
 //! Instances that no color has: somebody took a color away by force. They go as a deleted color does, entry tiers first.
 
-use crate::{Action, ChainKey, InstanceName, Selection, StageService, draft::Draft, history::exists, view::View};
+use crate::{
+    Action, ChainKey, InstanceName, Selection, StageService, Version, adopt, draft::Draft, history::exists, view::View,
+};
 
 /// Deletes orphans that no client can be sent to and that no other orphan calls.
 pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
+    // Who calls whom is known from the newest tiers only: the color that knew it is gone.
+    let tiers = match (view.spec().version, view.newest) {
+        (Version::Valid, _) => &view.spec().tiers,
+        (Version::Invalid, Some(newest)) => &view.colors[newest].tiers,
+        (Version::Invalid, None) => return,
+    };
     let is_orphan = |instance: &&InstanceName| {
-        view.owners(instance).is_empty() && exists(view, instance) && !draft.taken.contains(*instance)
+        let is_there = exists(view, instance) || view.alive(instance).next().is_some();
+        view.owners(instance).is_empty() && is_there && !draft.taken.contains(*instance)
     };
     let orphans: Vec<&InstanceName> = view.world.instances.keys().filter(is_orphan).collect();
     for orphan in &orphans {
-        // What called it is known from the spec only: the color that knew it is gone.
         let called = |caller: &InstanceName| {
-            let tier = view.spec().tiers.iter().find(|tier| tier.name == caller.tier);
+            let tier = tiers.iter().find(|tier| tier.name == caller.tier);
             tier.is_some_and(|tier| tier.needs.contains(&orphan.tier))
                 && tier.is_some_and(|tier| tier.name != orphan.tier)
         };
         let has_callers = orphans.iter().any(|caller| called(caller))
             || view.world.pods.iter().any(|pod| view.owners(&pod.instance).is_empty() && called(&pod.instance));
         if !has_callers && !in_use(view, orphan, draft) {
-            let end = ChainKey::End(orphan.color.clone());
-            draft.act(end, Action::DeleteInstance { instance: (*orphan).clone() });
+            if exists(view, orphan) {
+                let end = ChainKey::End(orphan.color.clone());
+                draft.act(end, Action::DeleteInstance { instance: (*orphan).clone() });
+            }
+            adopt::remove(view, orphan, draft);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Connections, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
+use crate::{Connections, Degraded, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
 
 /// A plan: what to write now, what to report, and when to ask again if nothing happens before.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,11 +39,13 @@ pub struct Chain {
 pub enum ChainKey {
     /// Moves or mends the Service of a stage, or deletes one.
     Stage(StageKey),
-    /// Makes a color, and what the color has introduced.
+    /// Makes a color, and what the color has introduced; puts pods back that it needs again.
     Start(String),
     /// Makes or deletes the guard.
     Guard,
-    /// Marks, shrinks and deletes what the color has introduced, and the color.
+    /// Makes or deletes the disruption budget of a stage.
+    Budget(String),
+    /// Takes out, marks, shrinks and deletes what the color has introduced, and the color.
     End(String),
     /// Lets the Rainbow go.
     Release,
@@ -60,7 +62,7 @@ impl ChainKey {
         match self {
             Self::Stage(_) => 0,
             Self::Start(_) => 1,
-            Self::Guard => 2,
+            Self::Guard | Self::Budget(_) => 2,
             Self::End(_) => 3,
             Self::Release => 4,
         }
@@ -78,6 +80,8 @@ pub enum Action {
         revision: i64,
         /// The instance that serves each tier, in the order of the spec's tiers.
         instances: Vec<(String, InstanceName)>,
+        /// By stage: the tier that its clients reach, where the tiers do not tell.
+        entries: BTreeMap<String, String>,
     },
     /// Make or mend an instance's Deployment, replicas included.
     ApplyDeployment {
@@ -87,6 +91,35 @@ pub enum Action {
         replicas: u32,
         /// The pods that this write lets go, by name, and why.
         ends: Vec<(String, Why)>,
+    },
+    /// Delete the Deployment of an instance that drains, without its ReplicaSets and pods.
+    OrphanDeployment {
+        /// Name of the instance.
+        instance: InstanceName,
+    },
+    /// Delete the ReplicaSets of an instance that has no Deployment.
+    DeleteReplicaSets {
+        /// Name of the instance.
+        instance: InstanceName,
+        /// Fate of their pods.
+        cascade: Cascade,
+    },
+    /// Make the Rainbow the controller of a pod that has none.
+    Adopt {
+        /// Name of the pod.
+        pod: String,
+    },
+    /// Take the Rainbow's controller reference off a pod, so that a ReplicaSet can adopt the pod.
+    Disown {
+        /// Name of the pod.
+        pod: String,
+    },
+    /// Delete a pod whose controller is the Rainbow.
+    EndPod {
+        /// Name of the pod.
+        pod: String,
+        /// Reason.
+        why: Why,
     },
     /// Make or mend an instance's Service.
     ApplyService {
@@ -99,6 +132,13 @@ pub enum Action {
         stage: String,
         /// What it shall select.
         selects: Selection,
+        /// Color that the stage then serves; in a shift, the color that it comes from.
+        serves: Option<String>,
+    },
+    /// Make a stage's shadow Service, which selects the stage's members, or take back what another writer has made of it.
+    ApplyShadow {
+        /// Name of the stage.
+        stage: String,
     },
     /// Put the stage's membership label, and the time, on a pod.
     Join {
@@ -114,7 +154,17 @@ pub enum Action {
         /// Name of the pod.
         pod: String,
     },
-    /// Mark a pod of a draining color, or take its mark off.
+    /// Take a pod out of all Services, and write the time on it: its instance becomes smaller.
+    TakeOut {
+        /// Name of the pod.
+        pod: String,
+    },
+    /// Put a pod that was taken out back into the Services of its instance.
+    PutBack {
+        /// Name of the pod.
+        pod: String,
+    },
+    /// Mark a pod that goes or that holds connections, or take its mark off.
     Mark {
         /// Name of the pod.
         pod: String,
@@ -125,13 +175,25 @@ pub enum Action {
     ApplyGuard,
     /// Delete it: no pod is held.
     DeleteGuard,
+    /// Make or fix the PodDisruptionBudget of the members of a stage that is held in the middle of a shift.
+    ApplyBudget {
+        /// Name of the stage.
+        stage: String,
+        /// Members that have to stay.
+        least: u32,
+    },
+    /// Delete it.
+    DeleteBudget {
+        /// Name of the stage.
+        stage: String,
+    },
     /// Take back what was asked about a color's end, `retire` and its deadline: it was out of every stage, and a stage is
     /// pointed at it again.
     ClearRetire {
         /// Its name.
         color: String,
     },
-    /// Delete the Service of a stage that is no longer in the spec, or one that the stage had under another name.
+    /// Delete the Service of a stage that is no longer in the spec, one that the stage had under another name, or its shadow.
     DeleteStage {
         /// The Service.
         stage: StageKey,
@@ -150,6 +212,15 @@ pub enum Action {
     Release,
 }
 
+/// Fate of the dependents of an object that is deleted, as `kubectl delete --cascade` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cascade {
+    /// The dependents stay, without an owner.
+    Orphan,
+    /// The garbage collector deletes them.
+    Background,
+}
+
 /// Why a pod may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -159,6 +230,8 @@ pub enum Why {
     Deadline,
     /// Nobody counts its connections, and it has had its time.
     Time,
+    /// No stage ever sent a client to its color.
+    NeverServed,
 }
 
 /// What to report.
@@ -170,6 +243,8 @@ pub struct Report {
     pub colors: Vec<ColorReport>,
     /// Everything that stands in the way. Empty: all is well or under way.
     pub problems: Vec<Problem>,
+    /// The color that the spec describes, or described last.
+    pub described: Option<String>,
     /// Something is under way.
     pub progressing: bool,
 }
@@ -189,6 +264,10 @@ pub struct StageReport {
     pub since: Option<Time>,
     /// The shift under way.
     pub shift: Option<ShiftReport>,
+    /// The color that the stage serves or moves to, where it has not been healthy without a break.
+    pub degraded: Option<Degraded>,
+    /// The color that it has been taken back from.
+    pub rejected: Option<String>,
     /// Why it does not move although it should.
     pub waiting: Option<Waiting>,
 }
@@ -219,7 +298,7 @@ pub enum ShiftPhase {
     Preparing,
     /// Pods are exchanged.
     Shifting,
-    /// Held by `paused`.
+    /// Held by `paused`, or because the stage is invalid.
     Paused,
     /// All pods are exchanged; the Service goes back to selecting the instance.
     Finishing,
@@ -248,6 +327,8 @@ pub struct ColorReport {
     pub demoted: bool,
     /// Pods per tier at full size, where that is another size than the snapshot's.
     pub sizes: BTreeMap<String, u32>,
+    /// The stages that have sent clients to it. `None`: that is unknown.
+    pub served: Option<BTreeSet<String>>,
     /// Connections of its pods as they were counted last; `None` where none are counted now.
     pub connections: Option<u64>,
     /// What its drain waits for; `None` where it does not drain.
@@ -271,6 +352,13 @@ pub struct DrainReport {
     pub unknown_since: Option<Time>,
     /// What holds it: at most [`MAX_HOLDERS`] pods, those of which nothing is known first, then those with most connections.
     pub holders: Vec<Holder>,
+}
+
+impl DrainReport {
+    /// A drain that no pod holds so far.
+    pub(crate) fn new(since: Time, deadline: Option<Time>) -> Self {
+        Self { since, deadline, pods: 0, unknown: 0, unknown_since: None, holders: Vec::new() }
+    }
 }
 
 /// As many holders as are reported.

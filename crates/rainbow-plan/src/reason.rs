@@ -38,15 +38,32 @@ pub enum Waiting {
         /// What the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
+    /// The stage's next step waits until pods of the old color end: as many run as its surge lets.
+    ForRoom {
+        /// The old color.
+        color: String,
+    },
     /// The stage's `paused` is set.
     Paused,
+    /// The stage follows the newest color where nothing else is said, and its `color` says something else.
+    Pinned {
+        /// The color that the stage is told to serve.
+        color: String,
+        /// The newest color.
+        newest: String,
+    },
+    /// The stage is invalid in the spec.
+    ForValidStage,
     /// The color waits for its own pods.
     ForPods {
         /// What the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
     /// As many colors live as `keep.live` allows.
-    ForSlot,
+    ForSlot {
+        /// The colors that live, newest first.
+        living: Vec<Living>,
+    },
     /// The color is being deleted, and stages still need it.
     HeldByStages {
         /// Names of the stages, in the order of the spec.
@@ -54,6 +71,21 @@ pub enum Waiting {
     },
     /// The color left its last stage and keeps all its pods as a way back.
     Settling,
+    /// The color left its last stage and keeps all its pods as the way back of a stage, until the color that took its place is known to
+    /// be healthy.
+    KeptWarm {
+        /// Name of the stage.
+        stage: String,
+        /// The color that took its place.
+        color: String,
+        /// That color lacks pods now.
+        is_unhealthy: bool,
+    },
+    /// The stage has been taken back from the color that it is told to serve, because that color was unhealthy.
+    RolledBack {
+        /// The unhealthy color.
+        color: String,
+    },
     /// The color was asked to go, and the data plane may still send clients to it.
     ForDataPlane,
     /// Pods of the color have connections.
@@ -66,6 +98,22 @@ pub enum Waiting {
     ForIdleTime,
     /// Pods of the color go, entry tiers first.
     ForCallers,
+    /// The color has more pods than it shall have, and is becoming smaller.
+    ForFewerPods {
+        /// Pods that were taken out of their Services and hold connections, or may: at most [`MAX_HOLDERS`], by name.
+        ///
+        /// [`MAX_HOLDERS`]: crate::MAX_HOLDERS
+        holders: Vec<String>,
+    },
+    /// The color has more pods than it shall have, and an older version made it: no single pod can be taken out of its Services.
+    CannotShrink {
+        /// Name of the tier.
+        tier: String,
+        /// Pods that it has.
+        pods: u32,
+        /// Pods that it shall have.
+        wanted: u32,
+    },
     /// The whole application is being deleted.
     ForDeletion,
 }
@@ -131,6 +179,28 @@ pub enum Problem {
         /// What the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
+    /// The color that a stage serves has lacked pods for the progress deadline, or again and again.
+    Degraded {
+        /// Name of the stage.
+        stage: String,
+        /// The color that serves.
+        color: String,
+        /// Since when.
+        since: Time,
+        /// Tiers in which the color lacks pods now, inner ones first. Empty: nothing at this moment.
+        lacks: Vec<Lack>,
+        /// The color that the stage served before, if its pods are still there.
+        previous: Option<String>,
+    },
+    /// A stage has been taken back from the color that it is told to serve, because that color was unhealthy.
+    RolledBack {
+        /// Name of the stage.
+        stage: String,
+        /// The unhealthy color.
+        color: String,
+        /// The color that serves instead.
+        to: String,
+    },
     /// A retire was asked for a color that a stage points at.
     InUse {
         /// Name of the color.
@@ -154,7 +224,7 @@ pub enum Problem {
         /// A color that has the instance.
         user: String,
     },
-    /// As many colors live as `keep.live` allows.
+    /// As many colors live as `keep.live` allows, and none of them goes by itself.
     TooManyColors {
         /// The color that waits.
         color: String,
@@ -175,8 +245,18 @@ pub enum Object {
         /// Name of the stage.
         stage: String,
     },
+    /// Shadow Service of a stage.
+    ShadowService {
+        /// Name of the stage.
+        stage: String,
+    },
     /// PodDisruptionBudget of the pods that hold connections.
     Guard,
+    /// PodDisruptionBudget of a stage that is held in the middle of a shift.
+    StageBudget {
+        /// Name of the stage.
+        stage: String,
+    },
 }
 
 /// A color that lives while another one waits for a slot.
@@ -209,6 +289,13 @@ pub enum LivesBecause {
         unknown_since: Option<Time>,
         /// When connections are cut; `None`: never.
         deadline: Option<Time>,
+    },
+    /// The color is the way back of a stage whose color is unhealthy.
+    KeptWarm {
+        /// Name of the stage.
+        stage: String,
+        /// The unhealthy color.
+        color: String,
     },
     /// The color leaves, and its drain has not begun.
     Leaves,

@@ -1,10 +1,11 @@
 //! What to say about it.
 
 use crate::{
-    ColorPhase, ColorReport, Problem, Report, ShiftPhase, StageReport, Waiting,
+    ColorPhase, ColorReport, InstanceName, Problem, Report, ShiftPhase, StageReport, Version, Waiting,
     colors::{Queued, Role, is_cleared, is_demoted},
     draft::Draft,
     drain::End,
+    health::{self, Warmth, WayBack},
     holders::Holding,
     situation::{Goal, Points, Situation, has_ready},
     sizes::{Sizes, complete, lacking},
@@ -37,8 +38,8 @@ pub(crate) fn report(
     }
     let Told { situations, roles, sizes, ends, waiting } = *told;
     let reporter = Reporter { view, situations, roles, sizes, ends, holdings };
-    let colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
-    slots::tell(view, situations, roles, &colors, waiting, draft);
+    let mut colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
+    let frees_itself = slots::report(view, situations, roles, &mut colors, waiting, draft);
     let coming = |color: &ColorReport| {
         matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
     };
@@ -48,11 +49,12 @@ pub(crate) fn report(
         stage.shift.as_ref().is_some_and(|shift| shifts(shift.phase))
             || (stage.color.is_none() && stage.waiting.is_none())
     };
-    let to_be_made = view.color(&view.spec().color).is_none();
+    let to_be_made = view.spec().version == Version::Valid && view.color(&view.spec().color).is_none();
     Report {
-        progressing: to_be_made || colors.iter().any(coming) || stages.iter().any(moving),
+        progressing: to_be_made || frees_itself || colors.iter().any(coming) || stages.iter().any(moving),
         stages,
         colors,
+        described: view.last_described(),
         problems: std::mem::take(&mut draft.problems),
     }
 }
@@ -72,12 +74,12 @@ impl Reporter<'_, '_> {
         let instances = || color.instances.values();
         let retired = match self.ends[id] {
             End::Gone { retired, .. } => Some(retired),
-            End::Lives | End::Settles { .. } | End::Ends { .. } => None,
+            End::Lives | End::Settles { .. } | End::KeptWarm { .. } | End::Ends { .. } => None,
         };
         let Holding { connections, drain, .. } = self.holdings[id].clone();
         // A retired color's instances may live on with another one that shares them.
         let instances = || instances().filter(|_| retired.is_none());
-        let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.count(instance).replicas);
+        let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.asked(instance));
         let (phase, waiting) = self.phase(id, draft);
         ColorReport {
             name: color.name.clone(),
@@ -90,6 +92,7 @@ impl Reporter<'_, '_> {
             entries: self.view.entries(id),
             demoted: is_demoted(self.view, self.situations, id),
             sizes: self.view.sizes(color),
+            served: health::served(self.view, self.situations, id),
             connections,
             drain,
             waiting,
@@ -103,22 +106,26 @@ impl Reporter<'_, '_> {
                 return (ColorPhase::Draining, Some(Waiting::ForDataPlane));
             }
             End::Settles { .. } => return (ColorPhase::Draining, Some(Waiting::Settling)),
+            End::KeptWarm { way, .. } => return (ColorPhase::Draining, Some(self.kept_warm(way))),
             End::Ends { .. } => return (ColorPhase::Draining, Some(self.draining(id))),
             End::Gone { .. } => return (ColorPhase::Retired, None),
             End::Lives => {}
         }
         if let Role::Waiting { .. } = self.roles[id] {
-            return (ColorPhase::Starting, Some(Waiting::ForSlot));
+            return (ColorPhase::Starting, Some(Waiting::ForSlot { living: Vec::new() }));
         }
         let held = self.held(id);
         let complete = complete(self.view, self.sizes, id);
         let lacks = || lacking(self.view, color, |_, instance| self.sizes.of(instance).unwrap_or(0));
-        let for_pods = || (!complete).then(|| Waiting::ForPods { lacks: lacks() });
+        let for_pods = || match complete {
+            false => Some(Waiting::ForPods { lacks: lacks() }),
+            true => self.fewer(id),
+        };
         if self.situations.iter().any(|situation| self.serves(situation, id)) {
             return (ColorPhase::Serving, held.or_else(for_pods));
         }
         if complete {
-            return (ColorPhase::Ready, held);
+            return (ColorPhase::Ready, held.or_else(for_pods));
         }
         let after = self.view.spec().progress_deadline;
         let deadline = self.started(id).after(after);
@@ -128,6 +135,29 @@ impl Reporter<'_, '_> {
         }
         draft.wake(deadline);
         (ColorPhase::Starting, held.or_else(for_pods))
+    }
+
+    fn kept_warm(&self, way: WayBack) -> Waiting {
+        let situation = &self.situations[way.stage];
+        let color = situation.serving.map(|id| self.view.colors[id].name.clone()).unwrap_or_default();
+        let is_unhealthy = match way.warmth {
+            Warmth::WhileUnhealthy => true,
+            Warmth::Until(_) => false,
+        };
+        Waiting::KeptWarm { stage: situation.stage.name.clone(), color, is_unhealthy }
+    }
+
+    /// The color has more pods than it shall have.
+    fn fewer(&self, id: ColorId) -> Option<Waiting> {
+        if let Some(holders) = &self.holdings[id].fewer {
+            return Some(Waiting::ForFewerPods { holders: holders.clone() });
+        }
+        let cannot = |instance: &InstanceName| {
+            let (pods, wanted) = (self.view.count(instance).replicas, self.sizes.of(instance)?);
+            let tier = instance.tier.clone();
+            (pods > wanted && !self.view.is_labeled(instance)).then_some(Waiting::CannotShrink { tier, pods, wanted })
+        };
+        self.view.colors[id].instances.values().find_map(cannot)
     }
 
     /// What a drain waits for. Without numbers, which have their own fields and change all the time.

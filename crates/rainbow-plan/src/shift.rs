@@ -5,7 +5,7 @@
 //! depends on is seen, and until the data plane has had time to learn it:
 //!
 //! 1. **Prepare**: the new color has the stage's size, all tiers ready.
-//! 2. **Label** all ready pods that serve, and the first new ones. Wait, so that whoever computes endpoints has the labels.
+//! 2. **Label** all ready pods that serve, and the first new ones. Wait until the endpoint controller has the labels: see [`shadow`].
 //! 3. **Narrow** the Service to members. Nothing changes for clients but that the first new pods serve, too.
 //! 4. **Exchange**: see [`members`].
 //! 5. **Widen** the Service to the new instance, when only its pods are members and endpoints.
@@ -15,16 +15,20 @@
 
 mod members;
 mod pace;
+mod shadow;
 mod start;
 
+use std::collections::BTreeSet;
+
 use crate::{
-    Action, ChainKey, InstanceName, Object, Pod, Problem, Selection, ShiftPhase, ShiftReport, StageKey, StageReport,
-    StageService, Swap, Time, Waiting,
+    Action, ChainKey, InstanceName, Object, Pod, Problem, Promote, Selection, ShiftMemory, ShiftPhase, ShiftReport,
+    StageKey, StageReport, StageService, Swap, Time, Waiting,
     colors::Role,
     draft::Draft,
+    health,
     situation::{Goal, Points, Situation, has_ready},
     sizes::{Sizes, lacking},
-    view::{ColorId, View},
+    view::{ColorId, View, is_out},
 };
 
 pub(crate) use pace::{Pace, Target};
@@ -52,11 +56,20 @@ pub(crate) struct Progress {
     pub(crate) from: Option<ColorId>,
     /// The color the members were going to, where the stage is told to go to one that does not exist.
     pub(crate) to: Option<ColorId>,
+    /// Members are labelled, and the Service does not select them yet: the shadow Service is needed.
+    pub(crate) starts: bool,
     /// All pods are exchanged, and the Service selects the new color: only labels are left of the shift.
     pub(crate) ended: bool,
     /// Ready pods of the new color that serve.
     pub(crate) moved: u32,
     pub(crate) next_step: Option<Time>,
+}
+
+/// Pods that are still needed of `from` old ones beside `new` ones of a color that is to have `of`: each new pod replaces its share.
+pub(crate) fn still_needed(new: usize, of: u32, from: u32) -> usize {
+    let (of, from) = (of as usize, from as usize);
+    let lacking = of.saturating_sub(new);
+    if lacking == 0 { 0 } else { from.saturating_mul(lacking).div_ceil(of) }
 }
 
 /// Decides a stage's next move and reports where it is.
@@ -74,28 +87,52 @@ pub(crate) fn advance<'a>(
     }
     shifter.wake_for_min_ready(draft);
     let progress = shifter.go(draft);
+    if !progress.starts {
+        shifter.delete_shadow(draft);
+    }
     let actions = draft.actions(&ChainKey::Stage(situation.key.clone()));
     let applied = actions.iter().any(|action| matches!(action, Action::ApplyStage { .. }));
-    if !situation.current && !applied {
+    if !applied && (!situation.current || shifter.says_otherwise()) {
         shifter.mend(draft);
     }
-    shifter.report(&progress, sizes, roles)
+    let degraded = health::degraded(view, situation, shifter.target.color, draft);
+    let rejected = health::rejected(view, situation, shifter.target.color, degraded.as_ref());
+    let name = |color: ColorId| view.colors[color].name.clone();
+    if let (Some(color), Goal::Color(to)) = (situation.rejected, situation.goal) {
+        let stage = situation.stage.name.clone();
+        draft.problem(Problem::RolledBack { stage, color: name(color), to: name(to) });
+    }
+    StageReport { degraded, rejected: rejected.map(name), ..shifter.report(&progress, sizes, roles) }
 }
 
-/// Deletes the Services of stages that are no longer in the spec. A Service that its stage had under another name goes when the
-/// present one serves: clients that look up the new name are answered, and clients that have the old one are served until then.
+/// Deletes the Services of stages that are no longer in the spec, then takes their labels off the pods. A Service that its
+/// stage had under another name goes when the present one serves: clients that look up the new name are answered, and clients
+/// that have the old one are served until then.
 pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
     let in_spec = |name: &str| view.spec().stages.iter().any(|stage| stage.name == name);
     for (key, service) in &view.world.stages {
         let goes = matches!(service, StageService::Ours { .. })
             && match key {
-                StageKey::Stage(stage) => !in_spec(stage),
+                StageKey::Stage(stage) | StageKey::Shadow { stage } => !in_spec(stage),
                 StageKey::Former { stage, .. } => !in_spec(stage) || has_taken_over(view, stage, draft),
                 StageKey::Gone { .. } => false,
             };
         if goes {
             draft.act(ChainKey::Stage(key.clone()), Action::DeleteStage { stage: key.clone() });
         }
+    }
+    let has_service = |name: &str| {
+        view.world.stages.keys().any(|key| match key {
+            StageKey::Stage(stage) | StageKey::Former { stage, .. } => stage == name,
+            StageKey::Shadow { .. } | StageKey::Gone { .. } => false,
+        })
+    };
+    let labels = view.world.pods.iter().filter(|pod| !pod.terminating).flat_map(|pod| {
+        let stages = pod.member.keys().filter(|stage| !in_spec(stage) && !has_service(stage));
+        stages.map(|stage| (stage, &pod.name))
+    });
+    for (stage, pod) in labels.collect::<BTreeSet<_>>() {
+        draft.act(ChainKey::stage(stage), Action::Leave { stage: stage.clone(), pod: pod.clone() });
     }
 }
 
@@ -106,11 +143,12 @@ fn has_taken_over(view: &View<'_>, stage: &str, draft: &mut Draft) -> bool {
         return false;
     }
     let since = view.world.pods.iter().filter_map(|pod| pod.endpoint.get(&key)).max();
-    if let Some(since) = since.filter(|since| !view.known(**since)) {
-        draft.wake(since.after(view.spec().propagation));
+    let until = since.map(|since| view.sent_to_at(&key, *since));
+    if let Some(until) = until.filter(|until| *until > view.now) {
+        draft.wake(until);
         return false;
     }
-    since.is_some()
+    until.is_some()
 }
 
 impl<'s, 'a> Shifter<'s, 'a> {
@@ -133,14 +171,12 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// Pods of the colors that the stage comes from that it still needs beside `new` ones of the color that it moves to: each new
     /// pod replaces its share, whatever sizes the two colors have.
     fn needed_old(&self, new: usize) -> usize {
-        let (of, from) = (self.of as usize, self.from as usize);
-        let lacking = of.saturating_sub(new);
-        if lacking == 0 { 0 } else { from.saturating_mul(lacking).div_ceil(of) }
+        still_needed(new, self.of, self.from)
     }
 
     /// The color that the stage goes to gets pods that have been ready for long enough as time passes.
     fn wake_for_min_ready(&self, draft: &mut Draft) {
-        let color = self.target.wanted.filter(|_| !self.target.ready).map(|color| self.view.colors[color]);
+        let color = self.target.wanted.map(|color| self.view.colors[color]);
         let instances = color.into_iter().flat_map(|color| color.instances.values());
         let pods =
             instances.filter(|instance| !self.view.min_ready(instance).is_zero()).flat_map(|i| self.view.pods(i));
@@ -184,6 +220,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
             Points::Instance(serving) => match self.target.instance {
                 // One shift is finished before the next begins.
                 Some(target) if target != serving && !self.joins_members(target) => self.wait_to_replace(target, draft),
+                // The slices lag behind the pods a little. What one write can do then is not begun pod by pod.
+                Some(target) if target != serving && self.is_one_write(target) && self.is_seen_soon(target) => {
+                    self.wait_to_replace(target, draft)
+                }
                 Some(target) if target != serving && !self.has_stale_labels() => self.start(serving, target, draft),
                 _ => self.steady(draft),
             },
@@ -194,28 +234,41 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and the endpoint
     /// controller is known to have seen that enough of those it moves to are ready.
     fn direct(&self) -> Option<&'a InstanceName> {
-        let target = self.target.instance.filter(|_| self.target.ready && self.of > 0)?;
+        let target = self.target.instance?;
         let moves = match self.situation.points {
             Points::Instance(serving) => serving != target,
             Points::Members => true,
             Points::Nowhere | Points::Foreign | Points::Other => false,
         };
+        if !moves || !self.may_move() || !self.surely_ready(target) {
+            return None;
+        }
+        (!self.joins_members(target) || self.is_one_write(target)).then_some(target)
+    }
+
+    /// The stage may leave what it serves now.
+    fn may_move(&self) -> bool {
+        self.target.ready && self.of > 0 && self.target.pace != Pace::Hold
+    }
+
+    /// All pods move at once, and one set of endpoints takes over from the other as a whole.
+    fn is_one_write(&self, target: &InstanceName) -> bool {
         let at_once = match self.target.pace {
             Pace::AtOnce => true,
             Pace::Steps { step, .. } => step >= self.of,
-            Pace::Hold => return None,
+            Pace::Hold => false,
         };
-        if !moves || !self.surely_ready(target) {
-            return None;
-        }
-        if !self.joins_members(target) {
-            return Some(target);
-        }
         let pods = self.view.pods(target);
         let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.key));
         // More would be in several slices, of which a node may see the emptied ones first.
         let one_slice = || pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
-        (self.view.spec().swap == Swap::Direct && at_once && one_slice()).then_some(target)
+        self.may_move() && self.swap() == Swap::Direct && at_once && one_slice()
+    }
+
+    /// Way in which the stage moves from pods to pods. Where others than the cluster's own data plane send clients to pods, or where a node sends
+    /// its clients to its own pods alone, one set of endpoints does not take over from the other as a whole.
+    fn swap(&self) -> Swap {
+        if self.situation.stage.overlap.is_some() { Swap::Overlap } else { self.view.spec().swap }
     }
 
     /// The stage moves in one write, and waits until the endpoint controller knows the pods that it moves to.
@@ -223,18 +276,28 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if let (true, Pace::Hold) = (self.target.ready, self.target.pace) {
             return Progress { phase: Some(ShiftPhase::Paused), ..Progress::default() };
         }
-        for pod in self.view.pods(target).iter().filter(|pod| crate::view::serves(pod)) {
-            let known = pod.ready_since.after(self.view.spec().propagation);
-            if known > self.view.now {
-                draft.wake(known);
-            }
+        for known in self.not_seen_yet(target) {
+            draft.wake(known);
         }
         Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() }
     }
 
+    /// When the endpoint controller must have seen the ready pods of an instance, of those that it is not known to have seen.
+    fn not_seen_yet(&self, instance: &InstanceName) -> impl Iterator<Item = Time> {
+        let pods = self.view.pods(instance).iter().filter(|pod| crate::view::serves(pod) && !pod.listed);
+        let known = pods.map(|pod| pod.ready_since.after(self.view.spec().propagation));
+        known.filter(|known| *known > self.view.now)
+    }
+
+    /// The endpoint controller has yet to see ready pods, which takes no longer than it would take to see labels.
+    fn is_seen_soon(&self, instance: &InstanceName) -> bool {
+        self.not_seen_yet(instance).next().is_some()
+    }
+
     /// The endpoint controller is known to have seen enough ready pods.
     fn surely_ready(&self, instance: &InstanceName) -> bool {
-        let surely = |pod: &&&Pod| self.view.is_available(pod) && self.view.known(pod.ready_since);
+        let seen = |pod: &Pod| pod.listed || self.view.known(pod.ready_since);
+        let surely = |pod: &&&Pod| self.view.is_available(pod) && seen(pod);
         self.view.pods(instance).iter().filter(surely).count() >= self.of as usize
     }
 
@@ -253,14 +316,35 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// color that served if it can, else at the color that shall serve. One whose color is not ready yet is made all the
     /// same, so that load balancers get their addresses early; without endpoints it refuses connections, as no Service would.
     fn somewhere(&self) -> Option<Selection> {
-        let Situation { members, memory, serving, stage, .. } = self.situation;
-        if memory.shift.is_some() && members.iter().any(|pod| crate::view::serves(pod)) {
+        let Situation { members, memory, stage, .. } = self.situation;
+        let serving = self.situation.serving;
+        // The way back is the way back, whatever has become of the Service. Where the status is lost, the older color is one.
+        let revision = |color: Option<ColorId>| color.map(|color| self.view.colors[color].revision);
+        let is_older = stage.color.is_some() && revision(self.target.color) < revision(serving);
+        let goes_back = self.target.pace == Pace::AtOnce || (is_older && self.target.ready);
+        let is_back = |instance: &&InstanceName| goes_back && self.view.ready(instance) >= self.of;
+        if let Some(instance) = self.target.instance.filter(is_back) {
+            return Some(Selection::Instance(instance.clone()));
+        }
+        // Before the first new pod has served, and after the last old one, the color that serves has all that there is to select.
+        let serving_name = serving.map(|color| self.view.colors[color].name.as_str());
+        let is_under_way = |shift: &ShiftMemory| shift.moved > 0 && serving_name != Some(shift.to.as_str());
+        let began = memory.shift.as_ref().is_some_and(is_under_way);
+        if began && members.iter().any(|pod| crate::view::serves(pod)) {
             return Some(Selection::Members);
         }
         let choices: Vec<ColorId> = serving.iter().chain(self.target.color.iter()).copied().collect();
-        let ready = choices.iter().find(|color| has_ready(self.view, stage, **color));
+        let ready =
+            choices.iter().find(|color| has_ready(self.view, stage, **color) || self.has_ready_outside(**color));
         let chosen = ready.or(choices.first()).or(self.target.wanted.as_ref())?;
         Some(Selection::Instance(self.situation.instance(self.view, *chosen)?.clone()))
+    }
+
+    /// Another writer has taken a ready pod of the color out of its Services, and it is put back by this plan or a later one.
+    fn has_ready_outside(&self, color: ColorId) -> bool {
+        let ready = |pod: &Pod| pod.ready && !pod.terminating && is_out(pod);
+        let instance = self.situation.instance(self.view, color);
+        instance.is_some_and(|instance| self.view.pods(instance).iter().any(|pod| ready(pod)))
     }
 
     /// The Service is written again as it is, because something but its selector is not as it shall be.
@@ -280,7 +364,29 @@ impl<'s, 'a> Shifter<'s, 'a> {
     }
 
     fn select(&self, selects: Selection, draft: &mut Draft) {
-        self.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects }, draft);
+        let instance = match &selects {
+            Selection::Instance(instance) => Some(instance),
+            Selection::Members | Selection::Other => None,
+        };
+        let serves = self.serves(instance).map(str::to_owned);
+        self.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects, serves }, draft);
+    }
+
+    /// Color that the stage serves when its Service selects this instance; without one, in a shift, the color that it comes from.
+    fn serves(&self, instance: Option<&InstanceName>) -> Option<&'a str> {
+        let is_target = instance.is_some() && self.target.instance == instance;
+        let color = if is_target { self.target.color } else { self.situation.serving };
+        color.map(|color| self.view.colors[color].name.as_str())
+    }
+
+    /// The Service does not say what the stage serves: an earlier version has written it, or another writer.
+    fn says_otherwise(&self) -> bool {
+        let instance = match self.situation.points {
+            Points::Instance(instance) => Some(instance),
+            Points::Members => None,
+            Points::Nowhere | Points::Foreign | Points::Other => return false,
+        };
+        self.serves(instance).is_some_and(|serves| self.situation.says != Some(serves))
     }
 
     fn join(&self, pod: &str, draft: &mut Draft) {
@@ -323,7 +429,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         self.since().is_some_and(|since| joined.into_iter().any(|joined| joined.is_none_or(|joined| joined < since)))
     }
 
-    /// Nothing is to move. Labels of the shift before are taken off once it is certain that nobody looks at them.
+    /// Nothing is to move. Labels of the shift before are taken off once it is certain that nobody looks at them: no evidence tells
+    /// that the endpoint controller has seen the Service's new selector where both selectors have the same pods, so time has to.
     fn steady(&self, draft: &mut Draft) -> Progress {
         if self.situation.members.is_empty() {
             return Progress::default();
@@ -358,6 +465,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 .filter(|previous| self.view.color(previous).is_some() && Some(previous) != color.as_ref()),
             since: self.since(),
             shift,
+            degraded: None,
+            rejected: None,
             waiting: self.waiting(sizes, roles),
             color,
         }
@@ -365,6 +474,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// The shift under way. Until its last label is gone it is known where the shift came from: the way back is the way back.
     fn shift(&self, progress: &Progress, serving: ColorId, previous: Option<&str>) -> Option<ShiftReport> {
+        // A Service that another writer has pointed elsewhere is set back, which moves nothing.
+        if self.target.color == Some(serving) && !progress.ended && self.situation.points != Points::Members {
+            return None;
+        }
         let name = |color: ColorId| self.view.colors[color].name.clone();
         let memory = self.situation.memory.shift.as_ref();
         let (from, to) = if progress.ended {
@@ -386,6 +499,31 @@ impl<'s, 'a> Shifter<'s, 'a> {
         })
     }
 
+    /// The stage is not to go further: it has been taken back, or its user has moved it to another color than the newest, which it
+    /// follows where nothing else is said.
+    fn pinned(&self, wanted: ColorId) -> Option<Waiting> {
+        if let Some(rejected) = self.situation.rejected {
+            return Some(Waiting::RolledBack { color: self.view.colors[rejected].name.clone() });
+        }
+        let newest = self.view.described.filter(|newest| *newest != wanted)?;
+        let stage = self.situation.stage;
+        let is_pinned = stage.promote == Promote::Auto && stage.color.is_some();
+        let name = |color: ColorId| self.view.colors[color].name.clone();
+        is_pinned.then(|| Waiting::Pinned { color: name(wanted), newest: name(newest) })
+    }
+
+    /// All pods that the surge lets run have moved, and pods of the color that the stage comes from have yet to end.
+    fn waits_for_room(&self, wanted: ColorId) -> Option<Waiting> {
+        let serving = self.situation.serving.filter(|_| self.situation.points == Points::Members)?;
+        self.situation.shares.get(&wanted)?;
+        let target = self.target.instance.filter(|_| self.target.color == Some(wanted))?;
+        let stage = &self.situation.stage.name;
+        let pods = self.view.pods(target);
+        let has_moved = pods.iter().all(|pod| pod.member.contains_key(stage));
+        let is_part = pods.len() < self.of as usize;
+        (has_moved && is_part).then(|| Waiting::ForRoom { color: self.view.colors[serving].name.clone() })
+    }
+
     /// Why the stage does not move although it should.
     fn waiting(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<Waiting> {
         let Situation { stage, points, goal, .. } = self.situation;
@@ -405,13 +543,13 @@ impl<'s, 'a> Shifter<'s, 'a> {
             return Some(Waiting::ForMissingTier { color: name(wanted), tier: stage.tier.clone() });
         }
         if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {
-            return Some(Waiting::Paused);
+            return Some(if stage.invalid { Waiting::ForValidStage } else { Waiting::Paused });
         }
         if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, Points::Instance(_))) {
-            return None;
+            return self.pinned(wanted).or_else(|| self.waits_for_room(wanted));
         }
         let lacks = lacking(self.view, color, |tier, instance| {
-            self.situation.size(self.view, color, tier).max(sizes.of(instance).unwrap_or(0))
+            self.situation.asks(self.view, wanted, tier).max(sizes.of(instance).unwrap_or(0))
         });
         // A color that lacks nothing waits for its own clock to be stopped: the next look says more.
         (!lacks.is_empty()).then(|| Waiting::ForColor { color: name(wanted), lacks })

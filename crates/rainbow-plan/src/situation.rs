@@ -1,9 +1,10 @@
 //! What each stage serves, and what it shall serve.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Color, InstanceName, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService,
+    Color, InstanceName, OnStalled, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService, Version,
+    surge::{self, Share},
     view::{ColorId, View, serves},
 };
 
@@ -42,15 +43,21 @@ pub(crate) struct Situation<'a> {
     pub(crate) key: StageKey,
     pub(crate) memory: StageMemory,
     pub(crate) points: Points<'a>,
+    /// The color that the Service says the stage serves.
+    pub(crate) says: Option<&'a str>,
     /// The Service is as it shall be, the selector aside.
     pub(crate) current: bool,
     /// The color it serves; during a shift, the one it comes from.
     pub(crate) serving: Option<ColorId>,
     pub(crate) goal: Goal<'a>,
+    /// The color that it is told to serve and has been taken back from.
+    pub(crate) rejected: Option<ColorId>,
     /// Pods with the stage's label that are going to stay, ready or not, by name.
     pub(crate) members: Vec<&'a Pod>,
     /// Colors the stage points at, moves to or comes from, or whose pods are still among its endpoints.
     pub(crate) touches: BTreeSet<ColorId>,
+    /// Parts of the colors that a stage that moves with a surge asks for. A color without a share is asked for whole.
+    pub(crate) shares: BTreeMap<ColorId, Share>,
 }
 
 impl<'a> Situation<'a> {
@@ -63,6 +70,18 @@ impl<'a> Situation<'a> {
     pub(crate) fn size(&self, view: &View<'a>, color: &Color, tier: &str) -> u32 {
         let full = view.full(color, tier);
         self.stage.replicas.map_or(full, |replicas| replicas.min(full))
+    }
+
+    /// Pods of a tier that the stage asks a color for now. What two of its colors have in common serves both, and is whole.
+    pub(crate) fn asks(&self, view: &View<'a>, id: ColorId, tier: &str) -> u32 {
+        let color = view.colors[id];
+        let size = self.size(view, color, tier);
+        let Some(share) = self.shares.get(&id) else { return size };
+        let owners = color.instances.get(tier).map_or(&[][..], |instance| view.owners(instance));
+        if owners.iter().any(|owner| *owner != id && self.touches.contains(owner)) {
+            return size;
+        }
+        share.part(size, view.entry(self.stage, id) == Some(tier))
     }
 
     /// The color an instance stands for in this stage. A shared one stands for several: the one that is wanted, else the one
@@ -95,11 +114,10 @@ pub(crate) fn situate<'a>(view: &View<'a>) -> Vec<Situation<'a>> {
         }
     }
     let seen = members.into_iter().zip(endpoints).zip(keys);
-    stages
-        .iter()
-        .zip(seen)
-        .map(|(stage, ((members, endpoints), key))| one(view, stage, key, members, &endpoints))
-        .collect()
+    let one = |(stage, ((members, endpoints), key))| one(view, stage, key, members, &endpoints);
+    let mut situations: Vec<Situation<'a>> = stages.iter().zip(seen).map(one).collect();
+    surge::share_out(view, &mut situations);
+    situations
 }
 
 fn one<'a>(
@@ -110,11 +128,16 @@ fn one<'a>(
     endpoints: &BTreeSet<&'a InstanceName>,
 ) -> Situation<'a> {
     members.sort_by(|a, b| a.name.cmp(&b.name));
-    let memory = view.memory(&stage.name);
-    let (points, current) = points(view, &key);
+    let (points, current, says) = points(view, &key);
+    let mut memory = view.memory(&stage.name);
+    if memory.color.is_none() {
+        memory.color = says.filter(|color| view.color(color).is_some()).map(str::to_owned);
+    }
     let wish = wish(view, stage);
-    let serving = serving(view, stage, &memory, &points, &members, wish);
+    let serving = serving(view, stage, &memory, &points, &members, endpoints, wish);
     let goal = goal(view, stage, &memory, &points, serving, &members, wish);
+    let back = instead_of_rejected(view, stage, &memory, serving, goal);
+    let (goal, rejected) = back.map_or((goal, None), |(back, rejected)| (Goal::Color(back), Some(rejected)));
     let mut touches: BTreeSet<ColorId> = serving.into_iter().collect();
     if let Goal::Color(color) = goal {
         touches.insert(color);
@@ -131,7 +154,20 @@ fn one<'a>(
         Points::Foreign => {}
     }
     touches.extend(instances.into_iter().filter_map(|instance| owner(view, instance, goal, serving)));
-    Situation { stage, key, memory, points, current, serving, goal, members, touches }
+    Situation {
+        stage,
+        key,
+        memory,
+        points,
+        says,
+        current,
+        serving,
+        goal,
+        rejected,
+        members,
+        touches,
+        shares: BTreeMap::new(),
+    }
 }
 
 fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Option<ColorId>) -> Option<ColorId> {
@@ -140,17 +176,18 @@ fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Opti
     goal.or_else(|| owners.iter().find(|color| Some(**color) == serving)).or(owners.first()).copied()
 }
 
-fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool) {
+/// Selector of the stage's Service, whether all else of it is as it should be, and the color that it says the stage serves.
+fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool, Option<&'a str>) {
     match view.world.stages.get(key) {
-        None => (Points::Nowhere, false),
-        Some(StageService::Foreign) => (Points::Foreign, true),
-        Some(StageService::Ours { current, selects }) => {
+        None => (Points::Nowhere, false, None),
+        Some(StageService::Foreign) => (Points::Foreign, true, None),
+        Some(StageService::Ours { current, selects, serves }) => {
             let points = match selects {
                 Selection::Instance(instance) => Points::Instance(instance),
                 Selection::Members => Points::Members,
                 Selection::Other => Points::Other,
             };
-            (points, *current)
+            (points, *current, serves.as_deref())
         }
     }
 }
@@ -161,7 +198,7 @@ fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
         (Some(name), _) => match view.color(name) {
             Some(color) => Goal::Color(color),
             // It is made by this very plan.
-            None if *name == view.spec().color => Goal::Stay,
+            None if *name == view.spec().color && view.spec().version == Version::Valid => Goal::Stay,
             None => Goal::Unknown(name),
         },
         (None, Promote::Auto) => newest(view),
@@ -170,9 +207,9 @@ fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
 }
 
 /// The color of the spec is *the* newest, whatever its revision: a spec that goes back to an old color means that color.
-/// A name that is taken by other tiers means none.
+/// A spec that is invalid, or a name that is taken by other tiers, leaves the newest what it was.
 fn newest<'a>(view: &View<'a>) -> Goal<'a> {
-    view.described.map_or(Goal::Stay, Goal::Color)
+    view.newest.map_or(Goal::Stay, Goal::Color)
 }
 
 /// What the Service selects is the truth, where Rainbow may have written it; the status fills in where the Service does not say it.
@@ -182,6 +219,7 @@ fn serving<'a>(
     memory: &StageMemory,
     points: &Points<'a>,
     members: &[&'a Pod],
+    endpoints: &BTreeSet<&'a InstanceName>,
     wish: Goal<'a>,
 ) -> Option<ColorId> {
     let remembered = memory.color.as_deref().and_then(|name| view.color(name));
@@ -195,11 +233,42 @@ fn serving<'a>(
             let same = || owners.iter().find(|color| Some(**color) == remembered && may_serve(color));
             let chosen = wished.or_else(same).or_else(|| expected.next()).copied();
             // Another writer has pointed the Service at it: that promotes nothing.
-            chosen.or(remembered).or(owners.first().copied())
+            let known = || has_served(view, stage, members, endpoints);
+            chosen.or(remembered).or_else(known).or(owners.first().copied())
         }
-        Points::Members => remembered.or_else(|| most_members(view, stage, members, wish)),
-        Points::Nowhere | Points::Foreign | Points::Other => remembered,
+        Points::Members => remembered.or_else(|| shift_source(view, stage, members, wish)),
+        Points::Nowhere | Points::Foreign | Points::Other => {
+            remembered.or_else(|| has_served(view, stage, members, endpoints))
+        }
     }
+}
+
+/// The color that a stage has served, when both the Service and the status say nothing: the only one among the endpoints, or whose own
+/// status says so; of several, the oldest one of a shift, else the newest.
+fn has_served<'a>(
+    view: &View<'a>,
+    stage: &Stage,
+    members: &[&'a Pod],
+    endpoints: &BTreeSet<&'a InstanceName>,
+) -> Option<ColorId> {
+    let is_endpoint = |id: &ColorId| view.entry_instance(stage, *id).is_some_and(|own| endpoints.contains(own));
+    let served = |id: &ColorId| view.has_served(*id, &stage.name);
+    // Colors are indexed newest first.
+    let all = || 0..view.colors.len();
+    let only = |is: &dyn Fn(&ColorId) -> bool| {
+        let mut found = all().filter(is);
+        found.next().filter(|_| found.next().is_none())
+    };
+    // Of a shift, the side that moves nothing forward.
+    let oldest = || all().rev().find(|id| has_members(view, stage, members, *id));
+    // The color that the stage is pinned to: a way back takes no detour over a color that it leaves. A stage that is held may not have
+    // come to its pin, unless that is the oldest.
+    let pinned = || {
+        let pin = stage.color.as_deref().and_then(|name| view.color(name)).filter(served);
+        let is_oldest = |pin: ColorId| all().filter(served).all(|id| id == pin || is_older(view, pin, id));
+        pin.filter(|pin| members.is_empty() && (!(stage.paused || stage.invalid) || is_oldest(*pin)))
+    };
+    pinned().or_else(|| only(&is_endpoint)).or_else(|| only(&served)).or_else(oldest).or_else(|| all().find(served))
 }
 
 /// Rainbow may have pointed the stage's Service at this instance of the color: the stage serves the color or is on its way from or
@@ -219,16 +288,24 @@ fn is_expected(
     view.entry_instance(stage, color) == Some(instance) && (known || wish == Goal::Color(color))
 }
 
-/// The color a shift came from, when the status is lost: of the colors with members, the one with most of them that is
-/// not where the stage shall go; the older one on a tie.
-fn most_members<'a>(view: &View<'a>, stage: &Stage, members: &[&'a Pod], wish: Goal<'a>) -> Option<ColorId> {
+/// The color that a shift comes from, when the status is lost: of the colors with members, the one with most of them that is
+/// not where the stage is to go; the older one on a tie. Where that one has lost its last member, the newest color that has served.
+fn shift_source<'a>(view: &View<'a>, stage: &Stage, members: &[&'a Pod], wish: Goal<'a>) -> Option<ColorId> {
     let mut counts: Vec<(bool, usize, ColorId)> = Vec::new();
     for color in members.iter().flat_map(|pod| view.owners(&pod.instance)).copied().collect::<BTreeSet<_>>() {
         let instance = view.entry_instance(stage, color);
         let count = members.iter().filter(|pod| instance == Some(&pod.instance)).count();
         counts.push((wish != Goal::Color(color), count, color));
     }
-    counts.into_iter().max().map(|(_, _, color)| color)
+    let served = || {
+        let mut others = (0..view.colors.len()).filter(|color| wish != Goal::Color(*color));
+        others.find(|color| view.has_served(*color, &stage.name) && has_ready(view, stage, *color))
+    };
+    match counts.into_iter().max() {
+        Some((true, _, color)) => Some(color),
+        Some((false, _, color)) => served().or(Some(color)),
+        None => None,
+    }
 }
 
 fn goal<'a>(
@@ -240,6 +317,9 @@ fn goal<'a>(
     members: &[&'a Pod],
     wish: Goal<'a>,
 ) -> Goal<'a> {
+    if stage.invalid {
+        return goal_of_invalid(view, stage, memory, points, serving, members);
+    }
     let wish = match wish {
         // Its pin was dropped in the middle of a shift, as a manifest without one does it: where it went, it goes on to.
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual && *points == Points::Members => {
@@ -268,17 +348,61 @@ fn goal<'a>(
     }
 }
 
+/// The color that a stage serves instead of the one that it is told to serve and has been taken back from; and that one.
+fn instead_of_rejected(
+    view: &View<'_>,
+    stage: &Stage,
+    memory: &StageMemory,
+    serving: Option<ColorId>,
+    goal: Goal<'_>,
+) -> Option<(ColorId, ColorId)> {
+    let Goal::Color(wanted) = goal else { return None };
+    let is_rejected = memory.rejected.as_deref() == Some(view.colors[wanted].name.as_str());
+    if stage.on_stalled == OnStalled::Hold || !is_rejected {
+        return None;
+    }
+    let before = || memory.previous.as_deref().and_then(|name| view.color(name));
+    let back = serving.filter(|serving| *serving != wanted).or_else(before)?;
+    (!view.colors[back].deleting).then_some((back, wanted))
+}
+
+/// A stage whose spec is invalid keeps what it serves, and in a shift goes on to where it went, though not now. Only the way back is
+/// open: its pin may name the color that it comes from, or an older one that it served before.
+fn goal_of_invalid<'a>(
+    view: &View<'a>,
+    stage: &Stage,
+    memory: &StageMemory,
+    points: &Points<'a>,
+    serving: Option<ColorId>,
+    members: &[&'a Pod],
+) -> Goal<'a> {
+    let known = |name: &Option<String>| name.as_deref().and_then(|name| view.color(name));
+    let back = known(&stage.color).filter(|pin| {
+        let before =
+            || known(&memory.previous) == Some(*pin) && serving.is_some_and(|serving| is_older(view, *pin, serving));
+        serving == Some(*pin) || before()
+    });
+    let goes_on = || (*points == Points::Members).then(|| under_way(view, stage, memory, members)).flatten();
+    back.or_else(goes_on).or(serving).map_or(Goal::Stay, Goal::Color)
+}
+
+fn is_older(view: &View<'_>, one: ColorId, other: ColorId) -> bool {
+    view.colors[one].revision < view.colors[other].revision
+}
+
 /// Where a stage that is told nothing was going: to the color the status remembers, if that has members, else to the newest
 /// that has, other than the one the status says it came from.
 fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&Pod]) -> Option<ColorId> {
-    let has_members = |color: &ColorId| {
-        let instance = view.entry_instance(stage, *color);
-        members.iter().any(|pod| Some(&pod.instance) == instance)
-    };
+    let has_members = |color: &ColorId| has_members(view, stage, members, *color);
     let remembered = memory.target.as_deref().and_then(|name| view.color(name)).filter(has_members);
     let from = memory.color.as_deref().and_then(|name| view.color(name));
     // Colors are indexed newest first.
     remembered.or_else(|| (0..view.colors.len()).find(|color| Some(*color) != from && has_members(color)))
+}
+
+/// A member of the stage is of the color.
+fn has_members(view: &View<'_>, stage: &Stage, members: &[&Pod], color: ColorId) -> bool {
+    view.entry_instance(stage, color).is_some_and(|own| members.iter().any(|pod| pod.instance == *own))
 }
 
 /// The color has a ready pod in the stage's tier.

@@ -3,8 +3,8 @@
 //! A color is as large as the largest stage that holds it asks for; the spec's color, while in no stage, has full size.
 //! A color is never made smaller because a stage has left it: its pods are endpoints of the stages that remain, and they
 //! make the way back instant. Only the spec's color is ever made smaller: when it has more than full size, that is when
-//! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among.
-//! Colors that leave are no subject of this module: they keep what they have.
+//! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among. Which
+//! pods then go is decided in `fewer`. Colors that leave are no subject of this module: they keep what they have.
 
 use std::collections::HashMap;
 
@@ -30,21 +30,29 @@ pub(crate) fn sizes<'a>(view: &View<'a>, situations: &[Situation<'a>], roles: &[
     for (id, role) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
         for tier in &view.colors[id].tiers {
             let Some(instance) = view.colors[id].instances.get(&tier.name) else { continue };
-            let size = size(view, situations, role, view.colors[id], instance);
+            let size = size(view, situations, role, id, instance);
             sizes.entry(instance).and_modify(|known| *known = size.max(*known)).or_insert(size);
         }
     }
     Sizes(sizes)
 }
 
-fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, color: &Color, instance: &InstanceName) -> u32 {
+fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, id: ColorId, instance: &InstanceName) -> u32 {
+    let color = view.colors[id];
     let full = view.full(color, &instance.tier);
-    let now = view.count(instance).replicas;
-    let asked = role.stages().iter().map(|index| situations[*index].size(view, color, &instance.tier)).max();
+    let now = view.staying(instance);
+    let asked = role.stages().iter().map(|index| situations[*index].asks(view, id, &instance.tier)).max();
+    let shrinks = || role.stages().iter().any(|index| situations[*index].shares.get(&id).is_some_and(|s| s.shrinks));
     let shifts = || role.stages().iter().any(|index| situations[*index].points == Points::Members);
     match (asked, role) {
         (Some(asked), _) if view.is_described(color) && !shifts() => now.clamp(asked, full),
+        (Some(asked), _) if shrinks() => asked,
         (Some(asked), _) => now.max(asked),
+        // Pods that no stage needs before it moves are not started early, where each stage moves with a surge.
+        (None, Role::Candidate) if !situations.is_empty() && situations.iter().all(|s| s.shares.contains_key(&id)) => {
+            let asked = situations.iter().map(|situation| situation.asks(view, id, &instance.tier)).max();
+            now.max(asked.unwrap_or(full))
+        }
         (None, Role::Candidate) => full,
         // Held by a stage that is about to be removed: it stays as it is.
         (None, _) => now,
@@ -55,7 +63,7 @@ fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, color: &Colo
 pub(crate) fn ready_for(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
     color.tiers.iter().all(|tier| {
-        let wanted = situation.size(view, color, &tier.name);
+        let wanted = situation.asks(view, id, &tier.name);
         color.instances.get(&tier.name).is_some_and(|instance| view.available(instance) >= wanted)
     })
 }

@@ -1,29 +1,39 @@
 //! Who holds the slots that a color waits for, and what would free one.
 
 use crate::{
-    ColorPhase, ColorReport, LivesBecause, Living, Problem,
+    ColorPhase, ColorReport, LivesBecause, Living, Problem, Waiting,
     colors::{Queued, Role},
     draft::Draft,
     situation::Situation,
     view::View,
 };
 
-/// Tells of every color that waits.
-pub(crate) fn tell(
+/// Reports of every color that waits who holds the slots. Where none of them goes by itself, a person has to free one. The answer
+/// tells whether a slot frees itself.
+pub(crate) fn report(
     view: &View<'_>,
     situations: &[Situation<'_>],
     roles: &[Role],
-    colors: &[ColorReport],
+    colors: &mut [ColorReport],
     waiting: &[Queued],
     draft: &mut Draft,
-) {
+) -> bool {
+    let mut frees_itself = false;
     for Queued { color, living } in waiting {
-        let holders = living.iter().map(|id| Living {
+        let holder = |id: &usize| Living {
             color: view.colors[*id].name.clone(),
             because: because(situations, &roles[*id], &colors[*id]),
-        });
-        draft.problem(Problem::TooManyColors { color: view.colors[*color].name.clone(), living: holders.collect() });
+        };
+        let living: Vec<Living> = living.iter().map(holder).collect();
+        if living.iter().any(|living| goes_by_itself(&living.because)) {
+            frees_itself = true;
+        } else {
+            let color = view.colors[*color].name.clone();
+            draft.problem(Problem::TooManyColors { color, living: living.clone() });
+        }
+        colors[*color].waiting = Some(Waiting::ForSlot { living });
     }
+    frees_itself
 }
 
 fn because(situations: &[Situation<'_>], role: &Role, report: &ColorReport) -> LivesBecause {
@@ -33,15 +43,33 @@ fn because(situations: &[Situation<'_>], role: &Role, report: &ColorReport) -> L
         }
         Role::Held { .. } => LivesBecause::RemovedStage,
         Role::Candidate | Role::Waiting { .. } => LivesBecause::Spec,
-        Role::Leaving => match report.drain.as_ref().filter(|_| report.phase == ColorPhase::Draining) {
-            Some(drain) => LivesBecause::Drains {
-                connections: report.connections.unwrap_or(0),
-                busy: drain.pods.saturating_sub(drain.unknown),
-                unknown: drain.unknown,
-                unknown_since: drain.unknown_since,
-                deadline: drain.deadline,
-            },
-            None => LivesBecause::Leaves,
+        Role::Leaving => leaves_because(report),
+    }
+}
+
+fn leaves_because(report: &ColorReport) -> LivesBecause {
+    if let Some(Waiting::KeptWarm { stage, color, is_unhealthy: true }) = &report.waiting {
+        return LivesBecause::KeptWarm { stage: stage.clone(), color: color.clone() };
+    }
+    match report.drain.as_ref().filter(|_| report.phase == ColorPhase::Draining) {
+        Some(drain) => LivesBecause::Drains {
+            connections: report.connections.unwrap_or(0),
+            busy: drain.pods.saturating_sub(drain.unknown),
+            unknown: drain.unknown,
+            unknown_since: drain.unknown_since,
+            deadline: drain.deadline,
         },
+        None => LivesBecause::Leaves,
+    }
+}
+
+/// The slot frees itself: the color has no connections, or a deadline for them.
+fn goes_by_itself(because: &LivesBecause) -> bool {
+    match because {
+        LivesBecause::Drains { busy, unknown, deadline, .. } => deadline.is_some() || (*busy == 0 && *unknown == 0),
+        LivesBecause::Leaves => true,
+        LivesBecause::Stages(_) | LivesBecause::RemovedStage | LivesBecause::Spec | LivesBecause::KeptWarm { .. } => {
+            false
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Action, ChainKey, ColorPhase, ColorReport, InstanceName, Plan, Report, StageKey, StageReport, StageService,
-    Waiting, dag::Dependents, draft::Draft, history::exists, marks, view::View,
+    Waiting, adopt, dag::Dependents, draft::Draft, history::exists, marks, view::View,
 };
 
 pub(crate) fn plan(view: &View<'_>) -> Plan {
@@ -42,10 +42,14 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         let there = exists(view, instance);
         remains |= there || !count.gone;
         // Deleting a Deployment ends its pods in the background: its callers are gone when no pod of theirs is seen.
-        if there && dependents.of(instance).all(|caller| !exists(view, caller) && view.count(caller).gone) {
+        if dependents.of(instance).any(|caller| exists(view, caller) || !view.count(caller).gone) {
+            continue;
+        }
+        if there {
             let end = ChainKey::End(instance.color.clone());
             draft.act(end, Action::DeleteInstance { instance: instance.clone() });
         }
+        adopt::remove(view, instance, draft);
     }
     if remains {
         return;
@@ -76,6 +80,8 @@ fn report(view: &View<'_>) -> Report {
         previous: None,
         since: None,
         shift: None,
+        degraded: None,
+        rejected: None,
         waiting: Some(Waiting::ForDeletion),
     });
     let colors = view.colors.iter().map(|color| ColorReport {
@@ -89,9 +95,16 @@ fn report(view: &View<'_>) -> Report {
         entries: color.entries.clone(),
         demoted: color.demoted,
         sizes: color.sizes.clone(),
+        served: color.served.clone(),
         connections: None,
         drain: None,
         waiting: Some(Waiting::ForDeletion),
     });
-    Report { stages: stages.collect(), colors: colors.collect(), problems: Vec::new(), progressing: true }
+    Report {
+        stages: stages.collect(),
+        colors: colors.collect(),
+        problems: Vec::new(),
+        described: view.last_described(),
+        progressing: true,
+    }
 }

@@ -1,11 +1,14 @@
 //! The world, indexed once per decision, so that no decision scans all pods.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-use crate::{Color, Deployment, InstanceName, Mark, Pod, Presence, Spec, Stage, StageMemory, Tier, Time, World};
+use crate::{
+    Color, Deployment, InstanceName, Mark, Place, Pod, Presence, Spec, Stage, StageKey, StageMemory, Tier, Time,
+    Version, World,
+};
 
 /// Index of a color in [`View::colors`].
 pub(crate) type ColorId = usize;
@@ -30,8 +33,12 @@ pub(crate) struct View<'a> {
     pods: HashMap<&'a InstanceName, Pods<'a>>,
     /// The color that the spec describes, if it has been made.
     pub(crate) described: Option<ColorId>,
+    /// The same; where the spec is invalid, or other tiers have its color's name, the one that it described last.
+    pub(crate) newest: Option<ColorId>,
     /// Full sizes of the spec's tiers, by name.
     full: HashMap<&'a str, u32>,
+    /// The longest lag of those who send clients of stages to pods.
+    slowest: Duration,
 }
 
 /// What there is of an instance's Deployment, for those who only count.
@@ -62,9 +69,13 @@ impl<'a> View<'a> {
             group.ready += u32::from(serves(pod));
         }
         let full = world.spec.tiers.iter().map(|tier| (tier.name.as_str(), tier.replicas)).collect();
-        let described = by_name.get(world.spec.color.as_str()).copied();
-        let described = described.filter(|id| has_tiers_of(colors[*id], &world.spec));
-        Self { world, now, colors, by_name, owners, pods, described, full }
+        let named = by_name.get(world.spec.color.as_str()).copied();
+        let described = named.filter(|id| has_tiers_of(colors[*id], &world.spec));
+        let is_to_be_made = world.spec.version == Version::Valid && named.is_none();
+        let remembered = || world.memory.color.as_deref().filter(|_| !is_to_be_made).and_then(|name| by_name.get(name));
+        let newest = described.or_else(|| remembered().copied());
+        let slowest = world.spec.longest_lag();
+        Self { world, now, colors, by_name, owners, pods, described, newest, full, slowest }
     }
 
     pub(crate) fn spec(&self) -> &'a Spec {
@@ -91,9 +102,49 @@ impl<'a> View<'a> {
         self.pods.get(instance).map_or(0, |pods| pods.ready)
     }
 
+    /// Pods of an instance that are not being deleted.
+    pub(crate) fn alive(&self, instance: &InstanceName) -> impl Iterator<Item = &'a Pod> {
+        self.pods(instance).iter().copied().filter(|pod| !pod.terminating)
+    }
+
+    /// Single pods of the instance can be taken out of its Services.
+    pub(crate) fn is_labeled(&self, instance: &InstanceName) -> bool {
+        self.world.instances.get(instance).is_some_and(|found| found.labeled)
+    }
+
+    /// Pods that an instance asks for. Those that run without a Deployment are as many as a new one has to ask for.
+    pub(crate) fn asked(&self, instance: &InstanceName) -> u32 {
+        match self.deployment(instance) {
+            Deployment::Ours { replicas, .. } => *replicas,
+            Deployment::Foreign => 0,
+            Deployment::Absent | Deployment::Deleting => {
+                u32::try_from(self.alive(instance).count()).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// Pods of an instance, and those that are about to start.
+    pub(crate) fn present(&self, instance: &InstanceName) -> u32 {
+        let alive = u32::try_from(self.alive(instance).count()).unwrap_or(u32::MAX);
+        alive.max(self.asked(instance))
+    }
+
+    /// Pods that an instance asks for, without those that were taken out of its Services and that are still asked for.
+    pub(crate) fn staying(&self, instance: &InstanceName) -> u32 {
+        let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
+        let (asked, alive) = (self.asked(instance), number(self.alive(instance).count()));
+        let out = number(self.alive(instance).filter(|pod| is_out(pod)).count());
+        let let_go = alive.saturating_sub(asked);
+        asked.saturating_sub(out.saturating_sub(let_go))
+    }
+
     /// How long the pods of an instance have to be ready before they take part in a shift.
     pub(crate) fn min_ready(&self, instance: &InstanceName) -> Duration {
-        let tiers = self.owners(instance).first().map_or(&[][..], |owner| self.colors[*owner].tiers.as_slice());
+        let owners = self.owners(instance);
+        // Policy is that of the color that the spec describes, where it has the instance.
+        let described = owners.iter().find(|owner| self.described == Some(**owner));
+        let owner = described.or(owners.first());
+        let tiers = owner.map_or(&[][..], |owner| self.colors[*owner].tiers.as_slice());
         tiers.iter().find(|tier| tier.name == instance.tier).map_or(Duration::ZERO, |tier| tier.min_ready)
     }
 
@@ -132,6 +183,7 @@ impl<'a> View<'a> {
         match self.deployment(instance) {
             Deployment::Absent => Count { replicas: 0, gone: none_seen },
             Deployment::Foreign => Count { replicas: 0, gone: true },
+            Deployment::Deleting => Count { replicas: 0, gone: false },
             Deployment::Ours { replicas, observed, pods, .. } => {
                 Count { replicas: *replicas, gone: *replicas == 0 && *observed && *pods == 0 && none_seen }
             }
@@ -160,7 +212,7 @@ impl<'a> View<'a> {
         let color = self.colors[id];
         let has = |tier: &&str| color.tiers.iter().any(|known| known.name == *tier);
         let named = stage.tier.as_deref();
-        let own = crate::dag::only_entry(color);
+        let own = crate::dag::only_entry(&color.tiers);
         match self.described == Some(id) {
             true => named.or(own).filter(has),
             false => color.entries.get(&stage.name).map(String::as_str).filter(has).or(own).or(named.filter(has)),
@@ -177,10 +229,15 @@ impl<'a> View<'a> {
         if self.described != Some(id) {
             return self.colors[id].entries.clone();
         }
-        let own = crate::dag::only_entry(self.colors[id]);
-        let stages = self.spec().stages.iter().filter_map(|stage| Some((stage, self.entry(stage, id)?)));
-        let told = stages.filter(|(_, tier)| Some(*tier) != own);
-        told.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
+        self.new_entries(&self.colors[id].tiers)
+    }
+
+    /// The same of a color that is to be made of these tiers, which the spec describes.
+    pub(crate) fn new_entries(&self, tiers: &[Tier]) -> BTreeMap<String, String> {
+        let own = crate::dag::only_entry(tiers);
+        let named = self.spec().stages.iter().filter_map(|stage| Some((stage, stage.tier.as_deref()?)));
+        let other = named.filter(|(_, tier)| Some(*tier) != own && tiers.iter().any(|known| known.name == *tier));
+        other.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
     }
 
     /// Pods of both instances can serve behind one Service.
@@ -194,15 +251,53 @@ impl<'a> View<'a> {
         self.described.is_some_and(|id| self.colors[id].name == color.name)
     }
 
+    /// No stage has ever sent a client to the color.
+    pub(crate) fn never_served(&self, id: ColorId) -> bool {
+        self.colors[id].served.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
+    /// The stage has sent clients to the color, as far as the color's status tells.
+    pub(crate) fn has_served(&self, id: ColorId, stage: &str) -> bool {
+        self.colors[id].served.as_ref().is_some_and(|stages| stages.contains(stage))
+    }
+
+    /// The color that the spec describes, or described last.
+    pub(crate) fn last_described(&self) -> Option<String> {
+        let remembered = || self.world.memory.color.as_deref().and_then(|name| self.color(name));
+        self.newest.or_else(remembered).map(|id| self.colors[id].name.clone())
+    }
+
     /// What the status remembers of a stage.
     pub(crate) fn memory(&self, stage: &str) -> StageMemory {
         self.world.memory.stages.get(stage).cloned().unwrap_or_default()
     }
 
-    /// From when on nobody in the cluster can still send to what was let go at this time: one lag for whoever computes
-    /// endpoints, one for whoever uses them.
+    /// From when on no client of a stage, and no pod, can be sent to what was let go at this time: one lag for the endpoint controller, one
+    /// for those who use endpoints, the slowest of which may be a load balancer.
     pub(crate) fn forgotten(&self, since: Time) -> Time {
+        since.after(self.spec().propagation.saturating_add(self.slowest))
+    }
+
+    /// Others than the cluster's own data plane send clients of a stage to pods.
+    pub(crate) fn has_overlap(&self) -> bool {
+        self.slowest > self.spec().propagation
+    }
+
+    /// The same where none but the cluster's own data plane is concerned.
+    pub(crate) fn forgotten_in_cluster(&self, since: Time) -> Time {
         since.after(self.spec().propagation.saturating_mul(2))
+    }
+
+    /// When those who send a stage's clients to pods know an endpoint that the API has shown since this time.
+    pub(crate) fn sent_to_at(&self, key: &StageKey, since: Time) -> Time {
+        let lag = match key {
+            StageKey::Stage(name) | StageKey::Former { stage: name, .. } | StageKey::Shadow { stage: name } => {
+                let stage = self.spec().stages.iter().find(|stage| stage.name == *name);
+                stage.map(|stage| stage.overlap.unwrap_or(self.spec().propagation))
+            }
+            StageKey::Gone { .. } => None,
+        };
+        since.after(lag.unwrap_or(self.slowest))
     }
 
     /// The cluster's data plane knows everything that has been so since this time.
@@ -211,15 +306,24 @@ impl<'a> View<'a> {
     }
 }
 
-/// The color was made of the tiers that the spec has.
+/// The color was made of the tiers that the spec has, where these can be used.
 fn has_tiers_of(color: &Color, spec: &Spec) -> bool {
     fn identities(tiers: &[Tier]) -> BTreeMap<&str, &str> {
         tiers.iter().map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect()
     }
-    identities(&color.tiers) == identities(&spec.tiers)
+    spec.version == Version::Valid && identities(&color.tiers) == identities(&spec.tiers)
 }
 
-/// The pod passes its probes and is going to stay. One that its Deployment may take next does not count.
+/// The pod passes its probes and is going to stay. One that its Deployment may take next does not count, nor one that was taken out
+/// of its Services.
 pub(crate) fn serves(pod: &Pod) -> bool {
-    pod.ready && !pod.terminating && pod.mark != Mark::Leaving
+    pod.ready && !pod.terminating && pod.mark != Mark::Leaving && !is_out(pod)
+}
+
+/// The pod was taken out of its Services.
+pub(crate) fn is_out(pod: &Pod) -> bool {
+    match pod.place {
+        Place::In => false,
+        Place::Out { .. } => true,
+    }
 }

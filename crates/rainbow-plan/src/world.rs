@@ -1,6 +1,9 @@
 //! What the planner is told: the application as it shall be, and the cluster as it is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Milliseconds since the Unix epoch. The planner never asks a clock for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,11 +27,15 @@ pub struct World {
     pub pods: Vec<Pod>,
     /// The PodDisruptionBudget of the pods that are marked [`Mark::Held`]: there is one for the whole application.
     pub guard: Presence,
+    /// The PodDisruptionBudgets of stages that are, or were, held in the middle of a shift, by name of the stage.
+    pub budgets: BTreeMap<String, StageBudget>,
 }
 
 /// The application as it shall be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
+    /// Whether `color` and `tiers` describe a version.
+    pub version: Version,
     /// Name of the version that `tiers` describe.
     pub color: String,
     /// The tiers, in the order of the spec. Their `needs` form a DAG.
@@ -49,6 +56,17 @@ pub struct Spec {
     pub propagation: Duration,
     /// The Rainbow is being deleted: everything goes, entry before inner.
     pub deleting: bool,
+}
+
+/// Whether a spec describes a version of the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// Color and tiers can be used.
+    #[default]
+    Valid,
+    /// Color or tiers are invalid. No color is made, no color is sized by them, and the color that was described last stays the
+    /// newest.
+    Invalid,
 }
 
 /// A tier of the application.
@@ -83,8 +101,25 @@ pub struct Stage {
     pub replicas: Option<u32>,
     /// How it moves.
     pub shift: Shift,
+    /// Lag of those who send the stage's clients to pods behind the endpoints that the API shows. For so long the pods that come
+    /// and those that go serve together, whatever [`Spec::swap`] says. `None`: the stage has the cluster's own data plane and no other.
+    pub overlap: Option<Duration>,
     /// Holds a shift where it is.
     pub paused: bool,
+    /// Reaction to a color that stays unhealthy after the stage has begun to move to it.
+    pub on_stalled: OnStalled,
+    /// What the spec says of the stage is invalid. The stage keeps what it serves, and its share in a shift; it moves nowhere but back.
+    pub invalid: bool,
+}
+
+/// Reaction of a stage to a color that is degraded for as long as the progress deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStalled {
+    /// The stage stays where it is.
+    #[default]
+    Hold,
+    /// The stage goes back to the color that it comes from.
+    RollBack,
 }
 
 /// Who moves a stage.
@@ -107,7 +142,18 @@ pub enum Shift {
         step: u32,
         /// From one step to the next.
         every: Duration,
+        /// Pods that may run beside those that the stage has; without, all of the new color.
+        surge: Option<Surge>,
     },
+}
+
+/// Pods that may run beside those that a stage has, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surge {
+    /// As many.
+    Pods(u32),
+    /// Part of the stage's size in the color that it comes from, rounded up.
+    Percent(u32),
 }
 
 /// How colors end.
@@ -162,11 +208,15 @@ pub struct Keep {
     pub live: u32,
     /// Retired colors.
     pub history: u32,
+    /// Time for which the color that took a stage over must be healthy without a break before the color that it replaced may go.
+    pub warm: Duration,
 }
 
 /// What the last status said and the cluster alone does not show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// The color that the spec described last.
+    pub color: Option<String>,
     /// By stage name.
     pub stages: BTreeMap<String, StageMemory>,
 }
@@ -184,6 +234,19 @@ pub struct StageMemory {
     pub since: Option<Time>,
     /// The shift that was under way.
     pub shift: Option<ShiftMemory>,
+    /// The color that the stage serves or moves to, where it has not been healthy without a break for as long as `keep.warm`.
+    pub degraded: Option<Degraded>,
+    /// The color that the stage has been taken back from, as long as it is told to serve that color.
+    pub rejected: Option<String>,
+}
+
+/// A color that lacks pods, or has lacked some a short time ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degraded {
+    /// Name of the color.
+    pub color: String,
+    /// Time since which it is so.
+    pub since: Time,
 }
 
 /// What is remembered of a shift under way.
@@ -195,6 +258,8 @@ pub struct ShiftMemory {
     pub to: String,
     /// When it began.
     pub started: Time,
+    /// Ready pods of the color that it goes to that served last.
+    pub moved: u32,
     /// Pods that the stage wanted to have when the shift was paused. `None`: it is not paused.
     pub held: Option<u32>,
 }
@@ -230,6 +295,8 @@ pub struct Color {
     /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color. As its
     /// status says.
     pub sizes: BTreeMap<String, u32>,
+    /// The stages that have sent clients to it, as its status says. `None`: nobody has written that down.
+    pub served: Option<BTreeSet<String>>,
 }
 
 /// An instance's name: the tier, and the color that introduced it.
@@ -248,11 +315,15 @@ pub struct Instance {
     pub identity: String,
     /// Its Deployment.
     pub deployment: Deployment,
-    /// Its Service; `NotNeeded` where no tier needs it.
+    /// Service of the instance, through which other tiers call it, and whose endpoints tell which pods the cluster knows to be ready. `NotNeeded`
+    /// where the tier has no ports.
     pub service: Presence,
     /// Digest of what a Service says of its ports: instances whose digests are equal can serve behind one Service. `None`: nothing
     /// is known of them.
     pub ports: Option<u64>,
+    /// Its pods carry a label that its Services ask for, so that single pods can be taken out of the Services. An instance that an
+    /// older version made has no such label: its pods serve as long as they are there.
+    pub labeled: bool,
 }
 
 /// What is found under a Deployment's name.
@@ -273,6 +344,8 @@ pub enum Deployment {
         /// Pods that its status counts: those that are not terminating.
         pods: u32,
     },
+    /// Ours, and being deleted: the garbage collector is not done with its ReplicaSets.
+    Deleting,
 }
 
 /// What is found under a name.
@@ -291,7 +364,7 @@ pub enum Presence {
     Current,
 }
 
-/// Service through which clients reach a stage, or reached one.
+/// Service of a stage: through which clients reach it, reached it, or none does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StageKey {
     /// The Service that the stage has now. Its stage may have been removed from the spec.
@@ -302,6 +375,12 @@ pub enum StageKey {
         stage: String,
         /// Name of the Service.
         service: String,
+    },
+    /// Shadow Service of a stage: no client uses it. Before the stage's own Service selects members, the endpoints of the shadow, which
+    /// selects them already, show which membership labels the endpoint controller has seen.
+    Shadow {
+        /// Name of the stage.
+        stage: String,
     },
     /// A Service that is gone. Nodes may still send clients to where it pointed.
     Gone {
@@ -314,6 +393,11 @@ impl StageKey {
     /// The Service that the stage has now.
     pub fn of(stage: impl Into<String>) -> Self {
         Self::Stage(stage.into())
+    }
+
+    /// The shadow Service of the stage.
+    pub fn shadow(stage: impl Into<String>) -> Self {
+        Self::Shadow { stage: stage.into() }
     }
 
     /// The key is that of the Service that the stage has now.
@@ -333,6 +417,9 @@ pub enum StageService {
         current: bool,
         /// What it selects.
         selects: Selection,
+        /// Color that the stage serves, as it was written with the selector. Says so where the status is lost and another writer has edited
+        /// the selector.
+        serves: Option<String>,
     },
 }
 
@@ -347,6 +434,20 @@ pub enum Selection {
     Other,
 }
 
+/// The object under the name of the PodDisruptionBudget of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageBudget {
+    /// An object that is not Rainbow's.
+    Foreign,
+    /// Rainbow's.
+    Ours {
+        /// The budget is as it should be, the number aside.
+        current: bool,
+        /// Members that have to stay.
+        least: u32,
+    },
+}
+
 /// A pod of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -354,16 +455,25 @@ pub struct Pod {
     pub name: String,
     /// The instance it belongs to.
     pub instance: InstanceName,
+    /// Owner that decides whether the pod lives.
+    pub controller: Controller,
     /// It passes its readiness probes and is not being deleted.
     pub ready: bool,
-    /// Since when the observer has seen `ready` as it is.
+    /// Since when the observer has seen `ready` as it is, and the pod in its place.
     pub ready_since: Time,
+    /// Whether the Services of its instance have it.
+    pub place: Place,
+    /// The endpoint controller has seen that the pod is ready: the pod is listed among the ready endpoints of its instance's own Service.
+    pub listed: bool,
     /// It is being deleted.
     pub terminating: bool,
     /// The stages it is a member of, and when it joined (`None` where the time is unreadable).
     pub member: BTreeMap<String, Option<Time>>,
     /// The Services that have it as a ready endpoint, and since when the observer has seen that.
     pub endpoint: BTreeMap<StageKey, Time>,
+    /// The stages whose shadow Service has it as a ready endpoint, and since when the observer has seen that: the endpoint controller
+    /// has seen the pod's membership label.
+    pub shadow: BTreeMap<String, Time>,
     /// The Services that may have had it as an endpoint, and since when the observer has seen that they do not: the data
     /// plane may still send connections until `propagation` has passed.
     pub left: BTreeMap<StageKey, Time>,
@@ -373,6 +483,34 @@ pub struct Pod {
     pub mark: Mark,
     /// Since when the observer has seen that mark. Safe to forget: it then counts from when it is seen again.
     pub marked: Time,
+    /// Since when the observer has seen the pod's membership labels as they are. The time in `member` is by the clock of the operator that
+    /// wrote it, which may be another one. Safe to forget, too.
+    pub labelled: Time,
+}
+
+/// Controller owner reference of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Controller {
+    /// A ReplicaSet of the instance's Deployment, or any other controller that is not Rainbow's.
+    #[default]
+    ReplicaSet,
+    /// The Rainbow: only the planner ends the pod, and nothing replaces it.
+    Rainbow,
+    /// None. A ReplicaSet whose selector matches adopts the pod.
+    None,
+}
+
+/// Whether the Services that select a pod's instance have the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// They have it.
+    #[default]
+    In,
+    /// The pod was taken out of them: its instance becomes smaller, and the pod goes when its connections have ended.
+    Out {
+        /// When it was taken out; `None` where the time is unreadable.
+        since: Option<Time>,
+    },
 }
 
 /// What is known of a pod's connections.
@@ -402,7 +540,7 @@ pub enum Connections {
     },
 }
 
-/// What a pod of a draining color is marked as, by labels and annotations.
+/// What a pod of a draining color, or one that was taken out of its Services, is marked as, by labels and annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mark {
     /// Nothing.

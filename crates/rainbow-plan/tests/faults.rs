@@ -59,7 +59,6 @@ fn a_service_pointed_at_an_inner_tier_is_taken_back() {
 
 /// A stage on an inner tier, with the name of a color that lives.
 #[test]
-#[ignore = "issue 14, 1.5: names are not checked against what lives"]
 fn a_stage_takes_no_inner_service_over() {
     let history = "
         tiers v1 t0:1>t1 t1:1
@@ -71,7 +70,6 @@ fn a_stage_takes_no_inner_service_over() {
 
 /// The Service of another name is refused its node port as long as the one before has it.
 #[test]
-#[ignore = "issue 14, 1.7: a fixed node port and another name"]
 fn a_renamed_service_keeps_its_node_port() {
     let history = "
         tiers v1 t0:1
@@ -85,7 +83,6 @@ fn a_renamed_service_keeps_its_node_port() {
 
 /// Lower `replicas` end pods that have connections.
 #[test]
-#[ignore = "issue 14, 2.8: lower replicas cut"]
 fn lower_replicas_cut_nothing() {
     let history = "
         tiers v1 t0:1
@@ -151,7 +148,6 @@ fn a_label_put_on_by_others_is_not_written_again_and_again() {
 
 /// An autoscaler and the planner write the same number.
 #[test]
-#[ignore = "issue 15, 2.4: what an autoscaler starts is ended"]
 fn what_an_autoscaler_starts_is_not_cut() {
     let history = "
         tiers v1 t0:1
@@ -165,7 +161,6 @@ fn what_an_autoscaler_starts_is_not_cut() {
 
 /// The last old member of a paused shift is evicted, and another pod of the old color is ready.
 #[test]
-#[ignore = "issue 14, 2.9: a gap in a paused shift is filled from the new color"]
 fn a_gap_in_a_paused_shift_keeps_the_share() {
     let history = "
         tiers v1 t0:2
@@ -180,7 +175,6 @@ fn a_gap_in_a_paused_shift_keeps_the_share() {
 
 /// The Service is gone when the way back is asked for, and the labels of the shift are not off yet.
 #[test]
-#[ignore = "issue 14, 3.16: the way back out of a shift that has just ended"]
 fn a_service_that_is_made_again_takes_the_way_back() {
     let history = "
         tiers v1 t0:1
@@ -193,4 +187,30 @@ fn a_service_that_is_made_again_takes_the_way_back() {
         delete-stage-service 0
         promote-to 0 0";
     script(history, keeps(&[Rule::Hold]));
+}
+
+/// The endpoint controller sees the labels of pods later than is waited for by the clock.
+#[test]
+fn a_slow_endpoint_controller_loses_no_pods() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 rolling=1/5
+        pass 60
+        slow-labels 20000
+        new-color 63
+        pass 5
+        promote-to 0 1";
+    script(history, keeps(&[Rule::NoLoss]));
+    script(history, comes_to_rest);
+}
+
+/// The API server answers that it has made the Service of a called tier, and has not.
+#[test]
+fn a_tier_waits_for_the_services_that_it_calls() {
+    let history = "
+        tiers v1 t0:1>t1 t1:1
+        stage s0 t0
+        look
+        refuse 31 3";
+    script(history, keeps(&[Rule::Order]));
 }

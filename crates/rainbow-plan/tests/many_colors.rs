@@ -3,7 +3,7 @@
 
 mod sim;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::strategy::Strategy as _;
 use rainbow_plan::*;
@@ -17,7 +17,7 @@ fn counted(color: &str, tiers: &str, live: u32) -> Spec {
     stage.color = Some(color.into());
     let mut made = spec::spec(color, spec::tiers(tiers, color), vec![stage]);
     made.tiers.iter_mut().for_each(|tier| tier.counted = true);
-    made.keep = Keep { live, history: 100 };
+    made.keep = Keep { live, history: 100, ..made.keep };
     made
 }
 
@@ -156,12 +156,9 @@ fn twenty_colors_drain_at_once() {
     sim.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@late", tier.name));
     sim.pass(60);
     assert_eq!(sim.pods.len(), 60);
-    let problems = plan(&sim.world(), Time(sim.now)).report.problems;
-    let living = problems.iter().find_map(|problem| match problem {
-        Problem::TooManyColors { color, living } if color == "late" => Some(living),
-        _ => None,
-    });
-    let living = living.unwrap_or_else(|| panic!("{problems:?}"));
+    let report = plan(&sim.world(), Time(sim.now)).report;
+    let late = report.colors.iter().find(|color| color.name == "late").unwrap();
+    let Some(Waiting::ForSlot { living }) = &late.waiting else { panic!("{late:?}") };
     assert_eq!((living.len(), &living[0].because), (20, &LivesBecause::Stages(vec!["active".into()])));
     assert!(
         living[1..].iter().all(|living| matches!(
@@ -261,7 +258,8 @@ fn taken_back(history: &History) {
     // All that have not been let go already.
     let stays = |sim: &Sim, pod: &sim::SimPod| {
         let alive = sim.pods.values().filter(|other| other.instance == pod.instance && !other.terminating).count();
-        !pod.terminating && pod.mark != Mark::Leaving && sim.deps[&pod.instance].replicas as usize >= alive
+        let keeps = |dep: &sim::Dep| dep.replicas as usize >= alive;
+        !pod.terminating && sim.deps.get(&pod.instance).is_none_or(keeps)
     };
     let kept = sim.pods.iter().filter(|(_, pod)| pod.instance.color == "v1" && stays(&sim, pod));
     let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
@@ -276,22 +274,22 @@ fn taken_back(history: &History) {
     for stage in &sim.spec.stages {
         assert_eq!(sim.selected(&stage.name), Some(&Selection::Instance(spec::instance("t0", "v1"))));
     }
-    assert!(sim.pods.values().all(|pod| pod.instance.color != "v1" || pod.mark == Mark::None));
+    let mut pods = sim.pods.values().filter(|pod| pod.instance.color == "v1");
+    assert!(pods.all(|pod| pod.mark == Mark::None && pod.controller == Controller::ReplicaSet));
 }
 
 /// A pod that is no longer to go has to be known as such before another one goes: a Deployment could take it instead.
 #[test]
 fn whoever_stays_must_not_look_cheap() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
+    sim.spec.drain.settle = Duration::from_secs(30);
     sim.settle();
     let pods: Vec<String> = sim.pods.keys().cloned().collect();
     sim.pods.get_mut(&pods[2]).unwrap().connections = 1;
-    release(&mut sim, "v2", "a");
-    sim.pass(0);
-    sim.spec.stages[0].color = Some("v2".into());
-    sim.pass(33);
+    sim.happen(&Event::Replicas(0, 1));
+    sim.pass(31);
     let marks = |sim: &Sim| pods.iter().map(|pod| sim.pods[pod].mark).collect::<Vec<_>>();
-    assert_eq!(marks(&sim), [Mark::Leaving, Mark::Leaving, Mark::Held], "two have settled in a second");
+    assert_eq!(marks(&sim), [Mark::Leaving, Mark::Leaving, Mark::None], "two have settled in a second");
     sim.tick(1_000);
     sim.pods.get_mut(&pods[1]).unwrap().connections = 1;
     let replicas = |sim: &mut Sim| {
@@ -300,7 +298,7 @@ fn whoever_stays_must_not_look_cheap() {
         sim.deps[&spec::instance("a", "v1")].replicas
     };
     assert_eq!(replicas(&mut sim), 3, "in the moment it becomes busy");
-    assert_eq!(marks(&sim), [Mark::Leaving, Mark::Held, Mark::Held]);
+    assert_eq!(marks(&sim), [Mark::Leaving, Mark::Held, Mark::None]);
     sim.tick(500);
     assert_eq!(replicas(&mut sim), 3, "before that is known");
     sim.tick(1_000);
@@ -315,10 +313,8 @@ fn a_mark_is_known_before_a_pod_goes() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
     sim.settle();
     sim.on_pods("a-v1", 1, |pod| pod.connections = 1);
-    release(&mut sim, "v2", "a");
-    sim.pass(0);
-    sim.spec.stages[0].color = Some("v2".into());
-    sim.pass(10);
+    sim.happen(&Event::Replicas(0, 1));
+    sim.pass(3);
     sim.tick(60_000);
     let replicas = |sim: &mut Sim| {
         sim.calm();
@@ -357,7 +353,7 @@ fn a_user_who_makes_a_draining_color_smaller_is_not_contradicted() {
     assert_eq!(ending, 0, "their Deployment has not even looked yet");
 }
 
-/// The Deployment controller is away: pods that were let go are still there, and are not told of again.
+/// Pods that were deleted take their time, and are not deleted again.
 #[test]
 fn every_pod_is_let_go_once() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
@@ -375,11 +371,13 @@ fn every_pod_is_let_go_once() {
         }
         sim.ask();
         for action in plan(&sim.world(), Time(sim.now)).actions().cloned() {
-            if let Action::ApplyDeployment { ends, .. } = action {
-                told.extend(ends.into_iter().map(|(pod, why)| (pod, why, second)));
+            if let Action::EndPod { pod, why } = action {
+                told.push((pod, why, second));
             }
         }
         sim.reconcile(Run::Whole);
+        // The garbage collector works; no pod that is deleted has gone.
+        sim.run_deployment(&spec::instance("a", "v1"), 0);
         sim.tick(1_000);
     }
     let names: Vec<&String> = told.iter().map(|(pod, ..)| pod).collect();
@@ -388,17 +386,15 @@ fn every_pod_is_let_go_once() {
 }
 
 /// A pod was let go, and gets a connection before its Deployment has acted. Without its mark another one would go instead.
-/// So is a color that is taken back in that moment: the Deployment is asked for all pods first.
+/// So is one of a color that becomes larger again in that moment: the Deployment is asked for all pods first.
 #[test]
 fn who_was_let_go_stays_the_one_to_go() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
     sim.settle();
     let pods: Vec<String> = sim.pods.keys().cloned().collect();
     sim.on_pods("a-v1", 2, |pod| pod.connections = 1);
-    release(&mut sim, "v2", "a");
-    sim.pass(0);
-    sim.spec.stages[0].color = Some("v2".into());
-    sim.pass(10);
+    sim.happen(&Event::Replicas(0, 2));
+    sim.pass(3);
     let idle = spec::instance("a", "v1");
     let away = |sim: &mut Sim, seconds: usize| {
         for _ in 0..seconds {
@@ -412,7 +408,7 @@ fn who_was_let_go_stays_the_one_to_go() {
     sim.pods.get_mut(&pods[2]).unwrap().connections = 1;
     away(&mut sim, 10);
     assert_eq!((sim.pods[&pods[2]].mark, sim.deps[&idle].replicas), (Mark::Leaving, 2));
-    sim.spec.stages[0].color = Some("v1".into());
+    sim.happen(&Event::Replicas(0, 3));
     away(&mut sim, 10);
     assert_eq!((sim.pods[&pods[2]].mark, sim.deps[&idle].replicas), (Mark::Leaving, 3));
     sim.pass(60);

@@ -24,6 +24,10 @@ fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![Just(Duration::ZERO), (0u64..100_000).prop_map(Duration::from_millis), Just(Duration::MAX)]
 }
 
+fn surge() -> impl Strategy<Value = Option<Surge>> {
+    proptest::option::of(prop_oneof![number().prop_map(Surge::Pods), number().prop_map(Surge::Percent)])
+}
+
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![0u32..4, Just(u32::MAX)]
 }
@@ -47,48 +51,48 @@ fn tiers() -> impl Strategy<Value = Vec<Tier>> {
 }
 
 fn stages() -> impl Strategy<Value = Vec<Stage>> {
-    let shift =
-        prop_oneof![Just(Shift::Flip), (number(), duration()).prop_map(|(step, every)| Shift::Rolling { step, every })];
+    let shift = prop_oneof![
+        Just(Shift::Flip),
+        (number(), duration(), surge()).prop_map(|(step, every, surge)| Shift::Rolling { step, every, surge })
+    ];
     let promote = prop_oneof![Just(Promote::Auto), Just(Promote::Manual)];
-    let stage = (name(), option::of(name()), promote, option::of(name()), option::of(number()), shift, any::<bool>())
-        .prop_map(|(name, tier, promote, color, replicas, shift, paused)| Stage {
-            name,
-            tier,
-            promote,
-            color,
-            replicas,
-            shift,
-            paused,
-        });
+    let ways = (shift, option::of(duration()));
+    let stage =
+        (name(), option::of(name()), promote, option::of(name()), option::of(number()), ways, any::<[bool; 2]>())
+            .prop_map(|(name, tier, promote, color, replicas, (shift, overlap), [paused, invalid])| Stage {
+                name,
+                tier,
+                promote,
+                color,
+                replicas,
+                shift,
+                overlap,
+                paused,
+                invalid,
+                on_stalled: if paused { OnStalled::Hold } else { OnStalled::RollBack },
+            });
     vec(stage, 0..4)
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
     let drain = (duration(), duration()).prop_map(|(deadline, settle)| Drain { deadline, settle });
-    let keep = (number(), number()).prop_map(|(live, history)| Keep { live, history });
+    let keep = (number(), number(), duration()).prop_map(|(live, history, warm)| Keep { live, history, warm });
     let reuse = select(vec![Reuse::Never, Reuse::Unchanged]);
     let times = (duration(), duration(), select(vec![Swap::Overlap, Swap::Direct]));
-    (name(), tiers(), stages(), drain, keep, reuse, times, any::<bool>()).prop_map(
-        |(color, tiers, stages, drain, keep, reuse, (progress_deadline, propagation, swap), deleting)| Spec {
-            color,
-            tiers,
-            stages,
-            drain,
-            keep,
-            reuse,
-            swap,
-            progress_deadline,
-            propagation,
-            deleting,
+    let version = select(vec![Version::Valid, Version::Invalid]);
+    (name(), tiers(), stages(), drain, keep, reuse, times, (version, any::<bool>())).prop_map(
+        |(color, tiers, stages, drain, keep, reuse, (progress_deadline, propagation, swap), (version, deleting))| {
+            Spec { version, color, tiers, stages, drain, keep, reuse, swap, progress_deadline, propagation, deleting }
         },
     )
 }
 
 fn color() -> impl Strategy<Value = Color> {
     let deadline = prop_oneof![duration().prop_map(Deadline::After), select(vec![Deadline::Now, Deadline::Never])];
-    let flags = (any::<bool>(), option::of(deadline), any::<bool>(), option::of(time()), option::of(time()));
+    let served = option::of(proptest::collection::btree_set(name(), 0..3));
+    let flags = (any::<bool>(), option::of(deadline), any::<bool>(), option::of(time()), option::of(time()), served);
     (name(), any::<i64>(), time(), tiers(), btree_map(name(), instance_name(), 0..4), flags).prop_map(
-        |(name, revision, created, tiers, instances, (retire, deadline, deleting, released, retired))| Color {
+        |(name, revision, created, tiers, instances, (retire, deadline, deleting, released, retired, served))| Color {
             name,
             revision,
             created,
@@ -101,6 +105,7 @@ fn color() -> impl Strategy<Value = Color> {
             retired,
             entries: Default::default(),
             demoted: false,
+            served,
             sizes: BTreeMap::new(),
         },
     )
@@ -114,11 +119,13 @@ fn instance() -> impl Strategy<Value = Instance> {
     let deployment = prop_oneof![
         Just(Deployment::Absent),
         Just(Deployment::Foreign),
+        Just(Deployment::Deleting),
         (any::<bool>(), number(), any::<bool>(), number())
             .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
     ];
-    (name(), deployment, presence(), option::of(any::<u64>()))
-        .prop_map(|(identity, deployment, service, ports)| Instance { ports, identity, deployment, service })
+    (name(), deployment, presence(), option::of(any::<u64>()), any::<bool>()).prop_map(
+        |(identity, deployment, service, ports, labeled)| Instance { ports, identity, deployment, service, labeled },
+    )
 }
 
 fn service() -> impl Strategy<Value = StageService> {
@@ -126,7 +133,8 @@ fn service() -> impl Strategy<Value = StageService> {
         prop_oneof![instance_name().prop_map(Selection::Instance), Just(Selection::Members), Just(Selection::Other)];
     prop_oneof![
         1 => Just(StageService::Foreign),
-        5 => (any::<bool>(), selects).prop_map(|(current, selects)| StageService::Ours { current, selects })
+        5 => (any::<bool>(), selects, option::of(name()))
+            .prop_map(|(current, selects, serves)| StageService::Ours { current, selects, serves })
     ]
 }
 
@@ -134,8 +142,13 @@ fn key() -> impl Strategy<Value = StageKey> {
     prop_oneof![
         4 => name().prop_map(StageKey::Stage),
         1 => (name(), name()).prop_map(|(stage, service)| StageKey::Former { stage, service }),
+        1 => name().prop_map(StageKey::shadow),
         1 => option::of(name()).prop_map(|service| StageKey::Gone { service }),
     ]
+}
+
+fn controller() -> impl Strategy<Value = Controller> {
+    select(vec![Controller::ReplicaSet, Controller::Rainbow, Controller::None])
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
@@ -146,10 +159,11 @@ fn pod() -> impl Strategy<Value = Pod> {
         (number(), time()).prop_map(|(count, since)| Connections::Busy { count, since }),
         (time(), time()).prop_map(|(since, counted)| Connections::Idle { since, counted }),
     ];
-    let mark = (select(vec![Mark::None, Mark::Held, Mark::Leaving]), time());
+    let place = prop_oneof![Just(Place::In), option::of(time()).prop_map(|since| Place::Out { since })];
+    let mark = (select(vec![Mark::None, Mark::Held, Mark::Leaving]), time(), place);
     (
         "[a-f]{3}",
-        instance_name(),
+        (instance_name(), controller()),
         any::<bool>(),
         any::<bool>(),
         btree_map(name(), option::of(time()), 0..3),
@@ -157,10 +171,39 @@ fn pod() -> impl Strategy<Value = Pod> {
         connections,
         mark,
     )
-        .prop_map(|(name, instance, ready, terminating, member, (endpoint, left), connections, (mark, marked))| {
-            let ready_since = marked;
-            Pod { name, instance, ready, ready_since, terminating, member, endpoint, left, connections, mark, marked }
-        })
+        .prop_map(
+            |(
+                name,
+                (instance, controller),
+                ready,
+                terminating,
+                member,
+                (endpoint, left),
+                connections,
+                (mark, marked, place),
+            )| {
+                let (ready_since, labelled) = (marked, marked);
+                let shadow = member.keys().map(|stage| (stage.clone(), marked)).collect();
+                Pod {
+                    name,
+                    instance,
+                    controller,
+                    ready,
+                    ready_since,
+                    listed: ready && !terminating,
+                    shadow,
+                    place,
+                    terminating,
+                    member,
+                    endpoint,
+                    left,
+                    connections,
+                    mark,
+                    marked,
+                    labelled,
+                }
+            },
+        )
 }
 
 fn worlds() -> impl Strategy<Value = World> {
@@ -169,27 +212,38 @@ fn worlds() -> impl Strategy<Value = World> {
         from,
         to,
         started,
+        moved: held.unwrap_or(0),
         held,
     });
-    let remembered = (names, option::of(time()), option::of(shift))
-        .prop_map(|((color, previous, target), since, shift)| StageMemory { color, previous, target, since, shift });
+    let remembered = (names, option::of(time()), option::of(shift), option::of((name(), time()))).prop_map(
+        |((color, previous, target), since, shift, degraded)| StageMemory {
+            color,
+            previous,
+            target,
+            since,
+            shift,
+            degraded: degraded.map(|(color, since)| Degraded { color, since }),
+            rejected: None,
+        },
+    );
     (
         spec(),
-        btree_map(name(), remembered, 0..3),
+        (option::of(name()), btree_map(name(), remembered, 0..3)),
         vec(color(), 0..5),
         btree_map(instance_name(), instance(), 0..12),
         btree_map(key(), service(), 0..4),
         vec(pod(), 0..12),
         presence(),
     )
-        .prop_map(|(spec, remembered, colors, instances, stages, pods, guard)| World {
+        .prop_map(|(spec, (described, remembered), colors, instances, stages, pods, guard)| World {
             spec,
-            memory: Memory { stages: remembered },
+            memory: Memory { color: described, stages: remembered },
             colors,
             instances,
             stages,
             pods,
             guard,
+            budgets: BTreeMap::new(),
         })
 }
 
@@ -213,12 +267,20 @@ fn untouched(world: &World, action: &Action) {
     let deployment = |name| world.instances.get(name).map_or(&Deployment::Absent, |instance| &instance.deployment);
     let service = |name| world.instances.get(name).map_or(Presence::Absent, |instance| instance.service);
     let pods: BTreeMap<&str, &Pod> = world.pods.iter().map(|pod| (pod.name.as_str(), pod)).collect();
+    // Any world may have several pods of one name.
+    let is_controlled = |name: &str, controller: Controller| {
+        world.pods.iter().any(|pod| pod.name == *name && pod.controller == controller)
+    };
     match action {
         Action::CreateColor { color, .. } => assert!(world.colors.iter().all(|known| known.name != *color)),
         Action::ApplyDeployment { instance, .. } => assert_ne!(deployment(instance), &Deployment::Foreign),
         Action::ApplyService { instance } => assert_ne!(service(instance), Presence::Foreign),
         Action::ApplyStage { stage, .. } => {
             assert_ne!(world.stages.get(&StageKey::of(stage)), Some(&StageService::Foreign));
+            assert!(world.spec.stages.iter().any(|known| known.name == *stage));
+        }
+        Action::ApplyShadow { stage } => {
+            assert_ne!(world.stages.get(&StageKey::shadow(stage)), Some(&StageService::Foreign));
             assert!(world.spec.stages.iter().any(|known| known.name == *stage));
         }
         Action::Join { pod, .. } => assert!(pods.contains_key(pod.as_str())),
@@ -230,8 +292,15 @@ fn untouched(world: &World, action: &Action) {
                 || matches!(service(instance), Presence::Current | Presence::Outdated)
         ),
         Action::DeleteColor { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
+        Action::OrphanDeployment { instance } => assert!(matches!(deployment(instance), Deployment::Ours { .. })),
+        Action::DeleteReplicaSets { instance, .. } => assert_eq!(deployment(instance), &Deployment::Absent),
+        Action::Adopt { pod } => assert!(is_controlled(pod, Controller::None)),
+        Action::Disown { pod } | Action::EndPod { pod, .. } => assert!(is_controlled(pod, Controller::Rainbow)),
+        Action::TakeOut { pod } | Action::PutBack { pod } => assert!(pods.contains_key(pod.as_str())),
         Action::Mark { pod, .. } => assert!(pods.contains_key(pod.as_str())),
         Action::ApplyGuard => assert_ne!(world.guard, Presence::Foreign),
+        Action::ApplyBudget { stage, .. } => assert_ne!(world.budgets.get(stage), Some(&StageBudget::Foreign)),
+        Action::DeleteBudget { stage } => assert!(matches!(world.budgets.get(stage), Some(StageBudget::Ours { .. }))),
         Action::DeleteGuard => assert!(matches!(world.guard, Presence::Outdated | Presence::Current)),
         Action::ClearRetire { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
         Action::Release => assert!(world.spec.deleting),

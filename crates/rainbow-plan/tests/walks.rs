@@ -29,6 +29,7 @@ walks! {
     smoke_then_rolling_then_retire
     flip
     flip_directly
+    a_load_balancer_that_is_slower_than_the_cluster
     flip_of_several_slices
     rollback_directly
     back_to_a_smaller_color_directly
@@ -75,6 +76,7 @@ walks! {
     a_deleted_color_cuts_its_own
     a_diamond_of_five_shares
     a_draining_color_is_taken_back
+    a_draining_color_has_no_deployment
     a_pin_dropped_in_the_middle_of_a_shift
     a_pin_dropped_on_the_way_back
     a_retire_that_was_asked_for_is_taken_back
@@ -90,4 +92,31 @@ walks! {
     a_version_that_is_rolled_back_does_not_grow
     rollback_while_a_shift_finishes
     pods_that_flap_do_not_move_a_stage
+    the_way_back_stays_while_the_new_color_is_unhealthy
+    the_way_back_goes_when_its_user_says_so
+    what_one_color_was_is_not_said_of_another
+    a_held_stage_has_a_budget
+    a_version_that_is_turned_off_has_no_way_back
+    a_stage_removed_in_mid_shift_leaves_no_labels
+    a_version_that_fails_is_taken_back
+    a_shift_that_stalls_is_taken_back
+    what_never_served_goes_at_once_and_first
+    replicas_lowered_of_idle_pods
+    replicas_lowered_of_busy_pods
+    replicas_raised_again_takes_pods_back
+    an_operator_that_dies_makes_smaller_all_the_same
+    replicas_lowered_in_the_middle_of_a_shift_wait
+    a_color_that_is_released_while_it_becomes_smaller
+    a_stage_removed_leaves_the_size
+    an_older_version_keeps_its_pods
+    turned_off_while_it_serves
+    the_deadline_ends_what_was_taken_out
+    pods_that_are_marked_come_back
+    a_pod_that_stays_and_fails_is_replaced_by_one_that_was_taken_out
+    a_color_that_never_becomes_ready_becomes_smaller
+    a_surge_of_one
+    a_surge_waits_for_pods_that_drain
+    a_surge_is_taken_back
+    a_slow_endpoint_controller
+    a_foreign_shadow
 }

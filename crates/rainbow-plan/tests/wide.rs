@@ -49,16 +49,15 @@ property! {
     keeps_pods = keeps(&[Rule::KeepsPods]);
     Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Away Lags LateWrites Clocks Invalid
     Manifests Stages
-    Ports
-    #[ignore = "issue 14, 2.8: lower replicas cut"]
-    Replicas
-    Sizes
+    Ports Replicas Sizes
 }
 
 property! {
     /// No pod ends because of Rainbow while clients may be sent to it.
     no_client_is_sent_away = keeps(&[Rule::NobodySent]);
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    #[ignore = "issue 15, 2.5: a Deployment without its label counts as gone"]
+    Owners
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
 }
 
@@ -67,13 +66,8 @@ property! {
     no_cut = keeps(&[Rule::NoCut, Rule::NoCutByAnyCause]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Away Lags LateWrites Clocks Invalid
     Manifests
-    #[ignore = "issue 15, 2.4: what an autoscaler starts is ended"]
     Scalers
-    #[ignore = "issue 14, 2.8: lower replicas cut"]
-    Replicas
-    Sizes
-    #[ignore = "issue 14, 2.8: lower replicas cut"]
-    Stages
+    Replicas Sizes Stages
 }
 
 property! {
@@ -84,20 +78,27 @@ property! {
 }
 
 property! {
-    /// Tiers come up inner first and go down entry first.
-    in_order = keeps(&[Rule::Order]);
+    /// The color that a stage served before keeps its pods while the color that took its place lacks some.
+    keeps_the_way_back = keeps(&[Rule::WayBack]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Tiers come up inner first and go down entry first.
+    in_order = keeps(&[Rule::Order]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags
+    LateWrites Clocks Invalid Manifests Stages
+    #[ignore = "issue 15, 2.5: a Deployment without its label counts as gone"]
+    Owners
 }
 
 property! {
     /// Only the entry moves, and a color enters a stage as a whole.
     no_mixing = keeps(&[Rule::NoMixing, Rule::Whole]);
     Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
-    Clocks Invalid Manifests
+    Clocks Invalid Manifests Stages
     Entry
-    #[ignore = "issue 14, 1.5: names are not checked against what lives"]
-    Stages
 }
 
 property! {
@@ -113,12 +114,8 @@ property! {
     /// A hold keeps the share whatever else changes.
     holds = keeps(&[Rule::Hold]);
     Ordinary Refused Vain Ports Entry Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks Invalid Stages
-    #[ignore = "issue 14, 3.16: the way back out of a shift that has just ended"]
-    NodePorts
-    #[ignore = "issue 14, 1.6: a selector edited by others counts as a promotion"]
+    NodePorts Deletions
     Edits
-    #[ignore = "issue 14, 3.16: the way back out of a shift that has just ended"]
-    Deletions
     #[ignore = "issue 15, 4.14: an old manifest lifts a hold"]
     Manifests
 }
@@ -129,7 +126,6 @@ property! {
     Ordinary Refused Vain Ports Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks
     Invalid Manifests Stages
     Entry
-    #[ignore = "issue 14, 1.7: a fixed node port and another name"]
     NodePorts
 }
 
@@ -157,9 +153,7 @@ property! {
     /// A rollback is written within one look after it is asked for, whatever else is stuck.
     moves_at_once = moves_at_once;
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
-    LateWrites Clocks Manifests Stages
-    #[ignore = "issue 14, 1.2: nothing is planned while the newest spec is invalid"]
-    Invalid
+    LateWrites Clocks Invalid Manifests Stages
 }
 
 property! {
@@ -173,7 +167,6 @@ property! {
     delays_no_other = delays_no_other;
     Ordinary Refused Vain Ports Entry Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
-    #[ignore = "issue 14, 1.7: a fixed node port and another name"]
     NodePorts
 }
 

@@ -86,8 +86,11 @@ fn world(size: &Size, now: Time) -> World {
         promote: Promote::Manual,
         color: Some(name(size.colors - 1)),
         replicas: None,
-        shift: Shift::Rolling { step: 1, every: Duration::from_secs(30) },
+        shift: Shift::Rolling { step: 1, every: Duration::from_secs(30), surge: None },
+        overlap: None,
         paused: false,
+        on_stalled: rainbow_plan::OnStalled::Hold,
+        invalid: false,
     };
     let mut spec = Spec::new(name(size.colors - 1), tiers(&name(size.colors - 1)), vec![stage]);
     spec.drain.settle = Duration::from_secs(3_600);
@@ -98,7 +101,10 @@ fn world(size: &Size, now: Time) -> World {
     let memory = StageMemory { color: Some(name(size.colors - 2)), since: Some(Time(0)), ..StageMemory::default() };
     world.memory.stages.insert("active".into(), memory);
     let selects = Selection::Instance(serving.clone());
-    world.stages.insert(StageKey::of("active"), StageService::Ours { current: true, selects });
+    world.stages.insert(
+        StageKey::of("active"),
+        StageService::Ours { current: true, selects, serves: Some(name(size.colors - 2)) },
+    );
     for color in 0..size.colors {
         let color_name = name(color);
         let instance = |tier: &Tier| InstanceName { tier: tier.name.clone(), color: color_name.clone() };
@@ -107,9 +113,10 @@ fn world(size: &Size, now: Time) -> World {
             let deployment =
                 Deployment::Ours { current: true, replicas: tier.replicas, observed: true, pods: tier.replicas };
             let service = if at == 0 { Presence::NotNeeded } else { Presence::Current };
-            world
-                .instances
-                .insert(instance(tier), Instance { identity: tier.identity.clone(), deployment, service, ports: None });
+            world.instances.insert(
+                instance(tier),
+                Instance { identity: tier.identity.clone(), deployment, service, ports: None, labeled: true },
+            );
             world.pods.extend((0..size.pods).map(|pod| {
                 let endpoint =
                     if instance(tier) == serving { vec![(StageKey::of("active"), Time(0))] } else { Vec::new() };
@@ -130,6 +137,7 @@ fn world(size: &Size, now: Time) -> World {
             retired: None,
             entries: Default::default(),
             demoted: false,
+            served: None,
             sizes: Default::default(),
         });
     }

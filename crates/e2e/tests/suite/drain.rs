@@ -12,7 +12,12 @@ use e2e::{
     held::{Held, Kind},
     processes,
 };
-use k8s_openapi::api::{core::v1::Pod, events::v1::Event, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Pod,
+    events::v1::Event,
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, EvictParams, ListParams},
@@ -79,11 +84,7 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
 /// Idle pods do not wait for a busy one, and the busy one is guarded until it is idle.
 pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 4, ..Colors::default() };
-    app.release(scope, "c1").await?;
-    // Who looked whether the stage serves is not to be taken for the one that stays.
-    colors::quiet(scope, "c1").await?;
-    let mut held = app.hold(scope, Kind::Lines, 1).await?;
-    let busy = busy_pod(scope, "c1").await?;
+    let (mut held, busy) = one_busy(&app, scope, "c1").await?;
     app.release(scope, "c2").await?;
     shrinks_to(scope, "c1", 1).await?;
     ensure!(pods(scope, "c1").await? == [busy.clone()], "the busy pod {busy} left first");
@@ -109,9 +110,7 @@ pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Resul
     .await
 }
 
-/// Waits until the budget allows no disruption, and asks for a pod's eviction in vain. The number of pods that the budget
-/// expects proves nothing: it is the scale of their Deployment, which the disruption controller reads again only when a pod or
-/// the budget changes.
+/// Waits until the budget allows no disruption, and asks for a pod's eviction in vain.
 async fn guarded(scope: &Scope, pod: &str) -> Result<()> {
     eventually("the budget allows no disruption", || async {
         let guard = scope.api::<PodDisruptionBudget>().get("colors-draining").await?;
@@ -137,6 +136,15 @@ async fn guarded(scope: &Scope, pod: &str) -> Result<()> {
 
 fn is_too_many(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 429)
+}
+
+/// Releases a color, and connects to one of its pods: the connection, and the name of the pod.
+async fn one_busy(app: &Colors, scope: &Scope, name: &str) -> Result<(Held, String)> {
+    app.release(scope, name).await?;
+    // Who looked whether the stage serves is not to be taken for the one that stays.
+    colors::quiet(scope, name).await?;
+    let held = app.hold(scope, Kind::Lines, 1).await?;
+    Ok((held, busy_pod(scope, name).await?))
 }
 
 /// The pod of a color that has connections.
@@ -179,6 +187,51 @@ pub(crate) async fn a_draining_color_is_taken_back_as_it_is(scope: &mut Scope) -
     .await?;
     ensure!(scope.pod_uids().await? == before, "taking back started or ended pods");
     held.alive().await
+}
+
+/// While a color drains, no controller chooses among its pods: it has no Deployment and no ReplicaSet. A color that is taken back has them again,
+/// and the same pods.
+pub(crate) async fn pods_that_drain_have_no_deployment(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 3, ..Colors::default() };
+    let (mut held, busy) = one_busy(&app, scope, "c1").await?;
+    let uid = scope.api::<Pod>().get(&busy).await?.uid();
+    app.release(scope, "c2").await?;
+    shrinks_to(scope, "c1", 1).await?;
+    ensure!(scope.api::<Deployment>().get_opt("colors-c1").await?.is_none(), "c1 has a Deployment");
+    ensure!(replica_sets(scope, "c1").await?.is_empty(), "c1 has {:?}", replica_sets(scope, "c1").await?);
+    // `kubectl drain` refuses a node with pods that have no controller.
+    ensure!(controller(scope, &busy).await?.as_deref() == Some("Rainbow"), "{:?}", controller(scope, &busy).await?);
+    guarded(scope, &busy).await?;
+
+    app.flip(scope, "c1").await?;
+    app.ready(scope, "c1").await?;
+    ensure!(scope.api::<Pod>().get(&busy).await?.uid() == uid, "the busy pod is another one");
+    eventually("the busy pod has a ReplicaSet", || async {
+        let controller = controller(scope, &busy).await?;
+        ensure!(controller.as_deref() == Some("ReplicaSet"), "{controller:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(pods(scope, "c1").await?.len() == 3, "c1 has {:?}", pods(scope, "c1").await?);
+    held.alive().await?;
+
+    app.flip(scope, "c2").await?;
+    held.close(1);
+    shrinks_to(scope, "c1", 0).await
+}
+
+/// Names of the ReplicaSets of a color.
+async fn replica_sets(scope: &Scope, name: &str) -> Result<Vec<String>> {
+    let selector = ListParams::default().labels(&format!("rainbow.dev/color={name}"));
+    let sets = scope.api::<ReplicaSet>().list(&selector).await?;
+    Ok(sets.items.iter().map(ResourceExt::name_any).collect())
+}
+
+/// Kind of the owner that decides whether a pod lives.
+async fn controller(scope: &Scope, pod: &str) -> Result<Option<String>> {
+    let pod = scope.api::<Pod>().get(pod).await?;
+    let owners = pod.owner_references().iter().filter(|owner| owner.controller == Some(true));
+    Ok(owners.map(|owner| owner.kind.clone()).next())
 }
 
 /// How many pods of a color carry something that only a draining color's pods carry.

@@ -6,6 +6,7 @@
 mod cluster;
 mod crash;
 mod drain;
+mod health;
 mod input;
 mod kubectl;
 mod local;
@@ -21,16 +22,22 @@ use std::{
     future::Future,
     pin::Pin,
     process::ExitCode,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, mpsc},
+    thread,
+    time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use e2e::{Cluster, OperatorPlace, Reach, Scope, Settings, Which};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many tests run at once where not told. Each has its own load, and one machine often is client and cluster.
 const AT_ONCE: usize = 3;
+/// Longest time of a test. The slowest takes 5 min on a real cluster of a machine with two cores.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// Time that a test has beyond [`LIMIT`] to say what it was waiting for and to clean up.
+const LAST_WORDS: Duration = Duration::from_secs(2 * 60);
 
 #[derive(Parser)]
 #[command(disable_version_flag = true, about = "The end-to-end suite (docs/testing.md)")]
@@ -163,10 +170,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         ($needs:expr; $($test:path),* $(,)?) => {
             $({
                 let cluster = cluster.cloned();
-                let trial = Trial::test(stringify!($test), move || match cluster {
-                    Some(cluster) => $test(&cluster).map_err(|error| Failed::from(format!("{error:#}"))),
-                    None => Ok(()),
-                });
+                let trial = limited(stringify!($test), move || cluster.as_deref().map_or(Ok(()), $test));
                 trials.push(given(trial, $needs));
             })*
         };
@@ -182,10 +186,21 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         shift::flips_under_load_with_pods_that_die_at_once,
         shift::retires_under_load_with_pods_that_die_at_once,
         shift::three_tiers_in_a_chain,
+        shift::with_one_pod_more,
         serves::a_declared_port_that_changes,
         serves::a_port_that_changes,
+        serves::a_named_port_that_changes,
         serves::a_smaller_release,
         serves::a_release_without_the_tier_in_front,
+        serves::a_flip_under_a_local_policy_overlaps,
+        health::a_way_back_from_a_version_that_fails,
+        health::a_stage_takes_itself_back,
+        health::a_version_that_never_served_goes_at_once,
+        serves::fewer_replicas_cut_no_connection,
+        serves::an_invalid_spec_in_mid_shift,
+        serves::a_stage_named_like_a_living_color,
+        serves::a_held_stage_has_a_budget,
+        serves::stages_swap_their_node_ports,
         shift::pods_killed_during_a_shift,
         shift::a_color_that_never_becomes_ready_stays_out,
         plain::by_kubectl_alone,
@@ -203,7 +218,9 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         cluster::an_endpoint_that_refuses_fails_its_connections,
         drain::three_colors_keep_their_connections_through_flips,
         drain::idle_pods_leave_before_busy_ones,
+        serves::a_release_that_is_counted_otherwise,
         drain::a_draining_color_is_taken_back_as_it_is,
+        drain::pods_that_drain_have_no_deployment,
         drain::a_pool_ends_at_the_deadline_with_a_report,
         drain::websockets_last,
         drain::retire_is_refused_and_forced,
@@ -266,7 +283,7 @@ fn scoped(
     test: Test,
 ) -> Trial {
     let (cluster, turns) = (cluster.cloned(), Arc::clone(turns));
-    Trial::test(name, move || {
+    limited(name, move || {
         let Some(cluster) = cluster else { return Ok(()) };
         // Whoever cuts a node off has the cluster for itself.
         let _turn = match needs.contains(&Needs::CutNode) {
@@ -274,13 +291,34 @@ fn scoped(
             false => (None, Some(turns.read().unwrap_or_else(PoisonError::into_inner))),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(run(&cluster, name, test)).map_err(|error| Failed::from(format!("{error:#}")))
+        runtime.block_on(run(&cluster, name, test))
+    })
+}
+
+/// A test that fails when it has not ended by itself, so that one that hangs neither holds up the others nor stays unnamed.
+/// A failure is printed when it happens: the harness prints it at the end, which a run that is cut off does not reach.
+fn limited(name: &'static str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        let (ended, end) = mpsc::channel();
+        thread::Builder::new().name(name.to_owned()).spawn(move || ended.send(test()))?;
+        let result = end.recv_timeout(LIMIT + LAST_WORDS).unwrap_or_else(|error| {
+            Err(match error {
+                mpsc::RecvTimeoutError::Timeout => anyhow!("{name} hangs, and is left behind"),
+                mpsc::RecvTimeoutError::Disconnected => anyhow!("{name} panicked"),
+            })
+        });
+        result.map_err(|error| {
+            let error = format!("{error:#}");
+            eprintln!("{name} failed: {error}");
+            Failed::from(error)
+        })
     })
 }
 
 async fn run(cluster: &Cluster, name: &str, test: Test) -> Result<()> {
     let mut scope = Scope::new(cluster, name).await?;
-    let Err(error) = test(&mut scope).await else { return scope.remove().await };
+    let ended = tokio::time::timeout(LIMIT, test(&mut scope)).await;
+    let Err(error) = ended.context("the test has not ended by itself").flatten() else { return scope.remove().await };
     let diagnosis = scope.diagnose().await;
     if !cluster.settings().keep {
         // What went wrong first is what is told.

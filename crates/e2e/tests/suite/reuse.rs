@@ -81,7 +81,7 @@ impl Tree {
                     "service": { "type": "NodePort" },
                 }],
                 "drain": { "connections": "Sidecar", "settle": "1s", "deadline": "24h" },
-                "keep": { "live": 4, "history": 8 },
+                "keep": { "live": 4, "history": 8, "warm": "1s" },
             }
         })
     }

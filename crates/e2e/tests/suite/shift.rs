@@ -3,7 +3,11 @@
 use anyhow::{Result, ensure};
 use e2e::{App, OnSigterm, Pace, Scope, eventually, load::Clients};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt, api::DeleteParams};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) async fn rolling_under_load_with_polite_pods(scope: &mut Scope) -> Result<()> {
     shift(scope, &App::two_tiers(5)).await
@@ -33,10 +37,50 @@ async fn shift(scope: &mut Scope, app: &App) -> Result<()> {
     let traffic = scope.load(&service).await?;
     scope.cli.run(&["promote", app.name, "--wait"]).await?;
     scope.serves(app, "active", "v2").await?;
+    // The load goes on until every node has the last change: a flip is done before they do.
+    scope.answers(&service, &app.reply("v2")).await?;
+    eventually("the load has seen v2", || async {
+        let seen = traffic.report().replies;
+        ensure!(seen.keys().any(|reply| reply.trim() == app.reply("v2")), "{:?}", seen.keys());
+        Ok(())
+    })
+    .await?;
     let report = traffic.clean().await?;
     let seen: Vec<&str> = report.replies.keys().map(|reply| reply.trim()).collect();
     ensure!(seen == [app.reply("v1"), app.reply("v2")], "the replies were {seen:?}");
-    scope.answers(&service, &app.reply("v2")).await
+    Ok(())
+}
+
+/// The new color gets pods as those of the old one end, and no tier ever has more than one pod too many.
+pub(crate) async fn with_one_pod_more(scope: &mut Scope) -> Result<()> {
+    const PODS: u32 = 4;
+    let app = App { on_sigterm: OnSigterm::Die, settle: "500ms", pace: Pace::OneMore, ..App::two_tiers(PODS) };
+    scope.deploy(&app, "v1", "active").await?;
+    scope.deploy(&app, "v2", "smoke").await?;
+    scope.scaled("v2", 1).await?;
+    // Time-based draining cannot know of connections that are kept.
+    let traffic = scope.load_by("frontend-active", Clients::New).await?;
+    scope.cli.run(&["promote", app.name]).await?;
+    tokio::select! {
+        served = scope.serves(&app, "active", "v2") => served?,
+        broken = at_most(scope, PODS as usize + 1) => return broken,
+    }
+    traffic.clean().await?;
+    Ok(())
+}
+
+/// Ends when a tier has more pods than that, those that are being deleted aside.
+async fn at_most(scope: &Scope, most: usize) -> Result<()> {
+    loop {
+        let mut tiers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for pod in scope.api::<Pod>().list(&ListParams::default().labels("rainbow.dev/tier")).await? {
+            if pod.metadata.deletion_timestamp.is_none() {
+                tiers.entry(pod.labels()["rainbow.dev/tier"].clone()).or_default().push(pod.name_any());
+            }
+        }
+        ensure!(tiers.values().all(|pods| pods.len() <= most), "more than {most} pods of a tier: {tiers:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// The old color goes away while clients call: a pod leaves its Service, the data plane learns it, then the pod ends.

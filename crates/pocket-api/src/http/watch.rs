@@ -27,6 +27,8 @@ use crate::{
     store::{Event, EventKind, Expired, Stored, in_namespace, to_bytes},
 };
 
+/// Bytes of lines that are sent together, unless one line is longer.
+const CHUNK: usize = 32 << 10;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts if the client does not say: so long, to twice as long.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -160,7 +162,7 @@ impl Watcher {
     /// What to send next; none when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(chunk) = self.ready.pop_front() {
+            if let Some(chunk) = self.chunk() {
                 return Some(chunk);
             }
             if matches!(self.state, State::Ended) {
@@ -204,6 +206,20 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Lines that are ready, several at a time: each chunk is a write on the server's side and a read on the client's.
+    fn chunk(&mut self) -> Option<Bytes> {
+        let first = self.ready.pop_front()?;
+        if self.ready.is_empty() {
+            return Some(first);
+        }
+        let mut chunk = Vec::from(first);
+        while let Some(line) = self.ready.front().filter(|line| chunk.len() + line.len() <= CHUNK) {
+            chunk.extend_from_slice(line);
+            self.ready.pop_front();
+        }
+        Some(chunk.into())
     }
 
     /// An event as it looks through the selection: an object may enter or leave it.

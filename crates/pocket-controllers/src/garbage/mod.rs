@@ -224,16 +224,30 @@ impl Context {
         }
     }
 
+    /// Deletes an object that still has the owners that it was judged by. The graph may be behind: an object that has just been orphaned has
+    /// none any more, and its owner is gone by now.
     async fn delete(&self, node: &Node, policy: PropagationPolicy) -> Result<(), Error> {
+        let api = node.kind.api(&self.client, &node.namespace);
+        let Some(live) = api.get_metadata_opt(&node.name).await? else { return Ok(()) };
+        if live.uid().as_ref() != Some(&node.uid) || live.owner_references() != node.owners {
+            return Ok(());
+        }
         let params = DeleteParams {
             propagation_policy: Some(policy),
-            preconditions: Some(Preconditions { uid: Some(node.uid.clone()), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: Some(node.uid.clone()),
+                resource_version: live.resource_version(),
+            }),
             ..DeleteParams::default()
         };
-        match node.kind.api(&self.client, &node.namespace).delete(&node.name, &params).await {
+        match api.delete(&node.name, &params).await {
             Ok(_) => Ok(()),
-            // Gone, or another object has the name.
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            // The object has changed since, or another one has the name.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                self.queue.add(node.uid.clone());
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }

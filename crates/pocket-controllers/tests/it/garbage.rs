@@ -99,6 +99,25 @@ async fn orphans_stay() {
     assert!(cluster.get::<ConfigMap>("child").await.unwrap().owner_references().is_empty());
 }
 
+/// The garbage collector may not have seen yet that an object has been orphaned when it sees that its owner is gone.
+#[tokio::test(start_paused = true)]
+async fn many_orphans_stay() {
+    let cluster = Cluster::new();
+    for round in 0..20 {
+        let name = |kind: &str| format!("{kind}-{round}");
+        let owner = config(&cluster, &name("owner"), &[], false).await;
+        for child in 0..10 {
+            config(&cluster, &format!("{}-{child}", name("child")), &[&owner], true).await;
+        }
+        cluster.settle().await;
+        cluster.delete::<ConfigMap>(&name("owner"), DeleteParams::orphan()).await;
+    }
+    cluster.settle().await;
+    let left = names(&cluster).await;
+    assert_eq!(left.len(), 200, "{left:?}");
+    assert!(left.iter().all(|name| name.starts_with("child")), "{left:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deployment_takes_everything_along() {
     for params in [DeleteParams::background(), DeleteParams::foreground()] {

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Errors, list, tiers::number};
+use super::{Errors, SpecPart, list, tiers::number};
 use crate::{Connections, HttpCount, RainbowSpec, Tier, names};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
+    errors.part = SpecPart::Drain;
     let asks: Vec<&str> = spec
         .tiers
         .iter()
@@ -26,6 +27,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         Some(http) => self::http(http, errors),
         None => {}
     }
+    errors.part = SpecPart::Version;
     for tier in spec.tiers.iter().filter(|tier| connections(spec, tier) == Connections::Sidecar) {
         sidecar(tier, errors);
     }
@@ -64,7 +66,7 @@ fn sidecar(tier: &Tier, errors: &mut Errors) {
             "is set, so that the pod's sockets cannot be told from its node's: set the tier's connections to Http or None",
         );
     }
-    for port in tier.ports.iter().filter(|port| port.target_port.unwrap_or(port.port) == names::SIDECAR_PORT) {
+    for port in tier.ports.iter().filter(|port| tier.container_port(port) == Some(names::SIDECAR_PORT)) {
         errors.add(
             format!("spec.tiers[{}].ports[{}]", tier.name, port.name),
             format!(

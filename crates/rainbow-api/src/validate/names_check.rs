@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Errors, not_a_label};
+use super::{Errors, SpecPart, not_a_label};
 use crate::{RainbowSpec, names, stage_tier, tiers_hash};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
@@ -10,6 +10,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     let color = spec.color.clone().unwrap_or_else(|| tiers_hash(&spec.tiers));
     // Names of Services and Deployments of this color, and the field to change.
     let mut made: BTreeMap<String, String> = BTreeMap::new();
+    errors.part = SpecPart::Version;
     for tier in &spec.tiers {
         let name = names::instance(prefix, &tier.name, &color);
         let path = format!("spec.tiers[{}].name", tier.name);
@@ -19,6 +20,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         made.insert(name, format!("tier `{}` of color `{color}`", tier.name));
     }
     for stage in &spec.stages {
+        errors.part = SpecPart::Stage(stage.name.clone());
         let Some(tier) = stage_tier(spec, stage) else { continue };
         let (name, path) = match &stage.service.name {
             Some(name) => {

@@ -1,14 +1,18 @@
 //! Stages: names, tiers, sizes, shifts and Services.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeSet;
 
-use super::{Errors, entry_tiers, list, not_a_label, tiers::number};
-use crate::{RainbowSpec, Stage, names, stage_tier};
+use super::{Errors, SpecPart, entry_tiers, list, not_a_label, tiers::number};
+use crate::{RainbowSpec, Rolling, Stage, names, stage_tier};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
-    errors.duplicates("spec.stages", "stage", spec.stages.iter().map(|stage| stage.name.as_str()));
-    for stage in &spec.stages {
+    for (index, stage) in spec.stages.iter().enumerate() {
         let path = format!("spec.stages[{}]", stage.name);
+        errors.part = SpecPart::Stage(stage.name.clone());
+        if spec.stages[..index].iter().filter(|known| known.name == stage.name).count() == 1 {
+            errors.add(&path, format!("stage `{}` is there twice: give each its own name", stage.name));
+        }
         if !names::is_dns_label(&stage.name) {
             errors.add(format!("{path}.name"), not_a_label(&stage.name));
         }
@@ -41,6 +45,14 @@ fn shift(stage: &Stage, path: &str, errors: &mut Errors) {
     {
         errors.add(format!("{path}.shift.rolling.step"), format!("{} is too few: use 1 or more pods", rolling.step));
     }
+    if let Some(Err(surge)) = shift.rolling.as_ref().map(Rolling::surge) {
+        let found = match surge {
+            IntOrString::Int(number) => number.to_string(),
+            IntOrString::String(text) => format!("`{text}`"),
+        };
+        let text = format!("{found} is no surge: use a number of pods from 1 on, or a percentage such as `25%`");
+        errors.add(format!("{path}.shift.rolling.surge"), text);
+    }
 }
 
 fn tier(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
@@ -68,10 +80,13 @@ fn tier(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
 }
 
 fn no_ports(tier: &str, stage: &Stage, errors: &mut Errors) {
+    // The stage may serve another color all the same.
+    let of_stage = std::mem::replace(&mut errors.part, SpecPart::Version);
     errors.add(
         format!("spec.tiers[{tier}].ports"),
         format!("is empty, but stage `{}` leads to this tier: name the ports it is reached on", stage.name),
     );
+    errors.part = of_stage;
 }
 
 fn service(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {

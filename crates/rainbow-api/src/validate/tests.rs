@@ -128,6 +128,14 @@ fn ports() {
     check("spec.tiers[backend].ports[http].targetPort: 70000 is no port number: use 1 to 65535", |s| {
         s["tiers"][0]["ports"][0]["targetPort"] = json!(70000);
     });
+    check(
+        "spec.tiers[backend].ports[http].targetPort: no container of the template declares a TCP port `web`: declare it, or use the number",
+        |s| {
+            s["tiers"][0]["ports"][0]["targetPort"] = json!("web");
+            let udp = json!([{ "name": "web", "containerPort": 8080, "protocol": "UDP" }]);
+            s["tiers"][0]["template"]["spec"]["containers"][0]["ports"] = udp;
+        },
+    );
     check("spec.tiers[backend].ports[http].protocol: `tcp` is not supported: use TCP, UDP or SCTP", |s| {
         s["tiers"][0]["ports"][0]["protocol"] = json!("tcp");
     });
@@ -200,6 +208,14 @@ fn stages() {
     check("spec.stages[active].shift.rolling.step: 0 is too few: use 1 or more pods", |s| {
         s["stages"][1]["shift"]["rolling"]["step"] = json!(0);
     });
+    for (surge, found) in
+        [(json!(0), "0"), (json!(-1), "-1"), (json!("0%"), "`0%`"), (json!("2"), "`2`"), (json!("-5%"), "`-5%`")]
+    {
+        let expected = format!(
+            "spec.stages[active].shift.rolling.surge: {found} is no surge: use a number of pods from 1 on, or a percentage such as `25%`"
+        );
+        check(&expected, |s| s["stages"][1]["shift"]["rolling"]["surge"] = surge);
+    }
     check(
         "spec.stages[active].color: `V1` is no DNS label: use 1 to 63 lower case letters, digits and `-`, beginning and ending with a letter or a digit",
         |s| s["stages"][1]["color"] = json!("V1"),
@@ -331,4 +347,25 @@ fn what_cannot_be_a_deadline_is_refused() {
     let read = |text: &str| serde_json::from_value::<crate::ColorDrain>(json!({ "deadline": text }));
     assert!(read("10m").is_ok() && read("now").is_ok() && read("never").is_ok());
     assert!(read("tomorrow").unwrap_err().to_string().contains("or write now or never"));
+}
+
+#[test]
+fn a_port_by_name_has_the_number_that_a_container_declares() {
+    let spec = |declared: Value, sidecar: Value| -> RainbowSpec {
+        let mut spec = sample();
+        spec["tiers"][0]["ports"][0]["targetPort"] = json!("web");
+        spec["tiers"][0]["template"]["spec"]["containers"][0]["ports"] = declared;
+        spec["tiers"][0]["template"]["spec"]["initContainers"] = json!([sidecar]);
+        serde_json::from_value(spec).unwrap()
+    };
+    let web = json!([{ "name": "other", "containerPort": 9 }, { "name": "web", "containerPort": 8080 }]);
+    let idle = json!({ "name": "init", "image": "i" });
+    assert_eq!(spec(web.clone(), idle).tiers[0].tcp_ports(), [8080]);
+    let sidecar = json!({ "name": "proxy", "image": "p", "restartPolicy": "Always", "ports": web });
+    let behind = spec(json!([]), sidecar.clone());
+    assert_eq!(behind.tiers[0].tcp_ports(), [8080], "a native sidecar declares ports, too");
+    assert!(validate(&behind).is_empty());
+    let mut init = sidecar;
+    init["restartPolicy"] = Value::Null;
+    assert_eq!(spec(json!([]), init).tiers[0].tcp_ports(), [0; 0], "a container that ends serves nothing");
 }

@@ -1,13 +1,14 @@
 //! Tiers: names, sizes, ports, needs and templates.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::util::intstr::IntOrString};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Errors, list, not_a_label};
-use crate::{RainbowSpec, Tier, TierPort, names};
+use super::{Errors, SpecPart, list, not_a_label};
+use crate::{RainbowSpec, Tier, declared_port, names};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
+    errors.part = SpecPart::Version;
     if spec.tiers.is_empty() {
         errors.add("spec.tiers", "is empty: an application has at least one tier");
     }
@@ -21,7 +22,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
             errors.add(format!("{path}.replicas"), format!("{} is negative: use 0 or more", tier.replicas));
         }
         min_ready(spec, tier, &path, errors);
-        ports(&tier.ports, &path, errors);
+        ports(tier, &path, errors);
         needs(spec, tier, &path, errors);
         template(tier, &path, errors);
     }
@@ -46,7 +47,8 @@ fn min_ready(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
     }
 }
 
-fn ports(ports: &[TierPort], path: &str, errors: &mut Errors) {
+fn ports(tier: &Tier, path: &str, errors: &mut Errors) {
+    let ports = &tier.ports;
     errors.duplicates(&format!("{path}.ports"), "port", ports.iter().map(|port| port.name.as_str()));
     let mut taken: BTreeMap<(i32, &str), &str> = BTreeMap::new();
     for port in ports {
@@ -61,10 +63,18 @@ fn ports(ports: &[TierPort], path: &str, errors: &mut Errors) {
             );
         }
         number(port.port, &format!("{path}.port"), errors);
-        if let Some(target) = port.target_port {
-            number(target, &format!("{path}.targetPort"), errors);
+        let protocol = port.protocol();
+        let target = format!("{path}.targetPort");
+        match &port.target_port {
+            Some(IntOrString::Int(port)) => number(*port, &target, errors),
+            Some(IntOrString::String(name)) if declared_port(&tier.template, name, protocol).is_none() => errors.add(
+                target,
+                format!(
+                    "no container of the template declares a {protocol} port `{name}`: declare it, or use the number"
+                ),
+            ),
+            Some(IntOrString::String(_)) | None => {}
         }
-        let protocol = port.protocol.as_deref().unwrap_or("TCP");
         if !["TCP", "UDP", "SCTP"].contains(&protocol) {
             errors.add(format!("{path}.protocol"), format!("`{protocol}` is not supported: use TCP, UDP or SCTP"));
         }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     manifest::{self, Document},
     patch::FIELD_MANAGER,
-    release, wait,
+    release, stage, wait,
 };
 
 /// Arguments of `rainbow apply`.
@@ -74,14 +74,20 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         };
         context.printer.line(format_args!("{} {what}", target.shown));
     }
-    if args.wait.wait {
-        for target in targets.iter().filter(|target| target.is_rainbow) {
-            let metadata = &target.document.object.metadata;
-            let namespace = metadata.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
-            let there = Cluster { namespace, ..cluster.clone() };
-            let rainbow: Rainbow = there.rainbow(metadata.name.as_deref().unwrap_or_default()).await?;
-            wait::ready(context, &there, &rainbow, args.wait.timeout).await?;
-        }
+    if args.dry_run {
+        return Ok(());
+    }
+    let mut applied: Vec<(Cluster, Rainbow)> = Vec::new();
+    for target in targets.iter().filter(|target| target.is_rainbow) {
+        let metadata = &target.document.object.metadata;
+        let namespace = metadata.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
+        let there = Cluster { namespace, ..cluster.clone() };
+        let rainbow = there.rainbow(metadata.name.as_deref().unwrap_or_default()).await?;
+        stage::warn_of_pinned(context, &rainbow);
+        applied.push((there, rainbow));
+    }
+    for (there, rainbow) in applied.iter().filter(|_| args.wait.wait) {
+        wait::ready(context, there, rainbow, args.wait.timeout).await?;
     }
     Ok(())
 }

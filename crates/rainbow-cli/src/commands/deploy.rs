@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rainbow_api::{Promote, Rainbow, Tier};
+use rainbow_api::{Rainbow, Tier};
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     error::{Error, Result, hint},
     patch::{self, Change},
-    release, wait,
+    release, stage, wait,
 };
 
 /// Arguments of `rainbow deploy`.
@@ -70,14 +70,7 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
     } else {
         context.printer.line(format_args!("rainbow.rainbow.dev/{} unchanged", args.name));
     }
-    for stage in rainbow.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto) {
-        if let Some(held) = stage.color.as_ref().filter(|held| Some(*held) != rainbow.spec.color.as_ref()) {
-            context.printer.warning(format_args!(
-                "stage {} stays at {held}, to which it was moved by hand: `rainbow promote {} --stage {}` lets it follow again",
-                stage.name, args.name, stage.name
-            ));
-        }
-    }
+    stage::warn_of_pinned(context, &rainbow);
     if args.wait.wait {
         wait::ready(context, &cluster, &rainbow, args.wait.timeout).await?;
     }

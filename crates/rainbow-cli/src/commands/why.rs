@@ -238,7 +238,7 @@ what holds it
   c-2   colors   4                               5m       10.244.0.7 (client) ×2, 10.244.0.8, 10.244.0.9, 1 more
   1 pod more without connections
 what would free it
-  by itself: a pod goes when it has had no connections for 30s
+  by itself: a pod goes when it has had no connections for 5s
   at the latest in 23h (2026-01-02T00:00:00Z): its deadline ends what is left; `rainbow drain colors 3c3fdc --deadline TIME` moves it
   at once: `rainbow retire colors 3c3fdc --force` ends its connections
 "

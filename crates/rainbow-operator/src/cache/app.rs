@@ -1,8 +1,9 @@
 //! Everything that the watches have said of one application.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{Color, Tier, names as object_names};
-use rainbow_plan::{InstanceName, Selection, Time};
-use std::{collections::BTreeMap, sync::Arc};
+use rainbow_plan::{InstanceName, Place, Selection, Time};
+use std::{collections::HashSet, sync::Arc};
 
 use super::names::Names;
 use crate::{
@@ -10,29 +11,34 @@ use crate::{
     drift::{Answers, Content, Epoch},
     endpoints::Endpoints,
     kind::Kind,
-    live::{Budget, Deployment, Live, Pod, Root, Service, Slice, version},
+    live::{Budget, Deployment, Live, Pod, Root, Service, Slice, SliceOf, Templates, version},
     manifests,
     marks::Marks,
+    named::Named,
+    uid::Uid,
 };
 
-/// Objects of a kind by name. Boxed, because a tree has room for more than it holds.
-type ByName<T> = BTreeMap<Box<str>, Box<T>>;
+/// Objects of a kind by name. Boxed, because a list has room for more than it holds.
+type ByName<T, K = Box<str>> = Named<Box<T>, K>;
 
 /// Everything known of one application.
 #[derive(Debug, Default)]
 pub(crate) struct App {
-    pub(crate) root: Option<Root>,
-    pub(crate) colors: BTreeMap<Box<str>, Arc<Color>>,
+    pub(crate) root: Option<Arc<Root>>,
+    pub(crate) colors: Named<Arc<Color>>,
+    /// The pod templates of the Rainbow and of all colors.
+    pub(crate) templates: Arc<Templates>,
     /// By name of a color's object: digests of what a Service says of the ports of each of its tiers, in their order.
-    ports: BTreeMap<Box<str>, Box<[u64]>>,
+    ports: Named<Box<[u64]>>,
     pub(crate) deployments: ByName<Deployment>,
     pub(crate) services: ByName<Service>,
-    pub(crate) pods: ByName<Pod>,
+    /// Endpoints are kept under the same names.
+    pub(crate) pods: ByName<Pod, Arc<str>>,
     pub(crate) slices: ByName<Slice>,
     pub(crate) budgets: ByName<Budget>,
-    /// Since when pods are endpoints of stages.
+    /// Since when pods are endpoints of stages and of their shadows.
     pub(crate) endpoints: Endpoints,
-    /// Since when pods carry their marks.
+    /// Since when pods carry their marks and membership labels.
     pub(crate) marks: Marks,
     /// What is known of the connections of those pods that are asked.
     pub(crate) known: Known,
@@ -40,6 +46,8 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     /// Advances when objects are to be rendered again: when a spec changes, or what stands before their names.
     pub(crate) epoch: Epoch,
+    /// Changes so far that a decision may depend on. A new resource version of an object that says the same is none.
+    pub(crate) changes: u64,
     /// Names of tiers and colors, which all pods share.
     names: Names,
 }
@@ -73,6 +81,19 @@ impl App {
         Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
     }
 
+    /// The instance's pods carry a label that its Services ask for.
+    pub(crate) fn is_labeled(&self, instance: &InstanceName) -> bool {
+        let found = self.source(instance).map(|(color, _)| &color.spec.instances);
+        let mut known = found.into_iter().flatten();
+        known.any(|known| known.tier == instance.tier && known.color == instance.color && known.serving_label)
+    }
+
+    /// Pods that are listed among the ready endpoints of their instances' own Services.
+    pub(crate) fn listed(&self) -> HashSet<&str> {
+        let slices = self.slices.values().filter(|slice| slice.of == SliceOf::Instance);
+        slices.flat_map(|slice| slice.ready.iter().map(AsRef::as_ref)).collect()
+    }
+
     /// Digest of what a Service says of the ports of a color's tier.
     pub(crate) fn ports(&self, color: &Color, tier: &str) -> Option<u64> {
         let name = object_names::color_object(&color.spec.rainbow, &color.spec.color);
@@ -104,16 +125,11 @@ impl App {
     }
 
     /// Uid and resource version of an object as last seen.
-    pub(crate) fn find(&self, kind: Kind, name: &str) -> Option<(&str, u64)> {
+    pub(crate) fn find(&self, kind: Kind, name: &str) -> Option<(Uid, u64)> {
+        let custom = |meta: &ObjectMeta| (Uid::of(meta.uid.as_deref().unwrap_or_default()), version(meta));
         match kind {
-            Kind::Rainbow => {
-                let meta = self.root.as_ref()?.meta();
-                Some((meta.uid.as_deref().unwrap_or_default(), version(meta)))
-            }
-            Kind::Color => {
-                let meta = &self.colors.get(name)?.metadata;
-                Some((meta.uid.as_deref().unwrap_or_default(), version(meta)))
-            }
+            Kind::Rainbow => Some(custom(self.root.as_ref()?.meta())),
+            Kind::Color => Some(custom(&self.colors.get(name)?.metadata)),
             Kind::Deployment => self.deployments.get(name).map(|found| found.meta.identity()),
             Kind::Service => self.services.get(name).map(|found| found.meta.identity()),
             Kind::Pod => self.pods.get(name).map(|found| found.meta.identity()),
@@ -129,37 +145,60 @@ impl App {
             Kind::Color => self.colors.keys().cloned().collect(),
             Kind::Deployment => self.deployments.keys().cloned().collect(),
             Kind::Service => self.services.keys().cloned().collect(),
-            Kind::Pod => self.pods.keys().cloned().collect(),
+            Kind::Pod => self.pods.keys().map(|name| Box::from(&**name)).collect(),
             Kind::EndpointSlice => self.slices.keys().cloned().collect(),
             Kind::PodDisruptionBudget => self.budgets.keys().cloned().collect(),
         }
     }
 
     pub(super) fn update_endpoints(&mut self, now: Time) {
-        let slices = self.slices.values();
-        self.endpoints.update(slices.map(|slice| (&*slice.service, &*slice.ready)), now);
+        let of = |of: SliceOf| {
+            let slices = self.slices.values().filter(move |slice| slice.of == of);
+            slices.map(|slice| (&*slice.service, &*slice.ready))
+        };
+        self.endpoints.update(of(SliceOf::Stage), now);
+        self.endpoints.update_shadows(of(SliceOf::Shadow), now);
     }
 
     pub(super) fn put(&mut self, name: &str, live: Live, now: Time) {
+        if self.repeats(name, &live) {
+            return;
+        }
+        self.changes += 1;
         let key: Box<str> = Box::from(name);
         match live {
-            Live::Rainbow(root) => {
-                let spec = |root: &Root| (root.meta().uid.clone(), root.meta().generation);
-                if self.root.as_ref().map(spec) != Some(spec(&root)) {
+            Live::Rainbow(mut root) => {
+                if let Some(tiers) = root.tiers_mut() {
+                    Arc::make_mut(&mut self.templates).pack(tiers);
+                }
+                let changed = self.root.as_ref().map(|known| generation(known.meta())) != Some(generation(root.meta()));
+                if let Some(before) = &self.root {
+                    root.inherit(before);
+                }
+                self.root = Some(Arc::new(root));
+                if changed {
+                    self.epoch.advance();
+                    self.forget_templates();
+                }
+            }
+            Live::Color(Some(mut color)) => {
+                let known = self.colors.get(name).map(|known| generation(&known.metadata));
+                let changed = known != Some(generation(&color.metadata));
+                if changed {
+                    let ports = color.spec.tiers.iter().map(manifests::ports_digest).collect();
+                    self.ports.insert(key.clone(), ports);
                     self.epoch.advance();
                 }
-                self.root = Some(root);
-            }
-            Live::Color(Some(color)) => {
-                let spec = |color: &Arc<Color>| (color.metadata.uid.clone(), color.metadata.generation);
-                let known = self.colors.insert(key.clone(), Arc::clone(&color));
-                if known.as_ref().map(spec) != Some(spec(&color)) {
-                    self.epoch.advance();
-                    self.ports.insert(key, color.spec.tiers.iter().map(manifests::ports_digest).collect());
+                Arc::make_mut(&mut self.templates).pack(&mut color.spec.tiers);
+                self.colors.insert(key, Arc::from(color));
+                if changed {
+                    self.forget_templates();
                 }
             }
             Live::Color(None) => self.remove(Kind::Color, name),
             Live::Deployment(mut deployment) => {
+                self.names.share(&mut deployment.tier);
+                self.names.share(&mut deployment.color);
                 // The first one says what stands before all names.
                 if self.deployments.is_empty() {
                     self.epoch.advance();
@@ -170,9 +209,18 @@ impl App {
                 self.deployments.insert(key, deployment);
             }
             Live::Service(mut service) => {
+                for name in [&mut service.tier, &mut service.color, &mut service.stage, &mut service.shadow_of] {
+                    self.names.share(name);
+                }
                 // What a stage's Service should be depends on what it selects.
                 let known = self.services.remove(name);
-                if let Some(known) = known.filter(|known| known.selects == service.selects) {
+                let ports_before = known.as_ref().map_or(&[][..], |known| &known.node_ports);
+                // A node port that one Service gives up is another one's to have.
+                if *ports_before != *service.node_ports {
+                    self.epoch.advance();
+                }
+                let same = |known: &Service| (&known.selects, known.asks) == (&service.selects, service.asks);
+                if let Some(known) = known.filter(|known| same(known)) {
                     inherit(&mut service.content, &service.meta.uid, known.content, &known.meta.uid);
                 }
                 self.services.insert(key, service);
@@ -184,24 +232,64 @@ impl App {
                 self.budgets.insert(key, budget);
             }
             Live::Pod(mut pod) => {
-                self.marks.see(name, pod.said.mark, now);
-                let same = |known: &&Pod| known.meta.uid == pod.meta.uid && known.ready == pod.ready;
+                self.marks.see(name, &pod.said, now);
+                let is_in = |pod: &Pod| pod.said.place == Place::In;
+                let same = |known: &&Pod| {
+                    known.meta.uid == pod.meta.uid && known.ready == pod.ready && is_in(known) == is_in(&pod)
+                };
                 let known = self.pods.get(name).map(AsRef::as_ref);
                 pod.ready_since = known.filter(same).map_or(now, |known| known.ready_since);
                 self.names.share(&mut pod.tier);
                 self.names.share(&mut pod.color);
-                self.pods.insert(key, pod);
+                let name = self.pod_name(name);
+                self.pods.insert(name, pod);
             }
-            Live::Slice(slice) => {
+            Live::Slice(mut slice) => {
+                slice.ready = slice.ready.iter().map(|pod| self.pod_name(pod)).collect();
                 self.slices.insert(key, slice);
                 self.update_endpoints(now);
                 let pods = &self.pods;
-                self.endpoints.prune(|pod| pods.contains_key(pod));
+                self.endpoints.prune(|pod| pods.contains(pod));
             }
         }
     }
 
+    /// Takes in a state of a pod or of a slice that says the same as the one before. Most are so: kubelets and the endpoint controller
+    /// write a lot that no decision depends on.
+    fn repeats(&mut self, name: &str, live: &Live) -> bool {
+        let (known, new) = match live {
+            Live::Pod(pod) => match self.pods.get_mut(name).filter(|known| known.is_repeated_by(pod)) {
+                Some(known) => (&mut known.meta, &pod.meta),
+                None => return false,
+            },
+            Live::Slice(slice) => match self.slices.get_mut(name).filter(|known| known.is_repeated_by(slice)) {
+                Some(known) => (&mut known.meta, &slice.meta),
+                None => return false,
+            },
+            Live::Rainbow(_) | Live::Color(_) | Live::Deployment(_) | Live::Service(_) | Live::Budget(_) => {
+                return false;
+            }
+        };
+        known.version = new.version;
+        true
+    }
+
+    /// The name of a pod as it is kept already, or a new one.
+    fn pod_name(&self, name: &str) -> Arc<str> {
+        let known = self.pods.entry(name).map(|(known, _)| known);
+        let ready = || self.slices.values().flat_map(|slice| &slice.ready).find(|known| ***known == *name);
+        known.or_else(ready).map_or_else(|| name.into(), Arc::clone)
+    }
+
+    /// Forgets the templates that nothing has any more.
+    fn forget_templates(&mut self) {
+        let root = self.root.iter().flat_map(|root| root.tiers());
+        let tiers = root.chain(self.colors.values().flat_map(|color| &color.spec.tiers));
+        Arc::make_mut(&mut self.templates).retain(tiers);
+    }
+
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {
+        self.changes += 1;
         let uid = match kind {
             Kind::Rainbow => {
                 self.root = None;
@@ -211,6 +299,7 @@ impl App {
                 self.ports.remove(name);
                 if self.colors.remove(name).is_some() {
                     self.epoch.advance();
+                    self.forget_templates();
                 }
                 None
             }
@@ -221,7 +310,13 @@ impl App {
                 }
                 gone.map(|gone| gone.meta.uid)
             }
-            Kind::Service => self.services.remove(name).map(|gone| gone.meta.uid),
+            Kind::Service => {
+                let gone = self.services.remove(name);
+                if gone.as_ref().is_some_and(|gone| !gone.node_ports.is_empty()) {
+                    self.epoch.advance();
+                }
+                gone.map(|gone| gone.meta.uid)
+            }
             Kind::Pod => {
                 self.pods.remove(name);
                 None
@@ -238,8 +333,13 @@ impl App {
     }
 }
 
+/// Identity of a spec among those of an object.
+fn generation(meta: &ObjectMeta) -> (Option<String>, Option<i64>) {
+    (meta.uid.clone(), meta.generation)
+}
+
 /// Another object of the same name inherits nothing.
-fn inherit(content: &mut Content, uid: &str, before: Content, uid_before: &str) {
+fn inherit(content: &mut Content, uid: &Uid, before: Content, uid_before: &Uid) {
     if uid == uid_before {
         content.inherit(before);
     }

@@ -26,17 +26,18 @@ pub enum Source {
 }
 
 impl Source {
-    /// Who is asked for the connections of a tier, as a color that has the pods writes it down. `None`: nobody, time alone
-    /// decides. The policy is what the Rainbow says now.
+    /// Pod's answerer for the connections of a color's tier. `described` says whether the spec describes the color. `None`: the pods are
+    /// not asked, time alone decides.
     ///
     /// # Errors
-    /// Why nobody can be asked although connections decide.
-    pub fn of(spec: &RainbowSpec, color: &Color, tier: &Tier) -> Option<Result<Self, &'static str>> {
-        if !domain::counted(spec, tier) {
+    /// Why no pod can be asked although connections decide.
+    pub fn of(spec: &RainbowSpec, described: bool, color: &Color, tier: &Tier) -> Option<Result<Self, &'static str>> {
+        let evidence = domain::evidence(spec, described, color);
+        if !domain::counted(&evidence, tier) {
             return None;
         }
         let has_counter = || color.spec.instances.iter().any(|it| it.tier == tier.name && it.sidecar.is_some());
-        Some(match (domain::evidence(spec, tier), &spec.drain.http) {
+        Some(match (evidence.of_tier(&tier.name), &evidence.http) {
             (Connections::Http, Some(http)) => Ok(Self::Http(http.clone())),
             (Connections::Sidecar, _) if has_counter() => Ok(Self::Tally { ports: tier.tcp_ports() }),
             _ => Err(messages::NO_COUNTER),

@@ -12,7 +12,8 @@ fn desired(cpu: &str, replicas: u32) -> Value {
 
 fn live(mut object: Value, applied: &str) -> Content {
     object["metadata"]["annotations"] = json!({ labels::APPLIED: applied, "deployment.kubernetes.io/revision": "1" });
-    Content::of(&serde_json::from_value(object).unwrap())
+    let meta = serde_json::from_value(object["metadata"].clone()).unwrap();
+    Content::of(&meta, &object["spec"])
 }
 
 fn fingerprint(desired: &Value) -> String {
@@ -20,7 +21,7 @@ fn fingerprint(desired: &Value) -> String {
 }
 
 fn is_current(content: &mut Content, answers: &mut Answers, desired: &Value) -> bool {
-    content.is_current("u", Epoch::default(), answers, || desired.clone())
+    content.is_current(&Uid::of("u"), Epoch::default(), answers, || desired.clone())
 }
 
 #[track_caller]
@@ -73,7 +74,7 @@ fn normalisation_is_written_against_once() {
     let mut normalised = live(desired("1", 1), &applied);
     assert!(!is_current(&mut normalised, &mut answers, &wanted));
     // The answer to the apply looks the same again.
-    answers.remember("u", Fingerprint::of(&wanted), normalised.digest);
+    answers.remember(Uid::of("u"), Fingerprint::of(&wanted), normalised.digest);
     assert!(is_current(&mut normalised, &mut answers, &wanted));
     // The next state, with the same content, is in order as well.
     let mut next = live(desired("1", 4), &applied);
@@ -95,10 +96,10 @@ fn what_should_be_is_rendered_once_in_an_epoch() {
     let (mut epoch, mut answers) = (Epoch::default(), Answers::default());
     let mut content = live(desired("1", 1), &fingerprint(&desired("1", 1)));
     for _ in 0..3 {
-        assert!(content.is_current("u", epoch, &mut answers, render));
+        assert!(content.is_current(&Uid::of("u"), epoch, &mut answers, render));
     }
     assert_eq!(rendered.get(), 2, "once for the fingerprint, once to compare");
     epoch.advance();
-    assert!(content.is_current("u", epoch, &mut answers, render));
+    assert!(content.is_current(&Uid::of("u"), epoch, &mut answers, render));
     assert_eq!(rendered.get(), 3);
 }

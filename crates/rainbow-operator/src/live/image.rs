@@ -1,7 +1,8 @@
 //! Pods that never start because no node can pull the image of Rainbow's own counter.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use rainbow_api::names;
+
+use super::shown::{ContainerStatus, ShownPod};
 
 /// Why a container waits whose image the node cannot get, as kubelets say it.
 const NOT_PULLED: [&str; 6] = [
@@ -14,9 +15,8 @@ const NOT_PULLED: [&str; 6] = [
 ];
 
 /// The image of a pod's counter, where the node cannot get it.
-pub(super) fn missing_counter(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let lists = [&status.init_container_statuses, &status.container_statuses];
+pub(super) fn missing_counter(pod: &ShownPod) -> Option<String> {
+    let lists = [&pod.status.init_container_statuses, &pod.status.container_statuses];
     let counter = lists.into_iter().flatten().flatten().find(|container| container.name == names::SIDECAR)?;
     let waits = |container: &ContainerStatus| container.state.as_ref()?.waiting.as_ref()?.reason.clone();
     let reason = waits(counter)?;
@@ -24,10 +24,9 @@ pub(super) fn missing_counter(pod: &Pod) -> Option<String> {
         return None;
     }
     // What was asked for: the status may have it in another form.
-    let spec = pod.spec.as_ref()?;
-    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    let asked = containers.into_iter().find(|container| container.name == names::SIDECAR)?.image.clone();
-    Some(asked.unwrap_or_else(|| counter.image.clone()))
+    let mut containers = [&pod.spec.init_containers, &pod.spec.containers].into_iter().flatten().flatten();
+    let asked = containers.find(|container| container.name == names::SIDECAR)?.image.clone();
+    asked.or_else(|| counter.image.clone())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Pods.
 
-use k8s_openapi::{api::core::v1::Pod as CorePod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
-use rainbow_plan::{Mark, Time};
+use rainbow_plan::{Controller, Mark, Place, Time};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::{Meta, image, label};
-use crate::clock;
+use super::{Meta, ShownPod, Trouble, image, label};
+use crate::{clock, kind::Kind};
 
 /// What Rainbow says of a pod by labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) struct PodLabels {
     /// The stages that the pod is a member of, and since when.
     pub(crate) member: BTreeMap<String, Option<Time>>,
     pub(crate) mark: Mark,
+    /// As the label says it, which the pods of an instance that an older version made do not have.
+    pub(crate) place: Place,
 }
 
 /// A pod.
@@ -22,6 +24,7 @@ pub(crate) struct Pod {
     pub(crate) meta: Meta,
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
+    pub(crate) controller: Controller,
     pub(crate) ready: bool,
     /// Since when the watch has shown `ready` as it is; what was before the start is unknown. Kept by the cache.
     pub(crate) ready_since: Time,
@@ -32,34 +35,79 @@ pub(crate) struct Pod {
     pub(crate) address: Option<IpAddr>,
     /// The image of its counter, where the node cannot get it: the pod never starts.
     pub(crate) missing_counter: Option<Box<str>>,
+    /// Why it is not ready.
+    pub(crate) trouble: Option<Trouble>,
 }
 
 impl Pod {
-    pub(crate) fn of(pod: &CorePod) -> Self {
+    pub(crate) fn of(pod: &ShownPod) -> Self {
         let meta = Meta::of(&pod.metadata);
-        let status = pod.status.as_ref();
-        let ready = status
-            .and_then(|status| status.conditions.as_ref())
-            .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+        let mut conditions = pod.status.conditions.iter().flatten();
+        let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
         let annotations = pod.metadata.annotations.as_ref();
         let joined = |stage: &str| annotations.and_then(|all| clock::read(all.get(&labels::joined(stage))?));
         let member = pod.metadata.labels.iter().flatten().filter_map(|(key, value)| {
             let stage = key.strip_prefix(labels::MEMBER_PREFIX).filter(|_| value == labels::MEMBER)?;
             Some((stage.to_owned(), joined(stage)))
         });
-        let phase = status.and_then(|status| status.phase.as_deref());
+        let phase = pod.status.phase.as_deref();
         Self {
             tier: label(&pod.metadata, labels::TIER).into(),
             color: label(&pod.metadata, labels::COLOR).into(),
+            controller: controller(&pod.metadata),
             ready: ready && !meta.deleting,
             ready_since: Time(0),
             finished: matches!(phase, Some("Succeeded" | "Failed")) && !meta.deleting,
-            said: PodLabels { member: member.collect(), mark: mark(&pod.metadata) },
-            address: status.and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
+            said: PodLabels { member: member.collect(), mark: mark(&pod.metadata), place: place(&pod.metadata) },
+            address: pod.status.pod_ip.as_ref().and_then(|address| address.parse().ok()),
             missing_counter: image::missing_counter(pod).map(String::into_boxed_str),
+            trouble: Trouble::of(pod),
             meta,
         }
     }
+}
+
+/// Owner that decides whether the pod lives. One that is neither a ReplicaSet nor Rainbow's own counts as a ReplicaSet: the pod is that owner's.
+fn controller(meta: &ObjectMeta) -> Controller {
+    let owners = meta.owner_references.iter().flatten();
+    let Some(controller) = owners.into_iter().find(|owner| owner.controller == Some(true)) else {
+        return Controller::None;
+    };
+    let is_rainbow = controller.kind == Kind::Rainbow.name() && controller.api_version == Kind::Rainbow.api_version();
+    if is_rainbow { Controller::Rainbow } else { Controller::ReplicaSet }
+}
+
+impl Pod {
+    /// A later state of the pod says the same.
+    pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
+        // A new field has to be compared, too.
+        let Self {
+            meta,
+            tier,
+            color,
+            controller,
+            ready,
+            ready_since: _,
+            finished,
+            said,
+            address,
+            missing_counter,
+            trouble,
+        } = self;
+        meta.is_repeated_by(&later.meta)
+            && (tier, color, ready, finished) == (&later.tier, &later.color, &later.ready, &later.finished)
+            && (controller, said, address) == (&later.controller, &later.said, &later.address)
+            && (missing_counter, trouble) == (&later.missing_counter, &later.trouble)
+    }
+}
+
+/// Whether the pod has the label that Services ask for.
+fn place(meta: &ObjectMeta) -> Place {
+    if label(meta, labels::SERVING) == labels::YES {
+        return Place::In;
+    }
+    let since = meta.annotations.as_ref().and_then(|all| clock::read(all.get(labels::OUT_SINCE)?));
+    Place::Out { since }
 }
 
 /// The mark as it is written. Somebody's own deletion cost is none.

@@ -1,21 +1,21 @@
 //! Deployments, Services and PodDisruptionBudgets: what the operator applies and compares.
 
-use kube::api::DynamicObject;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
 use rainbow_plan::{InstanceName, Selection};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Meta, label};
-use crate::drift::Content;
+use super::{Meta, ShownApplied, label, shown::AppliedStatus};
+use crate::{domain::Senders, drift::Content};
 
 /// A Deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployment {
     pub(crate) meta: Meta,
     /// Labels; empty where absent.
-    pub(crate) tier: Box<str>,
-    pub(crate) color: Box<str>,
+    pub(crate) tier: Arc<str>,
+    pub(crate) color: Arc<str>,
     pub(crate) identity: Box<str>,
     pub(crate) content: Content,
     pub(crate) replicas: u32,
@@ -23,87 +23,215 @@ pub(crate) struct Deployment {
     pub(crate) observed: bool,
     /// Pods that the status counts.
     pub(crate) pods: u32,
+    /// Why the ReplicaSet controller cannot make pods, such as a quota.
+    pub(crate) failure: Option<Box<str>>,
 }
 
 impl Deployment {
-    pub(super) fn of(object: &DynamicObject) -> Self {
-        let number = |pointer: &str| {
-            object.data.pointer(pointer).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
-        };
+    pub(super) fn of(object: &ShownApplied) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let replicas =
+            object.spec.get("replicas").and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
         let generation = object.metadata.generation.unwrap_or(0);
-        let observed = object.data.pointer("/status/observedGeneration").and_then(Value::as_i64).unwrap_or(-1);
         Self {
             meta: Meta::of(&object.metadata),
             tier: label(&object.metadata, labels::TIER).into(),
             color: label(&object.metadata, labels::COLOR).into(),
-            identity: annotation(object, labels::IDENTITY).into(),
-            content: Content::of(object),
-            replicas: number("/spec/replicas"),
-            observed: observed >= generation,
-            pods: number("/status/replicas"),
+            identity: annotation(&object.metadata, labels::IDENTITY).into(),
+            content: Content::of(&object.metadata, &object.spec),
+            replicas: replicas.unwrap_or(0),
+            observed: status.observed_generation.unwrap_or(-1) >= generation,
+            pods: status.replicas.unwrap_or(0),
+            failure: failure(&status),
         }
     }
 }
 
-/// A Service, of an instance or of a stage.
+/// The message of the condition `ReplicaFailure`.
+fn failure(status: &AppliedStatus) -> Option<Box<str>> {
+    let mut conditions = status.conditions.iter().flatten();
+    let failed = conditions.find(|found| found.type_ == "ReplicaFailure" && found.status == "True")?;
+    failed.message.as_deref().map(Into::into)
+}
+
+/// A Service, of an instance or of a stage, or the shadow of a stage's.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) meta: Meta,
     /// Labels; empty where absent.
-    pub(crate) tier: Box<str>,
-    pub(crate) color: Box<str>,
-    pub(crate) stage: Box<str>,
+    pub(crate) tier: Arc<str>,
+    pub(crate) color: Arc<str>,
+    pub(crate) stage: Arc<str>,
+    /// The stage whose shadow Service it is; such a Service is no instance's, and not the stage's own.
+    pub(crate) shadow_of: Arc<str>,
     pub(crate) content: Content,
     pub(crate) selects: Selection,
+    /// The selector asks for the label of pods that serve.
+    pub(crate) asks: bool,
+    /// Color that a stage serves, as it was written with the selector; empty where that is absent.
+    pub(crate) serves: Arc<str>,
+    /// Node ports that it has.
+    pub(crate) node_ports: Box<[i32]>,
+    pub(crate) senders: Senders,
+    /// The stage whose members it selects; empty where it selects none.
+    pub(crate) members_of: Box<str>,
 }
 
 impl Service {
-    pub(super) fn of(object: &DynamicObject) -> Self {
-        let selector = object.data.pointer("/spec/selector").and_then(Value::as_object);
+    pub(super) fn of(object: &ShownApplied) -> Self {
+        let selector = object.spec.get("selector").and_then(Value::as_object);
         let selector =
             selector.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()));
         let stage = label(&object.metadata, labels::STAGE);
-        let selects = selection(label(&object.metadata, labels::RAINBOW), stage, &selector.collect());
+        let mut selector: BTreeMap<&str, &str> = selector.collect();
+        let asks = selector.get(labels::SERVING) == Some(&labels::YES);
+        if asks {
+            selector.remove(labels::SERVING);
+        }
+        let shadow_of = label(&object.metadata, labels::SHADOW);
+        let is_of_stage = !stage.is_empty() || !shadow_of.is_empty();
+        let (selects, members_of) = selection(label(&object.metadata, labels::RAINBOW), is_of_stage, &selector);
         Self {
             meta: Meta::of(&object.metadata),
             tier: label(&object.metadata, labels::TIER).into(),
             color: label(&object.metadata, labels::COLOR).into(),
             stage: stage.into(),
-            content: Content::of(object),
+            shadow_of: shadow_of.into(),
+            content: Content::of(&object.metadata, &object.spec),
             selects,
+            asks,
+            serves: annotation(&object.metadata, labels::SERVES).into(),
+            node_ports: node_ports(&object.spec),
+            senders: senders(object),
+            members_of: members_of.into(),
         }
     }
+}
+
+/// Annotations whose value `ip` asks for a load balancer that addresses pods: of the AWS Load Balancer Controller for a Service, and for
+/// an Ingress that leads to one.
+const TARGET_TYPES: [&str; 3] = [
+    "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type",
+    "service.beta.kubernetes.io/aws-load-balancer-target-type",
+    "alb.ingress.kubernetes.io/target-type",
+];
+/// The older way to ask for IP targets: its value is `nlb-ip`.
+const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
+/// Asks GKE for network endpoint groups of pods, for an Ingress or for ports.
+const ENDPOINT_GROUPS: &str = "cloud.google.com/neg";
+
+/// Senders of the Service's clients to pods.
+fn senders(object: &ShownApplied) -> Senders {
+    let value = |key: &str| annotation(&object.metadata, key);
+    let targets = TARGET_TYPES.iter().any(|key| value(key) == "ip") || value(LOAD_BALANCER_TYPE) == "nlb-ip";
+    let is_local = |policy: &str| object.spec.get(policy).and_then(Value::as_str) == Some("Local");
+    if targets || has_endpoint_groups(value(ENDPOINT_GROUPS)) {
+        Senders::LoadBalancer
+    } else if is_local("externalTrafficPolicy") || is_local("internalTrafficPolicy") {
+        Senders::NodesLocally
+    } else {
+        Senders::Nodes
+    }
+}
+
+/// An annotation such as `{"ingress": true}` or `{"exposed_ports": {"80": {}}}`. One that cannot be read may ask for groups.
+fn has_endpoint_groups(annotation: &str) -> bool {
+    if annotation.is_empty() {
+        return false;
+    }
+    let read = serde_json::from_str::<Value>(annotation);
+    read.map_or(true, |asked| {
+        asked["ingress"] == true || asked["exposed_ports"].as_object().is_some_and(|ports| !ports.is_empty())
+    })
 }
 
 /// A PodDisruptionBudget.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     pub(crate) meta: Meta,
+    /// Name of the stage that it is for; empty where it is for the pods of draining colors.
+    pub(crate) stage: Box<str>,
+    /// Pods that have to stay, where that is said as a number.
+    pub(crate) least: Option<u32>,
     pub(crate) content: Content,
 }
 
 impl Budget {
-    pub(super) fn of(object: &DynamicObject) -> Self {
-        Self { meta: Meta::of(&object.metadata), content: Content::of(object) }
+    pub(super) fn of(object: &ShownApplied) -> Self {
+        let least = object.spec.get("minAvailable").and_then(Value::as_u64);
+        Self {
+            meta: Meta::of(&object.metadata),
+            stage: label(&object.metadata, labels::STAGE).into(),
+            least: least.and_then(|least| u32::try_from(least).ok()),
+            content: Content::of(&object.metadata, &object.spec),
+        }
     }
 }
 
 /// Value of an annotation, or the empty text.
-fn annotation<'a>(object: &'a DynamicObject, key: &str) -> &'a str {
-    object.metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str).unwrap_or_default()
+fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> &'a str {
+    meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str).unwrap_or_default()
 }
 
-/// What the Service of a stage, or of an instance if `stage` is empty, selects.
-fn selection(rainbow: &str, stage: &str, selector: &BTreeMap<&str, &str>) -> Selection {
+/// Node ports in the spec of a Service.
+fn node_ports(spec: &Value) -> Box<[i32]> {
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    let numbers = ports.filter_map(|port| i32::try_from(port["nodePort"].as_i64()?).ok());
+    numbers.collect()
+}
+
+/// What a Service selects, of a stage or of an instance, the label of pods that serve aside; and the stage whose
+/// members these are.
+fn selection<'a>(rainbow: &str, is_of_stage: bool, selector: &BTreeMap<&'a str, &str>) -> (Selection, &'a str) {
     let get = |key: &str| selector.get(key).copied();
     if get(labels::RAINBOW) != Some(rainbow) {
-        return Selection::Other;
+        return (Selection::Other, "");
     }
-    match (selector.len(), get(labels::TIER), get(labels::COLOR)) {
-        (3, Some(tier), Some(color)) => {
-            Selection::Instance(InstanceName { tier: tier.to_owned(), color: color.to_owned() })
+    // A stage that was renamed in the middle of a shift selects by the label that it had.
+    let is_member =
+        |(key, value): (&&'a str, &&str)| key.strip_prefix(labels::MEMBER_PREFIX).filter(|_| *value == labels::MEMBER);
+    let members_of = selector.iter().find_map(is_member);
+    match (selector.len(), get(labels::TIER), get(labels::COLOR), members_of) {
+        (3, Some(tier), Some(color), _) => {
+            (Selection::Instance(InstanceName { tier: tier.to_owned(), color: color.to_owned() }), "")
         }
-        (2, None, None) if get(&labels::member(stage)) == Some(labels::MEMBER) => Selection::Members,
-        _ => Selection::Other,
+        (2, None, None, Some(members_of)) if is_of_stage => (Selection::Members, members_of),
+        _ => (Selection::Other, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(annotations: Value, spec: Value, expected: Senders) {
+        let metadata = json!({ "name": "web-active", "annotations": annotations });
+        let service: ShownApplied = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
+        assert_eq!(Service::of(&service).senders, expected, "{annotations} {spec}");
+    }
+
+    #[test]
+    fn senders_follow_from_annotations_and_policies() {
+        let plain = || json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Cluster" });
+        check(json!({}), plain(), Senders::Nodes);
+        check(json!({}), json!({ "externalTrafficPolicy": "Local" }), Senders::NodesLocally);
+        check(json!({}), json!({ "internalTrafficPolicy": "Local" }), Senders::NodesLocally);
+        for key in TARGET_TYPES {
+            check(json!({ key: "ip" }), json!({ "externalTrafficPolicy": "Local" }), Senders::LoadBalancer);
+            check(json!({ key: "instance" }), plain(), Senders::Nodes);
+        }
+        check(json!({ LOAD_BALANCER_TYPE: "nlb-ip" }), plain(), Senders::LoadBalancer);
+        check(json!({ LOAD_BALANCER_TYPE: "external" }), plain(), Senders::Nodes);
+        for (groups, expected) in [
+            (r#"{"ingress": true}"#, Senders::LoadBalancer),
+            (r#"{"exposed_ports": {"80": {"name": "web"}}}"#, Senders::LoadBalancer),
+            (r#"{"ingress": false}"#, Senders::Nodes),
+            (r#"{"exposed_ports": {}}"#, Senders::Nodes),
+            ("yes", Senders::LoadBalancer),
+        ] {
+            check(json!({ ENDPOINT_GROUPS: groups }), plain(), expected);
+        }
     }
 }

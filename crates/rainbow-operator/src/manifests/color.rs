@@ -1,11 +1,20 @@
 //! A `Color`: the snapshot of the tiers.
 
-use rainbow_api::{Color, ColorInstance, ColorSpec, Rainbow, Sidecar, Tier, identities, labels, names};
+use rainbow_api::{Color, ColorInstance, ColorSpec, Evidence, Rainbow, Sidecar, Tier, identities, labels, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::{Scope, managed, owner};
-use crate::live;
+
+/// Additions of the operator to an instance's pods, as they are written down when the instance is made: an upgrade restarts nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// The counter.
+    pub(crate) sidecar: Option<Sidecar>,
+    /// The label that Services ask for.
+    pub(crate) serving_label: bool,
+}
 
 /// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
 pub(crate) fn color(
@@ -14,16 +23,21 @@ pub(crate) fn color(
     name: &str,
     revision: i64,
     instances: &[(String, InstanceName)],
-    sidecar: impl Fn(&Tier, &InstanceName) -> Option<Sidecar>,
+    entries: &BTreeMap<String, String>,
+    made: impl Fn(&Tier, &InstanceName) -> Made,
 ) -> Value {
-    let tiers = live::unpacked(&rainbow.spec.tiers);
+    let tiers = scope.templates.unpacked(&rainbow.spec.tiers);
     let identities = identities(&tiers);
     let tier = |name: &str| rainbow.spec.tiers.iter().find(|tier| tier.name == name);
-    let instances = instances.iter().map(|(name, instance)| ColorInstance {
-        tier: name.clone(),
-        color: instance.color.clone(),
-        identity: identities.get(name).cloned().unwrap_or_default(),
-        sidecar: tier(name).and_then(|tier| sidecar(tier, instance)),
+    let instances = instances.iter().map(|(name, instance)| {
+        let Made { sidecar, serving_label } = tier(name).map(|tier| made(tier, instance)).unwrap_or_default();
+        ColorInstance {
+            tier: name.clone(),
+            color: instance.color.clone(),
+            identity: identities.get(name).cloned().unwrap_or_default(),
+            sidecar,
+            serving_label,
+        }
     });
     let spec = ColorSpec {
         rainbow: scope.rainbow.to_owned(),
@@ -31,6 +45,8 @@ pub(crate) fn color(
         revision,
         tiers,
         instances: instances.collect(),
+        entries: entries.clone(),
+        evidence: Some(Evidence::of(&rainbow.spec, &rainbow.spec.tiers)),
         retire: false,
         drain: None,
     };

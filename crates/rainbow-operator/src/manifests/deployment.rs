@@ -4,8 +4,8 @@ use rainbow_api::{Color, Rainbow, Tier, labels, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
-use super::{Scope, instance_labels, managed, owner, sidecar};
-use crate::{kind::Kind, live};
+use super::{Scope, instance_labels, managed, owner, serving_labels, sidecar};
+use crate::kind::Kind;
 
 /// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
 const REVISION_HISTORY: i32 = 1;
@@ -20,8 +20,11 @@ pub(crate) fn deployment(
     replicas: u32,
 ) -> Value {
     let selector = instance_labels(scope, &instance.tier, &instance.color);
-    let identity =
-        color.spec.instances.iter().find(|i| i.tier == tier.name).map(|i| i.identity.as_str()).unwrap_or_default();
+    let known = color.spec.instances.iter().find(|i| i.tier == tier.name);
+    let identity = known.map(|i| i.identity.as_str()).unwrap_or_default();
+    // The selector lacks the label of pods that serve: a pod that loses it stays in its ReplicaSet.
+    let labeled = known.is_some_and(|i| i.serving_label);
+    let labels = serving_labels(scope, &instance.tier, &instance.color, labeled);
     let mut deployment = json!({
         "apiVersion": Kind::Deployment.api_version(),
         "kind": Kind::Deployment.name(),
@@ -39,7 +42,7 @@ pub(crate) fn deployment(
             // Should a template ever be mended, then without a pod less.
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } },
             "selector": { "matchLabels": selector },
-            "template": template(scope, color, tier, selector),
+            "template": template(scope, color, tier, labels),
         },
     });
     let min_ready = tier.min_ready_seconds.unwrap_or(0);
@@ -51,15 +54,15 @@ pub(crate) fn deployment(
 
 /// The user's template with Rainbow's labels, the addresses of the needed instances, and the counter if the instance was
 /// made with one.
-fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, selector: serde_json::Map<String, Value>) -> Value {
-    let mut template = live::template(tier);
+fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::Map<String, Value>) -> Value {
+    let mut template = scope.templates.template(tier);
     if !template["metadata"].is_object() {
         template["metadata"] = json!({});
     }
     if !template["metadata"]["labels"].is_object() {
         template["metadata"]["labels"] = json!({});
     }
-    for (key, value) in selector {
+    for (key, value) in labels {
         template["metadata"]["labels"][key] = value;
     }
     let variables: Vec<Value> = tier

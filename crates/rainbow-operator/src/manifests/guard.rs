@@ -1,26 +1,34 @@
-//! The guard of a Rainbow's pods that hold connections while their color drains: no eviction takes them.
+//! PodDisruptionBudgets: of pods that hold connections while their color drains, and of stages that are held in the middle of a shift.
 
 use rainbow_api::{Rainbow, labels, names};
 use serde_json::{Value, json};
 
-use super::{Scope, managed, owner};
+use super::{Scope, owned};
 use crate::kind::Kind;
 
-/// The PodDisruptionBudget. It counts pods that carry the mark only, so it is in nobody's way otherwise.
+/// More pods than any cluster has: Kubernetes is tested with 150,000.
+const ALL_PODS: u32 = 1_000_000;
+
+/// The PodDisruptionBudget of pods that hold connections; it selects no others. Its number is one of pods: percentages and `maxUnavailable` ask
+/// the pods' controller for its scale, and the Rainbow, which controls a pod that drains, has none.
 pub(crate) fn guard(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {
     let of_rainbow = [(labels::RAINBOW.to_owned(), json!(scope.rainbow))].into_iter().collect();
-    json!({
-        "apiVersion": Kind::PodDisruptionBudget.api_version(),
-        "kind": Kind::PodDisruptionBudget.name(),
-        "metadata": {
-            "name": names::guard(scope.rainbow),
-            "namespace": scope.namespace,
-            "labels": managed(of_rainbow),
-            "ownerReferences": owner(scope, rainbow),
-        },
-        "spec": {
-            "maxUnavailable": 0,
-            "selector": { "matchLabels": { labels::RAINBOW: scope.rainbow, labels::HOLDING: labels::YES } },
-        },
-    })
+    let spec = json!({
+        "minAvailable": ALL_PODS,
+        "selector": { "matchLabels": { labels::RAINBOW: scope.rainbow, labels::HOLDING: labels::YES } },
+    });
+    owned(scope, rainbow, Kind::PodDisruptionBudget, &names::guard(scope.rainbow), of_rainbow, spec)
+}
+
+/// The PodDisruptionBudget of a stage that is held: `least` members have to stay. The number is one of pods, since members belong to
+/// several Deployments, whose sizes say nothing of how many pods the stage wants.
+/// `label` is the stage after which the membership labels of its pods are called.
+pub(crate) fn stage_budget(scope: &Scope<'_>, rainbow: &Rainbow, stage: &str, label: &str, least: u32) -> Value {
+    let labels = [(labels::RAINBOW.to_owned(), json!(scope.rainbow)), (labels::STAGE.to_owned(), json!(stage))];
+    let spec = json!({
+        "minAvailable": least,
+        "selector": { "matchLabels": { labels::RAINBOW: scope.rainbow, labels::member(label): labels::MEMBER } },
+    });
+    let name = names::stage_budget(scope.rainbow, stage);
+    owned(scope, rainbow, Kind::PodDisruptionBudget, &name, labels.into_iter().collect(), spec)
 }

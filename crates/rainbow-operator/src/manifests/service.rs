@@ -1,31 +1,30 @@
 //! An instance's Service: how its dependents, and nobody else, reach it.
 
-use rainbow_api::{Rainbow, Tier, TierPort, names};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use rainbow_api::{Rainbow, Tier, TierPort, declared_port, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Scope, instance_labels, managed, owner};
-use crate::{kind::Kind, live};
+use super::{Scope, instance_labels, owned, serving_labels};
+use crate::kind::Kind;
 
-/// The Service of a tier's instance.
-pub(crate) fn service(scope: &Scope<'_>, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName) -> Value {
-    let selector = instance_labels(scope, &instance.tier, &instance.color);
-    json!({
-        "apiVersion": Kind::Service.api_version(),
-        "kind": Kind::Service.name(),
-        "metadata": {
-            "name": names::instance(scope.prefix, &instance.tier, &instance.color),
-            "namespace": scope.namespace,
-            "labels": managed(selector.clone()),
-            "ownerReferences": owner(scope, rainbow),
-        },
-        "spec": {
-            "type": "ClusterIP",
-            "selector": selector,
-            "ports": tier.ports.iter().map(|known| port(known, target(known).into())).collect::<Vec<_>>(),
-        },
-    })
+/// The Service of a tier's instance. `labeled`: its pods carry the label of pods that serve.
+pub(crate) fn service(
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    tier: &Tier,
+    instance: &InstanceName,
+    labeled: bool,
+) -> Value {
+    let labels = instance_labels(scope, &instance.tier, &instance.color);
+    let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+    let spec = json!({
+        "type": "ClusterIP",
+        "selector": serving_labels(scope, &instance.tier, &instance.color, labeled),
+        "ports": tier.ports.iter().map(|known| port(known, json!(known.target()))).collect::<Vec<_>>(),
+    });
+    owned(scope, rainbow, Kind::Service, &name, labels, spec)
 }
 
 /// A port with everything spelled out that is a key of the list or has a default: what is applied is what comes back.
@@ -34,7 +33,7 @@ fn port(port: &TierPort, target: Value) -> Value {
         "name": port.name,
         "port": port.port,
         "targetPort": target,
-        "protocol": protocol(port),
+        "protocol": port.protocol(),
     });
     if let Some(protocol) = &port.app_protocol {
         value["appProtocol"] = json!(protocol);
@@ -42,34 +41,20 @@ fn port(port: &TierPort, target: Value) -> Value {
     value
 }
 
-fn target(port: &TierPort) -> i32 {
-    port.target_port.unwrap_or(port.port)
-}
-
-fn protocol(port: &TierPort) -> &str {
-    port.protocol.as_deref().unwrap_or("TCP")
-}
-
 /// The ports of a tier in a Service that moves between colors. A port that the containers declare under its name is targeted by the
 /// name, which is resolved for each pod: so pods with different numbers serve behind one Service.
-pub(super) fn moving_ports(tier: &Tier) -> Vec<Value> {
-    let template = live::template(tier);
-    let containers = template["spec"]["containers"].as_array().into_iter().flatten();
-    let declared: Vec<&Value> = containers.flat_map(|known| known["ports"].as_array().into_iter().flatten()).collect();
+pub(super) fn moving_ports(tier: &Tier, template: &Value) -> Vec<Value> {
     let ports = tier.ports.iter().map(|known| {
-        // As Kubernetes resolves a name: the first port with the name and the protocol.
-        let named = declared.iter().find(|declared| {
-            declared["name"] == known.name && declared["protocol"].as_str().unwrap_or("TCP") == protocol(known)
-        });
-        let is_target = named.is_some_and(|named| named["containerPort"] == target(known));
-        port(known, if is_target { json!(known.name) } else { json!(target(known)) })
+        let target = known.target();
+        let declared = declared_port(template, &known.name, known.protocol()).map(IntOrString::Int);
+        port(known, if declared == Some(target.clone()) { json!(known.name) } else { json!(target) })
     });
     ports.collect()
 }
 
-/// Equal for tiers whose pods can serve behind one Service.
+/// Equal for tiers whose pods can serve behind one Service. The tier's template is as it was written.
 pub(crate) fn ports_digest(tier: &Tier) -> u64 {
     let mut hasher = DefaultHasher::new();
-    json!(moving_ports(tier)).to_string().hash(&mut hasher);
+    json!(moving_ports(tier, &tier.template)).to_string().hash(&mut hasher);
     hasher.finish()
 }

@@ -1,10 +1,10 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
 use rainbow_api::{Rainbow, Stage, Tier, labels};
-use rainbow_plan::{Mark, Selection};
+use rainbow_plan::{InstanceName, Mark, Place, Selection};
 use serde_json::{Map, Value, json};
 
-use super::{Scope, instance_labels, managed, owner, service::moving_ports};
+use super::{Scope, owned, service::moving_ports, serving_labels};
 use crate::{clock, kind::Kind, live::PodLabels};
 
 /// The Service of a stage, without its selector. Its ports are those of `tier`, of the color that it selects.
@@ -14,7 +14,7 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &
             .map(|(key, value)| (key.to_owned(), json!(value)))
             .into_iter()
             .collect();
-    let ports = moving_ports(tier).into_iter().map(|mut value| {
+    let ports = moving_ports(tier, &scope.templates.template(tier)).into_iter().map(|mut value| {
         if let Some(own) = stage.service.ports.iter().find(|own| value["name"] == own.name) {
             // The pod's port stays what it is when the Service's differs.
             if let Some(number) = own.port {
@@ -26,31 +26,69 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &
         }
         value
     });
-    json!({
-        "apiVersion": Kind::Service.api_version(),
-        "kind": Kind::Service.name(),
-        "metadata": {
-            "name": name,
-            "namespace": scope.namespace,
-            "labels": managed(labels),
-            "annotations": stage.service.annotations,
-            "ownerReferences": owner(scope, rainbow),
-        },
-        "spec": {
-            "type": stage.service.type_.as_deref().unwrap_or("ClusterIP"),
-            "ports": ports.collect::<Vec<_>>(),
-        },
-    })
+    let spec = json!({
+        "type": stage.service.type_.as_deref().unwrap_or("ClusterIP"),
+        "ports": ports.collect::<Vec<_>>(),
+    });
+    let mut service = owned(scope, rainbow, Kind::Service, name, labels, spec);
+    service["metadata"]["annotations"] = json!(stage.service.annotations);
+    service
 }
 
-/// Puts the selector into a stage's Service. `Other` is nothing that is ever applied: the Service is left without one.
-pub(crate) fn select(scope: &Scope<'_>, stage: &str, service: &mut Value, selection: &Selection) {
+/// The shadow Service of a stage, with its selector. Its ports are those of `tier`, of the color that the stage's own Service selects, so
+/// that a pod that cannot be an endpoint of the one is none of the other. It is headless: nothing but its endpoints matters.
+pub(crate) fn shadow(scope: &Scope<'_>, rainbow: &Rainbow, stage: &str, name: &str, tier: &Tier) -> Value {
+    let labels: Map<String, Value> = [(labels::RAINBOW, scope.rainbow), (labels::SHADOW, stage)]
+        .map(|(key, value)| (key.to_owned(), json!(value)))
+        .into_iter()
+        .collect();
+    let spec = json!({
+        "clusterIP": "None",
+        "selector": members(scope, stage),
+        "ports": moving_ports(tier, &scope.templates.template(tier)),
+    });
+    owned(scope, rainbow, Kind::Service, name, labels, spec)
+}
+
+/// Puts the selector into a stage's Service. `labeled` tells whether an instance's pods carry the label of pods that serve. `Other` is nothing that is ever applied: the Service is left without one.
+pub(crate) fn select(
+    scope: &Scope<'_>,
+    stage: &str,
+    service: &mut Value,
+    selection: &Selection,
+    labeled: impl Fn(&InstanceName) -> bool,
+) {
     let selector = match selection {
-        Selection::Instance(instance) => instance_labels(scope, &instance.tier, &instance.color),
+        Selection::Instance(instance) => serving_labels(scope, &instance.tier, &instance.color, labeled(instance)),
         Selection::Members => members(scope, stage),
         Selection::Other => return,
     };
     service["spec"]["selector"] = Value::Object(selector);
+}
+
+/// Writes into a stage's Service which color the stage serves, beside the selector: where the status is lost and the selector is edited by
+/// another writer, that is what is left.
+pub(crate) fn say(service: &mut Value, serves: Option<&str>) {
+    if let Some(color) = serves {
+        service["metadata"]["annotations"][labels::SERVES] = json!(color);
+    }
+}
+
+/// A merge patch that changes a stage's Service from one selector to another; `before` and `after` tell as well whether the selector
+/// asks for the label of pods that serve. `None` where the one that is there is unknown.
+pub(crate) fn reselect(
+    scope: &Scope<'_>,
+    stage: &str,
+    before: (&Selection, bool),
+    after: (&Selection, bool),
+) -> Option<Value> {
+    let selector = |(selection, asks): (&Selection, bool)| {
+        let mut service = json!({});
+        select(scope, stage, &mut service, selection, |_| asks);
+        service["spec"]["selector"].as_object().cloned()
+    };
+    let (before, after) = (selector(before)?, selector(after)?);
+    Some(json!({ "spec": { "selector": changes(&before, after) } }))
 }
 
 fn members(scope: &Scope<'_>, stage: &str) -> Map<String, Value> {
@@ -86,6 +124,10 @@ fn said(of: &PodLabels) -> (Map<String, Value>, Map<String, Value>) {
     let joined = of.member.iter();
     let mut annotations: Map<String, Value> =
         joined.filter_map(|(stage, time)| Some((labels::joined(stage), json!(clock::write((*time)?))))).collect();
+    match of.place {
+        Place::In => drop(labels.insert(labels::SERVING.into(), json!(labels::YES))),
+        Place::Out { since } => annotations.extend(since.map(|at| (labels::OUT_SINCE.into(), json!(clock::write(at))))),
+    }
     match of.mark {
         Mark::None => {}
         Mark::Held => {

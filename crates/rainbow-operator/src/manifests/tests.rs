@@ -4,10 +4,12 @@ use crate::{
     live::{Live, Object, PodLabels},
 };
 use rainbow_api::{Color, Rainbow, Sidecar};
-use rainbow_plan::{InstanceName, Mark, Selection, Time};
+use rainbow_plan::{InstanceName, Mark, Place, Selection, Time};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 fn scope() -> Scope<'static> {
-    Scope { namespace: "default", rainbow: "shop", prefix: Some("s-") }
+    static NONE: LazyLock<Templates> = LazyLock::new(Templates::default);
+    Scope { namespace: "default", rainbow: "shop", prefix: Some("s-"), templates: &NONE }
 }
 
 fn rainbow() -> Rainbow {
@@ -32,13 +34,15 @@ fn rainbow() -> Rainbow {
     .unwrap()
 }
 
+const NEW: Made = Made { sidecar: None, serving_label: true };
+
 fn name(tier: &str) -> InstanceName {
     InstanceName { tier: tier.into(), color: "v1".into() }
 }
 
 fn v1() -> Color {
     let instances = [("backend".to_owned(), name("backend")), ("frontend".to_owned(), name("frontend"))];
-    let mut object = color(&scope(), &rainbow(), "v1", 1, &instances, |_, _| None);
+    let mut object = color(&scope(), &rainbow(), "v1", 1, &instances, &BTreeMap::new(), |_, _| NEW);
     object["metadata"]["uid"] = json!("c1");
     serde_json::from_value(object).unwrap()
 }
@@ -88,7 +92,7 @@ fn a_tier_without_needs_keeps_its_template() {
 #[test]
 fn services_spell_their_ports_out() {
     let color = v1();
-    let inner = service(&scope(), &rainbow(), &color.spec.tiers[0], &name("backend"));
+    let inner = service(&scope(), &rainbow(), &color.spec.tiers[0], &name("backend"), true);
     assert_eq!(inner["metadata"]["name"], "s-backend-v1");
     assert_eq!(inner["spec"]["ports"], json!([{ "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" }]));
     let rainbow = rainbow();
@@ -104,17 +108,39 @@ fn services_spell_their_ports_out() {
 }
 
 #[test]
+fn a_shadow_selects_members_behind_the_ports_of_its_stage() {
+    let rainbow = rainbow();
+    let tier = &rainbow.spec.tiers[1];
+    let made = shadow(&scope(), &rainbow, "active", "s-frontend-active-shadow", tier);
+    let own = stage(&scope(), &rainbow, &rainbow.spec.stages[0], "s-frontend-active", tier);
+    let names = |service: &Value| -> Vec<Value> {
+        let ports = service["spec"]["ports"].as_array().unwrap();
+        ports.iter().map(|port| json!([port["name"], port["targetPort"], port["protocol"]])).collect()
+    };
+    assert_eq!(names(&made), names(&own));
+    assert_eq!(made["spec"]["clusterIP"], "None");
+    assert_eq!(made["metadata"]["ownerReferences"], own["metadata"]["ownerReferences"]);
+    let fixed = made["spec"]["ports"].as_array().unwrap().iter().any(|port| port["nodePort"].is_i64());
+    assert!(!fixed, "a headless Service has no node port");
+    let found = found(&made, labels::MANAGED_BY, labels::MANAGER);
+    assert_eq!((found.selects, &*found.members_of), (Selection::Members, "active"));
+    assert_eq!((&*found.shadow_of, &*found.stage, &*found.tier), ("active", "", ""));
+}
+
+#[test]
 fn a_selection_is_read_back() {
     let rainbow = rainbow();
     let object = || stage(&scope(), &rainbow, &rainbow.spec.stages[0], "s-frontend-active", &rainbow.spec.tiers[1]);
     let plain = Fingerprint::of(&object());
-    for wanted in [Selection::Instance(name("frontend")), Selection::Members] {
+    let instance = Selection::Instance(name("frontend"));
+    for (wanted, labeled) in [(instance.clone(), true), (instance, false), (Selection::Members, true)] {
         let mut object = object();
-        select(&scope(), "active", &mut object, &wanted);
+        select(&scope(), "active", &mut object, &wanted, |_| labeled);
         assert_eq!(Fingerprint::of(&object), plain, "the selector is looked at separately");
         assert_eq!(selects(&object, labels::STAGE, "active"), wanted);
-        let of_other = selects(&object, labels::STAGE, "smoke") == wanted;
-        assert_eq!(of_other, wanted != Selection::Members);
+        assert_eq!(selects(&object, labels::STAGE, "smoke"), wanted, "a stage that was renamed");
+        let members_of = if wanted == Selection::Members { "active" } else { "" };
+        assert_eq!(&*found(&object, labels::STAGE, "smoke").members_of, members_of);
         assert_eq!(selects(&object, labels::RAINBOW, "other"), Selection::Other);
     }
     assert_eq!(selects(&object(), labels::STAGE, "active"), Selection::Other, "there is no selector");
@@ -122,10 +148,14 @@ fn a_selection_is_read_back() {
 
 /// What a Service selects whose label says something.
 fn selects(object: &Value, label: &str, value: &str) -> Selection {
+    found(object, label, value).selects
+}
+
+fn found(object: &Value, label: &str, value: &str) -> Box<crate::live::Service> {
     let mut object = object.clone();
     object["metadata"]["labels"][label] = json!(value);
-    match Object::service(&serde_json::from_value(object).unwrap()).live {
-        Live::Service(service) => service.selects,
+    match Object::service(serde_json::from_value(object).unwrap()).live {
+        Live::Service(service) => service,
         _ => panic!("another kind"),
     }
 }
@@ -135,6 +165,7 @@ fn only_what_changes_is_said_of_a_pod() {
     let before = PodLabels {
         member: [("active".to_owned(), Some(Time(1500))), ("smoke".to_owned(), None)].into(),
         mark: Mark::Held,
+        place: Place::In,
     };
     let mut after = before.clone();
     after.member.insert("next".into(), Some(Time(2000)));
@@ -159,13 +190,15 @@ fn only_what_changes_is_said_of_a_pod() {
 
 #[test]
 fn marks_are_read_back() {
-    let none = PodLabels::default();
-    for mark in [Mark::None, Mark::Held, Mark::Leaving] {
-        let said = PodLabels { member: [("active".to_owned(), Some(Time(1500)))].into(), mark };
+    let none = PodLabels { place: Place::Out { since: None }, ..PodLabels::default() };
+    let outside = Place::Out { since: Some(Time(2500)) };
+    let marks = [Mark::None, Mark::Held, Mark::Leaving];
+    for (mark, place) in marks.into_iter().flat_map(|mark| [(mark, Place::In), (mark, outside)]) {
+        let said = PodLabels { member: [("active".to_owned(), Some(Time(1500)))].into(), mark, place };
         let seen = crate::live::Pod::of(&serde_json::from_value(relabel("u", &none, &said)).unwrap());
         assert_eq!(seen.said, said);
     }
-    let held = relabel("u", &none, &PodLabels { mark: Mark::Held, ..PodLabels::default() });
+    let held = relabel("u", &none, &PodLabels { mark: Mark::Held, ..none.clone() });
     assert_eq!(held["metadata"]["labels"], json!({ "rainbow.dev/holding": "yes" }));
     assert_eq!(
         held["metadata"]["annotations"],
@@ -173,6 +206,54 @@ fn marks_are_read_back() {
     );
     let guarded = &guard(&scope(), &rainbow())["spec"]["selector"]["matchLabels"];
     assert_eq!(*guarded, json!({ "rainbow.dev/rainbow": "shop", "rainbow.dev/holding": "yes" }));
+    let budget = stage_budget(&scope(), &rainbow(), "active", "active", 4);
+    assert_eq!(
+        budget["spec"],
+        json!({
+            "minAvailable": 4,
+            "selector": { "matchLabels": { "rainbow.dev/rainbow": "shop", "member.rainbow.dev/active": "yes" } },
+        })
+    );
+}
+
+#[test]
+fn a_pod_is_taken_out_and_put_back_by_a_label() {
+    let (inside, outside) =
+        (PodLabels::default(), PodLabels { place: Place::Out { since: Some(Time(2500)) }, ..PodLabels::default() });
+    let since = "1970-01-01T00:00:02.5Z";
+    assert_eq!(
+        relabel("u", &inside, &outside)["metadata"],
+        json!({ "uid": "u", "labels": { "rainbow.dev/serving": null }, "annotations": { "rainbow.dev/out-since": since } })
+    );
+    assert_eq!(
+        relabel("u", &outside, &inside)["metadata"],
+        json!({ "uid": "u", "labels": { "rainbow.dev/serving": "yes" }, "annotations": { "rainbow.dev/out-since": null } })
+    );
+    // Pods of an instance that an older version made.
+    let older = PodLabels { place: Place::Out { since: None }, ..PodLabels::default() };
+    let member = PodLabels { member: [("active".to_owned(), None)].into(), ..older.clone() };
+    let joined = relabel("u", &older, &member);
+    assert_eq!(joined["metadata"]["labels"], json!({ "member.rainbow.dev/active": "yes" }));
+}
+
+#[test]
+fn services_ask_for_the_label_that_pods_carry() {
+    let color = v1();
+    let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &name("frontend"), 5);
+    assert_eq!(object["spec"]["template"]["metadata"]["labels"]["rainbow.dev/serving"], "yes");
+    assert!(object["spec"]["selector"]["matchLabels"]["rainbow.dev/serving"].is_null(), "a pod out keeps its place");
+    for (labeled, expected) in [(true, json!("yes")), (false, json!(null))] {
+        let inner = service(&scope(), &rainbow(), &color.spec.tiers[0], &name("backend"), labeled);
+        assert_eq!(inner["spec"]["selector"]["rainbow.dev/serving"], expected);
+        let mut outer = json!({});
+        select(&scope(), "active", &mut outer, &Selection::Instance(name("frontend")), |_| labeled);
+        assert_eq!(outer["spec"]["selector"]["rainbow.dev/serving"], expected);
+    }
+    // An older version's instance stays as it is.
+    let mut color = color;
+    color.spec.instances.iter_mut().for_each(|instance| instance.serving_label = false);
+    let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &name("frontend"), 5);
+    assert!(object["spec"]["template"]["metadata"]["labels"]["rainbow.dev/serving"].is_null());
 }
 
 fn tally(native: bool) -> Sidecar {
@@ -182,8 +263,11 @@ fn tally(native: bool) -> Sidecar {
 #[test]
 fn the_counter_is_put_where_it_was_recorded() {
     let instances = [("backend".to_owned(), name("backend")), ("frontend".to_owned(), name("frontend"))];
-    let counted = |tier: &rainbow_api::Tier, _: &InstanceName| (tier.name == "frontend").then(|| tally(true));
-    let object = color(&scope(), &rainbow(), "v1", 1, &instances, counted);
+    let counted = |tier: &rainbow_api::Tier, _: &InstanceName| Made {
+        sidecar: (tier.name == "frontend").then(|| tally(true)),
+        serving_label: true,
+    };
+    let object = color(&scope(), &rainbow(), "v1", 1, &instances, &BTreeMap::new(), counted);
     let color: Color = serde_json::from_value(object).unwrap();
     assert_eq!(color.spec.instances[0].sidecar, None);
     assert_eq!(color.spec.tiers, rainbow().spec.tiers, "what the user wrote stays as it is");
@@ -204,7 +288,7 @@ fn a_color_may_look_like_a_number() {
     for number in ["123456", "123e45", "000000", "1e1000"] {
         let instance = |tier: &str| InstanceName { tier: tier.into(), color: number.into() };
         let instances = [("backend".to_owned(), instance("backend")), ("frontend".to_owned(), instance("frontend"))];
-        let object = color(&scope(), &rainbow(), number, 1, &instances, |_, _| None);
+        let object = color(&scope(), &rainbow(), number, 1, &instances, &BTreeMap::new(), |_, _| NEW);
         let color: Color = serde_saphyr::from_str(&serde_saphyr::to_string(&object).unwrap()).unwrap();
         assert_eq!(color.spec.color, number);
         let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &instance("frontend"), 1);

@@ -43,7 +43,7 @@ fn is_seen(cache: &Cache, key: &Key, expectation: &Expectation) -> bool {
     match what {
         Expected::Version(version) => cache.has_seen(key, *kind, name, *version),
         Expected::Change { uid, version } => match cache.apps.get(key).and_then(|app| app.find(*kind, name)) {
-            Some((found, at)) => found != uid || at > *version,
+            Some((found, at)) => found.to_string() != *uid || at > *version,
             None => true,
         },
     }

@@ -30,7 +30,30 @@ fn past_their_time(action: &Action) -> Vec<&str> {
         Action::ApplyDeployment { ends, .. } => {
             ends.iter().filter(|(_, why)| *why == Why::Deadline).map(|(pod, _)| pod.as_str()).collect()
         }
-        _ => Vec::new(),
+        Action::EndPod { pod, why: Why::Deadline } => vec![pod],
+        Action::EndPod { .. }
+        | Action::CreateColor { .. }
+        | Action::OrphanDeployment { .. }
+        | Action::DeleteReplicaSets { .. }
+        | Action::Adopt { .. }
+        | Action::Disown { .. }
+        | Action::ApplyService { .. }
+        | Action::ApplyStage { .. }
+        | Action::Join { .. }
+        | Action::Leave { .. }
+        | Action::TakeOut { .. }
+        | Action::PutBack { .. }
+        | Action::Mark { .. }
+        | Action::ApplyGuard
+        | Action::DeleteGuard
+        | Action::ApplyBudget { .. }
+        | Action::DeleteBudget { .. }
+        | Action::ClearRetire { .. }
+        | Action::ApplyShadow { .. }
+        | Action::DeleteStage { .. }
+        | Action::DeleteInstance { .. }
+        | Action::DeleteColor { .. }
+        | Action::Release => Vec::new(),
     }
 }
 

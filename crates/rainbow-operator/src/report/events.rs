@@ -6,8 +6,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use rainbow_api::{ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason};
-use rainbow_plan::{Action, Time};
+use rainbow_api::{
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase,
+};
+use rainbow_plan::{Action, InstanceName, Selection, StageKey, StageService, Time, World};
 
 use super::status;
 use crate::{
@@ -25,8 +27,10 @@ pub(crate) enum EventReason {
     ColorDeleted,
     ShiftStarted,
     ShiftStep,
+    ShiftPaused,
     ShiftFinished,
     ShiftAborted,
+    SelectorRestored,
     ConnectionsUnknown,
     ConnectionsCut,
     InvalidSpec,
@@ -45,8 +49,10 @@ impl EventReason {
             Self::ColorDeleted => "ColorDeleted",
             Self::ShiftStarted => "ShiftStarted",
             Self::ShiftStep => "ShiftStep",
+            Self::ShiftPaused => "ShiftPaused",
             Self::ShiftFinished => "ShiftFinished",
             Self::ShiftAborted => "ShiftAborted",
+            Self::SelectorRestored => "SelectorRestored",
             Self::ConnectionsUnknown => "ConnectionsUnknown",
             Self::ConnectionsCut => "ConnectionsCut",
             Self::InvalidSpec => "InvalidSpec",
@@ -77,6 +83,9 @@ impl EventReason {
                 | Reason::Starting
                 | Reason::Waiting
                 | Reason::Progressing
+                | Reason::Degraded
+                | Reason::Paused
+                | Reason::RolledBack
                 | Reason::Ready
                 | Reason::Serving
                 | Reason::Draining
@@ -124,6 +133,28 @@ pub(crate) fn of_action(action: &Action) -> Option<Note> {
     }
 }
 
+/// A stage's Service selects what Rainbow has not written, as far as the status tells, and is about to select what it should.
+pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) -> Option<Note> {
+    let Action::ApplyStage { stage, selects, .. } = action else { return None };
+    let StageService::Ours { selects: before, .. } = world.stages.get(&StageKey::of(stage))? else { return None };
+    let known = status.stages.iter().find(|known| known.name == *stage)?;
+    let shift = known.shift.as_ref();
+    let colors =
+        [known.color.as_ref(), known.target.as_ref(), shift.map(|shift| &shift.from), shift.map(|shift| &shift.to)];
+    let is_known = |instance: &InstanceName| {
+        let known = |color: &&rainbow_plan::Color| colors.iter().flatten().any(|name| **name == color.name);
+        world.colors.iter().filter(known).any(|color| color.instances.values().any(|own| own == instance))
+    };
+    let edited = match before {
+        Selection::Other => true,
+        Selection::Instance(instance) => before != selects && !is_known(instance),
+        Selection::Members => false,
+    };
+    edited.then(|| {
+        Note::warning(EventReason::SelectorRestored, messages::selector_restored(stage, known.color.as_deref()))
+    })
+}
+
 /// What a change of the Rainbow's status tells.
 pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> {
     let mut notes = Vec::new();
@@ -143,6 +174,10 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
                 let reason =
                     if shift.to == before.from { EventReason::ShiftAborted } else { EventReason::ShiftStarted };
                 notes.push(Note::normal(reason, messages::shift_turned(name, &shift.to, &before.to)));
+            }
+            (Some(before), Some(shift)) if shift.phase == ShiftPhase::Paused && before.phase != ShiftPhase::Paused => {
+                let message = messages::shift_paused(name, &shift.from, &shift.to, shift.moved, shift.of);
+                notes.push(Note::normal(EventReason::ShiftPaused, message));
             }
             (Some(before), Some(shift)) if shift.moved > before.moved => {
                 notes.push(Note::normal(

@@ -1,12 +1,13 @@
-//! When statuses are written: at once where the next plan depends on it, else gathered, and counts seldom.
+//! When statuses are written: at once where the next plan depends on it, else at most once a second, and counts seldom.
 
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 use super::status::Difference;
 
-/// How long a status waits for more to change, where nothing depends on it. A rollout changes many things at a time.
-const GATHER: Duration = Duration::from_millis(250);
+/// A status is written at most this often because of anything that the next plan does not go by; and what changes little by little waits
+/// this long for more to change. A rollout changes many things at a time.
+const EVERY: Duration = Duration::from_secs(1);
 /// A status is written at most this often because of counts alone.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
@@ -20,61 +21,58 @@ pub(super) enum Subject {
 
 /// What is remembered between the turns of an application.
 #[derive(Default)]
-pub(super) struct Pacing {
-    /// Since when a status waits for more to change.
-    gathering: Option<Instant>,
-    /// When a status was written last.
-    told: HashMap<Subject, Instant>,
+pub(super) struct Pacing(HashMap<Subject, Paced>);
+
+/// Memory of a status.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paced {
+    /// When it was written last.
+    written: Option<Instant>,
+    /// Since when it differs from what is written.
+    differs: Option<Instant>,
 }
 
 /// One turn.
 pub(super) struct Round<'a> {
     pacing: &'a mut Pacing,
     now: Instant,
-    gathered: bool,
-    waits: bool,
     later: Option<Instant>,
 }
 
 impl Pacing {
     pub(super) fn round(&mut self, now: Instant) -> Round<'_> {
-        let gathered = self.gathering.is_some_and(|since| now >= since + GATHER);
-        Round { pacing: self, now, gathered, waits: false, later: None }
+        Round { pacing: self, now, later: None }
     }
 }
 
 impl Round<'_> {
     /// Whether a status that differs so is to be written now.
     pub(super) fn is_due(&mut self, of: &Subject, difference: Difference) -> bool {
-        let due = match difference {
-            Difference::None => false,
-            Difference::Major => true,
-            Difference::Minor => self.has_gathered(),
-            Difference::Counts => match self.pacing.told.get(of).map(|told| *told + COUNTS_EVERY) {
-                Some(next) if next > self.now => {
-                    self.later = Some(self.later.map_or(next, |later| later.min(next)));
-                    false
-                }
-                _ => self.has_gathered(),
-            },
-        };
-        if due {
-            self.pacing.told.insert(of.clone(), self.now);
+        let paced = self.pacing.0.entry(of.clone()).or_default();
+        if difference == Difference::None {
+            paced.differs = None;
+            return false;
         }
-        due
-    }
-
-    fn has_gathered(&mut self) -> bool {
-        self.waits |= !self.gathered;
-        self.gathered
+        let gathered = *paced.differs.get_or_insert(self.now) + EVERY;
+        let again = |every: Duration| paced.written.map_or(self.now, |written| written + every);
+        let due = match difference {
+            Difference::None | Difference::Major => self.now,
+            Difference::State => again(EVERY),
+            Difference::Minor => gathered.max(again(EVERY)),
+            Difference::Counts => again(COUNTS_EVERY),
+        };
+        if due > self.now {
+            self.later = Some(self.later.map_or(due, |later| later.min(due)));
+            return false;
+        }
+        *paced = Paced { written: Some(self.now), differs: None };
+        true
     }
 
     /// Ends the turn; when to look again. Objects that are gone are forgotten.
     pub(super) fn end(self, is_there: impl Fn(&Subject) -> bool) -> Option<Instant> {
-        self.pacing.told.retain(|of, _| is_there(of));
-        self.pacing.gathering = self.waits.then(|| self.pacing.gathering.unwrap_or(self.now));
-        let gathered = self.pacing.gathering.map(|since| since + GATHER);
-        gathered.into_iter().chain(self.later).min()
+        self.pacing.0.retain(|of, _| is_there(of));
+        self.later
     }
 }
 
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn counts_wait_longest() {
+    async fn the_less_it_says_the_longer_it_waits() {
         let begin = Instant::now();
         let mut pacing = Pacing::default();
         let mut at = |milliseconds: u64, difference| {
@@ -96,15 +94,18 @@ mod tests {
             let next = round.end(|_| true).map(|next| next.duration_since(begin).as_millis());
             (due, next)
         };
-        assert_eq!(at(0, Difference::Counts), (false, Some(250)));
-        assert_eq!(at(250, Difference::Counts), (true, None));
-        assert_eq!(at(1_000, Difference::Counts), (false, Some(5_250)));
-        assert_eq!(at(2_000, Difference::Major), (true, None));
-        assert_eq!(at(2_500, Difference::Minor), (false, Some(2_750)));
-        assert_eq!(at(2_750, Difference::Minor), (true, None));
-        assert_eq!(at(7_700, Difference::Counts), (false, Some(7_750)));
-        assert_eq!(at(7_750, Difference::Counts), (false, Some(8_000)));
-        assert_eq!(at(8_000, Difference::None), (false, None));
+        assert_eq!(at(1_000, Difference::Counts), (true, None));
+        assert_eq!(at(1_500, Difference::Counts), (false, Some(6_000)));
+        assert_eq!(at(1_600, Difference::Minor), (false, Some(2_500)));
+        assert_eq!(at(1_700, Difference::State), (false, Some(2_000)));
+        assert_eq!(at(1_800, Difference::Major), (true, None));
+        assert_eq!(at(2_799, Difference::State), (false, Some(2_800)));
+        assert_eq!(at(2_800, Difference::State), (true, None));
+        assert_eq!(at(9_000, Difference::State), (true, None), "it has not been written for long");
+        assert_eq!(at(20_000, Difference::Minor), (false, Some(21_000)));
+        assert_eq!(at(20_500, Difference::None), (false, None), "it is again what is written");
+        assert_eq!(at(20_800, Difference::Minor), (false, Some(21_800)));
+        assert_eq!(at(21_800, Difference::Minor), (true, None));
     }
 
     #[test]
@@ -113,6 +114,6 @@ mod tests {
         let mut round = pacing.round(Instant::now());
         assert!(round.is_due(&color("v1"), Difference::Major) && round.is_due(&color("v2"), Difference::Major));
         round.end(|of| *of == color("v2"));
-        assert_eq!(pacing.told.into_keys().collect::<Vec<_>>(), [color("v2")]);
+        assert_eq!(pacing.0.into_keys().collect::<Vec<_>>(), [color("v2")]);
     }
 }

@@ -1,8 +1,9 @@
 //! The planner's report as the statuses of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ConditionType, RainbowStatus, Reason, ShiftStatus, StageStatus};
-use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageReport, Time};
+use rainbow_api::{self as api, ConditionType, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus};
+use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, Time};
+use std::collections::BTreeMap;
 
 use super::Troubles;
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 
 mod color;
 
-pub(crate) use color::{Basis, UNKNOWN_AFTER, color, color_difference};
+pub(crate) use color::{Basis, Remembered, UNKNOWN_AFTER, color, color_difference};
 
 /// How much a status has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +23,10 @@ pub(crate) enum Difference {
     None,
     /// In counts of connections, which change all the time: waits longer, for the next count is not far.
     Counts,
-    /// In what people read: may wait a moment for more to change.
+    /// In numbers, times and sentences of something that goes on: waits for more to change.
     Minor,
+    /// In what tools and people wait for, such as a phase or the reason of a condition: written at once, but not again and again.
+    State,
     /// In what the next plan goes by, or in what stands in the way: written at once.
     Major,
 }
@@ -39,50 +42,45 @@ pub(crate) struct Obstacle {
 
 /// What the status of a Rainbow depends on besides the planner's report.
 pub(crate) struct RainbowBasis<'a> {
-    /// Name of the version that the spec describes.
-    pub(crate) color: &'a str,
     /// Generation of the spec that was planned for.
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
-    /// What is behind the problems of the report, or soon will be.
-    pub(crate) cause: Option<Obstacle>,
+    /// Findings about the spec, and causes behind the problems of the report, or soon will be.
+    pub(crate) causes: Vec<Obstacle>,
     /// What the API server says about writes.
     pub(crate) troubles: &'a Troubles,
+    pub(crate) overlaps: &'a Overlaps,
     pub(crate) old: &'a RainbowStatus,
     pub(crate) now: Time,
 }
 
+/// By stage: how long pods serve together, where that is not up to the cluster's own data plane.
+pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
+
 /// The status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
-    let RainbowBasis { color, generation, names, cause, troubles, old, now } = basis;
-    let stages: Vec<StageStatus> = report.stages.iter().map(|report| stage(report, names, troubles)).collect();
-    let newest = report.colors.iter().any(|known| known.name == color).then(|| color.to_owned());
+    let RainbowBasis { generation, names, causes, troubles, overlaps, old, now } = basis;
+    let stages: Vec<StageStatus> =
+        report.stages.iter().map(|report| stage(report, names, troubles, overlaps)).collect();
     let mut status = RainbowStatus {
         observed_generation: generation,
-        color: newest.or_else(|| report.colors.first().map(|first| first.name.clone())),
+        color: report.described.clone(),
         summary: Some(summary(&stages)),
         stages,
         conditions: Vec::new(),
     };
     let refused = troubles.values().cloned().reduce(join);
-    let obstacle = [cause, refused, obstacle(&report.problems, names)].into_iter().flatten().reduce(join);
+    let obstacle = causes.into_iter().chain(refused).chain(obstacle(&report.problems, names)).reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
-    let progress = (report.progressing || !serving).then(|| progress(report));
+    let paused = messages::paused(report);
+    let progress = (report.progressing || !serving || paused.is_some()).then(|| progress(report, paused, names));
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
     status
 }
 
-/// The status as it was, with an obstacle in its conditions: nothing else is known to be true any more, or false.
-pub(crate) fn hindered(obstacle: &Obstacle, generation: Option<i64>, old: &RainbowStatus, now: Time) -> RainbowStatus {
-    RainbowStatus {
-        observed_generation: generation,
-        conditions: conditions(Some(obstacle), None, generation, &old.conditions, now),
-        ..old.clone()
-    }
-}
-
-fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles) -> StageStatus {
-    let trouble = troubles.get(&ChainKey::stage(&report.name)).map(|trouble| trouble.message.clone());
+fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles, overlaps: &Overlaps) -> StageStatus {
+    let chains = [StageKey::of(&report.name), StageKey::shadow(&report.name)].map(ChainKey::Stage);
+    let trouble = chains.iter().find_map(|chain| troubles.get(chain)).map(|trouble| trouble.message.clone());
     StageStatus {
         name: report.name.clone(),
         service: names.service(&report.name),
@@ -91,7 +89,13 @@ fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles) -> StageS
         previous: report.previous.clone(),
         since: report.since.map(clock::write),
         shift: report.shift.as_ref().map(shift),
-        message: trouble.or_else(|| report.waiting.as_ref().map(messages::waiting)),
+        overlap: overlaps.get(&report.name).copied(),
+        degraded_since: report.degraded.as_ref().map(|degraded| clock::write(degraded.since)),
+        degraded_color: report.degraded.as_ref().map(|degraded| degraded.color.clone()),
+        rejected: report.rejected.clone(),
+        message: trouble.or_else(|| {
+            report.waiting.as_ref().map(|waiting| messages::waiting(waiting, report.color.as_deref(), names))
+        }),
     }
 }
 
@@ -129,12 +133,21 @@ fn summary(stages: &[StageStatus]) -> String {
 }
 
 /// What is under way: a reason and a sentence.
-fn progress(report: &Report) -> (Reason, String) {
+fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reason, String) {
     let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, message));
-    let starting = || messages::starting(report).map(|message| (Reason::Starting, message));
+    let starting = || messages::starting(report, names).map(|message| (Reason::Starting, message));
+    let degraded = || messages::degraded(report, names).map(|message| (Reason::Degraded, message));
+    let queued = || messages::without_slot(report, names).map(|message| (Reason::Waiting, message));
     let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
+    let paused = || paused.map(|message| (Reason::Paused, message));
     let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
-    shifting().or_else(starting).or_else(waiting).unwrap_or_else(sizing)
+    shifting()
+        .or_else(degraded)
+        .or_else(queued)
+        .or_else(starting)
+        .or_else(paused)
+        .or_else(waiting)
+        .unwrap_or_else(sizing)
 }
 
 /// All problems as one obstacle; the first one names the reason.
@@ -144,6 +157,8 @@ fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
         Problem::UnknownColor { .. } => Reason::UnknownColor,
         Problem::Foreign { .. } => Reason::Conflict,
         Problem::Stalled { .. } => Reason::ProgressDeadlineExceeded,
+        Problem::Degraded { .. } => Reason::Degraded,
+        Problem::RolledBack { .. } => Reason::RolledBack,
         Problem::InUse { .. } | Problem::DeletingInUse { .. } => Reason::InUse,
         Problem::TooManyColors { .. } => Reason::TooManyColors,
     };
@@ -238,24 +253,62 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
     // When a shift began and that it ended can wait: the Service and its members say as much.
     let remembered = |new: &StageStatus| {
         let known = old.stages.iter().find(|old| old.name == new.name);
-        known.is_some_and(|old| old.color == new.color && old.previous == new.previous)
+        known.is_some_and(|old| memory(old) == memory(new))
     };
     let stalled =
         |status: &RainbowStatus| ConditionType::Stalled.find_true(&status.conditions).map(|found| found.reason.clone());
-    if new.stages.iter().all(remembered) && stalled(old) == stalled(new) {
-        Difference::Minor
-    } else {
+    if !new.stages.iter().all(remembered) || stalled(old) != stalled(new) {
         Difference::Major
+    } else if state(old) != state(new) {
+        Difference::State
+    } else {
+        Difference::Minor
     }
+}
+
+/// The part that tools and people wait for.
+fn state(status: &RainbowStatus) -> impl PartialEq + '_ {
+    let shift = |shift: &ShiftStatus| (shift.from.clone(), shift.to.clone(), shift.phase);
+    let stage = |stage: &StageStatus| {
+        let shift = stage.shift.as_ref().map(shift);
+        (stage.name.clone(), stage.service.clone(), stage.target.clone(), shift, stage.message.is_some())
+    };
+    let stages: Vec<_> = status.stages.iter().map(stage).collect();
+    (
+        status.observed_generation,
+        status.color.as_deref(),
+        stages,
+        states(&status.conditions, |found| found.observed_generation),
+    )
+}
+
+/// Conditions without their sentences and times, and with their generation where that is of interest.
+fn states(
+    conditions: &[Condition],
+    generation: impl Fn(&Condition) -> Option<i64>,
+) -> Vec<(&str, &str, &str, Option<i64>)> {
+    let all = conditions.iter();
+    all.map(|found| (found.type_.as_str(), found.status.as_str(), found.reason.as_str(), generation(found))).collect()
+}
+
+/// What a stage remembers from one look to the next.
+fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
+    let StageStatus { color, previous, degraded_since, degraded_color, rejected, .. } = stage;
+    (color, previous, degraded_since, degraded_color, rejected)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rainbow_plan::{LivesBecause, Living, Object};
-    use std::collections::BTreeMap;
 
-    const NAMES: Names<'static> = Names { rainbow: "shop", prefix: Some("s-"), services: &BTreeMap::new() };
+    const NAMES: Names<'static> = Names {
+        rainbow: "shop",
+        prefix: Some("s-"),
+        services: &BTreeMap::new(),
+        taken: &BTreeMap::new(),
+        troubles: &BTreeMap::new(),
+    };
 
     fn shifting(moved: u32) -> Report {
         let stage = |name: &str, color: &str, shift| StageReport {
@@ -265,6 +318,8 @@ mod tests {
             previous: None,
             since: Some(Time(1_000)),
             shift,
+            degraded: None,
+            rejected: None,
             waiting: None,
         };
         let shift = ShiftReport {
@@ -280,6 +335,7 @@ mod tests {
             stages: vec![stage("active", "v1", Some(shift)), stage("smoke", "v2", None)],
             colors: Vec::new(),
             problems: Vec::new(),
+            described: Some("v2".into()),
             progressing: true,
         }
     }
@@ -289,8 +345,9 @@ mod tests {
     }
 
     fn because(report: &Report, cause: Option<Obstacle>, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        let (names, troubles) = (&NAMES, &Troubles::new());
-        rainbow(report, RainbowBasis { color: "v2", generation: Some(3), names, cause, troubles, old, now })
+        let (names, troubles, overlaps) = (&NAMES, &Troubles::new(), &Overlaps::new());
+        let causes = cause.into_iter().collect();
+        rainbow(report, RainbowBasis { generation: Some(3), names, causes, troubles, overlaps, old, now })
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -316,6 +373,9 @@ mod tests {
         let old = status(&shifting(3), &RainbowStatus::default(), Time(5_500));
         assert_eq!(rainbow_difference(&old, &status(&shifting(3), &old, Time(9_000))), Difference::None);
         assert_eq!(rainbow_difference(&old, &status(&shifting(4), &old, Time(9_000))), Difference::Minor);
+        let mut finishing = shifting(5);
+        finishing.stages[0].shift.as_mut().unwrap().phase = ShiftPhase::Finishing;
+        assert_eq!(rainbow_difference(&old, &status(&finishing, &old, Time(9_000))), Difference::State);
         let mut done = shifting(5);
         done.stages[0].shift = None;
         done.stages[0].color = Some("v2".into());

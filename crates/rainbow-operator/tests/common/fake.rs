@@ -1,9 +1,9 @@
 //! Stand-ins for the controllers and the nodes of a cluster: Deployments get pods, pods become ready, Services get
 //! endpoint slices with the labels of the Service. No more than the operator can notice.
 
-use futures::{StreamExt, stream::select_all};
+use futures::{FutureExt, StreamExt, stream::select_all};
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, ReplicaSet},
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
@@ -12,9 +12,11 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::watcher::{Config, watcher},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     sync::{Arc, Mutex},
 };
 
@@ -26,20 +28,30 @@ pub struct Fake {
     pub missing: Arc<Mutex<BTreeSet<String>>>,
     /// Pods made so far.
     pub made: Arc<Mutex<u32>>,
+    /// The endpoint controller does not see membership labels.
+    pub sees_no_members: Arc<Mutex<bool>>,
 }
 
 impl Fake {
     pub fn start(client: Client) -> Self {
-        let fake = Self { broken: Arc::default(), missing: Arc::default(), made: Arc::default() };
+        let fake = Self {
+            broken: Arc::default(),
+            missing: Arc::default(),
+            made: Arc::default(),
+            sees_no_members: Arc::default(),
+        };
         let this = fake.clone();
         tokio::spawn(async move {
             let all = || Config::default();
             let mut changes = select_all([
                 watcher(Api::<Deployment>::all(client.clone()), all()).map(drop).boxed(),
+                watcher(Api::<ReplicaSet>::all(client.clone()), all()).map(drop).boxed(),
                 watcher(Api::<Pod>::all(client.clone()), all()).map(drop).boxed(),
                 watcher(Api::<Service>::all(client.clone()), all()).map(drop).boxed(),
             ]);
             while changes.next().await.is_some() {
+                // A look sees everything: one is enough for all changes that are there.
+                while changes.next().now_or_never().flatten().is_some() {}
                 this.sync(&client).await;
             }
         });
@@ -49,15 +61,25 @@ impl Fake {
     async fn sync(&self, client: &Client) {
         let list = ListParams::default();
         let deployments = Api::<Deployment>::all(client.clone()).list(&list).await.unwrap().items;
+        let sets = Api::<ReplicaSet>::all(client.clone()).list(&list).await.unwrap().items;
         let pods = Api::<Pod>::all(client.clone()).list(&list).await.unwrap().items;
+        orphan(client, &deployments, &sets).await;
+        orphan(client, &sets, &pods).await;
         let services = Api::<Service>::all(client.clone()).list(&list).await.unwrap().items;
         let api: Api<Pod> = Api::namespaced(client.clone(), "default");
-        for deployment in &deployments {
-            self.scale(client, &api, deployment, &pods).await;
+        for deployment in deployments.iter().filter(|found| found.metadata.deletion_timestamp.is_none()) {
+            self.scale(client, deployment, &sets, &pods).await;
+        }
+        for set in &sets {
+            if is_lost(set, &deployments) {
+                let api: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
+                let _ = api.delete(&set.name_any(), &DeleteParams::background()).await;
+            } else if set.metadata.deletion_timestamp.is_none() {
+                self.refill(&api, set, &pods).await;
+            }
         }
         for pod in &pods {
-            let owner = &pod.owner_references()[0].uid;
-            if !deployments.iter().any(|deployment| deployment.uid().as_ref() == Some(owner)) {
+            if is_lost(pod, &sets) {
                 let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
             } else if let Some(status) = self.not_pulled(pod) {
                 let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
@@ -90,30 +112,31 @@ impl Fake {
         }] } }))
     }
 
-    async fn scale(&self, client: &Client, api: &Api<Pod>, deployment: &Deployment, pods: &[Pod]) {
-        let spec = deployment.spec.as_ref().unwrap();
-        let uid = deployment.uid().unwrap();
-        let mut own: Vec<&Pod> = pods
-            .iter()
-            .filter(|pod| pod.owner_references()[0].uid == uid && pod.metadata.deletion_timestamp.is_none())
-            .collect();
-        // The last ones go first: those that are not ready, then the cheapest, as the ReplicaSet controller has it.
-        own.sort_by_key(|pod| (!ready(pod), -cost(pod), pod.name_any()));
-        let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap();
-        for _ in own.len()..wanted {
-            let number = {
-                let mut made = self.made.lock().unwrap();
-                *made += 1;
-                *made
-            };
-            let mut pod = Pod { spec: spec.template.spec.clone(), ..Pod::default() };
-            pod.metadata = spec.template.metadata.clone().unwrap();
-            pod.metadata.name = Some(format!("{}-{number}", deployment.name_any()));
-            pod.metadata.owner_references = Some(vec![deployment.controller_owner_ref(&()).unwrap()]);
-            api.create(&PostParams::default(), &pod).await.unwrap();
-        }
-        for pod in own.iter().skip(wanted) {
-            let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
+    /// Keeps a Deployment's ReplicaSet, which is a new one, or one that has no owner.
+    async fn scale(&self, client: &Client, deployment: &Deployment, sets: &[ReplicaSet], pods: &[Pod]) {
+        let api: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
+        let spec = deployment.spec.clone().unwrap();
+        let owner = json!([deployment.controller_owner_ref(&()).unwrap()]);
+        let name = format!("{}-set", deployment.name_any());
+        let known = sets.iter().find(|set| set.name_any() == name);
+        let own = pods.iter().filter(|pod| known.is_some_and(|set| is_of(*pod, set))).collect::<Vec<_>>();
+        match known {
+            None => {
+                let set = json!({
+                    "metadata": { "name": name, "labels": deployment.labels(), "ownerReferences": owner },
+                    "spec": { "replicas": spec.replicas, "selector": spec.selector, "template": spec.template },
+                });
+                api.create(&PostParams::default(), &serde_json::from_value(set).unwrap()).await.unwrap();
+            }
+            Some(set) if set.metadata.deletion_timestamp.is_some() => panic!("{name} is made while it goes"),
+            Some(set) => {
+                let replicas = set.spec.as_ref().and_then(|spec| spec.replicas);
+                if replicas != spec.replicas || set.owner_references().is_empty() {
+                    let metadata = json!({ "ownerReferences": owner });
+                    let patch = json!({ "metadata": metadata, "spec": { "replicas": spec.replicas } });
+                    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+                }
+            }
         }
         let counts = json!({
             "observedGeneration": deployment.metadata.generation,
@@ -128,10 +151,45 @@ impl Fake {
         }
     }
 
+    /// Adopts pods, and makes or deletes some.
+    async fn refill(&self, api: &Api<Pod>, set: &ReplicaSet, pods: &[Pod]) {
+        let spec = set.spec.as_ref().unwrap();
+        let selector = spec.selector.match_labels.clone().unwrap();
+        let selected = |pod: &Pod| selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
+        let owner = set.controller_owner_ref(&()).unwrap();
+        let alive = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        for pod in alive.clone().filter(|pod| pod.owner_references().is_empty() && selected(pod)) {
+            let patch = json!({ "metadata": { "uid": pod.uid(), "ownerReferences": [owner] } });
+            let _ = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+        }
+        let is_own = |pod: &&Pod| is_of(*pod, set) || (pod.owner_references().is_empty() && selected(pod));
+        let mut own: Vec<&Pod> = alive.filter(is_own).collect();
+        // The last ones go first: those that are not ready, then the cheapest, as the ReplicaSet controller has it.
+        own.sort_by_key(|pod| (!ready(pod), -cost(pod), pod.name_any()));
+        let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap();
+        for _ in own.len()..wanted {
+            let number = {
+                let mut made = self.made.lock().unwrap();
+                *made += 1;
+                *made
+            };
+            let template = spec.template.clone().unwrap();
+            let mut pod = Pod { spec: template.spec, ..Pod::default() };
+            pod.metadata = template.metadata.unwrap();
+            pod.metadata.name = Some(format!("{}-{number}", set.name_any().trim_end_matches("-set")));
+            pod.metadata.owner_references = Some(vec![owner.clone()]);
+            api.create(&PostParams::default(), &pod).await.unwrap();
+        }
+        for pod in own.iter().skip(wanted) {
+            let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
+        }
+    }
+
     async fn slice(&self, api: &Api<EndpointSlice>, service: &Service, pods: &[Pod], existing: &[EndpointSlice]) {
         let name = format!("{}-x", service.name_any());
         let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.clone()) else { return };
-        let selected = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
+        let is_seen = !selector.keys().any(|key| key.starts_with("member.")) || !*self.sees_no_members.lock().unwrap();
+        let selected = |pod: &&Pod| is_seen && selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
         let endpoints: Vec<_> = pods
             .iter()
             .filter(selected)
@@ -168,4 +226,33 @@ fn ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+/// The owner is one of the object's.
+fn is_of(object: &impl ResourceExt, owner: &impl ResourceExt) -> bool {
+    object.owner_references().iter().any(|known| Some(&known.uid) == owner.uid().as_ref())
+}
+
+/// The garbage collector deletes the object: an owner of this kind is gone.
+fn is_lost<K: Resource<DynamicType = ()>>(object: &impl ResourceExt, owners: &[K]) -> bool {
+    let mut lost = object.owner_references().iter().filter(|owner| owner.kind == K::kind(&()));
+    lost.any(|owner| !owners.iter().any(|known| known.meta().uid.as_ref() == Some(&owner.uid)))
+}
+
+/// The garbage collector lets objects go that are deleted without their dependents.
+async fn orphan<O, D>(client: &Client, owners: &[O], dependents: &[D])
+where
+    O: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    D: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let (owner_api, api): (Api<O>, Api<D>) =
+        (Api::namespaced(client.clone(), "default"), Api::namespaced(client.clone(), "default"));
+    for owner in owners.iter().filter(|owner| owner.finalizers().iter().any(|finalizer| finalizer == "orphan")) {
+        for dependent in dependents.iter().filter(|dependent| is_of(*dependent, owner)) {
+            let patch = json!({ "metadata": { "uid": dependent.uid(), "ownerReferences": null } });
+            let _ = api.patch(&dependent.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+        }
+        let patch = json!({ "metadata": { "finalizers": null } });
+        let _ = owner_api.patch(&owner.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    }
 }

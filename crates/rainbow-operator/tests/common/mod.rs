@@ -16,9 +16,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::ApiResource,
 };
-use rainbow_api::{Color, Rainbow, crds};
+use rainbow_api::{Color, Rainbow, RainbowStatus, crds};
 use rainbow_operator::{Clock, Options, run};
 use serde_json::{Value, json};
 use std::{
@@ -168,7 +169,22 @@ impl Cluster {
 
     /// Applies a Rainbow as a user would.
     pub async fn apply(&self, rainbow: &Value) {
-        self.try_apply(rainbow).await.unwrap();
+        let name = rainbow["metadata"]["name"].as_str().unwrap();
+        self.raw().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(rainbow)).await.unwrap();
+    }
+
+    pub async fn delete(&self) {
+        self.raw().delete("seamless", &Default::default()).await.unwrap();
+    }
+
+    /// Rainbows as they are written, readable or not.
+    fn raw(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), "default", &ApiResource::erase::<Rainbow>(&()))
+    }
+
+    async fn status(&self) -> Option<RainbowStatus> {
+        let object = self.raw().get_opt("seamless").await.unwrap()?;
+        serde_json::from_value(object.data.get("status")?.clone()).unwrap()
     }
 
     pub async fn try_apply(&self, rainbow: &Value) -> kube::Result<Rainbow> {
@@ -189,11 +205,11 @@ impl Cluster {
     }
 
     pub async fn summary(&self) -> String {
-        self.rainbow().await.status.and_then(|status| status.summary).unwrap_or_default()
+        self.status().await.and_then(|status| status.summary).unwrap_or_default()
     }
 
     pub async fn condition(&self, type_: &str) -> Option<(String, String, String)> {
-        let status = self.api::<Rainbow>().get_opt("seamless").await.unwrap()?.status?;
+        let status = self.status().await?;
         let found = status.conditions.into_iter().find(|c| c.type_ == type_)?;
         Some((found.status, found.reason, found.message))
     }
@@ -233,9 +249,7 @@ impl Cluster {
                 }
                 if begin.elapsed() > PATIENCE {
                     let state = self.state().await;
-                    let status = serde_json::to_string_pretty(
-                        &self.api::<Rainbow>().get_opt("seamless").await.unwrap().and_then(|r| r.status),
-                    );
+                    let status = serde_json::to_string_pretty(&self.status().await);
                     let writes = self.writes.lock().unwrap().clone();
                     let tail = &writes[writes.len().saturating_sub(20)..];
                     panic!(

@@ -37,6 +37,7 @@ impl<'a> Shifter<'_, 'a> {
             phase: Some(ShiftPhase::Shifting),
             from: self.target.color.and_then(|_| self.largest_old(&members)),
             to: self.newest_member(),
+            starts: false,
             ended: false,
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             next_step: None,
@@ -52,7 +53,7 @@ impl<'a> Shifter<'_, 'a> {
         let mut joining: BTreeSet<&str> = BTreeSet::new();
         match self.target.pace {
             Pace::Hold => {
-                progress.phase = Some(match (self.situation.stage.paused, members.new.is_empty()) {
+                progress.phase = Some(match (self.target.held_by_pause, members.new.is_empty()) {
                     (true, _) => ShiftPhase::Paused,
                     (false, true) => ShiftPhase::Preparing,
                     // Some of the new color's pods serve; the next step waits until all of it is ready again.
@@ -89,13 +90,18 @@ impl<'a> Shifter<'_, 'a> {
 
     /// The pod serves, and the data plane knows it as an endpoint.
     pub(super) fn known_endpoint(&self, pod: &Pod) -> bool {
-        serves(pod) && self.endpoint(pod).is_some_and(|since| self.view.known(since))
+        serves(pod) && self.endpoint(pod).is_some_and(|since| self.sent_to_at(since) <= self.view.now)
+    }
+
+    /// When those who send the stage's clients to pods know an endpoint that has been one since this time.
+    fn sent_to_at(&self, since: Time) -> Time {
+        self.view.sent_to_at(&self.situation.key, since)
     }
 
     /// The same of a member. Its endpoint may be left over from what the Service selected before; a member that joined only
     /// now counts when its label must have been seen, too.
     fn knows(&self, pod: &Pod) -> bool {
-        self.known_endpoint(pod) && self.joined(pod).is_none_or(|joined| self.view.known(joined))
+        self.known_endpoint(pod) && self.view.known(pod.labelled)
     }
 
     /// The new member can take the place of an old one.
@@ -104,8 +110,9 @@ impl<'a> Shifter<'_, 'a> {
     /// set that comes later has it, and whoever still has an earlier set has the old pods, which go on running. An endpoint from
     /// before the pod joined proves nothing, so it has to be known then.
     fn arrived(&self, pod: &Pod) -> bool {
-        let seen = || self.endpoint(pod).zip(self.joined(pod)).is_some_and(|(since, joined)| since >= joined);
-        self.knows(pod) || (self.view.spec().swap == Swap::Direct && serves(pod) && seen())
+        let after = |since: Time| self.joined(pod).is_some_and(|joined| since >= joined.max(pod.labelled));
+        let seen = || self.endpoint(pod).is_some_and(after);
+        self.knows(pod) || (self.swap() == Swap::Direct && serves(pod) && seen())
     }
 
     /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.
@@ -187,13 +194,27 @@ impl<'a> Shifter<'_, 'a> {
         if gap == 0 || leaving > 0 {
             return;
         }
-        let old_first = !members.old.is_empty() && self.target.pace != Pace::AtOnce;
-        // A hold waits for the replacements of old pods as long as one of them serves.
-        let held = self.target.held_by_pause && self.target.pace == Pace::Hold && old > 0;
-        let others = if held { Vec::new() } else { self.spares(members, old_first) };
-        let spares = self.spares(members, !old_first).into_iter().chain(others);
+        let is_held = self.target.held_by_pause && self.target.pace == Pace::Hold;
+        let old_first = self.target.pace != Pace::AtOnce && (is_held || !members.old.is_empty());
+        // A hold waits for the replacements of old pods as long as one of them serves, and a way back for those of the color that it goes to.
+        let has_target = new > 0 || !joining.is_empty();
+        let waits = (is_held && old > 0) || (self.target.pace == Pace::AtOnce && has_target);
+        let others = if waits { Vec::new() } else { self.spares(members, old_first) };
+        let mut spares = self.spares(members, !old_first);
+        if is_held {
+            self.keep_serving(&mut spares);
+        }
+        let spares = spares.into_iter().chain(others);
         let chosen: Vec<&str> = spares.filter(|pod| !joining.contains(pod)).take(gap).collect();
         joining.extend(chosen);
+    }
+
+    /// Of several colors that a stage that is held comes from, only the one that it serves fills gaps, as long as that has a pod that serves.
+    fn keep_serving(&self, spares: &mut Vec<&'a str>) {
+        let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
+        let Some(serving) = serving.filter(|instance| self.view.ready(instance) > 0) else { return };
+        let pods = self.view.pods(serving);
+        spares.retain(|name| pods.iter().any(|pod| pod.name == *name));
     }
 
     /// Members that the data plane does not know yet are waited for.
@@ -201,9 +222,7 @@ impl<'a> Shifter<'_, 'a> {
         let new = members.new.iter().filter(|pod| !self.arrived(pod));
         for pod in new.chain(members.old.iter().filter(|pod| !self.knows(pod))).filter(|pod| serves(pod)) {
             if let Some(since) = self.endpoint(pod) {
-                draft.wake(
-                    self.joined(pod).map_or(since, |joined| joined.max(since)).after(self.view.spec().propagation),
-                );
+                draft.wake(self.sent_to_at(since).max(pod.labelled.after(self.view.spec().propagation)));
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct Target<'a> {
     /// `color` has the stage's size.
     pub(crate) ready: bool,
     pub(crate) pace: Pace,
-    /// `paused` is set, and there is something to hold.
+    /// `paused` is set, or the stage is invalid, and there is something to hold.
     pub(crate) held_by_pause: bool,
 }
 
@@ -57,12 +57,13 @@ impl<'a> Target<'a> {
         let ready = color.is_some_and(ready);
         let back = color.is_some() && Self::is_back(view, situation, color);
         let moving = color != situation.serving || situation.points == Points::Members;
-        let held_by_pause = situation.stage.paused && moving;
-        let pace = match (back, situation.stage.paused || !ready || color.is_none(), situation.stage.shift) {
+        let paused = situation.stage.paused || situation.stage.invalid;
+        let held_by_pause = paused && moving;
+        let pace = match (back, paused || !ready || color.is_none(), situation.stage.shift) {
             (true, ..) => Pace::AtOnce,
             (_, true, _) => Pace::Hold,
             (_, _, Shift::Flip) => Pace::Steps { step: u32::MAX, every: Duration::ZERO },
-            (_, _, Shift::Rolling { step, every }) => Pace::Steps { step: step.max(1), every },
+            (_, _, Shift::Rolling { step, every, surge: _ }) => Pace::Steps { step: step.max(1), every },
         };
         let instance = color.and_then(|color| situation.instance(view, color));
         Self { wanted, color, instance, ready, pace, held_by_pause }
@@ -97,11 +98,14 @@ impl<'a> Target<'a> {
     }
 
     /// The way back is as fast as it can be: to the color a shift came from, and to the color before while it is still up.
-    /// Forward again to a newer color goes at the stage's pace.
+    /// Forward again to a newer color goes at the stage's pace. A stage that follows the newest color is not taken back by another spec
+    /// while its user holds it.
     fn is_back(view: &View<'a>, situation: &Situation<'a>, color: Option<ColorId>) -> bool {
+        let stage = situation.stage;
+        let is_held = (stage.paused || stage.invalid) && stage.promote == Promote::Auto && stage.color.is_none();
         if color == situation.serving {
             return match situation.points {
-                Points::Members => true,
+                Points::Members => !is_held,
                 // Another writer has pointed the Service elsewhere.
                 Points::Instance(instance) => {
                     color.and_then(|color| situation.instance(view, color)).is_some_and(|own| own != instance)
@@ -110,7 +114,8 @@ impl<'a> Target<'a> {
             };
         }
         let (Some(color), Some(serving)) = (color.map(|id| view.colors[id]), situation.serving) else { return false };
-        situation.memory.previous.as_deref() == Some(color.name.as_str())
+        !is_held
+            && situation.memory.previous.as_deref() == Some(color.name.as_str())
             && color.revision < view.colors[serving].revision
             && color.retired.is_none()
     }

@@ -16,7 +16,7 @@ impl Shifter<'_, '_> {
             Pace::Steps { step, .. } => step,
             Pace::AtOnce => u32::MAX,
         };
-        let progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
+        let mut progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
         let mut old = self.candidates(serving);
         if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(&self.situation.key)) {
             // Nothing serves, so there is nothing to exchange step by step.
@@ -30,6 +30,7 @@ impl Shifter<'_, '_> {
         }
         let first = step.min(self.of) as usize;
         let new = self.candidates(target).into_iter().filter(|pod| self.view.is_available(pod)).take(first);
+        progress.starts = true;
         let members: BTreeSet<&str> = old.iter().copied().chain(new).map(|pod| pod.name.as_str()).collect();
         let labeled: BTreeSet<&str> = self.situation.members.iter().map(|pod| pod.name.as_str()).collect();
         for pod in members.difference(&labeled) {
@@ -42,13 +43,13 @@ impl Shifter<'_, '_> {
                 self.leave(&pod.name, draft);
             }
         }
-        if members.is_subset(&labeled) && labeled.iter().all(|name| members.contains(name) || self.is_of(name, serving))
+        if members.is_subset(&labeled)
+            && labeled.iter().all(|name| members.contains(name) || self.is_of(name, serving))
+            && self.labels_are_seen(&members, draft)
         {
-            // Endpoints are computed from the Service and from the pods, and the one may be seen before the other.
-            match self.last_joined().filter(|joined| !self.view.known(*joined)) {
-                Some(joined) => draft.wake(joined.after(self.view.spec().propagation)),
-                None => self.select(Selection::Members, draft),
-            }
+            self.select(Selection::Members, draft);
+        } else {
+            self.make_shadow(draft);
         }
         progress
     }

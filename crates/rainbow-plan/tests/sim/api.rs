@@ -13,6 +13,7 @@ pub enum WriteTarget {
     Stage(String),
     Pod(String),
     Guard,
+    Budget(String),
 }
 
 /// How writes to an object go wrong.
@@ -36,14 +37,24 @@ impl WriteTarget {
             Action::CreateColor { color, .. } | Action::ClearRetire { color } | Action::DeleteColor { color } => {
                 Self::Color(color.clone())
             }
-            Action::ApplyDeployment { instance, .. } | Action::DeleteInstance { instance } => {
-                Self::Deployment(instance.clone())
-            }
+            Action::ApplyDeployment { instance, .. }
+            | Action::OrphanDeployment { instance }
+            | Action::DeleteReplicaSets { instance, .. }
+            | Action::DeleteInstance { instance } => Self::Deployment(instance.clone()),
             Action::ApplyService { instance } => Self::Service(instance.clone()),
             Action::ApplyStage { stage, .. } => Self::Stage(stage.clone()),
             Action::DeleteStage { stage } => Self::Stage(service_name(stage)),
-            Action::Join { pod, .. } | Action::Leave { pod, .. } | Action::Mark { pod, .. } => Self::Pod(pod.clone()),
+            Action::ApplyShadow { stage } => Self::Stage(service_name(&StageKey::shadow(stage))),
+            Action::Join { pod, .. }
+            | Action::Leave { pod, .. }
+            | Action::Mark { pod, .. }
+            | Action::TakeOut { pod }
+            | Action::PutBack { pod }
+            | Action::Adopt { pod }
+            | Action::Disown { pod }
+            | Action::EndPod { pod, .. } => Self::Pod(pod.clone()),
             Action::ApplyGuard | Action::DeleteGuard => Self::Guard,
+            Action::ApplyBudget { stage, .. } | Action::DeleteBudget { stage } => Self::Budget(stage.clone()),
             Action::Release => return None,
         })
     }
@@ -54,7 +65,7 @@ impl WriteTarget {
             Self::Deployment(_) => Kind::Deployments,
             Self::Service(_) | Self::Stage(_) => Kind::Services,
             Self::Pod(_) => Kind::Pods,
-            Self::Guard => Kind::Budgets,
+            Self::Guard | Self::Budget(_) => Kind::Budgets,
         }
     }
 }
@@ -67,9 +78,12 @@ impl Sim {
         let instances: BTreeSet<InstanceName> = own.chain(others).collect();
         let mut objects: Vec<WriteTarget> = instances.iter().cloned().map(WriteTarget::Deployment).collect();
         objects.extend(self.spec.stages.iter().map(|stage| WriteTarget::Stage(stage.name.clone())));
+        let shadow = |stage: &Stage| WriteTarget::Stage(service_name(&StageKey::shadow(&stage.name)));
+        objects.extend(self.spec.stages.iter().map(shadow));
         objects.extend(self.pods.keys().cloned().map(WriteTarget::Pod));
         objects.extend(instances.into_iter().map(WriteTarget::Service));
         objects.push(WriteTarget::Guard);
+        objects.extend(self.spec.stages.iter().map(|stage| WriteTarget::Budget(stage.name.clone())));
         objects.push(WriteTarget::Color(self.spec.color.clone()));
         objects.extend(self.colors.keys().cloned().map(WriteTarget::Color));
         objects
@@ -133,14 +147,26 @@ impl Sim {
                 }
                 return answer;
             }
-            Action::Join { .. } | Action::Leave { .. } | Action::Mark { .. } => {
+            Action::Join { .. }
+            | Action::Leave { .. }
+            | Action::Mark { .. }
+            | Action::TakeOut { .. }
+            | Action::PutBack { .. } => {
                 self.log(|| format!("in vain: {action:?}"));
                 return true;
             }
             Action::CreateColor { .. }
             | Action::ClearRetire { .. }
+            | Action::OrphanDeployment { .. }
+            | Action::DeleteReplicaSets { .. }
+            | Action::Adopt { .. }
+            | Action::Disown { .. }
+            | Action::EndPod { .. }
             | Action::ApplyGuard
             | Action::DeleteGuard
+            | Action::ApplyBudget { .. }
+            | Action::DeleteBudget { .. }
+            | Action::ApplyShadow { .. }
             | Action::DeleteStage { .. }
             | Action::DeleteInstance { .. }
             | Action::DeleteColor { .. }
@@ -157,8 +183,27 @@ impl Sim {
                 self.operator.foreign.insert(instance.clone());
                 return false;
             }
+            // A Deployment that is made while a ReplicaSet of its name goes makes one of another name, which adopts nothing.
+            Action::ApplyDeployment { instance, .. }
+                if !self.deps.contains_key(instance)
+                    && self.sets.get(instance).is_some_and(|sets| sets.deleting.is_some()) =>
+            {
+                return false;
+            }
+            // Somebody took the labels of the Deployment off: the ReplicaSets are not the planner's to delete.
+            Action::DeleteReplicaSets { instance, .. } if self.deps.contains_key(instance) => {
+                if !self.deps[instance].labelled {
+                    self.operator.foreign.insert(instance.clone());
+                }
+                return false;
+            }
+            // A controller that the decision did not know.
+            Action::Adopt { pod } if !self.is_controlled_by(pod, Controller::None) => return false,
+            Action::Disown { pod } | Action::EndPod { pod, .. } if !self.is_controlled_by(pod, Controller::Rainbow) => {
+                return false;
+            }
             Action::ApplyStage { stage, .. } => {
-                let wanted = self.node_ports.get(stage).copied().unwrap_or(0);
+                let wanted = self.possible_port(&self.stages, stage);
                 let holds = |(name, svc): (&String, &Svc)| {
                     name != stage && matches!(svc, Svc::Ours(service) if service.node_port == wanted)
                 };
@@ -182,11 +227,30 @@ impl Sim {
     }
 
     /// What a stage's Service shall be, its selector aside. Its port is that of the pods that it selects.
-    pub(super) fn is_current(&self, spec: &Spec, stage: &str, service: &Service) -> bool {
+    pub(super) fn is_current(
+        &self,
+        spec: &Spec,
+        shown: &BTreeMap<String, Svc>,
+        stage: &str,
+        service: &Service,
+    ) -> bool {
         let Some(wanted) = spec.stages.iter().find(|wanted| wanted.name == stage) else { return service.current };
         service.current
             && self.target(&wanted.name, service.selects.as_ref()).is_none_or(|target| service.target == target)
-            && service.node_port == self.node_ports.get(stage).copied().unwrap_or(0)
+            && service.node_port == self.possible_port(shown, stage)
+    }
+
+    /// The node port that a stage's Service can have: its own, unless another Service has it; none as long as it has another stage's.
+    fn possible_port(&self, services: &BTreeMap<String, Svc>, stage: &str) -> u32 {
+        let wanted = self.node_ports.get(stage).copied().unwrap_or(0);
+        let port = |svc: &Svc| match svc {
+            Svc::Ours(service) => service.node_port,
+            Svc::Foreign => 0,
+        };
+        let own = services.get(stage).map_or(0, port);
+        let is_anothers = own > 0 && self.node_ports.iter().any(|(other, number)| other != stage && *number == own);
+        let is_held = services.iter().any(|(name, svc)| name != stage && port(svc) == wanted);
+        if is_anothers || is_held { 0 } else { wanted }
     }
 
     /// The port of the pods that a stage's Service selects.
@@ -205,7 +269,7 @@ impl Sim {
     /// What a write does to the cluster.
     pub(super) fn apply(&mut self, action: &Action) {
         match action {
-            Action::CreateColor { color, revision, instances } => {
+            Action::CreateColor { color, revision, instances, entries } => {
                 self.require(Rule::NoVainWrite, !self.colors.contains_key(color), || format!("{color} exists"));
                 let made = Color {
                     name: color.clone(),
@@ -218,9 +282,10 @@ impl Sim {
                     deleting: false,
                     released: None,
                     retired: None,
-                    entries: Default::default(),
+                    entries: entries.clone(),
                     demoted: false,
                     sizes: BTreeMap::new(),
+                    served: None,
                 };
                 self.colors.entry(color.clone()).or_insert(made);
             }
@@ -233,12 +298,14 @@ impl Sim {
                 let before = self.svcs.insert(instance.clone(), made.clone());
                 self.require(Rule::NoVainWrite, before != Some(made), || format!("service {instance:?}"));
             }
-            Action::ApplyStage { stage, selects } => self.apply_stage(stage, selects),
+            Action::ApplyStage { stage, selects, serves } => self.apply_stage(stage, selects, serves.as_deref()),
+            Action::ApplyShadow { stage } => self.apply_shadow(stage),
             Action::Join { stage, pod } => {
                 let (now, clock) = (self.now, self.clock().0);
                 let Some(found) = self.pods.get_mut(pod) else { return };
                 let before = found.member.insert(stage.clone(), Some(clock));
                 found.dirty.get_or_insert(now);
+                found.unseen_labels.get_or_insert(now);
                 self.require(Rule::NoVainWrite, before.is_none(), || format!("{pod} is a member of {stage} already"));
             }
             Action::Leave { stage, pod } => {
@@ -246,6 +313,7 @@ impl Sim {
                 let Some(found) = self.pods.get_mut(pod) else { return };
                 let before = found.member.remove(stage);
                 found.dirty.get_or_insert(now);
+                found.unseen_labels.get_or_insert(now);
                 self.require(Rule::NoVainWrite, before.is_some(), || format!("{pod} is no member of {stage}"));
             }
             Action::Mark { pod, mark } => {
@@ -255,6 +323,28 @@ impl Sim {
                 (found.mark, found.marked) = (*mark, (now, before));
                 self.require(Rule::NoVainWrite, before != *mark, || format!("{pod} is {mark:?}"));
                 self.check_mark(pod, *mark);
+            }
+            Action::TakeOut { pod } => {
+                let (now, clock) = (self.now, self.clock().0);
+                let Some(found) = self.pods.get_mut(pod) else { return };
+                let before = found.out;
+                let at = before.map_or(now, |before| before.at);
+                found.out = Some(Out { at, since: Some(clock) });
+                found.member.clear();
+                found.dirty.get_or_insert(now);
+                // The write is seen as a whole.
+                found.unseen_labels = None;
+                let known = before.is_some_and(|out| out.since.is_some());
+                self.require(Rule::NoVainWrite, !known, || format!("{pod} is out already"));
+                let labeled = !self.unlabeled.contains(&self.pods[pod].instance);
+                self.require(Rule::NoVainWrite, labeled, || format!("{pod} has no label to take off"));
+            }
+            Action::PutBack { pod } => {
+                let now = self.now;
+                let Some(found) = self.pods.get_mut(pod) else { return };
+                let before = found.out.take();
+                found.dirty.get_or_insert(now);
+                self.require(Rule::NoVainWrite, before.is_some(), || format!("{pod} is not out"));
             }
             Action::ApplyGuard => {
                 let may = matches!(self.guard, Presence::Absent | Presence::Outdated);
@@ -268,6 +358,16 @@ impl Sim {
                 self.require(Rule::InUse, held == 0, || "pods are held without a guard".into());
                 self.guard = Presence::Absent;
             }
+            Action::ApplyBudget { stage, least } => {
+                let made = StageBudget::Ours { current: true, least: *least };
+                let before = self.budgets.insert(stage.clone(), made);
+                self.require(Rule::Ownership, before != Some(StageBudget::Foreign), || format!("budget of {stage}"));
+                self.require(Rule::NoVainWrite, before != Some(made), || format!("budget of {stage}"));
+            }
+            Action::DeleteBudget { stage } => {
+                let before = self.budgets.remove(stage);
+                self.require(Rule::NoVainWrite, before.is_some(), || format!("no budget of {stage}"));
+            }
             Action::ClearRetire { color } => {
                 let Some(found) = self.colors.get_mut(color) else { return };
                 let before = found.retire || found.deadline.is_some();
@@ -276,10 +376,34 @@ impl Sim {
             }
             Action::DeleteStage { stage } => {
                 let stage = &service_name(stage);
-                let is_ours = matches!(self.stages.get(stage), Some(Svc::Ours(_)));
-                self.require(Rule::Ownership, is_ours, || format!("no Service of ours: {stage}"));
+                let found = self.stages.get(stage);
+                self.require(Rule::Ownership, found != Some(&Svc::Foreign), || format!("no Service of ours: {stage}"));
+                // A cache that lags shows what is gone: a delete of that very object has no effect.
+                self.require(Rule::NoVainWrite, found.is_some(), || format!("no Service: {stage}"));
                 self.delete_service_of(stage);
                 self.established.remove(stage);
+            }
+            Action::OrphanDeployment { instance } => {
+                self.check_drains(instance);
+                let Some(dep) = self.deps.get_mut(instance) else { return };
+                let was_deleting = std::mem::replace(&mut dep.deleting, true);
+                self.require(Rule::NoVainWrite, !was_deleting, || format!("{instance:?} is being deleted already"));
+            }
+            Action::DeleteReplicaSets { instance, cascade } => {
+                self.check_drains(instance);
+                // ReplicaSets of a Deployment are left alone.
+                if let Some(sets) = self.sets.get_mut(instance).filter(|_| !self.deps.contains_key(instance)) {
+                    sets.deleting.get_or_insert(*cascade);
+                }
+            }
+            Action::Adopt { pod } => self.pods.get_mut(pod).unwrap().controller = Controller::Rainbow,
+            Action::Disown { pod } => self.pods.get_mut(pod).unwrap().controller = Controller::None,
+            Action::EndPod { pod, why } => {
+                let instance = self.pods[pod].instance.clone();
+                self.check_callers(&instance);
+                self.check_why(pod, *why);
+                self.check_way_back(&instance);
+                self.terminate(pod, Cause::Ours, Cause::Ours);
             }
             Action::DeleteInstance { instance } => self.delete_instance(instance),
             Action::DeleteColor { color } => {
@@ -295,6 +419,10 @@ impl Sim {
         }
     }
 
+    fn is_controlled_by(&self, pod: &str, controller: Controller) -> bool {
+        self.pods.get(pod).is_some_and(|pod| pod.controller == controller && !pod.terminating)
+    }
+
     fn apply_deployment(&mut self, instance: &InstanceName, replicas: u32, ends: &[(String, Why)]) {
         let before = self.deps.get(instance).map(|dep| (dep.replicas, dep.current, dep.foreign));
         self.require(Rule::Ownership, before.is_none_or(|(_, _, foreign)| !foreign), || {
@@ -302,6 +430,9 @@ impl Sim {
         });
         self.require(Rule::NoVainWrite, before != Some((replicas, true, false)), || format!("deploy {instance:?}"));
         self.check_size(instance, replicas, ends);
+        if before.is_some_and(|(before, ..)| before > replicas) {
+            self.check_way_back(instance);
+        }
         let fewer = before.is_some_and(|(before, ..)| before > replicas);
         let by_user = ends.is_empty() && (replicas > 0 || self.full(instance) == 0);
         // A write of the number that is there already makes nothing smaller.
@@ -322,7 +453,7 @@ impl Sim {
         }
     }
 
-    fn apply_stage(&mut self, stage: &str, selects: &Selection) {
+    fn apply_stage(&mut self, stage: &str, selects: &Selection, serves: Option<&str>) {
         self.require(Rule::Ownership, self.stages.get(stage) != Some(&Svc::Foreign), || {
             format!("stage {stage} is somebody else's")
         });
@@ -333,8 +464,9 @@ impl Sim {
         let made = Service {
             current: true,
             selects: Some(selects.clone()),
+            serves: serves.map(str::to_owned),
             target: self.target(stage, Some(selects)).unwrap_or(known),
-            node_port: self.node_ports.get(stage).copied().unwrap_or(0),
+            node_port: self.possible_port(&self.stages, stage),
             deleting: matches!(self.stages.get(stage), Some(Svc::Ours(Service { deleting: true, .. }))),
         };
         let before = self.stages.insert(stage.to_owned(), Svc::Ours(made.clone()));
@@ -343,10 +475,20 @@ impl Sim {
         self.stage_dirty.entry(stage.to_owned()).or_insert(now);
     }
 
+    fn apply_shadow(&mut self, stage: &str) {
+        let (key, made) = (service_name(&StageKey::shadow(stage)), Svc::ours(Some(Selection::Members)));
+        let before = self.stages.insert(key.clone(), made.clone());
+        self.require(Rule::Ownership, before != Some(Svc::Foreign), || format!("shadow of {stage}"));
+        self.require(Rule::NoVainWrite, before != Some(made), || format!("shadow of {stage}"));
+        let now = self.now;
+        self.stage_dirty.entry(key).or_insert(now);
+    }
+
     /// A Service is deleted. One whose load balancer goes slowly is there until that has gone.
     pub(super) fn delete_service_of(&mut self, stage: &str) {
         match self.stages.get_mut(stage) {
-            Some(Svc::Ours(service)) if self.slow_deletes => service.deleting = true,
+            // A shadow has no load balancer.
+            Some(Svc::Ours(service)) if self.slow_deletes && !stage.ends_with(SHADOW) => service.deleting = true,
             _ => {
                 self.stages.remove(stage);
             }
@@ -372,7 +514,8 @@ impl Sim {
     /// A Deployment goes, and its pods with it.
     pub(super) fn delete_deployment(&mut self, instance: &InstanceName, cause: Cause) {
         self.deps.remove(instance);
-        let mine = self.pods.iter().filter(|(_, pod)| pod.instance == *instance && !pod.terminating);
+        let is_controlled = |pod: &SimPod| pod.instance == *instance && pod.controller == Controller::ReplicaSet;
+        let mine = self.pods.iter().filter(|(_, pod)| is_controlled(pod) && !pod.terminating);
         for pod in mine.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.terminate(&pod, cause, cause);
         }

@@ -28,14 +28,16 @@ impl Sim {
                 self.surely_receives(&stage.name, pod)
                     && self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating)
             };
-            let capacity = match self.spec.swap {
+            let capacity = match self.swap(&stage.name) {
                 Swap::Overlap => endpoints.iter().filter(serves).count() as u32,
                 Swap::Direct => self.least(&stage.name),
             };
             // Those that the Service does not select any more are told to leave, too, seen or not.
             let selected = |pod: &String| match selects {
                 Some(Selection::Members) => self.pods[pod].member.contains_key(&stage.name),
-                Some(Selection::Instance(instance)) => self.pods[pod].instance == *instance,
+                Some(Selection::Instance(instance)) => {
+                    self.pods[pod].instance == *instance && self.pods[pod].out.is_none()
+                }
                 _ => true,
             };
             // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
@@ -80,11 +82,16 @@ impl Sim {
         }
     }
 
-    /// A tier is made smaller only after all who call it, and by pods that may go; otherwise only if it has more than full size.
+    /// A tier is made smaller only after all who call it, and by pods that may go; otherwise only by pods that were taken out of its
+    /// Services, or if it has more than full size.
     pub(super) fn check_size(&self, instance: &InstanceName, replicas: u32, ends: &[(String, Why)]) {
         self.check_needs(instance, replicas);
         ends.iter().for_each(|(pod, why)| self.check_why(pod, *why));
         let Some(dep) = self.deps.get(instance).filter(|dep| dep.replicas > replicas) else { return };
+        let is_out = |(pod, _): &(String, Why)| self.pods.get(pod).is_none_or(|pod| pod.out.is_some());
+        if !ends.is_empty() && ends.iter().all(is_out) {
+            return;
+        }
         let drains = !ends.is_empty() || replicas == 0 || (self.ended(instance) && self.full(instance) >= dep.replicas);
         if !drains || self.full(instance) == 0 {
             self.require(Rule::Order, dep.replicas > self.full(instance), || {
@@ -92,6 +99,11 @@ impl Sim {
             });
             return;
         }
+        self.check_callers(instance);
+    }
+
+    /// No pod is left that calls the instance.
+    pub(super) fn check_callers(&self, instance: &InstanceName) {
         for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
             for tier in color.tiers.iter().filter(|tier| tier.needs.contains(&instance.tier)) {
                 let Some(caller) = color.instances.get(&tier.name) else { continue };
@@ -99,6 +111,44 @@ impl Sim {
                 let asked = self.deps.get(caller).map_or(0, |dep| if dep.foreign { 0 } else { dep.replicas });
                 self.require(Rule::Order, pods == 0 && asked == 0, || {
                     format!("{instance:?} goes while {caller:?} has {pods} pods")
+                });
+            }
+        }
+    }
+
+    /// Only an instance whose colors all drain, or that goes for good, loses its controllers.
+    pub(super) fn check_drains(&self, instance: &InstanceName) {
+        let Some(world) = &self.decided else { return };
+        let mut owners = world.colors.iter().filter(|color| color.instances.get(&instance.tier) == Some(instance));
+        self.require(Rule::Evidence, world.spec.deleting || owners.all(|color| color.released.is_some()), || {
+            format!("{instance:?} loses its Deployment while one of its colors lives")
+        });
+    }
+
+    /// Pods of the color that a stage served before are let go only where the color that took its place has all it needs.
+    pub(super) fn check_way_back(&self, instance: &InstanceName) {
+        let Some(world) = &self.decided else { return };
+        let ordered = |color: &Color| {
+            color.retire || color.deleting || matches!(color.deadline, Some(Deadline::Now | Deadline::After(_)))
+        };
+        let color = |name: &Option<String>| world.colors.iter().find(|color| Some(&color.name) == name.as_ref());
+        for stage in &world.spec.stages {
+            let Some(memory) = world.memory.stages.get(&stage.name) else { continue };
+            let (Some(before), Some(serving)) = (color(&memory.previous), color(&memory.color)) else { continue };
+            let has = |color: &Color, instance| color.instances.values().any(|known| known == instance);
+            let selects = match world.stages.get(&StageKey::of(&stage.name)) {
+                Some(StageService::Ours { selects: Selection::Instance(selected), .. }) => has(serving, selected),
+                _ => false,
+            };
+            if !selects || !has(before, instance) || has(serving, instance) || ordered(before) {
+                continue;
+            }
+            let serves = |pod: &&Pod| pod.ready && !pod.terminating && pod.mark != Mark::Leaving;
+            for needed in serving.instances.values() {
+                let ready = world.pods.iter().filter(|pod| pod.instance == *needed).filter(serves).count() as u32;
+                let wanted = stage.replicas.unwrap_or(u32::MAX).min(self.full(needed));
+                self.require(Rule::WayBack, ready >= wanted, || {
+                    format!("{instance:?} goes while {} has {ready} of {wanted} pods of {needed:?}", stage.name)
                 });
             }
         }
@@ -150,9 +200,28 @@ impl Sim {
         }
         self.check_first_joins(world, plan);
         assert!(plan.wake.is_none_or(|wake| wake > self.clock()), "a busy loop");
+        self.check_wake(world, plan);
     }
 
-    /// The first pod of a color enters a stage only when all tiers of the color have the stage's size.
+    /// A plan that does nothing asks to be woken no later than time alone makes it do something.
+    fn check_wake(&self, world: &World, plan: &Plan) {
+        if !plan.chains.is_empty() {
+            return;
+        }
+        let late = self.clock().after(std::time::Duration::from_secs(3_600));
+        let before = plan.wake.map_or(late, |wake| Time(wake.0 - 1).min(late));
+        let then = rainbow_plan::plan(world, before);
+        assert!(
+            then.chains.is_empty(),
+            "nothing wakes the operator before {:?}, when it would do {:?}\n{}",
+            plan.wake,
+            then.chains,
+            self.trace.join("\n")
+        );
+    }
+
+    /// The first pod of a color enters a stage only when all tiers of the color have the stage's size; where the stage has a surge, when all
+    /// have a pod.
     fn check_first_joins(&self, world: &World, plan: &Plan) {
         for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
@@ -166,7 +235,8 @@ impl Sim {
             let Some(stage) = world.spec.stages.iter().find(|stage| stage.name == *selected) else { continue };
             let whole = |color: &&Color| {
                 color.instances.iter().all(|(tier, instance)| {
-                    let wanted = stage.replicas.unwrap_or(u32::MAX).min(self.full(instance));
+                    let size = stage.replicas.unwrap_or(u32::MAX).min(self.full(instance));
+                    let wanted = if spec::has_surge(stage) { size.min(1) } else { size };
                     let serves = |pod: &&Pod| pod.instance == *instance && pod.ready;
                     world.pods.iter().filter(serves).count() as u32 >= wanted
                         || !self.spec.tiers.iter().any(|t| t.name == *tier)
@@ -182,6 +252,7 @@ impl Sim {
     pub fn check_nothing_left(&self) {
         assert!(self.colors.is_empty());
         assert!(self.deps.values().all(|dep| dep.foreign), "{:?}", self.deps);
+        assert!(self.sets.is_empty(), "{:?}", self.sets);
         assert!(self.svcs.values().all(|svc| *svc == Svc::Foreign));
         assert!(self.stages.values().all(|svc| *svc == Svc::Foreign));
         assert!(self.pods.is_empty());
@@ -195,7 +266,8 @@ impl Sim {
         let world = self.world();
         let plan = plan(&world, self.clock());
         assert_eq!(plan.chains, [], "not at rest");
-        let waiting = plan.report.problems.iter().any(|problem| matches!(problem, Problem::TooManyColors { .. }));
+        let waits = |color: &ColorReport| matches!(color.waiting, Some(Waiting::ForSlot { .. }));
+        let waiting = plan.report.colors.iter().any(waits);
         for stage in &self.spec.stages {
             let Some(selects) = self.selected(&stage.name) else { continue };
             let wanted = match (&stage.color, stage.promote) {
@@ -221,6 +293,9 @@ impl Sim {
                 assert_eq!(labeled, Vec::<&String>::new(), "labels left over of {}", stage.name);
             }
         }
+        let ours = self.stages.iter().filter(|(_, svc)| matches!(svc, Svc::Ours(_)));
+        let shadows: Vec<_> = ours.map(|(name, _)| name).filter(|name| name.ends_with(SHADOW)).collect();
+        assert_eq!(shadows, Vec::<&String>::new(), "nothing moves, and there are shadow Services");
         self.check_colors_at_rest(&plan.report);
         // Who has lost its color keeps what it was marked with until it goes, too.
         let is_owned = |pod: &SimPod| self.owners(&pod.instance).next().is_some();
@@ -231,6 +306,9 @@ impl Sim {
             assert_eq!(self.guard, Presence::Absent, "nothing drains, and there is a guard");
         }
         assert!(plan.count.is_empty(), "nothing drains, and pods are asked: {:?}", plan.count);
+        let lost = |pod: &SimPod| !pod.terminating && pod.controller != Controller::ReplicaSet && is_owned(pod);
+        let lost: Vec<_> = self.pods.iter().filter(|(_, pod)| lost(pod)).map(|(name, _)| name).collect();
+        assert_eq!(lost, Vec::<&String>::new(), "nothing drains, and pods have no ReplicaSet");
         for instance in self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(instance, _)| instance) {
             // What a stage still points at stays, whoever took its color away; and with it all that it calls.
             let unowned = |instance: &InstanceName| self.owners(instance).next().is_none();
@@ -256,12 +334,11 @@ impl Sim {
                     retired += u32::from(color.name != self.spec.color);
                     assert!(!color.deleting, "{told:?}");
                 }
+                // A way back stays as long as the color that took its place is unhealthy.
+                ColorPhase::Draining if matches!(told.waiting, Some(Waiting::KeptWarm { is_unhealthy: true, .. })) => {}
                 ColorPhase::Draining => panic!("{told:?} drains for ever\n{}", self.trace.join("\n")),
                 ColorPhase::Starting => {
-                    let waits = report
-                        .problems
-                        .iter()
-                        .any(|problem| matches!(problem, Problem::TooManyColors { color, .. } if *color == told.name));
+                    let waits = matches!(told.waiting, Some(Waiting::ForSlot { .. }));
                     assert!(waits, "{told:?} starts for ever");
                 }
                 ColorPhase::Serving if self.healthy(color) => assert!(told.ready >= told.wanted, "{told:?}"),

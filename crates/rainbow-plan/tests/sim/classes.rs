@@ -65,12 +65,19 @@ pub fn of_vandals() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// A surge, or none.
+pub fn surges() -> impl Strategy<Value = Option<Surge>> {
+    let some = prop_oneof![(0u32..4).prop_map(Surge::Pods), (0u32..150).prop_map(Surge::Percent)];
+    proptest::option::weighted(0.4, some)
+}
+
 /// A random application: one to five tiers, one to three stages.
 pub fn specs() -> impl Strategy<Value = Spec> {
     let tier = (1u32..4, any::<u8>());
     let shift = prop_oneof![
         Just(Shift::Flip),
-        (0u32..4, 0u64..20).prop_map(|(step, every)| Shift::Rolling { step, every: Duration::from_secs(every) })
+        (0u32..4, 0u64..20, surges())
+            .prop_map(|(step, every, surge)| { Shift::Rolling { step, every: Duration::from_secs(every), surge } })
     ];
     let stage = (any::<bool>(), proptest::option::weighted(0.3, 1u32..4), shift);
     let keep = (2u32..6, 0u32..3);
@@ -99,10 +106,15 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                 promote: if auto { Promote::Auto } else { Promote::Manual },
                 replicas,
                 shift,
+                // A load balancer that is slower than the cluster, and one that is faster.
+                overlap: [Some(4_000), Some(300)][index % 2]
+                    .filter(|_| ways >> (9 + index % 2) & 1 == 1)
+                    .map(Duration::from_millis),
                 ..spec::stage(&format!("s{index}"), "t0")
             });
             let mut spec = spec::spec("v1", tiers, stages.collect());
-            spec.keep = Keep { live, history };
+            let warm = Duration::from_secs(u64::from(ways >> 6 & 3) * 10);
+            spec.keep = Keep { live, history, warm };
             spec.drain.settle = Duration::from_secs(settle);
             spec.swap = if ways & 256 == 0 { Swap::Overlap } else { Swap::Direct };
             spec.progress_deadline = Duration::from_secs(120);
@@ -187,13 +199,13 @@ pub enum Class {
     Sizes,
     /// The operator is away for minutes, and clients go on.
     Away,
-    /// Caches that lag, each by its own delay.
+    /// Caches that lag, each by its own delay: the operator's, and the endpoint controller's for labels.
     Lags,
     /// Two operators that follow each other, one of which sends a last write late.
     LateWrites,
     /// Two operators whose clocks are minutes apart.
     Clocks,
-    /// The newest spec is invalid.
+    /// Specs whose version is invalid, or what they say of a stage.
     Invalid,
     /// Old manifests that are applied again.
     Manifests,
@@ -252,8 +264,10 @@ impl Class {
             Self::Edits => prop_oneof![
                 (n(), n()).prop_map(|(stage, instance)| Event::SelectByHand(stage, instance)),
                 n().prop_map(Event::EditSelector),
+                (n(), n()).prop_map(|(stage, color)| Event::SayByHand(stage, color)),
                 (n(), n()).prop_map(|(pod, stage)| Event::LabelByHand(pod, stage)),
                 n().prop_map(Event::UnlabelByHand),
+                n().prop_map(Event::ServingByHand),
                 n().prop_map(Event::BlurJoined),
                 (n(), n()).prop_map(|(pod, mark)| Event::MarkByHand(pod, mark)),
                 (n(), 0u32..3).prop_map(|(stage, port)| Event::EditPort(stage, port)),
@@ -264,6 +278,8 @@ impl Class {
             .boxed(),
             Self::Deletions => prop_oneof![
                 n().prop_map(Event::DeleteDeployment),
+                n().prop_map(Event::OrphanDeployment),
+                n().prop_map(Event::RestartDeployment),
                 n().prop_map(Event::DeleteService),
                 n().prop_map(Event::DeleteStageService),
                 Just(Event::DeleteGuardByHand),
@@ -305,6 +321,7 @@ impl Class {
                 3 => (0usize..7, prop_oneof![Just(0i64), Just(500), Just(3_000), Just(20_000)])
                     .prop_map(|(kind, lag)| Event::Lag(kind, lag)),
                 2 => (0usize..7).prop_map(Event::Refresh),
+                2 => prop_oneof![Just(0i64), Just(500), Just(5_000), Just(20_000)].prop_map(Event::SlowLabels),
             ]
             .boxed(),
             Self::LateWrites => prop_oneof![
@@ -317,7 +334,12 @@ impl Class {
                 1 => prop_oneof![Just(-180i64), Just(-2), Just(2), Just(180)].prop_map(Event::OtherClock),
             ]
             .boxed(),
-            Self::Invalid => prop_oneof![3 => Just(Event::Invalid), 1 => Just(Event::Valid)].boxed(),
+            Self::Invalid => prop_oneof![
+                3 => Just(Event::Invalid),
+                2 => n().prop_map(Event::InvalidStage),
+                1 => Just(Event::Valid),
+            ]
+            .boxed(),
             Self::Manifests => prop_oneof![2 => Just(Event::Apply), 1 => n().prop_map(Event::Pause)].boxed(),
             Self::Stages => prop_oneof![
                 Just(Event::AddStage),

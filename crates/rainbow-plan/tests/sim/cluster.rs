@@ -7,7 +7,7 @@ use rainbow_plan::*;
 use super::*;
 
 /// How often an autoscaler writes.
-const SCALE_EVERY: i64 = 15_000;
+pub(super) const SCALE_EVERY: i64 = 15_000;
 
 impl Sim {
     /// Time passes; what must have been seen by then is seen.
@@ -20,7 +20,7 @@ impl Sim {
                 && self.pods.values().all(|pod| pod.dirty.is_none());
             let step = if still { end } else { end.min(self.now + PROPAGATION / 2) };
             let scaled = (!self.scalers.is_empty()).then_some(self.scaled + SCALE_EVERY);
-            let next = [scaled, self.next_refresh()].into_iter().flatten().min();
+            let next = [scaled, self.next_refresh(), self.next_labels()].into_iter().flatten().min();
             self.now = next.map_or(step, |next| step.min(next.max(self.now + 1)));
             let overdue = |dirty: i64| dirty + PROPAGATION <= self.now;
             let stages: Vec<String> =
@@ -28,7 +28,7 @@ impl Sim {
             let pods: Vec<String> = self
                 .pods
                 .iter()
-                .filter(|(_, pod)| pod.dirty.is_some_and(overdue))
+                .filter(|(_, pod)| pod.dirty.is_some_and(overdue) || self.has_overdue_labels(pod))
                 .map(|(name, _)| name.clone())
                 .collect();
             stages.iter().for_each(|stage| self.sync_stage(stage));
@@ -67,21 +67,48 @@ impl Sim {
         self.compute_endpoints();
     }
 
-    fn see_pod(&mut self, name: &str) {
-        match self.pods.get_mut(name) {
-            None => {
-                self.seen_pods.remove(name);
-            }
-            Some(pod) => {
-                pod.dirty = None;
-                let seen = Seen {
-                    instance: pod.instance.clone(),
-                    ready: pod.ready && !pod.terminating,
-                    member: pod.member.keys().cloned().collect(),
-                };
-                self.seen_pods.insert(name.to_owned(), seen);
-            }
+    /// The endpoint controller sees a pod, its membership labels included, however late it may see them.
+    pub fn sync_labels(&mut self, name: &str) {
+        if let Some(pod) = self.pods.get_mut(name) {
+            pod.unseen_labels = None;
         }
+        self.sync_pod(name);
+    }
+
+    fn see_pod(&mut self, name: &str) {
+        let Some(pod) = self.pods.get(name) else {
+            self.seen_pods.remove(name);
+            return;
+        };
+        let is_due = pod.unseen_labels.is_none() || self.has_due_labels(pod);
+        let known = self.seen_pods.get(name).map(|seen| seen.member.clone()).unwrap_or_default();
+        let seen = Seen {
+            instance: pod.instance.clone(),
+            ready: pod.ready && !pod.terminating,
+            member: if is_due { pod.member.keys().cloned().collect() } else { known },
+            out: pod.out.is_some(),
+        };
+        self.seen_pods.insert(name.to_owned(), seen);
+        if let Some(pod) = self.pods.get_mut(name) {
+            pod.dirty = None;
+            pod.unseen_labels = pod.unseen_labels.filter(|_| !is_due);
+        }
+    }
+
+    /// The endpoint controller sees the pod's membership labels when it looks at the pod.
+    fn has_due_labels(&self, pod: &SimPod) -> bool {
+        pod.unseen_labels.is_some_and(|at| at + self.label_lag <= self.now)
+    }
+
+    /// The endpoint controller has seen the pod's membership labels by now.
+    fn has_overdue_labels(&self, pod: &SimPod) -> bool {
+        pod.unseen_labels.is_some_and(|at| at + self.label_lag.max(PROPAGATION) <= self.now)
+    }
+
+    /// When the endpoint controller has seen the next membership labels.
+    fn next_labels(&self) -> Option<i64> {
+        let first = self.pods.values().filter_map(|pod| pod.unseen_labels).min();
+        first.filter(|_| self.label_lag > 0).map(|at| at + self.label_lag.max(PROPAGATION))
     }
 
     /// The endpoint controller sees a Service.
@@ -116,24 +143,30 @@ impl Sim {
         for stage in self.stage_dirty.keys().cloned().collect::<Vec<_>>() {
             self.sync_stage(&stage);
         }
+        let is_dirty = |pod: &SimPod| pod.dirty.is_some() || self.has_due_labels(pod);
         let dirty: Vec<String> =
-            self.pods.iter().filter(|(_, pod)| pod.dirty.is_some()).map(|(name, _)| name.clone()).collect();
+            self.pods.iter().filter(|(_, pod)| is_dirty(pod)).map(|(name, _)| name.clone()).collect();
         dirty.iter().for_each(|pod| self.see_pod(pod));
         self.compute_endpoints();
     }
 
     fn compute_endpoints(&mut self) {
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (stage, selects) in &self.seen_stages {
+        let mut shadows = all.clone();
+        for (name, selects) in &self.seen_stages {
+            let (stage, found) = match name.strip_suffix(SHADOW) {
+                Some(stage) => (stage, &mut shadows),
+                None => (name.as_str(), &mut all),
+            };
             let selected = self.seen_pods.iter().filter(|(_, pod)| {
                 pod.ready
                     && match selects {
-                        Selection::Instance(instance) => pod.instance == *instance,
+                        Selection::Instance(instance) => pod.instance == *instance && !pod.out,
                         Selection::Members => pod.member.contains(stage),
                         Selection::Other => false,
                     }
             });
-            all.insert(stage.clone(), selected.map(|(name, _)| name.clone()).collect());
+            found.insert(stage.to_owned(), selected.map(|(name, _)| name.clone()).collect());
         }
         for stage in all.keys().chain(self.endpoints.keys()).cloned().collect::<BTreeSet<_>>() {
             let (old, new) = (self.endpoints.get(&stage).cloned().unwrap_or_default(), all.get(&stage));
@@ -141,7 +174,10 @@ impl Sim {
                 self.past.entry(stage.clone()).or_default().push_back((self.now, old));
             }
         }
+        let reached = all.values().flatten().filter_map(|pod| self.pods.get(pod)).map(|pod| pod.instance.clone());
+        self.reached.extend(reached.collect::<Vec<_>>());
         self.endpoints = all;
+        self.shadows = shadows;
         // The operator watches: it misses no change while it lives.
         self.observe();
         self.check();
@@ -159,12 +195,24 @@ impl Sim {
 
     /// Sets of endpoints that no data plane can have any more.
     fn forget(&mut self) {
-        let limit = self.now - PROPAGATION;
-        self.past.values_mut().for_each(|past| {
+        let limits: Vec<i64> = self.past.keys().map(|stage| self.now - self.data_plane_lag(stage)).collect();
+        self.past.values_mut().zip(limits).for_each(|(past, limit)| {
             while past.front().is_some_and(|(until, _)| *until <= limit) {
                 past.pop_front();
             }
         });
+    }
+
+    /// Lag of those who send clients of a stage to pods.
+    fn data_plane_lag(&self, stage: &str) -> i64 {
+        let found = self.spec.stages.iter().find(|known| known.name == stage);
+        found.and_then(|stage| stage.overlap).map_or(PROPAGATION, |overlap| overlap.as_millis() as i64)
+    }
+
+    /// Way in which those who send clients of a stage to pods take over new endpoints.
+    pub fn swap(&self, stage: &str) -> Swap {
+        let found = self.spec.stages.iter().find(|known| known.name == stage);
+        if found.is_some_and(|stage| stage.overlap.is_some()) { Swap::Overlap } else { self.spec.swap }
     }
 
     /// Some node may still send connections of the stage to the pod.
@@ -179,14 +227,28 @@ impl Sim {
             && self.past.get(stage).is_none_or(|past| past.iter().all(|(_, pods)| pods.contains(pod)))
     }
 
-    /// The Deployment controller looks at one Deployment.
+    /// The garbage collector and the Deployment controller look at one Deployment, or at what it has left behind.
     pub fn run_deployment(&mut self, instance: &InstanceName, pick: usize) {
-        let Some(dep) = self.deps.get_mut(instance) else { return };
+        self.collect(instance);
+        let sets = self.sets.get(instance).copied();
+        let Some(dep) = self.deps.get_mut(instance) else {
+            return self.refill(instance, sets.map_or(0, |sets| sets.replicas));
+        };
         if dep.foreign {
             return;
         }
         dep.observed = true;
+        if sets.is_some_and(|sets| sets.deleting.is_none()) {
+            self.sets.remove(instance);
+        }
+        let Some(dep) = self.deps.get(instance) else { return };
         let (wanted, cause, writer) = (dep.replicas as usize, dep.down, dep.writer);
+        for pod in self.pods.values_mut().filter(|pod| pod.instance == *instance && !pod.terminating) {
+            if pod.controller == Controller::None {
+                pod.controller = Controller::ReplicaSet;
+            }
+        }
+        self.refill(instance, wanted as u32);
         // Pods that are not ready go first, then the cheap ones, as in Kubernetes. A mark that is new may not be seen yet.
         let cheap = |pod: &SimPod| {
             let seen = pod.marked.0 + PROPAGATION <= self.now || pick.is_multiple_of(2);
@@ -195,28 +257,9 @@ impl Sim {
         let mut mine: Vec<((bool, bool), String)> = self
             .pods
             .iter()
-            .filter(|(_, pod)| pod.instance == *instance && !pod.terminating)
+            .filter(|(_, pod)| is_controlled(pod, instance))
             .map(|(name, pod)| ((pod.ready, pod.ready && !cheap(pod)), name.clone()))
             .collect();
-        for _ in mine.len()..wanted {
-            self.counter += 1;
-            let name = format!("{}-{}-{}", instance.tier, instance.color, self.counter);
-            *self.started.entry(instance.color.clone()).or_default() += 1;
-            *self.started_instances.entry(instance.clone()).or_default() += 1;
-            let pod = SimPod {
-                instance: instance.clone(),
-                ready: false,
-                terminating: false,
-                member: BTreeMap::new(),
-                dirty: Some(self.now),
-                connections: 0,
-                dumb: false,
-                stuck: false,
-                mark: Mark::None,
-                marked: (self.now, Mark::None),
-            };
-            self.pods.insert(name, pod);
-        }
         while mine.len() > wanted {
             mine.sort();
             let first = mine.iter().filter(|(rank, _)| *rank == mine[0].0).count();
@@ -229,6 +272,51 @@ impl Sim {
             } else {
                 self.terminate(&name, cause, writer);
             }
+        }
+    }
+
+    /// The garbage collector ends what was deleted, without its dependents or with them.
+    fn collect(&mut self, instance: &InstanceName) {
+        if let Some(dep) = self.deps.get(instance).filter(|dep| dep.deleting) {
+            self.sets.insert(instance.clone(), Sets { replicas: dep.replicas, deleting: None });
+            self.deps.remove(instance);
+            return;
+        }
+        let Some(cascade) = self.sets.get(instance).and_then(|sets| sets.deleting) else { return };
+        self.sets.remove(instance);
+        let pods = self.pods.iter().filter(|(_, pod)| is_controlled(pod, instance));
+        for name in pods.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            match cascade {
+                Cascade::Orphan => self.pods.get_mut(&name).unwrap().controller = Controller::None,
+                Cascade::Background => self.terminate(&name, Cause::Ours, Cause::Ours),
+            }
+        }
+    }
+
+    /// A ReplicaSet makes the pods that it lacks.
+    fn refill(&mut self, instance: &InstanceName, wanted: u32) {
+        let there = self.pods.values().filter(|pod| is_controlled(pod, instance)).count();
+        for _ in there..wanted as usize {
+            self.counter += 1;
+            let name = format!("{}-{}-{}", instance.tier, instance.color, self.counter);
+            *self.started.entry(instance.color.clone()).or_default() += 1;
+            *self.started_instances.entry(instance.clone()).or_default() += 1;
+            let pod = SimPod {
+                instance: instance.clone(),
+                controller: Controller::ReplicaSet,
+                ready: false,
+                terminating: false,
+                member: BTreeMap::new(),
+                dirty: Some(self.now),
+                unseen_labels: None,
+                connections: 0,
+                dumb: false,
+                stuck: false,
+                mark: Mark::None,
+                marked: (self.now, Mark::None),
+                out: None,
+            };
+            self.pods.insert(name, pod);
         }
     }
 
@@ -274,7 +362,8 @@ impl Sim {
         }
         // A readiness gate is set by what sends to the pod, when it does.
         let sent = |pod: &SimPod| {
-            let selects = |svc: &Svc| svc.selects() == Some(&Selection::Instance(pod.instance.clone()));
+            let instance = Selection::Instance(pod.instance.clone());
+            let selects = |svc: &Svc| pod.out.is_none() && svc.selects() == Some(&instance);
             self.stages.values().any(selects) || !pod.member.is_empty()
         };
         if ready && self.gated.contains(&pod.instance) && !sent(pod) {
@@ -283,9 +372,11 @@ impl Sim {
         let instance = pod.instance.clone();
         if !ready {
             self.count_failure(name);
-            // A Deployment that is about to delete pods takes this one first, and nobody could have known.
+            // A Deployment that is about to delete pods takes this one first, and nobody could have known. While a color drains, none
+            // chooses.
+            let drains = self.ended(&instance);
             let alive = self.pods.values().filter(|pod| pod.instance == instance && !pod.terminating).count();
-            if let Some(dep) = self.deps.get_mut(&instance).filter(|dep| (dep.replicas as usize) < alive) {
+            if let Some(dep) = self.deps.get_mut(&instance).filter(|dep| !drains && (dep.replicas as usize) < alive) {
                 dep.down = Cause::Theirs;
             }
         }
@@ -299,12 +390,13 @@ impl Sim {
 
     fn count_failure(&mut self, name: &str) {
         let Some(pod) = self.pods.get(name).filter(|pod| pod.ready && !pod.terminating) else { return };
-        let direct = self.spec.swap == Swap::Direct;
         let counts = |stage: &String| {
             let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
             let instance = Selection::Instance(pod.instance.clone());
             // A Service that has only just been pointed at the pod, or a node that has not seen that it is no longer.
-            let selected = self.stages.get(stage).is_some_and(|service| service.selects() == Some(&instance));
+            let selects = |service: &Svc| pod.out.is_none() && service.selects() == Some(&instance);
+            let selected = self.stages.get(stage).is_some_and(selects);
+            let direct = self.swap(stage) == Swap::Direct;
             endpoint || pod.member.contains_key(stage) || (direct && (selected || self.may_receive(stage, name)))
         };
         let failed: Vec<String> = self.established.keys().filter(|stage| counts(stage)).cloned().collect();
@@ -315,7 +407,7 @@ impl Sim {
 
     /// Everything that is under way in the cluster comes to its end, without the operator.
     pub fn calm(&mut self) {
-        for instance in self.deps.keys().cloned().collect::<Vec<_>>() {
+        for instance in self.deps.keys().chain(self.sets.keys()).cloned().collect::<BTreeSet<_>>() {
             self.run_deployment(&instance, 0);
         }
         for name in self.pods.keys().cloned().collect::<Vec<_>>() {
@@ -329,4 +421,9 @@ impl Sim {
         self.sync_all();
         self.ask();
     }
+}
+
+/// A ReplicaSet of the instance counts the pod.
+fn is_controlled(pod: &SimPod, instance: &InstanceName) -> bool {
+    pod.instance == *instance && !pod.terminating && pod.controller == Controller::ReplicaSet
 }

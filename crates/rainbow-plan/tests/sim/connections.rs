@@ -79,7 +79,10 @@ impl Sim {
                 && color.tiers.iter().any(|tier| tier.name == caller.tier && tier.needs.contains(&found.instance.tier))
         };
         let callers = || self.pods.values().map(|pod| &pod.instance);
-        let by_pods = || self.owners(&found.instance).any(|color| callers().any(|caller| calls(color, caller)));
+        // Callers know of a pod that was taken out after the endpoint controller's lag and that of the nodes.
+        let known = found.out.is_none_or(|out| self.now < out.at + 2 * PROPAGATION);
+        let by_pods =
+            || known && self.owners(&found.instance).any(|color| callers().any(|caller| calls(color, caller)));
         !found.terminating && (by_clients || by_pods())
     }
 
@@ -98,11 +101,20 @@ impl Sim {
             })
     }
 
+    /// The pod was taken out of its Services, and its time is over.
+    fn is_out_for_long(&self, pod: &SimPod) -> bool {
+        let after = self.spec.drain.deadline.as_millis() as i64;
+        pod.out.and_then(|out| out.since).is_some_and(|since| since + after <= self.clock().0)
+    }
+
     /// No pod ends because of us that still has connections, whatever the operator thinks.
     pub(super) fn check_cut(&self, rule: Rule, name: &str) {
         let pod = &self.pods[name];
         let counted = self.known(name) != Connections::Uncounted;
-        self.require(rule, !counted || pod.connections == 0 || self.may_be_cut(&pod.instance), || {
+        // Nothing answers for a pod that is not ready, and no stage has sent anybody to it.
+        let unreached = !self.reached.contains(&pod.instance) && !pod.ready;
+        let may_be_cut = self.may_be_cut(&pod.instance) || self.is_out_for_long(pod);
+        self.require(rule, !counted || pod.connections == 0 || unreached || may_be_cut, || {
             format!("{name} ends with {} connections", pod.connections)
         });
     }
@@ -110,7 +122,8 @@ impl Sim {
     /// A Deployment takes the pods that it was meant to take.
     pub(super) fn check_choice(&self, instance: &InstanceName, pod: &str) {
         let dep = &self.deps[instance];
-        let meant = dep.replicas == 0 || dep.let_go.contains(pod) || !self.pods[pod].ready;
+        let is_first = !self.pods[pod].ready && !self.ended(instance);
+        let meant = dep.replicas == 0 || dep.let_go.contains(pod) || is_first;
         self.require(Rule::NoCut, meant, || format!("{pod} is taken instead of {:?}", dep.let_go));
     }
 
@@ -129,7 +142,8 @@ impl Sim {
                 Connections::Uncounted => true,
                 Connections::Busy { .. } | Connections::Unknown { .. } => false,
             };
-            pod.instance == *instance && pod.mark == Mark::Leaving && done
+            let unreached = !self.reached.contains(instance) && !matches!(pod.connections, Connections::Busy { .. });
+            pod.instance == *instance && pod.mark == Mark::Leaving && (done || unreached)
         };
         world.pods.iter().filter(may_go).map(|pod| pod.name.clone()).collect()
     }
@@ -141,12 +155,19 @@ impl Sim {
         let Some(pod) = world.pods.iter().find(|pod| pod.name == name) else { return };
         let told = |good: bool| self.require(Rule::Evidence, good, || format!("{name} goes, {why:?}: {pod:?}"));
         told(pod.endpoint.is_empty());
-        told(self.owners(&pod.instance).all(|color| color.released.is_some()));
+        let out = matches!(pod.place, Place::Out { .. });
+        told(out || self.owners(&pod.instance).all(|color| color.released.is_some()));
+        let may_be_cut =
+            || self.may_be_cut(&pod.instance) || self.pods.get(name).is_none_or(|pod| self.is_out_for_long(pod));
         match (why, pod.connections) {
+            (Why::NeverServed, connections) => {
+                told(!self.reached.contains(&pod.instance));
+                told(matches!(connections, Connections::Idle { .. }) || !pod.ready);
+            }
             (Why::Time, connections) => told(connections == Connections::Uncounted),
-            (Why::Deadline, _) => told(self.may_be_cut(&pod.instance)),
+            (Why::Deadline, _) => told(may_be_cut()),
             (Why::Idle, Connections::Idle { since, counted }) => {
-                told(self.has_settled(world, since, counted) || self.may_be_cut(&pod.instance));
+                told(self.has_settled(world, since, counted) || may_be_cut());
             }
             (Why::Idle, _) => told(false),
         }
@@ -157,7 +178,8 @@ impl Sim {
         if mark == Mark::Leaving {
             self.check_end(pod);
         }
-        let done = self.owners(&self.pods[pod].instance).all(|color| color.released.is_some());
+        let out = self.pods[pod].out.is_some();
+        let done = out || self.owners(&self.pods[pod].instance).all(|color| color.released.is_some());
         self.require(Rule::Evidence, mark == Mark::None || done, || {
             format!("{pod} is marked {mark:?} although its color lives")
         });

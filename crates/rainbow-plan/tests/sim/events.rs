@@ -133,6 +133,8 @@ events! {
     /// A cache lags so far: Rainbow, colors, Deployments, Services, pods, slices, budgets.
     Lag "lag" (kind: usize, milliseconds: i64);
     Refresh "refresh" (kind: usize);
+    /// The endpoint controller may see membership labels of pods so late.
+    SlowLabels "slow-labels" (milliseconds: i64);
     /// An operator loses its lease after so many writes, and the one after it leads.
     TakeOver "take-over" (writes: usize);
     /// The clock of the operator that does not lead is ahead by so many seconds.
@@ -147,8 +149,11 @@ events! {
     NewSize "new-color-with-size" (tier: usize, replicas: u32);
     /// A new version that has a tier before the entry, or no longer has it.
     NewGate "new-color-with-gate";
-    /// The spec becomes invalid, or valid again.
+    /// The spec's version becomes invalid.
     Invalid "invalid";
+    /// What the spec says of a stage becomes invalid.
+    InvalidStage "invalid-stage" (stage: usize);
+    /// All of the spec is valid again.
     Valid "valid";
     /// An old manifest is applied: no pins, nothing paused.
     Apply "apply-manifest";
@@ -167,8 +172,12 @@ events! {
 
     // Others who write.
     SelectByHand "select-by-hand" (stage: usize, instance: usize);
+    /// What a Service says of the color that its stage serves is changed or taken away.
+    SayByHand "say-by-hand" (stage: usize, color: usize);
     LabelByHand "label-by-hand" (pod: usize, stage: usize);
     UnlabelByHand "unlabel-by-hand" (pod: usize);
+    /// The label that Services ask for is taken off a pod, or put on again.
+    ServingByHand "serving-by-hand" (pod: usize);
     /// The time a pod joined cannot be read.
     BlurJoined "blur-joined" (pod: usize);
     MarkByHand "mark-by-hand" (pod: usize, mark: usize);
@@ -176,6 +185,10 @@ events! {
     Disown "disown-deployment" (deployment: usize);
     Own "own-deployments";
     DeleteDeployment "delete-deployment" (deployment: usize);
+    /// `kubectl delete deployment --cascade=orphan`.
+    OrphanDeployment "orphan-deployment" (deployment: usize);
+    /// `kubectl rollout restart`, or a reloader: every pod of a Deployment is replaced.
+    RestartDeployment "restart-deployment" (deployment: usize);
     DeleteService "delete-service" (service: usize);
     DeleteGuardByHand "delete-guard";
     /// The EndpointSlices of a stage are deleted. The endpoint controller makes them again.

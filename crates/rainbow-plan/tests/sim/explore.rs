@@ -219,12 +219,14 @@ fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> Hist
         candidates.push(Box::new(move |spec| {
             spec.stages.iter_mut().skip(stage).take(1).for_each(|stage| stage.shift = Shift::Flip);
         }));
+        candidates
+            .push(Box::new(move |spec| spec.stages.iter_mut().skip(stage).take(1).for_each(|s| s.overlap = None)));
         candidates.push(Box::new(move |spec| {
             spec.stages.iter_mut().skip(stage).take(1).for_each(|stage| stage.promote = Promote::Manual);
         }));
     }
     candidates.push(Box::new(|spec| spec.swap = Swap::Overlap));
-    candidates.push(Box::new(|spec| spec.keep = Keep { live: 8, history: 3 }));
+    candidates.push(Box::new(|spec| spec.keep = Spec::new("", Vec::new(), Vec::new()).keep));
     candidates.push(Box::new(|spec| spec.drain.settle = Duration::from_secs(30)));
     candidates.push(Box::new(|spec| spec.progress_deadline = Duration::from_secs(600)));
     for simplify in candidates {

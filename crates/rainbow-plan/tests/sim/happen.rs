@@ -27,7 +27,8 @@ impl Sim {
             Event::Pass(seconds) => self.pass(*seconds),
             Event::DeleteRainbow => self.spec.deleting = true,
             Event::Deployment(n, pick) => {
-                if let Some(instance) = nth(self.deps.keys().cloned(), *n) {
+                let instances: BTreeSet<_> = self.deps.keys().chain(self.sets.keys()).cloned().collect();
+                if let Some(instance) = nth(instances.into_iter(), *n) {
                     self.run_deployment(&instance, *pick);
                 }
             }
@@ -40,7 +41,7 @@ impl Sim {
                     self.end(&pod);
                 }
             }
-            Event::SeePod(n) => self.on_pod(*n, Sim::sync_pod),
+            Event::SeePod(n) => self.on_pod(*n, Sim::sync_labels),
             Event::SeeStage(n) => {
                 if let Some(stage) = nth(self.stage_dirty.keys().cloned(), *n) {
                     self.sync_stage(&stage);
@@ -67,18 +68,25 @@ impl Sim {
                 }
             }
             Event::BackToColor(n) => {
+                // The manifest of that version: its tiers, at their last sizes, and the tiers that stages had named in it.
                 if let Some(color) = nth(self.colors.values().cloned(), *n) {
-                    self.spec
-                        .tiers
-                        .iter_mut()
-                        .zip(&color.tiers)
-                        .for_each(|(tier, old)| tier.identity = old.identity.clone());
+                    self.spec.tiers = color.tiers.clone();
+                    for tier in &mut self.spec.tiers {
+                        tier.replicas = self.asked.get(&tier.identity).copied().unwrap_or(tier.replicas);
+                    }
+                    for stage in &mut self.spec.stages {
+                        let named = self.entries.get(&(stage.name.clone(), color.name.clone()));
+                        stage.tier = named.cloned().or(stage.tier.take());
+                    }
                     self.spec.color = color.name;
                 }
                 // An automatic stage is told to go back, as by a pin.
                 for stage in
                     self.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto && stage.color.is_none())
                 {
+                    if self.invalid_stages.contains(&stage.name) {
+                        continue;
+                    }
                     self.held.remove(&stage.name);
                 }
             }
@@ -94,7 +102,9 @@ impl Sim {
             Event::Unpin(stage) => {
                 self.on_stage(*stage, |stage| stage.color = None);
                 let name = self.stage_name(*stage);
-                if self.spec.stages.iter().any(|stage| stage.name == name && !stage.paused) {
+                if self.spec.stages.iter().any(|stage| stage.name == name && !stage.paused)
+                    && !self.invalid_stages.contains(&name)
+                {
                     self.held.remove(&name);
                 }
             }
@@ -103,7 +113,7 @@ impl Sim {
                 let name = self.stage_name(*stage);
                 if self.spec.stages.iter().any(|stage| stage.name == name && stage.paused) {
                     self.hold(&name);
-                } else {
+                } else if !self.invalid_stages.contains(&name) {
                     self.held.remove(&name);
                 }
             }
@@ -172,7 +182,9 @@ impl Sim {
             Event::EditSelector(n) => {
                 let ours = self.stages.iter().filter(|(_, svc)| matches!(svc, Svc::Ours(_)));
                 if let Some(stage) = nth(ours.map(|(name, _)| name.clone()), *n) {
-                    self.stages.insert(stage.clone(), Svc::ours(None));
+                    if let Some(service) = self.stages.get_mut(&stage).and_then(Svc::mine) {
+                        service.selects = None;
+                    }
                     self.sync_stage_by_hand(&stage);
                 }
             }
@@ -219,6 +231,7 @@ impl Sim {
             Event::Lag(kind, milliseconds) => {
                 self.lags.insert(Kind::ALL[kind % 7], *milliseconds);
             }
+            Event::SlowLabels(milliseconds) => self.label_lag = *milliseconds,
             Event::Refresh(kind) => self.refresh(Kind::ALL[kind % 7]),
             Event::TakeOver(writes) => {
                 self.reconcile(Run::LoseAfter(*writes));
@@ -240,7 +253,13 @@ impl Sim {
             }
             Event::NewGate => self.new_gate(),
             Event::Invalid => self.invalid = true,
-            Event::Valid => self.invalid = false,
+            Event::InvalidStage(stage) => {
+                let name = self.stage_name(*stage);
+                if self.invalid_stages.insert(name.clone()) {
+                    self.hold(&name);
+                }
+            }
+            Event::Valid => self.make_valid(),
             Event::Apply => {
                 self.spec.stages.iter_mut().for_each(|stage| (stage.color, stage.paused) = (None, false));
             }
@@ -297,21 +316,41 @@ impl Sim {
                 let instance = nth(known.chain([nowhere]), *instance).unwrap();
                 let name = self.stage_name(*stage);
                 if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
-                    service.selects = Some(Selection::Instance(instance));
+                    service.selects = Some(Selection::Instance(instance.clone()));
+                    self.hold_selected(&name, &instance);
                     self.sync_stage_by_hand(&name);
+                }
+            }
+            Event::SayByHand(stage, color) => {
+                let name = self.stage_name(*stage);
+                let colors = self.colors.keys().cloned().map(Some).chain([None]);
+                let said = nth(colors, *color).flatten();
+                if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
+                    service.serves = said;
                 }
             }
             Event::LabelByHand(pod, stage) => {
                 let (name, clock) = (self.stage_name(*stage), self.clock().0);
                 self.on_pod(*pod, |sim, pod| {
                     let found = sim.pods.get_mut(pod).unwrap();
-                    found.member.entry(name).or_insert(Some(clock));
+                    found.member.entry(name.clone()).or_insert(Some(clock));
+                    sim.hold_more(&name);
                     sim.touched(pod);
                 });
             }
             Event::UnlabelByHand(pod) => self.on_pod(*pod, |sim, pod| {
                 let found = sim.pods.get_mut(pod).unwrap();
                 found.member.clear();
+                sim.touched(pod);
+                sim.disturb();
+            }),
+            Event::ServingByHand(pod) => self.on_pod(*pod, |sim, pod| {
+                let now = sim.now;
+                let found = sim.pods.get_mut(pod).unwrap();
+                found.out = match found.out {
+                    Some(_) => None,
+                    None => Some(Out { at: now, since: None }),
+                };
                 sim.touched(pod);
                 sim.disturb();
             }),
@@ -351,6 +390,21 @@ impl Sim {
                     self.delete_deployment(&name, Cause::Theirs);
                 }
             }
+            Event::OrphanDeployment(n) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
+                if let Some(name) = nth(ours, *n) {
+                    self.deps.get_mut(&name).unwrap().deleting = true;
+                }
+            }
+            Event::RestartDeployment(n) => {
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign && !dep.deleting);
+                let Some(instance) = nth(ours.map(|(name, _)| name.clone()), *n) else { return };
+                let controlled = |pod: &SimPod| pod.instance == instance && pod.controller == Controller::ReplicaSet;
+                let pods = self.pods.iter().filter(|(_, pod)| controlled(pod) && !pod.terminating);
+                for pod in pods.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                    self.terminate(&pod, Cause::Theirs, Cause::Theirs);
+                }
+            }
             Event::DeleteService(n) => {
                 let ours = self.svcs.iter().filter(|(_, svc)| **svc != Svc::Foreign).map(|(name, _)| name.clone());
                 if let Some(name) = nth(ours, *n) {
@@ -361,6 +415,7 @@ impl Sim {
                 if self.guard == Presence::Current {
                     self.guard = Presence::Absent;
                 }
+                self.budgets.clear();
             }
             Event::DeleteSlices(stage) => {
                 let name = self.stage_name(*stage);
@@ -376,7 +431,8 @@ impl Sim {
             Event::NoAutoscale => self.scalers.clear(),
             Event::Evict(pod) => self.on_pod(*pod, |sim, pod| {
                 // The budget of pods that are held allows none to be evicted.
-                if sim.pods[pod].mark != Mark::Held || sim.guard != Presence::Current {
+                let held = sim.pods[pod].mark == Mark::Held && sim.guard == Presence::Current;
+                if !held && !sim.is_kept_by_a_budget(pod) {
                     sim.terminate(pod, Cause::Theirs, Cause::Theirs);
                 }
             }),
@@ -450,7 +506,7 @@ impl Sim {
         self.spec.stages[index].color = Some(color);
         if self.is_taken_back(&name) || self.spec.stages[index].paused {
             self.hold(&name);
-        } else {
+        } else if !self.invalid_stages.contains(&name) {
             self.held.remove(&name);
         }
     }
@@ -480,14 +536,26 @@ impl Sim {
     pub fn heal(&mut self) {
         self.refusals.clear();
         self.lags.clear();
+        self.label_lag = 0;
         self.late = None;
-        self.invalid = false;
+        self.make_valid();
         self.scalers.clear();
         self.taken_ports.clear();
         self.slow_deletes = false;
         self.happen(&Event::FinishDeletes);
         self.happen(&Event::Own);
         self.gated.clear();
+    }
+
+    /// All of the spec is valid, and nothing is held for its sake.
+    fn make_valid(&mut self) {
+        self.invalid = false;
+        for name in std::mem::take(&mut self.invalid_stages) {
+            if self.spec.stages.iter().any(|stage| stage.name == name && !stage.paused) && !self.is_taken_back(&name) {
+                self.held.remove(&name);
+            }
+        }
+        self.ask_size();
     }
 
     /// What a user does to a Service takes effect at once and is nobody else's fault.

@@ -27,7 +27,7 @@ impl Sim {
     fn selected_pods(&self, stage: &str) -> impl Iterator<Item = &SimPod> {
         let selected = self.selected(stage);
         self.pods.values().filter(move |pod| match selected {
-            Some(Selection::Instance(instance)) => pod.instance == *instance,
+            Some(Selection::Instance(instance)) => pod.instance == *instance && pod.out.is_none(),
             Some(Selection::Members) => pod.member.contains_key(stage),
             Some(Selection::Other) | None => false,
         })
@@ -37,6 +37,7 @@ impl Sim {
     fn goal(&self, stage: &Stage) -> Option<&InstanceName> {
         let color = match (&stage.color, stage.promote) {
             (Some(color), _) => color,
+            (None, Promote::Auto) if self.invalid => self.memory.color.as_ref()?,
             (None, Promote::Auto) => &self.spec.color,
             (None, Promote::Manual) => return None,
         };
@@ -111,7 +112,11 @@ impl Sim {
     pub(super) fn is_taken_back(&self, stage: &str) -> bool {
         let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| stage.color.as_ref());
         let revision = |color: &String| self.colors.get(color).map(|color| color.revision);
-        pin.and_then(revision).is_some_and(|pin| self.serving_color(stage).and_then(revision) > Some(pin))
+        let has_served = |color: &&Color| color.served.as_ref().is_some_and(|stages| stages.contains(stage));
+        // Where the status is lost, what colors have served is what is known.
+        let newest_served = || self.colors.values().filter(has_served).map(|color| color.revision).max();
+        let serving = self.serving_color(stage).and_then(revision).or_else(newest_served);
+        pin.and_then(revision).is_some_and(|pin| serving > Some(pin))
     }
 
     fn serving_color(&self, stage: &str) -> Option<&String> {
@@ -122,18 +127,58 @@ impl Sim {
     pub(super) fn hold(&mut self, stage: &str) {
         let serving = self.serving_color(stage).cloned();
         let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| stage.color.clone());
-        let color = if self.is_taken_back(stage) { pin } else { serving };
+        // A color that is being deleted is none to go to.
+        let is_deleted = |color: &String| self.colors.get(color).is_some_and(|color| color.deleting);
+        let goes_back = self.is_taken_back(stage) && !pin.as_ref().is_some_and(is_deleted);
+        let color = if goes_back { pin } else { serving };
         let Some(found) = self.spec.stages.iter().find(|known| known.name == stage) else { return };
         let color = color.and_then(|color| self.colors.get(&color));
         let Some(from) = color.and_then(|color| self.entry(found, color)).cloned() else { return };
-        let held = Held { moved: self.moved(stage, &from), of: self.wanted(found).max(1), from };
+        // Where another writer has taken the Service away, the share is what the status says of it.
+        let of = self.wanted(found).max(1);
+        let memory = self.memory.stages.get(stage);
+        let serves_another = memory.is_some_and(|memory| memory.color.as_ref() != Some(&from.color));
+        let told = || match memory.and_then(|memory| memory.shift.as_ref()) {
+            _ if serves_another => of,
+            Some(shift) => shift.moved,
+            None => 0,
+        };
+        let moved = match self.selected(stage) {
+            // All of it has moved, ready or not.
+            Some(Selection::Instance(instance)) if *instance != from => of,
+            Some(Selection::Instance(_) | Selection::Members) => self.moved(stage, &from),
+            Some(Selection::Other) | None => told(),
+        };
+        let held = Held { moved, of, from };
         self.held.insert(stage.to_owned(), held);
     }
 
-    /// Ready pods that the stage's Service selects and that are of another instance.
+    /// Another writer has put the stage's label on a pod: what is held then has more pods.
+    pub(super) fn hold_more(&mut self, stage: &str) {
+        let Some(from) = self.held.get(stage).map(|held| held.from.clone()) else { return };
+        let labelled = |pod: &&SimPod| pod.member.contains_key(stage) && pod.instance != from;
+        let moved = self.pods.values().filter(labelled).count() as u32;
+        self.held.entry(stage.to_owned()).and_modify(|held| held.moved = held.moved.max(moved));
+    }
+
+    /// Another writer has pointed the stage's Service at an instance: until that is taken back, all its pods may serve.
+    pub(super) fn hold_selected(&mut self, stage: &str, instance: &InstanceName) {
+        let pods = self.pods.values().filter(|pod| pod.instance == *instance).count() as u32;
+        if let Some(held) = self.held.get_mut(stage).filter(|held| held.from != *instance) {
+            held.moved = held.moved.max(pods);
+        }
+    }
+
+    /// Ready pods of another instance that the stage's Service selects. A pod that another writer has taken out of the Services is
+    /// among them: to put it back moves nothing.
     fn moved(&self, stage: &str, from: &InstanceName) -> u32 {
+        let selects = |pod: &&SimPod| match self.selected(stage) {
+            Some(Selection::Instance(instance)) => pod.instance == *instance,
+            Some(Selection::Members) => pod.member.contains_key(stage),
+            Some(Selection::Other) | None => false,
+        };
         let ready = |pod: &&SimPod| pod.ready && !pod.terminating;
-        self.selected_pods(stage).filter(ready).filter(|pod| pod.instance != *from).count() as u32
+        self.pods.values().filter(selects).filter(ready).filter(|pod| pod.instance != *from).count() as u32
     }
 
     /// By stage whose share is held: the pods that are moved.
@@ -148,7 +193,11 @@ impl Sim {
             // A cache may not show the hold yet, and a late write was decided before.
             let decided =
                 self.decided.as_ref().and_then(|world| world.spec.stages.iter().find(|known| known.name == *stage));
-            if decided.is_none_or(|decided| (decided.paused, &decided.color) != (found.paused, &found.color)) {
+            let invalid = self.invalid_stages.contains(stage);
+            let is_known = |decided: &Stage| {
+                (decided.paused, decided.invalid, &decided.color) == (found.paused, invalid, &found.color)
+            };
+            if !decided.is_some_and(is_known) {
                 continue;
             }
             let moved = self.moved(stage, &held.from);
@@ -166,12 +215,14 @@ impl Sim {
         }
     }
 
-    /// A stage selects entry tiers, and takes no other Service over.
+    /// A stage selects entry tiers, or the tier that it names, and takes no other Service over.
     fn check_mixing(&self, action: &Action) {
-        let Action::ApplyStage { stage, selects } = action else { return };
+        let Action::ApplyStage { stage, selects, .. } = action else { return };
         if let Selection::Instance(instance) = selects {
+            let found = self.spec.stages.iter().find(|known| known.name == *stage);
             let needs = |color: &Color| color.tiers.iter().any(|tier| tier.needs.contains(&instance.tier));
-            let inner = self.owners(instance).any(needs);
+            let names_it = |color: &Color| found.is_some_and(|stage| self.entry(stage, color) == Some(instance));
+            let inner = self.owners(instance).any(|color| needs(color) && !names_it(color));
             self.require(Rule::NoMixing, !inner, || {
                 format!("stage {stage} is pointed at {instance:?}, which is behind another tier")
             });
@@ -236,9 +287,22 @@ impl Sim {
         let about = |object: &WriteTarget| match object {
             WriteTarget::Stage(name) => name == stage,
             WriteTarget::Pod(_) => true,
-            WriteTarget::Color(_) | WriteTarget::Deployment(_) | WriteTarget::Service(_) | WriteTarget::Guard => false,
+            WriteTarget::Color(_)
+            | WriteTarget::Deployment(_)
+            | WriteTarget::Service(_)
+            | WriteTarget::Guard
+            | WriteTarget::Budget(_) => false,
         };
         self.refusals.keys().any(about)
+    }
+
+    /// The budget of a stage that is held does not let the pod be evicted.
+    pub(super) fn is_kept_by_a_budget(&self, pod: &str) -> bool {
+        self.pods[pod].member.keys().any(|stage| {
+            let Some(StageBudget::Ours { least, .. }) = self.budgets.get(stage) else { return false };
+            let healthy = |pod: &&SimPod| pod.member.contains_key(stage) && pod.ready && !pod.terminating;
+            self.pods.values().filter(healthy).count() as u32 <= *least
+        })
     }
 
     /// The stage has moved, and its labels of the shift are not off yet.

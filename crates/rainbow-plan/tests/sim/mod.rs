@@ -61,6 +61,16 @@ pub struct Dep {
     pub writer: Cause,
     /// Pods that the planner has let go.
     pub let_go: BTreeSet<String>,
+    /// The Deployment is being deleted without its ReplicaSets: the garbage collector is not done.
+    pub deleting: bool,
+}
+
+/// The ReplicaSets of an instance that has no Deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sets {
+    pub replicas: u32,
+    /// Fate of their pods, where the ReplicaSets are being deleted.
+    pub deleting: Option<Cascade>,
 }
 
 impl Dep {
@@ -78,6 +88,7 @@ impl Dep {
             down: Cause::Theirs,
             writer: Cause::Theirs,
             let_go: BTreeSet::new(),
+            deleting: false,
         }
     }
 }
@@ -103,6 +114,8 @@ pub enum Svc {
 pub struct Service {
     pub current: bool,
     pub selects: Option<Selection>,
+    /// The color that it says its stage serves.
+    pub serves: Option<String>,
     /// The pods' port that it sends to.
     pub target: u32,
     /// The port of every node that leads to it; 0 for none.
@@ -114,7 +127,7 @@ pub struct Service {
 impl Svc {
     /// One that Rainbow made, as it shall be.
     pub fn ours(selects: Option<Selection>) -> Self {
-        Self::Ours(Service { current: true, selects, target: 0, node_port: 0, deleting: false })
+        Self::Ours(Service { current: true, selects, serves: None, target: 0, node_port: 0, deleting: false })
     }
 
     /// What it selects, where it is ours.
@@ -137,12 +150,15 @@ impl Svc {
 #[derive(Clone, Debug)]
 pub struct SimPod {
     pub instance: InstanceName,
+    pub controller: Controller,
     pub ready: bool,
     pub terminating: bool,
     /// Stage name to time of joining, where that can be read.
     pub member: BTreeMap<String, Option<i64>>,
     /// Changed since then without the endpoint controller having seen it.
     pub dirty: Option<i64>,
+    /// The same of membership labels, which the endpoint controller may see later than all else.
+    pub unseen_labels: Option<i64>,
     /// Connections it really has.
     pub connections: u32,
     /// Nobody can be asked for their number.
@@ -152,6 +168,17 @@ pub struct SimPod {
     pub mark: Mark,
     /// When the mark was changed, and from what: who chooses pods may not have seen it yet.
     pub marked: (i64, Mark),
+    /// It lacks the label that Services of instances ask for.
+    pub out: Option<Out>,
+}
+
+/// A pod that was taken out of the Services of its instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Out {
+    /// When that was.
+    pub at: i64,
+    /// The time that was written, by the clock of who wrote it.
+    pub since: Option<i64>,
 }
 
 /// What the endpoint controller has seen of a pod.
@@ -160,6 +187,7 @@ pub struct Seen {
     pub instance: InstanceName,
     pub ready: bool,
     pub member: BTreeSet<String>,
+    pub out: bool,
 }
 
 /// The model.
@@ -167,26 +195,34 @@ pub struct Seen {
 pub struct Sim {
     pub now: i64,
     pub spec: Spec,
-    /// The spec is not valid as it is written now; `spec` is what it was before.
+    /// The spec's version is invalid.
     pub invalid: bool,
+    /// Stages of which the spec says what is invalid.
+    pub invalid_stages: BTreeSet<String>,
     pub memory: Memory,
     pub colors: BTreeMap<String, Color>,
     /// By stage and color: the tier that the spec said last, while it described the color.
     pub entries: BTreeMap<(String, String), String>,
     pub deps: BTreeMap<InstanceName, Dep>,
+    pub sets: BTreeMap<InstanceName, Sets>,
     pub svcs: BTreeMap<InstanceName, Svc>,
     pub stages: BTreeMap<String, Svc>,
     pub stage_dirty: BTreeMap<String, i64>,
     pub pods: BTreeMap<String, SimPod>,
     pub guard: Presence,
+    pub budgets: BTreeMap<String, StageBudget>,
     /// Colors whose pods never become ready in a tier.
     pub broken: BTreeSet<InstanceName>,
     /// Instances whose pods become ready only once a Service has them.
     pub gated: BTreeSet<InstanceName>,
+    /// Instances that an older version made: their pods have no label that Services ask for.
+    pub unlabeled: BTreeSet<InstanceName>,
     /// Ports that pods listen on, by identity, where it is another one than 0.
     pub ports: BTreeMap<String, u32>,
     /// Pods asked for, by identity: the spec's last word while it had that tier.
     pub asked: BTreeMap<String, u32>,
+    /// The same as the operator has seen it.
+    heard: BTreeMap<String, u32>,
     // The API server, and others who write.
     pub refusals: BTreeMap<WriteTarget, Refusal>,
     /// Node ports that stages shall have.
@@ -199,9 +235,15 @@ pub struct Sim {
     pub scalers: BTreeMap<InstanceName, u32>,
     scaled: i64,
     // The endpoint controller.
+    /// How late it may see membership labels of pods.
+    pub label_lag: i64,
     seen_pods: BTreeMap<String, Seen>,
     seen_stages: BTreeMap<String, Selection>,
     pub endpoints: BTreeMap<String, BTreeSet<String>>,
+    /// Endpoints of the stages' shadow Services, to which no client is sent.
+    pub shadows: BTreeMap<String, BTreeSet<String>>,
+    /// Instances that have been among the endpoints of a stage.
+    pub reached: BTreeSet<InstanceName>,
     /// Endpoints as they were, with the time each set was replaced.
     past: BTreeMap<String, VecDeque<(i64, BTreeSet<String>)>>,
     // The operators.
@@ -212,8 +254,8 @@ pub struct Sim {
     shown: Shown,
     /// By kind: how far a cache may lag.
     pub lags: BTreeMap<Kind, i64>,
-    /// A write that an operator had sent when it lost its lease.
-    pub late: Option<Action>,
+    /// A write that an operator had sent when it lost its lease, and the world that it had decided by.
+    pub late: Option<(Action, World)>,
     pub released: bool,
     // Bookkeeping.
     pub started: BTreeMap<String, u32>,
@@ -248,28 +290,36 @@ impl Sim {
             now: 1_000_000,
             spec,
             invalid: false,
+            invalid_stages: BTreeSet::new(),
             memory: Memory::default(),
             entries: BTreeMap::new(),
             colors: BTreeMap::new(),
             deps: BTreeMap::new(),
+            sets: BTreeMap::new(),
             svcs: BTreeMap::new(),
             stages: BTreeMap::new(),
             stage_dirty: BTreeMap::new(),
             pods: BTreeMap::new(),
             guard: Presence::Absent,
+            budgets: BTreeMap::new(),
             broken: BTreeSet::new(),
             gated: BTreeSet::new(),
+            unlabeled: BTreeSet::new(),
             ports: BTreeMap::new(),
             asked: BTreeMap::new(),
+            heard: BTreeMap::new(),
             refusals: BTreeMap::new(),
             node_ports: BTreeMap::new(),
             taken_ports: BTreeSet::new(),
             slow_deletes: false,
             scalers: BTreeMap::new(),
             scaled: 0,
+            label_lag: 0,
             seen_pods: BTreeMap::new(),
             seen_stages: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            shadows: BTreeMap::new(),
+            reached: BTreeSet::new(),
             past: BTreeMap::new(),
             operator: Operator::default(),
             other_clock: 0,
@@ -307,14 +357,26 @@ impl Sim {
         identity(&self.colors, name)
     }
 
-    /// The spec says how many pods its tiers have.
+    /// A valid spec says how many pods its tiers have. What it has said of a version that another one replaces before the operator has
+    /// looked, no operator can know.
     pub fn ask_size(&mut self) {
+        if self.invalid {
+            return;
+        }
+        self.asked.extend(self.heard.iter().map(|(identity, size)| (identity.clone(), *size)));
         let tiers = self.spec.tiers.iter();
         self.asked.extend(tiers.map(|tier| (tier.identity.clone(), tier.replicas)));
         if self.colors.get(&self.spec.color).is_none_or(|color| self.is_spec(color)) {
             let color = &self.spec.color;
             let entry = |stage: &Stage| ((stage.name.clone(), color.clone()), spec::entry(&self.spec.tiers, stage));
             self.entries.extend(self.spec.stages.iter().map(entry).collect::<Vec<_>>());
+        }
+    }
+
+    /// The operator has written down what the spec that it decided by says of sizes.
+    pub fn hear_sizes(&mut self) {
+        if let Some(World { spec, .. }) = self.decided.as_ref().filter(|world| world.spec.version == Version::Valid) {
+            self.heard.extend(spec.tiers.iter().map(|tier| (tier.identity.clone(), tier.replicas)));
         }
     }
 
@@ -352,8 +414,14 @@ impl Sim {
     }
 }
 
-/// The planner's key of a stage's Service, from the simulation's: the stage, `stage/service`, or nothing.
+/// What stands behind a stage's name in the simulation's key of its shadow Service.
+const SHADOW: &str = "+shadow";
+
+/// The planner's key of a stage's Service, from the simulation's: the stage, `stage/service`, `stage+shadow`, or nothing.
 pub fn service_key(name: &str) -> StageKey {
+    if let Some(stage) = name.strip_suffix(SHADOW) {
+        return StageKey::shadow(stage);
+    }
     match name.split_once('/') {
         Some((stage, service)) => StageKey::Former { stage: stage.into(), service: service.into() },
         None if name.is_empty() => StageKey::Gone { service: None },
@@ -366,6 +434,7 @@ pub fn service_name(key: &StageKey) -> String {
     match key {
         StageKey::Stage(stage) => stage.clone(),
         StageKey::Former { stage, service } => format!("{stage}/{service}"),
+        StageKey::Shadow { stage } => format!("{stage}{SHADOW}"),
         StageKey::Gone { service } => service.clone().unwrap_or_default(),
     }
 }

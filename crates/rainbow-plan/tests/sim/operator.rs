@@ -29,8 +29,15 @@ pub struct Operator {
     pub clock: i64,
     pub(super) seen_since: BTreeMap<(String, String), i64>,
     pub(super) seen_left: BTreeMap<(String, String), i64>,
+    /// Since when pods are endpoints of the stages' shadow Services.
+    pub(super) seen_shadows: BTreeMap<(String, String), i64>,
+    /// Ready endpoints of the Services of instances.
+    pub(super) seen_listed: BTreeSet<String>,
     pub(super) seen_marks: BTreeMap<String, (Mark, i64)>,
-    pub(super) seen_ready: BTreeMap<String, (bool, i64)>,
+    /// Since when pods carry their membership labels.
+    pub(super) seen_labels: BTreeMap<String, (BTreeSet<String>, i64)>,
+    /// Whether a pod was ready, whether Services had it, and since when both were so.
+    pub(super) seen_ready: BTreeMap<String, ((bool, bool), i64)>,
     /// What was found when a pod was asked, and when that was.
     pub(super) evidence: BTreeMap<String, (Connections, i64)>,
     /// Whom to ask, and since when.
@@ -66,10 +73,6 @@ impl Sim {
         if let Some(until) = self.waits() {
             return (false, Some(Time(until)));
         }
-        // Where anything is wrong with the spec, today's operator plans nothing.
-        if self.shown_spec().is_none() {
-            return (false, None);
-        }
         let world = self.shown_world();
         self.decide();
         let clock = self.clock();
@@ -81,6 +84,7 @@ impl Sim {
         let due = self.due(plan.chains);
         let Some(wrote) = self.carry_out_chains(due, run) else { return (true, None) };
         let changed = self.write_status(&plan.report);
+        self.hear_sizes();
         let wake = plan.wake.map(|wake| wake.0 - self.operator.clock);
         let wake = self.operator.chains.values().map(|chain| chain.until).chain(wake).min();
         (changed || asks || wrote, wake.map(Time))
@@ -88,7 +92,7 @@ impl Sim {
 
     /// The chains whose time has come. One that has nothing to do any more has no trouble.
     fn due(&mut self, chains: Vec<Chain>) -> Vec<Chain> {
-        let (now, spec) = (self.now, self.shown_spec().cloned());
+        let (now, spec) = (self.now, self.shown_spec());
         let stuck = &mut self.operator.chains;
         stuck.retain(|key, _| chains.iter().any(|chain| chain.key == *key));
         let waits = |chain: &Chain| stuck.get(&chain.key).is_some_and(|stuck| now < stuck.until && stuck.spec == spec);
@@ -152,7 +156,7 @@ impl Sim {
 
     /// The rest of a chain is not carried out, and its next attempt comes later each time.
     fn failed(&mut self, key: ChainKey) {
-        let (now, spec) = (self.now, self.shown_spec().cloned());
+        let (now, spec) = (self.now, self.shown_spec());
         let stuck = self.operator.chains.entry(key).or_default();
         let wait = RETRY_FIRST.saturating_mul(2i64.saturating_pow(stuck.failures)).min(RETRY_LONGEST);
         *stuck = Stuck { failures: stuck.failures.saturating_add(1), until: now + wait, spec };
@@ -161,7 +165,7 @@ impl Sim {
     /// The operator dies, or is no longer the one that leads.
     fn stop(&mut self, run: Run, next: Option<&Action>) {
         if let Run::LoseAfter(_) = run {
-            self.late = next.cloned();
+            self.late = next.cloned().zip(self.decided.clone());
             std::mem::swap(&mut self.operator.clock, &mut self.other_clock);
         }
         self.crash();
@@ -173,7 +177,8 @@ impl Sim {
         self.operator = Operator { clock: self.operator.clock, ..Operator::default() };
         // Whoever starts knows nothing of what was before: every pod may have been an endpoint until just now.
         // Of a Service, too, that is gone by now.
-        for stage in self.stages.keys().map(String::as_str).chain([""]) {
+        let services = self.stages.keys().map(String::as_str).filter(|name| !name.ends_with(SHADOW));
+        for stage in services.chain([""]) {
             for pod in self.pods.keys() {
                 self.operator.seen_left.insert((stage.to_owned(), pod.clone()), self.now);
             }
@@ -182,9 +187,12 @@ impl Sim {
 
     /// A write of an operator that no longer leads is carried out after all.
     pub fn late_write(&mut self) {
-        if let Some(action) = self.late.take() {
+        if let Some((action, world)) = self.late.take() {
             self.log(|| "late:".into());
+            // What has become of the world since then, that operator could not know.
+            let newer = self.decided.replace(world);
             self.submit(&action);
+            self.decided = newer;
         }
     }
 
@@ -199,22 +207,27 @@ impl Sim {
                     previous: stage.previous.clone(),
                     target: stage.target.clone(),
                     since: stage.since,
+                    degraded: stage.degraded.clone(),
+                    rejected: stage.rejected.clone(),
                     shift: stage.shift.as_ref().map(|shift| ShiftMemory {
                         from: shift.from.clone(),
                         to: shift.to.clone(),
                         started: shift.started,
+                        moved: shift.moved,
                         held: (shift.phase == ShiftPhase::Paused).then_some(shift.of),
                     }),
                 };
                 (stage.name.clone(), memory)
             })
             .collect();
+        self.memory.color.clone_from(&report.described);
         for told in &report.colors {
             if let Some(color) = self.colors.get_mut(&told.name) {
                 color.released = told.released;
                 color.retired = told.retired;
                 color.sizes = told.sizes.clone();
                 color.demoted = told.demoted;
+                color.served = told.served.clone();
                 color.entries = told.entries.clone();
             }
         }
@@ -241,18 +254,31 @@ impl Sim {
                 format!("deploy {}={replicas}{}", name(instance), why.concat())
             }
             Action::ApplyService { instance } => format!("service {}", name(instance)),
-            Action::ApplyStage { stage, selects: Selection::Instance(instance) } => {
+            Action::ApplyStage { stage, selects: Selection::Instance(instance), .. } => {
                 format!("{stage} -> {}", name(instance))
             }
-            Action::ApplyStage { stage, selects } => format!("{stage} -> {selects:?}"),
+            Action::ApplyStage { stage, selects, .. } => format!("{stage} -> {selects:?}"),
             Action::Join { stage, pod } => format!("{stage} + {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
             Action::Leave { stage, pod } => format!("{stage} - {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::TakeOut { pod } => format!("out {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::PutBack { pod } => format!("back {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::OrphanDeployment { instance } => format!("orphan {}", name(instance)),
+            Action::DeleteReplicaSets { instance, cascade } => format!("delete sets of {} {cascade:?}", name(instance)),
+            Action::Adopt { pod } => format!("adopt {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::Disown { pod } => format!("disown {}", pod.rsplit_once('-').map_or("", |(head, _)| head)),
+            Action::EndPod { pod, why } => {
+                format!("end {} {why:?}", pod.rsplit_once('-').map_or("", |(head, _)| head))
+            }
             Action::Mark { pod, mark } => {
                 format!("mark {} {mark:?}", pod.rsplit_once('-').map_or("", |(head, _)| head))
             }
             Action::ApplyGuard => "guard".into(),
             Action::DeleteGuard => "no guard".into(),
+            Action::ApplyBudget { stage, least } => format!("budget of {stage}: {least}"),
+            Action::DeleteBudget { stage } => format!("no budget of {stage}"),
             Action::ClearRetire { color } => format!("clear retire of {color}"),
+            Action::ApplyShadow { stage } => format!("shadow of {stage}"),
+            Action::DeleteStage { stage: StageKey::Shadow { stage } } => format!("no shadow of {stage}"),
             Action::DeleteStage { stage } => format!("delete {}", service_name(stage)),
             Action::DeleteInstance { instance } => format!("delete {}", name(instance)),
             Action::DeleteColor { color } => format!("delete {color}"),

@@ -35,6 +35,8 @@ pub enum Rule {
     Report,
     /// A hold keeps the share.
     Hold,
+    /// The color that a stage served before keeps its pods while the color that took its place lacks some.
+    WayBack,
 }
 
 /// Rules that are watched.
@@ -55,6 +57,7 @@ impl Rules {
         Rule::NoVainWrite,
         Rule::Limit,
         Rule::Report,
+        Rule::WayBack,
     ]);
 
     /// These rules.

@@ -127,9 +127,19 @@ impl Walk {
             ["foreign", "service", name] => {
                 sim.svcs.insert(named(name), Svc::Foreign);
             }
+            // An older version made it.
+            ["older", name] => {
+                sim.unlabeled.insert(named(name));
+            }
             ["foreign", "guard"] => sim.guard = Presence::Foreign,
+            ["foreign", "budget", stage] => {
+                sim.budgets.insert((*stage).into(), StageBudget::Foreign);
+            }
             ["foreign", "stage", name] => {
                 sim.stages.insert((*name).into(), Svc::Foreign);
+            }
+            ["foreign", "shadow", stage] => {
+                sim.stages.insert(service_name(&StageKey::shadow(*stage)), Svc::Foreign);
             }
             ["free", "stage", name] => {
                 sim.stages.remove(*name);

@@ -43,12 +43,31 @@ pub fn stage(name: &str, tier: &str) -> Stage {
         color: None,
         replicas: None,
         shift: Shift::Flip,
+        overlap: None,
         paused: false,
+        on_stalled: OnStalled::Hold,
+        invalid: false,
     }
 }
 
 pub fn rolling(step: u32, seconds: u64) -> Shift {
-    Shift::Rolling { step, every: Duration::from_secs(seconds) }
+    Shift::Rolling { step, every: Duration::from_secs(seconds), surge: None }
+}
+
+/// The stage moves to colors that are not whole.
+pub fn has_surge(stage: &Stage) -> bool {
+    matches!(stage.shift, Shift::Rolling { surge: Some(_), .. })
+}
+
+/// The value of `rolling=`: `STEP/SECONDS`, and `+PODS` or `+PERCENT%` for a surge.
+fn rolling_of(value: &str) -> Shift {
+    let (step, rest) = value.split_once('/').unwrap();
+    let (every, surge) = rest.split_once('+').map_or((rest, None), |(every, surge)| (every, Some(surge)));
+    let surge = surge.map(|surge| match surge.strip_suffix('%') {
+        Some(percent) => Surge::Percent(percent.parse().unwrap()),
+        None => Surge::Pods(surge.parse().unwrap()),
+    });
+    Shift::Rolling { step: step.parse().unwrap(), every: Duration::from_secs(every.parse().unwrap()), surge }
 }
 
 pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
@@ -76,17 +95,18 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
         ["settling", seconds] => spec.drain.settle = Duration::from_secs(seconds.parse().unwrap()),
         ["progress", seconds] => spec.progress_deadline = Duration::from_secs(seconds.parse().unwrap()),
         ["keep", live, history] => {
-            spec.keep = Keep { live: live.parse().unwrap(), history: history.parse().unwrap() };
+            let (live, history) = (live.parse().unwrap(), history.parse().unwrap());
+            spec.keep = Keep { live, history, ..spec.keep };
         }
+        ["warm", seconds] => spec.keep.warm = Duration::from_secs(seconds.parse().unwrap()),
         ["stage", name, tier, rest @ ..] => {
             let mut stage = stage(name, tier);
             for word in rest {
                 match word.split_once('=').unwrap_or((word, "")) {
                     ("auto", _) => stage.promote = Promote::Auto,
-                    ("rolling", value) => {
-                        let (step, every) = value.split_once('/').unwrap();
-                        stage.shift = rolling(step.parse().unwrap(), every.parse().unwrap());
-                    }
+                    ("rollback", _) => stage.on_stalled = OnStalled::RollBack,
+                    ("rolling", value) => stage.shift = rolling_of(value),
+                    ("overlap", value) => stage.overlap = Some(Duration::from_millis(value.parse().unwrap())),
                     ("replicas", value) => stage.replicas = Some(value.parse().unwrap()),
                     ("color", value) => stage.color = Some(value.into()),
                     other => panic!("{other:?}"),
@@ -115,18 +135,29 @@ pub fn lines(spec: &Spec) -> Vec<String> {
         let replicas = stage.replicas.map_or_else(String::new, |replicas| format!(" replicas={replicas}"));
         let shift = match stage.shift {
             Shift::Flip => String::new(),
-            Shift::Rolling { step, every } => format!(" rolling={step}/{}", every.as_secs()),
+            Shift::Rolling { step, every, surge } => {
+                let surge = match surge {
+                    None => String::new(),
+                    Some(Surge::Pods(pods)) => format!("+{pods}"),
+                    Some(Surge::Percent(percent)) => format!("+{percent}%"),
+                };
+                format!(" rolling={step}/{}{surge}", every.as_secs())
+            }
         };
+        let overlap = stage.overlap.map_or_else(String::new, |lag| format!(" overlap={}", lag.as_millis()));
         let color = stage.color.as_ref().map_or_else(String::new, |color| format!(" color={color}"));
+        let rollback = if stage.on_stalled == OnStalled::RollBack { " rollback" } else { "" };
         let tier = stage.tier.as_deref().unwrap_or("-");
-        lines.push(format!("stage {} {tier}{auto}{replicas}{shift}{color}", stage.name));
+        lines.push(format!("stage {} {tier}{auto}{rollback}{replicas}{shift}{overlap}{color}", stage.name));
     }
     let default = self::spec("", Vec::new(), Vec::new());
     lines.extend((spec.reuse != default.reuse).then(|| "reuse".into()));
     lines.extend((spec.swap != default.swap).then(|| "swap directly".into()));
-    lines.extend((spec.keep != default.keep).then(|| format!("keep {} {}", spec.keep.live, spec.keep.history)));
+    let keeps = |spec: &Spec| (spec.keep.live, spec.keep.history);
+    lines.extend((keeps(spec) != keeps(&default)).then(|| format!("keep {} {}", spec.keep.live, spec.keep.history)));
     let seconds =
         |word: &str, now: Duration, usual: Duration| (now != usual).then(|| format!("{word} {}", now.as_secs()));
+    lines.extend(seconds("warm", spec.keep.warm, default.keep.warm));
     lines.extend(seconds("settling", spec.drain.settle, default.drain.settle));
     lines.extend(seconds("deadline", spec.drain.deadline, default.drain.deadline));
     lines.extend(seconds("progress", spec.progress_deadline, default.progress_deadline));

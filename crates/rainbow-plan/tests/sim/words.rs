@@ -12,18 +12,35 @@ pub fn waiting(waiting: &Waiting) -> String {
         Waiting::ForMissingTier { color, tier: None } => format!("color `{color}` has several entry tiers"),
         Waiting::ForColor { color, lacks } => format!("waits for color `{color}`: {}", self::lacks(lacks)),
         Waiting::Paused => "paused".into(),
+        Waiting::ForRoom { color } => format!("waits for room beside `{color}`"),
+        Waiting::Pinned { color, newest } => format!("told to stay at `{color}`, and not to follow to `{newest}`"),
+        Waiting::ForValidStage => "waits for a valid stage".into(),
         Waiting::ForPods { lacks } => self::lacks(lacks),
-        Waiting::ForSlot => "as many colors live as spec.keep.live allows".into(),
+        Waiting::ForSlot { living } => {
+            format!("as many colors live as spec.keep.live allows: {}", self::living(living))
+        }
         Waiting::HeldByStages { stages } => {
             format!("being deleted, but held by stage {}: move it to another color", stages.join(", "))
         }
         Waiting::Settling => "in no stage; whole for a quick return".into(),
+        Waiting::KeptWarm { stage, color, is_unhealthy } => {
+            let health = if *is_unhealthy { "is unhealthy" } else { "has not been healthy for long" };
+            format!("way back of stage `{stage}`: `{color}` {health}")
+        }
+        Waiting::RolledBack { color } => format!("taken back from `{color}`"),
         Waiting::ForDataPlane => "goes as soon as no client can be sent to it".into(),
         Waiting::ForConnections => "waits for its connections to end".into(),
         Waiting::ForUnknownConnections => "its connections are unknown, which counts as busy".into(),
         Waiting::ForCounts => "its connections are being counted".into(),
         Waiting::ForIdleTime => "has no connections; goes when that has been so for spec.drain.settle".into(),
         Waiting::ForCallers => "going down, entry tiers first".into(),
+        Waiting::ForFewerPods { holders } if holders.is_empty() => "becomes smaller".into(),
+        Waiting::ForFewerPods { holders } => {
+            format!("becomes smaller: waits for the connections of {} pods", holders.len())
+        }
+        Waiting::CannotShrink { tier, pods, wanted } => {
+            format!("{tier} keeps {pods} pods of {wanted}: an older version made it")
+        }
         Waiting::ForDeletion => "the Rainbow is being deleted".into(),
     }
 }
@@ -51,12 +68,22 @@ pub fn problem(problem: &Problem) -> String {
                 Object::Deployment(instance) => format!("Deployment `{}-{}`", instance.tier, instance.color),
                 Object::Service(instance) => format!("Service `{}-{}`", instance.tier, instance.color),
                 Object::StageService { stage } => format!("Service of stage `{stage}`"),
+                Object::ShadowService { stage } => format!("shadow Service of stage `{stage}`"),
                 Object::Guard => "the guard".into(),
+                Object::StageBudget { stage } => format!("the budget of stage `{stage}`"),
             };
             format!("{object} exists and is not Rainbow's")
         }
         Problem::Stalled { color, after, lacks } => {
             format!("color `{color}` is not ready after {after:?}: {}", self::lacks(lacks))
+        }
+        Problem::Degraded { stage, color, since, lacks, previous } => {
+            let lacks = if lacks.is_empty() { String::new() } else { format!(": {}", self::lacks(lacks)) };
+            let back = previous.as_ref().map_or(String::new(), |color| format!(" (back: {color})"));
+            format!("stage `{stage}`: color `{color}` is degraded since @{}{lacks}{back}", since.0 / 1_000)
+        }
+        Problem::RolledBack { stage, color, to } => {
+            format!("stage `{stage}` is told to serve `{color}` and has been taken back to `{to}`")
         }
         Problem::InUse { color, stage } => {
             format!("color `{color}` cannot be retired while stage `{stage}` points at it")
@@ -71,11 +98,14 @@ pub fn problem(problem: &Problem) -> String {
             )
         }
         Problem::TooManyColors { color, living } => {
-            let living: Vec<String> =
-                living.iter().map(|living| format!("{} ({})", living.color, because(&living.because))).collect();
-            format!("color `{color}` waits: {} colors live: {}", living.len(), living.join(", "))
+            format!("color `{color}` waits: {} colors live: {}", living.len(), self::living(living))
         }
     }
+}
+
+fn living(living: &[Living]) -> String {
+    let one = |living: &Living| format!("{} ({})", living.color, because(&living.because));
+    living.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn because(because: &LivesBecause) -> String {
@@ -91,6 +121,7 @@ fn because(because: &LivesBecause) -> String {
             };
             format!("drains: {connections} connections on {busy} pods{unknown}, cut {}", second(deadline))
         }
+        LivesBecause::KeptWarm { stage, color } => format!("way back of stage {stage}: {color} is unhealthy"),
         LivesBecause::Leaves => "leaves".into(),
     }
 }

@@ -26,6 +26,7 @@ impl Kind {
 pub struct Shown {
     spec: Option<Spec>,
     invalid: bool,
+    invalid_stages: BTreeSet<String>,
     memory: Memory,
     colors: BTreeMap<String, Color>,
     deps: BTreeMap<InstanceName, Dep>,
@@ -33,6 +34,7 @@ pub struct Shown {
     stages: BTreeMap<String, Svc>,
     pods: BTreeMap<String, SimPod>,
     guard: Presence,
+    budgets: BTreeMap<String, StageBudget>,
     /// When each was fresh last.
     fresh: BTreeMap<Kind, i64>,
 }
@@ -68,6 +70,7 @@ impl Sim {
             Kind::Rainbow => {
                 shown.spec = Some(self.spec.clone());
                 shown.invalid = self.invalid;
+                shown.invalid_stages = self.invalid_stages.clone();
                 shown.memory = self.memory.clone();
             }
             Kind::Colors => shown.colors = self.colors.clone(),
@@ -78,13 +81,18 @@ impl Sim {
                 self.observe_pods();
             }
             Kind::Slices => self.observe_slices(),
-            Kind::Budgets => shown.guard = self.guard,
+            Kind::Budgets => (shown.guard, shown.budgets) = (self.guard, self.budgets.clone()),
         }
     }
 
-    /// The spec as an operator sees it; `None` where it is not valid.
-    pub(super) fn shown_spec(&self) -> Option<&Spec> {
-        self.shown.spec.as_ref().filter(|_| !self.shown.invalid)
+    /// The spec as an operator plans for it: what is invalid is told, and not used.
+    pub(super) fn shown_spec(&self) -> Option<Spec> {
+        let mut spec = self.shown.spec.clone()?;
+        if self.shown.invalid {
+            spec = Spec { version: Version::Invalid, color: String::new(), tiers: Vec::new(), ..spec };
+        }
+        spec.stages.iter_mut().for_each(|stage| stage.invalid = self.shown.invalid_stages.contains(&stage.name));
+        Some(spec)
     }
 
     /// The world as the operator that leads sees it.
@@ -96,20 +104,21 @@ impl Sim {
     /// The world as the caches show it.
     pub(super) fn shown_world(&self) -> World {
         let shown = &self.shown;
-        let spec = shown.spec.clone().unwrap_or_else(|| self.spec.clone());
+        let spec = self.shown_spec().unwrap_or_else(|| self.spec.clone());
         let mut instances = BTreeMap::new();
         let named = shown.colors.values().flat_map(|color| color.instances.values());
-        let all: BTreeSet<&InstanceName> = named.chain(shown.deps.keys()).chain(shown.svcs.keys()).collect();
+        let all: BTreeSet<&InstanceName> = named
+            .chain(shown.deps.keys())
+            .chain(shown.svcs.keys())
+            .chain(shown.pods.values().map(|pod| &pod.instance))
+            .collect();
         for name in all {
-            let needed = shown.colors.values().any(|color| {
-                color.instances.get(&name.tier) == Some(name)
-                    && color.tiers.iter().any(|tier| tier.needs.contains(&name.tier))
-            });
             let count = shown.pods.values().filter(|pod| pod.instance == *name).count() as u32;
             let deployment = match shown.deps.get(name) {
                 Some(dep) if dep.foreign => Deployment::Foreign,
                 // Somebody took its labels off; an operator that has tried to make it knows that it is there.
                 Some(dep) if !dep.labelled && self.operator.foreign.contains(name) => Deployment::Foreign,
+                Some(dep) if dep.labelled && dep.deleting => Deployment::Deleting,
                 Some(dep) if dep.labelled => Deployment::Ours {
                     current: dep.current,
                     replicas: dep.replicas,
@@ -118,13 +127,11 @@ impl Sim {
                 },
                 Some(_) | None => Deployment::Absent,
             };
-            let orphan = !shown.colors.values().any(|color| color.instances.values().any(|own| own == name));
-            let service = match (needed || orphan, shown.svcs.get(name)) {
-                (false, _) => Presence::NotNeeded,
-                (true, None) => Presence::Absent,
-                (true, Some(Svc::Foreign)) => Presence::Foreign,
-                (true, Some(Svc::Ours(service))) if service.current => Presence::Current,
-                (true, Some(Svc::Ours(_))) => Presence::Outdated,
+            let service = match shown.svcs.get(name) {
+                None => Presence::Absent,
+                Some(Svc::Foreign) => Presence::Foreign,
+                Some(Svc::Ours(service)) if service.current => Presence::Current,
+                Some(Svc::Ours(_)) => Presence::Outdated,
             };
             instances.insert(
                 name.clone(),
@@ -133,6 +140,7 @@ impl Sim {
                     deployment,
                     service,
                     ports: Some(self.port(name).into()),
+                    labeled: !self.unlabeled.contains(name),
                 },
             );
         }
@@ -140,13 +148,22 @@ impl Sim {
             let service = match svc {
                 Svc::Foreign => StageService::Foreign,
                 Svc::Ours(service) => StageService::Ours {
-                    current: self.is_current(&spec, name, service),
+                    current: self.is_current(&spec, &shown.stages, name, service),
                     selects: service.selects.clone().unwrap_or(Selection::Other),
+                    serves: service.serves.clone(),
                 },
             };
             (service_key(name), service)
         });
-        let stages = stages.collect();
+        let mut stages: BTreeMap<StageKey, StageService> = stages.collect();
+        // A name that an instance has, or shall have, is not the stage's.
+        let written = shown.spec.as_ref().unwrap_or(&self.spec);
+        for stage in written.stages.iter().filter(|stage| !shown.stages.contains_key(&stage.name)) {
+            let name = spec::instance(&spec::entry(&written.tiers, stage), &stage.name);
+            if instances.contains_key(&name) {
+                stages.insert(StageKey::of(&stage.name), StageService::Foreign);
+            }
+        }
         let operator = &self.operator;
         // Observed times are by the operator's own clock.
         let time = |at: i64| Time(at + operator.clock);
@@ -158,17 +175,26 @@ impl Sim {
         for ((stage, pod), at) in &operator.seen_left {
             left.entry(pod).or_default().insert(service_key(stage), time(*at));
         }
+        let mut shadow: BTreeMap<&String, BTreeMap<String, Time>> = BTreeMap::new();
+        for ((stage, pod), at) in &operator.seen_shadows {
+            shadow.entry(pod).or_default().insert(stage.clone(), time(*at));
+        }
         let pods = shown.pods.iter().map(|(name, pod)| Pod {
             name: name.clone(),
             instance: pod.instance.clone(),
+            controller: pod.controller,
             ready: pod.ready && !pod.terminating,
             ready_since: time(operator.seen_ready.get(name).map_or(self.now, |(_, at)| *at)),
+            place: pod.out.map_or(Place::In, |out| Place::Out { since: out.since.map(Time) }),
+            listed: operator.seen_listed.contains(name),
             terminating: pod.terminating,
             member: pod.member.iter().map(|(stage, at)| (stage.clone(), at.map(Time))).collect(),
+            shadow: shadow.remove(name).unwrap_or_default(),
             endpoint: endpoint.remove(name).unwrap_or_default(),
             left: left.remove(name).unwrap_or_default(),
             connections: self.known_of(name, &pod.instance).by(operator.clock),
             mark: pod.mark,
+            labelled: time(operator.seen_labels.get(name).map_or(self.now, |(_, at)| *at)),
             marked: time(operator.seen_marks.get(name).map_or(self.now, |(_, at)| *at)),
         });
         World {
@@ -179,6 +205,7 @@ impl Sim {
             instances,
             stages,
             guard: shown.guard,
+            budgets: shown.budgets.clone(),
         }
     }
 
@@ -194,11 +221,20 @@ impl Sim {
     }
 
     fn observe_slices(&mut self) {
-        let now: BTreeSet<(String, String)> = self
-            .endpoints
-            .iter()
-            .flat_map(|(stage, pods)| pods.iter().map(move |pod| (stage.clone(), pod.clone())))
-            .collect();
+        let by_pod = |endpoints: &BTreeMap<String, BTreeSet<String>>| {
+            let all = endpoints.iter().flat_map(|(stage, pods)| pods.iter().map(move |pod| (stage, pod)));
+            all.map(|(stage, pod)| (stage.clone(), pod.clone())).collect::<BTreeSet<_>>()
+        };
+        let now = by_pod(&self.endpoints);
+        let shadows = by_pod(&self.shadows);
+        self.operator.seen_shadows.retain(|key, _| shadows.contains(key));
+        for key in shadows {
+            self.operator.seen_shadows.entry(key).or_insert(self.now);
+        }
+        let is_listed =
+            |seen: &Seen| seen.ready && !seen.out && matches!(self.svcs.get(&seen.instance), Some(Svc::Ours(_)));
+        let listed = self.seen_pods.iter().filter(|(_, seen)| is_listed(seen)).map(|(name, _)| name.clone());
+        self.operator.seen_listed = listed.collect();
         let operator = &mut self.operator;
         for gone in operator.seen_since.keys().filter(|key| !now.contains(*key)).cloned().collect::<Vec<_>>() {
             operator.seen_since.remove(&gone);
@@ -208,7 +244,9 @@ impl Sim {
             operator.seen_left.remove(&key);
             operator.seen_since.entry(key).or_insert(self.now);
         }
-        let (pods, limit) = (&self.pods, self.now - 2 * PROPAGATION);
+        let overlaps = self.spec.stages.iter().filter_map(|stage| stage.overlap);
+        let slowest = overlaps.map(|overlap| overlap.as_millis() as i64).fold(PROPAGATION, i64::max);
+        let (pods, limit) = (&self.pods, self.now - PROPAGATION - slowest);
         operator.seen_left.retain(|(_, pod), at| pods.contains_key(pod) && *at > limit);
     }
 
@@ -219,12 +257,18 @@ impl Sim {
             if seen.0 != pod.mark {
                 *seen = (pod.mark, self.now);
             }
-            let ready = pod.ready && !pod.terminating;
+            let stages: BTreeSet<String> = pod.member.keys().cloned().collect();
+            let seen = operator.seen_labels.entry(name.clone()).or_insert_with(|| (stages.clone(), self.now));
+            if seen.0 != stages {
+                *seen = (stages, self.now);
+            }
+            let ready = (pod.ready && !pod.terminating, pod.out.is_none());
             let seen = operator.seen_ready.entry(name.clone()).or_insert((ready, self.now));
             if seen.0 != ready {
                 *seen = (ready, self.now);
             }
         }
+        operator.seen_labels.retain(|pod, _| pods.contains_key(pod));
         operator.seen_marks.retain(|pod, _| pods.contains_key(pod));
         operator.seen_ready.retain(|pod, _| pods.contains_key(pod));
     }

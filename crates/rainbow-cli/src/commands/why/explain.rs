@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn time_alone_is_told_as_such() {
         let (holds, frees) = explained(&found(json!({ "phase": "Draining" }), "v2"));
-        assert_eq!(holds, ["it has been in no stage for less than 30s, or its pods are ending"]);
-        assert_eq!(frees[0], "by itself: it goes when it has been in no stage for 30s");
+        assert_eq!(holds, ["it has been in no stage for less than 5s, or its pods are ending"]);
+        assert_eq!(frees[0], "by itself: it goes when it has been in no stage for 5s");
         assert_eq!(frees.len(), 2);
     }
 

@@ -1,14 +1,17 @@
 //! The status of a color.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ColorStatus, ConditionType, Cut, DrainStatus, Holder, Reason};
+use rainbow_api::{
+    self as api, Color, ColorStatus, ConditionType, Cut, DrainStatus, Evidence, Holder, RainbowSpec, Reason,
+};
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{Difference, Obstacle, condition, signed, whole_seconds};
+use super::{Difference, Obstacle, condition, signed, states, whole_seconds};
 use crate::{
     clock,
     count::{Known, Reading},
+    domain::{self, Names},
     messages,
 };
 
@@ -26,13 +29,36 @@ const CUTS: usize = 100;
 /// What a status is made of, beside the planner's report.
 pub(crate) struct Basis<'a> {
     pub(crate) generation: Option<i64>,
+    pub(crate) names: &'a Names<'a>,
     pub(crate) known: &'a Known,
     /// What is being cut now.
     pub(crate) cut: &'a [Cut],
     /// What the API server says about the writes of the color's start and end.
     pub(crate) trouble: Option<Obstacle>,
+    pub(crate) remembered: Remembered,
     pub(crate) old: &'a ColorStatus,
     pub(crate) now: Time,
+}
+
+/// Policy about a color's own pods that a later spec must not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// `None`: as in the snapshot.
+    evidence: Option<Evidence>,
+    /// By tier, where it is another than in the snapshot.
+    min_ready: BTreeMap<String, i32>,
+}
+
+impl Remembered {
+    pub(crate) fn of(spec: &RainbowSpec, described: bool, color: &Color) -> Self {
+        let evidence = domain::evidence(spec, described, color);
+        let is_snapshot = color.spec.evidence.as_ref() == Some(&*evidence);
+        let min_ready = color.spec.tiers.iter().filter_map(|tier| {
+            let seconds = domain::min_ready(spec, described, color, tier);
+            (seconds != tier.min_ready_seconds.unwrap_or(0)).then(|| (tier.name.clone(), seconds))
+        });
+        Self { min_ready: min_ready.collect(), evidence: (!is_snapshot).then(|| evidence.into_owned()) }
+    }
 }
 
 /// The status of a color.
@@ -46,7 +72,8 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         ColorPhase::Retired => (api::ColorPhase::Retired, false),
         ColorPhase::Stalled => (api::ColorPhase::Stalled, false),
     };
-    let message = report.waiting.as_ref().map(messages::waiting).unwrap_or_default();
+    let message = |waiting| messages::waiting(waiting, Some(&report.name), basis.names);
+    let message = report.waiting.as_ref().map(message).unwrap_or_default();
     let ready = condition(ConditionType::Ready, ready, phase.into(), message, *generation, &old.conditions, *now);
     let mut conditions = vec![ready];
     conditions.extend(basis.trouble.as_ref().map(|Obstacle { reason, message }| {
@@ -63,6 +90,9 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         retired_at: report.retired.map(clock::write),
         entries: report.entries.clone(),
         demoted: report.demoted,
+        served: report.served.clone(),
+        evidence: basis.remembered.evidence.clone(),
+        min_ready_seconds: basis.remembered.min_ready.clone(),
         replicas: report.sizes.iter().map(|(tier, size)| (tier.clone(), signed(*size))).collect(),
         conditions,
     }
@@ -166,16 +196,25 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
             status.entries.clone(),
             status.demoted,
             status.replicas.clone(),
+            (status.evidence.clone(), status.min_ready_seconds.clone()),
+            status.served.clone(),
             cut(status),
         )
     };
     if memory(old) != memory(new) {
         Difference::Major
+    } else if state(old) != state(new) {
+        Difference::State
     } else if without_counts(steady_old) == without_counts(steady_new) {
         Difference::Counts
     } else {
         Difference::Minor
     }
+}
+
+/// The part that tools and people wait for. The generation that a condition is about is no news of a color.
+fn state(status: &ColorStatus) -> impl PartialEq + '_ {
+    (status.phase, &status.stages, states(&status.conditions, |_| None))
 }
 
 /// Ages grow by themselves: that is no change.
@@ -238,6 +277,7 @@ mod tests {
             entries: Default::default(),
             demoted: false,
             sizes: Default::default(),
+            served: None,
             connections: count.map(u64::from),
             drain: Some(DrainReport {
                 since: Time(0),
@@ -252,7 +292,10 @@ mod tests {
     }
 
     fn status(report: &ColorReport, known: &Known, old: &ColorStatus, now: i64, cut: &[Cut]) -> ColorStatus {
-        color(report, &Basis { generation: Some(1), known, cut, trouble: None, old, now: Time(now) })
+        let (services, troubles, taken) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
+        let names = &Names { rainbow: "colors", prefix: None, services, troubles, taken };
+        let remembered = Remembered::default();
+        color(report, &Basis { generation: Some(1), names, known, cut, trouble: None, remembered, old, now: Time(now) })
     }
 
     #[test]

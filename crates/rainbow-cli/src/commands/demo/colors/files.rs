@@ -49,7 +49,8 @@ pub(super) fn edit(dir: &Path, text: &str) -> Result {
 fn manifest(text: &str, ports: Ports) -> Result<String> {
     let mut text = text.to_owned();
     for (from, to) in [
-        ("settle: 30s", format!("settle: {}s", SETTLE.as_secs())),
+        ("settle: 5s", format!("settle: {}s", SETTLE.as_secs())),
+        ("warm: 30s", format!("warm: {}s", SETTLE.as_secs())),
         ("nodePort: 31080", format!("nodePort: {}", ports.http)),
         ("nodePort: 31081", format!("nodePort: {}", ports.tcp)),
     ] {

@@ -39,6 +39,7 @@ fn manifest(text: &str, args: &Args, active: u16, smoke: u16) -> Result<String> 
     for (from, to) in [
         ("every: 30s", format!("every: {}", args.every)),
         ("settle: 30s", format!("settle: {}s", SETTLE.as_secs())),
+        ("warm: 30s", format!("warm: {}s", SETTLE.as_secs())),
         ("[{ name: http, port: 8080 }] }", format!("[{{ name: http, port: {active} }}] }}")),
         ("[{ name: http, port: 8081 }] }", format!("[{{ name: http, port: {smoke} }}] }}")),
     ] {

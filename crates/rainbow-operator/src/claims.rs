@@ -1,0 +1,137 @@
+//! Owners of names. Names of instances are made of tier and color, names of stages' Services of tier and stage, those of their shadows of
+//! these, and a user may name a Service: two of them may come to one name, and an object has one purpose.
+
+use rainbow_api::names;
+use rainbow_plan::InstanceName;
+use std::collections::BTreeMap;
+
+use crate::{cache::App, domain::Owner, kind::Kind, manifests::Scope};
+
+/// By name, what an object is for: what is there first, then what the colors shall have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claims {
+    services: BTreeMap<String, Owner>,
+    deployments: BTreeMap<String, Owner>,
+}
+
+impl Claims {
+    pub(crate) fn of(app: &App, scope: &Scope<'_>) -> Self {
+        let owner = |tier: &str, color: &str| Owner::of(tier, color);
+        let services = app.services.iter().map(|(name, found)| {
+            let stage = (!found.stage.is_empty()).then(|| Owner::Stage(found.stage.to_string()));
+            let shadow = || (!found.shadow_of.is_empty()).then(|| Owner::Shadow(found.shadow_of.to_string()));
+            (name.to_string(), stage.or_else(shadow).unwrap_or_else(|| owner(&found.tier, &found.color)))
+        });
+        let deployments =
+            app.deployments.iter().map(|(name, found)| (name.to_string(), owner(&found.tier, &found.color)));
+        let mut claims = Self { services: services.collect(), deployments: deployments.collect() };
+        // The color that introduced an instance claims its name, older colors first.
+        let mut colors: Vec<_> = app.colors.values().collect();
+        colors.sort_by_key(|color| color.spec.revision);
+        for instance in colors.into_iter().flat_map(|color| &color.spec.instances) {
+            let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+            for all in [&mut claims.services, &mut claims.deployments] {
+                all.entry(name.clone()).or_insert_with(|| owner(&instance.tier, &instance.color));
+            }
+        }
+        claims
+    }
+
+    /// Purpose of the object of a kind and a name.
+    pub(crate) fn owner(&self, kind: Kind, name: &str) -> Option<&Owner> {
+        match kind {
+            Kind::Service => self.services.get(name),
+            Kind::Deployment => self.deployments.get(name),
+            Kind::Rainbow | Kind::Color | Kind::Pod | Kind::EndpointSlice | Kind::PodDisruptionBudget => None,
+        }
+    }
+
+    /// Who else has the name of an object of an instance.
+    pub(crate) fn other(&self, kind: Kind, name: &str, instance: &InstanceName) -> Option<&Owner> {
+        let own = Owner::Instance(instance.clone());
+        self.owner(kind, name).filter(|owner| **owner != own)
+    }
+
+    /// Purpose that a name has, which a stage's shadow Service needs, where it is another one. The shadow of a stage that `is_gone` makes
+    /// room.
+    pub(crate) fn other_than_shadow(&self, name: &str, stage: &str, is_gone: impl Fn(&str) -> bool) -> Option<&Owner> {
+        self.services.get(name).filter(|owner| match owner {
+            Owner::Shadow(other) => other != stage && !is_gone(other),
+            Owner::Instance(_) | Owner::Stage(_) | Owner::Rainbow(_) => true,
+        })
+    }
+
+    /// Gives a stage the name of its Service, unless it is taken: by whom. The Service of a stage that `is_gone` serves the stage that
+    /// has its name now.
+    pub(crate) fn claim(&mut self, name: &str, stage: &str, is_gone: impl Fn(&str) -> bool) -> Result<(), Owner> {
+        match self.services.get(name) {
+            Some(Owner::Stage(other)) if other == stage || is_gone(other) => {}
+            Some(other) => return Err(other.clone()),
+            None => {}
+        }
+        self.services.insert(name.to_owned(), Owner::Stage(stage.to_owned()));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::{Live, Object, Templates};
+    use serde_json::json;
+    use std::sync::LazyLock;
+
+    fn scope() -> Scope<'static> {
+        static NONE: LazyLock<Templates> = LazyLock::new(Templates::default);
+        Scope { namespace: "default", rainbow: "shop", prefix: None, templates: &NONE }
+    }
+
+    fn app() -> App {
+        let mut app = App::default();
+        let color = json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Color",
+            "metadata": { "name": "shop-v1", "namespace": "default", "labels": { "rainbow.dev/rainbow": "shop" } },
+            "spec": { "rainbow": "shop", "color": "v1", "revision": 1, "tiers": [{ "name": "api", "template": {} }],
+                      "instances": [{ "tier": "api", "color": "v1", "identity": "x" }] },
+        });
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "front", "namespace": "default",
+                          "labels": { "rainbow.dev/rainbow": "shop", "rainbow.dev/stage": "active", "rainbow.dev/tier": "web" } },
+        });
+        let color = Object::color(serde_json::from_value(color).unwrap());
+        let service = Object::service(serde_json::from_value(service).unwrap());
+        for object in [color, service] {
+            let name = Box::from(object.name.as_str());
+            match object.live {
+                Live::Color(Some(color)) => drop(app.colors.insert(name, color.into())),
+                Live::Service(service) => drop(app.services.insert(name, service)),
+                _ => unreachable!(),
+            }
+        }
+        app
+    }
+
+    #[test]
+    fn a_name_has_one_owner() {
+        let mut claims = Claims::of(&app(), &scope());
+        let instance = InstanceName { tier: "api".into(), color: "v1".into() };
+        let stays = |_: &str| false;
+        assert_eq!(
+            claims.claim("api-v1", "v1", stays),
+            Err(Owner::Instance(instance.clone())),
+            "before the object is made"
+        );
+        assert_eq!(claims.other(Kind::Service, "api-v1", &instance), None);
+        assert_eq!(claims.claim("front", "active", stays), Ok(()));
+        assert_eq!(claims.claim("front", "live", stays), Err(Owner::Stage("active".into())));
+        assert_eq!(claims.claim("front", "live", |stage| stage == "active"), Ok(()), "a stage that was renamed");
+        assert_eq!(claims.claim("new", "one", stays), Ok(()));
+        assert_eq!(claims.claim("new", "two", stays), Err(Owner::Stage("one".into())));
+        assert_eq!(claims.other_than_shadow("front-shadow", "active", stays), None, "no object has the name");
+        assert_eq!(claims.other_than_shadow("api-v1", "v1", stays), Some(&Owner::Instance(instance.clone())));
+        // Tier `a` of color `b-c` and tier `a-b` of color `c`.
+        let other = InstanceName { tier: "api-v1".into(), color: "x".into() };
+        assert_eq!(claims.other(Kind::Deployment, "api-v1", &other), Some(&Owner::Instance(instance)));
+    }
+}

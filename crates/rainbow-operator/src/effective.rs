@@ -1,0 +1,144 @@
+//! The spec that is planned for: what is invalid is told and not used, and all else goes on.
+//!
+//! A spec whose version is invalid makes no color. Colors then have the sizes and entry tiers that their statuses remember, and
+//! the color that was described last stays the newest. A stage that is invalid keeps what it serves. Policy that is invalid has been
+//! replaced where the object was read.
+
+use rainbow_api::{Color, Rainbow, SpecPart, Stage, StageService, Tier, Version, names};
+use rainbow_plan::InstanceName;
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{cache::App, claims::Claims, domain::Owner, kind::Kind, live::Root, manifests::Scope, messages};
+
+/// The spec that is planned for.
+pub(crate) struct Effective {
+    /// The Rainbow with nothing in it that is invalid, stages aside.
+    pub(crate) rainbow: Arc<Rainbow>,
+    /// Version that the tiers of `rainbow` describe. `None`: of no version is anything known.
+    pub(crate) version: Option<Version>,
+    /// The spec itself describes that version.
+    pub(crate) is_valid: bool,
+    /// The spec's words about drains are valid: `rainbow` has no others in place of them.
+    has_valid_drain: bool,
+    /// Stages that keep what they serve.
+    pub(crate) invalid_stages: BTreeSet<String>,
+    /// Owners of the names.
+    pub(crate) claims: Claims,
+    /// What is wrong with the spec, in one sentence.
+    pub(crate) invalid: Option<String>,
+}
+
+impl Effective {
+    pub(crate) fn of(app: &App, root: &Root, scope: &Scope<'_>) -> Self {
+        let claims = Claims::of(app, scope);
+        let mut errors: Vec<String> = Vec::new();
+        for error in root.errors.iter().map(ToString::to_string) {
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+        }
+        let is_valid = |part: SpecPart| root.is_valid(&part);
+        let asked = root.rainbow.spec.name_prefix.as_deref().unwrap_or_default();
+        let prefix = scope.prefix.unwrap_or_default();
+        // Under another prefix everything would be made a second time, and both Deployments of an instance would select the
+        // pods of either. What is there keeps the names that it has, and so does what is added to it.
+        if prefix != asked && is_valid(SpecPart::NamePrefix) {
+            errors.push(messages::prefix_changed(prefix, asked));
+        }
+        let mut version = root.version.clone();
+        // Without a prefix that can be used, the first color would have names that nobody asked for.
+        if !is_valid(SpecPart::NamePrefix) && app.prefix().is_none() {
+            version = None;
+        }
+        if let Some(clash) = version.as_ref().and_then(|version| clash(app, &claims, root, version, scope)) {
+            errors.push(clash);
+            version = None;
+        }
+        let valid = version.is_some();
+        let mut rainbow = Arc::clone(&root.rainbow);
+        if prefix != asked {
+            Arc::make_mut(&mut rainbow).spec.name_prefix = Some(prefix.to_owned());
+        }
+        if !valid {
+            let known = remembered(app, root);
+            version = known.as_ref().map(|(version, _)| version.clone());
+            Arc::make_mut(&mut rainbow).spec.tiers = known.map(|(_, tiers)| tiers).unwrap_or_default();
+        }
+        let mut invalid_stages: BTreeSet<String> = BTreeSet::new();
+        for error in &root.errors {
+            if let SpecPart::Stage(stage) = &error.part {
+                invalid_stages.insert(stage.clone());
+            }
+        }
+        if !is_valid(SpecPart::Stages) {
+            let unread = unread_stages(app, &rainbow);
+            invalid_stages.extend(unread.iter().map(|stage| stage.name.clone()));
+            Arc::make_mut(&mut rainbow).spec.stages.extend(unread);
+        }
+        // Whatever the spec of a Rainbow says that is being deleted: what was made has to go.
+        let is_told = !errors.is_empty() && root.meta().deletion_timestamp.is_none();
+        let invalid = is_told.then(|| errors.join("; "));
+        let has_valid_drain = is_valid(SpecPart::Drain);
+        Self { rainbow, version, is_valid: valid, has_valid_drain, invalid_stages, claims, invalid }
+    }
+}
+
+impl Effective {
+    /// The spec describes the color: its policy is about the color's pods. What is invalid says nothing of them.
+    pub(crate) fn describes(&self, color: &Color) -> bool {
+        self.is_valid && self.has_valid_drain && self.version.as_ref().is_some_and(|version| version.is_of(&color.spec))
+    }
+
+    /// The color whose policy holds for the pods of an instance that several colors may have: the one that the spec describes, else the
+    /// newest.
+    pub(crate) fn speaker<'a>(&self, app: &'a App, instance: &InstanceName) -> Option<&'a Arc<Color>> {
+        let has = |color: &&Arc<Color>| {
+            color.spec.instances.iter().any(|known| known.tier == instance.tier && known.color == instance.color)
+        };
+        app.colors.values().filter(has).max_by_key(|color| self.rank(color))
+    }
+
+    /// Order of colors by whose policy holds for what they share.
+    pub(crate) fn rank(&self, color: &Color) -> (bool, i64) {
+        (self.describes(color), color.spec.revision)
+    }
+}
+
+/// The version that was described last, and its tiers: that of the last valid spec, else of the color that the status remembers.
+fn remembered(app: &App, root: &Root) -> Option<(Version, Vec<Tier>)> {
+    if let Some(last) = &root.last_version {
+        return Some(last.as_ref().clone());
+    }
+    let (_, color) = app.color(root.status()?.color.as_deref()?)?;
+    let identities = color.spec.instances.iter().map(|instance| (instance.tier.clone(), instance.identity.clone()));
+    let version = Version { color: color.spec.color.clone(), identities: identities.collect() };
+    Some((version, color.spec.tiers.clone()))
+}
+
+/// Why the color that the spec describes cannot be made: an object of another purpose has a name that it would give.
+fn clash(app: &App, claims: &Claims, root: &Root, version: &Version, scope: &Scope<'_>) -> Option<String> {
+    if app.color(&version.color).is_some() {
+        return None;
+    }
+    root.rainbow.spec.tiers.iter().find_map(|tier| {
+        let instance = InstanceName { tier: tier.name.clone(), color: version.color.clone() };
+        let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+        let taken = |kind| claims.other(kind, &name, &instance).map(|owner| (kind, owner));
+        let (kind, owner) = taken(Kind::Deployment).or_else(|| taken(Kind::Service))?;
+        Some(messages::color_name_taken(kind, &name, &Owner::Instance(instance), owner))
+    })
+}
+
+/// Where not all stages can be read, those that have a Service and that nothing is known of.
+fn unread_stages(app: &App, rainbow: &Rainbow) -> Vec<Stage> {
+    let is_known = |name: &str| rainbow.spec.stages.iter().any(|stage| stage.name == name);
+    let services = app.services.iter().filter(|(_, found)| !found.stage.is_empty() && !is_known(&found.stage));
+    let mut stages: Vec<Stage> = Vec::new();
+    for (service, found) in services {
+        if stages.iter().all(|stage| stage.name != *found.stage) {
+            let service = StageService { name: Some(service.to_string()), ..StageService::default() };
+            stages.push(Stage { name: found.stage.to_string(), service, ..Stage::default() });
+        }
+    }
+    stages
+}

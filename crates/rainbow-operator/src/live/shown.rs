@@ -1,0 +1,200 @@
+//! The part that is read of objects that watches show. Everything else is skipped while an object is parsed: the records of field managers
+//! alone are half of many an object, and a pod's spec is larger than all that is kept of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// An object as a watch reads it.
+pub(crate) trait Shown: DeserializeOwned + Clone + Send + 'static {
+    fn metadata(&self) -> &ObjectMeta;
+}
+
+/// A Rainbow or a Color. Any may be one that cannot be understood, and must not hide the others.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShownCustom {
+    #[serde(deserialize_with = "metadata")]
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(super) spec: Value,
+    #[serde(default)]
+    pub(super) status: Value,
+}
+
+/// A Deployment, a Service or a PodDisruptionBudget, whose spec is compared with what it should be.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShownApplied {
+    #[serde(deserialize_with = "metadata")]
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(super) spec: Value,
+    #[serde(default)]
+    pub(super) status: Option<AppliedStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AppliedStatus {
+    pub(super) observed_generation: Option<i64>,
+    pub(super) replicas: Option<u32>,
+    pub(super) conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShownPod {
+    #[serde(deserialize_with = "metadata")]
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(super) spec: PodSpec,
+    #[serde(default)]
+    pub(super) status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PodSpec {
+    pub(super) init_containers: Option<Vec<Container>>,
+    pub(super) containers: Option<Vec<Container>>,
+    pub(super) readiness_gates: Option<Vec<ReadinessGate>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReadinessGate {
+    pub(super) condition_type: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) image: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PodStatus {
+    pub(super) phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pub(super) pod_ip: Option<String>,
+    pub(super) conditions: Option<Vec<Condition>>,
+    pub(super) init_container_statuses: Option<Vec<ContainerStatus>>,
+    pub(super) container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub(super) type_: String,
+    pub(super) status: String,
+    pub(super) message: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerStatus {
+    pub(super) name: String,
+    pub(super) image: Option<String>,
+    #[serde(default)]
+    pub(super) ready: bool,
+    pub(super) state: Option<ContainerState>,
+    pub(super) last_state: Option<ContainerState>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ContainerState {
+    pub(super) waiting: Option<Waiting>,
+    pub(super) running: Option<Running>,
+    pub(super) terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+}
+
+/// Nothing is read of a container that runs but that it does.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Running {}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Terminated {
+    pub(super) exit_code: i32,
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShownSlice {
+    #[serde(deserialize_with = "metadata")]
+    pub(super) metadata: ObjectMeta,
+    /// The API server writes a slice without endpoints as `null`.
+    pub(super) endpoints: Option<Vec<Endpoint>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Endpoint {
+    pub(super) conditions: Option<EndpointConditions>,
+    pub(super) target_ref: Option<TargetRef>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct EndpointConditions {
+    pub(super) ready: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct TargetRef {
+    pub(super) kind: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+macro_rules! shown {
+    ($($type:ty),*) => { $(
+        impl Shown for $type {
+            fn metadata(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+        }
+    )* };
+}
+
+shown!(ShownCustom, ShownApplied, ShownPod, ShownSlice);
+
+/// Metadata without what is never read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+}
+
+fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    let read = Metadata::deserialize(from)?;
+    Ok(ObjectMeta {
+        name: read.name,
+        namespace: read.namespace,
+        uid: read.uid,
+        resource_version: read.resource_version,
+        generation: read.generation,
+        creation_timestamp: read.creation_timestamp,
+        deletion_timestamp: read.deletion_timestamp,
+        finalizers: read.finalizers,
+        labels: read.labels,
+        annotations: read.annotations,
+        owner_references: read.owner_references,
+        ..ObjectMeta::default()
+    })
+}

@@ -1,0 +1,127 @@
+//! Instances: their Deployments and Services.
+
+use rainbow_api::{Color, Rainbow, Tier, names};
+use rainbow_plan::{Controller, Deployment, Instance, InstanceName, Presence, Selection};
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::Foreign;
+use crate::{
+    cache::App,
+    claims::Claims,
+    kind::Kind,
+    live,
+    manifests::{self, Scope},
+};
+
+/// Every instance that a color names or that exists.
+pub(super) fn instance_names(app: &App) -> BTreeSet<InstanceName> {
+    let named =
+        app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (i.tier.as_str(), i.color.as_str()));
+    // A Service may be all that is left of an instance.
+    let services = app.services.values().filter(|service| service.stage.is_empty());
+    let services = services.map(|found| (&*found.tier, &*found.color));
+    let deployments = app.deployments.values().map(|found| (&*found.tier, &*found.color));
+    // Pods may run without a Deployment.
+    let is_alone = |pod: &&live::Pod| pod.controller != Controller::ReplicaSet && !pod.finished;
+    let pods = app.pods.values().map(AsRef::as_ref).filter(is_alone).map(|pod| (&*pod.tier, &*pod.color));
+    named
+        .chain(pods)
+        .chain(deployments)
+        .chain(services)
+        .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
+        .map(|(tier, color)| instance_name(tier, color))
+        .collect()
+}
+
+pub(super) fn instance_name(tier: &str, color: &str) -> InstanceName {
+    InstanceName { tier: tier.to_owned(), color: color.to_owned() }
+}
+
+/// By tier and color, how many pods there are. The status of a Deployment does not count terminating pods, and may lag behind the
+/// pods themselves.
+pub(super) fn existing(app: &App) -> Vec<(Arc<str>, Arc<str>, u32)> {
+    let mut existing: Vec<(Arc<str>, Arc<str>, u32)> = Vec::new();
+    for pod in app.pods.values().filter(|pod| !pod.finished) {
+        // All pods of an application share the texts.
+        let same = |(tier, color, _): &&mut (Arc<str>, Arc<str>, u32)| {
+            Arc::ptr_eq(tier, &pod.tier) && Arc::ptr_eq(color, &pod.color)
+        };
+        match existing.iter_mut().rev().find(same) {
+            Some((.., number)) => *number += 1,
+            None => existing.push((Arc::clone(&pod.tier), Arc::clone(&pod.color), 1)),
+        }
+    }
+    existing
+}
+
+/// An instance, of which so many pods exist.
+pub(super) fn instance(
+    app: &mut App,
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    name: &InstanceName,
+    existing: u32,
+    claims: &Claims,
+    foreign: &Foreign,
+) -> Instance {
+    let object = names::instance(scope.prefix, &name.tier, &name.color);
+    let color = app.source(name).map(|(color, _)| Arc::clone(color));
+    let ports = color.as_ref().and_then(|color| app.ports(color, &name.tier));
+    let labeled = app.is_labeled(name);
+    let source = color.as_ref().and_then(|color| Some((color, tier(color, &name.tier)?)));
+    let App { deployments, services, answers, epoch, .. } = app;
+    let found = deployments.get_mut(object.as_str());
+    let found = found.filter(|found| *found.tier == name.tier && *found.color == name.color);
+    let ours = |found: &&mut Box<live::Service>| {
+        *found.tier == name.tier && *found.color == name.color && found.stage.is_empty()
+    };
+    let mut identity =
+        source.and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()));
+    // An object of ours with another purpose is as little this instance's as somebody else's is.
+    let is_taken = |kind| foreign.contains(&(kind, object.clone())) || claims.other(kind, &object, name).is_some();
+    let deployment = match found {
+        None if is_taken(Kind::Deployment) => Deployment::Foreign,
+        None => Deployment::Absent,
+        Some(live) if live.meta.deleting => Deployment::Deleting,
+        Some(live) => {
+            let live::Deployment { meta, content, replicas, .. } = &mut **live;
+            let current = source.is_none_or(|(color, tier)| {
+                let desired = || manifests::deployment(scope, rainbow, color, tier, name, *replicas);
+                content.is_current(&meta.uid, *epoch, answers, desired)
+            });
+            identity = identity.or_else(|| Some(live.identity.to_string()));
+            Deployment::Ours {
+                current,
+                replicas: live.replicas,
+                observed: live.observed,
+                pods: live.pods.max(existing),
+            }
+        }
+    };
+    // What no color names any more is looked for, so that it can be deleted.
+    let needed = source.is_none_or(|(color, _)| {
+        let is_called = color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == name.tier));
+        is_called || tier(color, &name.tier).is_some_and(|tier| !tier.ports.is_empty())
+    });
+    let service = match (source, services.get_mut(object.as_str()).filter(ours)) {
+        _ if !needed => Presence::NotNeeded,
+        (_, None) if is_taken(Kind::Service) => Presence::Foreign,
+        (_, None) => Presence::Absent,
+        (Some((_, tier)), Some(live)) => {
+            let desired = || manifests::service(scope, rainbow, tier, name, labeled);
+            let selects = matches!(&live.selects, Selection::Instance(selected) if selected == name);
+            let selects = selects && live.asks == labeled;
+            if selects && live.content.is_current(&live.meta.uid, *epoch, answers, desired) {
+                Presence::Current
+            } else {
+                Presence::Outdated
+            }
+        }
+        (None, Some(_)) => Presence::Current,
+    };
+    Instance { identity: identity.unwrap_or_default(), deployment, service, ports, labeled }
+}
+
+fn tier<'a>(color: &'a Color, name: &str) -> Option<&'a Tier> {
+    color.spec.tiers.iter().find(|tier| tier.name == name)
+}

@@ -1,0 +1,186 @@
+//! Health of the color that a stage serves, and the color that is kept warm as the stage's way back.
+//!
+//! A new version may be ready for a second and fail for good afterwards. So the version before it does not drain while the new
+//! one is unhealthy, nor before the new one has been healthy for `keep.warm` without a break.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Degraded, Deployment, InstanceName, OnStalled, Problem, StageMemory, Time,
+    draft::Draft,
+    situation::{Goal, Points, Situation, has_ready},
+    sizes::lacking,
+    view::{ColorId, View, serves},
+};
+
+/// Time for which a color is kept whole as a way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warmth {
+    /// Until this time, if the color that serves stays healthy.
+    Until(Time),
+    /// As long as the color that serves lacks pods.
+    WhileUnhealthy,
+}
+
+/// A stage whose way back a color is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WayBack {
+    /// Index of the stage.
+    pub(crate) stage: usize,
+    pub(crate) warmth: Warmth,
+}
+
+/// Time since which a stage has all pods of a color, in every tier. `None`: it lacks some now.
+pub(crate) fn healthy_since(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> Option<Time> {
+    let color = view.colors[id];
+    let mut since = Time(i64::MIN);
+    for tier in &color.tiers {
+        let wanted = situation.asks(view, id, &tier.name) as usize;
+        let pods = color.instances.get(&tier.name).map_or(&[][..], |instance| view.pods(instance));
+        let mut ready: Vec<Time> = pods.iter().filter(|pod| serves(pod)).map(|pod| pod.ready_since).collect();
+        ready.sort_unstable();
+        // The pods that have been ready longest are enough: a spare one that restarts is no break.
+        if let Some(last) = wanted.checked_sub(1) {
+            since = since.max(*ready.get(last)?);
+        }
+    }
+    Some(since)
+}
+
+/// The color that a stage serves, or moves to pod by pod, where it has not been healthy without a break for as long as `keep.warm`. A
+/// color that has not served yet is not degraded: it starts.
+pub(crate) fn degraded(
+    view: &View<'_>,
+    situation: &Situation<'_>,
+    target: Option<ColorId>,
+    draft: &mut Draft,
+) -> Option<Degraded> {
+    let StageMemory { since, degraded, .. } = &situation.memory;
+    (*since)?;
+    let id = match situation.points {
+        Points::Members if situation.stage.paused => situation.serving?,
+        Points::Members => target.or(situation.serving)?,
+        Points::Instance(_) => situation.serving?,
+        Points::Nowhere | Points::Foreign | Points::Other => return degraded.clone(),
+    };
+    let color = view.colors[id].name.clone();
+    // The health of another color says nothing of this one.
+    let known = degraded.as_ref().filter(|degraded| degraded.color == color).map(|degraded| degraded.since);
+    let since = match healthy_since(view, situation, id) {
+        None => known.unwrap_or(view.now),
+        Some(healthy) => {
+            let over = healthy.after(view.spec().keep.warm);
+            let since = known.filter(|_| over > view.now)?;
+            draft.wake(over);
+            since
+        }
+    };
+    report_degraded(view, situation, id, since, draft);
+    Some(Degraded { color, since })
+}
+
+/// The color that a stage is taken back from: it is degraded for as long as the progress deadline, its user wants it to be taken back
+/// then, and there is a color to go back to.
+pub(crate) fn rejected(
+    view: &View<'_>,
+    situation: &Situation<'_>,
+    target: Option<ColorId>,
+    degraded: Option<&Degraded>,
+) -> Option<ColorId> {
+    let Situation { stage, points, serving, goal, .. } = situation;
+    if situation.rejected.is_some() || stage.on_stalled == OnStalled::Hold || stage.paused {
+        return situation.rejected;
+    }
+    let has_failed = |id: ColorId| {
+        let degraded = degraded.filter(|degraded| degraded.color == view.colors[id].name);
+        degraded.is_some_and(|degraded| degraded.since.after(view.spec().progress_deadline) <= view.now)
+    };
+    let color = match points {
+        Points::Members => target,
+        Points::Instance(_) => *serving,
+        Points::Nowhere | Points::Foreign | Points::Other => None,
+    };
+    let color = color.filter(|color| has_failed(*color) && *goal == Goal::Color(*color))?;
+    let from = serving.filter(|serving| *serving != color);
+    let before = from.or_else(|| color_before(view, situation));
+    before.filter(|before| has_ready(view, stage, *before)).map(|_| color)
+}
+
+/// A color that is degraded for longer than a new one may take to start is a problem.
+fn report_degraded(view: &View<'_>, situation: &Situation<'_>, id: ColorId, since: Time, draft: &mut Draft) {
+    let deadline = since.after(view.spec().progress_deadline);
+    if deadline > view.now {
+        draft.wake(deadline);
+        return;
+    }
+    let color = view.colors[id];
+    let from = situation.serving.filter(|serving| *serving != id);
+    let before = from.or_else(|| color_before(view, situation)).filter(|id| has_ready(view, situation.stage, *id));
+    draft.problem(Problem::Degraded {
+        stage: situation.stage.name.clone(),
+        color: color.name.clone(),
+        since,
+        lacks: lacking(view, color, |tier, _| situation.asks(view, id, tier)),
+        previous: before.map(|id| view.colors[id].name.clone()),
+    });
+}
+
+/// The stage whose way back a color is, if the color must be kept whole for it.
+pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Option<WayBack> {
+    let of = |situation: &Situation<'_>| {
+        let serving = situation.serving.filter(|_| color_before(view, situation) == Some(id))?;
+        let Some(healthy) = healthy_since(view, situation, serving) else { return Some(Warmth::WhileUnhealthy) };
+        // A color that is turned off wants no pods, never serves, and lacks nothing.
+        let until = healthy.max(situation.memory.since?).after(view.spec().keep.warm);
+        (until > view.now).then_some(Warmth::Until(until))
+    };
+    let mut ways = situations.iter().enumerate().filter_map(|(stage, s)| Some(WayBack { stage, warmth: of(s)? }));
+    let first = ways.next()?;
+    // An unhealthy color is the reason that a person can do something about.
+    let rank = |way: &WayBack| match way.warmth {
+        Warmth::WhileUnhealthy => Time(i64::MAX),
+        Warmth::Until(until) => until,
+    };
+    Some(ways.fold(first, |chosen, way| if rank(&way) > rank(&chosen) { way } else { chosen }))
+}
+
+/// The color that a stage served before: by its status, else, where the status is lost, the newest other one that served it.
+fn color_before(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
+    let StageMemory { previous, color, .. } = &situation.memory;
+    match previous {
+        Some(previous) => view.color(previous),
+        None if color.is_some() => None,
+        None => (0..view.colors.len())
+            .find(|id| Some(*id) != situation.serving && view.has_served(*id, &situation.stage.name)),
+    }
+}
+
+/// The stages that have sent clients to a color, as far as the status and the cluster tell. `None`: that is unknown.
+pub(crate) fn served(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Option<BTreeSet<String>> {
+    let color = view.colors[id];
+    let reached = situations.iter().filter(|situation| reaches(view, situation, id));
+    let reached: BTreeSet<String> = reached.map(|situation| situation.stage.name.clone()).collect();
+    let mut own = color.instances.values().filter(|instance| instance.color == color.name).peekable();
+    let is_new = own.peek().is_some() && own.all(|instance| is_absent(view, instance));
+    match &color.served {
+        Some(known) => Some(known.union(&reached).cloned().collect()),
+        None if is_new || !reached.is_empty() => Some(reached),
+        None => None,
+    }
+}
+
+fn is_absent(view: &View<'_>, instance: &InstanceName) -> bool {
+    matches!(view.deployment(instance), Deployment::Absent | Deployment::Foreign) && view.pods(instance).is_empty()
+}
+
+/// A stage sends clients to the color.
+fn reaches(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
+    let of_color = |instance| situation.owner(view, instance) == Some(id);
+    let points = match situation.points {
+        Points::Instance(instance) => of_color(instance) && has_ready(view, situation.stage, id),
+        Points::Members => situation.members.iter().any(|pod| of_color(&pod.instance)),
+        Points::Nowhere | Points::Foreign | Points::Other => false,
+    };
+    let is_endpoint = |instance| view.pods(instance).iter().any(|pod| pod.endpoint.contains_key(&situation.key));
+    points || situation.instance(view, id).is_some_and(|instance| of_color(instance) && is_endpoint(instance))
+}

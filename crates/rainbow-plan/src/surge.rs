@@ -1,0 +1,171 @@
+//! A rolling shift that runs few pods more than its stage has (`surge`).
+//!
+//! Without a surge the color that a stage moves to is whole before its first pod serves, and the one that the stage comes from stays whole to
+//! the end: the way back starts no pod. With one, the new color begins small and gets as many pods as the old one has ended: those that
+//! left the stage are taken out of their other Services (`fewer`), drain, and end while the shift goes on. All tiers of a color
+//! have the same share of their size.
+//!
+//! The shares are read off the pods that there are, so nothing is remembered from one decision to the next. They hold for one
+//! stage: where another stage wants the new color whole or has the old one, there is no surge.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Shift, Surge,
+    shift::still_needed,
+    situation::{Goal, Points, Situation},
+    view::{ColorId, View, serves},
+};
+
+/// Part of a color that a stage asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Pods of the tier that the stage's clients reach.
+    entry: u32,
+    /// The same in other tiers: pods that drain call them, too.
+    others: u32,
+    /// Pods of the entry tier that are all of it.
+    of: u32,
+    /// The color gets smaller: the stage leaves it.
+    pub(crate) shrinks: bool,
+}
+
+impl Share {
+    /// The share of a tier of this size, rounded up.
+    pub(crate) fn part(self, size: u32, is_entry: bool) -> u32 {
+        let part = u64::from(if is_entry { self.entry } else { self.others });
+        let of = u64::from(self.of.max(1));
+        let pods = (u64::from(size) * part).div_ceil(of);
+        size.min(u32::try_from(pods).unwrap_or(u32::MAX))
+    }
+}
+
+/// Gives each stage that moves with a surge the shares of its colors.
+pub(crate) fn share_out<'a>(view: &View<'a>, situations: &mut [Situation<'a>]) {
+    let shares: Vec<_> = (0..situations.len()).map(|index| shares(view, situations, index)).collect();
+    for (situation, shares) in situations.iter_mut().zip(shares) {
+        situation.shares = shares;
+    }
+}
+
+fn shares(view: &View<'_>, situations: &[Situation<'_>], index: usize) -> BTreeMap<ColorId, Share> {
+    let situation = &situations[index];
+    let (Some(surge), Some(from)) = (surge(situation), situation.serving) else { return BTreeMap::new() };
+    let is_under_way = situation.points == Points::Members;
+    let to = match situation.goal {
+        Goal::Color(to) => to,
+        Goal::Stay if !is_under_way => from,
+        Goal::Stay | Goal::Unknown(_) | Goal::Deleting(_) => return BTreeMap::new(),
+    };
+    // The newest color, in no stage yet, is as large as it is when the stage begins to move to it.
+    let candidate = view.newest.filter(|newest| !is_under_way && to == from && *newest != from);
+    let new = candidate.unwrap_or(to);
+    if !is_exchanged(view, situation, from, new) || is_needed_elsewhere(view, situations, index, from, new) {
+        return BTreeMap::new();
+    }
+    let mut shares = BTreeMap::new();
+    // Before the first pod has moved, what serves is whole. A color that the stage has left may still have endpoints.
+    let old = situation.touches.iter().filter(|color| **color != to && (is_under_way || **color != from));
+    shares.extend(old.map(|color| (*color, of_old(view, situation, *color, from, to))));
+    // The way back to an older color is not held up: its pods start all at once.
+    if view.colors[new].revision > view.colors[from].revision {
+        shares.entry(new).or_insert_with(|| of_new(view, situation, surge, from, new));
+    }
+    shares
+}
+
+/// Surge of the stage, if it has one.
+fn surge(situation: &Situation<'_>) -> Option<Surge> {
+    match situation.stage.shift {
+        Shift::Rolling { surge, .. } => surge,
+        Shift::Flip => None,
+    }
+}
+
+/// Pods of both colors serve side by side. Where ports differ, the stage moves in one write, to a color that is whole.
+fn is_exchanged(view: &View<'_>, situation: &Situation<'_>, from: ColorId, to: ColorId) -> bool {
+    let instances = situation.instance(view, from).zip(situation.instance(view, to));
+    instances.is_some_and(|(from, to)| view.same_ports(from, to))
+}
+
+/// Another stage wants all of the new color, or has anything of the old one: then the old one does not get smaller with this stage, and
+/// to wait for that would tie the one stage to the other.
+fn is_needed_elsewhere(
+    view: &View<'_>,
+    situations: &[Situation<'_>],
+    index: usize,
+    from: ColorId,
+    to: ColorId,
+) -> bool {
+    let all = size(view, &situations[index], to);
+    let mut others = situations.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
+    others.any(|other| {
+        let wants_all = other.touches.contains(&to) && size(view, other, to) >= all;
+        wants_all || other.touches.contains(&from)
+    })
+}
+
+/// Share of a color that the stage moves to: the pods that the old colors lack of the stage's size, and the surge.
+fn of_new(view: &View<'_>, situation: &Situation<'_>, surge: Surge, from: ColorId, to: ColorId) -> Share {
+    let (before, of) = (size(view, situation, from), size(view, situation, to));
+    let spare = match surge {
+        Surge::Pods(pods) => pods,
+        Surge::Percent(percent) => {
+            u32::try_from((u64::from(before) * u64::from(percent)).div_ceil(100)).unwrap_or(u32::MAX)
+        }
+    };
+    let old = situation.touches.iter().filter(|color| **color != to);
+    let old = old.map(|color| room_taken(view, situation, *color, to)).fold(0, u32::saturating_add);
+    let most = before.max(of).saturating_add(spare.max(1)).saturating_sub(old);
+    let entry = most.clamp(1, of.max(1));
+    Share { entry, others: entry, of, shrinks: false }
+}
+
+/// Pods of the entry tier whose room an old color takes: those that it has, and as many as its other tiers still have pods for. What it
+/// shares with the new color takes none.
+fn room_taken(view: &View<'_>, situation: &Situation<'_>, id: ColorId, to: ColorId) -> u32 {
+    let color = view.colors[id];
+    let of = u64::from(size(view, situation, id));
+    let mut taken = u64::from(alive(view, situation, id));
+    for (tier, instance) in &color.instances {
+        let (all, pods) = (u64::from(situation.size(view, color, tier)), u64::from(view.present(instance)));
+        if all > 0 && pods > 0 && !view.owners(instance).contains(&to) {
+            // Smallest share of the color that has this number of pods when `Share::part` rounds it up.
+            taken = taken.max((of * (pods - 1) / all + 1).min(of));
+        }
+    }
+    u32::try_from(taken).unwrap_or(u32::MAX)
+}
+
+/// Share of a color that the stage leaves: its pods that serve, and of the color that the stage comes from the replacements of lost pods.
+fn of_old(view: &View<'_>, situation: &Situation<'_>, color: ColorId, from: ColorId, to: ColorId) -> Share {
+    let of = size(view, situation, color);
+    let (mut members, mut others, mut new) = (0usize, 0usize, 0usize);
+    for pod in &situation.members {
+        if situation.is_of(view, pod, to) {
+            new += usize::from(serves(pod) && pod.endpoint.contains_key(&situation.key));
+        } else if situation.is_of(view, pod, color) {
+            members += 1;
+        } else {
+            others += 1;
+        }
+    }
+    if color == from {
+        let needed = still_needed(new, size(view, situation, to), of);
+        members = members.max(needed.saturating_sub(others));
+    }
+    let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
+    let entry = number(members).min(of);
+    let others = entry.max(alive(view, situation, color)).min(of);
+    Share { entry, others, of, shrinks: true }
+}
+
+/// Pods of the stage's tier in a color, those that drain among them.
+fn alive(view: &View<'_>, situation: &Situation<'_>, color: ColorId) -> u32 {
+    situation.instance(view, color).map_or(0, |instance| view.present(instance))
+}
+
+/// All pods of its tier that the stage asks a color for.
+fn size(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> u32 {
+    view.entry(situation.stage, id).map_or(0, |tier| situation.size(view, view.colors[id], tier))
+}
