@@ -72,6 +72,12 @@ pub(crate) fn still_needed(new: usize, of: u32, from: u32) -> usize {
     if lacking == 0 { 0 } else { from.saturating_mul(lacking).div_ceil(of) }
 }
 
+/// A stage may leave the color. The status of a color that was taken back from its drain must say first that its clock has stopped: otherwise
+/// a crash could leave the old clock, and the color would end by it.
+fn may_leave(view: &View<'_>, color: ColorId) -> bool {
+    view.colors[color].released.is_none()
+}
+
 /// Decides a stage's next move and reports where it is.
 pub(crate) fn advance<'a>(
     view: &View<'a>,
@@ -81,8 +87,8 @@ pub(crate) fn advance<'a>(
     draft: &mut Draft,
 ) -> StageReport {
     let shifter = Shifter::new(view, situation);
-    if shifter.target.color.is_some_and(|color| view.colors[color].released.is_some()) {
-        // Its clock is stopped by this plan's report; the next one goes on.
+    if situation.touches.iter().any(|color| view.colors[*color].released.is_some()) {
+        // This plan's report stops the clock of a color that the stage takes back; the next plan goes on.
         draft.wake(view.now);
     }
     shifter.wake_for_min_ready(draft);
@@ -113,7 +119,8 @@ pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
     for (key, service) in &view.world.stages {
         let goes = matches!(service, StageService::Ours { .. })
             && match key {
-                StageKey::Stage(stage) | StageKey::Shadow { stage } => !in_spec(stage),
+                StageKey::Stage(stage) => !in_spec(stage) && may_leave_service(view, service, draft),
+                StageKey::Shadow { stage } => !in_spec(stage),
                 StageKey::Former { stage, .. } => !in_spec(stage) || has_taken_over(view, stage, draft),
                 StageKey::Gone { .. } => false,
             };
@@ -134,6 +141,16 @@ pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
     for (stage, pod) in labels.collect::<BTreeSet<_>>() {
         draft.act(ChainKey::stage(stage), Action::Leave { stage: stage.clone(), pod: pod.clone() });
     }
+}
+
+/// The colors that a Service selects may be left: see [`may_leave`].
+fn may_leave_service(view: &View<'_>, service: &StageService, draft: &mut Draft) -> bool {
+    let StageService::Ours { selects: Selection::Instance(instance), .. } = service else { return true };
+    let may = view.owners(instance).iter().all(|color| may_leave(view, *color));
+    if !may {
+        draft.wake(view.now);
+    }
+    may
 }
 
 /// The stage's Service has endpoints that the data plane knows, and none that it does not know yet.
@@ -248,7 +265,13 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// The stage may leave what it serves now.
     fn may_move(&self) -> bool {
-        self.target.ready && self.of > 0 && self.target.pace != Pace::Hold
+        self.target.ready && self.of > 0 && self.target.pace != Pace::Hold && self.may_leave_others()
+    }
+
+    /// The stage may leave each color but the one that it moves to.
+    fn may_leave_others(&self) -> bool {
+        let mut others = self.situation.touches.iter().filter(|color| Some(**color) != self.target.color);
+        others.all(|color| may_leave(self.view, *color))
     }
 
     /// All pods move at once, and one set of endpoints takes over from the other as a whole.
@@ -551,7 +574,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let lacks = lacking(self.view, color, |tier, instance| {
             self.situation.asks(self.view, wanted, tier).max(sizes.of(instance).unwrap_or(0))
         });
-        // A color that lacks nothing waits for its own clock to be stopped: the next look says more.
+        // A color that lacks nothing waits until its Deployments know that all its pods are asked for again.
         (!lacks.is_empty()).then(|| Waiting::ForColor { color: name(wanted), lacks })
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Color, Deployment, InstanceName, Mark, Place, Pod, Presence, Spec, Stage, StageKey, StageMemory, Tier, Time,
-    Version, World,
+    Color, Controller, Deployment, InstanceName, Mark, Place, Pod, Presence, Spec, Stage, StageKey, StageMemory, Tier,
+    Time, Version, World,
 };
 
 /// Index of a color in [`View::colors`].
@@ -170,6 +170,18 @@ impl<'a> View<'a> {
     /// What is found under the name of an instance's Deployment.
     pub(crate) fn deployment(&self, instance: &InstanceName) -> &'a Deployment {
         self.world.instances.get(instance).map_or(&Deployment::Absent, |instance| &instance.deployment)
+    }
+
+    /// No controller is about to end pods of the color: a Deployment knows that it is asked for all of them, or there is none that chooses.
+    pub(crate) fn keeps_pods(&self, color: &Color) -> bool {
+        color.instances.values().all(|instance| match self.deployment(instance) {
+            Deployment::Ours { replicas, observed, .. } => {
+                *observed && *replicas as usize >= self.alive(instance).count()
+            }
+            Deployment::Absent | Deployment::Deleting | Deployment::Foreign => {
+                self.alive(instance).all(|pod| pod.controller != Controller::ReplicaSet)
+            }
+        })
     }
 
     /// What is found under the name of an instance's Service; an instance that is not listed has none yet.

@@ -322,15 +322,39 @@ pub(crate) async fn creates_by_generators(scope: &mut Scope) -> Result<()> {
 }
 
 /// Logs, commands and ports of pods.
+/// Reads the log of the one pod in each of the ways that users do.
+fn read_logs(kubectl: &KubectlScope, pod: &str) -> Result<()> {
+    kubectl.says(&["logs", "deployment/web"], &["listens on port 8080"])?;
+    kubectl.says(&["logs", pod, "-c", "backend", "--timestamps", "--since=1h", "--tail=1"], &["T", "Z "])?;
+    kubectl.says(&["logs", "-l", "app=web", "--prefix"], &["[pod/web-"])?;
+    let line = Background::start(kubectl, &["logs", "-f", pod])?.line()?;
+    ensure!(line.contains("listens"), "`kubectl logs -f` said: {line}");
+    Ok(())
+}
+
+/// Deploys one pod, reads its log, and returns its name (`pod/NAME`).
+///
+/// Where several nodes are one machine they share `/var/log/pods`, and each kubelet removes once a minute the logs of pods that are not its own
+/// (`evictPodLogsDirectories`). A pod that lost its log so gets no other one: then all begins again with another pod.
+fn pod_whose_log_is_read(scope: &Scope, kubectl: &KubectlScope) -> Result<String> {
+    const TRIES: usize = 5;
+    let mut tries = 0;
+    loop {
+        deploy(scope, kubectl, 1)?;
+        let pod = kubectl.ok(&["get", "pods", "-l", "app=web", "-o", "name"])?.trim().to_owned();
+        tries += 1;
+        match read_logs(kubectl, &pod) {
+            Err(lost) if tries < TRIES && format!("{lost:#}").contains("lstat /var/log/pods/") => {
+                kubectl.ok(&["delete", "deployment/web", "--cascade=foreground"])?;
+            }
+            read => return read.map(|()| pod),
+        }
+    }
+}
+
 pub(crate) async fn reaches_into_pods(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
-    deploy(scope, &kubectl, 1)?;
-    let pod = kubectl.ok(&["get", "pods", "-l", "app=web", "-o", "name"])?.trim().to_owned();
-    kubectl.says(&["logs", "deployment/web"], &["listens on port 8080"])?;
-    kubectl.says(&["logs", &pod, "-c", "backend", "--timestamps", "--since=1h", "--tail=1"], &["T", "Z "])?;
-    kubectl.says(&["logs", "-l", "app=web", "--prefix"], &["[pod/web-"])?;
-    let mut follower = Background::start(&kubectl, &["logs", "-f", &pod])?;
-    ensure!(follower.line()?.contains("listens"));
+    let pod = pod_whose_log_is_read(scope, &kubectl)?;
 
     // The image has one program, and its port is taken.
     let second = kubectl.cli().output(&["exec", &pod, "--", "/backend"])?;

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Pace, Progress, Shifter};
+use super::{Pace, Progress, Shifter, may_leave};
 use crate::{
     Pod, Selection, ShiftPhase, Swap, Time,
     draft::Draft,
@@ -147,11 +147,12 @@ impl<'a> Shifter<'_, 'a> {
             let serving = self.situation.serving.is_some_and(|color| self.situation.is_of(self.view, pod, color));
             (!self.knows(pod), !serving, pod.name.as_str())
         });
-        let leaving = &old[keep.min(old.len())..];
-        for pod in leaving {
-            self.leave(&pod.name, draft);
-        }
-        leaving.len()
+        let leaving = old[keep.min(old.len())..].iter().filter(|pod| self.may_leave_color_of(pod));
+        leaving.map(|pod| self.leave(&pod.name, draft)).count()
+    }
+
+    fn may_leave_color_of(&self, pod: &Pod) -> bool {
+        self.situation.owner(self.view, &pod.instance).is_none_or(|color| may_leave(self.view, color))
     }
 
     /// When the step before was taken. A member whose time is unreadable counts from when it was seen among the endpoints.

@@ -47,11 +47,11 @@ impl<'a> Target<'a> {
             Goal::Color(color) => Some(color),
             Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => None,
         };
-        // A color that drains is taken back in two moves: first its status says that its clock has stopped. Otherwise a crash
-        // could leave a clock that runs while the color serves, and that ends the color the moment it is released again.
+        // Pods of a color that is on its way out may be about to end: a Deployment that has been asked for fewer is first asked for all.
         let ready = |color: ColorId| {
             let found = view.colors[color];
-            ready_for(view, situation, color) && !found.deleting && found.released.is_none()
+            let stays = found.released.is_none() || view.keeps_pods(found);
+            ready_for(view, situation, color) && !found.deleting && stays
         };
         let color = Self::color(view, situation, wanted, ready);
         let ready = color.is_some_and(ready);

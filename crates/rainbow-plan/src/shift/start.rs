@@ -20,7 +20,9 @@ impl Shifter<'_, '_> {
         let mut old = self.candidates(serving);
         if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(&self.situation.key)) {
             // Nothing serves, so there is nothing to exchange step by step.
-            self.select(Selection::Instance(target.clone()), draft);
+            if self.may_leave_others() {
+                self.select(Selection::Instance(target.clone()), draft);
+            }
             return progress;
         }
         // A stage that asks for fewer pods than its color has needs no more than it asks for, of those that surely serve.
