@@ -17,7 +17,9 @@ use crate::{
 
 /// Marks pods, takes marks off, and keeps the guard as long as a pod is held.
 pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &mut Draft) {
-    let wanted = wanted(view, ends, going);
+    let cleared = cleared(view, ends, going);
+    let mut wanted = wanted(view, going);
+    wanted.extend(cleared.iter().map(|pod| (*pod, Mark::None)));
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
     let kept: BTreeMap<&str, Mark> = marked.map(|pod| (pod.name.as_str(), pod.mark)).collect();
     let held_now = kept.values().any(|mark| *mark == Mark::Held);
@@ -42,7 +44,10 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
         .filter(|(_, (pod, mark))| !pod.terminating && pod.mark != *mark)
         .collect();
     for (pod, mark) in changes.into_values() {
-        draft.act(ChainKey::End(pod.instance.color.clone()), Action::Mark { pod: pod.name.clone(), mark });
+        // A pod that its color takes back may lose its controller reference by the same plan: one write after the other.
+        let is_cleared = cleared.contains(pod.name.as_str());
+        let chain = if is_cleared { ChainKey::Start } else { ChainKey::End };
+        draft.act(chain(pod.instance.color.clone()), Action::Mark { pod: pod.name.clone(), mark });
     }
     // The guard is its own chain: it goes when the marks are seen to be gone.
     if !held && !held_now {
@@ -57,8 +62,8 @@ pub(crate) fn unguard(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// The marks that pods shall have, by name. A pod that is not named keeps what it has.
-fn wanted<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
+/// The marks that pods of instances that go or become smaller shall have, by name. A pod that is not named keeps what it has.
+fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
     let holding = holding(view, going);
     let mut wanted = BTreeMap::new();
     for one in going {
@@ -83,15 +88,19 @@ fn wanted<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeMap<&'
             }
         }
     }
-    let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
+    wanted
+}
+
+/// The pods that lose their marks because a color that has them lives.
+fn cleared<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeSet<&'a str> {
     let goes = |leaver: &&Leaver<'_>| leaver.verdict != Verdict::Serves;
     let going: BTreeSet<&str> =
         going.iter().flat_map(|one| one.pods.iter().filter(goes)).map(|leaver| leaver.pod.name.as_str()).collect();
+    let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
     let living = marked
         .filter(|pod| !going.contains(pod.name.as_str()))
         .filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == End::Lives));
-    wanted.extend(living.filter(|pod| may_be_cleared(view, pod)).map(|pod| (pod.name.as_str(), Mark::None)));
-    wanted
+    living.filter(|pod| may_be_cleared(view, pod)).map(|pod| pod.name.as_str()).collect()
 }
 
 /// The Deployment of a color that was taken back has been asked for all its pods, and knows it.

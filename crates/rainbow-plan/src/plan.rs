@@ -39,7 +39,7 @@ pub struct Chain {
 pub enum ChainKey {
     /// Moves or mends the Service of a stage, or deletes one.
     Stage(StageKey),
-    /// Makes a color, and what the color has introduced; puts pods back that it needs again.
+    /// Makes a color, and what the color has introduced; puts pods back that it needs again, and takes their marks off.
     Start(String),
     /// Makes or deletes the guard.
     Guard,

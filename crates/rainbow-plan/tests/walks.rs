@@ -93,6 +93,7 @@ walks! {
     rollback_while_a_shift_finishes
     pods_that_flap_do_not_move_a_stage
     the_way_back_stays_while_the_new_color_is_unhealthy
+    the_service_goes_back_first
     the_way_back_goes_when_its_user_says_so
     what_one_color_was_is_not_said_of_another
     a_held_stage_has_a_budget
