@@ -125,3 +125,27 @@ async fn a_rolling_shift_writes_a_status_a_step() {
     let told = [("colors/status", 9), ("rainbows/status", 11), ("events", 7)];
     check(&release(rolling, 0).await, &[most.as_slice(), &told].concat());
 }
+
+/// Nothing comes before the Service when a stage is taken back to a color that drains, and no write is refused.
+#[tokio::test(start_paused = true)]
+async fn a_rollback_writes_the_service_first() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&flip("v1")).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap();
+    pods.iter().for_each(|pod| cluster.tally.say(&pod.name_any(), Says::Count(3)));
+    cluster.apply(&flip("v2")).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.is_ready().await).await;
+    // By then the pods of v1 are held, and no controller but the Rainbow has them.
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(cluster.color_phase("v1").await.as_deref(), Some("Draining"));
+    written(&cluster);
+    cluster.promote("v1").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(cluster.color_phase("v1").await.as_deref(), Some("Serving"));
+    let writes = cluster.writes.lock().unwrap().clone();
+    assert_eq!(writes.first().map(|write| kind(write)).as_deref(), Some("services"), "{writes:#?}");
+    let disowned = writes.iter().filter(|write| kind(write) == "pods").count();
+    assert_eq!(disowned, 10, "each pod loses its mark and its controller reference: {writes:#?}");
+    assert_eq!(*cluster.refused.lock().unwrap(), Vec::<String>::new());
+}

@@ -1,6 +1,7 @@
 //! Kubernetes Events for what people want to know of, found by comparing the old status with the new one. So an operator
 //! that starts again tells nothing twice.
 
+use futures::future::join_all;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -245,7 +246,7 @@ pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
     (!cut.is_empty()).then(|| Note::warning(EventReason::ConnectionsCut, messages::cuts(color, cut)))
 }
 
-/// Writes notes. An event that cannot be written is lost: nothing depends on it.
+/// Writes notes, all at the same time. An event that cannot be written is lost: nothing depends on it.
 pub(crate) async fn publish<'a>(
     client: &Client,
     namespace: &str,
@@ -256,39 +257,41 @@ pub(crate) async fn publish<'a>(
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let name = rainbow.metadata.name.clone().unwrap_or_default();
     let time = timestamp(now);
-    for (index, note) in notes.enumerate() {
-        let mut message = note.message.clone();
-        while message.len() > NOTE_BYTES {
-            message.pop();
-        }
-        let event = Event {
-            metadata: ObjectMeta {
-                // As client-go names them; the index keeps those of one moment apart.
-                name: Some(format!("{name}.{:x}{index:x}", time.as_nanosecond())),
-                namespace: Some(namespace.to_owned()),
-                ..ObjectMeta::default()
-            },
-            event_time: Some(MicroTime(time)),
-            action: Some(note.reason.as_str().to_owned()),
-            reason: Some(note.reason.as_str().to_owned()),
-            note: Some(message),
-            regarding: Some(ObjectReference {
-                api_version: Some(Kind::Rainbow.api_version().to_owned()),
-                kind: Some(Kind::Rainbow.name().to_owned()),
-                name: Some(name.clone()),
-                namespace: Some(namespace.to_owned()),
-                uid: rainbow.metadata.uid.clone(),
-                ..ObjectReference::default()
-            }),
-            reporting_controller: Some("rainbow.dev/operator".to_owned()),
-            reporting_instance: Some(FIELD_MANAGER.to_owned()),
-            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
-            ..Event::default()
-        };
+    let event = |note: &Note| Event {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}.")),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(time)),
+        action: Some(note.reason.as_str().to_owned()),
+        reason: Some(note.reason.as_str().to_owned()),
+        note: Some(shortened(&note.message)),
+        regarding: Some(ObjectReference {
+            api_version: Some(Kind::Rainbow.api_version().to_owned()),
+            kind: Some(Kind::Rainbow.name().to_owned()),
+            name: Some(name.clone()),
+            namespace: Some(namespace.to_owned()),
+            uid: rainbow.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some("rainbow.dev/operator".to_owned()),
+        reporting_instance: Some(FIELD_MANAGER.to_owned()),
+        type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    };
+    let write = async |event: Event| {
         if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::debug!(%error, reason = note.reason.as_str(), "an event could not be written");
+            tracing::debug!(%error, reason = event.reason, "an event could not be written");
         }
-    }
+    };
+    join_all(notes.map(event).map(write)).await;
+}
+
+/// The beginning of a message that is longer than an event may have.
+fn shortened(message: &str) -> String {
+    let end = (0..=message.len().min(NOTE_BYTES)).rev().find(|end| message.is_char_boundary(*end));
+    message[..end.unwrap_or_default()].to_owned()
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct Cluster {
     pub fake: fake::Fake,
     /// Every write of the operator, as `METHOD path`.
     pub writes: Arc<Mutex<Vec<String>>>,
+    /// Those of them that the API server refused.
+    pub refused: Arc<Mutex<Vec<String>>>,
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
@@ -79,6 +81,7 @@ impl Cluster {
             client,
             fake,
             writes: Arc::default(),
+            refused: Arc::default(),
             fuse: Arc::default(),
             operator: None,
             clock: Clock::tokio(),
@@ -126,9 +129,10 @@ impl Cluster {
 
     pub fn operator_client(&self) -> Client {
         let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
-        let (tally, version) = (self.tally.clone(), self.version.clone());
+        let (tally, version, refused) = (self.tally.clone(), self.version.clone(), Arc::clone(&self.refused));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
+            let refused = Arc::clone(&refused);
             let (tally, version) = (tally.clone(), version.clone());
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
                 if let Some(pod) = tally::asked(request.uri()) {
@@ -141,10 +145,17 @@ impl Cluster {
                 if write && *fuse.lock().unwrap() == Some(0) {
                     return futures::future::pending().await;
                 }
+                let name = format!("{} {}", request.method(), request.uri().path());
                 if write {
-                    writes.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+                    writes.lock().unwrap().push(name.clone());
                 }
                 let response = router.oneshot(request).await;
+                if let Ok(response) = &response
+                    && write
+                    && !response.status().is_success()
+                {
+                    refused.lock().unwrap().push(format!("{name}: {}", response.status()));
+                }
                 let blown = write && {
                     let mut fuse = fuse.lock().unwrap();
                     *fuse = fuse.map(|left| left.saturating_sub(1));
