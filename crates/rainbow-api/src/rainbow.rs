@@ -241,8 +241,9 @@ pub struct Stage {
     /// Holds a shift where it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// What happens when the color that the stage moves to, or has moved to, lacks pods again and again for as long as
-    /// `progressDeadlineSeconds`: `Hold` (default) stops and reports it, `RollBack` goes back to the color that the stage comes from.
+    /// What happens when the color that the stage is to move to does not become ready within `progressDeadlineSeconds`, or the color that the
+    /// stage moves to, or has moved to, lacks pods again and again for as long: `Hold` (default) stops and reports it, `RollBack` stays at, or
+    /// goes back to, the color that the stage comes from.
     #[serde(default, skip_serializing_if = "OnStalled::is_hold")]
     pub on_stalled: OnStalled,
     /// The stage's Service.

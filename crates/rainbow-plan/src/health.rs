@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     Degraded, Deployment, InstanceName, OnStalled, Problem, StageMemory, Time,
+    colors::Role,
     draft::Draft,
     situation::{Goal, Points, Situation, has_ready},
-    sizes::lacking,
+    sizes::{lacking, ready_for},
     view::{ColorId, View, serves},
 };
 
@@ -79,31 +80,56 @@ pub(crate) fn degraded(
     Some(Degraded { color, since })
 }
 
-/// The color that a stage is taken back from: it is degraded for as long as the progress deadline, its user wants it to be taken back
-/// then, and there is a color to go back to.
+/// The color that a stage is taken back from: for as long as the progress deadline it is degraded, or has not become ready for the stage to
+/// move to. Its user wants it to be taken back then, and there is a color to go back to.
 pub(crate) fn rejected(
     view: &View<'_>,
     situation: &Situation<'_>,
+    roles: &[Role],
     target: Option<ColorId>,
     degraded: Option<&Degraded>,
+    draft: &mut Draft,
 ) -> Option<ColorId> {
     let Situation { stage, points, serving, goal, .. } = situation;
     if situation.rejected.is_some() || stage.on_stalled == OnStalled::Hold || stage.paused {
         return situation.rejected;
     }
-    let has_failed = |id: ColorId| {
+    let is_degraded = |id: ColorId| {
         let degraded = degraded.filter(|degraded| degraded.color == view.colors[id].name);
         degraded.is_some_and(|degraded| degraded.since.after(view.spec().progress_deadline) <= view.now)
     };
     let color = match points {
-        Points::Members => target,
-        Points::Instance(_) => *serving,
+        Points::Members => target.filter(|color| is_degraded(*color)),
+        Points::Instance(_) if target == *serving => target.filter(|color| is_degraded(*color)),
+        Points::Instance(_) => target.filter(|color| does_not_start(view, situation, roles, *color, draft)),
         Points::Nowhere | Points::Foreign | Points::Other => None,
     };
-    let color = color.filter(|color| has_failed(*color) && *goal == Goal::Color(*color))?;
+    let color = color.filter(|color| *goal == Goal::Color(*color))?;
     let from = serving.filter(|serving| *serving != color);
     let before = from.or_else(|| color_before(view, situation));
     before.filter(|before| has_ready(view, stage, *before)).map(|_| color)
+}
+
+/// The color has not become ready within the progress deadline since the stage was to move to it. A color that waits for a slot has not
+/// been started.
+fn does_not_start(
+    view: &View<'_>,
+    situation: &Situation<'_>,
+    roles: &[Role],
+    id: ColorId,
+    draft: &mut Draft,
+) -> bool {
+    let name = &view.colors[id].name;
+    let shift = situation.memory.shift.as_ref().filter(|shift| shift.to == *name);
+    let (Some(shift), Role::Held { .. }) = (shift, &roles[id]) else { return false };
+    if ready_for(view, situation, id) {
+        return false;
+    }
+    let deadline = shift.started.after(view.spec().progress_deadline);
+    if deadline > view.now {
+        draft.wake(deadline);
+    }
+    deadline <= view.now
 }
 
 /// A color that is degraded for longer than a new one may take to start is a problem.

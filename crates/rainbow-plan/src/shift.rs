@@ -102,7 +102,7 @@ pub(crate) fn advance<'a>(
         shifter.mend(draft);
     }
     let degraded = health::degraded(view, situation, shifter.target.color, draft);
-    let rejected = health::rejected(view, situation, shifter.target.color, degraded.as_ref());
+    let rejected = health::rejected(view, situation, roles, shifter.target.color, degraded.as_ref(), draft);
     let name = |color: ColorId| view.colors[color].name.clone();
     if let (Some(color), Goal::Color(to)) = (situation.rejected, situation.goal) {
         let stage = situation.stage.name.clone();

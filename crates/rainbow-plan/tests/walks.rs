@@ -100,6 +100,7 @@ walks! {
     a_version_that_is_turned_off_has_no_way_back
     a_stage_removed_in_mid_shift_leaves_no_labels
     a_version_that_fails_is_taken_back
+    a_flip_that_never_begins_is_given_up
     a_shift_that_stalls_is_taken_back
     what_never_served_goes_at_once_and_first
     replicas_lowered_of_idle_pods

@@ -86,6 +86,25 @@ pub(crate) async fn a_stage_takes_itself_back(scope: &mut Scope) -> Result<()> {
     scope.serves(&app, "active", "v2").await
 }
 
+/// v2 never becomes ready, so no stage moves to it. With `onStalled: RollBack` the stages give it up, and its pods end.
+pub(crate) async fn a_version_that_never_becomes_ready_is_given_up(scope: &mut Scope) -> Result<()> {
+    let app = App { settle: "1h", ..App::two_tiers(2) };
+    scope.deploy(&app, "v1", "active").await?;
+    let mut v2 = gated(&app, "v2");
+    v2["spec"]["progressDeadlineSeconds"] = json!(1);
+    v2["spec"]["stages"][0]["onStalled"] = json!("RollBack");
+    v2["spec"]["stages"][1]["onStalled"] = json!("RollBack");
+    v2["spec"]["stages"][1]["color"] = json!("v2");
+    scope.apply_manifest(&v2)?;
+    is_retired(scope, "seamless-v2").await?;
+    for stage in ["smoke", "active"] {
+        scope.serves(&app, stage, "v1").await?;
+        let stage = scope.stage(&app, stage).await?;
+        ensure!(stage["rejected"] == "v2", "{stage}");
+    }
+    scope.answers("frontend-active", &app.reply("v1")).await
+}
+
 /// `failed` never becomes ready, so no client ever reaches it: it goes as soon as `last` is there, although colors settle for an hour, and
 /// the only place in the history is not its own.
 pub(crate) async fn a_version_that_never_served_goes_at_once(scope: &mut Scope) -> Result<()> {

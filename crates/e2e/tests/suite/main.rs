@@ -195,6 +195,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         serves::a_flip_under_a_local_policy_overlaps,
         health::a_way_back_from_a_version_that_fails,
         health::a_stage_takes_itself_back,
+        health::a_version_that_never_becomes_ready_is_given_up,
         health::a_version_that_never_served_goes_at_once,
         serves::fewer_replicas_cut_no_connection,
         serves::an_invalid_spec_in_mid_shift,
