@@ -90,6 +90,9 @@ pub struct ShiftStatus {
     /// When the next step is due (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step_at: Option<String>,
+    /// Since when the shift is held (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_since: Option<String>,
 }
 
 /// Where a shift is.

@@ -2,7 +2,7 @@
 //!
 //! The planner and the modules of the operator know reasons; this module knows words.
 
-use rainbow_api::{Cut, HumanDuration};
+use rainbow_api::{Cut, HumanDuration, ShiftStatus, StageStatus};
 use rainbow_plan::{ColorPhase, ColorReport, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting};
 use std::time::Duration;
 
@@ -264,15 +264,24 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
 }
 
 /// Stages that are held in the middle of a shift.
-pub(crate) fn paused(report: &Report) -> Option<String> {
-    let held = report.stages.iter().filter_map(|stage| {
-        let shift = stage.shift.as_ref().filter(|shift| shift.phase == ShiftPhase::Paused)?;
-        let (from, to, moved, of) = (&shift.from, &shift.to, shift.moved, shift.of);
-        let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
-        Some(shift_paused(&stage.name, from, to, number(moved), number(of)))
+pub(crate) fn paused(stages: &[StageStatus]) -> Option<String> {
+    let held = stages.iter().filter_map(|stage| {
+        let shift = stage.shift.as_ref()?;
+        let since = shift.paused_since.as_deref()?;
+        Some(format!("{} since {since}", shift_paused(&stage.name, &shift.from, &shift.to, shift.moved, shift.of)))
     });
     let held: Vec<String> = held.collect();
     (!held.is_empty()).then(|| held.join("; "))
+}
+
+/// Message of a stage that has been held for long.
+pub(crate) fn paused_long(shift: &ShiftStatus) -> String {
+    format!("paused for long, since {}", shift.paused_since.as_deref().unwrap_or(&shift.started_at))
+}
+
+/// Sentence about a stage, such as `stage active: paused`.
+pub(crate) fn of_stage(stage: &str, message: &str) -> String {
+    format!("stage {stage}: {message}")
 }
 
 /// Stages whose color lacks pods.

@@ -155,12 +155,14 @@ impl Reporter {
             report.tell(events::of_rainbow(old, &new));
             report.statuses.push(of_rainbow(key, rainbow.metadata.uid.as_deref(), &new));
         }
+        let paused = new.stages.iter().filter_map(|stage| status::paused_long_at(stage.shift.as_ref()?));
+        let paused_long = paused.filter(|at| *at > *now).min().map(|at| after(at, *now));
         colors(about, &cut, &mut round, &mut report);
         let is_there = |of: &Subject| match of {
             Subject::Rainbow => true,
             Subject::Color(name) => plan.report.colors.iter().any(|known| known.name == *name),
         };
-        report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).min();
+        report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).chain(paused_long).min();
         report.notes.retain(|(_, note)| {
             let told = !note.is_step() || self.step_told.is_none_or(|last| instant >= last + STEPS_EVERY);
             if told {
@@ -221,7 +223,12 @@ fn of_rainbow(key: &Key, uid: Option<&str>, status: &rainbow_api::RainbowStatus)
 fn unknown(plan: &Plan, now: Time) -> Option<Instant> {
     let since = plan.report.colors.iter().filter_map(|color| color.drain.as_ref()?.unknown_since);
     let told = since.map(|since| since.after(status::UNKNOWN_AFTER)).filter(|at| *at > now).min()?;
-    Some(Instant::now() + Duration::from_millis(told.0.saturating_sub(now.0).unsigned_abs()))
+    Some(after(told, now))
+}
+
+/// Instant of a time that has yet to come.
+fn after(at: Time, now: Time) -> Instant {
+    Instant::now() + Duration::from_millis(at.0.saturating_sub(now.0).unsigned_abs())
 }
 
 /// Pods that never start because the image of Rainbow's own counter cannot be pulled. Users did not ask for that container, so

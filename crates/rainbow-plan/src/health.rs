@@ -112,13 +112,7 @@ pub(crate) fn rejected(
 
 /// The color has not become ready within the progress deadline since the stage was to move to it. A color that waits for a slot has not
 /// been started.
-fn does_not_start(
-    view: &View<'_>,
-    situation: &Situation<'_>,
-    roles: &[Role],
-    id: ColorId,
-    draft: &mut Draft,
-) -> bool {
+fn does_not_start(view: &View<'_>, situation: &Situation<'_>, roles: &[Role], id: ColorId, draft: &mut Draft) -> bool {
     let name = &view.colors[id].name;
     let shift = situation.memory.shift.as_ref().filter(|shift| shift.to == *name);
     let (Some(shift), Role::Held { .. }) = (shift, &roles[id]) else { return false };

@@ -164,6 +164,11 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
         let known = old.stages.iter().find(|old| old.name == *name);
         let before = known.and_then(|old| old.shift.as_ref());
         let served = known.and_then(|old| old.color.as_ref());
+        let paused_long =
+            stage.shift.as_ref().map(messages::paused_long).filter(|long| stage.message.as_ref() == Some(long));
+        if let Some(message) = paused_long.filter(|long| known.is_none_or(|old| old.message.as_ref() != Some(long))) {
+            notes.push(Note::warning(EventReason::ShiftPaused, messages::of_stage(name, &message)));
+        }
         match (before, &stage.shift) {
             (None, Some(shift)) => {
                 notes.push(Note::normal(
@@ -309,6 +314,7 @@ mod tests {
             of: 5,
             started_at: "2026-01-01T00:00:00Z".into(),
             next_step_at: None,
+            paused_since: None,
         });
         let stage = StageStatus { name: "active".into(), color: Some(color.into()), shift, ..StageStatus::default() };
         RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }

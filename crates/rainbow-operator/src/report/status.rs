@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{self as api, ConditionType, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus};
 use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, Time};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::Troubles;
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 mod color;
 
 pub(crate) use color::{Basis, Remembered, UNKNOWN_AFTER, color, color_difference};
+
+/// A shift that is held for longer is a warning: its stage has two versions, and needs the operator for as long.
+pub(crate) const PAUSED_LONG: Duration = Duration::from_secs(3600);
 
 /// How much a status has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,8 +63,13 @@ pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 /// The status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
     let RainbowBasis { generation, names, causes, troubles, overlaps, old, now } = basis;
-    let stages: Vec<StageStatus> =
-        report.stages.iter().map(|report| stage(report, names, troubles, overlaps)).collect();
+    let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
+    let one = |report: &StageReport| {
+        let shift = report.shift.as_ref().map(|report_of| shift(report_of, shift_before(&report.name), now));
+        stage(report, shift, names, troubles, overlaps, now)
+    };
+    let stages: Vec<StageStatus> = report.stages.iter().map(one).collect();
+    let paused = messages::paused(&stages);
     let mut status = RainbowStatus {
         observed_generation: generation,
         color: report.described.clone(),
@@ -72,15 +80,22 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus
     let refused = troubles.values().cloned().reduce(join);
     let obstacle = causes.into_iter().chain(refused).chain(obstacle(&report.problems, names)).reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
-    let paused = messages::paused(report);
     let progress = (report.progressing || !serving || paused.is_some()).then(|| progress(report, paused, names));
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
     status
 }
 
-fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles, overlaps: &Overlaps) -> StageStatus {
+fn stage(
+    report: &StageReport,
+    shift: Option<ShiftStatus>,
+    names: &Names<'_>,
+    troubles: &Troubles,
+    overlaps: &Overlaps,
+    now: Time,
+) -> StageStatus {
     let chains = [StageKey::of(&report.name), StageKey::shadow(&report.name)].map(ChainKey::Stage);
     let trouble = chains.iter().find_map(|chain| troubles.get(chain)).map(|trouble| trouble.message.clone());
+    let paused = shift.as_ref().filter(|shift| is_paused_long(shift, now)).map(messages::paused_long);
     StageStatus {
         name: report.name.clone(),
         service: names.service(&report.name),
@@ -88,18 +103,29 @@ fn stage(report: &StageReport, names: &Names<'_>, troubles: &Troubles, overlaps:
         target: report.target.clone(),
         previous: report.previous.clone(),
         since: report.since.map(clock::write),
-        shift: report.shift.as_ref().map(shift),
+        shift,
         overlap: overlaps.get(&report.name).copied(),
         degraded_since: report.degraded.as_ref().map(|degraded| clock::write(degraded.since)),
         degraded_color: report.degraded.as_ref().map(|degraded| degraded.color.clone()),
         rejected: report.rejected.clone(),
-        message: trouble.or_else(|| {
+        message: trouble.or(paused).or_else(|| {
             report.waiting.as_ref().map(|waiting| messages::waiting(waiting, report.color.as_deref(), names))
         }),
     }
 }
 
-fn shift(report: &ShiftReport) -> ShiftStatus {
+/// When a shift has been held for long; `None` where it is not held.
+pub(crate) fn paused_long_at(shift: &ShiftStatus) -> Option<Time> {
+    Some(clock::read(shift.paused_since.as_deref()?)?.after(PAUSED_LONG))
+}
+
+fn is_paused_long(shift: &ShiftStatus, now: Time) -> bool {
+    paused_long_at(shift).is_some_and(|at| at <= now)
+}
+
+fn shift(report: &ShiftReport, before: Option<&ShiftStatus>, now: Time) -> ShiftStatus {
+    let known = before.and_then(|before| before.paused_since.clone());
+    let paused_since = (report.phase == ShiftPhase::Paused).then(|| known.unwrap_or_else(|| clock::write(now)));
     ShiftStatus {
         from: report.from.clone(),
         to: report.to.clone(),
@@ -113,6 +139,7 @@ fn shift(report: &ShiftReport) -> ShiftStatus {
         of: signed(report.of),
         started_at: clock::write(report.started),
         next_step_at: report.next_step.map(clock::write),
+        paused_since,
     }
 }
 
