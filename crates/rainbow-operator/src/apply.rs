@@ -3,7 +3,7 @@
 mod replica_sets;
 
 use futures::future::join_all;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
     Api, Client, Error,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
@@ -18,7 +18,7 @@ use crate::{
     drift::{Content, Fingerprint},
     key::Key,
     kind::Kind,
-    live::{label, version},
+    live::{label, rainbow_of, version},
     messages,
     uid::Uid,
 };
@@ -186,11 +186,23 @@ fn merging() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Makes sure that an apply creates an object, rather than taking somebody else's over.
-async fn nothing_there(api: &Api<DynamicObject>, key: &Key, kind: Kind, name: &str) -> Result<(), Failure> {
+/// Makes sure that an apply creates an object, rather than taking another writer's over. An object of ours that has lost its labels is not seen
+/// by the watches: it gets `labels` again.
+async fn nothing_there(
+    api: &Api<DynamicObject>,
+    key: &Key,
+    kind: Kind,
+    name: &str,
+    labels: &Map<String, Value>,
+) -> Result<(), Failure> {
     match api.get_opt(name).await {
         Ok(None) => Ok(()),
-        Ok(Some(found)) if is_ours(&found, key) => Err(Failure::Stale(messages::there_already(kind, name))),
+        Ok(Some(found)) if is_ours(&found, key) => {
+            if label(&found.metadata, labels::RAINBOW) != key.name {
+                relabel(api, kind, name, &found, labels).await?;
+            }
+            Err(Failure::Stale(messages::there_already(kind, name)))
+        }
         Ok(Some(_)) => Err(Failure::Foreign { kind, name: name.to_owned() }),
         Err(error) => Err(classify(kind, name, error)),
     }
@@ -205,7 +217,9 @@ async fn may_make(
     name: &str,
     body: &Value,
 ) -> Result<(), Failure> {
-    nothing_there(api, key, kind, name).await?;
+    let none = Map::new();
+    let labels = body["metadata"]["labels"].as_object().unwrap_or(&none);
+    nothing_there(api, key, kind, name, labels).await?;
     match body["spec"]["selector"]["matchLabels"].as_object() {
         Some(labels) if kind == Kind::Deployment => replica_sets::none_goes(client, key, name, labels).await,
         Some(_) | None => Ok(()),
@@ -221,14 +235,26 @@ async fn delete_replica_sets(
     labels: &Map<String, Value>,
     cascade: Cascade,
 ) -> Result<(), Failure> {
-    nothing_there(api, key, Kind::Deployment, name).await?;
+    nothing_there(api, key, Kind::Deployment, name, labels).await?;
     replica_sets::delete(client, key, name, labels, cascade).await
 }
 
-/// Whether an object carries this application's marks.
 fn is_ours(object: &DynamicObject, key: &Key) -> bool {
-    label(&object.metadata, labels::MANAGED_BY) == labels::MANAGER
-        && label(&object.metadata, labels::RAINBOW) == key.name
+    rainbow_of(&object.metadata) == Some(&key.name)
+}
+
+/// Puts labels on the very object that was found.
+async fn relabel(
+    api: &Api<DynamicObject>,
+    kind: Kind,
+    name: &str,
+    found: &DynamicObject,
+    labels: &Map<String, Value>,
+) -> Result<(), Failure> {
+    let ObjectMeta { uid, resource_version, .. } = &found.metadata;
+    let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "labels": labels });
+    let patched = api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata }))).await;
+    patched.map(drop).map_err(|error| classify(kind, name, error))
 }
 
 async fn create(
@@ -244,7 +270,7 @@ async fn create(
         Err(Error::Api(status)) if status.reason == "AlreadyExists" => {
             // Whose it is must be known: who is told to delete it will do so.
             let found = api.get_opt(name).await.map_err(|error| classify(kind, name, error))?;
-            if found.is_none_or(|found| label(&found.metadata, labels::RAINBOW) == body["spec"]["rainbow"]) {
+            if found.is_none_or(|found| found.data["spec"]["rainbow"] == body["spec"]["rainbow"]) {
                 return Err(Failure::Stale(messages::there_already(kind, name)));
             }
             Err(Failure::Rejected(messages::color_of_another(kind, name)))

@@ -52,7 +52,7 @@ impl Cache {
 
     /// The application that an object belongs to.
     pub(crate) fn owner(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Key>> {
-        self.places.get(self.places.of(kind, namespace, name))
+        self.places.get(self.places.of(kind, namespace, name)).filter(|key| !key.name.is_empty())
     }
 
     /// Takes in a change of a kind and answers whose it is.

@@ -17,7 +17,7 @@ pub(crate) struct Claims {
 impl Claims {
     pub(crate) fn of(app: &App, scope: &Scope<'_>) -> Self {
         let owner = |tier: &str, color: &str| Owner::of(tier, color);
-        let services = app.services.iter().map(|(name, found)| {
+        let services = app.services.iter().filter(|(_, found)| found.says_what_for()).map(|(name, found)| {
             let stage = (!found.stage.is_empty()).then(|| Owner::Stage(found.stage.to_string()));
             let shadow = || (!found.shadow_of.is_empty()).then(|| Owner::Shadow(found.shadow_of.to_string()));
             (name.to_string(), stage.or_else(shadow).unwrap_or_else(|| owner(&found.tier, &found.color)))

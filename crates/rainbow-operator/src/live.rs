@@ -1,6 +1,7 @@
 //! What is kept of the objects that are watched: no more than decisions need, so that memory grows with what matters.
 
 mod image;
+mod owner;
 mod pod;
 mod root;
 mod shown;
@@ -14,6 +15,7 @@ use rainbow_api::{Color, ColorSpec, labels};
 
 use crate::{key::Key, uid::Uid};
 
+pub(crate) use owner::rainbow_of;
 pub(crate) use pod::{Pod, PodLabels};
 pub(crate) use root::Root;
 pub(crate) use shown::{Shown, ShownApplied, ShownCustom, ShownPod, ShownSlice};
@@ -43,7 +45,12 @@ pub(crate) enum Live {
 }
 
 impl Object {
-    /// An object that carries the label of its Rainbow.
+    /// An object that the operator makes. One of another writer has a label of ours at most, and is no application's.
+    fn owned(meta: &ObjectMeta, live: Live) -> Self {
+        Self::new(meta, rainbow_of(meta).unwrap_or_default(), live)
+    }
+
+    /// An object that others make of one of ours, with its labels.
     fn labeled(meta: &ObjectMeta, live: Live) -> Self {
         Self::new(meta, label(meta, labels::RAINBOW), live)
     }
@@ -71,19 +78,22 @@ impl Object {
         if let Err(error) = &color {
             tracing::warn!(color = ?metadata.name, %error, "a Color cannot be read and is left out");
         }
-        Self::labeled(&metadata, Live::Color(color.ok()))
+        let rainbow = color
+            .as_ref()
+            .map_or_else(|_| label(&metadata, labels::RAINBOW).to_owned(), |color| color.spec.rainbow.clone());
+        Self::new(&metadata, &rainbow, Live::Color(color.ok()))
     }
 
     pub(crate) fn deployment(shown: ShownApplied) -> Self {
-        Self::labeled(&shown.metadata, Live::Deployment(Box::new(Deployment::of(&shown))))
+        Self::owned(&shown.metadata, Live::Deployment(Box::new(Deployment::of(&shown))))
     }
 
     pub(crate) fn service(shown: ShownApplied) -> Self {
-        Self::labeled(&shown.metadata, Live::Service(Box::new(Service::of(&shown))))
+        Self::owned(&shown.metadata, Live::Service(Box::new(Service::of(&shown))))
     }
 
     pub(crate) fn budget(shown: ShownApplied) -> Self {
-        Self::labeled(&shown.metadata, Live::Budget(Box::new(Budget::of(&shown))))
+        Self::owned(&shown.metadata, Live::Budget(Box::new(Budget::of(&shown))))
     }
 
     pub(crate) fn pod(shown: ShownPod) -> Self {

@@ -46,14 +46,12 @@ pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static
 }
 
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
-    let managed = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let labels = match kind {
-        Kind::Rainbow => None,
-        Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => Some(managed),
-        // Pods carry the labels of their instance only: `managed-by` in a template is its author's.
-        Kind::Pod => Some(labels::RAINBOW.to_owned()),
-        // Endpoint slices carry the labels of their Service.
-        Kind::EndpointSlice => Some(labels::RAINBOW.to_owned()),
+        Kind::Rainbow | Kind::Color => None,
+        // Endpoint slices carry the labels of their Service. An object that loses this label is found by its name (`apply`).
+        Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget | Kind::Pod | Kind::EndpointSlice => {
+            Some(labels::RAINBOW.to_owned())
+        }
     };
     let watched =
         Watched { client: client.clone(), path: DynamicObject::url_path(&kind.resource(), namespace), labels };

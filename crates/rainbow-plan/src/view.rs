@@ -189,12 +189,13 @@ impl<'a> View<'a> {
         self.world.instances.get(instance).map_or(Presence::Absent, |instance| instance.service)
     }
 
-    /// How many pods an instance asks for, and whether all are gone. Somebody else's Deployment counts as none.
+    /// How many pods an instance asks for, and whether all are gone. Another writer's Deployment counts as none; pods of ours are there, whatever
+    /// has their Deployment's name.
     pub(crate) fn count(&self, instance: &InstanceName) -> Count {
         let none_seen = self.pods(instance).is_empty();
         match self.deployment(instance) {
             Deployment::Absent => Count { replicas: 0, gone: none_seen },
-            Deployment::Foreign => Count { replicas: 0, gone: true },
+            Deployment::Foreign => Count { replicas: 0, gone: none_seen },
             Deployment::Deleting => Count { replicas: 0, gone: false },
             Deployment::Ours { replicas, observed, pods, .. } => {
                 Count { replicas: *replicas, gone: *replicas == 0 && *observed && *pods == 0 && none_seen }

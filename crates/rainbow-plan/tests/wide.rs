@@ -55,7 +55,6 @@ property! {
 property! {
     /// No pod ends because of Rainbow while clients may be sent to it.
     no_client_is_sent_away = keeps(&[Rule::NobodySent]);
-    #[ignore = "issue 15, 2.5: a Deployment without its label counts as gone"]
     Owners
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
@@ -89,7 +88,6 @@ property! {
     in_order = keeps(&[Rule::Order]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
-    #[ignore = "issue 15, 2.5: a Deployment without its label counts as gone"]
     Owners
 }
 
@@ -106,7 +104,6 @@ property! {
     only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
-    #[ignore = "issue 15, 2.5: a Deployment without its label counts as gone"]
     Owners
 }
 

@@ -9,7 +9,7 @@ fn object(kind: &str, name: &str, rainbow: &str) -> Value {
         "apiVersion": "v1", "kind": kind,
         "metadata": {
             "name": name, "namespace": "default", "uid": format!("uid-{name}"), "resourceVersion": "1",
-            "labels": { "rainbow.dev/rainbow": rainbow, "rainbow.dev/tier": "web", "rainbow.dev/color": "v1" },
+            "labels": { "rainbow.dev/rainbow": rainbow, "rainbow.dev/tier": "web", "rainbow.dev/color": "v1", "app.kubernetes.io/managed-by": "rainbow" },
         },
     })
 }

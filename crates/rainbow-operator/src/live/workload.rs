@@ -6,14 +6,14 @@ use rainbow_plan::{InstanceName, Selection};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Meta, ShownApplied, label, shown::AppliedStatus};
+use super::{Meta, ShownApplied, label, rainbow_of, shown::AppliedStatus};
 use crate::{domain::Senders, drift::Content};
 
 /// A Deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployment {
     pub(crate) meta: Meta,
-    /// Labels; empty where absent.
+    /// Labels of its pods, which no writer can change; empty where absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
     pub(crate) identity: Box<str>,
@@ -33,10 +33,11 @@ impl Deployment {
         let replicas =
             object.spec.get("replicas").and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
         let generation = object.metadata.generation.unwrap_or(0);
+        let of_pods = |key: &str| object.spec["selector"]["matchLabels"][key].as_str().unwrap_or_default().into();
         Self {
             meta: Meta::of(&object.metadata),
-            tier: label(&object.metadata, labels::TIER).into(),
-            color: label(&object.metadata, labels::COLOR).into(),
+            tier: of_pods(labels::TIER),
+            color: of_pods(labels::COLOR),
             identity: annotation(&object.metadata, labels::IDENTITY).into(),
             content: Content::of(&object.metadata, &object.spec),
             replicas: replicas.unwrap_or(0),
@@ -78,6 +79,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// The labels say what the Service is for. Without them its name does.
+    pub(crate) fn says_what_for(&self) -> bool {
+        !(self.stage.is_empty() && self.shadow_of.is_empty() && self.color.is_empty())
+    }
+
     pub(super) fn of(object: &ShownApplied) -> Self {
         let selector = object.spec.get("selector").and_then(Value::as_object);
         let selector =
@@ -90,7 +96,8 @@ impl Service {
         }
         let shadow_of = label(&object.metadata, labels::SHADOW);
         let is_of_stage = !stage.is_empty() || !shadow_of.is_empty();
-        let (selects, members_of) = selection(label(&object.metadata, labels::RAINBOW), is_of_stage, &selector);
+        let rainbow = rainbow_of(&object.metadata).unwrap_or_default();
+        let (selects, members_of) = selection(rainbow, is_of_stage, &selector);
         Self {
             meta: Meta::of(&object.metadata),
             tier: label(&object.metadata, labels::TIER).into(),

@@ -141,7 +141,8 @@ fn a_selection_is_read_back() {
         assert_eq!(selects(&object, labels::STAGE, "smoke"), wanted, "a stage that was renamed");
         let members_of = if wanted == Selection::Members { "active" } else { "" };
         assert_eq!(&*found(&object, labels::STAGE, "smoke").members_of, members_of);
-        assert_eq!(selects(&object, labels::RAINBOW, "other"), Selection::Other);
+        object["spec"]["selector"][labels::RAINBOW] = json!("other");
+        assert_eq!(selects(&object, labels::STAGE, "active"), Selection::Other, "pods of another application");
     }
     assert_eq!(selects(&object(), labels::STAGE, "active"), Selection::Other, "there is no selector");
 }

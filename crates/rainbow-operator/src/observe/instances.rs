@@ -73,7 +73,7 @@ pub(super) fn instance(
     let found = deployments.get_mut(object.as_str());
     let found = found.filter(|found| *found.tier == name.tier && *found.color == name.color);
     let ours = |found: &&mut Box<live::Service>| {
-        *found.tier == name.tier && *found.color == name.color && found.stage.is_empty()
+        !found.says_what_for() || (*found.tier == name.tier && *found.color == name.color && found.stage.is_empty())
     };
     let mut identity =
         source.and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()));

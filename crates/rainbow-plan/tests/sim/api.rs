@@ -178,9 +178,11 @@ impl Sim {
     /// A write takes effect, unless the API server finds something in its way.
     pub(super) fn carry_out(&mut self, action: &Action) -> bool {
         match action {
-            // Without its labels nothing tells that it is ours: an apply would take somebody else's object over.
-            Action::ApplyDeployment { instance, .. } if self.deps.get(instance).is_some_and(|dep| !dep.labelled) => {
-                self.operator.foreign.insert(instance.clone());
+            // Without its labels it is not seen. The operator finds it by its name and labels it again.
+            Action::ApplyDeployment { instance, .. } | Action::DeleteReplicaSets { instance, .. }
+                if self.deps.get(instance).is_some_and(|dep| !dep.labelled && !dep.foreign) =>
+            {
+                self.deps.get_mut(instance).unwrap().labelled = true;
                 return false;
             }
             // A Deployment that is made while a ReplicaSet of its name goes makes one of another name, which adopts nothing.
@@ -190,13 +192,8 @@ impl Sim {
             {
                 return false;
             }
-            // Somebody took the labels of the Deployment off: the ReplicaSets are not the planner's to delete.
-            Action::DeleteReplicaSets { instance, .. } if self.deps.contains_key(instance) => {
-                if !self.deps[instance].labelled {
-                    self.operator.foreign.insert(instance.clone());
-                }
-                return false;
-            }
+            // The ReplicaSets of a Deployment that is there are not the planner's to delete.
+            Action::DeleteReplicaSets { instance, .. } if self.deps.contains_key(instance) => return false,
             // A controller that the decision did not know.
             Action::Adopt { pod } if !self.is_controlled_by(pod, Controller::None) => return false,
             Action::Disown { pod } | Action::EndPod { pod, .. } if !self.is_controlled_by(pod, Controller::Rainbow) => {
