@@ -1,5 +1,6 @@
 //! Carries out writes, and says what to expect from the watches afterwards.
 
+mod effect;
 mod replica_sets;
 
 use futures::future::join_all;
@@ -154,7 +155,8 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
         // A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
         Operation::Label { name, body } => {
             let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
-            written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome).map(drop)
+            let labeled = written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome);
+            labeled.and_then(|labeled| effect::check(Kind::Pod, name, body, &labeled))
         }
         Operation::Amend { kind, name, version, body } => {
             amend(&api, *kind, name, *version, body.clone(), &mut outcome).await
@@ -289,10 +291,30 @@ async fn apply(
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
-    let applied = written(answer, kind, name, &[], outcome)?;
+    let mut applied = written(answer, kind, name, &[], outcome)?;
+    let additions = if kind == Kind::Service { effect::additions(body, &applied) } else { Vec::new() };
+    if !additions.is_empty() {
+        applied = reselect(api, name, &applied, additions, outcome).await?;
+    }
     let uid = Uid::of(applied.metadata.uid.as_deref().unwrap_or_default());
     outcome.settled.push((uid, hash, Content::of(&applied.metadata, &applied.data["spec"]).digest()));
-    Ok(())
+    effect::check(kind, name, body, &applied)
+}
+
+/// Takes keys out of a Service's selector that another field manager has put there: an apply leaves what others have.
+async fn reselect(
+    api: &Api<DynamicObject>,
+    name: &str,
+    found: &DynamicObject,
+    keys: Vec<String>,
+    outcome: &mut Outcome,
+) -> Result<DynamicObject, Failure> {
+    let ObjectMeta { uid, resource_version, .. } = &found.metadata;
+    let keys: Map<String, Value> = keys.into_iter().map(|key| (key, Value::Null)).collect();
+    let metadata = json!({ "uid": uid, "resourceVersion": resource_version });
+    let body = json!({ "metadata": metadata, "spec": { "selector": keys } });
+    let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
+    written(answer, Kind::Service, name, &[404], outcome)
 }
 
 /// Expects to see what was written. Any of these codes means that the object is gone, or is another one by now.
@@ -326,8 +348,9 @@ async fn amend(
     if at > 0 {
         body["metadata"] = json!({ "resourceVersion": at.to_string() });
     }
-    let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
-    written(answer, kind, name, &[404], outcome).map(drop)
+    let answer = api.patch(name, &merging(), &Patch::Merge(&body)).await;
+    body["metadata"] = Value::Null;
+    written(answer, kind, name, &[404], outcome).and_then(|amended| effect::check(kind, name, &body, &amended))
 }
 
 /// Replaces a status as a whole, by a JSON patch. The patch tests the uid, so that the status of a deleted object never

@@ -366,6 +366,16 @@ pub(crate) fn not_what_it_was(kind: Kind, name: &str, says: Option<&str>) -> Str
     }
 }
 
+/// A write was answered as if all were well, and a field is not what was written.
+pub(crate) fn without_effect(kind: Kind, name: &str, field: &str, managers: &[String]) -> String {
+    let managers = managers.iter().map(|manager| format!("`{manager}`")).collect::<Vec<_>>().join(", ");
+    let cause = match managers.as_str() {
+        "" => "an admission webhook or policy may change it".to_owned(),
+        managers => format!("field manager {managers} has it"),
+    };
+    format!("{kind} `{name}`: a write of `{field}` has no effect: {cause}")
+}
+
 /// A Deployment cannot be made yet: its ReplicaSet would find its name taken.
 pub(crate) fn replica_set_goes(deployment: &str) -> String {
     format!("a ReplicaSet of Deployment `{deployment}` is being deleted")

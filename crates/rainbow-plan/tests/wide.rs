@@ -142,7 +142,6 @@ property! {
     bounds_writes = bounds_writes;
     Ordinary Refused Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
-    #[ignore = "issue 15, 1.2: a write without effect is repeated without a pause"]
     Vain
 }
 

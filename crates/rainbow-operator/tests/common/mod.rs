@@ -40,6 +40,8 @@ pub struct Cluster {
     pub writes: Arc<Mutex<Vec<String>>>,
     /// Those of them that the API server refused.
     pub refused: Arc<Mutex<Vec<String>>>,
+    /// Rewrites the bodies of the operator's writes, as an admission webhook does. Gets the path, too.
+    pub webhook: Arc<Mutex<Option<Webhook>>>,
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
@@ -52,6 +54,9 @@ pub struct Cluster {
     /// Answer of `/version`, where it is not the API server's own.
     pub version: Option<Value>,
 }
+
+/// Changes the body of a write to a path.
+pub type Webhook = fn(&str, &mut Value);
 
 /// How long the data plane may send to where a Service pointed.
 pub const PROPAGATION: Duration = Duration::from_millis(50);
@@ -82,6 +87,7 @@ impl Cluster {
             fake,
             writes: Arc::default(),
             refused: Arc::default(),
+            webhook: Arc::default(),
             fuse: Arc::default(),
             operator: None,
             clock: Clock::tokio(),
@@ -130,9 +136,10 @@ impl Cluster {
     pub fn operator_client(&self) -> Client {
         let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
         let (tally, version, refused) = (self.tally.clone(), self.version.clone(), Arc::clone(&self.refused));
+        let webhook = Arc::clone(&self.webhook);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
-            let refused = Arc::clone(&refused);
+            let (refused, webhook) = (Arc::clone(&refused), Arc::clone(&webhook));
             let (tally, version) = (tally.clone(), version.clone());
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
                 if let Some(pod) = tally::asked(request.uri()) {
@@ -149,6 +156,11 @@ impl Cluster {
                 if write {
                     writes.lock().unwrap().push(name.clone());
                 }
+                let webhook = *webhook.lock().unwrap();
+                let request = match webhook.filter(|_| write) {
+                    Some(webhook) => rewritten(request, webhook).await,
+                    None => request,
+                };
                 let response = router.oneshot(request).await;
                 if let Ok(response) = &response
                     && write
@@ -304,6 +316,18 @@ impl Cluster {
 }
 
 /// The sample application at a version.
+/// A request whose body, where it has one, went through a webhook.
+async fn rewritten(request: http::Request<kube::client::Body>, webhook: Webhook) -> http::Request<kube::client::Body> {
+    let (mut parts, body) = request.into_parts();
+    let mut bytes = body.collect_bytes().await.unwrap().to_vec();
+    if let Ok(mut value) = serde_json::from_slice::<Value>(&bytes) {
+        webhook(parts.uri.path(), &mut value);
+        bytes = serde_json::to_vec(&value).unwrap();
+        parts.headers.remove(http::header::CONTENT_LENGTH);
+    }
+    http::Request::from_parts(parts, bytes.into())
+}
+
 pub fn seamless(color: &str, replicas: u32) -> Value {
     let tier = |name: &str, needs: Value| {
         json!({

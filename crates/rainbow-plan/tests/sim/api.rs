@@ -108,9 +108,10 @@ impl Sim {
                 self.carry_out(action);
                 false
             }
+            // The operator finds that the answer is not what it wrote, and waits before it tries again.
             (Some(Refusal::Vain), _) => {
                 self.log(|| format!("in vain: {action:?}"));
-                return true;
+                false
             }
             (Some(Refusal::Rewritten), _) => self.rewrite(action),
             (..) => self.carry_out(action),
@@ -125,27 +126,13 @@ impl Sim {
         answer
     }
 
-    /// A webhook wants one more pod than is asked for, sets a field of every Service, and drops labels from pods.
+    /// A webhook wants one more pod than is asked for, and drops labels from pods.
     fn rewrite(&mut self, action: &Action) -> bool {
         match action {
             Action::ApplyDeployment { instance, replicas, .. } => {
-                let answer = self.carry_out(action);
+                self.carry_out(action);
                 self.scale_by_other(instance, replicas.saturating_add(1));
-                return answer;
-            }
-            Action::ApplyStage { stage, .. } => {
-                let answer = self.carry_out(action);
-                if let Some(service) = self.stages.get_mut(stage).and_then(Svc::mine) {
-                    service.current = false;
-                }
-                return answer;
-            }
-            Action::ApplyService { instance } => {
-                let answer = self.carry_out(action);
-                if let Some(service) = self.svcs.get_mut(instance).and_then(Svc::mine) {
-                    service.current = false;
-                }
-                return answer;
+                return false;
             }
             Action::Join { .. }
             | Action::Leave { .. }
@@ -153,9 +140,12 @@ impl Sim {
             | Action::TakeOut { .. }
             | Action::PutBack { .. } => {
                 self.log(|| format!("in vain: {action:?}"));
-                return true;
+                return false;
             }
-            Action::CreateColor { .. }
+            // What the API server answers counts as in order, whatever it looks like; the selector is what was written.
+            Action::ApplyStage { .. }
+            | Action::ApplyService { .. }
+            | Action::CreateColor { .. }
             | Action::ClearRetire { .. }
             | Action::OrphanDeployment { .. }
             | Action::DeleteReplicaSets { .. }

@@ -1,0 +1,122 @@
+//! Whether a write had the effect that it was for.
+//!
+//! A write may be answered as if all were well and change nothing: a webhook rewrites it, or a policy keeps what is there. The next plan would ask for
+//! the same again, without a pause. So the fields that plans go by are looked for in the answer. All other fields may be normalised.
+
+use kube::api::DynamicObject;
+use serde_json::{Map, Value};
+
+use super::Failure;
+use crate::{kind::Kind, messages};
+
+/// Parents of fields that plans go by. Each field in them that was written has to be in the answer.
+const PARENTS: [[&str; 2]; 2] = [["metadata", "labels"], ["metadata", "annotations"]];
+/// Fields that plans go by.
+const FIELDS: [[&str; 2]; 3] = [["spec", "replicas"], ["spec", "selector"], ["spec", "minAvailable"]];
+
+/// Fails where a field of the answer is not what was written. The message names the field, and the field managers that have it.
+pub(super) fn check(kind: Kind, name: &str, written: &Value, answer: &DynamicObject) -> Result<(), Failure> {
+    let Some(path) = difference(written, answer) else { return Ok(()) };
+    let managers = managers(answer, &path);
+    Err(Failure::Rejected(messages::without_effect(kind, name, &path.join("."), &managers)))
+}
+
+/// Keys of a Service's selector that were not written and are there.
+pub(super) fn additions(written: &Value, answer: &DynamicObject) -> Vec<String> {
+    let Some(selector) = written["spec"]["selector"].as_object() else { return Vec::new() };
+    let found = answer.data["spec"]["selector"].as_object().into_iter().flatten();
+    found.map(|(key, _)| key.clone()).filter(|key| !selector.contains_key(key)).collect()
+}
+
+/// Path of the first field that is not what was written.
+fn difference(written: &Value, answer: &DynamicObject) -> Option<Vec<String>> {
+    let none = Map::new();
+    for [parent, child] in PARENTS {
+        let found = match child {
+            "labels" => answer.metadata.labels.as_ref(),
+            _ => answer.metadata.annotations.as_ref(),
+        };
+        let is_there = |key: &String, value: &Value| match value.as_str() {
+            Some(text) => found.and_then(|found| found.get(key)).is_some_and(|found| found == text),
+            None => found.is_none_or(|found| !found.contains_key(key)),
+        };
+        let mut asked = written[parent][child].as_object().unwrap_or(&none).iter();
+        if let Some((key, _)) = asked.find(|(key, value)| !is_there(key, value)) {
+            return Some(vec![parent.to_owned(), child.to_owned(), key.clone()]);
+        }
+    }
+    let differs = |[parent, child]: &[&str; 2]| {
+        let asked = &written[*parent][*child];
+        !asked.is_null() && *asked != answer.data[*parent][*child]
+    };
+    FIELDS.iter().find(|field| differs(field)).map(|field| field.map(str::to_owned).to_vec())
+}
+
+/// Field managers that have a field, or a part of it.
+fn managers(answer: &DynamicObject, path: &[String]) -> Vec<String> {
+    let has = |fields: &Value| {
+        let mut at = Some(fields);
+        for key in path {
+            at = at.and_then(|fields| fields.get(format!("f:{key}")));
+        }
+        at.is_some()
+    };
+    let entries = answer.metadata.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| entry.manager.as_deref() != Some(rainbow_api::FIELD_MANAGER));
+    let mut found: Vec<String> = others
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| has(&fields.0)))
+        .filter_map(|entry| entry.manager.clone())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check_answer(written: Value, answer: Value, expected: Option<&str>) {
+        let answer: DynamicObject = serde_json::from_value(answer).unwrap();
+        let failure = check(Kind::Deployment, "web-v1", &written, &answer).err().map(|failure| failure.to_string());
+        assert_eq!(failure.as_deref(), expected, "{written}");
+    }
+
+    #[test]
+    fn a_field_that_plans_go_by_is_as_it_was_written() {
+        let answer = |metadata: Value, spec: Value| json!({ "metadata": metadata, "spec": spec });
+        let six = answer(json!({}), json!({ "replicas": 6, "paused": false }));
+        check_answer(json!({ "spec": { "replicas": 6 } }), six.clone(), None);
+        check_answer(json!({ "spec": { "paused": true } }), six.clone(), None);
+        check_answer(
+            json!({ "spec": { "replicas": 5 } }),
+            six,
+            Some(
+                "Deployment `web-v1`: a write of `spec.replicas` has no effect: an admission webhook or policy may change it",
+            ),
+        );
+        let managed = json!({ "managedFields": [
+            { "manager": "rainbow", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            { "manager": "keda", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            { "manager": "kubectl", "fieldsV1": { "f:spec": { "f:paused": {} } } },
+        ] });
+        check_answer(
+            json!({ "spec": { "replicas": 5 } }),
+            answer(managed, json!({ "replicas": 6 })),
+            Some("Deployment `web-v1`: a write of `spec.replicas` has no effect: field manager `keda` has it"),
+        );
+    }
+
+    #[test]
+    fn a_label_that_was_taken_off_is_gone() {
+        let off = json!({ "metadata": { "labels": { "a": null } } });
+        check_answer(off.clone(), json!({ "metadata": { "labels": { "b": "x" } } }), None);
+        check_answer(off.clone(), json!({ "metadata": {} }), None);
+        let stays = json!({ "metadata": { "labels": { "a": "x" } } });
+        let message = "Deployment `web-v1`: a write of `metadata.labels.a` has no effect: an admission webhook or policy may change it";
+        check_answer(off, stays.clone(), Some(message));
+        check_answer(json!({ "metadata": { "labels": { "a": "y" } } }), stays, Some(message));
+    }
+}

@@ -1,0 +1,102 @@
+//! Writes that are answered as if all were well and have another effect than they should.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{Cluster, seamless};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A policy wants four pods of the backend, whatever is asked for.
+fn four_backends(path: &str, body: &mut Value) {
+    if path.contains("/deployments/backend-") && body["spec"]["replicas"].is_u64() {
+        body["spec"]["replicas"] = json!(4);
+    }
+}
+
+/// A policy takes membership labels off pods.
+fn no_members(path: &str, body: &mut Value) {
+    let labels = body.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
+    if let (true, Some(labels)) = (path.contains("/pods/"), labels) {
+        labels.retain(|key, _| !key.starts_with("member.rainbow.dev/"));
+    }
+}
+
+/// The same of each selector of the stage, which another policy narrows.
+fn narrow_stage(path: &str, body: &mut Value) {
+    if path.ends_with("/services/frontend-active") && body["spec"]["selector"].is_object() {
+        body["spec"]["selector"]["policy"] = json!("yes");
+    }
+}
+
+/// Writes of the operator to a path in ten minutes, and what the Rainbow says then.
+async fn ten_minutes(cluster: &Cluster, part: &str) -> (usize, String) {
+    cluster.writes.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let writes = cluster.writes.lock().unwrap().iter().filter(|write| write.contains(part)).count();
+    let (status, reason, message) = cluster.condition("Stalled").await.unwrap();
+    (writes, format!("{status} {reason} {message}"))
+}
+
+/// With growing pauses of a minute at most.
+const FEW: usize = 25;
+
+#[tokio::test(start_paused = true)]
+async fn a_size_that_a_policy_changes_is_told_and_not_fought_for() {
+    let cluster = Cluster::start().await;
+    *cluster.webhook.lock().unwrap() = Some(four_backends);
+    cluster.apply(&seamless("v1", 2)).await;
+    let (writes, said) = ten_minutes(&cluster, "/deployments/backend-v1").await;
+    assert!(writes <= FEW, "{writes} writes");
+    let field = "True Rejected Deployment `backend-v1`: a write of `spec.replicas` has no effect";
+    assert!(said.starts_with(field), "{said}");
+    *cluster.webhook.lock().unwrap() = None;
+    cluster.until("all is well", async |c: &Cluster| c.is_ready().await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_does_not_stay_is_told_and_stops_its_stage_alone() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    *cluster.webhook.lock().unwrap() = Some(no_members);
+    cluster.apply(&seamless("v2", 2)).await;
+    cluster.until("v2 is in smoke", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    cluster.promote("v2").await;
+    let (writes, said) = ten_minutes(&cluster, "/pods/").await;
+    assert!(writes <= 5 * FEW, "{writes} writes");
+    assert!(said.contains("a write of `metadata.labels.member.rainbow.dev/active` has no effect"), "{said}");
+    cluster.promote("v1").await;
+    cluster.until("the way back is open", async |c: &Cluster| c.is_ready().await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selector_that_a_policy_narrows_is_told() {
+    let cluster = Cluster::start().await;
+    *cluster.webhook.lock().unwrap() = Some(narrow_stage);
+    cluster.apply(&seamless("v1", 2)).await;
+    let (writes, said) = ten_minutes(&cluster, "/services/frontend-active").await;
+    assert!(writes <= 2 * FEW, "{writes} writes");
+    assert!(said.contains("Service `frontend-active`: a write of `spec.selector` has no effect"), "{said}");
+}
+
+/// Another writer's addition to a selector would leave the stage without endpoints. An apply leaves it; the operator does not.
+#[tokio::test(start_paused = true)]
+async fn what_another_writer_adds_to_a_selector_is_taken_back() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let services = cluster.api::<Service>();
+    for name in ["frontend-active", "backend-v1"] {
+        let before = services.get(name).await.unwrap().spec.unwrap().selector;
+        let parameters = PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
+        let added = json!({ "spec": { "selector": { "track": "stable" } } });
+        services.patch(name, &parameters, &Patch::Merge(&added)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(services.get(name).await.unwrap().spec.unwrap().selector, before, "{name}");
+        assert!(cluster.is_ready().await, "{:?}", cluster.condition("Ready").await);
+    }
+}
