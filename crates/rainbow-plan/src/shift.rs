@@ -193,8 +193,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// The color that the stage goes to gets pods that have been ready for long enough as time passes.
     fn wake_for_min_ready(&self, draft: &mut Draft) {
-        let color = self.target.wanted.map(|color| self.view.colors[color]);
-        let instances = color.into_iter().flat_map(|color| color.instances.values());
+        let colors: BTreeSet<ColorId> = [self.target.wanted, self.target.color].into_iter().flatten().collect();
+        let instances = colors.into_iter().flat_map(|color| self.view.colors[color].instances.values());
         let pods =
             instances.filter(|instance| !self.view.min_ready(instance).is_zero()).flat_map(|i| self.view.pods(i));
         for pod in pods.filter(|pod| crate::view::serves(pod)) {
@@ -206,7 +206,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     }
 
     fn go(&self, draft: &mut Draft) -> Progress {
-        if let Some(target) = self.direct() {
+        if let Some(target) = self.direct(draft) {
             self.select(Selection::Instance(target.clone()), draft);
             return Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
         }
@@ -250,17 +250,21 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and the endpoint
     /// controller is known to have seen that enough of those it moves to are ready.
-    fn direct(&self) -> Option<&'a InstanceName> {
+    fn direct(&self, draft: &mut Draft) -> Option<&'a InstanceName> {
         let target = self.target.instance?;
         let moves = match self.situation.points {
             Points::Instance(serving) => serving != target,
             Points::Members => true,
             Points::Nowhere | Points::Foreign | Points::Other => false,
         };
-        if !moves || !self.may_move() || !self.surely_ready(target) {
+        if !moves || !self.may_move() || !(self.is_one_write(target) || !self.joins_members(target)) {
             return None;
         }
-        (!self.joins_members(target) || self.is_one_write(target)).then_some(target)
+        if !self.surely_ready(target) {
+            self.not_seen_yet(target).for_each(|known| draft.wake(known));
+            return None;
+        }
+        Some(target)
     }
 
     /// The stage may leave what it serves now.

@@ -214,3 +214,48 @@ fn a_tier_waits_for_the_services_that_it_calls() {
         refuse 31 3";
     script(history, keeps(&[Rule::Order]));
 }
+
+/// The way back of a stage in mid-shift becomes one write when the endpoint controller must have seen the pods: nothing but time tells.
+#[test]
+fn a_way_back_that_waits_for_the_endpoint_controller_wakes() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 rolling=0/6+3
+        swap directly
+        keep 2 1
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        pass 17
+        new-color 63
+        pass 5
+        promote-to 0 2
+        pass 17
+        promote-to 0 1
+        look
+        look
+        look";
+    script(history, bounds_writes);
+}
+
+/// A stage is pinned to a color that was taken away by force, and goes to another one whose pods must have been ready for a while.
+#[test]
+fn a_stage_whose_color_was_taken_away_wakes_for_another() {
+    let history = "
+        tiers v1 t0:1
+        stage s0 t0
+        minready t0 3
+        pass 0
+        new-color 0
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 2
+        pass 3
+        promote-to 0 0
+        pass 29
+        force-delete-color 0";
+    script(history, bounds_writes);
+}

@@ -107,11 +107,6 @@ impl Walk {
                 let found = sim.spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
                 found.replicas = number.parse().unwrap();
             }
-            // How long the tier's pods have to be ready.
-            ["minready", tier, seconds] => {
-                let found = sim.spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
-                found.min_ready = Duration::from_secs(seconds.parse().unwrap());
-            }
             ["retire", color] => sim.colors.get_mut(*color).unwrap().retire = true,
             ["delete", "color", color] => sim.colors.get_mut(*color).unwrap().deleting = true,
             ["delete"] => sim.spec.deleting = true,

@@ -89,6 +89,11 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
         ["counted", names @ ..] if !names.is_empty() => {
             spec.tiers.iter_mut().for_each(|tier| tier.counted = names.contains(&tier.name.as_str()));
         }
+        // How long the tier's pods have to be ready.
+        ["minready", tier, seconds] => {
+            let found = spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
+            found.min_ready = Duration::from_secs(seconds.parse().unwrap());
+        }
         ["reuse"] => spec.reuse = Reuse::Unchanged,
         ["swap", "directly"] => spec.swap = Swap::Direct,
         ["deadline", seconds] => spec.drain.deadline = Duration::from_secs(seconds.parse().unwrap()),
@@ -130,6 +135,8 @@ pub fn lines(spec: &Spec) -> Vec<String> {
     lines.push(format!("tiers {}{}", spec.color, spec.tiers.iter().map(tier).collect::<String>()));
     let counted: String = spec.tiers.iter().filter(|t| t.counted).map(|tier| format!(" {}", tier.name)).collect();
     lines.extend((!counted.is_empty()).then(|| format!("counted{counted}")));
+    let slow = spec.tiers.iter().filter(|tier| !tier.min_ready.is_zero());
+    lines.extend(slow.map(|tier| format!("minready {} {}", tier.name, tier.min_ready.as_secs())));
     for stage in &spec.stages {
         let auto = if stage.promote == Promote::Auto { " auto" } else { "" };
         let replicas = stage.replicas.map_or_else(String::new, |replicas| format!(" replicas={replicas}"));
