@@ -290,7 +290,14 @@ async fn apply(
     force: bool,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let answer = api.patch(name, &parameters(force), &Patch::Apply(body)).await;
+    let apply = async || api.patch(name, &parameters(force), &Patch::Apply(body)).await;
+    let answer = match apply().await {
+        Err(Error::Api(status)) if force && is_duplicate(&status) => {
+            replace(api, name, body).await.map_err(|error| classify(kind, name, error))?;
+            apply().await
+        }
+        answer => answer,
+    };
     let mut applied = written(answer, kind, name, &[], outcome)?;
     let additions = if kind == Kind::Service { effect::additions(body, &applied) } else { Vec::new() };
     if !additions.is_empty() {
@@ -299,6 +306,19 @@ async fn apply(
     let uid = Uid::of(applied.metadata.uid.as_deref().unwrap_or_default());
     outcome.settled.push((uid, hash, Content::of(&applied.metadata, &applied.data["spec"]).digest()));
     effect::check(kind, name, body, &applied)
+}
+
+/// An edit by another writer has made an apply impossible. Items of a list are told apart by a key, such as a port's number: an item whose key
+/// was edited is the other writer's, and stays beside ours with the same name.
+fn is_duplicate(status: &Status) -> bool {
+    status.code == 422 && status.message.contains("Duplicate value")
+}
+
+/// Sets the whole lists of an object's spec, whoever has the items. Selector and ports of a Service change in this one write.
+async fn replace(api: &Api<DynamicObject>, name: &str, body: &Value) -> kube::Result<()> {
+    let metadata = json!({ "uid": body["metadata"]["uid"] });
+    let spec = &body["spec"];
+    api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata, "spec": spec }))).await.map(drop)
 }
 
 /// Takes keys out of a Service's selector that another field manager has put there: an apply leaves what others have.

@@ -274,8 +274,11 @@ impl<'s, 'a> Shifter<'s, 'a> {
 
     /// The stage may leave each color but the one that it moves to.
     fn may_leave_others(&self) -> bool {
-        let mut others = self.situation.touches.iter().filter(|color| Some(**color) != self.target.color);
-        others.all(|color| may_leave(self.view, *color))
+        let Situation { serving, says, members, .. } = self.situation;
+        let members = members.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance));
+        let said = says.and_then(|color| self.view.color(color));
+        let mut others = members.chain(*serving).chain(said).filter(|color| Some(*color) != self.target.color);
+        others.all(|color| may_leave(self.view, color))
     }
 
     /// All pods move at once, and one set of endpoints takes over from the other as a whole.

@@ -65,7 +65,11 @@ fn shares(view: &View<'_>, situations: &[Situation<'_>], index: usize) -> BTreeM
     }
     let mut shares = BTreeMap::new();
     // Before the first pod has moved, what serves is whole. A color that the stage has left may still have endpoints.
-    let old = situation.touches.iter().filter(|color| **color != to && (is_under_way || **color != from));
+    // What another writer has pointed the Service at serves until that is taken back.
+    let is_selected =
+        |color| situation.instance(view, color).is_some_and(|own| situation.points == Points::Instance(own));
+    let leaves = |color: ColorId| color != to && (is_under_way || color != from) && !is_selected(color);
+    let old = situation.touches.iter().filter(|color| leaves(**color));
     shares.extend(old.map(|color| (*color, of_old(view, situation, *color, from, to))));
     // The way back to an older color is not held up: its pods start all at once.
     if view.colors[new].revision > view.colors[from].revision {

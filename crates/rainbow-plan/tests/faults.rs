@@ -259,3 +259,56 @@ fn a_stage_whose_color_was_taken_away_wakes_for_another() {
         force-delete-color 0";
     script(history, bounds_writes);
 }
+
+/// Another writer points a stage at a color that drains: that color's clock holds nothing up.
+#[test]
+fn a_service_pointed_at_a_draining_color_is_taken_back_at_once() {
+    let history = "
+        tiers v1 t0:1 t1:1
+        stage s1 t0
+        settling 30
+        pass 0
+        new-color 0
+        look
+        back-to-color 0
+        look
+        select-by-hand 0 2";
+    script(history, moves_at_once);
+}
+
+/// Another writer points a stage elsewhere while the newest color, which the stage follows, is not ready.
+#[test]
+fn a_service_pointed_elsewhere_is_taken_back_before_the_next_color_is_ready() {
+    let history = "
+        tiers v1 t0:1 t1:1
+        minready t0 3
+        stage s0 t0 auto
+        settling 30
+        pass 0
+        edit-port 0 1
+        select-by-hand 0 1
+        new-color 0";
+    script(history, refills);
+}
+
+/// A Service's annotation lies and the status is lost: with a surge, the color that the Service selects must not get smaller.
+#[test]
+fn a_lie_about_what_a_stage_serves_ends_nothing() {
+    let history = "
+        tiers v1 t0:1
+        minready t0 3
+        stage s0 t0 rolling=3/7+0
+        settling 30
+        pass 0
+        new-color 0
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 2
+        pass 19
+        say-by-hand 0 0
+        lose-status
+        back-to-color 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::NoLoss]));
+}

@@ -132,7 +132,6 @@ property! {
     Ordinary Refused Vain Entry NodePorts Deletions Owners Pods Gates Scalers Replicas Away Lags LateWrites Clocks
     Invalid Manifests Stages
     Ports
-    #[ignore = "issue 15, 1.3: an edited port breaks a Service for good"]
     Edits
     Sizes
 }

@@ -83,8 +83,12 @@ impl<'a> Target<'a> {
             return wanted;
         }
         if situation.points != Points::Members {
-            // An automatic stage whose newest color is not ready stays; a told one prepares.
-            return wanted.or(situation.serving);
+            let own = situation.serving.and_then(|color| situation.instance(view, color));
+            let is_taken =
+                matches!(situation.points, Points::Instance(selected) if own.is_some_and(|own| own != selected));
+            // What another writer has selected is taken back before anything is prepared. Else an automatic stage whose newest color is
+            // not ready stays, and a told one prepares.
+            return if is_taken { situation.serving } else { wanted.or(situation.serving) };
         }
         let members: BTreeSet<ColorId> =
             situation.members.iter().filter_map(|pod| situation.owner(view, &pod.instance)).collect();

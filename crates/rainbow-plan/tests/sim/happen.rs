@@ -368,9 +368,7 @@ impl Sim {
             Event::EditPort(stage, port) => {
                 let name = self.stage_name(*stage);
                 if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
-                    service.target = *port;
-                    // A port of the same number that another manager added: an apply of ours is a duplicate.
-                    self.refusals.insert(WriteTarget::Stage(name), Refusal::Denied);
+                    (service.target, service.current) = (*port, false);
                     self.disturb();
                 }
             }
