@@ -205,7 +205,12 @@ impl Sim {
 
     /// A plan that does nothing asks to be woken no later than time alone makes it do something.
     fn check_wake(&self, world: &World, plan: &Plan) {
-        if !plan.chains.is_empty() {
+        // A status that is not written yet is an event to come.
+        let is_written = |stage: &StageReport| {
+            let known = world.memory.stages.get(&stage.name);
+            known.is_some_and(|known| (&known.color, known.since) == (&stage.color, stage.since))
+        };
+        if !plan.chains.is_empty() || !plan.report.stages.iter().all(is_written) {
             return;
         }
         let late = self.clock().after(std::time::Duration::from_secs(3_600));
