@@ -378,8 +378,11 @@ impl Compiler<'_> {
         self.delete_with(kind, name, Cascade::Background)
     }
 
+    /// An object that is being deleted already, and whose finalizers take their time, does not change by another deletion: a change of it
+    /// would be waited for in vain.
     fn delete_with(&self, kind: Kind, name: &str, cascade: Cascade) -> Option<Operation> {
-        let (uid, version) = self.basis.app.find(kind, name)?;
+        let app = self.basis.app;
+        let (uid, version) = app.find(kind, name).filter(|_| !app.is_deleting(kind, name))?;
         Some(Operation::Delete { kind, name: name.to_owned(), uid: uid.to_string(), version, cascade })
     }
 

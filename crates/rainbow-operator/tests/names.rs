@@ -188,3 +188,31 @@ async fn what_another_rainbow_has_is_told_by_its_name() {
     };
     cluster.until("it is told", is_told).await;
 }
+
+/// The old Service of a stage that was renamed waits for whoever made its load balancer. The stage goes on.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_slow_to_delete_holds_nothing_up() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let finalizers = json!({ "metadata": { "finalizers": ["service.kubernetes.io/load-balancer-cleanup"] } });
+    let services = cluster.api::<Service>();
+    services.patch("frontend-active", &PatchParams::default(), &Patch::Merge(&finalizers)).await.unwrap();
+    let renamed = |color: &str| {
+        let mut rainbow = seamless(color, 2);
+        rainbow["spec"]["stages"][1] = json!({ "name": "active", "promote": "Auto", "service": { "name": "front" } });
+        rainbow
+    };
+    cluster.apply(&renamed("v1")).await;
+    let deleted =
+        async |_: &Cluster| services.get("frontend-active").await.unwrap().metadata.deletion_timestamp.is_some();
+    cluster.until("the old one is deleted", deleted).await;
+    cluster.apply(&renamed("v2")).await;
+    let begin = tokio::time::Instant::now();
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await.contains("active=v2")).await;
+    assert!(begin.elapsed() < std::time::Duration::from_secs(8), "{:?}", begin.elapsed());
+    cluster.writes.lock().unwrap().clear();
+    tokio::time::sleep(std::time::Duration::from_secs(300)).await;
+    let again = cluster.writes.lock().unwrap().iter().filter(|write| write.starts_with("DELETE")).count();
+    assert_eq!(again, 0, "it is deleted once");
+}

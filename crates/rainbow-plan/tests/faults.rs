@@ -312,3 +312,18 @@ fn a_lie_about_what_a_stage_serves_ends_nothing() {
         promote-to 0 0";
     script(history, keeps(&[Rule::NoLoss]));
 }
+
+/// A Service that is slow to delete, and another move of its stage.
+#[test]
+fn a_slow_deletion_holds_nothing_up() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0
+        settling 30
+        pass 0
+        new-color 63
+        slow-deletes
+        rename-service 0
+        pass 1";
+    script(history, moves_at_once);
+}

@@ -138,6 +138,20 @@ impl App {
         }
     }
 
+    /// An object is being deleted, as last seen.
+    pub(crate) fn is_deleting(&self, kind: Kind, name: &str) -> bool {
+        let custom = |meta: &ObjectMeta| meta.deletion_timestamp.is_some();
+        match kind {
+            Kind::Rainbow => self.root.as_ref().is_some_and(|root| custom(root.meta())),
+            Kind::Color => self.colors.get(name).is_some_and(|color| custom(&color.metadata)),
+            Kind::Deployment => self.deployments.get(name).is_some_and(|found| found.meta.deleting),
+            Kind::Service => self.services.get(name).is_some_and(|found| found.meta.deleting),
+            Kind::Pod => self.pods.get(name).is_some_and(|found| found.meta.deleting),
+            Kind::EndpointSlice => self.slices.get(name).is_some_and(|found| found.meta.deleting),
+            Kind::PodDisruptionBudget => self.budgets.get(name).is_some_and(|found| found.meta.deleting),
+        }
+    }
+
     /// Names of all objects of a kind.
     pub(super) fn names_of(&self, kind: Kind) -> Vec<Box<str>> {
         match kind {

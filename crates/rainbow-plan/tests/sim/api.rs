@@ -198,11 +198,10 @@ impl Sim {
                     return false;
                 }
             }
-            // Deleted already, and not gone: nothing changes, and no watch tells of it.
+            // Deleted already, and not gone: the operator writes nothing.
             Action::DeleteStage { stage } => {
-                let stage = service_name(stage);
-                if let Some(Svc::Ours(Service { deleting: true, .. })) = self.stages.get(&stage) {
-                    self.operator.vain_delete = Some((stage, self.now + operator::VISIBLE_WITHIN));
+                if let Some(Svc::Ours(Service { deleting: true, .. })) = self.stages.get(&service_name(stage)) {
+                    self.writes -= 1;
                     return true;
                 }
             }

@@ -47,8 +47,6 @@ pub struct Operator {
     /// Kinds whose caches must show an own write before the next look, and until when that is waited for.
     pub(super) expects: BTreeSet<Kind>,
     pub(super) expects_until: i64,
-    /// A Service that was deleted once more, and until when a change of it is waited for.
-    pub(super) vain_delete: Option<(String, i64)>,
     /// Chains whose last attempt failed.
     chains: BTreeMap<ChainKey, Stuck>,
 }
@@ -144,13 +142,6 @@ impl Sim {
             return Some(operator.expects_until);
         }
         operator.expects.clear();
-        if let Some((stage, until)) = &operator.vain_delete
-            && self.stages.contains_key(stage)
-            && self.now < *until
-        {
-            return Some(*until);
-        }
-        operator.vain_delete = None;
         None
     }
 
