@@ -290,11 +290,14 @@ async fn apply(
     force: bool,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let apply = async || api.patch(name, &parameters(force), &Patch::Apply(body)).await;
-    let answer = match apply().await {
+    let answer = match api.patch(name, &parameters(force), &Patch::Apply(body)).await {
         Err(Error::Api(status)) if force && is_duplicate(&status) => {
-            replace(api, name, body).await.map_err(|error| classify(kind, name, error))?;
-            apply().await
+            let replaced = replace(api, name, body).await.map_err(|error| classify(kind, name, error))?;
+            let mut body = body.clone();
+            if !body["metadata"]["resourceVersion"].is_null() {
+                body["metadata"]["resourceVersion"] = json!(replaced.metadata.resource_version);
+            }
+            api.patch(name, &parameters(force), &Patch::Apply(&body)).await
         }
         answer => answer,
     };
@@ -315,10 +318,11 @@ fn is_duplicate(status: &Status) -> bool {
 }
 
 /// Sets the whole lists of an object's spec, whoever has the items. Selector and ports of a Service change in this one write.
-async fn replace(api: &Api<DynamicObject>, name: &str, body: &Value) -> kube::Result<()> {
-    let metadata = json!({ "uid": body["metadata"]["uid"] });
-    let spec = &body["spec"];
-    api.patch(name, &merging(), &Patch::Merge(json!({ "metadata": metadata, "spec": spec }))).await.map(drop)
+async fn replace(api: &Api<DynamicObject>, name: &str, body: &Value) -> kube::Result<DynamicObject> {
+    let Value::Object(mut metadata) = body["metadata"].clone() else { return api.get(name).await };
+    metadata.retain(|key, _| matches!(key.as_str(), "uid" | "resourceVersion"));
+    let body = json!({ "metadata": metadata, "spec": body["spec"] });
+    api.patch(name, &merging(), &Patch::Merge(body)).await
 }
 
 /// Takes keys out of a Service's selector that another field manager has put there: an apply leaves what others have.

@@ -231,10 +231,14 @@ impl Compiler<'_> {
                 if let Some(scale) = self.scale_down(instance, *replicas) {
                     return vec![scale];
                 }
-                let body = app
-                    .source(instance)
-                    .map(|(color, tier)| manifests::deployment(scope, rainbow, color, tier, instance, *replicas));
-                body.map(|body| self.apply(Kind::Deployment, body)).into_iter().collect()
+                let Some((color, tier)) = app.source(instance) else { return Vec::new() };
+                let mut body = manifests::deployment(scope, rainbow, color, tier, instance, *replicas);
+                let asked = observed.world.instances.get(instance).map(|found| &found.deployment);
+                // What asks for more ends no pod, however late it comes.
+                if matches!(asked, Some(Deployment::Ours { replicas: now, .. }) if replicas <= now) {
+                    self.only_as_seen(Kind::Deployment, &mut body);
+                }
+                vec![self.apply(Kind::Deployment, body)]
             }
             Action::ApplyService { instance } => {
                 let body = app
@@ -256,6 +260,7 @@ impl Compiler<'_> {
                 let mut body = manifests::stage(scope, rainbow, &possible, name, tier);
                 manifests::select(scope, label, &mut body, selects, |instance| app.is_labeled(instance));
                 manifests::say(&mut body, serves);
+                self.only_as_seen(Kind::Service, &mut body);
                 vec![self.apply(Kind::Service, body)]
             }
             Action::ApplyShadow { stage } => {
@@ -372,6 +377,14 @@ impl Compiler<'_> {
             body["metadata"]["uid"] = json!(uid);
         }
         Operation::Apply { kind, name, uid, body, hash }
+    }
+
+    /// An apply to the object as it was seen. A late write, of an operator that leads no more, must not change what another one has changed.
+    fn only_as_seen(&self, kind: Kind, body: &mut Value) {
+        let found = body["metadata"]["name"].as_str().and_then(|name| self.basis.app.find(kind, name));
+        if let Some((_, version)) = found {
+            body["metadata"]["resourceVersion"] = json!(version.to_string());
+        }
     }
 
     fn delete(&self, kind: Kind, name: &str) -> Option<Operation> {

@@ -42,6 +42,9 @@ pub struct Cluster {
     pub refused: Arc<Mutex<Vec<String>>>,
     /// Rewrites the bodies of the operator's writes, as an admission webhook does. Gets the path, too.
     pub webhook: Arc<Mutex<Option<Webhook>>>,
+    /// Writes whose name ends so never arrive, and are kept: see [`Cluster::late`].
+    pub lost: Arc<Mutex<Option<&'static str>>>,
+    kept: Arc<Mutex<Vec<http::Request<kube::client::Body>>>>,
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
@@ -88,6 +91,8 @@ impl Cluster {
             writes: Arc::default(),
             refused: Arc::default(),
             webhook: Arc::default(),
+            lost: Arc::default(),
+            kept: Arc::default(),
             fuse: Arc::default(),
             operator: None,
             clock: Clock::tokio(),
@@ -125,6 +130,21 @@ impl Cluster {
         *self.fuse.lock().unwrap() = Some(writes);
     }
 
+    /// The writes that were lost arrive now, whoever is the operator. The answers are their status codes.
+    pub async fn late(&self) -> Vec<u16> {
+        *self.lost.lock().unwrap() = None;
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap());
+        let mut codes = Vec::new();
+        for request in kept {
+            codes.push(self.api.router().oneshot(request).await.unwrap().status().as_u16());
+        }
+        codes
+    }
+
+    pub fn has_lost(&self) -> bool {
+        !self.kept.lock().unwrap().is_empty()
+    }
+
     pub fn fuse_blown(&self) -> bool {
         *self.fuse.lock().unwrap() == Some(0)
     }
@@ -137,9 +157,11 @@ impl Cluster {
         let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
         let (tally, version, refused) = (self.tally.clone(), self.version.clone(), Arc::clone(&self.refused));
         let webhook = Arc::clone(&self.webhook);
+        let (lost, kept) = (Arc::clone(&self.lost), Arc::clone(&self.kept));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
             let (refused, webhook) = (Arc::clone(&refused), Arc::clone(&webhook));
+            let (lost, kept) = (Arc::clone(&lost), Arc::clone(&kept));
             let (tally, version) = (tally.clone(), version.clone());
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
                 if let Some(pod) = tally::asked(request.uri()) {
@@ -155,6 +177,11 @@ impl Cluster {
                 let name = format!("{} {}", request.method(), request.uri().path());
                 if write {
                     writes.lock().unwrap().push(name.clone());
+                }
+                let is_lost = lost.lock().unwrap().is_some_and(|part| write && name.ends_with(part));
+                if is_lost {
+                    kept.lock().unwrap().push(request);
+                    return futures::future::pending().await;
                 }
                 let webhook = *webhook.lock().unwrap();
                 let request = match webhook.filter(|_| write) {

@@ -1,0 +1,60 @@
+//! The last write of an operator that leads no more: it arrives when another operator has gone on.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{Cluster, seamless};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn flip(color: &str) -> Value {
+    let mut rainbow = seamless(color, 2);
+    rainbow["spec"]["stages"] = json!([{ "name": "active", "color": color }]);
+    rainbow["spec"]["keep"] = json!({ "warm": "1s" });
+    rainbow["spec"]["drain"] = json!({ "connections": "None", "settle": "1s", "deadline": "60s" });
+    rainbow
+}
+
+/// v1 serves, and v2 is told to; the first write that ends so is lost, and its operator dies. The next one takes the stage back to v1.
+async fn lost(part: &'static str) -> Cluster {
+    let mut cluster = Cluster::start().await;
+    cluster.apply(&flip("v1")).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    *cluster.lost.lock().unwrap() = Some(part);
+    cluster.apply(&flip("v2")).await;
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert!(cluster.has_lost());
+    cluster.kill_operator().await;
+    *cluster.lost.lock().unwrap() = None;
+    cluster.start_operator();
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_move_of_a_stage_moves_nothing() {
+    let cluster = lost("/services/frontend-active").await;
+    let serves = async |color: &str| {
+        let service = cluster.api::<Service>().get("frontend-active").await.unwrap();
+        service.spec.unwrap().selector.unwrap().get("rainbow.dev/color").is_some_and(|found| found == color)
+    };
+    cluster.until("v2 serves", async |c: &Cluster| c.is_ready().await).await;
+    cluster.promote("v1").await;
+    cluster.until("v1 serves again", async |_: &Cluster| serves("v1").await).await;
+    assert_eq!(cluster.late().await, [409]);
+    assert!(serves("v1").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_scale_down_ends_nothing() {
+    let cluster = lost("/deployments/frontend-v1").await;
+    // The next operator has scaled v1 down itself; a return brings it up again.
+    cluster.until("v1 is retired", async |c: &Cluster| c.color_phase("v1").await.as_deref() == Some("Retired")).await;
+    cluster.promote("v1").await;
+    cluster.until("v1 serves again", async |c: &Cluster| c.is_ready().await).await;
+    assert_eq!(cluster.late().await, [409]);
+    let deployment = cluster.api::<Deployment>().get("frontend-v1").await.unwrap();
+    assert_eq!(deployment.spec.unwrap().replicas, Some(2));
+}
