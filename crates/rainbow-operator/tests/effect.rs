@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Cluster, seamless};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -99,4 +99,46 @@ async fn what_another_writer_adds_to_a_selector_is_taken_back() {
         assert_eq!(services.get(name).await.unwrap().spec.unwrap().selector, before, "{name}");
         assert!(cluster.is_ready().await, "{:?}", cluster.condition("Ready").await);
     }
+}
+
+/// An injector adds a container to each Deployment, and a label to each of its pods' templates.
+fn inject(path: &str, body: &mut Value) {
+    let Some(template) = body.pointer_mut("/spec/template").filter(|_| path.contains("/deployments/")) else { return };
+    template["metadata"]["labels"]["injected"] = json!("yes");
+    if let Some(containers) = template["spec"]["containers"].as_array_mut() {
+        containers.push(json!({ "name": "proxy", "image": "proxy:1" }));
+    }
+}
+
+/// What the API server answers counts as in order, and an operator that starts anew finds everything of its own in it.
+#[tokio::test(start_paused = true)]
+async fn what_an_injector_adds_to_deployments_is_left_alone() {
+    let mut cluster = Cluster::start().await;
+    *cluster.webhook.lock().unwrap() = Some(inject);
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let (writes, said) = ten_minutes(&cluster, "/deployments/").await;
+    assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is in the way"));
+    cluster.kill_operator().await;
+    cluster.start_operator();
+    assert_eq!(ten_minutes(&cluster, "/deployments/").await.0, 0);
+}
+
+/// `kubectl rollout restart` and reloaders of configuration write an annotation into a template: the Deployment replaces its pods, and Rainbow
+/// lets it.
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_others_ask_for_is_left_alone() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let deployments = cluster.api::<Deployment>();
+    let key = "kubectl.kubernetes.io/restartedAt";
+    let annotation =
+        json!({ "spec": { "template": { "metadata": { "annotations": { key: "2026-11-30T00:00:00Z" } } } } });
+    let parameters = PatchParams { field_manager: Some("kubectl-rollout".into()), ..PatchParams::default() };
+    deployments.patch("frontend-v1", &parameters, &Patch::Strategic(&annotation)).await.unwrap();
+    let (writes, _) = ten_minutes(&cluster, "/deployments/").await;
+    assert_eq!(writes, 0);
+    let found = deployments.get("frontend-v1").await.unwrap().spec.unwrap().template.metadata.unwrap().annotations;
+    assert!(found.is_some_and(|found| found.contains_key(key)));
 }
