@@ -11,6 +11,7 @@ mod input;
 mod kubectl;
 mod local;
 mod network;
+mod others;
 mod plain;
 mod reuse;
 mod seed;
@@ -204,6 +205,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         serves::stages_swap_their_node_ports,
         shift::pods_killed_during_a_shift,
         shift::a_color_that_never_becomes_ready_stays_out,
+        others::labels_that_others_write,
+        others::a_service_that_others_edit,
         plain::by_kubectl_alone,
         input::refused_by_the_cluster,
         input::foreign_objects_stay_untouched,
