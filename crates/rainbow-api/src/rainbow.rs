@@ -126,6 +126,8 @@ pub struct Tier {
     /// Fields of the tier's Service, `<tier>-<color>`. Every color has a Service of its own, so they are part of the version: changing
     /// them makes a new color.
     #[serde(default, skip_serializing_if = "TierService::is_plain")]
+    // An apply that empties the block leaves `null`, which a default replaces.
+    #[schemars(extend("default" = {}))]
     pub service: TierService,
     /// A `PodTemplateSpec`, kept as it was written: the operator parses it and reports what is wrong with it.
     #[schemars(schema_with = "any_object")]
