@@ -236,6 +236,11 @@ impl Scope {
         Loads::start(&self.places(service).await?, self.rate, clients).await
     }
 
+    /// Load at some of the places at which a Service answers.
+    pub async fn load_at(&self, places: &[Place]) -> Result<Loads> {
+        Loads::start(places, self.rate, Clients::All).await
+    }
+
     /// Load on a Service that does not go through one of the nodes.
     pub async fn load_past(&self, service: &str, node: &str) -> Result<Loads> {
         let mut places = self.places(service).await?;

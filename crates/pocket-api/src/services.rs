@@ -22,7 +22,7 @@ impl Allocations {
             if let Some(address) = address(old) {
                 self.addresses.remove(&address);
             }
-            for port in node_ports(old) {
+            for port in node_ports(old).chain(health_port(old)) {
                 self.ports.remove(&port);
             }
         }
@@ -30,7 +30,7 @@ impl Allocations {
             if let Some(address) = address(new) {
                 self.addresses.insert(address, key.clone());
             }
-            for port in node_ports(new) {
+            for port in node_ports(new).chain(health_port(new)) {
                 self.ports.insert(port, key.clone());
             }
         }
@@ -48,6 +48,7 @@ impl Allocations {
         let old_kind = old.map(kind_of);
         if let Some(old) = old {
             keep(old, new, &kind);
+            drop_dependent(old, new);
         }
         if kind == "ExternalName" {
             let spec = object(new, "spec");
@@ -61,19 +62,47 @@ impl Allocations {
         let spec = object(new, "spec");
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
+        check_families(spec)?;
         let opens_ports = match kind.as_str() {
             "NodePort" => true,
             "LoadBalancer" => {
                 *spec.entry("allocateLoadBalancerNodePorts").or_insert_with(|| json!(true)) != json!(false)
             }
-            _ => {
-                spec.remove("externalTrafficPolicy");
-                spec.remove("allocateLoadBalancerNodePorts");
-                return Ok(());
-            }
+            _ => return Ok(()),
         };
         spec.entry("externalTrafficPolicy").or_insert_with(|| json!("Cluster"));
-        self.assign_ports(options, key, opens_ports, new)
+        self.assign_ports(options, key, opens_ports, new)?;
+        self.assign_health_port(options, key, old, new)
+    }
+
+    /// The port on which nodes say whether they have endpoints of the Service: for a load balancer under the policy `Local`.
+    fn assign_health_port(
+        &self,
+        options: &Options,
+        key: &Arc<str>,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), Vec<FieldError>> {
+        if !needs_health_port(new) {
+            return Ok(());
+        }
+        let before = old.filter(|old| needs_health_port(old)).and_then(health_port);
+        let taken: HashMap<u16, String> = node_ports(new).map(|number| (number, String::new())).collect();
+        let path = "spec.healthCheckNodePort";
+        let chosen = match (health_port(new), before) {
+            (None, Some(before)) => before,
+            (Some(wanted), Some(before)) if wanted != before => {
+                let why = "cannot change healthCheckNodePort on loadBalancer service with externalTraffic=Local during update";
+                return Err(vec![FieldError::invalid(path, &json!(wanted), why)]);
+            }
+            (Some(wanted), _) if self.ports.get(&wanted).is_some_and(|owner| owner != key) => {
+                return Err(vec![FieldError::invalid(path, &json!(wanted), "provided port is already allocated")]);
+            }
+            (Some(wanted), _) => wanted,
+            (None, None) => self.free_port(options, &taken)?,
+        };
+        object(new, "spec").insert("healthCheckNodePort".into(), json!(chosen));
+        Ok(())
     }
 
     fn assign_address(
@@ -220,6 +249,49 @@ fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
         .flatten()
         .filter_map(|port| u16::try_from(port.get("nodePort")?.as_u64()?).ok())
         .filter(|port| *port > 0)
+}
+
+/// Port on which nodes say whether they have endpoints of the Service.
+fn health_port(service: &Value) -> Option<u16> {
+    u16::try_from(service.pointer("/spec/healthCheckNodePort")?.as_u64()?).ok().filter(|port| *port > 0)
+}
+
+fn needs_health_port(service: &Value) -> bool {
+    let local = service.pointer("/spec/externalTrafficPolicy").is_some_and(|policy| policy == "Local");
+    kind_of(service) == "LoadBalancer" && local
+}
+
+/// The cluster has addresses of one family.
+fn check_families(spec: &serde_json::Map<String, Value>) -> Result<(), Vec<FieldError>> {
+    let mut errors = Vec::new();
+    if let Some(policy) = spec.get("ipFamilyPolicy").filter(|policy| **policy == "RequireDualStack") {
+        let why = "this cluster is not configured for dual-stack services";
+        errors.push(FieldError::invalid("spec.ipFamilyPolicy", policy, why));
+    }
+    let families = spec.get("ipFamilies").and_then(Value::as_array).into_iter().flatten().enumerate();
+    for (index, family) in families.filter(|(_, family)| **family == "IPv6") {
+        let path = format!("spec.ipFamilies[{index}]");
+        errors.push(FieldError::invalid(path, family, "not configured on this cluster"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// A change of type drops what the new one does not have, unless the same change sets it: that is refused.
+fn drop_dependent(old: &Value, new: &mut Value) {
+    let is_outside = |service: &Value| matches!(kind_of(service), "NodePort" | "LoadBalancer");
+    let is_balancer = |service: &Value| kind_of(service) == "LoadBalancer";
+    let dependent: [(&str, &dyn Fn(&Value) -> bool); 4] = [
+        ("externalTrafficPolicy", &is_outside),
+        ("healthCheckNodePort", &needs_health_port),
+        ("allocateLoadBalancerNodePorts", &is_balancer),
+        ("loadBalancerClass", &is_balancer),
+    ];
+    for (field, needs) in dependent {
+        let value = |service: &Value| service.pointer(&format!("/spec/{field}")).cloned();
+        if needs(old) && !needs(new) && value(old) == value(new) {
+            object(new, "spec").remove(field);
+        }
+    }
 }
 
 /// An update that leaves out what was allocated keeps it; a change of type drops what no longer fits.

@@ -11,7 +11,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
 };
 use pocket_api::Options;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn client() -> Client {
     pocket_api::Api::new(Options::default()).unwrap().client("default")
@@ -324,7 +324,7 @@ async fn secrets_take_plain_text() {
 #[tokio::test(start_paused = true)]
 async fn services_get_addresses_and_ports() {
     let services: Api<Service> = Api::default_namespaced(client());
-    let service = |name: &str, spec: serde_json::Value| -> Service {
+    let service = |name: &str, spec: Value| -> Service {
         serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
     };
     let port = json!([{"port": 80}]);
@@ -367,4 +367,58 @@ async fn services_get_addresses_and_ports() {
     let change = Patch::Merge(json!({"spec": {"clusterIP": "10.96.0.77", "clusterIPs": ["10.96.0.77"]}}));
     let message = refused(services.patch("b", &PatchParams::default(), &change).await, 422, "Invalid");
     assert!(message.contains("may not change once set"), "{message}");
+}
+
+/// What a Service cannot change, and what a change of its type drops.
+#[tokio::test(start_paused = true)]
+async fn fields_of_load_balancers() {
+    let services: Api<Service> = Api::default_namespaced(client());
+    let service = |name: &str, spec: Value| -> Service {
+        serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+    };
+    let create = async |name: &str, spec: Value| services.create(&PostParams::default(), &service(name, spec)).await;
+    let change = async |name: &str, spec: Value| {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        services.patch(name, &PatchParams::default(), &patch).await
+    };
+    let ports = json!([{ "port": 80 }]);
+    let local = json!({
+        "type": "LoadBalancer", "ports": ports, "externalTrafficPolicy": "Local", "loadBalancerClass": "example.com/a",
+    });
+    let made = create("a", local).await.unwrap().spec.unwrap();
+    let port = made.health_check_node_port.unwrap();
+    assert!((30000..=32767).contains(&port));
+    assert_eq!(
+        change("a", json!({ "healthCheckNodePort": null })).await.unwrap().spec.unwrap().health_check_node_port,
+        Some(port)
+    );
+    for (spec, expected) in [
+        (json!({ "healthCheckNodePort": port ^ 1 }), "cannot change healthCheckNodePort"),
+        (
+            json!({ "loadBalancerClass": "example.com/b" }),
+            "spec.loadBalancerClass: Invalid value: \"example.com/b\": may not change once set",
+        ),
+        (json!({ "loadBalancerClass": null }), "spec.loadBalancerClass: Invalid value"),
+        (
+            json!({ "ipFamilies": ["IPv6"] }),
+            "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+        ),
+        (json!({ "ipFamilyPolicy": "RequireDualStack" }), "this cluster is not configured for dual-stack services"),
+        (
+            json!({ "type": "ClusterIP", "externalTrafficPolicy": "Cluster" }),
+            "may only be set for externally-accessible services",
+        ),
+    ] {
+        let message = refused(change("a", spec.clone()).await, 422, "Invalid");
+        assert!(message.contains(expected), "{spec}: {message}");
+    }
+    let wanted = json!({ "type": "LoadBalancer", "ports": ports, "externalTrafficPolicy": "Local", "healthCheckNodePort": port });
+    let message = refused(create("b", wanted.clone()).await, 422, "Invalid");
+    assert!(message.contains("spec.healthCheckNodePort: Invalid value"), "{message}");
+    let plain = change("a", json!({ "type": "ClusterIP" })).await.unwrap().spec.unwrap();
+    assert_eq!(
+        (plain.load_balancer_class, plain.health_check_node_port, plain.external_traffic_policy),
+        (None, None, None)
+    );
+    create("b", wanted).await.unwrap();
 }

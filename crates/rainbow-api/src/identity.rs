@@ -29,8 +29,12 @@ pub fn identities(tiers: &[Tier]) -> BTreeMap<String, Identity> {
             let needs: Option<BTreeMap<_, _>> =
                 tier.needs.iter().map(|need| Some((&need.tier, (known.get(&need.tier)?, &need.env)))).collect();
             if let Some(needs) = needs {
-                let content =
+                let mut content =
                     json!({ "name": tier.name, "ports": tier.ports, "template": tier.template, "needs": needs });
+                // Left out where there is nothing to say: identities from before there was such a field are the same.
+                if !tier.service.is_plain() {
+                    content["service"] = json!(tier.service);
+                }
                 known.insert(tier.name.clone(), hash(&content, IDENTITY_DIGITS));
             }
         }
@@ -102,6 +106,24 @@ mod tests {
         let mut scaled = tier("a", "a:1", &[]);
         scaled.replicas = 9;
         assert_eq!(tiers_hash(&[scaled]), tiers_hash(&[tier("a", "a:1", &[])]));
+    }
+
+    /// An upgrade restarts nothing: a tier that says nothing of its Service has the identity that it had before it could.
+    #[test]
+    fn fields_of_the_service_are_identity() {
+        let with = |service: serde_json::Value| {
+            let mut tier = json!(tier("a", "a:1", &[]));
+            tier["service"] = service;
+            identities(&[serde_json::from_value(tier).unwrap()])["a"].clone()
+        };
+        let content = json!({
+            "name": "a", "ports": [], "needs": {},
+            "template": { "spec": { "containers": [{ "name": "a", "image": "a:1" }] } },
+        });
+        let before = hash(&content, IDENTITY_DIGITS);
+        assert_eq!(identities(&[tier("a", "a:1", &[])])["a"], before);
+        assert_eq!(with(json!({})), before);
+        assert_ne!(with(json!({ "clusterIP": "None" })), before);
     }
 
     #[test]

@@ -48,6 +48,14 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub const MANAGER: &str = "rainbow";
 
+/// The key is Rainbow's own, of a label or an annotation: no user sets it.
+pub fn is_reserved(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    key == MANAGED_BY
+        || domain == crate::GROUP
+        || domain.strip_suffix(crate::GROUP).is_some_and(|rest| rest.ends_with('.'))
+}
+
 /// The membership label of a stage.
 pub fn member(stage: &str) -> String {
     format!("{MEMBER_PREFIX}{stage}")
@@ -56,4 +64,19 @@ pub fn member(stage: &str) -> String {
 /// The annotation that says when a pod joined a stage.
 pub fn joined(stage: &str) -> String {
     format!("{JOINED_PREFIX}{stage}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_rainbow_are_reserved() {
+        for own in [RAINBOW, SERVES, APPLIED, MANAGED_BY, &member("active"), &joined("active"), "rainbow.dev/new"] {
+            assert!(is_reserved(own), "{own}");
+        }
+        for other in ["app", "rainbow.dev", "example.com/rainbow.dev", "myrainbow.dev/x", "app.kubernetes.io/name"] {
+            assert!(!is_reserved(other), "{other}");
+        }
+    }
 }

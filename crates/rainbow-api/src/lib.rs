@@ -12,6 +12,7 @@ pub mod labels;
 pub mod names;
 mod rainbow;
 mod read;
+mod service;
 mod status;
 mod validate;
 
@@ -24,10 +25,11 @@ pub use drain::{
 pub use duration::{DurationError, HumanDuration};
 pub use identity::{Identity, Version, identities, tiers_hash};
 pub use rainbow::{
-    Flip, Keep, Need, OnStalled, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, StageService,
-    StageServicePort, Surge, Tier, TierPort, declared_port,
+    Flip, Keep, Need, OnStalled, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, Surge, Tier,
+    TierPort, declared_port,
 };
 pub use read::read_spec;
+pub use service::{ClientIpConfig, SessionAffinityConfig, StageService, StageServicePort, TierService, service_fields};
 pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus};
 pub use validate::{SpecError, SpecPart, connections, entry_tiers, stage_tier, validate, validate_name};
 

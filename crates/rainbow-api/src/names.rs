@@ -60,6 +60,29 @@ pub fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// Whether a text can be the key of a label or an annotation: a name, after a domain and `/` where there is one.
+///
+/// As `IsQualifiedName` of Kubernetes.
+pub fn is_qualified(key: &str) -> bool {
+    let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
+    let is_domain = |domain: &str| domain.len() <= 253 && domain.split('.').all(is_domain_part);
+    domain.is_none_or(is_domain) && !name.is_empty() && is_label_value(name)
+}
+
+/// A part of a domain (RFC 1123). One of a domain has no limit of its own in Kubernetes.
+fn is_domain_part(part: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !part.is_empty() && part.bytes().all(allowed) && !part.starts_with('-') && !part.ends_with('-')
+}
+
+/// Whether a text can be the value of a label, which may be empty.
+pub fn is_label_value(value: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let ends = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    value.len() <= MAX_NAME && value.bytes().all(allowed) && ends(bytes.first()) && ends(bytes.last())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +95,17 @@ mod tests {
         for bad in ["", "V1", "-a", "a-", "a.b", "a_b", &"a".repeat(64)] {
             assert!(!is_dns_label(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn keys_and_values_of_labels() {
+        for good in ["app", "example.com/team", "a.b-c/D_e.f", &"a".repeat(63), &format!("x/{}", "a".repeat(63))] {
+            assert!(is_qualified(good), "{good}");
+        }
+        for bad in ["", "/", "a/", "/a", "a/b/c", "-a", "a_", "A.com/x", "a..b/x", "a b", &"a".repeat(64), "ä"] {
+            assert!(!is_qualified(bad), "{bad}");
+        }
+        assert!(is_label_value("") && is_label_value("A_b.c-1") && !is_label_value("-") && !is_label_value("a b"));
     }
 
     #[test]

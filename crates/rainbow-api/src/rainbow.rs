@@ -5,9 +5,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::{Connections, Drain, HumanDuration, RainbowStatus};
+use crate::{Connections, Drain, HumanDuration, RainbowStatus, StageService, TierService};
 
 /// One application: its tiers, its stages, its policy.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -123,6 +123,12 @@ pub struct Tier {
     /// `drain.connections`. Policy, not identity: changing it makes no new color.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,
+    /// Fields of the tier's Service, `<tier>-<color>`. Every color has a Service of its own, so they are part of the version: changing
+    /// them makes a new color.
+    #[serde(default, skip_serializing_if = "TierService::is_plain")]
+    // An apply that empties the block leaves `null`, which a default replaces.
+    #[schemars(extend("default" = {}))]
+    pub service: TierService,
     /// A `PodTemplateSpec`, kept as it was written: the operator parses it and reports what is wrong with it.
     #[schemars(schema_with = "any_object")]
     pub template: Value,
@@ -372,44 +378,6 @@ impl Rolling {
         };
         found.map(Some).ok_or(surge)
     }
-}
-
-/// What a stage's Service looks like.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StageService {
-    /// Default: `<tier>-<stage>`, with the prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: Option<String>,
-    /// `ClusterIP` (default), `NodePort` or `LoadBalancer`.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["ClusterIP", "NodePort", "LoadBalancer"]))]
-    pub type_: Option<String>,
-    /// Overrides for the tier's ports, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
-    pub ports: Vec<StageServicePort>,
-    /// Added to the Service: cloud load balancers are configured so.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// An override for one of the tier's ports in a stage's Service.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StageServicePort {
-    /// Name of the tier's port.
-    #[schemars(length(min = 1, max = 15))]
-    pub name: String,
-    /// The stage's port, where it differs from the tier's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<i32>,
-    /// A fixed NodePort.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub node_port: Option<i32>,
 }
 
 /// How many colors are kept.

@@ -2,6 +2,7 @@
 
 mod drain;
 mod names_check;
+mod services;
 mod stages;
 mod tiers;
 

@@ -241,9 +241,13 @@ impl Compiler<'_> {
                 vec![self.apply(Kind::Deployment, body)]
             }
             Action::ApplyService { instance } => {
-                let body = app
+                let mut body = app
                     .source(instance)
                     .map(|(_, tier)| manifests::service(scope, rainbow, tier, instance, app.is_labeled(instance)));
+                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                if let Some((body, live)) = body.as_mut().zip(app.services.get(name.as_str())) {
+                    live.fixed.keep_added_family(body);
+                }
                 body.map(|body| self.apply(Kind::Service, body)).into_iter().collect()
             }
             Action::ApplyStage { stage, selects, serves } => {
@@ -256,7 +260,10 @@ impl Compiler<'_> {
                 if let Some(amend) = self.reselect(stage, name, tier, (selects, serves)) {
                     return vec![amend];
                 }
-                let possible = NodePorts::of(app, rainbow).possible(found, name);
+                let mut possible = NodePorts::of(app, rainbow).possible(found, name);
+                if let Some(live) = app.services.get(name.as_str()) {
+                    possible = live.fixed.possible(possible).0;
+                }
                 let mut body = manifests::stage(scope, rainbow, &possible, name, tier);
                 manifests::select(scope, label, &mut body, selects, |instance| app.is_labeled(instance));
                 manifests::say(&mut body, serves);
@@ -264,11 +271,12 @@ impl Compiler<'_> {
                 vec![self.apply(Kind::Service, body)]
             }
             Action::ApplyShadow { stage } => {
-                let own = observed.stage_services.get(&StageKey::of(stage));
-                let tier = own.and_then(|own| app.selected_tier(stage, &app.services.get(own.as_str())?.selects));
-                let body = own
-                    .zip(tier)
-                    .map(|(own, tier)| manifests::shadow(scope, rainbow, stage, &names::shadow(own), tier));
+                let name = observed.stage_services.get(&StageKey::of(stage));
+                let own = name.and_then(|name| Some((name, app.services.get(name.as_str())?)));
+                let tier = own.and_then(|(_, own)| app.selected_tier(stage, &own.selects));
+                let body = own.zip(tier).map(|((name, own), tier)| {
+                    manifests::shadow(scope, rainbow, stage, &names::shadow(name), tier, own.fixed.families())
+                });
                 body.map(|body| self.apply(Kind::Service, body)).into_iter().collect()
             }
             Action::DeleteStage { stage } => {

@@ -13,7 +13,7 @@ mod pace;
 mod reading;
 mod task;
 
-pub use crate::messages::NO_COUNTER;
+pub use crate::messages::{ASSOCIATIONS, NO_COUNTER};
 pub use ask::{CountVia, Whom, ask};
 #[cfg(test)]
 pub(crate) use known::Worth;

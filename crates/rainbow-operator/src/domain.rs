@@ -1,5 +1,7 @@
 //! Rainbow's resources as the planner's domain types, and back.
 
+mod senders;
+
 use rainbow_api::{self as api, Rainbow, Version, names};
 use rainbow_plan as plan;
 use std::{
@@ -9,9 +11,13 @@ use std::{
 };
 
 use crate::{clock, kind::Kind};
+pub(crate) use senders::Senders;
 
 /// Time within which a load balancer that addresses pods sends clients to a new one: it takes 10 to 180 s to register and check one.
 const REGISTRATION: Duration = Duration::from_secs(180);
+/// Time for which clients of a headless Service may go by an old answer of the cluster's DNS: CoreDNS keeps answers for 30 s in its usual
+/// settings, and clients as long again (the JVM by default).
+const RESOLUTION: Duration = Duration::from_secs(60);
 
 /// What the operator has to work with, whatever the application.
 #[derive(Clone, Debug)]
@@ -23,25 +29,14 @@ pub(crate) struct Means {
     pub(crate) sidecar: Option<api::Sidecar>,
 }
 
-/// Senders of a Service's clients to pods, as far as they decide how pods can be exchanged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Senders {
-    /// The nodes, each to all pods.
-    #[default]
-    Nodes,
-    /// The nodes, each to its own pods alone: a traffic policy is `Local`.
-    NodesLocally,
-    /// A load balancer that addresses pods, which it has to register and to check first.
-    LoadBalancer,
-}
-
 /// The spec that the planner goes by. `version` is what the tiers describe; `None` where the spec's own version is invalid. The stages named in
-/// `invalid` keep what they serve; `senders` are those of the stages' Services.
+/// `invalid` keep what they serve; `senders` are those of the stages' Services; `callers` is the [`callers_lag`].
 pub(crate) fn spec(
     rainbow: &Rainbow,
     version: Option<&Version>,
     invalid: &BTreeSet<String>,
     senders: &BTreeMap<String, Senders>,
+    callers: Duration,
     means: &Means,
 ) -> plan::Spec {
     let spec = &rainbow.spec;
@@ -49,7 +44,9 @@ pub(crate) fn spec(
     for found in &spec.stages {
         // A name that is there twice is an error of the stage.
         if stages.iter().all(|known| known.name != found.name) {
-            let senders = senders.get(&found.name).copied().unwrap_or_default();
+            // The Service may become what the spec says in the very write that moves the stage.
+            let senders = senders.get(&found.name).copied().max(Some(Senders::of_stage(&found.service)));
+            let senders = senders.unwrap_or_default();
             let overlap = overlap(found, senders, means);
             stages.push(plan::Stage { overlap, ..stage(found, invalid.contains(&found.name)) });
         }
@@ -72,6 +69,7 @@ pub(crate) fn spec(
         },
         swap: means.swap,
         propagation: means.propagation,
+        callers,
         deleting: rainbow.metadata.deletion_timestamp.is_some(),
     }
 }
@@ -100,10 +98,15 @@ pub(crate) fn evidence<'a>(spec: &api::RainbowSpec, described: bool, color: &'a 
 /// them, and that is told.
 pub(crate) fn counted(evidence: &api::Evidence, tier: &api::Tier) -> bool {
     match evidence.of_tier(&tier.name) {
-        api::Connections::Sidecar => !tier.tcp_ports().is_empty(),
+        api::Connections::Sidecar => !tier.tcp_ports().is_empty() || has_associations(tier),
         api::Connections::Http => true,
         api::Connections::None => false,
     }
+}
+
+/// Clients have associations with the tier's pods, which the counter does not see: they are connections, so they are unknown.
+pub(crate) fn has_associations(tier: &api::Tier) -> bool {
+    tier.ports.iter().any(|port| port.protocol() == "SCTP")
 }
 
 /// Seconds that the pods of a color's tier have to be ready: by the same order of words as [`evidence`].
@@ -166,8 +169,15 @@ fn overlap(stage: &api::Stage, senders: Senders, means: &Means) -> Option<Durati
         Senders::Nodes => None,
         // A node whose pods have all gone answers no client, until the load balancer has noticed.
         Senders::NodesLocally => Some(means.propagation),
+        Senders::Clients => Some(RESOLUTION.max(means.propagation)),
         Senders::LoadBalancer => Some(REGISTRATION.max(means.propagation)),
     })
+}
+
+/// Longest time for which pods may be called by callers in the application after they have left the Services of their instances, where
+/// that is not the cluster's own data plane's.
+pub(crate) fn callers_lag<'a>(mut tiers: impl Iterator<Item = &'a api::Tier>) -> Duration {
+    if tiers.any(|tier| tier.service.is_headless()) { RESOLUTION } else { Duration::ZERO }
 }
 
 fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
@@ -432,8 +442,9 @@ mod tests {
         };
         assert_eq!(overlap(Value::Null, Senders::Nodes), None);
         assert_eq!(overlap(Value::Null, Senders::NodesLocally), seconds(3));
+        assert_eq!(overlap(Value::Null, Senders::Clients), seconds(60));
         assert_eq!(overlap(json!({ "flip": {} }), Senders::LoadBalancer), seconds(180));
-        for senders in [Senders::Nodes, Senders::NodesLocally, Senders::LoadBalancer] {
+        for senders in [Senders::Nodes, Senders::NodesLocally, Senders::Clients, Senders::LoadBalancer] {
             assert_eq!(overlap(json!({ "overlap": "40s" }), senders), seconds(40));
         }
     }

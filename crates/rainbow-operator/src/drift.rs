@@ -212,7 +212,8 @@ fn reduce(mut object: Value) -> Value {
     Value::Object(reduced)
 }
 
-/// Whether everything in `wanted` is in `live`. Lists of objects with names are matched by name, others by position.
+/// Whether everything in `wanted` is in `live`. Lists of objects with names are matched by name, others by position; lists of texts or
+/// numbers are equal.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (_, Value::Null) => true,
@@ -221,6 +222,8 @@ fn contains(live: &Value, wanted: &Value) -> bool {
             // An empty list or object is the same as none.
             None => is_empty(value),
         }),
+        // A text or a number more is another list: `loadBalancerSourceRanges` would let others in.
+        (Value::Array(live), Value::Array(wanted)) if wanted.iter().any(|value| !value.is_object()) => live == wanted,
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() >= wanted.len()
                 && wanted.iter().enumerate().all(|(index, value)| {

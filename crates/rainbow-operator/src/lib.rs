@@ -27,6 +27,7 @@ mod domain;
 mod drift;
 mod effective;
 mod endpoints;
+mod fixed;
 mod health;
 pub mod install;
 mod key;

@@ -16,6 +16,7 @@ pub(crate) use stage::{relabel, reselect, say, select, shadow, stage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rainbow_api::{Rainbow, labels};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use crate::{kind::Kind, live::Templates};
 
@@ -66,6 +67,24 @@ fn owned(
         },
         "spec": spec,
     })
+}
+
+/// A Service of the Rainbow with what its user says of it: labels, annotations, and fields that are copied. What Rainbow says comes on top.
+fn with_said(
+    mut object: Value,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+    fields: Map<String, Value>,
+) -> Value {
+    for (place, said) in [("labels", labels), ("annotations", annotations)] {
+        for (key, value) in said.iter().filter(|(key, _)| !labels::is_reserved(key)) {
+            object["metadata"][place][key] = json!(value);
+        }
+    }
+    for (field, value) in fields {
+        object["spec"][field] = value;
+    }
+    object
 }
 
 /// Labels of an object itself.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::{
     clock,
     domain::{Names, Owner, PodTrouble},
+    fixed::Kept,
     kind::Kind,
 };
 
@@ -396,6 +397,26 @@ pub(crate) fn no_patch(kind: Kind, name: &str, error: &dyn std::fmt::Display) ->
     format!("{kind} `{name}`: its status is no patch: {error}")
 }
 
+/// A stage's Service keeps what cannot change, although the spec says otherwise.
+pub(crate) fn kept(service: &str, stage: &str, kept: &Kept) -> String {
+    let (field, what) = match kept {
+        Kept::Headless(true) => ("clusterIP", "is headless, and cannot get an address".to_owned()),
+        Kept::Headless(false) => ("clusterIP", "has an address, and cannot become headless".to_owned()),
+        Kept::Family(family) => ("ipFamilies", format!("has {family} as its main family, which cannot change")),
+        Kept::LoadBalancerClass(Some(class)) => {
+            ("loadBalancerClass", format!("has the load balancer class `{class}`, which cannot change"))
+        }
+        Kept::LoadBalancerClass(None) => {
+            ("loadBalancerClass", "has a load balancer without a class, and cannot get one".to_owned())
+        }
+        Kept::HealthCheckNodePort(port) => ("healthCheckNodePort", format!("has {port}, which cannot change")),
+    };
+    format!(
+        "spec.stages[{stage}].service.{field}: Service `{service}` {what}: set it back, or set another \
+         spec.stages[{stage}].service.name, which makes a second Service before the first one goes"
+    )
+}
+
 // Connections.
 
 /// The pod has not been asked for its connections yet.
@@ -404,6 +425,8 @@ pub(crate) const NOT_ASKED: &str = "not asked yet";
 pub(crate) const NO_TIER: &str = "no color has the pod's tier any more";
 /// The pod was made without the container that counts its connections.
 pub const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
+/// The tier has ports of a protocol whose connections the counter does not see.
+pub const ASSOCIATIONS: &str = "the counter does not see SCTP associations";
 /// The counter repeats an old answer.
 pub(crate) const CLOCK_STANDS_STILL: &str = "the answers are old ones: the counter's clock stands still";
 /// Connections that may be probes of the kubelet.

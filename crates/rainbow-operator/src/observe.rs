@@ -74,7 +74,9 @@ pub(crate) fn observe(
         StageKey::Former { .. } | StageKey::Shadow { .. } | StageKey::Gone { .. } => None,
     };
     let senders = stages.names.iter().filter_map(sender).collect();
-    let spec = domain::spec(rainbow, version.filter(|_| *is_valid), invalid_stages, &senders, means);
+    let tiers = app.colors.values().flat_map(|color| &color.spec.tiers).chain(&rainbow.spec.tiers);
+    let callers = domain::callers_lag(tiers);
+    let spec = domain::spec(rainbow, version.filter(|_| *is_valid), invalid_stages, &senders, callers, means);
     app.endpoints.expire(now, means.propagation.saturating_add(spec.longest_lag()));
     let pods = pods(app, effective, &stages.names, &stages.labeled_as, now);
     let guard = guard(app, scope, rainbow, foreign);

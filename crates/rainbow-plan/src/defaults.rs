@@ -21,14 +21,16 @@ impl Spec {
             swap: Swap::default(),
             progress_deadline: Duration::from_secs(600),
             propagation: Duration::from_secs(1),
+            callers: Duration::ZERO,
             deleting: false,
         }
     }
 
     /// The longest lag of those who send clients to pods, behind the endpoints that the API shows: the cluster's own data plane, or what a
-    /// stage has in front of it.
+    /// stage has in front of it, or the application's own callers.
     pub fn longest_lag(&self) -> Duration {
-        self.stages.iter().filter_map(|stage| stage.overlap).fold(self.propagation, Duration::max)
+        let overlaps = self.stages.iter().filter_map(|stage| stage.overlap);
+        overlaps.fold(self.propagation.max(self.callers), Duration::max)
     }
 }
 

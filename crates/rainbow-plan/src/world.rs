@@ -54,6 +54,9 @@ pub struct Spec {
     pub progress_deadline: Duration,
     /// How long the cluster's data plane may lag behind the endpoints that the API shows.
     pub propagation: Duration,
+    /// How long the application's own callers may go on calling a pod that has left its instance's Service, where that is longer: a
+    /// headless Service is resolved by its callers.
+    pub callers: Duration,
     /// The Rainbow is being deleted: everything goes, entry before inner.
     pub deleting: bool,
 }

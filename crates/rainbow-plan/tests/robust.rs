@@ -78,11 +78,33 @@ fn spec() -> impl Strategy<Value = Spec> {
     let drain = (duration(), duration()).prop_map(|(deadline, settle)| Drain { deadline, settle });
     let keep = (number(), number(), duration()).prop_map(|(live, history, warm)| Keep { live, history, warm });
     let reuse = select(vec![Reuse::Never, Reuse::Unchanged]);
-    let times = (duration(), duration(), select(vec![Swap::Overlap, Swap::Direct]));
+    let times = (duration(), duration(), duration(), select(vec![Swap::Overlap, Swap::Direct]));
     let version = select(vec![Version::Valid, Version::Invalid]);
     (name(), tiers(), stages(), drain, keep, reuse, times, (version, any::<bool>())).prop_map(
-        |(color, tiers, stages, drain, keep, reuse, (progress_deadline, propagation, swap), (version, deleting))| {
-            Spec { version, color, tiers, stages, drain, keep, reuse, swap, progress_deadline, propagation, deleting }
+        |(
+            color,
+            tiers,
+            stages,
+            drain,
+            keep,
+            reuse,
+            (progress_deadline, propagation, callers, swap),
+            (version, deleting),
+        )| {
+            Spec {
+                version,
+                color,
+                tiers,
+                stages,
+                drain,
+                keep,
+                reuse,
+                swap,
+                progress_deadline,
+                propagation,
+                callers,
+                deleting,
+            }
         },
     )
 }

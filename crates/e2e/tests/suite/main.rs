@@ -16,6 +16,7 @@ mod plain;
 mod reuse;
 mod seed;
 mod serves;
+mod service;
 mod shift;
 mod walk;
 
@@ -194,6 +195,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         serves::a_smaller_release,
         serves::a_release_without_the_tier_in_front,
         serves::a_flip_under_a_local_policy_overlaps,
+        service::local_traffic_through_a_flip,
         health::a_way_back_from_a_version_that_fails,
         health::a_stage_takes_itself_back,
         health::a_version_that_never_becomes_ready_is_given_up,
@@ -220,6 +222,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
     );
     scoped!(&[Needs::Counted];
         cluster::an_endpoint_that_refuses_fails_its_connections,
+        service::affinity_through_a_shift,
         drain::three_colors_keep_their_connections_through_flips,
         drain::idle_pods_leave_before_busy_ones,
         serves::a_release_that_is_counted_otherwise,

@@ -122,6 +122,16 @@ fn service(old: &Value, new: &Value, errors: &mut Errors) {
     if !address(old).is_empty() && !address(new).is_empty() && address(old) != address(new) && !external(new) {
         errors.invalid("spec.clusterIPs[0]", &Value::from(address(new)), "may not change once set");
     }
+    let null = Value::Null;
+    let class = |service: &Value| service.pointer("/spec/loadBalancerClass").cloned().unwrap_or_default();
+    let is_balancer = |service: &Value| text(service, "/spec/type") == "LoadBalancer";
+    if is_balancer(old) && is_balancer(new) && class(old) != class(new) {
+        errors.invalid("spec.loadBalancerClass", &class(new), "may not change once set");
+    }
+    let main = |service: &Value| list(service, "/spec/ipFamilies").first().cloned().unwrap_or_default();
+    if main(old) != null && main(new) != null && main(old) != main(new) {
+        errors.invalid("spec.ipFamilies[0]", &main(new), "may not change once set");
+    }
 }
 
 fn config(kind: &str, old: &Value, new: &Value, errors: &mut Errors) {

@@ -95,7 +95,9 @@ pub(super) fn service(service: &Value, errors: &mut Errors) {
         }
     }
     errors.labels("spec.selector", service.pointer("/spec/selector"));
-    errors.one_of("spec.sessionAffinity", service.pointer("/spec/sessionAffinity"), &["ClientIP", "None"]);
+    affinity(service, errors);
+    families(service, errors);
+    load_balancer(service, kind, errors);
     let policies = ["Cluster", "Local"];
     errors.one_of("spec.internalTrafficPolicy", service.pointer("/spec/internalTrafficPolicy"), &policies);
     let policy = service.pointer("/spec/externalTrafficPolicy").filter(|policy| **policy != "");
@@ -105,6 +107,76 @@ pub(super) fn service(service: &Value, errors: &mut Errors) {
         let detail = "may only be set for externally-accessible services";
         errors.invalid("spec.externalTrafficPolicy", policy.unwrap_or(&Value::Null), detail);
     }
+    let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    errors.one_of("spec.trafficDistribution", service.pointer("/spec/trafficDistribution"), &distributions);
+}
+
+/// Longest time of a session affinity: a day.
+const LONGEST_AFFINITY: i64 = 86_400;
+
+fn affinity(service: &Value, errors: &mut Errors) {
+    errors.one_of("spec.sessionAffinity", service.pointer("/spec/sessionAffinity"), &["ClientIP", "None"]);
+    let Some(seconds) = service.pointer("/spec/sessionAffinityConfig/clientIP/timeoutSeconds") else { return };
+    if !seconds.as_i64().is_some_and(|seconds| (1..=LONGEST_AFFINITY).contains(&seconds)) {
+        errors.invalid(
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            seconds,
+            format!("must be greater than 0 and less than {LONGEST_AFFINITY}"),
+        );
+    }
+}
+
+fn families(service: &Value, errors: &mut Errors) {
+    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+    errors.one_of("spec.ipFamilyPolicy", service.pointer("/spec/ipFamilyPolicy"), &policies);
+    let families = list(service, "/spec/ipFamilies");
+    for (index, family) in families.iter().enumerate() {
+        let at = format!("spec.ipFamilies[{index}]");
+        errors.one_of(&at, Some(family), &["IPv4", "IPv6"]);
+        if families[..index].contains(family) {
+            errors.add(FieldError::duplicate(at, family));
+        }
+    }
+    if families.len() > 1
+        && let Some(policy) = service.pointer("/spec/ipFamilyPolicy").filter(|policy| **policy == "SingleStack")
+    {
+        let detail = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
+        errors.invalid("spec.ipFamilyPolicy", policy, detail);
+    }
+}
+
+fn load_balancer(service: &Value, kind: &str, errors: &mut Errors) {
+    let is_one = kind == "LoadBalancer";
+    for field in ["loadBalancerClass", "loadBalancerSourceRanges", "allocateLoadBalancerNodePorts"] {
+        let value = service.pointer(&format!("/spec/{field}"));
+        let is_set = value.is_some_and(|value| value.as_array().is_none_or(|all| !all.is_empty()));
+        if is_set && !is_one {
+            errors
+                .add(FieldError::forbidden(format!("spec.{field}"), "may only be used when `type` is 'LoadBalancer'"));
+        }
+    }
+    let class = text(service, "/spec/loadBalancerClass");
+    if is_one && !class.is_empty() {
+        errors.named("spec.loadBalancerClass", class, names::qualified_name);
+    }
+    for (index, range) in list(service, "/spec/loadBalancerSourceRanges").iter().enumerate() {
+        if !range.as_str().is_some_and(is_range) {
+            let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.invalid(format!("spec.loadBalancerSourceRanges[{index}]"), range, detail);
+        }
+    }
+    let local = text(service, "/spec/externalTrafficPolicy") == "Local";
+    if let Some(port) = service.pointer("/spec/healthCheckNodePort").filter(|port| **port != 0 && !(is_one && local)) {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.invalid("spec.healthCheckNodePort", port, detail);
+    }
+}
+
+fn is_range(text: &str) -> bool {
+    let Some((address, bits)) = text.trim().split_once('/') else { return false };
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }
 
 pub(super) fn endpoints(endpoints: &Value, errors: &mut Errors) {

@@ -275,6 +275,38 @@ fn services() {
         json!({ "spec": { "ports": [{ "port": 1, "nodePort": 30080 }] } }),
         &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
     );
+    c(
+        json!({ "spec": { "externalTrafficPolicy": "Local" } }),
+        &["spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"],
+    );
+    c(
+        json!({ "spec": { "sessionAffinity": "ClientIP", "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 0 } } } }),
+        &[
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400",
+        ],
+    );
+    c(
+        json!({ "spec": { "loadBalancerClass": "a/b", "loadBalancerSourceRanges": ["10.0.0.0/8"], "healthCheckNodePort": 30500 } }),
+        &[
+            "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            "spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            "spec.healthCheckNodePort: Invalid value: 30500: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+        ],
+    );
+    c(
+        json!({ "spec": { "type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8", "10.0.0.0"] } }),
+        &["spec.loadBalancerSourceRanges[1]: Invalid value: \"10.0.0.0\": must be a valid CIDR value"],
+    );
+    c(
+        json!({ "spec": { "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"] } }),
+        &["spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be 'RequireDualStack' or 'PreferDualStack'"],
+    );
+    c(
+        json!({ "spec": { "trafficDistribution": "Near" } }),
+        &[
+            "spec.trafficDistribution: Unsupported value: \"Near\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+        ],
+    );
     let slice = json!({ "metadata": { "name": "s" }, "addressType": "IPv4", "endpoints": [{ "addresses": ["10.0.0.1"] }], "ports": [{ "port": 80 }] });
     check("discovery.k8s.io", "EndpointSlice", &slice, json!({}), &[]);
     check(

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeSet;
 
-use super::{Errors, SpecPart, entry_tiers, list, not_a_label, tiers::number};
+use super::{Errors, SpecPart, entry_tiers, list, not_a_label, services, tiers::number};
 use crate::{RainbowSpec, Rolling, Stage, names, stage_tier};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
@@ -97,6 +97,7 @@ fn service(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
         errors
             .add(format!("{path}.type"), format!("`{kind}` is not supported: use ClusterIP, NodePort or LoadBalancer"));
     }
+    services::of_stage(service, &path, errors);
     let tier = stage_tier(spec, stage).and_then(|name| spec.tiers.iter().find(|tier| tier.name == name));
     errors.duplicates(&format!("{path}.ports"), "port", service.ports.iter().map(|port| port.name.as_str()));
     for port in &service.ports {

@@ -1,3 +1,5 @@
+mod services;
+
 use super::*;
 use serde_json::{Value, json};
 

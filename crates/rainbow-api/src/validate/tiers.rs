@@ -4,7 +4,7 @@ use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::util::intst
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Errors, SpecPart, list, not_a_label};
+use super::{Errors, SpecPart, list, not_a_label, services};
 use crate::{RainbowSpec, Tier, declared_port, names};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
@@ -24,6 +24,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         min_ready(spec, tier, &path, errors);
         ports(tier, &path, errors);
         needs(spec, tier, &path, errors);
+        service(tier, &path, errors);
         template(tier, &path, errors);
     }
     if let Some(cycle) = cycle(&spec.tiers) {
@@ -170,6 +171,14 @@ fn containers_with_env<'a>(template: &'a Value, env: &str) -> Vec<&'a str> {
         })
         .map(|container| container.get("name").and_then(Value::as_str).unwrap_or_default())
         .collect()
+}
+
+fn service(tier: &Tier, path: &str, errors: &mut Errors) {
+    let path = format!("{path}.service");
+    if tier.ports.is_empty() && !tier.service.is_plain() {
+        errors.add(&path, "is about no Service, since the tier has no ports: name the ports that it is reached on");
+    }
+    services::of_tier(&tier.service, &path, errors);
 }
 
 fn template(tier: &Tier, path: &str, errors: &mut Errors) {

@@ -226,14 +226,17 @@ impl App {
                 for name in [&mut service.tier, &mut service.color, &mut service.stage, &mut service.shadow_of] {
                     self.names.share(name);
                 }
-                // What a stage's Service should be depends on what it selects.
+                // What a stage's Service should be depends on what it selects, and on what it cannot change.
                 let known = self.services.remove(name);
                 let ports_before = known.as_ref().map_or(&[][..], |known| &known.node_ports);
                 // A node port that one Service gives up is another one's to have.
                 if *ports_before != *service.node_ports {
                     self.epoch.advance();
                 }
-                let same = |known: &Service| (&known.selects, known.asks) == (&service.selects, service.asks);
+                let same = |known: &Service| {
+                    let Service { selects, asks, fixed, .. } = known;
+                    (selects, asks, fixed) == (&service.selects, &service.asks, &service.fixed)
+                };
                 if let Some(known) = known.filter(|known| same(known)) {
                     inherit(&mut service.content, &service.meta.uid, known.content, &known.meta.uid);
                 }

@@ -36,6 +36,10 @@ impl Source {
         if !domain::counted(&evidence, tier) {
             return None;
         }
+        let is_counted = evidence.of_tier(&tier.name) == Connections::Sidecar;
+        if is_counted && domain::has_associations(tier) {
+            return Some(Err(messages::ASSOCIATIONS));
+        }
         let has_counter = || color.spec.instances.iter().any(|it| it.tier == tier.name && it.sidecar.is_some());
         Some(match (evidence.of_tier(&tier.name), &evidence.http) {
             (Connections::Http, Some(http)) => Ok(Self::Http(http.clone())),

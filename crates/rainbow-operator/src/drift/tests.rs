@@ -67,6 +67,22 @@ fn an_edit_is_drift() {
 }
 
 #[test]
+fn a_range_more_is_drift() {
+    let service = |ranges: &[&str]| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" },
+            "spec": { "ports": [{ "port": 80 }], "loadBalancerSourceRanges": ranges },
+        })
+    };
+    let wanted = service(&["10.0.0.0/8"]);
+    let applied = fingerprint(&wanted);
+    let is_current =
+        |ranges: &[&str]| is_current(&mut live(service(ranges), &applied), &mut Answers::default(), &wanted);
+    assert!(is_current(&["10.0.0.0/8"]));
+    assert!(!is_current(&["10.0.0.0/8", "0.0.0.0/0"]) && !is_current(&[]));
+}
+
+#[test]
 fn normalisation_is_written_against_once() {
     let wanted = desired("1000m", 1);
     let applied = fingerprint(&wanted);

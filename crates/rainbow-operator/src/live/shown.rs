@@ -144,6 +144,8 @@ pub(super) struct Endpoint {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct EndpointConditions {
     pub(super) ready: Option<bool>,
+    pub(super) serving: Option<bool>,
+    pub(super) terminating: Option<bool>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -14,7 +14,8 @@ pub(crate) enum SliceOf {
     Shadow,
 }
 
-/// The ready endpoints of a Service, as one slice has them.
+/// The ready endpoints of a Service, as one slice has them. Of a stage's Service these are the pods that clients are sent to. The other
+/// Services are evidence that the endpoint controller has seen pods as ready, so there the pods themselves have to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) meta: Meta,
@@ -26,13 +27,6 @@ pub(crate) struct Slice {
 
 impl Slice {
     pub(super) fn of(slice: &ShownSlice) -> Self {
-        let ready = slice.endpoints.iter().flatten().filter(|endpoint| {
-            // "A nil value should be interpreted as true."
-            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready.unwrap_or(true))
-        });
-        let pods = ready.filter_map(|endpoint| {
-            endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.as_deref()
-        });
         // Slices have the labels of their Services.
         let has = |key: &str| !label(&slice.metadata, key).is_empty();
         let of = match (has(labels::SHADOW), has(labels::STAGE)) {
@@ -40,6 +34,20 @@ impl Slice {
             (false, true) => SliceOf::Stage,
             (false, false) => SliceOf::Instance,
         };
+        let ready = slice.endpoints.iter().flatten().filter(|endpoint| {
+            let Some(conditions) = &endpoint.conditions else { return true };
+            // "A nil value should be interpreted as true."
+            let sent_to = conditions.ready.unwrap_or(true);
+            // With `publishNotReadyAddresses` an endpoint is called ready whatever its pod is.
+            let pod_is_ready = conditions.serving.unwrap_or(true) && !conditions.terminating.unwrap_or(false);
+            match of {
+                SliceOf::Stage => sent_to,
+                SliceOf::Instance | SliceOf::Shadow => sent_to && pod_is_ready,
+            }
+        });
+        let pods = ready.filter_map(|endpoint| {
+            endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?.name.as_deref()
+        });
         Self {
             meta: Meta::of(&slice.metadata),
             service: label(&slice.metadata, "kubernetes.io/service-name").into(),
@@ -83,6 +91,28 @@ mod tests {
         assert_eq!((&*slice.service, slice.of, slice.meta.version), ("frontend-active", SliceOf::Stage, 7));
         let ready: Vec<&str> = slice.ready.iter().map(|pod| &**pod).collect();
         assert_eq!(ready, ["a", "c"]);
+    }
+
+    /// A stage may send its clients to pods that are not ready; they are no evidence that the endpoint controller has seen them ready.
+    #[test]
+    fn a_pod_that_is_published_is_not_ready() {
+        let ready = |label: &str| {
+            let endpoint = |name: &str, conditions: serde_json::Value| json!({ "addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": { "kind": "Pod", "name": name } });
+            let slice = json!({
+                "metadata": { "name": "x", "labels": { label: "x" } }, "addressType": "IPv4",
+                "endpoints": [
+                    endpoint("ready", json!({ "ready": true, "serving": true, "terminating": false })),
+                    endpoint("starts", json!({ "ready": true, "serving": false, "terminating": false })),
+                    endpoint("ends", json!({ "ready": true, "serving": true, "terminating": true })),
+                    endpoint("down", json!({ "ready": false, "serving": false, "terminating": false })),
+                ],
+            });
+            let slice = Slice::of(&serde_json::from_value(slice).unwrap());
+            slice.ready.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(ready(labels::STAGE), ["ready", "starts", "ends"], "clients are sent to them");
+        assert_eq!(ready(labels::SHADOW), ["ready"]);
+        assert_eq!(ready(labels::COLOR), ["ready"]);
     }
 
     /// The API server writes a slice without endpoints as `null`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Meta, ShownApplied, label, rainbow_of, shown::AppliedStatus};
-use crate::{domain::Senders, drift::Content};
+use crate::{domain::Senders, drift::Content, fixed::Fixed};
 
 /// A Deployment.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub(crate) struct Service {
     /// Node ports that it has.
     pub(crate) node_ports: Box<[i32]>,
     pub(crate) senders: Senders,
+    /// What cannot change without the Service being made again.
+    pub(crate) fixed: Fixed,
     /// The stage whose members it selects; empty where it selects none.
     pub(crate) members_of: Box<str>,
 }
@@ -110,46 +112,16 @@ impl Service {
             serves: annotation(&object.metadata, labels::SERVES).into(),
             node_ports: node_ports(&object.spec),
             senders: senders(object),
+            fixed: Fixed::of(&object.spec),
             members_of: members_of.into(),
         }
     }
 }
 
-/// Annotations whose value `ip` asks for a load balancer that addresses pods: of the AWS Load Balancer Controller for a Service, and for
-/// an Ingress that leads to one.
-const TARGET_TYPES: [&str; 3] = [
-    "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type",
-    "service.beta.kubernetes.io/aws-load-balancer-target-type",
-    "alb.ingress.kubernetes.io/target-type",
-];
-/// The older way to ask for IP targets: its value is `nlb-ip`.
-const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
-/// Asks GKE for network endpoint groups of pods, for an Ingress or for ports.
-const ENDPOINT_GROUPS: &str = "cloud.google.com/neg";
-
 /// Senders of the Service's clients to pods.
 fn senders(object: &ShownApplied) -> Senders {
-    let value = |key: &str| annotation(&object.metadata, key);
-    let targets = TARGET_TYPES.iter().any(|key| value(key) == "ip") || value(LOAD_BALANCER_TYPE) == "nlb-ip";
-    let is_local = |policy: &str| object.spec.get(policy).and_then(Value::as_str) == Some("Local");
-    if targets || has_endpoint_groups(value(ENDPOINT_GROUPS)) {
-        Senders::LoadBalancer
-    } else if is_local("externalTrafficPolicy") || is_local("internalTrafficPolicy") {
-        Senders::NodesLocally
-    } else {
-        Senders::Nodes
-    }
-}
-
-/// An annotation such as `{"ingress": true}` or `{"exposed_ports": {"80": {}}}`. One that cannot be read may ask for groups.
-fn has_endpoint_groups(annotation: &str) -> bool {
-    if annotation.is_empty() {
-        return false;
-    }
-    let read = serde_json::from_str::<Value>(annotation);
-    read.map_or(true, |asked| {
-        asked["ingress"] == true || asked["exposed_ports"].as_object().is_some_and(|ports| !ports.is_empty())
-    })
+    let text = |field: &str| object.spec.get(field).and_then(Value::as_str).unwrap_or_default();
+    Senders::of(|key| annotation(&object.metadata, key), text)
 }
 
 /// A PodDisruptionBudget.
@@ -204,41 +176,5 @@ fn selection<'a>(rainbow: &str, is_of_stage: bool, selector: &BTreeMap<&'a str, 
         }
         (2, None, None, Some(members_of)) if is_of_stage => (Selection::Members, members_of),
         _ => (Selection::Other, ""),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[track_caller]
-    fn check(annotations: Value, spec: Value, expected: Senders) {
-        let metadata = json!({ "name": "web-active", "annotations": annotations });
-        let service: ShownApplied = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
-        assert_eq!(Service::of(&service).senders, expected, "{annotations} {spec}");
-    }
-
-    #[test]
-    fn senders_follow_from_annotations_and_policies() {
-        let plain = || json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Cluster" });
-        check(json!({}), plain(), Senders::Nodes);
-        check(json!({}), json!({ "externalTrafficPolicy": "Local" }), Senders::NodesLocally);
-        check(json!({}), json!({ "internalTrafficPolicy": "Local" }), Senders::NodesLocally);
-        for key in TARGET_TYPES {
-            check(json!({ key: "ip" }), json!({ "externalTrafficPolicy": "Local" }), Senders::LoadBalancer);
-            check(json!({ key: "instance" }), plain(), Senders::Nodes);
-        }
-        check(json!({ LOAD_BALANCER_TYPE: "nlb-ip" }), plain(), Senders::LoadBalancer);
-        check(json!({ LOAD_BALANCER_TYPE: "external" }), plain(), Senders::Nodes);
-        for (groups, expected) in [
-            (r#"{"ingress": true}"#, Senders::LoadBalancer),
-            (r#"{"exposed_ports": {"80": {"name": "web"}}}"#, Senders::LoadBalancer),
-            (r#"{"ingress": false}"#, Senders::Nodes),
-            (r#"{"exposed_ports": {}}"#, Senders::Nodes),
-            ("yes", Senders::LoadBalancer),
-        ] {
-            check(json!({ ENDPOINT_GROUPS: groups }), plain(), expected);
-        }
     }
 }

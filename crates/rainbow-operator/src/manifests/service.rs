@@ -1,12 +1,12 @@
 //! An instance's Service: how its dependents, and nobody else, reach it.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use rainbow_api::{Rainbow, Tier, TierPort, declared_port, names};
+use rainbow_api::{Rainbow, Tier, TierPort, declared_port, names, service_fields};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Scope, instance_labels, owned, serving_labels};
+use super::{Scope, instance_labels, owned, serving_labels, with_said};
 use crate::kind::Kind;
 
 /// The Service of a tier's instance. `labeled`: its pods carry the label of pods that serve.
@@ -24,7 +24,8 @@ pub(crate) fn service(
         "selector": serving_labels(scope, &instance.tier, &instance.color, labeled),
         "ports": tier.ports.iter().map(|known| port(known, json!(known.target()))).collect::<Vec<_>>(),
     });
-    owned(scope, rainbow, Kind::Service, &name, labels, spec)
+    let object = owned(scope, rainbow, Kind::Service, &name, labels, spec);
+    with_said(object, &tier.service.labels, &tier.service.annotations, service_fields(&tier.service))
 }
 
 /// A port with everything spelled out that is a key of the list or has a default: what is applied is what comes back.

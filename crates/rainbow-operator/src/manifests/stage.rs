@@ -1,10 +1,10 @@
 //! A stage's Service, what it selects, and the membership of pods.
 
-use rainbow_api::{Rainbow, Stage, Tier, labels};
+use rainbow_api::{Rainbow, Stage, Tier, labels, service_fields};
 use rainbow_plan::{InstanceName, Mark, Place, Selection};
 use serde_json::{Map, Value, json};
 
-use super::{Scope, owned, service::moving_ports, serving_labels};
+use super::{Scope, owned, service::moving_ports, serving_labels, with_said};
 use crate::{clock, kind::Kind, live::PodLabels};
 
 /// The Service of a stage, without its selector. Its ports are those of `tier`, of the color that it selects.
@@ -30,23 +30,35 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &
         "type": stage.service.type_.as_deref().unwrap_or("ClusterIP"),
         "ports": ports.collect::<Vec<_>>(),
     });
-    let mut service = owned(scope, rainbow, Kind::Service, name, labels, spec);
-    service["metadata"]["annotations"] = json!(stage.service.annotations);
-    service
+    let mut object = owned(scope, rainbow, Kind::Service, name, labels, spec);
+    object["metadata"]["annotations"] = json!({});
+    with_said(object, &stage.service.labels, &stage.service.annotations, service_fields(&stage.service))
 }
 
 /// The shadow Service of a stage, with its selector. Its ports are those of `tier`, of the color that the stage's own Service selects, so
 /// that a pod that cannot be an endpoint of the one is none of the other. It is headless: nothing but its endpoints matters.
-pub(crate) fn shadow(scope: &Scope<'_>, rainbow: &Rainbow, stage: &str, name: &str, tier: &Tier) -> Value {
+/// The families of its addresses are those of the stage's own Service, too.
+pub(crate) fn shadow(
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    stage: &str,
+    name: &str,
+    tier: &Tier,
+    families: &[Box<str>],
+) -> Value {
     let labels: Map<String, Value> = [(labels::RAINBOW, scope.rainbow), (labels::SHADOW, stage)]
         .map(|(key, value)| (key.to_owned(), json!(value)))
         .into_iter()
         .collect();
-    let spec = json!({
+    let mut spec = json!({
         "clusterIP": "None",
         "selector": members(scope, stage),
         "ports": moving_ports(tier, &scope.templates.template(tier)),
     });
+    if !families.is_empty() {
+        spec["ipFamilies"] = json!(families);
+        spec["ipFamilyPolicy"] = json!(if families.len() > 1 { "PreferDualStack" } else { "SingleStack" });
+    }
     owned(scope, rainbow, Kind::Service, name, labels, spec)
 }
 

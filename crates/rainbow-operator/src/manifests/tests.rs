@@ -108,10 +108,42 @@ fn services_spell_their_ports_out() {
 }
 
 #[test]
+fn services_have_what_their_user_says() {
+    let mut rainbow = rainbow();
+    let labels = || json!({ "team": "x", labels::TIER: "mine" });
+    let service = json!({
+        "type": "LoadBalancer", "sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local", "labels": labels(),
+        "annotations": { "a": "b", labels::SERVES: "mine" }, "ports": [{ "name": "http", "port": 8000 }],
+    });
+    rainbow.spec.stages[0].service = serde_json::from_value(service).unwrap();
+    let outer = stage(&scope(), &rainbow, &rainbow.spec.stages[0], "s-frontend-active", &rainbow.spec.tiers[1]);
+    let fields: Vec<&str> = outer["spec"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["externalTrafficPolicy", "ports", "sessionAffinity", "type"]);
+    assert_eq!(outer["metadata"]["annotations"], json!({ "a": "b" }), "Rainbow's own are not their user's");
+    assert_eq!(outer["metadata"]["labels"]["team"], "x");
+    assert_eq!(outer["metadata"]["labels"][labels::TIER], "frontend");
+    let service = json!({ "clusterIP": "None", "labels": labels(), "annotations": { "a": "b" } });
+    rainbow.spec.tiers[0].service = serde_json::from_value(service).unwrap();
+    let inner = super::service(&scope(), &rainbow, &rainbow.spec.tiers[0], &name("backend"), true);
+    assert_eq!(inner["spec"]["clusterIP"], "None");
+    assert_eq!(inner["metadata"]["annotations"], json!({ "a": "b" }));
+    assert_eq!(
+        (&inner["metadata"]["labels"]["team"], &inner["metadata"]["labels"][labels::TIER]),
+        (&json!("x"), &json!("backend"))
+    );
+}
+
+#[test]
 fn a_shadow_selects_members_behind_the_ports_of_its_stage() {
     let rainbow = rainbow();
     let tier = &rainbow.spec.tiers[1];
-    let made = shadow(&scope(), &rainbow, "active", "s-frontend-active-shadow", tier);
+    let families = ["IPv6".into(), "IPv4".into()];
+    let made = shadow(&scope(), &rainbow, "active", "s-frontend-active-shadow", tier, &families);
+    assert_eq!(
+        made["spec"]["ipFamilies"],
+        json!(["IPv6", "IPv4"]),
+        "pods have the addresses that those of the stage have"
+    );
     let own = stage(&scope(), &rainbow, &rainbow.spec.stages[0], "s-frontend-active", tier);
     let names = |service: &Value| -> Vec<Value> {
         let ports = service["spec"]["ports"].as_array().unwrap();

@@ -108,7 +108,12 @@ pub(super) fn instance(
         (_, None) if is_taken(Kind::Service) => Presence::Foreign,
         (_, None) => Presence::Absent,
         (Some((_, tier)), Some(live)) => {
-            let desired = || manifests::service(scope, rainbow, tier, name, labeled);
+            let live = &mut **live;
+            let desired = || {
+                let mut desired = manifests::service(scope, rainbow, tier, name, labeled);
+                live.fixed.keep_added_family(&mut desired);
+                desired
+            };
             let selects = matches!(&live.selects, Selection::Instance(selected) if selected == name);
             let selects = selects && live.asks == labeled;
             if selects && live.content.is_current(&live.meta.uid, *epoch, answers, desired) {

@@ -97,7 +97,10 @@ pub(super) fn stages(app: &mut App, scope: &Scope<'_>, effective: &Effective, fo
                     Selection::Instance(instance) => asks == app.is_labeled(instance),
                     Selection::Members | Selection::Other => true,
                 };
-                let possible = node_ports.possible(stage, &name);
+                let (possible, kept) = live.fixed.possible(node_ports.possible(stage, &name));
+                if !is_invalid {
+                    seen.clashes.extend(kept.iter().map(|kept| messages::kept(&name, &stage.name, kept)));
+                }
                 let current = asks_as_it_should
                     && (is_invalid || is_current(app, scope, rainbow, &possible, &name, &selects, &seen.labeled_as));
                 seen.services.insert(key, StageService::Ours { current, selects, serves });

@@ -190,11 +190,12 @@ impl Fake {
         let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.clone()) else { return };
         let is_seen = !selector.keys().any(|key| key.starts_with("member.")) || !*self.sees_no_members.lock().unwrap();
         let selected = |pod: &&Pod| is_seen && selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
+        let publishes = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
         let endpoints: Vec<_> = pods
             .iter()
             .filter(selected)
             .map(|pod| {
-                json!({ "addresses": ["10.0.0.1"], "conditions": { "ready": ready(pod) },
+                json!({ "addresses": ["10.0.0.1"], "conditions": { "ready": publishes || ready(pod), "serving": ready(pod) },
                         "targetRef": { "kind": "Pod", "name": pod.name_any(), "namespace": "default" } })
             })
             .collect();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rainbow_api::{ColorPhase, Deadline};
-use rainbow_operator::count::NO_COUNTER;
+use rainbow_operator::count::{ASSOCIATIONS, NO_COUNTER};
 use serde::Serialize;
 
 use crate::{
@@ -90,10 +90,11 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
             false => format!("its pods have had no connections for less than {settle}, or are ending"),
         });
     }
-    let never = evidence.pods.iter().all(|pod| pod.unknown.as_deref() == Some(NO_COUNTER));
+    let is_never_known = |why: Option<&str>| [Some(NO_COUNTER), Some(ASSOCIATIONS)].contains(&why);
+    let never = evidence.pods.iter().all(|pod| is_never_known(pod.unknown.as_deref()));
     let mut frees = vec![match (evidence.pods.is_empty(), never) {
         (true, _) => format!("by itself: it goes when it has been in no stage for {settle}"),
-        (false, true) => "not by itself: connections of pods that were made without the counter are never known".into(),
+        (false, true) => "not by itself: connections that the counter does not see, or of pods that were made without it, are never known".into(),
         (false, false) => format!("by itself: a pod goes when it has had no connections for {settle}"),
     }];
     if !evidence.pods.is_empty() {
@@ -272,6 +273,7 @@ mod tests {
             explain(&draining, &evidence, "2026-01-01T00:05:00Z".parse().unwrap()).1
         };
         assert!(frees(&[NO_COUNTER, NO_COUNTER])[0].starts_with("not by itself"));
+        assert!(frees(&[ASSOCIATIONS, NO_COUNTER])[0].starts_with("not by itself"));
         assert!(frees(&[NO_COUNTER, "no answer"])[0].starts_with("by itself: a pod goes"));
     }
 
