@@ -2,7 +2,9 @@
 
 mod drain;
 mod names_check;
+mod quantity;
 mod stages;
+mod template;
 mod tiers;
 
 use std::fmt;
