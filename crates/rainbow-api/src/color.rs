@@ -83,6 +83,44 @@ pub struct ColorInstance {
     /// before it ends. Unset: an older version made the instance, which keeps its number of pods while it serves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub serving_label: bool,
+    /// What its pods have of service links where their template does not say.
+    #[serde(default, skip_serializing_if = "ServiceLinks::is_default")]
+    pub service_links: ServiceLinks,
+    /// Source of the termination messages of its containers where their template does not say.
+    #[serde(default, skip_serializing_if = "TerminationMessages::is_default")]
+    pub termination_messages: TerminationMessages,
+}
+
+/// Environment variables such as `WEB_V1_PORT=tcp://…` that the kubelet puts into a pod, for each Service of its namespace.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum ServiceLinks {
+    /// As Kubernetes has it, which is on. An older version made the instance.
+    #[default]
+    Default,
+    /// Off: an application reads none of them by accident.
+    Off,
+}
+
+impl ServiceLinks {
+    fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+}
+
+/// Source of the message that the kubelet reports when a container ends.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum TerminationMessages {
+    /// As Kubernetes has it: a file that few applications write. An older version made the instance.
+    #[default]
+    Default,
+    /// That file, or the end of the log of a container that failed, so that a condition can quote its last line.
+    Logs,
+}
+
+impl TerminationMessages {
+    fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
 }
 
 /// The container that counts connections.

@@ -10,13 +10,15 @@ mod duration;
 mod identity;
 pub mod labels;
 pub mod names;
+mod object_names;
+mod pod_types;
 mod rainbow;
 mod read;
 mod service;
 mod status;
 mod validate;
 
-pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus, Sidecar};
+pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus, ServiceLinks, Sidecar, TerminationMessages};
 pub use condition::{ConditionType, Reason};
 pub use crd::crds;
 pub use drain::{
@@ -24,6 +26,7 @@ pub use drain::{
 };
 pub use duration::{DurationError, HumanDuration};
 pub use identity::{Identity, Version, identities, tiers_hash};
+pub use object_names::{ObjectName, object_names, object_names_of_colors};
 pub use rainbow::{
     Flip, Keep, Need, OnStalled, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, Surge, Tier,
     TierPort, declared_port,

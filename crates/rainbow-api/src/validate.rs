@@ -2,8 +2,10 @@
 
 mod drain;
 mod names_check;
+mod quantity;
 mod services;
 mod stages;
+mod template;
 mod tiers;
 
 use std::fmt;

@@ -15,6 +15,7 @@ mod paint;
 mod patch;
 mod printer;
 mod reach;
+mod refusal;
 mod release;
 mod stage;
 mod tree;

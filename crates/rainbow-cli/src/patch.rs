@@ -72,7 +72,17 @@ fn pointer(path: &[impl AsRef<str>]) -> PointerBuf {
 pub(crate) async fn change(
     cluster: &Cluster,
     name: &str,
+    make: impl FnMut(&Rainbow) -> Result<Change>,
+) -> Result<(Rainbow, bool)> {
+    change_checked(cluster, name, make, async |_: &Rainbow| Ok(())).await
+}
+
+/// As [`change`]; nothing is written where `check` fails for the Rainbow as it would be.
+pub(crate) async fn change_checked(
+    cluster: &Cluster,
+    name: &str,
     mut make: impl FnMut(&Rainbow) -> Result<Change>,
+    check: impl AsyncFn(&Rainbow) -> Result,
 ) -> Result<(Rainbow, bool)> {
     let api: Api<Rainbow> = cluster.api();
     let mut attempt = 1;
@@ -82,6 +92,7 @@ pub(crate) async fn change(
         if change.operations().is_empty() {
             return Ok((rainbow, false));
         }
+        check(&changed(&rainbow, &change)?).await?;
         let patch = Patch::Json::<()>(json_patch::Patch(change.0));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         match api.patch(name, &params, &patch).await {
@@ -100,6 +111,15 @@ pub(crate) async fn change(
             }
         }
     }
+}
+
+/// The Rainbow with the change made.
+fn changed(rainbow: &Rainbow, change: &Change) -> Result<Rainbow> {
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let wrong = |error: &dyn std::error::Error| Error::failed(format!("cannot change rainbow `{name}`"), error);
+    let mut object = serde_json::to_value(rainbow).map_err(|error| wrong(&error))?;
+    json_patch::patch(&mut object, change.operations()).map_err(|error| wrong(&error))?;
+    serde_json::from_value(object).map_err(|error| wrong(&error))
 }
 
 fn is_failed_test(message: &str) -> bool {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Pod, Service, ServicePort};
 use kube::{Api, api::ListParams};
-use rainbow_api::{HumanDuration, Rainbow};
+use rainbow_api::{HumanDuration, Rainbow, labels};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -70,6 +70,7 @@ pub(crate) async fn stage(
     let service = service.ok_or_else(|| {
         Error::Failed(format!("stage `{name}` has no Service `{service_name}` yet: see `rainbow status`"))
     })?;
+    check_owner(&service, service_name, rainbow, name)?;
     let port = port(&service).ok_or_else(|| Error::Failed(format!("Service `{service_name}` has no TCP port")))?;
     let nodes = if port.node_port.is_some() {
         // Somebody who may not list nodes can still reach a load balancer.
@@ -97,6 +98,25 @@ pub(crate) async fn stage(
     }
     context.printer.detail(format_args!("stage {name}: through the API"));
     tunnel(cluster, &service, port, path).await
+}
+
+/// The Service is that of the stage: another object may have its name, and answers from elsewhere would be taken for the stage's.
+fn check_owner(service: &Service, service_name: &str, rainbow: &Rainbow, stage: &str) -> Result {
+    let label = |key: &str| service.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let owners = service.metadata.owner_references.iter().flatten();
+    let is_owned = owners.clone().any(|owner| Some(&owner.uid) == rainbow.metadata.uid.as_ref());
+    if is_owned && label(labels::STAGE) == Some(stage) {
+        return Ok(());
+    }
+    let own = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let whose = match (label(labels::STAGE), owners.clone().find(|owner| owner.kind == "Rainbow")) {
+        (Some(other), Some(_)) if is_owned => format!("that of stage `{other}`"),
+        (_, Some(owner)) if !is_owned => format!("that of rainbow `{}`", owner.name),
+        _ => "not Rainbow's".to_owned(),
+    };
+    Err(Error::Failed(format!(
+        "stage `{stage}` of rainbow `{own}` has no Service: `{service_name}`, which it needs, is {whose}: see `rainbow status {own}`"
+    )))
 }
 
 /// The port that clients most likely want: the one named `http`, else the first.
@@ -222,6 +242,33 @@ mod tests {
         let inner = json!({ "spec": { "ports": [{ "port": 80, "protocol": "UDP" }, { "port": 81 }] } });
         assert_eq!(found(inner, json!([])), []);
     }
+
+    #[test]
+    fn a_service_of_another_is_not_asked() {
+        let rainbow: Rainbow = serde_json::from_value(json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "metadata": { "name": "solo", "uid": "2" },
+            "spec": { "tiers": [] },
+        }))
+        .unwrap();
+        let check = |stage: &str, owner: serde_json::Value| {
+            let service = json!({ "metadata": {
+                "name": "web-live", "labels": { "rainbow.dev/stage": stage }, "ownerReferences": owner,
+            } });
+            let service: Service = serde_json::from_value(service).unwrap();
+            check_owner(&service, "web-live", &rainbow, "live").map_err(|error| error.to_string())
+        };
+        let owner = |name: &str, uid: &str| json!([{ "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "name": name, "uid": uid, "controller": true }]);
+        let refused = |whose: &str| {
+            Err(format!(
+                "stage `live` of rainbow `solo` has no Service: `web-live`, which it needs, is {whose}: see `rainbow status solo`"
+            ))
+        };
+        assert_eq!(check("live", owner("solo", "2")), Ok(()));
+        assert_eq!(check("live", owner("shop", "1")), refused("that of rainbow `shop`"));
+        assert_eq!(check("smoke", owner("solo", "2")), refused("that of stage `smoke`"));
+        assert_eq!(check("live", json!([])), refused("not Rainbow's"));
+    }
+
     #[test]
     fn a_port_that_the_balancer_could_not_open_is_not_tried() {
         let node = json!({ "status": { "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }] } });

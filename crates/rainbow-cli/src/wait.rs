@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use rainbow_api::{HumanDuration, Rainbow, ShiftPhase, ShiftStatus as Shift};
+use rainbow_api::{ColorPhase, HumanDuration, Rainbow, ShiftPhase, ShiftStatus as Shift};
 
 use crate::{
     context::{Cluster, Context},
@@ -106,13 +106,19 @@ pub(crate) async fn ready(context: &Context, cluster: &Cluster, rainbow: &Rainbo
     .await
 }
 
-/// `seamless: v2 7/10 pods ready; smoke=v1, active=v1→v2 2/5`.
+/// `seamless: v2 7/10 pods ready; smoke=v1, active=v1→v2 2/5`; where pods do not start, with what the operator says of them:
+/// `seamless: v2 backend 0/1 ready (backend-v2-x: …); …`.
 fn summary(name: &str, view: &View) -> String {
     let color = view.color.as_deref().and_then(|color| view.color(color));
     let color = color.map(|color| {
         let (ready, wanted) =
             color.tiers.iter().fold((0, 0), |(ready, wanted), tier| (ready + tier.ready, wanted + tier.replicas));
-        format!(" {} {ready}/{wanted} pods ready;", color.name)
+        match (color.phase, &color.message) {
+            (Some(ColorPhase::Starting | ColorPhase::Stalled), Some(message)) if ready < wanted => {
+                format!(" {} {message};", color.name)
+            }
+            _ => format!(" {} {ready}/{wanted} pods ready;", color.name),
+        }
     });
     let stages: Vec<String> = view
         .stages

@@ -1,7 +1,7 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use rainbow_api::{Connections, Rainbow, Sidecar, Tier, labels, names};
+use rainbow_api::{Connections, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, labels, names};
 use rainbow_plan::{
     Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Selection, StageKey, Time, Version,
 };
@@ -503,10 +503,20 @@ impl Compiler<'_> {
 fn made(app: &App, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName, new: Option<&Sidecar>) -> Made {
     let known = app.colors.values().flat_map(|color| &color.spec.instances);
     if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
-        return Made { sidecar: shared.sidecar.clone(), serving_label: shared.serving_label };
+        return Made {
+            sidecar: shared.sidecar.clone(),
+            serving_label: shared.serving_label,
+            service_links: shared.service_links,
+            termination_messages: shared.termination_messages,
+        };
     }
     let wanted = rainbow_api::connections(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
-    Made { sidecar: new.filter(|_| wanted).cloned(), serving_label: true }
+    Made {
+        sidecar: new.filter(|_| wanted).cloned(),
+        serving_label: true,
+        service_links: ServiceLinks::Off,
+        termination_messages: TerminationMessages::Logs,
+    }
 }
 
 #[cfg(test)]
@@ -537,8 +547,13 @@ mod tests {
         let mut rainbow = rainbow();
         let tier = |rainbow: &Rainbow| rainbow.spec.tiers[0].clone();
         let mut app = App::default();
-        let new = |sidecar| Made { sidecar, serving_label: true };
-        let older = || Made { sidecar: Some(tally(false)), serving_label: false };
+        let new = |sidecar| Made {
+            sidecar,
+            serving_label: true,
+            service_links: ServiceLinks::Off,
+            termination_messages: TerminationMessages::Logs,
+        };
+        let older = || Made { sidecar: Some(tally(false)), ..Made::default() };
         let choose = |app: &App, rainbow: &Rainbow| made(app, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
         assert_eq!(choose(&app, &rainbow), new(Some(tally(true))));
         rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);

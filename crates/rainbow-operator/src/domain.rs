@@ -331,8 +331,18 @@ pub(crate) struct PodTrouble {
     /// The pod or the Deployment.
     pub(crate) object: String,
     pub(crate) says: String,
-    /// The trouble may pass by itself.
-    pub(crate) may_pass: bool,
+    pub(crate) urgency: Urgency,
+}
+
+/// How likely it is that a trouble does not pass by itself, most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    /// Someone has to do something.
+    Stuck,
+    /// A probe has not passed yet.
+    Unready,
+    /// The ordinary course of a start.
+    Starting,
 }
 
 /// By color and tier.

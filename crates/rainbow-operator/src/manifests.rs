@@ -1,6 +1,7 @@
 //! The objects as they shall be, as they are applied: every field in them is Rainbow's, every other field is not.
 
 mod color;
+mod defaults;
 mod deployment;
 mod guard;
 mod service;

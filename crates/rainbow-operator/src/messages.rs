@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{
     clock,
-    domain::{Names, Owner, PodTrouble},
+    domain::{Names, Owner, PodTrouble, Urgency},
     fixed::Kept,
     kind::Kind,
 };
@@ -87,7 +87,7 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
 /// Whether what may pass by itself is worth a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Patience {
-    /// Pods may be on their way.
+    /// Nodes may be preparing pods.
     ForAWhile,
     /// Pods have had their time.
     Over,
@@ -96,7 +96,7 @@ enum Patience {
 /// `backend 0/1 ready (backend-v2-x: container `web` ended with code 1), frontend has no instance`.
 fn lacks(lacks: &[Lack], color: &str, names: &Names<'_>, patience: Patience) -> String {
     let because = |tier: &str| {
-        let told = |trouble: &&PodTrouble| patience == Patience::Over || !trouble.may_pass;
+        let told = |trouble: &&PodTrouble| patience == Patience::Over || trouble.urgency != Urgency::Starting;
         let trouble = names.trouble(color, tier).filter(told);
         trouble.map_or_else(String::new, |trouble| format!(" ({}: {})", trouble.object, trouble.says))
     };
@@ -632,13 +632,14 @@ mod tests {
         let none = PodTroubles::new();
         let pods = Waiting::ForPods { lacks: lacks.clone() };
         assert_eq!(says(&pods, &none), "backend 0/1 ready, frontend has no instance");
-        let trouble = |may_pass| {
-            let trouble = PodTrouble { object: "backend-v2-x".into(), says: "no image".into(), may_pass };
+        let trouble = |urgency| {
+            let trouble = PodTrouble { object: "backend-v2-x".into(), says: "no image".into(), urgency };
             [(("v2".to_owned(), "backend".to_owned()), trouble)].into()
         };
-        assert_eq!(says(&pods, &trouble(true)), "backend 0/1 ready, frontend has no instance");
+        assert_eq!(says(&pods, &trouble(Urgency::Starting)), "backend 0/1 ready, frontend has no instance");
         let expected = "backend 0/1 ready (backend-v2-x: no image), frontend has no instance";
-        assert_eq!(says(&pods, &trouble(false)), expected);
+        assert_eq!(says(&pods, &trouble(Urgency::Unready)), expected);
+        assert_eq!(says(&pods, &trouble(Urgency::Stuck)), expected);
         let stage = Waiting::ForColor { color: "v2".into(), lacks };
         assert_eq!(says(&stage, &none), "waits for color `v2`: backend 0/1 ready, frontend has no instance");
     }

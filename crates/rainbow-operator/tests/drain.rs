@@ -15,7 +15,10 @@ use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use rainbow_api::{Color, ColorInstance, ColorSpec, ColorStatus, Rainbow, Sidecar, identities, labels};
+use rainbow_api::{
+    Color, ColorInstance, ColorSpec, ColorStatus, Rainbow, ServiceLinks, Sidecar, TerminationMessages, identities,
+    labels,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -465,6 +468,8 @@ async fn record_plain_counter(cluster: &Cluster) {
         identity: identities[&tier.name].clone(),
         sidecar: sidecar.clone(),
         serving_label: false,
+        service_links: ServiceLinks::Default,
+        termination_messages: TerminationMessages::Default,
     });
     let spec = ColorSpec {
         rainbow: "seamless".into(),

@@ -7,7 +7,7 @@ use e2e::{App, Cli, Cluster, Scope, eventually};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kube::{
     Api,
-    api::{ListParams, PostParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams, ValidationDirective},
 };
 use serde_json::{Value, json};
 
@@ -76,11 +76,36 @@ const CASES: &[Case] = &[
         expect: &["spec.tiers[backend].replicas", "-1"],
     },
     Case {
+        what: "a misspelt field of a pod",
+        spoil: |rainbow| container(rainbow)["readinesProbe"] = json!({ "httpGet": { "port": 8080 } }),
+        expect: &["spec.tiers[backend].template.spec.containers[0].readinesProbe", "did you mean `readinessProbe`?"],
+    },
+    Case {
+        what: "an empty image",
+        spoil: |rainbow| container(rainbow)["image"] = json!(""),
+        expect: &["spec.tiers[backend].template.spec.containers[0].image", "is empty"],
+    },
+    Case {
+        what: "a bad quantity",
+        spoil: |rainbow| container(rainbow)["resources"] = json!({ "limits": { "memory": "64MB" } }),
+        expect: &["spec.tiers[backend].template.spec.containers[0].resources.limits.memory", "64MB"],
+    },
+    Case {
+        what: "a text where a number is needed",
+        spoil: |rainbow| container(rainbow)["ports"] = json!([{ "containerPort": "8080" }]),
+        expect: &["spec.tiers[backend].template.spec.containers[0].ports[0].containerPort", "without quotes"],
+    },
+    Case {
         what: "an unknown field",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["replica"] = json!(1),
         expect: &["spec.tiers[1].replica", "no such field"],
     },
 ];
+
+/// Container of the inner tier.
+fn container(rainbow: &mut Value) -> &mut Value {
+    &mut rainbow["spec"]["tiers"][1]["template"]["spec"]["containers"][0]
+}
 
 /// The command finds these before it asks a cluster.
 pub(crate) fn refused_before_anything_is_sent(cluster: &Cluster) -> Result<()> {
@@ -142,10 +167,11 @@ pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     scope.deploy(&app, "v1", "active").await?;
 
-    // A used color name with other tiers.
-    let mut other = app.at("v1");
-    other["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["image"] = json!("backend:v2");
-    scope.apply_manifest(&other)?;
+    // A used color name with other tiers, by a client that does not look before.
+    let image =
+        json!([{ "op": "replace", "path": "/spec/tiers/1/template/spec/containers/0/image", "value": "backend:v2" }]);
+    let image: Patch<()> = Patch::Json(serde_json::from_value(image)?);
+    scope.custom("Rainbow").patch(app.name, &PatchParams::default(), &image).await?;
     said(scope, &app, &["`v1`", "spec.color"]).await?;
     ensure!(scope.stage(&app, "active").await?["color"] == "v1");
     scope.apply(&app, "v1")?;
@@ -168,6 +194,93 @@ pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
     ensure!(scope.stage(&app, "smoke").await?["color"] == "v1");
     ensure!(scope.stage(&app, "active").await?["color"] == "v1");
     Ok(())
+}
+
+/// What the commands refuse after a look at the cluster, and what the API server refuses by itself: nothing of it is written.
+pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(1);
+    scope.deploy(&app, "v1", "active").await?;
+    let generation = async || anyhow::Ok(scope.rainbow(&app).await?.metadata.generation);
+    let before = generation().await?;
+
+    let refused = |args: &[&str], input: &str, parts: &[&str]| {
+        let output = scope.cli.output_with_input(args, input)?;
+        ensure!(output.code == USAGE, "{args:?} ended with {}: {}{}", output.code, output.stdout, output.stderr);
+        for part in parts {
+            ensure!(output.stderr.contains(part), "{args:?}: `{part}` is missing in: {}", output.stderr);
+        }
+        Ok(())
+    };
+    // A used color name.
+    let mut other = app.at("v1");
+    container(&mut other)["image"] = json!("backend:v2");
+    let used: &[&str] = &["spec.color", "`v1` exists with other tiers"];
+    refused(&["apply", "-f", "-"], &other.to_string(), used)?;
+    refused(&["apply", "-f", "-", "--dry-run"], &other.to_string(), used)?;
+    refused(&["deploy", app.name, "--color", "v1", "--image", "backend=backend:v2"], "", used)?;
+    // An empty image.
+    let empty = ["deploy", app.name, "--color", "v2", "--image", "backend="];
+    refused(&empty, "", &["spec.tiers[backend].template.spec.containers[0].image", "is empty"])?;
+    // What only the API server checks of a pod.
+    let mut unmounted = app.at("v2");
+    container(&mut unmounted)["volumeMounts"] = json!([{ "name": "data", "mountPath": "/data" }]);
+    let mount = "spec.tiers[backend].template.spec.containers[0].volumeMounts[0].name";
+    refused(&["apply", "-f", "-", "--dry-run"], &unmounted.to_string(), &[mount, "data"])?;
+    refused(&["apply", "-f", "-"], &unmounted.to_string(), &[mount, "data"])?;
+
+    // At admission, whatever the client is.
+    let admission: [(fn(&mut Value), &str); 4] = [
+        (|container| container["readinesProbe"] = json!({ "httpGet": { "port": 8080 } }), "readinesProbe"),
+        (|container| container["image"] = json!(""), "image"),
+        (|container| container["resources"] = json!({ "limits": { "memory": "64MB" } }), "memory"),
+        (|container| container["ports"] = json!([{ "containerPort": "8080" }]), "containerPort"),
+    ];
+    for (spoil, field) in admission {
+        let mut manifest = app.at("v2");
+        spoil(container(&mut manifest));
+        let object: DynamicObject = serde_json::from_value(manifest)?;
+        let params = PatchParams {
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::apply("another-client").force()
+        };
+        match scope.custom("Rainbow").patch(app.name, &params, &Patch::Apply(&object)).await {
+            Err(kube::Error::Api(status)) => ensure!(status.message.contains(field), "{field}: {}", status.message),
+            other => anyhow::bail!("{field}: {other:?}"),
+        }
+    }
+    ensure!(generation().await? == before, "something was written");
+    ensure!(scope.custom("Color").list(&ListParams::default()).await?.items.len() == 1, "a color was made");
+    Ok(())
+}
+
+/// Two Rainbows of one namespace with the same tiers and stages: the second is refused, and what it would serve is never another's reply.
+pub(crate) async fn two_of_the_same_names(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(1);
+    scope.deploy(&app, "v1", "active").await?;
+    let mut solo = app.at("v2");
+    solo["metadata"]["name"] = json!("solo");
+    for args in [&["apply", "-f", "-", "--dry-run"][..], &["apply", "-f", "-"]] {
+        let output = scope.cli.output_with_input(args, &solo.to_string())?;
+        let parts = ["`solo`", "`seamless`", "`frontend-active`", "spec.namePrefix"];
+        ensure!(output.code == USAGE, "ended with {}: {}", output.code, output.stderr);
+        ensure!(parts.iter().all(|part| output.stderr.contains(part)), "{}", output.stderr);
+    }
+    ensure!(scope.custom("Rainbow").get_opt("solo").await?.is_none(), "it was written");
+    // By a client that does not look before.
+    scope.custom("Rainbow").create(&PostParams::default(), &serde_json::from_value(solo.clone())?).await?;
+    eventually("the condition names the sibling", || async {
+        let conditions = scope.custom("Rainbow").get("solo").await?.data["status"]["conditions"].to_string();
+        ensure!(conditions.contains("Rainbow `seamless`"), "{conditions}");
+        Ok(())
+    })
+    .await?;
+    let output = scope.cli.output(&["query", "solo", "--stage", "active", "--timeout", "1s"])?;
+    ensure!(output.code != 0 && output.stdout.is_empty(), "another's reply: {}", output.stdout);
+    ensure!(output.stderr.contains("that of rainbow `seamless`"), "{}", output.stderr);
+    scope.cli.run(&["delete", "solo", "--wait"]).await?;
+    solo["spec"]["namePrefix"] = json!("solo-");
+    scope.apply_manifest(&solo)?;
+    scope.answers("frontend-active", &app.reply("v1")).await
 }
 
 /// Waits until the conditions say all of the parts.

@@ -18,6 +18,7 @@ mod seed;
 mod serves;
 mod service;
 mod shift;
+mod unready;
 mod walk;
 
 use std::{
@@ -211,7 +212,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         others::a_service_that_others_edit,
         plain::by_kubectl_alone,
         input::refused_by_the_cluster,
+        input::refused_before_anything_is_written,
+        input::two_of_the_same_names,
         input::foreign_objects_stay_untouched,
+        unready::pods_that_do_not_start_say_why,
         drain::what_is_not_understood_holds,
         drain::flips_back_and_forth_under_load,
         reuse::a_chain_starts_what_changed_and_its_callers,

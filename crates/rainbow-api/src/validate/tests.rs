@@ -174,9 +174,92 @@ fn templates() {
             s["tiers"][0]["template"]["metadata"] = json!({ "labels": { "rainbow.dev/color": "x" } });
         },
     );
-    let wrong = errors(|s| s["tiers"][0]["template"]["spec"]["containers"][0]["ports"] = json!(["80"]));
-    assert_eq!(wrong.len(), 1);
-    assert!(wrong[0].starts_with(&format!("{container}[0].ports[0]: is no part of a pod template: ")), "{wrong:?}");
+    check(
+        "spec.tiers[backend].template.metadata.labels[member.rainbow.dev/active]: is set by Rainbow itself: take it out",
+        |s| {
+            s["tiers"][0]["template"]["metadata"] = json!({ "labels": { "member.rainbow.dev/active": "yes" } });
+        },
+    );
+    check(&format!("{container}[1].name: another container is called `backend`: give each its own name"), |s| {
+        let containers = s["tiers"][0]["template"]["spec"]["containers"].as_array_mut().unwrap();
+        containers.push(containers[0].clone());
+    });
+    check("spec.tiers[backend].template.spec.initContainers[0].image: is empty: name the image to run", |s| {
+        s["tiers"][0]["template"]["spec"]["initContainers"] = json!([{ "name": "setup" }]);
+    });
+    check(&format!("{container}[0].image: `x:1 ` begins or ends with a space: take it out"), |s| {
+        s["tiers"][0]["template"]["spec"]["containers"][0]["image"] = json!("x:1 ");
+    });
+}
+
+/// The template with one field of its first container set to a value gets this message, at the place within the container.
+#[track_caller]
+fn check_container(place: &str, message: &str, field: &str, value: Value) {
+    check(&format!("spec.tiers[backend].template.spec.containers[0].{place}: {message}"), |s| {
+        s["tiers"][0]["template"]["spec"]["containers"][0][field] = value;
+    });
+}
+
+#[test]
+fn fields_that_do_not_exist() {
+    let misspelt = |name: &str| {
+        format!("there is no such field in Kubernetes {}: did you mean `{name}`?", crate::pod_types::kubernetes())
+    };
+    let probe = json!({ "httpGet": { "port": "http" } });
+    check_container("readinesProbe", &misspelt("readinessProbe"), "readinesProbe", probe);
+    check_container("imagepullpolicy", &misspelt("imagePullPolicy"), "imagepullpolicy", json!("Always"));
+    let probe = json!({ "httpGet": { "prot": 80 } });
+    check_container("livenessProbe.httpGet.prot", &misspelt("port"), "livenessProbe", probe);
+    check_container("resources.limit", &misspelt("limits"), "resources", json!({ "limit": { "cpu": 1 } }));
+    check_container("env[1].valeu", &misspelt("value"), "env", json!([{ "name": "A" }, { "name": "B", "valeu": "x" }]));
+    let unknown = errors(|s| s["tiers"][0]["template"]["spec"]["zzz"] = json!({ "deep": [1] }));
+    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    assert!(
+        unknown[0].ends_with("take it out, or install a newer Rainbow if a newer Kubernetes has it"),
+        "{unknown:?}"
+    );
+    let unknown = errors(|s| s["tiers"][0]["template"]["metadata"] = json!({ "labls": { "a": "b" } }));
+    assert_eq!(unknown, [format!("spec.tiers[backend].template.metadata.labls: {}", misspelt("labels"))]);
+}
+
+#[test]
+fn values_of_another_type() {
+    check_container("ports[0]", "`80` is a text: write a map of fields", "ports", json!(["80"]));
+    let ports = json!([{ "containerPort": "80" }]);
+    check_container("ports[0].containerPort", "`80` is a text: write a whole number, without quotes", "ports", ports);
+    let env = json!([{ "name": "DEBUG", "value": true }]);
+    check_container("env[0].value", "`true` is true or false: write a text, in quotes", "env", env);
+    check_container("args", "`-v` is a text: write a list", "args", json!("-v"));
+    check_container("image", "`1.2` is no whole number: write a text, in quotes", "image", json!(1.2));
+    check_container("tty", "`yes` is a text: write true or false, without quotes", "tty", json!("yes"));
+    let quantity =
+        "`64MB` is no quantity: write a number with a unit such as m, k, M, G, Ki, Mi or Gi, as in 500m or 64Mi";
+    check_container("resources.limits.memory", quantity, "resources", json!({ "limits": { "memory": "64MB" } }));
+    let less = json!({ "limits": { "memory": "64Mi" }, "requests": { "memory": "1Gi" } });
+    let message = "is more than the limit, which is `64Mi`: request at most that";
+    check_container("resources.requests.memory", message, "resources", less);
+    check("spec.tiers[backend].template.spec.containers: `x` is a text: write a list", |s| {
+        s["tiers"][0]["template"]["spec"]["containers"] = json!("x");
+    });
+}
+
+#[test]
+fn what_a_deployment_accepts_is_accepted() {
+    let fine = errors(|s| {
+        s["tiers"][0]["template"] = json!({
+            "metadata": { "creationTimestamp": null, "labels": { "a": "b" }, "annotations": null },
+            "spec": {
+                "volumes": [{ "name": "tmp", "emptyDir": { "sizeLimit": 1048576 } }, { "name": "data", "emptyDir": {} }],
+                "containers": [{
+                    "name": "web", "image": "web:1", "env": null, "resources": { "limits": { "cpu": 0.5, "example.com/gpu": 1 } },
+                    "readinessProbe": { "httpGet": { "port": "http" } }, "livenessProbe": { "tcpSocket": { "port": 80 } },
+                    "restartPolicyRules": [{ "action": "Restart", "exitCodes": { "operator": "In", "values": [42] } }],
+                }],
+                "hostnameOverride": "web", "tolerations": [{ "key": "a", "operator": "Exists" }],
+            },
+        });
+    });
+    assert_eq!(fine, [""; 0]);
 }
 
 #[test]

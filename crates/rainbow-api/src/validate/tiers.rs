@@ -1,10 +1,10 @@
-//! Tiers: names, sizes, ports, needs and templates.
+//! Tiers: names, sizes, ports and needs.
 
-use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Errors, SpecPart, list, not_a_label, services};
+use super::{Errors, SpecPart, list, not_a_label, services, template};
 use crate::{RainbowSpec, Tier, declared_port, names};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
@@ -25,7 +25,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         ports(tier, &path, errors);
         needs(spec, tier, &path, errors);
         service(tier, &path, errors);
-        template(tier, &path, errors);
+        template::check(tier, &path, errors);
     }
     if let Some(cycle) = cycle(&spec.tiers) {
         let path = format!("spec.tiers[{}].needs", cycle[0]);
@@ -179,41 +179,6 @@ fn service(tier: &Tier, path: &str, errors: &mut Errors) {
         errors.add(&path, "is about no Service, since the tier has no ports: name the ports that it is reached on");
     }
     services::of_tier(&tier.service, &path, errors);
-}
-
-fn template(tier: &Tier, path: &str, errors: &mut Errors) {
-    let path = format!("{path}.template");
-    let template: PodTemplateSpec = match serde_path_to_error::deserialize(&tier.template) {
-        Ok(template) => template,
-        Err(error) => {
-            let field = error.path().to_string();
-            let path = if field == "." { path } else { format!("{path}.{field}") };
-            return errors.add(path, format!("is no part of a pod template: {}", error.inner()));
-        }
-    };
-    let Some(spec) = template.spec.filter(|spec| !spec.containers.is_empty()) else {
-        return errors.add(format!("{path}.spec.containers"), "is empty: a pod has at least one container");
-    };
-    for (index, container) in spec.containers.iter().enumerate() {
-        if !names::is_dns_label(&container.name) {
-            errors.add(format!("{path}.spec.containers[{index}].name"), not_a_label(&container.name));
-        }
-        if container.image.as_deref().unwrap_or_default().is_empty() {
-            errors.add(format!("{path}.spec.containers[{index}].image"), "is empty: name the image to run");
-        }
-    }
-    if let Some(policy) = spec.restart_policy
-        && policy != "Always"
-    {
-        errors.add(
-            format!("{path}.spec.restartPolicy"),
-            format!("`{policy}` is not possible in a Deployment: use Always"),
-        );
-    }
-    let reserved = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
-    for label in reserved.keys().filter(|key| key.starts_with("rainbow.dev/") || key.ends_with(".rainbow.dev")) {
-        errors.add(format!("{path}.metadata.labels[{label}]"), "is set by Rainbow itself: take it out");
-    }
 }
 
 /// The first circle of needs, as the names on it, the first one again at the end.

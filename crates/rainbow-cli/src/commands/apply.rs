@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     manifest::{self, Document},
     patch::FIELD_MANAGER,
-    release, stage, wait,
+    refusal, release, stage, wait,
 };
 
 /// Arguments of `rainbow apply`.
@@ -54,11 +54,16 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let targets = targets(&cluster, documents).await?;
     // First everything as a rehearsal, so that nothing is written when a later object would be refused.
-    for target in &targets {
-        if can_rehearse(target, &targets) {
-            write(&cluster, target, true).await?;
+    let mut rainbows: Vec<(&Target, Rainbow)> = Vec::new();
+    for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {
+        let stored = write(&cluster, target, true).await?;
+        if target.is_rainbow
+            && let Ok(rainbow) = stored.try_parse()
+        {
+            rainbows.push((target, rainbow));
         }
     }
+    check_rainbows(&cluster, &rainbows).await?;
     for target in &targets {
         if args.dry_run {
             context.printer.line(format_args!("{} would be applied", target.shown));
@@ -80,14 +85,30 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let mut applied: Vec<(Cluster, Rainbow)> = Vec::new();
     for target in targets.iter().filter(|target| target.is_rainbow) {
         let metadata = &target.document.object.metadata;
-        let namespace = metadata.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
-        let there = Cluster { namespace, ..cluster.clone() };
+        let there = namespace(&cluster, target);
         let rainbow = there.rainbow(metadata.name.as_deref().unwrap_or_default()).await?;
         stage::warn_of_pinned(context, &rainbow);
         applied.push((there, rainbow));
     }
     for (there, rainbow) in applied.iter().filter(|_| args.wait.wait) {
         wait::ready(context, there, rainbow, args.wait.timeout).await?;
+    }
+    Ok(())
+}
+
+/// The cluster, at the namespace of an object.
+fn namespace(cluster: &Cluster, target: &Target) -> Cluster {
+    let namespace = target.document.object.metadata.namespace.as_ref().unwrap_or(&cluster.namespace).clone();
+    Cluster { namespace, ..cluster.clone() }
+}
+
+/// Checks the Rainbows of the input, as they would be stored, for what the API server does not refuse.
+async fn check_rainbows(cluster: &Cluster, rainbows: &[(&Target, Rainbow)]) -> Result {
+    for (target, rainbow) in rainbows {
+        let there = namespace(cluster, target);
+        let is_beside = |other: &&(&Target, Rainbow)| namespace(cluster, other.0).namespace == there.namespace;
+        let beside: Vec<&Rainbow> = rainbows.iter().filter(is_beside).map(|(_, rainbow)| rainbow).collect();
+        refusal::check(&there, rainbow, &beside).await.map_err(|error| at(target, error))?;
     }
     Ok(())
 }
@@ -165,13 +186,16 @@ async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<Dyna
         field_validation: Some(ValidationDirective::Strict),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| {
-        let at = &target.document.at;
-        match cluster.error(&error) {
-            Error::Usage(message) => Error::Usage(format!("{at}: {message}")),
-            Error::Refused(message) => Error::Refused(format!("{at}: {message}")),
-            Error::NotFound(message) => Error::NotFound(format!("{at}: {message}")),
-            other => other,
-        }
-    })
+    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| at(target, cluster.error(&error)))
+}
+
+/// An error with the place of the object in the input.
+fn at(target: &Target, error: Error) -> Error {
+    let at = &target.document.at;
+    match error {
+        Error::Usage(message) => Error::Usage(format!("{at}: {message}")),
+        Error::Refused(message) => Error::Refused(format!("{at}: {message}")),
+        Error::NotFound(message) => Error::NotFound(format!("{at}: {message}")),
+        other => other,
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     error::{Error, Result, hint},
     patch::{self, Change},
-    release, stage, wait,
+    refusal, release, stage, wait,
 };
 
 /// Arguments of `rainbow deploy`.
@@ -63,7 +63,12 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
         }
     }
     let cluster = context.cluster().await?;
-    let (rainbow, written) = patch::change(&cluster, &args.name, |rainbow| change(rainbow, &args)).await?;
+    let check = async |rainbow: &Rainbow| {
+        refusal::check_version(rainbow)?;
+        refusal::check(&cluster, rainbow, &[]).await
+    };
+    let (rainbow, written) =
+        patch::change_checked(&cluster, &args.name, |rainbow| change(rainbow, &args), check).await?;
     if written {
         let color = rainbow.spec.color.as_ref().map(|color| format!(" as color {color}")).unwrap_or_default();
         context.printer.line(format_args!("rainbow.rainbow.dev/{} released{color}", args.name));

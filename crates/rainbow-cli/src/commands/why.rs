@@ -1,6 +1,7 @@
-//! `rainbow why`: what holds a color, and what would free it.
+//! `rainbow why`: why a color is not ready, what holds it, and what would free it.
 
 mod explain;
+mod unready;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -36,6 +37,9 @@ struct Why {
     phase: Option<rainbow_api::ColorPhase>,
     /// Stages that point at it.
     stages: Vec<String>,
+    /// Why its pods are not ready, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unready: Vec<String>,
     /// What holds it, in sentences.
     holds: Vec<String>,
     /// What would free it, in sentences.
@@ -65,7 +69,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let found = args.color.find(&cluster).await?;
     let evidence = Evidence::gather(&cluster, &found.rainbow, &found.color).await?;
     let now = Timestamp::now();
-    let why = why(&found, evidence, now);
+    let unready = unready::explain(&cluster, &found.color).await?;
+    let why = why(&found, unready, evidence, now);
     let pods = why.pods.iter().filter(|pod| holds(pod)).map(|pod| pod.pod.clone());
     if !output::print(context.printer, args.output, &why, pods)? {
         context.printer.text(draw(&why, args.output == Some(Format::Wide), now));
@@ -73,7 +78,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-fn why(found: &Found, evidence: Evidence, now: Timestamp) -> Why {
+fn why(found: &Found, unready: Vec<String>, evidence: Evidence, now: Timestamp) -> Why {
     let status = found.color.status.clone().unwrap_or_default();
     let (holds, frees) = explain::explain(found, &evidence, now);
     let drain = status.drain.unwrap_or_default();
@@ -82,6 +87,7 @@ fn why(found: &Found, evidence: Evidence, now: Timestamp) -> Why {
         color: found.color().to_owned(),
         phase: status.phase,
         stages: found.stages().into_iter().map(str::to_owned).collect(),
+        unready,
         holds,
         frees,
         connections: evidence.connections(),
@@ -110,6 +116,7 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
         let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
         if lines.is_empty() { lines } else { format!("{NAME}{title}{NAME:#}\n{lines}") }
     };
+    text.push_str(&list("why it is not ready", &why.unready));
     text.push_str(&list("what holds it", &why.holds));
     // Idle pods are told by number: a color has many.
     let (holding, idle): (Vec<_>, Vec<_>) = why.pods.iter().partition(|pod| wide || holds(pod));
@@ -225,11 +232,13 @@ mod tests {
             reported: None,
         };
         let now = "2026-01-01T00:05:00Z".parse().unwrap();
-        let text = draw(&why(&found, evidence, now), false, now);
+        let text = draw(&why(&found, vec!["web 0/1 ready".into()], evidence, now), false, now);
         assert_eq!(
             anstream::adapter::strip_str(&text).to_string(),
             "\
 3c3fdc of colors  Draining, in no stage for 5m
+why it is not ready
+  web 0/1 ready
 what holds it
   4 connections on 1 pod, the oldest 5m old
   1 pod whose connections cannot be read: it counts as busy

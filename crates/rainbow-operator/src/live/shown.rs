@@ -97,6 +97,8 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<String>,
     #[serde(default)]
     pub(super) ready: bool,
+    /// Its startup probe has passed.
+    pub(super) started: Option<bool>,
     pub(super) state: Option<ContainerState>,
     pub(super) last_state: Option<ContainerState>,
 }

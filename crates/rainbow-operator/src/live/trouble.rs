@@ -4,6 +4,8 @@ use super::shown::{Condition, ContainerState, ContainerStatus, ShownPod};
 
 /// Reasons of a waiting container that are the ordinary course of a start.
 const ORDINARY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// Reason of a container that waits before it is started again.
+const CRASH_LOOP: &str = "CrashLoopBackOff";
 /// Longest trouble, in characters: messages of container runtimes quote whole requests.
 const LONGEST: usize = 300;
 
@@ -12,8 +14,10 @@ const LONGEST: usize = 300;
 pub(crate) enum Trouble {
     /// The pod does not become ready by itself.
     Stuck(Box<str>),
-    /// The pod may be on its way still.
-    NotYet(Box<str>),
+    /// A probe of a container that runs has not passed yet.
+    Unready(Box<str>),
+    /// The node prepares the pod, which is the ordinary course of a start.
+    Starting(Box<str>),
 }
 
 impl Trouble {
@@ -29,9 +33,11 @@ impl Trouble {
         if let Some(says) = is("PodScheduled").and_then(not_scheduled) {
             return Some(Self::Stuck(cut(says)));
         }
-        let lists = [&status.init_container_statuses, &status.container_statuses];
-        let containers = || lists.into_iter().flatten().flatten();
-        if let Some(says) = containers().find_map(does_not_run) {
+        let init = status.init_container_statuses.iter().flatten();
+        let main = status.container_statuses.iter().flatten();
+        // An init container may end; one that runs is a native sidecar, or has not ended yet.
+        let stuck = init.clone().find_map(|container| does_not_run(container, MayEnd::Yes));
+        if let Some(says) = stuck.or_else(|| main.clone().find_map(|container| does_not_run(container, MayEnd::No))) {
             return Some(Self::Stuck(cut(says)));
         }
         let gates = pod.spec.readiness_gates.iter().flatten();
@@ -39,12 +45,18 @@ impl Trouble {
         if let Some(gate) = closed.next().filter(|_| is_true("ContainersReady")) {
             return Some(Self::Stuck(cut(format!("readiness gate `{gate}` is not True"))));
         }
-        let runs = |container: &&ContainerStatus| {
-            !container.ready && container.state.as_ref().is_some_and(|state| state.running.is_some())
-        };
-        let waits = status.container_statuses.iter().flatten().find(runs)?;
-        Some(Self::NotYet(cut(format!("container `{}` does not pass its readiness probe", waits.name))))
+        if let Some(says) = main.clone().find_map(fails_probe) {
+            return Some(Self::Unready(cut(says)));
+        }
+        init.chain(main).find_map(starts).map(|says| Self::Starting(cut(says)))
     }
+}
+
+/// Whether the end of a container is the ordinary course.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayEnd {
+    Yes,
+    No,
 }
 
 fn not_scheduled(condition: &Condition) -> Option<String> {
@@ -52,14 +64,17 @@ fn not_scheduled(condition: &Condition) -> Option<String> {
     Some(format!("not scheduled: {says}"))
 }
 
-/// Why a container does not run, where that is not the ordinary course of a start.
-fn does_not_run(container: &ContainerStatus) -> Option<String> {
+/// Why a container does not run, or does not keep running, where that is not the ordinary course of a start.
+fn does_not_run(container: &ContainerStatus, may_end: MayEnd) -> Option<String> {
     let name = &container.name;
     let state = container.state.as_ref()?;
+    let before = container.last_state.as_ref();
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().filter(|reason| !ORDINARY.contains(reason))?;
         let says = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-        return Some(match container.last_state.as_ref().and_then(ended) {
+        // The end is evidence of a crash; of another reason, such as a missing Secret, it is past.
+        let ended = before.and_then(|before| ended(before, MayEnd::No)).filter(|_| reason == CRASH_LOOP);
+        return Some(match ended {
             Some(ended) => format!("container `{name}` {ended} ({reason})"),
             None => {
                 let image = container.image.as_deref().unwrap_or_default();
@@ -67,18 +82,41 @@ fn does_not_run(container: &ContainerStatus) -> Option<String> {
             }
         });
     }
-    let ended = ended(state)?;
-    Some(format!("container `{name}` {ended}"))
+    if state.running.is_some() {
+        let ended = before.filter(|_| !container.ready).and_then(|before| ended(before, may_end))?;
+        return Some(format!("container `{name}` {ended}, and runs again"));
+    }
+    Some(format!("container `{name}` {}", ended(state, may_end)?))
 }
 
-/// The end of a container that should have gone on.
-fn ended(state: &ContainerState) -> Option<String> {
-    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+/// The end of a container.
+fn ended(state: &ContainerState, may_end: MayEnd) -> Option<String> {
+    let ended = state.terminated.as_ref()?;
+    if ended.exit_code == 0 {
+        return (may_end == MayEnd::No).then(|| "ended with code 0, although it should keep running".to_owned());
+    }
     let reason = ended.reason.as_deref().filter(|reason| *reason != "Error");
     let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
     let says = ended.message.as_deref().map(str::trim).filter(|text| !text.is_empty());
     let last = says.and_then(|text| text.lines().last()).map(|line| format!(": {line}")).unwrap_or_default();
     Some(format!("ended with code {}{reason}{last}", ended.exit_code))
+}
+
+/// A container that runs and is not ready.
+fn fails_probe(container: &ContainerStatus) -> Option<String> {
+    let runs = container.state.as_ref().is_some_and(|state| state.running.is_some());
+    let probe = if container.started == Some(false) { "startup" } else { "readiness" };
+    (runs && !container.ready).then(|| format!("container `{}` has not passed its {probe} probe", container.name))
+}
+
+/// A container that its node prepares.
+fn starts(container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    Some(format!(
+        "container `{}` is not created yet ({reason}): a volume or the pod's network may be missing",
+        container.name
+    ))
 }
 
 fn cut(text: String) -> Box<str> {
@@ -126,9 +164,44 @@ mod tests {
         check(web(ended, json!({})), stuck("container `web` ended with code 3: no database"));
         let killed = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
         check(web(killed, json!({})), stuck("container `web` ended with code 137, OOMKilled"));
-        check(web(json!({ "waiting": { "reason": "ContainerCreating" } }), json!({})), None);
-        let probe = "container `web` does not pass its readiness probe";
-        check(web(json!({ "running": {} }), json!({})), Some(Trouble::NotYet(probe.into())));
+        let starts =
+            "container `web` is not created yet (ContainerCreating): a volume or the pod's network may be missing";
+        check(
+            web(json!({ "waiting": { "reason": "ContainerCreating" } }), json!({})),
+            Some(Trouble::Starting(starts.into())),
+        );
+        let unready =
+            |probe: &str| Some(Trouble::Unready(format!("container `web` has not passed its {probe} probe").into()));
+        check(web(json!({ "running": {} }), json!({})), unready("readiness"));
+        let mut startup = web(json!({ "running": {} }), json!({}));
+        startup["containerStatuses"][0]["started"] = json!(false);
+        check(startup, unready("startup"));
+    }
+
+    /// Between two crashes a container runs for a while, and a container that ends in success crashes as well.
+    #[test]
+    fn a_crash_is_told_whatever_the_container_does_now() {
+        let ended = json!({ "terminated": { "exitCode": 3, "reason": "Error", "message": "no database\n" } });
+        check(
+            web(json!({ "running": {} }), ended.clone()),
+            stuck("container `web` ended with code 3: no database, and runs again"),
+        );
+        let done = json!({ "terminated": { "exitCode": 0, "reason": "Completed" } });
+        let loops = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+        let says = "container `web` ended with code 0, although it should keep running";
+        check(web(done.clone(), json!({})), stuck(says));
+        check(web(loops, done.clone()), stuck(&format!("{says} (CrashLoopBackOff)")));
+        // What keeps the next start from happening is not the crash before it.
+        let missing =
+            json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "secret \"db\" not found" } });
+        check(
+            web(missing, ended),
+            stuck("container `web` of image `web:v9`: CreateContainerConfigError: secret \"db\" not found"),
+        );
+        let init = |state: Value| json!({ "initContainerStatuses": [{ "name": "setup", "state": state }] });
+        check(init(done), None);
+        let failed = json!({ "terminated": { "exitCode": 1, "message": "no schema" } });
+        check(init(failed), stuck("container `setup` ended with code 1: no schema"));
     }
 
     #[test]

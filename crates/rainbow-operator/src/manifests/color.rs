@@ -1,6 +1,9 @@
 //! A `Color`: the snapshot of the tiers.
 
-use rainbow_api::{Color, ColorInstance, ColorSpec, Evidence, Rainbow, Sidecar, Tier, identities, labels, names};
+use rainbow_api::{
+    Color, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, identities,
+    labels, names,
+};
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +17,8 @@ pub(crate) struct Made {
     pub(crate) sidecar: Option<Sidecar>,
     /// The label that Services ask for.
     pub(crate) serving_label: bool,
+    pub(crate) service_links: ServiceLinks,
+    pub(crate) termination_messages: TerminationMessages,
 }
 
 /// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
@@ -30,13 +35,15 @@ pub(crate) fn color(
     let identities = identities(&tiers);
     let tier = |name: &str| rainbow.spec.tiers.iter().find(|tier| tier.name == name);
     let instances = instances.iter().map(|(name, instance)| {
-        let Made { sidecar, serving_label } = tier(name).map(|tier| made(tier, instance)).unwrap_or_default();
+        let made = tier(name).map(|tier| made(tier, instance)).unwrap_or_default();
         ColorInstance {
             tier: name.clone(),
             color: instance.color.clone(),
             identity: identities.get(name).cloned().unwrap_or_default(),
-            sidecar,
-            serving_label,
+            sidecar: made.sidecar,
+            serving_label: made.serving_label,
+            service_links: made.service_links,
+            termination_messages: made.termination_messages,
         }
     });
     let spec = ColorSpec {

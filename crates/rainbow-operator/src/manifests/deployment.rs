@@ -4,7 +4,7 @@ use rainbow_api::{Color, Rainbow, Tier, labels, names};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
-use super::{Scope, instance_labels, managed, owner, serving_labels, sidecar};
+use super::{Scope, defaults, instance_labels, managed, owner, serving_labels, sidecar};
 use crate::kind::Kind;
 
 /// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
@@ -52,8 +52,8 @@ pub(crate) fn deployment(
     deployment
 }
 
-/// The user's template with Rainbow's labels, the addresses of the needed instances, and the counter if the instance was
-/// made with one.
+/// The user's template with Rainbow's labels, the addresses of the needed instances, the defaults and the counter that the instance
+/// was made with.
 fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::Map<String, Value>) -> Value {
     let mut template = scope.templates.template(tier);
     if !template["metadata"].is_object() {
@@ -83,6 +83,9 @@ fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::M
         }
     }
     let known = color.spec.instances.iter().find(|instance| instance.tier == tier.name);
+    if let Some(instance) = known {
+        defaults::fill(&mut template, instance);
+    }
     if let Some(sidecar) = known.and_then(|instance| instance.sidecar.as_ref()) {
         sidecar::inject(&mut template, tier, sidecar);
     }

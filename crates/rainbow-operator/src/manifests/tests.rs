@@ -3,7 +3,7 @@ use crate::{
     drift::Fingerprint,
     live::{Live, Object, PodLabels},
 };
-use rainbow_api::{Color, Rainbow, Sidecar};
+use rainbow_api::{Color, Rainbow, ServiceLinks, Sidecar, TerminationMessages};
 use rainbow_plan::{InstanceName, Mark, Place, Selection, Time};
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -34,7 +34,12 @@ fn rainbow() -> Rainbow {
     .unwrap()
 }
 
-const NEW: Made = Made { sidecar: None, serving_label: true };
+const NEW: Made = Made {
+    sidecar: None,
+    serving_label: true,
+    service_links: ServiceLinks::Off,
+    termination_messages: TerminationMessages::Logs,
+};
 
 fn name(tier: &str) -> InstanceName {
     InstanceName { tier: tier.into(), color: "v1".into() }
@@ -86,7 +91,10 @@ fn a_deployment_carries_labels_and_addresses() {
 fn a_tier_without_needs_keeps_its_template() {
     let color = v1();
     let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[0], &name("backend"), 1);
-    assert_eq!(object["spec"]["template"]["spec"], color.spec.tiers[0].template["spec"]);
+    let mut expected = color.spec.tiers[0].template["spec"].clone();
+    expected["enableServiceLinks"] = json!(false);
+    expected["containers"][0]["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+    assert_eq!(object["spec"]["template"]["spec"], expected);
 }
 
 #[test]
@@ -289,6 +297,38 @@ fn services_ask_for_the_label_that_pods_carry() {
     assert!(object["spec"]["template"]["metadata"]["labels"]["rainbow.dev/serving"].is_null());
 }
 
+#[test]
+fn a_new_instance_has_defaults_where_its_template_is_silent() {
+    let rendered = |color: &Color| {
+        let object = deployment(&scope(), &rainbow(), color, &color.spec.tiers[1], &name("frontend"), 5);
+        let spec = &object["spec"]["template"]["spec"];
+        let policy = |list: &str| spec[list][0].get("terminationMessagePolicy").cloned();
+        (spec.get("enableServiceLinks").cloned(), policy("containers"), policy("initContainers"))
+    };
+    let color = v1();
+    let logs = Some(json!("FallbackToLogsOnError"));
+    assert_eq!(rendered(&color), (Some(json!(false)), logs.clone(), logs.clone()));
+    assert_eq!(color.spec.tiers, rainbow().spec.tiers, "what the user wrote stays as it is");
+    let says = |links: serde_json::Value, policy: serde_json::Value| {
+        let mut color = v1();
+        let spec = &mut color.spec.tiers[1].template["spec"];
+        spec["enableServiceLinks"] = links;
+        spec["containers"][0]["terminationMessagePolicy"] = policy;
+        rendered(&color)
+    };
+    let file = Some(json!("File"));
+    assert_eq!(says(json!(true), json!("File")), (Some(json!(true)), file, logs.clone()));
+    assert_eq!(says(json!(null), json!(null)), (Some(json!(false)), logs.clone(), logs));
+    // A color that an older version made has no such fields, and is rendered as it was.
+    let mut older = json!(color);
+    for instance in older["spec"]["instances"].as_array_mut().unwrap() {
+        for field in ["serviceLinks", "terminationMessages"] {
+            instance.as_object_mut().unwrap().remove(field).unwrap();
+        }
+    }
+    assert_eq!(rendered(&serde_json::from_value(older).unwrap()), (None, None, None));
+}
+
 fn tally(native: bool) -> Sidecar {
     Sidecar { image: "tally:1".into(), native }
 }
@@ -298,14 +338,16 @@ fn the_counter_is_put_where_it_was_recorded() {
     let instances = [("backend".to_owned(), name("backend")), ("frontend".to_owned(), name("frontend"))];
     let counted = |tier: &rainbow_api::Tier, _: &InstanceName| Made {
         sidecar: (tier.name == "frontend").then(|| tally(true)),
-        serving_label: true,
+        ..NEW
     };
     let object = color(&scope(), &rainbow(), "v1", 1, &instances, &BTreeMap::new(), counted);
     let color: Color = serde_json::from_value(object).unwrap();
     assert_eq!(color.spec.instances[0].sidecar, None);
     assert_eq!(color.spec.tiers, rainbow().spec.tiers, "what the user wrote stays as it is");
     let backend = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[0], &name("backend"), 1);
-    assert_eq!(backend["spec"]["template"]["spec"], color.spec.tiers[0].template["spec"]);
+    let spec = &backend["spec"]["template"]["spec"];
+    assert_eq!(spec["containers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(spec["initContainers"], json!(null));
     let frontend = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &name("frontend"), 1);
     let spec = &frontend["spec"]["template"]["spec"];
     assert_eq!(spec["initContainers"][0]["name"], "rainbow-tally");

@@ -4,7 +4,7 @@ use rainbow_plan::{ColorReport, Report, Waiting};
 
 use crate::{
     cache::App,
-    domain::{PodTrouble, PodTroubles},
+    domain::{PodTrouble, PodTroubles, Urgency},
     live::{Deployment, Pod, Trouble},
 };
 
@@ -28,17 +28,21 @@ fn of_instance(app: &App, tier: &str, color: &str) -> Option<PodTrouble> {
     let is_deployment = |found: &Deployment| *found.tier == *tier && *found.color == *color;
     let failed = app.deployments.iter().filter(|(_, found)| is_deployment(found));
     let failed = failed.filter_map(|(name, found)| Some((name, found.failure.as_deref()?)));
-    let failed =
-        failed.map(|(name, says)| PodTrouble { object: name.to_string(), says: says.to_owned(), may_pass: false });
+    let failed = failed.map(|(name, says)| PodTrouble {
+        object: name.to_string(),
+        says: says.to_owned(),
+        urgency: Urgency::Stuck,
+    });
     let is_pod = |found: &Pod| *found.tier == *tier && *found.color == *color;
     let pods = app.pods.iter().filter(|(_, found)| is_pod(found));
     let pods = pods.filter_map(|(name, found)| Some((name, found.trouble.as_ref()?)));
     let of_pod = pods.map(|(name, trouble)| {
-        let (says, may_pass) = match trouble {
-            Trouble::Stuck(says) => (says, false),
-            Trouble::NotYet(says) => (says, true),
+        let (says, urgency) = match trouble {
+            Trouble::Stuck(says) => (says, Urgency::Stuck),
+            Trouble::Unready(says) => (says, Urgency::Unready),
+            Trouble::Starting(says) => (says, Urgency::Starting),
         };
-        PodTrouble { object: name.to_string(), says: says.to_string(), may_pass }
+        PodTrouble { object: name.to_string(), says: says.to_string(), urgency }
     });
-    failed.chain(of_pod).min_by_key(|trouble| trouble.may_pass)
+    failed.chain(of_pod).min_by_key(|trouble| trouble.urgency)
 }
