@@ -154,9 +154,9 @@ async fn an_invalid_spec_is_told_and_nothing_else_happens() {
 async fn a_refused_object_is_told_and_tried_again() {
     let cluster = at_v1(2).await;
     let mut v2 = seamless("v2", 2);
-    // A toleration that only the API server's own validation refuses.
-    v2["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["resources"] =
-        json!({ "limits": { "cpu": "1" }, "requests": { "cpu": "nonsense" } });
+    // Only the API server's own validation refuses more than one success of such a probe.
+    v2["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["livenessProbe"] =
+        json!({ "tcpSocket": { "port": 8080 }, "successThreshold": 2 });
     cluster.apply(&v2).await;
     cluster
         .until("it is told", async |c: &Cluster| {
@@ -463,8 +463,8 @@ async fn a_refused_deployment_does_not_stop_a_rollback() {
     cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
     let mut v3 = seamless("v3", 2);
     v3["spec"]["stages"][1]["color"] = json!("v2");
-    v3["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["resources"] =
-        json!({ "limits": { "cpu": "1" }, "requests": { "cpu": "nonsense" } });
+    v3["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["livenessProbe"] =
+        json!({ "tcpSocket": { "port": 8080 }, "successThreshold": 2 });
     cluster.apply(&v3).await;
     let refused = async |c: &Cluster| {
         c.condition("Stalled").await.is_some_and(|(is, reason, message)| {
