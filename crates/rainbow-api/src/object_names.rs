@@ -80,8 +80,14 @@ mod tests {
             one.intersection(&other).map(|object| format!("{} {}", object.kind, object.name)).collect()
         };
         let expected = [
-            "Deployment db-v1", "Deployment web-v1", "Service db-v1", "Service try", "Service try-shadow", "Service web-live",
-            "Service web-live-shadow", "Service web-v1",
+            "Deployment db-v1",
+            "Deployment web-v1",
+            "Service db-v1",
+            "Service try",
+            "Service try-shadow",
+            "Service web-live",
+            "Service web-live-shadow",
+            "Service web-v1",
         ];
         assert_eq!(shared(None), expected);
         assert_eq!(shared(Some("solo-")), ["Service try", "Service try-shadow"]);

@@ -257,9 +257,7 @@ mod tests {
             let service: Service = serde_json::from_value(service).unwrap();
             check_owner(&service, "web-live", &rainbow, "live").map_err(|error| error.to_string())
         };
-        let owner = |name: &str, uid: &str| {
-            json!([{ "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "name": name, "uid": uid, "controller": true }])
-        };
+        let owner = |name: &str, uid: &str| json!([{ "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "name": name, "uid": uid, "controller": true }]);
         let refused = |whose: &str| {
             Err(format!(
                 "stage `live` of rainbow `solo` has no Service: `web-live`, which it needs, is {whose}: see `rainbow status solo`"

@@ -178,7 +178,8 @@ mod tests {
             }))
             .unwrap()
         };
-        let cause = |field: &str| json!({ "reason": "FieldValueNotFound", "field": field, "message": "Not found: \"data\"" });
+        let cause =
+            |field: &str| json!({ "reason": "FieldValueNotFound", "field": field, "message": "Not found: \"data\"" });
         let mount = "spec.template.spec.containers[0].volumeMounts[0].name";
         assert_eq!(
             of_template(&status(json!([cause("metadata.labels"), cause(mount)])), "web").as_deref(),

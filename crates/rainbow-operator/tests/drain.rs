@@ -15,7 +15,10 @@ use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use rainbow_api::{Color, ColorInstance, ColorSpec, ColorStatus, Rainbow, ServiceLinks, Sidecar, TerminationMessages, identities, labels};
+use rainbow_api::{
+    Color, ColorInstance, ColorSpec, ColorStatus, Rainbow, ServiceLinks, Sidecar, TerminationMessages, identities,
+    labels,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -168,7 +168,8 @@ pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
     scope.deploy(&app, "v1", "active").await?;
 
     // A used color name with other tiers, by a client that does not look before.
-    let image = json!([{ "op": "replace", "path": "/spec/tiers/1/template/spec/containers/0/image", "value": "backend:v2" }]);
+    let image =
+        json!([{ "op": "replace", "path": "/spec/tiers/1/template/spec/containers/0/image", "value": "backend:v2" }]);
     let image: Patch<()> = Patch::Json(serde_json::from_value(image)?);
     scope.custom("Rainbow").patch(app.name, &PatchParams::default(), &image).await?;
     said(scope, &app, &["`v1`", "spec.color"]).await?;

@@ -71,7 +71,8 @@ pub(crate) async fn pods_that_do_not_start_say_why(scope: &mut Scope) -> Result<
         .await?;
         // The reason varies while a node tries again, so a look may come between two tries.
         eventually(&format!("a wait for {} says why", case.color), || async {
-            let output = scope.cli.output(&["deploy", "seamless", "--color", case.color, "--wait", "--timeout", "2s"])?;
+            let output =
+                scope.cli.output(&["deploy", "seamless", "--color", case.color, "--wait", "--timeout", "2s"])?;
             ensure!(output.code == TIMED_OUT && has_all(&output.stderr), "{}: {}", output.code, output.stderr);
             let why = scope.cli.output(&["why", "seamless", case.color])?;
             ensure!(why.code == 0 && has_all(&why.stdout), "why: {}{}", why.stdout, why.stderr);

@@ -79,13 +79,17 @@ mod tests {
 
     #[test]
     fn quantities() {
-        for good in ["0", "1", "0.5", ".5", "5.", "100m", "64Mi", "1Gi", "2Ei", "3E", "1e3", "1E-3", "+1k", "-1", "5n", "7u"] {
+        for good in
+            ["0", "1", "0.5", ".5", "5.", "100m", "64Mi", "1Gi", "2Ei", "3E", "1e3", "1E-3", "+1k", "-1", "5n", "7u"]
+        {
             assert!(is_quantity(&json!(good)), "{good}");
         }
         for good in [json!(1), json!(0.5), json!(-3)] {
             assert!(is_quantity(&good), "{good}");
         }
-        for bad in ["", "64MB", "1.2.3", "1 Gi", "Mi", "1mi", "1K", ".", "e3", "1e", "1e+", "0x10", "1GiB", "one", "NaN", "inf"] {
+        for bad in [
+            "", "64MB", "1.2.3", "1 Gi", "Mi", "1mi", "1K", ".", "e3", "1e", "1e+", "0x10", "1GiB", "one", "NaN", "inf",
+        ] {
             assert!(!is_quantity(&json!(bad)), "{bad}");
         }
         for bad in [json!(true), json!(null), json!([1]), json!({})] {

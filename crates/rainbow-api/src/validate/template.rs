@@ -115,7 +115,9 @@ fn value(found: &Value, type_: &Type, path: &mut String, errors: &mut Errors) {
         }
         (Type::Text, Value::String(_)) | (Type::Flag, Value::Bool(_)) | (Type::Port, Value::String(_)) => {}
         (Type::Number | Type::Port, Value::Number(number)) if number.as_i64().is_some() => {}
-        (type_, found) => errors.add(path.as_str(), format!("{} is {}: write {}", shown(found), kind(found), wanted(type_))),
+        (type_, found) => {
+            errors.add(path.as_str(), format!("{} is {}: write {}", shown(found), kind(found), wanted(type_)))
+        }
     }
 }
 

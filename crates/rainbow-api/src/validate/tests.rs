@@ -212,7 +212,10 @@ fn fields_that_do_not_exist() {
     check_container("env[1].valeu", &misspelt("value"), "env", json!([{ "name": "A" }, { "name": "B", "valeu": "x" }]));
     let unknown = errors(|s| s["tiers"][0]["template"]["spec"]["zzz"] = json!({ "deep": [1] }));
     assert_eq!(unknown.len(), 1, "{unknown:?}");
-    assert!(unknown[0].ends_with("take it out, or install a newer Rainbow if a newer Kubernetes has it"), "{unknown:?}");
+    assert!(
+        unknown[0].ends_with("take it out, or install a newer Rainbow if a newer Kubernetes has it"),
+        "{unknown:?}"
+    );
     let unknown = errors(|s| s["tiers"][0]["template"]["metadata"] = json!({ "labls": { "a": "b" } }));
     assert_eq!(unknown, [format!("spec.tiers[backend].template.metadata.labls: {}", misspelt("labels"))]);
 }
@@ -227,7 +230,8 @@ fn values_of_another_type() {
     check_container("args", "`-v` is a text: write a list", "args", json!("-v"));
     check_container("image", "`1.2` is no whole number: write a text, in quotes", "image", json!(1.2));
     check_container("tty", "`yes` is a text: write true or false, without quotes", "tty", json!("yes"));
-    let quantity = "`64MB` is no quantity: write a number with a unit such as m, k, M, G, Ki, Mi or Gi, as in 500m or 64Mi";
+    let quantity =
+        "`64MB` is no quantity: write a number with a unit such as m, k, M, G, Ki, Mi or Gi, as in 500m or 64Mi";
     check_container("resources.limits.memory", quantity, "resources", json!({ "limits": { "memory": "64MB" } }));
     let less = json!({ "limits": { "memory": "64Mi" }, "requests": { "memory": "1Gi" } });
     let message = "is more than the limit, which is `64Mi`: request at most that";

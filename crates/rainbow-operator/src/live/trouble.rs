@@ -113,7 +113,10 @@ fn fails_probe(container: &ContainerStatus) -> Option<String> {
 fn starts(container: &ContainerStatus) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
-    Some(format!("container `{}` is not created yet ({reason}): a volume or the pod's network may be missing", container.name))
+    Some(format!(
+        "container `{}` is not created yet ({reason}): a volume or the pod's network may be missing",
+        container.name
+    ))
 }
 
 fn cut(text: String) -> Box<str> {
@@ -161,12 +164,14 @@ mod tests {
         check(web(ended, json!({})), stuck("container `web` ended with code 3: no database"));
         let killed = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
         check(web(killed, json!({})), stuck("container `web` ended with code 137, OOMKilled"));
-        let starts = "container `web` is not created yet (ContainerCreating): a volume or the pod's network may be missing";
+        let starts =
+            "container `web` is not created yet (ContainerCreating): a volume or the pod's network may be missing";
         check(
             web(json!({ "waiting": { "reason": "ContainerCreating" } }), json!({})),
             Some(Trouble::Starting(starts.into())),
         );
-        let unready = |probe: &str| Some(Trouble::Unready(format!("container `web` has not passed its {probe} probe").into()));
+        let unready =
+            |probe: &str| Some(Trouble::Unready(format!("container `web` has not passed its {probe} probe").into()));
         check(web(json!({ "running": {} }), json!({})), unready("readiness"));
         let mut startup = web(json!({ "running": {} }), json!({}));
         startup["containerStatuses"][0]["started"] = json!(false);
@@ -187,7 +192,8 @@ mod tests {
         check(web(done.clone(), json!({})), stuck(says));
         check(web(loops, done.clone()), stuck(&format!("{says} (CrashLoopBackOff)")));
         // What keeps the next start from happening is not the crash before it.
-        let missing = json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "secret \"db\" not found" } });
+        let missing =
+            json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "secret \"db\" not found" } });
         check(
             web(missing, ended),
             stuck("container `web` of image `web:v9`: CreateContainerConfigError: secret \"db\" not found"),

@@ -1,7 +1,8 @@
 //! A `Color`: the snapshot of the tiers.
 
 use rainbow_api::{
-    Color, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, identities, labels, names,
+    Color, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, identities,
+    labels, names,
 };
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};

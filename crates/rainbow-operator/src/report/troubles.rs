@@ -28,8 +28,11 @@ fn of_instance(app: &App, tier: &str, color: &str) -> Option<PodTrouble> {
     let is_deployment = |found: &Deployment| *found.tier == *tier && *found.color == *color;
     let failed = app.deployments.iter().filter(|(_, found)| is_deployment(found));
     let failed = failed.filter_map(|(name, found)| Some((name, found.failure.as_deref()?)));
-    let failed =
-        failed.map(|(name, says)| PodTrouble { object: name.to_string(), says: says.to_owned(), urgency: Urgency::Stuck });
+    let failed = failed.map(|(name, says)| PodTrouble {
+        object: name.to_string(),
+        says: says.to_owned(),
+        urgency: Urgency::Stuck,
+    });
     let is_pod = |found: &Pod| *found.tier == *tier && *found.color == *color;
     let pods = app.pods.iter().filter(|(_, found)| is_pod(found));
     let pods = pods.filter_map(|(name, found)| Some((name, found.trouble.as_ref()?)));
