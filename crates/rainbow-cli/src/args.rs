@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Retire(commands::retire::Args),
     /// Stages, colors, tiers and pods
     Status(commands::status::Args),
-    /// What holds a color, and what would free it
+    /// Why a color is not ready, what holds it, and what would free it
     Why(commands::why::Args),
     /// How two colors differ, tier by tier
     Diff(commands::diff::Args),

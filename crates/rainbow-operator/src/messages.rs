@@ -324,6 +324,22 @@ pub(crate) fn starting(report: &Report, names: &Names<'_>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
+/// Colors whose pods have a reason not to be ready, other than that they are being started.
+pub(crate) fn unready(report: &Report, names: &Names<'_>) -> Option<String> {
+    let one = |color: &ColorReport| {
+        let Some(Waiting::ForPods { lacks }) = &color.waiting else { return None };
+        let has_reason = lacks.iter().any(|lack| match lack {
+            Lack::Pods { tier, .. } => {
+                names.trouble(&color.name, tier).is_some_and(|trouble| trouble.urgency != Urgency::Starting)
+            }
+            Lack::Instance { .. } | Lack::MinReady { .. } => false,
+        });
+        has_reason.then(|| of_color(&color.name, &self::lacks(lacks, &color.name, names, Patience::ForAWhile)))
+    };
+    let all: Vec<String> = report.colors.iter().filter_map(one).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 /// Stages that serve nothing yet.
 pub(crate) fn without_color(report: &Report) -> Option<String> {
     let waiting = report.stages.iter().filter(|stage| stage.color.is_none());

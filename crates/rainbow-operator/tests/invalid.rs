@@ -11,10 +11,10 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::{
-    ResourceExt,
-    api::{DeleteParams, ListParams},
+    Api, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, ValidationDirective},
 };
-use rainbow_api::Color;
+use rainbow_api::{Color, Rainbow};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -280,4 +280,58 @@ async fn another_prefix_holds_nothing_up() {
     comes_to(&cluster, "smoke=v2, active=v1").await;
     let services = cluster.api::<Service>().list(&ListParams::default()).await.unwrap();
     assert!(services.iter().all(|service| !service.name_any().starts_with("new-")));
+}
+
+/// The definition has the fields of a pod, with their types.
+#[tokio::test(start_paused = true)]
+async fn the_api_server_refuses_in_a_template_what_it_refuses_in_a_deployment() {
+    let cluster = Cluster::start().await;
+    let rainbows: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client.clone(), "default", &ApiResource::erase::<Rainbow>(&()));
+    let apply = async |change: &dyn Fn(&mut Value)| {
+        let mut manifest = seamless("v1", 1);
+        change(&mut manifest["spec"]["tiers"][0]["template"]["spec"]);
+        let validation = Some(ValidationDirective::Strict);
+        let params = PatchParams { field_validation: validation, ..PatchParams::apply("user").force() };
+        rainbows.patch("seamless", &params, &Patch::Apply(&manifest)).await.map(drop).map_err(|error| error.to_string())
+    };
+    let container =
+        |field: &'static str, value: Value| move |pod: &mut Value| pod["containers"][0][field] = value.clone();
+    let cases = [
+        container("readinesProbe", json!({ "httpGet": { "port": 80 } })),
+        container("image", json!("")),
+        container("image", json!(null)),
+        container("livenessProbe", json!({ "httpGet": { "prot": 80 } })),
+        container("livenessProbe", json!({ "httpGet": { "port": [80] } })),
+        container("resources", json!({ "limits": { "memory": "64MB" } })),
+        container("ports", json!([{ "containerPort": "80" }])),
+        container("env", json!([{ "name": "DEBUG", "value": true }])),
+        container("command", json!("sh")),
+    ];
+    for (index, case) in cases.iter().enumerate() {
+        assert!(apply(case).await.is_err(), "case {index}");
+    }
+    assert!(apply(&|pod: &mut Value| drop(pod.as_object_mut().unwrap().remove("containers"))).await.is_err());
+    let fine = |pod: &mut Value| {
+        pod["containers"][0]["resources"] = json!({ "limits": { "cpu": 0.5, "memory": "64Mi", "example.com/gpu": 1 } });
+        pod["containers"][0]["env"] = json!(null);
+        pod["containers"][0]["readinessProbe"] = json!({ "httpGet": { "port": "http" } });
+        pod["affinity"] = json!(null);
+    };
+    assert_eq!(apply(&fine).await, Ok(()));
+}
+
+/// As with any kind, a client that does not ask for a strict answer gets a warning, and the field is dropped.
+#[tokio::test(start_paused = true)]
+async fn a_field_that_no_pod_has_is_dropped_where_a_client_asks_for_no_more() {
+    let cluster = Cluster::start().await;
+    let rainbows: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client.clone(), "default", &ApiResource::erase::<Rainbow>(&()));
+    let mut manifest = seamless("v1", 1);
+    manifest["spec"]["tiers"][0]["template"]["spec"]["futureField"] = json!(1);
+    rainbows.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
+    let stored = rainbows.get("seamless").await.unwrap();
+    let pod = &stored.data["spec"]["tiers"][0]["template"]["spec"];
+    assert!(pod["futureField"].is_null() && pod["containers"].is_array(), "{pod}");
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
 }

@@ -150,13 +150,16 @@ async fn an_invalid_spec_is_told_and_nothing_else_happens() {
     cluster.until("all is well again", async |c: &Cluster| c.is_ready().await).await;
 }
 
+/// What only the API server's own validation refuses.
+fn unknown_volume() -> serde_json::Value {
+    json!([{ "name": "none", "mountPath": "/none" }])
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_object_is_told_and_tried_again() {
     let cluster = at_v1(2).await;
     let mut v2 = seamless("v2", 2);
-    // Only the API server's own validation refuses more than one success of such a probe.
-    v2["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["livenessProbe"] =
-        json!({ "tcpSocket": { "port": 8080 }, "successThreshold": 2 });
+    v2["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["volumeMounts"] = unknown_volume();
     cluster.apply(&v2).await;
     cluster
         .until("it is told", async |c: &Cluster| {
@@ -463,8 +466,7 @@ async fn a_refused_deployment_does_not_stop_a_rollback() {
     cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
     let mut v3 = seamless("v3", 2);
     v3["spec"]["stages"][1]["color"] = json!("v2");
-    v3["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["livenessProbe"] =
-        json!({ "tcpSocket": { "port": 8080 }, "successThreshold": 2 });
+    v3["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["volumeMounts"] = unknown_volume();
     cluster.apply(&v3).await;
     let refused = async |c: &Cluster| {
         c.condition("Stalled").await.is_some_and(|(is, reason, message)| {

@@ -161,12 +161,17 @@ fn summary(stages: &[StageStatus]) -> String {
 
 /// What is under way: a reason and a sentence.
 fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reason, String) {
-    let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, message));
+    // A shift that waits for pods does not hide why they do not start.
+    let because = |message: String| match messages::unready(report, names) {
+        Some(why) => format!("{message}; {why}"),
+        None => message,
+    };
+    let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, because(message)));
     let starting = || messages::starting(report, names).map(|message| (Reason::Starting, message));
     let degraded = || messages::degraded(report, names).map(|message| (Reason::Degraded, message));
-    let queued = || messages::without_slot(report, names).map(|message| (Reason::Waiting, message));
+    let queued = || messages::without_slot(report, names).map(|message| (Reason::Waiting, because(message)));
     let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
-    let paused = || paused.map(|message| (Reason::Paused, message));
+    let paused = || paused.map(|message| (Reason::Paused, because(message)));
     let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
     shifting()
         .or_else(degraded)
@@ -327,7 +332,8 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rainbow_plan::{LivesBecause, Living, Object};
+    use crate::domain::{PodTrouble, Urgency};
+    use rainbow_plan::{self as plan, ColorReport, Lack, LivesBecause, Living, Object, Waiting};
 
     const NAMES: Names<'static> = Names {
         rainbow: "shop",
@@ -393,6 +399,37 @@ mod tests {
             ("False", "True")
         );
         assert_eq!(get(&status, ConditionType::Reconciling).message, "stage active moves from v1 to v2: 3 of 5 pods");
+    }
+
+    #[test]
+    fn a_shift_does_not_hide_why_pods_do_not_start() {
+        let mut report = shifting(0);
+        let lacks = vec![Lack::Pods { tier: "web".into(), ready: 0, wanted: 1 }];
+        report.colors.push(ColorReport {
+            name: "v2".into(),
+            phase: plan::ColorPhase::Starting,
+            ready: 0,
+            wanted: 1,
+            stages: Vec::new(),
+            released: None,
+            retired: None,
+            entries: BTreeMap::new(),
+            demoted: false,
+            sizes: BTreeMap::new(),
+            served: None,
+            connections: None,
+            drain: None,
+            waiting: Some(Waiting::ForPods { lacks }),
+        });
+        let says = |urgency| {
+            let trouble = PodTrouble { object: "web-v2-x".into(), says: "no image".into(), urgency };
+            let troubles = [(("v2".to_owned(), "web".to_owned()), trouble)].into();
+            progress(&report, None, &Names { troubles: &troubles, ..NAMES })
+        };
+        let shift = "stage active moves from v1 to v2: 0 of 5 pods";
+        assert_eq!(says(Urgency::Starting), (Reason::Shifting, shift.to_owned()));
+        let stuck = format!("{shift}; color v2: web 0/1 ready (web-v2-x: no image)");
+        assert_eq!(says(Urgency::Stuck), (Reason::Shifting, stuck));
     }
 
     #[test]
