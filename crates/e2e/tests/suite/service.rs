@@ -32,7 +32,8 @@ pub(crate) async fn affinity_through_a_shift(scope: &mut Scope) -> Result<()> {
     scope.apply_manifest(&with(&app, "v1", sticky.clone()))?;
     scope.serves(&app, "active", "v1").await?;
     scope.answers("frontend-active", &app.reply("v1")).await?;
-    let others = json!({ "metadata": { "labels": { "cloud": "a" }, "annotations": { "cloud.example.com/id": "lb-1" } } });
+    let others =
+        json!({ "metadata": { "labels": { "cloud": "a" }, "annotations": { "cloud.example.com/id": "lb-1" } } });
     let services = scope.api::<Service>();
     services.patch("frontend-active", &PatchParams::default(), &Patch::Merge(others)).await?;
 
@@ -62,7 +63,10 @@ pub(crate) async fn affinity_through_a_shift(scope: &mut Scope) -> Result<()> {
     let (labels, annotations) = (&found["metadata"]["labels"], &found["metadata"]["annotations"]);
     ensure!(labels["cloud"] == "a" && annotations["cloud.example.com/id"] == "lb-1", "{found:#}");
     ensure!(labels["team"].is_null() && annotations["example.com/a"].is_null(), "{found:#}");
-    ensure!(found["spec"]["sessionAffinity"] == "None" && found["spec"]["sessionAffinityConfig"].is_null(), "{found:#}");
+    ensure!(
+        found["spec"]["sessionAffinity"] == "None" && found["spec"]["sessionAffinityConfig"].is_null(),
+        "{found:#}"
+    );
     Ok(())
 }
 
