@@ -442,6 +442,39 @@ mod tests {
         check(false, &color(Value::Null, status()), (Connections::Http, 7));
     }
 
+    /// By protocols of a tier's ports, whether its connections are counted, where they are counted at all.
+    #[test]
+    fn what_is_counted_depends_on_the_protocols() {
+        let counted = |connections: &str, protocols: &[&str]| {
+            let port =
+                |(index, protocol)| json!({ "name": format!("p{index}"), "port": 80 + index, "protocol": protocol });
+            let mut tier = tier(&json!(connections), 0);
+            tier["ports"] = protocols.iter().enumerate().map(port).collect();
+            let spec = json!({ "tiers": [tier], "drain": { "http": { "port": 80 } } });
+            let spec: RainbowSpec = serde_json::from_value(spec).unwrap();
+            super::counted(&api::Evidence::of(&spec, &spec.tiers), &spec.tiers[0])
+        };
+        assert!(counted("Sidecar", &["TCP", "UDP"]), "by the TCP connections");
+        assert!(!counted("Sidecar", &["UDP"]), "there are none: by time");
+        assert!(counted("Sidecar", &["SCTP"]) && counted("Sidecar", &["TCP", "SCTP"]), "unknown");
+        assert!(counted("Http", &["UDP"]) && !counted("None", &["SCTP"]), "as its user says");
+    }
+
+    #[test]
+    fn callers_of_a_headless_service_go_by_old_answers() {
+        let lag = |service: Value| {
+            let mut tier = tier(&Value::Null, 0);
+            tier["service"] = service;
+            let tiers: [api::Tier; 2] =
+                [serde_json::from_value(self::tier(&Value::Null, 0)).unwrap(), serde_json::from_value(tier).unwrap()];
+            callers_lag(tiers.iter())
+        };
+        assert_eq!(lag(json!({ "sessionAffinity": "ClientIP" })), Duration::ZERO);
+        assert_eq!(lag(json!({ "clusterIP": "None" })), RESOLUTION);
+        let longest = |callers| plan::Spec { callers, ..plan::Spec::new("v1", Vec::new(), Vec::new()) }.longest_lag();
+        assert_eq!((longest(Duration::ZERO), longest(RESOLUTION)), (Duration::from_secs(1), RESOLUTION));
+    }
+
     #[test]
     fn an_overlap_is_as_long_as_the_slowest_sender_needs() {
         let seconds = |seconds: u64| Some(Duration::from_secs(seconds));

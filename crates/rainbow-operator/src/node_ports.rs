@@ -51,6 +51,8 @@ impl NodePorts {
         }
         if gives_up {
             possible.service.type_ = None;
+            // A Service of that type has none.
+            possible.service.external_traffic_policy = None;
         }
         Cow::Owned(possible)
     }
@@ -93,10 +95,13 @@ mod tests {
 
     #[test]
     fn ports_that_are_swapped_are_given_up_first() {
-        let (active, smoke) = (stage("active", 1), stage("smoke", 2));
+        let (mut active, smoke) = (stage("active", 1), stage("smoke", 2));
         let before = ports(&[(2, "web-active"), (1, "web-smoke")], &[&active, &smoke]);
         assert_eq!(possible(&before, &active, "web-active"), (None, None));
         assert_eq!(possible(&before, &smoke, "web-smoke"), (None, None));
+        active.service.external_traffic_policy = Some("Local".into());
+        let given_up = before.possible(&active, "web-active");
+        assert_eq!(given_up.service.external_traffic_policy, None, "a Service of type ClusterIP has none");
         let after = ports(&[], &[&active, &smoke]);
         assert_eq!(possible(&after, &active, "web-active"), (Some("NodePort".into()), Some(1)));
     }

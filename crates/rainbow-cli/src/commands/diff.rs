@@ -56,7 +56,7 @@ struct TierDifference {
     /// The colors whose instances serve it.
     instance_a: Option<String>,
     instance_b: Option<String>,
-    /// What differs in the template, the ports and the needs.
+    /// What differs in the template, the ports, the needs and the fields of the Service.
     changes: Vec<Change>,
     /// Needed tiers that differ.
     because_of: Vec<String>,
@@ -164,7 +164,11 @@ fn difference(a: &Color, b: &Color) -> Result<Difference> {
 /// What makes a tier's identity, without what it needs.
 fn content(tier: Option<&Tier>) -> Value {
     let Some(tier) = tier else { return Value::Null };
-    json!({ "ports": tier.ports, "needs": tier.needs, "template": tier.template })
+    let mut content = json!({ "ports": tier.ports, "needs": tier.needs, "template": tier.template });
+    if !tier.service.is_plain() {
+        content["service"] = json!(tier.service);
+    }
+    content
 }
 
 fn content_text(tier: Option<&Tier>) -> Result<String> {
@@ -270,6 +274,16 @@ backend  differs: env COLOR, image
 frontend  equal itself, but backend differs
 "
         );
+    }
+
+    #[test]
+    fn another_service_is_a_difference() {
+        let (a, mut b) = (color("v1", "b", "v1", "x"), color("v2", "b", "v2", "x"));
+        b.spec.tiers[0].service.session_affinity = Some("ClientIP".into());
+        let difference = difference(&a, &b).unwrap();
+        assert_eq!(kinds(&difference), [Kind::Differs, Kind::Needs]);
+        let paths: Vec<&str> = difference.tiers[0].changes.iter().map(|change| change.path.as_str()).collect();
+        assert_eq!(paths, ["service"]);
     }
 
     #[test]

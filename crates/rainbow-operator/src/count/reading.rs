@@ -196,6 +196,31 @@ mod tests {
         assert_eq!(read_tally(&[80], empty).unwrap().idle, Duration::from_secs(40));
     }
 
+    /// A tier with an SCTP port is not asked, and unknown: its pods have connections that the counter does not see.
+    #[test]
+    fn associations_are_never_known() {
+        let source = |protocols: &[&str]| {
+            let port = |(index, protocol)| serde_json::json!({ "name": format!("p{index}"), "port": 80 + index, "protocol": protocol });
+            let ports: Vec<Value> = protocols.iter().enumerate().map(port).collect();
+            let tier = serde_json::json!({ "name": "web", "ports": ports, "template": {} });
+            let color: Color = serde_json::from_value(serde_json::json!({
+                "apiVersion": "rainbow.dev/v1alpha1", "kind": "Color", "metadata": { "name": "shop-v1" },
+                "spec": {
+                    "rainbow": "shop", "color": "v1", "revision": 1, "tiers": [tier],
+                    "instances": [{ "tier": "web", "color": "v1", "identity": "1", "sidecar": { "image": "t", "native": true } }],
+                },
+            }))
+            .unwrap();
+            let spec = RainbowSpec { tiers: color.spec.tiers.clone(), ..RainbowSpec::default() };
+            Source::of(&spec, true, &color, &color.spec.tiers[0])
+        };
+        assert_eq!(source(&["TCP", "UDP"]), Some(Ok(Source::Tally { ports: vec![80] })));
+        assert_eq!(source(&["UDP"]), None, "time alone decides");
+        for protocols in [&["SCTP"][..], &["TCP", "SCTP"], &["UDP", "SCTP"]] {
+            assert_eq!(source(protocols), Some(Err(messages::ASSOCIATIONS)), "{protocols:?}");
+        }
+    }
+
     #[test]
     fn what_says_nothing_is_an_error() {
         for (ports, body, expected) in [
