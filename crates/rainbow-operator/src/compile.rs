@@ -1,6 +1,6 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use rainbow_api::{Connections, Rainbow, Sidecar, Tier, labels, names};
 use rainbow_plan::{
     Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Selection, StageKey, Time, Version,
@@ -85,6 +85,8 @@ pub(crate) struct Basis<'a> {
 pub(crate) struct Work {
     /// Comes before all others: the Rainbow gets its finalizer.
     pub(crate) hold: Option<Operation>,
+    /// Colors get their finalizers back: they are made with them, and `rainbow uninstall --keep-rainbows` takes them off.
+    pub(crate) color_holds: Vec<Operation>,
     /// In the order of the plan's chains.
     pub(crate) chains: Vec<ChainWrites>,
 }
@@ -105,11 +107,11 @@ impl Work {
     /// How many writes there are.
     pub(crate) fn writes(&self) -> usize {
         let batches = self.chains.iter().flat_map(|chain| &chain.batches);
-        usize::from(self.hold.is_some()) + batches.map(Vec::len).sum::<usize>()
+        usize::from(self.hold.is_some()) + self.color_holds.len() + batches.map(Vec::len).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.hold.is_none() && self.chains.is_empty()
+        self.hold.is_none() && self.color_holds.is_empty() && self.chains.is_empty()
     }
 }
 
@@ -129,7 +131,14 @@ pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
     let chains: Vec<ChainWrites> = chains.filter(|chain| !chain.batches.is_empty()).collect();
     // Of a spec that is invalid from the first write on, nothing has been made.
     let nothing_made = basis.app.colors.is_empty() && basis.observed.world.spec.version == Version::Invalid;
-    Work { hold: hold(basis.rainbow).filter(|_| !nothing_made || !chains.is_empty()), chains }
+    let root = &basis.rainbow.metadata;
+    let is_held = root.deletion_timestamp.is_none() && !(nothing_made && chains.is_empty());
+    let colors = basis.app.colors.iter().filter(|_| is_held);
+    Work {
+        hold: hold(Kind::Rainbow, basis.scope.rainbow, root).filter(|_| is_held),
+        color_holds: colors.filter_map(|(name, color)| hold(Kind::Color, name, &color.metadata)).collect(),
+        chains,
+    }
 }
 
 fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
@@ -196,16 +205,17 @@ impl Turn {
     }
 }
 
-/// Keeps the Rainbow until what was made for it has gone in order.
-fn hold(rainbow: &Rainbow) -> Option<Operation> {
-    let finalizers = rainbow.metadata.finalizers.clone().unwrap_or_default();
-    if rainbow.metadata.deletion_timestamp.is_some() || finalizers.iter().any(|f| f == labels::FINALIZER) {
+/// Puts the finalizer on an object that lacks it: the Rainbow stays until what was made for it has gone in order, a color until its pods
+/// have.
+fn hold(kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
+    let finalizers = meta.finalizers.clone().unwrap_or_default();
+    if meta.deletion_timestamp.is_some() || finalizers.iter().any(|known| known == labels::FINALIZER) {
         return None;
     }
     Some(Operation::Finalizers {
-        kind: Kind::Rainbow,
-        name: rainbow.metadata.name.clone().unwrap_or_default(),
-        version: version(&rainbow.metadata),
+        kind,
+        name: name.to_owned(),
+        version: version(meta),
         finalizers: finalizers.into_iter().chain([labels::FINALIZER.to_owned()]).collect(),
     })
 }
@@ -401,12 +411,7 @@ impl Compiler<'_> {
         self.let_go(Kind::Color, name, &found.metadata).into_iter().collect()
     }
 
-    fn let_go(
-        &self,
-        kind: Kind,
-        name: &str,
-        meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    ) -> Option<Operation> {
+    fn let_go(&self, kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
         let mut finalizers = meta.finalizers.clone()?;
         let before = finalizers.len();
         finalizers.retain(|finalizer| finalizer != labels::FINALIZER);

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    agent,
     cache::Cache,
     change::Change,
     clock::Clock,
@@ -43,6 +44,7 @@ const BURST: usize = 1000;
 /// # Errors
 /// When the cluster's Kubernetes is older than [`discover::OLDEST`], or when the watches end.
 pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
+    let client = agent::named(client, agent::OPERATOR);
     tokio::select! {
         () = &mut options.shutdown => return Ok(()),
         supported = discover::wait(&client) => supported?,

@@ -115,6 +115,8 @@ fn rights(install: &Install) -> Vec<Value> {
         // One for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
+        // Nothing is made in a namespace that is being deleted.
+        rule(&[""], &["namespaces"], &["get"]),
     ];
     if install.count_via == CountVia::Api {
         // It reaches every pod's ports, so only who asks for this way gets it.

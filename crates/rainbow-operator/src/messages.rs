@@ -349,6 +349,11 @@ pub(crate) fn of_object(kind: Kind, name: &str, says: &dyn std::fmt::Display) ->
     format!("{kind} `{name}`: {says}")
 }
 
+/// Objects are needed in a namespace that is being deleted.
+pub(crate) fn namespace_ends(namespace: &str) -> String {
+    format!("namespace `{namespace}` is being deleted: nothing is made in it")
+}
+
 /// The object is not the one that the write was decided on.
 pub(crate) fn not_what_it_was(kind: Kind, name: &str, says: Option<&str>) -> String {
     match says {

@@ -23,6 +23,7 @@ use rainbow_api::{Color, Rainbow, RainbowStatus, crds};
 use rainbow_operator::{Clock, Options, run};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -38,6 +39,8 @@ pub struct Cluster {
     pub fake: fake::Fake,
     /// Every write of the operator, as `METHOD path`.
     pub writes: Arc<Mutex<Vec<String>>>,
+    /// `User-Agent` of every request of the operator, without repetitions.
+    pub agents: Arc<Mutex<BTreeSet<String>>>,
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
@@ -79,6 +82,7 @@ impl Cluster {
             client,
             fake,
             writes: Arc::default(),
+            agents: Arc::default(),
             fuse: Arc::default(),
             operator: None,
             clock: Clock::tokio(),
@@ -126,10 +130,12 @@ impl Cluster {
 
     pub fn operator_client(&self) -> Client {
         let (router, writes, fuse) = (self.api.router(), Arc::clone(&self.writes), Arc::clone(&self.fuse));
-        let (tally, version) = (self.tally.clone(), self.version.clone());
+        let (tally, version, agents) = (self.tally.clone(), self.version.clone(), Arc::clone(&self.agents));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
             let (tally, version) = (tally.clone(), version.clone());
+            let agent = request.headers().get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+            agents.lock().unwrap().insert(agent.unwrap_or("none").to_owned());
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
                 if let Some(pod) = tally::asked(request.uri()) {
                     return Ok(tally.answer(pod).await);
