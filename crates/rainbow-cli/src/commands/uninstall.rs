@@ -7,7 +7,9 @@ use k8s_openapi::{
         apps::v1::Deployment,
         coordination::v1::Lease,
         core::v1::{Namespace, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+        scheduling::v1::PriorityClass,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -82,6 +84,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             task.delete::<CustomResourceDefinition>(&Api::all(client()), &definition.name_any()).await?;
         }
     }
+    task.delete::<PodDisruptionBudget>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    task.delete::<PriorityClass>(&Api::all(client()), install::NAME).await?;
     task.delete::<ClusterRoleBinding>(&Api::all(client()), install::NAME).await?;
     task.delete::<ClusterRole>(&Api::all(client()), install::NAME).await?;
     task.delete::<RoleBinding>(&Api::namespaced(client(), &namespace), install::NAME).await?;
