@@ -234,7 +234,7 @@ impl Compiler<'_> {
                 kind: Kind::Color,
                 name: names::color_object(scope.rainbow, color),
                 body: manifests::color(scope, rainbow, color, *revision, instances, entries, |tier, instance| {
-                    made(app, rainbow, tier, instance, sidecar)
+                    made(app, scope, rainbow, tier, instance, sidecar)
                 }),
             }],
             Action::ApplyDeployment { instance, replicas, .. } => {
@@ -481,13 +481,25 @@ impl Compiler<'_> {
 
 /// Additions to the pods of an instance that a new color has: what the instance has where it is there already, so that its pods
 /// stay as they are, else what is put into new pods.
-fn made(app: &App, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName, new: Option<&Sidecar>) -> Made {
+fn made(
+    app: &App,
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    tier: &Tier,
+    instance: &InstanceName,
+    new: Option<&Sidecar>,
+) -> Made {
     let known = app.colors.values().flat_map(|color| &color.spec.instances);
     if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
-        return Made { sidecar: shared.sidecar.clone(), serving_label: shared.serving_label };
+        let unpacked = |sidecar: &Sidecar| {
+            let container = sidecar.container.as_ref().and_then(|container| scope.templates.container(container));
+            Sidecar { container, ..sidecar.clone() }
+        };
+        return Made { sidecar: shared.sidecar.as_ref().map(unpacked), serving_label: shared.serving_label };
     }
     let wanted = rainbow_api::connections(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
-    Made { sidecar: new.filter(|_| wanted).cloned(), serving_label: true }
+    let recorded = |sidecar| manifests::recorded(tier, &scope.templates.template(tier), sidecar);
+    Made { sidecar: new.filter(|_| wanted).map(recorded), serving_label: true }
 }
 
 #[cfg(test)]
@@ -508,7 +520,7 @@ mod tests {
     }
 
     fn tally(native: bool) -> Sidecar {
-        Sidecar { image: "tally:1".into(), native }
+        Sidecar { image: "tally:1".into(), native, container: None }
     }
 
     #[test]
@@ -520,8 +532,12 @@ mod tests {
         let mut app = App::default();
         let new = |sidecar| Made { sidecar, serving_label: true };
         let older = || Made { sidecar: Some(tally(false)), serving_label: false };
-        let choose = |app: &App, rainbow: &Rainbow| made(app, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
-        assert_eq!(choose(&app, &rainbow), new(Some(tally(true))));
+        let choose =
+            |app: &App, rainbow: &Rainbow| made(app, &scope, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
+        let template = rainbow.spec.tiers[0].template.clone();
+        let chosen = choose(&app, &rainbow);
+        assert_eq!(chosen, new(Some(manifests::recorded(&tier(&rainbow), &template, &tally(true)))));
+        assert!(chosen.sidecar.and_then(|sidecar| sidecar.container).is_some(), "it is written down as a whole");
         rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);
         assert_eq!(choose(&app, &rainbow), new(None), "the tier opts out");
         rainbow.spec.tiers[0].connections = None;

@@ -81,7 +81,7 @@ pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
 async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
     let mut changes = watch::all(client, options.namespace.as_deref());
     // Every supported cluster runs native sidecars; colors of earlier operators may have recorded a plain container.
-    let sidecar = |image: &String| Sidecar { image: image.clone(), native: true };
+    let sidecar = |image: &String| Sidecar { image: image.clone(), native: true, container: None };
     let mut operator = Operator {
         client: client.clone(),
         clock: options.clock,

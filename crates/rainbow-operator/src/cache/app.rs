@@ -195,7 +195,10 @@ impl App {
                     self.ports.insert(key.clone(), ports);
                     self.epoch.advance();
                 }
-                Arc::make_mut(&mut self.templates).pack(&mut color.spec.tiers);
+                let templates = Arc::make_mut(&mut self.templates);
+                templates.pack(&mut color.spec.tiers);
+                let counters = color.spec.instances.iter_mut().filter_map(|instance| instance.sidecar.as_mut());
+                counters.for_each(|sidecar| templates.pack_container(&mut sidecar.container));
                 self.unreadable_colors.remove(name);
                 self.colors.insert(key, Arc::from(color));
                 if changed {
@@ -295,7 +298,9 @@ impl App {
     fn forget_templates(&mut self) {
         let root = self.root.iter().flat_map(|root| root.tiers());
         let tiers = root.chain(self.colors.values().flat_map(|color| &color.spec.tiers));
-        Arc::make_mut(&mut self.templates).retain(tiers);
+        let instances = self.colors.values().flat_map(|color| &color.spec.instances);
+        let containers = instances.filter_map(|instance| instance.sidecar.as_ref()?.container.as_ref());
+        Arc::make_mut(&mut self.templates).retain(tiers, containers);
     }
 
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {

@@ -257,7 +257,7 @@ fn services_ask_for_the_label_that_pods_carry() {
 }
 
 fn tally(native: bool) -> Sidecar {
-    Sidecar { image: "tally:1".into(), native }
+    Sidecar { image: "tally:1".into(), native, container: None }
 }
 
 #[test]
