@@ -7,6 +7,7 @@ mod condition;
 mod crd;
 mod drain;
 mod duration;
+mod hold;
 mod identity;
 pub mod labels;
 pub mod names;
@@ -22,6 +23,7 @@ pub use drain::{
     ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Evidence, Holder, HttpCount,
 };
 pub use duration::{DurationError, HumanDuration};
+pub use hold::Hold;
 pub use identity::{Identity, Version, identities, tiers_hash};
 pub use rainbow::{
     Flip, Keep, Need, OnStalled, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, StageService,

@@ -2,7 +2,7 @@
 //!
 //! The planner and the modules of the operator know reasons; this module knows words.
 
-use rainbow_api::{Cut, HumanDuration};
+use rainbow_api::{Cut, Hold, HumanDuration};
 use rainbow_plan::{ColorPhase, ColorReport, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting};
 use std::time::Duration;
 
@@ -261,6 +261,19 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
         })
         .collect();
     (!shifts.is_empty()).then(|| shifts.join("; "))
+}
+
+/// The stage was taken back by its user.
+pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
+    let color = hold.color.as_deref().unwrap_or_default();
+    let until = match hold.revision {
+        Some(_) => "a later color, or ",
+        None => "",
+    };
+    let origin = hold.origin();
+    let origin = if origin.is_empty() { origin } else { format!(" {origin}") };
+    let stage = &hold.stage;
+    format!("held at `{color}`{origin} until {until}`rainbow promote {rainbow} --stage {stage}`")
 }
 
 /// Stages that are held in the middle of a shift.

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api,
-    api::{Patch, PatchParams, ValidationDirective},
+    api::{Patch, PatchParams, PostParams, ValidationDirective},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{self, Scope},
 };
@@ -15,6 +16,7 @@ use crate::{
     context::{Cluster, Context, not_installed},
     error::{Error, Result},
     manifest::{self, Document},
+    ownership,
     patch::FIELD_MANAGER,
     release, stage, wait,
 };
@@ -55,8 +57,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let targets = targets(&cluster, documents).await?;
     // First everything as a rehearsal, so that nothing is written when a later object would be refused.
     for target in &targets {
-        if can_rehearse(target, &targets) {
-            write(&cluster, target, true).await?;
+        if !can_rehearse(target, &targets) {
+            continue;
+        }
+        match to_take_over(&cluster, target).await? {
+            // An apply would fail or differ for the sake of those who own fields now.
+            Some((found, _)) => rehearse_replacing(&cluster, target, found).await?,
+            None => drop(write(&cluster, target, true).await?),
         }
     }
     for target in &targets {
@@ -65,6 +72,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             continue;
         }
         let name = target.document.object.metadata.name.as_deref().unwrap_or_default();
+        if let Some((found, entries)) = to_take_over(&cluster, target).await? {
+            ownership::write(&target.api, &found.metadata, &entries)
+                .await
+                .map_err(|error| refused(&cluster, target, &error))?;
+        }
         let before = target.api.get_metadata_opt(name).await.map_err(|error| cluster.error(&error))?;
         let after = write(&cluster, target, false).await?;
         let what = match before {
@@ -146,6 +158,47 @@ fn can_rehearse(target: &Target, all: &[Target]) -> bool {
     })
 }
 
+/// A Rainbow of which others own what the manifest has to say, and its managed fields as they have to be.
+async fn to_take_over(cluster: &Cluster, target: &Target) -> Result<Option<(DynamicObject, Vec<ManagedFieldsEntry>)>> {
+    if !target.is_rainbow {
+        return Ok(None);
+    }
+    let object = &target.document.object;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let Some(found) = target.api.get_opt(name).await.map_err(|error| cluster.error(&error))? else { return Ok(None) };
+    let tiers = object.data["spec"]["tiers"].as_array().into_iter().flatten();
+    let tiers = tiers.filter_map(|tier| tier["name"].as_str().map(str::to_owned)).collect();
+    let version = object.types.as_ref().map(|types| types.api_version.as_str()).unwrap_or_default();
+    Ok(ownership::taken_over(&found.metadata, version, &tiers).map(|entries| (found, entries)))
+}
+
+/// Lets the cluster check a manifest's version in place of the one that is there.
+async fn rehearse_replacing(cluster: &Cluster, target: &Target, mut found: DynamicObject) -> Result {
+    let new = &target.document.object.data["spec"];
+    if let Some(spec) = found.data["spec"].as_object_mut() {
+        spec.remove("color");
+        spec.extend(new.as_object().into_iter().flatten().map(|(field, value)| (field.clone(), value.clone())));
+    }
+    found.metadata.managed_fields = None;
+    let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+    let name = found.metadata.name.clone().unwrap_or_default();
+    match target.api.replace(&name, &params, &found).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(cluster, target, &error)),
+    }
+}
+
+/// An error of the API about a document.
+fn refused(cluster: &Cluster, target: &Target, error: &kube::Error) -> Error {
+    let at = &target.document.at;
+    match cluster.error(error) {
+        Error::Usage(message) => Error::Usage(format!("{at}: {message}")),
+        Error::Refused(message) => Error::Refused(format!("{at}: {message}")),
+        Error::NotFound(message) => Error::NotFound(format!("{at}: {message}")),
+        other => other,
+    }
+}
+
 async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<DynamicObject> {
     let mut object = target.document.object.clone();
     // What only the API server writes, from manifests that were read from a cluster.
@@ -165,13 +218,6 @@ async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<Dyna
         field_validation: Some(ValidationDirective::Strict),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| {
-        let at = &target.document.at;
-        match cluster.error(&error) {
-            Error::Usage(message) => Error::Usage(format!("{at}: {message}")),
-            Error::Refused(message) => Error::Refused(format!("{at}: {message}")),
-            Error::NotFound(message) => Error::NotFound(format!("{at}: {message}")),
-            other => other,
-        }
-    })
+    let written = target.api.patch(&name, &params, &Patch::Apply(&object)).await;
+    written.map_err(|error| refused(cluster, target, &error))
 }
