@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ColorDrain, DrainStatus, Evidence, Tier};
+use serde_json::Value;
+
+use crate::{ColorDrain, DrainStatus, Evidence, Tier, rainbow::any_object};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -131,6 +133,11 @@ pub struct Sidecar {
     pub image: String,
     /// An init container with `restartPolicy: Always`, which ends after the application's; else a plain container.
     pub native: bool,
+    /// The whole container as it was put into the pods: an operator that would write another one does not restart them. Unset: an
+    /// operator of a version that did not write it down made the instance, and all of those made the same container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub container: Option<Value>,
 }
 
 /// What became of a color.

@@ -7,6 +7,7 @@ mod condition;
 mod crd;
 mod drain;
 mod duration;
+mod hold;
 mod identity;
 pub mod labels;
 pub mod names;
@@ -25,6 +26,7 @@ pub use drain::{
     ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Evidence, Holder, HttpCount,
 };
 pub use duration::{DurationError, HumanDuration};
+pub use hold::Hold;
 pub use identity::{Identity, Version, identities, tiers_hash};
 pub use object_names::{ObjectName, object_names, object_names_of_colors};
 pub use rainbow::{

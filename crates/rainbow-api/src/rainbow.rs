@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-use crate::{Connections, Drain, HumanDuration, RainbowStatus, StageService, TierService};
+use crate::{Connections, Drain, Hold, HumanDuration, RainbowStatus, StageService, TierService};
 
 /// One application: its tiers, its stages, its policy.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -68,6 +68,10 @@ pub struct RainbowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub stages: Vec<Stage>,
+    /// Stages that are held, whatever `stages` says of them. The commands of `rainbow` write this list; manifests leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage"]), length(max = 32))]
+    pub holds: Vec<Hold>,
     /// How a color that no stage points at comes to its end.
     #[serde(default)]
     pub drain: Drain,
@@ -84,6 +88,11 @@ pub struct RainbowSpec {
 }
 
 impl RainbowSpec {
+    /// What a user holds a stage at.
+    pub fn hold(&self, stage: &str) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.stage == stage)
+    }
+
     /// Seconds a color may take to become ready: 600 where the spec is silent, as a Deployment's.
     pub fn progress_deadline(&self) -> i32 {
         self.progress_deadline_seconds.unwrap_or(600).max(1)
@@ -157,7 +166,7 @@ fn one() -> i32 {
     1
 }
 
-fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(crate) fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 

@@ -101,8 +101,9 @@ fn path_text(value: &Value, place: &[Step]) -> String {
             }
             Step::Entry(index) => {
                 here = here.and_then(|value| value.get(*index));
-                let name =
-                    here.and_then(|entry| entry.get("name").or_else(|| entry.get("tier"))).and_then(Value::as_str);
+                let name = here
+                    .and_then(|entry| entry.get("name").or_else(|| entry.get("tier")).or_else(|| entry.get("stage")))
+                    .and_then(Value::as_str);
                 text.push_str(&name.map_or_else(|| format!("[{index}]"), |name| format!("[{name}]")));
             }
         }
@@ -120,6 +121,12 @@ fn part(value: &Value, place: &[Step]) -> SpecPart {
             name.map_or(SpecPart::Stages, |name| SpecPart::Stage(name.to_owned()))
         }
         ("stages", _) => SpecPart::Stages,
+        // What cannot be read could hold the stage.
+        ("holds", Some(Step::Entry(index))) if place.len() > 2 => {
+            let name = value["holds"][*index]["stage"].as_str();
+            name.map_or(SpecPart::Stages, |name| SpecPart::Stage(name.to_owned()))
+        }
+        ("holds", _) => SpecPart::Stages,
         ("drain", _) => SpecPart::Drain,
         ("keep", _) => SpecPart::Keep,
         ("progressDeadlineSeconds", _) => SpecPart::ProgressDeadline,
@@ -179,7 +186,12 @@ mod tests {
     #[test]
     fn each_part_by_itself() {
         type Change = fn(&mut Value);
-        let cases: [(Change, SpecPart); 9] = [
+        let cases: [(Change, SpecPart); 11] = [
+            (|spec| spec["holds"] = json!("none"), SpecPart::Stages),
+            (
+                |spec| spec["holds"] = json!([{ "stage": "active", "paused": "perhaps" }]),
+                SpecPart::Stage("active".into()),
+            ),
             (|spec| spec["color"] = json!(7), SpecPart::Version),
             (|spec| spec["tiers"] = json!("none"), SpecPart::Version),
             (|spec| drop(spec["tiers"][0].as_object_mut().unwrap().remove("template")), SpecPart::Version),

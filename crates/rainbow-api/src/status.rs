@@ -66,6 +66,12 @@ pub struct StageStatus {
     /// The color that the stage is told to serve and has been taken back from, because it was unhealthy (`onStalled: RollBack`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// The stage is held at a color by `spec.holds`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// The hold of `spec.holds` at a color that a later color has ended, by its color and time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_hold: Option<String>,
     /// Why the stage does not move although it should, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

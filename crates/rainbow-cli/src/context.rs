@@ -12,6 +12,7 @@ use kube::{
     core::NamespaceResourceScope,
 };
 use rainbow_api::{Color, Rainbow, names};
+use rainbow_operator::agent;
 
 use crate::{
     error::{Error, Result, chain, hint},
@@ -19,6 +20,8 @@ use crate::{
     printer::Printer,
 };
 
+/// Name and version of this program in the requests that it sends. The operator's requests carry a name of their own.
+pub(crate) const AGENT: &str = concat!("rainbow/", env!("CARGO_PKG_VERSION"));
 /// Longest time for the connection to the API server to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,6 +71,7 @@ impl Context {
         }
         let client = Client::try_from(config)
             .map_err(|error| Error::NoCluster(format!("cannot use {source}: {}", chain(&error))))?;
+        let client = agent::named(client, AGENT);
         Ok(Cluster { client, namespace, server, source })
     }
 

@@ -17,7 +17,10 @@ use kube::{
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+use rainbow_operator::agent;
+
 use crate::{
+    context::AGENT,
     error::{Error, Result},
     printer::Printer,
 };
@@ -46,7 +49,8 @@ pub(crate) fn entry() {
 
 /// What runs in the cluster's process: the resource definitions are there before it counts as up, then the operator runs.
 async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
-    install(&cluster.client).await.map_err(|error| format!("cannot install Rainbow: {error}"))?;
+    let client = agent::named(cluster.client.clone(), AGENT);
+    install(&client).await.map_err(|error| format!("cannot install Rainbow: {error}"))?;
     if cluster.state_dir.join(NO_OPERATOR).exists() {
         return Ok(Box::pin(async {}) as Pin<Box<_>>);
     }

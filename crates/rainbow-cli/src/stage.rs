@@ -5,6 +5,7 @@ use rainbow_api::{Promote, Rainbow, Stage, StageStatus};
 use crate::{
     context::Context,
     error::{Error, Result, hint},
+    hold,
 };
 
 /// A stage by name; without one `active`, else the only stage, else the only one that is promoted by hand.
@@ -30,11 +31,41 @@ pub(crate) fn choose<'a>(rainbow: &'a Rainbow, wanted: Option<&str>) -> Result<&
     }
 }
 
-/// Stages that follow the newest color, and are told to stay at another one: each with that color.
+/// The color that a stage is told to serve: what it is held at, else what the spec says of it.
+pub(crate) fn told<'a>(rainbow: &'a Rainbow, stage: &'a Stage) -> Option<&'a str> {
+    hold::color(rainbow, &stage.name).or(stage.color.as_deref())
+}
+
+/// The stage is paused, by its spec or by a hold.
+pub(crate) fn is_paused(rainbow: &Rainbow, stage: &str) -> bool {
+    rainbow.spec.stages.iter().any(|other| other.name == stage && other.paused)
+        || rainbow.spec.hold(stage).is_some_and(|hold| hold.paused)
+}
+
+/// Stages that do not go where a release goes: each with the color that it stays at. Those that follow the newest color and are told to
+/// stay at another one, and those that were taken back.
 pub(crate) fn pinned(rainbow: &Rainbow) -> impl Iterator<Item = (&Stage, &str)> {
     let newest = rainbow.spec.color.as_deref().or_else(|| rainbow.status.as_ref()?.color.as_deref());
-    let automatic = rainbow.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto);
-    automatic.filter_map(move |stage| Some((stage, stage.color.as_deref().filter(|color| Some(*color) != newest)?)))
+    rainbow.spec.stages.iter().filter_map(move |stage| {
+        let held = hold::color(rainbow, &stage.name).filter(|_| !may_end(rainbow, &stage.name));
+        let would = match stage.promote {
+            Promote::Auto => stage.color.as_deref().or(newest),
+            Promote::Manual => stage.color.as_deref(),
+        };
+        let pin = stage.color.as_deref().filter(|color| stage.promote == Promote::Auto && Some(*color) != newest);
+        Some((
+            stage,
+            held.filter(|color| would.is_some_and(|would| would != *color)).or(pin.filter(|_| held.is_none()))?,
+        ))
+    })
+}
+
+/// The operator has not seen yet whether the spec describes a later color, which would end the stage's hold.
+fn may_end(rainbow: &Rainbow, stage: &str) -> bool {
+    let status = rainbow.status.as_ref();
+    let is_seen = status.and_then(|status| status.observed_generation) == rainbow.metadata.generation;
+    let is_known = rainbow.spec.color.is_some() && rainbow.spec.color.as_ref() == status.and_then(|s| s.color.as_ref());
+    rainbow.spec.hold(stage).is_some_and(|hold| hold.revision.is_some()) && !is_seen && !is_known
 }
 
 /// Warns of the stages that do not follow to a release.
@@ -42,8 +73,13 @@ pub(crate) fn warn_of_pinned(context: &Context, rainbow: &Rainbow) {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     for (stage, color) in pinned(rainbow) {
         let stage = &stage.name;
+        let why = match rainbow.spec.hold(stage).filter(|_| hold::color(rainbow, stage).is_some()) {
+            Some(hold) => format!("to which it was taken back {}", hold.origin()),
+            None => "to which it was moved by hand".to_owned(),
+        };
+        let why = why.trim_end();
         context.printer.warning(format_args!(
-            "stage {stage} stays at {color}, to which it was moved by hand: `rainbow promote {name} --stage {stage}` lets it follow again"
+            "stage {stage} stays at {color}, {why}: `rainbow promote {name} --stage {stage}` lets it follow again"
         ));
     }
 }

@@ -291,6 +291,11 @@ fn status(code: u16, message: &str) -> String {
 
 /// An API server that answers each request, of which it is told the first line.
 fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
+    serve_whole(move |request| answer(request.lines().next().unwrap_or_default()))
+}
+
+/// An API server that answers each request, of which it is told the head.
+fn serve_whole(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -299,7 +304,7 @@ fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
             let mut request = [0; 4096];
             let length = stream.read(&mut request).unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..length]);
-            let (code, body) = answer(request.lines().next().unwrap_or_default());
+            let (code, body) = answer(&request);
             let head = format!(
                 "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
@@ -333,6 +338,29 @@ fn an_old_cluster_is_refused() {
     let printed = run(&["install", "--dry-run"]);
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
     assert!(printed.stdout.contains("kind: CustomResourceDefinition"));
+}
+
+/// Audit logs tell the operator's requests from those of people.
+#[test]
+fn every_request_says_who_sends_it() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("config");
+    let agents = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&agents);
+    let server = serve_whole(move |request| {
+        let agent =
+            request.lines().find_map(|line| line.to_lowercase().strip_prefix("user-agent: ").map(str::to_owned));
+        seen.lock().unwrap().push(agent.unwrap_or_default());
+        (200, VERSION.replace("VERSION", "v1.27.3").replace("MINOR", "27"))
+    });
+    fs::write(&path, KUBECONFIG.replace("SERVER", &server)).unwrap();
+    for (command, expected) in [("install", "rainbow"), ("operator", "rainbow-operator")] {
+        rainbow_in(home.path(), &[command], "", &[("KUBECONFIG", path.to_str().unwrap()), ("RUST_LOG", "off")]);
+        let agents = std::mem::take(&mut *agents.lock().unwrap());
+        let expected = format!("{expected}/{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(agents.last(), Some(&expected), "{command}: {agents:?}");
+        assert!(agents.iter().all(|agent| agent.starts_with("rainbow")), "{agents:?}");
+    }
 }
 
 /// A build that does not say its version is not taken for an old one.

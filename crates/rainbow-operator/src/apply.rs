@@ -1,7 +1,9 @@
 //! Carries out writes, and says what to expect from the watches afterwards.
 
 mod effect;
+mod left_behind;
 mod replica_sets;
+mod site;
 
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -13,6 +15,9 @@ use kube::{
 use rainbow_api::{FIELD_MANAGER, labels};
 use rainbow_plan::{Cascade, ChainKey};
 use serde_json::{Map, Value, json};
+
+pub(crate) use left_behind::{is_held, let_go};
+pub(crate) use site::Site;
 
 use crate::{
     compile::{Batch, ChainWrites, Operation},
@@ -54,6 +59,9 @@ pub(crate) enum Failure {
     /// Somebody else's object has the name.
     #[error("{}", messages::foreign(*kind, name))]
     Foreign { kind: Kind, name: String },
+    /// The namespace is being deleted, so nothing is made in it.
+    #[error("{0}")]
+    Ending(String),
     /// The API server refuses it, and will again.
     #[error("{0}")]
     Rejected(String),
@@ -121,15 +129,14 @@ fn api(client: &Client, key: &Key, kind: Kind) -> Api<DynamicObject> {
 }
 
 /// Carries out chains, all at the same time, each up to its first failure: none waits for another.
-pub(crate) async fn carry_out(client: &Client, key: &Key, chains: Vec<ChainWrites>) -> Vec<(ChainKey, Outcome)> {
-    join_all(chains.into_iter().map(|chain| async move { (chain.key, in_turn(client, key, chain.batches).await) }))
-        .await
+pub(crate) async fn carry_out(site: &Site<'_>, chains: Vec<ChainWrites>) -> Vec<(ChainKey, Outcome)> {
+    join_all(chains.into_iter().map(|chain| async move { (chain.key, in_turn(site, chain.batches).await) })).await
 }
 
-async fn in_turn(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
+async fn in_turn(site: &Site<'_>, batches: Vec<Batch>) -> Outcome {
     let mut outcome = Outcome::default();
     for batch in batches {
-        for one in join_all(batch.iter().map(|operation| carry_out_one(client, key, operation))).await {
+        for one in join_all(batch.iter().map(|operation| carry_out_one(site, operation))).await {
             outcome.merge(one);
         }
         if outcome.failure.is_some() {
@@ -140,14 +147,18 @@ async fn in_turn(client: &Client, key: &Key, batches: Vec<Batch>) -> Outcome {
 }
 
 /// Carries out one write.
-pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operation) -> Outcome {
+pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Outcome {
+    let Site { client, key, .. } = *site;
     let api = api(client, key, operation.kind());
     let mut outcome = Outcome::default();
     let result = match operation {
-        Operation::Create { kind, name, body } => create(&api, *kind, name, body, &mut outcome).await,
+        Operation::Create { kind, name, body } => match site.takes_objects().await {
+            Ok(()) => create(&api, *kind, name, body, &mut outcome).await,
+            Err(failure) => Err(failure),
+        },
         Operation::Apply { kind, name, uid, body, hash } => {
             let force = uid.is_some();
-            match if force { Ok(()) } else { may_make(client, &api, key, *kind, name, body).await } {
+            match if force { Ok(()) } else { may_make(site, &api, *kind, name, body).await } {
                 Ok(()) => apply(&api, *kind, name, body, *hash, force, &mut outcome).await,
                 Err(failure) => Err(failure),
             }
@@ -176,6 +187,14 @@ pub(crate) async fn carry_out_one(client: &Client, key: &Key, operation: &Operat
     };
     outcome.end(key, operation.kind(), operation.name(), result);
     outcome
+}
+
+/// Puts a finalizer on an object. In a namespace that is being deleted it would only keep the namespace.
+pub(crate) async fn hold(site: &Site<'_>, operation: &Operation) -> Outcome {
+    match site.takes_objects().await {
+        Ok(()) => carry_out_one(site, operation).await,
+        Err(failure) => Outcome { failure: Some(failure), ..Outcome::default() },
+    }
 }
 
 fn parameters(force: bool) -> PatchParams {
@@ -212,13 +231,14 @@ async fn nothing_there(
 
 /// Makes sure that an apply makes the object that is meant.
 async fn may_make(
-    client: &Client,
+    site: &Site<'_>,
     api: &Api<DynamicObject>,
-    key: &Key,
     kind: Kind,
     name: &str,
     body: &Value,
 ) -> Result<(), Failure> {
+    let Site { client, key, .. } = *site;
+    site.takes_objects().await?;
     let none = Map::new();
     let labels = body["metadata"]["labels"].as_object().unwrap_or(&none);
     nothing_there(api, key, kind, name, labels).await?;
@@ -489,6 +509,7 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
         Error::Api(status) => match status.code {
             409 | 410 => Failure::Stale(text(&status)),
             429 => Failure::Unavailable(text(&status)),
+            403 if site::is_ending(&status) => Failure::Ending(text(&status)),
             400..=499 => Failure::Rejected(text(&status)),
             500 if status.message.contains(NO_SUCH_FIELD) => Failure::Rejected(text(&status)),
             _ => Failure::Unavailable(text(&status)),

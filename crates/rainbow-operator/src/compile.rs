@@ -1,6 +1,6 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use rainbow_api::{Connections, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, labels, names};
 use rainbow_plan::{
     Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Selection, StageKey, Time, Version,
@@ -85,6 +85,8 @@ pub(crate) struct Basis<'a> {
 pub(crate) struct Work {
     /// Comes before all others: the Rainbow gets its finalizer.
     pub(crate) hold: Option<Operation>,
+    /// Colors get their finalizers back: they are made with them, and `rainbow uninstall --keep-rainbows` takes them off.
+    pub(crate) color_holds: Vec<Operation>,
     /// In the order of the plan's chains.
     pub(crate) chains: Vec<ChainWrites>,
 }
@@ -105,11 +107,11 @@ impl Work {
     /// How many writes there are.
     pub(crate) fn writes(&self) -> usize {
         let batches = self.chains.iter().flat_map(|chain| &chain.batches);
-        usize::from(self.hold.is_some()) + batches.map(Vec::len).sum::<usize>()
+        usize::from(self.hold.is_some()) + self.color_holds.len() + batches.map(Vec::len).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.hold.is_none() && self.chains.is_empty()
+        self.hold.is_none() && self.color_holds.is_empty() && self.chains.is_empty()
     }
 }
 
@@ -129,7 +131,14 @@ pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
     let chains: Vec<ChainWrites> = chains.filter(|chain| !chain.batches.is_empty()).collect();
     // Of a spec that is invalid from the first write on, nothing has been made.
     let nothing_made = basis.app.colors.is_empty() && basis.observed.world.spec.version == Version::Invalid;
-    Work { hold: hold(basis.rainbow).filter(|_| !nothing_made || !chains.is_empty()), chains }
+    let root = &basis.rainbow.metadata;
+    let is_held = root.deletion_timestamp.is_none() && !(nothing_made && chains.is_empty());
+    let colors = basis.app.colors.iter().filter(|_| is_held);
+    Work {
+        hold: hold(Kind::Rainbow, basis.scope.rainbow, root).filter(|_| is_held),
+        color_holds: colors.filter_map(|(name, color)| hold(Kind::Color, name, &color.metadata)).collect(),
+        chains,
+    }
 }
 
 fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
@@ -196,16 +205,17 @@ impl Turn {
     }
 }
 
-/// Keeps the Rainbow until what was made for it has gone in order.
-fn hold(rainbow: &Rainbow) -> Option<Operation> {
-    let finalizers = rainbow.metadata.finalizers.clone().unwrap_or_default();
-    if rainbow.metadata.deletion_timestamp.is_some() || finalizers.iter().any(|f| f == labels::FINALIZER) {
+/// Puts the finalizer on an object that lacks it: the Rainbow stays until what was made for it has gone in order, a color until its pods
+/// have.
+fn hold(kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
+    let finalizers = meta.finalizers.clone().unwrap_or_default();
+    if meta.deletion_timestamp.is_some() || finalizers.iter().any(|known| known == labels::FINALIZER) {
         return None;
     }
     Some(Operation::Finalizers {
-        kind: Kind::Rainbow,
-        name: rainbow.metadata.name.clone().unwrap_or_default(),
-        version: version(&rainbow.metadata),
+        kind,
+        name: name.to_owned(),
+        version: version(meta),
         finalizers: finalizers.into_iter().chain([labels::FINALIZER.to_owned()]).collect(),
     })
 }
@@ -224,7 +234,7 @@ impl Compiler<'_> {
                 kind: Kind::Color,
                 name: names::color_object(scope.rainbow, color),
                 body: manifests::color(scope, rainbow, color, *revision, instances, entries, |tier, instance| {
-                    made(app, rainbow, tier, instance, sidecar)
+                    made(app, scope, rainbow, tier, instance, sidecar)
                 }),
             }],
             Action::ApplyDeployment { instance, replicas, .. } => {
@@ -425,12 +435,7 @@ impl Compiler<'_> {
         self.let_go(Kind::Color, name, &found.metadata).into_iter().collect()
     }
 
-    fn let_go(
-        &self,
-        kind: Kind,
-        name: &str,
-        meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    ) -> Option<Operation> {
+    fn let_go(&self, kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
         let mut finalizers = meta.finalizers.clone()?;
         let before = finalizers.len();
         finalizers.retain(|finalizer| finalizer != labels::FINALIZER);
@@ -500,19 +505,31 @@ impl Compiler<'_> {
 
 /// Additions to the pods of an instance that a new color has: what the instance has where it is there already, so that its pods
 /// stay as they are, else what is put into new pods.
-fn made(app: &App, rainbow: &Rainbow, tier: &Tier, instance: &InstanceName, new: Option<&Sidecar>) -> Made {
+fn made(
+    app: &App,
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    tier: &Tier,
+    instance: &InstanceName,
+    new: Option<&Sidecar>,
+) -> Made {
     let known = app.colors.values().flat_map(|color| &color.spec.instances);
     if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
+        let unpacked = |sidecar: &Sidecar| {
+            let container = sidecar.container.as_ref().and_then(|container| scope.templates.container(container));
+            Sidecar { container, ..sidecar.clone() }
+        };
         return Made {
-            sidecar: shared.sidecar.clone(),
+            sidecar: shared.sidecar.as_ref().map(unpacked),
             serving_label: shared.serving_label,
             service_links: shared.service_links,
             termination_messages: shared.termination_messages,
         };
     }
     let wanted = rainbow_api::connections(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
+    let recorded = |sidecar| manifests::recorded(tier, &scope.templates.template(tier), sidecar);
     Made {
-        sidecar: new.filter(|_| wanted).cloned(),
+        sidecar: new.filter(|_| wanted).map(recorded),
         serving_label: true,
         service_links: ServiceLinks::Off,
         termination_messages: TerminationMessages::Logs,
@@ -537,7 +554,7 @@ mod tests {
     }
 
     fn tally(native: bool) -> Sidecar {
-        Sidecar { image: "tally:1".into(), native }
+        Sidecar { image: "tally:1".into(), native, container: None }
     }
 
     #[test]
@@ -554,8 +571,12 @@ mod tests {
             termination_messages: TerminationMessages::Logs,
         };
         let older = || Made { sidecar: Some(tally(false)), ..Made::default() };
-        let choose = |app: &App, rainbow: &Rainbow| made(app, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
-        assert_eq!(choose(&app, &rainbow), new(Some(tally(true))));
+        let choose =
+            |app: &App, rainbow: &Rainbow| made(app, &scope, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
+        let template = rainbow.spec.tiers[0].template.clone();
+        let chosen = choose(&app, &rainbow);
+        assert_eq!(chosen, new(Some(manifests::recorded(&tier(&rainbow), &template, &tally(true)))));
+        assert!(chosen.sidecar.and_then(|sidecar| sidecar.container).is_some(), "it is written down as a whole");
         rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);
         assert_eq!(choose(&app, &rainbow), new(None), "the tier opts out");
         rainbow.spec.tiers[0].connections = None;

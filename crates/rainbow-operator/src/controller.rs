@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    agent,
     cache::Cache,
     change::Change,
     clock::Clock,
@@ -43,6 +44,7 @@ const BURST: usize = 1000;
 /// # Errors
 /// When the cluster's Kubernetes is older than [`discover::OLDEST`], or when the watches end.
 pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
+    let client = agent::named(client, agent::OPERATOR);
     tokio::select! {
         () = &mut options.shutdown => return Ok(()),
         supported = discover::wait(&client) => supported?,
@@ -79,7 +81,7 @@ pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
 async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
     let mut changes = watch::all(client, options.namespace.as_deref());
     // Every supported cluster runs native sidecars; colors of earlier operators may have recorded a plain container.
-    let sidecar = |image: &String| Sidecar { image: image.clone(), native: true };
+    let sidecar = |image: &String| Sidecar { image: image.clone(), native: true, container: None };
     let mut operator = Operator {
         client: client.clone(),
         clock: options.clock,

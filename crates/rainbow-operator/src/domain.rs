@@ -48,7 +48,8 @@ pub(crate) fn spec(
             let senders = senders.get(&found.name).copied().max(Some(Senders::of_stage(&found.service)));
             let senders = senders.unwrap_or_default();
             let overlap = overlap(found, senders, means);
-            stages.push(plan::Stage { overlap, ..stage(found, invalid.contains(&found.name)) });
+            let hold = spec.hold(&found.name).map(hold);
+            stages.push(plan::Stage { overlap, hold, ..stage(found, invalid.contains(&found.name)) });
         }
     }
     plan::Spec {
@@ -205,12 +206,17 @@ fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
         shift,
         overlap: None,
         paused: stage.paused,
+        hold: None,
         on_stalled: match stage.on_stalled {
             api::OnStalled::Hold => plan::OnStalled::Hold,
             api::OnStalled::RollBack => plan::OnStalled::RollBack,
         },
         invalid,
     }
+}
+
+fn hold(hold: &api::Hold) -> plan::Hold {
+    plan::Hold { id: hold.id(), color: hold.color.clone(), paused: hold.paused, revision: hold.revision }
 }
 
 /// Memory in the status. A stage that has taken a Service over, as one that was renamed, goes on from what is remembered of the
@@ -238,6 +244,7 @@ fn stage_memory(stage: &api::StageStatus) -> plan::StageMemory {
         shift: stage.shift.as_ref().and_then(shift_memory),
         degraded: degraded(stage),
         rejected: stage.rejected.clone(),
+        ended_hold: stage.ended_hold.clone(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a cluster needs to run the operator, as objects: the definitions, and, for an operator inside the cluster, its
-//! namespace, account, rights and Deployment. `rainbow install` applies them; `deploy/` holds them as files.
+//! namespace, account, rights, priority, budget and Deployment. `rainbow install` applies them; `deploy/` holds them as files.
+
+mod availability;
 
 use rainbow_api::{crds, labels};
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ pub const NAMESPACE: &str = "rainbow-system";
 pub const IMAGE: &str = concat!("ghcr.io/rainbow-dev/rainbow:", env!("CARGO_PKG_VERSION"));
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
-/// Name of the account, the roles, the lease and the Deployment.
+/// Name of the account, the roles, the lease, the priority class, the budget and the Deployment.
 pub const NAME: &str = leader::NAME;
 /// The port of `/healthz`, `/readyz` and `/metrics`.
 const HEALTH_PORT: u16 = 8081;
@@ -72,6 +74,8 @@ pub fn objects(install: &Install) -> Vec<Value> {
     let mut all = definitions();
     all.push(namespace(install));
     all.extend(rights(install));
+    all.push(availability::priority_class());
+    all.push(availability::budget(install, &selector()));
     all.push(deployment(install));
     all
 }
@@ -115,6 +119,8 @@ fn rights(install: &Install) -> Vec<Value> {
         // One for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
+        // Nothing is made in a namespace that is being deleted.
+        rule(&[""], &["namespaces"], &["get"]),
     ];
     if install.count_via == CountVia::Api {
         // It reaches every pod's ports, so only who asks for this way gets it.
@@ -153,6 +159,11 @@ fn memory_limit() -> u32 {
     (measured * 3 / 2).next_multiple_of(32)
 }
 
+/// The labels of the operator's pods.
+fn selector() -> Value {
+    json!({ "app.kubernetes.io/name": NAME })
+}
+
 fn deployment(install: &Install) -> Value {
     let mut metadata = metadata(NAME, Some(&install.namespace));
     let sized = format!(
@@ -160,7 +171,7 @@ fn deployment(install: &Install) -> Value {
          each application with 3 colors and 30 pods: raise it for more"
     );
     metadata["annotations"] = json!({ SIZED_FOR: sized });
-    let selector = json!({ "app.kubernetes.io/name": NAME });
+    let selector = selector();
     let field = |path: &str| json!({ "fieldRef": { "fieldPath": path } });
     let probe = |path: &str, period: u32, failures: u32| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": period, "failureThreshold": failures });
     let mut args = vec![
@@ -175,13 +186,14 @@ fn deployment(install: &Install) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
         "spec": {
-            // One is enough: nothing of the traffic needs it to be always there. More would wait for their turn.
-            "replicas": 1,
+            "replicas": availability::REPLICAS,
             "selector": { "matchLabels": selector },
             "template": {
                 "metadata": { "labels": selector },
                 "spec": {
                     "serviceAccountName": NAME,
+                    "priorityClassName": NAME,
+                    "affinity": availability::affinity(&selector),
                     "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
                     "containers": [{
                         "name": "operator",

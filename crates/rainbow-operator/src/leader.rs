@@ -18,14 +18,15 @@ use crate::clock::{Clock, timestamp};
 /// Name of the lease.
 pub const NAME: &str = "rainbow-operator";
 
-/// A leader that has not renewed for this long is gone.
-const DURATION: Duration = Duration::from_secs(15);
-/// A leader that could not renew for this long stops.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// A leader that has not renewed for this long is gone. With `RETRY` and the time to list a cluster's objects, another one acts within
+/// 20 s; client-go's default of 15 s leaves too little for the list.
+const DURATION: Duration = Duration::from_secs(12);
+/// A leader that could not renew for this long stops: 4 s before another one may begin, for requests that are still on their way.
+const DEADLINE: Duration = Duration::from_secs(8);
 /// How often a leader renews.
-const RENEW: Duration = Duration::from_secs(5);
+const RENEW: Duration = Duration::from_secs(3);
 /// How often one looks that does not lead, and how soon a renewal that failed is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Who stands for election, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

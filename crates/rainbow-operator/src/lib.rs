@@ -13,6 +13,7 @@
 //! [`run`] at any moment is the same as a crash: the next start resumes from what is in the cluster.
 //! Beside it, a task of its own asks pods for their connections (`count`), so that silent ones keep nobody waiting.
 
+pub mod agent;
 mod apply;
 mod cache;
 mod change;

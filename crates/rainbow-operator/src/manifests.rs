@@ -12,6 +12,7 @@ pub(crate) use color::{Made, color};
 pub(crate) use deployment::deployment;
 pub(crate) use guard::{guard, stage_budget};
 pub(crate) use service::{ports_digest, service};
+pub(crate) use sidecar::recorded;
 pub(crate) use stage::{relabel, reselect, say, select, shadow, stage};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -111,5 +112,7 @@ pub(crate) fn controller(scope: &Scope<'_>, rainbow: &Rainbow) -> OwnerReference
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

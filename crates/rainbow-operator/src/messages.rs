@@ -2,7 +2,7 @@
 //!
 //! The planner and the modules of the operator know reasons; this module knows words.
 
-use rainbow_api::{Cut, HumanDuration, ShiftStatus, StageStatus};
+use rainbow_api::{Cut, Hold, HumanDuration, ShiftStatus, StageStatus};
 use rainbow_plan::{ColorPhase, ColorReport, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting};
 use std::time::Duration;
 
@@ -264,6 +264,19 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
     (!shifts.is_empty()).then(|| shifts.join("; "))
 }
 
+/// The stage was taken back by its user.
+pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
+    let color = hold.color.as_deref().unwrap_or_default();
+    let until = match hold.revision {
+        Some(_) => "a later color, or ",
+        None => "",
+    };
+    let origin = hold.origin();
+    let origin = if origin.is_empty() { origin } else { format!(" {origin}") };
+    let stage = &hold.stage;
+    format!("held at `{color}`{origin} until {until}`rainbow promote {rainbow} --stage {stage}`")
+}
+
 /// Stages that are held in the middle of a shift.
 pub(crate) fn paused(stages: &[StageStatus]) -> Option<String> {
     let held = stages.iter().filter_map(|stage| {
@@ -373,6 +386,11 @@ pub(crate) fn no_counter_image(image: &str, color: &str, object: &str) -> String
 /// What the API server says about an object.
 pub(crate) fn of_object(kind: Kind, name: &str, says: &dyn std::fmt::Display) -> String {
     format!("{kind} `{name}`: {says}")
+}
+
+/// Objects are needed in a namespace that is being deleted.
+pub(crate) fn namespace_ends(namespace: &str) -> String {
+    format!("namespace `{namespace}` is being deleted: nothing is made in it")
 }
 
 /// The object is not the one that the write was decided on.

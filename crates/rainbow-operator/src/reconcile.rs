@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    apply::{Failure, Outcome, carry_out, carry_out_one, still_foreign},
+    apply::{Failure, Outcome, Site, carry_out, hold, is_held, let_go, still_foreign},
     cache::{App, Cache},
     clock::Clock,
     compile::{Basis, ChainWrites, Work, compile},
@@ -53,6 +53,8 @@ pub(crate) struct Reconciler {
     chains: Chains,
     /// Failures to write statuses.
     reporting: Backoff,
+    /// Failures to let go of what a Rainbow that is gone has left behind.
+    leaving: Backoff,
     reporter: Reporter,
     counting: Counting,
 }
@@ -108,6 +110,8 @@ enum Purpose {
     Plan,
     /// To ask whether objects of others are still there; these are.
     Ask(Foreign),
+    /// To let go of what a Rainbow that is gone has left behind.
+    Leave,
 }
 
 /// What is the same for everything in a turn.
@@ -169,6 +173,7 @@ impl Reconciler {
             if report.has_cuts() || work.hold.is_some() {
                 work.keep_stages();
             }
+            work.color_holds.clear();
             report.silence();
         }
         if work.is_empty() && report.is_empty() {
@@ -190,10 +195,9 @@ impl Reconciler {
         }
         let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
         let Some(root) = app.root.clone() else {
-            // The Rainbow is gone; what is left of it goes with its owners.
-            self.stop_counting(key, with.counter);
-            *self = Self::default();
-            return Step::Nothing;
+            let unreadable = !app.unreadable_colors.is_empty();
+            let is_held = unreadable || app.colors.values().any(|color| is_held(&color.metadata));
+            return self.leave(key, with, is_held);
         };
         let turn = Turn { key, with, generation: root.meta().generation, now: with.clock.now() };
         if let Some(names) = self.taken.to_ask() {
@@ -203,6 +207,26 @@ impl Reconciler {
         let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
         let prefix = prefix(app, &root);
         self.reconcile(&turn, app, &root, &prefix, siblings)
+    }
+
+    /// The Rainbow is gone. What is left of it goes with its owner, once nothing of Rainbow's holds it.
+    fn leave(&mut self, key: &Arc<Key>, with: &With<'_>, is_held: bool) -> Step {
+        self.stop_counting(key, with.counter);
+        *self = Self { leaving: std::mem::take(&mut self.leaving), ..Self::default() };
+        if !is_held {
+            self.leaving.succeeded();
+            return Step::Nothing;
+        }
+        if let Some(until) = self.leaving.until(None) {
+            self.wait_until(until);
+            return Step::Nothing;
+        }
+        let (client, key) = (with.client.clone(), Arc::clone(key));
+        let leave = async move {
+            let outcome = let_go(&client, &key).await;
+            Done { outcome, ..Done::new(key, Purpose::Leave, None) }
+        };
+        Step::Run { writes: 1, turn: leave.boxed() }
     }
 
     /// Nothing has changed since a look that found nothing to do, and the time that it waits for has not come. An event that changes
@@ -216,8 +240,17 @@ impl Reconciler {
     pub(crate) fn finished(&mut self, done: Done, key: &Key) {
         self.running = false;
         self.unseen.expect(done.outcome.expectations);
-        if let Purpose::Ask(foreign) = done.purpose {
-            return self.taken.asked(foreign);
+        match done.purpose {
+            Purpose::Plan => {}
+            Purpose::Ask(foreign) => return self.taken.asked(foreign),
+            Purpose::Leave => {
+                // Also after a success: what still is to be let go was not there to be seen.
+                let wait = self.leaving.failed(None);
+                if let Some(failure) = done.outcome.failure {
+                    tracing::info!(app = %key, %failure, again_in = ?wait, "what is left of a Rainbow is still held");
+                }
+                return;
+            }
         }
         match done.report {
             Some(Err(failure)) => {
@@ -278,17 +311,21 @@ impl Turn<'_> {
         let writes = work.writes() + report.writes();
         let run = async move {
             let mut done = Done::new(Arc::clone(&key), purpose, generation);
-            if let Some(hold) = work.hold
-                && !done.reported(carry_out_one(&client, &key, &hold).await)
+            let site = Site::new(&client, &key);
+            if let Some(operation) = &work.hold
+                && !done.reported(hold(&site, operation).await)
             {
                 return done;
             }
             let (stages, mut rest): (Vec<_>, Vec<_>) = work.chains.into_iter().partition(ChainWrites::is_stage);
-            done.carried_out(carry_out(&client, &key, stages).await);
+            done.carried_out(carry_out(&site, stages).await);
             if report.has_cuts() && !done.reported(report.announce(&client, &key).await) {
                 rest.retain(|chain| !chain.is_end());
             }
-            done.carried_out(carry_out(&client, &key, rest).await);
+            done.carried_out(carry_out(&site, rest).await);
+            for operation in &work.color_holds {
+                done.reported(hold(&site, operation).await);
+            }
             let published = report.publish(&client, &key, &done.failed()).await;
             if report.has_statuses() {
                 done.reported(published);

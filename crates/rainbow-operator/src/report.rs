@@ -148,8 +148,8 @@ impl Reporter {
         let causes: Vec<Obstacle> = causes.chain(missing_image(app)).collect();
         let overlaps =
             world.spec.stages.iter().filter_map(|stage| Some((stage.name.clone(), HumanDuration(stage.overlap?))));
-        let overlaps = &overlaps.collect();
-        let basis = status::RainbowBasis { generation, names, causes, troubles, overlaps, old, now: *now };
+        let (overlaps, holds) = (&overlaps.collect(), rainbow.spec.holds.as_slice());
+        let basis = status::RainbowBasis { generation, names, causes, troubles, overlaps, holds, old, now: *now };
         let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(old, &new)) {
             report.tell(events::of_rainbow(old, &new));

@@ -461,7 +461,7 @@ async fn a_plain_counter_that_a_color_recorded_stays() {
 async fn record_plain_counter(cluster: &Cluster) {
     let rainbow = cluster.rainbow().await;
     let identities = identities(&rainbow.spec.tiers);
-    let sidecar = Some(Sidecar { image: "tally:old".into(), native: false });
+    let sidecar = Some(Sidecar { image: "tally:old".into(), native: false, container: None });
     let instances = rainbow.spec.tiers.iter().map(|tier| ColorInstance {
         tier: tier.name.clone(),
         color: "v1".into(),

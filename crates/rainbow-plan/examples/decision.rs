@@ -61,6 +61,7 @@ fn world(moving: bool) -> World {
         shift: Shift::Rolling { step: 1, every: Duration::from_secs(30), surge: None },
         overlap: None,
         paused: false,
+        hold: None,
         on_stalled: OnStalled::Hold,
         invalid: false,
     };

@@ -39,6 +39,7 @@ mod fewer;
 mod health;
 mod history;
 mod holders;
+mod holds;
 mod marks;
 mod orphans;
 mod plan;
@@ -65,6 +66,23 @@ pub use world::*;
 /// order and at the same time, and each action may be the last one of its chain that is applied: whatever must be *seen* first
 /// comes in a later plan. In a steady state there are none.
 pub fn plan(world: &World, now: Time) -> Plan {
+    if world.spec.stages.iter().all(|stage| stage.hold.is_none()) {
+        return decide(world, now);
+    }
+    let mut ended = holds::remembered(world);
+    let mut held = holds::resolved(world, &ended);
+    let ending = holds::ending(&view::View::new(&held, now), &world.spec);
+    if !ending.is_empty() {
+        ended.extend(ending);
+        held = holds::resolved(world, &ended);
+    }
+    let mut plan = decide(&held, now);
+    holds::report(&mut plan.report, &world.spec, &ended);
+    plan
+}
+
+/// Decides for a world in which stages say themselves whether they are held.
+fn decide(world: &World, now: Time) -> Plan {
     let view = view::View::new(world, now);
     if world.spec.deleting {
         return teardown::plan(&view);

@@ -249,6 +249,18 @@ pub struct Report {
     pub progressing: bool,
 }
 
+/// Whether a stage is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldReport {
+    /// It is.
+    Holds,
+    /// A later color has ended the hold of this identity; a pause that is part of it goes on.
+    Ended {
+        /// [`crate::Hold::id`].
+        id: String,
+    },
+}
+
 /// What to report of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageReport {
@@ -268,6 +280,8 @@ pub struct StageReport {
     pub degraded: Option<Degraded>,
     /// The color that it has been taken back from.
     pub rejected: Option<String>,
+    /// What becomes of the hold that the spec has for the stage.
+    pub hold: Option<HoldReport>,
     /// Why it does not move although it should.
     pub waiting: Option<Waiting>,
 }

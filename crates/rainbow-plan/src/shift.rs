@@ -497,6 +497,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
             shift,
             degraded: None,
             rejected: None,
+            hold: None,
             waiting: self.waiting(sizes, roles),
             color,
         }

@@ -82,6 +82,7 @@ fn report(view: &View<'_>) -> Report {
         shift: None,
         degraded: None,
         rejected: None,
+        hold: None,
         waiting: Some(Waiting::ForDeletion),
     });
     let colors = view.colors.iter().map(|color| ColorReport {

@@ -109,10 +109,26 @@ pub struct Stage {
     pub overlap: Option<Duration>,
     /// Holds a shift where it is.
     pub paused: bool,
+    /// What a user holds the stage at, whatever else the spec says of it.
+    pub hold: Option<Hold>,
     /// Reaction to a color that stays unhealthy after the stage has begun to move to it.
     pub on_stalled: OnStalled,
     /// What the spec says of the stage is invalid. The stage keeps what it serves, and its share in a shift; it moves nowhere but back.
     pub invalid: bool,
+}
+
+/// A user's hold of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Tells this hold from earlier and later ones of the stage.
+    pub id: String,
+    /// The color that the stage was taken back to.
+    pub color: Option<String>,
+    /// Holds a shift where it is.
+    pub paused: bool,
+    /// Revision of the newest color when the stage was taken back. The stage is held at `color` until it is to go to a later one.
+    /// `None`: until the hold is lifted.
+    pub revision: Option<i64>,
 }
 
 /// Reaction of a stage to a color that is degraded for as long as the progress deadline.
@@ -241,6 +257,8 @@ pub struct StageMemory {
     pub degraded: Option<Degraded>,
     /// The color that the stage has been taken back from, as long as it is told to serve that color.
     pub rejected: Option<String>,
+    /// The hold that a later color has ended.
+    pub ended_hold: Option<String>,
 }
 
 /// A color that lacks pods, or has lacked some a short time ago.

@@ -96,7 +96,6 @@ fn lower_replicas_cut_nothing() {
 
 /// A manifest that says nothing of pauses is applied.
 #[test]
-#[ignore = "issue 15, 4.14: an old manifest lifts a hold"]
 fn an_old_manifest_lifts_no_hold() {
     let history = "
         tiers v1 t0:1

@@ -56,10 +56,12 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
         (number(), duration(), surge()).prop_map(|(step, every, surge)| Shift::Rolling { step, every, surge })
     ];
     let promote = prop_oneof![Just(Promote::Auto), Just(Promote::Manual)];
-    let ways = (shift, option::of(duration()));
+    let hold = (name(), option::of(name()), any::<bool>(), option::of(0i64..4))
+        .prop_map(|(id, color, paused, revision)| Hold { id, color, paused, revision });
+    let ways = (shift, option::of(duration()), option::of(hold));
     let stage =
         (name(), option::of(name()), promote, option::of(name()), option::of(number()), ways, any::<[bool; 2]>())
-            .prop_map(|(name, tier, promote, color, replicas, (shift, overlap), [paused, invalid])| Stage {
+            .prop_map(|(name, tier, promote, color, replicas, (shift, overlap, hold), [paused, invalid])| Stage {
                 name,
                 tier,
                 promote,
@@ -68,6 +70,7 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
                 shift,
                 overlap,
                 paused,
+                hold,
                 invalid,
                 on_stalled: if paused { OnStalled::Hold } else { OnStalled::RollBack },
             });
@@ -239,6 +242,7 @@ fn worlds() -> impl Strategy<Value = World> {
     });
     let remembered = (names, option::of(time()), option::of(shift), option::of((name(), time()))).prop_map(
         |((color, previous, target), since, shift, degraded)| StageMemory {
+            ended_hold: color.clone(),
             color,
             previous,
             target,

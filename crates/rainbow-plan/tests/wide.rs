@@ -113,7 +113,6 @@ property! {
     Ordinary Refused Vain Ports Entry Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks Invalid Stages
     NodePorts Deletions
     Edits
-    #[ignore = "issue 15, 4.14: an old manifest lifts a hold"]
     Manifests
 }
 

@@ -89,6 +89,7 @@ fn world(size: &Size, now: Time) -> World {
         shift: Shift::Rolling { step: 1, every: Duration::from_secs(30), surge: None },
         overlap: None,
         paused: false,
+        hold: None,
         on_stalled: rainbow_plan::OnStalled::Hold,
         invalid: false,
     };

@@ -7,6 +7,7 @@ mod cluster;
 mod crash;
 mod drain;
 mod health;
+mod holds;
 mod input;
 mod kubectl;
 mod local;
@@ -206,6 +207,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         serves::a_stage_named_like_a_living_color,
         serves::a_held_stage_has_a_budget,
         serves::stages_swap_their_node_ports,
+        holds::a_tier_goes_after_a_deploy,
         shift::pods_killed_during_a_shift,
         shift::a_color_that_never_becomes_ready_stays_out,
         others::labels_that_others_write,
@@ -239,6 +241,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         drain::deleting_a_color_ends_no_other,
     );
     scoped!(&[Needs::Kubectl];
+        holds::an_old_manifest_undoes_no_rollback,
         kubectl::applies_changes_and_deletes,
         kubectl::rolls_out_and_back,
         kubectl::shows_and_explains,

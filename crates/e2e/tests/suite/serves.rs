@@ -193,6 +193,7 @@ pub(crate) async fn an_invalid_spec_in_mid_shift(scope: &mut Scope) -> Result<()
     let mut corrected = valid;
     corrected["stages"][1]["shift"] = json!({ "rolling": { "step": 1, "every": "300ms" } });
     replace_spec(scope, &app, &corrected).await?;
+    scope.cli.run(&["promote", app.name]).await?;
     scope.serves(&app, "active", "v2").await?;
     scope.answers("frontend-active", &app.reply("v2")).await?;
     traffic.clean().await?;

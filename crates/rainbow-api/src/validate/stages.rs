@@ -21,6 +21,11 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         {
             errors.add(format!("{path}.color"), not_a_label(color));
         }
+        if let Some(color) = spec.hold(&stage.name).and_then(|hold| hold.color.as_ref())
+            && !names::is_dns_label(color)
+        {
+            errors.add(format!("spec.holds[{}].color", stage.name), not_a_label(color));
+        }
         if let Some(replicas) = stage.replicas
             && replicas < 1
         {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api,
-    api::{Patch, PatchParams, ValidationDirective},
+    api::{Patch, PatchParams, PostParams, ValidationDirective},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{self, Scope},
 };
@@ -15,6 +16,7 @@ use crate::{
     context::{Cluster, Context, not_installed},
     error::{Error, Result},
     manifest::{self, Document},
+    ownership,
     patch::FIELD_MANAGER,
     refusal, release, stage, wait,
 };
@@ -56,7 +58,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     // First everything as a rehearsal, so that nothing is written when a later object would be refused.
     let mut rainbows: Vec<(&Target, Rainbow)> = Vec::new();
     for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {
-        let stored = write(&cluster, target, true).await?;
+        let stored = match to_take_over(&cluster, target).await? {
+            // An apply would fail or differ for the sake of those who own fields now.
+            Some((found, _)) => rehearse_replacing(&cluster, target, found).await?,
+            None => write(&cluster, target, true).await?,
+        };
         if target.is_rainbow
             && let Ok(rainbow) = stored.try_parse()
         {
@@ -70,6 +76,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             continue;
         }
         let name = target.document.object.metadata.name.as_deref().unwrap_or_default();
+        if let Some((found, entries)) = to_take_over(&cluster, target).await? {
+            ownership::write(&target.api, &found.metadata, &entries)
+                .await
+                .map_err(|error| at(target, cluster.error(&error)))?;
+        }
         let before = target.api.get_metadata_opt(name).await.map_err(|error| cluster.error(&error))?;
         let after = write(&cluster, target, false).await?;
         let what = match before {
@@ -165,6 +176,33 @@ fn can_rehearse(target: &Target, all: &[Target]) -> bool {
         types.is_some_and(|types| types.kind == "Namespace" && types.api_version == "v1")
             && other.document.object.metadata.name.as_deref() == Some(namespace)
     })
+}
+
+/// A Rainbow of which others own what the manifest has to say, and its managed fields as they have to be.
+async fn to_take_over(cluster: &Cluster, target: &Target) -> Result<Option<(DynamicObject, Vec<ManagedFieldsEntry>)>> {
+    if !target.is_rainbow {
+        return Ok(None);
+    }
+    let object = &target.document.object;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let Some(found) = target.api.get_opt(name).await.map_err(|error| cluster.error(&error))? else { return Ok(None) };
+    let tiers = object.data["spec"]["tiers"].as_array().into_iter().flatten();
+    let tiers = tiers.filter_map(|tier| tier["name"].as_str().map(str::to_owned)).collect();
+    let version = object.types.as_ref().map(|types| types.api_version.as_str()).unwrap_or_default();
+    Ok(ownership::taken_over(&found.metadata, version, &tiers).map(|entries| (found, entries)))
+}
+
+/// Lets the cluster check a manifest's version in place of the one that is there.
+async fn rehearse_replacing(cluster: &Cluster, target: &Target, mut found: DynamicObject) -> Result<DynamicObject> {
+    let new = &target.document.object.data["spec"];
+    if let Some(spec) = found.data["spec"].as_object_mut() {
+        spec.remove("color");
+        spec.extend(new.as_object().into_iter().flatten().map(|(field, value)| (field.clone(), value.clone())));
+    }
+    found.metadata.managed_fields = None;
+    let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+    let name = found.metadata.name.clone().unwrap_or_default();
+    target.api.replace(&name, &params, &found).await.map_err(|error| at(target, cluster.error(&error)))
 }
 
 async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<DynamicObject> {

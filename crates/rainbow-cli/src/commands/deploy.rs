@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 
 use crate::{
     args::WaitArgs,
-    context::Context,
+    context::{Cluster, Context},
     error::{Error, Result, hint},
+    ownership,
     patch::{self, Change},
     refusal, release, stage, wait,
 };
+
+/// Attempts to hand over what was written to whoever applies the tiers.
+const HAND_OVERS: usize = 10;
 
 /// Arguments of `rainbow deploy`.
 #[derive(Debug, clap::Args)]
@@ -70,6 +74,7 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
     let (rainbow, written) =
         patch::change_checked(&cluster, &args.name, |rainbow| change(rainbow, &args), check).await?;
     if written {
+        hand_over(&cluster, &args.name).await;
         let color = rainbow.spec.color.as_ref().map(|color| format!(" as color {color}")).unwrap_or_default();
         context.printer.line(format_args!("rainbow.rainbow.dev/{} released{color}", args.name));
     } else {
@@ -80,6 +85,19 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
         wait::ready(context, &cluster, &rainbow, args.wait.timeout).await?;
     }
     Ok(())
+}
+
+/// The operator writes at the same time, so this may take several attempts. The release is made by now: what is not handed over in the end is
+/// taken over by the next `rainbow apply`.
+async fn hand_over(cluster: &Cluster, name: &str) {
+    let api = cluster.api::<Rainbow>();
+    for _ in 0..HAND_OVERS {
+        let Ok(Some(found)) = api.get_metadata_opt(name).await else { return };
+        let Some(entries) = ownership::handed_over(&found.metadata) else { return };
+        if ownership::write(&api, &found.metadata, &entries).await.is_ok() {
+            return;
+        }
+    }
 }
 
 fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {

@@ -1,11 +1,10 @@
 //! `rainbow pause` and `rainbow resume`.
 
-use serde_json::Value;
-
 use crate::{
     args::StageArgs,
     context::Context,
     error::Result,
+    hold::{self, Lift},
     patch::{self, Change},
     stage,
 };
@@ -19,12 +18,26 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
     let cluster = context.cluster().await?;
-    let mut chosen = String::new();
+    let by = hold::author(&cluster).await;
+    let (mut chosen, mut lifted) = (String::new(), None);
     let (_, written) = patch::change(&cluster, &args.stage.name, |rainbow| {
         let stage = stage::choose(rainbow, args.stage.stage.as_deref())?;
         chosen.clone_from(&stage.name);
-        let mut change = Change::default();
-        change.stage(rainbow, &stage.name, "paused", paused.then_some(Value::Bool(true)));
+        let (name, mut change) = (&stage.name, Change::default());
+        let (is_paused, held) = (stage::is_paused(rainbow, name), rainbow.spec.hold(name));
+        match (paused, is_paused) {
+            (true, true) => {}
+            (true, false) => hold::write(&mut change, rainbow, name, Some(hold::paused(rainbow, name, by.clone()))),
+            (false, true) => {
+                hold::write(&mut change, rainbow, name, hold::lifted(held, Lift::Pause));
+                change.stage(rainbow, name, "paused", None);
+            }
+            // A stage that was taken back goes where the spec says.
+            (false, false) => {
+                lifted = hold::color(rainbow, name).map(str::to_owned);
+                hold::write(&mut change, rainbow, name, hold::lifted(held, Lift::Color));
+            }
+        }
         Ok(change)
     })
     .await?;
@@ -33,6 +46,10 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
         (true, false) => "is paused already",
         (false, true) => "resumed",
         (false, false) => "is not paused",
+    };
+    let what = match &lifted {
+        Some(color) if written => format!("is no longer held at {color}"),
+        Some(_) | None => what.to_owned(),
     };
     context.printer.line(format_args!("stage {chosen} of {} {what}", args.stage.name));
     Ok(())

@@ -7,6 +7,7 @@ use crate::{
     args::{MoveArgs, StageArgs, WaitArgs},
     context::{Cluster, Context},
     error::{Error, Result, hint},
+    hold::{self, Lift},
     patch::{self, Change},
     stage, wait,
 };
@@ -36,6 +37,8 @@ fn forward(rainbow: &Rainbow, stage: &Stage, colors: &[Color]) -> Result<Goal> {
 pub(crate) enum Goal {
     /// To a color, and stay there.
     Color(String),
+    /// Back to a color, and be held there.
+    Back(String),
     /// To the newest, which is this one now, and follow.
     Newest(String),
 }
@@ -61,16 +64,31 @@ pub(crate) async fn move_stage(
     choose: impl Fn(&Rainbow, &Stage) -> Result<Goal>,
 ) -> Result {
     let colors = cluster.colors(&args.name).await?;
+    let by = hold::author(cluster).await;
     let mut moved = (String::new(), String::new());
     let (rainbow, written) = patch::change(cluster, &args.name, |rainbow| {
         let stage = stage::choose(rainbow, args.stage.as_deref())?;
-        let (color, written) = match choose(rainbow, stage)? {
-            Goal::Color(color) => (color.clone(), Some(json!(color))),
-            Goal::Newest(color) => (color, None),
-        };
+        let (goal, mut change) = (choose(rainbow, stage)?, Change::default());
+        let (Goal::Color(color) | Goal::Back(color) | Goal::Newest(color)) = &goal;
+        let color = color.clone();
         exists(rainbow, &color, &colors)?;
-        let mut change = Change::default();
-        change.stage(rainbow, &stage.name, "color", written);
+        let lifted = || hold::lifted(rainbow.spec.hold(&stage.name), Lift::Color);
+        match goal {
+            // A second time changes nothing, not even since when it is so.
+            Goal::Back(_) if hold::color(rainbow, &stage.name) == Some(&color) => {}
+            Goal::Back(_) => {
+                let held = hold::at(rainbow, &stage.name, &color, &colors, by.clone());
+                hold::write(&mut change, rainbow, &stage.name, Some(held));
+            }
+            Goal::Color(_) => {
+                hold::write(&mut change, rainbow, &stage.name, lifted());
+                change.stage(rainbow, &stage.name, "color", Some(json!(color)));
+            }
+            Goal::Newest(_) => {
+                hold::write(&mut change, rainbow, &stage.name, lifted());
+                change.stage(rainbow, &stage.name, "color", None);
+            }
+        }
         moved = (stage.name.clone(), color);
         Ok(change)
     })
@@ -84,7 +102,7 @@ pub(crate) async fn move_stage(
     {
         context.printer.progress(format_args!("color {color} is retired: its pods are started first"));
     }
-    if rainbow.spec.stages.iter().any(|other| other.name == stage && other.paused) {
+    if stage::is_paused(&rainbow, &stage) {
         context.printer.warning(format_args!(
             "stage {stage} is paused: it moves after `rainbow resume {} --stage {stage}`",
             args.name

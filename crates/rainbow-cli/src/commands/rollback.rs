@@ -1,13 +1,13 @@
 //! `rainbow rollback` and `rainbow abort`: one write back.
 
-use rainbow_api::{Rainbow, Stage};
-use serde_json::json;
+use rainbow_api::{Hold, Rainbow, Stage};
 
 use super::promote::{Goal, move_stage};
 use crate::{
     args::{MoveArgs, StageArgs, WaitArgs},
     context::Context,
     error::{Error, Result},
+    hold,
     patch::{self, Change},
     stage, wait,
 };
@@ -24,8 +24,8 @@ pub(crate) struct AbortArgs {
 pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
     move_stage(context, &cluster, &args.stage, &args.wait, "rolled back to", |rainbow, stage| match &args.to {
-        Some(color) => Ok(Goal::Color(color.clone())),
-        None => before(rainbow, stage).map(Goal::Color),
+        Some(color) => Ok(Goal::Back(color.clone())),
+        None => before(rainbow, stage).map(Goal::Back),
     })
     .await
 }
@@ -37,8 +37,8 @@ fn before(rainbow: &Rainbow, stage: &Stage) -> Result<String> {
         return Ok(shift.from.clone());
     }
     // A shift that was asked for and has not begun is taken back, too.
-    if let (Some(wanted), Some(serving)) = (&stage.color, &status.color)
-        && wanted != serving
+    if let (Some(wanted), Some(serving)) = (stage::told(rainbow, stage), &status.color)
+        && wanted != *serving
     {
         return Ok(serving.clone());
     }
@@ -50,13 +50,14 @@ fn before(rainbow: &Rainbow, stage: &Stage) -> Result<String> {
 
 pub(crate) async fn abort(context: &Context, args: AbortArgs) -> Result {
     let cluster = context.cluster().await?;
+    let (colors, by) = (cluster.colors(&args.stage.name).await?, hold::author(&cluster).await);
     let mut aborted = (String::new(), String::new());
     let (rainbow, _) = patch::change(&cluster, &args.stage.name, |rainbow| {
         let stage = stage::choose(rainbow, args.stage.stage.as_deref())?;
         let status = stage::status(rainbow, &stage.name)?;
-        let from = match (&status.shift, &stage.color, &status.color) {
+        let from = match (&status.shift, stage::told(rainbow, stage), &status.color) {
             (Some(shift), _, _) => shift.from.clone(),
-            (None, Some(wanted), Some(serving)) if wanted != serving => serving.clone(),
+            (None, Some(wanted), Some(serving)) if wanted != *serving => serving.clone(),
             _ => {
                 return Err(Error::Failed(format!(
                     "no shift of stage `{}` is under way: `rainbow rollback` goes back after one",
@@ -65,7 +66,8 @@ pub(crate) async fn abort(context: &Context, args: AbortArgs) -> Result {
             }
         };
         let mut change = Change::default();
-        change.stage(rainbow, &stage.name, "color", Some(json!(from)));
+        let held = Hold { paused: false, ..hold::at(rainbow, &stage.name, &from, &colors, by.clone()) };
+        hold::write(&mut change, rainbow, &stage.name, Some(held));
         change.stage(rainbow, &stage.name, "paused", None);
         aborted = (stage.name.clone(), from);
         Ok(change)
@@ -83,6 +85,7 @@ pub(crate) async fn abort(context: &Context, args: AbortArgs) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn goes_to(stage: serde_json::Value, status: serde_json::Value) -> Result<String> {
         let rainbow: Rainbow = serde_json::from_value(json!({

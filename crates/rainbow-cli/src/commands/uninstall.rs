@@ -7,13 +7,16 @@ use k8s_openapi::{
         apps::v1::Deployment,
         coordination::v1::Lease,
         core::v1::{Namespace, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+        scheduling::v1::PriorityClass,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::PartialObjectMeta,
 };
 use rainbow_api::{Color, HumanDuration, Rainbow, crds, labels};
 use rainbow_operator::install;
@@ -38,7 +41,7 @@ pub(crate) struct Args {
     /// Delete all Rainbows, too, with everything that was made for them, and the resource definitions
     #[arg(long)]
     purge: bool,
-    /// Take the operator away although there are Rainbows: they go on serving, and nobody moves or deletes them
+    /// Take the operator away although there are Rainbows: they go on serving, nobody moves them, and one that is deleted goes at once
     #[arg(long, conflicts_with = "purge")]
     keep_rainbows: bool,
     /// Namespace that the operator runs in (default: where it is installed)
@@ -72,11 +75,17 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     // The operator first: it would wait for its definitions to come back.
     let client = || cluster.client.clone();
     task.delete::<Deployment>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    if args.keep_rainbows {
+        // Without an operator a finalizer would keep them, and their namespaces, for good.
+        task.let_all_go().await?;
+    }
     if args.purge {
         for definition in crds() {
             task.delete::<CustomResourceDefinition>(&Api::all(client()), &definition.name_any()).await?;
         }
     }
+    task.delete::<PodDisruptionBudget>(&Api::namespaced(client(), &namespace), install::NAME).await?;
+    task.delete::<PriorityClass>(&Api::all(client()), install::NAME).await?;
     task.delete::<ClusterRoleBinding>(&Api::all(client()), install::NAME).await?;
     task.delete::<ClusterRole>(&Api::all(client()), install::NAME).await?;
     task.delete::<RoleBinding>(&Api::namespaced(client(), &namespace), install::NAME).await?;
@@ -154,18 +163,33 @@ impl Task<'_> {
         self.context.printer.warning(format_args!(
             "Rainbows are still there after {patience}, perhaps as no operator runs: they are deleted at once"
         ));
-        let colors = Api::<Color>::all(self.cluster.client.clone()).list(&ListParams::default()).await;
-        for color in colors.map_err(|error| self.error(&error))? {
-            self.let_go(&color).await?;
-        }
-        for rainbow in self.rainbows().await? {
-            self.let_go(&rainbow).await?;
+        self.let_all_go().await
+    }
+
+    /// Takes Rainbow's finalizer off all Rainbows and colors.
+    async fn let_all_go(&self) -> Result {
+        self.let_all_of_kind_go::<Color>().await?;
+        self.let_all_of_kind_go::<Rainbow>().await
+    }
+
+    async fn let_all_of_kind_go<K>(&self) -> Result
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        // Of an object that cannot be read, metadata can.
+        let all = match Api::<K>::all(self.cluster.client.clone()).list_metadata(&ListParams::default()).await {
+            Ok(all) => all.items,
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => return Err(self.error(&error)),
+        };
+        for object in all.iter().filter(|object| object.finalizers().iter().any(|held| held == labels::FINALIZER)) {
+            self.let_go(object).await?;
         }
         Ok(())
     }
 
     /// Takes Rainbow's finalizer off.
-    async fn let_go<K>(&self, object: &K) -> Result
+    async fn let_go<K>(&self, object: &PartialObjectMeta<K>) -> Result
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
@@ -173,7 +197,8 @@ impl Task<'_> {
         let api: Api<K> = Api::namespaced(self.cluster.client.clone(), &object.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        absent_is_fine(api.patch(&object.name_any(), &parameters, &patch).await).map_err(|error| self.error(&error))
+        absent_is_fine(api.patch_metadata(&object.name_any(), &parameters, &patch).await)
+            .map_err(|error| self.error(&error))
     }
 
     /// Deletes what `rainbow install` made, and waits until it has gone. What others made is left alone.

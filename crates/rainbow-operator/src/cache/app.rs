@@ -3,7 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{Color, Tier, names as object_names};
 use rainbow_plan::{InstanceName, Place, Selection, Time};
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::names::Names;
 use crate::{
@@ -26,6 +29,8 @@ type ByName<T, K = Box<str>> = Named<Box<T>, K>;
 pub(crate) struct App {
     pub(crate) root: Option<Arc<Root>>,
     pub(crate) colors: Named<Arc<Color>>,
+    /// Names of colors that cannot be read: nothing is planned for them.
+    pub(crate) unreadable_colors: BTreeSet<Box<str>>,
     /// The pod templates of the Rainbow and of all colors.
     pub(crate) templates: Arc<Templates>,
     /// By name of a color's object: digests of what a Service says of the ports of each of its tiers, in their order.
@@ -56,6 +61,7 @@ impl App {
     pub(crate) fn is_empty(&self) -> bool {
         self.root.is_none()
             && self.colors.is_empty()
+            && self.unreadable_colors.is_empty()
             && self.deployments.is_empty()
             && self.services.is_empty()
             && self.pods.is_empty()
@@ -156,7 +162,7 @@ impl App {
     pub(super) fn names_of(&self, kind: Kind) -> Vec<Box<str>> {
         match kind {
             Kind::Rainbow => self.root.iter().filter_map(|root| root.meta().name.as_deref().map(Box::from)).collect(),
-            Kind::Color => self.colors.keys().cloned().collect(),
+            Kind::Color => self.colors.keys().chain(&self.unreadable_colors).cloned().collect(),
             Kind::Deployment => self.deployments.keys().cloned().collect(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::Pod => self.pods.keys().map(|name| Box::from(&**name)).collect(),
@@ -203,13 +209,20 @@ impl App {
                     self.ports.insert(key.clone(), ports);
                     self.epoch.advance();
                 }
-                Arc::make_mut(&mut self.templates).pack(&mut color.spec.tiers);
+                let templates = Arc::make_mut(&mut self.templates);
+                templates.pack(&mut color.spec.tiers);
+                let counters = color.spec.instances.iter_mut().filter_map(|instance| instance.sidecar.as_mut());
+                counters.for_each(|sidecar| templates.pack_container(&mut sidecar.container));
+                self.unreadable_colors.remove(name);
                 self.colors.insert(key, Arc::from(color));
                 if changed {
                     self.forget_templates();
                 }
             }
-            Live::Color(None) => self.remove(Kind::Color, name),
+            Live::Color(None) => {
+                self.remove(Kind::Color, name);
+                self.unreadable_colors.insert(key);
+            }
             Live::Deployment(mut deployment) => {
                 self.names.share(&mut deployment.tier);
                 self.names.share(&mut deployment.color);
@@ -302,7 +315,9 @@ impl App {
     fn forget_templates(&mut self) {
         let root = self.root.iter().flat_map(|root| root.tiers());
         let tiers = root.chain(self.colors.values().flat_map(|color| &color.spec.tiers));
-        Arc::make_mut(&mut self.templates).retain(tiers);
+        let instances = self.colors.values().flat_map(|color| &color.spec.instances);
+        let containers = instances.filter_map(|instance| instance.sidecar.as_ref()?.container.as_ref());
+        Arc::make_mut(&mut self.templates).retain(tiers, containers);
     }
 
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {
@@ -314,6 +329,7 @@ impl App {
             }
             Kind::Color => {
                 self.ports.remove(name);
+                self.unreadable_colors.remove(name);
                 if self.colors.remove(name).is_some() {
                     self.epoch.advance();
                     self.forget_templates();

@@ -9,7 +9,7 @@ use std::{net::IpAddr, pin::pin, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::reading::{self, Reading, Source};
-use crate::messages;
+use crate::{agent, messages};
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -93,6 +93,7 @@ async fn directly(address: IpAddr, source: &Source) -> Result<Bytes, String> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
     let request = Request::get(path)
+        .header(header::USER_AGENT, agent::OPERATOR)
         .header(header::HOST, std::net::SocketAddr::new(address, port).to_string())
         .body(Empty::<Bytes>::new())
         .map_err(|_| messages::no_path(path))?;

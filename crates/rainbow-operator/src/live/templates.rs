@@ -1,4 +1,4 @@
-//! Pod templates of an application's tiers, packed: a tree of values takes ten times the memory of its text, and templates are
+//! Pod templates of an application's tiers, and the counters' containers as colors have them, packed: a tree of values takes ten times the memory of its text, and templates are
 //! needed only where an object is rendered. Equal ones are kept once, and one that is like another says only what differs: most
 //! versions differ in an image.
 
@@ -39,6 +39,19 @@ impl Templates {
         }
     }
 
+    /// Packs a container. One that is no object was let in by no schema.
+    pub(crate) fn pack_container(&mut self, container: &mut Option<Value>) {
+        *container = container.take().filter(Value::is_object).map(|found| Value::from(self.place(&found.to_string())));
+    }
+
+    /// A container as it was written, packed or not.
+    pub(crate) fn container(&self, container: &Value) -> Option<Value> {
+        match number(container) {
+            Some(place) => serde_json::from_str(&self.text(place)?).ok(),
+            None => Some(container.clone()),
+        }
+    }
+
     /// The template of a tier, packed or not.
     pub(crate) fn template(&self, tier: &Tier) -> Value {
         match place(tier) {
@@ -52,9 +65,13 @@ impl Templates {
         tiers.iter().map(|tier| Tier { template: self.template(tier), ..tier.clone() }).collect()
     }
 
-    /// Forgets the templates of all other tiers.
-    pub(crate) fn retain<'a>(&mut self, tiers: impl Iterator<Item = &'a Tier>) {
-        let mut used: Vec<usize> = tiers.filter_map(place).collect();
+    /// Forgets the templates of all other tiers, and all other containers.
+    pub(crate) fn retain<'a>(
+        &mut self,
+        tiers: impl Iterator<Item = &'a Tier>,
+        containers: impl Iterator<Item = &'a Value>,
+    ) {
+        let mut used: Vec<usize> = tiers.filter_map(place).chain(containers.filter_map(number)).collect();
         let bases: Vec<usize> = used.iter().filter_map(|place| self.packed(*place)?.base).collect();
         used.extend(bases);
         let unused = self.0.iter_mut().enumerate().filter(|(place, _)| !used.contains(place));
@@ -141,6 +158,11 @@ fn place(tier: &Tier) -> Option<usize> {
     place.and_then(|place| usize::try_from(place).ok())
 }
 
+/// The place that stands in for a container.
+fn number(container: &Value) -> Option<usize> {
+    container.as_u64().and_then(|place| usize::try_from(place).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,14 +200,30 @@ mod tests {
     fn what_no_tier_has_is_forgotten_but_for_what_others_are_like() {
         let mut templates = Templates::default();
         let [_, second, third] = ["b:1", "b:2", "b:3"].map(|image| packed(&mut templates, &tier(image)));
-        templates.retain([&third].into_iter());
+        templates.retain([&third].into_iter(), std::iter::empty());
         assert_eq!(templates.template(&third), tier("b:3").template);
         assert_eq!(templates.template(&second), Value::Null);
         assert!(templates.0[0].is_some() && templates.0[1].is_none());
         packed(&mut templates, &tier("b:4"));
         assert_eq!(templates.0.len(), 3, "its place is taken again");
-        templates.retain(std::iter::empty());
+        templates.retain(std::iter::empty(), std::iter::empty());
         assert!(templates.0.is_empty());
+    }
+
+    #[test]
+    fn containers_are_packed_too() {
+        let mut templates = Templates::default();
+        let written = json!({ "name": "rainbow-tally", "image": "t:1", "env": [{ "name": "A", "value": "1" }] });
+        let mut containers = [Some(written.clone()), Some(written.clone()), Some(json!("no object")), None];
+        containers.iter_mut().for_each(|container| templates.pack_container(container));
+        let [Some(first), Some(second), None, None] = &containers else { panic!("{containers:?}") };
+        assert_eq!((first, templates.0.len()), (second, 1), "equal ones are one");
+        assert_eq!(templates.container(first), Some(written.clone()));
+        assert_eq!(templates.container(&written), Some(written), "one that is not packed");
+        templates.retain(std::iter::empty(), [first].into_iter());
+        assert_eq!(templates.0.len(), 1);
+        templates.retain(std::iter::empty(), std::iter::empty());
+        assert_eq!(templates.container(first), None);
     }
 
     #[test]

@@ -87,7 +87,8 @@ fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::M
         defaults::fill(&mut template, instance);
     }
     if let Some(sidecar) = known.and_then(|instance| instance.sidecar.as_ref()) {
-        sidecar::inject(&mut template, tier, sidecar);
+        let written = sidecar.container.as_ref().and_then(|container| scope.templates.container(container));
+        sidecar::inject(&mut template, tier, sidecar, written);
     }
     template
 }

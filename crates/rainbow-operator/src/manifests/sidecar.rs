@@ -1,5 +1,7 @@
 //! The container that counts connections, as it is put into a pod template.
 
+mod unwritten;
+
 use rainbow_api::{Sidecar, Tier, names};
 use serde_json::{Value, json};
 
@@ -8,14 +10,22 @@ const PROBE_TIMEOUT: i64 = 1;
 /// As long as the counter takes a probe to be: more it refuses, and its pod would never start.
 const LONGEST_PROBE: i64 = 3600;
 
-/// Puts the counter into a template. It sees the pod's own sockets and nothing else, has no probe, so that it never
-/// decides whether the pod is ready, and ends as soon as it is told to.
-pub(super) fn inject(template: &mut Value, tier: &Tier, sidecar: &Sidecar) {
+/// The counter with its container, as it is put into the pods of a new instance from now on. It sees the pod's own sockets and nothing
+/// else, has no probe, so that it never decides whether the pod is ready, and ends as soon as it is told to.
+pub(crate) fn recorded(tier: &Tier, template: &Value, sidecar: &Sidecar) -> Sidecar {
     let mut container = container(tier, sidecar, probe_timeout(template));
-    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
     if sidecar.native {
         // The first to start is the last to end: it counts to the end.
         container["restartPolicy"] = json!("Always");
+    }
+    Sidecar { container: Some(container), ..sidecar.clone() }
+}
+
+/// Puts the counter of an instance into its template. `written`: the container that the color has for it.
+pub(super) fn inject(template: &mut Value, tier: &Tier, sidecar: &Sidecar, written: Option<Value>) {
+    let container = written.unwrap_or_else(|| unwritten::container(tier, template, sidecar));
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if sidecar.native {
         if let Some(list) = list(spec, "initContainers") {
             list.insert(0, container);
         }
@@ -33,6 +43,7 @@ fn list<'a>(spec: &'a mut serde_json::Map<String, Value>, name: &str) -> Option<
     list.as_array_mut()
 }
 
+/// The container of new instances.
 fn container(tier: &Tier, sidecar: &Sidecar, probe_timeout: i64) -> Value {
     let ports: Vec<String> = tier.tcp_ports().iter().map(ToString::to_string).collect();
     json!({
@@ -79,7 +90,8 @@ mod tests {
     fn injected(template: Value, native: bool) -> Value {
         let tier = tier(template);
         let mut template = tier.template.clone();
-        inject(&mut template, &tier, &Sidecar { image: "tally:1".into(), native });
+        let sidecar = recorded(&tier, &template, &Sidecar { image: "tally:1".into(), native, container: None });
+        inject(&mut template, &tier, &sidecar, sidecar.container.clone());
         template
     }
 

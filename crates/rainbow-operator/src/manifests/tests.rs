@@ -330,7 +330,7 @@ fn a_new_instance_has_defaults_where_its_template_is_silent() {
 }
 
 fn tally(native: bool) -> Sidecar {
-    Sidecar { image: "tally:1".into(), native }
+    Sidecar { image: "tally:1".into(), native, container: None }
 }
 
 #[test]

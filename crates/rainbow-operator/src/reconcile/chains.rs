@@ -44,7 +44,9 @@ impl Chains {
     /// What the API server says about the chains' writes.
     pub(super) fn troubles(&self) -> Troubles {
         let trouble = |(backoff, failure): &(Backoff, Failure)| match failure {
-            Failure::Rejected(message) => Some(Obstacle { reason: Reason::Rejected, message: message.clone() }),
+            Failure::Rejected(message) | Failure::Ending(message) => {
+                Some(Obstacle { reason: Reason::Rejected, message: message.clone() })
+            }
             Failure::Unavailable(message) if backoff.failures() >= TOLD_AFTER => {
                 Some(Obstacle { reason: Reason::Unavailable, message: message.clone() })
             }

@@ -1,8 +1,10 @@
 //! The planner's report as the statuses of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ConditionType, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus};
-use rainbow_plan::{ChainKey, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, Time};
+use rainbow_api::{self as api, ConditionType, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus};
+use rainbow_plan::{
+    ChainKey, HoldReport, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, Time, Waiting,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Troubles;
@@ -53,6 +55,8 @@ pub(crate) struct RainbowBasis<'a> {
     /// What the API server says about writes.
     pub(crate) troubles: &'a Troubles,
     pub(crate) overlaps: &'a Overlaps,
+    /// Those of the spec.
+    pub(crate) holds: &'a [Hold],
     pub(crate) old: &'a RainbowStatus,
     pub(crate) now: Time,
 }
@@ -62,11 +66,11 @@ pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 
 /// The status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
-    let RainbowBasis { generation, names, causes, troubles, overlaps, old, now } = basis;
+    let RainbowBasis { generation, names, causes, troubles, overlaps, holds, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
     let one = |report: &StageReport| {
         let shift = report.shift.as_ref().map(|report_of| shift(report_of, shift_before(&report.name), now));
-        stage(report, shift, names, troubles, overlaps, now)
+        stage(report, hold_of(holds, report), shift, names, troubles, overlaps, now)
     };
     let stages: Vec<StageStatus> = report.stages.iter().map(one).collect();
     let paused = messages::paused(&stages);
@@ -85,8 +89,13 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus
     status
 }
 
+fn hold_of<'a>(holds: &'a [Hold], report: &StageReport) -> Option<&'a Hold> {
+    holds.iter().find(|hold| hold.stage == report.name)
+}
+
 fn stage(
     report: &StageReport,
+    hold: Option<&Hold>,
     shift: Option<ShiftStatus>,
     names: &Names<'_>,
     troubles: &Troubles,
@@ -108,9 +117,22 @@ fn stage(
         degraded_since: report.degraded.as_ref().map(|degraded| clock::write(degraded.since)),
         degraded_color: report.degraded.as_ref().map(|degraded| degraded.color.clone()),
         rejected: report.rejected.clone(),
-        message: trouble.or(paused).or_else(|| {
-            report.waiting.as_ref().map(|waiting| messages::waiting(waiting, report.color.as_deref(), names))
-        }),
+        held: report.hold == Some(HoldReport::Holds) && hold.is_some_and(|hold| hold.color.is_some()),
+        ended_hold: match &report.hold {
+            Some(HoldReport::Ended { id }) => Some(id.clone()),
+            Some(HoldReport::Holds) | None => None,
+        },
+        message: trouble.or(paused).or_else(|| waiting(report, hold, names)),
+    }
+}
+
+/// Why the stage does not move. That a user has taken it back is said where nothing else keeps it.
+fn waiting(report: &StageReport, hold: Option<&Hold>, names: &Names<'_>) -> Option<String> {
+    let is_held = report.hold == Some(HoldReport::Holds);
+    match (&report.waiting, hold.filter(|hold| is_held && hold.color.is_some())) {
+        (None | Some(Waiting::Pinned { .. }), Some(hold)) => Some(messages::held(hold, names.rainbow)),
+        (Some(waiting), _) => Some(messages::waiting(waiting, report.color.as_deref(), names)),
+        (None, None) => None,
     }
 }
 
@@ -154,7 +176,10 @@ fn summary(stages: &[StageStatus]) -> String {
         Some(shift) if shift.from != shift.to => {
             format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of)
         }
-        _ => format!("{}={}", stage.name, stage.color.as_deref().unwrap_or("-")),
+        _ => {
+            let held = if stage.held { " held" } else { "" };
+            format!("{}={}{held}", stage.name, stage.color.as_deref().unwrap_or("-"))
+        }
     };
     stages.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -325,8 +350,8 @@ fn states(
 
 /// What a stage remembers from one look to the next.
 fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
-    let StageStatus { color, previous, degraded_since, degraded_color, rejected, .. } = stage;
-    (color, previous, degraded_since, degraded_color, rejected)
+    let StageStatus { color, previous, degraded_since, degraded_color, rejected, ended_hold, .. } = stage;
+    (color, previous, degraded_since, degraded_color, rejected, ended_hold)
 }
 
 #[cfg(test)]
@@ -353,6 +378,7 @@ mod tests {
             shift,
             degraded: None,
             rejected: None,
+            hold: None,
             waiting: None,
         };
         let shift = ShiftReport {
@@ -380,7 +406,15 @@ mod tests {
     fn because(report: &Report, cause: Option<Obstacle>, old: &RainbowStatus, now: Time) -> RainbowStatus {
         let (names, troubles, overlaps) = (&NAMES, &Troubles::new(), &Overlaps::new());
         let causes = cause.into_iter().collect();
-        rainbow(report, RainbowBasis { generation: Some(3), names, causes, troubles, overlaps, old, now })
+        let holds = &[Hold {
+            stage: "smoke".into(),
+            color: Some("v2".into()),
+            by: Some("ann".into()),
+            since: Some("2026-11-30T19:00:00Z".into()),
+            revision: Some(3),
+            paused: false,
+        }];
+        rainbow(report, RainbowBasis { generation: Some(3), names, causes, troubles, overlaps, holds, old, now })
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -430,6 +464,26 @@ mod tests {
         assert_eq!(says(Urgency::Starting), (Reason::Shifting, shift.to_owned()));
         let stuck = format!("{shift}; color v2: web 0/1 ready (web-v2-x: no image)");
         assert_eq!(says(Urgency::Stuck), (Reason::Shifting, stuck));
+    }
+
+    #[test]
+    fn a_hold_says_whose_it_is_and_what_ends_it() {
+        let mut held = shifting(3);
+        held.stages[1].hold = Some(HoldReport::Holds);
+        let new = status(&held, &RainbowStatus::default(), Time(5_500));
+        assert_eq!(new.summary.as_deref(), Some("active=v1→v2 3/5, smoke=v2 held"));
+        assert_eq!(
+            new.stages[1].message.as_deref(),
+            Some(
+                "held at `v2` by ann since 2026-11-30T19:00:00Z until a later color, or \
+                 `rainbow promote shop --stage smoke`"
+            )
+        );
+        let mut ended = held.clone();
+        ended.stages[1].hold = Some(HoldReport::Ended { id: "v2@2026-11-30T19:00:00Z".into() });
+        let next = status(&ended, &new, Time(6_000));
+        assert_eq!((next.stages[1].held, next.stages[1].message.as_deref()), (false, None));
+        assert_eq!(rainbow_difference(&new, &next), Difference::Major, "the next plan goes by it");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use rainbow_api::{Color, Rainbow, RainbowStatus, crds};
 use rainbow_operator::{Clock, Options, run};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -45,6 +46,8 @@ pub struct Cluster {
     /// Writes whose name ends so never arrive, and are kept: see [`Cluster::late`].
     pub lost: Arc<Mutex<Option<&'static str>>>,
     kept: Arc<Mutex<Vec<http::Request<kube::client::Body>>>>,
+    /// `User-Agent` of every request of the operator, without repetitions.
+    pub agents: Arc<Mutex<BTreeSet<String>>>,
     /// The operator stops dead after this many writes.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
@@ -93,6 +96,7 @@ impl Cluster {
             webhook: Arc::default(),
             lost: Arc::default(),
             kept: Arc::default(),
+            agents: Arc::default(),
             fuse: Arc::default(),
             operator: None,
             clock: Clock::tokio(),
@@ -158,11 +162,14 @@ impl Cluster {
         let (tally, version, refused) = (self.tally.clone(), self.version.clone(), Arc::clone(&self.refused));
         let webhook = Arc::clone(&self.webhook);
         let (lost, kept) = (Arc::clone(&self.lost), Arc::clone(&self.kept));
+        let agents = Arc::clone(&self.agents);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
             let (refused, webhook) = (Arc::clone(&refused), Arc::clone(&webhook));
             let (lost, kept) = (Arc::clone(&lost), Arc::clone(&kept));
             let (tally, version) = (tally.clone(), version.clone());
+            let agent = request.headers().get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+            agents.lock().unwrap().insert(agent.unwrap_or("none").to_owned());
             let answer: BoxFuture<'static, Result<_, std::convert::Infallible>> = Box::pin(async move {
                 if let Some(pod) = tally::asked(request.uri()) {
                     return Ok(tally.answer(pod).await);

@@ -275,12 +275,13 @@ impl Sim {
         let waiting = plan.report.colors.iter().any(waits);
         for stage in &self.spec.stages {
             let Some(selects) = self.selected(&stage.name) else { continue };
-            let wanted = match (&stage.color, stage.promote) {
+            let (told, paused) = spec::told(stage);
+            let wanted = match (told, stage.promote) {
                 (Some(color), _) => self.colors.get(color),
                 (None, Promote::Auto) => self.colors.get(&self.spec.color).filter(|color| self.is_spec(color)),
                 (None, Promote::Manual) => None,
             };
-            if let Some(color) = wanted.filter(|color| self.healthy(color) && !waiting && !stage.paused) {
+            if let Some(color) = wanted.filter(|color| self.healthy(color) && !waiting && !paused) {
                 assert_eq!(
                     *selects,
                     Selection::Instance(self.entry(stage, color).unwrap().clone()),

@@ -81,8 +81,11 @@ impl Sim {
                     self.spec.color = color.name;
                 }
                 // An automatic stage is told to go back, as by a pin.
-                for stage in
-                    self.spec.stages.iter().filter(|stage| stage.promote == Promote::Auto && stage.color.is_none())
+                for stage in self
+                    .spec
+                    .stages
+                    .iter()
+                    .filter(|stage| stage.promote == Promote::Auto && spec::told(stage).0.is_none())
                 {
                     if self.invalid_stages.contains(&stage.name) {
                         continue;
@@ -98,20 +101,26 @@ impl Sim {
                     self.promote(*stage, color);
                 }
             }
-            Event::PromoteUnknown(stage) => self.on_stage(*stage, |stage| stage.color = Some("nowhere".into())),
+            Event::PromoteUnknown(stage) => self.on_stage(*stage, |stage| {
+                spec::take_back(stage, None);
+                stage.color = Some("nowhere".into());
+            }),
             Event::Unpin(stage) => {
-                self.on_stage(*stage, |stage| stage.color = None);
+                self.on_stage(*stage, |stage| {
+                    spec::take_back(stage, None);
+                    stage.color = None;
+                });
                 let name = self.stage_name(*stage);
-                if self.spec.stages.iter().any(|stage| stage.name == name && !stage.paused)
+                if self.spec.stages.iter().any(|stage| stage.name == name && !spec::told(stage).1)
                     && !self.invalid_stages.contains(&name)
                 {
                     self.held.remove(&name);
                 }
             }
             Event::Pause(stage) => {
-                self.on_stage(*stage, |stage| stage.paused = !stage.paused);
+                self.on_stage(*stage, |stage| spec::pause(stage, !spec::told(stage).1));
                 let name = self.stage_name(*stage);
-                if self.spec.stages.iter().any(|stage| stage.name == name && stage.paused) {
+                if self.spec.stages.iter().any(|stage| stage.name == name && spec::told(stage).1) {
                     self.hold(&name);
                 } else if !self.invalid_stages.contains(&name) {
                     self.held.remove(&name);
@@ -501,8 +510,13 @@ impl Sim {
     fn promote(&mut self, stage: usize, color: String) {
         let name = self.stage_name(stage);
         let index = stage % self.spec.stages.len();
-        self.spec.stages[index].color = Some(color);
-        if self.is_taken_back(&name) || self.spec.stages[index].paused {
+        // `rainbow rollback` and `rainbow promote`.
+        spec::take_back(&mut self.spec.stages[index], Some(color.clone()));
+        if !self.is_taken_back(&name) {
+            spec::take_back(&mut self.spec.stages[index], None);
+            self.spec.stages[index].color = Some(color);
+        }
+        if self.is_taken_back(&name) || spec::told(&self.spec.stages[index]).1 {
             self.hold(&name);
         } else if !self.invalid_stages.contains(&name) {
             self.held.remove(&name);
@@ -549,7 +563,9 @@ impl Sim {
     fn make_valid(&mut self) {
         self.invalid = false;
         for name in std::mem::take(&mut self.invalid_stages) {
-            if self.spec.stages.iter().any(|stage| stage.name == name && !stage.paused) && !self.is_taken_back(&name) {
+            if self.spec.stages.iter().any(|stage| stage.name == name && !spec::told(stage).1)
+                && !self.is_taken_back(&name)
+            {
                 self.held.remove(&name);
             }
         }

@@ -35,7 +35,7 @@ impl Sim {
 
     /// The instance that a stage shall serve, as the spec says.
     fn goal(&self, stage: &Stage) -> Option<&InstanceName> {
-        let color = match (&stage.color, stage.promote) {
+        let color = match (spec::told(stage).0, stage.promote) {
             (Some(color), _) => color,
             (None, Promote::Auto) if self.invalid => self.memory.color.as_ref()?,
             (None, Promote::Auto) => &self.spec.color,
@@ -110,7 +110,7 @@ impl Sim {
 
     /// The stage is told to go back to a color that is older than what it serves.
     pub(super) fn is_taken_back(&self, stage: &str) -> bool {
-        let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| stage.color.as_ref());
+        let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| spec::told(stage).0);
         let revision = |color: &String| self.colors.get(color).map(|color| color.revision);
         let has_served = |color: &&Color| color.served.as_ref().is_some_and(|stages| stages.contains(stage));
         // Where the status is lost, what colors have served is what is known.
@@ -126,7 +126,8 @@ impl Sim {
     /// The user holds a stage: at the color that it is taken back to, else between the one it serves and another one.
     pub(super) fn hold(&mut self, stage: &str) {
         let serving = self.serving_color(stage).cloned();
-        let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| stage.color.clone());
+        let pin =
+            self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| spec::told(stage).0.cloned());
         // A color that is being deleted is none to go to.
         let is_deleted = |color: &String| self.colors.get(color).is_some_and(|color| color.deleting);
         let goes_back = self.is_taken_back(stage) && !pin.as_ref().is_some_and(is_deleted);
@@ -194,9 +195,7 @@ impl Sim {
             let decided =
                 self.decided.as_ref().and_then(|world| world.spec.stages.iter().find(|known| known.name == *stage));
             let invalid = self.invalid_stages.contains(stage);
-            let is_known = |decided: &Stage| {
-                (decided.paused, decided.invalid, &decided.color) == (found.paused, invalid, &found.color)
-            };
+            let is_known = |decided: &Stage| (spec::told(decided), decided.invalid) == (spec::told(found), invalid);
             if !decided.is_some_and(is_known) {
                 continue;
             }
@@ -278,7 +277,7 @@ impl Sim {
         for stage in &mut self.spec.stages {
             let serving = self.memory.stages.get(&stage.name).and_then(|memory| memory.color.clone());
             stage.color = serving.filter(|color| self.colors.contains_key(color));
-            (stage.promote, stage.paused) = (Promote::Manual, false);
+            (stage.promote, stage.paused, stage.hold) = (Promote::Manual, false, None);
         }
     }
 

@@ -200,6 +200,10 @@ impl Sim {
                     since: stage.since,
                     degraded: stage.degraded.clone(),
                     rejected: stage.rejected.clone(),
+                    ended_hold: match &stage.hold {
+                        Some(HoldReport::Ended { id }) => Some(id.clone()),
+                        Some(HoldReport::Holds) | None => None,
+                    },
                     shift: stage.shift.as_ref().map(|shift| ShiftMemory {
                         from: shift.from.clone(),
                         to: shift.to.clone(),

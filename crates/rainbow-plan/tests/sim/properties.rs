@@ -94,7 +94,8 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
             continue;
         }
         let mut sim = sim.clone();
-        (sim.spec.stages[index].color, sim.spec.stages[index].paused) = (Some(color.name.clone()), false);
+        let told = &mut sim.spec.stages[index];
+        (told.color, told.paused, told.hold) = (Some(color.name.clone()), false, None);
         sim.refresh_all();
         // One write of ports and selector waits until the endpoint controller knows the pods.
         let has_other_ports = sim.selected(&stage.name).is_some_and(|selected| match selected {
@@ -134,7 +135,7 @@ pub fn delays_no_other(history: &History) {
     let stages: Vec<&Stage> = sim.spec.stages.iter().collect();
     // A stage that is named like a color waits until the color's names are free.
     let goes_to = |stage: &Stage, color: &str| {
-        stage.color.as_deref().unwrap_or(&sim.spec.color) == color
+        spec::told(stage).0.unwrap_or(&sim.spec.color) == color
             || sim.touches(&stage.name, color)
             || stage.name == color
     };

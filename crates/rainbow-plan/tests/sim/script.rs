@@ -102,6 +102,12 @@ impl Walk {
             ["promote", stage, color] => self.stage(stage).color = Some((*color).into()),
             ["pause", stage] => self.stage(stage).paused = true,
             ["resume", stage] => self.stage(stage).paused = false,
+            // `rainbow rollback`, with the revision of the newest color.
+            ["rollback", stage, color] => {
+                let revision = sim.colors.values().map(|color| color.revision).max();
+                let hold = Hold { id: (*color).into(), color: Some((*color).into()), paused: false, revision };
+                self.stage(stage).hold = Some(hold);
+            }
             ["replicas", tier, number] => {
                 sim.disturb();
                 let found = sim.spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();

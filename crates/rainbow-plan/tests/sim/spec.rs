@@ -34,6 +34,24 @@ pub fn entry(tiers: &[Tier], stage: &Stage) -> String {
     stage.tier.clone().or(only).unwrap_or_default()
 }
 
+/// What a stage is told in the end: the color, and whether it is paused. Holds go before the manifest.
+pub fn told(stage: &Stage) -> (Option<&String>, bool) {
+    let hold = stage.hold.as_ref();
+    let color = hold.and_then(|hold| hold.color.as_ref()).or(stage.color.as_ref());
+    (color, stage.paused || hold.is_some_and(|hold| hold.paused))
+}
+
+/// The stage's user pauses or resumes it.
+pub fn pause(stage: &mut Stage, paused: bool) {
+    stage.hold.get_or_insert_default().paused = paused;
+    stage.paused &= paused;
+}
+
+/// The stage's user takes it back to a color; `None`: lets it go where the manifest says.
+pub fn take_back(stage: &mut Stage, color: Option<String>) {
+    stage.hold.get_or_insert_default().color = color;
+}
+
 /// A stage. The tier `-` is none.
 pub fn stage(name: &str, tier: &str) -> Stage {
     Stage {
@@ -45,6 +63,7 @@ pub fn stage(name: &str, tier: &str) -> Stage {
         shift: Shift::Flip,
         overlap: None,
         paused: false,
+        hold: None,
         on_stalled: OnStalled::Hold,
         invalid: false,
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     evidence::Evidence,
-    view,
+    hold, view,
     which::Found,
     words::{self, count},
 };
@@ -67,7 +67,7 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
             Vec::new(),
         );
     }
-    let mut holds: Vec<String> = found.stages().iter().map(|stage| format!("stage `{stage}` points at it")).collect();
+    let mut holds: Vec<String> = found.stages().iter().map(|stage| points(found, stage)).collect();
     let in_stage = !holds.is_empty();
     if !in_stage && found.rainbow.status.as_ref().and_then(|status| status.color.as_deref()) == Some(color) {
         holds.push("it is the newest color".into());
@@ -108,6 +108,15 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
         _ => format!("at once: `rainbow retire {name} {color} --force` ends its connections"),
     });
     (holds, frees)
+}
+
+/// A stage points at it, by itself or because it was taken back there.
+fn points(found: &Found, stage: &str) -> String {
+    let held = hold::color(&found.rainbow, stage) == Some(found.color());
+    match found.rainbow.spec.hold(stage).filter(|_| held) {
+        Some(hold) => format!("stage `{stage}` is held at it {}", hold.origin()).trim_end().to_owned(),
+        None => format!("stage `{stage}` points at it"),
+    }
 }
 
 fn connections(evidence: &Evidence) -> Vec<String> {

@@ -1,0 +1,93 @@
+//! Two operators with one lease: how soon the second one acts.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{Cluster, seamless};
+use futures::FutureExt;
+use k8s_openapi::api::coordination::v1::Lease;
+use rainbow_operator::{Options, leader::Election, run};
+use std::time::Duration;
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+/// Longest time without an operator that acts.
+const TAKEOVER: Duration = Duration::from_secs(20);
+
+/// One of several operators.
+struct Replica {
+    task: JoinHandle<()>,
+    /// SIGTERM.
+    terminate: oneshot::Sender<()>,
+}
+
+fn replica(cluster: &Cluster, identity: &str) -> Replica {
+    let (terminate, terminated) = oneshot::channel();
+    let options = Options {
+        election: Some(Election { namespace: "default".into(), identity: identity.into() }),
+        propagation: common::PROPAGATION,
+        shutdown: terminated.map(drop).boxed(),
+        ..Options::default()
+    };
+    let client = cluster.operator_client();
+    Replica { task: tokio::spawn(async move { run(client, options).await.unwrap() }), terminate }
+}
+
+/// Two replicas and an application that serves. The first one leads.
+async fn two() -> (Cluster, Replica, Replica) {
+    let cluster = Cluster::without_operator().await;
+    let first = replica(&cluster, "first");
+    cluster.until("the first one leads", async |c: &Cluster| leader(c).await.as_deref() == Some("first")).await;
+    let second = replica(&cluster, "second");
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    // Any moment between two renewals.
+    tokio::time::sleep(Duration::from_millis(61_700)).await;
+    (cluster, first, second)
+}
+
+async fn leader(cluster: &Cluster) -> Option<String> {
+    let lease = cluster.api::<Lease>().get_opt("rainbow-operator").await.unwrap()?;
+    lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
+}
+
+/// Time until a release that is applied now is made.
+async fn acts_after(cluster: &Cluster) -> Duration {
+    let begin = Instant::now();
+    cluster.apply(&seamless("v2", 2)).await;
+    cluster.until("v2 is made", async |c: &Cluster| c.color_phase("v2").await.is_some()).await;
+    begin.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_one_acts_soon_after_a_crash() {
+    let (cluster, first, _second) = two().await;
+    first.task.abort();
+    let waited = acts_after(&cluster).await;
+    assert!(waited < TAKEOVER, "{waited:?}");
+    assert_eq!(leader(&cluster).await.as_deref(), Some("second"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_one_acts_at_once_after_a_polite_end() {
+    let (cluster, first, _second) = two().await;
+    first.terminate.send(()).unwrap();
+    let waited = acts_after(&cluster).await;
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    assert_eq!(leader(&cluster).await.as_deref(), Some("second"));
+    first.task.await.unwrap();
+}
+
+/// `kubectl rollout restart` of the operator: each one resigns while the next one waits.
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_all_loses_no_lease() {
+    let (cluster, first, second) = two().await;
+    let _third = replica(&cluster, "third");
+    first.terminate.send(()).unwrap();
+    first.task.await.unwrap();
+    second.terminate.send(()).unwrap();
+    second.task.await.unwrap();
+    let waited = acts_after(&cluster).await;
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    assert_eq!(leader(&cluster).await.as_deref(), Some("third"));
+}

@@ -1,0 +1,76 @@
+//! Holds: what a user has taken a stage back to, or paused, whatever else the spec says of the stage.
+//!
+//! A hold at a color ends when the stage is to go to a color that was made after it: a release that fixes what the hold is about. Until
+//! then every manifest that is applied again wants what was there when the hold was made. That it has ended is remembered, since the
+//! spec may go back to an earlier color later.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    HoldReport, Promote, Report, Spec, Stage, World,
+    situation::{self, Points, Situation},
+    sizes,
+    view::{ColorId, View},
+};
+
+/// The names of stages whose hold at a color has ended.
+pub(crate) type Ended = BTreeSet<String>;
+
+/// The stages whose hold has ended before.
+pub(crate) fn remembered(world: &World) -> Ended {
+    let has_ended = |stage: &&Stage| {
+        let memory = world.memory.stages.get(&stage.name);
+        let ended = memory.and_then(|memory| memory.ended_hold.as_ref());
+        stage.hold.as_ref().is_some_and(|hold| ended == Some(&hold.id))
+    };
+    world.spec.stages.iter().filter(has_ended).map(|stage| stage.name.clone()).collect()
+}
+
+/// The world in which stages are told what their holds say.
+pub(crate) fn resolved(world: &World, ended: &Ended) -> World {
+    let mut resolved = world.clone();
+    for stage in &mut resolved.spec.stages {
+        let Some(hold) = stage.hold.take() else { continue };
+        stage.paused |= hold.paused;
+        if !ended.contains(&stage.name) {
+            stage.color = hold.color.or(stage.color.take());
+        }
+    }
+    resolved
+}
+
+/// The stages whose hold ends now. `view` is that of the world in which stages are held; `spec` is what is written.
+pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
+    let situations = situation::situate(view);
+    let ends = |(stage, situation): &(&Stage, &Situation<'_>)| {
+        let revision = stage.hold.as_ref().filter(|hold| hold.color.is_some()).and_then(|hold| hold.revision);
+        let is_later = |color: &ColorId| revision.is_some_and(|revision| view.colors[*color].revision > revision);
+        match (&stage.color, stage.promote) {
+            (Some(color), _) => view.color(color).is_some_and(|color| is_later(&color)),
+            // A stage on its way back would stay, or go on, at the color that it is taken back from.
+            (None, Promote::Auto) => view
+                .newest
+                .filter(is_later)
+                .is_some_and(|newest| has_arrived(view, stage, situation) || sizes::ready_for(view, situation, newest)),
+            (None, Promote::Manual) => false,
+        }
+    };
+    spec.stages.iter().zip(&situations).filter(ends).map(|(stage, _)| stage.name.clone()).collect()
+}
+
+/// The stage serves the color that it was taken back to, and no other.
+fn has_arrived(view: &View<'_>, stage: &Stage, situation: &Situation<'_>) -> bool {
+    let held = stage.hold.as_ref().and_then(|hold| view.color(hold.color.as_deref()?));
+    matches!(situation.points, Points::Instance(_)) && held.is_some() && held == situation.serving
+}
+
+/// Writes down what became of holds.
+pub(crate) fn report(report: &mut Report, spec: &Spec, ended: &Ended) {
+    for stage in &mut report.stages {
+        let hold = spec.stages.iter().find(|known| known.name == stage.name).and_then(|known| known.hold.as_ref());
+        stage.hold = hold.map(|hold| match ended.contains(&stage.name) {
+            true => HoldReport::Ended { id: hold.id.clone() },
+            false => HoldReport::Holds,
+        });
+    }
+}

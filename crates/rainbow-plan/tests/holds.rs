@@ -1,0 +1,134 @@
+//! A stage that its user has taken back: what undoes that, and what does not.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod sim;
+
+use rainbow_plan::*;
+use sim::{Sim, spec};
+
+/// Stage `active` has served v1 and v2 and serves v3, and is then taken back to v1. Under `Auto` it follows the newest color.
+fn taken_back(promote: Promote) -> Sim {
+    let mut stage = spec::stage("active", "a");
+    stage.promote = promote;
+    let mut made = spec::spec("v1", spec::tiers("a:2", "v1"), vec![stage]);
+    made.keep = Keep { live: 10, history: 10, ..made.keep };
+    let mut sim = Sim::new(made);
+    sim.settle();
+    for color in ["v2", "v3"] {
+        release(&mut sim, color);
+    }
+    assert_eq!(serves(&sim), "v3");
+    hold(&mut sim, "v1");
+    sim.settle();
+    assert_eq!(serves(&sim), "v1");
+    sim
+}
+
+/// A manifest of another version is applied. Stages that do not follow are told in it where to go.
+fn apply(sim: &mut Sim, color: &str) {
+    sim.spec.color = color.into();
+    sim.spec.tiers = spec::tiers("a:2", color);
+    let stage = &mut sim.spec.stages[0];
+    (stage.color, stage.paused) = ((stage.promote == Promote::Manual).then(|| color.into()), false);
+}
+
+fn release(sim: &mut Sim, color: &str) {
+    apply(sim, color);
+    sim.settle();
+}
+
+/// `rainbow rollback --to`.
+fn hold(sim: &mut Sim, color: &str) {
+    let revision = sim.colors.values().map(|color| color.revision).max();
+    let id = format!("{color}@{}", sim.now);
+    sim.spec.stages[0].hold = Some(Hold { id, color: Some(color.into()), paused: false, revision });
+}
+
+fn serves(sim: &Sim) -> String {
+    match sim.selected("active") {
+        Some(Selection::Instance(instance)) => instance.color.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const BOTH: [Promote; 2] = [Promote::Auto, Promote::Manual];
+
+#[test]
+fn the_manifest_that_was_rolled_back_changes_nothing_when_it_is_applied_again() {
+    for promote in BOTH {
+        let mut sim = taken_back(promote);
+        for color in ["v3", "v2", "v3"] {
+            release(&mut sim, color);
+            assert_eq!(serves(&sim), "v1", "{promote:?}, after {color} was applied again");
+        }
+        sim.spec.stages[0].hold = None;
+        sim.settle();
+        assert_eq!(serves(&sim), "v3", "{promote:?}: the hold is lifted");
+    }
+}
+
+#[test]
+fn a_later_color_ends_the_hold_for_good() {
+    for promote in BOTH {
+        let mut sim = taken_back(promote);
+        release(&mut sim, "v4");
+        assert_eq!(serves(&sim), "v4", "{promote:?}");
+        // What the hold was about is history: a spec that goes back is no manifest applied by accident.
+        for color in ["v3", "v1"] {
+            release(&mut sim, color);
+            assert_eq!(serves(&sim), color, "{promote:?}");
+        }
+        release(&mut sim, "v3");
+        hold(&mut sim, "v2");
+        sim.settle();
+        assert_eq!(serves(&sim), "v2", "{promote:?}: another hold is another one");
+    }
+}
+
+/// The stage stays where it was taken back to until the later color is ready, and so it does on its way.
+#[test]
+fn a_later_color_that_never_becomes_ready_moves_nothing() {
+    for promote in BOTH {
+        let mut sim = taken_back(promote);
+        sim.broken.insert(spec::instance("a", "v4"));
+        release(&mut sim, "v4");
+        assert_eq!(serves(&sim), "v1", "{promote:?}");
+        sim.broken.clear();
+        sim.settle();
+    }
+    let mut sim = taken_back(Promote::Auto);
+    sim.spec.stages[0].hold = None;
+    sim.settle();
+    assert_eq!(serves(&sim), "v3");
+    // The release is applied in the middle of the way back, which goes on.
+    hold(&mut sim, "v1");
+    sim.broken.insert(spec::instance("a", "v4"));
+    apply(&mut sim, "v4");
+    sim.settle();
+    assert_eq!(serves(&sim), "v1");
+}
+
+/// A hold that another writer made with kubectl, without a revision, and one whose color does not exist.
+#[test]
+fn a_hold_without_a_revision_stays_until_it_is_lifted() {
+    for promote in BOTH {
+        let mut sim = taken_back(promote);
+        sim.spec.stages[0].hold.as_mut().unwrap().revision = None;
+        release(&mut sim, "v4");
+        assert_eq!(serves(&sim), "v1", "{promote:?}");
+        sim.spec.stages[0].hold.as_mut().unwrap().color = Some("nowhere".into());
+        sim.settle();
+        assert_eq!(serves(&sim), "v1", "{promote:?}: it goes nowhere");
+    }
+}
+
+/// A status that is lost makes a hold longer, never shorter.
+#[test]
+fn a_hold_outlives_the_status() {
+    for promote in BOTH {
+        let mut sim = taken_back(promote);
+        sim.memory = Memory::default();
+        release(&mut sim, "v3");
+        assert_eq!(serves(&sim), "v1", "{promote:?}");
+    }
+}
