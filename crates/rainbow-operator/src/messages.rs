@@ -3,7 +3,9 @@
 //! The planner and the modules of the operator know reasons; this module knows words.
 
 use rainbow_api::{Cut, HumanDuration};
-use rainbow_plan::{ColorPhase, ColorReport, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting};
+use rainbow_plan::{
+    ColorPhase, ColorReport, InstanceName, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting,
+};
 use std::time::Duration;
 
 use crate::{
@@ -492,6 +494,30 @@ pub(crate) fn selector_restored(stage: &str, color: Option<&str>) -> String {
     format!(
         "the selector of the Service of stage `{stage}`{back}, was changed by another writer and is set back: use `rainbow promote`"
     )
+}
+
+/// Source of the size of a color's tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeOf<'a> {
+    /// The spec of the Rainbow, which describes the color.
+    Spec { rainbow: &'a str },
+    /// The color, which keeps the size that it had when the spec described it.
+    Color,
+}
+
+/// Another writer has scaled a Deployment from the size that it should have.
+pub(crate) fn scale_taken_back(
+    deployment: &str,
+    manager: &str,
+    (scaled, wanted): (u32, u32),
+    instance: &InstanceName,
+    size: SizeOf<'_>,
+) -> String {
+    let remedy = match size {
+        SizeOf::Spec { rainbow } => format!("change `tiers[{}].replicas` of Rainbow `{rainbow}`", instance.tier),
+        SizeOf::Color => format!("color `{}` keeps its size until the spec describes it", instance.color),
+    };
+    format!("Deployment `{deployment}` was scaled to {scaled} by `{manager}` and is taken back to {wanted}: {remedy}")
 }
 
 pub(crate) fn shift_aborted(stage: &str, color: &str) -> String {

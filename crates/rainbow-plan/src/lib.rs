@@ -74,6 +74,7 @@ pub fn plan(world: &World, now: Time) -> Plan {
     colors::create(&view, &mut draft);
     let (roles, waiting) = colors::roles(&view, &situations, &mut draft);
     let sizes = sizes::sizes(&view, &situations, &roles);
+    draft.sizes = sizes.all();
     bringup::bring_up(&view, &roles, &sizes, &mut draft);
     let stages: Vec<_> =
         situations.iter().map(|situation| shift::advance(&view, situation, &sizes, &roles, &mut draft)).collect();

@@ -6,7 +6,7 @@
 //! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among. Which
 //! pods then go is decided in `fewer`. Colors that leave are no subject of this module: they keep what they have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     Color, InstanceName, Lack,
@@ -22,6 +22,11 @@ impl Sizes<'_> {
     /// Wanted pods; `None` where nothing is enforced.
     pub(crate) fn of(&self, instance: &InstanceName) -> Option<u32> {
         self.0.get(instance).copied()
+    }
+
+    /// All of them, by instance.
+    pub(crate) fn all(&self) -> BTreeMap<InstanceName, u32> {
+        self.0.iter().map(|(instance, size)| ((*instance).clone(), *size)).collect()
     }
 }
 
