@@ -13,6 +13,7 @@
 //! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
 //! | `surge` | which part of two colors does a stage ask for while it moves with few pods too many |
 //! | `sizes` | how many pods shall each instance have |
+//! | `scalers` | which autoscalers are there, and how few pods may they ask for |
 //! | `bringup` | what may be applied now, inner tiers first |
 //! | `shift` | what is each stage's next move |
 //! | `budgets` | how many pods of a stage that is held may be evicted |
@@ -46,6 +47,7 @@ mod reason;
 mod release;
 mod report;
 mod reuse;
+mod scalers;
 mod shift;
 mod situation;
 mod sizes;
@@ -75,6 +77,7 @@ pub fn plan(world: &World, now: Time) -> Plan {
     let (roles, waiting) = colors::roles(&view, &situations, &mut draft);
     let sizes = sizes::sizes(&view, &situations, &roles);
     draft.sizes = sizes.all();
+    scalers::keep(&view, &situations, &roles, &sizes, &mut draft);
     bringup::bring_up(&view, &roles, &sizes, &mut draft);
     let stages: Vec<_> =
         situations.iter().map(|situation| shift::advance(&view, situation, &sizes, &roles, &mut draft)).collect();

@@ -94,6 +94,18 @@ pub enum Action {
         /// The pods that this write lets go, by name, and why.
         ends: Vec<(String, Why)>,
     },
+    /// Make or fix the autoscaler of an instance's Deployment.
+    ApplyScaler {
+        /// Name of the instance.
+        instance: InstanceName,
+        /// Pods that the autoscaler asks for at least.
+        least: u32,
+    },
+    /// Delete the autoscaler of an instance's Deployment.
+    DeleteScaler {
+        /// Name of the instance.
+        instance: InstanceName,
+    },
     /// Delete the Deployment of an instance that drains, without its ReplicaSets and pods.
     OrphanDeployment {
         /// Name of the instance.
@@ -327,7 +339,8 @@ pub struct ColorReport {
     pub entries: BTreeMap<String, String>,
     /// Its last stage was moved away from it, and the spec has described it ever since.
     pub demoted: bool,
-    /// Pods per tier at full size, where that is another size than the snapshot's.
+    /// Pods per tier at full size, where that is another size than the snapshot's; of a tier that others scale, the pods that the color began to
+    /// serve with.
     pub sizes: BTreeMap<String, u32>,
     /// The stages that have sent clients to it. `None`: that is unknown.
     pub served: Option<BTreeSet<String>>,
