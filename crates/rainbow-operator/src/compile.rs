@@ -3,14 +3,16 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rainbow_api::{Connections, Rainbow, Sidecar, Tier, labels, names};
 use rainbow_plan::{
-    Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Selection, StageKey, Time, Version,
+    Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Scaler, Selection, StageKey, Time, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
     cache::App,
+    domain,
     drift::{self, Fingerprint},
+    effective::Effective,
     kind::Kind,
     live::{PodLabels, version},
     manifests::{self, Made, Scope},
@@ -75,6 +77,7 @@ pub(crate) struct Basis<'a> {
     pub(crate) app: &'a App,
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) rainbow: &'a Rainbow,
+    pub(crate) effective: &'a Effective,
     pub(crate) observed: &'a Observed,
     /// The counter that new pods get.
     pub(crate) sidecar: Option<&'a Sidecar>,
@@ -178,6 +181,8 @@ impl Turn {
             Action::EndPod { .. } => Some(Self::End),
             Action::CreateColor { .. }
             | Action::ApplyDeployment { .. }
+            | Action::ApplyScaler { .. }
+            | Action::DeleteScaler { .. }
             | Action::OrphanDeployment { .. }
             | Action::DeleteReplicaSets { .. }
             | Action::ApplyService { .. }
@@ -234,7 +239,13 @@ impl Compiler<'_> {
                 let body = app
                     .source(instance)
                     .map(|(color, tier)| manifests::deployment(scope, rainbow, color, tier, instance, *replicas));
-                body.map(|body| self.apply(Kind::Deployment, body)).into_iter().collect()
+                let apply = body.map(|body| self.apply(Kind::Deployment, body));
+                apply.map(|apply| self.keep_size(apply, instance, *replicas)).into_iter().collect()
+            }
+            Action::ApplyScaler { instance, least } => self.scaler(instance, *least).into_iter().collect(),
+            Action::DeleteScaler { instance } => {
+                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                self.delete(Kind::HorizontalPodAutoscaler, &name).into_iter().collect()
             }
             Action::ApplyService { instance } => {
                 let body = app
@@ -272,10 +283,8 @@ impl Compiler<'_> {
             }
             Action::DeleteInstance { instance } => {
                 let name = names::instance(scope.prefix, &instance.tier, &instance.color);
-                [self.delete(Kind::Deployment, &name), self.delete(Kind::Service, &name)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let kinds = [Kind::HorizontalPodAutoscaler, Kind::Deployment, Kind::Service];
+                kinds.into_iter().filter_map(|kind| self.delete(kind, &name)).collect()
             }
             Action::OrphanDeployment { instance } => {
                 let name = names::instance(scope.prefix, &instance.tier, &instance.color);
@@ -330,6 +339,37 @@ impl Compiler<'_> {
             version,
             body: json!({ "spec": { "replicas": replicas } }),
         })
+    }
+
+    /// An apply of the number of pods that is there already, or of another one where others scale the Deployment, is about the very Deployment
+    /// that was seen: what others have asked for in the meantime is not taken back.
+    fn keep_size(&self, apply: Operation, instance: &InstanceName, replicas: u32) -> Operation {
+        let found = self.basis.observed.world.instances.get(instance);
+        let is_kept = match found.map(|found| (&found.deployment, &found.scaler)) {
+            Some((Deployment::Ours { replicas: now, .. }, scaler)) => {
+                *now == replicas || !matches!(scaler, Scaler::Absent | Scaler::Taken)
+            }
+            Some((Deployment::Absent | Deployment::Foreign | Deployment::Deleting, _)) | None => false,
+        };
+        match apply {
+            Operation::Apply { kind, name, uid, mut body, hash } if is_kept => {
+                if let Some((_, version)) = self.basis.app.find(kind, &name).filter(|(_, version)| *version > 0) {
+                    body["metadata"]["resourceVersion"] = json!(version.to_string());
+                }
+                Operation::Apply { kind, name, uid, body, hash }
+            }
+            other => other,
+        }
+    }
+
+    /// The autoscaler of an instance, as the color whose policy holds has it.
+    fn scaler(&self, instance: &InstanceName, least: u32) -> Option<Operation> {
+        let Basis { app, scope, rainbow, effective, .. } = self.basis;
+        let color = effective.speaker(app, instance)?;
+        let tier = color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?;
+        let policy = domain::scaling(&rainbow.spec, effective.describes(color), color, tier).autoscale?;
+        let body = manifests::scaler(scope, rainbow, instance, &policy, least);
+        Some(self.apply(Kind::HorizontalPodAutoscaler, body))
     }
 
     /// The stage after which the membership labels of a stage's pods are called.

@@ -3,6 +3,7 @@
 mod color;
 mod deployment;
 mod guard;
+mod scaler;
 mod service;
 mod sidecar;
 mod stage;
@@ -10,6 +11,7 @@ mod stage;
 pub(crate) use color::{Made, color};
 pub(crate) use deployment::deployment;
 pub(crate) use guard::{guard, stage_budget};
+pub(crate) use scaler::scaler;
 pub(crate) use service::{ports_digest, service};
 pub(crate) use stage::{relabel, reselect, say, select, shadow, stage};
 

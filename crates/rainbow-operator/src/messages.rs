@@ -81,6 +81,13 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
             "keeps {pods} pods of tier `{tier}` instead of {wanted}: an older version made them, and they cannot be taken out of \
              their Services; the next release has {wanted}"
         ),
+        Waiting::Scaled { tier, scaler } => format!(
+            "HorizontalPodAutoscaler `{scaler}`, which is not Rainbow's, decides how many pods tier `{tier}` has"
+        ),
+        Waiting::ForScaler { color, moved, wanted } => format!(
+            "has moved to the {moved} pods that color `{color}` has, and waits for {wanted}: another controller decides how many there \
+             are; it goes on without them after spec.progressDeadlineSeconds"
+        ),
         Waiting::ForDeletion => "the Rainbow is being deleted".to_owned(),
     }
 }
@@ -514,7 +521,11 @@ pub(crate) fn scale_taken_back(
     size: SizeOf<'_>,
 ) -> String {
     let remedy = match size {
-        SizeOf::Spec { rainbow } => format!("change `tiers[{}].replicas` of Rainbow `{rainbow}`", instance.tier),
+        SizeOf::Spec { rainbow } => format!(
+            "change `tiers[{tier}].replicas` of Rainbow `{rainbow}`, or set `tiers[{tier}].autoscale`, or \
+             `tiers[{tier}].scaling: External` where another controller decides",
+            tier = instance.tier
+        ),
         SizeOf::Color => format!("color `{}` keeps its size until the spec describes it", instance.color),
     };
     format!("Deployment `{deployment}` was scaled to {scaled} by `{manager}` and is taken back to {wanted}: {remedy}")

@@ -48,7 +48,8 @@ pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
     let managed = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let labels = match kind {
-        Kind::Rainbow => None,
+        // Autoscalers of others scale Deployments of Rainbow's, and have any labels.
+        Kind::Rainbow | Kind::HorizontalPodAutoscaler => None,
         Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => Some(managed),
         // Pods carry the labels of their instance only: `managed-by` in a template is its author's.
         Kind::Pod => Some(labels::RAINBOW.to_owned()),
@@ -63,6 +64,7 @@ fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'stati
         Kind::Deployment => changes(kind, watched, Object::deployment),
         Kind::Service => changes(kind, watched, Object::service),
         Kind::PodDisruptionBudget => changes(kind, watched, Object::budget),
+        Kind::HorizontalPodAutoscaler => changes(kind, watched, Object::scaler),
         Kind::Pod => changes(kind, watched, Object::pod),
         Kind::EndpointSlice => changes(kind, watched, Object::slice),
     }

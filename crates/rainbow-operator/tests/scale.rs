@@ -46,7 +46,8 @@ async fn a_scale_by_hand_is_taken_back_with_one_event() {
     }
     let told = notes(&cluster, "ScaleTakenBack").await;
     let expected = "Deployment `frontend-v1` was scaled to 1 by `kubectl` and is taken back to 3: change `tiers[frontend].replicas` \
-                    of Rainbow `seamless`";
+                    of Rainbow `seamless`, or set `tiers[frontend].autoscale`, or `tiers[frontend].scaling: External` where \
+                    another controller decides";
     assert_eq!(told, [expected]);
     // Another operator does not tell it again, another writer is another event.
     cluster.kill_operator().await;

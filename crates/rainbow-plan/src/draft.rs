@@ -31,7 +31,7 @@ pub(crate) struct Draft {
     pub(crate) count: BTreeSet<InstanceName>,
     /// Instances that the spec's color has as soon as it is made.
     pub(crate) taken: BTreeSet<InstanceName>,
-    /// Pods that the instances of colors that live should have.
+    /// Pods that the instances of colors that live should have, where no other writer decides that.
     pub(crate) sizes: BTreeMap<InstanceName, u32>,
     wake: Option<Time>,
 }

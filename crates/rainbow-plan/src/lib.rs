@@ -76,7 +76,7 @@ pub fn plan(world: &World, now: Time) -> Plan {
     colors::create(&view, &mut draft);
     let (roles, waiting) = colors::roles(&view, &situations, &mut draft);
     let sizes = sizes::sizes(&view, &situations, &roles);
-    draft.sizes = sizes.all();
+    draft.sizes = sizes.own(&view);
     scalers::keep(&view, &situations, &roles, &sizes, &mut draft);
     bringup::bring_up(&view, &roles, &sizes, &mut draft);
     let stages: Vec<_> =

@@ -16,7 +16,7 @@ pub struct Plan {
     /// The instances whose pods' connections are to be counted from now on; all others are not asked, and what was known of
     /// them is forgotten.
     pub count: BTreeSet<InstanceName>,
-    /// Pods that the instances of colors that live should have.
+    /// Pods that the instances of colors that live should have, where no other writer decides that.
     pub sizes: BTreeMap<InstanceName, u32>,
 }
 

@@ -86,9 +86,12 @@ impl<'a> Situation<'a> {
         }
         let shift = self.memory.shift.as_ref();
         let began = shift.filter(|shift| shift.to == color.name).and_then(|_| color.sizes.get(tier)).copied();
-        let size = view.full(serving, tier).max(began.unwrap_or(0)).min(view.most(instance)).max(1);
+        let now = view.full(color, tier);
+        // Pods beyond what the autoscaler lets the color have are there until it writes.
+        let most = view.most(instance).max(now);
+        let size = view.full(serving, tier).max(began.unwrap_or(0)).min(most).max(1);
         let is_late = self.is_late_at(view).is_some_and(|late| late <= view.now);
-        Some(if is_late { size.min(view.full(color, tier).max(1)) } else { size })
+        Some(if is_late { size.min(now.max(1)) } else { size })
     }
 
     /// When a shift no longer waits for pods that another writer keeps from a color.

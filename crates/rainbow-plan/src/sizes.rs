@@ -24,9 +24,10 @@ impl Sizes<'_> {
         self.0.get(instance).copied()
     }
 
-    /// All of them, by instance.
-    pub(crate) fn all(&self) -> BTreeMap<InstanceName, u32> {
-        self.0.iter().map(|(instance, size)| ((*instance).clone(), *size)).collect()
+    /// Those that no other writer decides.
+    pub(crate) fn own(&self, view: &View<'_>) -> BTreeMap<InstanceName, u32> {
+        let own = self.0.iter().filter(|(instance, _)| !view.is_scaled(instance));
+        own.map(|(instance, size)| ((*instance).clone(), *size)).collect()
     }
 }
 

@@ -291,7 +291,12 @@ fn untouched(world: &World, action: &Action) {
     let is_controlled = |name: &str, controller: Controller| {
         world.pods.iter().any(|pod| pod.name == *name && pod.controller == controller)
     };
+    let scaler = |name| world.instances.get(name).map_or(&Scaler::Absent, |instance| &instance.scaler);
     match action {
+        Action::ApplyScaler { instance, .. } => {
+            assert!(matches!(scaler(instance), Scaler::Absent | Scaler::Ours { .. }));
+        }
+        Action::DeleteScaler { instance } => assert!(matches!(scaler(instance), Scaler::Ours { .. })),
         Action::CreateColor { color, .. } => assert!(world.colors.iter().all(|known| known.name != *color)),
         Action::ApplyDeployment { instance, .. } => assert_ne!(deployment(instance), &Deployment::Foreign),
         Action::ApplyService { instance } => assert_ne!(service(instance), Presence::Foreign),
@@ -310,6 +315,7 @@ fn untouched(world: &World, action: &Action) {
         Action::DeleteInstance { instance } => assert!(
             matches!(deployment(instance), Deployment::Ours { .. })
                 || matches!(service(instance), Presence::Current | Presence::Outdated)
+                || matches!(scaler(instance), Scaler::Ours { .. })
         ),
         Action::DeleteColor { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
         Action::OrphanDeployment { instance } => assert!(matches!(deployment(instance), Deployment::Ours { .. })),
