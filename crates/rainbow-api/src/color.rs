@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{ColorDrain, DrainStatus, Evidence, Tier, rainbow::any_object};
+use crate::{ColorDrain, DrainStatus, Evidence, Tier, TierScaling, rainbow::any_object};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -174,9 +174,13 @@ pub struct ColorStatus {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub demoted: bool,
     /// Pods per tier at full size, by tier, where `replicas` was changed while the Rainbow's spec described this color: the size that
-    /// it keeps and comes back with when the spec describes another one.
+    /// it keeps and comes back with when the spec describes another one. Of a tier that is scaled by others: the pods that the color
+    /// began to serve with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replicas: BTreeMap<String, i32>,
+    /// Policy about sizes, by tier, where the Rainbow's spec had another one than the snapshot has while it described this color.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scaling: BTreeMap<String, TierScaling>,
     /// Source of the evidence that the connections of the color's pods have ended, where the Rainbow's spec had another one
     /// than `spec.evidence` while it described this color.
     #[serde(default, skip_serializing_if = "Option::is_none")]

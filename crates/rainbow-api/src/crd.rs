@@ -109,12 +109,13 @@ mod tests {
             }
             if part.type_.as_deref() == Some("array") {
                 assert!(part.max_items.is_some(), "{path}: no maxItems");
-                // Texts have no key to be merged by.
+                // Texts have no key to be merged by, and the entries of metrics have none.
                 let items = match &part.items {
                     Some(JSONSchemaPropsOrArray::Schema(items)) => items.type_.as_deref(),
                     Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
                 };
-                let list_type = if items == Some("string") { "atomic" } else { "map" };
+                let is_atomic = items == Some("string") || path.ends_with(".autoscale.metrics");
+                let list_type = if is_atomic { "atomic" } else { "map" };
                 assert_eq!(part.x_kubernetes_list_type.as_deref(), Some(list_type), "{path}");
             }
             if path.ends_with(".name") || path.ends_with(".tier") {

@@ -2,6 +2,7 @@
 //!
 //! The kinds are defined as Rust types; the CRDs in `deploy/crds` are generated from them.
 
+mod autoscale;
 mod color;
 mod condition;
 mod crd;
@@ -19,6 +20,7 @@ mod service;
 mod status;
 mod validate;
 
+pub use autoscale::{Autoscale, Scaling, TierScaling};
 pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus, ServiceLinks, Sidecar, TerminationMessages};
 pub use condition::{ConditionType, Reason};
 pub use crd::crds;

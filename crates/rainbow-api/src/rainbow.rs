@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-use crate::{Connections, Drain, Hold, HumanDuration, RainbowStatus, StageService, TierService};
+use crate::{Autoscale, Connections, Drain, Hold, HumanDuration, RainbowStatus, Scaling, StageService, TierService};
 
 /// One application: its tiers, its stages, its policy.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -105,6 +105,9 @@ impl RainbowSpec {
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "!has(self.needs) || self.needs.all(n, n.tier != self.name)",
     "message": "needs: a tier cannot need itself"
+}, {
+    "rule": "!has(self.autoscale) || !has(self.scaling) || self.scaling == 'Rainbow'",
+    "message": "autoscale: set, but scaling says that another controller decides: remove one of them"
 }]))]
 pub struct Tier {
     /// A DNS label, unique within the Rainbow.
@@ -115,6 +118,14 @@ pub struct Tier {
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub replicas: i32,
+    /// Writer that decides how many pods there are: `Rainbow` (default), by `replicas`, or `External`: another controller, such as KEDA or an
+    /// autoscaler of your own, or a person. Policy, not identity: changing it makes no new color.
+    #[serde(default, skip_serializing_if = "Scaling::is_rainbow")]
+    pub scaling: Scaling,
+    /// A HorizontalPodAutoscaler for each instance, which decides how many pods there are instead of `replicas`. Policy, not identity: changing
+    /// it makes no new color. It scales the color that the spec describes; another color that serves keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
     /// Seconds that a pod has to be ready without a break before it takes part in a shift, as a Deployment's field of this name.
     /// Policy, not identity: changing it makes no new color. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

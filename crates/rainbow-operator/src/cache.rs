@@ -3,6 +3,7 @@
 mod app;
 mod names;
 mod place;
+mod scalers;
 
 use rainbow_plan::Time;
 use std::{
@@ -10,9 +11,16 @@ use std::{
     sync::Arc,
 };
 
-use crate::{change::Change, key::Key, kind::Kind, live::Object};
+use crate::{
+    change::Change,
+    key::Key,
+    kind::Kind,
+    live::{Live, Object},
+};
 pub(crate) use app::App;
 use place::{Place, Places};
+pub(crate) use scalers::InNamespace as ForeignScalers;
+use scalers::Scalers;
 
 /// All applications, and which object belongs to which.
 #[derive(Debug, Default)]
@@ -21,6 +29,8 @@ pub(crate) struct Cache {
     pub(crate) apps: HashMap<Arc<Key>, Box<App>>,
     /// Where objects are kept: their labels may change under them.
     places: Places,
+    /// Autoscalers of other owners.
+    scalers: Scalers,
     /// Kinds of which a list has begun. Before the first one nothing is known, so nothing can be gone after it.
     begun: HashSet<Kind>,
     /// By kind: what a later list under way has shown.
@@ -55,6 +65,11 @@ impl Cache {
         self.places.get(self.places.of(kind, namespace, name)).filter(|key| !key.name.is_empty())
     }
 
+    /// Autoscalers of other owners in a namespace.
+    pub(crate) fn foreign_scalers(&self, namespace: &str) -> Arc<ForeignScalers> {
+        self.scalers.of(namespace)
+    }
+
     /// Takes in a change of a kind and answers whose it is.
     pub(crate) fn change(&mut self, kind: Kind, change: Change<Object>, now: Time) -> Vec<Arc<Key>> {
         match change {
@@ -80,7 +95,11 @@ impl Cache {
             Change::Gone(object) => {
                 self.note(kind, object.version);
                 let place = self.places.of(kind, &object.key.namespace, &object.name);
-                self.take(kind, place, &object.name, now).into_iter().collect()
+                let mut keys: Vec<Arc<Key>> = self.take(kind, place, &object.name, now).into_iter().collect();
+                if kind == Kind::HorizontalPodAutoscaler {
+                    keys.extend(self.take_foreign_scaler(&object.key.namespace, &object.name));
+                }
+                keys
             }
             Change::Failed(error) => {
                 tracing::warn!(%kind, %error, "a watch broke and starts again");
@@ -99,6 +118,11 @@ impl Cache {
         if let Some(shown) = self.listing.remove(&kind) {
             for (place, name) in self.not_shown(kind, &shown) {
                 keys.extend(self.take(kind, place, &name, now));
+            }
+            if kind == Kind::HorizontalPodAutoscaler {
+                for (namespace, name) in self.scalers.not_shown(&self.places, &shown) {
+                    keys.extend(self.take_foreign_scaler(&namespace, &name));
+                }
             }
         }
         self.listed.insert(kind);
@@ -124,6 +148,18 @@ impl Cache {
 
     fn put(&mut self, kind: Kind, place: Place, object: Object, now: Time) -> Vec<Arc<Key>> {
         let mut keys = Vec::new();
+        if let Live::Scaler(scaler) = &object.live {
+            let Key { namespace, .. } = &object.key;
+            if !scaler.is_ours {
+                // Rainbow's own may have lost its labels.
+                keys.extend(self.take(kind, place, &object.name, now));
+                for deployment in self.scalers.put(namespace, &object.name, scaler) {
+                    keys.extend(self.scaled(namespace, &deployment));
+                }
+                return keys;
+            }
+            keys.extend(self.take_foreign_scaler(namespace, &object.name));
+        }
         if self.places.get(place).is_some_and(|key| **key != object.key) {
             keys.extend(self.take(kind, place, &object.name, now));
         }
@@ -138,6 +174,18 @@ impl Cache {
         keys
     }
 
+    fn take_foreign_scaler(&mut self, namespace: &str, name: &str) -> Option<Arc<Key>> {
+        let deployment = self.scalers.remove(namespace, name)?;
+        self.scaled(namespace, &deployment)
+    }
+
+    /// The application whose Deployment another owner's autoscaler scales, or has scaled: that is news for it.
+    fn scaled(&mut self, namespace: &str, deployment: &str) -> Option<Arc<Key>> {
+        let key = self.owner(Kind::Deployment, namespace, deployment).cloned()?;
+        self.apps.get_mut(&key)?.changes += 1;
+        Some(key)
+    }
+
     fn take(&mut self, kind: Kind, place: Place, name: &str, now: Time) -> Option<Arc<Key>> {
         let key = self.places.remove(place)?;
         let app = self.apps.get_mut(&key)?;
@@ -148,7 +196,12 @@ impl Cache {
                 app.endpoints.forget(name);
                 app.marks.forget(name);
             }
-            Kind::Rainbow | Kind::Color | Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget => {}
+            Kind::Rainbow
+            | Kind::Color
+            | Kind::Deployment
+            | Kind::Service
+            | Kind::PodDisruptionBudget
+            | Kind::HorizontalPodAutoscaler => {}
         }
         if app.is_empty() {
             self.apps.remove(&key);

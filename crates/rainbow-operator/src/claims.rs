@@ -42,7 +42,13 @@ impl Claims {
         match kind {
             Kind::Service => self.services.get(name),
             Kind::Deployment => self.deployments.get(name),
-            Kind::Rainbow | Kind::Color | Kind::Pod | Kind::EndpointSlice | Kind::PodDisruptionBudget => None,
+            // An autoscaler has the name of its Deployment.
+            Kind::Rainbow
+            | Kind::Color
+            | Kind::Pod
+            | Kind::EndpointSlice
+            | Kind::PodDisruptionBudget
+            | Kind::HorizontalPodAutoscaler => None,
         }
     }
 

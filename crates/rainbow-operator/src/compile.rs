@@ -3,14 +3,16 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use rainbow_api::{Connections, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, labels, names};
 use rainbow_plan::{
-    Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Selection, StageKey, Time, Version,
+    Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Scaler, Selection, StageKey, Time, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
     cache::App,
+    domain,
     drift::{self, Fingerprint},
+    effective::Effective,
     kind::Kind,
     live::{PodLabels, version},
     manifests::{self, Made, Scope},
@@ -75,6 +77,7 @@ pub(crate) struct Basis<'a> {
     pub(crate) app: &'a App,
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) rainbow: &'a Rainbow,
+    pub(crate) effective: &'a Effective,
     pub(crate) observed: &'a Observed,
     /// The counter that new pods get.
     pub(crate) sidecar: Option<&'a Sidecar>,
@@ -187,6 +190,8 @@ impl Turn {
             Action::EndPod { .. } => Some(Self::End),
             Action::CreateColor { .. }
             | Action::ApplyDeployment { .. }
+            | Action::ApplyScaler { .. }
+            | Action::DeleteScaler { .. }
             | Action::OrphanDeployment { .. }
             | Action::DeleteReplicaSets { .. }
             | Action::ApplyService { .. }
@@ -243,12 +248,15 @@ impl Compiler<'_> {
                 }
                 let Some((color, tier)) = app.source(instance) else { return Vec::new() };
                 let mut body = manifests::deployment(scope, rainbow, color, tier, instance, *replicas);
-                let asked = observed.world.instances.get(instance).map(|found| &found.deployment);
-                // What asks for more ends no pod, however late it comes.
-                if matches!(asked, Some(Deployment::Ours { replicas: now, .. }) if replicas <= now) {
+                if self.may_end_pods(instance, *replicas) {
                     self.only_as_seen(Kind::Deployment, &mut body);
                 }
                 vec![self.apply(Kind::Deployment, body)]
+            }
+            Action::ApplyScaler { instance, least } => self.scaler(instance, *least).into_iter().collect(),
+            Action::DeleteScaler { instance } => {
+                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                self.delete(Kind::HorizontalPodAutoscaler, &name).into_iter().collect()
             }
             Action::ApplyService { instance } => {
                 let mut body = app
@@ -295,10 +303,8 @@ impl Compiler<'_> {
             }
             Action::DeleteInstance { instance } => {
                 let name = names::instance(scope.prefix, &instance.tier, &instance.color);
-                [self.delete(Kind::Deployment, &name), self.delete(Kind::Service, &name)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let kinds = [Kind::HorizontalPodAutoscaler, Kind::Deployment, Kind::Service];
+                kinds.into_iter().filter_map(|kind| self.delete(kind, &name)).collect()
             }
             Action::OrphanDeployment { instance } => {
                 let name = names::instance(scope.prefix, &instance.tier, &instance.color);
@@ -353,6 +359,27 @@ impl Compiler<'_> {
             version,
             body: json!({ "spec": { "replicas": replicas } }),
         })
+    }
+
+    /// An apply of this size may end pods. What asks for more ends none, however late it comes; but an autoscaler may have asked for even more
+    /// since.
+    fn may_end_pods(&self, instance: &InstanceName, replicas: u32) -> bool {
+        let Some(found) = self.basis.observed.world.instances.get(instance) else { return false };
+        match (&found.deployment, &found.scaler) {
+            (Deployment::Ours { replicas: now, .. }, Scaler::Absent | Scaler::Taken) => replicas <= *now,
+            (Deployment::Ours { .. }, _) => true,
+            (Deployment::Absent | Deployment::Foreign | Deployment::Deleting, _) => false,
+        }
+    }
+
+    /// The autoscaler of an instance, as the color whose policy holds has it.
+    fn scaler(&self, instance: &InstanceName, least: u32) -> Option<Operation> {
+        let Basis { app, scope, rainbow, effective, .. } = self.basis;
+        let color = effective.speaker(app, instance)?;
+        let tier = color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?;
+        let policy = domain::scaling(&rainbow.spec, effective.describes(color), color, tier).autoscale?;
+        let body = manifests::scaler(scope, rainbow, instance, &policy, least);
+        Some(self.apply(Kind::HorizontalPodAutoscaler, body))
     }
 
     /// The stage after which the membership labels of a stage's pods are called.

@@ -120,6 +120,31 @@ pub(crate) fn min_ready(spec: &api::RainbowSpec, described: bool, color: &api::C
     }
 }
 
+/// Policy about the size of a color's tier: by the same order of words as [`evidence`].
+pub(crate) fn scaling(
+    spec: &api::RainbowSpec,
+    described: bool,
+    color: &api::Color,
+    tier: &api::Tier,
+) -> api::TierScaling {
+    let remembered = || color.status.as_ref()?.scaling.get(&tier.name).cloned();
+    match described {
+        true => api::TierScaling::of(current(spec, tier)),
+        false => remembered().unwrap_or_else(|| api::TierScaling::of(tier)),
+    }
+}
+
+fn scaling_of(policy: &api::TierScaling) -> plan::Scaling {
+    match (&policy.autoscale, policy.scaling) {
+        (Some(autoscale), _) => plan::Scaling::Autoscale {
+            least: count(autoscale.least()).max(1),
+            most: count(autoscale.max_replicas).max(1),
+        },
+        (None, api::Scaling::External) => plan::Scaling::External,
+        (None, api::Scaling::Rainbow) => plan::Scaling::Replicas,
+    }
+}
+
 /// The tier as the spec has it now, where the spec still has it.
 fn current<'a>(spec: &'a api::RainbowSpec, tier: &'a api::Tier) -> &'a api::Tier {
     spec.tiers.iter().find(|current| current.name == tier.name).unwrap_or(tier)
@@ -134,6 +159,7 @@ fn tier(tier: &api::Tier, identity: Option<&String>) -> plan::Tier {
     plan::Tier {
         name: tier.name.clone(),
         replicas: count(tier.replicas),
+        scaling: plan::Scaling::Replicas,
         needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
         identity: identity.cloned().unwrap_or_default(),
         counted: false,
@@ -144,6 +170,7 @@ fn tier(tier: &api::Tier, identity: Option<&String>) -> plan::Tier {
 fn tiers_of_spec(spec: &api::RainbowSpec, version: &Version) -> Vec<plan::Tier> {
     let evidence = api::Evidence::of(spec, &spec.tiers);
     let tier = |found: &api::Tier| plan::Tier {
+        scaling: scaling_of(&api::TierScaling::of(found)),
         counted: counted(&evidence, found),
         min_ready: seconds(found.min_ready_seconds.unwrap_or(0)),
         ..tier(found, version.identities.get(&found.name))
@@ -156,6 +183,7 @@ fn tiers_of_color(spec: &api::RainbowSpec, described: bool, color: &api::Color) 
     let identity =
         |name: &str| color.spec.instances.iter().find(|known| known.tier == name).map(|known| &known.identity);
     let tier = |found: &api::Tier| plan::Tier {
+        scaling: scaling_of(&scaling(spec, described, color, found)),
         counted: counted(&evidence, found),
         min_ready: seconds(min_ready(spec, described, color, found)),
         ..tier(found, identity(&found.name))
@@ -374,7 +402,7 @@ impl Names<'_> {
     /// Purpose of an object that the planner asks for.
     pub(crate) fn purpose(object: &plan::Object) -> Option<Owner> {
         match object {
-            plan::Object::Deployment(instance) | plan::Object::Service(instance) => {
+            plan::Object::Deployment(instance) | plan::Object::Service(instance) | plan::Object::Scaler(instance) => {
                 Some(Owner::Instance(instance.clone()))
             }
             plan::Object::StageService { stage } | plan::Object::StageBudget { stage } => {
@@ -390,6 +418,7 @@ impl Names<'_> {
         match object {
             plan::Object::Deployment(instance) => (Kind::Deployment, self.instance(instance)),
             plan::Object::Service(instance) => (Kind::Service, self.instance(instance)),
+            plan::Object::Scaler(instance) => (Kind::HorizontalPodAutoscaler, self.instance(instance)),
             plan::Object::StageService { stage } => (Kind::Service, self.service(stage)),
             plan::Object::ShadowService { stage } => (Kind::Service, names::shadow(&self.service(stage))),
             plan::Object::StageBudget { stage } => {

@@ -110,6 +110,11 @@ impl Content {
         self.digest
     }
 
+    /// The later content is the same.
+    pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
+        (self.applied, self.digest) == (later.applied, later.digest)
+    }
+
     /// Takes over what is known of an earlier state of the same object.
     pub(crate) fn inherit(&mut self, before: Self) {
         self.wanted = before.wanted;

@@ -118,6 +118,8 @@ fn rights(install: &Install) -> Vec<Value> {
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
         // One for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
+        // One for each instance of a tier with `autoscale`; those of others are read.
+        rule(&["autoscaling"], &["horizontalpodautoscalers"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
         // Nothing is made in a namespace that is being deleted.
         rule(&[""], &["namespaces"], &["get"]),

@@ -13,10 +13,11 @@ pub(crate) enum Kind {
     Pod,
     EndpointSlice,
     PodDisruptionBudget,
+    HorizontalPodAutoscaler,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Rainbow,
         Self::Color,
         Self::Deployment,
@@ -24,6 +25,7 @@ impl Kind {
         Self::Pod,
         Self::EndpointSlice,
         Self::PodDisruptionBudget,
+        Self::HorizontalPodAutoscaler,
     ];
 
     /// Name of the kind in manifests.
@@ -36,6 +38,7 @@ impl Kind {
             Self::Pod => "Pod",
             Self::EndpointSlice => "EndpointSlice",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
             Self::Service | Self::Pod => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::PodDisruptionBudget => "policy/v1",
+            Self::HorizontalPodAutoscaler => "autoscaling/v2",
         }
     }
 

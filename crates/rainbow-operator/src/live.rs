@@ -4,6 +4,7 @@ mod image;
 mod owner;
 mod pod;
 mod root;
+mod scaler;
 mod shown;
 mod slice;
 mod templates;
@@ -18,6 +19,7 @@ use crate::{key::Key, uid::Uid};
 pub(crate) use owner::rainbow_of;
 pub(crate) use pod::{Pod, PodLabels};
 pub(crate) use root::Root;
+pub(crate) use scaler::Scaler;
 pub(crate) use shown::{Shown, ShownApplied, ShownCustom, ShownPod, ShownSlice};
 pub(crate) use slice::{Slice, SliceOf};
 pub(crate) use templates::Templates;
@@ -42,6 +44,7 @@ pub(crate) enum Live {
     Pod(Box<Pod>),
     Slice(Box<Slice>),
     Budget(Box<Budget>),
+    Scaler(Box<Scaler>),
 }
 
 impl Object {
@@ -94,6 +97,10 @@ impl Object {
 
     pub(crate) fn budget(shown: ShownApplied) -> Self {
         Self::owned(&shown.metadata, Live::Budget(Box::new(Budget::of(&shown))))
+    }
+
+    pub(crate) fn scaler(shown: ShownApplied) -> Self {
+        Self::owned(&shown.metadata, Live::Scaler(Box::new(Scaler::of(&shown))))
     }
 
     pub(crate) fn pod(shown: ShownPod) -> Self {

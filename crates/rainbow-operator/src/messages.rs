@@ -3,7 +3,9 @@
 //! The planner and the modules of the operator know reasons; this module knows words.
 
 use rainbow_api::{Cut, Hold, HumanDuration, ShiftStatus, StageStatus};
-use rainbow_plan::{ColorPhase, ColorReport, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting};
+use rainbow_plan::{
+    ColorPhase, ColorReport, InstanceName, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting,
+};
 use std::time::Duration;
 
 use crate::{
@@ -79,6 +81,13 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
         Waiting::CannotShrink { tier, pods, wanted } => format!(
             "keeps {pods} pods of tier `{tier}` instead of {wanted}: an older version made them, and they cannot be taken out of \
              their Services; the next release has {wanted}"
+        ),
+        Waiting::Scaled { tier, scaler } => format!(
+            "HorizontalPodAutoscaler `{scaler}`, which is not Rainbow's, decides how many pods tier `{tier}` has"
+        ),
+        Waiting::ForScaler { color, moved, wanted } => format!(
+            "has moved to the {moved} pods that color `{color}` has, and waits for {wanted}: another controller decides how many there \
+             are; it goes on without them after spec.progressDeadlineSeconds"
         ),
         Waiting::ForDeletion => "the Rainbow is being deleted".to_owned(),
     }
@@ -568,6 +577,34 @@ pub(crate) fn selector_restored(stage: &str, color: Option<&str>) -> String {
     format!(
         "the selector of the Service of stage `{stage}`{back}, was changed by another writer and is set back: use `rainbow promote`"
     )
+}
+
+/// Source of the size of a color's tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeOf<'a> {
+    /// The spec of the Rainbow, which describes the color.
+    Spec { rainbow: &'a str },
+    /// The color, which keeps the size that it had when the spec described it.
+    Color,
+}
+
+/// Another writer has scaled a Deployment from the size that it should have.
+pub(crate) fn scale_taken_back(
+    deployment: &str,
+    manager: &str,
+    (scaled, wanted): (u32, u32),
+    instance: &InstanceName,
+    size: SizeOf<'_>,
+) -> String {
+    let remedy = match size {
+        SizeOf::Spec { rainbow } => format!(
+            "change `tiers[{tier}].replicas` of Rainbow `{rainbow}`, or set `tiers[{tier}].autoscale`, or \
+             `tiers[{tier}].scaling: External` where another controller decides",
+            tier = instance.tier
+        ),
+        SizeOf::Color => format!("color `{}` keeps its size until the spec describes it", instance.color),
+    };
+    format!("Deployment `{deployment}` was scaled to {scaled} by `{manager}` and is taken back to {wanted}: {remedy}")
 }
 
 pub(crate) fn shift_aborted(stage: &str, color: &str) -> String {

@@ -2,17 +2,18 @@
 
 mod instances;
 mod pods;
+mod scalers;
 mod stages;
 
 use rainbow_api::{Rainbow, names};
-use rainbow_plan::{Presence, StageBudget, StageKey, Time, World};
+use rainbow_plan::{Instance, Presence, StageBudget, StageKey, Time, World};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use crate::{
-    cache::App,
+    cache::{App, ForeignScalers},
     domain::{self, Means, Owner},
     effective::Effective,
     kind::Kind,
@@ -20,6 +21,7 @@ use crate::{
 };
 use instances::{existing, instance, instance_name, instance_names};
 use pods::pods;
+use scalers::scaler;
 use stages::{Stages, stages};
 
 /// An object that somebody else made under a name that is needed: its kind and name.
@@ -45,6 +47,7 @@ pub(crate) fn observe(
     scope: &Scope<'_>,
     effective: &Effective,
     foreign: &Foreign,
+    others: &ForeignScalers,
     means: &Means,
     now: Time,
 ) -> Observed {
@@ -64,7 +67,13 @@ pub(crate) fn observe(
                 taken.insert((kind, object.clone()), owner.clone());
             }
         }
-        let instance = instance(app, scope, rainbow, &name, existing, claims, foreign);
+        let policy = effective.speaker(app, &name).and_then(|color| {
+            let tier = color.spec.tiers.iter().find(|tier| tier.name == name.tier)?;
+            domain::scaling(&rainbow.spec, effective.describes(color), color, tier).autoscale
+        });
+        let scaler = scaler(app, scope, rainbow, &name, policy.as_ref(), others, foreign);
+        let found = instance(app, scope, rainbow, &name, existing, claims, foreign);
+        let instance = Instance { scaler, ..found };
         instances.insert(name, instance);
     }
     let stages = stages(app, scope, effective, foreign);
@@ -120,7 +129,7 @@ pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, k
             // A stage that was renamed in the middle of a shift has its budget compared again in its turn.
             budgets(app, scope, rainbow, &BTreeMap::new(), &foreign);
         }
-        Kind::Rainbow | Kind::Color | Kind::Pod | Kind::EndpointSlice => {}
+        Kind::Rainbow | Kind::Color | Kind::Pod | Kind::EndpointSlice | Kind::HorizontalPodAutoscaler => {}
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     apply::{Failure, Outcome, Site, carry_out, hold, is_held, let_go, still_foreign},
-    cache::{App, Cache},
+    cache::{App, Cache, ForeignScalers},
     clock::Clock,
     compile::{Basis, ChainWrites, Work, compile},
     count::Counter,
@@ -124,7 +124,7 @@ struct Turn<'a> {
 
 impl Reconciler {
     /// The whole of a turn. Nothing before the writes waits for anything, and the writes own what they need.
-    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, root: &Root, prefix: &str, siblings: Siblings) -> Step {
+    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, root: &Root, prefix: &str, others: Others) -> Step {
         let Turn { key, now, .. } = *turn;
         let With { means, clock, counter, .. } = *turn.with;
         let templates = Arc::clone(&app.templates);
@@ -134,8 +134,9 @@ impl Reconciler {
         let foreign = self.taken.names();
         let effective = Effective::of(app, root, &scope);
         let rainbow = &effective.rainbow;
-        let mut observed = turn.with.timed(Part::Observe, || observe(app, &scope, &effective, foreign, means, now));
-        observed.taken.extend(siblings);
+        let mut observed =
+            turn.with.timed(Part::Observe, || observe(app, &scope, &effective, foreign, &others.scalers, means, now));
+        observed.taken.extend(others.siblings);
         let mut plan = turn.with.timed(Part::Plan, || plan(&observed.world, now));
         let retry = self.chains.keep_due(&mut plan, turn.generation);
         if self.counting.follow(key, app, &effective, &plan, counter, now) {
@@ -143,7 +144,10 @@ impl Reconciler {
         }
 
         let sidecar = means.sidecar.as_ref();
-        let mut work = compile(&plan, Basis { app, scope: &scope, rainbow, observed: &observed, sidecar, now });
+        let mut work = compile(
+            &plan,
+            Basis { app, scope: &scope, rainbow, effective: &effective, observed: &observed, sidecar, now },
+        );
         let pods = troubles(app, &plan.report);
         let Observed { stage_services: services, taken, clashes, world, .. } = &observed;
         let names = Names { rainbow: &key.name, prefix: Some(prefix), services, taken, troubles: &pods };
@@ -204,9 +208,10 @@ impl Reconciler {
             return turn.ask(names);
         }
         let siblings = siblings(cache, key, self.taken.names());
+        let others = Others { siblings, scalers: cache.foreign_scalers(&key.namespace) };
         let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
         let prefix = prefix(app, &root);
-        self.reconcile(&turn, app, &root, &prefix, siblings)
+        self.reconcile(&turn, app, &root, &prefix, others)
     }
 
     /// The Rainbow is gone. What is left of it goes with its owner, once nothing of Rainbow's holds it.
@@ -378,6 +383,12 @@ pub(crate) fn compare(app: &mut App, key: &Key, kind: Kind, name: &str) {
 /// Prefix of all names: objects that were made keep theirs.
 fn prefix(app: &App, root: &Root) -> String {
     app.prefix().or(root.rainbow.spec.name_prefix.as_deref()).unwrap_or_default().to_owned()
+}
+
+/// Objects of other owners in the namespace.
+struct Others {
+    siblings: Siblings,
+    scalers: Arc<ForeignScalers>,
 }
 
 /// The objects of others that are another Rainbow's, by kind and name.

@@ -40,6 +40,8 @@ const STEPS_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Reporter {
     pacing: Pacing,
     step_told: Option<Instant>,
+    /// Subjects of notes that are told once.
+    told: BTreeSet<u64>,
 }
 
 /// What a report is about.
@@ -135,9 +137,13 @@ impl Reporter {
         let none = RainbowStatus::default();
         let old = rainbow.status.as_ref().unwrap_or(&none);
         for chain in &plan.chains {
-            let told = |action| events::of_action(action).or_else(|| events::of_edit(action, world, old));
+            let told = |action| {
+                let edited = || events::of_edit(action, world, old).or_else(|| events::of_scale(action, about));
+                events::of_action(action).or_else(edited)
+            };
             let notes = chain.actions.iter().filter_map(told);
-            report.notes.extend(notes.map(|note| (Some(chain.key.clone()), note)));
+            // What is told once is told of another writer, whatever becomes of the chain.
+            report.notes.extend(notes.map(|note| (note.once().is_none().then(|| chain.key.clone()), note)));
         }
 
         let instant = Instant::now();
@@ -164,6 +170,9 @@ impl Reporter {
         };
         report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).chain(paused_long).min();
         report.notes.retain(|(_, note)| {
+            if let Some(subject) = note.once() {
+                return self.told.insert(subject);
+            }
             let told = !note.is_step() || self.step_told.is_none_or(|last| instant >= last + STEPS_EVERY);
             if told {
                 self.step_told = Some(instant);

@@ -47,7 +47,8 @@ pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static
 
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
     let labels = match kind {
-        Kind::Rainbow | Kind::Color => None,
+        // Autoscalers of others scale Deployments of Rainbow's, and have any labels.
+        Kind::Rainbow | Kind::Color | Kind::HorizontalPodAutoscaler => None,
         // Endpoint slices carry the labels of their Service. An object that loses this label is found by its name (`apply`).
         Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget | Kind::Pod | Kind::EndpointSlice => {
             Some(labels::RAINBOW.to_owned())
@@ -61,6 +62,7 @@ fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'stati
         Kind::Deployment => changes(kind, watched, Object::deployment),
         Kind::Service => changes(kind, watched, Object::service),
         Kind::PodDisruptionBudget => changes(kind, watched, Object::budget),
+        Kind::HorizontalPodAutoscaler => changes(kind, watched, Object::scaler),
         Kind::Pod => changes(kind, watched, Object::pod),
         Kind::EndpointSlice => changes(kind, watched, Object::slice),
     }

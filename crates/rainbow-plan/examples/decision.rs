@@ -47,6 +47,7 @@ fn world(moving: bool) -> World {
             name: format!("tier-{tier}"),
             replicas: PODS as u32,
             needs: (tier + 1 < TIERS).then(|| format!("tier-{}", tier + 1)).into_iter().collect(),
+            scaling: Scaling::Replicas,
             identity: format!("tier-{tier}@{}", COLORS - 1),
             counted: true,
             min_ready: Duration::ZERO,
@@ -89,6 +90,7 @@ fn world(moving: bool) -> World {
                     deployment,
                     service: Presence::Current,
                     ports: None,
+                    scaler: Scaler::Absent,
                     labeled: true,
                 },
             );

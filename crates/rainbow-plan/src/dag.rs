@@ -73,6 +73,7 @@ mod tests {
             name: (*name).into(),
             replicas: 1,
             needs: needs.iter().map(|need| (*need).into()).collect(),
+            scaling: crate::Scaling::Replicas,
             identity: String::new(),
             counted: false,
             min_ready: std::time::Duration::ZERO,

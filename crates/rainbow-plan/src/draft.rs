@@ -1,6 +1,9 @@
 //! A plan in the making.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{Action, Chain, ChainKey, InstanceName, Plan, Problem, Report, Time};
 
@@ -28,6 +31,8 @@ pub(crate) struct Draft {
     pub(crate) count: BTreeSet<InstanceName>,
     /// Instances that the spec's color has as soon as it is made.
     pub(crate) taken: BTreeSet<InstanceName>,
+    /// Pods that the instances of colors that live should have, where no other writer decides that.
+    pub(crate) sizes: BTreeMap<InstanceName, u32>,
     wake: Option<Time>,
 }
 
@@ -68,6 +73,6 @@ impl Draft {
         let soonest = now.after(Duration::from_millis(1));
         let mut chains = self.chains;
         chains.sort_by_key(|chain| chain.key.rank());
-        Plan { chains, report, wake: self.wake.map(|wake| wake.max(soonest)), count: self.count }
+        Plan { chains, report, wake: self.wake.map(|wake| wake.max(soonest)), count: self.count, sizes: self.sizes }
     }
 }

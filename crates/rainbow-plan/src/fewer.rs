@@ -58,6 +58,10 @@ impl<'a> Fewer<'_, 'a> {
         let mut pods: Vec<&Pod> = self.view.alive(self.instance).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         let back = self.put_back(&pods, draft);
+        // Whoever scales the instance makes it smaller, too, and a ReplicaSet chooses the pods.
+        if self.view.is_scaled(self.instance) {
+            return None;
+        }
         if pods.len() <= self.wanted {
             self.ask_for_no_more(pods.len(), draft);
             return None;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, Deployment, InstanceName, Presence, Time,
+    Action, ChainKey, Deployment, InstanceName, Presence, Scaler, Time,
     colors::Role,
     dag::entry_first,
     draft::Draft,
@@ -55,6 +55,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
 /// There is something of ours to delete.
 pub(crate) fn exists(view: &View<'_>, instance: &InstanceName) -> bool {
     matches!(view.deployment(instance), Deployment::Ours { .. })
+        || matches!(view.scaler(instance), Scaler::Ours { .. })
         || (view.world.instances.contains_key(instance)
             && matches!(view.service(instance), Presence::Outdated | Presence::Current))
 }

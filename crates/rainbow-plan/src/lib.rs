@@ -13,6 +13,7 @@
 //! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
 //! | `surge` | which part of two colors does a stage ask for while it moves with few pods too many |
 //! | `sizes` | how many pods shall each instance have |
+//! | `scalers` | which autoscalers are there, and how few pods may they ask for |
 //! | `bringup` | what may be applied now, inner tiers first |
 //! | `shift` | what is each stage's next move |
 //! | `budgets` | how many pods of a stage that is held may be evicted |
@@ -47,6 +48,7 @@ mod reason;
 mod release;
 mod report;
 mod reuse;
+mod scalers;
 mod shift;
 mod situation;
 mod sizes;
@@ -92,6 +94,8 @@ fn decide(world: &World, now: Time) -> Plan {
     colors::create(&view, &mut draft);
     let (roles, waiting) = colors::roles(&view, &situations, &mut draft);
     let sizes = sizes::sizes(&view, &situations, &roles);
+    draft.sizes = sizes.own(&view);
+    scalers::keep(&view, &situations, &roles, &sizes, &mut draft);
     bringup::bring_up(&view, &roles, &sizes, &mut draft);
     let stages: Vec<_> =
         situations.iter().map(|situation| shift::advance(&view, situation, &sizes, &roles, &mut draft)).collect();

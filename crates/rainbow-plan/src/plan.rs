@@ -16,6 +16,8 @@ pub struct Plan {
     /// The instances whose pods' connections are to be counted from now on; all others are not asked, and what was known of
     /// them is forgotten.
     pub count: BTreeSet<InstanceName>,
+    /// Pods that the instances of colors that live should have, where no other writer decides that.
+    pub sizes: BTreeMap<InstanceName, u32>,
 }
 
 impl Plan {
@@ -91,6 +93,18 @@ pub enum Action {
         replicas: u32,
         /// The pods that this write lets go, by name, and why.
         ends: Vec<(String, Why)>,
+    },
+    /// Make or fix the autoscaler of an instance's Deployment.
+    ApplyScaler {
+        /// Name of the instance.
+        instance: InstanceName,
+        /// Pods that the autoscaler asks for at least.
+        least: u32,
+    },
+    /// Delete the autoscaler of an instance's Deployment.
+    DeleteScaler {
+        /// Name of the instance.
+        instance: InstanceName,
     },
     /// Delete the Deployment of an instance that drains, without its ReplicaSets and pods.
     OrphanDeployment {
@@ -339,7 +353,8 @@ pub struct ColorReport {
     pub entries: BTreeMap<String, String>,
     /// Its last stage was moved away from it, and the spec has described it ever since.
     pub demoted: bool,
-    /// Pods per tier at full size, where that is another size than the snapshot's.
+    /// Pods per tier at full size, where that is another size than the snapshot's; of a tier that others scale, the pods that the color began to
+    /// serve with.
     pub sizes: BTreeMap<String, u32>,
     /// The stages that have sent clients to it. `None`: that is unknown.
     pub served: Option<BTreeSet<String>>,

@@ -54,6 +54,22 @@ pub enum Waiting {
     },
     /// The stage is invalid in the spec.
     ForValidStage,
+    /// An autoscaler of another owner decides how many pods a tier of the color has.
+    Scaled {
+        /// Name of the tier.
+        tier: String,
+        /// Name of the autoscaler.
+        scaler: String,
+    },
+    /// The stage has all pods of the color that it moves to, which are fewer than it should have: another writer scales the color.
+    ForScaler {
+        /// Name of the color.
+        color: String,
+        /// Pods of the color that serve.
+        moved: u32,
+        /// Pods that the stage wants to have.
+        wanted: u32,
+    },
     /// The color waits for its own pods.
     ForPods {
         /// What the color lacks, inner tiers first.
@@ -238,6 +254,8 @@ pub enum Problem {
 pub enum Object {
     /// Deployment of an instance.
     Deployment(InstanceName),
+    /// Autoscaler of an instance's Deployment.
+    Scaler(InstanceName),
     /// Service of an instance.
     Service(InstanceName),
     /// Service of a stage.

@@ -20,6 +20,7 @@ use crate::{
     drain::End,
     evidence::{Clock, Verdict, has_drained, held_from, verdict},
     marks::holds,
+    scalers,
     view::{ColorId, View},
 };
 
@@ -150,7 +151,8 @@ impl<'a> Going<'a> {
 
     /// Lets the pods go that may.
     pub(crate) fn shrink(&self, view: &View<'_>, draft: &mut Draft) {
-        if !self.open {
+        // An autoscaler could ask for pods again, or have others ended than those that are idle: it goes first.
+        if !self.open || scalers::may_scale(view, self.instance) {
             return;
         }
         self.wake(view, draft);

@@ -1,7 +1,7 @@
 //! What to say about it.
 
 use crate::{
-    ColorPhase, ColorReport, InstanceName, Problem, Report, ShiftPhase, StageReport, Version, Waiting,
+    ColorPhase, ColorReport, InstanceName, Problem, Report, Scaler, ShiftPhase, StageReport, Version, Waiting,
     colors::{Queued, Role, is_cleared, is_demoted},
     draft::Draft,
     drain::End,
@@ -91,7 +91,7 @@ impl Reporter<'_, '_> {
             retired,
             entries: self.view.entries(id),
             demoted: is_demoted(self.view, self.situations, id),
-            sizes: self.view.sizes(color),
+            sizes: self.view.sizes(color, |tier| self.begins(color, tier)),
             served: health::served(self.view, self.situations, id),
             connections,
             drain,
@@ -119,7 +119,7 @@ impl Reporter<'_, '_> {
         let lacks = || lacking(self.view, color, |_, instance| self.sizes.of(instance).unwrap_or(0));
         let for_pods = || match complete {
             false => Some(Waiting::ForPods { lacks: lacks() }),
-            true => self.fewer(id),
+            true => self.fewer(id).or_else(|| self.scaled(id)),
         };
         if self.situations.iter().any(|situation| self.serves(situation, id)) {
             return (ColorPhase::Serving, held.or_else(for_pods));
@@ -145,6 +145,19 @@ impl Reporter<'_, '_> {
             Warmth::Until(_) => false,
         };
         Waiting::KeptWarm { stage: situation.stage.name.clone(), color, is_unhealthy }
+    }
+
+    /// Pods with which a color that others scale begins to serve: the most that any stage asks for that is about to move to it.
+    fn begins(&self, color: &crate::Color, tier: &str) -> Option<u32> {
+        self.situations.iter().filter_map(|situation| situation.begins(self.view, color, tier)).max()
+    }
+
+    /// An autoscaler of another owner scales a tier of the color.
+    fn scaled(&self, id: ColorId) -> Option<Waiting> {
+        self.view.colors[id].instances.values().find_map(|instance| match self.view.scaler(instance) {
+            Scaler::Foreign { name, .. } => Some(Waiting::Scaled { tier: instance.tier.clone(), scaler: name.clone() }),
+            Scaler::Absent | Scaler::Taken | Scaler::Ours { .. } | Scaler::Deleting => None,
+        })
     }
 
     /// The color has more pods than it shall have.

@@ -92,6 +92,7 @@ pub(crate) fn advance<'a>(
         draft.wake(view.now);
     }
     shifter.wake_for_min_ready(draft);
+    shifter.wake_when_late(draft);
     let progress = shifter.go(draft);
     if !progress.starts {
         shifter.delete_shadow(draft);
@@ -202,6 +203,17 @@ impl<'s, 'a> Shifter<'s, 'a> {
             if at > self.view.now {
                 draft.wake(at);
             }
+        }
+    }
+
+    /// A shift to a color that others scale goes on without the pods that they keep from it, when it has waited for long enough.
+    fn wake_when_late(&self, draft: &mut Draft) {
+        let color = self.target.wanted.map(|color| self.view.colors[color]);
+        let waits = color.is_some_and(|color| {
+            color.tiers.iter().any(|tier| self.situation.begins(self.view, color, &tier.name).is_some())
+        });
+        if let Some(late) = self.situation.is_late_at(self.view).filter(|late| waits && *late > self.view.now) {
+            draft.wake(late);
         }
     }
 
@@ -555,6 +567,20 @@ impl<'s, 'a> Shifter<'s, 'a> {
         (has_moved && is_part).then(|| Waiting::ForRoom { color: self.view.colors[serving].name.clone() })
     }
 
+    /// All pods of the color have moved, and whoever scales it keeps it from having as many as the stage should have.
+    fn waits_for_scaler(&self, wanted: ColorId) -> Option<Waiting> {
+        let color = self.view.colors[wanted];
+        let target = self.target.instance.filter(|_| self.target.color == Some(wanted))?;
+        self.situation.begins(self.view, color, &target.tier)?;
+        let stage = &self.situation.stage.name;
+        let pods = self.view.pods(target);
+        let moved = pods.iter().filter(|pod| pod.member.contains_key(stage) && !pod.terminating).count();
+        let moved = u32::try_from(moved).unwrap_or(u32::MAX);
+        let has_moved = self.situation.points == Points::Members && moved >= self.view.full(color, &target.tier);
+        let waiting = Waiting::ForScaler { color: color.name.clone(), moved, wanted: self.of };
+        (has_moved && moved < self.of).then_some(waiting)
+    }
+
     /// Why the stage does not move although it should.
     fn waiting(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<Waiting> {
         let Situation { stage, points, goal, .. } = self.situation;
@@ -577,7 +603,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
             return Some(if stage.invalid { Waiting::ForValidStage } else { Waiting::Paused });
         }
         if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, Points::Instance(_))) {
-            return self.pinned(wanted).or_else(|| self.waits_for_room(wanted));
+            let waits = || self.waits_for_room(wanted).or_else(|| self.waits_for_scaler(wanted));
+            return self.pinned(wanted).or_else(waits);
         }
         let lacks = lacking(self.view, color, |tier, instance| {
             self.situation.asks(self.view, wanted, tier).max(sizes.of(instance).unwrap_or(0))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Color, InstanceName, OnStalled, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService, Version,
+    Color, InstanceName, OnStalled, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService, Time, Version,
     surge::{self, Share},
     view::{ColorId, View, serves},
 };
@@ -68,14 +68,56 @@ impl<'a> Situation<'a> {
 
     /// Pods of a tier that the stage asks a color for: at most the tier's full size, so that no stage starts what is turned off.
     pub(crate) fn size(&self, view: &View<'a>, color: &Color, tier: &str) -> u32 {
-        let full = view.full(color, tier);
+        let full = self.begins(view, color, tier).unwrap_or_else(|| view.full(color, tier));
         self.stage.replicas.map_or(full, |replicas| replicas.min(full))
+    }
+
+    /// Pods with which a color that others scale begins to serve the stage: as many as the color that serves has, or had when the stage began to
+    /// move. Its own autoscaler knows nothing of the load that is about to come. After the progress deadline, the pods that there are have to do.
+    pub(crate) fn begins(&self, view: &View<'a>, color: &Color, tier: &str) -> Option<u32> {
+        let Goal::Color(goal) = self.goal else { return None };
+        let instance = color.instances.get(tier).filter(|instance| view.is_scaled(instance))?;
+        let serving = view.colors[self.serving?];
+        if view.colors[goal].name != color.name || serving.name == color.name {
+            return None;
+        }
+        if !serving.instances.contains_key(tier) {
+            return None;
+        }
+        let shift = self.memory.shift.as_ref();
+        let began = shift.filter(|shift| shift.to == color.name).and_then(|_| color.sizes.get(tier)).copied();
+        let now = view.full(color, tier);
+        // Pods beyond what the autoscaler lets the color have are there until it writes.
+        let most = view.most(instance).max(now);
+        let size = view.full(serving, tier).max(began.unwrap_or(0)).min(most).max(1);
+        let is_late = self.is_late_at(view).is_some_and(|late| late <= view.now);
+        Some(if is_late { size.min(now.max(1)) } else { size })
+    }
+
+    /// When a shift no longer waits for pods that another writer keeps from a color.
+    pub(crate) fn is_late_at(&self, view: &View<'_>) -> Option<Time> {
+        self.memory.shift.as_ref().map(|shift| shift.started.after(view.spec().progress_deadline))
+    }
+
+    /// Pods of a tier that others scale without which the color is not what the stage asks for. An autoscaler that asks for more than the color
+    /// began to serve with makes it no less healthy, and one that asks for less in the middle of a shift is not written against.
+    fn needs(&self, view: &View<'a>, id: ColorId, tier: &str, size: u32) -> u32 {
+        let color = view.colors[id];
+        if !color.instances.get(tier).is_some_and(|instance| view.is_scaled(instance)) {
+            return size;
+        }
+        let now = view.full(color, tier);
+        match self.begins(view, color, tier) {
+            Some(_) if self.points == Points::Members => size.min(now.max(1)),
+            Some(_) => size,
+            None => color.sizes.get(tier).map_or(size, |began| size.min(*began)),
+        }
     }
 
     /// Pods of a tier that the stage asks a color for now. What two of its colors have in common serves both, and is whole.
     pub(crate) fn asks(&self, view: &View<'a>, id: ColorId, tier: &str) -> u32 {
         let color = view.colors[id];
-        let size = self.size(view, color, tier);
+        let size = self.needs(view, id, tier, self.size(view, color, tier));
         let Some(share) = self.shares.get(&id) else { return size };
         let owners = color.instances.get(tier).map_or(&[][..], |instance| view.owners(instance));
         if owners.iter().any(|owner| *owner != id && self.touches.contains(owner)) {

@@ -4,9 +4,9 @@
 //! A color is never made smaller because a stage has left it: its pods are endpoints of the stages that remain, and they
 //! make the way back instant. Only the spec's color is ever made smaller: when it has more than full size, that is when
 //! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among. Which
-//! pods then go is decided in `fewer`. Colors that leave are no subject of this module: they keep what they have.
+//! pods then go is decided in `fewer`. An instance that others scale is only made larger, before it begins to serve. Colors that leave are no subject of this module: they keep what they have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     Color, InstanceName, Lack,
@@ -22,6 +22,12 @@ impl Sizes<'_> {
     /// Wanted pods; `None` where nothing is enforced.
     pub(crate) fn of(&self, instance: &InstanceName) -> Option<u32> {
         self.0.get(instance).copied()
+    }
+
+    /// Those that no other writer decides.
+    pub(crate) fn own(&self, view: &View<'_>) -> BTreeMap<InstanceName, u32> {
+        let own = self.0.iter().filter(|(instance, _)| !view.is_scaled(instance));
+        own.map(|(instance, size)| ((*instance).clone(), *size)).collect()
     }
 }
 
@@ -40,6 +46,15 @@ pub(crate) fn sizes<'a>(view: &View<'a>, situations: &[Situation<'a>], roles: &[
 fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, id: ColorId, instance: &InstanceName) -> u32 {
     let color = view.colors[id];
     let full = view.full(color, &instance.tier);
+    if view.is_scaled(instance) {
+        let asked = role.stages().iter().map(|index| situations[*index].asks(view, id, &instance.tier)).max();
+        let least = match (asked, role) {
+            (None, Role::Candidate) => full,
+            (asked, _) => asked.unwrap_or(0),
+        };
+        // Fewer pods are the other writer's to ask for.
+        return view.asked(instance).max(least);
+    }
     let now = view.staying(instance);
     let asked = role.stages().iter().map(|index| situations[*index].asks(view, id, &instance.tier)).max();
     let shrinks = || role.stages().iter().any(|index| situations[*index].shares.get(&id).is_some_and(|s| s.shrinks));

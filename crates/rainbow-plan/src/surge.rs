@@ -60,6 +60,9 @@ fn shares(view: &View<'_>, situations: &[Situation<'_>], index: usize) -> BTreeM
     // The newest color, in no stage yet, is as large as it is when the stage begins to move to it.
     let candidate = view.newest.filter(|newest| !is_under_way && to == from && *newest != from);
     let new = candidate.unwrap_or(to);
+    if is_scaled(view, from) || is_scaled(view, new) {
+        return BTreeMap::new();
+    }
     if !is_exchanged(view, situation, from, new) || is_needed_elsewhere(view, situations, index, from, new) {
         return BTreeMap::new();
     }
@@ -76,6 +79,11 @@ fn shares(view: &View<'_>, situations: &[Situation<'_>], index: usize) -> BTreeM
         shares.entry(new).or_insert_with(|| of_new(view, situation, surge, from, new));
     }
     shares
+}
+
+/// Another writer decides how many pods a tier of the color has: the planner cannot have it grow pod by pod.
+fn is_scaled(view: &View<'_>, color: ColorId) -> bool {
+    view.colors[color].instances.values().any(|instance| view.is_scaled(instance))
 }
 
 /// Surge of the stage, if it has one.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, ColorPhase, ColorReport, InstanceName, Plan, Report, StageKey, StageReport, StageService,
-    Waiting, adopt, dag::Dependents, draft::Draft, history::exists, marks, view::View,
+    Action, ChainKey, ColorPhase, ColorReport, InstanceName, Plan, Report, Scaler, StageKey, StageReport, StageService,
+    Waiting, adopt, dag::Dependents, draft::Draft, history::exists, marks, scalers, view::View,
 };
 
 pub(crate) fn plan(view: &View<'_>) -> Plan {
@@ -43,6 +43,13 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         remains |= there || !count.gone;
         // Deleting a Deployment ends its pods in the background: its callers are gone when no pod of theirs is seen.
         if dependents.of(instance).any(|caller| exists(view, caller) || !view.count(caller).gone) {
+            continue;
+        }
+        if matches!(view.scaler(instance), Scaler::Ours { .. }) {
+            let end = ChainKey::End(instance.color.clone());
+            draft.act(end, Action::DeleteScaler { instance: instance.clone() });
+        }
+        if scalers::may_scale(view, instance) {
             continue;
         }
         if there {

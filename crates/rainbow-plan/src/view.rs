@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Color, Controller, Deployment, InstanceName, Mark, Place, Pod, Presence, Spec, Stage, StageKey, StageMemory, Tier,
-    Time, Version, World,
+    Color, Controller, Deployment, InstanceName, Mark, Place, Pod, Presence, Scaler, Scaling, Spec, Stage, StageKey,
+    StageMemory, Tier, Time, Version, World,
 };
 
 /// Index of a color in [`View::colors`].
@@ -140,12 +140,7 @@ impl<'a> View<'a> {
 
     /// How long the pods of an instance have to be ready before they take part in a shift.
     pub(crate) fn min_ready(&self, instance: &InstanceName) -> Duration {
-        let owners = self.owners(instance);
-        // Policy is that of the color that the spec describes, where it has the instance.
-        let described = owners.iter().find(|owner| self.described == Some(**owner));
-        let owner = described.or(owners.first());
-        let tiers = owner.map_or(&[][..], |owner| self.colors[*owner].tiers.as_slice());
-        tiers.iter().find(|tier| tier.name == instance.tier).map_or(Duration::ZERO, |tier| tier.min_ready)
+        self.policy(instance).map_or(Duration::ZERO, |tier| tier.min_ready)
     }
 
     /// From when on the pod may take part in a shift, as long as it stays ready.
@@ -206,6 +201,9 @@ impl<'a> View<'a> {
     /// Pods of a tier at full size. The spec sizes the color that it describes and no other: a release that asks for fewer pods must
     /// not shrink what serves before it has taken its place.
     pub(crate) fn full(&self, color: &Color, tier: &str) -> u32 {
+        if let Some(instance) = color.instances.get(tier).filter(|instance| self.is_scaled(instance)) {
+            return self.scaled(color, instance);
+        }
         if self.is_described(color) {
             return self.full.get(tier).copied().unwrap_or(0);
         }
@@ -213,10 +211,65 @@ impl<'a> View<'a> {
         color.sizes.get(tier).copied().unwrap_or_else(snapshot)
     }
 
-    /// Full sizes of a color that are others than its snapshot's.
-    pub(crate) fn sizes(&self, color: &Color) -> BTreeMap<String, u32> {
-        let sizes = color.tiers.iter().map(|tier| (tier, self.full(color, &tier.name)));
-        sizes.filter(|(tier, size)| tier.replicas != *size).map(|(tier, size)| (tier.name.clone(), size)).collect()
+    /// Policy of an instance: that of the color that the spec describes, where it has the instance, else of the newest that has it.
+    fn policy(&self, instance: &InstanceName) -> Option<&'a Tier> {
+        let owners = self.owners(instance);
+        let described = owners.iter().find(|owner| self.described == Some(**owner));
+        let tiers = described.or(owners.first()).map_or(&[][..], |owner| self.colors[*owner].tiers.as_slice());
+        tiers.iter().find(|tier| tier.name == instance.tier)
+    }
+
+    /// Writer that should decide how many pods an instance has.
+    pub(crate) fn scaling(&self, instance: &InstanceName) -> Scaling {
+        self.policy(instance).map_or(Scaling::Replicas, |tier| tier.scaling)
+    }
+
+    /// Autoscaler that there is of an instance.
+    pub(crate) fn scaler(&self, instance: &InstanceName) -> &'a Scaler {
+        self.world.instances.get(instance).map_or(&Scaler::Absent, |found| &found.scaler)
+    }
+
+    /// Another writer than the planner decides how many pods an instance has: a policy says so, or an autoscaler is there.
+    pub(crate) fn is_scaled(&self, instance: &InstanceName) -> bool {
+        match self.scaler(instance) {
+            Scaler::Foreign { .. } | Scaler::Ours { .. } | Scaler::Deleting => true,
+            Scaler::Absent | Scaler::Taken => self.scaling(instance) != Scaling::Replicas,
+        }
+    }
+
+    /// Most pods that the writer who scales an instance lets it have.
+    pub(crate) fn most(&self, instance: &InstanceName) -> u32 {
+        match (self.scaler(instance), self.scaling(instance)) {
+            (Scaler::Foreign { most, .. }, _) => *most,
+            (_, Scaling::Autoscale { most, .. }) => most,
+            (_, Scaling::Replicas | Scaling::External) => u32::MAX,
+        }
+    }
+
+    /// Pods of an instance that others scale: those that its Deployment asks for. A color that comes, or comes back, starts with as many as
+    /// the policy says.
+    fn scaled(&self, color: &Color, instance: &InstanceName) -> u32 {
+        if let Deployment::Ours { replicas, .. } = self.deployment(instance)
+            && (*replicas > 0 || color.released.is_none())
+        {
+            return *replicas;
+        }
+        let described = || self.full.get(instance.tier.as_str()).copied();
+        let own = self.policy(instance).map_or(1, |tier| tier.replicas);
+        let start = if self.is_described(color) { described().unwrap_or(own) } else { own };
+        match self.scaling(instance) {
+            Scaling::Autoscale { least, most } => start.min(most).max(least),
+            Scaling::Replicas | Scaling::External => start.min(self.most(instance)),
+        }
+    }
+
+    /// Full sizes of a color that are others than its snapshot's. `begins` says with how many pods it begins to serve where others scale it.
+    pub(crate) fn sizes(&self, color: &Color, begins: impl Fn(&str) -> Option<u32>) -> BTreeMap<String, u32> {
+        let size = |tier: &Tier| match color.instances.get(&tier.name).filter(|instance| self.is_scaled(instance)) {
+            Some(_) => begins(&tier.name).or_else(|| color.sizes.get(&tier.name).copied()),
+            None => Some(self.full(color, &tier.name)).filter(|size| *size != tier.replicas),
+        };
+        color.tiers.iter().filter_map(|tier| Some((tier.name.clone(), size(tier)?))).collect()
     }
 
     /// The tier of a color that a stage's clients reach. The spec decides it for the color that it describes and no other: a release

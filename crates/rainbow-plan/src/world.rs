@@ -77,8 +77,10 @@ pub enum Version {
 pub struct Tier {
     /// Unique name.
     pub name: String,
-    /// Pods at full size.
+    /// Pods at full size; where others scale the tier, pods that it starts with while no color serves.
     pub replicas: u32,
+    /// Writer that decides how many pods there are. Policy, as `replicas` is.
+    pub scaling: Scaling,
     /// Names of the tiers it calls.
     pub needs: Vec<String>,
     /// Identity of the instance that this tier asks for.
@@ -87,6 +89,23 @@ pub struct Tier {
     pub counted: bool,
     /// A pod takes part in a shift only when it has been ready for this long without a break.
     pub min_ready: Duration,
+}
+
+/// Writer that decides how many pods the Deployments of a tier ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scaling {
+    /// Rainbow, by `replicas`.
+    #[default]
+    Replicas,
+    /// An autoscaler that Rainbow makes for each instance.
+    Autoscale {
+        /// Pods that the autoscaler asks for at least.
+        least: u32,
+        /// Pods that the autoscaler asks for at most.
+        most: u32,
+    },
+    /// Another controller.
+    External,
 }
 
 /// A stage.
@@ -313,8 +332,8 @@ pub struct Color {
     pub entries: BTreeMap<String, String>,
     /// Its last stage was moved away from it while the spec described it, as its status says.
     pub demoted: bool,
-    /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color. As its
-    /// status says.
+    /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color; of a tier
+    /// that others scale, the pods that the color began to serve with. As its status says.
     pub sizes: BTreeMap<String, u32>,
     /// The stages that have sent clients to it, as its status says. `None`: nobody has written that down.
     pub served: Option<BTreeSet<String>>,
@@ -342,9 +361,37 @@ pub struct Instance {
     /// Digest of what a Service says of its ports: instances whose digests are equal can serve behind one Service. `None`: nothing
     /// is known of them.
     pub ports: Option<u64>,
+    /// Autoscaler of its Deployment.
+    pub scaler: Scaler,
     /// Its pods carry a label that its Services ask for, so that single pods can be taken out of the Services. An instance that an
     /// older version made has no such label: its pods serve as long as they are there.
     pub labeled: bool,
+}
+
+/// Autoscaler of an instance's Deployment, as it is in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scaler {
+    /// There is none.
+    #[default]
+    Absent,
+    /// An object of another owner has the name, and scales something else.
+    Taken,
+    /// An object of another owner scales the Deployment.
+    Foreign {
+        /// Name of the object.
+        name: String,
+        /// Pods that it asks for at most.
+        most: u32,
+    },
+    /// Rainbow's.
+    Ours {
+        /// What was applied is what should be, `least` aside.
+        current: bool,
+        /// Pods that it asks for at least.
+        least: u32,
+    },
+    /// Rainbow's, and being deleted.
+    Deleting,
 }
 
 /// What is found under a Deployment's name.

@@ -326,3 +326,18 @@ fn a_slow_deletion_holds_nothing_up() {
         pass 1";
     script(history, moves_at_once);
 }
+
+/// An autoscaler of another owner allows fewer pods than there are, and has not written yet.
+#[test]
+fn pods_beyond_an_autoscalers_limit_serve_until_it_writes() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 auto
+        settling 30
+        pass 0
+        new-color 63
+        pass 1
+        foreign-autoscaler 0 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::KeepsPods]));
+}

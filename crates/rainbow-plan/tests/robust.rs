@@ -37,9 +37,15 @@ fn instance_name() -> impl Strategy<Value = InstanceName> {
 }
 
 fn tiers() -> impl Strategy<Value = Vec<Tier>> {
-    let tier = (name(), number(), vec(name(), 0..3), name(), any::<bool>(), duration()).prop_map(
-        |(name, replicas, needs, identity, counted, min_ready)| Tier {
+    let scaling = prop_oneof![
+        Just(Scaling::Replicas),
+        Just(Scaling::External),
+        (number(), number()).prop_map(|(least, most)| Scaling::Autoscale { least, most })
+    ];
+    let tier = ((name(), scaling), number(), vec(name(), 0..3), name(), any::<bool>(), duration()).prop_map(
+        |((name, scaling), replicas, needs, identity, counted, min_ready)| Tier {
             name,
+            scaling,
             replicas,
             needs,
             identity,
@@ -148,8 +154,22 @@ fn instance() -> impl Strategy<Value = Instance> {
         (any::<bool>(), number(), any::<bool>(), number())
             .prop_map(|(current, replicas, observed, pods)| { Deployment::Ours { current, replicas, observed, pods } })
     ];
-    (name(), deployment, presence(), option::of(any::<u64>()), any::<bool>()).prop_map(
-        |(identity, deployment, service, ports, labeled)| Instance { ports, identity, deployment, service, labeled },
+    let scaler = prop_oneof![
+        Just(Scaler::Absent),
+        Just(Scaler::Taken),
+        Just(Scaler::Deleting),
+        (name(), number()).prop_map(|(name, most)| Scaler::Foreign { name, most }),
+        (any::<bool>(), number()).prop_map(|(current, least)| Scaler::Ours { current, least })
+    ];
+    (name(), deployment, presence(), option::of(any::<u64>()), any::<bool>(), scaler).prop_map(
+        |(identity, deployment, service, ports, labeled, scaler)| Instance {
+            ports,
+            identity,
+            deployment,
+            service,
+            labeled,
+            scaler,
+        },
     )
 }
 
@@ -297,7 +317,12 @@ fn untouched(world: &World, action: &Action) {
     let is_controlled = |name: &str, controller: Controller| {
         world.pods.iter().any(|pod| pod.name == *name && pod.controller == controller)
     };
+    let scaler = |name| world.instances.get(name).map_or(&Scaler::Absent, |instance| &instance.scaler);
     match action {
+        Action::ApplyScaler { instance, .. } => {
+            assert!(matches!(scaler(instance), Scaler::Absent | Scaler::Ours { .. }));
+        }
+        Action::DeleteScaler { instance } => assert!(matches!(scaler(instance), Scaler::Ours { .. })),
         Action::CreateColor { color, .. } => assert!(world.colors.iter().all(|known| known.name != *color)),
         Action::ApplyDeployment { instance, .. } => assert_ne!(deployment(instance), &Deployment::Foreign),
         Action::ApplyService { instance } => assert_ne!(service(instance), Presence::Foreign),
@@ -316,6 +341,7 @@ fn untouched(world: &World, action: &Action) {
         Action::DeleteInstance { instance } => assert!(
             matches!(deployment(instance), Deployment::Ours { .. })
                 || matches!(service(instance), Presence::Current | Presence::Outdated)
+                || matches!(scaler(instance), Scaler::Ours { .. })
         ),
         Action::DeleteColor { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
         Action::OrphanDeployment { instance } => assert!(matches!(deployment(instance), Deployment::Ours { .. })),

@@ -120,5 +120,10 @@ walks! {
     a_surge_waits_for_pods_that_drain
     a_surge_is_taken_back
     a_slow_endpoint_controller
+    an_autoscaler_of_each_color
+    an_autoscaler_of_another_owner
+    scaled_in_in_the_middle_of_a_shift
+    an_autoscaler_is_gone_before_a_color_drains
+    scaling_given_back_to_rainbow
     a_foreign_shadow
 }

@@ -38,7 +38,7 @@ macro_rules! property {
 property! {
     /// A stage never has fewer pods, as any node sees it, than it wants minus those that failed by themselves.
     no_loss = keeps(&[Rule::NoLoss]);
-    Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Away Lags LateWrites Clocks
+    Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Away Lags LateWrites Clocks
     Invalid Manifests Stages
     Entry
     Sizes
@@ -47,7 +47,7 @@ property! {
 property! {
     /// A stage's Service never selects fewer ready pods than before an event that nobody asked to reduce it.
     keeps_pods = keeps(&[Rule::KeepsPods]);
-    Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Away Lags LateWrites Clocks Invalid
+    Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Away Lags LateWrites Clocks Invalid
     Manifests Stages
     Ports Replicas Sizes
 }
@@ -56,7 +56,7 @@ property! {
     /// No pod ends because of Rainbow while clients may be sent to it.
     no_client_is_sent_away = keeps(&[Rule::NobodySent]);
     Owners
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
 }
 
@@ -65,28 +65,34 @@ property! {
     no_cut = keeps(&[Rule::NoCut, Rule::NoCutByAnyCause]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Away Lags LateWrites Clocks Invalid
     Manifests
-    Scalers
+    Scalers Autoscalers
     Replicas Sizes Stages
 }
 
 property! {
     /// A pod is let go for a reason that the evidence gives.
     unknown_is_not_drained = keeps(&[Rule::Evidence]);
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
 }
 
 property! {
     /// The color that a stage served before keeps its pods while the color that took its place lacks some.
     keeps_the_way_back = keeps(&[Rule::WayBack]);
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
+}
+
+property! {
+    /// Whoever scales a Deployment is not written against, and Rainbow's own autoscaler is gone before a Deployment becomes smaller.
+    leaves_scaling_to_others = keeps(&[Rule::Scaled, Rule::NoVainWrite]);
+    Autoscalers
 }
 
 property! {
     /// Tiers come up inner first and go down entry first.
     in_order = keeps(&[Rule::Order]);
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
     Owners
 }
@@ -94,7 +100,7 @@ property! {
 property! {
     /// Only the entry moves, and a color enters a stage as a whole.
     no_mixing = keeps(&[Rule::NoMixing, Rule::Whole]);
-    Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
     Entry
 }
@@ -102,7 +108,7 @@ property! {
 property! {
     /// Nothing of anybody else is written to, and nothing that is in use is deleted for good.
     only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
     Owners
 }
@@ -110,7 +116,7 @@ property! {
 property! {
     /// A hold keeps the share whatever else changes.
     holds = keeps(&[Rule::Hold]);
-    Ordinary Refused Vain Ports Entry Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks Invalid Stages
+    Ordinary Refused Vain Ports Entry Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites Clocks Invalid Stages
     NodePorts Deletions
     Edits
     Manifests
@@ -119,7 +125,7 @@ property! {
 property! {
     /// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
     comes_to_rest = comes_to_rest;
-    Ordinary Refused Vain Ports Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites Clocks
+    Ordinary Refused Vain Ports Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites Clocks
     Invalid Manifests Stages
     Entry
     NodePorts
@@ -128,7 +134,7 @@ property! {
 property! {
     /// A stage has all its pods again a while after some were lost, whatever else is wrong.
     refills = refills;
-    Ordinary Refused Vain Entry NodePorts Deletions Owners Pods Gates Scalers Replicas Away Lags LateWrites Clocks
+    Ordinary Refused Vain Entry NodePorts Deletions Owners Pods Gates Scalers Autoscalers Replicas Away Lags LateWrites Clocks
     Invalid Manifests Stages
     Ports
     Edits
@@ -138,7 +144,7 @@ property! {
 property! {
     /// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
     bounds_writes = bounds_writes;
-    Ordinary Refused Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Ordinary Refused Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
     Vain
 }
@@ -146,7 +152,7 @@ property! {
 property! {
     /// A rollback is written within one look after it is asked for, whatever else is stuck.
     moves_at_once = moves_at_once;
-    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
 }
 
@@ -159,7 +165,7 @@ property! {
 property! {
     /// A chain that is stuck never delays another chain.
     delays_no_other = delays_no_other;
-    Ordinary Refused Vain Ports Entry Edits Deletions Owners Pods Gates Scalers Replicas Sizes Away Lags LateWrites
+    Ordinary Refused Vain Ports Entry Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
     NodePorts
 }

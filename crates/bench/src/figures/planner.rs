@@ -73,6 +73,7 @@ fn world(size: &Size, now: Time) -> World {
                 name: format!("tier{tier}"),
                 replicas: size.pods as u32,
                 needs: if tier + 1 < size.tiers { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
+                scaling: rainbow_plan::Scaling::Replicas,
                 identity: format!("{color}-{tier}"),
                 counted: true,
                 min_ready: Duration::ZERO,
@@ -116,7 +117,14 @@ fn world(size: &Size, now: Time) -> World {
             let service = if at == 0 { Presence::NotNeeded } else { Presence::Current };
             world.instances.insert(
                 instance(tier),
-                Instance { identity: tier.identity.clone(), deployment, service, ports: None, labeled: true },
+                Instance {
+                    identity: tier.identity.clone(),
+                    deployment,
+                    service,
+                    ports: None,
+                    scaler: rainbow_plan::Scaler::Absent,
+                    labeled: true,
+                },
             );
             world.pods.extend((0..size.pods).map(|pod| {
                 let endpoint =

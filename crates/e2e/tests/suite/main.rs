@@ -15,6 +15,7 @@ mod network;
 mod others;
 mod plain;
 mod reuse;
+mod scale;
 mod seed;
 mod serves;
 mod service;
@@ -191,6 +192,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         shift::retires_under_load_with_pods_that_die_at_once,
         shift::three_tiers_in_a_chain,
         shift::with_one_pod_more,
+        scale::an_autoscaler_scales_in_during_a_shift,
+        scale::another_controller_scales_in_during_a_shift,
         serves::a_declared_port_that_changes,
         serves::a_port_that_changes,
         serves::a_named_port_that_changes,

@@ -454,3 +454,31 @@ fn a_port_by_name_has_the_number_that_a_container_declares() {
     init["restartPolicy"] = Value::Null;
     assert_eq!(spec(json!([]), init).tiers[0].tcp_ports(), [0; 0], "a container that ends serves nothing");
 }
+
+#[test]
+fn autoscalers() {
+    let backend = |change: Value| move |spec: &mut Value| spec["tiers"][0]["autoscale"] = change;
+    let path = "spec.tiers[backend].autoscale";
+    let cpu = json!({ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 60 } } });
+    let fine = json!({ "minReplicas": 2, "maxReplicas": 9, "metrics": [cpu], "behavior": { "scaleDown": { "stabilizationWindowSeconds": 60 } } });
+    assert_eq!(errors(backend(fine)), [""; 0]);
+    check(
+        &format!("{path}.maxReplicas: 2 is less than minReplicas, which is 3: use as many or more"),
+        backend(json!({ "minReplicas": 3, "maxReplicas": 2 })),
+    );
+    check(
+        &format!("{path}.minReplicas: 0 is too few: use 1 or more"),
+        backend(json!({ "minReplicas": 0, "maxReplicas": 2 })),
+    );
+    let wrong = errors(backend(json!({ "maxReplicas": 2, "metrics": [{ "type": 7 }] })));
+    assert!(wrong[0].starts_with(&format!("{path}.metrics: ")), "{wrong:?}");
+    let wrong = errors(backend(json!({ "maxReplicas": 2, "behavior": { "scaleDown": 5 } })));
+    assert!(wrong[0].starts_with(&format!("{path}.behavior: ")), "{wrong:?}");
+    check(
+        &format!("{path}: is set, but `scaling: External` says that another controller decides: remove one of them"),
+        |spec| {
+            spec["tiers"][0]["autoscale"] = json!({ "maxReplicas": 2 });
+            spec["tiers"][0]["scaling"] = json!("External");
+        },
+    );
+}

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Errors, SpecPart, list, not_a_label, services, template};
-use crate::{RainbowSpec, Tier, declared_port, names};
+use crate::{RainbowSpec, Scaling, Tier, declared_port, names};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     errors.part = SpecPart::Version;
@@ -21,6 +21,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         if tier.replicas < 0 {
             errors.add(format!("{path}.replicas"), format!("{} is negative: use 0 or more", tier.replicas));
         }
+        scaling(tier, &path, errors);
         min_ready(spec, tier, &path, errors);
         ports(tier, &path, errors);
         needs(spec, tier, &path, errors);
@@ -30,6 +31,18 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     if let Some(cycle) = cycle(&spec.tiers) {
         let path = format!("spec.tiers[{}].needs", cycle[0]);
         errors.add(path, format!("goes round in a circle: {}: take one of these needs away", cycle.join(" -> ")));
+    }
+}
+
+/// One writer decides how many pods there are.
+fn scaling(tier: &Tier, path: &str, errors: &mut Errors) {
+    let Some(autoscale) = &tier.autoscale else { return };
+    if tier.scaling == Scaling::External {
+        let message = "is set, but `scaling: External` says that another controller decides: remove one of them";
+        errors.add(format!("{path}.autoscale"), message);
+    }
+    for (field, message) in autoscale.errors() {
+        errors.add(format!("{path}.autoscale{field}"), message);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     drift::{Answers, Content, Epoch},
     endpoints::Endpoints,
     kind::Kind,
-    live::{Budget, Deployment, Live, Pod, Root, Service, Slice, SliceOf, Templates, version},
+    live::{Budget, Deployment, Live, Pod, Root, Scaler, Service, Slice, SliceOf, Templates, version},
     manifests,
     marks::Marks,
     named::Named,
@@ -41,6 +41,7 @@ pub(crate) struct App {
     pub(crate) pods: ByName<Pod, Arc<str>>,
     pub(crate) slices: ByName<Slice>,
     pub(crate) budgets: ByName<Budget>,
+    pub(crate) scalers: ByName<Scaler>,
     /// Since when pods are endpoints of stages and of their shadows.
     pub(crate) endpoints: Endpoints,
     /// Since when pods carry their marks and membership labels.
@@ -67,6 +68,7 @@ impl App {
             && self.pods.is_empty()
             && self.slices.is_empty()
             && self.budgets.is_empty()
+            && self.scalers.is_empty()
     }
 
     /// What stands before the names of the Deployments that were made; `None` where there is none.
@@ -141,6 +143,7 @@ impl App {
             Kind::Pod => self.pods.get(name).map(|found| found.meta.identity()),
             Kind::EndpointSlice => self.slices.get(name).map(|found| found.meta.identity()),
             Kind::PodDisruptionBudget => self.budgets.get(name).map(|found| found.meta.identity()),
+            Kind::HorizontalPodAutoscaler => self.scalers.get(name).map(|found| found.meta.identity()),
         }
     }
 
@@ -155,6 +158,7 @@ impl App {
             Kind::Pod => self.pods.get(name).is_some_and(|found| found.meta.deleting),
             Kind::EndpointSlice => self.slices.get(name).is_some_and(|found| found.meta.deleting),
             Kind::PodDisruptionBudget => self.budgets.get(name).is_some_and(|found| found.meta.deleting),
+            Kind::HorizontalPodAutoscaler => self.scalers.get(name).is_some_and(|found| found.meta.deleting),
         }
     }
 
@@ -168,6 +172,7 @@ impl App {
             Kind::Pod => self.pods.keys().map(|name| Box::from(&**name)).collect(),
             Kind::EndpointSlice => self.slices.keys().cloned().collect(),
             Kind::PodDisruptionBudget => self.budgets.keys().cloned().collect(),
+            Kind::HorizontalPodAutoscaler => self.scalers.keys().cloned().collect(),
         }
     }
 
@@ -261,6 +266,15 @@ impl App {
                 }
                 self.budgets.insert(key, budget);
             }
+            Live::Scaler(mut scaler) => {
+                self.names.share(&mut scaler.tier);
+                self.names.share(&mut scaler.color);
+                // What the autoscaler should be is compared with the floor that it has.
+                if let Some(known) = self.scalers.remove(name).filter(|known| known.least == scaler.least) {
+                    inherit(&mut scaler.content, &scaler.meta.uid, known.content, &known.meta.uid);
+                }
+                self.scalers.insert(key, scaler);
+            }
             Live::Pod(mut pod) => {
                 self.marks.see(name, &pod.said, now);
                 let is_in = |pod: &Pod| pod.said.place == Place::In;
@@ -294,6 +308,11 @@ impl App {
             },
             Live::Slice(slice) => match self.slices.get_mut(name).filter(|known| known.is_repeated_by(slice)) {
                 Some(known) => (&mut known.meta, &slice.meta),
+                None => return false,
+            },
+            // The autoscaler's controller writes its status all the time.
+            Live::Scaler(scaler) => match self.scalers.get_mut(name).filter(|known| known.is_repeated_by(scaler)) {
+                Some(known) => (&mut known.meta, &scaler.meta),
                 None => return false,
             },
             Live::Rainbow(_) | Live::Color(_) | Live::Deployment(_) | Live::Service(_) | Live::Budget(_) => {
@@ -359,6 +378,7 @@ impl App {
                 None
             }
             Kind::PodDisruptionBudget => self.budgets.remove(name).map(|gone| gone.meta.uid),
+            Kind::HorizontalPodAutoscaler => self.scalers.remove(name).map(|gone| gone.meta.uid),
         };
         if let Some(uid) = uid {
             self.answers.forget(&uid);

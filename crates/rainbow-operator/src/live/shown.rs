@@ -1,8 +1,11 @@
 //! The part that is read of objects that watches show. Everything else is skipped while an object is parsed: the records of field managers
 //! alone are half of many an object, and a pod's spec is larger than all that is kept of it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -25,7 +28,8 @@ pub(crate) struct ShownCustom {
 /// A Deployment, a Service or a PodDisruptionBudget, whose spec is compared with what it should be.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownApplied {
-    #[serde(deserialize_with = "metadata")]
+    /// Of the records of field managers, those are read that own `spec.replicas`.
+    #[serde(deserialize_with = "metadata_with_scalers")]
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
     pub(super) spec: Value,
@@ -168,10 +172,10 @@ macro_rules! shown {
 
 shown!(ShownCustom, ShownApplied, ShownPod, ShownSlice);
 
-/// Metadata without what is never read.
+/// Metadata without what is never read. `M` is what is read of the records of field managers.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
+#[serde(rename_all = "camelCase", bound = "M: Deserialize<'de>")]
+struct Metadata<M> {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -183,22 +187,60 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
+    managed_fields: Option<M>,
+}
+
+/// The part of a field manager's record that says whether the manager owns `spec.replicas`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Managed {
+    manager: Option<String>,
+    fields_v1: Option<ManagedFields>,
+}
+
+#[derive(Deserialize)]
+struct ManagedFields {
+    #[serde(rename = "f:spec")]
+    spec: Option<ManagedSpec>,
+}
+
+#[derive(Deserialize)]
+struct ManagedSpec {
+    #[serde(rename = "f:replicas")]
+    replicas: Option<IgnoredAny>,
 }
 
 fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
-    let read = Metadata::deserialize(from)?;
-    Ok(ObjectMeta {
-        name: read.name,
-        namespace: read.namespace,
-        uid: read.uid,
-        resource_version: read.resource_version,
-        generation: read.generation,
-        creation_timestamp: read.creation_timestamp,
-        deletion_timestamp: read.deletion_timestamp,
-        finalizers: read.finalizers,
-        labels: read.labels,
-        annotations: read.annotations,
-        owner_references: read.owner_references,
-        ..ObjectMeta::default()
-    })
+    Metadata::<IgnoredAny>::deserialize(from).map(ObjectMeta::from)
+}
+
+fn metadata_with_scalers<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    let mut read = Metadata::<Vec<Managed>>::deserialize(from)?;
+    let managers = read.managed_fields.take().unwrap_or_default().into_iter();
+    let scales = |managed: &Managed| {
+        managed.fields_v1.as_ref().and_then(|fields| fields.spec.as_ref()).is_some_and(|spec| spec.replicas.is_some())
+    };
+    let scalers = managers.filter(scales);
+    let managed_fields =
+        scalers.map(|managed| ManagedFieldsEntry { manager: managed.manager, ..ManagedFieldsEntry::default() });
+    Ok(ObjectMeta { managed_fields: Some(managed_fields.collect()), ..ObjectMeta::from(read) })
+}
+
+impl<M> From<Metadata<M>> for ObjectMeta {
+    fn from(read: Metadata<M>) -> Self {
+        Self {
+            name: read.name,
+            namespace: read.namespace,
+            uid: read.uid,
+            resource_version: read.resource_version,
+            generation: read.generation,
+            creation_timestamp: read.creation_timestamp,
+            deletion_timestamp: read.deletion_timestamp,
+            finalizers: read.finalizers,
+            labels: read.labels,
+            annotations: read.annotations,
+            owner_references: read.owner_references,
+            ..Self::default()
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Deployments, Services and PodDisruptionBudgets: what the operator applies and compares.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use rainbow_api::labels;
+use rainbow_api::{FIELD_MANAGER, labels};
 use rainbow_plan::{InstanceName, Selection};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,6 +19,8 @@ pub(crate) struct Deployment {
     pub(crate) identity: Box<str>,
     pub(crate) content: Content,
     pub(crate) replicas: u32,
+    /// Field manager that has written `replicas` since Rainbow has.
+    pub(crate) scaled_by: Option<Box<str>>,
     /// The Deployment controller has seen the newest spec.
     pub(crate) observed: bool,
     /// Pods that the status counts.
@@ -41,11 +43,19 @@ impl Deployment {
             identity: annotation(&object.metadata, labels::IDENTITY).into(),
             content: Content::of(&object.metadata, &object.spec),
             replicas: replicas.unwrap_or(0),
+            scaled_by: scaled_by(&object.metadata),
             observed: status.observed_generation.unwrap_or(-1) >= generation,
             pods: status.replicas.unwrap_or(0),
             failure: failure(&status),
         }
     }
+}
+
+/// The field manager that owns `spec.replicas`, where that is not Rainbow. A writer that changes a field takes it from all others.
+fn scaled_by(meta: &ObjectMeta) -> Option<Box<str>> {
+    let mut managers = meta.managed_fields.iter().flatten().filter_map(|managed| managed.manager.as_deref()).peekable();
+    let first = *managers.peek()?;
+    managers.all(|manager| manager != FIELD_MANAGER).then(|| first.into())
 }
 
 /// The message of the condition `ReplicaFailure`.

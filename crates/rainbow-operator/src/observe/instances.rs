@@ -1,7 +1,7 @@
 //! Instances: their Deployments and Services.
 
 use rainbow_api::{Color, Rainbow, Tier, names};
-use rainbow_plan::{Controller, Deployment, Instance, InstanceName, Presence, Selection};
+use rainbow_plan::{Controller, Deployment, Instance, InstanceName, Presence, Scaler, Selection};
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::Foreign;
@@ -54,7 +54,7 @@ pub(super) fn existing(app: &App) -> Vec<(Arc<str>, Arc<str>, u32)> {
     existing
 }
 
-/// An instance, of which so many pods exist.
+/// An instance, of which so many pods exist, its autoscaler aside.
 pub(super) fn instance(
     app: &mut App,
     scope: &Scope<'_>,
@@ -124,7 +124,8 @@ pub(super) fn instance(
         }
         (None, Some(_)) => Presence::Current,
     };
-    Instance { identity: identity.unwrap_or_default(), deployment, service, ports, labeled }
+    let scaler = Scaler::Absent;
+    Instance { identity: identity.unwrap_or_default(), deployment, service, ports, scaler, labeled }
 }
 
 fn tier<'a>(color: &'a Color, name: &str) -> Option<&'a Tier> {

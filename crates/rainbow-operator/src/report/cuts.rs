@@ -33,6 +33,8 @@ fn past_their_time(action: &Action) -> Vec<&str> {
         Action::EndPod { pod, why: Why::Deadline } => vec![pod],
         Action::EndPod { .. }
         | Action::CreateColor { .. }
+        | Action::ApplyScaler { .. }
+        | Action::DeleteScaler { .. }
         | Action::OrphanDeployment { .. }
         | Action::DeleteReplicaSets { .. }
         | Action::Adopt { .. }

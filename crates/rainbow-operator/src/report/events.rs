@@ -8,15 +8,17 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use rainbow_api::{
-    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase,
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase, names,
 };
 use rainbow_plan::{Action, InstanceName, Selection, StageKey, StageService, Time, World};
 
-use super::status;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{About, status};
 use crate::{
     clock::timestamp,
     kind::Kind,
-    messages::{self, NOTE_BYTES},
+    messages::{self, NOTE_BYTES, SizeOf},
 };
 
 /// Reason of an event.
@@ -32,6 +34,7 @@ pub(crate) enum EventReason {
     ShiftFinished,
     ShiftAborted,
     SelectorRestored,
+    ScaleTakenBack,
     ConnectionsUnknown,
     ConnectionsCut,
     InvalidSpec,
@@ -54,6 +57,7 @@ impl EventReason {
             Self::ShiftFinished => "ShiftFinished",
             Self::ShiftAborted => "ShiftAborted",
             Self::SelectorRestored => "SelectorRestored",
+            Self::ScaleTakenBack => "ScaleTakenBack",
             Self::ConnectionsUnknown => "ConnectionsUnknown",
             Self::ConnectionsCut => "ConnectionsCut",
             Self::InvalidSpec => "InvalidSpec",
@@ -106,6 +110,9 @@ pub(crate) struct Note {
     warning: bool,
     reason: EventReason,
     message: String,
+    /// Subject of a note that is published once, however often it is told. The API server keeps an event for an hour, and refuses another
+    /// one of its name.
+    once: Option<u64>,
 }
 
 impl Note {
@@ -115,11 +122,16 @@ impl Note {
     }
 
     fn normal(reason: EventReason, message: String) -> Self {
-        Self { warning: false, reason, message }
+        Self { warning: false, reason, message, once: None }
     }
 
     fn warning(reason: EventReason, message: String) -> Self {
-        Self { warning: true, reason, message }
+        Self { warning: true, reason, message, once: None }
+    }
+
+    /// Subject of the note, where one event of that subject is enough.
+    pub(crate) fn once(&self) -> Option<u64> {
+        self.once
     }
 }
 
@@ -154,6 +166,27 @@ pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) ->
     edited.then(|| {
         Note::warning(EventReason::SelectorRestored, messages::selector_restored(stage, known.color.as_deref()))
     })
+}
+
+/// Another writer has scaled a Deployment whose size is Rainbow's, and that is about to be taken back. `wanted` is the size that the
+/// Deployment should have, where that is known.
+pub(crate) fn of_scale(action: &Action, about: &About<'_>) -> Option<Note> {
+    let instance = match action {
+        Action::ApplyDeployment { instance, .. } => instance,
+        Action::TakeOut { pod } => &about.world.pods.iter().find(|known| known.name == *pod)?.instance,
+        _ => return None,
+    };
+    let wanted = about.plan.sizes.get(instance)?;
+    let name = names::instance(about.names.prefix, &instance.tier, &instance.color);
+    let found = about.app.deployments.get(name.as_str())?;
+    let manager = found.scaled_by.as_deref().filter(|_| found.replicas != *wanted)?;
+    let mut owners = about.world.colors.iter().filter(|color| color.instances.get(&instance.tier) == Some(instance));
+    let described = owners.any(|color| Some(&color.name) == about.plan.report.described.as_ref());
+    let size = if described { SizeOf::Spec { rainbow: about.names.rainbow } } else { SizeOf::Color };
+    let message = messages::scale_taken_back(&name, manager, (found.replicas, *wanted), instance, size);
+    let mut subject = DefaultHasher::new();
+    (&found.meta.uid, manager).hash(&mut subject);
+    Some(Note { once: Some(subject.finish()), ..Note::warning(EventReason::ScaleTakenBack, message) })
 }
 
 /// What a change of the Rainbow's status tells.
@@ -264,7 +297,8 @@ pub(crate) async fn publish<'a>(
     let time = timestamp(now);
     let event = |note: &Note| Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{name}.")),
+            name: note.once.map(|subject| format!("{name}.{subject:x}")),
+            generate_name: note.once.is_none().then(|| format!("{name}.")),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },

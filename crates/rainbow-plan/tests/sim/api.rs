@@ -9,6 +9,7 @@ use super::*;
 pub enum WriteTarget {
     Color(String),
     Deployment(InstanceName),
+    Scaler(InstanceName),
     Service(InstanceName),
     Stage(String),
     Pod(String),
@@ -41,6 +42,7 @@ impl WriteTarget {
             | Action::OrphanDeployment { instance }
             | Action::DeleteReplicaSets { instance, .. }
             | Action::DeleteInstance { instance } => Self::Deployment(instance.clone()),
+            Action::ApplyScaler { instance, .. } | Action::DeleteScaler { instance } => Self::Scaler(instance.clone()),
             Action::ApplyService { instance } => Self::Service(instance.clone()),
             Action::ApplyStage { stage, .. } => Self::Stage(stage.clone()),
             Action::DeleteStage { stage } => Self::Stage(service_name(stage)),
@@ -62,7 +64,7 @@ impl WriteTarget {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Color(_) => Kind::Colors,
-            Self::Deployment(_) => Kind::Deployments,
+            Self::Deployment(_) | Self::Scaler(_) => Kind::Deployments,
             Self::Service(_) | Self::Stage(_) => Kind::Services,
             Self::Pod(_) => Kind::Pods,
             Self::Guard | Self::Budget(_) => Kind::Budgets,
@@ -86,6 +88,7 @@ impl Sim {
         objects.extend(self.spec.stages.iter().map(|stage| WriteTarget::Budget(stage.name.clone())));
         objects.push(WriteTarget::Color(self.spec.color.clone()));
         objects.extend(self.colors.keys().cloned().map(WriteTarget::Color));
+        objects.extend(self.hpas.keys().cloned().map(WriteTarget::Scaler));
         objects
     }
 
@@ -147,6 +150,8 @@ impl Sim {
             | Action::ApplyService { .. }
             | Action::CreateColor { .. }
             | Action::ClearRetire { .. }
+            | Action::ApplyScaler { .. }
+            | Action::DeleteScaler { .. }
             | Action::OrphanDeployment { .. }
             | Action::DeleteReplicaSets { .. }
             | Action::Adopt { .. }
@@ -276,6 +281,8 @@ impl Sim {
                 self.colors.entry(color.clone()).or_insert(made);
             }
             Action::ApplyDeployment { instance, replicas, ends } => self.apply_deployment(instance, *replicas, ends),
+            Action::ApplyScaler { instance, least } => self.apply_scaler(instance, *least),
+            Action::DeleteScaler { instance } => self.delete_scaler(instance),
             Action::ApplyService { instance } => {
                 self.require(Rule::Ownership, self.svcs.get(instance) != Some(&Svc::Foreign), || {
                     format!("Service {instance:?} is somebody else's")
@@ -371,6 +378,7 @@ impl Sim {
             }
             Action::OrphanDeployment { instance } => {
                 self.check_drains(instance);
+                self.check_scaled(instance, None);
                 let Some(dep) = self.deps.get_mut(instance) else { return };
                 let was_deleting = std::mem::replace(&mut dep.deleting, true);
                 self.require(Rule::NoVainWrite, !was_deleting, || format!("{instance:?} is being deleted already"));
@@ -416,6 +424,7 @@ impl Sim {
         });
         self.require(Rule::NoVainWrite, before != Some((replicas, true, false)), || format!("deploy {instance:?}"));
         self.check_size(instance, replicas, ends);
+        self.check_scaled(instance, Some(replicas));
         if before.is_some_and(|(before, ..)| before > replicas) {
             self.check_way_back(instance);
         }
@@ -488,7 +497,11 @@ impl Sim {
         self.check_delete(instance);
         let dep = self.deps.get(instance).is_some_and(|dep| !dep.foreign);
         let svc = matches!(self.svcs.get(instance), Some(Svc::Ours(_)));
-        self.require(Rule::Ownership, dep || svc, || format!("nothing of ours: {instance:?}"));
+        let hpa = matches!(self.hpas.get(instance), Some(Scaler::Ours { .. }));
+        if hpa {
+            self.hpas.remove(instance);
+        }
+        self.require(Rule::Ownership, dep || svc || hpa, || format!("nothing of ours: {instance:?}"));
         if dep {
             self.delete_deployment(instance, Cause::Ours);
         }

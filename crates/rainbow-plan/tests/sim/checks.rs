@@ -240,7 +240,8 @@ impl Sim {
             let Some(stage) = world.spec.stages.iter().find(|stage| stage.name == *selected) else { continue };
             let whole = |color: &&Color| {
                 color.instances.iter().all(|(tier, instance)| {
-                    let size = stage.replicas.unwrap_or(u32::MAX).min(self.full(instance));
+                    let size = self.begins_with(world, stage, instance).unwrap_or_else(|| self.full(instance));
+                    let size = stage.replicas.unwrap_or(u32::MAX).min(size);
                     let wanted = if spec::has_surge(stage) { size.min(1) } else { size };
                     let serves = |pod: &&Pod| pod.instance == *instance && pod.ready;
                     world.pods.iter().filter(serves).count() as u32 >= wanted
@@ -258,6 +259,7 @@ impl Sim {
         assert!(self.colors.is_empty());
         assert!(self.deps.values().all(|dep| dep.foreign), "{:?}", self.deps);
         assert!(self.sets.is_empty(), "{:?}", self.sets);
+        assert!(!self.hpas.values().any(|hpa| matches!(hpa, Scaler::Ours { .. })), "{:?}", self.hpas);
         assert!(self.svcs.values().all(|svc| *svc == Svc::Foreign));
         assert!(self.stages.values().all(|svc| *svc == Svc::Foreign));
         assert!(self.pods.is_empty());
@@ -303,6 +305,7 @@ impl Sim {
         let shadows: Vec<_> = ours.map(|(name, _)| name).filter(|name| name.ends_with(SHADOW)).collect();
         assert_eq!(shadows, Vec::<&String>::new(), "nothing moves, and there are shadow Services");
         self.check_colors_at_rest(&plan.report);
+        self.check_scalers_at_rest();
         // Who has lost its color keeps what it was marked with until it goes, too.
         let is_owned = |pod: &SimPod| self.owners(&pod.instance).next().is_some();
         let marked = |pod: &SimPod| pod.mark != Mark::None && is_owned(pod);

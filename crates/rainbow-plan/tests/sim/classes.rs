@@ -97,6 +97,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                         .filter(|j| needs >> (j % 8) & 1 == 1)
                         .map(|j| format!("t{j}"))
                         .collect(),
+                    scaling: Scaling::Replicas,
                     identity: format!("t{index}@v1"),
                     counted: ways >> index & 1 == 1,
                     min_ready: Duration::from_secs(u64::from(ways >> (15 - index) & 1) * 3),
@@ -193,6 +194,8 @@ pub enum Class {
     Gates,
     /// Others who scale: an autoscaler every 15 seconds, `kubectl scale`.
     Scalers,
+    /// Tiers that others scale: Rainbow's own autoscalers, those of others, any other controller.
+    Autoscalers,
     /// `replicas` raised and lowered.
     Replicas,
     /// New versions of another size.
@@ -302,6 +305,15 @@ impl Class {
                 (n(), size()).prop_map(|(deployment, replicas)| Event::Autoscale(deployment, replicas)),
                 (n(), size()).prop_map(|(deployment, replicas)| Event::ScaleByHand(deployment, replicas)),
                 Just(Event::NoAutoscale),
+            ]
+            .boxed(),
+            Self::Autoscalers => prop_oneof![
+                4 => (n(), 0usize..4).prop_map(|(tier, way)| Event::SayScaling(tier, way)),
+                4 => (n(), size()).prop_map(|(deployment, replicas)| Event::Autoscale(deployment, replicas)),
+                2 => (n(), 1u32..6).prop_map(|(deployment, most)| Event::ForeignScaler(deployment, most)),
+                1 => Just(Event::NoForeignScaler),
+                1 => Just(Event::NoAutoscale),
+                1 => (n(), size()).prop_map(|(deployment, replicas)| Event::ScaleByHand(deployment, replicas)),
             ]
             .boxed(),
             Self::Replicas => prop_oneof![

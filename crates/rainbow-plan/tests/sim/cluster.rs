@@ -49,7 +49,9 @@ impl Sim {
         }
         self.scaled = self.now;
         for (instance, replicas) in self.scalers.clone() {
-            self.scale_by_other(&instance, replicas);
+            if let Some(replicas) = self.scaler_writes(&instance, replicas) {
+                self.scale_by_other(&instance, replicas);
+            }
         }
     }
 

@@ -195,6 +195,12 @@ events! {
     DeleteSlices "delete-slices" (stage: usize);
     Autoscale "autoscale" (deployment: usize, replicas: u32);
     NoAutoscale "no-autoscale";
+    /// Who scales a tier: Rainbow (0), another controller (1), an autoscaler of one pod at least (2), of two (3).
+    SayScaling "scaling-of" (tier: usize, way: usize);
+    /// Another owner makes an autoscaler of a Deployment, of so many pods at most.
+    ForeignScaler "foreign-autoscaler" (deployment: usize, most: u32);
+    /// The autoscalers of other owners are deleted.
+    NoForeignScaler "no-foreign-autoscaler";
 
     // Pods and nodes.
     Evict "evict" (pod: usize);

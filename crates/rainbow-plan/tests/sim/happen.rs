@@ -431,11 +431,34 @@ impl Sim {
             Event::Autoscale(n, replicas) => {
                 let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name.clone());
                 if let Some(name) = nth(ours, *n) {
-                    self.scale_by_other(&name, *replicas);
+                    if let Some(replicas) = self.scaler_writes(&name, *replicas) {
+                        self.scale_by_other(&name, replicas);
+                    }
                     self.scalers.insert(name, *replicas);
                 }
             }
             Event::NoAutoscale => self.scalers.clear(),
+            Event::SayScaling(tier, way) => {
+                let scaling = match way % 4 {
+                    0 => Scaling::Replicas,
+                    1 => Scaling::External,
+                    least => Scaling::Autoscale { least: least as u32 - 1, most: 5 },
+                };
+                if let Some(tier) = nth(self.spec.tiers.iter().map(|tier| tier.name.clone()), *tier) {
+                    self.say_scaling(&tier, scaling);
+                }
+            }
+            Event::ForeignScaler(n, most) => {
+                let free = |name: &&InstanceName| !self.hpas.contains_key(*name);
+                let ours = self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(name, _)| name).filter(free);
+                if let Some(name) = nth(ours.cloned(), *n) {
+                    self.hpas.insert(name, Scaler::Foreign { name: "theirs".into(), most: (*most).max(1) });
+                }
+            }
+            Event::NoForeignScaler => {
+                self.disturb();
+                self.hpas.retain(|_, hpa| !matches!(hpa, Scaler::Foreign { .. }));
+            }
             Event::Evict(pod) => self.on_pod(*pod, |sim, pod| {
                 // The budget of pods that are held allows none to be evicted.
                 let held = sim.pods[pod].mark == Mark::Held && sim.guard == Presence::Current;

@@ -50,8 +50,13 @@ impl Sim {
         let answering = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
         let serving = serving.and_then(|color| self.entry(stage, color));
-        let instances = answering.chain(serving).chain(self.goal(stage));
-        let size = |instance: &InstanceName| self.asked.get(&self.identity(instance)).copied().unwrap_or(u32::MAX);
+        // A color that others scale has as many pods as the one that serves when its first pod serves, and may be smaller before.
+        let goal = self.goal(stage).filter(|goal| !self.is_scaled(goal));
+        let instances = answering.chain(serving).chain(goal);
+        let size = |instance: &InstanceName| {
+            let told = || self.asked.get(&self.identity(instance)).copied();
+            self.scaled_size(instance).or_else(told).unwrap_or(u32::MAX)
+        };
         // Before the first color is made, the spec says it.
         let size = instances.map(size).min().unwrap_or_else(|| self.newest_size(&spec::entry(&self.spec.tiers, stage)));
         stage.replicas.map_or(size, |replicas| replicas.min(size))
@@ -288,6 +293,7 @@ impl Sim {
             WriteTarget::Pod(_) => true,
             WriteTarget::Color(_)
             | WriteTarget::Deployment(_)
+            | WriteTarget::Scaler(_)
             | WriteTarget::Service(_)
             | WriteTarget::Guard
             | WriteTarget::Budget(_) => false,

@@ -30,6 +30,7 @@ mod keeps;
 pub mod operator;
 pub mod properties;
 pub mod rules;
+pub mod scalers;
 pub mod script;
 pub mod spec;
 mod words;
@@ -231,7 +232,9 @@ pub struct Sim {
     pub taken_ports: BTreeSet<u32>,
     /// Services end only when their load balancers have gone.
     pub slow_deletes: bool,
-    /// Autoscalers, and what they ask for.
+    /// Autoscalers as objects of the API.
+    pub hpas: BTreeMap<InstanceName, Scaler>,
+    /// Those who scale, and how many pods they find to be needed.
     pub scalers: BTreeMap<InstanceName, u32>,
     scaled: i64,
     // The endpoint controller.
@@ -312,6 +315,7 @@ impl Sim {
             node_ports: BTreeMap::new(),
             taken_ports: BTreeSet::new(),
             slow_deletes: false,
+            hpas: BTreeMap::new(),
             scalers: BTreeMap::new(),
             scaled: 0,
             label_lag: 0,
@@ -398,7 +402,7 @@ impl Sim {
 
     /// Pods of an instance at full size: the last word that the spec had for that version of the tier.
     pub fn full(&self, instance: &InstanceName) -> u32 {
-        self.asked.get(&self.identity(instance)).copied().unwrap_or(0)
+        self.scaled_size(instance).or_else(|| self.asked.get(&self.identity(instance)).copied()).unwrap_or(0)
     }
 
     /// What a stage's Service selects, where it is ours.

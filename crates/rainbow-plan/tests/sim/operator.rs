@@ -248,6 +248,8 @@ impl Sim {
                 let why: Vec<String> = why.iter().map(|(why, count)| format!(" {why:?}:{count}")).collect();
                 format!("deploy {}={replicas}{}", name(instance), why.concat())
             }
+            Action::ApplyScaler { instance, least } => format!("autoscaler {} from {least}", name(instance)),
+            Action::DeleteScaler { instance } => format!("no autoscaler {}", name(instance)),
             Action::ApplyService { instance } => format!("service {}", name(instance)),
             Action::ApplyStage { stage, selects: Selection::Instance(instance), .. } => {
                 format!("{stage} -> {}", name(instance))

@@ -37,6 +37,8 @@ pub enum Rule {
     Hold,
     /// The color that a stage served before keeps its pods while the color that took its place lacks some.
     WayBack,
+    /// Whoever scales a Deployment is not written against.
+    Scaled,
 }
 
 /// Rules that are watched.
@@ -58,6 +60,7 @@ impl Rules {
         Rule::Limit,
         Rule::Report,
         Rule::WayBack,
+        Rule::Scaled,
     ]);
 
     /// These rules.

@@ -19,6 +19,7 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
                 replicas: replicas.parse().unwrap(),
                 needs: needs.split(',').filter(|need| !need.is_empty()).map(Into::into).collect(),
                 identity: format!("{name}@{version}"),
+                scaling: Scaling::Replicas,
                 counted: false,
                 min_ready: Duration::ZERO,
             }
@@ -112,6 +113,16 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
         ["minready", tier, seconds] => {
             let found = spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
             found.min_ready = Duration::from_secs(seconds.parse().unwrap());
+        }
+        ["scaling", tier, how] => {
+            let scaling = match how.split_once("..") {
+                Some((least, most)) => {
+                    Scaling::Autoscale { least: least.parse().unwrap(), most: most.parse().unwrap() }
+                }
+                None if *how == "external" => Scaling::External,
+                None => Scaling::Replicas,
+            };
+            spec.tiers.iter_mut().filter(|known| known.name == *tier).for_each(|known| known.scaling = scaling);
         }
         ["reuse"] => spec.reuse = Reuse::Unchanged,
         ["swap", "directly"] => spec.swap = Swap::Direct,

@@ -41,6 +41,10 @@ pub fn waiting(waiting: &Waiting) -> String {
         Waiting::CannotShrink { tier, pods, wanted } => {
             format!("{tier} keeps {pods} pods of {wanted}: an older version made it")
         }
+        Waiting::Scaled { tier, scaler } => format!("autoscaler {scaler} scales {tier}"),
+        Waiting::ForScaler { color, moved, wanted } => {
+            format!("color `{color}` has no more than {moved} pods of {wanted}: another scales it")
+        }
         Waiting::ForDeletion => "the Rainbow is being deleted".into(),
     }
 }
@@ -66,6 +70,7 @@ pub fn problem(problem: &Problem) -> String {
         Problem::Foreign { object } => {
             let object = match object {
                 Object::Deployment(instance) => format!("Deployment `{}-{}`", instance.tier, instance.color),
+                Object::Scaler(instance) => format!("autoscaler `{}-{}`", instance.tier, instance.color),
                 Object::Service(instance) => format!("Service `{}-{}`", instance.tier, instance.color),
                 Object::StageService { stage } => format!("Service of stage `{stage}`"),
                 Object::ShadowService { stage } => format!("shadow Service of stage `{stage}`"),

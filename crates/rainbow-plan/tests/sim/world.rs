@@ -30,6 +30,7 @@ pub struct Shown {
     memory: Memory,
     colors: BTreeMap<String, Color>,
     deps: BTreeMap<InstanceName, Dep>,
+    hpas: BTreeMap<InstanceName, Scaler>,
     svcs: BTreeMap<InstanceName, Svc>,
     stages: BTreeMap<String, Svc>,
     pods: BTreeMap<String, SimPod>,
@@ -74,7 +75,7 @@ impl Sim {
                 shown.memory = self.memory.clone();
             }
             Kind::Colors => shown.colors = self.colors.clone(),
-            Kind::Deployments => shown.deps = self.deps.clone(),
+            Kind::Deployments => (shown.deps, shown.hpas) = (self.deps.clone(), self.hpas.clone()),
             Kind::Services => (shown.svcs, shown.stages) = (self.svcs.clone(), self.stages.clone()),
             Kind::Pods => {
                 shown.pods = self.pods.clone();
@@ -109,6 +110,7 @@ impl Sim {
         let named = shown.colors.values().flat_map(|color| color.instances.values());
         let all: BTreeSet<&InstanceName> = named
             .chain(shown.deps.keys())
+            .chain(shown.hpas.keys())
             .chain(shown.svcs.keys())
             .chain(shown.pods.values().map(|pod| &pod.instance))
             .collect();
@@ -140,6 +142,7 @@ impl Sim {
                     deployment,
                     service,
                     ports: Some(self.port(name).into()),
+                    scaler: shown.hpas.get(name).cloned().unwrap_or_default(),
                     labeled: !self.unlabeled.contains(name),
                 },
             );

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{
     self as api, Color, ColorStatus, ConditionType, Cut, DrainStatus, Evidence, Holder, RainbowSpec, Reason,
+    TierScaling,
 };
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
 use std::{collections::BTreeMap, time::Duration};
@@ -41,12 +42,14 @@ pub(crate) struct Basis<'a> {
 }
 
 /// Policy about a color's own pods that a later spec must not change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Remembered {
     /// `None`: as in the snapshot.
     evidence: Option<Evidence>,
     /// By tier, where it is another than in the snapshot.
     min_ready: BTreeMap<String, i32>,
+    /// By tier, where it is another than in the snapshot.
+    scaling: BTreeMap<String, TierScaling>,
 }
 
 impl Remembered {
@@ -57,7 +60,12 @@ impl Remembered {
             let seconds = domain::min_ready(spec, described, color, tier);
             (seconds != tier.min_ready_seconds.unwrap_or(0)).then(|| (tier.name.clone(), seconds))
         });
-        Self { min_ready: min_ready.collect(), evidence: (!is_snapshot).then(|| evidence.into_owned()) }
+        let scaling = color.spec.tiers.iter().filter_map(|tier| {
+            let policy = domain::scaling(spec, described, color, tier);
+            (policy != TierScaling::of(tier)).then(|| (tier.name.clone(), policy))
+        });
+        let (min_ready, scaling) = (min_ready.collect(), scaling.collect());
+        Self { min_ready, scaling, evidence: (!is_snapshot).then(|| evidence.into_owned()) }
     }
 }
 
@@ -93,6 +101,7 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         served: report.served.clone(),
         evidence: basis.remembered.evidence.clone(),
         min_ready_seconds: basis.remembered.min_ready.clone(),
+        scaling: basis.remembered.scaling.clone(),
         replicas: report.sizes.iter().map(|(tier, size)| (tier.clone(), signed(*size))).collect(),
         conditions,
     }
@@ -196,7 +205,7 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
             status.entries.clone(),
             status.demoted,
             status.replicas.clone(),
-            (status.evidence.clone(), status.min_ready_seconds.clone()),
+            (status.evidence.clone(), status.min_ready_seconds.clone(), status.scaling.clone()),
             status.served.clone(),
             cut(status),
         )

@@ -1,0 +1,105 @@
+//! Who decides how many pods a tier has.
+
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Tier;
+
+/// Writer that decides how many pods a tier has.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Scaling {
+    /// Rainbow, by `replicas`. A Deployment that another writer scales is taken back to that size.
+    #[default]
+    Rainbow,
+    /// Another controller or a person, by the scale of the Deployment of each instance. `replicas` is the number of pods with which a
+    /// color starts where none serves.
+    External,
+}
+
+impl Scaling {
+    pub(crate) fn is_rainbow(&self) -> bool {
+        *self == Self::Rainbow
+    }
+}
+
+/// HorizontalPodAutoscaler of each instance of a tier, with the fields of `autoscaling/v2`.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+    "message": "autoscale.minReplicas: more than maxReplicas"
+}]))]
+pub struct Autoscale {
+    /// Fewest pods. Default 1. While a stage moves, the autoscaler's own number is at least what the stage needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub min_replicas: Option<i32>,
+    /// Most pods.
+    #[schemars(range(min = 1))]
+    pub max_replicas: i32,
+    /// What is measured, as in a HorizontalPodAutoscaler. Default: as Kubernetes has it, 80 % of the CPU that pods request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "metrics")]
+    pub metrics: Vec<Value>,
+    /// How fast it scales, as in a HorizontalPodAutoscaler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::rainbow::any_object")]
+    pub behavior: Option<Value>,
+}
+
+fn metrics(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "atomic",
+        "maxItems": 32,
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+    })
+}
+
+impl Autoscale {
+    /// Fewest pods.
+    pub fn least(&self) -> i32 {
+        self.min_replicas.unwrap_or(1)
+    }
+
+    /// What is wrong with it: the field, and a sentence.
+    pub(crate) fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        if self.least() < 1 {
+            errors.push((".minReplicas", format!("{} is too few: use 1 or more", self.least())));
+        }
+        if self.max_replicas < self.least() {
+            let message = format!("{} is less than minReplicas, which is {}", self.max_replicas, self.least());
+            errors.push((".maxReplicas", format!("{message}: use as many or more")));
+        }
+        if let Err(error) = serde_json::from_value::<Vec<MetricSpec>>(Value::Array(self.metrics.clone())) {
+            errors.push((".metrics", format!("{error}: write them as in a HorizontalPodAutoscaler of autoscaling/v2")));
+        }
+        let behavior = self.behavior.clone().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        if let Err(error) = serde_json::from_value::<HorizontalPodAutoscalerBehavior>(behavior) {
+            errors.push((".behavior", format!("{error}: write it as in a HorizontalPodAutoscaler of autoscaling/v2")));
+        }
+        errors
+    }
+}
+
+/// Policy of a tier about its size, as a color remembers it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TierScaling {
+    /// Writer that decides how many pods the tier has.
+    #[serde(default, skip_serializing_if = "Scaling::is_rainbow")]
+    pub scaling: Scaling,
+    /// Autoscaler of each instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
+}
+
+impl TierScaling {
+    /// The policy that a tier has.
+    pub fn of(tier: &Tier) -> Self {
+        Self { scaling: tier.scaling, autoscale: tier.autoscale.clone() }
+    }
+}

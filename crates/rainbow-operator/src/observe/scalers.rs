@@ -1,0 +1,44 @@
+//! Autoscalers of instances.
+
+use rainbow_api::{Autoscale, Rainbow, names};
+use rainbow_plan::{InstanceName, Scaler};
+
+use super::Foreign;
+use crate::{
+    cache::{App, ForeignScalers},
+    kind::Kind,
+    manifests::{self, Scope},
+};
+
+/// Autoscaler of an instance: an object that scales its Deployment, or that has the name of its own. `policy` is what an own one should be.
+pub(super) fn scaler(
+    app: &mut App,
+    scope: &Scope<'_>,
+    rainbow: &Rainbow,
+    instance: &InstanceName,
+    policy: Option<&Autoscale>,
+    others: &ForeignScalers,
+    foreign: &Foreign,
+) -> Scaler {
+    let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+    let scales = others.iter().find(|(_, other)| other.deployment.as_deref() == Some(name.as_str()));
+    if let Some((other, found)) = scales {
+        return Scaler::Foreign { name: other.to_string(), most: found.most };
+    }
+    let App { scalers, answers, epoch, .. } = app;
+    let own = scalers.get_mut(name.as_str());
+    match own.filter(|own| *own.tier == instance.tier && *own.color == instance.color) {
+        Some(own) if own.meta.deleting => Scaler::Deleting,
+        Some(own) => {
+            let least = own.least;
+            let desired = |policy: &Autoscale| manifests::scaler(scope, rainbow, instance, policy, least);
+            let current =
+                policy.is_some_and(|policy| own.content.is_current(&own.meta.uid, *epoch, answers, || desired(policy)));
+            Scaler::Ours { current, least }
+        }
+        None if others.contains_key(name.as_str()) || foreign.contains(&(Kind::HorizontalPodAutoscaler, name)) => {
+            Scaler::Taken
+        }
+        None => Scaler::Absent,
+    }
+}
