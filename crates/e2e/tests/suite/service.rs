@@ -75,6 +75,8 @@ pub(crate) async fn local_traffic_through_a_flip(scope: &mut Scope) -> Result<()
     let app = App { pace: Pace::Flip, ..App::two_tiers(4) };
     let at = |version: &str| {
         let mut rainbow = with(&app, version, json!({ "type": "NodePort", "externalTrafficPolicy": "Local" }));
+        // All pods of a version are there before the stage moves.
+        rainbow["spec"]["stages"][0]["replicas"] = json!(4);
         let labels = json!({ "rainbow.dev/tier": "frontend", "rainbow.dev/color": version });
         rainbow["spec"]["tiers"][0]["template"]["spec"]["topologySpreadConstraints"] = json!([{
             "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",

@@ -56,33 +56,35 @@ fn filter(slices: &[Arc<Slice>], port: &ServicePort, wanted: impl Fn(&Endpoint) 
 pub(crate) struct Backend {
     endpoints: RwLock<Arc<Endpoints>>,
     /// `sessionAffinity: ClientIP`.
-    affinity: Option<Affinity>,
+    affinity: Mutex<Option<Affinity>>,
 }
 
 #[derive(Debug)]
 struct Affinity {
     lasts: Duration,
-    clients: Mutex<HashMap<IpAddr, (SocketAddrV4, Instant)>>,
+    clients: HashMap<IpAddr, (SocketAddrV4, Instant)>,
 }
 
 impl Backend {
     /// Backend of a Service, without endpoints yet.
     pub(crate) fn new(service: &Service) -> Self {
-        Self {
-            endpoints: RwLock::default(),
-            affinity: service.affinity.map(|lasts| Affinity { lasts, clients: Mutex::default() }),
-        }
+        let backend = Self { endpoints: RwLock::default(), affinity: Mutex::default() };
+        backend.set_affinity(service.affinity);
+        backend
     }
 
     /// Backend of a host port: one endpoint, whatever becomes of it.
     pub(crate) fn of_pod(endpoint: SocketAddrV4) -> Self {
         let endpoints = Endpoints { usable: vec![endpoint], serving: vec![endpoint] };
-        Self { endpoints: RwLock::new(endpoints.into()), affinity: None }
+        Self { endpoints: RwLock::new(endpoints.into()), affinity: Mutex::default() }
     }
 
-    /// Session affinity that the backend was made for.
-    pub(crate) fn affinity(&self) -> Option<Duration> {
-        self.affinity.as_ref().map(|affinity| affinity.lasts)
+    /// Replaces the session affinity. One that stays keeps its clients.
+    pub(crate) fn set_affinity(&self, lasts: Option<Duration>) {
+        let mut affinity = lock(&self.affinity);
+        if affinity.as_ref().map(|affinity| affinity.lasts) != lasts {
+            *affinity = lasts.map(|lasts| Affinity { lasts, clients: HashMap::new() });
+        }
     }
 
     /// Replaces the endpoints. Established connections are not touched.
@@ -102,9 +104,12 @@ impl Backend {
     pub(crate) fn pick(&self, client: IpAddr) -> Option<SocketAddrV4> {
         let endpoints = read(&self.endpoints).clone();
         let random = || endpoints.usable.choose(&mut rand::rng()).copied();
-        let Some(affinity) = &self.affinity else { return random() };
+        let mut affinity = lock(&self.affinity);
+        let Some(Affinity { lasts, clients }) = affinity.as_mut() else {
+            drop(affinity);
+            return random();
+        };
         let now = Instant::now();
-        let mut clients = lock(&affinity.clients);
         let stays =
             clients.get(&client).filter(|(endpoint, until)| *until > now && endpoints.usable.contains(endpoint));
         let picked = stays.map(|(endpoint, _)| *endpoint).or_else(random)?;
@@ -112,7 +117,7 @@ impl Backend {
             clients.retain(|_, (_, until)| *until > now);
         }
         // Every connection prolongs the affinity.
-        clients.insert(client, (picked, now + affinity.lasts));
+        clients.insert(client, (picked, now + *lasts));
         Some(picked)
     }
 }
@@ -231,5 +236,11 @@ mod tests {
             picks.insert(backend.pick(CLIENT).unwrap());
         }
         assert!(picks.len() > 1, "forgotten, it gets any");
+        let stays = backend.pick(CLIENT).unwrap();
+        backend.set_affinity(Some(Duration::from_secs(60)));
+        assert_eq!(backend.pick(CLIENT), Some(stays), "an affinity that stays keeps its clients");
+        backend.set_affinity(None);
+        let free: std::collections::HashSet<_> = (0..20).map(|_| backend.pick(CLIENT).unwrap()).collect();
+        assert!(free.len() > 1, "without affinity it gets any");
     }
 }

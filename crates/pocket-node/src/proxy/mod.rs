@@ -228,9 +228,10 @@ impl State {
         let mut kept = HashMap::new();
         for spec in specs {
             let id = (spec.protocol, spec.port);
-            if former.get(&id).is_some_and(|port| port.inside.affinity() == affinity)
-                && let Some(port) = former.remove(&id)
-            {
+            if let Some(port) = former.remove(&id) {
+                // A port stays open when the affinity changes.
+                port.inside.set_affinity(affinity);
+                port.outside.set_affinity(affinity);
                 kept.insert(id, port);
             }
         }
