@@ -280,7 +280,8 @@ fn check_families(spec: &serde_json::Map<String, Value>) -> Result<(), Vec<Field
 fn drop_dependent(old: &Value, new: &mut Value) {
     let is_outside = |service: &Value| matches!(kind_of(service), "NodePort" | "LoadBalancer");
     let is_balancer = |service: &Value| kind_of(service) == "LoadBalancer";
-    let dependent: [(&str, &dyn Fn(&Value) -> bool); 4] = [
+    type HasField<'a> = &'a dyn Fn(&Value) -> bool;
+    let dependent: [(&str, HasField<'_>); 4] = [
         ("externalTrafficPolicy", &is_outside),
         ("healthCheckNodePort", &needs_health_port),
         ("allocateLoadBalancerNodePorts", &is_balancer),

@@ -486,7 +486,7 @@ mod tests {
                 |(index, protocol)| json!({ "name": format!("p{index}"), "port": 80 + index, "protocol": protocol });
             let mut tier = tier(&json!(connections), 0);
             tier["ports"] = protocols.iter().enumerate().map(port).collect();
-            let spec = json!({ "tiers": [tier], "drain": { "http": { "path": "/connections", "port": 80 } } });
+            let spec = json!({ "tiers": [tier], "drain": { "http": { "path": "/connections", "port": 80, "field": "active" } } });
             let spec: RainbowSpec = serde_json::from_value(spec).unwrap();
             super::counted(&api::Evidence::of(&spec, &spec.tiers), &spec.tiers[0])
         };

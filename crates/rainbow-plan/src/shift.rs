@@ -269,7 +269,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
             Points::Members => true,
             Points::Nowhere | Points::Foreign | Points::Other => false,
         };
-        if !moves || !self.may_move() || !(self.is_one_write(target) || !self.joins_members(target)) {
+        let moves_pod_by_pod = !self.is_one_write(target) && self.joins_members(target);
+        if !moves || !self.may_move() || moves_pod_by_pod {
             return None;
         }
         if !self.surely_ready(target) {

@@ -229,7 +229,8 @@ pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Res
     refused(&["apply", "-f", "-"], &unmounted.to_string(), &[mount, "data"])?;
 
     // At admission, whatever the client is.
-    let admission: [(fn(&mut Value), &str); 4] = [
+    type Change = fn(&mut Value);
+    let admission: [(Change, &str); 4] = [
         (|container| container["readinesProbe"] = json!({ "httpGet": { "port": 8080 } }), "readinesProbe"),
         (|container| container["image"] = json!(""), "image"),
         (|container| container["resources"] = json!({ "limits": { "memory": "64MB" } }), "memory"),
