@@ -60,15 +60,15 @@ pub(crate) enum Lift {
     Pause,
 }
 
-/// Writes the hold of a stage, or takes it away. The Rainbow must be as it was read: the list is written as a whole.
+/// Writes the hold of a stage, or takes it away. The spec must be as it was read: the list is written as a whole.
 pub(crate) fn write(change: &mut Change, rainbow: &Rainbow, stage: &str, hold: Option<Hold>) {
     if rainbow.spec.hold(stage) == hold.as_ref() {
         return;
     }
     let mut holds: Vec<Hold> = rainbow.spec.holds.iter().filter(|known| known.stage != stage).cloned().collect();
     holds.extend(hold);
-    let version = rainbow.metadata.resource_version.clone().unwrap_or_default();
-    change.test(&["metadata", "resourceVersion"], version);
+    // The resource version changes with each status, the generation with the spec alone.
+    change.test(&["metadata", "generation"], rainbow.metadata.generation.unwrap_or_default());
     match holds.is_empty() {
         true => change.remove(&["spec", "holds"]),
         false => change.set(&["spec", "holds"], json!(holds)),
@@ -94,7 +94,7 @@ mod tests {
 
     fn rainbow(holds: serde_json::Value) -> Rainbow {
         serde_json::from_value(json!({
-            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "metadata": { "name": "shop", "resourceVersion": "7" },
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "metadata": { "name": "shop", "generation": 7 },
             "spec": { "color": "v3", "tiers": [], "stages": [{ "name": "smoke" }, { "name": "active" }], "holds": holds },
         }))
         .unwrap()
@@ -128,7 +128,7 @@ mod tests {
             write(&mut change, &rainbow, "active", hold);
             serde_json::to_value(change.operations()).unwrap()
         };
-        let test = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": "7" });
+        let test = json!({ "op": "test", "path": "/metadata/generation", "value": 7 });
         let smoke = json!({ "stage": "smoke", "paused": true });
         assert_eq!(written(None), json!([test, { "op": "add", "path": "/spec/holds", "value": [smoke] }]));
         let hold = rainbow.spec.hold("active");

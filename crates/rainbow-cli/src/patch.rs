@@ -123,7 +123,7 @@ fn changed(rainbow: &Rainbow, change: &Change) -> Result<Rainbow> {
 }
 
 fn is_failed_test(message: &str) -> bool {
-    message.contains("testing") || message.contains("test failed") || message.contains("test operation")
+    ["testing", "test failed", "test operation", "did not match"].iter().any(|part| message.contains(part))
 }
 
 #[cfg(test)]
