@@ -37,7 +37,9 @@ pub(crate) async fn a_tier_goes_after_a_deploy(scope: &mut Scope) -> Result<()> 
     let patch = kube::api::Patch::Merge(json!({ "spec": { "tiers": edited } }));
     scope.custom("Rainbow").patch(APP, &kube::api::PatchParams::default(), &patch).await?;
     app.chain = vec!["frontend", "store"];
-    scope.apply(&app, "v4")?;
+    let mut renamed = app.at("v1");
+    renamed["spec"]["color"] = json!("v4");
+    scope.apply_manifest(&renamed)?;
     ensure!(tiers(scope, &app).await? == ["frontend", "store"], "{:?}", tiers(scope, &app).await?);
     scope.serves(&app, "smoke", "v4").await
 }
