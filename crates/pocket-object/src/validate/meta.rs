@@ -26,7 +26,7 @@ pub(super) fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors
     }
     if !prefix.is_empty() {
         // What is appended is a plain word, so a dash at the end is fine.
-        errors.named("metadata.generateName", &format!("{}a", prefix.trim_end_matches('-')), rule);
+        errors.named("metadata.generateName", &without_dash(prefix), rule);
     }
     if let Some(namespace) = metadata.get("namespace").and_then(Value::as_str).filter(|name| !name.is_empty()) {
         errors.named("metadata.namespace", namespace, names::label);
@@ -48,6 +48,16 @@ pub(super) fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors
         }
     }
     owners(metadata, errors);
+}
+
+/// A prefix as it is checked: a dash at its end counts for what is added to it, as in Kubernetes (`maskTrailingDash`). A dot does not.
+fn without_dash(prefix: &str) -> String {
+    let mut name: Vec<char> = prefix.chars().collect();
+    if name.len() > 1 && name.ends_with(&['-']) {
+        name.truncate(name.len() - 2);
+        name.push('a');
+    }
+    name.into_iter().collect()
 }
 
 fn annotations(metadata: &Value, errors: &mut Errors) {

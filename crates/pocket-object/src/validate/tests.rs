@@ -43,6 +43,10 @@ fn metadata() {
     c(json!({ "metadata": { "name": null } }), &["metadata.name: Required value: name or generateName is required"]);
     c(json!({ "metadata": { "name": null, "generateName": "x-" } }), &[]);
     c(
+        json!({ "metadata": { "name": null, "generateName": "x." } }),
+        &["metadata.generateName: Invalid value: \"x.\": a lowercase RFC 1123 subdomain must consist of"],
+    );
+    c(
         json!({ "metadata": { "name": "A" } }),
         &["metadata.name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of"],
     );

@@ -298,7 +298,7 @@ pub(crate) async fn publish<'a>(
     let event = |note: &Note| Event {
         metadata: ObjectMeta {
             name: note.once.map(|subject| format!("{name}.{subject:x}")),
-            generate_name: note.once.is_none().then(|| format!("{name}.")),
+            generate_name: note.once.is_none().then(|| format!("{name}-")),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
