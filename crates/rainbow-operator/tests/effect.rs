@@ -142,3 +142,24 @@ async fn a_restart_that_others_ask_for_is_left_alone() {
     let found = deployments.get("frontend-v1").await.unwrap().spec.unwrap().template.metadata.unwrap().annotations;
     assert!(found.is_some_and(|found| found.contains_key(key)));
 }
+
+/// A policy says who manages everything.
+fn managed_by_helm(_: &str, body: &mut Value) {
+    if let Some(labels) = body.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.insert("app.kubernetes.io/managed-by".into(), json!("Helm"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_may_say_who_manages_an_object() {
+    let cluster = Cluster::start().await;
+    *cluster.webhook.lock().unwrap() = Some(managed_by_helm);
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    cluster.apply(&seamless("v2", 2)).await;
+    cluster.until("v2 is in smoke", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    cluster.promote("v2").await;
+    cluster.until("v2 serves", async |c: &Cluster| c.is_ready().await).await;
+    let (writes, said) = ten_minutes(&cluster, "/services/").await;
+    assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is in the way"));
+}

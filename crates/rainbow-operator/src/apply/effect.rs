@@ -9,14 +9,17 @@ use serde_json::{Map, Value};
 use super::Failure;
 use crate::{kind::Kind, messages};
 
-/// Parents of fields that plans go by. Each field in them that was written has to be in the answer.
+/// Parents of fields that plans go by: all that is said of a pod, and Rainbow's own keys of any other object. A policy may have its own mind about
+/// `app.kubernetes.io/managed-by`.
 const PARENTS: [[&str; 2]; 2] = [["metadata", "labels"], ["metadata", "annotations"]];
+/// Part of each key of Rainbow's own.
+const DOMAIN: &str = "rainbow.dev/";
 /// Fields that plans go by.
 const FIELDS: [[&str; 2]; 3] = [["spec", "replicas"], ["spec", "selector"], ["spec", "minAvailable"]];
 
 /// Fails where a field of the answer is not what was written. The message names the field, and the field managers that have it.
 pub(super) fn check(kind: Kind, name: &str, written: &Value, answer: &DynamicObject) -> Result<(), Failure> {
-    let Some(path) = difference(written, answer) else { return Ok(()) };
+    let Some(path) = difference(kind, written, answer) else { return Ok(()) };
     let managers = managers(answer, &path);
     Err(Failure::Rejected(messages::without_effect(kind, name, &path.join("."), &managers)))
 }
@@ -29,8 +32,9 @@ pub(super) fn additions(written: &Value, answer: &DynamicObject) -> Vec<String> 
 }
 
 /// Path of the first field that is not what was written.
-fn difference(written: &Value, answer: &DynamicObject) -> Option<Vec<String>> {
+fn difference(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Vec<String>> {
     let none = Map::new();
+    let matters = |key: &str| kind == Kind::Pod || key.contains(DOMAIN);
     for [parent, child] in PARENTS {
         let found = match child {
             "labels" => answer.metadata.labels.as_ref(),
@@ -41,7 +45,7 @@ fn difference(written: &Value, answer: &DynamicObject) -> Option<Vec<String>> {
             None => found.is_none_or(|found| !found.contains_key(key)),
         };
         let mut asked = written[parent][child].as_object().unwrap_or(&none).iter();
-        if let Some((key, _)) = asked.find(|(key, value)| !is_there(key, value)) {
+        if let Some((key, _)) = asked.find(|(key, value)| matters(key) && !is_there(key, value)) {
             return Some(vec![parent.to_owned(), child.to_owned(), key.clone()]);
         }
     }
@@ -111,12 +115,14 @@ mod tests {
 
     #[test]
     fn a_label_that_was_taken_off_is_gone() {
-        let off = json!({ "metadata": { "labels": { "a": null } } });
+        let off = json!({ "metadata": { "labels": { "rainbow.dev/a": null } } });
         check_answer(off.clone(), json!({ "metadata": { "labels": { "b": "x" } } }), None);
         check_answer(off.clone(), json!({ "metadata": {} }), None);
-        let stays = json!({ "metadata": { "labels": { "a": "x" } } });
-        let message = "Deployment `web-v1`: a write of `metadata.labels.a` has no effect: an admission webhook or policy may change it";
+        let stays = json!({ "metadata": { "labels": { "rainbow.dev/a": "x" } } });
+        let message = "Deployment `web-v1`: a write of `metadata.labels.rainbow.dev/a` has no effect: an admission webhook or policy may change it";
         check_answer(off, stays.clone(), Some(message));
-        check_answer(json!({ "metadata": { "labels": { "a": "y" } } }), stays, Some(message));
+        check_answer(json!({ "metadata": { "labels": { "rainbow.dev/a": "y" } } }), stays, Some(message));
+        let helm = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "Helm" } } });
+        check_answer(json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "rainbow" } } }), helm, None);
     }
 }
