@@ -5,38 +5,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// What a stage's Service looks like. Policy, not identity: a change of it changes the Service at once, and makes no new color.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "!has(self.externalTrafficPolicy) || (has(self.type) && (self.type == 'NodePort' || self.type == 'LoadBalancer'))",
-        "message": "service.externalTrafficPolicy: only possible for type NodePort or LoadBalancer"
-    },
-    {
-        "rule": "!(has(self.loadBalancerClass) || has(self.loadBalancerSourceRanges) || has(self.allocateLoadBalancerNodePorts)) || (has(self.type) && self.type == 'LoadBalancer')",
-        "message": "service.loadBalancerClass, loadBalancerSourceRanges, allocateLoadBalancerNodePorts: only possible for type LoadBalancer"
-    },
-    {
-        "rule": "!has(self.healthCheckNodePort) || (has(self.type) && self.type == 'LoadBalancer' && has(self.externalTrafficPolicy) && self.externalTrafficPolicy == 'Local')",
-        "message": "service.healthCheckNodePort: only possible for type LoadBalancer with externalTrafficPolicy Local"
-    },
-    {
-        "rule": "!has(self.clusterIP) || !has(self.type) || self.type == 'ClusterIP'",
-        "message": "service.clusterIP: None is only possible for type ClusterIP"
-    },
-    {
-        "rule": "!has(self.sessionAffinityConfig) || (has(self.sessionAffinity) && self.sessionAffinity == 'ClientIP')",
-        "message": "service.sessionAffinityConfig: only possible with sessionAffinity ClientIP"
-    },
-    {
-        "rule": "!has(self.ipFamilies) || self.ipFamilies.size() < 2 || (has(self.ipFamilyPolicy) && self.ipFamilyPolicy != 'SingleStack')",
-        "message": "service.ipFamilies: two families need ipFamilyPolicy PreferDualStack or RequireDualStack"
-    }
-]))]
+#[schemars(extend("x-kubernetes-validations" = stage_rules()))]
 pub struct StageService {
     /// Default: `<tier>-<stage>`, with the prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,16 +87,7 @@ pub struct StageService {
 /// What the Service of a tier looks like, which the tiers that need it call. Each color has its own.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "!has(self.sessionAffinityConfig) || (has(self.sessionAffinity) && self.sessionAffinity == 'ClientIP')",
-        "message": "service.sessionAffinityConfig: only possible with sessionAffinity ClientIP"
-    },
-    {
-        "rule": "!has(self.ipFamilies) || self.ipFamilies.size() < 2 || (has(self.ipFamilyPolicy) && self.ipFamilyPolicy != 'SingleStack')",
-        "message": "service.ipFamilies: two families need ipFamilyPolicy PreferDualStack or RequireDualStack"
-    }
-]))]
+#[schemars(extend("x-kubernetes-validations" = common_rules()))]
 pub struct TierService {
     /// Added to the Service. Labels that others put on it are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -159,6 +125,43 @@ pub struct TierService {
     /// Callers are sent to pods that are not ready, too. Rainbow itself counts on ready pods alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_not_ready_addresses: bool,
+}
+
+/// What the API server checks of each Service.
+fn common_rules() -> Vec<Value> {
+    vec![
+        json!({
+            "rule": "!has(self.sessionAffinityConfig) || (has(self.sessionAffinity) && self.sessionAffinity == 'ClientIP')",
+            "message": "service.sessionAffinityConfig: only possible with sessionAffinity ClientIP"
+        }),
+        json!({
+            "rule": "!has(self.ipFamilies) || self.ipFamilies.size() < 2 || (has(self.ipFamilyPolicy) && self.ipFamilyPolicy != 'SingleStack')",
+            "message": "service.ipFamilies: two families need ipFamilyPolicy PreferDualStack or RequireDualStack"
+        }),
+    ]
+}
+
+/// The same of a stage's Service, which has a type of its own.
+fn stage_rules() -> Vec<Value> {
+    let own = [
+        json!({
+            "rule": "!has(self.externalTrafficPolicy) || (has(self.type) && (self.type == 'NodePort' || self.type == 'LoadBalancer'))",
+            "message": "service.externalTrafficPolicy: only possible for type NodePort or LoadBalancer"
+        }),
+        json!({
+            "rule": "!(has(self.loadBalancerClass) || has(self.loadBalancerSourceRanges) || has(self.allocateLoadBalancerNodePorts)) || (has(self.type) && self.type == 'LoadBalancer')",
+            "message": "service.loadBalancerClass, loadBalancerSourceRanges, allocateLoadBalancerNodePorts: only possible for type LoadBalancer"
+        }),
+        json!({
+            "rule": "!has(self.healthCheckNodePort) || (has(self.type) && self.type == 'LoadBalancer' && has(self.externalTrafficPolicy) && self.externalTrafficPolicy == 'Local')",
+            "message": "service.healthCheckNodePort: only possible for type LoadBalancer with externalTrafficPolicy Local"
+        }),
+        json!({
+            "rule": "!has(self.clusterIP) || !has(self.type) || self.type == 'ClusterIP'",
+            "message": "service.clusterIP: None is only possible for type ClusterIP"
+        }),
+    ];
+    own.into_iter().chain(common_rules()).collect()
 }
 
 fn families(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -339,8 +339,10 @@ fn is_duplicate(status: &Status) -> bool {
 
 /// Sets the whole lists of an object's spec, whoever has the items. Selector and ports of a Service change in this one write.
 async fn replace(api: &Api<DynamicObject>, name: &str, body: &Value) -> kube::Result<DynamicObject> {
-    let Value::Object(mut metadata) = body["metadata"].clone() else { return api.get(name).await };
-    metadata.retain(|key, _| matches!(key.as_str(), "uid" | "resourceVersion"));
+    let mut metadata = json!({ "uid": body["metadata"]["uid"] });
+    if let Some(version) = body["metadata"].get("resourceVersion") {
+        metadata["resourceVersion"] = version.clone();
+    }
     let body = json!({ "metadata": metadata, "spec": body["spec"] });
     api.patch(name, &merging(), &Patch::Merge(body)).await
 }

@@ -141,11 +141,6 @@ impl Meta {
         (&self.uid, self.deleting) == (&later.uid, later.deleting)
     }
 
-    /// Uid and resource version.
-    pub(crate) fn identity(&self) -> (Uid, u64) {
-        (self.uid.clone(), self.version)
-    }
-
     pub(crate) fn of(meta: &ObjectMeta) -> Self {
         Self {
             uid: Uid::of(meta.uid.as_deref().unwrap_or_default()),

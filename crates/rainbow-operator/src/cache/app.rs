@@ -14,7 +14,7 @@ use crate::{
     drift::{Answers, Content, Epoch},
     endpoints::Endpoints,
     kind::Kind,
-    live::{Budget, Deployment, Live, Pod, Root, Scaler, Service, Slice, SliceOf, Templates, version},
+    live::{Budget, Deployment, Live, Meta, Pod, Root, Scaler, Service, Slice, SliceOf, Templates},
     manifests,
     marks::Marks,
     named::Named,
@@ -134,32 +134,26 @@ impl App {
 
     /// Uid and resource version of an object as last seen.
     pub(crate) fn find(&self, kind: Kind, name: &str) -> Option<(Uid, u64)> {
-        let custom = |meta: &ObjectMeta| (Uid::of(meta.uid.as_deref().unwrap_or_default()), version(meta));
-        match kind {
-            Kind::Rainbow => Some(custom(self.root.as_ref()?.meta())),
-            Kind::Color => Some(custom(&self.colors.get(name)?.metadata)),
-            Kind::Deployment => self.deployments.get(name).map(|found| found.meta.identity()),
-            Kind::Service => self.services.get(name).map(|found| found.meta.identity()),
-            Kind::Pod => self.pods.get(name).map(|found| found.meta.identity()),
-            Kind::EndpointSlice => self.slices.get(name).map(|found| found.meta.identity()),
-            Kind::PodDisruptionBudget => self.budgets.get(name).map(|found| found.meta.identity()),
-            Kind::HorizontalPodAutoscaler => self.scalers.get(name).map(|found| found.meta.identity()),
-        }
+        self.meta(kind, name).map(|meta| (meta.uid, meta.version))
     }
 
     /// An object is being deleted, as last seen.
     pub(crate) fn is_deleting(&self, kind: Kind, name: &str) -> bool {
-        let custom = |meta: &ObjectMeta| meta.deletion_timestamp.is_some();
-        match kind {
-            Kind::Rainbow => self.root.as_ref().is_some_and(|root| custom(root.meta())),
-            Kind::Color => self.colors.get(name).is_some_and(|color| custom(&color.metadata)),
-            Kind::Deployment => self.deployments.get(name).is_some_and(|found| found.meta.deleting),
-            Kind::Service => self.services.get(name).is_some_and(|found| found.meta.deleting),
-            Kind::Pod => self.pods.get(name).is_some_and(|found| found.meta.deleting),
-            Kind::EndpointSlice => self.slices.get(name).is_some_and(|found| found.meta.deleting),
-            Kind::PodDisruptionBudget => self.budgets.get(name).is_some_and(|found| found.meta.deleting),
-            Kind::HorizontalPodAutoscaler => self.scalers.get(name).is_some_and(|found| found.meta.deleting),
-        }
+        self.meta(kind, name).is_some_and(|meta| meta.deleting)
+    }
+
+    /// Metadata of an object as last seen.
+    fn meta(&self, kind: Kind, name: &str) -> Option<Meta> {
+        Some(match kind {
+            Kind::Rainbow => Meta::of(self.root.as_ref()?.meta()),
+            Kind::Color => Meta::of(&self.colors.get(name)?.metadata),
+            Kind::Deployment => self.deployments.get(name)?.meta.clone(),
+            Kind::Service => self.services.get(name)?.meta.clone(),
+            Kind::Pod => self.pods.get(name)?.meta.clone(),
+            Kind::EndpointSlice => self.slices.get(name)?.meta.clone(),
+            Kind::PodDisruptionBudget => self.budgets.get(name)?.meta.clone(),
+            Kind::HorizontalPodAutoscaler => self.scalers.get(name)?.meta.clone(),
+        })
     }
 
     /// Names of all objects of a kind.
