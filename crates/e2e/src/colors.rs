@@ -38,7 +38,7 @@ pub struct Colors {
     pub drain: Value,
     /// Colors that may live at once.
     pub live: u32,
-    /// How long a color must be healthy before the one before it may drain.
+    /// Time for which a color must be healthy before the color before it may drain.
     pub warm: &'static str,
     /// How long a pod needs until it is ready.
     pub ready_after: Duration,

@@ -369,7 +369,7 @@ async fn services_get_addresses_and_ports() {
     assert!(message.contains("may not change once set"), "{message}");
 }
 
-/// What a Service cannot change, and what a change of its type drops.
+/// Fields of a Service that cannot change, and those that a change of its type drops.
 #[tokio::test(start_paused = true)]
 async fn fields_of_load_balancers() {
     let services: Api<Service> = Api::default_namespaced(client());

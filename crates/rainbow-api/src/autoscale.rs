@@ -1,4 +1,4 @@
-//! Who decides how many pods a tier has.
+//! Writers that decide how many pods a tier has.
 
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
 use schemars::JsonSchema;
@@ -39,11 +39,11 @@ pub struct Autoscale {
     /// Most pods.
     #[schemars(range(min = 1))]
     pub max_replicas: i32,
-    /// What is measured, as in a HorizontalPodAutoscaler. Default: as Kubernetes has it, 80 % of the CPU that pods request.
+    /// Metrics, as in a HorizontalPodAutoscaler. Default: that of Kubernetes, 80 % of the CPU that pods request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "metrics")]
     pub metrics: Vec<Value>,
-    /// How fast it scales, as in a HorizontalPodAutoscaler.
+    /// Pace of scaling, as in a HorizontalPodAutoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::rainbow::any_object")]
     pub behavior: Option<Value>,
@@ -64,7 +64,7 @@ impl Autoscale {
         self.min_replicas.unwrap_or(1)
     }
 
-    /// What is wrong with it: the field, and a sentence.
+    /// Finding: the field, and a sentence.
     pub(crate) fn errors(&self) -> Vec<(&'static str, String)> {
         let mut errors = Vec::new();
         if self.least() < 1 {

@@ -1,4 +1,4 @@
-//! Who may undo what: a release by `deploy`, then a manifest; a rollback, then the manifest that was rolled back.
+//! Manifests after a release by `deploy`, and after a rollback of what they say.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, Scope, eventually};

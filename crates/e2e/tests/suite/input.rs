@@ -196,7 +196,7 @@ pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// What the commands refuse after a look at the cluster, and what the API server refuses by itself: nothing of it is written.
+/// Refusals of commands after a look at the cluster, and of the API server: nothing is written.
 pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     scope.deploy(&app, "v1", "active").await?;
@@ -221,7 +221,7 @@ pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Res
     // An empty image.
     let empty = ["deploy", app.name, "--color", "v2", "--image", "backend="];
     refused(&empty, "", &["spec.tiers[backend].template.spec.containers[0].image", "is empty"])?;
-    // What only the API server checks of a pod.
+    // A check of pods that the API server alone makes.
     let mut unmounted = app.at("v2");
     container(&mut unmounted)["volumeMounts"] = json!([{ "name": "data", "mountPath": "/data" }]);
     let mount = "spec.tiers[backend].template.spec.containers[0].volumeMounts[0].name";

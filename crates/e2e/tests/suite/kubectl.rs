@@ -334,7 +334,7 @@ fn read_logs(kubectl: &KubectlScope, pod: &str) -> Result<()> {
 
 /// Deploys one pod, reads its log, and returns its name (`pod/NAME`).
 ///
-/// Where several nodes are one machine they share `/var/log/pods`, and each kubelet removes once a minute the logs of pods that are not its own
+/// Several nodes on one machine share `/var/log/pods`, and each kubelet removes once a minute the logs of pods that are not its own
 /// (`evictPodLogsDirectories`). A pod that lost its log so gets no other one: then all begins again with another pod.
 fn pod_whose_log_is_read(scope: &Scope, kubectl: &KubectlScope) -> Result<String> {
     const TRIES: usize = 5;

@@ -103,7 +103,7 @@ pub(crate) async fn local_traffic_through_a_flip(scope: &mut Scope) -> Result<()
     Ok(())
 }
 
-/// Where the stage answers on nodes that have a pod of the entry tier of each of these colors.
+/// Places where the stage answers, on nodes that have a pod of the entry tier of each of these colors.
 async fn places_of(scope: &Scope, colors: &[&str]) -> Result<Vec<Place>> {
     let mut places = scope.places("frontend-active").await?;
     for color in colors {
