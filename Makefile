@@ -12,7 +12,7 @@ OURS            = $(CARGO_TARGET_DIR)/images-rainbow
 OPERATOR_IMAGE ?= ghcr.io/rainbow-dev/rainbow:$(VERSION)
 TALLY_IMAGE    ?= ghcr.io/rainbow-dev/tally:$(VERSION)
 
-.PHONY: help build demo demo-colors test explore test-kubernetes test-on-kubernetes bench bench-kubernetes images-rainbow lint fmt \
+.PHONY: help build demo demo-colors test explore test-kubernetes test-on-kubernetes bench bench-kubernetes bench-argo images-rainbow lint fmt \
         setup images deploy-initial-active query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
 
 help: ## This list
@@ -56,6 +56,11 @@ bench: build ## The figures, each beside its target
 bench-kubernetes: build ## A release by kubectl alone beside one by Rainbow, on the cluster of the current kubeconfig
 	cargo build --release --target $(TARGET) -p bench
 	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench-kubernetes --json $(CARGO_TARGET_DIR)/bench-kubernetes.json $(ARGS)
+
+# The cluster has Argo Rollouts' CustomResourceDefinitions, and ARGO_ROLLOUTS_CONTROLLER is the path of its controller.
+bench-argo: build ## The same releases by Argo Rollouts and by Rainbow, on the cluster of the current kubeconfig
+	cargo build --release --target $(TARGET) -p bench
+	RAINBOW_BIN_DIR=$(abspath $(BIN)) $(BIN)/bench-argo --json $(CARGO_TARGET_DIR)/bench-argo.json $(ARGS)
 
 # Built into the local cluster's store, as `rainbow image build` does it, and written to an archive that any cluster loads.
 images-rainbow: build ## The operator's and the counter's image, and an archive of both

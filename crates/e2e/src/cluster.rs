@@ -158,10 +158,43 @@ impl Cluster {
     /// When the program is not built, or the cluster does not take the image.
     pub fn build_image(&self, program: &str) -> Result<()> {
         let images = images::build(&self.cli, self.dir(), &self.settings.image_prefix, &Image::of(program, &["v1"]))?;
-        match self.given.as_ref().and_then(Given::load_command) {
-            Some(command) => images::load(&self.cli, self.dir(), &images, command),
+        self.load(&images)
+    }
+
+    /// As [`Cluster::build_image`], of a program of the tests' own.
+    ///
+    /// # Errors
+    /// As [`Cluster::build_image`].
+    pub fn build_image_from(&self, program: &str, file: &Path) -> Result<()> {
+        let image = Image::of(program, &["v1"]);
+        let images = images::build_from(&self.cli, self.dir(), &self.settings.image_prefix, &image, file)?;
+        self.load(&images)
+    }
+
+    fn load(&self, images: &[String]) -> Result<()> {
+        match &self.given {
+            Some(given) => given.load(&self.cli, self.dir(), images),
             None => Ok(()),
         }
+    }
+
+    /// Builds the image of the operator, `rainbow:e2e`, and gives it to the cluster.
+    ///
+    /// # Errors
+    /// As [`Cluster::build_image`].
+    pub fn build_operator_image(&self) -> Result<()> {
+        let image = images::build_plain(&self.cli, self.dir(), &self.settings.image_prefix, "rainbow")?;
+        self.load(&[image])
+    }
+
+    /// Whether a test may install the operator for all namespaces and take everything of Rainbow out again, on two nodes.
+    pub fn may_install(&self) -> bool {
+        self.given.as_ref().is_some_and(Given::may_install)
+    }
+
+    /// Whether the cluster has autoscalers that act, and nothing has external metrics for them.
+    pub fn has_autoscalers(&self) -> bool {
+        self.given.as_ref().is_some_and(Given::has_autoscalers)
     }
 
     /// Ends the embedded cluster; takes out of a given one what the suite put in.

@@ -32,6 +32,9 @@ pub(crate) struct Given {
     kubeconfig: PathBuf,
     /// Rainbow's resource definitions were there before.
     had_definitions: bool,
+    has_autoscalers: bool,
+    /// How many nodes the cluster has.
+    nodes: usize,
     operator: OperatorPlace,
     load_command: Option<String>,
     /// The counter's image, of this build.
@@ -43,6 +46,7 @@ struct Found {
     version: String,
     nodes: Vec<Node>,
     had_definitions: bool,
+    has_autoscalers: bool,
     /// Namespace of an operator that is there already.
     operator: Option<String>,
 }
@@ -52,7 +56,7 @@ impl Given {
     pub(crate) fn prepare(cli: &Cli, dir: &Path, settings: &Settings, images: &[String]) -> Result<Self> {
         let (kubeconfig, context) = pin(dir, settings.context.as_deref())?;
         let found = blocking(ask(&kubeconfig)).with_context(|| format!("the cluster of context `{context}`"))?;
-        let Found { version, nodes, had_definitions, operator } = found;
+        let Found { version, nodes, had_definitions, has_autoscalers, operator } = found;
         if let Some(namespace) = operator {
             bail!(
                 "Rainbow's operator runs in namespace `{namespace}` of that cluster and would act on the tests' namespaces \
@@ -82,16 +86,34 @@ impl Given {
                 if let Some(command) = &load_command {
                     images::load(&cli, dir, std::slice::from_ref(&image), command)?;
                 }
-                let place = ["install", "--operator-namespace", OPERATOR_NAMESPACE, "--wait"];
+                let place =
+                    ["install", "--operator-namespace", OPERATOR_NAMESPACE, "--versioned-config", "all", "--wait"];
                 cli.ok(&[&place[..], &["--image", &image, "--tally-image", &tally_image]].concat())?
             }
         };
-        Ok(Self { kubeconfig, had_definitions, operator: settings.operator, load_command, tally_image })
+        let (nodes, operator) = (nodes.len(), settings.operator);
+        Ok(Self { kubeconfig, had_definitions, has_autoscalers, nodes, operator, load_command, tally_image })
     }
 
-    /// How it gets images, if that is ours to do.
-    pub(crate) fn load_command(&self) -> Option<&str> {
-        self.load_command.as_deref()
+    /// Gives the cluster more images, or says that it has to find them.
+    pub(crate) fn load(&self, cli: &Cli, dir: &Path, images: &[String]) -> Result<()> {
+        match &self.load_command {
+            Some(command) => images::load(cli, dir, images, command),
+            None => {
+                eprintln!("the cluster is expected to find {}", images.join(", "));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a test may install the operator for all namespaces and take everything of Rainbow out again, on two nodes.
+    pub(crate) fn may_install(&self) -> bool {
+        self.operator == OperatorPlace::Outside && !self.had_definitions && self.nodes > 1
+    }
+
+    /// Whether the cluster has autoscalers that act, and nothing has external metrics for them.
+    pub(crate) fn has_autoscalers(&self) -> bool {
+        self.has_autoscalers
     }
 
     /// The image that operators put into pods to count their connections.
@@ -151,10 +173,14 @@ async fn ask(kubeconfig: &Path) -> Result<Found> {
     let definitions =
         Api::<CustomResourceDefinition>::all(client.clone()).list_metadata(&ListParams::default()).await?;
     let had_definitions = definitions.items.iter().any(|definition| definition.name_any().ends_with(".rainbow.dev"));
+    let groups = client.list_api_groups().await?.groups;
+    let serves = |name: &str| groups.iter().any(|group| group.name == name);
+    // A part of the API can be added where there is an aggregation layer, and there the controllers of Kubernetes run, too.
+    let has_autoscalers = serves("apiregistration.k8s.io") && !serves("external.metrics.k8s.io");
     let operators = ListParams::default().labels("app.kubernetes.io/name=rainbow-operator");
     let operators = Api::<Deployment>::all(client).list(&operators).await?;
     let operator = operators.items.first().and_then(ResourceExt::namespace);
-    Ok(Found { version, nodes, had_definitions, operator })
+    Ok(Found { version, nodes, had_definitions, has_autoscalers, operator })
 }
 
 /// Runs a future to its end from a caller that may or may not be a task itself.

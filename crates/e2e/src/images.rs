@@ -42,12 +42,17 @@ pub(crate) fn build_all(cli: &Cli, dir: &Path, prefix: &str) -> Result<Vec<Strin
 
 /// Builds all versions of an image.
 pub(crate) fn build(cli: &Cli, dir: &Path, prefix: &str, image: &Image<'_>) -> Result<Vec<String>> {
-    let Image { name, program, port, versions } = image;
-    let file = programs()?.join(program);
+    let file = programs()?.join(image.program);
     ensure!(file.exists(), "{} is missing: run `make test`, which builds it", file.display());
+    build_from(cli, dir, prefix, image, &file)
+}
+
+/// Builds all versions of an image whose program is not among this build's.
+pub(crate) fn build_from(cli: &Cli, dir: &Path, prefix: &str, image: &Image<'_>, file: &Path) -> Result<Vec<String>> {
+    let Image { name, program, port, versions } = image;
     let context = dir.join(format!("image-{name}"));
     std::fs::create_dir_all(&context)?;
-    std::fs::copy(&file, context.join(program))?;
+    std::fs::copy(file, context.join(program))?;
     let port = port.map(|port| format!("ENV PORT={port}\n")).unwrap_or_default();
     let dockerfile = format!(
         "FROM scratch\nARG VERSION\nENV VERSION=$VERSION\n{port}COPY {program} /{program}\nUSER 65532:65532\nENTRYPOINT [\"/{program}\"]\n"

@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Cli, Cluster, OperatorPlace};
+use crate::{Cli, Cluster, OperatorPlace, Replica, gate::Gate};
 
 /// A running `rainbow operator` for one namespace. Dropping it ends it.
 #[derive(Debug)]
@@ -53,14 +53,29 @@ impl Operator {
         self.restart_with_tally(&self.tally_image.clone())
     }
 
+    /// Starts it again, without the right to read ConfigMaps and Secrets.
+    pub fn restart_without_config(&mut self) -> Result<()> {
+        self.start_with(&["--tally-image", &self.tally_image.clone()])
+    }
+
+    /// Starts it again with other credentials, such as those of a proxy.
+    pub fn restart_with_kubeconfig(&mut self, kubeconfig: &Path) -> Result<()> {
+        self.cli = self.cli.with("KUBECONFIG", kubeconfig);
+        self.restart()
+    }
+
     /// Starts it again, to put another image into pods as their counter.
     pub fn restart_with_tally(&mut self, image: &str) -> Result<()> {
+        self.start_with(&["--tally-image", image, "--versioned-config", "all"])
+    }
+
+    fn start_with(&mut self, arguments: &[&str]) -> Result<()> {
         ensure!(self.place == OperatorPlace::Outside, "the operator in the cluster is not this test's to restart");
         self.kill();
         let log = File::options().create(true).append(true).open(&self.log).context("the operator's log")?;
         let child = self
             .cli
-            .command(&[&["operator", "--namespace", &self.namespace, "--tally-image", image], self.arguments].concat())
+            .command(&[&["operator", "--namespace", &self.namespace], arguments, self.arguments].concat())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -68,6 +83,14 @@ impl Operator {
             .context("cannot start the operator")?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// One more operator of the same namespace, which waits for its turn to lead.
+    pub(crate) fn replica(&self, kubeconfig: &Path, gate: Gate) -> Result<Replica> {
+        ensure!(self.place == OperatorPlace::Outside, "the operator in the cluster acts on this namespace, too");
+        let own = ["operator", "--leader-elect", "--namespace", &self.namespace, "--tally-image", &self.tally_image];
+        let arguments = own.iter().chain(self.arguments).map(|argument| (*argument).to_owned()).collect();
+        Replica::start(&self.cli.with("KUBECONFIG", kubeconfig), arguments, self.log.clone(), gate)
     }
 
     /// Starts it if it was killed.

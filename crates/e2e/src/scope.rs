@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, Hasher, RandomState},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -20,9 +20,11 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    App, Cli, Cluster, Cut, Kubectl, KubectlScope, Operator, Place, Reach,
+    App, Cli, Cluster, Cut, Kubectl, KubectlScope, Operator, Place, Reach, Replica,
     cluster::config,
-    eventually, images,
+    eventually,
+    gate::Gate,
+    images,
     load::{self, Clients, Loads},
 };
 
@@ -55,6 +57,8 @@ pub struct Scope {
     image_prefix: String,
     operator_start: Duration,
     cut: Option<Cut>,
+    chaos: Duration,
+    seed: u64,
 }
 
 impl Scope {
@@ -83,6 +87,8 @@ impl Scope {
             image_prefix: cluster.settings().image_prefix.clone(),
             operator_start: cluster.operator_start(),
             cut: cluster.settings().cut(),
+            chaos: Duration::from_secs(cluster.settings().chaos),
+            seed: cluster.settings().seed.unwrap_or_else(random),
         })
     }
 
@@ -96,6 +102,11 @@ impl Scope {
         config(&self.kubeconfig).await
     }
 
+    /// Where the cluster's address and credentials are.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// What goes before the names of images in this cluster.
     pub fn image_prefix(&self) -> &str {
         &self.image_prefix
@@ -104,6 +115,23 @@ impl Scope {
     /// About the time in which an operator starts and does something here.
     pub fn operator_start(&self) -> Duration {
         self.operator_start
+    }
+
+    /// Time for which a test that makes trouble does so.
+    pub fn chaos(&self) -> Duration {
+        self.chaos
+    }
+
+    /// Seed of what happens at random.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// One more operator of this namespace, which waits for its turn to lead, and has a way of its own to the API server.
+    pub async fn replica(&self, name: &str) -> Result<Replica> {
+        let kubeconfig = self.log.with_file_name(format!("kubeconfig-{}-{name}", self.namespace));
+        let gate = Gate::to_server_of(&self.kubeconfig, &kubeconfig).await?;
+        self.operator.replica(&kubeconfig, gate)
     }
 
     /// How a node of this cluster is cut off.
@@ -376,9 +404,13 @@ impl Scope {
     }
 }
 
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// A namespace of a name that nobody else has, and that pods can be made in.
 async fn make_namespace(client: &Client, name: &str) -> Result<String> {
-    let salt = RandomState::new().build_hasher().finish() & 0xffff;
+    let salt = random() & 0xffff;
     let test: String = name.replace("::", "-").replace('_', "-").chars().take(NAME_LIMIT - 7).collect();
     let namespace = format!("t-{}-{salt:04x}", test.trim_end_matches('-'));
     let object = json!({ "metadata": { "name": namespace, "labels": { MADE_BY.0: MADE_BY.1 } } });

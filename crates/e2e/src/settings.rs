@@ -4,6 +4,9 @@ use clap::{Args, ValueEnum};
 
 use crate::reach::Way;
 
+/// Seconds in which each kind of trouble happens once or twice.
+const CHAOS: u64 = 75;
+
 /// Options of the suite. Each is also read from the environment, for those who cannot change a command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
@@ -46,6 +49,12 @@ pub struct Settings {
     /// The kubectl that tests of kubectl use: a path (default: the one on the PATH; without one these tests are ignored)
     #[arg(long, env = "KUBECTL", value_name = "PROGRAM")]
     pub kubectl: Option<String>,
+    /// Seconds of troubles in the test of two operators
+    #[arg(long, env = "RAINBOW_TEST_CHAOS", value_name = "SECONDS", default_value_t = CHAOS)]
+    pub chaos: u64,
+    /// Seed of what happens at random in that test (default: another one each time; it is printed)
+    #[arg(long, env = "RAINBOW_TEST_SEED", value_name = "N")]
+    pub seed: Option<u64>,
     /// Keep the namespace of a test that failed, and what runs in it
     #[arg(long, env = "RAINBOW_TEST_KEEP")]
     pub keep: bool,

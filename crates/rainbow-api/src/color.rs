@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{ColorDrain, DrainStatus, Evidence, Tier, TierScaling, rainbow::any_object};
+use crate::{ColorDrain, ConfigKind, DrainStatus, Evidence, Tier, TierScaling, rainbow::any_object};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -58,6 +58,12 @@ pub struct ColorSpec {
     #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "evidence is immutable: a change makes a new color" }]))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// Copies of ConfigMaps and Secrets that the color's pods read, where `spec.config` of the Rainbow was `Versioned` when the color was made.
+    /// Immutable.
+    #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "config is immutable: a change makes a new color" }]))]
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<ColorConfig>,
     /// The color is not kept whole as a way back: its pods end as soon as they have no connections. `rainbow retire`
     /// writes it; it is refused while a stage points at the color.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -65,6 +71,39 @@ pub struct ColorSpec {
     /// What is different in the drain of this color. `rainbow drain` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<ColorDrain>,
+}
+
+/// Copy of a ConfigMap or a Secret that a color's pods read.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ColorConfig {
+    /// Kind of the object.
+    pub kind: ConfigKind,
+    /// Name of the object in the templates.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Name of the copy, which pods read in place of the object. It ends with a hash of the content.
+    #[schemars(length(min = 1, max = 253))]
+    pub copy: String,
+    /// Whether there is a copy.
+    #[serde(default, skip_serializing_if = "ConfigContent::is_copied")]
+    pub content: ConfigContent,
+}
+
+/// Whether there was an object to copy when a color was made.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum ConfigContent {
+    /// The object was copied.
+    #[default]
+    Copied,
+    /// There was none, and the templates say `optional: true`. No object has the name of the copy.
+    Absent,
+}
+
+impl ConfigContent {
+    fn is_copied(&self) -> bool {
+        *self == Self::Copied
+    }
 }
 
 /// Which instance serves a tier in a color.

@@ -14,11 +14,14 @@ pub enum ConditionType {
     Stalled,
     /// Of a color that drains: the connections of some pods cannot be read, so these pods are kept.
     ConnectionsUnknown,
+    /// Of a color that drains: one peer is connected to every pod that holds the color.
+    HeldByOnePeer,
 }
 
 impl ConditionType {
     /// All types.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Reconciling, Self::Stalled, Self::ConnectionsUnknown];
+    pub const ALL: [Self; 5] =
+        [Self::Ready, Self::Reconciling, Self::Stalled, Self::ConnectionsUnknown, Self::HeldByOnePeer];
 
     /// Name of the type in a status.
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +30,7 @@ impl ConditionType {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::ConnectionsUnknown => "ConnectionsUnknown",
+            Self::HeldByOnePeer => "HeldByOnePeer",
         }
     }
 
@@ -70,6 +74,12 @@ pub enum Reason {
     RolledBack,
     /// The spec is not valid.
     InvalidSpec,
+    /// A ConfigMap or a Secret that a template names does not exist.
+    ConfigMissing,
+    /// The operator has no right to read a kind of object that a template names.
+    ConfigNotAllowed,
+    /// A copy of a ConfigMap or a Secret is gone, and the object has changed since.
+    ConfigLost,
     /// The API server refuses a write.
     Rejected,
     /// The API server has failed to carry out a write several times in a row.
@@ -102,11 +112,13 @@ pub enum Reason {
     NoAnswer,
     /// Of a color that drains: the connections of all pods are known.
     Counted,
+    /// Of a color that drains: one peer is connected to every pod that holds the color.
+    OnePeer,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::Settled,
         Self::NothingInTheWay,
         Self::Shifting,
@@ -117,6 +129,9 @@ impl Reason {
         Self::Paused,
         Self::RolledBack,
         Self::InvalidSpec,
+        Self::ConfigMissing,
+        Self::ConfigNotAllowed,
+        Self::ConfigLost,
         Self::Rejected,
         Self::Unavailable,
         Self::ColorInUse,
@@ -133,6 +148,7 @@ impl Reason {
         Self::Stalled,
         Self::NoAnswer,
         Self::Counted,
+        Self::OnePeer,
     ];
 
     /// The reason as a condition gives it, in CamelCase.
@@ -148,6 +164,9 @@ impl Reason {
             Self::Paused => "Paused",
             Self::RolledBack => "RolledBack",
             Self::InvalidSpec => "InvalidSpec",
+            Self::ConfigMissing => "ConfigMissing",
+            Self::ConfigNotAllowed => "ConfigNotAllowed",
+            Self::ConfigLost => "ConfigLost",
             Self::Rejected => "Rejected",
             Self::Unavailable => "Unavailable",
             Self::ColorInUse => "ColorInUse",
@@ -164,6 +183,7 @@ impl Reason {
             Self::Stalled => "Stalled",
             Self::NoAnswer => "NoAnswer",
             Self::Counted => "Counted",
+            Self::OnePeer => "OnePeer",
         }
     }
 

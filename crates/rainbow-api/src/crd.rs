@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::CustomResourceExt;
+use std::collections::BTreeMap;
 
 use crate::{Color, Rainbow, labels, pod_types};
 
@@ -11,7 +12,7 @@ use crate::{Color, Rainbow, labels, pod_types};
 /// enum is refused by older API servers, and `null` would be kept beside "absent" as a second way to say the same.)
 /// API servers without CEL drop `x-kubernetes-validations`; the operator checks everything again anyway.
 ///
-/// The pod templates of a `Rainbow` are an exception: their schema has all fields of a pod, each of which may be `null`, so that the API
+/// The pod templates of a `Rainbow` and the settings of its sidecar are an exception: their schema has all fields of a pod, each of which may be `null`, so that the API
 /// server refuses in them what it refuses in a Deployment. Those of a `Color` are kept whatever is in them: a snapshot never loses a
 /// field that a later schema does not have.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -22,6 +23,13 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
             if let Some(schema) = version.schema.as_mut().and_then(|v| v.open_api_v3_schema.as_mut()) {
                 strip_nullable(schema);
             }
+        }
+    }
+    if let Some(sidecar) = all.first_mut().and_then(sidecar) {
+        for (field, name) in [("resources", pod_types::RESOURCES), ("securityContext", pod_types::SECURITY_CONTEXT)] {
+            let Some(schema) = sidecar.get_mut(field) else { continue };
+            let of_pods = pod_types::struct_schema(name, schema.description.as_deref());
+            *schema = serde_json::from_value(of_pods).unwrap_or_else(|_| schema.clone());
         }
     }
     if let Some(template) = all.first_mut().and_then(template) {
@@ -38,6 +46,13 @@ fn template(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> 
     let tiers = schema.properties.as_mut()?.get_mut("spec")?.properties.as_mut()?.get_mut("tiers")?;
     let Some(Items::Schema(tier)) = &mut tiers.items else { return None };
     tier.properties.as_mut()?.get_mut("template")
+}
+
+/// Fields of `spec.drain.sidecar` in a definition.
+fn sidecar(crd: &mut CustomResourceDefinition) -> Option<&mut BTreeMap<String, JSONSchemaProps>> {
+    let schema = crd.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()?;
+    let drain = schema.properties.as_mut()?.get_mut("spec")?.properties.as_mut()?.get_mut("drain")?;
+    drain.properties.as_mut()?.get_mut("sidecar")?.properties.as_mut()
 }
 
 fn strip_nullable(schema: &mut JSONSchemaProps) {
@@ -72,9 +87,10 @@ mod tests {
         }
     }
 
-    /// The path is within a pod template, whose schema follows that of a Deployment.
+    /// The path is within a part of a pod, whose schema follows that of a Deployment.
     fn is_in_template(path: &str) -> bool {
-        path.contains("tiers[].template.")
+        let sidecar = ["drain.sidecar.resources.", "drain.sidecar.securityContext."];
+        path.contains("tiers[].template.") || sidecar.iter().any(|part| path.contains(part))
     }
 
     fn schema(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
@@ -114,7 +130,8 @@ mod tests {
                     Some(JSONSchemaPropsOrArray::Schema(items)) => items.type_.as_deref(),
                     Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
                 };
-                let is_atomic = items == Some("string") || path.ends_with(".autoscale.metrics");
+                let without_key = [".autoscale.metrics", ".drain.ignore", ".matchExpressions"];
+                let is_atomic = items == Some("string") || without_key.iter().any(|end| path.ends_with(end));
                 let list_type = if is_atomic { "atomic" } else { "map" };
                 assert_eq!(part.x_kubernetes_list_type.as_deref(), Some(list_type), "{path}");
             }

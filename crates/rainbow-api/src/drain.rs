@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
-use crate::{DurationError, HumanDuration, RainbowSpec, Tier};
+use crate::{DurationError, HumanDuration, IgnoredPeer, RainbowSpec, SidecarSettings, Tier};
 
 /// How a color that no stage points at comes to its end.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
@@ -24,6 +24,14 @@ pub struct Drain {
     /// Where the application answers how many connections a pod has. Needed where `connections` is `Http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCount>,
+    /// Settings of the container that Rainbow adds where `connections` is `Sidecar`. A change is about new colors only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<SidecarSettings>,
+    /// Peers whose connections hold no pod, such as scrapers of metrics. It is about all colors, those that drain as well. Only the
+    /// sidecar knows peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub ignore: Vec<IgnoredPeer>,
 }
 
 impl Drain {
@@ -43,6 +51,8 @@ impl Default for Drain {
             settle: Self::default_settle(),
             connections: Connections::default(),
             http: None,
+            sidecar: None,
+            ignore: Vec::new(),
         }
     }
 }
@@ -204,6 +214,9 @@ pub struct DrainStatus {
     pub deadline: Option<String>,
     /// Connections last known, over all its pods.
     pub connections: i64,
+    /// Connections of peers that `drain.ignore` names, over all its pods: they hold nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ignored: i64,
     /// Pods whose connections cannot be read now. They count as busy.
     pub unknown_pods: i32,
     /// Pods that are still there.
@@ -214,6 +227,10 @@ pub struct DrainStatus {
     /// What the deadline ended. Kept when the color is retired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<Cut>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// A pod that holds a draining color.
@@ -227,6 +244,12 @@ pub struct Holder {
     /// Connections last known. Unset: none could ever be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
+    /// Connections beside those of peers that `drain.ignore` names. Unset: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<i64>,
+    /// Connections among `connections` of peers that the counter does not name, so that it is unknown whether `drain.ignore` names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed: Option<i64>,
     /// Age of the oldest connection in seconds when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_seconds: Option<i64>,

@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::{ColorInstance, ColorSpec, RainbowSpec, Tier};
+use crate::{ColorConfig, ColorInstance, ColorSpec, Config, RainbowSpec, Tier, TierConfig, config_of_tiers};
 
 /// The identity of an instance, in hexadecimal: equal identities are equal all the way down.
 pub type Identity = String;
@@ -47,6 +47,42 @@ pub fn tiers_hash(tiers: &[Tier]) -> String {
     hash(&json!(identities(tiers)), COLOR_DIGITS)
 }
 
+/// Identities of instances that read copies of configuration, from those without: the copies of a tier, and of the tiers that it needs, are part
+/// of its identity. A tier without any keeps the identity that it has.
+fn with_config(
+    tiers: &[Tier],
+    plain: &BTreeMap<String, Identity>,
+    named: &TierConfig,
+    config: &[ColorConfig],
+) -> BTreeMap<String, Identity> {
+    let mut known: BTreeMap<String, Identity> = BTreeMap::new();
+    for _ in 0..tiers.len() {
+        for tier in tiers.iter().filter(|tier| plain.contains_key(&tier.name)) {
+            if known.contains_key(&tier.name) {
+                continue;
+            }
+            let needs: Option<BTreeMap<&str, &Identity>> =
+                tier.needs.iter().map(|need| Some((need.tier.as_str(), known.get(&need.tier)?))).collect();
+            let Some(needs) = needs else { continue };
+            let before = &plain[&tier.name];
+            let is_named = |one: &&ColorConfig| {
+                let names = named.get(&tier.name).into_iter().flatten();
+                names.into_iter().any(|(name, _)| name.kind == one.kind && name.name == one.name)
+            };
+            let copies: Vec<String> =
+                config.iter().filter(is_named).map(|one| format!("{}/{}/{}", one.kind, one.name, one.copy)).collect();
+            let is_plain =
+                copies.is_empty() && needs.iter().all(|(tier, identity)| plain.get(*tier) == Some(*identity));
+            let identity = match is_plain {
+                true => before.clone(),
+                false => hash(&json!({ "identity": before, "config": copies, "needs": needs }), IDENTITY_DIGITS),
+            };
+            known.insert(tier.name.clone(), identity);
+        }
+    }
+    known
+}
+
 /// A version of the application: what follows from the tiers of a spec as they were written, templates included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -61,6 +97,35 @@ impl Version {
     pub fn of(spec: &RainbowSpec) -> Self {
         let color = spec.color.clone().unwrap_or_else(|| tiers_hash(&spec.tiers));
         Self { color, identities: identities(&spec.tiers) }
+    }
+
+    /// The version that a spec describes as long as its configuration is what a color has copies of. `None`: `spec.config` is `Versioned`, and
+    /// gives the version its name.
+    pub fn beside(spec: &RainbowSpec, color: &ColorSpec) -> Option<Self> {
+        let plain = Self::of(spec);
+        match spec.config {
+            Config::Shared => Some(plain),
+            Config::Versioned => {
+                let name = spec.color.as_ref()?;
+                let named = config_of_tiers(&spec.tiers);
+                let is_known = |(name, _): (&crate::ConfigName, _)| {
+                    color.config.iter().any(|known| known.kind == name.kind && known.name == name.name)
+                };
+                let all = named.values().flatten().all(is_known);
+                let version = plain.configured(Some(name), &spec.tiers, &named, &color.config);
+                // A tier that names an object without a copy cannot be what the color has.
+                Some(if all { version } else { Self { identities: BTreeMap::new(), ..version } })
+            }
+        }
+    }
+
+    /// The version as it is with copies of configuration. `color` is the name that the spec gives it; `named` are the objects that the
+    /// templates of `tiers` name.
+    #[must_use]
+    pub fn configured(&self, color: Option<&str>, tiers: &[Tier], named: &TierConfig, config: &[ColorConfig]) -> Self {
+        let identities = with_config(tiers, &self.identities, named, config);
+        let color = color.map_or_else(|| hash(&json!(identities), COLOR_DIGITS), str::to_owned);
+        Self { color, identities }
     }
 
     /// The color was made of this version: it has the version's name, and the instances that its tiers make.
@@ -124,6 +189,65 @@ mod tests {
         assert_eq!(identities(&[tier("a", "a:1", &[])])["a"], before);
         assert_eq!(with(json!({})), before);
         assert_ne!(with(json!({ "clusterIP": "None" })), before);
+    }
+
+    /// Identities and names as they have always been: an upgrade makes no new color. The digits are those of the version before `spec.config`.
+    #[test]
+    fn golden() {
+        let tiers = [tier("a", "a:1", &["b"]), tier("b", "b:1", &[])];
+        let all = identities(&tiers);
+        assert_eq!((all["a"].as_str(), all["b"].as_str()), ("c849873352cdc5abdb95", "ccd93211848a4f0341b5"));
+        assert_eq!(tiers_hash(&tiers), "149f4b");
+    }
+
+    #[test]
+    fn copies_are_identity_of_who_reads_them_and_of_dependents() {
+        let mut tiers = [tier("a", "a:1", &["b"]), tier("b", "b:1", &[]), tier("c", "c:1", &[])];
+        tiers[1].template["spec"]["volumes"] = json!([{ "name": "x", "configMap": { "name": "settings" } }]);
+        let plain = Version { color: tiers_hash(&tiers), identities: identities(&tiers) };
+        let named = config_of_tiers(&tiers);
+        let configured = |copy: &str| {
+            let config = json!([{ "kind": "ConfigMap", "name": "settings", "copy": copy },
+                                { "kind": "Secret", "name": "settings", "copy": "of-no-tier" }]);
+            let config: Vec<ColorConfig> = serde_json::from_value(config).unwrap();
+            plain.configured(None, &tiers, &named, &config)
+        };
+        let (one, two) = (configured("settings-1"), configured("settings-2"));
+        for tier in ["a", "b"] {
+            assert_ne!(one.identities[tier], plain.identities[tier], "{tier}");
+            assert_ne!(one.identities[tier], two.identities[tier], "{tier}");
+        }
+        assert_eq!(one.identities["c"], plain.identities["c"]);
+        assert!(one.color != two.color && one.color != plain.color);
+        assert_eq!(plain.configured(None, &tiers, &named, &[]), plain, "without copies nothing changes");
+        assert_eq!(plain.configured(Some("v1"), &tiers, &named, &[]).color, "v1");
+    }
+
+    #[test]
+    fn a_spec_is_compared_with_a_color_by_the_copies_that_the_color_has() {
+        let mut spec = RainbowSpec { color: Some("v1".into()), config: Config::Versioned, ..RainbowSpec::default() };
+        spec.tiers = vec![tier("a", "a:1", &[])];
+        spec.tiers[0].template["spec"]["volumes"] = json!([{ "name": "x", "secret": { "secretName": "tls" } }]);
+        let config = json!([{ "kind": "Secret", "name": "tls", "copy": "tls-1" }]);
+        let config: Vec<ColorConfig> = serde_json::from_value(config).unwrap();
+        let version = Version::of(&spec).configured(Some("v1"), &spec.tiers, &config_of_tiers(&spec.tiers), &config);
+        let mut color: ColorSpec = serde_json::from_value(json!({
+            "rainbow": "shop", "color": "v1", "revision": 1, "tiers": spec.tiers, "config": config,
+            "instances": [{ "tier": "a", "color": "v1", "identity": version.identities["a"] }],
+        }))
+        .unwrap();
+        let describes = |spec: &RainbowSpec, color: &ColorSpec| Version::beside(spec, color).map(|it| it.is_of(color));
+        assert_eq!(describes(&spec, &color), Some(true));
+        color.config[0].copy = "tls-2".into();
+        assert_eq!(describes(&spec, &color), Some(false));
+        color.config.clear();
+        color.instances[0].identity = Version::of(&spec).identities["a"].clone();
+        assert_eq!(describes(&spec, &color), Some(false), "the color reads the object itself");
+        spec.config = Config::Shared;
+        assert_eq!(describes(&spec, &color), Some(true));
+        spec.config = Config::Versioned;
+        spec.color = None;
+        assert_eq!(describes(&spec, &color), None);
     }
 
     #[test]

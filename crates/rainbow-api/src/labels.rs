@@ -27,8 +27,12 @@ pub const SERVES: &str = "rainbow.dev/serves";
 pub const OUT_SINCE: &str = "rainbow.dev/out-since";
 /// Hash of what was applied, so that an unchanged object costs no write.
 pub const APPLIED: &str = "rainbow.dev/applied";
+/// The annotation that changes an object of a color that is taken back, so that a late write to it is refused: when that was (RFC 3339).
+pub const TAKEN_BACK: &str = "rainbow.dev/taken-back";
 /// On Deployments: identity of the instance.
 pub const IDENTITY: &str = "rainbow.dev/identity";
+/// Annotation of a copy of a ConfigMap or a Secret: name of the object that was copied.
+pub const COPY_OF: &str = "rainbow.dev/copy-of";
 /// On a `Rainbow` and a `Color`: keeps them until what they made has gone in order.
 pub const FINALIZER: &str = "rainbow.dev/teardown";
 /// On pods that hold connections while their color drains. The value is [`YES`]. The drain's PodDisruptionBudget selects it.

@@ -3,13 +3,16 @@
 //! The kinds are defined as Rust types; the CRDs in `deploy/crds` are generated from them.
 
 mod autoscale;
+mod cidr;
 mod color;
 mod condition;
+mod config;
 mod crd;
 mod drain;
 mod duration;
 mod hold;
 mod identity;
+mod ignore;
 pub mod labels;
 pub mod names;
 mod object_names;
@@ -17,12 +20,21 @@ mod pod_types;
 mod rainbow;
 mod read;
 mod service;
+mod sidecar;
 mod status;
 mod validate;
 
 pub use autoscale::{Autoscale, Scaling, TierScaling};
-pub use color::{Color, ColorInstance, ColorPhase, ColorSpec, ColorStatus, ServiceLinks, Sidecar, TerminationMessages};
+pub use cidr::{Cidr, CidrError};
+pub use color::{
+    Color, ColorConfig, ColorInstance, ColorPhase, ColorSpec, ColorStatus, ConfigContent, ServiceLinks, Sidecar,
+    TerminationMessages,
+};
 pub use condition::{ConditionType, Reason};
+pub use config::{
+    CONTENT_DIGITS, Config, ConfigKind, ConfigName, Demand, TierConfig, config_of, config_of_tiers, copy_name,
+    read_copies,
+};
 pub use crd::crds;
 pub use drain::{
     ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Evidence, Holder, HttpCount,
@@ -30,6 +42,7 @@ pub use drain::{
 pub use duration::{DurationError, HumanDuration};
 pub use hold::Hold;
 pub use identity::{Identity, Version, identities, tiers_hash};
+pub use ignore::{IgnoredPeer, IpBlock, Operator, Requirement, Selector};
 pub use object_names::{ObjectName, object_names, object_names_of_colors};
 pub use rainbow::{
     Flip, Keep, Need, OnStalled, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, Surge, Tier,
@@ -37,8 +50,11 @@ pub use rainbow::{
 };
 pub use read::read_spec;
 pub use service::{ClientIpConfig, SessionAffinityConfig, StageService, StageServicePort, TierService, service_fields};
+pub use sidecar::SidecarSettings;
 pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus};
-pub use validate::{SpecError, SpecPart, connections, entry_tiers, stage_tier, validate, validate_name};
+pub use validate::{
+    SpecError, SpecPart, amount, connections, entry_tiers, stage_tier, validate, validate_name, validate_sidecar,
+};
 
 /// The API group of both kinds.
 pub const GROUP: &str = "rainbow.dev";

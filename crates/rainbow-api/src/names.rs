@@ -6,12 +6,12 @@ pub const MAX_NAME: usize = 63;
 
 /// Name of an instance's Deployment, and of its Service: `<prefix><tier>-<color>`.
 pub fn instance(prefix: Option<&str>, tier: &str, color: &str) -> String {
-    format!("{}{tier}-{color}", prefix.unwrap_or_default())
+    [prefix.unwrap_or_default(), tier, "-", color].concat()
 }
 
 /// Name of a stage's Service, unless the spec names it: `<prefix><tier>-<stage>`.
 pub fn stage_service(prefix: Option<&str>, tier: &str, stage: &str) -> String {
-    format!("{}{tier}-{stage}", prefix.unwrap_or_default())
+    [prefix.unwrap_or_default(), tier, "-", stage].concat()
 }
 
 /// Name of the shadow Service of a stage, whose own Service is called `service`: `<service>-shadow`. One that would be too long is cut,
@@ -20,7 +20,7 @@ pub fn shadow(service: &str) -> String {
     const END: &str = "-shadow";
     const DIGITS: usize = 8;
     if service.len() + END.len() <= MAX_NAME {
-        return format!("{service}{END}");
+        return [service, END].concat();
     }
     let kept: String = service.chars().take(MAX_NAME - END.len() - DIGITS - 1).collect();
     let digest = crate::identity::hash(&service.into(), DIGITS);
@@ -29,17 +29,22 @@ pub fn shadow(service: &str) -> String {
 
 /// Name of a `Color` object: `<rainbow>-<color>`, since colors of several Rainbows share a namespace.
 pub fn color_object(rainbow: &str, color: &str) -> String {
-    format!("{rainbow}-{color}")
+    [rainbow, "-", color].concat()
 }
 
 /// Name of the PodDisruptionBudget that guards the pods of draining colors: `<rainbow>-draining`.
 pub fn guard(rainbow: &str) -> String {
-    format!("{rainbow}-draining")
+    [rainbow, "-draining"].concat()
 }
 
 /// Name of the PodDisruptionBudget of a stage that is held in the middle of a shift: `<rainbow>-<stage>-paused`.
 pub fn stage_budget(rainbow: &str, stage: &str) -> String {
-    format!("{rainbow}-{stage}-paused")
+    [rainbow, "-", stage, "-paused"].concat()
+}
+
+/// Name of the Secret with the key by which hashes of Secrets are made: `<rainbow>-config-key`.
+pub fn config_key(rainbow: &str) -> String {
+    format!("{rainbow}-config-key")
 }
 
 /// Name of the container that counts connections in a pod.

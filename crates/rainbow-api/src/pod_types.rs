@@ -5,7 +5,7 @@
 
 mod schema;
 
-pub(crate) use schema::template_schema;
+pub(crate) use schema::{struct_schema, template_schema};
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -80,6 +80,11 @@ fn type_of(field: &str, reference: &'static str) -> Type {
         name => Type::Struct(name),
     }
 }
+
+/// Type of a container's resources.
+pub(crate) const RESOURCES: &str = "ResourceRequirements";
+/// Type of a container's security context.
+pub(crate) const SECURITY_CONTEXT: &str = "SecurityContext";
 
 /// Type of a pod template.
 pub(crate) fn template() -> Type {

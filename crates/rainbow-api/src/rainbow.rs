@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-use crate::{Autoscale, Connections, Drain, Hold, HumanDuration, RainbowStatus, Scaling, StageService, TierService};
+use crate::{
+    Autoscale, Config, Connections, Drain, Hold, HumanDuration, RainbowStatus, Scaling, StageService, TierService,
+};
 
 /// One application: its tiers, its stages, its policy.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -81,6 +83,10 @@ pub struct RainbowSpec {
     /// Whether colors share instances that are equal all the way down.
     #[serde(default)]
     pub reuse: Reuse,
+    /// Whether the content of the ConfigMaps and Secrets that templates name is part of the version: `Shared` (default) or `Versioned`. The
+    /// operator needs a right for it: `rainbow install --versioned-config`.
+    #[serde(default, skip_serializing_if = "Config::is_shared")]
+    pub config: Config,
     /// Seconds a new color may take to become ready before it counts as stalled. Default 600, as a Deployment's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

@@ -1,9 +1,11 @@
 //! What is wrong with a `Rainbow`, said so that its author can fix it. Pure: the operator and the command line use it.
 
 mod drain;
+mod ignore;
 mod names_check;
 mod quantity;
 mod services;
+mod sidecar;
 mod stages;
 mod template;
 mod tiers;
@@ -11,6 +13,8 @@ mod tiers;
 use std::fmt;
 
 pub use drain::connections;
+pub use quantity::amount;
+pub use sidecar::validate_sidecar;
 
 use crate::{RainbowSpec, Tier, names};
 
@@ -59,6 +63,8 @@ pub fn validate(spec: &RainbowSpec) -> Vec<SpecError> {
     tiers::check(spec, &mut errors);
     stages::check(spec, &mut errors);
     drain::check(spec, &mut errors);
+    sidecar::check(spec, &mut errors);
+    ignore::check(spec, &mut errors);
     names_check::check(spec, &mut errors);
     errors.found
 }

@@ -3,8 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rainbow_api::{SidecarSettings, validate_sidecar};
+use serde_json::Value;
 
-use crate::{commands, error::EXIT_CODES, printer::ColorWhen};
+use crate::{
+    commands,
+    error::{EXIT_CODES, Error},
+    printer::ColorWhen,
+};
 
 /// Releases multi-tier applications on Kubernetes so that nobody notices.
 #[derive(Debug, Parser)]
@@ -131,6 +137,46 @@ pub(crate) struct MoveArgs {
     pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// Settings of the counter's container for applications that have none of their own in `spec.drain.sidecar`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SidecarArgs {
+    /// Requests and limits of the counter, such as `{limits: {memory: 32Mi}}` (default: small ones that fit the pod and the namespace)
+    #[arg(long, value_name = "YAML", value_parser = object)]
+    tally_resources: Option<Object>,
+    /// Security context of the counter's container, such as `{runAsUser: 1000}` (default: what Pod Security `restricted` asks for)
+    #[arg(long, value_name = "YAML", value_parser = object)]
+    tally_security_context: Option<Object>,
+    /// Whether the counter is a native sidecar or a plain container (default: true)
+    #[arg(long, value_name = "BOOL")]
+    tally_native: Option<bool>,
+}
+
+/// A map of fields.
+#[derive(Clone, Debug)]
+struct Object(Value);
+
+fn object(text: &str) -> Result<Object, String> {
+    match serde_saphyr::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(Object(value)),
+        Ok(_) | Err(_) => Err("it is no map of fields: write YAML or JSON, such as `{limits: {memory: 32Mi}}`".into()),
+    }
+}
+
+impl SidecarArgs {
+    /// The settings, or what is wrong with them.
+    pub(crate) fn settings(self) -> Result<SidecarSettings, Error> {
+        let settings = SidecarSettings {
+            resources: self.tally_resources.map(|Object(value)| value),
+            security_context: self.tally_security_context.map(|Object(value)| value),
+            native: self.tally_native,
+        };
+        match validate_sidecar("--tally", &settings).into_iter().next() {
+            Some(error) => Err(Error::Usage(error.to_string())),
+            None => Ok(settings),
+        }
+    }
 }
 
 /// Whether to wait, and how long.

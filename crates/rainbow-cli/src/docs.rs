@@ -108,6 +108,9 @@ fn argument_line(argument: &Arg) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+    use std::{fs, path::PathBuf};
+
     use super::*;
     use clap::CommandFactory;
 
@@ -119,5 +122,55 @@ mod tests {
             written == markdown(crate::args::Cli::command()),
             "docs/cli.md is not what the command line says: run `cargo run -p rainbow-cli -- docs > docs/cli.md`"
         );
+    }
+
+    /// Command lines in a document: in blocks of code, and between backquotes.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let mut in_block = false;
+        let mut code = Vec::new();
+        for line in text.lines() {
+            if line.trim_start().starts_with("```") {
+                in_block = !in_block;
+            } else if in_block {
+                code.push(line);
+            } else {
+                code.extend(line.split('`').skip(1).step_by(2));
+            }
+        }
+        let ends = |word: &&str| !["|", "||", "&&", ";", ">", "&", "…", "#"].contains(word);
+        let words = |line: &str| -> Vec<String> {
+            line.split_whitespace()
+                .take_while(ends)
+                .map(|word| word.trim_matches(['\'', '"', ')']).to_owned())
+                .collect()
+        };
+        let lines = code.into_iter().map(|line| line.trim().trim_start_matches("$ "));
+        let lines = lines.filter(|line| line.starts_with("rainbow ")).map(words);
+        // What stands for something else is no command line.
+        lines
+            .filter(|words| words.len() > 1 && words.iter().all(|word| !word.starts_with(['[', '<', '(', '{'])))
+            .collect()
+    }
+
+    /// A reader types what a document says.
+    #[test]
+    fn documents_name_commands_that_exist() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let markdown = |dir: PathBuf| {
+            let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|path| path.extension().is_some_and(|end| end == "md"))
+        };
+        let examples = ["examples/seamless", "examples/colors"].map(|dir| markdown(root.join(dir)));
+        let files = markdown(root.clone()).chain(markdown(root.join("docs"))).chain(examples.into_iter().flatten());
+        let mut seen = 0;
+        for file in files {
+            for words in commands(&fs::read_to_string(&file).unwrap()) {
+                seen += 1;
+                let Err(error) = crate::command().try_get_matches_from(&words) else { continue };
+                let is_unknown = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+                assert!(!is_unknown, "{}: {}: {error}", file.display(), words.join(" "));
+            }
+        }
+        assert!(seen > 50, "{seen}");
     }
 }

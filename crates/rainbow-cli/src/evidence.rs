@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use rainbow_api::{Color, Rainbow, Version, labels};
-use rainbow_operator::count::{CountVia, Reading, Source, Whom, ask};
+use rainbow_operator::count::{CountVia, Ignored, Reading, Source, Whom, ask};
 use serde::Serialize;
 
 use crate::{context::Cluster, error::Result};
@@ -25,6 +25,12 @@ pub(crate) struct PodEvidence {
     /// Too young to be told from the node's probes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fresh: Option<i64>,
+    /// Those of peers that `drain.ignore` names, beside `connections`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ignored: Option<i64>,
+    /// Those among `connections` of peers that the counter does not name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unnamed: Option<i64>,
     /// Age of the oldest.
     pub(crate) oldest_seconds: Option<i64>,
     /// Whom it is connected to, most connections first.
@@ -49,6 +55,15 @@ pub(crate) struct Peer {
     pub(crate) pod: Option<String>,
 }
 
+/// The spec describes the color, as far as that can be told without the content of its configuration.
+fn is_described(rainbow: &Rainbow, color: &Color) -> bool {
+    match Version::beside(&rainbow.spec, &color.spec) {
+        Some(version) => version.is_of(&color.spec),
+        // The operator has named the version.
+        None => rainbow.status.as_ref().and_then(|status| status.color.as_ref()) == Some(&color.spec.color),
+    }
+}
+
 /// What is known of a color's connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
@@ -64,7 +79,7 @@ impl Evidence {
         let selector = ListParams::default().labels(&format!("{}={}", labels::RAINBOW, color.spec.rainbow));
         let pods = cluster.api::<Pod>().list(&selector).await.map_err(|error| cluster.error(&error))?.items;
         let addresses: BTreeMap<String, String> = pods.iter().filter_map(address).collect();
-        let described = Version::of(&rainbow.spec).is_of(&color.spec);
+        let described = is_described(rainbow, color);
         let asked = color.spec.tiers.iter().flat_map(|tier| {
             let source = Source::of(&rainbow.spec, described, color, tier);
             of_instance(&pods, color, &tier.name).into_iter().filter_map(move |pod| {
@@ -80,10 +95,14 @@ impl Evidence {
             })
         });
         let asked: Vec<(PodEvidence, Result<Option<Source>, &str>)> = asked.collect();
+        let peers = &rainbow.spec.drain.ignore;
+        let known = Ignored::of(peers);
+        // Without the right to list pods elsewhere, what they hold is shown as it counts then: as held.
+        let ignored = &known.clone().resolve(&cluster.client, &cluster.namespace, peers).await.unwrap_or(known);
         let answers = stream::iter(asked.into_iter().map(|(pod, source)| async move {
             let answer = match &source {
                 Ok(Some(source)) => {
-                    let whom = Whom { namespace: &cluster.namespace, pod: &pod.pod, address: None, source };
+                    let whom = Whom { namespace: &cluster.namespace, pod: &pod.pod, address: None, source, ignored };
                     ask(CountVia::Api, &cluster.client, whom).await
                 }
                 Ok(None) => Ok(Reading::default()),
@@ -117,6 +136,16 @@ impl Evidence {
         self.pods.iter().filter_map(|pod| pod.fresh).sum()
     }
 
+    /// Connections of peers that `drain.ignore` names.
+    pub(crate) fn ignored(&self) -> i64 {
+        self.pods.iter().filter_map(|pod| pod.ignored).sum()
+    }
+
+    /// Connections of peers that the counter does not name, where some peers hold nothing.
+    pub(crate) fn unnamed(&self) -> i64 {
+        self.pods.iter().filter_map(|pod| pod.unnamed).sum()
+    }
+
     /// Pods with connections.
     pub(crate) fn busy(&self) -> usize {
         self.pods.iter().filter(|pod| pod.connections.is_some_and(|number| number > 0)).count()
@@ -141,6 +170,8 @@ fn reported(color: &Color) -> Option<Vec<PodEvidence>> {
         tier: holder.tier.clone(),
         connections: holder.connections.filter(|_| holder.unknown.is_none()),
         fresh: None,
+        ignored: holder.ignored,
+        unnamed: holder.unnamed,
         oldest_seconds: holder.oldest_seconds,
         peers: holder
             .peers
@@ -193,6 +224,8 @@ fn evidence(
             PodEvidence {
                 connections: Some(number(answer.count)),
                 fresh: Some(number(answer.fresh)).filter(|fresh| *fresh > 0),
+                ignored: Some(number(answer.ignored)).filter(|number| *number > 0),
+                unnamed: Some(number(answer.unnamed)).filter(|number| *number > 0),
                 oldest_seconds: answer.oldest_seconds().map(number),
                 peers: peers.collect(),
                 ..unasked
@@ -211,7 +244,7 @@ mod tests {
         let port = |port, count, oldest_seconds, peers: &[(&str, u64)]| Port {
             port,
             count,
-            oldest_seconds,
+            oldest_seconds: Some(oldest_seconds),
             peers: peers.iter().map(|(address, count)| (address.parse().unwrap(), *count)).collect(),
         };
         let ports = vec![port(8080, 3, 12, &[("10.0.0.2", 1), ("fd00::1", 2)]), port(8081, 4, 90, &[("10.0.0.2", 4)])];

@@ -17,7 +17,10 @@ use kube::{
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use rainbow_operator::agent;
+use rainbow_operator::{
+    agent,
+    leader::{Election, Others},
+};
 
 use crate::{
     context::AGENT,
@@ -60,6 +63,15 @@ async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
     let options = rainbow_operator::Options {
         tally_image: counts.then(|| rainbow_operator::TALLY_IMAGE.to_owned()),
         propagation: PROPAGATION + cluster.proxy_delay,
+        // The next process of the cluster leads again at once. An operator that was installed into the cluster leads instead of it.
+        election: Some(Election {
+            namespace: "default".to_owned(),
+            identity: "rainbow-local".to_owned(),
+            scope: None,
+            others: Others::Wait,
+        }),
+        // The cluster is its user's own.
+        config_access: rainbow_operator::ConfigAccess::All,
         shutdown: Box::pin(async move { shutdown.cancelled().await }),
         ..Default::default()
     };

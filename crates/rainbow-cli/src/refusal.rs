@@ -8,7 +8,8 @@ use kube::{
     core::{ApiResource, Status},
 };
 use rainbow_api::{
-    ObjectName, Rainbow, SpecPart, Tier, Version, labels, names, object_names, object_names_of_colors, validate,
+    Color, Config, ObjectName, Rainbow, SpecPart, Tier, Version, labels, names, object_names, object_names_of_colors,
+    validate,
 };
 use serde_json::{Value, json};
 
@@ -46,16 +47,27 @@ fn name(rainbow: &Rainbow) -> &str {
 
 /// A color never changes its tiers.
 async fn check_color(cluster: &Cluster, rainbow: &Rainbow) -> Result {
-    let version = Version::of(&rainbow.spec);
+    // The content of its configuration gives a version without a name one, and only the operator reads that.
+    let Some(color) = name_of_version(rainbow) else { return Ok(()) };
     let colors = cluster.colors(name(rainbow)).await?;
-    let used = colors.iter().find(|color| color.spec.color == version.color);
-    match used.filter(|used| !version.is_of(&used.spec)) {
+    let used = colors.iter().find(|known| known.spec.color == color);
+    let is_of =
+        |used: &Color| Version::beside(&rainbow.spec, &used.spec).is_none_or(|version| version.is_of(&used.spec));
+    match used.filter(|used| !is_of(used)) {
         None => Ok(()),
         Some(_) => Err(Error::Usage(format!(
             "rainbow `{}`: spec.color: color `{}` exists with other tiers: give the color a new name",
             name(rainbow),
-            version.color
+            color
         ))),
+    }
+}
+
+/// Name of the version, where the spec alone tells.
+fn name_of_version(rainbow: &Rainbow) -> Option<String> {
+    match rainbow.spec.config {
+        Config::Shared => Some(Version::of(&rainbow.spec).color),
+        Config::Versioned => rainbow.spec.color.clone(),
     }
 }
 

@@ -161,6 +161,9 @@ fn facts(color: &ColorView, now: Timestamp) -> Option<String> {
     if let Some(connections) = color.connections {
         parts.push(count(connections, "connection"));
     }
+    if drain.ignored > 0 {
+        parts.push(format!("{} ignored", drain.ignored));
+    }
     if drain.unknown_pods > 0 {
         let since = color.unknown_since.as_deref().and_then(|time| words::age(time, now));
         let since = since.map(|age| format!(" for {age}")).unwrap_or_default();

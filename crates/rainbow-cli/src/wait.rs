@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use rainbow_api::{ColorPhase, HumanDuration, Rainbow, ShiftPhase, ShiftStatus as Shift};
+use rainbow_api::{ColorPhase, ConditionType, HumanDuration, Rainbow, Reason, ShiftPhase, ShiftStatus as Shift};
 
 use crate::{
     context::{Cluster, Context},
@@ -100,10 +100,20 @@ pub(crate) async fn ready(context: &Context, cluster: &Cluster, rainbow: &Rainbo
             State::Stalled => {
                 Progress::Never(format!("{name}: {}", view.message.as_deref().unwrap_or("it is stalled")))
             }
-            State::Reconciling | State::Unobserved => Progress::Waiting(summary(&name, view)),
+            State::Reconciling | State::Unobserved => match missing_config(&world.rainbow) {
+                Some(message) => Progress::Waiting(format!("{name}: {message}")),
+                None => Progress::Waiting(summary(&name, view)),
+            },
         }
     })
     .await
+}
+
+/// What the operator says of a ConfigMap or a Secret that a new color waits for.
+fn missing_config(rainbow: &Rainbow) -> Option<&str> {
+    let conditions = &rainbow.status.as_ref()?.conditions;
+    let reconciling = ConditionType::Reconciling.find_true(conditions)?;
+    (Reason::of(reconciling) == Some(Reason::ConfigMissing)).then_some(reconciling.message.as_str())
 }
 
 /// `seamless: v2 7/10 pods ready; smoke=v1, active=v1→v2 2/5`; where pods do not start, with what the operator says of them:

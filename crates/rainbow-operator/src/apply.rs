@@ -1,8 +1,11 @@
 //! Carries out writes, and says what to expect from the watches afterwards.
 
+mod copies;
 mod effect;
 mod left_behind;
+mod limit_ranges;
 mod replica_sets;
+mod serving;
 mod site;
 
 use futures::future::join_all;
@@ -16,11 +19,13 @@ use rainbow_api::{FIELD_MANAGER, labels};
 use rainbow_plan::{Cascade, ChainKey};
 use serde_json::{Map, Value, json};
 
+pub(crate) use copies::{Answers as ConfigAnswers, CopyToCheck, Questions as ConfigQuestions, read as read_config};
+use effect::Difference;
 pub(crate) use left_behind::{is_held, let_go};
 pub(crate) use site::Site;
 
 use crate::{
-    compile::{Batch, ChainWrites, Operation},
+    compile::{Batch, ChainWrites, Counters, Operation},
     drift::{Content, Fingerprint},
     key::Key,
     kind::Kind,
@@ -77,6 +82,8 @@ pub(crate) struct Outcome {
     /// Objects that are in order as the server answered them: uid, hash of what was applied, digest of the content.
     pub(crate) settled: Vec<(Uid, Fingerprint, u64)>,
     pub(crate) failure: Option<Failure>,
+    /// Services that were applied, and what the API server refused of them.
+    pub(crate) services: Vec<(String, Option<String>)>,
 }
 
 impl Outcome {
@@ -94,6 +101,7 @@ impl Outcome {
     pub(crate) fn merge(&mut self, other: Self) {
         self.expectations.extend(other.expectations);
         self.settled.extend(other.settled);
+        self.services.extend(other.services);
         self.failure = self.failure.take().or(other.failure);
     }
 }
@@ -152,10 +160,20 @@ pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Out
     let api = api(client, key, operation.kind());
     let mut outcome = Outcome::default();
     let result = match operation {
-        Operation::Create { kind, name, body } => match site.takes_objects().await {
-            Ok(()) => create(&api, *kind, name, body, &mut outcome).await,
-            Err(failure) => Err(failure),
-        },
+        Operation::Create { kind, name, body, counters } => {
+            let body = match (site.takes_objects().await, counters) {
+                (Err(failure), _) => Err(failure),
+                (Ok(()), Counters::Fitted) => limit_ranges::fit(site, name, body).await,
+                (Ok(()), Counters::Given) => Ok(body.clone()),
+            };
+            match body {
+                Ok(body) => create(&api, *kind, name, &body, &mut outcome).await,
+                Err(failure) => Err(failure),
+            }
+        }
+        Operation::Copy { source, body, key, .. } => {
+            copies::create(site, source, body, key.as_ref(), &mut outcome).await
+        }
         Operation::Apply { kind, name, uid, body, hash } => {
             let force = uid.is_some();
             match if force { Ok(()) } else { may_make(site, &api, *kind, name, body).await } {
@@ -169,6 +187,10 @@ pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Out
             let labeled = written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome);
             labeled.and_then(|labeled| effect::check(Kind::Pod, name, body, &labeled))
         }
+        Operation::Touch { kind, name, body } => {
+            let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
+            written(answer, *kind, name, &[404, 409], &mut outcome).map(drop)
+        }
         Operation::Amend { kind, name, version, body } => {
             amend(&api, *kind, name, *version, body.clone(), &mut outcome).await
         }
@@ -177,6 +199,9 @@ pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Out
         }
         Operation::DeleteReplicaSets { name, labels, cascade } => {
             delete_replica_sets(client, &api, key, name, labels, *cascade).await
+        }
+        Operation::SweepReplicaSets { name, labels } => {
+            replica_sets::delete(client, key, name, labels, Cascade::Background).await
         }
         Operation::Control { name, uid, owner, controls } => {
             control(&api, name, uid, owner, *controls, &mut outcome).await
@@ -321,14 +346,24 @@ async fn apply(
         }
         answer => answer,
     };
-    let mut applied = written(answer, kind, name, &[], outcome)?;
-    let additions = if kind == Kind::Service { effect::additions(body, &applied) } else { Vec::new() };
-    if !additions.is_empty() {
-        applied = reselect(api, name, &applied, additions, outcome).await?;
+    let (mut applied, refused) = match written(answer, kind, name, &[], outcome) {
+        Err(Failure::Rejected(refusal)) if kind == Kind::Service && force => {
+            let moved = serving::write(api, name, body).await.ok_or(Failure::Rejected(refusal.clone()))?;
+            (written(Ok(moved), kind, name, &[], outcome)?, Some(refusal))
+        }
+        answer => (answer?, None),
+    };
+    if kind == Kind::Service {
+        outcome.services.push((name.to_owned(), refused));
+    }
+    let mut difference = effect::difference(kind, body, &applied);
+    if let Some(Difference::Additions(keys)) = difference {
+        applied = reselect(api, name, &applied, keys, outcome).await?;
+        difference = effect::difference(kind, body, &applied);
     }
     let uid = Uid::of(applied.metadata.uid.as_deref().unwrap_or_default());
     outcome.settled.push((uid, hash, Content::of(&applied.metadata, &applied.data["spec"]).digest()));
-    effect::check(kind, name, body, &applied)
+    difference.map_or(Ok(()), |difference| Err(difference.failure(kind, name, &applied)))
 }
 
 /// An edit by another writer has made an apply impossible. Items of a list are told apart by a key, such as a port's number: an item whose key

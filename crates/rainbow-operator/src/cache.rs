@@ -2,6 +2,7 @@
 
 mod app;
 mod names;
+mod originals;
 mod place;
 mod scalers;
 
@@ -14,10 +15,11 @@ use std::{
 use crate::{
     change::Change,
     key::Key,
-    kind::Kind,
+    kind::{Kind, kind_of},
     live::{Live, Object},
 };
 pub(crate) use app::App;
+use originals::Originals;
 use place::{Place, Places};
 pub(crate) use scalers::InNamespace as ForeignScalers;
 use scalers::Scalers;
@@ -31,6 +33,10 @@ pub(crate) struct Cache {
     places: Places,
     /// Autoscalers of other owners.
     scalers: Scalers,
+    /// ConfigMaps and Secrets that applications name.
+    originals: Originals,
+    /// By kind: the last failure of a list that has not been complete yet.
+    failed: HashMap<Kind, String>,
     /// Kinds of which a list has begun. Before the first one nothing is known, so nothing can be gone after it.
     begun: HashSet<Kind>,
     /// By kind: what a later list under way has shown.
@@ -42,9 +48,9 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Whether every kind has been listed once: before, absence means nothing.
+    /// Whether every kind that all applications depend on has been listed once: before, absence means nothing.
     pub(crate) fn synced(&self) -> bool {
-        Kind::ALL.iter().all(|kind| self.listed.contains(kind))
+        Kind::ALWAYS.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// All is seen for the first time: what happened before is unknown.
@@ -99,11 +105,15 @@ impl Cache {
                 if kind == Kind::HorizontalPodAutoscaler {
                     keys.extend(self.take_foreign_scaler(&object.key.namespace, &object.name));
                 }
+                if let Live::Config(kind, _) = object.live {
+                    keys.extend(self.original_missed(place, kind, &object.name));
+                }
                 keys
             }
             Change::Failed(error) => {
                 tracing::warn!(%kind, %error, "a watch broke and starts again");
-                Vec::new()
+                let is_first = self.failed.insert(kind, error.to_string()).is_none();
+                self.config_changed(kind, is_first)
             }
         }
     }
@@ -115,17 +125,23 @@ impl Cache {
 
     fn listing_done(&mut self, kind: Kind, now: Time) -> Vec<Arc<Key>> {
         let mut keys = Vec::new();
-        if let Some(shown) = self.listing.remove(&kind) {
-            for (place, name) in self.not_shown(kind, &shown) {
+        let shown = self.listing.remove(&kind);
+        if let Some(shown) = &shown {
+            for (place, name) in self.not_shown(kind, shown) {
                 keys.extend(self.take(kind, place, &name, now));
             }
             if kind == Kind::HorizontalPodAutoscaler {
-                for (namespace, name) in self.scalers.not_shown(&self.places, &shown) {
+                for (namespace, name) in self.scalers.not_shown(&self.places, shown) {
                     keys.extend(self.take_foreign_scaler(&namespace, &name));
                 }
             }
         }
-        self.listed.insert(kind);
+        if matches!(kind, Kind::ConfigMap | Kind::Secret) {
+            keys.extend(self.originals_not_shown(kind, shown.as_ref()));
+        }
+        self.failed.remove(&kind);
+        let is_first = self.listed.insert(kind);
+        keys.extend(self.config_changed(kind, is_first));
         if self.synced() {
             keys.extend(self.apps.keys().cloned());
         }
@@ -160,6 +176,13 @@ impl Cache {
             }
             keys.extend(self.take_foreign_scaler(namespace, &object.name));
         }
+        if let Live::Config(kind, None) = &object.live {
+            // A copy may have lost what makes it one.
+            let (kind, name) = (*kind, object.name);
+            keys.extend(self.take(kind_of(kind), place, &name, now));
+            keys.extend(self.original_seen(place, kind, &name, object.version));
+            return keys;
+        }
         if self.places.get(place).is_some_and(|key| **key != object.key) {
             keys.extend(self.take(kind, place, &object.name, now));
         }
@@ -169,6 +192,9 @@ impl Cache {
         };
         let app = self.apps.entry(Arc::clone(&key)).or_default();
         app.put(&object.name, object.live, now);
+        if matches!(kind, Kind::Rainbow | Kind::Color) {
+            self.follow_config(&key);
+        }
         self.places.insert(place, Arc::clone(&key));
         keys.push(key);
         keys
@@ -190,6 +216,10 @@ impl Cache {
         let key = self.places.remove(place)?;
         let app = self.apps.get_mut(&key)?;
         app.remove(kind, name);
+        if matches!(kind, Kind::Rainbow | Kind::Color) {
+            self.follow_config(&key);
+        }
+        let app = self.apps.get_mut(&key)?;
         match kind {
             Kind::EndpointSlice => app.update_endpoints(now),
             Kind::Pod => {
@@ -201,7 +231,9 @@ impl Cache {
             | Kind::Deployment
             | Kind::Service
             | Kind::PodDisruptionBudget
-            | Kind::HorizontalPodAutoscaler => {}
+            | Kind::HorizontalPodAutoscaler
+            | Kind::ConfigMap
+            | Kind::Secret => {}
         }
         if app.is_empty() {
             self.apps.remove(&key);

@@ -3,12 +3,12 @@
 
 use rainbow_api::names;
 use rainbow_plan::InstanceName;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{cache::App, domain::Owner, kind::Kind, manifests::Scope};
 
 /// By name, what an object is for: what is there first, then what the colors shall have.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Claims {
     services: BTreeMap<String, Owner>,
     deployments: BTreeMap<String, Owner>,
@@ -16,7 +16,9 @@ pub(crate) struct Claims {
 
 impl Claims {
     pub(crate) fn of(app: &App, scope: &Scope<'_>) -> Self {
-        let owner = |tier: &str, color: &str| Owner::of(tier, color);
+        let owner = |tier: &Arc<str>, color: &Arc<str>| {
+            Owner::Instance(InstanceName { tier: Arc::clone(tier), color: Arc::clone(color) })
+        };
         let services = app.services.iter().filter(|(_, found)| found.says_what_for()).map(|(name, found)| {
             let stage = (!found.stage.is_empty()).then(|| Owner::Stage(found.stage.to_string()));
             let shadow = || (!found.shadow_of.is_empty()).then(|| Owner::Shadow(found.shadow_of.to_string()));
@@ -31,7 +33,9 @@ impl Claims {
         for instance in colors.into_iter().flat_map(|color| &color.spec.instances) {
             let name = names::instance(scope.prefix, &instance.tier, &instance.color);
             for all in [&mut claims.services, &mut claims.deployments] {
-                all.entry(name.clone()).or_insert_with(|| owner(&instance.tier, &instance.color));
+                if !all.contains_key(&name) {
+                    all.insert(name.clone(), Owner::of(&instance.tier, &instance.color));
+                }
             }
         }
         claims
@@ -48,20 +52,40 @@ impl Claims {
             | Kind::Pod
             | Kind::EndpointSlice
             | Kind::PodDisruptionBudget
-            | Kind::HorizontalPodAutoscaler => None,
+            | Kind::HorizontalPodAutoscaler
+            | Kind::ConfigMap
+            | Kind::Secret => None,
         }
     }
 
     /// Who else has the name of an object of an instance.
     pub(crate) fn other(&self, kind: Kind, name: &str, instance: &InstanceName) -> Option<&Owner> {
-        let own = Owner::Instance(instance.clone());
-        self.owner(kind, name).filter(|owner| **owner != own)
+        self.owner(kind, name).filter(|owner| match owner {
+            Owner::Instance(known) => known != instance,
+            Owner::Stage(_) | Owner::Shadow(_) | Owner::Rainbow(_) => true,
+        })
+    }
+}
+
+/// Owners of the names of Services, with the stages of the spec, one after the other.
+pub(crate) struct StageClaims<'a> {
+    claims: &'a Claims,
+    stages: BTreeMap<String, Owner>,
+}
+
+impl<'a> StageClaims<'a> {
+    pub(crate) fn new(claims: &'a Claims) -> Self {
+        Self { claims, stages: BTreeMap::new() }
+    }
+
+    fn owner(&self, name: &str) -> Option<&Owner> {
+        self.stages.get(name).or_else(|| self.claims.services.get(name))
     }
 
     /// Purpose that a name has, which a stage's shadow Service needs, where it is another one. The shadow of a stage that `is_gone` makes
     /// room.
     pub(crate) fn other_than_shadow(&self, name: &str, stage: &str, is_gone: impl Fn(&str) -> bool) -> Option<&Owner> {
-        self.services.get(name).filter(|owner| match owner {
+        self.owner(name).filter(|owner| match owner {
             Owner::Shadow(other) => other != stage && !is_gone(other),
             Owner::Instance(_) | Owner::Stage(_) | Owner::Rainbow(_) => true,
         })
@@ -70,12 +94,12 @@ impl Claims {
     /// Gives a stage the name of its Service, unless it is taken: by whom. The Service of a stage that `is_gone` serves the stage that
     /// has its name now.
     pub(crate) fn claim(&mut self, name: &str, stage: &str, is_gone: impl Fn(&str) -> bool) -> Result<(), Owner> {
-        match self.services.get(name) {
+        match self.owner(name) {
             Some(Owner::Stage(other)) if other == stage || is_gone(other) => {}
             Some(other) => return Err(other.clone()),
             None => {}
         }
-        self.services.insert(name.to_owned(), Owner::Stage(stage.to_owned()));
+        self.stages.insert(name.to_owned(), Owner::Stage(stage.to_owned()));
         Ok(())
     }
 }
@@ -120,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_name_has_one_owner() {
-        let mut claims = Claims::of(&app(), &scope());
+        let app = app();
+        let named = Claims::of(&app, &scope());
+        let mut claims = StageClaims::new(&named);
         let instance = InstanceName { tier: "api".into(), color: "v1".into() };
         let stays = |_: &str| false;
         assert_eq!(
@@ -128,7 +154,7 @@ mod tests {
             Err(Owner::Instance(instance.clone())),
             "before the object is made"
         );
-        assert_eq!(claims.other(Kind::Service, "api-v1", &instance), None);
+        assert_eq!(named.other(Kind::Service, "api-v1", &instance), None);
         assert_eq!(claims.claim("front", "active", stays), Ok(()));
         assert_eq!(claims.claim("front", "live", stays), Err(Owner::Stage("active".into())));
         assert_eq!(claims.claim("front", "live", |stage| stage == "active"), Ok(()), "a stage that was renamed");
@@ -138,6 +164,6 @@ mod tests {
         assert_eq!(claims.other_than_shadow("api-v1", "v1", stays), Some(&Owner::Instance(instance.clone())));
         // Tier `a` of color `b-c` and tier `a-b` of color `c`.
         let other = InstanceName { tier: "api-v1".into(), color: "x".into() };
-        assert_eq!(claims.other(Kind::Deployment, "api-v1", &other), Some(&Owner::Instance(instance)));
+        assert_eq!(named.other(Kind::Deployment, "api-v1", &other), Some(&Owner::Instance(instance)));
     }
 }

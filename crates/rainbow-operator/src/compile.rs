@@ -1,21 +1,29 @@
 //! The planner's actions as writes to the API server. Pure: what is written is decided here.
 
+mod late;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use rainbow_api::{Connections, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, labels, names};
+use rainbow_api::{
+    ColorInstance, ConfigName, Connections, Rainbow, ServiceLinks, Sidecar, SidecarSettings, TerminationMessages, Tier,
+    labels, names,
+};
 use rainbow_plan::{
     Action, Cascade, Chain, ChainKey, Deployment, InstanceName, Place, Plan, Scaler, Selection, StageKey, Time, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+pub(crate) use late::ON_ITS_WAY;
+
 use crate::{
     cache::App,
-    domain,
+    content::ContentKey,
+    domain::{self, NewSidecar},
     drift::{self, Fingerprint},
     effective::Effective,
-    kind::Kind,
+    kind::{Kind, kind_of},
     live::{PodLabels, version},
-    manifests::{self, Made, Scope},
+    manifests::{self, Made, NewColor, Scope},
     node_ports::NodePorts,
     observe::Observed,
 };
@@ -24,7 +32,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     /// Makes an object that must not exist yet.
-    Create { kind: Kind, name: String, body: Value },
+    Create { kind: Kind, name: String, body: Value, counters: Counters },
+    /// Makes a copy of a ConfigMap or a Secret, whose content is read when the copy is made.
+    Copy { kind: Kind, name: String, source: ConfigName, body: Value, key: Option<ContentKey> },
     /// Applies an object that is ours, or makes one where nothing is. `uid` is that of the object as it was seen.
     Apply { kind: Kind, name: String, uid: Option<String>, body: Value, hash: Fingerprint },
     /// Changes labels and annotations of a pod.
@@ -33,35 +43,53 @@ pub(crate) enum Operation {
     Amend { kind: Kind, name: String, version: u64, body: Value },
     /// Deletes the very object that was seen.
     Delete { kind: Kind, name: String, uid: String, version: u64, cascade: Cascade },
+    /// Changes an object so that what was written for it as it was before is refused.
+    Touch { kind: Kind, name: String, body: Value },
     /// Deletes the ReplicaSets with these labels that no Deployment owns. `name` is that of the Deployment that made them.
     DeleteReplicaSets { name: String, labels: Map<String, Value>, cascade: Cascade },
+    /// Deletes the same ReplicaSets of an instance that goes for good, with their pods, whatever Deployment has the name.
+    SweepReplicaSets { name: String, labels: Map<String, Value> },
     /// Makes an object the controller of a pod that has none, or takes it off the pod.
     Control { name: String, uid: String, owner: OwnerReference, controls: bool },
     /// Sets the finalizers of the very object that was seen.
     Finalizers { kind: Kind, name: String, version: u64, finalizers: Vec<String> },
 }
 
+/// Resources of the counters that a new color records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counters {
+    /// Rainbow's own, which have to fit the namespace's limit ranges.
+    Fitted,
+    /// As a setting has them.
+    Given,
+}
+
 impl Operation {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Create { kind, .. }
+            | Self::Copy { kind, .. }
             | Self::Apply { kind, .. }
             | Self::Amend { kind, .. }
             | Self::Delete { kind, .. }
+            | Self::Touch { kind, .. }
             | Self::Finalizers { kind, .. } => *kind,
             Self::Label { .. } | Self::Control { .. } => Kind::Pod,
-            Self::DeleteReplicaSets { .. } => Kind::Deployment,
+            Self::DeleteReplicaSets { .. } | Self::SweepReplicaSets { .. } => Kind::Deployment,
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Create { name, .. }
+            | Self::Copy { name, .. }
             | Self::Apply { name, .. }
             | Self::Label { name, .. }
             | Self::Amend { name, .. }
             | Self::Delete { name, .. }
+            | Self::Touch { name, .. }
             | Self::DeleteReplicaSets { name, .. }
+            | Self::SweepReplicaSets { name, .. }
             | Self::Control { name, .. }
             | Self::Finalizers { name, .. } => name,
         }
@@ -80,8 +108,10 @@ pub(crate) struct Basis<'a> {
     pub(crate) effective: &'a Effective,
     pub(crate) observed: &'a Observed,
     /// The counter that new pods get.
-    pub(crate) sidecar: Option<&'a Sidecar>,
+    pub(crate) sidecar: Option<&'a NewSidecar>,
     pub(crate) now: Time,
+    /// Until when a write may arrive that was sent before this operator led, or that was not answered.
+    pub(crate) late_until: Time,
 }
 
 /// The writes of a plan.
@@ -146,7 +176,7 @@ pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
 
 fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
     let mut compiler = Compiler { basis, pods: BTreeMap::new() };
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut batches: Vec<Batch> = vec![late::precautions(chain, basis)];
     let mut pending = BTreeMap::new();
     for (index, action) in chain.actions.iter().enumerate() {
         let Some(turn) = Turn::of(action) else {
@@ -161,6 +191,7 @@ fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
             batches.push(std::mem::take(&mut pending).into_values().collect());
         }
     }
+    batches.retain(|batch| !batch.is_empty());
     batches
 }
 
@@ -189,6 +220,8 @@ impl Turn {
             Action::Disown { .. } => Some(Self::Disown),
             Action::EndPod { .. } => Some(Self::End),
             Action::CreateColor { .. }
+            | Action::CreateCopy { .. }
+            | Action::DeleteCopy { .. }
             | Action::ApplyDeployment { .. }
             | Action::ApplyScaler { .. }
             | Action::DeleteScaler { .. }
@@ -233,15 +266,26 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn one(&self, action: &Action) -> Vec<Operation> {
-        let Basis { app, scope, rainbow, observed, sidecar, .. } = self.basis;
+        let Basis { app, scope, rainbow, effective, observed, sidecar, .. } = self.basis;
         match action {
             Action::CreateColor { color, revision, instances, entries } => vec![Operation::Create {
                 kind: Kind::Color,
                 name: names::color_object(scope.rainbow, color),
-                body: manifests::color(scope, rainbow, color, *revision, instances, entries, |tier, instance| {
-                    made(app, scope, rainbow, tier, instance, sidecar)
-                }),
+                body: {
+                    let made = |tier: &_, instance: &_| made(app, scope, rainbow, tier, instance, sidecar);
+                    let (version, config) = (effective.version.as_ref(), &effective.config);
+                    let new = NewColor { name: color, revision: *revision, instances, entries, version, config };
+                    manifests::color(scope, rainbow, &new, made)
+                },
+                counters: match sidecar.is_some_and(|sidecar| settings(rainbow, sidecar).resources.is_some()) {
+                    true => Counters::Given,
+                    false => Counters::Fitted,
+                },
             }],
+            Action::CreateCopy { copy } => self.copy(copy).into_iter().collect(),
+            Action::DeleteCopy { copy } => {
+                self.delete(domain::kind_of_config(copy.kind), &copy.name).into_iter().collect()
+            }
             Action::ApplyDeployment { instance, replicas, .. } => {
                 if let Some(scale) = self.scale_down(instance, *replicas) {
                     return vec![scale];
@@ -343,6 +387,17 @@ impl Compiler<'_> {
         }
     }
 
+    /// A copy that a color or the spec's version has.
+    fn copy(&self, copy: &rainbow_plan::ConfigName) -> Option<Operation> {
+        let Basis { app, scope, rainbow, effective, .. } = self.basis;
+        let kind = domain::kind_of_config(copy.kind);
+        let mut all = app.colors.values().flat_map(|color| &color.spec.config).chain(&effective.config);
+        let known = all.find(|known| kind_of(known.kind) == kind && known.copy == copy.name)?;
+        let source = ConfigName { kind: known.kind, name: known.name.clone() };
+        let body = manifests::copy(scope, rainbow, &source, &copy.name);
+        Some(Operation::Copy { kind, name: copy.name.clone(), source, body, key: app.config.key.clone() })
+    }
+
     /// Fewer pods of a Deployment that is not as it shall be, and nothing else: mending its template in the same write would
     /// restart the pods that stay, and cut their connections.
     fn scale_down(&self, instance: &InstanceName, replicas: u32) -> Option<Operation> {
@@ -376,7 +431,7 @@ impl Compiler<'_> {
     fn scaler(&self, instance: &InstanceName, least: u32) -> Option<Operation> {
         let Basis { app, scope, rainbow, effective, .. } = self.basis;
         let color = effective.speaker(app, instance)?;
-        let tier = color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?;
+        let tier = color.spec.tiers.iter().find(|tier| tier.name == *instance.tier)?;
         let policy = domain::scaling(&rainbow.spec, effective.describes(color), color, tier).autoscale?;
         let body = manifests::scaler(scope, rainbow, instance, &policy, least);
         Some(self.apply(Kind::HorizontalPodAutoscaler, body))
@@ -459,7 +514,29 @@ impl Compiler<'_> {
             // What comes back through the watch is a color that is being deleted; the next plan lets it go.
             return self.delete(Kind::Color, name).into_iter().collect();
         }
-        self.let_go(Kind::Color, name, &found.metadata).into_iter().collect()
+        let Some(release) = self.let_go(Kind::Color, name, &found.metadata) else { return Vec::new() };
+        let mut operations = self.sweep_replica_sets(color, found);
+        operations.push(release);
+        operations
+    }
+
+    /// Deletes the ReplicaSets that orphaned Deployments have left of the instances that only this color has. ReplicaSets are not watched, and the
+    /// planner knows of one by its pods: one that was asked for none when its Deployment went is seen by no plan.
+    fn sweep_replica_sets(&self, color: &str, found: &rainbow_api::Color) -> Vec<Operation> {
+        let app = self.basis.app;
+        let is_shared = |instance: &ColorInstance| {
+            let mut others = app.colors.values().filter(|other| other.spec.color != color);
+            others.any(|other| {
+                other.spec.instances.iter().any(|known| known.tier == instance.tier && known.color == instance.color)
+            })
+        };
+        let own = found.spec.instances.iter().filter(|instance| !is_shared(instance));
+        let scope = self.basis.scope;
+        let sweep = |instance: &ColorInstance| Operation::SweepReplicaSets {
+            name: names::instance(scope.prefix, &instance.tier, &instance.color),
+            labels: manifests::instance_labels(scope, &instance.tier, &instance.color),
+        };
+        own.map(sweep).collect()
     }
 
     fn let_go(&self, kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
@@ -538,10 +615,11 @@ fn made(
     rainbow: &Rainbow,
     tier: &Tier,
     instance: &InstanceName,
-    new: Option<&Sidecar>,
+    new: Option<&NewSidecar>,
 ) -> Made {
     let known = app.colors.values().flat_map(|color| &color.spec.instances);
-    if let Some(shared) = known.into_iter().find(|known| known.tier == instance.tier && known.color == instance.color) {
+    if let Some(shared) = known.into_iter().find(|known| known.tier == *instance.tier && known.color == *instance.color)
+    {
         let unpacked = |sidecar: &Sidecar| {
             let container = sidecar.container.as_ref().and_then(|container| scope.templates.container(container));
             Sidecar { container, ..sidecar.clone() }
@@ -554,13 +632,20 @@ fn made(
         };
     }
     let wanted = rainbow_api::connections(&rainbow.spec, tier) == Connections::Sidecar && !tier.tcp_ports().is_empty();
-    let recorded = |sidecar| manifests::recorded(tier, &scope.templates.template(tier), sidecar);
+    let recorded = |sidecar: &NewSidecar| {
+        manifests::recorded(tier, &scope.templates.template(tier), &sidecar.image, &settings(rainbow, sidecar))
+    };
     Made {
         sidecar: new.filter(|_| wanted).map(recorded),
         serving_label: true,
         service_links: ServiceLinks::Off,
         termination_messages: TerminationMessages::Logs,
     }
+}
+
+/// Settings of the counters of an application's new instances.
+fn settings(rainbow: &Rainbow, sidecar: &NewSidecar) -> SidecarSettings {
+    rainbow.spec.drain.sidecar.as_ref().map_or_else(|| sidecar.defaults.clone(), |own| own.or(&sidecar.defaults))
 }
 
 #[cfg(test)]
@@ -598,11 +683,13 @@ mod tests {
             termination_messages: TerminationMessages::Logs,
         };
         let older = || Made { sidecar: Some(tally(false)), ..Made::default() };
+        let usual = NewSidecar { image: "tally:1".into(), defaults: SidecarSettings::default() };
         let choose =
-            |app: &App, rainbow: &Rainbow| made(app, &scope, rainbow, &tier(rainbow), &backend(), Some(&tally(true)));
+            |app: &App, rainbow: &Rainbow| made(app, &scope, rainbow, &tier(rainbow), &backend(), Some(&usual));
         let template = rainbow.spec.tiers[0].template.clone();
         let chosen = choose(&app, &rainbow);
-        assert_eq!(chosen, new(Some(manifests::recorded(&tier(&rainbow), &template, &tally(true)))));
+        let settings = SidecarSettings::default();
+        assert_eq!(chosen, new(Some(manifests::recorded(&tier(&rainbow), &template, "tally:1", &settings))));
         assert!(chosen.sidecar.and_then(|sidecar| sidecar.container).is_some(), "it is written down as a whole");
         rainbow.spec.tiers[0].connections = Some(rainbow_api::Connections::None);
         assert_eq!(choose(&app, &rainbow), new(None), "the tier opts out");
@@ -612,7 +699,15 @@ mod tests {
         rainbow.spec.tiers[0].ports = ports;
         // An instance that is there already keeps what it has, whatever the operator and the cluster have become.
         let instances = [("backend".to_owned(), backend())];
-        let old = manifests::color(&scope, &rainbow, "v1", 1, &instances, &BTreeMap::new(), |_, _| older());
+        let new = NewColor {
+            name: "v1",
+            revision: 1,
+            instances: &instances,
+            entries: &BTreeMap::new(),
+            version: None,
+            config: &[],
+        };
+        let old = manifests::color(&scope, &rainbow, &new, |_, _| older());
         app.colors.insert("shop-v1".into(), std::sync::Arc::new(serde_json::from_value(old).unwrap()));
         assert_eq!(choose(&app, &rainbow), older());
     }

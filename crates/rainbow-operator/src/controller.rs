@@ -1,12 +1,15 @@
 //! The loop: which application is to be looked at, when, and what became of it.
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared, pending},
+    stream::FuturesUnordered,
+};
 use kube::Client;
-use rainbow_api::Sidecar;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 use tokio::{
     task::yield_now,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -16,15 +19,15 @@ use crate::{
     clock::Clock,
     count::{Answer, Counter},
     discover,
-    domain::Means,
+    domain::{Means, NewSidecar},
     health::{self, Health, Part},
     key::Key,
     kind::Kind,
-    leader::Candidate,
+    leader::{Candidate, Others},
     live::Object,
     options::{Error, Options},
     queue::Queue,
-    reconcile::{Done, Reconciler, Step, With, compare},
+    reconcile::{Done, Reconciler, Step, With, compare, learn},
     throttle::Throttle,
     watch,
 };
@@ -35,6 +38,11 @@ const CONCURRENCY: usize = 64;
 const LOOKS: usize = 100;
 /// Changes that are taken in before anything is decided on, so that a burst costs one decision.
 const BURST: usize = 1000;
+/// Longest time for writes that are under way when the operator is told to end: less than the 30 s after which a kubelet kills it.
+const LAST_WRITES: Duration = Duration::from_secs(8);
+
+/// The moment from which the operator ends.
+type Shutdown = Shared<BoxFuture<'static, ()>>;
 
 /// Runs the operator until it is told to end. Dropping the future at any moment is safe: what is in the cluster says how
 /// to go on.
@@ -42,30 +50,37 @@ const BURST: usize = 1000;
 /// An API server that is away, or that lacks the custom resource definitions, is waited for.
 ///
 /// # Errors
-/// When the cluster's Kubernetes is older than [`discover::OLDEST`], or when the watches end.
+/// When the cluster's Kubernetes is older than [`discover::OLDEST`], when another operator acts and this one does not wait for it, or
+/// when the watches end.
 pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
     let client = agent::named(client, agent::OPERATOR);
+    // Asked about again after the end has begun: an operator may lose its lease while its last writes are under way.
+    let shutdown = mem::replace(&mut options.shutdown, pending().boxed()).shared();
     tokio::select! {
-        () = &mut options.shutdown => return Ok(()),
+        () = shutdown.clone() => return Ok(()),
         supported = discover::wait(&client) => supported?,
     }
     let Some(election) = options.election.take() else {
-        return lead(&client, &mut options).await;
+        return lead(&client, &mut options, shutdown).await;
     };
     let mut candidate = Candidate::new(&client, &election, options.clock);
     loop {
         tokio::select! {
-            () = &mut options.shutdown => {
+            biased;
+            () = shutdown.clone() => {
                 candidate.resign().await;
                 return Ok(());
             }
-            () = candidate.elected() => {}
+            elected = candidate.elected() => elected.map_err(Error::NotAlone)?,
         }
         tracing::info!(name = election.identity, "this operator leads");
         let end = tokio::select! {
             // What was under way is dropped, as in a crash: another one leads now.
-            () = candidate.lost() => None,
-            end = lead(&client, &mut options) => Some(end),
+            rival = candidate.lost() => match (election.others, rival) {
+                (Others::Refuse, Some(rival)) => Some(Err(Error::NotAlone(rival))),
+                (Others::Refuse, None) | (Others::Wait, _) => None,
+            },
+            end = lead(&client, &mut options, shutdown.clone()) => Some(end),
         };
         if let Some(health) = &options.health {
             health.waits();
@@ -78,10 +93,9 @@ pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
 }
 
 /// Runs the operator as the one that acts.
-async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
-    let mut changes = watch::all(client, options.namespace.as_deref());
-    // Every supported cluster runs native sidecars; colors of earlier operators may have recorded a plain container.
-    let sidecar = |image: &String| Sidecar { image: image.clone(), native: true, container: None };
+async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) -> Result<(), Error> {
+    let mut changes = watch::all(client, options.namespace.as_deref(), options.config_access);
+    let sidecar = |image: &String| NewSidecar { image: image.clone(), defaults: options.sidecar.clone() };
     let mut operator = Operator {
         client: client.clone(),
         clock: options.clock,
@@ -89,6 +103,8 @@ async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
             propagation: options.propagation,
             swap: options.swap,
             sidecar: options.tally_image.as_ref().map(sidecar),
+            leads_since: options.clock.now(),
+            config: options.config_access,
         },
         counter: Counter::start(client.clone(), options.count_via, options.clock),
         cache: Cache::default(),
@@ -105,7 +121,7 @@ async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
         let more = operator.may_start();
         tokio::select! {
             biased;
-            () = &mut options.shutdown => break,
+            () = &mut shutdown => break,
             _ = beat.tick(), if operator.health.is_some() => operator.beat(),
             Some(done) = operator.running.next() => operator.finished(done),
             change = changes.next() => {
@@ -126,7 +142,10 @@ async fn lead(client: &Client, options: &mut Options) -> Result<(), Error> {
         }
         operator.start();
     }
-    while operator.running.next().await.is_some() {}
+    let last = async { while operator.running.next().await.is_some() {} };
+    if timeout(LAST_WRITES, last).await.is_err() {
+        tracing::warn!("the last writes are not answered; they are given up");
+    }
     Ok(())
 }
 
@@ -195,17 +214,24 @@ impl Operator {
         }
     }
 
-    fn finished(&mut self, done: Done) {
+    fn finished(&mut self, mut done: Done) {
         let key = Arc::clone(&done.key);
         if let Some(health) = &self.health {
             health.turn(done.outcome.expectations.len(), done.outcome.failure.is_some());
+        }
+        let read = done.read.take();
+        if let Some(answers) = &read {
+            self.reconcilers.entry(Arc::clone(&key)).or_default().has_read(answers, &done);
+        }
+        if let Some((app, answers)) = self.cache.apps.get_mut(&key).zip(read) {
+            learn(app, answers);
         }
         if let Some(app) = self.cache.apps.get_mut(&key) {
             for (uid, applied, digest) in &done.outcome.settled {
                 app.answers.remember(uid.clone(), *applied, *digest);
             }
         }
-        self.reconcilers.entry(Arc::clone(&key)).or_default().finished(done, &key);
+        self.reconcilers.entry(Arc::clone(&key)).or_default().finished(done, &key, self.clock.now());
         self.queue.push(key);
     }
 

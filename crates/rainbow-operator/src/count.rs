@@ -8,6 +8,7 @@
 //! until it has been asked again, and unknown holds.
 
 mod ask;
+mod ignored;
 mod known;
 mod pace;
 mod reading;
@@ -15,6 +16,7 @@ mod task;
 
 pub use crate::messages::{ASSOCIATIONS, NO_COUNTER};
 pub use ask::{CountVia, Whom, ask};
+pub use ignored::Ignored;
 #[cfg(test)]
 pub(crate) use known::Worth;
 pub(crate) use known::{How, Known};

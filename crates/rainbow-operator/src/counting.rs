@@ -1,5 +1,6 @@
 //! Whose connections are counted now: the pods that a plan names, and how they are asked.
 
+use rainbow_api::IgnoredPeer;
 use rainbow_plan::{InstanceName, Plan, Time};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,6 +16,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Counting {
     asked: Vec<Target>,
+    /// Peers whose connections hold no pod.
+    ignore: Vec<IgnoredPeer>,
 }
 
 impl Counting {
@@ -30,11 +33,16 @@ impl Counting {
     ) -> bool {
         let (targets, pods) = targets(app, effective, plan);
         let pods = pods.iter().map(|(name, uid, how)| (name.as_str(), uid.as_str(), how.clone()));
-        let news = app.known.ask(pods, effective.rainbow.spec.drain.settle.0, now);
-        if targets != self.asked {
-            self.asked.clone_from(&targets);
-            with.order(key, targets);
+        let drain = &effective.rainbow.spec.drain;
+        let mut news = app.known.ask(pods, drain.settle.0, now);
+        if drain.ignore != self.ignore {
+            news |= app.known.count_others(now);
         }
+        if targets != self.asked || (drain.ignore != self.ignore && !targets.is_empty()) {
+            with.order(key, targets.clone(), &drain.ignore);
+            self.asked = targets;
+        }
+        self.ignore.clone_from(&drain.ignore);
         news
     }
 
@@ -42,7 +50,7 @@ impl Counting {
     pub(crate) fn stop(&mut self, key: &Key, counter: &Counter) {
         if !self.asked.is_empty() {
             self.asked = Vec::new();
-            counter.order(key, Vec::new());
+            counter.order(key, Vec::new(), &[]);
         }
     }
 }
@@ -59,7 +67,7 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
     let deadlines = deadlines(app, plan);
     let (mut asked, mut all) = (Vec::new(), Vec::new());
     for (name, pod) in app.pods.iter().filter(|(_, pod)| !pod.finished) {
-        let instance = InstanceName { tier: pod.tier.to_string(), color: pod.color.to_string() };
+        let instance = InstanceName { tier: Arc::clone(&pod.tier), color: Arc::clone(&pod.color) };
         let how = match sources.get(&instance) {
             None => continue,
             Some(Err(why)) => How::Never(why),
@@ -85,7 +93,7 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
 /// How an instance's pods are asked.
 fn source(app: &App, effective: &Effective, instance: &InstanceName) -> Result<Source, &'static str> {
     let color = effective.speaker(app, instance).ok_or(messages::NO_TIER)?;
-    let tier = color.spec.tiers.iter().find(|tier| tier.name == instance.tier).ok_or(messages::NO_TIER)?;
+    let tier = color.spec.tiers.iter().find(|tier| tier.name == *instance.tier).ok_or(messages::NO_TIER)?;
     Source::of(&effective.rainbow.spec, effective.describes(color), color, tier).unwrap_or(Err(NO_COUNTER))
 }
 
@@ -96,7 +104,7 @@ fn deadlines(app: &App, plan: &Plan) -> BTreeMap<InstanceName, Time> {
         let Some(deadline) = report.drain.as_ref().and_then(|drain| drain.deadline) else { continue };
         let color = app.colors.values().filter(|color| color.spec.color == report.name);
         for instance in color.flat_map(|color| &color.spec.instances) {
-            let name = InstanceName { tier: instance.tier.clone(), color: instance.color.clone() };
+            let name = InstanceName { tier: instance.tier.as_str().into(), color: instance.color.as_str().into() };
             let known = all.entry(name).or_insert(deadline);
             *known = deadline.min(*known);
         }

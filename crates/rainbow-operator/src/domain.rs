@@ -1,5 +1,6 @@
 //! Rainbow's resources as the planner's domain types, and back.
 
+mod peer_owner;
 mod senders;
 
 use rainbow_api::{self as api, Rainbow, Version, names};
@@ -10,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock, kind::Kind};
+use crate::{
+    clock,
+    kind::{ConfigAccess, Kind},
+};
+pub(crate) use peer_owner::{OnePeer, PeerOwner};
 pub(crate) use senders::Senders;
 
 /// Time within which a load balancer that addresses pods sends clients to a new one: it takes 10 to 180 s to register and check one.
@@ -26,7 +31,19 @@ pub(crate) struct Means {
     pub(crate) propagation: Duration,
     pub(crate) swap: plan::Swap,
     /// The counter that new pods get.
-    pub(crate) sidecar: Option<api::Sidecar>,
+    pub(crate) sidecar: Option<NewSidecar>,
+    /// Configuration that may be read.
+    pub(crate) config: ConfigAccess,
+    /// Since when this operator leads.
+    pub(crate) leads_since: plan::Time,
+}
+
+/// Counter that new pods get.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSidecar {
+    pub(crate) image: String,
+    /// Settings where an application has none of its own.
+    pub(crate) defaults: api::SidecarSettings,
 }
 
 /// The spec that the planner goes by. `version` is what the tiers describe; `None` where the spec's own version is invalid. The stages named in
@@ -64,6 +81,7 @@ pub(crate) fn spec(
             warm: spec.keep.warm.0,
         },
         progress_deadline: seconds(spec.progress_deadline()),
+        config: BTreeSet::new(),
         reuse: match spec.reuse {
             api::Reuse::Never => plan::Reuse::Never,
             api::Reuse::Unchanged => plan::Reuse::Unchanged,
@@ -297,7 +315,7 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
     let instances = spec
         .instances
         .iter()
-        .map(|i| (i.tier.clone(), plan::InstanceName { tier: i.tier.clone(), color: i.color.clone() }));
+        .map(|i| (i.tier.clone(), plan::InstanceName { tier: i.tier.as_str().into(), color: i.color.as_str().into() }));
     let none = api::ColorStatus::default();
     let status = color.status.as_ref().unwrap_or(&none);
     plan::Color {
@@ -315,7 +333,30 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
         entries: if status.phase.is_some() { status.entries.clone() } else { spec.entries.clone() },
         demoted: status.demoted,
         served: status.served.clone(),
+        config: config_copies(&spec.config),
         sizes: status.replicas.iter().map(|(tier, replicas)| (tier.clone(), count(*replicas))).collect(),
+    }
+}
+
+/// Copies as the planner knows them.
+pub(crate) fn config_copies(config: &[api::ColorConfig]) -> BTreeSet<plan::ConfigCopy> {
+    let copy =
+        |one: &api::ColorConfig| plan::ConfigCopy { source: config_name(one.kind, &one.name), copy: one.copy.clone() };
+    config.iter().map(copy).collect()
+}
+
+pub(crate) fn config_name(kind: api::ConfigKind, name: &str) -> plan::ConfigName {
+    let kind = match kind {
+        api::ConfigKind::ConfigMap => plan::ConfigKind::ConfigMap,
+        api::ConfigKind::Secret => plan::ConfigKind::Secret,
+    };
+    plan::ConfigName { kind, name: name.to_owned() }
+}
+
+pub(crate) fn kind_of_config(kind: plan::ConfigKind) -> Kind {
+    match kind {
+        plan::ConfigKind::ConfigMap => Kind::ConfigMap,
+        plan::ConfigKind::Secret => Kind::Secret,
     }
 }
 
@@ -325,6 +366,15 @@ fn deadline(deadline: api::Deadline) -> plan::Deadline {
         api::Deadline::Now => plan::Deadline::Now,
         api::Deadline::Never => plan::Deadline::Never,
     }
+}
+
+/// Something that keeps a Rainbow from being what its spec says, found before or after planning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// For machines.
+    pub(crate) reason: api::Reason,
+    /// For people.
+    pub(crate) message: String,
 }
 
 /// Purpose of an object.
@@ -341,7 +391,7 @@ pub(crate) enum Owner {
 
 impl Owner {
     pub(crate) fn of(tier: &str, color: &str) -> Self {
-        Self::Instance(plan::InstanceName { tier: tier.to_owned(), color: color.to_owned() })
+        Self::Instance(plan::InstanceName { tier: tier.into(), color: color.into() })
     }
 }
 
@@ -409,7 +459,7 @@ impl Names<'_> {
                 Some(Owner::Stage(stage.clone()))
             }
             plan::Object::ShadowService { stage } => Some(Owner::Shadow(stage.clone())),
-            plan::Object::Guard => None,
+            plan::Object::Guard | plan::Object::Copy(_) => None,
         }
     }
 
@@ -424,6 +474,7 @@ impl Names<'_> {
             plan::Object::StageBudget { stage } => {
                 (Kind::PodDisruptionBudget, names::stage_budget(self.rainbow, stage))
             }
+            plan::Object::Copy(copy) => (kind_of_config(copy.kind), copy.name.clone()),
             plan::Object::Guard => (Kind::PodDisruptionBudget, names::guard(self.rainbow)),
         }
     }
@@ -514,7 +565,13 @@ mod tests {
     #[test]
     fn an_overlap_is_as_long_as_the_slowest_sender_needs() {
         let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
-        let means = Means { propagation: Duration::from_secs(3), swap: plan::Swap::Direct, sidecar: None };
+        let means = Means {
+            propagation: Duration::from_secs(3),
+            swap: plan::Swap::Direct,
+            sidecar: None,
+            config: ConfigAccess::None,
+            leads_since: plan::Time(0),
+        };
         let overlap = |shift: Value, senders| {
             let stage = serde_json::from_value(json!({ "name": "active", "shift": shift })).unwrap();
             overlap(&stage, senders, &means)

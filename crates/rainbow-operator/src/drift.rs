@@ -7,10 +7,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
 };
@@ -19,6 +20,8 @@ use crate::uid::Uid;
 
 /// Hexadecimal digits of a fingerprint.
 const DIGITS: usize = 16;
+/// Annotations that are not compared: the fingerprint, what goes with a selector, and what the Deployment controller writes after every apply.
+const UNCOMPARED: [&str; 3] = [labels::APPLIED, labels::SERVES, "deployment.kubernetes.io/revision"];
 
 /// Hash of an object to be applied, without what varies on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,11 @@ impl fmt::Display for Fingerprint {
 
 impl Fingerprint {
     pub(crate) fn of(desired: &Value) -> Self {
-        let digest = Sha256::digest(reduce(desired.clone()).to_string());
+        Self::of_reduced(&reduce(desired.clone()))
+    }
+
+    fn of_reduced(desired: &Value) -> Self {
+        let digest = Sha256::digest(desired.to_string());
         Self(digest.iter().take(size_of::<u64>()).fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
@@ -110,6 +117,11 @@ impl Content {
         self.digest
     }
 
+    /// What was applied is to be applied again.
+    pub(crate) fn doubt(&mut self) {
+        self.verdict = Verdict::Drifted;
+    }
+
     /// The later content is the same.
     pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
         (self.applied, self.digest) == (later.applied, later.digest)
@@ -132,9 +144,10 @@ impl Content {
         answers: &mut Answers,
         desired: impl Fn() -> Value,
     ) -> bool {
+        let mut rendered = None;
         let wanted = match self.wanted {
             Some((of, wanted)) if of == epoch => wanted,
-            Some(_) | None => Fingerprint::of(&desired()),
+            Some(_) | None => Fingerprint::of_reduced(rendered.insert(reduce(desired()))),
         };
         self.wanted = Some((epoch, wanted));
         if self.applied != Some(wanted) {
@@ -149,7 +162,8 @@ impl Content {
         }
         if let Verdict::Open(text) = &self.verdict {
             let content = serde_json::from_str::<Value>(text);
-            let same = content.is_ok_and(|content| contains(&content, &reduce(desired())));
+            let wanted = rendered.unwrap_or_else(|| reduce(desired()));
+            let same = content.is_ok_and(|content| contains(&content, &wanted));
             // The text is never needed again: another annotation, or other content, is another state of the object.
             self.verdict = if same { Verdict::Current } else { Verdict::Drifted };
         }
@@ -167,50 +181,74 @@ pub(crate) fn seal(object: &mut Value) -> Fingerprint {
     fingerprint
 }
 
-/// What can drift in a live object, as JSON text, and its digest.
+/// The part of an object that is compared, in the form that [`reduce`] gives it.
+#[derive(Serialize)]
+struct Compared<'a> {
+    metadata: ComparedMeta<'a>,
+    spec: BTreeMap<&'a str, &'a Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ComparedMeta<'a> {
+    labels: &'a Option<BTreeMap<String, String>>,
+    annotations: BTreeMap<&'a str, &'a str>,
+    owner_references: Vec<ComparedOwner<'a>>,
+}
+
+#[derive(Serialize)]
+struct ComparedOwner<'a> {
+    uid: &'a str,
+    kind: &'a str,
+}
+
+/// What can drift in a live object, as JSON text, and its digest. Annotations and labels of others come and go: they are compared where they
+/// are wanted, and a change of them costs a comparison, no more.
 fn content(meta: &ObjectMeta, spec: &Value) -> (Box<str>, u64) {
-    let ours = |all: &Option<std::collections::BTreeMap<String, String>>| {
-        // Annotations and labels of others come and go (`deployment.kubernetes.io/revision`): they are compared where
-        // they are wanted, and a change of them costs a comparison, no more.
-        all.clone().unwrap_or_default()
+    let is_of_service = spec.get("ports").is_some();
+    let owners = meta.owner_references.iter().flatten();
+    let annotations = meta.annotations.iter().flatten().filter(|(key, _)| !UNCOMPARED.contains(&key.as_str()));
+    let fields = spec.as_object().into_iter().flatten().filter(|(field, _)| !varies(field, is_of_service));
+    let compared = Compared {
+        metadata: ComparedMeta {
+            labels: &meta.labels,
+            annotations: annotations.map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            owner_references: owners.map(|owner| ComparedOwner { uid: &owner.uid, kind: &owner.kind }).collect(),
+        },
+        spec: fields.map(|(field, value)| (field.as_str(), value)).collect(),
     };
-    let owners: Vec<Value> =
-        meta.owner_references.iter().flatten().map(|owner| json!({ "uid": owner.uid, "kind": owner.kind })).collect();
-    let value = reduce(json!({
-        "metadata": { "labels": ours(&meta.labels), "annotations": ours(&meta.annotations), "ownerReferences": owners },
-        "spec": spec,
-    }));
-    let text = value.to_string().into_boxed_str();
+    // Texts and values of JSON can always be written.
+    let text = serde_json::to_string(&compared).unwrap_or_default().into_boxed_str();
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     (text, hasher.finish())
 }
 
+/// A field of a spec that varies on purpose.
+fn varies(field: &str, is_of_service: bool) -> bool {
+    field == "replicas" || (is_of_service && field == "selector")
+}
+
 /// The part of an object that is compared: labels, annotations, owners and the spec without what varies on purpose.
 fn reduce(mut object: Value) -> Value {
-    let service = object.pointer("/spec/ports").is_some();
+    let is_of_service = object.pointer("/spec/ports").is_some();
     let mut reduced = Map::new();
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove(labels::APPLIED);
-            // Goes with the selector.
-            annotations.remove(labels::SERVES);
-            // Written by the Deployment controller after every apply.
-            annotations.remove("deployment.kubernetes.io/revision");
+            annotations.retain(|key, _| !UNCOMPARED.contains(&key.as_str()));
         }
         let owners = meta.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
         let owners: Vec<Value> = owners.map(|owner| json!({ "uid": owner["uid"], "kind": owner["kind"] })).collect();
-        reduced.insert(
-            "metadata".into(),
-            json!({ "labels": meta.get("labels"), "annotations": meta.get("annotations"), "ownerReferences": owners }),
-        );
+        let mut compared = Map::new();
+        for field in ["labels", "annotations"] {
+            compared.insert(field.into(), meta.remove(field).unwrap_or_default());
+        }
+        compared.insert("ownerReferences".into(), owners.into());
+        reduced.insert("metadata".into(), compared.into());
     }
     if let Some(mut spec) = object.get_mut("spec").map(Value::take) {
         if let Some(fields) = spec.as_object_mut() {
-            fields.remove("replicas");
-            if service {
-                fields.remove("selector");
-            }
+            fields.retain(|field, _| !varies(field, is_of_service));
         }
         reduced.insert("spec".into(), spec);
     }

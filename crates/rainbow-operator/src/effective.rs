@@ -4,11 +4,26 @@
 //! the color that was described last stays the newest. A stage that is invalid keeps what it serves. Policy that is invalid has been
 //! replaced where the object was read.
 
-use rainbow_api::{Color, Rainbow, SpecPart, Stage, StageService, Tier, Version, names};
+use rainbow_api::{
+    Color, ColorConfig, ConfigName, Demand, Rainbow, Reason, SpecPart, Stage, StageService, Tier, TierConfig, Version,
+    names,
+};
 use rainbow_plan::InstanceName;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use crate::{cache::App, claims::Claims, domain::Owner, kind::Kind, live::Root, manifests::Scope, messages};
+use crate::{
+    cache::App,
+    claims::Claims,
+    config::Resolution,
+    domain::{Obstacle, Owner},
+    kind::Kind,
+    live::Root,
+    manifests::Scope,
+    messages,
+};
 
 /// The spec that is planned for.
 pub(crate) struct Effective {
@@ -16,6 +31,8 @@ pub(crate) struct Effective {
     pub(crate) rainbow: Arc<Rainbow>,
     /// Version that the tiers of `rainbow` describe. `None`: of no version is anything known.
     pub(crate) version: Option<Version>,
+    /// Copies of configuration that the version reads.
+    pub(crate) config: Vec<ColorConfig>,
     /// The spec itself describes that version.
     pub(crate) is_valid: bool,
     /// The spec's words about drains are valid: `rainbow` has no others in place of them.
@@ -25,7 +42,9 @@ pub(crate) struct Effective {
     /// Owners of the names.
     pub(crate) claims: Claims,
     /// What is wrong with the spec, in one sentence.
-    pub(crate) invalid: Option<String>,
+    pub(crate) invalid: Option<Obstacle>,
+    /// Reason for which the spec's version is not made yet, where that may pass by itself.
+    pub(crate) waits: Option<Obstacle>,
 }
 
 impl Effective {
@@ -49,6 +68,20 @@ impl Effective {
         // Without a prefix that can be used, the first color would have names that nobody asked for.
         if !is_valid(SpecPart::NamePrefix) && app.prefix().is_none() {
             version = None;
+        }
+        let mut blocked = None;
+        let mut config = Vec::new();
+        if let Some(plain) = version.take() {
+            let copies = match app.config.resolve(scope.rainbow, &named(&root.config)) {
+                Resolution::Copies(copies) => Some(copies),
+                Resolution::Blocked(reason, message) => {
+                    blocked = Some(Obstacle { reason, message });
+                    // The color that was described last may differ in nothing else: then the spec's policy is about it.
+                    last_config(app, root, &plain)
+                }
+            };
+            version = copies.as_ref().map(|copies| configured(root, plain, copies));
+            config = copies.unwrap_or_default();
         }
         if let Some(clash) = version.as_ref().and_then(|version| clash(app, &claims, root, version, scope)) {
             errors.push(clash);
@@ -77,9 +110,15 @@ impl Effective {
         }
         // Whatever the spec of a Rainbow says that is being deleted: what was made has to go.
         let is_told = !errors.is_empty() && root.meta().deletion_timestamp.is_none();
-        let invalid = is_told.then(|| errors.join("; "));
+        let invalid = is_told.then(|| Obstacle { reason: Reason::InvalidSpec, message: errors.join("; ") });
+        let blocked = blocked.filter(|_| root.meta().deletion_timestamp.is_none());
+        let (waits, blocked): (Option<Obstacle>, Option<Obstacle>) = match blocked {
+            Some(blocked) if blocked.reason == Reason::ConfigMissing => (Some(blocked), None),
+            blocked => (None, blocked),
+        };
+        let invalid = invalid.or(blocked);
         let has_valid_drain = is_valid(SpecPart::Drain);
-        Self { rainbow, version, is_valid: valid, has_valid_drain, invalid_stages, claims, invalid }
+        Self { rainbow, version, config, is_valid: valid, has_valid_drain, invalid_stages, claims, invalid, waits }
     }
 }
 
@@ -93,7 +132,7 @@ impl Effective {
     /// newest.
     pub(crate) fn speaker<'a>(&self, app: &'a App, instance: &InstanceName) -> Option<&'a Arc<Color>> {
         let has = |color: &&Arc<Color>| {
-            color.spec.instances.iter().any(|known| known.tier == instance.tier && known.color == instance.color)
+            color.spec.instances.iter().any(|known| known.tier == *instance.tier && known.color == *instance.color)
         };
         app.colors.values().filter(has).max_by_key(|color| self.rank(color))
     }
@@ -102,6 +141,31 @@ impl Effective {
     pub(crate) fn rank(&self, color: &Color) -> (bool, i64) {
         (self.describes(color), color.spec.revision)
     }
+}
+
+/// The objects that any tier's template names.
+fn named(config: &TierConfig) -> BTreeMap<ConfigName, Demand> {
+    let mut all: BTreeMap<ConfigName, Demand> = BTreeMap::new();
+    for (name, demand) in config.values().flatten() {
+        let known = all.entry(name.clone()).or_insert(*demand);
+        *known = (*demand).max(*known);
+    }
+    all
+}
+
+fn configured(root: &Root, plain: Version, config: &[ColorConfig]) -> Version {
+    let spec = &root.rainbow.spec;
+    if root.config.values().all(BTreeMap::is_empty) {
+        return plain;
+    }
+    plain.configured(spec.color.as_deref(), &spec.tiers, &root.config, config)
+}
+
+/// The copies of the color that was described last, if the spec describes that color apart from the content of its configuration.
+fn last_config(app: &App, root: &Root, plain: &Version) -> Option<Vec<ColorConfig>> {
+    let (_, color) = app.color(root.status()?.color.as_deref()?)?;
+    let config = &color.spec.config;
+    configured(root, plain.clone(), config).is_of(&color.spec).then(|| config.clone())
 }
 
 /// The version that was described last, and its tiers: that of the last valid spec, else of the color that the status remembers.
@@ -121,7 +185,7 @@ fn clash(app: &App, claims: &Claims, root: &Root, version: &Version, scope: &Sco
         return None;
     }
     root.rainbow.spec.tiers.iter().find_map(|tier| {
-        let instance = InstanceName { tier: tier.name.clone(), color: version.color.clone() };
+        let instance = InstanceName { tier: tier.name.as_str().into(), color: version.color.as_str().into() };
         let name = names::instance(scope.prefix, &instance.tier, &instance.color);
         let taken = |kind| claims.other(kind, &name, &instance).map(|owner| (kind, owner));
         let (kind, owner) = taken(Kind::Deployment).or_else(|| taken(Kind::Service))?;

@@ -76,22 +76,30 @@ impl Endpoints {
         }
     }
 
-    /// The Services whose endpoint the pod is, and since when.
-    pub(crate) fn since<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (&'a str, Time)> {
-        self.present.iter().filter_map(move |(service, pods)| Some((&**service, *pods.get(pod)?)))
+    /// The endpoints of Services: Service, pod, and since when.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (&str, &str, Time)> {
+        all(&self.present)
     }
 
-    /// The shadow Services whose endpoint the pod is, and since when.
-    pub(crate) fn in_shadow_since<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (&'a str, Time)> {
-        self.shadows.iter().filter_map(move |(service, pods)| Some((&**service, *pods.get(pod)?)))
+    /// The endpoints of shadow Services.
+    pub(crate) fn in_shadows(&self) -> impl Iterator<Item = (&str, &str, Time)> {
+        all(&self.shadows)
     }
 
-    /// The Services whose endpoint the pod is no longer, and since when that has been seen. `None` stands for all Services
-    /// that the pod may have left before the operator started.
-    pub(crate) fn left<'a>(&'a self, pod: &'a str) -> impl Iterator<Item = (Option<&'a str>, Time)> {
-        let left = self.left.iter().filter_map(move |(service, pods)| Some((Some(&**service), *pods.get(pod)?)));
-        left.chain(self.started.map(|since| (None, since)))
+    /// The pods that are endpoints of Services no longer, and since when that has been seen.
+    pub(crate) fn left(&self) -> impl Iterator<Item = (&str, &str, Time)> {
+        all(&self.left)
     }
+
+    /// Time at which everything was seen for the first time, until every client knows what was so before. Any pod may have left any
+    /// Service just before.
+    pub(crate) fn started(&self) -> Option<Time> {
+        self.started
+    }
+}
+
+fn all(services: &Named<Pods>) -> impl Iterator<Item = (&str, &str, Time)> {
+    services.iter().flat_map(|(service, pods)| pods.iter().map(|(pod, since)| (&**service, &**pod, *since)))
 }
 
 /// Ready pods by name of the Service.
@@ -141,11 +149,15 @@ mod tests {
     }
 
     fn since<'a>(endpoints: &'a Endpoints, pod: &'a str) -> Vec<(&'a str, Time)> {
-        endpoints.since(pod).collect()
+        of(endpoints.present(), pod).collect()
     }
 
     fn left<'a>(endpoints: &'a Endpoints, pod: &'a str) -> Vec<(&'a str, Time)> {
-        endpoints.left(pod).map(|(service, since)| (service.unwrap_or_default(), since)).collect()
+        of(endpoints.left(), pod).chain(endpoints.started().map(|since| ("", since))).collect()
+    }
+
+    fn of<'a>(all: impl Iterator<Item = (&'a str, &'a str, Time)>, pod: &str) -> impl Iterator<Item = (&'a str, Time)> {
+        all.filter(move |(_, found, _)| *found == pod).map(|(service, _, since)| (service, since))
     }
 
     #[test]
@@ -170,10 +182,10 @@ mod tests {
         let pod: [Arc<str>; 1] = ["a".into()];
         endpoints.update_shadows([("s", pod.as_slice())].into_iter(), Time(1));
         endpoints.update_shadows([("s", pod.as_slice())].into_iter(), Time(2));
-        assert_eq!(endpoints.in_shadow_since("a").collect::<Vec<_>>(), [("s", Time(1))]);
+        assert_eq!(of(endpoints.in_shadows(), "a").collect::<Vec<_>>(), [("s", Time(1))]);
         assert_eq!((since(&endpoints, "a"), left(&endpoints, "a")), (vec![], vec![]), "no client is sent to it");
         endpoints.update_shadows(std::iter::empty(), Time(3));
-        assert_eq!((endpoints.in_shadow_since("a").count(), left(&endpoints, "a")), (0, vec![]));
+        assert_eq!((endpoints.in_shadows().count(), left(&endpoints, "a")), (0, vec![]));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What a cluster needs to run the operator, as objects: the definitions, and, for an operator inside the cluster, its
 //! namespace, account, rights, priority, budget and Deployment. `rainbow install` applies them; `deploy/` holds them as files.
 
+mod admission;
 mod availability;
 
-use rainbow_api::{crds, labels};
+use rainbow_api::{SidecarSettings, crds, labels};
 use serde_json::{Value, json};
 
-use crate::{count::CountVia, leader, options::TALLY_IMAGE};
+pub use admission::{COLOR_NAMES, OBJECT_NAMES};
+
+use crate::{count::CountVia, kind::ConfigAccess, leader, options::TALLY_IMAGE};
 
 /// The namespace that the operator runs in, unless told otherwise.
 pub const NAMESPACE: &str = "rainbow-system";
@@ -37,8 +40,12 @@ pub struct Install {
     pub image: String,
     /// The image of the counter that it puts into pods.
     pub tally_image: String,
+    /// Settings of the counter's container where an application has none of its own.
+    pub sidecar: SidecarSettings,
     /// How it asks pods for their connections.
     pub count_via: CountVia,
+    /// Configuration that it may read and copy.
+    pub config_access: ConfigAccess,
 }
 
 impl Default for Install {
@@ -47,7 +54,9 @@ impl Default for Install {
             namespace: NAMESPACE.into(),
             image: IMAGE.into(),
             tally_image: TALLY_IMAGE.into(),
+            sidecar: SidecarSettings::default(),
             count_via: CountVia::Direct,
+            config_access: ConfigAccess::None,
         }
     }
 }
@@ -72,6 +81,7 @@ fn with_type(api_version: &str, kind: &str) -> impl Fn(Value) -> Value {
 /// Everything, in the order in which it is to be applied.
 pub fn objects(install: &Install) -> Vec<Value> {
     let mut all = definitions();
+    all.extend(admission::policies());
     all.push(namespace(install));
     all.extend(rights(install));
     all.push(availability::priority_class());
@@ -121,12 +131,24 @@ fn rights(install: &Install) -> Vec<Value> {
         // One for each instance of a tier with `autoscale`; those of others are read.
         rule(&["autoscaling"], &["horizontalpodautoscalers"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
-        // Nothing is made in a namespace that is being deleted.
-        rule(&[""], &["namespaces"], &["get"]),
+        // Another operator of the cluster, with its lease in another namespace.
+        rule(&["coordination.k8s.io"], &["leases"], &["list"]),
+        // The counters of a new color have to fit them.
+        rule(&[""], &["limitranges"], &["list"]),
+        // Nothing is made in a namespace that is being deleted. Selectors of `drain.ignore` may name namespaces.
+        rule(&[""], &["namespaces"], &["get", "list"]),
     ];
     if install.count_via == CountVia::Api {
         // It reaches every pod's ports, so only who asks for this way gets it.
         rules.push(rule(&[""], &["pods/proxy"], &["get"]));
+    }
+    // Copies of `spec.config: Versioned`. The right to list Secrets shows all their data, so only who asks for it gets it.
+    if let Some(kinds) = match install.config_access {
+        ConfigAccess::None => None,
+        ConfigAccess::ConfigMaps => Some(&["configmaps"][..]),
+        ConfigAccess::All => Some(&["configmaps", "secrets"][..]),
+    } {
+        rules.push(rule(&[""], kinds, &["get", "list", "watch", "create", "delete"]));
     }
     // Only in its own namespace: who leads.
     let lease = [
@@ -182,8 +204,17 @@ fn deployment(install: &Install) -> Value {
         format!("--health-listen=:{HEALTH_PORT}"),
         format!("--tally-image={}", install.tally_image),
     ];
+    let SidecarSettings { resources, security_context, native } = &install.sidecar;
+    args.extend(resources.iter().map(|resources| format!("--tally-resources={resources}")));
+    args.extend(security_context.iter().map(|context| format!("--tally-security-context={context}")));
+    args.extend(native.iter().map(|native| format!("--tally-native={native}")));
     if install.count_via == CountVia::Api {
         args.push("--count-via=api".to_owned());
+    }
+    match install.config_access {
+        ConfigAccess::None => {}
+        ConfigAccess::ConfigMaps => args.push("--versioned-config=configmaps".to_owned()),
+        ConfigAccess::All => args.push("--versioned-config=all".to_owned()),
     }
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
@@ -255,6 +286,36 @@ mod tests {
             let text = json!(objects(&install)).to_string();
             assert_eq!(text.contains("pods/proxy"), expected);
             assert_eq!(text.contains("--count-via=api"), expected);
+        }
+    }
+
+    /// Only settings that differ from the usual are arguments.
+    #[test]
+    fn settings_of_the_counter_are_arguments() {
+        let args = |sidecar: SidecarSettings| {
+            let deployment = deployment(&Install { sidecar, ..Install::default() });
+            deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap()[4..].to_vec()
+        };
+        assert_eq!(args(SidecarSettings::default()), [json!(null); 0]);
+        let settings = json!({ "resources": { "limits": { "cpu": "1" } }, "securityContext": {}, "native": false });
+        assert_eq!(
+            args(serde_json::from_value(settings).unwrap()),
+            [r#"--tally-resources={"limits":{"cpu":"1"}}"#, "--tally-security-context={}", "--tally-native=false"]
+        );
+    }
+
+    /// Who wants copies of configuration gives the right, and no more of it.
+    #[test]
+    fn copies_have_their_right() {
+        for (config_access, maps, secrets) in [
+            (ConfigAccess::None, false, false),
+            (ConfigAccess::ConfigMaps, true, false),
+            (ConfigAccess::All, true, true),
+        ] {
+            let install = Install { config_access, ..Install::default() };
+            let text = json!(rights(&install)).to_string();
+            assert_eq!((text.contains("\"configmaps\""), text.contains("\"secrets\"")), (maps, secrets));
+            assert_eq!(json!(objects(&install)).to_string().contains("--versioned-config="), maps);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The kinds of objects that the operator reads.
 
 use kube::core::{ApiResource, GroupVersionKind};
+use rainbow_api::ConfigKind;
 use std::fmt;
 
 /// Kind of an object.
@@ -14,10 +15,13 @@ pub(crate) enum Kind {
     EndpointSlice,
     PodDisruptionBudget,
     HorizontalPodAutoscaler,
+    ConfigMap,
+    Secret,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    /// The kinds that every operator reads. ConfigMaps and Secrets are read where the operator has been given the right.
+    pub(crate) const ALWAYS: [Self; 8] = [
         Self::Rainbow,
         Self::Color,
         Self::Deployment,
@@ -39,6 +43,8 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
         }
     }
 
@@ -46,7 +52,7 @@ impl Kind {
         match self {
             Self::Rainbow | Self::Color => "rainbow.dev/v1alpha1",
             Self::Deployment => "apps/v1",
-            Self::Service | Self::Pod => "v1",
+            Self::Service | Self::Pod | Self::ConfigMap | Self::Secret => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::PodDisruptionBudget => "policy/v1",
             Self::HorizontalPodAutoscaler => "autoscaling/v2",
@@ -63,5 +69,36 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Objects with configuration that the operator may read. `rainbow install --versioned-config` gives the rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfigAccess {
+    /// None: `spec.config: Versioned` is refused.
+    #[default]
+    None,
+    /// ConfigMaps.
+    ConfigMaps,
+    /// ConfigMaps and Secrets.
+    All,
+}
+
+impl ConfigAccess {
+    /// The kinds that are read beside [`Kind::ALWAYS`].
+    pub(crate) const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::None => &[],
+            Self::ConfigMaps => &[Kind::ConfigMap],
+            Self::All => &[Kind::ConfigMap, Kind::Secret],
+        }
+    }
+}
+
+/// Kind of an object with configuration, among all kinds.
+pub(crate) fn kind_of(kind: ConfigKind) -> Kind {
+    match kind {
+        ConfigKind::ConfigMap => Kind::ConfigMap,
+        ConfigKind::Secret => Kind::Secret,
     }
 }

@@ -1,5 +1,6 @@
 //! What is kept of the objects that are watched: no more than decisions need, so that memory grows with what matters.
 
+mod copy;
 mod image;
 mod owner;
 mod pod;
@@ -12,15 +13,16 @@ mod trouble;
 mod workload;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use rainbow_api::{Color, ColorSpec, labels};
+use rainbow_api::{Color, ColorSpec, ConfigKind, labels};
 
 use crate::{key::Key, uid::Uid};
 
+pub(crate) use copy::{Check, Copied};
 pub(crate) use owner::rainbow_of;
 pub(crate) use pod::{Pod, PodLabels};
 pub(crate) use root::Root;
 pub(crate) use scaler::Scaler;
-pub(crate) use shown::{Shown, ShownApplied, ShownCustom, ShownPod, ShownSlice};
+pub(crate) use shown::{Shown, ShownApplied, ShownCustom, ShownMeta, ShownPod, ShownSlice};
 pub(crate) use slice::{Slice, SliceOf};
 pub(crate) use templates::Templates;
 pub(crate) use trouble::Trouble;
@@ -45,6 +47,8 @@ pub(crate) enum Live {
     Slice(Box<Slice>),
     Budget(Box<Budget>),
     Scaler(Box<Scaler>),
+    /// `None`: the object is no copy of Rainbow's.
+    Config(ConfigKind, Option<Box<Copied>>),
 }
 
 impl Object {
@@ -101,6 +105,20 @@ impl Object {
 
     pub(crate) fn scaler(shown: ShownApplied) -> Self {
         Self::owned(&shown.metadata, Live::Scaler(Box::new(Scaler::of(&shown))))
+    }
+
+    pub(crate) fn config_map(shown: ShownMeta) -> Self {
+        Self::config(ConfigKind::ConfigMap, &shown)
+    }
+
+    pub(crate) fn secret(shown: ShownMeta) -> Self {
+        Self::config(ConfigKind::Secret, &shown)
+    }
+
+    fn config(kind: ConfigKind, shown: &ShownMeta) -> Self {
+        let copy = Copied::of(shown);
+        let rainbow = rainbow_of(&shown.metadata).filter(|_| copy.is_some()).unwrap_or_default();
+        Self::new(&shown.metadata, rainbow, Live::Config(kind, copy))
     }
 
     pub(crate) fn pod(shown: ShownPod) -> Self {

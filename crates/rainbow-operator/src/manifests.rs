@@ -1,6 +1,7 @@
 //! The objects as they shall be, as they are applied: every field in them is Rainbow's, every other field is not.
 
 mod color;
+mod copy;
 mod defaults;
 mod deployment;
 mod guard;
@@ -9,12 +10,13 @@ mod service;
 mod sidecar;
 mod stage;
 
-pub(crate) use color::{Made, color};
+pub(crate) use color::{Made, NewColor, color};
+pub(crate) use copy::{config_key, copy};
 pub(crate) use deployment::deployment;
 pub(crate) use guard::{guard, stage_budget};
 pub(crate) use scaler::scaler;
 pub(crate) use service::{ports_digest, service};
-pub(crate) use sidecar::recorded;
+pub(crate) use sidecar::{fit, recorded};
 pub(crate) use stage::{relabel, reselect, say, select, shadow, stage};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -60,6 +62,13 @@ fn owned(
     labels: Map<String, Value>,
     spec: Value,
 ) -> Value {
+    let mut object = object(scope, rainbow, kind, name, labels);
+    object["spec"] = spec;
+    object
+}
+
+/// The same of a kind that has no spec.
+fn object(scope: &Scope<'_>, rainbow: &Rainbow, kind: Kind, name: &str, labels: Map<String, Value>) -> Value {
     json!({
         "apiVersion": kind.api_version(),
         "kind": kind.name(),
@@ -69,7 +78,6 @@ fn owned(
             "labels": managed(labels),
             "ownerReferences": owner(scope, rainbow),
         },
-        "spec": spec,
     })
 }
 

@@ -2,15 +2,15 @@
 //!
 //! The planner and the modules of the operator know reasons; this module knows words.
 
-use rainbow_api::{Cut, Hold, HumanDuration, ShiftStatus, StageStatus};
+use rainbow_api::{ConfigKind, ConfigName, Cut, Hold, HumanDuration, ShiftStatus, StageStatus};
 use rainbow_plan::{
     ColorPhase, ColorReport, InstanceName, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting,
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use crate::{
     clock,
-    domain::{Names, Owner, PodTrouble, Urgency},
+    domain::{self, Names, OnePeer, Owner, PeerOwner, PodTrouble, Urgency},
     fixed::Kept,
     kind::Kind,
 };
@@ -122,7 +122,19 @@ fn lacks(lacks: &[Lack], color: &str, names: &Names<'_>, patience: Patience) -> 
 /// What a person has to fix, and how.
 pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
     match problem {
-        Problem::ColorInUse { color } => format!("color `{color}` exists with other tiers: give spec.color a new name"),
+        Problem::ColorInUse { color, config } if config.is_empty() => {
+            format!("color `{color}` exists with other tiers: give spec.color a new name")
+        }
+        Problem::ColorInUse { color, config } => {
+            let config: Vec<String> = config.iter().map(config_name).collect();
+            format!("color `{color}` exists with other content of {}: give spec.color a new name", config.join(", "))
+        }
+        Problem::CopyLost { color, copy, source } => format!(
+            "{} of color `{color}` is gone and cannot be made again, because {} has other content by now: put that content back, or \
+             release another version; pods that run keep what they have read, and a pod that starts waits",
+            config_name(copy),
+            config_name(source)
+        ),
         Problem::UnknownColor { stage, color, known } => format!(
             "stage `{stage}` should serve color `{color}`, which does not exist: set spec.stages[{stage}].color to one of: {}",
             known.join(", ")
@@ -205,6 +217,59 @@ pub(crate) fn name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner)
 /// The color that the spec describes cannot be made for the sake of a name.
 pub(crate) fn color_name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner) -> String {
     format!("spec.color: {}", name_taken(kind, name, purpose, owner))
+}
+
+/// ``ConfigMap `settings` ``.
+fn config_name(name: &rainbow_plan::ConfigName) -> String {
+    format!("{} `{}`", domain::kind_of_config(name.kind), name.name)
+}
+
+/// The operator was installed without the right to read what templates name.
+pub(crate) fn config_not_allowed(names: &BTreeSet<ConfigName>) -> String {
+    let access = if names.iter().any(|name| name.kind == ConfigKind::Secret) { "all" } else { "configmaps" };
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    format!(
+        "spec.config: `Versioned` needs the right to read {}: `rainbow install --versioned-config {access}` gives it to the operator, or set \
+         spec.config to `Shared`",
+        names.join(", ")
+    )
+}
+
+/// Required objects that do not exist.
+pub(crate) fn config_missing(names: &[&ConfigName]) -> String {
+    let (names, verb) =
+        (names.iter().map(ToString::to_string).collect::<Vec<_>>(), if names.len() == 1 { "does" } else { "do" });
+    format!(
+        "{} {verb} not exist: a new color waits; create it, or set `optional: true` where templates name it",
+        names.join(", ")
+    )
+}
+
+pub(crate) fn not_listed(kind: ConfigKind, why: &str) -> String {
+    format!("{kind}s cannot be listed, so no color with copies of them is made: {why}")
+}
+
+pub(crate) fn not_read_yet(name: &ConfigName) -> String {
+    format!("{name} has not been read yet")
+}
+
+pub(crate) fn not_read(name: &ConfigName, why: &impl Display) -> String {
+    format!("{name} cannot be read, so no color with a copy of it is made: {why}")
+}
+
+pub(crate) fn no_config_key(name: &str, why: &impl Display) -> String {
+    format!("Secret `{name}`, which holds the key by which Secrets are compared, cannot be read or made: {why}")
+}
+
+pub(crate) fn foreign_config_key(name: &str) -> String {
+    format!(
+        "Secret `{name}` exists and holds no key of Rainbow's, and Secrets are compared by that key: rename or delete it"
+    )
+}
+
+/// The object is another one than it was when the plan was made.
+pub(crate) fn config_changed(name: &ConfigName) -> String {
+    format!("{name} has changed meanwhile")
 }
 
 fn owner(owner: &Owner) -> String {
@@ -527,6 +592,20 @@ pub(crate) fn unknown(count: u32, why: &[(&str, &str)]) -> String {
     };
     let pods: Vec<String> = why.iter().map(|(pod, why)| format!("{pod}: {why}")).collect();
     format!("the connections of {of}: {}", pods.join("; "))
+}
+
+/// One peer is connected to every pod that holds a color.
+pub(crate) fn one_peer(peer: &OnePeer, rainbow: &str) -> String {
+    let OnePeer { address, owner, pods } = peer;
+    let (owner, remedy) = match owner {
+        PeerOwner::Pod { namespace, name } => (format!(" (pod {namespace}/{name})"), "podSelector or ipBlock"),
+        PeerOwner::Node(node) => (format!(" (node {node}, which may stand for many clients)"), "ipBlock"),
+        PeerOwner::Unknown => (String::new(), "ipBlock"),
+    };
+    format!(
+        "{address}{owner} is connected to all {pods} pods that hold the color: if no client is behind it, as with a scraper of metrics, \
+         name it in spec.drain.ignore of rainbow `{rainbow}` ({remedy})"
+    )
 }
 
 // Events.

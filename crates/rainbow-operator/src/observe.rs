@@ -1,5 +1,6 @@
 //! The world as the planner sees it, from what the watches have said.
 
+mod copies;
 mod instances;
 mod pods;
 mod scalers;
@@ -7,10 +8,7 @@ mod stages;
 
 use rainbow_api::{Rainbow, names};
 use rainbow_plan::{Instance, Presence, StageBudget, StageKey, Time, World};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cache::{App, ForeignScalers},
@@ -19,7 +17,8 @@ use crate::{
     kind::Kind,
     manifests::{self, Scope},
 };
-use instances::{existing, instance, instance_name, instance_names};
+use copies::copies;
+use instances::{instance, instance_name, instance_names};
 use pods::pods;
 use scalers::scaler;
 use stages::{Stages, stages};
@@ -51,16 +50,11 @@ pub(crate) fn observe(
     means: &Means,
     now: Time,
 ) -> Observed {
-    let Effective { rainbow, version, is_valid, invalid_stages, claims, .. } = effective;
+    let Effective { rainbow, version, is_valid, config, invalid_stages, claims, .. } = effective;
     let version = version.as_ref();
     let mut taken: BTreeMap<(Kind, String), Owner> = BTreeMap::new();
     let mut instances = BTreeMap::new();
-    let existing = existing(app);
-    for name in instance_names(app) {
-        let of = |(tier, color, number): &(Arc<str>, Arc<str>, u32)| {
-            if **tier == *name.tier && **color == *name.color { *number } else { 0 }
-        };
-        let existing = existing.iter().map(of).sum();
+    for (name, existing) in instance_names(app) {
         let object = names::instance(scope.prefix, &name.tier, &name.color);
         for kind in [Kind::Deployment, Kind::Service] {
             if let Some(owner) = claims.other(kind, &object, &name) {
@@ -68,11 +62,11 @@ pub(crate) fn observe(
             }
         }
         let policy = effective.speaker(app, &name).and_then(|color| {
-            let tier = color.spec.tiers.iter().find(|tier| tier.name == name.tier)?;
+            let tier = color.spec.tiers.iter().find(|tier| tier.name == *name.tier)?;
             domain::scaling(&rainbow.spec, effective.describes(color), color, tier).autoscale
         });
-        let scaler = scaler(app, scope, rainbow, &name, policy.as_ref(), others, foreign);
-        let found = instance(app, scope, rainbow, &name, existing, claims, foreign);
+        let scaler = scaler(app, scope, rainbow, (&name, &object), policy.as_ref(), others, foreign);
+        let found = instance(app, scope, effective, (&name, &object), existing, foreign);
         let instance = Instance { scaler, ..found };
         instances.insert(name, instance);
     }
@@ -85,7 +79,10 @@ pub(crate) fn observe(
     let senders = stages.names.iter().filter_map(sender).collect();
     let tiers = app.colors.values().flat_map(|color| &color.spec.tiers).chain(&rainbow.spec.tiers);
     let callers = domain::callers_lag(tiers);
-    let spec = domain::spec(rainbow, version.filter(|_| *is_valid), invalid_stages, &senders, callers, means);
+    let mut spec = domain::spec(rainbow, version.filter(|_| *is_valid), invalid_stages, &senders, callers, means);
+    if *is_valid {
+        spec.config = domain::config_copies(config);
+    }
     app.endpoints.expire(now, means.propagation.saturating_add(spec.longest_lag()));
     let pods = pods(app, effective, &stages.names, &stages.labeled_as, now);
     let guard = guard(app, scope, rainbow, foreign);
@@ -103,6 +100,7 @@ pub(crate) fn observe(
         pods,
         guard,
         budgets,
+        copies: copies(app, rainbow.metadata.uid.as_deref(), config, foreign),
     };
     let Stages { names: stage_services, labeled_as, clashes, .. } = stages;
     Observed { world, stage_services, labeled_as, taken, clashes }
@@ -121,7 +119,8 @@ pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, k
         }
         Kind::Deployment | Kind::Service => {
             if let Some(name) = deployment(app).or_else(|| service(app)) {
-                instance(app, scope, rainbow, &name, 0, &effective.claims, &foreign);
+                let object = names::instance(scope.prefix, &name.tier, &name.color);
+                instance(app, scope, effective, (&name, &object), 0, &foreign);
             }
         }
         Kind::PodDisruptionBudget => {
@@ -129,7 +128,13 @@ pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, k
             // A stage that was renamed in the middle of a shift has its budget compared again in its turn.
             budgets(app, scope, rainbow, &BTreeMap::new(), &foreign);
         }
-        Kind::Rainbow | Kind::Color | Kind::Pod | Kind::EndpointSlice | Kind::HorizontalPodAutoscaler => {}
+        Kind::Rainbow
+        | Kind::Color
+        | Kind::Pod
+        | Kind::EndpointSlice
+        | Kind::HorizontalPodAutoscaler
+        | Kind::ConfigMap
+        | Kind::Secret => {}
     }
 }
 

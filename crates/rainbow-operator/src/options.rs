@@ -1,10 +1,18 @@
 //! How the operator runs, and why it ends.
 
 use futures::{FutureExt, future::BoxFuture};
+use rainbow_api::SidecarSettings;
 use rainbow_plan::Swap;
 use std::time::Duration;
 
-use crate::{clock::Clock, count::CountVia, discover::TooOld, health::Health, leader::Election};
+use crate::{
+    clock::Clock,
+    count::CountVia,
+    discover::TooOld,
+    health::Health,
+    kind::ConfigAccess,
+    leader::{Election, Rival},
+};
 
 /// The counter's image, unless told otherwise.
 pub const TALLY_IMAGE: &str = concat!("ghcr.io/rainbow-dev/tally:", env!("CARGO_PKG_VERSION"));
@@ -22,7 +30,11 @@ pub struct Options {
     /// The image of the counter that is put into new pods; `None`: none is, and where it is wanted a color drains until
     /// its deadline.
     pub tally_image: Option<String>,
-    /// Where several operators may run, they elect one that acts; the others wait. `None`: this is the only one.
+    /// Settings of the counter's container where an application has none of its own.
+    pub sidecar: SidecarSettings,
+    /// ConfigMaps and Secrets that the operator has the right to read.
+    pub config_access: ConfigAccess,
+    /// Of several operators one acts; the others wait, or end. `None`: this is the only one, whatever there is.
     pub election: Option<Election>,
     /// Where the operator says how it is; [`Health::serve`] tells others.
     pub health: Option<Health>,
@@ -41,6 +53,8 @@ impl Default for Options {
             swap: Swap::Direct,
             count_via: CountVia::default(),
             tally_image: Some(TALLY_IMAGE.to_owned()),
+            sidecar: SidecarSettings::default(),
+            config_access: ConfigAccess::None,
             election: None,
             health: None,
             shutdown: futures::future::pending().boxed(),
@@ -58,4 +72,9 @@ pub enum Error {
     /// The cluster is too old.
     #[error(transparent)]
     TooOld(#[from] TooOld),
+    /// Another operator acts, and this one does not wait for it.
+    #[error(
+        "another operator acts on these Rainbows: {0}. End that one first, or let both take turns with --leader-elect"
+    )]
+    NotAlone(Rival),
 }

@@ -2,21 +2,25 @@
 
 mod backoff;
 mod chains;
+mod reading;
+mod refused;
 mod taken;
 mod unseen;
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
-use rainbow_api::Reason;
 use rainbow_plan::{ChainKey, Time, plan};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    apply::{Failure, Outcome, Site, carry_out, hold, is_held, let_go, still_foreign},
+    apply::{
+        ConfigAnswers, ConfigQuestions, Failure, Outcome, Site, carry_out, hold, is_held, let_go, read_config,
+        still_foreign,
+    },
     cache::{App, Cache, ForeignScalers},
     clock::Clock,
-    compile::{Basis, ChainWrites, Work, compile},
+    compile::{Basis, ChainWrites, ON_ITS_WAY, Work, compile},
     count::Counter,
     counting::Counting,
     domain::{Means, Names, Owner},
@@ -27,10 +31,12 @@ use crate::{
     live::Root,
     manifests::Scope,
     observe::{self, Foreign, Observed, observe},
-    report::{About, Obstacle, Report, Reporter, troubles},
+    report::{About, Owners, Report, Reporter, troubles},
 };
 use backoff::Backoff;
 use chains::Chains;
+pub(crate) use reading::learn;
+use refused::Refused;
 use taken::Taken;
 use unseen::Unseen;
 
@@ -51,12 +57,17 @@ pub(crate) struct Reconciler {
     unseen: Unseen,
     taken: Taken,
     chains: Chains,
+    refused: Refused,
+    /// Failures to read configuration.
+    reading: Backoff,
     /// Failures to write statuses.
     reporting: Backoff,
     /// Failures to let go of what a Rainbow that is gone has left behind.
     leaving: Backoff,
     reporter: Reporter,
     counting: Counting,
+    /// When a write was last not answered: it may arrive all the same.
+    unanswered: Option<Time>,
 }
 
 /// What a turn needs, whatever the application.
@@ -98,10 +109,16 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     /// The chains that were tried, and what each failed at.
     chains: Vec<(ChainKey, Option<Failure>)>,
+    /// The Services that were applied, by chain, and what was refused of each.
+    services: Vec<(ChainKey, String, Option<String>)>,
     /// What came of the report; `None`: there was nothing to report.
     report: Option<Result<(), Failure>>,
+    /// Configuration that was read.
+    pub(crate) read: Option<ConfigAnswers>,
     purpose: Purpose,
     generation: Option<i64>,
+    /// Owners of addresses.
+    owners: Owners,
 }
 
 /// What a turn's writes were for.
@@ -110,6 +127,8 @@ enum Purpose {
     Plan,
     /// To ask whether objects of others are still there; these are.
     Ask(Foreign),
+    /// To read configuration.
+    Read,
     /// To let go of what a Rainbow that is gone has left behind.
     Leave,
 }
@@ -131,6 +150,7 @@ impl Reconciler {
         let scope =
             Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix), templates: &templates };
 
+        let ask_again = self.refused.retry(app, turn.generation);
         let foreign = self.taken.names();
         let effective = Effective::of(app, root, &scope);
         let rainbow = &effective.rainbow;
@@ -146,14 +166,23 @@ impl Reconciler {
         let sidecar = means.sidecar.as_ref();
         let mut work = compile(
             &plan,
-            Basis { app, scope: &scope, rainbow, effective: &effective, observed: &observed, sidecar, now },
+            Basis {
+                app,
+                scope: &scope,
+                rainbow,
+                effective: &effective,
+                observed: &observed,
+                sidecar,
+                now,
+                late_until: self.late_until(means),
+            },
         );
         let pods = troubles(app, &plan.report);
         let Observed { stage_services: services, taken, clashes, world, .. } = &observed;
         let names = Names { rainbow: &key.name, prefix: Some(prefix), services, taken, troubles: &pods };
-        let troubles = self.chains.troubles();
-        let invalid = effective.invalid.clone();
-        let obstacle = invalid.map(|message| Obstacle { reason: Reason::InvalidSpec, message });
+        let mut troubles = self.refused.troubles();
+        troubles.extend(self.chains.troubles());
+        let obstacle = effective.invalid.clone();
         let about = About {
             key,
             effective: &effective,
@@ -170,7 +199,7 @@ impl Reconciler {
 
         let wake = plan.wake.map(|wake| clock.instant(wake).max(Instant::now() + SOON));
         let silent = self.reporting.until(turn.generation);
-        let wakes = [wake, report.next, self.taken.next(), retry, silent];
+        let wakes = [wake, report.next, self.taken.next(), retry, ask_again, silent];
         wakes.into_iter().flatten().for_each(|wake| self.wait_until(wake));
         if silent.is_some() {
             // Nothing is cut that cannot be reported, and nothing is made that would not be held.
@@ -207,11 +236,37 @@ impl Reconciler {
         if let Some(names) = self.taken.to_ask() {
             return turn.ask(names);
         }
+        if let Some(step) = self.read(&turn, cache, &root, with) {
+            return step;
+        }
         let siblings = siblings(cache, key, self.taken.names());
         let others = Others { siblings, scalers: cache.foreign_scalers(&key.namespace) };
         let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
         let prefix = prefix(app, &root);
         self.reconcile(&turn, app, &root, &prefix, others)
+    }
+
+    /// Reads what is not known of the configuration that the application names, before it is planned for. `None`: all is known, or what is not
+    /// waits for a later attempt.
+    fn read(&mut self, turn: &Turn<'_>, cache: &mut Cache, root: &Root, with: &With<'_>) -> Option<Step> {
+        let readables = cache.readables(with.means.config);
+        let app = cache.apps.get_mut(turn.key)?;
+        app.config.readables = readables;
+        if root.meta().deletion_timestamp.is_some() || app.has_no_config() {
+            return None;
+        }
+        if reading::is_being_listed(app) {
+            return Some(Step::Nothing);
+        }
+        if let Some(until) = self.reading.until(turn.generation) {
+            self.wait_until(until);
+            return None;
+        }
+        let prefix = prefix(app, root);
+        let Key { namespace, name } = &**turn.key;
+        let scope = Scope { namespace, rainbow: name, prefix: Some(&prefix), templates: &app.templates };
+        let questions = reading::questions(app, root, &scope);
+        (!questions.is_empty()).then(|| turn.read(questions))
     }
 
     /// The Rainbow is gone. What is left of it goes with its owner, once nothing of Rainbow's holds it.
@@ -242,12 +297,17 @@ impl Reconciler {
     }
 
     /// Takes in what came of a turn's writes.
-    pub(crate) fn finished(&mut self, done: Done, key: &Key) {
+    pub(crate) fn finished(&mut self, done: Done, key: &Key, now: Time) {
         self.running = false;
+        if done.chains.iter().any(|(_, failure)| matches!(failure, Some(Failure::Unavailable(_)))) {
+            self.unanswered = Some(now);
+        }
         self.unseen.expect(done.outcome.expectations);
+        self.reporter.named(done.owners);
         match done.purpose {
             Purpose::Plan => {}
             Purpose::Ask(foreign) => return self.taken.asked(foreign),
+            Purpose::Read => return,
             Purpose::Leave => {
                 // Also after a success: what still is to be let go was not there to be seen.
                 let wait = self.leaving.failed(None);
@@ -264,6 +324,12 @@ impl Reconciler {
             }
             Some(Ok(())) => self.reporting.succeeded(),
             None => {}
+        }
+        for (chain, name, refused) in done.services {
+            if let Some(says) = &refused {
+                tracing::warn!(app = %key, says, "a Service is written without what was refused of it");
+            }
+            self.refused.applied(&chain, name, refused, done.generation);
         }
         for (chain, failure) in done.chains {
             match failure {
@@ -293,6 +359,19 @@ impl Reconciler {
         self.wait_until(Instant::now() + ANSWERS);
     }
 
+    /// Until when a write may arrive that this operator does not know the outcome of.
+    fn late_until(&self, means: &Means) -> Time {
+        self.unanswered.map_or(means.leads_since, |since| since.max(means.leads_since)).after(ON_ITS_WAY)
+    }
+
+    /// Configuration was read: as a whole, or not.
+    pub(crate) fn has_read(&mut self, answers: &ConfigAnswers, done: &Done) {
+        match answers.failed {
+            true => drop(self.reading.failed(done.generation)),
+            false => self.reading.succeeded(),
+        }
+    }
+
     fn wait_until(&mut self, time: Instant) {
         self.due = Some(self.due.map_or(time, |due| due.min(time)));
     }
@@ -308,6 +387,17 @@ impl Turn<'_> {
             Done::new(key, Purpose::Ask(still.into_iter().collect()), generation)
         };
         Step::Run { writes, turn: ask.boxed() }
+    }
+
+    /// Reads configuration.
+    fn read(&self, questions: ConfigQuestions) -> Step {
+        let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
+        let writes = questions.len();
+        let read = async move {
+            let answers = read_config(&Site::new(&client, &key), questions).await;
+            Done { read: Some(answers), ..Done::new(Arc::clone(&key), Purpose::Read, generation) }
+        };
+        Step::Run { writes, turn: read.boxed() }
     }
 
     /// Stages first. What is cut is reported before it is; everything else is reported when it is done.
@@ -335,6 +425,7 @@ impl Turn<'_> {
             if report.has_statuses() {
                 done.reported(published);
             }
+            done.owners = report.owners(&client).await;
             done
         };
         Step::Run { writes, turn: run.boxed() }
@@ -343,12 +434,24 @@ impl Turn<'_> {
 
 impl Done {
     fn new(key: Arc<Key>, purpose: Purpose, generation: Option<i64>) -> Self {
-        Self { key, outcome: Outcome::default(), chains: Vec::new(), report: None, purpose, generation }
+        Self {
+            key,
+            outcome: Outcome::default(),
+            chains: Vec::new(),
+            services: Vec::new(),
+            report: None,
+            read: None,
+            purpose,
+            generation,
+            owners: Owners::default(),
+        }
     }
 
     /// Takes in what came of chains.
     fn carried_out(&mut self, chains: Vec<(ChainKey, Outcome)>) {
-        for (chain, outcome) in chains {
+        for (chain, mut outcome) in chains {
+            let services = std::mem::take(&mut outcome.services).into_iter();
+            self.services.extend(services.map(|(name, refused)| (chain.clone(), name, refused)));
             self.chains.push((chain, outcome.failure.clone()));
             self.outcome.merge(outcome);
         }

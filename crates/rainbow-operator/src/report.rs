@@ -3,15 +3,17 @@
 mod cuts;
 mod events;
 mod pacing;
+mod peers;
 mod status;
 mod troubles;
 
 use kube::Client;
-use rainbow_api::{ColorStatus, Cut, HumanDuration, Rainbow, RainbowStatus, Reason};
+use rainbow_api::{Color, ColorStatus, Cut, HumanDuration, Rainbow, RainbowStatus, Reason};
 use rainbow_plan::{Action, ChainKey, Plan, Time, World};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +22,7 @@ use tokio::time::Instant;
 use crate::{
     apply::{self, Outcome, StatusWrite},
     cache::App,
-    domain::Names,
+    domain::{Names, OnePeer},
     effective::Effective,
     key::Key,
     kind::Kind,
@@ -29,7 +31,8 @@ use crate::{
 use events::Note;
 use pacing::{Pacing, Subject};
 
-pub(crate) use status::Obstacle;
+pub(crate) use crate::domain::Obstacle;
+pub(crate) use peers::Owners;
 pub(crate) use troubles::troubles;
 
 /// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
@@ -42,6 +45,8 @@ pub(crate) struct Reporter {
     step_told: Option<Instant>,
     /// Subjects of notes that are told once.
     told: BTreeSet<u64>,
+    /// Owners of the addresses that hold whole colors.
+    owners: Owners,
 }
 
 /// What a report is about.
@@ -73,6 +78,8 @@ pub(crate) struct Report {
     statuses: Vec<StatusWrite>,
     /// With the chain whose success they tell of, where there is one.
     notes: Vec<(Option<ChainKey>, Note)>,
+    /// Addresses that hold whole colors and whose owners are not known yet.
+    nameless: BTreeSet<IpAddr>,
     /// The events are about it.
     rainbow: Arc<Rainbow>,
     now: Time,
@@ -82,7 +89,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn is_empty(&self) -> bool {
-        self.cuts.is_empty() && self.statuses.is_empty()
+        self.cuts.is_empty() && self.statuses.is_empty() && self.nameless.is_empty()
     }
 
     /// How many writes there are.
@@ -100,6 +107,12 @@ impl Report {
         self.cuts.clear();
         self.statuses.clear();
         self.notes.clear();
+        self.nameless.clear();
+    }
+
+    /// Asks whose the addresses are that hold whole colors.
+    pub(crate) async fn owners(&self, client: &Client) -> Owners {
+        peers::owners(client, &self.nameless).await
     }
 
     /// Connections are about to be cut.
@@ -125,6 +138,11 @@ impl Report {
 }
 
 impl Reporter {
+    /// Takes in whose addresses are.
+    pub(crate) fn named(&mut self, owners: Owners) {
+        self.owners.extend(owners);
+    }
+
     /// The statuses that are to be written now, and the events that tell of what has changed.
     pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
         let About { key, effective, app, names, plan, world, troubles, now, .. } = about;
@@ -154,8 +172,10 @@ impl Reporter {
         let causes: Vec<Obstacle> = causes.chain(missing_image(app)).collect();
         let overlaps =
             world.spec.stages.iter().filter_map(|stage| Some((stage.name.clone(), HumanDuration(stage.overlap?))));
+        let waits = about.effective.waits.clone();
         let (overlaps, holds) = (&overlaps.collect(), rainbow.spec.holds.as_slice());
-        let basis = status::RainbowBasis { generation, names, causes, troubles, overlaps, holds, old, now: *now };
+        let basis =
+            status::RainbowBasis { generation, names, causes, waits, troubles, overlaps, holds, old, now: *now };
         let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(old, &new)) {
             report.tell(events::of_rainbow(old, &new));
@@ -163,12 +183,13 @@ impl Reporter {
         }
         let paused = new.stages.iter().filter_map(|stage| status::paused_long_at(stage.shift.as_ref()?));
         let paused_long = paused.filter(|at| *at > *now).min().map(|at| after(at, *now));
-        colors(about, &cut, &mut round, &mut report);
+        colors(about, &cut, &self.owners, &mut round, &mut report);
         let is_there = |of: &Subject| match of {
             Subject::Rainbow => true,
             Subject::Color(name) => plan.report.colors.iter().any(|known| known.name == *name),
         };
-        report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).chain(paused_long).min();
+        let peers = peers::next(plan, *now).map(|at| after(at, *now));
+        report.next = round.end(is_there).into_iter().chain(unknown(plan, *now)).chain(paused_long).chain(peers).min();
         report.notes.retain(|(_, note)| {
             if let Some(subject) = note.once() {
                 return self.told.insert(subject);
@@ -186,7 +207,8 @@ impl Reporter {
 impl Report {
     fn new(rainbow: &Arc<Rainbow>, now: Time) -> Self {
         let rainbow = Arc::clone(rainbow);
-        Self { cuts: Vec::new(), statuses: Vec::new(), notes: Vec::new(), rainbow, now, next: None }
+        let (cuts, statuses, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { cuts, statuses, notes, nameless: BTreeSet::new(), rainbow, now, next: None }
     }
 
     fn tell(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -194,7 +216,13 @@ impl Report {
     }
 }
 
-fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacing::Round<'_>, report: &mut Report) {
+fn colors(
+    about: &About<'_>,
+    cut: &BTreeMap<String, Vec<Cut>>,
+    owners: &Owners,
+    round: &mut pacing::Round<'_>,
+    report: &mut Report,
+) {
     let About { app, effective, plan, troubles, now, .. } = about;
     let none = ColorStatus::default();
     for found in &plan.report.colors {
@@ -210,7 +238,18 @@ fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacin
         let trouble = status::trouble_of_color(&found.name, troubles);
         let remembered = status::Remembered::of(&effective.rainbow.spec, effective.describes(color), color);
         let (names, known) = (&about.names, &app.known);
-        let basis = status::Basis { generation, names, known, cut, trouble, remembered, old, now: *now };
+        let ignored = ignored(app, color);
+        let peer = match peers::one_peer(found, color, app, *now) {
+            None => None,
+            Some((address, pods)) => match owners.get(&address) {
+                Some(owner) => Some(OnePeer { address, owner: owner.clone(), pods }),
+                None => {
+                    report.nameless.insert(address);
+                    None
+                }
+            },
+        };
+        let basis = status::Basis { generation, names, known, peer, ignored, cut, trouble, remembered, old, now: *now };
         let new = status::color(found, &basis);
         if !round.is_due(&Subject::Color(found.name.clone()), status::color_difference(old, &new)) {
             continue;
@@ -221,6 +260,15 @@ fn colors(about: &About<'_>, cut: &BTreeMap<String, Vec<Cut>>, round: &mut pacin
         let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
         if cut.is_empty() { report.statuses.push(write) } else { report.cuts.push(write) }
     }
+}
+
+/// Connections of peers that hold nothing, over all pods of a color. `None`: there are none.
+fn ignored(app: &App, color: &Color) -> Option<u64> {
+    let instances = &color.spec.instances;
+    let has = |tier: &str, of: &str| instances.iter().any(|known| known.tier == tier && known.color == of);
+    let pods = app.pods.iter().filter(|(_, pod)| has(&pod.tier, &pod.color));
+    let sum: u64 = pods.filter_map(|(name, _)| app.known.reading(name)).map(|reading| reading.ignored).sum();
+    (sum > 0).then_some(sum)
 }
 
 fn of_rainbow(key: &Key, uid: Option<&str>, status: &rainbow_api::RainbowStatus) -> StatusWrite {

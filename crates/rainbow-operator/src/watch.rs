@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     change::Change,
-    kind::Kind,
+    kind::{ConfigAccess, Kind},
     live::{Object, Shown},
 };
-use stream::Watched;
+use stream::{Part, Watched};
 
 /// A watch begins again after this long, where it left off. A watch whose connection has died silently is noticed then at the
 /// latest; Kubernetes clients usually take five minutes or more.
@@ -26,7 +26,11 @@ pub const WATCH: Duration = Duration::from_secs(50);
 const FIRST: [Kind; 2] = [Kind::Rainbow, Kind::Color];
 
 /// What all watches say, in one stream.
-pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, (Kind, Change<Object>)> {
+pub(crate) fn all(
+    client: &Client,
+    namespace: Option<&str>,
+    access: ConfigAccess,
+) -> BoxStream<'static, (Kind, Change<Object>)> {
     let lists = Arc::new(Semaphore::new(0));
     let watch = |kind: Kind| {
         let (changes, lists) = (one(client, namespace, kind), Arc::clone(&lists));
@@ -42,20 +46,33 @@ pub(crate) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static
         let first = async move { drop(lists.acquire_many(FIRST.len() as u32).await) };
         first.map(|()| changes).flatten_stream().boxed()
     };
-    select_all(Kind::ALL.into_iter().map(watch)).boxed()
+    select_all(Kind::ALWAYS.iter().chain(access.kinds()).copied().map(watch)).boxed()
 }
 
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {
     let labels = match kind {
         // Autoscalers of others scale Deployments of Rainbow's, and have any labels.
         Kind::Rainbow | Kind::Color | Kind::HorizontalPodAutoscaler => None,
+        // The objects that templates name are their users', and have any labels.
+        Kind::ConfigMap | Kind::Secret => None,
         // Endpoint slices carry the labels of their Service. An object that loses this label is found by its name (`apply`).
         Kind::Deployment | Kind::Service | Kind::PodDisruptionBudget | Kind::Pod | Kind::EndpointSlice => {
             Some(labels::RAINBOW.to_owned())
         }
     };
-    let watched =
-        Watched { client: client.clone(), path: DynamicObject::url_path(&kind.resource(), namespace), labels };
+    let part = match kind {
+        Kind::ConfigMap | Kind::Secret => Part::Metadata,
+        Kind::Rainbow
+        | Kind::Color
+        | Kind::Deployment
+        | Kind::Service
+        | Kind::Pod
+        | Kind::EndpointSlice
+        | Kind::PodDisruptionBudget
+        | Kind::HorizontalPodAutoscaler => Part::Whole,
+    };
+    let path = DynamicObject::url_path(&kind.resource(), namespace);
+    let watched = Watched { client: client.clone(), path, labels, part };
     match kind {
         Kind::Rainbow => changes(kind, watched, Object::rainbow),
         Kind::Color => changes(kind, watched, Object::color),
@@ -63,6 +80,8 @@ fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'stati
         Kind::Service => changes(kind, watched, Object::service),
         Kind::PodDisruptionBudget => changes(kind, watched, Object::budget),
         Kind::HorizontalPodAutoscaler => changes(kind, watched, Object::scaler),
+        Kind::ConfigMap => changes(kind, watched, Object::config_map),
+        Kind::Secret => changes(kind, watched, Object::secret),
         Kind::Pod => changes(kind, watched, Object::pod),
         Kind::EndpointSlice => changes(kind, watched, Object::slice),
     }

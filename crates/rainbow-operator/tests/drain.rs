@@ -7,12 +7,12 @@ mod common;
 use common::{Cluster, seamless, tally::Says};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Container, Pod},
+    core::v1::{Container, LimitRange, Namespace, Pod},
     events::v1::Event,
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Resource, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use rainbow_api::{
@@ -288,6 +288,31 @@ async fn pods_without_a_deployment_go_with_their_rainbow() {
         .await;
 }
 
+/// A Deployment may be orphaned when it has asked for no pods already: an operator that takes over does not know yet that the pods that are left
+/// hold no connections. Its ReplicaSet has no pods then, by which the planner would know of it.
+#[tokio::test(start_paused = true)]
+async fn a_replica_set_without_pods_goes_with_its_color() {
+    let (cluster, all) = draining(&[Says::Count(2), Says::Count(0)]).await;
+    cluster.until("the idle pod goes", async |c: &Cluster| pods(c, "frontend", "v1").await == all[..1]).await;
+    let labels =
+        json!({ "rainbow.dev/rainbow": "seamless", "rainbow.dev/tier": "frontend", "rainbow.dev/color": "v1" });
+    let template =
+        json!({ "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "a", "image": "a" }] } });
+    let left = json!({
+        "metadata": { "name": "frontend-v1-left", "labels": labels },
+        "spec": { "replicas": 0, "selector": { "matchLabels": labels }, "template": template },
+    });
+    let sets = cluster.api::<ReplicaSet>();
+    sets.create(&PostParams::default(), &serde_json::from_value(left).unwrap()).await.unwrap();
+    cluster.api::<Rainbow>().delete("seamless", &DeleteParams::background()).await.unwrap();
+    cluster
+        .until("the Rainbow is gone", async |c: &Cluster| {
+            c.api::<Rainbow>().get_opt("seamless").await.unwrap().is_none()
+        })
+        .await;
+    assert!(sets.get_opt("frontend-v1-left").await.unwrap().is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_color_is_taken_back_as_it_is() {
     let (cluster, all) = draining(&[Says::Count(2), Says::Count(0)]).await;
@@ -457,6 +482,124 @@ async fn a_plain_counter_that_a_color_recorded_stays() {
     assert_eq!(recorded, [false, true]);
 }
 
+/// A pod with an address, of an application that is not Rainbow's.
+async fn stranger(cluster: &Cluster, namespace: &str, name: &str, address: &str) {
+    let object = json!({ "metadata": { "name": namespace, "labels": { "team": namespace } } });
+    let namespaces = Api::<Namespace>::all(cluster.client.clone());
+    namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), namespace);
+    let pod = json!({ "metadata": { "name": name, "labels": { "app": "prometheus" } },
+                      "spec": { "containers": [{ "name": "main", "image": "p:1" }] } });
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let status = json!({ "status": { "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] } });
+    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}
+
+/// Peers of `drain.ignore` hold no pod, of a color that drains already as well; a peer that holds all is named before.
+#[tokio::test(start_paused = true)]
+async fn peers_that_are_ignored_hold_nothing() {
+    let scraper = || Says::Peers(vec![("10.1.0.9", 1)]);
+    let (cluster, all) = draining(&[scraper(), Says::Peers(vec![("10.1.0.9", 1), ("10.2.0.1", 2)])]).await;
+    stranger(&cluster, "monitoring", "prometheus-0", "10.1.0.9").await;
+    let named = async |c: &Cluster| {
+        let found = status(c, "v1").await.conditions.into_iter().find(|c| c.type_ == "HeldByOnePeer")?;
+        Some(found.message)
+    };
+    cluster.until("the peer is named", async |c: &Cluster| named(c).await.is_some()).await;
+    assert_eq!(
+        named(&cluster).await.unwrap(),
+        "10.1.0.9 (pod monitoring/prometheus-0) is connected to all 2 pods that hold the color: if no client is behind it, as with a \
+         scraper of metrics, name it in spec.drain.ignore of rainbow `seamless` (podSelector or ipBlock)"
+    );
+    cluster
+        .until("an event warns", async |c: &Cluster| {
+            let events = c.api::<Event>().list(&ListParams::default()).await.unwrap();
+            let of_peer = events.iter().filter(|event| event.reason.as_deref() == Some("HeldByOnePeer"));
+            of_peer.map(|event| event.type_.as_deref()).eq([Some("Warning")])
+        })
+        .await;
+    assert_eq!(pods(&cluster, "frontend", "v1").await.len(), 2);
+
+    let ignoring = |ignore: Value| {
+        let mut v2 = counted("v2", 2);
+        v2["spec"]["stages"][1]["color"] = json!("v2");
+        v2["spec"]["drain"]["ignore"] = ignore;
+        v2
+    };
+    let by_labels = json!([{ "namespaceSelector": { "matchLabels": { "team": "monitoring" } },
+                             "podSelector": { "matchLabels": { "app": "prometheus" } } }]);
+    cluster.apply(&ignoring(by_labels)).await;
+    let held = &all[1];
+    cluster
+        .until("the scraper holds nothing", async |c: &Cluster| pods(c, "frontend", "v1").await == [held.as_str()])
+        .await;
+    let holder = |status: &ColorStatus| status.drain.as_ref().unwrap().holders.iter().find(|h| h.pod == *held).cloned();
+    cluster
+        .until("it is told what is ignored", async |c: &Cluster| {
+            holder(&status(c, "v1").await)
+                .is_some_and(|holder| (holder.connections, holder.ignored) == (Some(2), Some(1)))
+        })
+        .await;
+    assert_eq!(named(&cluster).await, None, "one pod is no pattern");
+
+    // An address that no selected pod has holds, whoever had it before.
+    let pods_of = Api::<Pod>::namespaced(cluster.client.clone(), "monitoring");
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    pods_of.delete("prometheus-0", &at_once).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    cluster.tally.say(held, scraper());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(pods(&cluster, "frontend", "v1").await, [held.as_str()]);
+
+    cluster.apply(&ignoring(json!([{ "ipBlock": { "cidr": "10.1.0.0/16" } }]))).await;
+    cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
+}
+
+/// Settings of the counter are about new colors: a change of them restarts no pod.
+#[tokio::test(start_paused = true)]
+async fn settings_of_the_counter_are_about_new_colors() {
+    let cluster = Cluster::start().await;
+    let with = |color: &str, settings: Value| {
+        let mut rainbow = counted(color, 1);
+        rainbow["spec"]["stages"][1]["color"] = json!(color);
+        rainbow["spec"]["drain"]["sidecar"] = settings;
+        rainbow
+    };
+    let range = json!({ "metadata": { "name": "strict" }, "spec": { "limits": [
+        { "type": "Container", "min": { "memory": "8Mi" }, "max": { "cpu": "1" }, "maxLimitRequestRatio": { "cpu": "5" } },
+    ] } });
+    cluster.api::<LimitRange>().create(&PostParams::default(), &serde_json::from_value(range).unwrap()).await.unwrap();
+    let counter = async |color: &str| {
+        let name = format!("frontend-{color}");
+        let spec = cluster.api::<Deployment>().get(&name).await.unwrap().spec.unwrap().template.spec.unwrap();
+        let counter =
+            spec.init_containers.into_iter().flatten().chain(spec.containers).find(|c| c.name == "rainbow-tally");
+        json!(counter.unwrap())
+    };
+    cluster.apply(&with("v1", json!({}))).await;
+    cluster
+        .until("v1 serves", async |c: &Cluster| c.summary().await == "smoke=v1, active=v1" && c.is_ready().await)
+        .await;
+    let fitted = counter("v1").await;
+    assert_eq!(
+        fitted["resources"],
+        json!({ "requests": { "cpu": "10m", "memory": "8Mi" }, "limits": { "cpu": "50m", "memory": "16Mi" } })
+    );
+    assert!(fitted["securityContext"].get("runAsUser").is_none(), "OpenShift gives it a user of the namespace's range");
+
+    let made = *cluster.fake.made.lock().unwrap();
+    let own = json!({ "resources": { "limits": { "memory": "32Mi" } }, "securityContext": { "runAsUser": 7 }, "native": false });
+    cluster.apply(&with("v1", own.clone())).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((counter("v1").await, *cluster.fake.made.lock().unwrap()), (fitted, made), "no pod was restarted");
+
+    cluster.apply(&with("v2", own.clone())).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
+    let new = counter("v2").await;
+    assert_eq!((&new["resources"], &new["securityContext"]), (&own["resources"], &own["securityContext"]));
+    assert!(new.get("restartPolicy").is_none(), "a plain container");
+}
+
 /// Makes color v1 of the Rainbow as an operator made it that put a plain container into pods.
 async fn record_plain_counter(cluster: &Cluster) {
     let rainbow = cluster.rainbow().await;
@@ -479,6 +622,7 @@ async fn record_plain_counter(cluster: &Cluster) {
         tiers: rainbow.spec.tiers.clone(),
         entries: Default::default(),
         evidence: None,
+        config: Vec::new(),
         retire: false,
         drain: None,
     };

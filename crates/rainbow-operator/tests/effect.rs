@@ -163,3 +163,44 @@ async fn a_policy_may_say_who_manages_an_object() {
     let (writes, said) = ten_minutes(&cluster, "/services/").await;
     assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is in the way"));
 }
+
+/// A Kubernetes that does not know a value of a Service's policy.
+fn unknown_distribution(path: &str, body: &mut Value) {
+    if path.ends_with("/services/frontend-active") && body["spec"]["trafficDistribution"].is_string() {
+        body["spec"]["trafficDistribution"] = json!("Unknown");
+    }
+}
+
+/// What the API server refuses of a stage's Service holds up neither a release nor a rollback. It is told, tried again with growing pauses,
+/// and forgotten once the spec is another one or the API server takes it.
+#[tokio::test(start_paused = true)]
+async fn a_refused_field_of_a_service_does_not_stop_its_stage() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&seamless("v1", 2)).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    *cluster.webhook.lock().unwrap() = Some(unknown_distribution);
+    let policy = |color: &str| {
+        let mut rainbow = seamless(color, 2);
+        for stage in rainbow["spec"]["stages"].as_array_mut().unwrap() {
+            stage["service"] = json!({ "trafficDistribution": "PreferClose" });
+        }
+        rainbow
+    };
+    cluster.apply(&policy("v1")).await;
+    let (writes, said) = ten_minutes(&cluster, "/services/frontend-active").await;
+    assert!(writes <= 2 * FEW, "{writes} writes");
+    assert!(said.starts_with("True Rejected Service `frontend-active`"), "{said}");
+    cluster.apply(&policy("v2")).await;
+    cluster.promote("v2").await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
+    cluster.promote("v1").await;
+    cluster.until("v1 serves again", async |c: &Cluster| c.summary().await == "smoke=v2, active=v1").await;
+    let selector = cluster.api::<Service>().get("frontend-active").await.unwrap().spec.unwrap().selector.unwrap();
+    assert_eq!(selector.get("rainbow.dev/color").map(String::as_str), Some("v1"), "{selector:?}");
+    let (status, ..) = cluster.condition("Stalled").await.unwrap();
+    assert_eq!(status, "True", "it is still told");
+    *cluster.webhook.lock().unwrap() = None;
+    cluster.until("all is well", async |c: &Cluster| c.condition("Stalled").await.unwrap().0 == "False").await;
+    let spec = cluster.api::<Service>().get("frontend-active").await.unwrap().spec.unwrap();
+    assert_eq!(spec.traffic_distribution.as_deref(), Some("PreferClose"));
+}

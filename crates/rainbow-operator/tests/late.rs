@@ -4,8 +4,12 @@
 
 mod common;
 
-use common::{Cluster, seamless};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use common::{Cluster, seamless, tally::Says};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+};
+use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -19,6 +23,13 @@ fn flip(color: &str) -> Value {
 
 /// v1 serves, and v2 is told to; the first write that ends so is lost, and its operator dies. The next one takes the stage back to v1.
 async fn lost(part: &'static str) -> Cluster {
+    let mut cluster = orphaned(part).await;
+    cluster.start_operator();
+    cluster
+}
+
+/// The same, before the next operator.
+async fn orphaned(part: &'static str) -> Cluster {
     let mut cluster = Cluster::start().await;
     cluster.apply(&flip("v1")).await;
     cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
@@ -29,7 +40,6 @@ async fn lost(part: &'static str) -> Cluster {
     assert!(cluster.has_lost());
     cluster.kill_operator().await;
     *cluster.lost.lock().unwrap() = None;
-    cluster.start_operator();
     cluster
 }
 
@@ -57,4 +67,65 @@ async fn a_late_scale_down_ends_nothing() {
     assert_eq!(cluster.late().await, [409]);
     let deployment = cluster.api::<Deployment>().get("frontend-v1").await.unwrap();
     assert_eq!(deployment.spec.unwrap().replicas, Some(2));
+}
+
+/// The way back is asked for while nobody leads: v1 has all its pods, and nothing has changed it since the lost write was decided on.
+#[tokio::test(start_paused = true)]
+async fn a_late_scale_down_does_not_end_what_serves_again() {
+    let mut cluster = orphaned("/deployments/frontend-v1").await;
+    cluster.promote("v1").await;
+    cluster.start_operator();
+    cluster.until("v1 serves again", async |c: &Cluster| c.summary().await == "active=v1").await;
+    assert_eq!(cluster.late().await, [409]);
+    let deployment = cluster.api::<Deployment>().get("frontend-v1").await.unwrap();
+    assert_eq!(deployment.spec.unwrap().replicas, Some(2));
+}
+
+/// The same of the operator's own write, whose connection broke.
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_does_not_end_what_serves_again() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&flip("v1")).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    *cluster.breaks.lock().unwrap() = true;
+    *cluster.lost.lock().unwrap() = Some("/deployments/frontend-v1");
+    cluster.apply(&flip("v2")).await;
+    cluster.until("the write is lost", async |c: &Cluster| c.has_lost()).await;
+    cluster.promote("v1").await;
+    cluster.until("v1 serves again", async |c: &Cluster| c.summary().await == "active=v1").await;
+    assert_eq!(cluster.late().await, [409]);
+}
+
+/// Pods that hold connections are ended one by one. The same of these.
+#[tokio::test(start_paused = true)]
+async fn a_late_deletion_of_a_pod_does_not_end_what_serves_again() {
+    let counted = |color: &str| {
+        let mut rainbow = flip(color);
+        rainbow["spec"]["drain"] = json!({ "connections": "Sidecar", "settle": "1s", "deadline": "600s" });
+        rainbow
+    };
+    let mut cluster = Cluster::start().await;
+    cluster.apply(&counted("v1")).await;
+    cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
+    let pods = cluster.api::<Pod>().list(&ListParams::default().labels("rainbow.dev/tier=frontend")).await.unwrap();
+    let names: Vec<String> = pods.items.iter().map(ResourceExt::name_any).collect();
+    let [busy, idle] = names.as_slice() else { panic!("{names:?}") };
+    cluster.tally.say(busy, Says::Count(1));
+    cluster.tally.say(idle, Says::Count(1));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    cluster.apply(&counted("v2")).await;
+    cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "active=v2").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let part: &'static str = format!("DELETE /api/v1/namespaces/default/pods/{idle}").leak();
+    *cluster.lost.lock().unwrap() = Some(part);
+    cluster.tally.say(idle, Says::Count(0));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(cluster.has_lost());
+    cluster.kill_operator().await;
+    *cluster.lost.lock().unwrap() = None;
+    cluster.promote("v1").await;
+    cluster.start_operator();
+    cluster.until("v1 serves again", async |c: &Cluster| c.summary().await == "active=v1").await;
+    assert_eq!(cluster.late().await, [409]);
 }

@@ -7,7 +7,11 @@ mod common;
 use common::{Cluster, seamless};
 use futures::FutureExt;
 use k8s_openapi::api::coordination::v1::Lease;
-use rainbow_operator::{Options, leader::Election, run};
+use rainbow_operator::{
+    Options,
+    leader::{Election, Others},
+    run,
+};
 use std::time::Duration;
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
@@ -24,7 +28,12 @@ struct Replica {
 fn replica(cluster: &Cluster, identity: &str) -> Replica {
     let (terminate, terminated) = oneshot::channel();
     let options = Options {
-        election: Some(Election { namespace: "default".into(), identity: identity.into() }),
+        election: Some(Election {
+            namespace: "default".into(),
+            identity: identity.into(),
+            scope: None,
+            others: Others::Wait,
+        }),
         propagation: common::PROPAGATION,
         shutdown: terminated.map(drop).boxed(),
         ..Options::default()
@@ -90,4 +99,34 @@ async fn a_restart_of_all_loses_no_lease() {
     let waited = acts_after(&cluster).await;
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     assert_eq!(leader(&cluster).await.as_deref(), Some("third"));
+}
+
+/// The API server answers no write any more: neither the last ones of an operator that ends nor those to its lease.
+#[tokio::test(start_paused = true)]
+async fn an_operator_ends_although_it_loses_its_lease_meanwhile() {
+    let (cluster, first, _second) = two().await;
+    cluster.fuse(0);
+    cluster.apply(&seamless("v2", 2)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.terminate.send(()).unwrap();
+    let ended = tokio::time::timeout(TAKEOVER, first.task).await;
+    ended.expect("the operator ends in time").expect("the operator ends without a panic");
+    cluster.no_fuse();
+    let waited = acts_after(&cluster).await;
+    assert!(waited < TAKEOVER, "{waited:?}");
+}
+
+/// A request that is never answered, as on a connection whose other end is gone, delays an election and does not end it.
+#[tokio::test(start_paused = true)]
+async fn an_election_outlives_a_request_that_is_not_answered() {
+    let cluster = Cluster::without_operator().await;
+    *cluster.lost.lock().unwrap() = Some("/leases");
+    let _first = replica(&cluster, "first");
+    while !cluster.has_lost() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    *cluster.lost.lock().unwrap() = None;
+    let begin = Instant::now();
+    cluster.until("the first one leads", async |c: &Cluster| leader(c).await.as_deref() == Some("first")).await;
+    assert!(begin.elapsed() < TAKEOVER, "{:?}", begin.elapsed());
 }

@@ -44,3 +44,18 @@ async fn first_deploy_smoke_upgrade_retire() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(cluster.api.revision(), revision, "{:#?}", cluster.writes.lock().unwrap().split_off(writes.len()));
 }
+
+/// Releases that follow each other faster than statuses are written: each has a way back.
+#[tokio::test(start_paused = true)]
+async fn a_release_right_after_another_has_a_way_back() {
+    for wait in (0..20).map(|step| Duration::from_millis(100 * step)) {
+        let cluster = Cluster::start().await;
+        cluster.apply(&seamless("v1", 2)).await;
+        cluster.until("v1 is made", async |c: &Cluster| c.state().await["pods"]["frontend-v1"] == json!(2)).await;
+        tokio::time::sleep(wait).await;
+        cluster.apply(&seamless("v2", 2)).await;
+        cluster.until("smoke serves v2", async |c: &Cluster| c.summary().await.starts_with("smoke=v2")).await;
+        let smoke = cluster.rainbow().await.status.unwrap().stages.remove(0);
+        assert_eq!((smoke.name.as_str(), smoke.previous.as_deref()), ("smoke", Some("v1")), "after {wait:?}");
+    }
+}

@@ -78,8 +78,8 @@ fn world(moving: bool) -> World {
         let name = format!("color-{color}");
         let mut instances = BTreeMap::new();
         for tier in 0..TIERS {
-            let instance = InstanceName { tier: format!("tier-{tier}"), color: name.clone() };
-            instances.insert(instance.tier.clone(), instance.clone());
+            let instance = InstanceName { tier: format!("tier-{tier}").into(), color: name.as_str().into() };
+            instances.insert(instance.tier.to_string(), instance.clone());
             world.pods.extend((0..PODS).map(|pod| pod_of(&instance, pod, color)));
             let replicas = PODS as u32;
             let deployment = Deployment::Ours { current: true, replicas, observed: true, pods: replicas };
@@ -111,11 +111,12 @@ fn world(moving: bool) -> World {
             entries: Default::default(),
             demoted: false,
             served: None,
+            config: Default::default(),
             sizes: BTreeMap::new(),
         });
     }
     for (stage, color) in [("active", 0), ("smoke", 2)] {
-        let instance = InstanceName { tier: "tier-0".into(), color: format!("color-{color}") };
+        let instance = InstanceName { tier: "tier-0".into(), color: format!("color-{color}").into() };
         let service =
             StageService::Ours { current: true, selects: Selection::Instance(instance), serves: Some("v1".into()) };
         world.stages.insert(StageKey::of(stage), service);
@@ -146,14 +147,14 @@ fn drain(world: &mut World) {
         .filter_map(|action| if let Action::Mark { pod, mark } = action { Some((pod, mark)) } else { None })
         .collect();
     for pod in &mut world.pods {
-        pod.mark = marks.get(&pod.name).copied().unwrap_or(pod.mark);
+        pod.mark = marks.get(&*pod.name).copied().unwrap_or(pod.mark);
         pod.marked = Time(999_900);
     }
     world.guard = Presence::Current;
 }
 
 fn pod_of(instance: &InstanceName, number: usize, color: usize) -> Pod {
-    let stage = match (color, instance.tier.as_str()) {
+    let stage = match (color, &*instance.tier) {
         (0, "tier-0") => Some("active"),
         (2, "tier-0") => Some("smoke"),
         _ => None,

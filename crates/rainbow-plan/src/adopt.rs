@@ -30,13 +30,13 @@ fn take_from_replica_sets(view: &View<'_>, instance: &InstanceName, cascade: Cas
         return;
     }
     for pod in controlled_by(view, instance, Controller::None) {
-        act(instance, Action::Adopt { pod: pod.name.clone() }, draft);
+        act(instance, Action::Adopt { pod: pod.name.to_string() }, draft);
     }
 }
 
 /// Ends a pod that is the Rainbow's own.
 pub(crate) fn end(pod: &Pod, why: Why, draft: &mut Draft) {
-    act(&pod.instance, Action::EndPod { pod: pod.name.clone(), why }, draft);
+    act(&pod.instance, Action::EndPod { pod: pod.name.to_string(), why }, draft);
 }
 
 /// Ends the pods of an instance that has no Deployment and that goes for good, whatever they hold.
@@ -58,7 +58,7 @@ pub(crate) fn give_back(view: &View<'_>, instance: &InstanceName, draft: &mut Dr
     let mut found = controlled_by(view, instance, Controller::Rainbow);
     found.retain(|pod| is_absent || !crate::view::is_out(pod));
     for pod in &found {
-        draft.act(ChainKey::Start(instance.color.clone()), Action::Disown { pod: pod.name.clone() });
+        draft.act(ChainKey::Start(instance.color.to_string()), Action::Disown { pod: pod.name.to_string() });
     }
     found.is_empty()
 }
@@ -71,5 +71,5 @@ fn controlled_by<'a>(view: &View<'a>, instance: &InstanceName, controller: Contr
 }
 
 fn act(instance: &InstanceName, action: Action, draft: &mut Draft) {
-    draft.act(ChainKey::End(instance.color.clone()), action);
+    draft.act(ChainKey::End(instance.color.to_string()), action);
 }

@@ -1,16 +1,14 @@
 //! What may be applied now. Inner tiers come up first, so no pod ever starts before what it calls is there.
 
-use std::collections::HashSet;
-
 use crate::{
     Action, ChainKey, Color, Deployment, InstanceName, Object, Presence, Problem, Tier, adopt, colors::Role,
-    draft::Draft, sizes::Sizes, view::View,
+    draft::Draft, hash::NameSet, sizes::Sizes, view::View,
 };
 
 /// Applies Services, then Deployments whose needs are met.
 pub(crate) fn bring_up<'a>(view: &View<'a>, roles: &[Role], sizes: &Sizes<'a>, draft: &mut Draft) {
     services(view, roles, draft);
-    let mut done: HashSet<&InstanceName> = HashSet::new();
+    let mut done: NameSet<&InstanceName> = NameSet::default();
     for (id, _) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
         let color = view.colors[id];
         for tier in &color.tiers {
@@ -28,14 +26,14 @@ pub(crate) fn bring_up<'a>(view: &View<'a>, roles: &[Role], sizes: &Sizes<'a>, d
 /// An entry tier has one, too: its endpoints are the evidence that the cluster knows the pods before a stage moves to them, and
 /// readiness gates of load balancers attach to it. Where its name is taken, time is the evidence.
 fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
-    let mut done: HashSet<&InstanceName> = HashSet::new();
+    let mut done: NameSet<&InstanceName> = NameSet::default();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
         let kept = role.enforced() || color.instances.values().any(|instance| !view.pods(instance).is_empty());
         if !kept {
             continue;
         }
-        let needed: HashSet<&str> = color.tiers.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();
+        let needed: NameSet<&str> = color.tiers.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();
         for tier in &color.tiers {
             let Some(instance) = color.instances.get(&tier.name) else { continue };
             if !done.insert(instance) {
@@ -102,7 +100,7 @@ fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> 
 
 /// A shared instance belongs to the start of the color that introduced it: trouble with the others is not its own.
 fn start(instance: &InstanceName) -> ChainKey {
-    ChainKey::Start(instance.color.clone())
+    ChainKey::Start(instance.color.to_string())
 }
 
 fn foreign(object: Object) -> Problem {

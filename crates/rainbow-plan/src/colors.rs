@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, InstanceName, Problem, StageMemory, Version,
+    Action, ChainKey, InstanceName, Problem, StageMemory, Version, copies,
     draft::Draft,
     history, reuse,
     situation::{Goal, Situation},
@@ -46,7 +46,7 @@ impl Role {
 
 /// Makes the spec's color where it does not exist, and refuses a name that other tiers have.
 pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
-    let spec = view.spec();
+    let spec = view.spec;
     if spec.version == Version::Invalid {
         return;
     }
@@ -54,7 +54,8 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
         None => {
             let instances = reuse::instances(view);
             draft.taken = instances.iter().map(|(_, instance)| instance.clone()).collect();
-            if free(view, &instances, draft) {
+            let is_free = free(view, &instances, draft);
+            if is_free && copies::are_made(view, draft) {
                 let color = spec.color.clone();
                 let entries = view.new_entries(&spec.tiers);
                 let revision = view.colors.first().map_or(0, |newest| newest.revision).saturating_add(1);
@@ -64,7 +65,7 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
         }
         // One that is being deleted makes way: the spec's tiers get the name when it is gone.
         Some(color) if !view.colors[color].deleting && view.described.is_none() => {
-            draft.problem(Problem::ColorInUse { color: spec.color.clone() });
+            draft.problem(Problem::ColorInUse { color: spec.color.clone(), config: copies::changed(view, color) });
         }
         Some(_) => {}
     }
@@ -73,10 +74,10 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
 /// No instance that the new color would introduce is there with other contents. One that another color shares lives as long as
 /// that one; one that no color has any more is about to go, and is waited for.
 fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft) -> bool {
-    let spec = view.spec();
+    let spec = view.spec;
     let mut free = true;
-    for (tier, instance) in instances.iter().filter(|(_, instance)| instance.color == spec.color) {
-        let Some(found) = view.world.instances.get(instance).filter(|_| history::exists(view, instance)) else {
+    for (tier, instance) in instances.iter().filter(|(_, instance)| *instance.color == spec.color) {
+        let Some(found) = view.found(instance).filter(|_| history::exists(view, instance)) else {
             continue;
         };
         let wanted = spec.tiers.iter().find(|known| known.name == *tier).map(|tier| tier.identity.as_str());
@@ -164,7 +165,7 @@ fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Ro
 /// Each stays as it is, until the spec is valid.
 fn may_be_newest(view: &View<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
-    let unknown = view.spec().version == Version::Invalid && view.newest.is_none();
+    let unknown = view.spec.version == Version::Invalid && view.newest.is_none();
     unknown && color.released.is_none() && !color.retire && !color.deleting
 }
 
@@ -187,7 +188,7 @@ pub(crate) fn is_demoted(view: &View<'_>, situations: &[Situation<'_>], id: Colo
 fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
     view.world.stages.iter().any(|(key, service)| match service {
         crate::StageService::Ours { selects: crate::Selection::Instance(instance), .. } => {
-            view.spec().stages.iter().all(|stage| !key.is(&stage.name)) && view.owners(instance).contains(&id)
+            view.spec.stages.iter().all(|stage| !key.is(&stage.name)) && view.owners(instance).contains(&id)
         }
         _ => false,
     })
@@ -239,7 +240,7 @@ fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> V
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| served(view, situation)));
     // A limit of none could never be met by any application.
-    let most = view.spec().keep.live.max(1) as usize;
+    let most = view.spec.keep.live.max(1) as usize;
     let mut waiting = Vec::new();
     // Newest first: the color of the latest release gets a slot that is free before older ones come back.
     for (id, role) in roles.iter_mut().enumerate() {

@@ -1,8 +1,8 @@
 //! The order of a color's tiers. A tier calls the tiers it *needs*; whoever needs it is a *dependent*.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use crate::{Color, InstanceName, Tier, view::View};
+use crate::{Color, InstanceName, Tier, hash::NameMap, view::View};
 
 /// The tiers of a color, dependents before what they need. Tiers of a cycle, which a validated spec does not have, come
 /// last, in the order of the spec.
@@ -36,11 +36,11 @@ pub(crate) fn only_entry(tiers: &[Tier]) -> Option<&str> {
 }
 
 /// Which instances call which, over all colors: an instance may be shared.
-pub(crate) struct Dependents<'a>(HashMap<&'a InstanceName, BTreeSet<&'a InstanceName>>);
+pub(crate) struct Dependents<'a>(NameMap<&'a InstanceName, BTreeSet<&'a InstanceName>>);
 
 impl<'a> Dependents<'a> {
     pub(crate) fn new(view: &View<'a>) -> Self {
-        let mut dependents: HashMap<&InstanceName, BTreeSet<&InstanceName>> = HashMap::new();
+        let mut dependents: NameMap<&InstanceName, BTreeSet<&InstanceName>> = NameMap::default();
         for color in &view.colors {
             for tier in &color.tiers {
                 let Some(caller) = color.instances.get(&tier.name) else { continue };
@@ -93,6 +93,7 @@ mod tests {
             demoted: false,
             sizes: Default::default(),
             served: None,
+            config: Default::default(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! What an application is where nothing else is said, and a cluster where nothing has been made yet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     Connections, Controller, Drain, InstanceName, Keep, Mark, Memory, Place, Pod, Presence, Reuse, Spec, Stage, Swap,
@@ -17,6 +21,7 @@ impl Spec {
             stages,
             drain: Drain { deadline: Duration::from_secs(86_400), settle: Duration::from_secs(5) },
             keep: Keep { live: 8, history: 3, warm: Duration::from_secs(30) },
+            config: BTreeSet::new(),
             reuse: Reuse::default(),
             swap: Swap::default(),
             progress_deadline: Duration::from_secs(600),
@@ -46,13 +51,14 @@ impl World {
             pods: Vec::new(),
             guard: Presence::Absent,
             budgets: BTreeMap::new(),
+            copies: BTreeMap::new(),
         }
     }
 }
 
 impl Pod {
     /// A pod that has been ready for ever, that no stage has had, and whose connections nobody counts.
-    pub fn new(name: impl Into<String>, instance: InstanceName) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, instance: InstanceName) -> Self {
         Self {
             name: name.into(),
             instance,

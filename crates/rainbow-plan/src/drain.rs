@@ -85,7 +85,7 @@ fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role
     }
     // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
     // A color that no stage has served is no way back, and no data plane knows it.
-    let whole = released.after(view.spec().drain.settle);
+    let whole = released.after(view.spec.drain.settle);
     let deadline = Clock::of(view, color, released).deadline;
     let whole = deadline.map_or(whole, |deadline| deadline.min(whole));
     let never = view.never_served(id);

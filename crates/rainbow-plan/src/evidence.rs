@@ -21,7 +21,7 @@ impl Clock {
             Some(Deadline::Now) => Some(released),
             Some(Deadline::After(after)) => Some(released.after(after)),
             Some(Deadline::Never) => None,
-            None => Some(released.after(view.spec().drain.deadline)),
+            None => Some(released.after(view.spec.drain.deadline)),
         };
         let served = color.served.as_ref().is_none_or(|stages| !stages.is_empty());
         Self { released, deadline, served }
@@ -62,7 +62,7 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
         Connections::Unknown { .. } if !clock.served && !pod.ready => Verdict::Goes(Why::NeverServed),
         Connections::Unknown { .. } | Connections::Busy { .. } => Verdict::Holds,
         Connections::Idle { since, counted } => {
-            let settle = view.spec().drain.settle;
+            let settle = view.spec.drain.settle;
             // From when on no client can be sent to it. What was counted before says little.
             let until = since.max(view.forgotten(clock.released)).after(settle);
             if until > view.now {
@@ -90,7 +90,7 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
 pub(crate) fn verdict_of_fewer(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> (Clock, Verdict) {
     let unset = Clock { released: view.now, deadline: None, served: true };
     let Place::Out { since: Some(since) } = pod.place else { return (unset, Verdict::Serves) };
-    let deadline = since.after(view.spec().drain.deadline);
+    let deadline = since.after(view.spec.drain.deadline);
     let released = pod.left.values().copied().chain([since]).max().unwrap_or(since);
     let clock = Clock { released, deadline: Some(deadline), served: true };
     if !pod.endpoint.is_empty() {
@@ -101,7 +101,7 @@ pub(crate) fn verdict_of_fewer(view: &View<'_>, pod: &Pod, draft: &mut Draft) ->
         draft.wake(forgotten);
         return (clock, Verdict::Serves);
     }
-    let time = since.after(view.spec().drain.settle).min(deadline);
+    let time = since.after(view.spec.drain.settle).min(deadline);
     match pod.connections {
         Connections::Uncounted if time > view.now => (clock, Verdict::Settles(time)),
         Connections::Uncounted | Connections::Unknown { .. } | Connections::Busy { .. } | Connections::Idle { .. } => {
@@ -113,7 +113,7 @@ pub(crate) fn verdict_of_fewer(view: &View<'_>, pod: &Pod, draft: &mut Draft) ->
 /// The pod has not been ready for so long that it may go as one that was taken out of its Services.
 pub(crate) fn has_drained(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> bool {
     let clock = Clock { released: pod.ready_since, deadline: None, served: true };
-    let until = view.forgotten(pod.ready_since).max(pod.ready_since.after(view.spec().drain.settle));
+    let until = view.forgotten(pod.ready_since).max(pod.ready_since.after(view.spec.drain.settle));
     if until > view.now {
         draft.wake(until);
     }
@@ -160,7 +160,8 @@ mod tests {
     #[track_caller]
     fn check(connections: Connections, deadline: Option<i64>, now: i64, expected: Verdict) {
         let clock = Clock { released: seconds(100), deadline: deadline.map(seconds), served: true };
-        assert_eq!(verdict(&View::new(&world(), seconds(now)), &clock, &pod(connections)), expected);
+        let world = world();
+        assert_eq!(verdict(&View::new(&world, &world.spec, seconds(now)), &clock, &pod(connections)), expected);
     }
 
     #[test]
@@ -201,7 +202,7 @@ mod tests {
     fn unknown_is_told_only_after_a_while() {
         let world = world();
         let clock = Clock { released: seconds(100), deadline: None, served: true };
-        let held = |connections, now| is_held(&View::new(&world, seconds(now)), &clock, &pod(connections));
+        let held = |connections, now| is_held(&View::new(&world, &world.spec, seconds(now)), &clock, &pod(connections));
         assert!(held(Connections::Busy { count: 1, since: seconds(0) }, 100));
         assert!(!held(Connections::Unknown { since: seconds(0) }, 101));
         assert!(held(Connections::Unknown { since: seconds(0) }, 102));

@@ -5,7 +5,7 @@
 //! Pods are taken out only when those that stay are as many as are wanted, and are known to serve. What is raised again in the
 //! meantime takes pods back that were taken out, before it starts new ones.
 
-use std::{cmp::Reverse, collections::HashSet};
+use std::cmp::Reverse;
 
 use crate::{
     Action, ChainKey, Connections, Controller, Deployment, InstanceName, Mark, Place, Pod, Presence, Selection,
@@ -13,6 +13,7 @@ use crate::{
     colors::Role,
     draft::Draft,
     evidence::{Verdict, verdict_of_fewer},
+    hash::NameSet,
     release::{Going, Leaver},
     situation::{Points, Situation},
     sizes::Sizes,
@@ -27,7 +28,7 @@ pub(crate) fn fewer<'a>(
     sizes: &Sizes<'a>,
     draft: &mut Draft,
 ) -> Vec<Going<'a>> {
-    let mut done: HashSet<&InstanceName> = HashSet::new();
+    let mut done: NameSet<&InstanceName> = NameSet::default();
     let mut all = Vec::new();
     for (id, _) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
         let color = view.colors[id];
@@ -68,7 +69,7 @@ impl<'a> Fewer<'_, 'a> {
         }
         let mut leaver = |pod: &'a Pod| {
             let (clock, verdict) = verdict_of_fewer(self.view, pod, draft);
-            let verdict = if back.contains(pod.name.as_str()) { Verdict::Serves } else { verdict };
+            let verdict = if back.contains(&*pod.name) { Verdict::Serves } else { verdict };
             Leaver { pod, clock, verdict }
         };
         let leavers = pods.iter().map(|pod| leaver(pod)).collect();
@@ -84,18 +85,18 @@ impl<'a> Fewer<'_, 'a> {
 
     /// Pods that were taken out come back where they are wanted again, and where one that stayed no longer serves: the one with most
     /// connections first. One that is marked as the next to go loses its mark before. The answer are all that come back.
-    fn put_back(&self, pods: &[&'a Pod], draft: &mut Draft) -> HashSet<&'a str> {
+    fn put_back(&self, pods: &[&'a Pod], draft: &mut Draft) -> NameSet<&'a str> {
         let inside = pods.iter().filter(|pod| !is_out(pod));
         let serving = inside.clone().filter(|pod| serves(pod)).count();
         let is_marked = |pod: &Pod| pod.mark == Mark::Leaving;
         let mut out: Vec<&Pod> = pods.iter().copied().filter(|pod| is_out(pod)).collect();
-        out.sort_by_key(|pod| (is_marked(pod), !pod.ready, Reverse(connections(pod)), pod.name.as_str()));
+        out.sort_by_key(|pod| (is_marked(pod), !pod.ready, Reverse(connections(pod)), &*pod.name));
         let ready = out.iter().filter(|pod| pod.ready).count();
         let lacking = self.wanted.saturating_sub(inside.count());
         let count = lacking.max(self.wanted.saturating_sub(serving).min(ready));
-        let back: HashSet<&str> = out.into_iter().take(count).map(|pod| pod.name.as_str()).collect();
-        for pod in pods.iter().filter(|pod| back.contains(pod.name.as_str()) && !is_marked(pod)) {
-            draft.act(ChainKey::Start(self.instance.color.clone()), Action::PutBack { pod: pod.name.clone() });
+        let back: NameSet<&str> = out.into_iter().take(count).map(|pod| &*pod.name).collect();
+        for pod in pods.iter().filter(|pod| back.contains(&*pod.name) && !is_marked(pod)) {
+            draft.act(ChainKey::Start(self.instance.color.to_string()), Action::PutBack { pod: pod.name.to_string() });
         }
         back
     }
@@ -110,7 +111,7 @@ impl<'a> Fewer<'_, 'a> {
         if replicas as usize > self.wanted && known as usize <= pods {
             let replicas = u32::try_from(self.wanted).unwrap_or(u32::MAX);
             let action = Action::ApplyDeployment { instance: self.instance.clone(), replicas, ends: Vec::new() };
-            draft.act(ChainKey::End(self.instance.color.clone()), action);
+            draft.act(ChainKey::End(self.instance.color.to_string()), action);
         }
     }
 
@@ -125,7 +126,7 @@ impl<'a> Fewer<'_, 'a> {
         // A pod that no ReplicaSet has adopted is one that the Deployment does not count.
         let is_adopted = |pod: &Pod| pod.controller == Controller::ReplicaSet;
         let is_member = |pod: &Pod| !pod.member.is_empty();
-        inside.sort_by_key(|pod| (is_member(pod), is_adopted(pod), serves(pod), connections(pod), pod.name.as_str()));
+        inside.sort_by_key(|pod| (is_member(pod), is_adopted(pod), serves(pod), connections(pod), &*pod.name));
         let stay = inside.split_off(inside.len() - self.wanted);
         // A shift chooses among its members itself, and a pod that has only just left it is still sent clients.
         inside.retain(|pod| !is_member(pod) && !draft.joins(&pod.name));
@@ -134,7 +135,7 @@ impl<'a> Fewer<'_, 'a> {
         // Others took the label off: from now on it is known since when.
         let unknown = pods.iter().copied().filter(|pod| pod.place == Place::Out { since: None });
         for pod in unknown.chain(leaving) {
-            draft.act(ChainKey::End(self.instance.color.clone()), Action::TakeOut { pod: pod.name.clone() });
+            draft.act(ChainKey::End(self.instance.color.to_string()), Action::TakeOut { pod: pod.name.to_string() });
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Degraded, Deployment, InstanceName, OnStalled, Problem, StageMemory, Time,
+    Degraded, Deployment, InstanceName, OnStalled, Problem, Shift, StageMemory, Tier, Time,
     colors::Role,
     draft::Draft,
     situation::{Goal, Points, Situation, has_ready},
@@ -70,7 +70,7 @@ pub(crate) fn degraded(
     let since = match healthy_since(view, situation, id) {
         None => known.unwrap_or(view.now),
         Some(healthy) => {
-            let over = healthy.after(view.spec().keep.warm);
+            let over = healthy.after(view.spec.keep.warm);
             let since = known.filter(|_| over > view.now)?;
             draft.wake(over);
             since
@@ -96,7 +96,7 @@ pub(crate) fn rejected(
     }
     let is_degraded = |id: ColorId| {
         let degraded = degraded.filter(|degraded| degraded.color == view.colors[id].name);
-        degraded.is_some_and(|degraded| degraded.since.after(view.spec().progress_deadline) <= view.now)
+        degraded.is_some_and(|degraded| degraded.since.after(view.spec.progress_deadline) <= view.now)
     };
     let color = match points {
         Points::Members => target.filter(|color| is_degraded(*color)),
@@ -119,7 +119,7 @@ fn does_not_start(view: &View<'_>, situation: &Situation<'_>, roles: &[Role], id
     if ready_for(view, situation, id) {
         return false;
     }
-    let deadline = shift.started.after(view.spec().progress_deadline);
+    let deadline = shift.started.after(view.spec.progress_deadline);
     if deadline > view.now {
         draft.wake(deadline);
     }
@@ -128,7 +128,7 @@ fn does_not_start(view: &View<'_>, situation: &Situation<'_>, roles: &[Role], id
 
 /// A color that is degraded for longer than a new one may take to start is a problem.
 fn report_degraded(view: &View<'_>, situation: &Situation<'_>, id: ColorId, since: Time, draft: &mut Draft) {
-    let deadline = since.after(view.spec().progress_deadline);
+    let deadline = since.after(view.spec.progress_deadline);
     if deadline > view.now {
         draft.wake(deadline);
         return;
@@ -151,8 +151,8 @@ pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorI
         let serving = situation.serving.filter(|_| color_before(view, situation) == Some(id))?;
         let Some(healthy) = healthy_since(view, situation, serving) else { return Some(Warmth::WhileUnhealthy) };
         // A color that is turned off wants no pods, never serves, and lacks nothing.
-        let until = healthy.max(situation.memory.since?).after(view.spec().keep.warm);
-        (until > view.now).then_some(Warmth::Until(until))
+        let until = healthy.max(situation.memory.since?).after(view.spec.keep.warm);
+        (until > view.now && !is_remnant(view, situation, id)).then_some(Warmth::Until(until))
     };
     let mut ways = situations.iter().enumerate().filter_map(|(stage, s)| Some(WayBack { stage, warmth: of(s)? }));
     let first = ways.next()?;
@@ -162,6 +162,17 @@ pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorI
         Warmth::Until(until) => until,
     };
     Some(ways.fold(first, |chosen, way| if rank(&way) > rank(&chosen) { way } else { chosen }))
+}
+
+/// The color has lost pods to the shift itself, which ran few pods too many (`surge`): the way back has to start pods anyway, and
+/// what is left of the color only takes room.
+fn is_remnant(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
+    let color = view.colors[id];
+    let is_smaller = |tier: &Tier| {
+        let instance = color.instances.get(&tier.name);
+        instance.is_some_and(|instance| view.asked(instance) < situation.size(view, color, &tier.name))
+    };
+    matches!(situation.stage.shift, Shift::Rolling { surge: Some(_), .. }) && color.tiers.iter().any(is_smaller)
 }
 
 /// The color that a stage served before: by its status, else, where the status is lost, the newest other one that served it.
@@ -180,7 +191,7 @@ pub(crate) fn served(view: &View<'_>, situations: &[Situation<'_>], id: ColorId)
     let color = view.colors[id];
     let reached = situations.iter().filter(|situation| reaches(view, situation, id));
     let reached: BTreeSet<String> = reached.map(|situation| situation.stage.name.clone()).collect();
-    let mut own = color.instances.values().filter(|instance| instance.color == color.name).peekable();
+    let mut own = color.instances.values().filter(|instance| *instance.color == color.name).peekable();
     let is_new = own.peek().is_some() && own.all(|instance| is_absent(view, instance));
     match &color.served {
         Some(known) => Some(known.union(&reached).cloned().collect()),

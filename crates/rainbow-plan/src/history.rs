@@ -23,7 +23,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
             }
             // The newest color, and the spec's own, would only be made again.
             End::Gone { retired: at, .. }
-                if color.name != view.spec().color && view.newest != Some(id) && roles[id] == Role::Leaving =>
+                if color.name != view.spec.color && view.newest != Some(id) && roles[id] == Role::Leaving =>
             {
                 // A color that never served is no way back: it goes before all that did.
                 retired.push((!view.never_served(id), *at, color.revision, id));
@@ -32,7 +32,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
         }
     }
     retired.sort_unstable();
-    let over = retired.len().saturating_sub(view.spec().keep.history as usize);
+    let over = retired.len().saturating_sub(view.spec.keep.history as usize);
     goes.extend(retired.iter().take(over).map(|(.., id)| *id));
     // Oldest first, so that what remains after a crash is what would have been kept.
     for id in goes.iter().rev() {

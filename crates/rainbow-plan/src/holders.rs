@@ -52,7 +52,7 @@ fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
     let deadline = Clock::of(view, color, released).deadline;
     // Where nothing is counted, time alone decides.
     let counted = color.tiers.iter().any(|tier| tier.counted);
-    let alone = if color.retire { released } else { released.after(view.spec().drain.settle) };
+    let alone = if color.retire { released } else { released.after(view.spec.drain.settle) };
     // A load balancer may send clients for longer than that.
     let alone = if view.has_overlap() { alone.max(view.forgotten(released)) } else { alone };
     let (alone, deadline) = match ends[id] {
@@ -70,7 +70,7 @@ fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
 fn add_fewer(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
     let fewer = holding.fewer.get_or_insert_default();
     let holds = |leaver: &&Leaver<'_>| leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod);
-    fewer.extend(one.pods.iter().filter(holds).map(|leaver| leaver.pod.name.clone()));
+    fewer.extend(one.pods.iter().filter(holds).map(|leaver| leaver.pod.name.to_string()));
     fewer.truncate(MAX_HOLDERS);
 }
 
@@ -95,8 +95,8 @@ fn add(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
             drain.unknown_since = Some(drain.unknown_since.map_or(since, |known| known.min(since)));
         }
         drain.holders.push(Holder {
-            pod: pod.name.clone(),
-            tier: one.instance.tier.clone(),
+            pod: pod.name.to_string(),
+            tier: one.instance.tier.to_string(),
             connections: pod.connections,
         });
     }

@@ -26,10 +26,10 @@ pub(crate) fn remembered(world: &World) -> Ended {
     world.spec.stages.iter().filter(has_ended).map(|stage| stage.name.clone()).collect()
 }
 
-/// The world in which stages are told what their holds say.
-pub(crate) fn resolved(world: &World, ended: &Ended) -> World {
-    let mut resolved = world.clone();
-    for stage in &mut resolved.spec.stages {
+/// The spec in which stages are told what their holds say.
+pub(crate) fn resolved(spec: &Spec, ended: &Ended) -> Spec {
+    let mut resolved = spec.clone();
+    for stage in &mut resolved.stages {
         let Some(hold) = stage.hold.take() else { continue };
         stage.paused |= hold.paused;
         if !ended.contains(&stage.name) {
@@ -39,7 +39,7 @@ pub(crate) fn resolved(world: &World, ended: &Ended) -> World {
     resolved
 }
 
-/// The stages whose hold ends now. `view` is that of the world in which stages are held; `spec` is what is written.
+/// The stages whose hold ends now. `view` is that of the spec in which stages are held; `spec` is what is written.
 pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
     let situations = situation::situate(view);
     let ends = |(stage, situation): &(&Stage, &Situation<'_>)| {

@@ -11,6 +11,7 @@
 //! | `view` | what is there, indexed once |
 //! | `situation` | what does each stage serve, and what shall it serve |
 //! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
+//! | `copies` | which copies of configuration are made, put back and deleted |
 //! | `surge` | which part of two colors does a stage ask for while it moves with few pods too many |
 //! | `sizes` | how many pods shall each instance have |
 //! | `scalers` | which autoscalers are there, and how few pods may they ask for |
@@ -31,12 +32,14 @@ mod adopt;
 mod bringup;
 mod budgets;
 mod colors;
+mod copies;
 mod dag;
 mod defaults;
 mod draft;
 mod drain;
 mod evidence;
 mod fewer;
+mod hash;
 mod health;
 mod history;
 mod holders;
@@ -62,53 +65,60 @@ pub use plan::*;
 pub use reason::*;
 pub use world::*;
 
+use view::View;
+
 /// Decides what to do next about an application.
 ///
 /// The answer depends on nothing but the arguments. Its chains are safe to apply to the world they were computed from, in any
 /// order and at the same time, and each action may be the last one of its chain that is applied: whatever must be *seen* first
 /// comes in a later plan. In a steady state there are none.
 pub fn plan(world: &World, now: Time) -> Plan {
-    if world.spec.stages.iter().all(|stage| stage.hold.is_none()) {
-        return decide(world, now);
+    let spec = &world.spec;
+    if spec.stages.iter().all(|stage| stage.hold.is_none()) {
+        return decide(&View::new(world, spec, now));
     }
     let mut ended = holds::remembered(world);
-    let mut held = holds::resolved(world, &ended);
-    let ending = holds::ending(&view::View::new(&held, now), &world.spec);
+    let held = holds::resolved(spec, &ended);
+    let freed;
+    let mut view = View::new(world, &held, now);
+    let ending = holds::ending(&view, spec);
     if !ending.is_empty() {
         ended.extend(ending);
-        held = holds::resolved(world, &ended);
+        freed = holds::resolved(spec, &ended);
+        // Holds concern stages, and nothing that the view has indexed does.
+        view.spec = &freed;
     }
-    let mut plan = decide(&held, now);
-    holds::report(&mut plan.report, &world.spec, &ended);
+    let mut plan = decide(&view);
+    holds::report(&mut plan.report, spec, &ended);
     plan
 }
 
-/// Decides for a world in which stages say themselves whether they are held.
-fn decide(world: &World, now: Time) -> Plan {
-    let view = view::View::new(world, now);
-    if world.spec.deleting {
-        return teardown::plan(&view);
+/// Decides for a spec in which stages say themselves whether they are held.
+fn decide(view: &View<'_>) -> Plan {
+    if view.spec.deleting {
+        return teardown::plan(view);
     }
     let mut draft = draft::Draft::default();
-    let situations = situation::situate(&view);
-    colors::create(&view, &mut draft);
-    let (roles, waiting) = colors::roles(&view, &situations, &mut draft);
-    let sizes = sizes::sizes(&view, &situations, &roles);
-    draft.sizes = sizes.own(&view);
-    scalers::keep(&view, &situations, &roles, &sizes, &mut draft);
-    bringup::bring_up(&view, &roles, &sizes, &mut draft);
+    let situations = situation::situate(view);
+    colors::create(view, &mut draft);
+    let (roles, waiting) = colors::roles(view, &situations, &mut draft);
+    let sizes = sizes::sizes(view, &situations, &roles);
+    draft.sizes = sizes.own(view);
+    scalers::keep(view, &situations, &roles, &sizes, &mut draft);
+    bringup::bring_up(view, &roles, &sizes, &mut draft);
     let stages: Vec<_> =
-        situations.iter().map(|situation| shift::advance(&view, situation, &sizes, &roles, &mut draft)).collect();
-    shift::delete_removed(&view, &mut draft);
-    budgets::keep(&view, &situations, &stages, &mut draft);
-    let ends = drain::ends(&view, &situations, &roles, &mut draft);
-    let mut going = release::going(&view, &ends, &mut draft);
-    going.extend(fewer::fewer(&view, &situations, &roles, &sizes, &mut draft));
-    marks::mark(&view, &ends, &going, &mut draft);
-    going.iter().for_each(|one| one.shrink(&view, &mut draft));
-    history::prune(&view, &roles, &ends, &mut draft);
-    orphans::delete(&view, &mut draft);
+        situations.iter().map(|situation| shift::advance(view, situation, &sizes, &roles, &mut draft)).collect();
+    shift::delete_removed(view, &mut draft);
+    budgets::keep(view, &situations, &stages, &mut draft);
+    let ends = drain::ends(view, &situations, &roles, &mut draft);
+    let mut going = release::going(view, &ends, &mut draft);
+    going.extend(fewer::fewer(view, &situations, &roles, &sizes, &mut draft));
+    marks::mark(view, &ends, &going, &mut draft);
+    going.iter().for_each(|one| one.shrink(view, &mut draft));
+    history::prune(view, &roles, &ends, &mut draft);
+    copies::keep(view, &roles, &mut draft);
+    orphans::delete(view, &mut draft);
     let told = report::Told { situations: &situations, roles: &roles, sizes: &sizes, ends: &ends, waiting: &waiting };
-    let report = report::report(&view, &told, &holders::holdings(&view, &ends, &going), stages, &mut draft);
-    draft.into_plan(now, report)
+    let report = report::report(view, &told, &holders::holdings(view, &ends, &going), stages, &mut draft);
+    draft.into_plan(view.now, report)
 }

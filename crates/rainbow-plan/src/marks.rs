@@ -4,13 +4,14 @@
 //! connections is marked as held, and with it all pods of the tiers it calls. A held pod stays so until it goes: one that is
 //! busy now and then would otherwise be written to each time. A color that is taken back loses all marks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Action, ChainKey, Controller, Deployment, InstanceName, Mark, Object, Pod, Presence, Problem,
     draft::Draft,
     drain::End,
     evidence::{Verdict, is_held},
+    hash::NameMap,
     release::{Going, Leaver},
     view::View,
 };
@@ -21,7 +22,7 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
     let mut wanted = wanted(view, going);
     wanted.extend(cleared.iter().map(|pod| (*pod, Mark::None)));
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
-    let kept: BTreeMap<&str, Mark> = marked.map(|pod| (pod.name.as_str(), pod.mark)).collect();
+    let kept: BTreeMap<&str, Mark> = marked.map(|pod| (&*pod.name, pod.mark)).collect();
     let held_now = kept.values().any(|mark| *mark == Mark::Held);
     let held = wanted.values().any(|mark| *mark == Mark::Held)
         || kept.iter().any(|(pod, mark)| wanted.get(*pod).unwrap_or(mark) == &Mark::Held);
@@ -40,14 +41,14 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
         .world
         .pods
         .iter()
-        .filter_map(|pod| Some((pod.name.as_str(), (pod, *wanted.get(pod.name.as_str())?))))
+        .filter_map(|pod| Some((&*pod.name, (pod, *wanted.get(&*pod.name)?))))
         .filter(|(_, (pod, mark))| !pod.terminating && pod.mark != *mark)
         .collect();
     for (pod, mark) in changes.into_values() {
         // A pod that its color takes back may lose its controller reference by the same plan: one write after the other.
-        let is_cleared = cleared.contains(pod.name.as_str());
+        let is_cleared = cleared.contains(&*pod.name);
         let chain = if is_cleared { ChainKey::Start } else { ChainKey::End };
-        draft.act(chain(pod.instance.color.clone()), Action::Mark { pod: pod.name.clone(), mark });
+        draft.act(chain(pod.instance.color.to_string()), Action::Mark { pod: pod.name.to_string(), mark });
     }
     // The guard is its own chain: it goes when the marks are seen to be gone.
     if !held && !held_now {
@@ -70,7 +71,7 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
         let next = if one.lives { one.next(view) } else { BTreeSet::new() };
         wanted.extend(next.iter().map(|pod| (*pod, Mark::Leaving)));
         let goes = |leaver: &Leaver<'_>| one.open && matches!(leaver.verdict, Verdict::Goes(_));
-        let stay = one.pods.iter().filter(|leaver| !goes(leaver) && !next.contains(leaver.pod.name.as_str()));
+        let stay = one.pods.iter().filter(|leaver| !goes(leaver) && !next.contains(&*leaver.pod.name));
         for leaver in stay {
             let pod = leaver.pod;
             let held = if one.exposed { holds(view, leaver) } else { holding.contains(one.instance) };
@@ -79,10 +80,10 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
             match (held, pod.mark) {
                 _ if stuck => {}
                 (true, Mark::None | Mark::Leaving) => {
-                    wanted.insert(pod.name.as_str(), Mark::Held);
+                    wanted.insert(&*pod.name, Mark::Held);
                 }
                 (false, Mark::Leaving) => {
-                    wanted.insert(pod.name.as_str(), Mark::None);
+                    wanted.insert(&*pod.name, Mark::None);
                 }
                 (true, Mark::Held) | (false, Mark::Held | Mark::None) => {}
             }
@@ -95,12 +96,12 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
 fn cleared<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeSet<&'a str> {
     let goes = |leaver: &&Leaver<'_>| leaver.verdict != Verdict::Serves;
     let going: BTreeSet<&str> =
-        going.iter().flat_map(|one| one.pods.iter().filter(goes)).map(|leaver| leaver.pod.name.as_str()).collect();
+        going.iter().flat_map(|one| one.pods.iter().filter(goes)).map(|leaver| &*leaver.pod.name).collect();
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
     let living = marked
-        .filter(|pod| !going.contains(pod.name.as_str()))
+        .filter(|pod| !going.contains(&*pod.name))
         .filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == End::Lives));
-    living.filter(|pod| may_be_cleared(view, pod)).map(|pod| pod.name.as_str()).collect()
+    living.filter(|pod| may_be_cleared(view, pod)).map(|pod| &*pod.name).collect()
 }
 
 /// The Deployment of a color that was taken back has been asked for all its pods, and knows it.
@@ -122,7 +123,7 @@ pub(crate) fn holds(view: &View<'_>, leaver: &Leaver<'_>) -> bool {
 
 /// The instances that hold connections, and those that they call, near or far.
 fn holding<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeSet<&'a InstanceName> {
-    let by_name: HashMap<&InstanceName, &Going<'_>> = going.iter().map(|one| (one.instance, one)).collect();
+    let by_name: NameMap<&InstanceName, &Going<'_>> = going.iter().map(|one| (one.instance, one)).collect();
     let mut found = BTreeSet::new();
     let mut next: Vec<&InstanceName> = going
         .iter()
@@ -134,7 +135,7 @@ fn holding<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeSet<&'a InstanceNam
             continue;
         }
         for color in view.owners(instance).iter().map(|owner| view.colors[*owner]) {
-            let needs = color.tiers.iter().filter(|tier| tier.name == instance.tier).flat_map(|tier| &tier.needs);
+            let needs = color.tiers.iter().filter(|tier| tier.name == *instance.tier).flat_map(|tier| &tier.needs);
             next.extend(needs.filter_map(|need| color.instances.get(need)));
         }
     }

@@ -7,8 +7,8 @@ use crate::{
 /// Deletes orphans that no client can be sent to and that no other orphan calls.
 pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
     // Who calls whom is known from the newest tiers only: the color that knew it is gone.
-    let tiers = match (view.spec().version, view.newest) {
-        (Version::Valid, _) => &view.spec().tiers,
+    let tiers = match (view.spec.version, view.newest) {
+        (Version::Valid, _) => &view.spec.tiers,
         (Version::Invalid, Some(newest)) => &view.colors[newest].tiers,
         (Version::Invalid, None) => return,
     };
@@ -19,15 +19,15 @@ pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
     let orphans: Vec<&InstanceName> = view.world.instances.keys().filter(is_orphan).collect();
     for orphan in &orphans {
         let called = |caller: &InstanceName| {
-            let tier = tiers.iter().find(|tier| tier.name == caller.tier);
-            tier.is_some_and(|tier| tier.needs.contains(&orphan.tier))
-                && tier.is_some_and(|tier| tier.name != orphan.tier)
+            let tier = tiers.iter().find(|tier| tier.name == *caller.tier);
+            tier.is_some_and(|tier| tier.needs.iter().any(|need| *need == *orphan.tier))
+                && tier.is_some_and(|tier| tier.name != *orphan.tier)
         };
         let has_callers = orphans.iter().any(|caller| called(caller))
             || view.world.pods.iter().any(|pod| view.owners(&pod.instance).is_empty() && called(&pod.instance));
         if !has_callers && !in_use(view, orphan, draft) {
             if exists(view, orphan) {
-                let end = ChainKey::End(orphan.color.clone());
+                let end = ChainKey::End(orphan.color.to_string());
                 draft.act(end, Action::DeleteInstance { instance: (*orphan).clone() });
             }
             adopt::remove(view, orphan, draft);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Connections, Degraded, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
+use crate::{ConfigName, Connections, Degraded, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
 
 /// A plan: what to write now, what to report, and when to ask again if nothing happens before.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub enum ChainKey {
     Start(String),
     /// Makes or deletes the guard.
     Guard,
+    /// Puts copies of configuration back, and deletes those that no color reads.
+    Config,
     /// Makes or deletes the disruption budget of a stage.
     Budget(String),
     /// Takes out, marks, shrinks and deletes what the color has introduced, and the color.
@@ -64,7 +66,7 @@ impl ChainKey {
         match self {
             Self::Stage(_) => 0,
             Self::Start(_) => 1,
-            Self::Guard | Self::Budget(_) => 2,
+            Self::Guard | Self::Config | Self::Budget(_) => 2,
             Self::End(_) => 3,
             Self::Release => 4,
         }
@@ -84,6 +86,16 @@ pub enum Action {
         instances: Vec<(String, InstanceName)>,
         /// By stage: the tier that its clients reach, where the tiers do not tell.
         entries: BTreeMap<String, String>,
+    },
+    /// Copy an object with configuration, if it still has the content that the copy is named after.
+    CreateCopy {
+        /// Name of the copy.
+        copy: ConfigName,
+    },
+    /// Delete a copy.
+    DeleteCopy {
+        /// Name of the copy.
+        copy: ConfigName,
     },
     /// Make or mend an instance's Deployment, replicas included.
     ApplyDeployment {

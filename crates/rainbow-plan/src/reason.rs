@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{InstanceName, Time};
+use crate::{ConfigName, InstanceName, Time};
 
 /// Why a stage or a color is not yet where it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +171,17 @@ pub enum Problem {
     ColorInUse {
         /// Name of the color.
         color: String,
+        /// Objects with configuration whose content is another one than the color has. Empty: the tiers differ.
+        config: Vec<ConfigName>,
+    },
+    /// A copy that a color reads is gone or has another content, and cannot be made again: the object that was copied has changed.
+    CopyLost {
+        /// Name of the color.
+        color: String,
+        /// Name of the copy.
+        copy: ConfigName,
+        /// The object that was copied.
+        source: ConfigName,
     },
     /// A stage is pinned to a color that does not exist.
     UnknownColor {
@@ -268,6 +279,8 @@ pub enum Object {
         /// Name of the stage.
         stage: String,
     },
+    /// Copy of configuration.
+    Copy(ConfigName),
     /// PodDisruptionBudget of the pods that hold connections.
     Guard,
     /// PodDisruptionBudget of a stage that is held in the middle of a shift.

@@ -11,7 +11,7 @@
 //! the pods that may go are marked as cheap, and fewer replicas are asked for when that mark must have been seen; and not
 //! as long as a pod that has to stay is not ready, because it would be the first to be taken.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::{
     Action, ChainKey, Connections, Controller, Deployment, InstanceName, Mark, Pod, Time, Why, adopt,
@@ -19,6 +19,7 @@ use crate::{
     draft::Draft,
     drain::End,
     evidence::{Clock, Verdict, has_drained, held_from, verdict},
+    hash::NameSet,
     marks::holds,
     scalers,
     view::{ColorId, View},
@@ -62,7 +63,7 @@ impl Leaver<'_> {
 /// All instances on their way out, dependents before what they need.
 pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec<Going<'a>> {
     let dependents = Dependents::new(view);
-    let mut done: HashSet<&InstanceName> = HashSet::new();
+    let mut done: NameSet<&InstanceName> = NameSet::default();
     let mut all = Vec::new();
     for id in (0..ends.len()).filter(|id| ends[*id] != End::Lives) {
         let color = view.colors[id];
@@ -136,7 +137,7 @@ impl<'a> Going<'a> {
         if !self.open || self.ends_whole() {
             return BTreeSet::new();
         }
-        let soon = view.now.after(view.spec().propagation);
+        let soon = view.now.after(view.spec.propagation);
         let goes_by = |leaver: &Leaver<'_>| leaver.goes_by(view.now);
         let is_marked = |leaver: &Leaver<'_>| leaver.pod.mark == Mark::Leaving;
         let batch = self.pods.iter().filter(|leaver| is_marked(leaver)).filter_map(goes_by).max().unwrap_or(soon);
@@ -146,7 +147,7 @@ impl<'a> Going<'a> {
             let pending = is_marked(leaver) && goes_by(leaver).is_some_and(|at| at <= soon);
             pending || goes_by(leaver).is_some_and(|at| at <= by)
         });
-        next.map(|leaver| leaver.pod.name.as_str()).collect()
+        next.map(|leaver| &*leaver.pod.name).collect()
     }
 
     /// Lets the pods go that may.
@@ -159,7 +160,7 @@ impl<'a> Going<'a> {
         for (pod, why) in self.leaving() {
             match pod.controller {
                 Controller::ReplicaSet => {}
-                Controller::None if self.lives => draft.act(self.chain(), Action::Adopt { pod: pod.name.clone() }),
+                Controller::None if self.lives => draft.act(self.chain(), Action::Adopt { pod: pod.name.to_string() }),
                 Controller::None => {}
                 Controller::Rainbow => adopt::end(pod, why, draft),
             }
@@ -214,7 +215,7 @@ impl<'a> Going<'a> {
         // The ReplicaSet may take a pod whose mark is new, or comes with this plan, instead of one whose mark must have been seen.
         let next = self.next(view);
         let is_fresh = |pod: &Pod| pod.mark != Mark::Leaving || !view.known(pod.marked);
-        if self.pods.iter().any(|leaver| next.contains(leaver.pod.name.as_str()) && is_fresh(leaver.pod)) {
+        if self.pods.iter().any(|leaver| next.contains(&*leaver.pod.name) && is_fresh(leaver.pod)) {
             return;
         }
         let known = |pod: &Pod| pod.mark == Mark::Leaving && view.known(pod.marked) && (all_ready || !pod.ready);
@@ -233,8 +234,8 @@ impl<'a> Going<'a> {
     /// The pods that a write lets go, without those that an earlier one has let go already.
     fn ends(&self, asked: usize, mut leaving: Vec<(&Pod, Why)>) -> Vec<(String, Why)> {
         let earlier = self.pods.len().saturating_sub(asked);
-        leaving.sort_by_key(|(pod, _)| (pod.mark != Mark::Leaving, pod.marked, pod.name.as_str()));
-        leaving.into_iter().skip(earlier).map(|(pod, why)| (pod.name.clone(), why)).collect()
+        leaving.sort_by_key(|(pod, _)| (pod.mark != Mark::Leaving, pod.marked, &*pod.name));
+        leaving.into_iter().skip(earlier).map(|(pod, why)| (pod.name.to_string(), why)).collect()
     }
 
     fn apply(&self, replicas: usize, ends: Vec<(String, Why)>, draft: &mut Draft) {
@@ -244,7 +245,7 @@ impl<'a> Going<'a> {
     }
 
     fn chain(&self) -> ChainKey {
-        ChainKey::End(self.instance.color.clone())
+        ChainKey::End(self.instance.color.to_string())
     }
 
     /// When the evidence, a mark or the deadline lets the next pod go.
@@ -257,9 +258,9 @@ impl<'a> Going<'a> {
                 // A count is news by itself.
                 Verdict::Confirms | Verdict::Holds => clock.deadline,
             };
-            let mark = Some(pod.marked.after(view.spec().propagation)).filter(|at| by_cost && *at > view.now);
+            let mark = Some(pod.marked.after(view.spec.propagation)).filter(|at| by_cost && *at > view.now);
             let before = match verdict {
-                Verdict::Settles(until) if by_cost => Some(until.before(view.spec().propagation)),
+                Verdict::Settles(until) if by_cost => Some(until.before(view.spec.propagation)),
                 _ => None,
             };
             for at in [next, mark, before.filter(|at| *at > view.now)].into_iter().flatten() {

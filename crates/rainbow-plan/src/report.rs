@@ -49,7 +49,7 @@ pub(crate) fn report(
         stage.shift.as_ref().is_some_and(|shift| shifts(shift.phase))
             || (stage.color.is_none() && stage.waiting.is_none())
     };
-    let to_be_made = view.spec().version == Version::Valid && view.color(&view.spec().color).is_none();
+    let to_be_made = view.spec.version == Version::Valid && view.color(&view.spec.color).is_none();
     Report {
         progressing: to_be_made || frees_itself || colors.iter().any(coming) || stages.iter().any(moving),
         stages,
@@ -127,7 +127,7 @@ impl Reporter<'_, '_> {
         if complete {
             return (ColorPhase::Ready, held.or_else(for_pods));
         }
-        let after = self.view.spec().progress_deadline;
+        let after = self.view.spec.progress_deadline;
         let deadline = self.started(id).after(after);
         if deadline <= self.view.now && color.retired.is_none() {
             draft.problem(Problem::Stalled { color: color.name.clone(), after, lacks: lacks() });
@@ -155,7 +155,9 @@ impl Reporter<'_, '_> {
     /// An autoscaler of another owner scales a tier of the color.
     fn scaled(&self, id: ColorId) -> Option<Waiting> {
         self.view.colors[id].instances.values().find_map(|instance| match self.view.scaler(instance) {
-            Scaler::Foreign { name, .. } => Some(Waiting::Scaled { tier: instance.tier.clone(), scaler: name.clone() }),
+            Scaler::Foreign { name, .. } => {
+                Some(Waiting::Scaled { tier: instance.tier.to_string(), scaler: name.clone() })
+            }
             Scaler::Absent | Scaler::Taken | Scaler::Ours { .. } | Scaler::Deleting => None,
         })
     }
@@ -167,7 +169,7 @@ impl Reporter<'_, '_> {
         }
         let cannot = |instance: &InstanceName| {
             let (pods, wanted) = (self.view.count(instance).replicas, self.sizes.of(instance)?);
-            let tier = instance.tier.clone();
+            let tier = instance.tier.to_string();
             (pods > wanted && !self.view.is_labeled(instance)).then_some(Waiting::CannotShrink { tier, pods, wanted })
         };
         self.view.colors[id].instances.values().find_map(cannot)

@@ -13,7 +13,7 @@ use crate::{
 /// A shared instance calls certain instances: its pods have their addresses. So with it come all that it calls, from the same
 /// color, and it is taken only if that agrees with what callers before it have brought along.
 pub(crate) fn instances(view: &View<'_>) -> Vec<(String, InstanceName)> {
-    let spec = view.spec();
+    let spec = view.spec;
     let mut chosen: BTreeMap<&str, InstanceName> = BTreeMap::new();
     let tiers = tiers_entry_first(&spec.tiers);
     for tier in &tiers {
@@ -29,7 +29,7 @@ pub(crate) fn instances(view: &View<'_>) -> Vec<(String, InstanceName)> {
         match shared {
             Some(found) => chosen.extend(found),
             None => {
-                let own = InstanceName { tier: tier.name.clone(), color: spec.color.clone() };
+                let own = InstanceName { tier: tier.name.as_str().into(), color: spec.color.as_str().into() };
                 chosen.insert(&tier.name, own);
             }
         }

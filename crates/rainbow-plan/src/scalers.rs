@@ -6,12 +6,11 @@
 //!
 //! An instance that drains is made smaller by its connections alone: its autoscaler is deleted first, and seen to be gone.
 
-use std::collections::HashSet;
-
 use crate::{
     Action, ChainKey, Deployment, InstanceName, Object, Problem, Scaler, Scaling,
     colors::Role,
     draft::Draft,
+    hash::NameSet,
     situation::{Goal, Points, Situation},
     sizes::Sizes,
     view::View,
@@ -25,7 +24,7 @@ pub(crate) fn keep(
     sizes: &Sizes<'_>,
     draft: &mut Draft,
 ) {
-    let mut kept: HashSet<&InstanceName> = HashSet::new();
+    let mut kept: NameSet<&InstanceName> = NameSet::default();
     for (id, _) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
         for instance in view.colors[id].instances.values() {
             let Scaling::Autoscale { least, most } = view.scaling(instance) else { continue };
@@ -37,7 +36,7 @@ pub(crate) fn keep(
                 Scaler::Ours { current: true, least } if *least == floor => {}
                 Scaler::Ours { .. } | Scaler::Absent => {
                     let action = Action::ApplyScaler { instance: instance.clone(), least: floor };
-                    draft.act(ChainKey::Start(instance.color.clone()), action);
+                    draft.act(ChainKey::Start(instance.color.to_string()), action);
                 }
                 Scaler::Taken | Scaler::Foreign { .. } => {
                     draft.problem(Problem::Foreign { object: Object::Scaler(instance.clone()) });
@@ -49,7 +48,7 @@ pub(crate) fn keep(
     for (instance, found) in &view.world.instances {
         if matches!(found.scaler, Scaler::Ours { .. }) && !kept.contains(instance) {
             let action = Action::DeleteScaler { instance: instance.clone() };
-            draft.act(ChainKey::End(instance.color.clone()), action);
+            draft.act(ChainKey::End(instance.color.to_string()), action);
         }
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn advance<'a>(
 /// stage had under another name goes when the present one serves: clients that look up the new name are answered, and clients
 /// that have the old one are served until then.
 pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
-    let in_spec = |name: &str| view.spec().stages.iter().any(|stage| stage.name == name);
+    let in_spec = |name: &str| view.spec.stages.iter().any(|stage| stage.name == name);
     for (key, service) in &view.world.stages {
         let goes = matches!(service, StageService::Ours { .. })
             && match key {
@@ -140,7 +140,7 @@ pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
         stages.map(|stage| (stage, &pod.name))
     });
     for (stage, pod) in labels.collect::<BTreeSet<_>>() {
-        draft.act(ChainKey::stage(stage), Action::Leave { stage: stage.clone(), pod: pod.clone() });
+        draft.act(ChainKey::stage(stage), Action::Leave { stage: stage.clone(), pod: pod.to_string() });
     }
 }
 
@@ -311,7 +311,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// Way in which the stage moves from pods to pods. Where others than the cluster's own data plane send clients to pods, or where a node sends
     /// its clients to its own pods alone, one set of endpoints does not take over from the other as a whole.
     fn swap(&self) -> Swap {
-        if self.situation.stage.overlap.is_some() { Swap::Overlap } else { self.view.spec().swap }
+        if self.situation.stage.overlap.is_some() { Swap::Overlap } else { self.view.spec.swap }
     }
 
     /// The stage moves in one write, and waits until the endpoint controller knows the pods that it moves to.
@@ -328,7 +328,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// When the endpoint controller must have seen the ready pods of an instance, of those that it is not known to have seen.
     fn not_seen_yet(&self, instance: &InstanceName) -> impl Iterator<Item = Time> {
         let pods = self.view.pods(instance).iter().filter(|pod| crate::view::serves(pod) && !pod.listed);
-        let known = pods.map(|pod| pod.ready_since.after(self.view.spec().propagation));
+        let known = pods.map(|pod| pod.ready_since.after(self.view.spec.propagation));
         known.filter(|known| *known > self.view.now)
     }
 
@@ -484,7 +484,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
                     self.leave(&pod.name, draft);
                 }
             } else {
-                draft.wake(since.after(self.view.spec().propagation));
+                draft.wake(since.after(self.view.spec.propagation));
             }
         }
         Progress { phase: Some(ShiftPhase::Finishing), ended: true, moved: self.of, ..Progress::default() }
@@ -494,9 +494,13 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let Situation { stage, memory, serving, .. } = self.situation;
         let name = |color: ColorId| self.view.colors[color].name.clone();
         let color = serving.map(name);
-        // Only a color that has served is worth going back to, and only one that is still there.
+        // Only a color that has served is worth going back to, and only one that is still there. One that has pods now has served, even if
+        // that is not written down yet.
+        let is_up = |name: &str| self.view.color(name).is_some_and(|color| has_ready(self.view, stage, color));
         let previous = match (&memory.color, &color) {
-            (Some(before), Some(now)) if before != now && memory.since.is_some() => Some(before.clone()),
+            (Some(before), Some(now)) if before != now && (memory.since.is_some() || is_up(before)) => {
+                Some(before.clone())
+            }
             _ => memory.previous.clone(),
         };
         let target = self.target.color.or(self.target.wanted);

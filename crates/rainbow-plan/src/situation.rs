@@ -96,7 +96,7 @@ impl<'a> Situation<'a> {
 
     /// When a shift no longer waits for pods that another writer keeps from a color.
     pub(crate) fn is_late_at(&self, view: &View<'_>) -> Option<Time> {
-        self.memory.shift.as_ref().map(|shift| shift.started.after(view.spec().progress_deadline))
+        self.memory.shift.as_ref().map(|shift| shift.started.after(view.spec.progress_deadline))
     }
 
     /// Pods of a tier that others scale without which the color is not what the stage asks for. An autoscaler that asks for more than the color
@@ -141,7 +141,7 @@ impl<'a> Situation<'a> {
 /// Looks at every stage of the spec.
 pub(crate) fn situate<'a>(view: &View<'a>) -> Vec<Situation<'a>> {
     // One pass over the pods for all stages: labels and endpoints are rare, and a world has thousands of pods.
-    let stages = &view.spec().stages;
+    let stages = &view.spec.stages;
     let mut members: Vec<Vec<&'a Pod>> = vec![Vec::new(); stages.len()];
     let mut endpoints: Vec<BTreeSet<&'a InstanceName>> = vec![BTreeSet::new(); stages.len()];
     let keys: Vec<StageKey> = stages.iter().map(|stage| StageKey::of(&stage.name)).collect();
@@ -240,7 +240,7 @@ fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
         (Some(name), _) => match view.color(name) {
             Some(color) => Goal::Color(color),
             // It is made by this very plan.
-            None if *name == view.spec().color && view.spec().version == Version::Valid => Goal::Stay,
+            None if *name == view.spec.color && view.spec.version == Version::Valid => Goal::Stay,
             None => Goal::Unknown(name),
         },
         (None, Promote::Auto) => newest(view),

@@ -6,17 +6,18 @@
 //! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among. Which
 //! pods then go is decided in `fewer`. An instance that others scale is only made larger, before it begins to serve. Colors that leave are no subject of this module: they keep what they have.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::{
     Color, InstanceName, Lack,
     colors::Role,
+    hash::NameMap,
     situation::{Points, Situation},
     view::{ColorId, View},
 };
 
 /// Wanted pods of the instances whose size is enforced.
-pub(crate) struct Sizes<'a>(HashMap<&'a InstanceName, u32>);
+pub(crate) struct Sizes<'a>(NameMap<&'a InstanceName, u32>);
 
 impl Sizes<'_> {
     /// Wanted pods; `None` where nothing is enforced.
@@ -32,7 +33,7 @@ impl Sizes<'_> {
 }
 
 pub(crate) fn sizes<'a>(view: &View<'a>, situations: &[Situation<'a>], roles: &[Role]) -> Sizes<'a> {
-    let mut sizes: HashMap<&InstanceName, u32> = HashMap::new();
+    let mut sizes: NameMap<&InstanceName, u32> = NameMap::default();
     for (id, role) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
         for tier in &view.colors[id].tiers {
             let Some(instance) = view.colors[id].instances.get(&tier.name) else { continue };

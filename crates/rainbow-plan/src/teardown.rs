@@ -46,14 +46,14 @@ fn next(view: &View<'_>, draft: &mut Draft) {
             continue;
         }
         if matches!(view.scaler(instance), Scaler::Ours { .. }) {
-            let end = ChainKey::End(instance.color.clone());
+            let end = ChainKey::End(instance.color.to_string());
             draft.act(end, Action::DeleteScaler { instance: instance.clone() });
         }
         if scalers::may_scale(view, instance) {
             continue;
         }
         if there {
-            let end = ChainKey::End(instance.color.clone());
+            let end = ChainKey::End(instance.color.to_string());
             draft.act(end, Action::DeleteInstance { instance: instance.clone() });
         }
         adopt::remove(view, instance, draft);
@@ -80,7 +80,7 @@ fn quiet(view: &View<'_>) -> bool {
 }
 
 fn report(view: &View<'_>) -> Report {
-    let stages = view.spec().stages.iter().map(|stage| StageReport {
+    let stages = view.spec.stages.iter().map(|stage| StageReport {
         name: stage.name.clone(),
         color: None,
         target: None,

@@ -1,42 +1,49 @@
 //! The world, indexed once per decision, so that no decision scans all pods.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use crate::{
-    Color, Controller, Deployment, InstanceName, Mark, Place, Pod, Presence, Scaler, Scaling, Spec, Stage, StageKey,
-    StageMemory, Tier, Time, Version, World,
+    Color, Controller, Deployment, Instance, InstanceName, Mark, Place, Pod, Presence, Scaler, Scaling, Spec, Stage,
+    StageKey, StageMemory, Tier, Time, Version, World, hash::NameMap,
 };
 
 /// Index of a color in [`View::colors`].
 pub(crate) type ColorId = usize;
 
-/// The pods of one instance.
+/// What is known of an instance.
 #[derive(Default)]
-pub(crate) struct Pods<'a> {
-    /// All of them, in no particular order.
-    pub(crate) all: Vec<&'a Pod>,
-    /// How many are ready.
-    pub(crate) ready: u32,
+struct Indexed<'a> {
+    /// The instance as it is in the cluster.
+    found: Option<&'a Instance>,
+    /// Its pods, in no particular order.
+    pods: Vec<&'a Pod>,
+    /// How many of them are ready.
+    ready: u32,
+    /// The colors that have it, newest first.
+    owners: Vec<ColorId>,
+    /// Policy: that of the color that the spec describes, where it has the instance, else of the newest that has it.
+    policy: Option<&'a Tier>,
 }
 
 /// The world, indexed.
 pub(crate) struct View<'a> {
     pub(crate) world: &'a World,
+    /// The world's spec; where stages are held, with what their holds say.
+    pub(crate) spec: &'a Spec,
     pub(crate) now: Time,
     /// All colors, newest first.
     pub(crate) colors: Vec<&'a Color>,
-    by_name: HashMap<&'a str, ColorId>,
-    owners: HashMap<&'a InstanceName, Vec<ColorId>>,
-    pods: HashMap<&'a InstanceName, Pods<'a>>,
+    by_name: NameMap<&'a str, ColorId>,
+    instances: NameMap<&'a InstanceName, Indexed<'a>>,
     /// The color that the spec describes, if it has been made.
     pub(crate) described: Option<ColorId>,
     /// The same; where the spec is invalid, or other tiers have its color's name, the one that it described last.
     pub(crate) newest: Option<ColorId>,
     /// Full sizes of the spec's tiers, by name.
-    full: HashMap<&'a str, u32>,
+    full: NameMap<&'a str, u32>,
     /// The longest lag of those who send clients of stages to pods.
     slowest: Duration,
 }
@@ -51,35 +58,20 @@ pub(crate) struct Count {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(world: &'a World, now: Time) -> Self {
+    pub(crate) fn new(world: &'a World, spec: &'a Spec, now: Time) -> Self {
         let mut colors: Vec<&Color> = world.colors.iter().collect();
         colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
-        let by_name: HashMap<&str, ColorId> =
+        let by_name: NameMap<&str, ColorId> =
             colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
-        let mut owners: HashMap<&InstanceName, Vec<ColorId>> = HashMap::new();
-        for (id, color) in colors.iter().enumerate() {
-            for instance in color.instances.values() {
-                owners.entry(instance).or_default().push(id);
-            }
-        }
-        let mut pods: HashMap<&InstanceName, Pods> = HashMap::new();
-        for pod in &world.pods {
-            let group = pods.entry(&pod.instance).or_default();
-            group.all.push(pod);
-            group.ready += u32::from(serves(pod));
-        }
-        let full = world.spec.tiers.iter().map(|tier| (tier.name.as_str(), tier.replicas)).collect();
-        let named = by_name.get(world.spec.color.as_str()).copied();
-        let described = named.filter(|id| has_tiers_of(colors[*id], &world.spec));
-        let is_to_be_made = world.spec.version == Version::Valid && named.is_none();
+        let full = spec.tiers.iter().map(|tier| (tier.name.as_str(), tier.replicas)).collect();
+        let named = by_name.get(spec.color.as_str()).copied();
+        let described = named.filter(|id| has_tiers_of(colors[*id], spec));
+        let is_to_be_made = spec.version == Version::Valid && named.is_none();
         let remembered = || world.memory.color.as_deref().filter(|_| !is_to_be_made).and_then(|name| by_name.get(name));
         let newest = described.or_else(|| remembered().copied());
-        let slowest = world.spec.longest_lag();
-        Self { world, now, colors, by_name, owners, pods, described, newest, full, slowest }
-    }
-
-    pub(crate) fn spec(&self) -> &'a Spec {
-        &self.world.spec
+        let slowest = spec.longest_lag();
+        let instances = indexed(world, &colors, described);
+        Self { world, spec, now, colors, by_name, instances, described, newest, full, slowest }
     }
 
     /// A color by name.
@@ -89,17 +81,22 @@ impl<'a> View<'a> {
 
     /// The colors that have an instance, newest first.
     pub(crate) fn owners(&self, instance: &InstanceName) -> &[ColorId] {
-        self.owners.get(instance).map_or(&[], Vec::as_slice)
+        self.instances.get(instance).map_or(&[], |known| known.owners.as_slice())
+    }
+
+    /// The instance as it is in the cluster.
+    pub(crate) fn found(&self, instance: &InstanceName) -> Option<&'a Instance> {
+        self.instances.get(instance)?.found
     }
 
     /// The pods of an instance.
     pub(crate) fn pods(&self, instance: &InstanceName) -> &[&'a Pod] {
-        self.pods.get(instance).map_or(&[], |pods| pods.all.as_slice())
+        self.instances.get(instance).map_or(&[], |known| known.pods.as_slice())
     }
 
     /// Ready pods of an instance.
     pub(crate) fn ready(&self, instance: &InstanceName) -> u32 {
-        self.pods.get(instance).map_or(0, |pods| pods.ready)
+        self.instances.get(instance).map_or(0, |known| known.ready)
     }
 
     /// Pods of an instance that are not being deleted.
@@ -109,7 +106,7 @@ impl<'a> View<'a> {
 
     /// Single pods of the instance can be taken out of its Services.
     pub(crate) fn is_labeled(&self, instance: &InstanceName) -> bool {
-        self.world.instances.get(instance).is_some_and(|found| found.labeled)
+        self.found(instance).is_some_and(|found| found.labeled)
     }
 
     /// Pods that an instance asks for. Those that run without a Deployment are as many as a new one has to ask for.
@@ -164,7 +161,7 @@ impl<'a> View<'a> {
 
     /// What is found under the name of an instance's Deployment.
     pub(crate) fn deployment(&self, instance: &InstanceName) -> &'a Deployment {
-        self.world.instances.get(instance).map_or(&Deployment::Absent, |instance| &instance.deployment)
+        self.found(instance).map_or(&Deployment::Absent, |instance| &instance.deployment)
     }
 
     /// No controller is about to end pods of the color: a Deployment knows that it is asked for all of them, or there is none that chooses.
@@ -181,7 +178,7 @@ impl<'a> View<'a> {
 
     /// What is found under the name of an instance's Service; an instance that is not listed has none yet.
     pub(crate) fn service(&self, instance: &InstanceName) -> Presence {
-        self.world.instances.get(instance).map_or(Presence::Absent, |instance| instance.service)
+        self.found(instance).map_or(Presence::Absent, |instance| instance.service)
     }
 
     /// How many pods an instance asks for, and whether all are gone. Another writer's Deployment counts as none; pods of ours are there, whatever
@@ -211,12 +208,9 @@ impl<'a> View<'a> {
         color.sizes.get(tier).copied().unwrap_or_else(snapshot)
     }
 
-    /// Policy of an instance: that of the color that the spec describes, where it has the instance, else of the newest that has it.
+    /// Policy of an instance.
     fn policy(&self, instance: &InstanceName) -> Option<&'a Tier> {
-        let owners = self.owners(instance);
-        let described = owners.iter().find(|owner| self.described == Some(**owner));
-        let tiers = described.or(owners.first()).map_or(&[][..], |owner| self.colors[*owner].tiers.as_slice());
-        tiers.iter().find(|tier| tier.name == instance.tier)
+        self.instances.get(instance)?.policy
     }
 
     /// Writer that should decide how many pods an instance has.
@@ -226,7 +220,7 @@ impl<'a> View<'a> {
 
     /// Autoscaler that there is of an instance.
     pub(crate) fn scaler(&self, instance: &InstanceName) -> &'a Scaler {
-        self.world.instances.get(instance).map_or(&Scaler::Absent, |found| &found.scaler)
+        self.found(instance).map_or(&Scaler::Absent, |found| &found.scaler)
     }
 
     /// Another writer than the planner decides how many pods an instance has: a policy says so, or an autoscaler is there.
@@ -254,7 +248,7 @@ impl<'a> View<'a> {
         {
             return *replicas;
         }
-        let described = || self.full.get(instance.tier.as_str()).copied();
+        let described = || self.full.get(&*instance.tier).copied();
         let own = self.policy(instance).map_or(1, |tier| tier.replicas);
         let start = if self.is_described(color) { described().unwrap_or(own) } else { own };
         match self.scaling(instance) {
@@ -301,14 +295,14 @@ impl<'a> View<'a> {
     /// The same of a color that is to be made of these tiers, which the spec describes.
     pub(crate) fn new_entries(&self, tiers: &[Tier]) -> BTreeMap<String, String> {
         let own = crate::dag::only_entry(tiers);
-        let named = self.spec().stages.iter().filter_map(|stage| Some((stage, stage.tier.as_deref()?)));
+        let named = self.spec.stages.iter().filter_map(|stage| Some((stage, stage.tier.as_deref()?)));
         let other = named.filter(|(_, tier)| Some(*tier) != own && tiers.iter().any(|known| known.name == *tier));
         other.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
     }
 
     /// Pods of both instances can serve behind one Service.
     pub(crate) fn same_ports(&self, one: &InstanceName, other: &InstanceName) -> bool {
-        let ports = |instance| self.world.instances.get(instance).and_then(|found| found.ports);
+        let ports = |instance| self.found(instance).and_then(|found| found.ports);
         one == other || ports(one).zip(ports(other)).is_none_or(|(one, other)| one == other)
     }
 
@@ -341,25 +335,25 @@ impl<'a> View<'a> {
     /// From when on no client of a stage, and no pod, can be sent to what was let go at this time: one lag for the endpoint controller, one
     /// for those who use endpoints, the slowest of which may be a load balancer.
     pub(crate) fn forgotten(&self, since: Time) -> Time {
-        since.after(self.spec().propagation.saturating_add(self.slowest))
+        since.after(self.spec.propagation.saturating_add(self.slowest))
     }
 
     /// Others than the cluster's own data plane send clients of a stage to pods.
     pub(crate) fn has_overlap(&self) -> bool {
-        self.slowest > self.spec().propagation
+        self.slowest > self.spec.propagation
     }
 
     /// The same where none but the cluster's own data plane is concerned.
     pub(crate) fn forgotten_in_cluster(&self, since: Time) -> Time {
-        since.after(self.spec().propagation.saturating_mul(2))
+        since.after(self.spec.propagation.saturating_mul(2))
     }
 
     /// When those who send a stage's clients to pods know an endpoint that the API has shown since this time.
     pub(crate) fn sent_to_at(&self, key: &StageKey, since: Time) -> Time {
         let lag = match key {
             StageKey::Stage(name) | StageKey::Former { stage: name, .. } | StageKey::Shadow { stage: name } => {
-                let stage = self.spec().stages.iter().find(|stage| stage.name == *name);
-                stage.map(|stage| stage.overlap.unwrap_or(self.spec().propagation))
+                let stage = self.spec.stages.iter().find(|stage| stage.name == *name);
+                stage.map(|stage| stage.overlap.unwrap_or(self.spec.propagation))
             }
             StageKey::Gone { .. } => None,
         };
@@ -368,8 +362,35 @@ impl<'a> View<'a> {
 
     /// The cluster's data plane knows everything that has been so since this time.
     pub(crate) fn known(&self, since: Time) -> bool {
-        since.after(self.spec().propagation) <= self.now
+        since.after(self.spec.propagation) <= self.now
     }
+}
+
+/// Every instance that exists, that a color has or that a pod is of. `colors` come newest first.
+fn indexed<'a>(
+    world: &'a World,
+    colors: &[&'a Color],
+    described: Option<ColorId>,
+) -> NameMap<&'a InstanceName, Indexed<'a>> {
+    let mut instances: NameMap<&InstanceName, Indexed<'_>> = NameMap::default();
+    for (name, found) in &world.instances {
+        instances.entry(name).or_default().found = Some(found);
+    }
+    for (id, color) in colors.iter().enumerate() {
+        for name in color.instances.values() {
+            let known = instances.entry(name).or_default();
+            if known.owners.is_empty() || described == Some(id) {
+                known.policy = color.tiers.iter().find(|tier| tier.name == *name.tier);
+            }
+            known.owners.push(id);
+        }
+    }
+    for pod in &world.pods {
+        let known = instances.entry(&pod.instance).or_default();
+        known.pods.push(pod);
+        known.ready += u32::from(serves(pod));
+    }
+    instances
 }
 
 /// The color was made of the tiers that the spec has, where these can be used.

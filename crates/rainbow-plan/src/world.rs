@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +30,9 @@ pub struct World {
     pub guard: Presence,
     /// The PodDisruptionBudgets of stages that are, or were, held in the middle of a shift, by name of the stage.
     pub budgets: BTreeMap<String, StageBudget>,
+    /// Copies of configuration: those that a color or the spec names, and those that exist. One that is missing here is of no concern: nothing
+    /// is known of its kind, or there is nothing to copy.
+    pub copies: BTreeMap<ConfigName, CopyState>,
 }
 
 /// The application as it shall be.
@@ -46,6 +50,8 @@ pub struct Spec {
     pub drain: Drain,
     /// How many colors are kept.
     pub keep: Keep,
+    /// Copies of configuration that the version reads. They are part of the identities of `tiers`.
+    pub config: BTreeSet<ConfigCopy>,
     /// Whether colors share what is equal.
     pub reuse: Reuse,
     /// How a stage moves from pods to pods.
@@ -337,15 +343,81 @@ pub struct Color {
     pub sizes: BTreeMap<String, u32>,
     /// The stages that have sent clients to it, as its status says. `None`: nobody has written that down.
     pub served: Option<BTreeSet<String>>,
+    /// Copies of configuration that its pods read.
+    pub config: BTreeSet<ConfigCopy>,
+}
+
+/// Kind of an object with configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConfigKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+/// Name of an object with configuration, or of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigName {
+    /// Kind of the object.
+    pub kind: ConfigKind,
+    /// Name of the object.
+    pub name: String,
+}
+
+/// Copy that a version reads in place of an object. Copies of one name have one content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigCopy {
+    /// The object that templates name.
+    pub source: ConfigName,
+    /// Name of the copy.
+    pub copy: String,
+}
+
+impl ConfigCopy {
+    /// Kind and name of the copy.
+    pub fn name(&self) -> ConfigName {
+        ConfigName { kind: self.source.kind, name: self.copy.clone() }
+    }
+}
+
+/// A copy as it is in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    /// There is none.
+    Absent {
+        /// The object that was copied, or is to be.
+        source: Source,
+    },
+    /// An object of another owner has the name.
+    Foreign,
+    /// Ours, and being deleted.
+    Deleting,
+    /// Ours.
+    Ours {
+        /// The object that was copied.
+        source: Source,
+        /// The copy has the content that it is named after.
+        intact: bool,
+    },
+}
+
+/// Whether an object still has the content that was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It has.
+    Same,
+    /// It has another one, is gone, or is unknown.
+    Changed,
 }
 
 /// An instance's name: the tier, and the color that introduced it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceName {
-    /// Name of the tier.
-    pub tier: String,
+    /// Name of the tier. Shared, since all pods of an instance have the name.
+    pub tier: Arc<str>,
     /// The color that introduced it.
-    pub color: String,
+    pub color: Arc<str>,
 }
 
 /// An instance as it is in the cluster.
@@ -520,7 +592,7 @@ pub enum StageBudget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The instance it belongs to.
     pub instance: InstanceName,
     /// Owner that decides whether the pod lives.

@@ -46,7 +46,7 @@ fn hold(sim: &mut Sim, color: &str) {
 
 fn serves(sim: &Sim) -> String {
     match sim.selected("active") {
-        Some(Selection::Instance(instance)) => instance.color.clone(),
+        Some(Selection::Instance(instance)) => instance.color.to_string(),
         other => panic!("{other:?}"),
     }
 }

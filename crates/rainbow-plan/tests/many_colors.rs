@@ -62,17 +62,13 @@ fn exactly_what_changed_and_what_calls_it_starts() {
         promote(&mut sim, "v2");
         sim.settle();
         sim.check_rest();
-        let started: String = sim
-            .started_instances
-            .keys()
-            .filter(|name| !before.contains_key(name))
-            .map(|name| name.tier.as_str())
-            .collect();
+        let started: String =
+            sim.started_instances.keys().filter(|name| !before.contains_key(name)).map(|name| &*name.tier).collect();
         assert_eq!(started, starts, "{changed} of {tiers} changes");
         assert!(sim.started_instances.values().all(|pods| *pods == 2), "{:?}", sim.started_instances);
         // What v1 has alone is gone; what both have lives on.
         let lives: BTreeSet<&str> =
-            sim.pods.values().filter(|pod| pod.instance.color == "v1").map(|pod| pod.instance.tier.as_str()).collect();
+            sim.pods.values().filter(|pod| *pod.instance.color == *"v1").map(|pod| &*pod.instance.tier).collect();
         let shared: BTreeSet<&str> =
             ["a", "b", "c", "d", "e"].into_iter().filter(|tier| !starts.contains(tier)).collect();
         assert_eq!(lives, shared, "{changed} of {tiers} changes");
@@ -92,7 +88,7 @@ fn shares_all_with_the_first(tiers: &str, at: usize) {
     sim.spec.tiers[at].identity = "a@v1".into();
     sim.settle();
     let instances = &sim.colors["v3"].instances;
-    assert!(instances.values().all(|name| name.color == "v1"), "{instances:?}");
+    assert!(instances.values().all(|name| *name.color == *"v1"), "{instances:?}");
 }
 
 /// A color takes an instance only with all that it calls, although v2 is newer and has equal ones.
@@ -170,7 +166,7 @@ fn twenty_colors_drain_at_once() {
     for number in (1..20).rev() {
         sim.on_pods(&format!("a-{}", name(number)), usize::MAX, |pod| pod.connections = 0);
         sim.pass(120);
-        let left: BTreeSet<&str> = sim.pods.values().map(|pod| pod.instance.color.as_str()).collect();
+        let left: BTreeSet<&str> = sim.pods.values().map(|pod| &*pod.instance.color).collect();
         assert!(!left.contains(name(number).as_str()), "{left:?}");
         // Those that still have connections, the one that serves, and the one that waited.
         assert_eq!(left.len(), number + 1, "{left:?}");
@@ -242,7 +238,7 @@ fn taken_back(history: &History) {
     sim.tracing = true;
     sim.settle();
     let entry: Vec<String> =
-        sim.pods.iter().filter(|(_, pod)| pod.instance.tier == "t0").map(|(name, _)| name.clone()).collect();
+        sim.pods.iter().filter(|(_, pod)| *pod.instance.tier == *"t0").map(|(name, _)| name.clone()).collect();
     for event in &history.events {
         if let Event::Connect(pod, count) = event {
             sim.pods.get_mut(&entry[pod % entry.len()]).unwrap().connections += count;
@@ -261,7 +257,7 @@ fn taken_back(history: &History) {
         let keeps = |dep: &sim::Dep| dep.replicas as usize >= alive;
         !pod.terminating && sim.deps.get(&pod.instance).is_none_or(keeps)
     };
-    let kept = sim.pods.iter().filter(|(_, pod)| pod.instance.color == "v1" && stays(&sim, pod));
+    let kept = sim.pods.iter().filter(|(_, pod)| *pod.instance.color == *"v1" && stays(&sim, pod));
     let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
     sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some("v1".into()));
     sim.pass(120);
@@ -269,12 +265,12 @@ fn taken_back(history: &History) {
         assert!(sim.pods.get(pod).is_some_and(|pod| !pod.terminating), "{pod} has gone");
     }
     assert_eq!(busy.iter().map(|pod| sim.pods[pod].connections).collect::<Vec<_>>(), connections);
-    let there = sim.pods.values().filter(|pod| pod.instance.color == "v1").count();
+    let there = sim.pods.values().filter(|pod| *pod.instance.color == *"v1").count();
     assert_eq!(there, sim.spec.tiers.iter().map(|tier| tier.replicas as usize).sum::<usize>());
     for stage in &sim.spec.stages {
         assert_eq!(sim.selected(&stage.name), Some(&Selection::Instance(spec::instance("t0", "v1"))));
     }
-    let mut pods = sim.pods.values().filter(|pod| pod.instance.color == "v1");
+    let mut pods = sim.pods.values().filter(|pod| *pod.instance.color == *"v1");
     assert!(pods.all(|pod| pod.mark == Mark::None && pod.controller == Controller::ReplicaSet));
 }
 
@@ -470,8 +466,7 @@ fn the_guard_comes_and_goes_with_the_held() {
     release(&mut sim, "v2", "b");
     promote(&mut sim, "v2");
     sim.pass(100);
-    let held: Vec<_> =
-        sim.pods.values().filter(|pod| pod.mark == Mark::Held).map(|pod| pod.instance.tier.as_str()).collect();
+    let held: Vec<_> = sim.pods.values().filter(|pod| pod.mark == Mark::Held).map(|pod| &*pod.instance.tier).collect();
     assert_eq!(held, ["a", "b"], "the busy pod, and what it calls");
     assert_eq!(sim.guard, Presence::Current);
     sim.on_pods("a-v1", 1, |pod| pod.connections = 0);

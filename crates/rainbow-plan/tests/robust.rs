@@ -2,7 +2,10 @@
 //! the end of time, duplicate colors): a plan is made, it is the same one every time, and it touches nothing of anybody else.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::{
     collection::{btree_map, vec},
@@ -33,7 +36,7 @@ fn number() -> impl Strategy<Value = u32> {
 }
 
 fn instance_name() -> impl Strategy<Value = InstanceName> {
-    (name(), name()).prop_map(|(tier, color)| InstanceName { tier, color })
+    (name(), name()).prop_map(|(tier, color)| InstanceName { tier: tier.into(), color: color.into() })
 }
 
 fn tiers() -> impl Strategy<Value = Vec<Tier>> {
@@ -89,7 +92,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     let reuse = select(vec![Reuse::Never, Reuse::Unchanged]);
     let times = (duration(), duration(), duration(), select(vec![Swap::Overlap, Swap::Direct]));
     let version = select(vec![Version::Valid, Version::Invalid]);
-    (name(), tiers(), stages(), drain, keep, reuse, times, (version, any::<bool>())).prop_map(
+    (name(), tiers(), stages(), drain, keep, reuse, times, (version, any::<bool>(), copies_read())).prop_map(
         |(
             color,
             tiers,
@@ -98,7 +101,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             keep,
             reuse,
             (progress_deadline, propagation, callers, swap),
-            (version, deleting),
+            (version, deleting, config),
         )| {
             Spec {
                 version,
@@ -107,6 +110,7 @@ fn spec() -> impl Strategy<Value = Spec> {
                 stages,
                 drain,
                 keep,
+                config,
                 reuse,
                 swap,
                 progress_deadline,
@@ -121,9 +125,24 @@ fn spec() -> impl Strategy<Value = Spec> {
 fn color() -> impl Strategy<Value = Color> {
     let deadline = prop_oneof![duration().prop_map(Deadline::After), select(vec![Deadline::Now, Deadline::Never])];
     let served = option::of(proptest::collection::btree_set(name(), 0..3));
-    let flags = (any::<bool>(), option::of(deadline), any::<bool>(), option::of(time()), option::of(time()), served);
+    let flags = (
+        any::<bool>(),
+        option::of(deadline),
+        any::<bool>(),
+        option::of(time()),
+        option::of(time()),
+        served,
+        copies_read(),
+    );
     (name(), any::<i64>(), time(), tiers(), btree_map(name(), instance_name(), 0..4), flags).prop_map(
-        |(name, revision, created, tiers, instances, (retire, deadline, deleting, released, retired, served))| Color {
+        |(
+            name,
+            revision,
+            created,
+            tiers,
+            instances,
+            (retire, deadline, deleting, released, retired, served, config),
+        )| Color {
             name,
             revision,
             created,
@@ -138,8 +157,27 @@ fn color() -> impl Strategy<Value = Color> {
             demoted: false,
             served,
             sizes: BTreeMap::new(),
+            config,
         },
     )
+}
+
+fn copy() -> impl Strategy<Value = ConfigName> {
+    (select(vec![ConfigKind::ConfigMap, ConfigKind::Secret]), name()).prop_map(|(kind, name)| ConfigName { kind, name })
+}
+
+fn copies_read() -> impl Strategy<Value = BTreeSet<ConfigCopy>> {
+    let read = (copy(), name()).prop_map(|(source, copy)| ConfigCopy { source, copy });
+    proptest::collection::btree_set(read, 0..3)
+}
+
+fn copy_state() -> impl Strategy<Value = CopyState> {
+    let source = || select(vec![Source::Same, Source::Changed]);
+    prop_oneof![
+        select(vec![CopyState::Foreign, CopyState::Deleting]),
+        source().prop_map(|source| CopyState::Absent { source }),
+        (source(), any::<bool>()).prop_map(|(source, intact)| CopyState::Ours { source, intact }),
+    ]
 }
 
 fn presence() -> impl Strategy<Value = Presence> {
@@ -230,7 +268,7 @@ fn pod() -> impl Strategy<Value = Pod> {
                 let (ready_since, labelled) = (marked, marked);
                 let shadow = member.keys().map(|stage| (stage.clone(), marked)).collect();
                 Pod {
-                    name,
+                    name: name.into(),
                     instance,
                     controller,
                     ready,
@@ -280,8 +318,9 @@ fn worlds() -> impl Strategy<Value = World> {
         btree_map(key(), service(), 0..4),
         vec(pod(), 0..12),
         presence(),
+        btree_map(copy(), copy_state(), 0..4),
     )
-        .prop_map(|(spec, (described, remembered), colors, instances, stages, pods, guard)| World {
+        .prop_map(|(spec, (described, remembered), colors, instances, stages, pods, guard, copies)| World {
             spec,
             memory: Memory { color: described, stages: remembered },
             colors,
@@ -290,6 +329,7 @@ fn worlds() -> impl Strategy<Value = World> {
             pods,
             guard,
             budgets: BTreeMap::new(),
+            copies,
         })
 }
 
@@ -312,10 +352,10 @@ proptest! {
 fn untouched(world: &World, action: &Action) {
     let deployment = |name| world.instances.get(name).map_or(&Deployment::Absent, |instance| &instance.deployment);
     let service = |name| world.instances.get(name).map_or(Presence::Absent, |instance| instance.service);
-    let pods: BTreeMap<&str, &Pod> = world.pods.iter().map(|pod| (pod.name.as_str(), pod)).collect();
+    let pods: BTreeMap<&str, &Pod> = world.pods.iter().map(|pod| (&*pod.name, pod)).collect();
     // Any world may have several pods of one name.
     let is_controlled = |name: &str, controller: Controller| {
-        world.pods.iter().any(|pod| pod.name == *name && pod.controller == controller)
+        world.pods.iter().any(|pod| *pod.name == *name && pod.controller == controller)
     };
     let scaler = |name| world.instances.get(name).map_or(&Scaler::Absent, |instance| &instance.scaler);
     match action {
@@ -355,6 +395,16 @@ fn untouched(world: &World, action: &Action) {
         Action::DeleteBudget { stage } => assert!(matches!(world.budgets.get(stage), Some(StageBudget::Ours { .. }))),
         Action::DeleteGuard => assert!(matches!(world.guard, Presence::Outdated | Presence::Current)),
         Action::ClearRetire { color } => assert!(world.colors.iter().any(|known| known.name == *color)),
+        Action::CreateCopy { copy } => {
+            assert_eq!(world.copies.get(copy), Some(&CopyState::Absent { source: Source::Same }));
+        }
+        // A copy that a color reads makes way only for one that can be made.
+        Action::DeleteCopy { copy } => {
+            let is_read = world.colors.iter().any(|color| color.config.iter().any(|known| known.name() == *copy));
+            let is_replaceable = |state: &CopyState| *state == CopyState::Ours { source: Source::Same, intact: false };
+            let state = world.copies.get(copy).unwrap();
+            assert!(matches!(state, CopyState::Ours { .. }) && (!is_read || is_replaceable(state)));
+        }
         Action::Release => assert!(world.spec.deleting),
     }
 }

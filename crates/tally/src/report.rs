@@ -9,8 +9,10 @@ use crate::{
     rules::{Peer, Rules},
 };
 
-/// How many peers are named for each port.
-const PEERS: usize = 10;
+/// Peers that are named of each port where a question does not say how many.
+pub const PEERS: usize = 10;
+/// Peers that are kept of all ports together, and so the most that a question can get.
+const MOST: usize = 1000;
 
 /// The connections of one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,7 +45,7 @@ pub struct Port {
     pub fresh: u64,
     /// How long the oldest of `count` has been seen. 0 without any.
     pub oldest_seconds: u64,
-    /// Who holds most of `count`, most first; ten at most.
+    /// Who holds most of `count`, most first; ten at most, or as many as the question asks for.
     pub peers: Vec<PeerCount>,
 }
 
@@ -59,7 +61,9 @@ pub struct PeerCount {
 impl Report {
     /// Counts a sample. `now` is on the clock of the ages, `at` in milliseconds since 1970.
     pub fn new(rules: &Rules, ages: &Ages, now: Duration, at: u64, whole: bool) -> Self {
-        let ports: Vec<Port> = rules.ports.iter().map(|port| Port::new(*port, rules, ages, now)).collect();
+        // Memory stays bounded whatever the number of ports.
+        let most = (MOST / rules.ports.len().max(1)).max(PEERS);
+        let ports: Vec<Port> = rules.ports.iter().map(|port| Port::new(*port, rules, ages, now, most)).collect();
         let overflow = ages.overflow() as u64;
         Self {
             count: ports.iter().map(|port| port.count).sum::<u64>() + overflow,
@@ -69,6 +73,13 @@ impl Report {
             complete: whole && overflow == 0,
             idle_seconds: 0,
         }
+    }
+
+    /// The same with so many peers of each port at most.
+    #[must_use]
+    pub fn with_peers(mut self, most: usize) -> Self {
+        self.ports.iter_mut().for_each(|port| port.peers.truncate(most));
+        self
     }
 
     /// As Prometheus reads it.
@@ -96,7 +107,7 @@ impl Report {
 }
 
 impl Port {
-    fn new(port: u16, rules: &Rules, ages: &Ages, now: Duration) -> Self {
+    fn new(port: u16, rules: &Rules, ages: &Ages, now: Duration, most: usize) -> Self {
         let mut counted = Self { port, count: 0, fresh: 0, oldest_seconds: 0, peers: Vec::new() };
         let mut index = ages.keys().partition_point(|key| key.port < port);
         let end = ages.keys().partition_point(|key| key.port <= port);
@@ -114,20 +125,20 @@ impl Port {
             }
             index += same.len();
             counted.count += count;
-            counted.add_peer(PeerCount { address, count });
+            counted.add_peer(PeerCount { address, count }, most);
         }
         counted
     }
 
     /// Keeps the peers with the most connections, by address where they are equal.
-    fn add_peer(&mut self, peer: PeerCount) {
+    fn add_peer(&mut self, peer: PeerCount, most: usize) {
         if peer.count == 0 {
             return;
         }
         let rank = |peer: &PeerCount| (Reverse(peer.count), peer.address);
         let at = self.peers.partition_point(|known| rank(known) < rank(&peer));
-        if at < PEERS {
-            self.peers.truncate(PEERS - 1);
+        if at < most {
+            self.peers.truncate(most - 1);
             self.peers.insert(at.min(self.peers.len()), peer);
         }
     }
@@ -220,14 +231,20 @@ mod tests {
         let keys: Vec<Key> = (1..=15u16)
             .flat_map(|peer| (0..peer).map(move |number| key(8080, &format!("10.0.1.{peer}"), number)))
             .collect();
-        let peers = &report(&[(0, &keys)]).ports[0].peers;
+        let all = report(&[(0, &keys)]);
+        assert_eq!(all.ports[0].peers.len(), 15, "a question may ask for more");
+        let peers = &all.with_peers(PEERS).ports[0].peers;
         let counts: Vec<u64> = peers.iter().map(|peer| peer.count).collect();
         assert_eq!(counts, [15, 14, 13, 12, 11, 10, 9, 8, 7, 6]);
         assert_eq!(peers[0].address.to_string(), "10.0.1.15");
         let equal: Vec<Key> = (1..=12).map(|peer| key(8080, &format!("10.0.1.{peer}"), 1)).collect();
-        let peers = &report(&[(0, &equal)]).ports[0].peers;
+        let peers = &report(&[(0, &equal)]).with_peers(PEERS).ports[0].peers;
         assert_eq!((peers[0].address.to_string(), peers.len()), ("10.0.1.1".into(), 10));
         assert_eq!(peers[9].address.to_string(), "10.0.1.10");
+        let many: Vec<Key> =
+            (0..2000u16).map(|peer| key(8080, &format!("10.1.{}.{}", peer / 250, peer % 250), 1)).collect();
+        let report = report(&[(0, &many)]);
+        assert_eq!((report.count, report.ports[0].peers.len()), (2000, MOST / 2), "of two ports each gets half");
     }
 
     #[test]
@@ -253,7 +270,7 @@ mod tests {
         ) {
             let keys: Vec<Key> =
                 connections.iter().map(|(port, last, number)| key(*port, &format!("10.0.0.{last}"), *number)).collect();
-            let report = report(&[(0, &keys), (age, &keys)]);
+            let report = report(&[(0, &keys), (age, &keys)]).with_peers(PEERS);
             prop_assert_eq!(report.count + report.fresh, connections.len() as u64);
             let node = connections.iter().filter(|(_, last, _)| *last == 1).count() as u64;
             prop_assert_eq!(report.fresh, if age < 2 { node } else { 0 });

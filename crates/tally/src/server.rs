@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sampler::Sampler;
+use crate::{report::PEERS, sampler::Sampler};
 
 /// Requests answered at the same time; more wait in the kernel's queue.
 const THREADS: usize = 4;
@@ -97,7 +97,10 @@ fn connection(mut stream: TcpStream, sampler: &Sampler) -> io::Result<()> {
 /// What somebody wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    Connections,
+    /// Connections, with so many peers of each port.
+    Connections {
+        peers: usize,
+    },
     Metrics,
     Health,
     Elsewhere,
@@ -121,9 +124,9 @@ fn parse(buffer: &[u8]) -> Parsed {
         Ok(httparse::Status::Complete(_)) => {
             let method = request.method.unwrap_or_default();
             let path = request.path.unwrap_or_default();
-            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
             let asked = match (method, path) {
-                ("GET" | "HEAD", "/" | "/connections") => Asked::Connections,
+                ("GET" | "HEAD", "/" | "/connections") => Asked::Connections { peers: peers(query) },
                 ("GET" | "HEAD", "/metrics") => Asked::Metrics,
                 ("GET" | "HEAD", "/healthz") => Asked::Health,
                 ("GET" | "HEAD", _) => Asked::Elsewhere,
@@ -134,13 +137,22 @@ fn parse(buffer: &[u8]) -> Parsed {
     }
 }
 
+/// The number of peers that a question asks for: `peers=100`. Parameters that are not known are of no account.
+fn peers(query: &str) -> usize {
+    let asked = query.split('&').find_map(|parameter| parameter.strip_prefix("peers=")?.parse().ok());
+    asked.unwrap_or(PEERS)
+}
+
 fn answer(asked: Asked, sampler: &Sampler) -> Reply {
     match asked {
-        Asked::Connections | Asked::Metrics => match sampler.ask() {
-            Ok(report) if asked == Asked::Metrics => {
+        Asked::Metrics => match sampler.ask() {
+            Ok(report) => {
                 Reply { status: 200, kind: "text/plain; version=0.0.4", body: report.metrics(), with_body: true }
             }
-            Ok(report) => match serde_json::to_string(&report) {
+            Err(unreadable) => Reply::text(503, &unreadable.to_string()),
+        },
+        Asked::Connections { peers } => match sampler.ask() {
+            Ok(report) => match serde_json::to_string(&report.with_peers(peers)) {
                 Ok(body) => Reply { status: 200, kind: "application/json", body, with_body: true },
                 Err(error) => Reply::text(500, &error.to_string()),
             },
@@ -198,10 +210,18 @@ mod tests {
     #[test]
     fn understands_requests() {
         for (text, wanted) in [
-            ("GET / HTTP/1.1\r\n\r\n", Parsed::Request { asked: Asked::Connections, body: true }),
+            ("GET / HTTP/1.1\r\n\r\n", Parsed::Request { asked: Asked::Connections { peers: PEERS }, body: true }),
+            (
+                "GET /connections?x=1&peers=500 HTTP/1.1\r\n\r\n",
+                Parsed::Request { asked: Asked::Connections { peers: 500 }, body: true },
+            ),
+            (
+                "GET /connections?peers=all HTTP/1.1\r\n\r\n",
+                Parsed::Request { asked: Asked::Connections { peers: PEERS }, body: true },
+            ),
             (
                 "GET /connections?x=1 HTTP/1.1\r\nHost: a\r\n\r\n",
-                Parsed::Request { asked: Asked::Connections, body: true },
+                Parsed::Request { asked: Asked::Connections { peers: PEERS }, body: true },
             ),
             ("HEAD /metrics HTTP/1.1\r\n\r\n", Parsed::Request { asked: Asked::Metrics, body: false }),
             ("GET /healthz HTTP/1.0\r\n\r\n", Parsed::Request { asked: Asked::Health, body: true }),

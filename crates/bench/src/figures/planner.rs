@@ -54,7 +54,7 @@ fn hold(world: &mut World, now: Time) {
     let since = Time(now.0 - 500);
     let draining: Vec<&str> =
         world.colors.iter().filter(|color| color.released.is_some()).map(|color| color.name.as_str()).collect();
-    let pods = world.pods.iter_mut().filter(|pod| draining.contains(&pod.instance.color.as_str()));
+    let pods = world.pods.iter_mut().filter(|pod| draining.contains(&&*pod.instance.color));
     for (number, pod) in pods.enumerate() {
         (pod.connections, pod.mark) = match number % 5 {
             0 => (Connections::Idle { since, counted: now }, Mark::None),
@@ -99,7 +99,7 @@ fn world(size: &Size, now: Time) -> World {
     spec.keep.live = size.colors as u32;
     spec.swap = Swap::Direct;
     let mut world = World::new(spec);
-    let serving = InstanceName { tier: "tier0".into(), color: name(size.colors - 2) };
+    let serving = InstanceName { tier: "tier0".into(), color: name(size.colors - 2).into() };
     let memory = StageMemory { color: Some(name(size.colors - 2)), since: Some(Time(0)), ..StageMemory::default() };
     world.memory.stages.insert("active".into(), memory);
     let selects = Selection::Instance(serving.clone());
@@ -109,7 +109,8 @@ fn world(size: &Size, now: Time) -> World {
     );
     for color in 0..size.colors {
         let color_name = name(color);
-        let instance = |tier: &Tier| InstanceName { tier: tier.name.clone(), color: color_name.clone() };
+        let instance =
+            |tier: &Tier| InstanceName { tier: tier.name.as_str().into(), color: color_name.as_str().into() };
         let tiers = tiers(&color_name);
         for (at, tier) in tiers.iter().enumerate() {
             let deployment =
@@ -147,6 +148,7 @@ fn world(size: &Size, now: Time) -> World {
             entries: Default::default(),
             demoted: false,
             served: None,
+            config: Default::default(),
             sizes: Default::default(),
         });
     }

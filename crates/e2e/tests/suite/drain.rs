@@ -20,7 +20,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, EvictParams, ListParams},
+    api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams},
 };
 use rand::RngExt;
 use serde_json::json;
@@ -79,6 +79,28 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
     }
     ensure!(pods(scope, "000000").await?.len() == 3, "the color that serves has lost pods");
     Ok(())
+}
+
+/// Peers that the policy ignores hold no pod of a color that drains already. Which address a pod sees is up to the data plane, so all
+/// addresses but those of the documentation's ranges are ignored.
+pub(crate) async fn ignored_peers_hold_nothing(scope: &mut Scope) -> Result<()> {
+    let app = Colors { replicas: 1, ..Colors::default() };
+    app.release(scope, "c1").await?;
+    let held = app.hold(scope, Kind::Lines, 3).await?;
+    app.release(scope, "c2").await?;
+    counts(scope, "c1", 3).await?;
+    let ignore = |ranges: &[&str]| {
+        let peers: Vec<_> = ranges.iter().map(|range| json!({ "ipBlock": { "cidr": range } })).collect();
+        json!({ "spec": { "drain": { "ignore": peers } } })
+    };
+    let api = scope.custom("Rainbow");
+    let none = ignore(&["192.0.2.0/24", "2001:db8::/32"]);
+    api.patch(app.name, &PatchParams::default(), &Patch::Merge(none)).await?;
+    counts(scope, "c1", 3).await?;
+    held.alive().await?;
+    let all = ignore(&["0.0.0.0/0", "::/0"]);
+    api.patch(app.name, &PatchParams::default(), &Patch::Merge(all)).await?;
+    shrinks_to(scope, "c1", 0).await
 }
 
 /// Idle pods do not wait for a busy one, and the busy one is guarded until it is idle.

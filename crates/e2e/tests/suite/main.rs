@@ -4,11 +4,14 @@
 //! the one of the kubeconfig. What a test asks of its cluster beyond that is said where it is listed, below.
 
 mod cluster;
+mod config;
 mod crash;
 mod drain;
 mod health;
 mod holds;
+mod hpa;
 mod input;
+mod install;
 mod kubectl;
 mod local;
 mod network;
@@ -20,11 +23,14 @@ mod seed;
 mod serves;
 mod service;
 mod shift;
+mod sidecar;
+mod takeover;
 mod unready;
 mod walk;
 
 use std::{
     future::Future,
+    path::Path,
     pin::Pin,
     process::ExitCode,
     sync::{Arc, PoisonError, RwLock, mpsc},
@@ -34,7 +40,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use e2e::{Cluster, OperatorPlace, Reach, Scope, Settings, Which};
+use e2e::{Cluster, OperatorPlace, Reach, Scope, Settings, Which, metrics};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many tests run at once where not told. Each has its own load, and one machine often is client and cluster.
@@ -68,6 +74,11 @@ enum Needs {
     Cables,
     /// It runs kubectl.
     Kubectl,
+    /// Autoscalers that Kubernetes' own controller moves, by metrics that the test registers.
+    Autoscalers,
+    /// An operator of all namespaces may be installed and taken out again, with no other test beside it: only where there was no Rainbow before,
+    /// and on two nodes.
+    Install,
     /// It cuts a node off: only where the suite was told how, and with no other test beside it.
     CutNode,
 }
@@ -81,6 +92,8 @@ impl Needs {
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
             Self::Processes => settings.reaches_pods(),
             Self::Cables => settings.reaches_pods() && network::can_pull(),
+            Self::Autoscalers => cluster.is_some_and(Cluster::has_autoscalers),
+            Self::Install => cluster.is_some_and(Cluster::may_install),
             Self::CutNode => settings.cut().is_some(),
         }
     }
@@ -93,8 +106,15 @@ impl Needs {
             Self::Processes => "pods of this machine",
             Self::Cables => "pods of this machine, nsenter, ip",
             Self::Kubectl => "kubectl",
+            Self::Autoscalers => "autoscalers that act",
+            Self::Install => "two nodes, no Rainbow before",
             Self::CutNode => "node to cut off",
         }
+    }
+
+    /// Whether a test has the cluster for itself.
+    fn is_alone(self) -> bool {
+        matches!(self, Self::CutNode | Self::Install)
     }
 }
 
@@ -141,7 +161,8 @@ fn which_kubectl(cluster: &Cluster) -> String {
 fn start(settings: &Settings) -> Result<(Arc<Cluster>, Reach)> {
     let cluster = Cluster::of(settings.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(cluster.reach()).cloned() {
+    let found = give_images(&cluster).and_then(|()| runtime.block_on(cluster.reach()).cloned());
+    match found {
         Ok(reach) => Ok((Arc::new(cluster), reach)),
         Err(error) => {
             // What is told is why, not that something could not be undone either.
@@ -149,6 +170,17 @@ fn start(settings: &Settings) -> Result<(Arc<Cluster>, Reach)> {
             Err(error)
         }
     }
+}
+
+/// Gives the cluster what only some tests need, where they are not ignored.
+fn give_images(cluster: &Cluster) -> Result<()> {
+    if cluster.has_autoscalers() {
+        cluster.build_image_from(metrics::PROGRAM, Path::new(env!("CARGO_BIN_EXE_external-metrics")))?;
+    }
+    if cluster.may_install() {
+        cluster.build_operator_image()?;
+    }
+    Ok(())
 }
 
 fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Reach>) -> Vec<Trial> {
@@ -220,7 +252,13 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         input::refused_before_anything_is_written,
         input::two_of_the_same_names,
         input::foreign_objects_stay_untouched,
+        sidecar::starts_where_a_namespace_is_strict,
+        sidecar::starts_in_a_pod_of_root,
         unready::pods_that_do_not_start_say_why,
+        unready::a_readiness_gate_opens_by_the_own_service,
+        config::a_changed_config_map_is_a_release,
+        config::a_changed_secret_is_a_release,
+        config::a_used_color_name_is_refused,
         drain::what_is_not_understood_holds,
         drain::flips_back_and_forth_under_load,
         reuse::a_chain_starts_what_changed_and_its_callers,
@@ -234,6 +272,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         service::affinity_through_a_shift,
         drain::three_colors_keep_their_connections_through_flips,
         drain::idle_pods_leave_before_busy_ones,
+        drain::ignored_peers_hold_nothing,
         serves::a_release_that_is_counted_otherwise,
         drain::a_draining_color_is_taken_back_as_it_is,
         drain::pods_that_drain_have_no_deployment,
@@ -257,11 +296,19 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
     scoped!(&[Needs::OperatorOutside];
         crash::operator_killed_twenty_times_in_a_shift,
         crash::traffic_needs_no_operator,
+        config::without_the_right_it_is_told,
         drain::a_counter_that_talks_nonsense_holds,
     );
     scoped!(&[Needs::OperatorOutside, Needs::Counted];
         drain::operator_killed_twenty_times_in_a_drain,
+        takeover::operators_in_turn,
         drain::a_counter_that_cannot_be_pulled_is_told,
+    );
+    scoped!(&[Needs::Autoscalers];
+        hpa::a_real_autoscaler_scales_in_mid_shift,
+    );
+    scoped!(&[Needs::Install, Needs::Kubectl];
+        install::two_replicas_and_policies,
     );
     scoped!(&[Needs::CutNode];
         crash::a_node_cut_off_in_a_shift,
@@ -302,8 +349,7 @@ fn scoped(
     let (cluster, turns) = (cluster.cloned(), Arc::clone(turns));
     limited(name, move || {
         let Some(cluster) = cluster else { return Ok(()) };
-        // Whoever cuts a node off has the cluster for itself.
-        let _turn = match needs.contains(&Needs::CutNode) {
+        let _turn = match needs.iter().any(|need| need.is_alone()) {
             true => (Some(turns.write().unwrap_or_else(PoisonError::into_inner)), None),
             false => (None, Some(turns.read().unwrap_or_else(PoisonError::into_inner))),
         };

@@ -1,8 +1,14 @@
 //! Pods that do not become ready: the condition, `--wait` and `why` say the reason, and the stage stays where it is.
 
 use anyhow::{Result, ensure};
-use e2e::{App, Scope, eventually};
+use e2e::{App, Scope, eventually, load::Clients};
+use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
+use kube::{
+    ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Exit code of a wait whose time has passed.
 const TIMED_OUT: i32 = 4;
@@ -91,4 +97,60 @@ pub(crate) async fn pods_that_do_not_start_say_why(scope: &mut Scope) -> Result<
         ensure!(scope.stage(&app, "active").await?["color"] == "v1");
     }
     scope.answers("frontend-active", &app.reply("v1")).await
+}
+
+/// Condition of a pod that a controller of load balancers sets.
+const GATE: &str = "lb.example.com/registered";
+
+/// A controller of load balancers, as that of AWS is: it registers the pods of a Service, ready or not, and says so in each of them. It
+/// never ends.
+async fn register(scope: &Scope, service: &str) -> Result<()> {
+    let slices = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+    let pods = scope.api::<Pod>();
+    loop {
+        let found = scope.api::<EndpointSlice>().list(&slices).await?;
+        let targets = found
+            .items
+            .iter()
+            .flat_map(|slice| &slice.endpoints)
+            .filter_map(|endpoint| endpoint.target_ref.as_ref()?.name.as_deref());
+        for name in targets {
+            let condition = json!({ "type": GATE, "status": "True" });
+            let status = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
+            // A pod that has gone meanwhile needs no condition.
+            if let Some(pod) = pods.get_opt(name).await? {
+                pods.patch_status(&pod.name_any(), &PatchParams::default(), &status).await?;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A gate that opens when a pod is behind a Service holds no release up: the color's own Service has its pods from the start. Where nobody opens
+/// it, the condition names pod and gate.
+pub(crate) async fn a_readiness_gate_opens_by_the_own_service(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(2);
+    scope.deploy(&app, "v1", "active").await?;
+    let mut v2 = app.at("v2");
+    v2["spec"]["tiers"][0]["template"]["spec"]["readinessGates"] = json!([{ "conditionType": GATE }]);
+    scope.apply_manifest(&v2)?;
+    eventually("the color says which gate its pods wait for", || async {
+        let color = scope.custom("Color").get("seamless-v2").await?;
+        let conditions = color.data["status"]["conditions"].to_string();
+        ensure!(conditions.contains("frontend-v2-") && conditions.contains(GATE), "{conditions}");
+        Ok(())
+    })
+    .await?;
+    let traffic = scope.load_by("frontend-active", Clients::New).await?;
+    let released = async {
+        scope.serves(&app, "smoke", "v2").await?;
+        scope.cli.run(&["promote", app.name, "--wait", "--timeout", "120s"]).await?;
+        scope.serves(&app, "active", "v2").await
+    };
+    tokio::select! {
+        done = released => done?,
+        broken = register(scope, "frontend-v2") => return broken,
+    }
+    traffic.clean().await?;
+    Ok(())
 }

@@ -19,6 +19,13 @@ pub(crate) fn template_schema() -> Value {
     schema
 }
 
+/// Schema of one struct of a pod, with a description. Everything in it may be `null`, as in a template.
+pub(crate) fn struct_schema(name: &str, description: Option<&str>) -> Value {
+    let mut schema = of_struct(name);
+    schema["description"] = json!(description);
+    schema
+}
+
 fn of_type(type_: &Type) -> Value {
     let mut schema = match type_ {
         Type::Text => json!({ "type": "string" }),

@@ -40,8 +40,8 @@ pub(super) fn is_less(one: &Value, other: &Value) -> bool {
     order == Some(Ordering::Less)
 }
 
-/// The amount, exact enough to be compared.
-fn amount(value: &Value) -> Option<f64> {
+/// Amount of a quantity, exact enough to be compared. `None`: the value is no quantity.
+pub fn amount(value: &Value) -> Option<f64> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),

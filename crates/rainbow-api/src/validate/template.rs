@@ -71,7 +71,7 @@ fn containers(spec: &Value, path: &str, errors: &mut Errors) {
 }
 
 /// Limits that are lower than requests.
-fn resources(resources: &Value, path: &str, errors: &mut Errors) {
+pub(super) fn resources(resources: &Value, path: &str, errors: &mut Errors) {
     for (name, request) in resources["requests"].as_object().into_iter().flatten() {
         let limit = &resources["limits"][name];
         if quantity::is_less(limit, request) {
@@ -84,7 +84,7 @@ fn resources(resources: &Value, path: &str, errors: &mut Errors) {
 }
 
 /// Checks a value and all within it. `null` is as good as nothing.
-fn value(found: &Value, type_: &Type, path: &mut String, errors: &mut Errors) {
+pub(super) fn value(found: &Value, type_: &Type, path: &mut String, errors: &mut Errors) {
     match (type_, found) {
         (_, Value::Null) | (Type::Any, _) => {}
         (Type::Struct(name), Value::Object(object)) => {

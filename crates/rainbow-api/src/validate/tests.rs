@@ -482,3 +482,83 @@ fn autoscalers() {
         },
     );
 }
+
+#[test]
+fn settings_of_the_sidecar() {
+    let set = |settings: Value| {
+        move |s: &mut Value| {
+            s["drain"] = json!({ "sidecar": settings });
+        }
+    };
+    let whole = json!({ "resources": { "requests": { "cpu": "5m" }, "limits": { "cpu": 0.1, "memory": "32Mi" } },
+                        "securityContext": { "runAsUser": 1000, "capabilities": { "drop": ["ALL"] } }, "native": false });
+    assert_eq!(errors(set(whole)), [""; 0]);
+    assert_eq!(errors(set(json!({ "resources": {}, "securityContext": {} }))), [""; 0]);
+    check(
+        "spec.drain.sidecar.resources.limits.memory: `16MB` is no quantity: write a number with a unit such as m, k, M, G, Ki, Mi or Gi, as in 500m or 64Mi",
+        set(json!({ "resources": { "limits": { "memory": "16MB" } } })),
+    );
+    check(
+        "spec.drain.sidecar.resources.requests.cpu: is more than the limit, which is `10m`: request at most that",
+        set(json!({ "resources": { "requests": { "cpu": "20m" }, "limits": { "cpu": "10m" } } })),
+    );
+    let misspelt = errors(set(json!({ "securityContext": { "runAsuser": 7 } })));
+    assert!(
+        misspelt.len() == 1
+            && misspelt[0].starts_with("spec.drain.sidecar.securityContext.runAsuser: there is no such field")
+            && misspelt[0].ends_with("did you mean `runAsUser`?"),
+        "{misspelt:?}"
+    );
+    check(
+        "spec.drain.sidecar.securityContext.runAsUser: `0` is root, but runAsNonRoot is true: use another user, or take runAsNonRoot out",
+        set(json!({ "securityContext": { "runAsUser": 0, "runAsNonRoot": true } })),
+    );
+    check(
+        "spec.drain.sidecar.securityContext.privileged: is true, but allowPrivilegeEscalation is false: take one of them out; the counter needs no privilege",
+        set(json!({ "securityContext": { "privileged": true, "allowPrivilegeEscalation": false } })),
+    );
+}
+
+#[test]
+fn peers_that_hold_nothing() {
+    let set = |ignore: Value| move |s: &mut Value| s["drain"] = json!({ "ignore": ignore });
+    assert_eq!(
+        errors(set(json!([
+            { "ipBlock": { "cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"] } }, { "podSelector": { "matchLabels": { "app": "x" } } },
+            { "namespaceSelector": {}, "podSelector": {} },
+        ]))),
+        [""; 0]
+    );
+    check(
+        "spec.drain.ignore[0].ipBlock.cidr: `10.0.0.0` is no CIDR: write an address and the length of its prefix, such as 10.0.0.0/8, 10.1.2.3/32 or fd00::/64",
+        set(json!([{ "ipBlock": { "cidr": "10.0.0.0" } }])),
+    );
+    check(
+        "spec.drain.ignore[0].ipBlock.except[0]: `11.0.0.0/16` is not within `10.0.0.0/8`: use a part of it",
+        set(json!([{ "ipBlock": { "cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"] } }])),
+    );
+    check(
+        "spec.drain.ignore[1]: is empty: give it an ipBlock, a podSelector or a namespaceSelector",
+        set(json!([{ "podSelector": {} }, {}])),
+    );
+    check(
+        "spec.drain.ignore[0]: has an ipBlock and a selector: make two entries of it",
+        set(json!([{ "ipBlock": { "cidr": "10.0.0.0/8" }, "podSelector": {} }])),
+    );
+    check(
+        "spec.drain.ignore[0].podSelector.matchExpressions[0].values: is empty: In and NotIn need values",
+        set(json!([{ "podSelector": { "matchExpressions": [{ "key": "a", "operator": "In" }] } }])),
+    );
+    check(
+        "spec.drain.ignore: is set, but connections is Sidecar nowhere, and only the sidecar knows peers: take it out, or leave these peers out where the application counts",
+        |s| s["drain"] = json!({ "connections": "None", "ignore": [{ "podSelector": {} }] }),
+    );
+    // One tier is enough.
+    assert_eq!(
+        errors(|s| {
+            s["drain"] = json!({ "connections": "None", "ignore": [{ "podSelector": {} }] });
+            s["tiers"][1]["connections"] = json!("Sidecar");
+        }),
+        [""; 0]
+    );
+}

@@ -5,7 +5,10 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Errors, SpecPart, list, not_a_label, services, template};
-use crate::{RainbowSpec, Scaling, Tier, declared_port, names};
+use crate::{Config, ConfigName, RainbowSpec, Scaling, Tier, config_of, declared_port, names};
+
+/// Copies that a color has at most, as the schema of `Color` says.
+const MAX_COPIES: usize = 256;
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     errors.part = SpecPart::Version;
@@ -28,9 +31,23 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         service(tier, &path, errors);
         template::check(tier, &path, errors);
     }
+    config(spec, errors);
     if let Some(cycle) = cycle(&spec.tiers) {
         let path = format!("spec.tiers[{}].needs", cycle[0]);
         errors.add(path, format!("goes round in a circle: {}: take one of these needs away", cycle.join(" -> ")));
+    }
+}
+
+/// A color has a list of its copies, which has a limit.
+fn config(spec: &RainbowSpec, errors: &mut Errors) {
+    if spec.config == Config::Shared {
+        return;
+    }
+    let all: BTreeSet<ConfigName> = spec.tiers.iter().flat_map(|tier| config_of(&tier.template).into_keys()).collect();
+    if all.len() > MAX_COPIES {
+        let message =
+            format!("`Versioned` copies at most {MAX_COPIES} ConfigMaps and Secrets: the templates name {}", all.len());
+        errors.add("spec.config", message);
     }
 }
 

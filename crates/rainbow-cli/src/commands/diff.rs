@@ -2,9 +2,9 @@
 
 mod changes;
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
-use rainbow_api::{Color, Tier, identities};
+use rainbow_api::{Color, ConfigName, Tier, config_of};
 use serde::Serialize;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
@@ -117,7 +117,7 @@ fn difference(a: &Color, b: &Color) -> Result<Difference> {
             .map(|tier| tier.name.as_str())
             .filter(|name| b.spec.tiers.iter().all(|it| it.name != *name)),
     );
-    let (ids_a, ids_b) = (identities(&a.spec.tiers), identities(&b.spec.tiers));
+    let (ids_a, ids_b) = (identities(a), identities(b));
     let tiers = names.into_iter().map(|name| {
         let find = |color: &Color| color.spec.tiers.iter().find(|tier| tier.name == name).cloned();
         let instance = |color: &Color| {
@@ -126,7 +126,8 @@ fn difference(a: &Color, b: &Color) -> Result<Difference> {
         };
         let (tier_a, tier_b) = (find(a), find(b));
         let (instance_a, instance_b) = (instance(a), instance(b));
-        let changes = changes::between(&content(tier_a.as_ref()), &content(tier_b.as_ref()));
+        let (content_a, content_b) = (content(a, tier_a.as_ref()), content(b, tier_b.as_ref()));
+        let changes = changes::between(&content_a, &content_b);
         let kind = match (&tier_a, &tier_b) {
             (None, _) => Kind::OnlyB,
             (_, None) => Kind::OnlyA,
@@ -138,8 +139,8 @@ fn difference(a: &Color, b: &Color) -> Result<Difference> {
         let needs = tier_b.iter().flat_map(|tier| &tier.needs).map(|need| need.tier.clone());
         let diff = match kind {
             Kind::Differs => unified(
-                (&content_text(tier_a.as_ref())?, &format!("{name} of {}", a.spec.color)),
-                (&content_text(tier_b.as_ref())?, &format!("{name} of {}", b.spec.color)),
+                (&output::yaml(&content_a)?, &format!("{name} of {}", a.spec.color)),
+                (&output::yaml(&content_b)?, &format!("{name} of {}", b.spec.color)),
             ),
             _ => String::new(),
         };
@@ -161,18 +162,26 @@ fn difference(a: &Color, b: &Color) -> Result<Difference> {
     })
 }
 
-/// What makes a tier's identity, without what it needs.
-fn content(tier: Option<&Tier>) -> Value {
+/// Identity of each tier's instance, as it was when the color was made.
+fn identities(color: &Color) -> BTreeMap<String, String> {
+    color.spec.instances.iter().map(|instance| (instance.tier.clone(), instance.identity.clone())).collect()
+}
+
+/// What makes a tier's identity, without what it needs. Of configuration, the names of the copies: they tell whether the content is the same.
+fn content(color: &Color, tier: Option<&Tier>) -> Value {
     let Some(tier) = tier else { return Value::Null };
     let mut content = json!({ "ports": tier.ports, "needs": tier.needs, "template": tier.template });
     if !tier.service.is_plain() {
         content["service"] = json!(tier.service);
     }
+    let named = config_of(&tier.template);
+    for known in &color.spec.config {
+        let name = ConfigName { kind: known.kind, name: known.name.clone() };
+        if named.contains_key(&name) {
+            content["config"][known.kind.to_string()][&known.name] = json!(known.copy);
+        }
+    }
     content
-}
-
-fn content_text(tier: Option<&Tier>) -> Result<String> {
-    output::yaml(&content(tier))
 }
 
 fn unified((a, name_a): (&str, &str), (b, name_b): (&str, &str)) -> String {
@@ -225,8 +234,17 @@ fn draw(difference: &Difference) -> String {
 mod tests {
     use super::*;
 
+    /// A color has the identities that its tiers make.
+    fn identified(mut color: Color) -> Color {
+        let identities = rainbow_api::identities(&color.spec.tiers);
+        for instance in &mut color.spec.instances {
+            instance.identity.clone_from(&identities[&instance.tier]);
+        }
+        color
+    }
+
     fn color(name: &str, backend: &str, backend_of: &str, env: &str) -> Color {
-        serde_json::from_value(json!({
+        let color = serde_json::from_value(json!({
             "metadata": { "name": format!("shop-{name}") },
             "spec": {
                 "rainbow": "shop", "color": name, "revision": 1,
@@ -244,7 +262,8 @@ mod tests {
                 ],
             },
         }))
-        .unwrap()
+        .unwrap();
+        identified(color)
     }
 
     fn kinds(difference: &Difference) -> Vec<Kind> {
@@ -280,7 +299,7 @@ frontend  equal itself, but backend differs
     fn another_service_is_a_difference() {
         let (a, mut b) = (color("v1", "b", "v1", "x"), color("v2", "b", "v2", "x"));
         b.spec.tiers[0].service.session_affinity = Some("ClientIP".into());
-        let difference = difference(&a, &b).unwrap();
+        let difference = difference(&a, &identified(b)).unwrap();
         assert_eq!(kinds(&difference), [Kind::Differs, Kind::Needs]);
         let paths: Vec<&str> = difference.tiers[0].changes.iter().map(|change| change.path.as_str()).collect();
         assert_eq!(paths, ["service"]);

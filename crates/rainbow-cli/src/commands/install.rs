@@ -15,6 +15,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{self, Scope},
+    error::DiscoveryError,
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::Value;
@@ -27,8 +28,8 @@ use rainbow_operator::{
 };
 
 use crate::{
-    args::WaitArgs,
-    commands::operator::Via,
+    args::{SidecarArgs, WaitArgs},
+    commands::operator::{VersionedConfig, Via},
     context::{Cluster, Context},
     error::{Error, Result},
     output,
@@ -38,6 +39,8 @@ use crate::{
 
 /// Longest time for the API server to take up a resource definition.
 const ESTABLISH: Duration = Duration::from_secs(30);
+/// The group of policies that refuse early what the operator refuses anyway.
+const ADMISSION: &str = "admissionregistration.k8s.io";
 /// How often it is looked whether the operator runs.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -59,9 +62,15 @@ pub(crate) struct Args {
     /// Image of the counter that the operator puts into pods whose drain asks for one
     #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
     tally_image: String,
+    #[command(flatten)]
+    sidecar: SidecarArgs,
     /// How the operator asks pods for their connections; `api` gives it the right to `pods/proxy`
     #[arg(long, value_enum, value_name = "WAY", default_value = "direct")]
     count_via: Via,
+    /// Lets `spec.config: Versioned` copy what templates name: gives the operator the right to read and make objects of these kinds in all
+    /// namespaces (default: neither)
+    #[arg(long, value_enum, value_name = "KINDS")]
+    versioned_config: Option<VersionedConfig>,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -74,7 +83,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             namespace: args.operator_namespace,
             image: args.image,
             tally_image: args.tally_image,
+            sidecar: args.sidecar.settings()?,
             count_via: args.count_via.into(),
+            config_access: VersionedConfig::access(args.versioned_config),
         }),
     };
     if args.dry_run {
@@ -98,8 +109,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         }
     }
     for object in objects {
-        let shown = apply(&cluster, object).await?;
-        context.printer.line(format_args!("{shown} applied"));
+        match apply(&cluster, object).await? {
+            Outcome::Applied(shown) => context.printer.line(format_args!("{shown} applied")),
+            Outcome::Unknown(kind) => context.printer.detail(format_args!("this cluster has no {kind}: left out")),
+        }
     }
     if args.wait.wait && !args.crds_only {
         runs(context, &cluster, &namespace, &args.wait).await?;
@@ -142,13 +155,24 @@ pub(super) fn is_ours(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Obj
     label.is_some_and(|part_of| part_of == labels::MANAGER)
 }
 
-async fn apply(cluster: &Cluster, object: Value) -> Result<String> {
+/// What became of an object.
+enum Outcome {
+    /// Its kind and name.
+    Applied(String),
+    /// The cluster does not serve its kind, without which Rainbow works all the same.
+    Unknown(String),
+}
+
+async fn apply(cluster: &Cluster, object: Value) -> Result<Outcome> {
     let object: DynamicObject =
         serde_json::from_value(object).map_err(|error| Error::failed("an object is not as it should be", error))?;
     let types = object.types.clone().unwrap_or_default();
     let gvk = GroupVersionKind::try_from(&types).map_err(|error| Error::failed(&types.kind, error))?;
-    let (resource, capabilities) =
-        discovery::pinned_kind(&cluster.client, &gvk).await.map_err(|error| cluster.error(&error))?;
+    let (resource, capabilities) = match discovery::pinned_kind(&cluster.client, &gvk).await {
+        Ok(found) => found,
+        Err(error) if gvk.group == ADMISSION && is_unknown(&error) => return Ok(Outcome::Unknown(gvk.kind)),
+        Err(error) => return Err(cluster.error(&error)),
+    };
     let api: Api<DynamicObject> = match (capabilities.scope, object.metadata.namespace.as_deref()) {
         (Scope::Namespaced, namespace) => {
             Api::namespaced_with(cluster.client.clone(), namespace.unwrap_or(&cluster.namespace), &resource)
@@ -161,7 +185,16 @@ async fn apply(cluster: &Cluster, object: Value) -> Result<String> {
     if resource.kind == "CustomResourceDefinition" {
         established(cluster, &name).await?;
     }
-    Ok(shown(&resource, &name))
+    Ok(Outcome::Applied(shown(&resource, &name)))
+}
+
+/// The cluster does not serve a kind, or nothing of its group.
+fn is_unknown(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 404,
+        kube::Error::Discovery(DiscoveryError::MissingKind(_) | DiscoveryError::MissingApiGroup(_)) => true,
+        _ => false,
+    }
 }
 
 /// Waits until the API server serves a defined kind.

@@ -10,13 +10,17 @@ use std::{
 
 use futures::FutureExt;
 use rainbow_api::HumanDuration;
-use rainbow_operator::{CountVia, Health, Options, Swap, TALLY_IMAGE, WATCH, install, leader::Election};
+use rainbow_operator::{
+    ConfigAccess, CountVia, Health, Options, Swap, TALLY_IMAGE, WATCH, install,
+    leader::{Election, Others},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
 use crate::{
+    args::SidecarArgs,
     context::Context,
     error::{Error, Result},
 };
@@ -30,11 +34,11 @@ pub(crate) struct Args {
     /// How a stage moves from pods to pods
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
     swap: SwapArg,
-    /// Wait until no other operator of the same scope acts, and act alone then
+    /// Where another operator acts on the same Rainbows, wait for its turn (default: end with exit code 5)
     #[arg(long)]
     leader_elect: bool,
-    /// Namespace of the lease that says which operator acts (default: the one it looks at, the pod's, `rainbow-system`)
-    #[arg(long, value_name = "NAME", requires = "leader_elect")]
+    /// Namespace of the lease that says which operator acts (default: the one it looks at, the pod's; `rainbow-system` with --leader-elect, else `default`)
+    #[arg(long, value_name = "NAME")]
     lease_namespace: Option<String>,
     /// Address for /healthz, /readyz and /metrics, such as `127.0.0.1:8081` or `:8081` (default: none)
     #[arg(long, value_name = "ADDRESS")]
@@ -45,6 +49,30 @@ pub(crate) struct Args {
     /// Image of the counter that is put into pods whose drain asks for one
     #[arg(long, value_name = "IMAGE", default_value = TALLY_IMAGE)]
     tally_image: String,
+    #[command(flatten)]
+    sidecar: SidecarArgs,
+    /// What `spec.config: Versioned` may copy; the operator needs the right to read and make objects of these kinds (default: neither)
+    #[arg(long, value_enum, value_name = "KINDS")]
+    versioned_config: Option<VersionedConfig>,
+}
+
+/// Objects with configuration that the operator may read and copy.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum VersionedConfig {
+    /// ConfigMaps
+    Configmaps,
+    /// ConfigMaps and Secrets
+    All,
+}
+
+impl VersionedConfig {
+    pub(super) fn access(given: Option<Self>) -> ConfigAccess {
+        match given {
+            None => ConfigAccess::None,
+            Some(Self::Configmaps) => ConfigAccess::ConfigMaps,
+            Some(Self::All) => ConfigAccess::All,
+        }
+    }
 }
 
 /// How a stage moves from pods to pods.
@@ -110,6 +138,8 @@ impl Listen {
     }
 }
 
+/// A namespace that every cluster has.
+const EVERYWHERE: &str = "default";
 /// How much later than due the API server may end a watch.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -147,7 +177,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         },
         count_via: args.count_via.map_or_else(CountVia::of_environment, CountVia::from),
         tally_image: Some(args.tally_image),
-        election: args.leader_elect.then(|| election(context, args.lease_namespace)),
+        sidecar: args.sidecar.settings()?,
+        config_access: VersionedConfig::access(args.versioned_config),
+        election: Some(election(context, args.lease_namespace, args.leader_elect)),
         health: health.clone(),
         shutdown: shutdown.boxed(),
         ..Options::default()
@@ -161,23 +193,24 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         None => operator.await,
     };
     done.map_err(|error| match error {
-        rainbow_operator::Error::TooOld(_) => Error::Refused(error.to_string()),
+        rainbow_operator::Error::TooOld(_) | rainbow_operator::Error::NotAlone(_) => Error::Refused(error.to_string()),
         rainbow_operator::Error::WatchesEnded => Error::Failed(error.to_string()),
     })
 }
 
-fn election(context: &Context, namespace: Option<String>) -> Election {
+fn election(context: &Context, namespace: Option<String>, waits: bool) -> Election {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = namespace
         .or_else(|| context.namespace.clone())
         .or_else(|| variable("POD_NAMESPACE"))
-        .unwrap_or_else(|| install::NAMESPACE.to_owned());
+        .unwrap_or_else(|| (if waits { install::NAMESPACE } else { EVERYWHERE }).to_owned());
     // The next container of a pod has its name, and leads again at once. Elsewhere a name is of one process only.
     let identity = variable("POD_NAME").unwrap_or_else(|| {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
         format!("{machine}_{}", std::process::id())
     });
-    Election { namespace, identity }
+    let others = if waits { Others::Wait } else { Others::Refuse };
+    Election { namespace, identity, scope: context.namespace.clone(), others }
 }
 
 /// Logs to standard error, as much as `RUST_LOG` says.

@@ -4,6 +4,7 @@ use std::{cell::Cell, fmt::Debug, time::Duration};
 
 use k8s_openapi::{
     api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         apps::v1::Deployment,
         coordination::v1::Lease,
         core::v1::{Namespace, ServiceAccount},
@@ -83,6 +84,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         for definition in crds() {
             task.delete::<CustomResourceDefinition>(&Api::all(client()), &definition.name_any()).await?;
         }
+    }
+    for policy in [install::COLOR_NAMES, install::OBJECT_NAMES] {
+        task.delete::<ValidatingAdmissionPolicyBinding>(&Api::all(client()), policy).await?;
+        task.delete::<ValidatingAdmissionPolicy>(&Api::all(client()), policy).await?;
     }
     task.delete::<PodDisruptionBudget>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<PriorityClass>(&Api::all(client()), install::NAME).await?;

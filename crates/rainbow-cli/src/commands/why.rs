@@ -46,6 +46,9 @@ struct Why {
     frees: Vec<String>,
     /// Connections known of.
     connections: i64,
+    /// Connections of peers that `drain.ignore` names: they hold nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    ignored: i64,
     /// Pods whose connections cannot be read.
     unknown_pods: usize,
     unknown_since: Option<String>,
@@ -91,6 +94,7 @@ fn why(found: &Found, unready: Vec<String>, evidence: Evidence, now: Timestamp) 
         holds,
         frees,
         connections: evidence.connections(),
+        ignored: evidence.ignored(),
         unknown_pods: evidence.unknown(),
         unknown_since: crate::view::unknown(&status.conditions).map(|it| it.last_transition_time.0.to_string()),
         oldest_seconds: evidence.oldest(),
@@ -136,6 +140,10 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
         text.push_str(&format!("{DIM}{note}{DIM:#}\n"));
     }
     text
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Whether there are connections, or may be.
@@ -209,11 +217,10 @@ mod tests {
             pod: name.into(),
             tier: "colors".into(),
             connections,
-            fresh: None,
             oldest_seconds: connections.filter(|number| *number > 0).map(|_| 300),
             peers,
             unknown: connections.is_none().then(|| "nobody answers there".into()),
-            ending: false,
+            ..PodEvidence::default()
         };
         let peers = |addresses: &[(&str, i64)]| -> Vec<Peer> {
             let peer = |(address, number): &(&str, i64)| Peer {

@@ -14,25 +14,62 @@ use crate::{kind::Kind, messages};
 const PARENTS: [[&str; 2]; 2] = [["metadata", "labels"], ["metadata", "annotations"]];
 /// Part of each key of Rainbow's own.
 const DOMAIN: &str = "rainbow.dev/";
-/// Fields that plans go by.
-const FIELDS: [[&str; 2]; 3] = [["spec", "replicas"], ["spec", "selector"], ["spec", "minAvailable"]];
+/// Numbers that plans go by.
+const NUMBERS: [[&str; 2]; 2] = [["spec", "replicas"], ["spec", "minAvailable"]];
+const SELECTOR: [&str; 2] = ["spec", "selector"];
 
-/// Fails where a field of the answer is not what was written. The message names the field, and the field managers that have it.
+/// Part of an answer that is not what was written.
+pub(super) enum Difference {
+    /// Keys of a Service's selector that were not written: another field manager has put them there.
+    Additions(Vec<String>),
+    /// Path of a field that is not what was written.
+    Field(Vec<String>),
+}
+
+impl Difference {
+    /// Failure whose message names the field, and the field managers that have it.
+    pub(super) fn failure(self, kind: Kind, name: &str, answer: &DynamicObject) -> Failure {
+        let path = match self {
+            Self::Additions(_) => SELECTOR.map(str::to_owned).to_vec(),
+            Self::Field(path) => path,
+        };
+        Failure::Rejected(messages::without_effect(kind, name, &path.join("."), &managers(answer, &path)))
+    }
+}
+
+/// Fails where a field of the answer is not what was written.
 pub(super) fn check(kind: Kind, name: &str, written: &Value, answer: &DynamicObject) -> Result<(), Failure> {
-    let Some(path) = difference(kind, written, answer) else { return Ok(()) };
-    let managers = managers(answer, &path);
-    Err(Failure::Rejected(messages::without_effect(kind, name, &path.join("."), &managers)))
+    difference(kind, written, answer).map_or(Ok(()), |difference| Err(difference.failure(kind, name, answer)))
 }
 
-/// Keys of a Service's selector that were not written and are there.
-pub(super) fn additions(written: &Value, answer: &DynamicObject) -> Vec<String> {
-    let Some(selector) = written["spec"]["selector"].as_object() else { return Vec::new() };
-    let found = answer.data["spec"]["selector"].as_object().into_iter().flatten();
-    found.map(|(key, _)| key.clone()).filter(|key| !selector.contains_key(key)).collect()
+/// The first part of an answer that is not what was written. Additions to a selector come first, since they can be taken out.
+pub(super) fn difference(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Difference> {
+    let selector = selector(kind, written, answer);
+    if matches!(selector, Some(Difference::Additions(_))) {
+        return selector;
+    }
+    metadata(kind, written, answer).or(selector).or_else(|| numbers(written, answer))
 }
 
-/// Path of the first field that is not what was written.
-fn difference(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Vec<String>> {
+fn selector(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Difference> {
+    let [parent, child] = SELECTOR;
+    let (asked, found) = (&written[parent][child], &answer.data[parent][child]);
+    if asked.is_null() || asked == found {
+        return None;
+    }
+    let additions: Vec<String> = match (kind, asked.as_object(), found.as_object()) {
+        (Kind::Service, Some(asked), Some(found)) => {
+            found.keys().filter(|key| !asked.contains_key(*key)).cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    Some(match additions.is_empty() {
+        true => Difference::Field(SELECTOR.map(str::to_owned).to_vec()),
+        false => Difference::Additions(additions),
+    })
+}
+
+fn metadata(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Difference> {
     let none = Map::new();
     let matters = |key: &str| kind == Kind::Pod || key.contains(DOMAIN);
     for [parent, child] in PARENTS {
@@ -46,14 +83,18 @@ fn difference(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Vec
         };
         let mut asked = written[parent][child].as_object().unwrap_or(&none).iter();
         if let Some((key, _)) = asked.find(|(key, value)| matters(key) && !is_there(key, value)) {
-            return Some(vec![parent.to_owned(), child.to_owned(), key.clone()]);
+            return Some(Difference::Field(vec![parent.to_owned(), child.to_owned(), key.clone()]));
         }
     }
+    None
+}
+
+fn numbers(written: &Value, answer: &DynamicObject) -> Option<Difference> {
     let differs = |[parent, child]: &[&str; 2]| {
         let asked = &written[*parent][*child];
         !asked.is_null() && *asked != answer.data[*parent][*child]
     };
-    FIELDS.iter().find(|field| differs(field)).map(|field| field.map(str::to_owned).to_vec())
+    NUMBERS.iter().find(|field| differs(field)).map(|field| Difference::Field(field.map(str::to_owned).to_vec()))
 }
 
 /// Field managers that have a field, or a part of it.

@@ -1,20 +1,21 @@
 //! Everything that the watches have said of one application.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use rainbow_api::{Color, Tier, names as object_names};
+use rainbow_api::{Color, ConfigKind, ConfigName, Tier, names as object_names};
 use rainbow_plan::{InstanceName, Place, Selection, Time};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use super::names::Names;
 use crate::{
+    config::Config,
     count::Known,
     drift::{Answers, Content, Epoch},
     endpoints::Endpoints,
     kind::Kind,
-    live::{Budget, Deployment, Live, Meta, Pod, Root, Scaler, Service, Slice, SliceOf, Templates},
+    live::{Budget, Copied, Deployment, Live, Meta, Pod, Root, Scaler, Service, Slice, SliceOf, Templates},
     manifests,
     marks::Marks,
     named::Named,
@@ -42,6 +43,11 @@ pub(crate) struct App {
     pub(crate) slices: ByName<Slice>,
     pub(crate) budgets: ByName<Budget>,
     pub(crate) scalers: ByName<Scaler>,
+    /// Copies of ConfigMaps and Secrets.
+    pub(crate) config_maps: ByName<Copied>,
+    pub(crate) secrets: ByName<Copied>,
+    /// The objects that they are copies of.
+    pub(crate) config: Config,
     /// Since when pods are endpoints of stages and of their shadows.
     pub(crate) endpoints: Endpoints,
     /// Since when pods carry their marks and membership labels.
@@ -69,6 +75,8 @@ impl App {
             && self.slices.is_empty()
             && self.budgets.is_empty()
             && self.scalers.is_empty()
+            && self.config_maps.is_empty()
+            && self.secrets.is_empty()
     }
 
     /// What stands before the names of the Deployments that were made; `None` where there is none.
@@ -82,24 +90,24 @@ impl App {
     /// Where an instance's template is written down: any color that has the instance has the same tier.
     pub(crate) fn source(&self, instance: &InstanceName) -> Option<(&Arc<Color>, &Tier)> {
         let names_it = |color: &&Arc<Color>| {
-            color.spec.instances.iter().any(|i| i.tier == instance.tier && i.color == instance.color)
+            color.spec.instances.iter().any(|i| i.tier == *instance.tier && i.color == *instance.color)
         };
         // The color that introduced the instance, if it is still there: its objects belong to it.
-        let color = self.colors.values().filter(names_it).max_by_key(|color| color.spec.color == instance.color)?;
-        Some((color, color.spec.tiers.iter().find(|tier| tier.name == instance.tier)?))
+        let color = self.colors.values().filter(names_it).max_by_key(|color| color.spec.color == *instance.color)?;
+        Some((color, color.spec.tiers.iter().find(|tier| tier.name == *instance.tier)?))
     }
 
     /// The instance's pods carry a label that its Services ask for.
     pub(crate) fn is_labeled(&self, instance: &InstanceName) -> bool {
         let found = self.source(instance).map(|(color, _)| &color.spec.instances);
         let mut known = found.into_iter().flatten();
-        known.any(|known| known.tier == instance.tier && known.color == instance.color && known.serving_label)
+        known.any(|known| known.tier == *instance.tier && known.color == *instance.color && known.serving_label)
     }
 
     /// Pods that are listed among the ready endpoints of their instances' own Services.
-    pub(crate) fn listed(&self) -> HashSet<&str> {
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &str> {
         let slices = self.slices.values().filter(|slice| slice.of == SliceOf::Instance);
-        slices.flat_map(|slice| slice.ready.iter().map(AsRef::as_ref)).collect()
+        slices.flat_map(|slice| slice.ready.iter().map(AsRef::as_ref))
     }
 
     /// Digest of what a Service says of the ports of a color's tier.
@@ -112,7 +120,7 @@ impl App {
     /// The tier whose ports a stage's Service has: that of the pods that it selects. `None` where that is unknown.
     pub(crate) fn selected_tier(&self, stage: &str, selects: &Selection) -> Option<&Tier> {
         let tier = |tier: &str, color: &str| {
-            let instance = InstanceName { tier: tier.to_owned(), color: color.to_owned() };
+            let instance = InstanceName { tier: tier.into(), color: color.into() };
             self.source(&instance).map(|(_, tier)| tier)
         };
         match selects {
@@ -130,6 +138,33 @@ impl App {
     pub(crate) fn color(&self, color: &str) -> Option<(&str, &Arc<Color>)> {
         let found = self.colors.iter().find(|(_, found)| found.spec.color == color);
         found.map(|(name, found)| (&**name, found))
+    }
+
+    /// Copies of a kind.
+    pub(crate) fn copies(&self, kind: ConfigKind) -> &ByName<Copied> {
+        match kind {
+            ConfigKind::ConfigMap => &self.config_maps,
+            ConfigKind::Secret => &self.secrets,
+        }
+    }
+
+    pub(crate) fn copies_mut(&mut self, kind: ConfigKind) -> &mut ByName<Copied> {
+        match kind {
+            ConfigKind::ConfigMap => &mut self.config_maps,
+            ConfigKind::Secret => &mut self.secrets,
+        }
+    }
+
+    /// The application names no ConfigMap and no Secret, and has no copy of one.
+    pub(crate) fn has_no_config(&self) -> bool {
+        self.config.names().next().is_none() && self.config_maps.is_empty() && self.secrets.is_empty()
+    }
+
+    /// The ConfigMaps and Secrets that the spec names and that colors have copies of.
+    pub(super) fn configured(&self) -> BTreeSet<ConfigName> {
+        let spec = self.root.iter().flat_map(|root| root.config.values().flat_map(BTreeMap::keys).cloned());
+        let colors = self.colors.values().flat_map(|color| &color.spec.config);
+        spec.chain(colors.map(|one| ConfigName { kind: one.kind, name: one.name.clone() })).collect()
     }
 
     /// Uid and resource version of an object as last seen.
@@ -153,6 +188,8 @@ impl App {
             Kind::EndpointSlice => self.slices.get(name)?.meta.clone(),
             Kind::PodDisruptionBudget => self.budgets.get(name)?.meta.clone(),
             Kind::HorizontalPodAutoscaler => self.scalers.get(name)?.meta.clone(),
+            Kind::ConfigMap => self.config_maps.get(name)?.meta.clone(),
+            Kind::Secret => self.secrets.get(name)?.meta.clone(),
         })
     }
 
@@ -167,6 +204,8 @@ impl App {
             Kind::EndpointSlice => self.slices.keys().cloned().collect(),
             Kind::PodDisruptionBudget => self.budgets.keys().cloned().collect(),
             Kind::HorizontalPodAutoscaler => self.scalers.keys().cloned().collect(),
+            Kind::ConfigMap => self.config_maps.keys().cloned().collect(),
+            Kind::Secret => self.secrets.keys().cloned().collect(),
         }
     }
 
@@ -269,6 +308,17 @@ impl App {
                 }
                 self.scalers.insert(key, scaler);
             }
+            Live::Config(kind, copy) => {
+                let copies = self.copies_mut(kind);
+                let known = copies.remove(name);
+                if let Some(mut copy) = copy {
+                    // A copy is immutable: what was found in it stays.
+                    if let Some(known) = known.filter(|known| known.meta.uid == copy.meta.uid) {
+                        copy.check = known.check;
+                    }
+                    copies.insert(key, copy);
+                }
+            }
             Live::Pod(mut pod) => {
                 self.marks.see(name, &pod.said, now);
                 let is_in = |pod: &Pod| pod.said.place == Place::In;
@@ -309,7 +359,12 @@ impl App {
                 Some(known) => (&mut known.meta, &scaler.meta),
                 None => return false,
             },
-            Live::Rainbow(_) | Live::Color(_) | Live::Deployment(_) | Live::Service(_) | Live::Budget(_) => {
+            Live::Rainbow(_)
+            | Live::Color(_)
+            | Live::Deployment(_)
+            | Live::Service(_)
+            | Live::Budget(_)
+            | Live::Config(..) => {
                 return false;
             }
         };
@@ -373,6 +428,14 @@ impl App {
             }
             Kind::PodDisruptionBudget => self.budgets.remove(name).map(|gone| gone.meta.uid),
             Kind::HorizontalPodAutoscaler => self.scalers.remove(name).map(|gone| gone.meta.uid),
+            Kind::ConfigMap => {
+                self.config_maps.remove(name);
+                None
+            }
+            Kind::Secret => {
+                self.secrets.remove(name);
+                None
+            }
         };
         if let Some(uid) = uid {
             self.answers.forget(&uid);

@@ -8,7 +8,10 @@ use kube::{Client, client::Body};
 use std::{net::IpAddr, pin::pin, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::reading::{self, Reading, Source};
+use super::{
+    ignored::Ignored,
+    reading::{self, Reading, Source},
+};
 use crate::{agent, messages};
 
 /// How long an answer may take.
@@ -44,6 +47,8 @@ pub struct Whom<'a> {
     pub address: Option<IpAddr>,
     /// Who answers in it.
     pub source: &'a Source,
+    /// Peers whose connections do not count.
+    pub ignored: &'a Ignored,
 }
 
 /// Asks a pod.
@@ -54,12 +59,12 @@ pub async fn ask(via: CountVia, client: &Client, whom: Whom<'_>) -> Result<Readi
     let answer = async {
         match (via, whom.address) {
             (CountVia::Api, _) => through_api(client, whom).await,
-            (CountVia::Direct, Some(address)) => directly(address, whom.source).await,
+            (CountVia::Direct, Some(address)) => directly(address, whom).await,
             (CountVia::Direct, None) => Err(messages::NO_ADDRESS.to_owned()),
         }
     };
     match timeout(PATIENCE, answer).await {
-        Ok(body) => reading::read(whom.source, &body?),
+        Ok(body) => Ok(reading::read(whom.source, &body?)?.without(whom.ignored)),
         Err(_) => Err(messages::no_answer(PATIENCE)),
     }
 }
@@ -71,23 +76,25 @@ fn port(source: &Source) -> i32 {
     }
 }
 
-fn path(source: &Source) -> &str {
-    match source {
-        Source::Tally { .. } => "/connections",
+fn path<'a>(whom: &Whom<'a>) -> &'a str {
+    match whom.source {
+        Source::Tally { .. } if whom.ignored.is_empty() => "/connections",
+        // All peers have to be known. A counter of an earlier version names ten of each port whatever it is asked for.
+        Source::Tally { .. } => "/connections?peers=1000",
         Source::Http(http) => &http.path,
     }
 }
 
 async fn through_api(client: &Client, whom: Whom<'_>) -> Result<Bytes, String> {
-    let (port, path) = (port(whom.source), path(whom.source));
+    let (port, path) = (port(whom.source), path(&whom));
     let uri = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy{path}", whom.namespace, whom.pod);
     let request = Request::get(uri).body(Body::empty()).map_err(|_| messages::no_path(path))?;
     let response = client.send(request).await.map_err(|_| messages::NO_API_SERVER.to_owned())?;
     body(response, "through the API server").await
 }
 
-async fn directly(address: IpAddr, source: &Source) -> Result<Bytes, String> {
-    let (port, path) = (u16::try_from(port(source)).unwrap_or(0), path(source));
+async fn directly(address: IpAddr, whom: Whom<'_>) -> Result<Bytes, String> {
+    let (port, path) = (u16::try_from(port(whom.source)).unwrap_or(0), path(&whom));
     // A kind of error has one text; the error itself may name local ports, which differ each time.
     let stream = TcpStream::connect((address, port)).await.map_err(|error| error.kind().to_string())?;
     let (mut sender, connection) =
@@ -154,7 +161,8 @@ mod tests {
         });
         let http = HttpCount { port: i32::from(address.port()), path: "/open?x=1".into(), field: "n".into() };
         let source = Source::Http(http);
-        let whom = Whom { namespace: "default", pod: "p", address: Some(address.ip()), source: &source };
+        let ignored = &Ignored::of(&[]);
+        let whom = Whom { namespace: "default", pod: "p", address: Some(address.ip()), source: &source, ignored };
         let nobody = Client::new(
             tower::service_fn(|_: Request<Body>| async {
                 Err::<Response<Body>, _>(std::io::Error::other("not to be asked"))

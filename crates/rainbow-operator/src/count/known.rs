@@ -196,6 +196,17 @@ impl Known {
         news
     }
 
+    /// From now on connections of other peers count than before: of pods with peers that did not, nothing is known any more. Whether that is
+    /// news.
+    pub(crate) fn count_others(&mut self, now: Time) -> bool {
+        let mut news = false;
+        for pod in self.pods.values_mut().filter(|pod| pod.reading.as_ref().is_some_and(|known| known.ignored > 0)) {
+            news |= pod.evidence.take().is_some();
+            (pod.wanted, pod.undecided) = (now, None);
+        }
+        news
+    }
+
     /// Takes an answer in, which is worth something for so long. Whether something else is to be said of the pod now.
     pub(crate) fn answer(
         &mut self,
@@ -322,6 +333,19 @@ mod tests {
             table.at(now, Some((0, 2)), Unknown { since: Time(4_000) });
         }
         table.at(8_500, Some((0, 2)), Unknown { since: Time(8_000) });
+    }
+
+    #[test]
+    fn when_other_peers_count_nothing_is_known() {
+        let mut known = Table::new().0;
+        let answer =
+            |ignored, at| Ok(Reading { ignored, at: Some(at), idle: Duration::from_secs(99), ..Reading::default() });
+        known.answer("p", "u", answer(0, 1), Time(100_000), WORTH);
+        assert!(!known.count_others(Time(100_500)), "nobody was left out");
+        assert_eq!(known.connections("p", Time(100_500)), idle(1_000, 100_000));
+        known.answer("p", "u", answer(2, 2), Time(101_000), WORTH);
+        assert!(known.count_others(Time(101_500)));
+        assert_eq!(known.connections("p", Time(101_500)), Unknown { since: Time(101_500) });
     }
 
     #[test]

@@ -64,7 +64,7 @@ mod tests {
         Reading {
             count,
             fresh,
-            ports: vec![Port { port: 80, count, oldest_seconds, peers: Vec::new() }],
+            ports: vec![Port { port: 80, count, oldest_seconds: Some(oldest_seconds), peers: Vec::new() }],
             ..Reading::default()
         }
     }

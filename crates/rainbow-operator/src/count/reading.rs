@@ -6,10 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{net::IpAddr, time::Duration};
 
+use super::ignored::Ignored;
 use crate::{domain, messages};
 
-/// Peers that are kept of a port: as many as the counter names.
+/// Peers that are kept of a port when those that do not count have been left out.
 const PEERS: usize = 10;
+/// Peers that are read of a port: as many as the counter names when it is asked for all.
+const NAMED: usize = 1000;
 /// Ports that are kept: as many as a tier may have.
 const PORTS: usize = 32;
 
@@ -62,6 +65,10 @@ pub struct Reading {
     pub at: Option<u64>,
     /// How long the answerer has seen nobody, where it says so: it looks more often than it is asked.
     pub idle: Duration,
+    /// Connections of peers that do not count. They are in no other number.
+    pub ignored: u64,
+    /// Those among `count` of peers that the answerer does not name, where some peers do not count: they may be of these.
+    pub unnamed: u64,
 }
 
 /// The connections on one port.
@@ -71,8 +78,8 @@ pub struct Port {
     pub port: i32,
     /// Connections that count.
     pub count: u64,
-    /// Age of the oldest one.
-    pub oldest_seconds: u64,
+    /// Age of the oldest one. `None`: it may be that of a connection that does not count.
+    pub oldest_seconds: Option<u64>,
     /// Addresses and numbers of connections, most first.
     pub peers: Vec<(IpAddr, u64)>,
 }
@@ -89,7 +96,35 @@ impl Reading {
 
     /// Age of the oldest connection in seconds, where there is one and its age is known.
     pub fn oldest_seconds(&self) -> Option<u64> {
-        self.ports.iter().filter(|port| port.count > 0).map(|port| port.oldest_seconds).max()
+        self.ports.iter().filter(|port| port.count > 0).filter_map(|port| port.oldest_seconds).max()
+    }
+
+    /// The same without the connections of peers that do not count. Those of peers that are not named count.
+    #[must_use]
+    pub fn without(mut self, ignored: &Ignored) -> Self {
+        for port in &mut self.ports {
+            let named = port.peers.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+            if !ignored.is_empty() {
+                self.unnamed = self.unnamed.saturating_add(port.count.saturating_sub(named));
+                let before = port.peers.len();
+                let mut left_out = 0u64;
+                port.peers.retain(|(address, count)| {
+                    let is_left_out = ignored.covers(*address);
+                    left_out = left_out.saturating_add(if is_left_out { *count } else { 0 });
+                    !is_left_out
+                });
+                // Never more than the port has: the rest of the answer is believed, too.
+                let left_out = left_out.min(port.count);
+                port.count -= left_out;
+                self.count = self.count.saturating_sub(left_out);
+                self.ignored = self.ignored.saturating_add(left_out);
+                if port.peers.len() < before {
+                    port.oldest_seconds = None;
+                }
+            }
+            port.peers.truncate(PEERS);
+        }
+        self
     }
 
     /// Addresses of the peers and numbers of their connections over all ports, most first.
@@ -161,13 +196,13 @@ fn tally(wanted: &[i32], body: &[u8]) -> Result<Reading, String> {
     let mut ports: Vec<Port> = said.ports.into_iter().take(PORTS).map(port).collect();
     ports.sort_by_key(|port| port.port);
     let idle = Duration::from_secs(said.idle_seconds);
-    Ok(Reading { count, fresh: said.fresh, ports, at: Some(said.at), idle })
+    Ok(Reading { count, fresh: said.fresh, ports, at: Some(said.at), idle, ..Reading::default() })
 }
 
 fn port(said: TallyPort) -> Port {
     let mut peers = most_first(said.peers.into_iter().map(|peer| (peer.address, peer.count)).collect());
-    peers.truncate(PEERS);
-    Port { port: said.port, count: said.count, oldest_seconds: said.oldest_seconds, peers }
+    peers.truncate(NAMED);
+    Port { port: said.port, count: said.count, oldest_seconds: Some(said.oldest_seconds), peers }
 }
 
 fn most_first(mut peers: Vec<(IpAddr, u64)>) -> Vec<(IpAddr, u64)> {
@@ -194,6 +229,31 @@ mod tests {
         assert_eq!(reading.idle, Duration::ZERO, "it does not say");
         let empty = r#"{"ports":[{"port":80,"count":0}],"count":0,"fresh":0,"at":1,"complete":true,"idleSeconds":40}"#;
         assert_eq!(read_tally(&[80], empty).unwrap().idle, Duration::from_secs(40));
+    }
+
+    #[test]
+    fn peers_that_do_not_count_are_left_out() {
+        let peers = |ranges: &[&str]| -> Ignored {
+            let peers: Vec<_> =
+                ranges.iter().map(|range| serde_json::json!({ "ipBlock": { "cidr": range } })).collect();
+            Ignored::of(&serde_json::from_value::<Vec<rainbow_api::IgnoredPeer>>(peers.into()).unwrap())
+        };
+        let check = |body: &str, ranges: &[&str], expected: (u64, u64, u64)| {
+            let reading = read_tally(&[8080], body).unwrap().without(&peers(ranges));
+            assert_eq!((reading.count, reading.ignored, reading.unnamed), expected, "{ranges:?}");
+            reading
+        };
+        assert_eq!(check(GOOD, &[], (3, 0, 0)).oldest_seconds(), Some(12));
+        let one = check(GOOD, &["10.0.0.2/32"], (2, 1, 0));
+        assert_eq!((one.oldest_seconds(), one.peers().len()), (None, 1), "the oldest may be the one that is left out");
+        check(GOOD, &["10.0.0.0/8", "fd00::/8"], (0, 3, 0));
+        check(GOOD, &["192.168.0.0/16"], (3, 0, 0));
+        // A counter that names some peers only: the others count, whoever they are.
+        let part = GOOD.replace(r#""count":3"#, r#""count":7"#);
+        check(&part, &["0.0.0.0/0", "::/0"], (4, 3, 4));
+        // What is more than there can be is not believed.
+        let liar = r#"{"ports":[{"port":8080,"count":1,"peers":[{"address":"10.0.0.2","count":9}]}],"count":2,"fresh":0,"at":1,"complete":true}"#;
+        check(liar, &["10.0.0.0/8"], (1, 1, 0));
     }
 
     /// A tier with an SCTP port is not asked, and unknown: its pods have connections that the counter does not see.

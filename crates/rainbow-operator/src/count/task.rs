@@ -3,6 +3,7 @@
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
+use rainbow_api::IgnoredPeer;
 use rainbow_plan::Time;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,11 +13,12 @@ use std::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     ask::{self, CountVia, Whom},
+    ignored::{self, Ignored},
     known::Worth,
     pace::{self, Last},
     reading::{Reading, Source},
@@ -61,6 +63,7 @@ pub(crate) struct Answer {
 struct Order {
     key: Key,
     targets: Vec<Target>,
+    ignore: Arc<[IgnoredPeer]>,
 }
 
 /// The way to the task, which ends when this is dropped.
@@ -80,10 +83,10 @@ impl Counter {
         Self { orders, answers }
     }
 
-    /// Says which pods of an application are to be asked; none ends it.
-    pub(crate) fn order(&self, key: &Key, targets: Vec<Target>) {
+    /// Says which pods of an application are to be asked, and whose connections hold none; no pod ends it.
+    pub(crate) fn order(&self, key: &Key, targets: Vec<Target>, ignore: &[IgnoredPeer]) {
         // The task ends only with this.
-        let _ = self.orders.send(Order { key: key.clone(), targets });
+        let _ = self.orders.send(Order { key: key.clone(), targets, ignore: ignore.into() });
     }
 
     /// The next answer.
@@ -105,6 +108,36 @@ struct App {
     due: BTreeSet<(Instant, String)>,
     /// Questions that are open.
     open: usize,
+    /// Peers whose connections hold no pod.
+    ignore: Arc<[IgnoredPeer]>,
+    ignored: Arc<Ignored>,
+    /// When the pods among these peers are to be listed next; `None`: they are being listed, or there are none.
+    list: Option<Instant>,
+    /// The last list failed, which has been logged.
+    list_failed: bool,
+}
+
+impl App {
+    /// Takes over whose connections hold no pod. What was asked before that is asked again at once.
+    fn ignore(&mut self, ignore: Arc<[IgnoredPeer]>, now: Instant) {
+        if self.ignore == ignore {
+            return;
+        }
+        self.ignored = Arc::new(Ignored::of(&ignore));
+        self.list = ignored::selects(&ignore).then_some(now);
+        self.ignore = ignore;
+        self.ask_all(now);
+    }
+
+    fn ask_all(&mut self, now: Instant) {
+        self.due.clear();
+        for (name, asked) in &mut self.pods {
+            if asked.due.is_some() {
+                asked.due = Some(now);
+                self.due.insert((now, name.clone()));
+            }
+        }
+    }
 }
 
 struct Asked {
@@ -146,10 +179,11 @@ fn between(from: Time, to: Time) -> Duration {
     Duration::from_millis(to.0.saturating_sub(from.0).max(0).unsigned_abs())
 }
 
-struct Done {
-    key: Key,
-    target: Target,
-    reading: Result<Reading, String>,
+enum Done {
+    /// A pod was asked.
+    Asked { key: Key, target: Target, ignore: Arc<[IgnoredPeer]>, reading: Result<Reading, String> },
+    /// The pods among the peers that hold none were listed.
+    Listed { key: Key, ignore: Arc<[IgnoredPeer]>, ignored: Result<Ignored, kube::Error> },
 }
 
 struct Task {
@@ -164,6 +198,7 @@ struct Task {
 impl Task {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         loop {
+            self.list();
             self.start();
             let due = self.next();
             tokio::select! {
@@ -172,7 +207,14 @@ impl Task {
                     None => return,
                 },
                 Some(done) = self.open.next() => {
-                    let Some(answer) = self.finished(done) else { continue };
+                    let answer = match done {
+                        Done::Asked { key, target, ignore, reading } => self.finished(key, target, &ignore, reading),
+                        Done::Listed { key, ignore, ignored } => {
+                            self.listed(&key, &ignore, ignored);
+                            None
+                        }
+                    };
+                    let Some(answer) = answer else { continue };
                     if self.answers.send(answer).await.is_err() {
                         return;
                     }
@@ -200,8 +242,49 @@ impl Task {
             }
             app.pods.insert(asked.target.pod.clone(), asked);
         }
+        app.ignore(order.ignore, now);
         if app.pods.is_empty() && app.open == 0 {
             self.apps.remove(&order.key);
+        }
+    }
+
+    /// Lists the pods among the peers that hold none, of each application whose pods are asked.
+    fn list(&mut self) {
+        let now = Instant::now();
+        for (key, app) in self.apps.iter_mut().filter(|(_, app)| !app.pods.is_empty()) {
+            if app.list.is_none_or(|list| list > now) {
+                continue;
+            }
+            app.list = None;
+            let (client, key, ignore) = (self.client.clone(), key.clone(), Arc::clone(&app.ignore));
+            let known = Ignored::of(&ignore);
+            self.open.push(Box::pin(async move {
+                let listed = timeout(ask::PATIENCE, known.resolve(&client, &key.namespace, &ignore)).await;
+                let ignored = listed.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())));
+                Done::Listed { key, ignore, ignored }
+            }));
+        }
+    }
+
+    /// Takes a list over. One that fails leaves the one before, which selects nothing once it is too old.
+    fn listed(&mut self, key: &Key, ignore: &Arc<[IgnoredPeer]>, ignored: Result<Ignored, kube::Error>) {
+        let Some(app) = self.apps.get_mut(key).filter(|app| app.ignore == *ignore) else { return };
+        let now = Instant::now();
+        app.list = Some(now + ignored::REFRESH);
+        match ignored {
+            Ok(ignored) => {
+                app.list_failed = false;
+                let is_new = ignored.selected() != app.ignored.selected();
+                app.ignored = Arc::new(ignored);
+                if is_new {
+                    app.ask_all(now);
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut app.list_failed, true) {
+                    tracing::warn!(app = %key, %error, "the pods of drain.ignore cannot be listed, so their connections hold");
+                }
+            }
         }
     }
 
@@ -222,15 +305,17 @@ impl Task {
                     asked.due = None;
                     app.open += 1;
                     let (client, via, key, target) = (self.client.clone(), self.via, key.clone(), asked.target.clone());
+                    let (ignore, ignored) = (Arc::clone(&app.ignore), Arc::clone(&app.ignored));
                     self.open.push(Box::pin(async move {
                         let whom = Whom {
                             namespace: &key.namespace,
                             pod: &target.pod,
                             address: target.address,
                             source: &target.source,
+                            ignored: &ignored,
                         };
                         let reading = ask::ask(via, &client, whom).await;
-                        Done { key, target, reading }
+                        Done::Asked { key, target, ignore, reading }
                     }));
                 }
                 None => return,
@@ -244,11 +329,17 @@ impl Task {
             return None;
         }
         let free = self.apps.values().filter(|app| app.open < OPEN_PER_APP);
-        free.filter_map(|app| app.due.first().map(|(due, _)| *due)).min()
+        let lists = self.apps.values().filter(|app| !app.pods.is_empty()).filter_map(|app| app.list);
+        free.filter_map(|app| app.due.first().map(|(due, _)| *due)).chain(lists).min()
     }
 
-    fn finished(&mut self, done: Done) -> Option<Answer> {
-        let Done { key, target, reading } = done;
+    fn finished(
+        &mut self,
+        key: Key,
+        target: Target,
+        ignore: &Arc<[IgnoredPeer]>,
+        reading: Result<Reading, String>,
+    ) -> Option<Answer> {
         let app = self.apps.get_mut(&key)?;
         app.open = app.open.saturating_sub(1);
         let pods = app.pods.len();
@@ -258,6 +349,13 @@ impl Task {
         }
         let asked =
             app.pods.get_mut(&target.pod).filter(|asked| asked.target.uid == target.uid && asked.due.is_none())?;
+        if app.ignore != *ignore {
+            // Whose connections count is another matter now.
+            let now = Instant::now();
+            asked.due = Some(now);
+            app.due.insert((now, target.pod));
+            return None;
+        }
         asked.failures = if reading.is_ok() { 0 } else { asked.failures.saturating_add(1) };
         let last = match &reading {
             Ok(reading) => Last::Read(reading),
@@ -359,10 +457,10 @@ mod tests {
     async fn five_hundred_silent_pods_keep_nobody_else_waiting() {
         let seen = Arc::default();
         let mut counter = counter(&seen);
-        counter.order(&key("silent"), targets("silent", 500, None));
+        counter.order(&key("silent"), targets("silent", 500, None), &[]);
         tokio::time::sleep(Duration::from_millis(10)).await;
         let begin = Instant::now();
-        counter.order(&key("other"), targets("other", 20, None));
+        counter.order(&key("other"), targets("other", 20, None), &[]);
         for _ in 0..20 {
             let answer = counter.answer().await.unwrap();
             assert_eq!((answer.key, answer.reading.map(|reading| reading.count)), (key("other"), Ok(0)));
@@ -384,8 +482,8 @@ mod tests {
     async fn the_pace_is_what_is_wanted() {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let mut counter = counter(&seen);
-        counter.order(&key("other"), targets("idle", 1, None));
-        counter.order(&key("many"), targets("busy", 1, None));
+        counter.order(&key("other"), targets("idle", 1, None), &[]);
+        counter.order(&key("many"), targets("busy", 1, None), &[]);
         let drain = async |counter: &mut Counter| while counter.answer().await.is_some() {};
         let _ = tokio::time::timeout(Duration::from_millis(30_500), drain(&mut counter)).await;
         let times = |pod: &str| seen.lock().unwrap().asked[pod].len();
@@ -393,11 +491,11 @@ mod tests {
         assert_eq!((times("idle-0"), times("busy-0")), (31, 16));
         // Before the deadline it is asked more often, at once.
         let deadline = counter_deadline();
-        counter.order(&key("many"), targets("busy", 1, Some(deadline)));
+        counter.order(&key("many"), targets("busy", 1, Some(deadline)), &[]);
         let _ = tokio::time::timeout(Duration::from_millis(10_500), drain(&mut counter)).await;
         assert_eq!(times("busy-0"), 16 + 11);
-        counter.order(&key("many"), Vec::new());
-        counter.order(&key("other"), Vec::new());
+        counter.order(&key("many"), Vec::new(), &[]);
+        counter.order(&key("other"), Vec::new(), &[]);
         let _ = tokio::time::timeout(Duration::from_secs(60), drain(&mut counter)).await;
         assert_eq!(times("busy-0"), 16 + 11, "nobody is asked any more");
     }
@@ -409,7 +507,7 @@ mod tests {
         let mut targets = targets("idle", 1, None);
         targets[0].settle = Duration::from_millis(2_400);
         let begin = Instant::now();
-        counter.order(&key("other"), targets);
+        counter.order(&key("other"), targets, &[]);
         let drain = async |counter: &mut Counter| while counter.answer().await.is_some() {};
         let _ = tokio::time::timeout(Duration::from_millis(4_000), drain(&mut counter)).await;
         let seen = seen.lock().unwrap();
@@ -425,14 +523,14 @@ mod tests {
     async fn what_is_known_of_a_pod_is_not_mixed_up_with_another() {
         let seen = Arc::default();
         let mut counter = counter(&seen);
-        counter.order(&key("silent"), targets("a", 1, None));
+        counter.order(&key("silent"), targets("a", 1, None), &[]);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut new = targets("a", 1, None);
         new[0].uid = "new".into();
-        counter.order(&key("silent"), new);
+        counter.order(&key("silent"), new, &[]);
         let answer = counter.answer().await.unwrap();
         assert_eq!(answer.uid, "new", "the answer of the old one is dropped");
-        counter.order(&key("silent"), Vec::new());
+        counter.order(&key("silent"), Vec::new(), &[]);
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(counter.answer_now().is_none());
     }

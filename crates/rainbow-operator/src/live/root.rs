@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{
-    Drain, HumanDuration, Keep, Rainbow, RainbowStatus, SpecError, SpecPart, Tier, Version, read_spec, validate,
-    validate_name,
+    Config as ConfigPolicy, Drain, HumanDuration, Keep, Rainbow, RainbowStatus, SpecError, SpecPart, Tier, TierConfig,
+    Version, config_of_tiers, read_spec, validate, validate_name,
 };
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub(crate) struct Root {
     pub(crate) version: Option<Version>,
     /// Version of the last spec that described one, and its tiers, where this one describes none.
     pub(crate) last_version: Option<Arc<(Version, Vec<Tier>)>>,
+    /// ConfigMaps and Secrets that the templates name, where their content is part of the version.
+    pub(crate) config: Arc<TierConfig>,
     /// What is wrong with the spec.
     pub(crate) errors: Vec<SpecError>,
 }
@@ -54,7 +56,12 @@ impl Root {
         errors.extend(validate_name(name));
         errors.extend(validate(&rainbow.spec));
         let version = errors.iter().all(|error| error.part != SpecPart::Version).then(|| Version::of(&rainbow.spec));
-        let mut root = Self { rainbow: Arc::new(rainbow), version, last_version: None, errors };
+        let config = match rainbow.spec.config {
+            ConfigPolicy::Shared => TierConfig::new(),
+            ConfigPolicy::Versioned => config_of_tiers(&rainbow.spec.tiers),
+        };
+        let (rainbow, config) = (Arc::new(rainbow), Arc::new(config));
+        let mut root = Self { rainbow, version, last_version: None, config, errors };
         root.replace_policy(None);
         root
     }
@@ -96,8 +103,11 @@ impl Root {
         let before = before.map(|before| &before.rainbow.spec);
         let spec = &mut Arc::make_mut(&mut self.rainbow).spec;
         if drain {
-            let unknown = Drain { deadline: UNKNOWN_WAIT, settle: UNKNOWN_WAIT, ..spec.drain.clone() };
-            spec.drain = before.map_or(unknown, |before| before.drain.clone());
+            let unknown =
+                Drain { deadline: UNKNOWN_WAIT, settle: UNKNOWN_WAIT, ignore: Vec::new(), ..spec.drain.clone() };
+            let valid = before.map_or(unknown, |before| before.drain.clone());
+            // The settings of the sidecar are a part of the version.
+            spec.drain = Drain { sidecar: spec.drain.sidecar.take(), ..valid };
         }
         if keep {
             let unknown = Keep { history: i32::MAX, warm: UNKNOWN_WAIT, ..Keep::default() };

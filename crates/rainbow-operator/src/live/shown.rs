@@ -45,6 +45,13 @@ pub(super) struct AppliedStatus {
     pub(super) conditions: Option<Vec<Condition>>,
 }
 
+/// An object of which metadata alone is asked for.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShownMeta {
+    #[serde(deserialize_with = "metadata")]
+    pub(super) metadata: ObjectMeta,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownPod {
     #[serde(deserialize_with = "metadata")]
@@ -170,7 +177,7 @@ macro_rules! shown {
     )* };
 }
 
-shown!(ShownCustom, ShownApplied, ShownPod, ShownSlice);
+shown!(ShownCustom, ShownApplied, ShownMeta, ShownPod, ShownSlice);
 
 /// Metadata without what is never read. `M` is what is read of the records of field managers.
 #[derive(Deserialize)]

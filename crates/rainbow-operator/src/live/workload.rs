@@ -182,7 +182,7 @@ fn selection<'a>(rainbow: &str, is_of_stage: bool, selector: &BTreeMap<&'a str, 
     let members_of = selector.iter().find_map(is_member);
     match (selector.len(), get(labels::TIER), get(labels::COLOR), members_of) {
         (3, Some(tier), Some(color), _) => {
-            (Selection::Instance(InstanceName { tier: tier.to_owned(), color: color.to_owned() }), "")
+            (Selection::Instance(InstanceName { tier: tier.into(), color: color.into() }), "")
         }
         (2, None, None, Some(members_of)) if is_of_stage => (Selection::Members, members_of),
         _ => (Selection::Other, ""),

@@ -1,8 +1,8 @@
 //! A `Color`: the snapshot of the tiers.
 
 use rainbow_api::{
-    Color, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, identities,
-    labels, names,
+    Color, ColorConfig, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier,
+    Version, labels, names,
 };
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
@@ -21,25 +21,34 @@ pub(crate) struct Made {
     pub(crate) termination_messages: TerminationMessages,
 }
 
+/// What is to be made of the tiers in the spec.
+pub(crate) struct NewColor<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) revision: i64,
+    pub(crate) instances: &'a [(String, InstanceName)],
+    pub(crate) entries: &'a BTreeMap<String, String>,
+    pub(crate) version: Option<&'a Version>,
+    /// Copies that the version reads.
+    pub(crate) config: &'a [ColorConfig],
+}
+
 /// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
 pub(crate) fn color(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
-    name: &str,
-    revision: i64,
-    instances: &[(String, InstanceName)],
-    entries: &BTreeMap<String, String>,
+    new: &NewColor<'_>,
     made: impl Fn(&Tier, &InstanceName) -> Made,
 ) -> Value {
+    let NewColor { name, revision, instances, entries, version, config } = *new;
     let tiers = scope.templates.unpacked(&rainbow.spec.tiers);
-    let identities = identities(&tiers);
+    let identity = |tier: &str| version.and_then(|version| version.identities.get(tier)).cloned();
     let tier = |name: &str| rainbow.spec.tiers.iter().find(|tier| tier.name == name);
     let instances = instances.iter().map(|(name, instance)| {
         let made = tier(name).map(|tier| made(tier, instance)).unwrap_or_default();
         ColorInstance {
             tier: name.clone(),
-            color: instance.color.clone(),
-            identity: identities.get(name).cloned().unwrap_or_default(),
+            color: instance.color.to_string(),
+            identity: identity(name).unwrap_or_default(),
             sidecar: made.sidecar,
             serving_label: made.serving_label,
             service_links: made.service_links,
@@ -54,6 +63,7 @@ pub(crate) fn color(
         instances: instances.collect(),
         entries: entries.clone(),
         evidence: Some(Evidence::of(&rainbow.spec, &rainbow.spec.tiers)),
+        config: config.to_vec(),
         retire: false,
         drain: None,
     };

@@ -1,6 +1,6 @@
 //! An instance's Deployment.
 
-use rainbow_api::{Color, Rainbow, Tier, labels, names};
+use rainbow_api::{Color, Rainbow, Tier, labels, names, read_copies};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
@@ -52,10 +52,11 @@ pub(crate) fn deployment(
     deployment
 }
 
-/// The user's template with Rainbow's labels, the addresses of the needed instances, the defaults and the counter that the instance
+/// The user's template with the color's copies of configuration, Rainbow's labels, the addresses of the needed instances, the defaults and the counter that the instance
 /// was made with.
 fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::Map<String, Value>) -> Value {
     let mut template = scope.templates.template(tier);
+    read_copies(&mut template, &color.spec.config);
     if !template["metadata"].is_object() {
         template["metadata"] = json!({});
     }

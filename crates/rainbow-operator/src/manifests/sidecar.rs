@@ -1,8 +1,12 @@
 //! The container that counts connections, as it is put into a pod template.
 
+mod resources;
+mod security;
 mod unwritten;
 
-use rainbow_api::{Sidecar, Tier, names};
+pub(crate) use resources::fit;
+
+use rainbow_api::{Sidecar, SidecarSettings, Tier, names};
 use serde_json::{Value, json};
 
 /// What every probe has whose author gives no time.
@@ -12,13 +16,15 @@ const LONGEST_PROBE: i64 = 3600;
 
 /// The counter with its container, as it is put into the pods of a new instance from now on. It sees the pod's own sockets and nothing
 /// else, has no probe, so that it never decides whether the pod is ready, and ends as soon as it is told to.
-pub(crate) fn recorded(tier: &Tier, template: &Value, sidecar: &Sidecar) -> Sidecar {
-    let mut container = container(tier, sidecar, probe_timeout(template));
-    if sidecar.native {
+pub(crate) fn recorded(tier: &Tier, template: &Value, image: &str, settings: &SidecarSettings) -> Sidecar {
+    let mut container = container(tier, template, image, settings);
+    // Every supported cluster runs native sidecars; colors of earlier operators may have recorded a plain container.
+    let native = settings.native.unwrap_or(true);
+    if native {
         // The first to start is the last to end: it counts to the end.
         container["restartPolicy"] = json!("Always");
     }
-    Sidecar { container: Some(container), ..sidecar.clone() }
+    Sidecar { image: image.to_owned(), native, container: Some(container) }
 }
 
 /// Puts the counter of an instance into its template. `written`: the container that the color has for it.
@@ -44,24 +50,20 @@ fn list<'a>(spec: &'a mut serde_json::Map<String, Value>, name: &str) -> Option<
 }
 
 /// The container of new instances.
-fn container(tier: &Tier, sidecar: &Sidecar, probe_timeout: i64) -> Value {
+fn container(tier: &Tier, template: &Value, image: &str, settings: &SidecarSettings) -> Value {
     let ports: Vec<String> = tier.tcp_ports().iter().map(ToString::to_string).collect();
     json!({
         "name": names::SIDECAR,
-        "image": sidecar.image,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "env": [
             { "name": "TALLY_PORTS", "value": ports.join(",") },
             { "name": "TALLY_NODE", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "status.hostIP" } } },
             // A connection from the node that is older than any probe is somebody's.
-            { "name": "TALLY_PROBE_SECONDS", "value": (probe_timeout + 1).to_string() },
+            { "name": "TALLY_PROBE_SECONDS", "value": (probe_timeout(template) + 1).to_string() },
         ],
-        "resources": { "requests": { "cpu": "1m", "memory": "4Mi" }, "limits": { "memory": "16Mi" } },
-        "securityContext": {
-            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
-            "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "resources": settings.resources.clone().unwrap_or_else(|| resources::of_template(template)),
+        "securityContext": settings.security_context.clone().unwrap_or_else(|| security::of_template(template)),
     })
 }
 
@@ -88,9 +90,13 @@ mod tests {
     }
 
     fn injected(template: Value, native: bool) -> Value {
+        with(template, &SidecarSettings { native: Some(native), ..SidecarSettings::default() })
+    }
+
+    fn with(template: Value, settings: &SidecarSettings) -> Value {
         let tier = tier(template);
         let mut template = tier.template.clone();
-        let sidecar = recorded(&tier, &template, &Sidecar { image: "tally:1".into(), native, container: None });
+        let sidecar = recorded(&tier, &template, "tally:1", settings);
         inject(&mut template, &tier, &sidecar, sidecar.container.clone());
         template
     }
@@ -109,13 +115,30 @@ mod tests {
                 ],
                 "resources": { "requests": { "cpu": "1m", "memory": "4Mi" }, "limits": { "memory": "16Mi" } },
                 "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                    "runAsNonRoot": true,
                     "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
                     "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
                 },
             },
         ] } });
         assert_eq!(template, expected);
+    }
+
+    #[test]
+    fn settings_replace_what_is_usual() {
+        let template = || json!({ "spec": { "containers": [{ "name": "web", "image": "web:1" }] } });
+        let settings =
+            json!({ "resources": { "limits": { "memory": "32Mi" } }, "securityContext": { "runAsUser": 7 } });
+        let template_of = |settings: Value| with(template(), &serde_json::from_value(settings).unwrap());
+        let counter = &template_of(settings.clone())["spec"]["initContainers"][0];
+        assert_eq!(
+            (&counter["resources"], &counter["securityContext"]),
+            (&settings["resources"], &settings["securityContext"])
+        );
+        assert_eq!(counter["restartPolicy"], "Always", "native where nothing is said");
+        let none =
+            &template_of(json!({ "resources": {}, "securityContext": {}, "native": false }))["spec"]["containers"][1];
+        assert_eq!((&none["resources"], &none["securityContext"]), (&json!({}), &json!({})));
     }
 
     #[test]

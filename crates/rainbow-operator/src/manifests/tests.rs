@@ -45,9 +45,20 @@ fn name(tier: &str) -> InstanceName {
     InstanceName { tier: tier.into(), color: "v1".into() }
 }
 
+/// A new color of the tiers of `rainbow()`.
+fn made_of(
+    name: &str,
+    instances: &[(String, InstanceName)],
+    made: impl Fn(&rainbow_api::Tier, &InstanceName) -> Made,
+) -> serde_json::Value {
+    let version = rainbow_api::Version::of(&rainbow().spec);
+    let (entries, version) = (&BTreeMap::new(), Some(&version));
+    color(&scope(), &rainbow(), &NewColor { name, revision: 1, instances, entries, version, config: &[] }, made)
+}
+
 fn v1() -> Color {
     let instances = [("backend".to_owned(), name("backend")), ("frontend".to_owned(), name("frontend"))];
-    let mut object = color(&scope(), &rainbow(), "v1", 1, &instances, &BTreeMap::new(), |_, _| NEW);
+    let mut object = made_of("v1", &instances, |_, _| NEW);
     object["metadata"]["uid"] = json!("c1");
     serde_json::from_value(object).unwrap()
 }
@@ -340,7 +351,7 @@ fn the_counter_is_put_where_it_was_recorded() {
         sidecar: (tier.name == "frontend").then(|| tally(true)),
         ..NEW
     };
-    let object = color(&scope(), &rainbow(), "v1", 1, &instances, &BTreeMap::new(), counted);
+    let object = made_of("v1", &instances, counted);
     let color: Color = serde_json::from_value(object).unwrap();
     assert_eq!(color.spec.instances[0].sidecar, None);
     assert_eq!(color.spec.tiers, rainbow().spec.tiers, "what the user wrote stays as it is");
@@ -363,7 +374,7 @@ fn a_color_may_look_like_a_number() {
     for number in ["123456", "123e45", "000000", "1e1000"] {
         let instance = |tier: &str| InstanceName { tier: tier.into(), color: number.into() };
         let instances = [("backend".to_owned(), instance("backend")), ("frontend".to_owned(), instance("frontend"))];
-        let object = color(&scope(), &rainbow(), number, 1, &instances, &BTreeMap::new(), |_, _| NEW);
+        let object = made_of(number, &instances, |_, _| NEW);
         let color: Color = serde_saphyr::from_str(&serde_saphyr::to_string(&object).unwrap()).unwrap();
         assert_eq!(color.spec.color, number);
         let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &instance("frontend"), 1);

@@ -1,20 +1,23 @@
 //! Instances: their Deployments and Services.
 
-use rainbow_api::{Color, Rainbow, Tier, names};
+use rainbow_api::{Color, Tier};
 use rainbow_plan::{Controller, Deployment, Instance, InstanceName, Presence, Scaler, Selection};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Foreign;
 use crate::{
     cache::App,
-    claims::Claims,
+    effective::Effective,
     kind::Kind,
     live,
     manifests::{self, Scope},
 };
 
-/// Every instance that a color names or that exists.
-pub(super) fn instance_names(app: &App) -> BTreeSet<InstanceName> {
+/// Every instance that a color names or that exists, and how many pods it has.
+pub(super) fn instance_names(app: &App) -> Vec<(InstanceName, u32)> {
     let named =
         app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (i.tier.as_str(), i.color.as_str()));
     // A Service may be all that is left of an instance.
@@ -24,61 +27,55 @@ pub(super) fn instance_names(app: &App) -> BTreeSet<InstanceName> {
     // Pods may run without a Deployment.
     let is_alone = |pod: &&live::Pod| pod.controller != Controller::ReplicaSet && !pod.finished;
     let pods = app.pods.values().map(AsRef::as_ref).filter(is_alone).map(|pod| (&*pod.tier, &*pod.color));
-    named
+    let names: BTreeSet<(&str, &str)> = named
         .chain(pods)
         .chain(deployments)
         .chain(services)
         .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
-        .map(|(tier, color)| instance_name(tier, color))
-        .collect()
+        .collect();
+    let existing = existing(app);
+    let pods = |of| existing.get(&of).copied().unwrap_or(0);
+    names.into_iter().map(|of @ (tier, color)| (instance_name(tier, color), pods(of))).collect()
 }
 
 pub(super) fn instance_name(tier: &str, color: &str) -> InstanceName {
-    InstanceName { tier: tier.to_owned(), color: color.to_owned() }
+    InstanceName { tier: tier.into(), color: color.into() }
 }
 
-/// By tier and color, how many pods there are. The status of a Deployment does not count terminating pods, and may lag behind the
+/// How many pods of each instance there are. The status of a Deployment does not count terminating pods, and may lag behind the
 /// pods themselves.
-pub(super) fn existing(app: &App) -> Vec<(Arc<str>, Arc<str>, u32)> {
-    let mut existing: Vec<(Arc<str>, Arc<str>, u32)> = Vec::new();
+fn existing(app: &App) -> BTreeMap<(&str, &str), u32> {
+    let mut existing = BTreeMap::new();
     for pod in app.pods.values().filter(|pod| !pod.finished) {
-        // All pods of an application share the texts.
-        let same = |(tier, color, _): &&mut (Arc<str>, Arc<str>, u32)| {
-            Arc::ptr_eq(tier, &pod.tier) && Arc::ptr_eq(color, &pod.color)
-        };
-        match existing.iter_mut().rev().find(same) {
-            Some((.., number)) => *number += 1,
-            None => existing.push((Arc::clone(&pod.tier), Arc::clone(&pod.color), 1)),
-        }
+        *existing.entry((&*pod.tier, &*pod.color)).or_default() += 1;
     }
     existing
 }
 
-/// An instance, of which so many pods exist, its autoscaler aside.
+/// An instance, of which so many pods exist, its autoscaler aside. `object` is the name of its objects.
 pub(super) fn instance(
     app: &mut App,
     scope: &Scope<'_>,
-    rainbow: &Rainbow,
-    name: &InstanceName,
+    effective: &Effective,
+    (name, object): (&InstanceName, &str),
     existing: u32,
-    claims: &Claims,
     foreign: &Foreign,
 ) -> Instance {
-    let object = names::instance(scope.prefix, &name.tier, &name.color);
+    let Effective { rainbow, claims, .. } = effective;
     let color = app.source(name).map(|(color, _)| Arc::clone(color));
     let ports = color.as_ref().and_then(|color| app.ports(color, &name.tier));
     let labeled = app.is_labeled(name);
     let source = color.as_ref().and_then(|color| Some((color, tier(color, &name.tier)?)));
     let App { deployments, services, answers, epoch, .. } = app;
-    let found = deployments.get_mut(object.as_str());
-    let found = found.filter(|found| *found.tier == name.tier && *found.color == name.color);
+    let found = deployments.get_mut(object);
+    let found = found.filter(|found| found.tier == name.tier && found.color == name.color);
     let ours = |found: &&mut Box<live::Service>| {
-        !found.says_what_for() || (*found.tier == name.tier && *found.color == name.color && found.stage.is_empty())
+        !found.says_what_for() || (found.tier == name.tier && found.color == name.color && found.stage.is_empty())
     };
-    let mut identity =
-        source.and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == name.tier)?.identity.clone()));
+    let mut identity = source
+        .and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == *name.tier)?.identity.clone()));
     // An object of ours with another purpose is as little this instance's as somebody else's is.
-    let is_taken = |kind| foreign.contains(&(kind, object.clone())) || claims.other(kind, &object, name).is_some();
+    let is_taken = |kind| foreign.contains(&(kind, object.to_owned())) || claims.other(kind, object, name).is_some();
     let deployment = match found {
         None if is_taken(Kind::Deployment) => Deployment::Foreign,
         None => Deployment::Absent,
@@ -100,10 +97,10 @@ pub(super) fn instance(
     };
     // What no color names any more is looked for, so that it can be deleted.
     let needed = source.is_none_or(|(color, _)| {
-        let is_called = color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == name.tier));
+        let is_called = color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == *name.tier));
         is_called || tier(color, &name.tier).is_some_and(|tier| !tier.ports.is_empty())
     });
-    let service = match (source, services.get_mut(object.as_str()).filter(ours)) {
+    let service = match (source, services.get_mut(object).filter(ours)) {
         _ if !needed => Presence::NotNeeded,
         (_, None) if is_taken(Kind::Service) => Presence::Foreign,
         (_, None) => Presence::Absent,

@@ -1,12 +1,14 @@
 //! Pods, and what is known of them.
 
-use rainbow_plan::{Connections, Place, Pod, StageKey, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use rainbow_plan::{Connections, InstanceName, Place, Pod, StageKey, Time};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::instances::instance_name;
 use crate::{cache::App, domain, effective::Effective, live};
 
-/// The pods that have not run to their end.
+/// The pods that have not run to their end, in the order of their names.
 pub(super) fn pods(
     app: &App,
     effective: &Effective,
@@ -16,44 +18,91 @@ pub(super) fn pods(
 ) -> Vec<Pod> {
     let by_label: BTreeMap<&str, &str> = labeled_as.iter().map(|(stage, label)| (&**label, &**stage)).collect();
     let stage_of = |label: &str| by_label.get(label).copied().unwrap_or(label).to_owned();
-    let counted = counted(app, effective);
-    let listed = app.listed();
-    let labeled = labeled(app);
-    let stages: BTreeMap<&str, &StageKey> = stage_services.iter().map(|(stage, service)| (&**service, stage)).collect();
-    let stage = |service: &str| stages.get(service).map(|stage| (*stage).clone());
-    // The stage whose shadow Service has this name.
-    let shadowed = |service: &str| match stages.get(service)? {
-        StageKey::Shadow { stage } => Some(stage.clone()),
-        StageKey::Stage(_) | StageKey::Former { .. } | StageKey::Gone { .. } => None,
-    };
-    // Nodes may still send to where the Service of a removed stage pointed.
-    let stage_or_gone = |service: Option<&str>| {
-        service.and_then(stage).unwrap_or_else(|| StageKey::Gone { service: service.map(str::to_owned) })
-    };
-    let pod = |name: &str, pod: &live::Pod| Pod {
-        connections: match counted.get(&(&*pod.tier, &*pod.color)) {
-            Some(true) => app.known.connections(name, now),
-            Some(false) | None => Connections::Uncounted,
-        },
-        place: if labeled.contains(&(&*pod.tier, &*pod.color)) { pod.said.place } else { Place::In },
-        mark: pod.said.mark,
-        marked: app.marks.marked(name),
-        labelled: app.marks.labelled(name),
-        name: name.to_owned(),
-        instance: instance_name(&pod.tier, &pod.color),
-        controller: pod.controller,
-        ready: pod.ready,
-        ready_since: pod.ready_since,
-        listed: listed.contains(name),
-        terminating: pod.meta.deleting,
-        member: pod.said.member.iter().map(|(label, joined)| (stage_of(label), *joined)).collect(),
-        shadow: app.endpoints.in_shadow_since(name).filter_map(|(of, since)| Some((shadowed(of)?, since))).collect(),
-        endpoint: app.endpoints.since(name).filter_map(|(of, since)| Some((stage(of)?, since))).collect(),
-        left: app.endpoints.left(name).map(|(of, since)| (stage_or_gone(of), since)).collect(),
-    };
+    let (counted, labeled) = (counted(app, effective), labeled(app));
+    let mut instances: Vec<InstancePolicy> = Vec::new();
     let mut pods = Vec::with_capacity(app.pods.len());
-    pods.extend(app.pods.iter().filter(|(_, found)| !found.finished).map(|(name, found)| pod(name, found)));
+    for (name, pod) in app.pods.iter().filter(|(_, pod)| !pod.finished) {
+        let known = instances.iter().rposition(|known| known.is_of(pod)).unwrap_or_else(|| {
+            let of = (&*pod.tier, &*pod.color);
+            let name = InstanceName { tier: Arc::clone(&pod.tier), color: Arc::clone(&pod.color) };
+            let is_counted = counted.get(&of).copied().unwrap_or(false);
+            instances.push(InstancePolicy { name, is_counted, is_labeled: labeled.contains(&of) });
+            instances.len() - 1
+        });
+        let instance = &instances[known];
+        pods.push(Pod {
+            connections: if instance.is_counted { app.known.connections(name, now) } else { Connections::Uncounted },
+            place: if instance.is_labeled { pod.said.place } else { Place::In },
+            mark: pod.said.mark,
+            marked: app.marks.marked(name),
+            labelled: app.marks.labelled(name),
+            name: Arc::clone(name),
+            instance: instance.name.clone(),
+            controller: pod.controller,
+            ready: pod.ready,
+            ready_since: pod.ready_since,
+            listed: false,
+            terminating: pod.meta.deleting,
+            member: pod.said.member.iter().map(|(label, joined)| (stage_of(label), *joined)).collect(),
+            shadow: BTreeMap::new(),
+            endpoint: BTreeMap::new(),
+            left: BTreeMap::new(),
+        });
+    }
+    add_endpoints(&mut pods, app, stage_services);
     pods
+}
+
+/// Instance and the policy that all its pods have.
+struct InstancePolicy {
+    name: InstanceName,
+    is_counted: bool,
+    is_labeled: bool,
+}
+
+impl InstancePolicy {
+    /// Pods of an application share the texts.
+    fn is_of(&self, pod: &live::Pod) -> bool {
+        Arc::ptr_eq(&self.name.tier, &pod.tier) && Arc::ptr_eq(&self.name.color, &pod.color)
+    }
+}
+
+/// Adds which Services have the pods as endpoints, and which had.
+fn add_endpoints(pods: &mut [Pod], app: &App, stage_services: &BTreeMap<StageKey, String>) {
+    let stages: BTreeMap<&str, &StageKey> = stage_services.iter().map(|(stage, service)| (&**service, stage)).collect();
+    for name in app.listed() {
+        if let Some(pod) = by_name(pods, name) {
+            pod.listed = true;
+        }
+    }
+    for (service, name, since) in app.endpoints.present() {
+        if let (Some(stage), Some(pod)) = (stages.get(service), by_name(pods, name)) {
+            pod.endpoint.insert((*stage).clone(), since);
+        }
+    }
+    for (service, name, since) in app.endpoints.in_shadows() {
+        if let (Some(StageKey::Shadow { stage }), Some(pod)) = (stages.get(service), by_name(pods, name)) {
+            pod.shadow.insert(stage.clone(), since);
+        }
+    }
+    for (service, name, since) in app.endpoints.left() {
+        if let Some(pod) = by_name(pods, name) {
+            // Nodes may still send to where the Service of a removed stage pointed.
+            let gone = || StageKey::Gone { service: Some(service.to_owned()) };
+            pod.left.insert(stages.get(service).map_or_else(gone, |stage| (*stage).clone()), since);
+        }
+    }
+    if let Some(since) = app.endpoints.started() {
+        for pod in pods {
+            pod.left.insert(StageKey::Gone { service: None }, since);
+        }
+    }
+}
+
+/// The pod of a name, among pods in the order of their names.
+fn by_name<'a>(pods: &'a mut [Pod], name: &str) -> Option<&'a mut Pod> {
+    let place = pods.binary_search_by(|pod| (*pod.name).cmp(name)).ok()?;
+    pods.get_mut(place)
 }
 
 /// The instances whose pods carry the label that Services ask for, by tier and color.

@@ -1,6 +1,6 @@
 //! Autoscalers of instances.
 
-use rainbow_api::{Autoscale, Rainbow, names};
+use rainbow_api::{Autoscale, Rainbow};
 use rainbow_plan::{InstanceName, Scaler};
 
 use super::Foreign;
@@ -15,19 +15,18 @@ pub(super) fn scaler(
     app: &mut App,
     scope: &Scope<'_>,
     rainbow: &Rainbow,
-    instance: &InstanceName,
+    (instance, name): (&InstanceName, &str),
     policy: Option<&Autoscale>,
     others: &ForeignScalers,
     foreign: &Foreign,
 ) -> Scaler {
-    let name = names::instance(scope.prefix, &instance.tier, &instance.color);
-    let scales = others.iter().find(|(_, other)| other.deployment.as_deref() == Some(name.as_str()));
+    let scales = others.iter().find(|(_, other)| other.deployment.as_deref() == Some(name));
     if let Some((other, found)) = scales {
         return Scaler::Foreign { name: other.to_string(), most: found.most };
     }
     let App { scalers, answers, epoch, .. } = app;
-    let own = scalers.get_mut(name.as_str());
-    match own.filter(|own| *own.tier == instance.tier && *own.color == instance.color) {
+    let own = scalers.get_mut(name);
+    match own.filter(|own| own.tier == instance.tier && own.color == instance.color) {
         Some(own) if own.meta.deleting => Scaler::Deleting,
         Some(own) => {
             let least = own.least;
@@ -36,7 +35,7 @@ pub(super) fn scaler(
                 policy.is_some_and(|policy| own.content.is_current(&own.meta.uid, *epoch, answers, || desired(policy)));
             Scaler::Ours { current, least }
         }
-        None if others.contains_key(name.as_str()) || foreign.contains(&(Kind::HorizontalPodAutoscaler, name)) => {
+        None if others.contains_key(name) || foreign.contains(&(Kind::HorizontalPodAutoscaler, name.to_owned())) => {
             Scaler::Taken
         }
         None => Scaler::Absent,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Foreign;
 use crate::{
     cache::App,
-    claims::Claims,
+    claims::StageClaims,
     domain::Owner,
     effective::Effective,
     kind::Kind,
@@ -50,7 +50,7 @@ fn service_name(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
 pub(super) fn stages(app: &mut App, scope: &Scope<'_>, effective: &Effective, foreign: &Foreign) -> Stages {
     let Effective { rainbow, invalid_stages, .. } = effective;
     let in_spec = |name: &str| rainbow.spec.stages.iter().any(|stage| stage.name == name);
-    let mut claims = effective.claims.clone();
+    let mut claims = StageClaims::new(&effective.claims);
     let mut seen = Stages::default();
     let node_ports = NodePorts::of(app, rainbow);
     for stage in &rainbow.spec.stages {
@@ -132,7 +132,7 @@ fn serves(said: &str) -> Option<String> {
 }
 
 /// The shadow Services. One lives for seconds, so what others have written to it does not matter, the selector aside.
-fn shadows(app: &App, rainbow: &Rainbow, claims: &Claims, foreign: &Foreign, seen: &mut Stages) {
+fn shadows(app: &App, rainbow: &Rainbow, claims: &StageClaims<'_>, foreign: &Foreign, seen: &mut Stages) {
     let shadow = |seen: &Stages, stage: &str| seen.names.get(&StageKey::of(stage)).map(|own| names::shadow(own));
     for stage in &rainbow.spec.stages {
         let Some(name) = shadow(seen, &stage.name) else { continue };

@@ -2,7 +2,7 @@
 
 use rainbow_api::{Color, Cut};
 use rainbow_plan::{Action, ColorPhase, Connections, InstanceName, Plan, Time, Why};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::cache::App;
 
@@ -11,7 +11,7 @@ pub(crate) fn cuts(plan: &Plan, app: &App, now: Time) -> BTreeMap<String, Vec<Cu
     let mut all = BTreeMap::<String, Vec<Cut>>::new();
     for name in plan.actions().flat_map(past_their_time) {
         let Some(pod) = app.pods.get(name) else { continue };
-        let instance = InstanceName { tier: pod.tier.to_string(), color: pod.color.to_string() };
+        let instance = InstanceName { tier: Arc::clone(&pod.tier), color: Arc::clone(&pod.color) };
         let owners = owners(app, plan, &instance);
         // An inner tier is asked when its callers are gone; those whose time is over by then have no clients left to cut.
         if !app.known.was_asked(name) && owners.iter().all(|color| is_inner(color, &pod.tier)) {
@@ -33,6 +33,8 @@ fn past_their_time(action: &Action) -> Vec<&str> {
         Action::EndPod { pod, why: Why::Deadline } => vec![pod],
         Action::EndPod { .. }
         | Action::CreateColor { .. }
+        | Action::CreateCopy { .. }
+        | Action::DeleteCopy { .. }
         | Action::ApplyScaler { .. }
         | Action::DeleteScaler { .. }
         | Action::OrphanDeployment { .. }
@@ -70,7 +72,7 @@ fn of_pod(app: &App, pod: &str, now: Time) -> Vec<Cut> {
         Some(reading) if reading.ports.is_empty() => vec![cut(None, Some(long(reading.count)), None)],
         Some(reading) => {
             let ports = reading.ports.iter().filter(|port| port.count > 0);
-            ports.map(|port| cut(Some(port.port), Some(long(port.count)), Some(long(port.oldest_seconds)))).collect()
+            ports.map(|port| cut(Some(port.port), Some(long(port.count)), port.oldest_seconds.map(long))).collect()
         }
     }
 }
@@ -78,7 +80,7 @@ fn of_pod(app: &App, pod: &str, now: Time) -> Vec<Cut> {
 /// The colors whose connections those of an instance are: those that drain, or, where none does, all that have it.
 fn owners<'a>(app: &'a App, plan: &Plan, instance: &InstanceName) -> Vec<&'a Color> {
     let has = |color: &&Color| {
-        color.spec.instances.iter().any(|known| known.tier == instance.tier && known.color == instance.color)
+        color.spec.instances.iter().any(|known| known.tier == *instance.tier && known.color == *instance.color)
     };
     let all: Vec<&Color> = app.colors.values().map(AsRef::as_ref).filter(has).collect();
     let drains = |color: &Color| {

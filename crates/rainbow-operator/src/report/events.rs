@@ -36,6 +36,7 @@ pub(crate) enum EventReason {
     SelectorRestored,
     ScaleTakenBack,
     ConnectionsUnknown,
+    HeldByOnePeer,
     ConnectionsCut,
     InvalidSpec,
     Conflict,
@@ -59,6 +60,7 @@ impl EventReason {
             Self::SelectorRestored => "SelectorRestored",
             Self::ScaleTakenBack => "ScaleTakenBack",
             Self::ConnectionsUnknown => "ConnectionsUnknown",
+            Self::HeldByOnePeer => "HeldByOnePeer",
             Self::ConnectionsCut => "ConnectionsCut",
             Self::InvalidSpec => "InvalidSpec",
             Self::Conflict => "Conflict",
@@ -79,6 +81,9 @@ impl EventReason {
                 Reason::Rejected
                 | Reason::Unavailable
                 | Reason::ColorInUse
+                | Reason::ConfigMissing
+                | Reason::ConfigNotAllowed
+                | Reason::ConfigLost
                 | Reason::UnknownColor
                 | Reason::InUse
                 | Reason::TooManyColors
@@ -97,7 +102,8 @@ impl EventReason {
                 | Reason::Retired
                 | Reason::Stalled
                 | Reason::NoAnswer
-                | Reason::Counted,
+                | Reason::Counted
+                | Reason::OnePeer,
             )
             | None => Self::Stalled,
         }
@@ -173,14 +179,14 @@ pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) ->
 pub(crate) fn of_scale(action: &Action, about: &About<'_>) -> Option<Note> {
     let instance = match action {
         Action::ApplyDeployment { instance, .. } => instance,
-        Action::TakeOut { pod } => &about.world.pods.iter().find(|known| known.name == *pod)?.instance,
+        Action::TakeOut { pod } => &about.world.pods.iter().find(|known| *known.name == *pod)?.instance,
         _ => return None,
     };
     let wanted = about.plan.sizes.get(instance)?;
     let name = names::instance(about.names.prefix, &instance.tier, &instance.color);
     let found = about.app.deployments.get(name.as_str())?;
     let manager = found.scaled_by.as_deref().filter(|_| found.replicas != *wanted)?;
-    let mut owners = about.world.colors.iter().filter(|color| color.instances.get(&instance.tier) == Some(instance));
+    let mut owners = about.world.colors.iter().filter(|color| color.instances.get(&*instance.tier) == Some(instance));
     let described = owners.any(|color| Some(&color.name) == about.plan.report.described.as_ref());
     let size = if described { SizeOf::Spec { rainbow: about.names.rainbow } } else { SizeOf::Color };
     let message = messages::scale_taken_back(&name, manager, (found.replicas, *wanted), instance, size);
@@ -275,6 +281,15 @@ pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<
     };
     if let (None, Some(message)) = (unknown(old), unknown(new)) {
         notes.push(Note::warning(EventReason::ConnectionsUnknown, messages::of_color(name, &message)));
+    }
+    let peer =
+        |status: &ColorStatus| ConditionType::HeldByOnePeer.find_true(&status.conditions).map(|c| c.message.clone());
+    if let (None, Some(message)) = (peer(old), peer(new)) {
+        let mut subject = DefaultHasher::new();
+        // The peer may come and go.
+        ("peer", name, message.split(' ').next()).hash(&mut subject);
+        let message = messages::of_color(name, &message);
+        notes.push(Note { once: Some(subject.finish()), ..Note::warning(EventReason::HeldByOnePeer, message) });
     }
     notes
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::Troubles;
 use crate::{
     clock::{self, timestamp},
-    domain::Names,
+    domain::{Names, Obstacle},
     messages,
 };
 
@@ -36,15 +36,6 @@ pub(crate) enum Difference {
     Major,
 }
 
-/// Something that keeps a Rainbow from being what its spec says, found before or after planning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Obstacle {
-    /// For machines.
-    pub(crate) reason: Reason,
-    /// For people.
-    pub(crate) message: String,
-}
-
 /// What the status of a Rainbow depends on besides the planner's report.
 pub(crate) struct RainbowBasis<'a> {
     /// Generation of the spec that was planned for.
@@ -52,6 +43,8 @@ pub(crate) struct RainbowBasis<'a> {
     pub(crate) names: &'a Names<'a>,
     /// Findings about the spec, and causes behind the problems of the report, or soon will be.
     pub(crate) causes: Vec<Obstacle>,
+    /// Reason for which the spec's version is not made yet, where that may pass by itself.
+    pub(crate) waits: Option<Obstacle>,
     /// What the API server says about writes.
     pub(crate) troubles: &'a Troubles,
     pub(crate) overlaps: &'a Overlaps,
@@ -66,7 +59,7 @@ pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 
 /// The status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
-    let RainbowBasis { generation, names, causes, troubles, overlaps, holds, old, now } = basis;
+    let RainbowBasis { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
     let one = |report: &StageReport| {
         let shift = report.shift.as_ref().map(|report_of| shift(report_of, shift_before(&report.name), now));
@@ -85,6 +78,7 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus
     let obstacle = causes.into_iter().chain(refused).chain(obstacle(&report.problems, names)).reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let progress = (report.progressing || !serving || paused.is_some()).then(|| progress(report, paused, names));
+    let progress = waits.map(|waits| (waits.reason, waits.message)).or(progress);
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
     status
 }
@@ -211,6 +205,7 @@ fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reas
 fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
     let reason = match problems.first()? {
         Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => Reason::ColorInUse,
+        Problem::CopyLost { .. } => Reason::ConfigLost,
         Problem::UnknownColor { .. } => Reason::UnknownColor,
         Problem::Foreign { .. } => Reason::Conflict,
         Problem::Stalled { .. } => Reason::ProgressDeadlineExceeded,
@@ -414,7 +409,9 @@ mod tests {
             revision: Some(3),
             paused: false,
         }];
-        rainbow(report, RainbowBasis { generation: Some(3), names, causes, troubles, overlaps, holds, old, now })
+        let basis =
+            RainbowBasis { generation: Some(3), names, causes, waits: None, troubles, overlaps, holds, old, now };
+        rainbow(report, basis)
     }
 
     fn get(status: &RainbowStatus, type_: ConditionType) -> &Condition {
@@ -531,7 +528,7 @@ mod tests {
             (get(&status, ConditionType::Ready).status.clone(), stalled.reason.clone(), stalled.message.clone())
         };
         assert_eq!(told(&report), ("False".into(), "CounterImageUnavailable".into(), "no image".into()));
-        report.problems = vec![Problem::ColorInUse { color: "v2".into() }];
+        report.problems = vec![Problem::ColorInUse { color: "v2".into(), config: Vec::new() }];
         let (_, reason, message) = told(&report);
         assert_eq!(reason, "CounterImageUnavailable");
         assert!(message.starts_with("no image; "), "{message}");
@@ -541,7 +538,7 @@ mod tests {
     fn all_problems_are_told() {
         let mut report = shifting(3);
         report.problems = vec![
-            Problem::ColorInUse { color: "v2".into() },
+            Problem::ColorInUse { color: "v2".into(), config: Vec::new() },
             Problem::Foreign {
                 object: Object::Service(rainbow_plan::InstanceName { tier: "backend".into(), color: "v2".into() }),
             },

@@ -31,6 +31,15 @@ pub(super) struct Watched {
     /// Path of the kind, in a namespace or in all.
     pub(super) path: String,
     pub(super) labels: Option<String>,
+    pub(super) part: Part,
+}
+
+/// Part of each object that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    /// The data never leaves the API server.
+    Metadata,
 }
 
 impl Watched {
@@ -42,7 +51,12 @@ impl Watched {
             send_initial_events: initial,
             ..WatchParams::default()
         };
-        let request = Request::new(&self.path).watch(&params, version).map_err(Error::BuildRequest)?;
+        let request = Request::new(&self.path);
+        let request = match self.part {
+            Part::Whole => request.watch(&params, version),
+            Part::Metadata => request.watch_metadata(&params, version),
+        }
+        .map_err(Error::BuildRequest)?;
         Ok(self.client.request_events(request).await?.boxed())
     }
 }
@@ -191,7 +205,12 @@ impl<T: Shown> Watcher<T> {
         let mut list = ListParams::default().limit(PAGE);
         list.label_selector.clone_from(&self.watched.labels);
         list.continue_token = next;
-        let request = Request::new(&self.watched.path).list(&list).map_err(Error::BuildRequest)?;
+        let request = Request::new(&self.watched.path);
+        let request = match self.watched.part {
+            Part::Whole => request.list(&list),
+            Part::Metadata => request.list_metadata(&list),
+        }
+        .map_err(Error::BuildRequest)?;
         let page: Page<T> = self.watched.client.request(request).await?;
         let next = page.metadata.next.filter(|token| !token.is_empty());
         let version = page.metadata.resource_version.filter(|_| next.is_none());

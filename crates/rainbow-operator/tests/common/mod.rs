@@ -20,7 +20,7 @@ use kube::{
     core::ApiResource,
 };
 use rainbow_api::{Color, Rainbow, RainbowStatus, crds};
-use rainbow_operator::{Clock, Options, run};
+use rainbow_operator::{Clock, ConfigAccess, Options, run};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -45,6 +45,8 @@ pub struct Cluster {
     pub webhook: Arc<Mutex<Option<Webhook>>>,
     /// Writes whose name ends so never arrive, and are kept: see [`Cluster::late`].
     pub lost: Arc<Mutex<Option<&'static str>>>,
+    /// The connection of a write that is lost breaks: its operator goes on.
+    pub breaks: Arc<Mutex<bool>>,
     kept: Arc<Mutex<Vec<http::Request<kube::client::Body>>>>,
     /// `User-Agent` of every request of the operator, without repetitions.
     pub agents: Arc<Mutex<BTreeSet<String>>>,
@@ -57,6 +59,8 @@ pub struct Cluster {
     pub tally: tally::Tally,
     /// The image of the counter.
     pub tally_image: Option<String>,
+    /// ConfigMaps and Secrets that the operator may read.
+    pub config_access: ConfigAccess,
     /// Answer of `/version`, where it is not the API server's own.
     pub version: Option<Value>,
 }
@@ -95,6 +99,7 @@ impl Cluster {
             refused: Arc::default(),
             webhook: Arc::default(),
             lost: Arc::default(),
+            breaks: Arc::default(),
             kept: Arc::default(),
             agents: Arc::default(),
             fuse: Arc::default(),
@@ -102,6 +107,7 @@ impl Cluster {
             clock: Clock::tokio(),
             tally: tally::Tally::default(),
             tally_image: Some("tally:test".into()),
+            config_access: ConfigAccess::None,
             version: None,
         }
     }
@@ -111,6 +117,7 @@ impl Cluster {
             namespace: None,
             propagation: PROPAGATION,
             clock: self.clock,
+            config_access: self.config_access,
             tally_image: self.tally_image.clone(),
             ..Options::default()
         };
@@ -162,11 +169,12 @@ impl Cluster {
         let (tally, version, refused) = (self.tally.clone(), self.version.clone(), Arc::clone(&self.refused));
         let webhook = Arc::clone(&self.webhook);
         let (lost, kept) = (Arc::clone(&self.lost), Arc::clone(&self.kept));
+        let breaks = Arc::clone(&self.breaks);
         let agents = Arc::clone(&self.agents);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (router, writes, fuse) = (router.clone(), Arc::clone(&writes), Arc::clone(&fuse));
             let (refused, webhook) = (Arc::clone(&refused), Arc::clone(&webhook));
-            let (lost, kept) = (Arc::clone(&lost), Arc::clone(&kept));
+            let (lost, kept, breaks) = (Arc::clone(&lost), Arc::clone(&kept), Arc::clone(&breaks));
             let (tally, version) = (tally.clone(), version.clone());
             let agent = request.headers().get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
             agents.lock().unwrap().insert(agent.unwrap_or("none").to_owned());
@@ -188,6 +196,10 @@ impl Cluster {
                 let is_lost = lost.lock().unwrap().is_some_and(|part| write && name.ends_with(part));
                 if is_lost {
                     kept.lock().unwrap().push(request);
+                    if *breaks.lock().unwrap() {
+                        *lost.lock().unwrap() = None;
+                        return Ok(tally::unavailable());
+                    }
                     return futures::future::pending().await;
                 }
                 let webhook = *webhook.lock().unwrap();

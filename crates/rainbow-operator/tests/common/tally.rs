@@ -11,6 +11,8 @@ use std::{
 pub enum Says {
     /// So many connections on port 8080.
     Count(u64),
+    /// So many connections of each of these addresses on port 8080.
+    Peers(Vec<(&'static str, u64)>),
     /// Nobody, as it has seen since then.
     Nobody(tokio::time::Instant),
     /// Connections too young to be told from probes.
@@ -55,7 +57,16 @@ impl Tally {
             json!({ "ports": [port], "count": count, "fresh": fresh, "at": at, "complete": true, "idleSeconds": idle })
                 .to_string()
         };
+        let of_peers = |all: Vec<(&str, u64)>| {
+            let count: u64 = all.iter().map(|(_, count)| count).sum();
+            let peers: Vec<_> =
+                all.iter().map(|(address, count)| json!({ "address": address, "count": count })).collect();
+            let port = json!({ "port": 8080, "count": count, "fresh": 0, "oldestSeconds": at, "peers": peers });
+            json!({ "ports": [port], "count": count, "fresh": 0, "at": at, "complete": true, "idleSeconds": 0 })
+                .to_string()
+        };
         reply(match says {
+            Says::Peers(all) => of_peers(all),
             Says::Count(count) => body(count, 0, 0),
             Says::Nobody(since) => body(0, 0, since.elapsed().as_secs()),
             Says::Fresh(fresh) => body(0, fresh, 0),
@@ -74,4 +85,11 @@ pub fn asked(uri: &http::Uri) -> Option<&str> {
 
 pub fn reply(body: String) -> http::Response<axum::body::Body> {
     http::Response::new(axum::body::Body::from(body))
+}
+
+/// A connection that breaks before the answer.
+pub fn unavailable() -> http::Response<axum::body::Body> {
+    let mut response = reply("no answer".to_owned());
+    *response.status_mut() = http::StatusCode::GATEWAY_TIMEOUT;
+    response
 }

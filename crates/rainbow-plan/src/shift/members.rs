@@ -145,7 +145,7 @@ impl<'a> Shifter<'_, 'a> {
         let mut old = members.old.clone();
         old.sort_by_key(|pod| {
             let serving = self.situation.serving.is_some_and(|color| self.situation.is_of(self.view, pod, color));
-            (!self.knows(pod), !serving, pod.name.as_str())
+            (!self.knows(pod), !serving, &*pod.name)
         });
         let leaving = old[keep.min(old.len())..].iter().filter(|pod| self.may_leave_color_of(pod));
         leaving.map(|pod| self.leave(&pod.name, draft)).count()
@@ -181,7 +181,7 @@ impl<'a> Shifter<'_, 'a> {
         let pods = instances.flat_map(|instance| self.view.pods(instance));
         let joins = |pod: &Pod| if new { self.view.is_available(pod) } else { serves(pod) };
         let mut spares: Vec<&str> =
-            pods.filter(|pod| joins(pod) && !pod.member.contains_key(stage)).map(|pod| pod.name.as_str()).collect();
+            pods.filter(|pod| joins(pod) && !pod.member.contains_key(stage)).map(|pod| &*pod.name).collect();
         spares.sort_unstable();
         spares
     }
@@ -215,7 +215,7 @@ impl<'a> Shifter<'_, 'a> {
         let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
         let Some(serving) = serving.filter(|instance| self.view.ready(instance) > 0) else { return };
         let pods = self.view.pods(serving);
-        spares.retain(|name| pods.iter().any(|pod| pod.name == *name));
+        spares.retain(|name| pods.iter().any(|pod| *pod.name == **name));
     }
 
     /// Members that the data plane does not know yet are waited for.
@@ -223,7 +223,7 @@ impl<'a> Shifter<'_, 'a> {
         let new = members.new.iter().filter(|pod| !self.arrived(pod));
         for pod in new.chain(members.old.iter().filter(|pod| !self.knows(pod))).filter(|pod| serves(pod)) {
             if let Some(since) = self.endpoint(pod) {
-                draft.wake(self.sent_to_at(since).max(pod.labelled.after(self.view.spec().propagation)));
+                draft.wake(self.sent_to_at(since).max(pod.labelled.after(self.view.spec.propagation)));
             }
         }
     }

@@ -57,12 +57,12 @@ impl Shifter<'_, '_> {
         let members = &self.situation.members;
         match self.shadow() {
             Shadow::Tells => {
-                let needed = members.iter().filter(|pod| needed.contains(pod.name.as_str()));
+                let needed = members.iter().filter(|pod| needed.contains(&*pod.name));
                 let unseen = needed.filter(|pod| !self.label_is_seen(pod, draft)).count();
                 unseen == 0 && !self.has_former_members()
             }
             Shadow::Absent | Shadow::Edited | Shadow::Foreign => {
-                let wait = self.view.spec().propagation.saturating_mul(WITHOUT_SHADOW);
+                let wait = self.view.spec.propagation.saturating_mul(WITHOUT_SHADOW);
                 let seen = members.iter().map(|pod| pod.labelled.after(wait)).max();
                 self.has_come(seen, draft)
             }
@@ -74,7 +74,7 @@ impl Shifter<'_, '_> {
     fn label_is_seen(&self, pod: &Pod, draft: &mut Draft) -> bool {
         let Some(since) = pod.shadow.get(&self.situation.stage.name) else { return false };
         let labelled = self.joined(pod).map_or(pod.labelled, |joined| joined.max(pod.labelled));
-        *since >= labelled || self.has_come(Some(pod.labelled.after(self.view.spec().propagation)), draft)
+        *since >= labelled || self.has_come(Some(pod.labelled.after(self.view.spec.propagation)), draft)
     }
 
     /// The endpoint controller has not seen that a pod is no longer a member: the stage's Service would send clients to it again.

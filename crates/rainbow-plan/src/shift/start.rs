@@ -33,15 +33,15 @@ impl Shifter<'_, '_> {
         let first = step.min(self.of) as usize;
         let new = self.candidates(target).into_iter().filter(|pod| self.view.is_available(pod)).take(first);
         progress.starts = true;
-        let members: BTreeSet<&str> = old.iter().copied().chain(new).map(|pod| pod.name.as_str()).collect();
-        let labeled: BTreeSet<&str> = self.situation.members.iter().map(|pod| pod.name.as_str()).collect();
+        let members: BTreeSet<&str> = old.iter().copied().chain(new).map(|pod| &*pod.name).collect();
+        let labeled: BTreeSet<&str> = self.situation.members.iter().map(|pod| &*pod.name).collect();
         for pod in members.difference(&labeled) {
             self.join(pod, draft);
         }
         // Left over from a shift before, or put on by hand. Nothing selects by the label now, so it can just go; but not
         // from pods that served: one that is not ready for a moment would only be labeled again.
         for pod in self.situation.members.iter().filter(|pod| pod.instance != *serving) {
-            if !members.contains(pod.name.as_str()) {
+            if !members.contains(&*pod.name) {
                 self.leave(&pod.name, draft);
             }
         }
@@ -68,6 +68,6 @@ impl Shifter<'_, '_> {
     }
 
     fn is_of(&self, name: &str, instance: &InstanceName) -> bool {
-        self.situation.members.iter().any(|pod| pod.name == name && pod.instance == *instance)
+        self.situation.members.iter().any(|pod| *pod.name == *name && pod.instance == *instance)
     }
 }

@@ -55,6 +55,8 @@ impl WriteTarget {
             | Action::Adopt { pod }
             | Action::Disown { pod }
             | Action::EndPod { pod, .. } => Self::Pod(pod.clone()),
+            // Histories have no configuration.
+            Action::CreateCopy { .. } | Action::DeleteCopy { .. } => return None,
             Action::ApplyGuard | Action::DeleteGuard => Self::Guard,
             Action::ApplyBudget { stage, .. } | Action::DeleteBudget { stage } => Self::Budget(stage.clone()),
             Action::Release => return None,
@@ -157,6 +159,8 @@ impl Sim {
             | Action::Adopt { .. }
             | Action::Disown { .. }
             | Action::EndPod { .. }
+            | Action::CreateCopy { .. }
+            | Action::DeleteCopy { .. }
             | Action::ApplyGuard
             | Action::DeleteGuard
             | Action::ApplyBudget { .. }
@@ -277,8 +281,13 @@ impl Sim {
                     demoted: false,
                     sizes: BTreeMap::new(),
                     served: None,
+                    config: self.spec.config.clone(),
                 };
                 self.colors.entry(color.clone()).or_insert(made);
+            }
+            // Histories have no configuration, so nothing is copied.
+            Action::CreateCopy { copy } | Action::DeleteCopy { copy } => {
+                self.require(Rule::NoVainWrite, false, || format!("no version reads {}", copy.name));
             }
             Action::ApplyDeployment { instance, replicas, ends } => self.apply_deployment(instance, *replicas, ends),
             Action::ApplyScaler { instance, least } => self.apply_scaler(instance, *least),

@@ -104,8 +104,8 @@ impl Sim {
 
     /// No pod is left that calls the instance.
     pub(super) fn check_callers(&self, instance: &InstanceName) {
-        for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
-            for tier in color.tiers.iter().filter(|tier| tier.needs.contains(&instance.tier)) {
+        for color in self.colors.values().filter(|color| color.instances.get(&*instance.tier) == Some(instance)) {
+            for tier in color.tiers.iter().filter(|tier| tier.needs.iter().any(|need| *need == *instance.tier)) {
                 let Some(caller) = color.instances.get(&tier.name) else { continue };
                 let pods = self.pods.values().filter(|pod| pod.instance == *caller).count();
                 let asked = self.deps.get(caller).map_or(0, |dep| if dep.foreign { 0 } else { dep.replicas });
@@ -119,7 +119,7 @@ impl Sim {
     /// Only an instance whose colors all drain, or that goes for good, loses its controllers.
     pub(super) fn check_drains(&self, instance: &InstanceName) {
         let Some(world) = &self.decided else { return };
-        let mut owners = world.colors.iter().filter(|color| color.instances.get(&instance.tier) == Some(instance));
+        let mut owners = world.colors.iter().filter(|color| color.instances.get(&*instance.tier) == Some(instance));
         self.require(Rule::Evidence, world.spec.deleting || owners.all(|color| color.released.is_some()), || {
             format!("{instance:?} loses its Deployment while one of its colors lives")
         });
@@ -159,8 +159,8 @@ impl Sim {
         if self.deps.get(instance).map_or(0, |dep| dep.replicas) >= replicas {
             return;
         }
-        for color in self.colors.values().filter(|color| color.instances.get(&instance.tier) == Some(instance)) {
-            let needs = color.tiers.iter().filter(|tier| tier.name == instance.tier).flat_map(|tier| &tier.needs);
+        for color in self.colors.values().filter(|color| color.instances.get(&*instance.tier) == Some(instance)) {
+            let needs = color.tiers.iter().filter(|tier| tier.name == *instance.tier).flat_map(|tier| &tier.needs);
             for called in needs.filter_map(|need| color.instances.get(need)) {
                 let asked = self.deps.get(called).map_or(1, |dep| dep.replicas).min(self.full(called));
                 let serves = |pod: &&SimPod| pod.instance == *called && pod.ready && !pod.terminating;
@@ -230,7 +230,7 @@ impl Sim {
     fn check_first_joins(&self, world: &World, plan: &Plan) {
         for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
-            let Some(joining) = world.pods.iter().find(|known| known.name == *pod).map(|pod| &pod.instance) else {
+            let Some(joining) = world.pods.iter().find(|known| *known.name == *pod).map(|pod| &pod.instance) else {
                 continue;
             };
             let selected = match world.stages.get(&StageKey::of(stage)) {

@@ -301,7 +301,7 @@ impl Sim {
         for _ in there..wanted as usize {
             self.counter += 1;
             let name = format!("{}-{}-{}", instance.tier, instance.color, self.counter);
-            *self.started.entry(instance.color.clone()).or_default() += 1;
+            *self.started.entry(instance.color.to_string()).or_default() += 1;
             *self.started_instances.entry(instance.clone()).or_default() += 1;
             let pod = SimPod {
                 instance: instance.clone(),
@@ -332,7 +332,7 @@ impl Sim {
                 // Where neither the spec nor a stage wants any pods of a tier, its clients have nowhere to go.
                 let instance = &self.pods[name].instance;
                 let of_a_stage = |stage: &Stage| {
-                    spec::entry(&self.spec.tiers, stage) == instance.tier && stage.replicas.unwrap_or(0) > 0
+                    spec::entry(&self.spec.tiers, stage) == *instance.tier && stage.replicas.unwrap_or(0) > 0
                 };
                 if self.full(instance) > 0 || self.spec.stages.iter().any(of_a_stage) {
                     self.check_end(name);

@@ -44,7 +44,7 @@ impl Sim {
 
     /// The same of a pod that may be gone by now.
     pub(super) fn known_of(&self, pod: &str, instance: &InstanceName) -> Connections {
-        let counts = |color: &Color| color.tiers.iter().any(|tier| tier.name == instance.tier && tier.counted);
+        let counts = |color: &Color| color.tiers.iter().any(|tier| tier.name == *instance.tier && tier.counted);
         if !self.owners(instance).any(counts) {
             return Connections::Uncounted;
         }
@@ -67,7 +67,7 @@ impl Sim {
     }
 
     pub fn owners<'s>(&'s self, instance: &'s InstanceName) -> impl Iterator<Item = &'s Color> {
-        self.colors.values().filter(move |color| color.instances.get(&instance.tier) == Some(instance))
+        self.colors.values().filter(move |color| color.instances.get(&*instance.tier) == Some(instance))
     }
 
     /// Somebody can open a connection to the pod: a client of a stage, or a pod that calls it.
@@ -75,8 +75,10 @@ impl Sim {
         let found = &self.pods[pod];
         let by_clients = self.endpoints.keys().chain(self.past.keys()).any(|stage| self.may_receive(stage, pod));
         let calls = |color: &Color, caller: &InstanceName| {
-            color.instances.get(&caller.tier) == Some(caller)
-                && color.tiers.iter().any(|tier| tier.name == caller.tier && tier.needs.contains(&found.instance.tier))
+            color.instances.get(&*caller.tier) == Some(caller)
+                && color.tiers.iter().any(|tier| {
+                    tier.name == *caller.tier && tier.needs.iter().any(|need| *need == *found.instance.tier)
+                })
         };
         let callers = || self.pods.values().map(|pod| &pod.instance);
         // Callers know of a pod that was taken out after the endpoint controller's lag and that of the nodes.
@@ -145,14 +147,14 @@ impl Sim {
             let unreached = !self.reached.contains(instance) && !matches!(pod.connections, Connections::Busy { .. });
             pod.instance == *instance && pod.mark == Mark::Leaving && (done || unreached)
         };
-        world.pods.iter().filter(may_go).map(|pod| pod.name.clone()).collect()
+        world.pods.iter().filter(may_go).map(|pod| pod.name.to_string()).collect()
     }
 
     /// A pod is let go for a reason that the decision's world gives, and only when all colors that have it are done with it.
     pub(super) fn check_why(&self, name: &str, why: Why) {
         let Some(world) = &self.decided else { return };
         // An operator that lost its lease may end a pod that the one after it does not know.
-        let Some(pod) = world.pods.iter().find(|pod| pod.name == name) else { return };
+        let Some(pod) = world.pods.iter().find(|pod| *pod.name == *name) else { return };
         let told = |good: bool| self.require(Rule::Evidence, good, || format!("{name} goes, {why:?}: {pod:?}"));
         told(pod.endpoint.is_empty());
         let out = matches!(pod.place, Place::Out { .. });

@@ -143,7 +143,7 @@ impl Sim {
         // Where another writer has taken the Service away, the share is what the status says of it.
         let of = self.wanted(found).max(1);
         let memory = self.memory.stages.get(stage);
-        let serves_another = memory.is_some_and(|memory| memory.color.as_ref() != Some(&from.color));
+        let serves_another = memory.is_some_and(|memory| memory.color.as_deref() != Some(&*from.color));
         let told = || match memory.and_then(|memory| memory.shift.as_ref()) {
             _ if serves_another => of,
             Some(shift) => shift.moved,
@@ -224,7 +224,8 @@ impl Sim {
         let Action::ApplyStage { stage, selects, .. } = action else { return };
         if let Selection::Instance(instance) = selects {
             let found = self.spec.stages.iter().find(|known| known.name == *stage);
-            let needs = |color: &Color| color.tiers.iter().any(|tier| tier.needs.contains(&instance.tier));
+            let needs =
+                |color: &Color| color.tiers.iter().any(|tier| tier.needs.iter().any(|need| *need == *instance.tier));
             let names_it = |color: &Color| found.is_some_and(|stage| self.entry(stage, color) == Some(instance));
             let inner = self.owners(instance).any(|color| needs(color) && !names_it(color));
             self.require(Rule::NoMixing, !inner, || {

@@ -444,7 +444,7 @@ pub fn service_name(key: &StageKey) -> String {
 }
 
 fn identity(colors: &BTreeMap<String, Color>, name: &InstanceName) -> String {
-    let owner = colors.values().find(|color| color.instances.get(&name.tier) == Some(name));
-    let tier = owner.and_then(|color| color.tiers.iter().find(|tier| tier.name == name.tier));
+    let owner = colors.values().find(|color| color.instances.get(&*name.tier) == Some(name));
+    let tier = owner.and_then(|color| color.tiers.iter().find(|tier| tier.name == *name.tier));
     tier.map_or_else(|| format!("{}@{}", name.tier, name.color), |tier| tier.identity.clone())
 }

@@ -269,6 +269,8 @@ impl Sim {
             Action::Mark { pod, mark } => {
                 format!("mark {} {mark:?}", pod.rsplit_once('-').map_or("", |(head, _)| head))
             }
+            Action::CreateCopy { copy } => format!("copy {}", copy.name),
+            Action::DeleteCopy { copy } => format!("no copy {}", copy.name),
             Action::ApplyGuard => "guard".into(),
             Action::DeleteGuard => "no guard".into(),
             Action::ApplyBudget { stage, least } => format!("budget of {stage}: {least}"),

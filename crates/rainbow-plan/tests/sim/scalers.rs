@@ -10,7 +10,7 @@ impl Sim {
         let colors: Vec<&Color> = self.colors.values().filter(|color| has(color, instance)).collect();
         let described = colors.iter().find(|color| !self.invalid && self.is_spec(color));
         let color = described.or_else(|| colors.iter().max_by_key(|color| color.revision));
-        let tier = color.and_then(|color| color.tiers.iter().find(|tier| tier.name == instance.tier));
+        let tier = color.and_then(|color| color.tiers.iter().find(|tier| tier.name == *instance.tier));
         tier.map_or(Scaling::Replicas, |tier| tier.scaling)
     }
 
@@ -81,7 +81,7 @@ impl Sim {
         self.require(Rule::Scaled, !own, || format!("{instance:?} becomes smaller beside its autoscaler"));
         let owners: Vec<&Color> = world.colors.iter().filter(|color| has(color, instance)).collect();
         let lives = owners.iter().any(|color| color.released.is_none()) && !world.spec.deleting;
-        let policy = || owners.iter().flat_map(|color| &color.tiers).filter(|tier| tier.name == instance.tier);
+        let policy = || owners.iter().flat_map(|color| &color.tiers).filter(|tier| tier.name == *instance.tier);
         let scaled =
             matches!(found.scaler, Scaler::Foreign { .. }) || policy().all(|tier| tier.scaling != Scaling::Replicas);
         self.require(Rule::Scaled, !(lives && scaled) || owners.is_empty(), || {
@@ -109,7 +109,7 @@ impl Sim {
         let memory = world.memory.stages.get(&stage.name);
         let serving = memory.and_then(|memory| memory.color.as_ref());
         let serving = serving.and_then(|name| world.colors.iter().find(|color| color.name == *name));
-        let serving = serving.and_then(|color| color.instances.get(&instance.tier));
+        let serving = serving.and_then(|color| color.instances.get(&*instance.tier));
         let is_late = memory
             .and_then(|memory| memory.shift.as_ref())
             .is_some_and(|shift| shift.started.after(world.spec.progress_deadline) <= self.clock());
@@ -147,5 +147,5 @@ impl Sim {
 }
 
 fn has(color: &Color, instance: &InstanceName) -> bool {
-    color.instances.get(&instance.tier) == Some(instance)
+    color.instances.get(&*instance.tier) == Some(instance)
 }

@@ -62,7 +62,10 @@ fn lacks(lacks: &[Lack]) -> String {
 
 pub fn problem(problem: &Problem) -> String {
     match problem {
-        Problem::ColorInUse { color } => format!("color `{color}` exists with other tiers: give spec.color a new name"),
+        Problem::CopyLost { color, copy, .. } => format!("copy `{}` of color `{color}` is lost", copy.name),
+        Problem::ColorInUse { color, .. } => {
+            format!("color `{color}` exists with other tiers: give spec.color a new name")
+        }
         Problem::UnknownColor { stage, color, known } => format!(
             "stage `{stage}` shall serve color `{color}`, which does not exist: set spec.stages[{stage}].color to one of: {}",
             known.join(", ")
@@ -74,6 +77,7 @@ pub fn problem(problem: &Problem) -> String {
                 Object::Service(instance) => format!("Service `{}-{}`", instance.tier, instance.color),
                 Object::StageService { stage } => format!("Service of stage `{stage}`"),
                 Object::ShadowService { stage } => format!("shadow Service of stage `{stage}`"),
+                Object::Copy(copy) => format!("copy `{}`", copy.name),
                 Object::Guard => "the guard".into(),
                 Object::StageBudget { stage } => format!("the budget of stage `{stage}`"),
             };

@@ -183,7 +183,7 @@ impl Sim {
             shadow.entry(pod).or_default().insert(stage.clone(), time(*at));
         }
         let pods = shown.pods.iter().map(|(name, pod)| Pod {
-            name: name.clone(),
+            name: name.as_str().into(),
             instance: pod.instance.clone(),
             controller: pod.controller,
             ready: pod.ready && !pod.terminating,
@@ -209,6 +209,7 @@ impl Sim {
             stages,
             guard: shown.guard,
             budgets: shown.budgets.clone(),
+            copies: BTreeMap::new(),
         }
     }
 

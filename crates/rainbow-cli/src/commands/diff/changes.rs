@@ -93,8 +93,13 @@ fn change(path: &[Step], a: &Value, b: &Value) -> Change {
     Change { aspect: aspect(path).unwrap_or_else(|| text.clone()), path: text, a: a.clone(), b: b.clone() }
 }
 
-/// Of a container what comes after its name; an environment variable by its name. Else there is no shorter word.
+/// An object with configuration by its kind and name. Of a container what comes after its name; an environment variable by its name. Else there is no shorter word.
 fn aspect(path: &[Step]) -> Option<String> {
+    if let [Step::Field(config), Step::Field(kind), Step::Field(name)] = path
+        && config == "config"
+    {
+        return Some(format!("{kind} {name}"));
+    }
     let at = path.iter().position(|step| matches!(step, Step::Field(name) if name == "containers"))?;
     match path.get(at + 1..)? {
         [Step::Entry(_), Step::Field(field), Step::Entry(name), ..] => Some(format!("{field} {name}")),
@@ -132,6 +137,13 @@ mod tests {
                 ("spec.containers[log]", "container log"),
             ]
         );
+    }
+
+    #[test]
+    fn configuration_is_named() {
+        let reads = |copy: &str| json!({ "config": { "ConfigMap": { "settings": copy, "other": "other-1" } } });
+        let found = shown(reads("settings-1"), reads("settings-2"));
+        assert_eq!(found, [("config.ConfigMap.settings".to_owned(), "ConfigMap settings".to_owned())]);
     }
 
     #[test]

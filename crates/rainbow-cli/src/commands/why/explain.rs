@@ -1,7 +1,7 @@
 //! What holds a color and what would free it, in sentences.
 
 use jiff::Timestamp;
-use rainbow_api::{ColorPhase, Deadline};
+use rainbow_api::{ColorPhase, ConditionType, Deadline};
 use rainbow_operator::count::{ASSOCIATIONS, NO_COUNTER};
 use serde::Serialize;
 
@@ -73,6 +73,8 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
         holds.push("it is the newest color".into());
     }
     holds.extend(connections(evidence));
+    let conditions = found.color.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    holds.extend(ConditionType::HeldByOnePeer.find_true(conditions).map(|condition| condition.message.clone()));
     for shared in shared(found) {
         let with = shared.with.join(", ");
         holds.push(format!("its {} is that of {with} as well, and stays as long as one of them needs it", shared.tier));
@@ -134,6 +136,12 @@ fn connections(evidence: &Evidence) -> Vec<String> {
     if evidence.fresh() > 0 {
         let fresh = count(evidence.fresh(), "connection");
         holds.push(format!("{fresh} too new to be told from the node's probes: ask again"));
+    }
+    if evidence.unnamed() > 0 {
+        let unnamed = count(evidence.unnamed(), "connection");
+        holds.push(format!(
+            "{unnamed} of peers that the counter does not name, so that drain.ignore cannot leave them out"
+        ));
     }
     match evidence.unknown() {
         0 => {}

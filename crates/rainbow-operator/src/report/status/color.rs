@@ -12,7 +12,7 @@ use super::{Difference, Obstacle, condition, signed, states, whole_seconds};
 use crate::{
     clock,
     count::{Known, Reading},
-    domain::{self, Names},
+    domain::{self, Names, OnePeer},
     messages,
 };
 
@@ -32,6 +32,10 @@ pub(crate) struct Basis<'a> {
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
     pub(crate) known: &'a Known,
+    /// Peer that is connected to every pod that holds the color.
+    pub(crate) peer: Option<OnePeer>,
+    /// Connections of peers that hold nothing, over all pods. `None`: there are none.
+    pub(crate) ignored: Option<u64>,
     /// What is being cut now.
     pub(crate) cut: &'a [Cut],
     /// What the API server says about the writes of the color's start and end.
@@ -88,6 +92,10 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         condition(ConditionType::Stalled, true, *reason, message.clone(), *generation, &old.conditions, *now)
     }));
     conditions.extend(report.drain.as_ref().filter(|drain| drain.pods > 0).map(|drain| unknown(drain, basis)));
+    conditions.extend(basis.peer.as_ref().filter(|_| report.drain.is_some()).map(|peer| {
+        let message = messages::one_peer(peer, basis.names.rainbow);
+        condition(ConditionType::HeldByOnePeer, true, Reason::OnePeer, message, *generation, &old.conditions, *now)
+    }));
     ColorStatus {
         phase: Some(phase),
         ready: Some(format!("{}/{}", report.ready, report.wanted)),
@@ -130,6 +138,7 @@ fn drain(report: &ColorReport, basis: &Basis<'_>) -> Option<DrainStatus> {
             since: clock::write(drain.since),
             deadline: drain.deadline.map(clock::write),
             connections: report.connections.map_or(0, long),
+            ignored: basis.ignored.map_or(0, long),
             unknown_pods: signed(drain.unknown),
             pods: signed(drain.pods),
             holders: drain.holders.iter().map(|found| holder(found, basis.known)).collect(),
@@ -156,6 +165,8 @@ fn holder(found: &plan::Holder, known: &Known) -> Holder {
         pod: found.pod.clone(),
         tier: found.tier.clone(),
         connections,
+        ignored: reading.map(|reading| long(reading.ignored)).filter(|number| *number > 0),
+        unnamed: shown.map(|reading| long(reading.unnamed)).filter(|number| *number > 0),
         oldest_seconds: shown.and_then(Reading::oldest_seconds).map(long),
         peers: shown.map(peers).unwrap_or_default(),
         unknown,
@@ -193,6 +204,9 @@ fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
 
 /// How a color's new status differs from the old one.
 pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Difference {
+    if old == new {
+        return Difference::None;
+    }
     let (steady_old, steady_new) = (without_ages(old), without_ages(new));
     if steady_old == steady_new {
         return Difference::None;
@@ -239,9 +253,10 @@ fn without_ages(status: &ColorStatus) -> ColorStatus {
 fn without_counts(mut status: ColorStatus) -> ColorStatus {
     status.connections = None;
     if let Some(drain) = &mut status.drain {
-        (drain.connections, drain.unknown_pods, drain.holders) = (0, 0, Vec::new());
+        (drain.connections, drain.ignored, drain.unknown_pods, drain.holders) = (0, 0, 0, Vec::new());
     }
-    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == UNKNOWN.as_str()) {
+    let counting = [UNKNOWN.as_str(), ConditionType::HeldByOnePeer.as_str()];
+    for condition in status.conditions.iter_mut().filter(|condition| counting.contains(&condition.type_.as_str())) {
         condition.message.clear();
     }
     for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == ConditionType::Ready.as_str()) {
@@ -304,7 +319,21 @@ mod tests {
         let (services, troubles, taken) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
         let names = &Names { rainbow: "colors", prefix: None, services, troubles, taken };
         let remembered = Remembered::default();
-        color(report, &Basis { generation: Some(1), names, known, cut, trouble: None, remembered, old, now: Time(now) })
+        color(
+            report,
+            &Basis {
+                generation: Some(1),
+                names,
+                known,
+                peer: None,
+                ignored: None,
+                cut,
+                trouble: None,
+                remembered,
+                old,
+                now: Time(now),
+            },
+        )
     }
 
     #[test]

@@ -1,0 +1,234 @@
+//! ConfigMaps and Secrets that pod templates name, as part of a version.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{collections::BTreeMap, fmt};
+
+use crate::{ColorConfig, Tier};
+
+/// Hexadecimal digits of the content at the end of a copy's name, as many as kustomize's configMapGenerator takes.
+pub const CONTENT_DIGITS: usize = 10;
+/// Characters of an object's name.
+const NAME: usize = 253;
+
+/// Whether the content of the ConfigMaps and Secrets that pod templates name is part of the version.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Config {
+    /// All colors read the objects themselves: a change reaches the pods of every color, as Kubernetes has it.
+    #[default]
+    Shared,
+    /// A color reads immutable copies, made when the color is made. A change of an object is a release.
+    Versioned,
+}
+
+impl Config {
+    pub(crate) fn is_shared(&self) -> bool {
+        *self == Self::Shared
+    }
+}
+
+/// Kind of an object that holds configuration.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+pub enum ConfigKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl fmt::Display for ConfigKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        })
+    }
+}
+
+/// A ConfigMap or a Secret, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigName {
+    /// Kind of the object.
+    pub kind: ConfigKind,
+    /// Name of the object.
+    pub name: String,
+}
+
+/// ``Secret `database` ``.
+impl fmt::Display for ConfigName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.kind, self.name)
+    }
+}
+
+/// Whether pods start without an object that their template names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Demand {
+    /// Every place that names the object says `optional: true`.
+    Optional,
+    /// Pods wait for the object.
+    Required,
+}
+
+/// The objects that each tier's template names, by name of the tier.
+pub type TierConfig = BTreeMap<String, BTreeMap<ConfigName, Demand>>;
+
+/// The objects that the templates of tiers name.
+pub fn config_of_tiers(tiers: &[Tier]) -> TierConfig {
+    tiers.iter().map(|tier| (tier.name.clone(), config_of(&tier.template))).collect()
+}
+
+/// The objects that a pod template names: in volumes, in `env` and in `envFrom`.
+///
+/// `imagePullSecrets` and the Secrets of volume drivers are the node's credentials; no container reads them, so they are not configuration.
+pub fn config_of(template: &Value) -> BTreeMap<ConfigName, Demand> {
+    let mut found: BTreeMap<ConfigName, Demand> = BTreeMap::new();
+    visit(&mut template.clone(), &mut |kind, name, need| {
+        let known = found.entry(ConfigName { kind, name: name.clone() }).or_insert(need);
+        *known = need.max(*known);
+    });
+    found
+}
+
+/// Makes a pod template read the copies that a color has.
+pub fn read_copies(template: &mut Value, config: &[ColorConfig]) {
+    visit(template, &mut |kind, name, _| {
+        if let Some(known) = config.iter().find(|known| known.kind == kind && known.name == *name) {
+            name.clone_from(&known.copy);
+        }
+    });
+}
+
+/// Name of the copy of an object's content: `settings-0a1b2c3d4e`.
+pub fn copy_name(name: &str, content: &str) -> String {
+    let kept = name.char_indices().nth(NAME - 1 - CONTENT_DIGITS).map_or(name, |(end, _)| &name[..end]);
+    format!("{}-{content}", kept.trim_end_matches(['.', '-']))
+}
+
+/// Calls `see` with every name of a ConfigMap or a Secret in a pod template.
+fn visit(template: &mut Value, see: &mut impl FnMut(ConfigKind, &mut String, Demand)) {
+    let Some(spec) = template.get_mut("spec") else { return };
+    for volume in items(spec, "volumes") {
+        source(volume, "configMap", "name", ConfigKind::ConfigMap, see);
+        source(volume, "secret", "secretName", ConfigKind::Secret, see);
+        for projected in volume.get_mut("projected").into_iter().flat_map(|volume| items(volume, "sources")) {
+            source(projected, "configMap", "name", ConfigKind::ConfigMap, see);
+            source(projected, "secret", "name", ConfigKind::Secret, see);
+        }
+    }
+    for list in ["initContainers", "containers"] {
+        for container in items(spec, list) {
+            for from in items(container, "envFrom") {
+                source(from, "configMapRef", "name", ConfigKind::ConfigMap, see);
+                source(from, "secretRef", "name", ConfigKind::Secret, see);
+            }
+            for from in items(container, "env").filter_map(|variable| variable.get_mut("valueFrom")) {
+                source(from, "configMapKeyRef", "name", ConfigKind::ConfigMap, see);
+                source(from, "secretKeyRef", "name", ConfigKind::Secret, see);
+            }
+        }
+    }
+}
+
+fn items<'a>(value: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn source(
+    value: &mut Value,
+    field: &str,
+    name: &str,
+    kind: ConfigKind,
+    see: &mut impl FnMut(ConfigKind, &mut String, Demand),
+) {
+    let Some(source) = value.get_mut(field) else { return };
+    let need = if source["optional"] == true { Demand::Optional } else { Demand::Required };
+    if let Some(Value::String(name)) = source.get_mut(name).filter(|name| **name != "") {
+        see(kind, name, need);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Every place of a pod template that a container reads configuration from, and those that it does not.
+    fn template() -> Value {
+        json!({ "spec": {
+            "imagePullSecrets": [{ "name": "registry" }],
+            "volumes": [
+                { "name": "a", "configMap": { "name": "files", "items": [{ "key": "x", "path": "x" }] } },
+                { "name": "b", "secret": { "secretName": "tls", "optional": true } },
+                { "name": "c", "projected": { "sources": [
+                    { "configMap": { "name": "extra", "optional": true } }, { "secret": { "name": "token" } },
+                    { "serviceAccountToken": { "path": "t" } },
+                ] } },
+                { "name": "d", "csi": { "driver": "x", "nodePublishSecretRef": { "name": "driver" } } },
+            ],
+            "initContainers": [{ "name": "i", "envFrom": [{ "secretRef": { "name": "migrate" } }] }],
+            "containers": [{
+                "name": "c",
+                "envFrom": [{ "prefix": "P_", "configMapRef": { "name": "settings", "optional": true } }],
+                "env": [
+                    { "name": "A", "value": "files" },
+                    { "name": "B", "valueFrom": { "configMapKeyRef": { "name": "settings", "key": "b" } } },
+                    { "name": "C", "valueFrom": { "secretKeyRef": { "name": "database", "key": "c", "optional": true } } },
+                    { "name": "D", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+                ],
+            }],
+        } })
+    }
+
+    #[test]
+    fn every_place_is_found() {
+        let found = config_of(&template());
+        let text: Vec<String> = found.iter().map(|(name, need)| format!("{name} {need:?}")).collect();
+        assert_eq!(
+            text,
+            [
+                "ConfigMap `extra` Optional",
+                "ConfigMap `files` Required",
+                // One place says that it is optional, another one does not.
+                "ConfigMap `settings` Required",
+                "Secret `database` Optional",
+                "Secret `migrate` Required",
+                "Secret `tls` Optional",
+                "Secret `token` Required",
+            ]
+        );
+        assert!(config_of(&json!({ "spec": { "containers": "none" } })).is_empty());
+        assert!(config_of(&json!(null)).is_empty());
+    }
+
+    #[test]
+    fn copies_are_named_in_their_places_and_nowhere_else() {
+        let config: Vec<ColorConfig> = config_of(&template())
+            .into_keys()
+            .map(|ConfigName { kind, name }| ColorConfig {
+                kind,
+                copy: format!("{name}-1"),
+                name,
+                content: Default::default(),
+            })
+            .collect();
+        let mut changed = template();
+        read_copies(&mut changed, &config);
+        let names: Vec<String> = config_of(&changed).into_keys().map(|found| found.name).collect();
+        assert_eq!(names, ["extra-1", "files-1", "settings-1", "database-1", "migrate-1", "tls-1", "token-1"],);
+        let back: Vec<ColorConfig> = config
+            .iter()
+            .map(|known| ColorConfig { name: known.copy.clone(), copy: known.name.clone(), ..known.clone() })
+            .collect();
+        read_copies(&mut changed, &back);
+        assert_eq!(changed, template(), "nothing else has changed");
+    }
+
+    #[test]
+    fn names_of_copies_are_names() {
+        assert_eq!(copy_name("settings", "0123456789"), "settings-0123456789");
+        let long = copy_name(&"a.".repeat(126), "0123456789");
+        assert!(long.len() <= NAME && long.ends_with("a-0123456789"), "{long}");
+    }
+}

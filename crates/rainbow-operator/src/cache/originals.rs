@@ -1,0 +1,119 @@
+//! ConfigMaps and Secrets that applications name. Nothing is kept of others.
+
+use rainbow_api::{ConfigKind, ConfigName};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    Cache,
+    place::{Place, Places},
+};
+use crate::{
+    config::{Readable, Readables},
+    key::Key,
+    kind::{ConfigAccess, Kind, kind_of},
+};
+
+/// By place of an object, the applications that name it.
+#[derive(Debug, Default)]
+pub(super) struct Originals(HashMap<Place, Vec<Arc<Key>>>);
+
+impl Originals {
+    fn of(&self, place: Place) -> &[Arc<Key>] {
+        self.0.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, place: Place, key: &Arc<Key>) {
+        self.0.entry(place).or_default().push(Arc::clone(key));
+    }
+
+    fn remove(&mut self, place: Place, key: &Key) {
+        if let Some(all) = self.0.get_mut(&place) {
+            all.retain(|known| **known != *key);
+            if all.is_empty() {
+                self.0.remove(&place);
+            }
+        }
+    }
+}
+
+fn place(places: &Places, key: &Key, name: &ConfigName) -> Place {
+    places.of(kind_of(name.kind), &key.namespace, &name.name)
+}
+
+impl Cache {
+    /// Whether the objects of each kind can be read, with this right.
+    pub(crate) fn readables(&self, access: ConfigAccess) -> Readables {
+        let of = |kind: Kind| match self.failed.get(&kind) {
+            _ if !access.kinds().contains(&kind) => Readable::NotAllowed,
+            _ if self.listed.contains(&kind) => Readable::Yes,
+            Some(failure) => Readable::Failed(failure.clone()),
+            None => Readable::NotYet,
+        };
+        Readables { config_maps: of(Kind::ConfigMap), secrets: of(Kind::Secret) }
+    }
+
+    /// An application may name other objects than before.
+    pub(super) fn follow_config(&mut self, key: &Arc<Key>) {
+        let Some(app) = self.apps.get_mut(key) else { return };
+        let (new, old) = app.config.follow(&app.configured());
+        new.iter().for_each(|name| self.originals.add(place(&self.places, key, name), key));
+        old.iter().for_each(|name| self.originals.remove(place(&self.places, key, name), key));
+    }
+
+    /// The watch has shown an object: the applications for which that is news.
+    pub(super) fn original_seen(&mut self, place: Place, kind: ConfigKind, name: &str, version: u64) -> Vec<Arc<Key>> {
+        let name = ConfigName { kind, name: name.to_owned() };
+        let mut keys = self.originals.of(place).to_vec();
+        keys.retain(|key| {
+            let Some(app) = self.apps.get_mut(key) else { return false };
+            let is_news = app.config.see(&name, version);
+            app.changes += u64::from(is_news);
+            is_news
+        });
+        keys
+    }
+
+    /// An object is gone: the applications for which that is news.
+    pub(super) fn original_missed(&mut self, place: Place, kind: ConfigKind, name: &str) -> Vec<Arc<Key>> {
+        let name = ConfigName { kind, name: name.to_owned() };
+        let mut keys = self.originals.of(place).to_vec();
+        keys.retain(|key| {
+            let Some(app) = self.apps.get_mut(key) else { return false };
+            let is_news = app.config.miss(&name);
+            app.changes += u64::from(is_news);
+            is_news
+        });
+        keys
+    }
+
+    /// The objects of a kind that a list has not shown are gone. `None`: the list was the first one, and nothing was known before it.
+    pub(super) fn originals_not_shown(&mut self, kind: Kind, shown: Option<&HashSet<Place>>) -> Vec<Arc<Key>> {
+        let Some(shown) = shown else { return Vec::new() };
+        let mut missed: Vec<(Place, ConfigName)> = Vec::new();
+        for (key, app) in &self.apps {
+            let names = app.config.names().filter(|name| kind_of(name.kind) == kind);
+            let places = names.map(|name| (place(&self.places, key, name), name.clone()));
+            missed.extend(places.filter(|(place, _)| !shown.contains(place)));
+        }
+        let gone = |(place, name): (Place, ConfigName)| self.original_missed(place, name.kind, &name.name);
+        missed.into_iter().flat_map(gone).collect()
+    }
+
+    /// Whether a kind can be read has changed: the applications that name objects of it.
+    pub(super) fn config_changed(&mut self, kind: Kind, is_changed: bool) -> Vec<Arc<Key>> {
+        if !is_changed || !matches!(kind, Kind::ConfigMap | Kind::Secret) {
+            return Vec::new();
+        }
+        let mut keys = Vec::new();
+        for (key, app) in &mut self.apps {
+            if app.config.names().any(|name| kind_of(name.kind) == kind) {
+                app.changes += 1;
+                keys.push(Arc::clone(key));
+            }
+        }
+        keys
+    }
+}

@@ -1,0 +1,68 @@
+//! Writes that are still on their way: those of an operator that led before, and own ones that were not answered.
+//!
+//! What ends pods is written for the very object that was seen (`only_as_seen`, preconditions of deletions). That is not enough for a color
+//! that drains and is taken back: nothing has changed it since the decision to end its pods. So what its pods' end would be written to is
+//! changed first, and what comes late is refused. That costs a round of writes before the Service, so it is done only for as long as
+//! something can be on its way.
+
+use rainbow_api::{labels, names};
+use rainbow_plan::{Action, Chain, Controller, Deployment, InstanceName, Selection};
+use serde_json::json;
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Basis, Batch, Operation};
+use crate::{clock::timestamp, kind::Kind};
+
+/// Longest time that an API server works on a request (`--request-timeout` of kube-apiserver).
+pub(crate) const ON_ITS_WAY: Duration = Duration::from_secs(60);
+
+/// Writes that come before all others of a chain.
+pub(super) fn precautions(chain: &Chain, basis: Basis<'_>) -> Batch {
+    if basis.late_until <= basis.now {
+        return Batch::new();
+    }
+    let taken_back: BTreeSet<&InstanceName> =
+        chain.actions.iter().flat_map(|action| taken_back(action, basis)).collect();
+    taken_back.into_iter().flat_map(|instance| touch(instance, basis)).collect()
+}
+
+/// Instances that clients are sent to again by an action.
+fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName> {
+    let world = &basis.observed.world;
+    let of_pod = |pod: &str| world.pods.iter().find(|known| *known.name == *pod).map(|pod| &pod.instance);
+    // The calls of an entry tier go on to the inner ones.
+    let of_colors = |entry: &InstanceName| -> Vec<&'a InstanceName> {
+        // Pods end of a color that drains, and of one that a shift leaves.
+        let is_left = |color: &str| {
+            let mut shifts = world.memory.stages.values().filter_map(|stage| stage.shift.as_ref());
+            shifts.any(|shift| shift.from == color)
+        };
+        let colors = world.colors.iter().filter(|color| color.released.is_some() || is_left(&color.name));
+        colors
+            .filter(|color| color.instances.values().any(|known| known == entry))
+            .flat_map(|color| color.instances.values())
+            .collect()
+    };
+    match action {
+        Action::ApplyStage { selects: Selection::Instance(instance), .. } => of_colors(instance),
+        Action::Join { pod, .. } => of_pod(pod).map(of_colors).unwrap_or_default(),
+        // Of an instance that was to become smaller.
+        Action::PutBack { pod } => of_pod(pod).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Changes the objects that the end of an instance's pods would be written to.
+fn touch(instance: &InstanceName, basis: Basis<'_>) -> Vec<Operation> {
+    let world = &basis.observed.world;
+    let name = names::instance(basis.scope.prefix, &instance.tier, &instance.color);
+    let is_ours =
+        world.instances.get(instance).is_some_and(|found| matches!(found.deployment, Deployment::Ours { .. }));
+    let deployment = is_ours.then_some((Kind::Deployment, name));
+    // Without a Deployment, Rainbow itself ends them.
+    let pods = world.pods.iter().filter(|pod| pod.instance == *instance && pod.controller == Controller::Rainbow);
+    let pods = pods.map(|pod| (Kind::Pod, pod.name.to_string()));
+    let body = json!({ "metadata": { "annotations": { labels::TAKEN_BACK: timestamp(basis.now) } } });
+    let touch = |(kind, name)| Operation::Touch { kind, name, body: body.clone() };
+    deployment.into_iter().chain(pods).map(touch).collect()
+}

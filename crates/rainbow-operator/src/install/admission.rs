@@ -1,0 +1,119 @@
+//! What the API server refuses before anything is written, whatever the client: a color name that another version has, and names of
+//! objects that a sibling has. A definition's own rules see one object only; these see the others of its namespace.
+//!
+//! The operator checks the same and more, and reports it. So a policy that cannot be evaluated admits, and each of them refuses only
+//! what is certainly wrong: ports, needs and hashed color names are left to the operator. A write that changes none of the names is never
+//! refused, so that a Rainbow with a conflict can be rolled back, held, mended and deleted.
+
+use serde_json::{Value, json};
+
+use super::metadata;
+
+const GROUP: &str = "admissionregistration.k8s.io/v1";
+
+/// Name of the policy about color names, and of its binding.
+pub const COLOR_NAMES: &str = "rainbow-color-names";
+/// Name of the policy about the names of objects, and of its binding.
+pub const OBJECT_NAMES: &str = "rainbow-object-names";
+
+/// The policies, each with its binding.
+pub(super) fn policies() -> [Value; 4] {
+    let [colors, objects] = [on_color_names(), on_object_names()];
+    [colors, binding(COLOR_NAMES), objects, binding(OBJECT_NAMES)]
+}
+
+/// A policy about Rainbows that compares each with all objects of a kind in its namespace.
+fn policy(name: &str, beside: &str, conditions: &Value, variables: &Value, validation: &Value) -> Value {
+    json!({
+        "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": metadata(name, None),
+        "spec": {
+            "failurePolicy": "Ignore",
+            "paramKind": { "apiVersion": "rainbow.dev/v1alpha1", "kind": beside },
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": ["rainbow.dev"], "apiVersions": ["*"], "resources": ["rainbows"], "operations": ["CREATE", "UPDATE"],
+            }] },
+            "matchConditions": conditions, "variables": variables, "validations": [validation],
+        },
+    })
+}
+
+/// Without `namespace`, the objects that a policy compares with are those of the Rainbow's namespace.
+fn binding(policy: &str) -> Value {
+    json!({
+        "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata(policy, None),
+        "spec": {
+            "policyName": policy, "validationActions": ["Deny"],
+            "paramRef": { "selector": {}, "parameterNotFoundAction": "Allow" },
+        },
+    })
+}
+
+/// A color never changes its tiers.
+fn on_color_names() -> Value {
+    let conditions = json!([
+        { "name": "names-its-color", "expression": "has(object.metadata.name) && has(object.spec.color)" },
+        { "name": "changes-its-version", "expression": "request.operation == 'CREATE' || !has(oldObject.spec.color) \
+            || oldObject.spec.color != object.spec.color || oldObject.spec.tiers != object.spec.tiers" },
+    ]);
+    let validation = json!({
+        "expression": "params.spec.rainbow != object.metadata.name || params.spec.color != object.spec.color \
+            || has(params.metadata.deletionTimestamp) || size(params.spec.tiers) == size(object.spec.tiers) \
+            && object.spec.tiers.all(t, params.spec.tiers.exists(o, o.name == t.name && o.template == t.template))",
+        "messageExpression": "'spec.color: color `' + object.spec.color + '` exists with other tiers: give the color a new name'",
+        "reason": "Invalid",
+    });
+    policy(COLOR_NAMES, "Color", &conditions, &json!([]), &validation)
+}
+
+/// Two Rainbows of a namespace do not need an object of the same name.
+fn on_object_names() -> Value {
+    let conditions = json!([{ "name": "has-a-name", "expression": "has(object.metadata.name)" }]);
+    let when_updated = |names: String| format!("request.operation != 'UPDATE' ? [] : {names}");
+    let variable = |name: &str, expression: String| json!({ "name": name, "expression": expression });
+    let variables = json!([
+        variable("before", when_updated(services("oldObject"))),
+        variable("deploymentsBefore", when_updated(deployments("oldObject"))),
+        variable("services", services("object")),
+        variable("deployments", deployments("object")),
+        variable("theirs", services("params")),
+        variable("theirDeployments", deployments("params")),
+        // An instance has a Service of the name of its Deployment, where it has ports.
+        variable("shared", "variables.services.filter(n, !(n in variables.before) && (n in variables.theirs || n in variables.theirDeployments)) \
+            + variables.deployments.filter(n, !(n in variables.deploymentsBefore) && (n in variables.theirs || n in variables.theirDeployments))".to_owned()),
+    ]);
+    let validation = json!({
+        "expression": "params.metadata.name == object.metadata.name || size(variables.shared) == 0",
+        "messageExpression": "'needs the names of rainbow `' + params.metadata.name + '` in the same namespace: ' \
+            + variables.shared.join(', ') + ': set spec.namePrefix, such as `' + object.metadata.name + '-`, or give the color, the tier or the stage another name'",
+        "reason": "Invalid",
+    });
+    policy(OBJECT_NAMES, "Rainbow", &conditions, &variables, &validation)
+}
+
+/// CEL: names of the Services of a Rainbow's stages. A stage whose tier is not clear has none.
+fn services(of: &str) -> String {
+    // Tiers that no other needs.
+    let entries = format!(
+        "{of}.spec.tiers.filter(t, !{of}.spec.tiers.exists(o, o.name != t.name && has(o.needs) && o.needs.exists(n, n.tier == t.name)))"
+    );
+    let prefix = prefix(of);
+    format!(
+        "(!has({of}.spec.stages) ? [] : {of}.spec.stages\
+         .filter(s, has(s.service) && has(s.service.name) || has(s.tier) || size({entries}) == 1)\
+         .map(s, has(s.service) && has(s.service.name) ? s.service.name \
+         : {prefix} + (has(s.tier) ? s.tier : {entries}[0].name) + '-' + s.name))"
+    )
+}
+
+/// CEL: names of the Deployments of the color that a Rainbow names.
+fn deployments(of: &str) -> String {
+    let prefix = prefix(of);
+    format!("(!has({of}.spec.color) ? [] : {of}.spec.tiers.map(t, {prefix} + t.name + '-' + {of}.spec.color))")
+}
+
+fn prefix(of: &str) -> String {
+    format!("(has({of}.spec.namePrefix) ? {of}.spec.namePrefix : '')")
+}
+
+#[cfg(test)]
+mod tests;

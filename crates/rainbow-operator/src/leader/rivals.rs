@@ -1,0 +1,115 @@
+//! Operators that have their lease in other namespaces and look after the same Rainbows: two installations of one cluster, or one of them
+//! and an operator that was started by hand.
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::{Api, Client, Error, ResourceExt, api::ListParams};
+use std::{collections::HashMap, fmt};
+use tokio::time::Instant;
+
+use super::{
+    Election, NAME,
+    lease::{duration, holder, scope},
+};
+
+/// An operator that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub holder: String,
+    /// The namespace of its lease.
+    pub namespace: String,
+}
+
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`, which holds the lease {NAME} of the namespace {}", self.holder, self.namespace)
+    }
+}
+
+/// What is known of the leases of other namespaces.
+pub(super) struct Rivals {
+    api: Api<Lease>,
+    /// The namespace of the own lease.
+    own: String,
+    scope: Option<String>,
+    seen: HashMap<String, Seen>,
+}
+
+/// A lease that somebody else has.
+struct Seen {
+    spec: Option<LeaseSpec>,
+    since: Instant,
+    /// It has been renewed since it was first seen.
+    renewed: bool,
+}
+
+/// Who else is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nobody,
+    /// A lease that either its operator will renew, or that is left from one that is gone: time will tell.
+    Perhaps,
+    Alive(Rival),
+}
+
+impl Rivals {
+    pub(super) fn new(client: &Client, election: &Election) -> Self {
+        Self {
+            api: Api::all(client.clone()),
+            own: election.namespace.clone(),
+            scope: election.scope.clone(),
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Looks at the leases of all namespaces.
+    pub(super) async fn look(&mut self) -> Found {
+        let named = ListParams::default().fields(&format!("metadata.name={NAME}"));
+        match self.api.list(&named).await {
+            Ok(leases) => self.judge(&leases.items),
+            Err(Error::Api(status)) if status.is_forbidden() => {
+                // An operator of one namespace, or one that was installed by an earlier version.
+                tracing::debug!("leases of other namespaces may not be listed");
+                Found::Nobody
+            }
+            Err(error) => {
+                tracing::warn!(%error, "leases of other namespaces cannot be listed");
+                Found::Perhaps
+            }
+        }
+    }
+
+    fn judge(&mut self, leases: &[Lease]) -> Found {
+        let now = Instant::now();
+        let mut found = Found::Nobody;
+        let mut seen = HashMap::new();
+        for lease in leases {
+            let namespace = lease.namespace().unwrap_or_default();
+            let Some(holder) = holder(lease).filter(|_| namespace != self.own && self.overlaps(lease)) else {
+                continue;
+            };
+            let state = match self.seen.remove(&namespace) {
+                Some(before) if before.spec == lease.spec => before,
+                before => Seen { spec: lease.spec.clone(), since: now, renewed: before.is_some() },
+            };
+            if now.duration_since(state.since) < duration(lease) {
+                if state.renewed {
+                    found = Found::Alive(Rival { holder: holder.to_owned(), namespace: namespace.clone() });
+                } else if found == Found::Nobody {
+                    found = Found::Perhaps;
+                }
+            }
+            seen.insert(namespace, state);
+        }
+        self.seen = seen;
+        found
+    }
+
+    /// The holder of a lease looks after a namespace that this operator looks after, too.
+    fn overlaps(&self, lease: &Lease) -> bool {
+        match (scope(lease), self.scope.as_deref()) {
+            (Some(theirs), Some(own)) => theirs == own,
+            (None, _) | (_, None) => true,
+        }
+    }
+}

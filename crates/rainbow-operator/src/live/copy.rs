@@ -1,0 +1,43 @@
+//! ConfigMaps and Secrets, of which the watches show metadata alone: Rainbow's copies, and the objects of others.
+
+use rainbow_api::labels;
+
+use super::{Meta, ShownMeta, rainbow_of};
+use crate::uid::Uid;
+
+/// A copy that Rainbow has made.
+#[derive(Clone, Debug)]
+pub(crate) struct Copied {
+    pub(crate) meta: Meta,
+    /// Name of the object that was copied.
+    pub(crate) of: Box<str>,
+    /// The Rainbow that owns the copy.
+    pub(crate) owner: Option<Uid>,
+    pub(crate) check: Check,
+}
+
+/// Whether a copy has the content that it is named after. A copy is immutable, so one that was found to have it keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// The copy is to be read.
+    Unknown,
+    Intact,
+    /// Another writer has put another object in its place.
+    Wrong,
+}
+
+impl Copied {
+    /// `None`: no copy of Rainbow's. An object that only has the Rainbow for its owner may be its user's: to go with the Rainbow.
+    pub(super) fn of(object: &ShownMeta) -> Option<Box<Self>> {
+        let meta = &object.metadata;
+        rainbow_of(meta)?;
+        let of = meta.annotations.as_ref()?.get(labels::COPY_OF)?;
+        let owner = meta.owner_references.iter().flatten().find(|owner| owner.kind == "Rainbow");
+        Some(Box::new(Self {
+            meta: Meta::of(meta),
+            of: of.as_str().into(),
+            owner: owner.map(|owner| Uid::of(&owner.uid)),
+            check: Check::Unknown,
+        }))
+    }
+}
