@@ -31,8 +31,8 @@ demo-colors: build ## The second story: three colors named by git, and connectio
 test: ## Unit, property and end-to-end tests, with one summary
 	scripts/test
 
-# `make test` has the same few histories each time. Here are HISTORIES of each property, optimised, in parts of a thousand. Parts
-# that this build has found clean are not tried again; ARGS are options of the tests, such as ARGS=holds:: or ARGS=--ignored.
+# `make test` has the same few histories each time. Here are HISTORIES of each property over all its classes, optimised, in parts of a thousand. Parts
+# that this build has found clean are not tried again; ARGS are options of the tests, such as ARGS=refills:: or ARGS=--ignored.
 HISTORIES ?= 100000
 explore: ## Many random histories for the planner, for hours; continues where it was stopped
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 EXPLORE=$(HISTORIES) EXPLORE_DIR=$(abspath $(CARGO_TARGET_DIR)/explore/histories) \

@@ -7,7 +7,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use proptest::strategy::Strategy as _;
 use rainbow_plan::*;
-use sim::{Sim, classes::*, events::Event, explore::explore, history::History, operator::Run, spec};
+use sim::{
+    Sim,
+    classes::*,
+    events::Event,
+    explore::{Share, explore},
+    history::History,
+    operator::Run,
+    spec,
+};
 
 const CHAIN: &str = "e:2 d:2>e c:2>d b:2>c a:2>b";
 const DIAMOND: &str = "e:2 c:2>e d:2>e b:2>c,d a:2>b";
@@ -224,7 +232,7 @@ fn a_draining_color_is_taken_back_as_it_is() {
         (0i64..120).prop_map(Event::Pass),
     ];
     let all = histories_then(busy, 5, of_the_cluster().prop_filter("harmless", unharmed), 20);
-    explore("a_draining_color_is_taken_back_as_it_is", 60, all, taken_back);
+    explore("a_draining_color_is_taken_back_as_it_is", Share { cases: 60, classes: 1 }, all, taken_back);
 }
 
 fn taken_back(history: &History) {

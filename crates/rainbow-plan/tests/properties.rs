@@ -9,7 +9,14 @@ mod sim;
 
 use proptest::prelude::*;
 use rainbow_plan::*;
-use sim::{Sim, classes::*, events::Event, explore::explore, operator::Run, spec};
+use sim::{
+    Sim,
+    classes::*,
+    events::Event,
+    explore::{Share, explore},
+    operator::Run,
+    spec,
+};
 
 /// Lets a history happen.
 fn happened(spec: Spec, events: &[Event]) -> Sim {
@@ -26,7 +33,7 @@ fn releases() -> impl Strategy<Value = Event> {
 /// Releases, failures, lags and crashes in any order come to rest where the spec says.
 #[test]
 fn releases_come_to_rest() {
-    explore("releases_come_to_rest", 120, histories(releases(), 120), |history| {
+    explore("releases_come_to_rest", Share { cases: 120, classes: 1 }, histories(releases(), 120), |history| {
         let mut sim = Sim::new(history.spec.clone());
         (sim.tracing, sim.civil) = (true, true);
         history.events.iter().for_each(|event| sim.happen(event));
@@ -39,7 +46,7 @@ fn releases_come_to_rest() {
 #[test]
 fn anything_comes_to_rest() {
     let events = prop_oneof![10 => of_the_cluster(), 1 => of_users(), 1 => of_vandals()];
-    explore("anything_comes_to_rest", 120, histories(events, 120), |history| {
+    explore("anything_comes_to_rest", Share { cases: 120, classes: 1 }, histories(events, 120), |history| {
         let mut sim = happened(history.spec.clone(), &history.events);
         sim.settle();
         sim.check_rest();
@@ -49,7 +56,7 @@ fn anything_comes_to_rest() {
 /// So they do when colors share what is equal.
 #[test]
 fn shared_instances_come_to_rest() {
-    explore("shared_instances_come_to_rest", 120, histories(releases(), 120), |history| {
+    explore("shared_instances_come_to_rest", Share { cases: 120, classes: 1 }, histories(releases(), 120), |history| {
         let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..history.spec.clone() });
         (sim.tracing, sim.civil) = (true, true);
         history.events.iter().for_each(|event| sim.happen(event));
@@ -63,7 +70,7 @@ fn shared_instances_come_to_rest() {
 fn a_deleted_rainbow_leaves_nothing() {
     let events = prop_oneof![10 => of_the_cluster(), 1 => of_users()];
     let all = histories_then(events, 60, of_the_cluster(), 30);
-    explore("a_deleted_rainbow_leaves_nothing", 120, all, |history| {
+    explore("a_deleted_rainbow_leaves_nothing", Share { cases: 120, classes: 1 }, all, |history| {
         let mut sim = happened(history.spec.clone(), &history.events);
         sim.spec.deleting = true;
         history.then.iter().for_each(|event| sim.happen(event));
@@ -78,7 +85,7 @@ fn a_deleted_rainbow_leaves_nothing() {
 fn the_way_back_starts_no_pod() {
     let unharmed = of_the_cluster().prop_filter("a pod that is killed is replaced", |e| !matches!(e, Event::Kill(_)));
     let all = histories_then((0i64..40).prop_map(Event::Pass), 2, unharmed, 20);
-    explore("the_way_back_starts_no_pod", 120, all, |history| {
+    explore("the_way_back_starts_no_pod", Share { cases: 120, classes: 1 }, all, |history| {
         let mut spec = history.spec.clone();
         spec.stages[0].color = Some("v1".into());
         spec.drain.settle = std::time::Duration::from_secs(3_600);

@@ -7,7 +7,7 @@ mod sim;
 
 use sim::{
     classes::{Class, of_releases_and},
-    explore::explore,
+    explore::{Share, explore, sample},
     properties::*,
     rules::Rule,
 };
@@ -22,13 +22,33 @@ macro_rules! property {
         mod $name {
             use super::*;
 
+            const CLASSES: usize = [$(stringify!($class)),+].len();
+
             $(
                 #[test]
                 #[allow(non_snake_case, reason = "named like the class")]
                 $(#[$attribute])*
                 fn $class() {
                     let name = concat!(stringify!($name), "::", stringify!($class));
-                    explore(name, CASES, of_releases_and(Class::$class), $holds);
+                    explore(name, Share { cases: CASES, classes: CLASSES }, of_releases_and(Class::$class), $holds);
+                }
+            )+
+        }
+    };
+}
+
+/// The same of a property that `every_rule` tries, too: an exploration has its histories there.
+macro_rules! rule {
+    ($(#[$doc:meta])* $name:ident = $holds:expr; $($class:ident)+) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            $(
+                #[test]
+                #[allow(non_snake_case, reason = "named like the class")]
+                fn $class() {
+                    sample(CASES, of_releases_and(Class::$class), $holds);
                 }
             )+
         }
@@ -36,6 +56,16 @@ macro_rules! property {
 }
 
 property! {
+    /// All rules that hold with each class, on one history: a long exploration tries them together.
+    every_rule = keeps(&[
+        Rule::NoLoss, Rule::KeepsPods, Rule::NobodySent, Rule::NoCut, Rule::NoCutByAnyCause, Rule::Evidence, Rule::WayBack,
+        Rule::Order, Rule::NoMixing, Rule::Whole, Rule::Ownership, Rule::InUse, Rule::Hold,
+    ]);
+    Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
+    LateWrites Clocks Invalid Manifests Stages
+}
+
+rule! {
     /// A stage never has fewer pods, as any node sees it, than it wants minus those that failed by themselves.
     no_loss = keeps(&[Rule::NoLoss]);
     Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Away Lags LateWrites Clocks
@@ -44,7 +74,7 @@ property! {
     Sizes
 }
 
-property! {
+rule! {
     /// A stage's Service never selects fewer ready pods than before an event that nobody asked to reduce it.
     keeps_pods = keeps(&[Rule::KeepsPods]);
     Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Away Lags LateWrites Clocks Invalid
@@ -52,7 +82,7 @@ property! {
     Ports Replicas Sizes
 }
 
-property! {
+rule! {
     /// No pod ends because of Rainbow while clients may be sent to it.
     no_client_is_sent_away = keeps(&[Rule::NobodySent]);
     Owners
@@ -60,7 +90,7 @@ property! {
     LateWrites Clocks Invalid Manifests Stages
 }
 
-property! {
+rule! {
     /// No connection is cut by anything that Rainbow decides, except at a deadline that it announced.
     no_cut = keeps(&[Rule::NoCut, Rule::NoCutByAnyCause]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Away Lags LateWrites Clocks Invalid
@@ -69,14 +99,14 @@ property! {
     Replicas Sizes Stages
 }
 
-property! {
+rule! {
     /// A pod is let go for a reason that the evidence gives.
     unknown_is_not_drained = keeps(&[Rule::Evidence]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
 }
 
-property! {
+rule! {
     /// The color that a stage served before keeps its pods while the color that took its place lacks some.
     keeps_the_way_back = keeps(&[Rule::WayBack]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
@@ -89,7 +119,7 @@ property! {
     Autoscalers
 }
 
-property! {
+rule! {
     /// Tiers come up inner first and go down entry first.
     in_order = keeps(&[Rule::Order]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
@@ -97,7 +127,7 @@ property! {
     Owners
 }
 
-property! {
+rule! {
     /// Only the entry moves, and a color enters a stage as a whole.
     no_mixing = keeps(&[Rule::NoMixing, Rule::Whole]);
     Ordinary Refused Vain Ports NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
@@ -105,7 +135,7 @@ property! {
     Entry
 }
 
-property! {
+rule! {
     /// Nothing of anybody else is written to, and nothing that is in use is deleted for good.
     only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
@@ -113,7 +143,7 @@ property! {
     Owners
 }
 
-property! {
+rule! {
     /// A hold keeps the share whatever else changes.
     holds = keeps(&[Rule::Hold]);
     Ordinary Refused Vain Ports Entry Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites Clocks Invalid Stages

@@ -1,7 +1,8 @@
 //! Runs a property over random histories, and makes a history that fails as short as it can be.
 //!
 //! `cargo test` has the same histories each time: what was green stays so until the code changes. With `EXPLORE=100000` in
-//! the environment there are as many, in parts of a thousand with a seed each (`make explore`). In `EXPLORE_DIR`, a file for each
+//! the environment each property has as many, spread evenly over its classes of events, in parts of a thousand with a seed each (`make
+//! explore`). In `EXPLORE_DIR`, a file for each
 //! property says how many parts were clean, so that an exploration that was stopped continues where it was, and another one
 //! has the script of the history that failed. What another build found clean is tried again.
 
@@ -28,11 +29,20 @@ const PART: u32 = 1_000;
 const SHRINK_TRIALS: u32 = 4_000;
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
-/// Runs the property over `cases` histories, or over as many as the environment says.
-pub fn explore(name: &str, cases: u32, histories: impl Strategy<Value = History>, holds: impl Fn(&History)) {
+/// Histories of a property that one test has.
+pub struct Share {
+    /// Histories in `cargo test`.
+    pub cases: u32,
+    /// Tests that share the histories of an exploration.
+    pub classes: usize,
+}
+
+/// Runs the property over `cases` histories, or over the test's share of as many as the environment says.
+pub fn explore(name: &str, share: Share, histories: impl Strategy<Value = History>, holds: impl Fn(&History)) {
     let Some(total) = std::env::var("EXPLORE").ok().map(|total| total.parse::<u32>().unwrap()) else {
-        return part(0, cases, &histories, &holds).unwrap_or_else(|red| panic!("{red}"));
+        return sample(share.cases, histories, holds);
     };
+    let total = total.div_ceil(share.classes as u32);
     let file = |end: &str| Some(PathBuf::from(std::env::var_os("EXPLORE_DIR")?).join(name.replace("::", "-") + end));
     let (clean, red) = (file(".clean"), file(".red"));
     let written = |file: &PathBuf| std::fs::metadata(file).ok()?.modified().ok();
@@ -55,6 +65,11 @@ pub fn explore(name: &str, cases: u32, histories: impl Strategy<Value = History>
     if let Some(red) = red.filter(|red| red.exists()) {
         std::fs::remove_file(red).unwrap();
     }
+}
+
+/// Runs the property over the histories of `cargo test`, also in an exploration: another property explores the same.
+pub fn sample(cases: u32, histories: impl Strategy<Value = History>, holds: impl Fn(&History)) {
+    part(0, cases, &histories, &holds).unwrap_or_else(|red| panic!("{red}"));
 }
 
 fn write(file: Option<&PathBuf>, text: &str) {
