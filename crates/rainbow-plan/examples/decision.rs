@@ -47,6 +47,7 @@ fn world(moving: bool) -> World {
             name: format!("tier-{tier}"),
             replicas: PODS as u32,
             needs: (tier + 1 < TIERS).then(|| format!("tier-{}", tier + 1)).into_iter().collect(),
+            calls: Vec::new(),
             scaling: Scaling::Replicas,
             identity: format!("tier-{tier}@{}", COLORS - 1),
             counted: true,
@@ -65,6 +66,8 @@ fn world(moving: bool) -> World {
         hold: None,
         on_stalled: OnStalled::Hold,
         invalid: false,
+        between: Between::Nothing,
+        address: Address::Entry,
     };
     let mut spec = Spec::new(
         format!("color-{}", COLORS - 1),
@@ -78,7 +81,7 @@ fn world(moving: bool) -> World {
         let name = format!("color-{color}");
         let mut instances = BTreeMap::new();
         for tier in 0..TIERS {
-            let instance = InstanceName { tier: format!("tier-{tier}").into(), color: name.as_str().into() };
+            let instance = InstanceName::shared(format!("tier-{tier}"), name.as_str());
             instances.insert(instance.tier.to_string(), instance.clone());
             world.pods.extend((0..PODS).map(|pod| pod_of(&instance, pod, color)));
             let replicas = PODS as u32;
@@ -113,10 +116,13 @@ fn world(moving: bool) -> World {
             served: None,
             config: Default::default(),
             sizes: BTreeMap::new(),
+            parts: Vec::new(),
+            part: Part::Shared,
+            bound: Vec::new(),
         });
     }
     for (stage, color) in [("active", 0), ("smoke", 2)] {
-        let instance = InstanceName { tier: "tier-0".into(), color: format!("color-{color}").into() };
+        let instance = InstanceName::shared("tier-0", format!("color-{color}"));
         let service =
             StageService::Ours { current: true, selects: Selection::Instance(instance), serves: Some("v1".into()) };
         world.stages.insert(StageKey::of(stage), service);

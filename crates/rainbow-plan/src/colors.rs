@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, InstanceName, Problem, StageMemory, Version, copies,
+    Action, Address, ChainKey, InstanceName, Problem, StageMemory, Version, copies,
     draft::Draft,
-    history, reuse,
+    history, parts, reuse,
     situation::{Goal, Situation},
     view::{ColorId, View},
 };
@@ -53,8 +53,9 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     match view.color(&spec.color) {
         None => {
             let instances = reuse::instances(view);
-            draft.taken = instances.iter().map(|(_, instance)| instance.clone()).collect();
-            let is_free = free(view, &instances, draft);
+            let owned = of_stages(view, &instances);
+            draft.taken = owned.iter().map(|(_, instance)| instance.clone()).collect();
+            let is_free = free(view, &owned, draft);
             if is_free && copies::are_made(view, draft) {
                 let color = spec.color.clone();
                 let entries = view.new_entries(&spec.tiers);
@@ -69,6 +70,22 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
         }
         Some(_) => {}
     }
+}
+
+/// The instances as they are in the cluster: each stage has its own of some tiers.
+fn of_stages(view: &View<'_>, instances: &[(String, InstanceName)]) -> Vec<(String, InstanceName)> {
+    let bound = parts::bound(&view.spec.tiers);
+    if bound.is_empty() {
+        return instances.to_vec();
+    }
+    let stages = || view.spec.stages.iter().filter(|stage| stage.address == Address::Entry);
+    let own = |(tier, instance): &(String, InstanceName)| -> Vec<(String, InstanceName)> {
+        match bound.contains(tier.as_str()) {
+            true => stages().map(|stage| (tier.clone(), instance.of_stage(stage.name.as_str()))).collect(),
+            false => vec![(tier.clone(), instance.clone())],
+        }
+    };
+    instances.iter().flat_map(own).collect()
 }
 
 /// No instance that the new color would introduce is there with other contents. One that another color shares lives as long as
@@ -103,7 +120,7 @@ pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut D
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
         match (role, role.stages().first()) {
-            (Role::Held { .. }, Some(first)) => held(view, situations, id, &situations[*first].stage.name, draft),
+            (Role::Held { .. }, Some(first)) => held(view, situations, id, situations[*first].stage.user_name(), draft),
             // The spec went back to a color that was told when to go. It is as good as new.
             (Role::Candidate, _) if color.released.is_some() && color.deadline.is_some() => {
                 clear_retire(&color.name, draft);
@@ -134,7 +151,10 @@ fn held(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, stage: &str,
 
 /// Takes back what was asked about a color's end.
 fn clear_retire(color: &str, draft: &mut Draft) {
-    draft.act(ChainKey::Start(color.to_owned()), Action::ClearRetire { color: color.to_owned() });
+    // Several parts of a color may ask for it.
+    if !is_cleared(color, draft) {
+        draft.act(ChainKey::Start(color.to_owned()), Action::ClearRetire { color: color.to_owned() });
+    }
 }
 
 /// What was asked about the color's end is about to be taken back. As long as it is not, the color's clock must not be forgotten:
@@ -239,20 +259,25 @@ fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
 fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Queued> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| served(view, situation)));
+    // A color lives as long as any part of it.
+    let mut living: BTreeSet<ColorId> = living.into_iter().map(|id| view.whole(id)).collect();
     // A limit of none could never be met by any application.
     let most = view.spec.keep.live.max(1) as usize;
     let mut waiting = Vec::new();
     // Newest first: the color of the latest release gets a slot that is free before older ones come back.
     for (id, role) in roles.iter_mut().enumerate() {
-        if !role.enforced() || living.contains(&id) {
+        let whole = view.whole(id);
+        if !role.enforced() || living.contains(&whole) {
             continue;
         }
         if living.len() < most {
-            living.insert(id);
+            living.insert(whole);
             continue;
         }
         *role = Role::Waiting { stages: role.stages().to_vec() };
-        waiting.push(Queued { color: id, living: living.clone() });
+        if waiting.iter().all(|queued: &Queued| queued.color != whole) {
+            waiting.push(Queued { color: whole, living: living.clone() });
+        }
     }
     waiting
 }

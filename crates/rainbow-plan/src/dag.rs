@@ -1,6 +1,6 @@
 //! The order of a color's tiers. A tier calls the tiers it *needs*; whoever needs it is a *dependent*.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Color, InstanceName, Tier, hash::NameMap, view::View};
 
@@ -15,7 +15,8 @@ pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
     let mut waiting: Vec<&Tier> = tiers.iter().collect();
     let mut ordered = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
-        let needed: BTreeSet<&str> = waiting.iter().flat_map(|tier| &tier.needs).map(String::as_str).collect();
+        let needed: BTreeSet<&str> =
+            waiting.iter().flat_map(|tier| tier.needs.iter().chain(&tier.calls)).map(String::as_str).collect();
         let (inner, entry): (Vec<&Tier>, Vec<&Tier>) =
             waiting.iter().partition(|tier| needed.contains(tier.name.as_str()));
         if entry.is_empty() {
@@ -30,7 +31,8 @@ pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
 
 /// The only tier that no other needs, if there is one.
 pub(crate) fn only_entry(tiers: &[Tier]) -> Option<&str> {
-    let needed = |name: &str| tiers.iter().any(|tier| tier.name != name && tier.needs.iter().any(|need| need == name));
+    let calls = |tier: &Tier, name: &str| tier.needs.iter().chain(&tier.calls).any(|called| called == name);
+    let needed = |name: &str| tiers.iter().any(|tier| tier.name != name && calls(tier, name));
     let mut entries = tiers.iter().map(|tier| tier.name.as_str()).filter(|name| !needed(name));
     entries.next().filter(|_| entries.next().is_none())
 }
@@ -50,6 +52,25 @@ impl<'a> Dependents<'a> {
             }
         }
         Self(dependents)
+    }
+
+    /// The same, and callers that may be served by newer callees: of those, an instance may call any of the tier.
+    pub(crate) fn with_calls(view: &View<'a>) -> Self {
+        let mut all = Self::new(view);
+        let mut callers: BTreeMap<&str, BTreeSet<&InstanceName>> = BTreeMap::new();
+        for color in &view.colors {
+            for tier in &color.tiers {
+                let Some(caller) = color.instances.get(&tier.name) else { continue };
+                tier.calls.iter().for_each(|called| {
+                    callers.entry(called).or_default().insert(caller);
+                });
+            }
+        }
+        for instance in view.colors.iter().flat_map(|color| color.instances.values()) {
+            let own = callers.get(&*instance.tier).into_iter().flatten().copied();
+            all.0.entry(instance).or_default().extend(own.filter(|caller| *caller != instance));
+        }
+        all
     }
 
     /// The instances that call this one.
@@ -73,6 +94,7 @@ mod tests {
             name: (*name).into(),
             replicas: 1,
             needs: needs.iter().map(|need| (*need).into()).collect(),
+            calls: Vec::new(),
             scaling: crate::Scaling::Replicas,
             identity: String::new(),
             counted: false,
@@ -94,6 +116,9 @@ mod tests {
             sizes: Default::default(),
             served: None,
             config: Default::default(),
+            parts: Vec::new(),
+            part: Default::default(),
+            bound: Vec::new(),
         }
     }
 

@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn pod(connections: Connections) -> Pod {
-        let instance = InstanceName { tier: "a".into(), color: "v1".into() };
+        let instance = InstanceName::shared("a", "v1");
         Pod { connections, ..Pod::new("a-v1-1", instance) }
     }
 

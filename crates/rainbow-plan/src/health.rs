@@ -137,7 +137,7 @@ fn report_degraded(view: &View<'_>, situation: &Situation<'_>, id: ColorId, sinc
     let from = situation.serving.filter(|serving| *serving != id);
     let before = from.or_else(|| color_before(view, situation)).filter(|id| has_ready(view, situation.stage, *id));
     draft.problem(Problem::Degraded {
-        stage: situation.stage.name.clone(),
+        stage: situation.stage.user_name().to_owned(),
         color: color.name.clone(),
         since,
         lacks: lacking(view, color, |tier, _| situation.asks(view, id, tier)),
@@ -179,7 +179,7 @@ fn is_remnant(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
 fn color_before(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
     let StageMemory { previous, color, .. } = &situation.memory;
     match previous {
-        Some(previous) => view.color(previous),
+        Some(previous) => view.color_in(&situation.stage.name, previous),
         None if color.is_some() => None,
         None => (0..view.colors.len())
             .find(|id| Some(*id) != situation.serving && view.has_served(*id, &situation.stage.name)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, Deployment, InstanceName, Presence, Scaler, Time,
+    Action, ChainKey, Deployment, InstanceName, Part, Presence, Scaler, Time,
     colors::Role,
     dag::entry_first,
     draft::Draft,
@@ -15,8 +15,15 @@ use crate::{
 pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut Draft) {
     let mut retired: Vec<(bool, Time, i64, ColorId)> = Vec::new();
     let mut goes: BTreeSet<ColorId> = BTreeSet::new();
+    let has_ended = |id: ColorId| matches!(ends[id], End::Gone { .. });
     for (id, end) in ends.iter().enumerate() {
         let color = view.colors[id];
+        if color.part != Part::Shared {
+            continue;
+        }
+        if !view.parts(id).all(has_ended) {
+            continue;
+        }
         match end {
             End::Gone { .. } if color.deleting => {
                 goes.insert(id);
@@ -34,6 +41,18 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
     retired.sort_unstable();
     let over = retired.len().saturating_sub(view.spec.keep.history as usize);
     goes.extend(retired.iter().take(over).map(|(.., id)| *id));
+    let parts: Vec<ColorId> = goes.iter().flat_map(|id| view.parts(*id)).collect();
+    goes.extend(parts);
+    // The tiers of a stage that is gone serve no way back.
+    let is_left_over = |id: &ColorId| match &view.colors[*id].part {
+        Part::Shared => false,
+        Part::Own { key, .. } => {
+            has_ended(*id)
+                && roles[*id] == Role::Leaving
+                && view.spec.stages.iter().all(|stage| stage.name != key.stage)
+        }
+    };
+    goes.extend((0..ends.len()).filter(is_left_over));
     // Oldest first, so that what remains after a crash is what would have been kept.
     for id in goes.iter().rev() {
         let color = view.colors[*id];
@@ -48,7 +67,9 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
                 draft.act(end(), Action::DeleteInstance { instance: instance.clone() });
             }
         }
-        draft.act(end(), Action::DeleteColor { color: color.name.clone() });
+        if color.part == Part::Shared {
+            draft.act(end(), Action::DeleteColor { color: color.name.clone() });
+        }
     }
 }
 

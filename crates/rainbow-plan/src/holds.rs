@@ -46,10 +46,10 @@ pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
         let revision = stage.hold.as_ref().filter(|hold| hold.color.is_some()).and_then(|hold| hold.revision);
         let is_later = |color: &ColorId| revision.is_some_and(|revision| view.colors[*color].revision > revision);
         match (&stage.color, stage.promote) {
-            (Some(color), _) => view.color(color).is_some_and(|color| is_later(&color)),
+            (Some(color), _) => view.color_in(&stage.name, color).is_some_and(|color| is_later(&color)),
             // A stage on its way back would stay, or go on, at the color that it is taken back from.
             (None, Promote::Auto) => view
-                .newest
+                .newest_in(&stage.name)
                 .filter(is_later)
                 .is_some_and(|newest| has_arrived(view, stage, situation) || sizes::ready_for(view, situation, newest)),
             (None, Promote::Manual) => false,
@@ -60,7 +60,7 @@ pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
 
 /// The stage serves the color that it was taken back to, and no other.
 fn has_arrived(view: &View<'_>, stage: &Stage, situation: &Situation<'_>) -> bool {
-    let held = stage.hold.as_ref().and_then(|hold| view.color(hold.color.as_deref()?));
+    let held = stage.hold.as_ref().and_then(|hold| view.color_in(&stage.name, hold.color.as_deref()?));
     matches!(situation.points, Points::Instance(_)) && held.is_some() && held == situation.serving
 }
 

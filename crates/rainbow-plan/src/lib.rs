@@ -8,8 +8,10 @@
 //!
 //! | module | question |
 //! |---|---|
+//! | `parts` | which parts of colors, and which addresses of inner tiers, are there where callers may be served by newer callees |
 //! | `view` | what is there, indexed once |
 //! | `situation` | what does each stage serve, and what shall it serve |
+//! | `order` | which tier of a stage moves first |
 //! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
 //! | `copies` | which copies of configuration are made, put back and deleted |
 //! | `surge` | which part of two colors does a stage ask for while it moves with few pods too many |
@@ -45,7 +47,9 @@ mod history;
 mod holders;
 mod holds;
 mod marks;
+mod order;
 mod orphans;
+mod parts;
 mod plan;
 mod reason;
 mod release;
@@ -61,6 +65,7 @@ mod teardown;
 mod view;
 mod world;
 
+pub use parts::inner_name;
 pub use plan::*;
 pub use reason::*;
 pub use world::*;
@@ -73,6 +78,14 @@ use view::View;
 /// order and at the same time, and each action may be the last one of its chain that is applied: whatever must be *seen* first
 /// comes in a later plan. In a steady state there are none.
 pub fn plan(world: &World, now: Time) -> Plan {
+    match parts::expanded(world) {
+        None => of_whole(world, now),
+        Some(expanded) => parts::collapsed(of_whole(&expanded, now), &expanded),
+    }
+}
+
+/// Decides about an application whose colors are whole: each stage serves all tiers of one, or a part of one.
+fn of_whole(world: &World, now: Time) -> Plan {
     let spec = &world.spec;
     if spec.stages.iter().all(|stage| stage.hold.is_none()) {
         return decide(&View::new(world, spec, now));

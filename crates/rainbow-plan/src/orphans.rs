@@ -20,7 +20,7 @@ pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
     for orphan in &orphans {
         let called = |caller: &InstanceName| {
             let tier = tiers.iter().find(|tier| tier.name == *caller.tier);
-            tier.is_some_and(|tier| tier.needs.iter().any(|need| *need == *orphan.tier))
+            tier.is_some_and(|tier| tier.needs.iter().chain(&tier.calls).any(|called| *called == *orphan.tier))
                 && tier.is_some_and(|tier| tier.name != *orphan.tier)
         };
         let has_callers = orphans.iter().any(|caller| called(caller))

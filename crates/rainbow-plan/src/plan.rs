@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ConfigName, Connections, Degraded, InstanceName, Mark, Problem, Selection, StageKey, Time, Waiting};
+use crate::{
+    ConfigName, Connections, Degraded, InstanceName, Mark, PartMemory, Problem, Selection, StageKey, Time, Waiting,
+};
 
 /// A plan: what to write now, what to report, and when to ask again if nothing happens before.
 #[derive(Clone, Debug, PartialEq)]
@@ -310,6 +312,17 @@ pub struct StageReport {
     pub hold: Option<HoldReport>,
     /// Why it does not move although it should.
     pub waiting: Option<Waiting>,
+    /// The tiers that its callers reach through an address of their own, inner tiers first.
+    pub tiers: Vec<TierReport>,
+}
+
+/// What to report of a tier that moves on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierReport {
+    /// Its name.
+    pub tier: String,
+    /// Where it is. The name in it is that of its address.
+    pub report: StageReport,
 }
 
 /// What to report of a shift.
@@ -376,6 +389,8 @@ pub struct ColorReport {
     pub drain: Option<DrainReport>,
     /// Why it is where it is.
     pub waiting: Option<Waiting>,
+    /// Its parts that belong to stages.
+    pub parts: Vec<PartMemory>,
 }
 
 /// What to report of a drain.

@@ -38,6 +38,31 @@ pub enum Waiting {
         /// What the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
+    /// The stage waits until a tier that its pods call has moved to the color.
+    ForTier {
+        /// Name of the tier.
+        tier: String,
+        /// Name of the color.
+        color: String,
+        /// The tier has been taken back from the color.
+        is_rejected: bool,
+    },
+    /// The tier waits until pods that call it have ended: they are newer than the color that it should go to.
+    ForNewerCallers {
+        /// Name of the tier that has the pods.
+        tier: String,
+        /// The color that introduced them.
+        color: String,
+    },
+    /// A tier has moved, and the stage waits before the tiers that call it follow.
+    BetweenTiers {
+        /// Name of the tier that has moved.
+        tier: String,
+        /// Name of the color.
+        color: String,
+        /// When the stage goes on by itself. `None`: when it is told to.
+        until: Option<Time>,
+    },
     /// The stage's next step waits until pods of the old color end: as many run as its surge lets.
     ForRoom {
         /// The old color.

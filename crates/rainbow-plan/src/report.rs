@@ -1,7 +1,8 @@
 //! What to say about it.
 
 use crate::{
-    ColorPhase, ColorReport, InstanceName, Problem, Report, Scaler, ShiftPhase, StageReport, Version, Waiting,
+    ColorPhase, ColorReport, DrainReport, InstanceName, MAX_HOLDERS, Part, PartMemory, Problem, Report, Scaler,
+    ShiftPhase, StageReport, Version, Waiting,
     colors::{Queued, Role, is_cleared, is_demoted},
     draft::Draft,
     drain::End,
@@ -32,14 +33,16 @@ pub(crate) fn report(
     let known = || view.colors.iter().map(|color| color.name.clone()).collect();
     for situation in told.situations {
         if let Goal::Unknown(color) = situation.goal {
-            let (stage, color) = (situation.stage.name.clone(), color.to_owned());
+            let (stage, color) = (situation.stage.user_name().to_owned(), color.to_owned());
             draft.problem(Problem::UnknownColor { stage, color, known: known() });
         }
     }
     let Told { situations, roles, sizes, ends, waiting } = *told;
     let reporter = Reporter { view, situations, roles, sizes, ends, holdings };
     let mut colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
+    let parts = parts(view, &colors);
     let frees_itself = slots::report(view, situations, roles, &mut colors, waiting, draft);
+    let colors = whole(colors, parts);
     let coming = |color: &ColorReport| {
         matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
     };
@@ -57,6 +60,101 @@ pub(crate) fn report(
         described: view.last_described(),
         problems: std::mem::take(&mut draft.problems),
     }
+}
+
+/// What the status remembers of the parts that belong to stages.
+fn parts(view: &View<'_>, reports: &[ColorReport]) -> Vec<Option<PartMemory>> {
+    reports.iter().enumerate().map(|(id, report)| part(view, id, report)).collect()
+}
+
+/// One report a color, from one of each part.
+pub(crate) fn of_whole_colors(view: &View<'_>, reports: Vec<ColorReport>) -> Vec<ColorReport> {
+    let parts = parts(view, &reports);
+    whole(reports, parts)
+}
+
+fn part(view: &View<'_>, id: ColorId, report: &ColorReport) -> Option<PartMemory> {
+    match &view.colors[id].part {
+        Part::Shared => None,
+        Part::Own { key, .. } => Some(PartMemory {
+            key: key.clone(),
+            released: report.released,
+            retired: report.retired,
+            demoted: report.demoted,
+            sizes: report.sizes.clone(),
+            served: report.served.clone(),
+        }),
+    }
+}
+
+/// One report a color: a part that belongs to a stage is told with the shared one, which comes before it.
+fn whole(reports: Vec<ColorReport>, parts: Vec<Option<PartMemory>>) -> Vec<ColorReport> {
+    let mut all: Vec<ColorReport> = Vec::with_capacity(reports.len());
+    for (report, part) in reports.into_iter().zip(parts) {
+        match (part, all.last_mut()) {
+            (Some(part), Some(whole)) => add_part(whole, report, part),
+            (None, _) | (_, None) => all.push(report),
+        }
+    }
+    all
+}
+
+/// Adds what is reported of a part. The color is where its most important part is, and waits for what that waits for.
+fn add_part(whole: &mut ColorReport, report: ColorReport, part: PartMemory) {
+    let rank = |phase| match phase {
+        ColorPhase::Serving => 0,
+        ColorPhase::Stalled => 1,
+        ColorPhase::Starting => 2,
+        ColorPhase::Ready => 3,
+        ColorPhase::Draining => 4,
+        ColorPhase::Retired => 5,
+    };
+    let is_more_important = rank(report.phase) < rank(whole.phase);
+    if is_more_important {
+        whole.phase = report.phase;
+    }
+    whole.waiting = match is_more_important {
+        true => report.waiting.or(whole.waiting.take()),
+        false => whole.waiting.take().or(report.waiting),
+    };
+    whole.ready = whole.ready.saturating_add(report.ready);
+    whole.wanted = whole.wanted.saturating_add(report.wanted);
+    let more = report.stages.into_iter().filter(|stage| !whole.stages.contains(stage)).collect::<Vec<_>>();
+    whole.stages.extend(more);
+    if let Some(connections) = report.connections {
+        whole.connections = Some(whole.connections.unwrap_or(0).saturating_add(connections));
+    }
+    whole.drain = match (whole.drain.take(), report.drain) {
+        (Some(one), Some(other)) => Some(both(one, other)),
+        (one, other) => one.or(other),
+    };
+    whole.parts.push(part);
+}
+
+/// Drains of two parts of a color, as one.
+fn both(mut one: DrainReport, other: DrainReport) -> DrainReport {
+    one.since = one.since.min(other.since);
+    one.deadline = one.deadline.zip(other.deadline).map(|(one, other)| one.max(other));
+    one.pods = one.pods.saturating_add(other.pods);
+    one.unknown = one.unknown.saturating_add(other.unknown);
+    one.unknown_since = match (one.unknown_since, other.unknown_since) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    one.holders.extend(other.holders);
+    one.holders.truncate(MAX_HOLDERS);
+    one
+}
+
+/// Names of stages as users know them, in the order of the spec.
+pub(crate) fn stage_names(situations: &[Situation<'_>], stages: &[usize]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for stage in stages.iter().map(|index| situations[*index].stage.user_name()) {
+        if !names.iter().any(|known| known == stage) {
+            names.push(stage.to_owned());
+        }
+    }
+    names
 }
 
 struct Reporter<'s, 'a> {
@@ -86,7 +184,7 @@ impl Reporter<'_, '_> {
             phase,
             ready: instances().map(|instance| self.view.ready(instance)).fold(0, u32::saturating_add),
             wanted: instances().map(wanted).fold(0, u32::saturating_add),
-            stages: self.roles[id].stages().iter().map(|index| self.situations[*index].stage.name.clone()).collect(),
+            stages: stage_names(self.situations, self.roles[id].stages()),
             released: self.ends[id].released().or(color.released.filter(|_| is_cleared(&color.name, draft))),
             retired,
             entries: self.view.entries(id),
@@ -96,6 +194,7 @@ impl Reporter<'_, '_> {
             connections,
             drain,
             waiting,
+            parts: Vec::new(),
         }
     }
 
@@ -144,7 +243,7 @@ impl Reporter<'_, '_> {
             Warmth::WhileUnhealthy => true,
             Warmth::Until(_) => false,
         };
-        Waiting::KeptWarm { stage: situation.stage.name.clone(), color, is_unhealthy }
+        Waiting::KeptWarm { stage: situation.stage.user_name().to_owned(), color, is_unhealthy }
     }
 
     /// Pods with which a color that others scale begins to serve: the most that any stage asks for that is about to move to it.
@@ -193,8 +292,7 @@ impl Reporter<'_, '_> {
         if !self.view.colors[id].deleting || stages.is_empty() {
             return None;
         }
-        let names = stages.iter().map(|index| self.situations[*index].stage.name.clone());
-        Some(Waiting::HeldByStages { stages: names.collect() })
+        Some(Waiting::HeldByStages { stages: stage_names(self.situations, stages) })
     }
 
     /// Clients of the stage reach the color. A Service that was made before its first color was ready serves nobody yet.

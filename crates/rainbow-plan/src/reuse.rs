@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    InstanceName, Reuse, Tier,
+    InstanceName, Part, Reuse, Tier,
     dag::tiers_entry_first,
     view::{ColorId, View},
 };
@@ -29,8 +29,7 @@ pub(crate) fn instances(view: &View<'_>) -> Vec<(String, InstanceName)> {
         match shared {
             Some(found) => chosen.extend(found),
             None => {
-                let own = InstanceName { tier: tier.name.as_str().into(), color: spec.color.as_str().into() };
-                chosen.insert(&tier.name, own);
+                chosen.insert(&tier.name, InstanceName::shared(tier.name.as_str(), spec.color.as_str()));
             }
         }
     }
@@ -60,17 +59,20 @@ fn taken<'a>(
     chosen: &BTreeMap<&str, InstanceName>,
 ) -> Option<Vec<(&'a str, InstanceName)>> {
     let color = view.colors[color];
-    if color.deleting {
+    if color.deleting || color.part != Part::Shared {
         return None;
     }
     let mut found = Vec::with_capacity(tiers.len());
+    let own = |tier: &'a Tier| Some((tier, color.instances.get(&tier.name)?));
+    let bound = color.bound.iter().map(|(tier, instance)| (tier, instance));
+    let known: Vec<(&Tier, &InstanceName)> = color.tiers.iter().filter_map(own).chain(bound).collect();
     for tier in tiers {
-        let equal = color.tiers.iter().any(|known| known.name == tier.name && known.identity == tier.identity);
-        let instance = color.instances.get(&tier.name).filter(|_| equal)?;
-        if chosen.get(tier.name.as_str()).is_some_and(|known| known != instance) {
+        let equal = known.iter().find(|(known, _)| known.name == tier.name && known.identity == tier.identity);
+        let (_, instance) = equal?;
+        if chosen.get(tier.name.as_str()).is_some_and(|known| known != *instance) {
             return None;
         }
-        found.push((tier.name.as_str(), instance.clone()));
+        found.push((tier.name.as_str(), (*instance).clone()));
     }
     Some(found)
 }

@@ -91,6 +91,9 @@ pub(crate) fn advance<'a>(
         // This plan's report stops the clock of a color that the stage takes back; the next plan goes on.
         draft.wake(view.now);
     }
+    if let Some(until) = situation.block.as_ref().and_then(|block| block.until) {
+        draft.wake(until);
+    }
     shifter.wake_for_min_ready(draft);
     shifter.wake_when_late(draft);
     let progress = shifter.go(draft);
@@ -106,7 +109,7 @@ pub(crate) fn advance<'a>(
     let rejected = health::rejected(view, situation, roles, shifter.target.color, degraded.as_ref(), draft);
     let name = |color: ColorId| view.colors[color].name.clone();
     if let (Some(color), Goal::Color(to)) = (situation.rejected, situation.goal) {
-        let stage = situation.stage.name.clone();
+        let stage = situation.stage.user_name().to_owned();
         draft.problem(Problem::RolledBack { stage, color: name(color), to: name(to) });
     }
     StageReport { degraded, rejected: rejected.map(name), ..shifter.report(&progress, sizes, roles) }
@@ -289,7 +292,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     fn may_leave_others(&self) -> bool {
         let Situation { serving, says, members, .. } = self.situation;
         let members = members.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance));
-        let said = says.and_then(|color| self.view.color(color));
+        let said = says.and_then(|color| self.view.color_in(&self.situation.stage.name, color));
         let mut others = members.chain(*serving).chain(said).filter(|color| Some(*color) != self.target.color);
         others.all(|color| may_leave(self.view, color))
     }
@@ -496,14 +499,16 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let color = serving.map(name);
         // Only a color that has served is worth going back to, and only one that is still there. One that has pods now has served, even if
         // that is not written down yet.
-        let is_up = |name: &str| self.view.color(name).is_some_and(|color| has_ready(self.view, stage, color));
+        let is_up =
+            |name: &str| self.view.color_in(&stage.name, name).is_some_and(|color| has_ready(self.view, stage, color));
         let previous = match (&memory.color, &color) {
             (Some(before), Some(now)) if before != now && (memory.since.is_some() || is_up(before)) => {
                 Some(before.clone())
             }
             _ => memory.previous.clone(),
         };
-        let target = self.target.color.or(self.target.wanted);
+        let blocked = self.situation.block.as_ref().map(|block| block.color);
+        let target = blocked.or(self.target.color).or(self.target.wanted);
         let shift = serving.and_then(|serving| self.shift(progress, serving, previous.as_deref()));
         StageReport {
             name: stage.name.clone(),
@@ -517,6 +522,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
             hold: None,
             waiting: self.waiting(sizes, roles),
             color,
+            tiers: Vec::new(),
         }
     }
 
@@ -553,8 +559,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if let Some(rejected) = self.situation.rejected {
             return Some(Waiting::RolledBack { color: self.view.colors[rejected].name.clone() });
         }
-        let newest = self.view.described.filter(|newest| *newest != wanted)?;
         let stage = self.situation.stage;
+        let newest =
+            self.view.described.filter(|newest| self.view.colors[*newest].name != self.view.colors[wanted].name)?;
         let is_pinned = stage.promote == Promote::Auto && stage.color.is_some();
         let name = |color: ColorId| self.view.colors[color].name.clone();
         is_pinned.then(|| Waiting::Pinned { color: name(wanted), newest: name(newest) })
@@ -595,6 +602,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
             (_, Goal::Unknown(color)) => return Some(Waiting::ForMissingColor { color: (*color).to_owned() }),
             (_, Goal::Deleting(color)) => return Some(Waiting::ForDeletedColor { color: name(*color) }),
             (_, Goal::Color(_) | Goal::Stay) => {}
+        }
+        if let Some(block) = &self.situation.block {
+            return Some(block.waiting.clone());
         }
         let wanted = self.target.wanted?;
         let color = self.view.colors[wanted];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Color, InstanceName, OnStalled, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService, Time, Version,
+    order::{self, Block},
     surge::{self, Share},
     view::{ColorId, View, serves},
 };
@@ -56,6 +57,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) members: Vec<&'a Pod>,
     /// Colors the stage points at, moves to or comes from, or whose pods are still among its endpoints.
     pub(crate) touches: BTreeSet<ColorId>,
+    /// Why the stage does not go to where the spec wants it yet.
+    pub(crate) block: Option<Block>,
     /// Parts of the colors that a stage that moves with a surge asks for. A color without a share is asked for whole.
     pub(crate) shares: BTreeMap<ColorId, Share>,
 }
@@ -78,7 +81,7 @@ impl<'a> Situation<'a> {
         let Goal::Color(goal) = self.goal else { return None };
         let instance = color.instances.get(tier).filter(|instance| view.is_scaled(instance))?;
         let serving = view.colors[self.serving?];
-        if view.colors[goal].name != color.name || serving.name == color.name {
+        if !view.colors[goal].is(color) || serving.is(color) {
             return None;
         }
         if !serving.instances.contains_key(tier) {
@@ -129,7 +132,7 @@ impl<'a> Situation<'a> {
     /// The color an instance stands for in this stage. A shared one stands for several: the one that is wanted, else the one
     /// that serves, else the newest. They are equal all the way down, so holding one of them is enough.
     pub(crate) fn owner(&self, view: &View<'_>, instance: &InstanceName) -> Option<ColorId> {
-        owner(view, instance, self.goal, self.serving)
+        owner(view, self.stage, instance, self.goal, self.serving)
     }
 
     /// A member of a color's instance.
@@ -156,8 +159,15 @@ pub(crate) fn situate<'a>(view: &View<'a>) -> Vec<Situation<'a>> {
         }
     }
     let seen = members.into_iter().zip(endpoints).zip(keys);
-    let one = |(stage, ((members, endpoints), key))| one(view, stage, key, members, &endpoints);
-    let mut situations: Vec<Situation<'a>> = stages.iter().zip(seen).map(one).collect();
+    let one = |(stage, ((members, endpoints), key))| {
+        let situation = one(view, stage, key, members, &endpoints);
+        (situation, endpoints)
+    };
+    let (mut situations, seen): (Vec<Situation<'a>>, Vec<_>) = stages.iter().zip(seen).map(one).unzip();
+    order::keep(view, &mut situations);
+    for (situation, instances) in situations.iter_mut().zip(seen) {
+        touch(view, situation, instances);
+    }
     surge::share_out(view, &mut situations);
     situations
 }
@@ -173,29 +183,13 @@ fn one<'a>(
     let (points, current, says) = points(view, &key);
     let mut memory = view.memory(&stage.name);
     if memory.color.is_none() {
-        memory.color = says.filter(|color| view.color(color).is_some()).map(str::to_owned);
+        memory.color = says.filter(|color| view.color_in(&stage.name, color).is_some()).map(str::to_owned);
     }
     let wish = wish(view, stage);
     let serving = serving(view, stage, &memory, &points, &members, endpoints, wish);
     let goal = goal(view, stage, &memory, &points, serving, &members, wish);
     let back = instead_of_rejected(view, stage, &memory, serving, goal);
     let (goal, rejected) = back.map_or((goal, None), |(back, rejected)| (Goal::Color(back), Some(rejected)));
-    let mut touches: BTreeSet<ColorId> = serving.into_iter().collect();
-    if let Goal::Color(color) = goal {
-        touches.insert(color);
-    }
-    let mut instances: BTreeSet<&InstanceName> = endpoints.clone();
-    match &points {
-        Points::Instance(instance) => {
-            instances.insert(instance);
-        }
-        // A Service that somebody deleted or edited may be pointed at its members again.
-        Points::Members | Points::Other | Points::Nowhere => {
-            instances.extend(members.iter().map(|pod| &pod.instance));
-        }
-        Points::Foreign => {}
-    }
-    touches.extend(instances.into_iter().filter_map(|instance| owner(view, instance, goal, serving)));
     Situation {
         stage,
         key,
@@ -207,13 +201,42 @@ fn one<'a>(
         goal,
         rejected,
         members,
-        touches,
+        touches: BTreeSet::new(),
+        block: None,
         shares: BTreeMap::new(),
     }
 }
 
-fn owner(view: &View<'_>, instance: &InstanceName, goal: Goal<'_>, serving: Option<ColorId>) -> Option<ColorId> {
-    let owners = view.owners(instance);
+/// Notes the colors that a stage needs. `instances` are those that are among its endpoints.
+fn touch<'a>(view: &View<'a>, situation: &mut Situation<'a>, mut instances: BTreeSet<&'a InstanceName>) {
+    let Situation { stage, goal, serving, ref points, ref members, .. } = *situation;
+    match points {
+        Points::Instance(instance) => {
+            instances.insert(instance);
+        }
+        // A Service that somebody deleted or edited may be pointed at its members again.
+        Points::Members | Points::Other | Points::Nowhere => {
+            instances.extend(members.iter().map(|pod| &pod.instance));
+        }
+        Points::Foreign => {}
+    }
+    let owners: Vec<ColorId> =
+        instances.into_iter().filter_map(|instance| owner(view, stage, instance, goal, serving)).collect();
+    situation.touches.extend(owners);
+    situation.touches.extend(serving);
+    if let Goal::Color(color) = goal {
+        situation.touches.insert(color);
+    }
+}
+
+fn owner(
+    view: &View<'_>,
+    stage: &Stage,
+    instance: &InstanceName,
+    goal: Goal<'_>,
+    serving: Option<ColorId>,
+) -> Option<ColorId> {
+    let owners = owners(view, stage, instance);
     let goal = owners.iter().find(|color| goal == Goal::Color(**color));
     goal.or_else(|| owners.iter().find(|color| Some(**color) == serving)).or(owners.first()).copied()
 }
@@ -237,21 +260,28 @@ fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool, Option<&'a 
 /// What the spec says, before it is asked whether that can be done. `Stay`: it says nothing.
 fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
     match (&stage.color, stage.promote) {
-        (Some(name), _) => match view.color(name) {
+        (Some(name), _) => match view.color_in(&stage.name, name) {
             Some(color) => Goal::Color(color),
             // It is made by this very plan.
             None if *name == view.spec.color && view.spec.version == Version::Valid => Goal::Stay,
             None => Goal::Unknown(name),
         },
-        (None, Promote::Auto) => newest(view),
+        (None, Promote::Auto) => newest(view, stage),
         (None, Promote::Manual) => Goal::Stay,
     }
 }
 
 /// The color of the spec is *the* newest, whatever its revision: a spec that goes back to an old color means that color.
 /// A spec that is invalid, or a name that is taken by other tiers, leaves the newest what it was.
-fn newest<'a>(view: &View<'a>) -> Goal<'a> {
-    view.newest.map_or(Goal::Stay, Goal::Color)
+fn newest<'a>(view: &View<'a>, stage: &Stage) -> Goal<'a> {
+    view.newest_in(&stage.name).map_or(Goal::Stay, Goal::Color)
+}
+
+/// The colors that have an instance, newest first, as the stage serves them. A part of another stage may have the instance, too.
+fn owners(view: &View<'_>, stage: &Stage, instance: &InstanceName) -> Vec<ColorId> {
+    let owners = view.owners(instance);
+    let own: Vec<ColorId> = owners.iter().copied().filter(|owner| view.is_for(*owner, &stage.name)).collect();
+    if own.is_empty() { owners.to_vec() } else { own }
 }
 
 /// What the Service selects is the truth, where Rainbow may have written it; the status fills in where the Service does not say it.
@@ -264,11 +294,11 @@ fn serving<'a>(
     endpoints: &BTreeSet<&'a InstanceName>,
     wish: Goal<'a>,
 ) -> Option<ColorId> {
-    let remembered = memory.color.as_deref().and_then(|name| view.color(name));
+    let remembered = memory.color.as_deref().and_then(|name| view.color_in(&stage.name, name));
     match points {
         Points::Instance(instance) => {
             // A shared instance serves several colors: the one that is wanted, else the one it was, else the newest.
-            let owners = view.owners(instance);
+            let owners = owners(view, stage, instance);
             let may_serve = |color: &ColorId| is_expected(view, stage, memory, wish, instance, *color);
             let mut expected = owners.iter().filter(|color| may_serve(color));
             let wished = owners.iter().find(|color| wish == Goal::Color(**color) && may_serve(color));
@@ -306,7 +336,7 @@ fn has_served<'a>(
     // The color that the stage is pinned to: a way back takes no detour over a color that it leaves. A stage that is held may not have
     // come to its pin, unless that is the oldest.
     let pinned = || {
-        let pin = stage.color.as_deref().and_then(|name| view.color(name)).filter(served);
+        let pin = stage.color.as_deref().and_then(|name| view.color_in(&stage.name, name)).filter(served);
         let is_oldest = |pin: ColorId| all().filter(served).all(|id| id == pin || is_older(view, pin, id));
         pin.filter(|pin| members.is_empty() && (!(stage.paused || stage.invalid) || is_oldest(*pin)))
     };
@@ -367,14 +397,14 @@ fn goal<'a>(
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual && *points == Points::Members => {
             match under_way(view, stage, memory, members).or(serving) {
                 Some(color) => Goal::Color(color),
-                None => newest(view),
+                None => newest(view, stage),
             }
         }
         // Told nothing: the first color that ever serves, and no other. A Service may point at a color that never came
         // up; that color has not served.
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual => match serving {
             Some(color) if memory.since.is_some() || has_ready(view, stage, color) => Goal::Color(color),
-            _ => newest(view),
+            _ => newest(view, stage),
         },
         other => other,
     };
@@ -403,7 +433,7 @@ fn instead_of_rejected(
     if stage.on_stalled == OnStalled::Hold || !is_rejected {
         return None;
     }
-    let before = || memory.previous.as_deref().and_then(|name| view.color(name));
+    let before = || memory.previous.as_deref().and_then(|name| view.color_in(&stage.name, name));
     let back = serving.filter(|serving| *serving != wanted).or_else(before)?;
     (!view.colors[back].deleting).then_some((back, wanted))
 }
@@ -418,7 +448,7 @@ fn goal_of_invalid<'a>(
     serving: Option<ColorId>,
     members: &[&'a Pod],
 ) -> Goal<'a> {
-    let known = |name: &Option<String>| name.as_deref().and_then(|name| view.color(name));
+    let known = |name: &Option<String>| name.as_deref().and_then(|name| view.color_in(&stage.name, name));
     let back = known(&stage.color).filter(|pin| {
         let before =
             || known(&memory.previous) == Some(*pin) && serving.is_some_and(|serving| is_older(view, *pin, serving));
@@ -436,8 +466,8 @@ fn is_older(view: &View<'_>, one: ColorId, other: ColorId) -> bool {
 /// that has, other than the one the status says it came from.
 fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&Pod]) -> Option<ColorId> {
     let has_members = |color: &ColorId| has_members(view, stage, members, *color);
-    let remembered = memory.target.as_deref().and_then(|name| view.color(name)).filter(has_members);
-    let from = memory.color.as_deref().and_then(|name| view.color(name));
+    let remembered = memory.target.as_deref().and_then(|name| view.color_in(&stage.name, name)).filter(has_members);
+    let from = memory.color.as_deref().and_then(|name| view.color_in(&stage.name, name));
     // Colors are indexed newest first.
     remembered.or_else(|| (0..view.colors.len()).find(|color| Some(*color) != from && has_members(color)))
 }

@@ -4,6 +4,7 @@ use crate::{
     ColorPhase, ColorReport, LivesBecause, Living, Problem, Waiting,
     colors::{Queued, Role},
     draft::Draft,
+    report::stage_names,
     situation::Situation,
     view::View,
 };
@@ -22,7 +23,7 @@ pub(crate) fn report(
     for Queued { color, living } in waiting {
         let holder = |id: &usize| Living {
             color: view.colors[*id].name.clone(),
-            because: because(situations, &roles[*id], &colors[*id]),
+            because: because(situations, role(view, roles, *id), &colors[*id]),
         };
         let living: Vec<Living> = living.iter().map(holder).collect();
         if living.iter().any(|living| goes_by_itself(&living.because)) {
@@ -36,11 +37,15 @@ pub(crate) fn report(
     frees_itself
 }
 
+/// The role of the part of a color that keeps the color alive.
+fn role<'r>(view: &View<'_>, roles: &'r [Role], id: usize) -> &'r Role {
+    let mut parts = std::iter::once(id).chain(view.parts(id));
+    parts.find(|part| roles[*part] != Role::Leaving).map_or(&roles[id], |part| &roles[part])
+}
+
 fn because(situations: &[Situation<'_>], role: &Role, report: &ColorReport) -> LivesBecause {
     match role {
-        Role::Held { stages } if !stages.is_empty() => {
-            LivesBecause::Stages(stages.iter().map(|index| situations[*index].stage.name.clone()).collect())
-        }
+        Role::Held { stages } if !stages.is_empty() => LivesBecause::Stages(stage_names(situations, stages)),
         Role::Held { .. } => LivesBecause::RemovedStage,
         Role::Candidate | Role::Waiting { .. } => LivesBecause::Spec,
         Role::Leaving => leaves_because(report),

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, ColorPhase, ColorReport, InstanceName, Plan, Report, Scaler, StageKey, StageReport, StageService,
-    Waiting, adopt, dag::Dependents, draft::Draft, history::exists, marks, scalers, view::View,
+    Action, Address, ChainKey, ColorPhase, ColorReport, InstanceName, Part, Plan, Pod, Report, Scaler, StageKey,
+    StageReport, StageService, Waiting, adopt, dag::Dependents, draft::Draft, history::exists, marks,
+    report::of_whole_colors, scalers, view::View,
 };
 
 pub(crate) fn plan(view: &View<'_>) -> Plan {
@@ -20,7 +21,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
             draft.wake(view.now);
             return;
         }
-        for (stage, _) in our_stages(view) {
+        for (stage, _) in our_stages(view).filter(|(stage, _)| !has_callers(view, stage)) {
             draft.act(ChainKey::Stage(stage.clone()), Action::DeleteStage { stage: stage.clone() });
         }
         return;
@@ -33,7 +34,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         draft.wake(until);
         return;
     }
-    let dependents = Dependents::new(view);
+    let dependents = Dependents::with_calls(view);
     let named: BTreeSet<&InstanceName> =
         view.colors.iter().flat_map(|color| color.instances.values()).chain(view.world.instances.keys()).collect();
     let mut remains = false;
@@ -62,7 +63,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         return;
     }
     marks::unguard(view, draft);
-    for color in view.colors.iter().rev() {
+    for color in view.colors.iter().rev().filter(|color| color.part == Part::Shared) {
         draft.act(ChainKey::End(color.name.clone()), Action::DeleteColor { color: color.name.clone() });
     }
     if view.colors.is_empty() {
@@ -74,9 +75,20 @@ fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a StageKey, &'a St
     view.world.stages.iter().filter(|(_, service)| matches!(service, StageService::Ours { .. }))
 }
 
-/// No stage has a Service or an endpoint any more.
+/// No stage has a Service or an endpoint any more, but for those that the application's own tiers use.
 fn quiet(view: &View<'_>) -> bool {
-    our_stages(view).next().is_none() && view.world.pods.iter().all(|pod| pod.endpoint.is_empty())
+    let mut stages = our_stages(view);
+    let is_endpoint = |pod: &Pod| pod.endpoint.keys().any(|stage| !has_callers(view, stage));
+    stages.all(|(stage, _)| has_callers(view, stage)) && !view.world.pods.iter().any(is_endpoint)
+}
+
+/// Pods of the application reach other tiers through the Service of the stage: it goes after them.
+fn has_callers(view: &View<'_>, stage: &StageKey) -> bool {
+    // An inner address that no pod uses is none of the stages: see `parts`.
+    view.spec.stages.iter().any(|known| {
+        let Address::Inner { stage: user } = &known.address else { return false };
+        stage.is(&known.name) && view.instances_of(user).any(|instance| !view.count(instance).gone)
+    })
 }
 
 fn report(view: &View<'_>) -> Report {
@@ -90,9 +102,10 @@ fn report(view: &View<'_>) -> Report {
         degraded: None,
         rejected: None,
         hold: None,
+        tiers: Vec::new(),
         waiting: Some(Waiting::ForDeletion),
     });
-    let colors = view.colors.iter().map(|color| ColorReport {
+    let colors = view.colors.iter().enumerate().map(|(id, color)| ColorReport {
         name: color.name.clone(),
         phase: ColorPhase::Draining,
         ready: color.instances.values().map(|instance| view.ready(instance)).fold(0, u32::saturating_add),
@@ -100,17 +113,18 @@ fn report(view: &View<'_>) -> Report {
         stages: Vec::new(),
         released: quiet(view).then(|| color.released.unwrap_or(view.now)),
         retired: color.retired,
-        entries: color.entries.clone(),
+        entries: view.entries(id),
         demoted: color.demoted,
         sizes: color.sizes.clone(),
         served: color.served.clone(),
         connections: None,
         drain: None,
         waiting: Some(Waiting::ForDeletion),
+        parts: Vec::new(),
     });
     Report {
         stages: stages.collect(),
-        colors: colors.collect(),
+        colors: of_whole_colors(view, colors.collect()),
         problems: Vec::new(),
         described: view.last_described(),
         progressing: true,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Color, Controller, Deployment, Instance, InstanceName, Mark, Place, Pod, Presence, Scaler, Scaling, Spec, Stage,
-    StageKey, StageMemory, Tier, Time, Version, World, hash::NameMap,
+    Address, Color, Controller, Deployment, Instance, InstanceName, Mark, Part, Place, Pod, Presence, Scaler, Scaling,
+    Spec, Stage, StageKey, StageMemory, Tier, Time, Version, World, hash::NameMap,
 };
 
 /// Index of a color in [`View::colors`].
@@ -37,6 +37,8 @@ pub(crate) struct View<'a> {
     /// All colors, newest first.
     pub(crate) colors: Vec<&'a Color>,
     by_name: NameMap<&'a str, ColorId>,
+    /// Parts of colors that belong to stages, by name of the stage and of the color.
+    parts: NameMap<(&'a str, &'a str), ColorId>,
     instances: NameMap<&'a InstanceName, Indexed<'a>>,
     /// The color that the spec describes, if it has been made.
     pub(crate) described: Option<ColorId>,
@@ -60,9 +62,19 @@ pub(crate) struct Count {
 impl<'a> View<'a> {
     pub(crate) fn new(world: &'a World, spec: &'a Spec, now: Time) -> Self {
         let mut colors: Vec<&Color> = world.colors.iter().collect();
+        // A stable order: the shared part of a color stays before the others.
         colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
-        let by_name: NameMap<&str, ColorId> =
-            colors.iter().enumerate().map(|(id, color)| (color.name.as_str(), id)).collect();
+        let (mut by_name, mut parts) = (NameMap::default(), NameMap::default());
+        for (id, color) in colors.iter().enumerate() {
+            match &color.part {
+                Part::Shared => {
+                    by_name.insert(color.name.as_str(), id);
+                }
+                Part::Own { addresses, .. } => {
+                    parts.extend(addresses.iter().map(|address| ((address.as_str(), color.name.as_str()), id)));
+                }
+            }
+        }
         let full = spec.tiers.iter().map(|tier| (tier.name.as_str(), tier.replicas)).collect();
         let named = by_name.get(spec.color.as_str()).copied();
         let described = named.filter(|id| has_tiers_of(colors[*id], spec));
@@ -71,12 +83,49 @@ impl<'a> View<'a> {
         let newest = described.or_else(|| remembered().copied());
         let slowest = spec.longest_lag();
         let instances = indexed(world, &colors, described);
-        Self { world, spec, now, colors, by_name, instances, described, newest, full, slowest }
+        Self { world, spec, now, colors, by_name, parts, instances, described, newest, full, slowest }
     }
 
-    /// A color by name.
+    /// A color by name, as all stages share it.
     pub(crate) fn color(&self, name: &str) -> Option<ColorId> {
         self.by_name.get(name).copied()
+    }
+
+    /// A color by name, as a stage serves it: the part of it that belongs to the stage, where there is one.
+    pub(crate) fn color_in(&self, stage: &str, name: &str) -> Option<ColorId> {
+        self.parts.get(&(stage, name)).copied().or_else(|| self.color(name))
+    }
+
+    /// A stage serves this part of the color.
+    pub(crate) fn is_for(&self, id: ColorId, stage: &str) -> bool {
+        self.color_in(stage, &self.colors[id].name) == Some(id)
+    }
+
+    /// The newest color, as a stage serves it.
+    pub(crate) fn newest_in(&self, stage: &str) -> Option<ColorId> {
+        self.color_in(stage, &self.colors[self.newest?].name)
+    }
+
+    /// The instances that belong to a stage, in no particular order.
+    pub(crate) fn instances_of<'s>(&'s self, stage: &'s str) -> impl Iterator<Item = &'a InstanceName> + use<'s, 'a> {
+        self.instances.keys().copied().filter(move |instance| instance.stage.as_deref() == Some(stage))
+    }
+
+    /// The shared part of a color.
+    pub(crate) fn whole(&self, id: ColorId) -> ColorId {
+        self.color(&self.colors[id].name).unwrap_or(id)
+    }
+
+    /// The parts of a color that belong to stages.
+    pub(crate) fn parts(&self, id: ColorId) -> impl Iterator<Item = ColorId> {
+        let is_part = move |other: &ColorId| {
+            matches!(self.colors[*other].part, Part::Own { .. }) && self.colors[*other].name == self.colors[id].name
+        };
+        // The parts of a color come after it.
+        (id.saturating_add(1)..self.colors.len()).take_while(is_part).take(match self.colors[id].part {
+            Part::Shared => usize::MAX,
+            Part::Own { .. } => 0,
+        })
     }
 
     /// The colors that have an instance, newest first.
@@ -269,8 +318,14 @@ impl<'a> View<'a> {
     /// The tier of a color that a stage's clients reach. The spec decides it for the color that it describes and no other: a release
     /// without the tier in front, or with another one, must not send clients past the one that serves. `None` where that is unclear.
     pub(crate) fn entry<'s>(&'s self, stage: &'s Stage, id: ColorId) -> Option<&'s str> {
+        if !self.is_for(id, &stage.name) {
+            return None;
+        }
         let color = self.colors[id];
         let has = |tier: &&str| color.tiers.iter().any(|known| known.name == *tier);
+        if let (Part::Own { .. }, _) | (_, Address::Inner { .. }) = (&color.part, &stage.address) {
+            return color.entries.get(&stage.name).map(String::as_str).filter(has);
+        }
         let named = stage.tier.as_deref();
         let own = crate::dag::only_entry(&color.tiers);
         match self.described == Some(id) {
@@ -286,16 +341,20 @@ impl<'a> View<'a> {
 
     /// The tiers that stages reach in a color and that its own tiers do not tell.
     pub(crate) fn entries(&self, id: ColorId) -> BTreeMap<String, String> {
+        let color = self.colors[id];
         if self.described != Some(id) {
-            return self.colors[id].entries.clone();
+            let entries = color.entries.iter().filter(|(stage, _)| !crate::parts::is_inner_name(stage));
+            return entries.map(|(stage, tier)| (stage.clone(), tier.clone())).collect();
         }
-        self.new_entries(&self.colors[id].tiers)
+        let bound = color.bound.iter().map(|(tier, _)| tier);
+        self.new_entries(&color.tiers.iter().chain(bound).cloned().collect::<Vec<_>>())
     }
 
     /// The same of a color that is to be made of these tiers, which the spec describes.
     pub(crate) fn new_entries(&self, tiers: &[Tier]) -> BTreeMap<String, String> {
         let own = crate::dag::only_entry(tiers);
-        let named = self.spec.stages.iter().filter_map(|stage| Some((stage, stage.tier.as_deref()?)));
+        let stages = self.spec.stages.iter().filter(|stage| stage.address == Address::Entry);
+        let named = stages.filter_map(|stage| Some((stage, stage.tier.as_deref()?)));
         let other = named.filter(|(_, tier)| Some(*tier) != own && tiers.iter().any(|known| known.name == *tier));
         other.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
     }
@@ -318,7 +377,7 @@ impl<'a> View<'a> {
 
     /// The stage has sent clients to the color, as far as the color's status tells.
     pub(crate) fn has_served(&self, id: ColorId, stage: &str) -> bool {
-        self.colors[id].served.as_ref().is_some_and(|stages| stages.contains(stage))
+        self.is_for(id, stage) && self.colors[id].served.as_ref().is_some_and(|stages| stages.contains(stage))
     }
 
     /// The color that the spec describes, or described last.
@@ -379,7 +438,8 @@ fn indexed<'a>(
     for (id, color) in colors.iter().enumerate() {
         for name in color.instances.values() {
             let known = instances.entry(name).or_default();
-            if known.owners.is_empty() || described == Some(id) {
+            let is_described = described.is_some_and(|described| colors[described].name == color.name);
+            if known.owners.is_empty() || is_described {
                 known.policy = color.tiers.iter().find(|tier| tier.name == *name.tier);
             }
             known.owners.push(id);
@@ -395,10 +455,11 @@ fn indexed<'a>(
 
 /// The color was made of the tiers that the spec has, where these can be used.
 fn has_tiers_of(color: &Color, spec: &Spec) -> bool {
-    fn identities(tiers: &[Tier]) -> BTreeMap<&str, &str> {
-        tiers.iter().map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect()
+    fn identities<'t>(tiers: impl Iterator<Item = &'t Tier>) -> BTreeMap<&'t str, &'t str> {
+        tiers.map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect()
     }
-    spec.version == Version::Valid && identities(&color.tiers) == identities(&spec.tiers)
+    let known = color.tiers.iter().chain(color.bound.iter().map(|(tier, _)| tier));
+    spec.version == Version::Valid && identities(known) == identities(spec.tiers.iter())
 }
 
 /// The pod passes its probes and is going to stay. One that its Deployment may take next does not count, nor one that was taken out

@@ -87,8 +87,10 @@ pub struct Tier {
     pub replicas: u32,
     /// Writer that decides how many pods there are. Policy, as `replicas` is.
     pub scaling: Scaling,
-    /// Names of the tiers it calls.
+    /// Names of the tiers it calls in its own color.
     pub needs: Vec<String>,
+    /// Names of the tiers it calls in its own color or in any newer one, through an address of the stage that it belongs to.
+    pub calls: Vec<String>,
     /// Identity of the instance that this tier asks for.
     pub identity: String,
     /// Its pods' connections are counted while a color drains; otherwise time alone decides. Policy, as `replicas` is.
@@ -140,6 +142,57 @@ pub struct Stage {
     pub on_stalled: OnStalled,
     /// What the spec says of the stage is invalid. The stage keeps what it serves, and its share in a shift; it moves nowhere but back.
     pub invalid: bool,
+    /// What happens between two tiers of a release, where callers may be served by newer callees.
+    pub between: Between,
+    /// What its Service is for.
+    pub address: Address,
+}
+
+impl Stage {
+    /// The stage that users know: for an inner address, the one whose callers use it.
+    pub fn user_name(&self) -> &str {
+        match &self.address {
+            Address::Entry => &self.name,
+            Address::Inner { stage } => stage,
+        }
+    }
+}
+
+/// What a stage does when the tier that others call has moved, and before its callers move.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Between {
+    /// The callers follow.
+    #[default]
+    Nothing,
+    /// The stage waits.
+    Pause {
+        /// Time after which the stage goes on by itself. `None`: a person says so.
+        after: Option<Duration>,
+        /// Steps that a person has let pass.
+        passed: BTreeSet<Step>,
+    },
+}
+
+/// A tier of a stage that has moved to a color.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// Name of the tier.
+    pub tier: String,
+    /// Name of the color.
+    pub color: String,
+}
+
+/// What the Service of a stage is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Address {
+    /// Clients reach the application through it.
+    #[default]
+    Entry,
+    /// Tiers of a stage reach a tier through it that may be newer than they are. The planner makes such stages itself.
+    Inner {
+        /// The stage whose callers use it.
+        stage: String,
+    },
 }
 
 /// A user's hold of a stage.
@@ -284,6 +337,8 @@ pub struct StageMemory {
     pub rejected: Option<String>,
     /// The hold that a later color has ended.
     pub ended_hold: Option<String>,
+    /// The same of the tiers that callers of the stage reach through an address of their own, by name.
+    pub tiers: BTreeMap<String, StageMemory>,
 }
 
 /// A color that lacks pods, or has lacked some a short time ago.
@@ -345,6 +400,60 @@ pub struct Color {
     pub served: Option<BTreeSet<String>>,
     /// Copies of configuration that its pods read.
     pub config: BTreeSet<ConfigCopy>,
+    /// What its status says of its parts that belong to stages.
+    pub parts: Vec<PartMemory>,
+    /// The part of a color that this is, as the planner sees colors: see `parts`.
+    pub part: Part,
+    /// Tiers that belong to stages, and the instances that they would be without. Only the planner fills it in.
+    pub bound: Vec<(Tier, InstanceName)>,
+}
+
+impl Color {
+    /// Both are the same part of one color.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.part == other.part
+    }
+}
+
+/// A part of a color.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The tiers that all stages share: all of them, where every caller is served by its own color.
+    #[default]
+    Shared,
+    /// Tiers that belong to one stage.
+    Own {
+        /// Identity of the part in the color.
+        key: PartKey,
+        /// The addresses that lead to it, by name of the stage.
+        addresses: BTreeSet<String>,
+    },
+}
+
+/// Identity of a color's part that belongs to a stage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartKey {
+    /// Name of the stage.
+    pub stage: String,
+    /// First of its tiers that others of the stage call. `None`: the part that clients reach.
+    pub tier: Option<String>,
+}
+
+/// What the status of a color says of a part that belongs to a stage. The fields are those of [`Color`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartMemory {
+    /// The part.
+    pub key: PartKey,
+    /// See [`Color::released`].
+    pub released: Option<Time>,
+    /// See [`Color::retired`].
+    pub retired: Option<Time>,
+    /// See [`Color::demoted`].
+    pub demoted: bool,
+    /// See [`Color::sizes`].
+    pub sizes: BTreeMap<String, u32>,
+    /// See [`Color::served`].
+    pub served: Option<BTreeSet<String>>,
 }
 
 /// Kind of an object with configuration.
@@ -418,6 +527,21 @@ pub struct InstanceName {
     pub tier: Arc<str>,
     /// The color that introduced it.
     pub color: Arc<str>,
+    /// The stage that it belongs to, where its pods call a tier by an address of that stage.
+    pub stage: Option<Arc<str>>,
+}
+
+impl InstanceName {
+    /// An instance that all stages share.
+    pub fn shared(tier: impl Into<Arc<str>>, color: impl Into<Arc<str>>) -> Self {
+        Self { tier: tier.into(), color: color.into(), stage: None }
+    }
+
+    /// The instance of the same tier and color that belongs to a stage.
+    #[must_use]
+    pub fn of_stage(&self, stage: impl Into<Arc<str>>) -> Self {
+        Self { stage: Some(stage.into()), ..self.clone() }
+    }
 }
 
 /// An instance as it is in the cluster.

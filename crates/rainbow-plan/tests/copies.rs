@@ -20,6 +20,7 @@ fn world(color: &str, copy: &str) -> World {
         replicas: 1,
         scaling: Scaling::Replicas,
         needs: Vec::new(),
+        calls: Vec::new(),
         identity: format!("web with {copy}"),
         counted: false,
         min_ready: std::time::Duration::ZERO,
@@ -32,7 +33,7 @@ fn world(color: &str, copy: &str) -> World {
 
 /// A color without pods.
 fn color(world: &World, name: &str, revision: i64, copy: &str) -> Color {
-    let web = InstanceName { tier: "web".into(), color: name.into() };
+    let web = InstanceName::shared("web", name);
     Color {
         name: name.into(),
         revision,
@@ -49,6 +50,9 @@ fn color(world: &World, name: &str, revision: i64, copy: &str) -> Color {
         sizes: Default::default(),
         served: None,
         config: reads(copy),
+        parts: Vec::new(),
+        part: Part::Shared,
+        bound: Vec::new(),
     }
 }
 
@@ -97,7 +101,7 @@ fn a_copy_stays_as_long_as_a_color_reads_it() {
     gone.colors.remove(0);
     assert_eq!(of_copies(&plan_of(&gone)), ["delete settings-0", "delete settings-1"]);
     // Which copies the pods of an instance without a color read is unknown.
-    let orphan = InstanceName { tier: "web".into(), color: "v1".into() };
+    let orphan = InstanceName::shared("web", "v1");
     gone.pods = vec![Pod::new("web-v1-x", orphan.clone())];
     gone.instances.insert(
         orphan,

@@ -36,7 +36,11 @@ fn number() -> impl Strategy<Value = u32> {
 }
 
 fn instance_name() -> impl Strategy<Value = InstanceName> {
-    (name(), name()).prop_map(|(tier, color)| InstanceName { tier: tier.into(), color: color.into() })
+    let stage = option::weighted(0.3, name());
+    (name(), name(), stage).prop_map(|(tier, color, stage)| {
+        let shared = InstanceName::shared(tier, color);
+        stage.map_or(shared.clone(), |stage| shared.of_stage(stage))
+    })
 }
 
 fn tiers() -> impl Strategy<Value = Vec<Tier>> {
@@ -45,17 +49,17 @@ fn tiers() -> impl Strategy<Value = Vec<Tier>> {
         Just(Scaling::External),
         (number(), number()).prop_map(|(least, most)| Scaling::Autoscale { least, most })
     ];
-    let tier = ((name(), scaling), number(), vec(name(), 0..3), name(), any::<bool>(), duration()).prop_map(
-        |((name, scaling), replicas, needs, identity, counted, min_ready)| Tier {
+    let tier = ((name(), scaling), number(), (vec(name(), 0..3), vec(name(), 0..2)), name(), any::<bool>(), duration())
+        .prop_map(|((name, scaling), replicas, (needs, calls), identity, counted, min_ready)| Tier {
             name,
             scaling,
             replicas,
             needs,
+            calls,
             identity,
             counted,
             min_ready,
-        },
-    );
+        });
     vec(tier, 0..4)
 }
 
@@ -82,6 +86,13 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
                 hold,
                 invalid,
                 on_stalled: if paused { OnStalled::Hold } else { OnStalled::RollBack },
+                between: match (paused, invalid) {
+                    (true, _) => Between::Nothing,
+                    (false, after) => {
+                        Between::Pause { after: after.then_some(Duration::from_secs(60)), passed: Default::default() }
+                    }
+                },
+                address: Address::Entry,
             });
     vec(stage, 0..4)
 }
@@ -158,6 +169,9 @@ fn color() -> impl Strategy<Value = Color> {
             served,
             sizes: BTreeMap::new(),
             config,
+            parts: Vec::new(),
+            part: Part::Shared,
+            bound: Vec::new(),
         },
     )
 }
@@ -308,6 +322,7 @@ fn worlds() -> impl Strategy<Value = World> {
             shift,
             degraded: degraded.map(|(color, since)| Degraded { color, since }),
             rejected: None,
+            tiers: BTreeMap::new(),
         },
     );
     (
@@ -348,6 +363,11 @@ proptest! {
     }
 }
 
+/// The stage whose callers use an inner address; any other stage is itself.
+fn user_name(stage: &str) -> &str {
+    stage.split_once('.').map_or(stage, |(user, _)| user)
+}
+
 /// What the action writes to is ours, or is not there yet.
 fn untouched(world: &World, action: &Action) {
     let deployment = |name| world.instances.get(name).map_or(&Deployment::Absent, |instance| &instance.deployment);
@@ -368,11 +388,11 @@ fn untouched(world: &World, action: &Action) {
         Action::ApplyService { instance } => assert_ne!(service(instance), Presence::Foreign),
         Action::ApplyStage { stage, .. } => {
             assert_ne!(world.stages.get(&StageKey::of(stage)), Some(&StageService::Foreign));
-            assert!(world.spec.stages.iter().any(|known| known.name == *stage));
+            assert!(world.spec.stages.iter().any(|known| known.name == user_name(stage)));
         }
         Action::ApplyShadow { stage } => {
             assert_ne!(world.stages.get(&StageKey::shadow(stage)), Some(&StageService::Foreign));
-            assert!(world.spec.stages.iter().any(|known| known.name == *stage));
+            assert!(world.spec.stages.iter().any(|known| known.name == user_name(stage)));
         }
         Action::Join { pod, .. } => assert!(pods.contains_key(pod.as_str())),
         Action::Leave { pod, .. } => assert!(pods.contains_key(pod.as_str())),

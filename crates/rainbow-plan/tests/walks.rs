@@ -126,4 +126,10 @@ walks! {
     an_autoscaler_is_gone_before_a_color_drains
     scaling_given_back_to_rainbow
     a_foreign_shadow
+    tier_by_tier
+    a_release_of_the_inner_tier_alone
+    back_tier_by_tier
+    a_pause_between_tiers
+    a_tiered_rainbow_is_deleted
+    strict_then_tier_by_tier
 }

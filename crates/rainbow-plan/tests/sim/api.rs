@@ -79,9 +79,9 @@ impl Sim {
     pub fn objects(&self) -> Vec<WriteTarget> {
         let own = self.spec.tiers.iter().map(|tier| spec::instance(&tier.name, &self.spec.color));
         let others = self.colors.values().flat_map(|color| color.instances.values().cloned());
-        let instances: BTreeSet<InstanceName> = own.chain(others).collect();
+        let instances: BTreeSet<InstanceName> = own.chain(others).chain(self.deps.keys().cloned()).collect();
         let mut objects: Vec<WriteTarget> = instances.iter().cloned().map(WriteTarget::Deployment).collect();
-        objects.extend(self.spec.stages.iter().map(|stage| WriteTarget::Stage(stage.name.clone())));
+        objects.extend(self.addresses().into_iter().map(|stage| WriteTarget::Stage(stage.name)));
         let shadow = |stage: &Stage| WriteTarget::Stage(service_name(&StageKey::shadow(&stage.name)));
         objects.extend(self.spec.stages.iter().map(shadow));
         objects.extend(self.pods.keys().cloned().map(WriteTarget::Pod));
@@ -229,9 +229,12 @@ impl Sim {
         stage: &str,
         service: &Service,
     ) -> bool {
-        let Some(wanted) = spec.stages.iter().find(|wanted| wanted.name == stage) else { return service.current };
+        let user = stage.split_once('.').map_or(stage, |(user, _)| user);
+        if !spec.stages.iter().any(|known| known.name == user) {
+            return service.current;
+        }
         service.current
-            && self.target(&wanted.name, service.selects.as_ref()).is_none_or(|target| service.target == target)
+            && self.target(stage, service.selects.as_ref()).is_none_or(|target| service.target == target)
             && service.node_port == self.possible_port(shown, stage)
     }
 
@@ -282,6 +285,9 @@ impl Sim {
                     sizes: BTreeMap::new(),
                     served: None,
                     config: self.spec.config.clone(),
+                    parts: Vec::new(),
+                    part: Part::Shared,
+                    bound: Vec::new(),
                 };
                 self.colors.entry(color.clone()).or_insert(made);
             }

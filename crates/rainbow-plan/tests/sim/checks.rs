@@ -21,7 +21,7 @@ impl Sim {
         if !self.checking || self.spec.deleting || !self.watches(Rule::NoLoss) {
             return;
         }
-        for stage in self.spec.stages.clone() {
+        for stage in self.addresses() {
             let Some(Svc::Ours(Service { selects, .. })) = self.stages.get(&stage.name) else { continue };
             let Some(endpoints) = self.endpoints.get(&stage.name) else { continue };
             let serves = |pod: &&String| {
@@ -44,7 +44,7 @@ impl Sim {
             let of_tier = |pod: &&String| {
                 let instance = &self.pods[*pod].instance;
                 let mut owners = self.owners(instance).peekable();
-                owners.peek().is_none() || owners.any(|color| self.entry(&stage, color) == Some(instance))
+                owners.peek().is_none() || owners.any(|color| self.entry(&stage, color).as_ref() == Some(instance))
             };
             let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
@@ -104,10 +104,10 @@ impl Sim {
 
     /// No pod is left that calls the instance.
     pub(super) fn check_callers(&self, instance: &InstanceName) {
-        for color in self.colors.values().filter(|color| color.instances.get(&*instance.tier) == Some(instance)) {
+        for color in self.colors.values().filter(|color| spec::has(color, instance)) {
             for tier in color.tiers.iter().filter(|tier| tier.needs.iter().any(|need| *need == *instance.tier)) {
                 let Some(caller) = color.instances.get(&tier.name) else { continue };
-                let pods = self.pods.values().filter(|pod| pod.instance == *caller).count();
+                let pods = self.pods.values().filter(|pod| spec::is_same(&pod.instance, caller)).count();
                 let asked = self.deps.get(caller).map_or(0, |dep| if dep.foreign { 0 } else { dep.replicas });
                 self.require(Rule::Order, pods == 0 && asked == 0, || {
                     format!("{instance:?} goes while {caller:?} has {pods} pods")
@@ -119,10 +119,12 @@ impl Sim {
     /// Only an instance whose colors all drain, or that goes for good, loses its controllers.
     pub(super) fn check_drains(&self, instance: &InstanceName) {
         let Some(world) = &self.decided else { return };
-        let mut owners = world.colors.iter().filter(|color| color.instances.get(&*instance.tier) == Some(instance));
-        self.require(Rule::Evidence, world.spec.deleting || owners.all(|color| color.released.is_some()), || {
-            format!("{instance:?} loses its Deployment while one of its colors lives")
-        });
+        let mut owners = world.colors.iter().filter(|color| spec::has(color, instance));
+        self.require(
+            Rule::Evidence,
+            world.spec.deleting || owners.all(|color| spec::released(color, instance).is_some()),
+            || format!("{instance:?} loses its Deployment while one of its colors lives"),
+        );
     }
 
     /// Pods of the color that a stage served before are let go only where the color that took its place has all it needs.
@@ -159,9 +161,11 @@ impl Sim {
         if self.deps.get(instance).map_or(0, |dep| dep.replicas) >= replicas {
             return;
         }
-        for color in self.colors.values().filter(|color| color.instances.get(&*instance.tier) == Some(instance)) {
+        for color in self.colors.values().filter(|color| spec::has(color, instance)) {
             let needs = color.tiers.iter().filter(|tier| tier.name == *instance.tier).flat_map(|tier| &tier.needs);
-            for called in needs.filter_map(|need| color.instances.get(need)) {
+            let stage = instance.stage.as_deref().unwrap_or_default();
+            for called in needs.filter_map(|need| spec::in_stage(color, need, stage)) {
+                let called = &called;
                 let asked = self.deps.get(called).map_or(1, |dep| dep.replicas).min(self.full(called));
                 let serves = |pod: &&SimPod| pod.instance == *called && pod.ready && !pod.terminating;
                 let ready = self.pods.values().filter(serves).count() as u32;
@@ -248,7 +252,7 @@ impl Sim {
                         || !self.spec.tiers.iter().any(|t| t.name == *tier)
                 })
             };
-            let owners = self.colors.values().filter(|color| self.entry(stage, color) == Some(joining));
+            let owners = self.colors.values().filter(|color| self.entry(stage, color).as_ref() == Some(joining));
             self.require(Rule::Whole, owners.into_iter().any(|color| whole(&color)), || {
                 format!("{pod} joins {} before all of its color is ready", stage.name)
             });
@@ -286,7 +290,7 @@ impl Sim {
             if let Some(color) = wanted.filter(|color| self.healthy(color) && !waiting && !paused) {
                 assert_eq!(
                     *selects,
-                    Selection::Instance(self.entry(stage, color).unwrap().clone()),
+                    Selection::Instance(self.entry(stage, color).unwrap()),
                     "{} is not where it shall be\n{:#?}\n{}",
                     stage.name,
                     plan.report,

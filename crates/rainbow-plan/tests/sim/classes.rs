@@ -97,6 +97,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                         .filter(|j| needs >> (j % 8) & 1 == 1)
                         .map(|j| format!("t{j}"))
                         .collect(),
+                    calls: Vec::new(),
                     scaling: Scaling::Replicas,
                     identity: format!("t{index}@v1"),
                     counted: ways >> index & 1 == 1,

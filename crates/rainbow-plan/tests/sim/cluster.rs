@@ -300,7 +300,7 @@ impl Sim {
         let there = self.pods.values().filter(|pod| is_controlled(pod, instance)).count();
         for _ in there..wanted as usize {
             self.counter += 1;
-            let name = format!("{}-{}-{}", instance.tier, instance.color, self.counter);
+            let name = format!("{}-{}", spec::show(instance), self.counter);
             *self.started.entry(instance.color.to_string()).or_default() += 1;
             *self.started_instances.entry(instance.clone()).or_default() += 1;
             let pod = SimPod {

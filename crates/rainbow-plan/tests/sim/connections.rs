@@ -60,14 +60,13 @@ impl Sim {
 
     /// Does something to the first pods of an instance, by name.
     pub fn on_pods(&mut self, name: &str, most: usize, act: impl Fn(&mut SimPod)) {
-        let (tier, color) = name.rsplit_once('-').unwrap();
-        let instance = spec::instance(tier, color);
+        let instance = spec::named(name);
         let pods = self.pods.values_mut().filter(|pod| pod.instance == instance && !pod.terminating);
         pods.take(most).for_each(act);
     }
 
     pub fn owners<'s>(&'s self, instance: &'s InstanceName) -> impl Iterator<Item = &'s Color> {
-        self.colors.values().filter(move |color| color.instances.get(&*instance.tier) == Some(instance))
+        self.colors.values().filter(move |color| spec::has(color, instance))
     }
 
     /// Somebody can open a connection to the pod: a client of a stage, or a pod that calls it.
@@ -75,7 +74,7 @@ impl Sim {
         let found = &self.pods[pod];
         let by_clients = self.endpoints.keys().chain(self.past.keys()).any(|stage| self.may_receive(stage, pod));
         let calls = |color: &Color, caller: &InstanceName| {
-            color.instances.get(&*caller.tier) == Some(caller)
+            spec::has(color, caller)
                 && color.tiers.iter().any(|tier| {
                     tier.name == *caller.tier && tier.needs.iter().any(|need| *need == *found.instance.tier)
                 })
@@ -99,7 +98,7 @@ impl Sim {
                     Some(Deadline::After(after)) => after.as_millis() as i64,
                     None => self.spec.drain.deadline.as_millis() as i64,
                 };
-                color.released.is_some_and(|released| released.0 + after <= self.clock().0)
+                spec::released(color, instance).is_some_and(|released| released.0 + after <= self.clock().0)
             })
     }
 
@@ -158,7 +157,7 @@ impl Sim {
         let told = |good: bool| self.require(Rule::Evidence, good, || format!("{name} goes, {why:?}: {pod:?}"));
         told(pod.endpoint.is_empty());
         let out = matches!(pod.place, Place::Out { .. });
-        told(out || self.owners(&pod.instance).all(|color| color.released.is_some()));
+        told(out || self.owners(&pod.instance).all(|color| spec::released(color, &pod.instance).is_some()));
         let may_be_cut =
             || self.may_be_cut(&pod.instance) || self.pods.get(name).is_none_or(|pod| self.is_out_for_long(pod));
         match (why, pod.connections) {
@@ -181,7 +180,7 @@ impl Sim {
             self.check_end(pod);
         }
         let out = self.pods[pod].out.is_some();
-        let done = out || self.owners(&self.pods[pod].instance).all(|color| color.released.is_some());
+        let done = out || self.ended(&self.pods[pod].instance);
         self.require(Rule::Evidence, mark == Mark::None || done, || {
             format!("{pod} is marked {mark:?} although its color lives")
         });
@@ -189,7 +188,7 @@ impl Sim {
 
     /// All colors that have the instance are on their way out.
     pub(super) fn ended(&self, instance: &InstanceName) -> bool {
-        self.owners(instance).all(|color| color.released.is_some())
+        self.owners(instance).all(|color| spec::released(color, instance).is_some())
     }
 
     /// The colors that have pods of their own.

@@ -34,7 +34,7 @@ impl Sim {
     }
 
     /// The instance that a stage shall serve, as the spec says.
-    fn goal(&self, stage: &Stage) -> Option<&InstanceName> {
+    fn goal(&self, stage: &Stage) -> Option<InstanceName> {
         let color = match (spec::told(stage).0, stage.promote) {
             (Some(color), _) => color,
             (None, Promote::Auto) if self.invalid => self.memory.color.as_ref()?,
@@ -47,15 +47,15 @@ impl Sim {
     /// The pods that a stage wants: what it asks for, else the size of what it serves or shall serve, the smaller one while
     /// it moves from one to the other. A size is the last word that the spec had for that version.
     pub fn wanted(&self, stage: &Stage) -> u32 {
-        let answering = self.answering(&stage.name).into_iter().map(|pod| &pod.instance);
+        let answering = self.answering(&stage.name).into_iter().map(|pod| pod.instance.clone());
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
         let serving = serving.and_then(|color| self.entry(stage, color));
         // A color that others scale has as many pods as the one that serves when its first pod serves, and may be smaller before.
         let goal = self.goal(stage).filter(|goal| !self.is_scaled(goal));
         let instances = answering.chain(serving).chain(goal);
-        let size = |instance: &InstanceName| {
-            let told = || self.asked.get(&self.identity(instance)).copied();
-            self.scaled_size(instance).or_else(told).unwrap_or(u32::MAX)
+        let size = |instance: InstanceName| {
+            let told = || self.asked.get(&self.identity(&instance)).copied();
+            self.scaled_size(&instance).or_else(told).unwrap_or(u32::MAX)
         };
         // Before the first color is made, the spec says it.
         let size = instances.map(size).min().unwrap_or_else(|| self.newest_size(&spec::entry(&self.spec.tiers, stage)));
@@ -80,10 +80,9 @@ impl Sim {
         if !self.watches(Rule::KeepsPods) || self.spec.deleting {
             return Vec::new();
         }
-        let stages = self.spec.stages.iter();
         let covered =
             |stage: &Stage| (stage.name.clone(), self.answering(&stage.name).len() as u32, self.wanted(stage));
-        stages.map(covered).collect()
+        self.addresses().iter().map(covered).collect()
     }
 
     /// A write of ours takes effect. It must not take from a stage what nobody asked to take.
@@ -125,7 +124,11 @@ impl Sim {
     }
 
     fn serving_color(&self, stage: &str) -> Option<&String> {
-        self.memory.stages.get(stage).and_then(|memory| memory.color.as_ref())
+        let memory = match stage.split_once('.') {
+            Some((user, tier)) => self.memory.stages.get(user)?.tiers.get(tier),
+            None => self.memory.stages.get(stage),
+        };
+        memory.and_then(|memory| memory.color.as_ref())
     }
 
     /// The user holds a stage: at the color that it is taken back to, else between the one it serves and another one.
@@ -139,7 +142,7 @@ impl Sim {
         let color = if goes_back { pin } else { serving };
         let Some(found) = self.spec.stages.iter().find(|known| known.name == stage) else { return };
         let color = color.and_then(|color| self.colors.get(&color));
-        let Some(from) = color.and_then(|color| self.entry(found, color)).cloned() else { return };
+        let Some(from) = color.and_then(|color| self.entry(found, color)) else { return };
         // Where another writer has taken the Service away, the share is what the status says of it.
         let of = self.wanted(found).max(1);
         let memory = self.memory.stages.get(stage);
@@ -226,7 +229,8 @@ impl Sim {
             let found = self.spec.stages.iter().find(|known| known.name == *stage);
             let needs =
                 |color: &Color| color.tiers.iter().any(|tier| tier.needs.iter().any(|need| *need == *instance.tier));
-            let names_it = |color: &Color| found.is_some_and(|stage| self.entry(stage, color) == Some(instance));
+            let names_it =
+                |color: &Color| found.is_some_and(|stage| self.entry(stage, color).as_ref() == Some(instance));
             let inner = self.owners(instance).any(|color| needs(color) && !names_it(color));
             self.require(Rule::NoMixing, !inner, || {
                 format!("stage {stage} is pointed at {instance:?}, which is behind another tier")

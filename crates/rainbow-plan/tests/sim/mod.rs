@@ -385,14 +385,35 @@ impl Sim {
     }
 
     /// The instance of a color that a stage's clients reach: the last word of a spec that described the color.
-    pub fn entry<'a>(&self, stage: &Stage, color: &'a Color) -> Option<&'a InstanceName> {
+    pub fn entry(&self, stage: &Stage, color: &Color) -> Option<InstanceName> {
+        if stage.address != Address::Entry {
+            return spec::in_stage(color, stage.tier.as_deref()?, stage.user_name());
+        }
         let told = self.entries.get(&(stage.name.clone(), color.name.clone())).cloned();
         let tier = told.unwrap_or_else(|| {
             let own = Stage { tier: None, ..stage.clone() };
             let own = spec::entry(&color.tiers, &own);
             if own.is_empty() { spec::entry(&color.tiers, stage) } else { own }
         });
-        color.instances.get(&tier)
+        spec::in_stage(color, &tier, &stage.name)
+    }
+
+    /// The stages, and the addresses of inner tiers that have a Service.
+    pub fn addresses(&self) -> Vec<Stage> {
+        let inner = |stage: &Stage| {
+            let own =
+                self.stages.keys().filter_map(|name| name.split_once('.').filter(|(user, _)| *user == stage.name));
+            let tiers = own.map(|(_, tier)| tier).filter(|tier| !tier.contains(['/', '+']));
+            let inner = |tier: &str| Stage {
+                name: inner_name(&stage.name, tier),
+                tier: Some(tier.to_owned()),
+                overlap: None,
+                address: Address::Inner { stage: stage.name.clone() },
+                ..stage.clone()
+            };
+            tiers.map(inner).chain([stage.clone()]).collect::<Vec<_>>()
+        };
+        self.spec.stages.iter().flat_map(inner).collect()
     }
 
     /// The port that an instance's pods listen on.
@@ -444,7 +465,7 @@ pub fn service_name(key: &StageKey) -> String {
 }
 
 fn identity(colors: &BTreeMap<String, Color>, name: &InstanceName) -> String {
-    let owner = colors.values().find(|color| color.instances.get(&*name.tier) == Some(name));
+    let owner = colors.values().find(|color| spec::has(color, name));
     let tier = owner.and_then(|color| color.tiers.iter().find(|tier| tier.name == *name.tier));
     tier.map_or_else(|| format!("{}@{}", name.tier, name.color), |tier| tier.identity.clone())
 }

@@ -189,43 +189,9 @@ impl Sim {
 
     fn write_status(&mut self, report: &Report) -> bool {
         let before = (self.memory.clone(), self.colors.clone());
-        self.memory.stages = report
-            .stages
-            .iter()
-            .map(|stage| {
-                let memory = StageMemory {
-                    color: stage.color.clone(),
-                    previous: stage.previous.clone(),
-                    target: stage.target.clone(),
-                    since: stage.since,
-                    degraded: stage.degraded.clone(),
-                    rejected: stage.rejected.clone(),
-                    ended_hold: match &stage.hold {
-                        Some(HoldReport::Ended { id }) => Some(id.clone()),
-                        Some(HoldReport::Holds) | None => None,
-                    },
-                    shift: stage.shift.as_ref().map(|shift| ShiftMemory {
-                        from: shift.from.clone(),
-                        to: shift.to.clone(),
-                        started: shift.started,
-                        moved: shift.moved,
-                        held: (shift.phase == ShiftPhase::Paused).then_some(shift.of),
-                    }),
-                };
-                (stage.name.clone(), memory)
-            })
-            .collect();
+        self.memory.stages = report.stages.iter().map(|stage| (stage.name.clone(), remembered(stage))).collect();
         self.memory.color.clone_from(&report.described);
-        for told in &report.colors {
-            if let Some(color) = self.colors.get_mut(&told.name) {
-                color.released = told.released;
-                color.retired = told.retired;
-                color.sizes = told.sizes.clone();
-                color.demoted = told.demoted;
-                color.served = told.served.clone();
-                color.entries = told.entries.clone();
-            }
-        }
+        self.write_color_statuses(report);
         let changed = before != (self.memory.clone(), self.colors.clone());
         for kind in [Kind::Rainbow, Kind::Colors] {
             if changed && self.lag(kind) > 0 {
@@ -236,8 +202,22 @@ impl Sim {
         changed
     }
 
+    fn write_color_statuses(&mut self, report: &Report) {
+        for told in &report.colors {
+            if let Some(color) = self.colors.get_mut(&told.name) {
+                color.released = told.released;
+                color.retired = told.retired;
+                color.sizes = told.sizes.clone();
+                color.demoted = told.demoted;
+                color.served = told.served.clone();
+                color.entries = told.entries.clone();
+                color.parts = told.parts.clone();
+            }
+        }
+    }
+
     pub(super) fn log_action(&mut self, action: &Action) {
-        let name = |instance: &InstanceName| format!("{}-{}", instance.tier, instance.color);
+        let name = spec::show;
         let text = match action {
             Action::CreateColor { color, revision, .. } => format!("create {color} #{revision}"),
             Action::ApplyDeployment { instance, replicas, ends } => {
@@ -334,6 +314,30 @@ impl Sim {
             looks = if wrote { looks } else { 0 };
             self.tick(next.clamp(self.now + 1, end) - self.now);
         }
+    }
+}
+
+/// What the status says of a stage.
+fn remembered(stage: &StageReport) -> StageMemory {
+    StageMemory {
+        color: stage.color.clone(),
+        previous: stage.previous.clone(),
+        target: stage.target.clone(),
+        since: stage.since,
+        degraded: stage.degraded.clone(),
+        rejected: stage.rejected.clone(),
+        ended_hold: match &stage.hold {
+            Some(HoldReport::Ended { id }) => Some(id.clone()),
+            Some(HoldReport::Holds) | None => None,
+        },
+        shift: stage.shift.as_ref().map(|shift| ShiftMemory {
+            from: shift.from.clone(),
+            to: shift.to.clone(),
+            started: shift.started,
+            moved: shift.moved,
+            held: (shift.phase == ShiftPhase::Paused).then_some(shift.of),
+        }),
+        tiers: stage.tiers.iter().map(|tier| (tier.tier.clone(), remembered(&tier.report))).collect(),
     }
 }
 

@@ -89,7 +89,7 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
     let is_open = |color: &&Color| !sim.invalid_stages.contains(&stage.name) || serving == Some(&color.name);
     for color in sim.colors.values().filter(can_serve).filter(is_open) {
         let Some(instance) = sim.entry(&stage, color) else { continue };
-        let selects = Selection::Instance(instance.clone());
+        let (instance, selects) = (&instance, Selection::Instance(instance.clone()));
         if sim.selected(&stage.name).is_none_or(|selected| *selected == selects) {
             continue;
         }

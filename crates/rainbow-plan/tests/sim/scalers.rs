@@ -147,5 +147,5 @@ impl Sim {
 }
 
 fn has(color: &Color, instance: &InstanceName) -> bool {
-    color.instances.get(&*instance.tier) == Some(instance)
+    spec::has(color, instance)
 }

@@ -100,6 +100,12 @@ impl Walk {
             }
             ["remove", "stage", name] => sim.spec.stages.retain(|known| known.name != *name),
             ["promote", stage, color] => self.stage(stage).color = Some((*color).into()),
+            // The user lets the stage go on after a tier.
+            ["go", "on", stage, tier, color] => {
+                if let Between::Pause { passed, .. } = &mut self.stage(stage).between {
+                    passed.insert(Step { tier: (*tier).into(), color: (*color).into() });
+                }
+            }
             ["pause", stage] => self.stage(stage).paused = true,
             ["resume", stage] => self.stage(stage).paused = false,
             // `rainbow rollback`, with the revision of the newest color.
@@ -117,20 +123,20 @@ impl Walk {
             ["delete", "color", color] => sim.colors.get_mut(*color).unwrap().deleting = true,
             ["delete"] => sim.spec.deleting = true,
             ["break", name] => {
-                sim.broken.insert(named(name));
+                sim.broken.insert(spec::named(name));
             }
             ["mend", name] => {
-                sim.broken.remove(&named(name));
+                sim.broken.remove(&spec::named(name));
             }
             ["foreign", "deployment", name] => {
-                sim.deps.insert(named(name), Dep::foreign(3));
+                sim.deps.insert(spec::named(name), Dep::foreign(3));
             }
             ["foreign", "service", name] => {
-                sim.svcs.insert(named(name), Svc::Foreign);
+                sim.svcs.insert(spec::named(name), Svc::Foreign);
             }
             // An older version made it.
             ["older", name] => {
-                sim.unlabeled.insert(named(name));
+                sim.unlabeled.insert(spec::named(name));
             }
             ["foreign", "guard"] => sim.guard = Presence::Foreign,
             ["foreign", "budget", stage] => {
@@ -146,19 +152,19 @@ impl Walk {
                 sim.stages.remove(*name);
             }
             ["scale", name, replicas] => {
-                let dep = sim.deps.get_mut(&named(name)).unwrap();
+                let dep = sim.deps.get_mut(&spec::named(name)).unwrap();
                 dep.replicas = replicas.parse().unwrap();
                 dep.observed = false;
                 dep.down = super::Cause::Theirs;
             }
             ["kill", name] => {
-                let instance = named(name);
+                let instance = spec::named(name);
                 let victim = sim.pods.iter().find(|(_, pod)| pod.instance == instance && pod.ready && !pod.terminating);
                 let victim = victim.unwrap().0.clone();
                 sim.terminate(&victim, super::Cause::Theirs, super::Cause::Theirs);
             }
             ["kill", name, "member", stage] => {
-                let instance = named(name);
+                let instance = spec::named(name);
                 let victim =
                     sim.pods.iter().find(|(_, pod)| pod.instance == instance && pod.member.contains_key(*stage));
                 let victim = victim.unwrap().0.clone();
@@ -241,7 +247,9 @@ impl Walk {
         self.sim.calm();
         let world = self.sim.world();
         let report = plan(&world, Time(self.sim.now)).report;
-        for stage in &report.stages {
+        let inner = |stage: &StageReport| stage.tiers.iter().map(|tier| tier.report.clone()).collect::<Vec<_>>();
+        let stages = report.stages.iter().flat_map(|stage| inner(stage).into_iter().chain([stage.clone()]));
+        for stage in stages.collect::<Vec<_>>() {
             write!(self.out, "| {}={}", stage.name, stage.color.as_deref().unwrap_or("-")).unwrap();
             if stage.target != stage.color {
                 write!(self.out, " target={}", stage.target.as_deref().unwrap_or("-")).unwrap();
@@ -282,9 +290,4 @@ impl Walk {
             self.out.push_str("| progressing\n");
         }
     }
-}
-
-fn named(text: &str) -> InstanceName {
-    let (tier, color) = text.rsplit_once('-').unwrap();
-    spec::instance(tier, color)
 }

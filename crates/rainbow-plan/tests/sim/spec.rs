@@ -1,14 +1,61 @@
 //! Specs in few words.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use rainbow_plan::*;
 
 pub fn instance(tier: &str, color: &str) -> InstanceName {
-    InstanceName { tier: tier.into(), color: color.into() }
+    InstanceName::shared(tier, color)
 }
 
-/// Tiers such as `backend:5 frontend:5>backend`, in one version.
+/// What an instance is called: `tier-color`, or `tier@stage-color`.
+pub fn show(instance: &InstanceName) -> String {
+    let stage = instance.stage.as_ref().map_or_else(String::new, |stage| format!("@{stage}"));
+    format!("{}{stage}-{}", instance.tier, instance.color)
+}
+
+/// Reads what `show` writes.
+pub fn named(text: &str) -> InstanceName {
+    let (tier, color) = text.rsplit_once('-').unwrap();
+    match tier.split_once('@') {
+        Some((tier, stage)) => instance(tier, color).of_stage(stage),
+        None => instance(tier, color),
+    }
+}
+
+/// Both are instances of one version of a tier, whichever stages they belong to.
+pub fn is_same(one: &InstanceName, other: &InstanceName) -> bool {
+    (&one.tier, &one.color) == (&other.tier, &other.color)
+}
+
+/// The color has the instance, or stages have theirs of it.
+pub fn has(color: &Color, instance: &InstanceName) -> bool {
+    color.instances.get(&*instance.tier).is_some_and(|known| is_same(known, instance))
+}
+
+/// When the color left its last stage, or, for an instance that belongs to a stage, that stage.
+pub fn released(color: &Color, instance: &InstanceName) -> Option<Time> {
+    match &instance.stage {
+        None => color.released,
+        Some(stage) => {
+            color.parts.iter().filter(|part| *part.key.stage == **stage).filter_map(|part| part.released).max()
+        }
+    }
+}
+
+/// Tiers of which each stage has its own: they reach, near or far, a callee that may be newer.
+pub fn is_bound(tiers: &[Tier], name: &str) -> bool {
+    let mut found = tiers.iter().filter(|tier| tier.name == name);
+    found.any(|tier| !tier.calls.is_empty() || tier.needs.iter().any(|need| is_bound(tiers, need)))
+}
+
+/// The instance of a tier in a color, as it is in a stage.
+pub fn in_stage(color: &Color, tier: &str, stage: &str) -> Option<InstanceName> {
+    let instance = color.instances.get(tier)?;
+    Some(if is_bound(&color.tiers, tier) { instance.of_stage(stage) } else { instance.clone() })
+}
+
+/// Tiers such as `backend:5 frontend:5>backend`, in one version. A callee behind `~` may be newer.
 pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
     text.split_whitespace()
         .map(|tier| {
@@ -17,7 +64,8 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
             Tier {
                 name: name.into(),
                 replicas: replicas.parse().unwrap(),
-                needs: needs.split(',').filter(|need| !need.is_empty()).map(Into::into).collect(),
+                needs: needs.split(',').filter(|n| !n.is_empty() && !n.starts_with('~')).map(Into::into).collect(),
+                calls: needs.split(',').filter_map(|need| need.strip_prefix('~')).map(Into::into).collect(),
                 identity: format!("{name}@{version}"),
                 scaling: Scaling::Replicas,
                 counted: false,
@@ -29,7 +77,8 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
 
 /// The tier that a stage names, else the only entry tier, else nothing.
 pub fn entry(tiers: &[Tier], stage: &Stage) -> String {
-    let needed = |tier: &Tier| tiers.iter().any(|other| other.name != tier.name && other.needs.contains(&tier.name));
+    let calls = |tier: &Tier, name: &String| tier.needs.contains(name) || tier.calls.contains(name);
+    let needed = |tier: &Tier| tiers.iter().any(|other| other.name != tier.name && calls(other, &tier.name));
     let mut entries = tiers.iter().filter(|tier| !needed(tier)).map(|tier| tier.name.clone());
     let only = entries.next().filter(|_| entries.next().is_none());
     stage.tier.clone().or(only).unwrap_or_default()
@@ -67,6 +116,8 @@ pub fn stage(name: &str, tier: &str) -> Stage {
         hold: None,
         on_stalled: OnStalled::Hold,
         invalid: false,
+        between: Between::Nothing,
+        address: Address::Entry,
     }
 }
 
@@ -142,6 +193,11 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
                     ("rollback", _) => stage.on_stalled = OnStalled::RollBack,
                     ("rolling", value) => stage.shift = rolling_of(value),
                     ("overlap", value) => stage.overlap = Some(Duration::from_millis(value.parse().unwrap())),
+                    ("pause", "") => stage.between = Between::Pause { after: None, passed: BTreeSet::new() },
+                    ("pause", value) => {
+                        let after = Some(Duration::from_secs(value.parse().unwrap()));
+                        stage.between = Between::Pause { after, passed: BTreeSet::new() };
+                    }
                     ("replicas", value) => stage.replicas = Some(value.parse().unwrap()),
                     ("color", value) => stage.color = Some(value.into()),
                     other => panic!("{other:?}"),
@@ -159,7 +215,9 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
 pub fn lines(spec: &Spec) -> Vec<String> {
     let mut lines = Vec::new();
     let tier = |tier: &Tier| {
-        let needs = if tier.needs.is_empty() { String::new() } else { format!(">{}", tier.needs.join(",")) };
+        let calls = tier.calls.iter().map(|call| format!("~{call}"));
+        let needs: Vec<String> = tier.needs.iter().cloned().chain(calls).collect();
+        let needs = if needs.is_empty() { String::new() } else { format!(">{}", needs.join(",")) };
         format!(" {}:{}{needs}", tier.name, tier.replicas)
     };
     lines.push(format!("tiers {}{}", spec.color, spec.tiers.iter().map(tier).collect::<String>()));
@@ -185,7 +243,12 @@ pub fn lines(spec: &Spec) -> Vec<String> {
         let color = stage.color.as_ref().map_or_else(String::new, |color| format!(" color={color}"));
         let rollback = if stage.on_stalled == OnStalled::RollBack { " rollback" } else { "" };
         let tier = stage.tier.as_deref().unwrap_or("-");
-        lines.push(format!("stage {} {tier}{auto}{rollback}{replicas}{shift}{overlap}{color}", stage.name));
+        let pause = match &stage.between {
+            Between::Nothing => String::new(),
+            Between::Pause { after: None, .. } => " pause".into(),
+            Between::Pause { after: Some(after), .. } => format!(" pause={}", after.as_secs()),
+        };
+        lines.push(format!("stage {} {tier}{auto}{rollback}{replicas}{shift}{overlap}{pause}{color}", stage.name));
     }
     let default = self::spec("", Vec::new(), Vec::new());
     lines.extend((spec.reuse != default.reuse).then(|| "reuse".into()));

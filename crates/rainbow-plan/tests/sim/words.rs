@@ -11,6 +11,13 @@ pub fn waiting(waiting: &Waiting) -> String {
         Waiting::ForMissingTier { color, tier: Some(tier) } => format!("color `{color}` has no tier `{tier}`"),
         Waiting::ForMissingTier { color, tier: None } => format!("color `{color}` has several entry tiers"),
         Waiting::ForColor { color, lacks } => format!("waits for color `{color}`: {}", self::lacks(lacks)),
+        Waiting::ForTier { tier, color, is_rejected: false } => format!("waits until tier `{tier}` serves `{color}`"),
+        Waiting::ForTier { tier, color, is_rejected: true } => format!("tier `{tier}` was taken back from `{color}`"),
+        Waiting::ForNewerCallers { tier, color } => format!("waits for the end of `{tier}` of `{color}`"),
+        Waiting::BetweenTiers { tier, color, until } => {
+            let until = until.map_or("it is told to go on".into(), |until| format!("@{}", until.0 / 1_000));
+            format!("tier `{tier}` serves `{color}`: waits until {until}")
+        }
         Waiting::Paused => "paused".into(),
         Waiting::ForRoom { color } => format!("waits for room beside `{color}`"),
         Waiting::Pinned { color, newest } => format!("told to stay at `{color}`, and not to follow to `{newest}`"),

@@ -1,0 +1,221 @@
+//! In which order the addresses of one stage move, where callers may be served by newer callees.
+//!
+//! An address moves to a color when every tier that the color's part calls through another address is at that color or a newer one, as every
+//! node knows, and when no pod that calls it asks for a newer one. So a release goes inner tiers first, and the way back goes entry tiers
+//! first; a caller never reaches a callee that is older than itself, whatever happens in between.
+//!
+//! The first rule is about what serves after the move. The second one is about pods, not about what stages serve: a pod that has left its
+//! stage goes on answering the connections that it has, until it has drained.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Address, Between, Deployment, InstanceName, Step, Time, Waiting,
+    parts::inner_name,
+    situation::{Goal, Points, Situation},
+    view::{ColorId, View},
+};
+
+/// Why an address does not move to a color yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// The color.
+    pub(crate) color: ColorId,
+    pub(crate) waiting: Waiting,
+    /// When time alone may end it.
+    pub(crate) until: Option<Time>,
+}
+
+/// Has each address go no further than the order allows.
+pub(crate) fn keep(view: &View<'_>, situations: &mut [Situation<'_>]) {
+    if situations.iter().all(|situation| situation.stage.address == Address::Entry) {
+        return;
+    }
+    go_back_together(view, situations);
+    let blocks: Vec<Option<Block>> = situations.iter().map(|situation| block(view, situations, situation)).collect();
+    for (situation, block) in situations.iter_mut().zip(blocks) {
+        let Some(block) = block else { continue };
+        situation.serving = before(view, situation, block.color);
+        situation.goal = stays_at(view, situation, block.color).map_or(Goal::Stay, Goal::Color);
+        situation.block = Some(block);
+    }
+    keep_ways_back(view, situations);
+}
+
+/// The stage whose order concerns an address.
+fn stage_of<'a>(situation: &Situation<'a>) -> &'a str {
+    situation.stage.user_name()
+}
+
+/// A stage that has been taken back from a color at one address goes back at all.
+fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
+    let name = |color: ColorId| view.colors[color].name.as_str();
+    let mut backs: Vec<(String, &str, &str)> = Vec::new();
+    for situation in situations.iter() {
+        if let (Some(rejected), Goal::Color(back)) = (situation.rejected, situation.goal) {
+            backs.push((stage_of(situation).to_owned(), name(rejected), name(back)));
+        }
+    }
+    for (stage, rejected, back) in backs {
+        for situation in situations.iter_mut().filter(|situation| stage_of(situation) == stage) {
+            let Goal::Color(goal) = situation.goal else { continue };
+            if let Some(back) = view.color_in(&situation.stage.name, back).filter(|_| name(goal) == rejected) {
+                situation.goal = Goal::Color(back);
+            }
+        }
+    }
+}
+
+/// Why the address stays where it is, or goes on to where it went.
+fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_>) -> Option<Block> {
+    let Goal::Color(goal) = situation.goal else { return None };
+    let has_members = situation.members.iter().any(|pod| situation.is_of(view, pod, goal));
+    let serves = situation.serving == Some(goal) && before(view, situation, goal) == Some(goal);
+    if serves || (situation.points == Points::Members && has_members) {
+        return None;
+    }
+    let block = |waiting, until| Some(Block { color: goal, waiting, until });
+    if situation.stage.address != Address::Entry && situation.instance(view, goal).is_none() {
+        // A color without the tier: no caller of that color will ask for it.
+        return block(Waiting::ForMissingTier { color: name(view, goal), tier: situation.stage.tier.clone() }, None);
+    }
+    let callees = callees(view, situations, situation, goal);
+    for (tier, callee) in &callees {
+        if let Err(until) = arrived(view, *callee, goal) {
+            let is_rejected = callee.is_some_and(|callee| {
+                callee.rejected.is_some_and(|rejected| view.colors[rejected].name == view.colors[goal].name)
+            });
+            return block(Waiting::ForTier { tier: tier.clone(), color: name(view, goal), is_rejected }, until);
+        }
+    }
+    if let Some((caller, color)) = newer_caller(view, situation, goal) {
+        return block(Waiting::ForNewerCallers { tier: caller, color }, None);
+    }
+    let (tier, until) = pause(view, situation, goal, &callees)?;
+    block(Waiting::BetweenTiers { tier, color: name(view, goal), until }, until)
+}
+
+fn name(view: &View<'_>, color: ColorId) -> String {
+    view.colors[color].name.clone()
+}
+
+/// The addresses that pods of the color use which the situation's address leads to, inner tiers first; `None` for one that is not there yet.
+fn callees<'s, 'a>(
+    view: &View<'a>,
+    situations: &'s [Situation<'a>],
+    situation: &Situation<'a>,
+    color: ColorId,
+) -> Vec<(String, Option<&'s Situation<'a>>)> {
+    let tiers = view.colors[color].tiers.iter().flat_map(|tier| &tier.calls);
+    let called: BTreeSet<&String> = tiers.collect();
+    let find = |tier: &String| {
+        let name = inner_name(stage_of(situation), tier);
+        situations.iter().find(|other| other.stage.name == name)
+    };
+    called.into_iter().map(|tier| (tier.clone(), find(tier))).collect()
+}
+
+/// Every node sends callers to the color or a newer one, and to no older one. The error says when time alone may make it so.
+fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> Result<(), Option<Time>> {
+    let callee = callee.ok_or(None)?;
+    let (Points::Instance(selected), Some(serving)) = (&callee.points, callee.serving) else { return Err(None) };
+    let is_remembered = callee.memory.color.as_deref() == Some(view.colors[serving].name.as_str());
+    let is_new_enough = view.colors[serving].revision >= view.colors[color].revision;
+    if callee.instance(view, serving) != Some(*selected) || !is_remembered || !is_new_enough {
+        return Err(None);
+    }
+    let since = callee.memory.since.ok_or(None)?;
+    let others = || view.world.pods.iter().filter(|pod| pod.instance != **selected);
+    if others().any(|pod| pod.endpoint.contains_key(&callee.key)) {
+        return Err(None);
+    }
+    let left = others().filter_map(|pod| pod.left.get(&callee.key)).copied();
+    let known = left.chain([since]).max().map_or(view.now, |since| view.forgotten_in_cluster(since));
+    if known > view.now { Err(Some(known)) } else { Ok(()) }
+}
+
+/// A tier that calls the situation's tier and has pods of a newer color, and that color.
+fn newer_caller(view: &View<'_>, situation: &Situation<'_>, color: ColorId) -> Option<(String, String)> {
+    let Address::Inner { stage } = &situation.stage.address else { return None };
+    let tier = situation.stage.tier.as_deref()?;
+    let calls = |instance: &InstanceName| {
+        let owners = view.owners(instance).iter();
+        let mut tiers = owners.flat_map(|owner| &view.colors[*owner].tiers).filter(|tier| tier.name == *instance.tier);
+        // What a pod calls whose color was taken away by force is unknown.
+        view.owners(instance).is_empty() || tiers.any(|known| known.calls.iter().any(|called| called == tier))
+    };
+    let is_there = |instance: &InstanceName| {
+        let asks = matches!(view.deployment(instance), Deployment::Ours { replicas, .. } if *replicas > 0);
+        asks || !view.pods(instance).is_empty()
+    };
+    let own = view.instances_of(stage).filter(|instance| calls(instance) && is_there(instance));
+    for instance in own {
+        // An instance that several colors share calls what the oldest of them calls.
+        let needed = view.owners(instance).last().map(|oldest| view.colors[*oldest].revision);
+        if needed.is_none_or(|needed| needed > view.colors[color].revision) {
+            return Some((instance.tier.to_string(), instance.color.to_string()));
+        }
+    }
+    None
+}
+
+/// The tier after which the stage waits before it moves on, and until when. A gate between tiers belongs here.
+fn pause(
+    view: &View<'_>,
+    situation: &Situation<'_>,
+    goal: ColorId,
+    callees: &[(String, Option<&Situation<'_>>)],
+) -> Option<(String, Option<Time>)> {
+    let Between::Pause { after, passed } = &situation.stage.between else { return None };
+    let serving = before(view, situation, goal)?;
+    let is_forward = view.colors[goal].revision > view.colors[serving].revision;
+    if !is_forward || situation.instance(view, serving) == situation.instance(view, goal) {
+        return None;
+    }
+    for (tier, callee) in callees {
+        let Some(callee) = callee else { continue };
+        let moved = callee.memory.previous.as_deref().and_then(|name| view.color_in(&callee.stage.name, name));
+        let has_moved = moved.is_some_and(|before| {
+            let now = callee.serving.and_then(|color| callee.instance(view, color));
+            callee.instance(view, before) != now
+        });
+        let step = Step { tier: tier.clone(), color: name(view, goal) };
+        if !has_moved || passed.contains(&step) {
+            continue;
+        }
+        let until = after.and_then(|after| Some(callee.memory.since?.after(after)));
+        if until.is_none_or(|until| until > view.now) {
+            return Some((tier.clone(), until));
+        }
+    }
+    None
+}
+
+/// The color that the address serves as long as it does not move to `goal`. Where both have one instance, the Service does not tell.
+fn before(view: &View<'_>, situation: &Situation<'_>, goal: ColorId) -> Option<ColorId> {
+    let remembered = situation.memory.color.as_deref();
+    let remembered = remembered.and_then(|name| view.color_in(&situation.stage.name, name));
+    let is_same = |color: &ColorId| situation.instance(view, *color) == situation.instance(view, goal);
+    let is_guess = situation.serving == Some(goal) && matches!(situation.points, Points::Instance(_));
+    remembered.filter(|color| is_guess && is_same(color)).or(situation.serving)
+}
+
+/// The color that an address goes on to, or stays at, that may not go to `blocked`.
+fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
+    let has_members = |color: &ColorId| situation.members.iter().any(|pod| situation.is_of(view, pod, *color));
+    let shift = situation.memory.shift.as_ref().filter(|_| situation.points == Points::Members);
+    let to = shift.and_then(|shift| view.color_in(&situation.stage.name, &shift.to));
+    to.filter(has_members).or(situation.serving).filter(|color| *color != blocked)
+}
+
+/// A callee whose callers have not followed yet keeps the color that these serve whole: a release that is given up half way starts no pod.
+fn keep_ways_back(view: &View<'_>, situations: &mut [Situation<'_>]) {
+    let serving: Vec<(String, ColorId)> =
+        situations.iter().filter_map(|situation| Some((stage_of(situation).to_owned(), situation.serving?))).collect();
+    for situation in situations.iter_mut().filter(|situation| situation.stage.address != Address::Entry) {
+        let of_stage = serving.iter().filter(|(stage, _)| stage == stage_of(situation));
+        let own = of_stage.filter_map(|(_, color)| view.color_in(&situation.stage.name, &view.colors[*color].name));
+        let own: Vec<ColorId> = own.filter(|own| situation.instance(view, *own).is_some()).collect();
+        situation.touches.extend(own);
+    }
+}
