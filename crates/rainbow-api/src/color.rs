@@ -228,6 +228,10 @@ pub struct ColorStatus {
     /// described this color.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub min_ready_seconds: BTreeMap<String, i32>,
+    /// What is remembered of the tiers that stages have for themselves, because needs are `compatible: Backward`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub parts: Vec<PartStatus>,
     /// The stages that have sent clients to the color. Empty: none ever has, so the color is no way back, and goes as soon as it is not
     /// wanted. Unset: an earlier version of the operator made the color.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,6 +240,32 @@ pub struct ColorStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What is remembered of tiers of a color that one stage has for itself.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartStatus {
+    /// Name of the stage.
+    pub stage: String,
+    /// First of the tiers that others of the stage call. Unset: the tiers that clients reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// When they left the stage (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<String>,
+    /// When they had no pods any more (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<String>,
+    /// The stage was moved away from them while the spec described the color.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub demoted: bool,
+    /// Pods per tier at full size, where that is another size than the snapshot's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, i32>,
+    /// The addresses through which clients or callers have reached them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<BTreeSet<String>>,
 }
 
 /// Where in its life a color is.

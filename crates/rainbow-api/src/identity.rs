@@ -27,10 +27,16 @@ pub fn identities(tiers: &[Tier]) -> BTreeMap<String, Identity> {
                 continue;
             }
             let needs: Option<BTreeMap<_, _>> =
-                tier.needs.iter().map(|need| Some((&need.tier, (known.get(&need.tier)?, &need.env)))).collect();
+                tier.own_needs().map(|need| Some((&need.tier, (known.get(&need.tier)?, &need.env)))).collect();
             if let Some(needs) = needs {
                 let mut content =
                     json!({ "name": tier.name, "ports": tier.ports, "template": tier.template, "needs": needs });
+                // A callee that may be newer is not part of what the caller is, but how the caller reaches it.
+                let calls: BTreeMap<&str, &Option<String>> =
+                    tier.compatible_needs().map(|need| (need.tier.as_str(), &need.env)).collect();
+                if !calls.is_empty() {
+                    content["calls"] = json!(calls);
+                }
                 // Left out where there is nothing to say: identities from before there was such a field are the same.
                 if !tier.service.is_plain() {
                     content["service"] = json!(tier.service);
@@ -62,7 +68,7 @@ fn with_config(
                 continue;
             }
             let needs: Option<BTreeMap<&str, &Identity>> =
-                tier.needs.iter().map(|need| Some((need.tier.as_str(), known.get(&need.tier)?))).collect();
+                tier.own_needs().map(|need| Some((need.tier.as_str(), known.get(&need.tier)?))).collect();
             let Some(needs) = needs else { continue };
             let before = &plain[&tier.name];
             let is_named = |one: &&ColorConfig| {
@@ -164,6 +170,19 @@ mod tests {
         assert_ne!(one["a"], two["a"]);
         assert_ne!(one["b"], two["b"]);
         assert_eq!(one["c"], two["c"]);
+    }
+
+    #[test]
+    fn a_callee_that_may_be_newer_is_not_part_of_its_callers() {
+        let all = |callee: &str, compatible: &str| {
+            let mut caller = json!(tier("a", "a:1", &["b"]));
+            caller["needs"][0]["compatible"] = json!(compatible);
+            identities(&[serde_json::from_value(caller).unwrap(), tier("b", callee, &[])])
+        };
+        let (one, two) = (all("b:1", "Backward"), all("b:2", "Backward"));
+        assert_eq!(one["a"], two["a"]);
+        assert_ne!(one["b"], two["b"]);
+        assert_ne!(one["a"], all("b:1", "Same")["a"], "it has another address");
     }
 
     #[test]

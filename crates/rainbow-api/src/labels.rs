@@ -8,6 +8,8 @@ pub const TIER: &str = "rainbow.dev/tier";
 pub const COLOR: &str = "rainbow.dev/color";
 /// On a stage's Service: the stage's name.
 pub const STAGE: &str = "rainbow.dev/stage";
+/// On instances that each stage has for itself, and on their pods: the stage's name. Their callees may be newer than they are.
+pub const BELONGS_TO: &str = "rainbow.dev/belongs-to";
 /// On a stage's shadow Service: the stage's name. No client uses that Service.
 pub const SHADOW: &str = "rainbow.dev/shadow";
 /// On pods, followed by a stage's name: the pod is in that stage while it shifts. The value is [`MEMBER`].

@@ -5,6 +5,7 @@
 mod autoscale;
 mod cidr;
 mod color;
+mod compatible;
 mod condition;
 mod config;
 mod crd;
@@ -27,9 +28,10 @@ mod validate;
 pub use autoscale::{Autoscale, Scaling, TierScaling};
 pub use cidr::{Cidr, CidrError};
 pub use color::{
-    Color, ColorConfig, ColorInstance, ColorPhase, ColorSpec, ColorStatus, ConfigContent, ServiceLinks, Sidecar,
-    TerminationMessages,
+    Color, ColorConfig, ColorInstance, ColorPhase, ColorSpec, ColorStatus, ConfigContent, PartStatus, ServiceLinks,
+    Sidecar, TerminationMessages,
 };
+pub use compatible::{bound_tiers, compatible_callees, inner_stage};
 pub use condition::{ConditionType, Reason};
 pub use config::{
     CONTENT_DIGITS, Config, ConfigKind, ConfigName, Demand, TierConfig, config_of, config_of_tiers, copy_name,
@@ -45,13 +47,13 @@ pub use identity::{Identity, Version, identities, tiers_hash};
 pub use ignore::{IgnoredPeer, IpBlock, Operator, Requirement, Selector};
 pub use object_names::{ObjectName, object_names, object_names_of_colors};
 pub use rainbow::{
-    Flip, Keep, Need, OnStalled, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind, Stage, Surge, Tier,
-    TierPort, declared_port,
+    Compatible, Flip, Keep, Need, OnStalled, Passed, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind,
+    ShiftTiers, Stage, Surge, Tier, TierPause, TierPort, declared_port,
 };
 pub use read::read_spec;
 pub use service::{ClientIpConfig, SessionAffinityConfig, StageService, StageServicePort, TierService, service_fields};
 pub use sidecar::SidecarSettings;
-pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus};
+pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
 pub use validate::{
     SpecError, SpecPart, amount, connections, entry_tiers, stage_tier, validate, validate_name, validate_sidecar,
 };

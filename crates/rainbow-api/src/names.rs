@@ -9,6 +9,17 @@ pub fn instance(prefix: Option<&str>, tier: &str, color: &str) -> String {
     [prefix.unwrap_or_default(), tier, "-", color].concat()
 }
 
+/// Name of the Deployment of an instance that a stage has for itself, and of its Service: `<prefix><tier>-<stage>-<color>`.
+pub fn instance_of_stage(prefix: Option<&str>, tier: &str, stage: &str, color: &str) -> String {
+    [prefix.unwrap_or_default(), tier, "-", stage, "-", color].concat()
+}
+
+/// Name of the address through which a stage's callers reach a tier that may be newer than they are, as a label's value and in the status.
+/// Names of stages and tiers have no dot. The address's Service is called as [`stage_service`] says.
+pub fn inner_address(stage: &str, tier: &str) -> String {
+    [stage, ".", tier].concat()
+}
+
 /// Name of a stage's Service, unless the spec names it: `<prefix><tier>-<stage>`.
 pub fn stage_service(prefix: Option<&str>, tier: &str, stage: &str) -> String {
     [prefix.unwrap_or_default(), tier, "-", stage].concat()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Color, RainbowSpec, Version, names, stage_tier};
+use crate::{Color, RainbowSpec, Stage, Version, bound_tiers, compatible_callees, names, stage_tier};
 
 /// Kind and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,13 +21,28 @@ pub fn object_names(rainbow: &str, spec: &RainbowSpec) -> BTreeSet<ObjectName> {
     let mut add = |kind, name| all.insert(ObjectName { kind, name });
     add("Color", names::color_object(rainbow, &color));
     add("PodDisruptionBudget", names::guard(rainbow));
+    let bound = bound_tiers(&spec.tiers);
     for tier in &spec.tiers {
-        add("Deployment", names::instance(prefix, &tier.name, &color));
-        if !tier.ports.is_empty() {
-            add("Service", names::instance(prefix, &tier.name, &color));
+        let of_stage = |stage: &Stage| names::instance_of_stage(prefix, &tier.name, &stage.name, &color);
+        let own: Vec<String> = match bound.contains(tier.name.as_str()) {
+            true => spec.stages.iter().map(of_stage).collect(),
+            false => vec![names::instance(prefix, &tier.name, &color)],
+        };
+        for name in own {
+            if !tier.ports.is_empty() {
+                add("Service", name.clone());
+            }
+            add("Deployment", name);
         }
     }
     for stage in &spec.stages {
+        for tier in compatible_callees(&spec.tiers) {
+            let address = names::inner_address(&stage.name, tier);
+            add("PodDisruptionBudget", names::stage_budget(rainbow, &address));
+            let service = names::stage_service(prefix, tier, &stage.name);
+            add("Service", names::shadow(&service));
+            add("Service", service);
+        }
         add("PodDisruptionBudget", names::stage_budget(rainbow, &stage.name));
         let by_tier = || Some(names::stage_service(prefix, stage_tier(spec, stage)?, &stage.name));
         if let Some(service) = stage.service.name.clone().or_else(by_tier) {

@@ -74,13 +74,19 @@ pub struct RainbowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage"]), length(max = 32))]
     pub holds: Vec<Hold>,
+    /// Tiers after which stages go on although `shift.tiers.pause` has them wait. `rainbow resume` and `rainbow promote` write this list;
+    /// manifests leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage", "tier"]), length(max = 256))]
+    pub passed: Vec<Passed>,
     /// How a color that no stage points at comes to its end.
     #[serde(default)]
     pub drain: Drain,
     /// How many colors may live, and how many are kept as history.
     #[serde(default)]
     pub keep: Keep,
-    /// Whether colors share instances that are equal all the way down.
+    /// Whether colors share instances that are equal all the way down. Where a tier has a need that is `compatible: Backward`, colors always
+    /// share what is unchanged.
     #[serde(default)]
     pub reuse: Reuse,
     /// Whether the content of the ConfigMaps and Secrets that templates name is part of the version: `Shared` (default) or `Versioned`. The
@@ -179,6 +185,18 @@ impl Tier {
     }
 }
 
+impl Tier {
+    /// The needs that only the tier's own color serves.
+    pub fn own_needs(&self) -> impl Iterator<Item = &Need> {
+        self.needs.iter().filter(|need| need.compatible == Compatible::Same)
+    }
+
+    /// The needs that a newer color may serve.
+    pub fn compatible_needs(&self) -> impl Iterator<Item = &Need> {
+        self.needs.iter().filter(|need| need.compatible == Compatible::Backward)
+    }
+}
+
 fn one() -> i32 {
     1
 }
@@ -198,6 +216,28 @@ pub struct Need {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub env: Option<String>,
+    /// Colors of the called tier that may serve this tier: `Same` (default), its own color alone, or `Backward`, its own and any newer one.
+    ///
+    /// With `Backward` the address is one of the stage, `<tier>-<stage>`, and stays the same in all colors. A release moves it before the callers
+    /// follow, and a release of the called tier alone leaves the callers' pods as they are. Each stage has callers of its own.
+    #[serde(default, skip_serializing_if = "Compatible::is_same")]
+    pub compatible: Compatible,
+}
+
+/// Colors of a called tier that may serve a caller.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Compatible {
+    /// The caller's own.
+    #[default]
+    Same,
+    /// The caller's own, and any newer one.
+    Backward,
+}
+
+impl Compatible {
+    fn is_same(&self) -> bool {
+        *self == Self::Same
+    }
 }
 
 /// A port of a tier, as in a Service.
@@ -329,6 +369,50 @@ pub struct Shift {
     /// (`--swap`, `--propagation`), without `--swap direct` where a traffic policy of the Service is `Local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<HumanDuration>,
+    /// What happens between one tier and the next, where needs are `compatible: Backward`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<ShiftTiers>,
+}
+
+/// What a stage does when a tier has moved, and before the tiers that call it follow.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShiftTiers {
+    /// The stage waits. Default: the callers follow at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<TierPause>,
+}
+
+/// A pause between two tiers.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TierPause {
+    /// Time after which the stage goes on by itself, such as `2m`. Default: it waits for `rainbow resume` or `rainbow promote`.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<HumanDuration>,
+}
+
+/// A tier after which a stage goes on.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Passed {
+    /// Name of the stage.
+    #[schemars(length(min = 1, max = 63))]
+    pub stage: String,
+    /// Name of the tier that has moved.
+    #[schemars(length(min = 1, max = 63))]
+    pub tier: String,
+    /// The color that the tier has moved to. For another color the stage waits again.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub color: String,
+    /// User who let the stage go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub by: Option<String>,
+    /// Time when (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub at: Option<String>,
 }
 
 /// A stage's way to move, as one choice.
@@ -345,7 +429,7 @@ impl Shift {
     ///
     /// The pattern names every field: a new way to shift does not compile before it has a kind.
     pub fn kind(&self) -> Option<ShiftKind<'_>> {
-        let Self { flip, rolling, overlap: _ } = self;
+        let Self { flip, rolling, overlap: _, tiers: _ } = self;
         match (flip, rolling) {
             (None, None) | (Some(Flip {}), None) => Some(ShiftKind::Flip),
             (None, Some(rolling)) => Some(ShiftKind::Rolling(rolling)),

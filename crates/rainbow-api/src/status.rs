@@ -75,6 +75,84 @@ pub struct StageStatus {
     /// Why the stage does not move although it should, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The tiers that move on their own, because needs are `compatible: Backward`: inner tiers first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]))]
+    pub tiers: Vec<TierStatus>,
+}
+
+/// Where a tier is that moves on its own. The fields are those of a stage.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TierStatus {
+    /// Name of the tier.
+    pub tier: String,
+    /// Name of the Service through which the stage's callers reach it.
+    pub service: String,
+    /// The color that serves the callers; during a shift, the color it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+    /// The color that shall serve them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The color that served them before `color`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Since when `color` serves them (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The shift under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<ShiftStatus>,
+    /// Since when the color that serves or that the tier moves to has not been healthy without a break (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_since: Option<String>,
+    /// The color that has not been healthy since `degradedSince`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_color: Option<String>,
+    /// The color that the tier has been taken back from, because it was unhealthy (`onStalled: RollBack`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+    /// Why the tier does not move although it should, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl TierStatus {
+    /// The same as the status of a stage.
+    pub fn into_stage(self) -> StageStatus {
+        StageStatus {
+            name: self.tier,
+            service: self.service,
+            color: self.color,
+            target: self.target,
+            previous: self.previous,
+            since: self.since,
+            shift: self.shift,
+            degraded_since: self.degraded_since,
+            degraded_color: self.degraded_color,
+            rejected: self.rejected,
+            message: self.message,
+            ..StageStatus::default()
+        }
+    }
+
+    /// The status of a tier, from that of a stage of its own.
+    pub fn of_stage(tier: String, stage: StageStatus) -> Self {
+        Self {
+            tier,
+            service: stage.service,
+            color: stage.color,
+            target: stage.target,
+            previous: stage.previous,
+            since: stage.since,
+            shift: stage.shift,
+            degraded_since: stage.degraded_since,
+            degraded_color: stage.degraded_color,
+            rejected: stage.rejected,
+            message: stage.message,
+        }
+    }
 }
 
 /// A shift under way.

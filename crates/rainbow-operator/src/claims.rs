@@ -1,11 +1,16 @@
 //! Owners of names. Names of instances are made of tier and color, names of stages' Services of tier and stage, those of their shadows of
 //! these, and a user may name a Service: two of them may come to one name, and an object has one purpose.
 
-use rainbow_api::names;
+use rainbow_api::Color;
 use rainbow_plan::InstanceName;
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{cache::App, domain::Owner, kind::Kind, manifests::Scope};
+use crate::{
+    cache::App,
+    domain::{self, Owner},
+    kind::Kind,
+    manifests::Scope,
+};
 
 /// By name, what an object is for: what is there first, then what the colors shall have.
 #[derive(Debug, Default)]
@@ -16,25 +21,24 @@ pub(crate) struct Claims {
 
 impl Claims {
     pub(crate) fn of(app: &App, scope: &Scope<'_>) -> Self {
-        let owner = |tier: &Arc<str>, color: &Arc<str>| {
-            Owner::Instance(InstanceName { tier: Arc::clone(tier), color: Arc::clone(color) })
-        };
         let services = app.services.iter().filter(|(_, found)| found.says_what_for()).map(|(name, found)| {
             let stage = (!found.stage.is_empty()).then(|| Owner::Stage(found.stage.to_string()));
             let shadow = || (!found.shadow_of.is_empty()).then(|| Owner::Shadow(found.shadow_of.to_string()));
-            (name.to_string(), stage.or_else(shadow).unwrap_or_else(|| owner(&found.tier, &found.color)))
+            (name.to_string(), stage.or_else(shadow).unwrap_or_else(|| Owner::Instance(found.instance())))
         });
         let deployments =
-            app.deployments.iter().map(|(name, found)| (name.to_string(), owner(&found.tier, &found.color)));
+            app.deployments.iter().map(|(name, found)| (name.to_string(), Owner::Instance(found.instance())));
         let mut claims = Self { services: services.collect(), deployments: deployments.collect() };
         // The color that introduced an instance claims its name, older colors first.
         let mut colors: Vec<_> = app.colors.values().collect();
         colors.sort_by_key(|color| color.spec.revision);
-        for instance in colors.into_iter().flat_map(|color| &color.spec.instances) {
-            let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+        let stages: Vec<&str> = app.root.iter().flat_map(|root| domain::user_stages(&root.rainbow.spec)).collect();
+        let instances = |color: &Arc<Color>| domain::instances(&color.spec, stages.iter().copied());
+        for instance in colors.into_iter().flat_map(instances) {
+            let name = domain::object_name(scope.prefix, &instance);
             for all in [&mut claims.services, &mut claims.deployments] {
                 if !all.contains_key(&name) {
-                    all.insert(name.clone(), Owner::of(&instance.tier, &instance.color));
+                    all.insert(name.clone(), Owner::Instance(instance.clone()));
                 }
             }
         }
@@ -147,7 +151,7 @@ mod tests {
         let app = app();
         let named = Claims::of(&app, &scope());
         let mut claims = StageClaims::new(&named);
-        let instance = InstanceName { tier: "api".into(), color: "v1".into() };
+        let instance = InstanceName::shared("api", "v1");
         let stays = |_: &str| false;
         assert_eq!(
             claims.claim("api-v1", "v1", stays),
@@ -163,7 +167,7 @@ mod tests {
         assert_eq!(claims.other_than_shadow("front-shadow", "active", stays), None, "no object has the name");
         assert_eq!(claims.other_than_shadow("api-v1", "v1", stays), Some(&Owner::Instance(instance.clone())));
         // Tier `a` of color `b-c` and tier `a-b` of color `c`.
-        let other = InstanceName { tier: "api-v1".into(), color: "x".into() };
+        let other = InstanceName::shared("api-v1", "x");
         assert_eq!(named.other(Kind::Deployment, "api-v1", &other), Some(&Owner::Instance(instance)));
     }
 }

@@ -299,14 +299,14 @@ impl Compiler<'_> {
             }
             Action::ApplyScaler { instance, least } => self.scaler(instance, *least).into_iter().collect(),
             Action::DeleteScaler { instance } => {
-                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                let name = domain::object_name(scope.prefix, instance);
                 self.delete(Kind::HorizontalPodAutoscaler, &name).into_iter().collect()
             }
             Action::ApplyService { instance } => {
                 let mut body = app
                     .source(instance)
                     .map(|(_, tier)| manifests::service(scope, rainbow, tier, instance, app.is_labeled(instance)));
-                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                let name = domain::object_name(scope.prefix, instance);
                 if let Some((body, live)) = body.as_mut().zip(app.services.get(name.as_str())) {
                     live.fixed.keep_added_family(body);
                 }
@@ -346,17 +346,17 @@ impl Compiler<'_> {
                 name.and_then(|name| self.delete(Kind::Service, name)).into_iter().collect()
             }
             Action::DeleteInstance { instance } => {
-                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                let name = domain::object_name(scope.prefix, instance);
                 let kinds = [Kind::HorizontalPodAutoscaler, Kind::Deployment, Kind::Service];
                 kinds.into_iter().filter_map(|kind| self.delete(kind, &name)).collect()
             }
             Action::OrphanDeployment { instance } => {
-                let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+                let name = domain::object_name(scope.prefix, instance);
                 self.delete_with(Kind::Deployment, &name, Cascade::Orphan).into_iter().collect()
             }
             Action::DeleteReplicaSets { instance, cascade } => vec![Operation::DeleteReplicaSets {
-                name: names::instance(scope.prefix, &instance.tier, &instance.color),
-                labels: manifests::instance_labels(scope, &instance.tier, &instance.color),
+                name: domain::object_name(scope.prefix, instance),
+                labels: manifests::instance_labels(scope, instance),
                 cascade: *cascade,
             }],
             Action::Adopt { pod } => self.control(pod, true).into_iter().collect(),
@@ -406,7 +406,7 @@ impl Compiler<'_> {
         else {
             return None;
         };
-        let name = names::instance(self.basis.scope.prefix, &instance.tier, &instance.color);
+        let name = domain::object_name(self.basis.scope.prefix, instance);
         let (_, version) = self.basis.app.find(Kind::Deployment, &name).filter(|_| replicas < now)?;
         Some(Operation::Amend {
             kind: Kind::Deployment,
@@ -530,13 +530,17 @@ impl Compiler<'_> {
                 other.spec.instances.iter().any(|known| known.tier == instance.tier && known.color == instance.color)
             })
         };
-        let own = found.spec.instances.iter().filter(|instance| !is_shared(instance));
-        let scope = self.basis.scope;
-        let sweep = |instance: &ColorInstance| Operation::SweepReplicaSets {
-            name: names::instance(scope.prefix, &instance.tier, &instance.color),
-            labels: manifests::instance_labels(scope, &instance.tier, &instance.color),
+        let is_own = |instance: &InstanceName| {
+            let mut known = found.spec.instances.iter();
+            known.any(|known| *known.tier == *instance.tier && *known.color == *instance.color && !is_shared(known))
         };
-        own.map(sweep).collect()
+        let scope = self.basis.scope;
+        let sweep = |instance: InstanceName| Operation::SweepReplicaSets {
+            name: domain::object_name(scope.prefix, &instance),
+            labels: manifests::instance_labels(scope, &instance),
+        };
+        let all = domain::instances(&found.spec, domain::user_stages(&self.basis.rainbow.spec));
+        all.into_iter().filter(is_own).map(sweep).collect()
     }
 
     fn let_go(&self, kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
@@ -672,7 +676,7 @@ mod tests {
     #[test]
     fn what_is_added_to_pods_is_chosen_once() {
         let scope = Scope { namespace: "default", rainbow: "shop", prefix: None, templates: &Templates::default() };
-        let backend = || InstanceName { tier: "backend".into(), color: "v1".into() };
+        let backend = || InstanceName::shared("backend", "v1");
         let mut rainbow = rainbow();
         let tier = |rainbow: &Rainbow| rainbow.spec.tiers[0].clone();
         let mut app = App::default();

@@ -67,7 +67,7 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
     let deadlines = deadlines(app, plan);
     let (mut asked, mut all) = (Vec::new(), Vec::new());
     for (name, pod) in app.pods.iter().filter(|(_, pod)| !pod.finished) {
-        let instance = InstanceName { tier: Arc::clone(&pod.tier), color: Arc::clone(&pod.color) };
+        let instance = pod.instance();
         let how = match sources.get(&instance) {
             None => continue,
             Some(Err(why)) => How::Never(why),
@@ -104,9 +104,11 @@ fn deadlines(app: &App, plan: &Plan) -> BTreeMap<InstanceName, Time> {
         let Some(deadline) = report.drain.as_ref().and_then(|drain| drain.deadline) else { continue };
         let color = app.colors.values().filter(|color| color.spec.color == report.name);
         for instance in color.flat_map(|color| &color.spec.instances) {
-            let name = InstanceName { tier: instance.tier.as_str().into(), color: instance.color.as_str().into() };
-            let known = all.entry(name).or_insert(deadline);
-            *known = deadline.min(*known);
+            let is_of = |name: &&InstanceName| *name.tier == *instance.tier && *name.color == *instance.color;
+            for name in plan.count.iter().filter(is_of) {
+                let known = all.entry(name.clone()).or_insert(deadline);
+                *known = deadline.min(*known);
+            }
         }
     }
     all

@@ -60,13 +60,15 @@ pub(crate) fn spec(
     let mut stages: Vec<plan::Stage> = Vec::new();
     for found in &spec.stages {
         // A name that is there twice is an error of the stage.
-        if stages.iter().all(|known| known.name != found.name) {
+        // The planner makes the addresses of inner tiers itself.
+        if !is_inner(&found.name) && stages.iter().all(|known| known.name != found.name) {
             // The Service may become what the spec says in the very write that moves the stage.
             let senders = senders.get(&found.name).copied().max(Some(Senders::of_stage(&found.service)));
             let senders = senders.unwrap_or_default();
             let overlap = overlap(found, senders, means);
             let hold = spec.hold(&found.name).map(hold);
-            stages.push(plan::Stage { overlap, hold, ..stage(found, invalid.contains(&found.name)) });
+            let between = between(spec, found);
+            stages.push(plan::Stage { overlap, hold, between, ..stage(found, invalid.contains(&found.name)) });
         }
     }
     plan::Spec {
@@ -83,6 +85,8 @@ pub(crate) fn spec(
         progress_deadline: seconds(spec.progress_deadline()),
         config: BTreeSet::new(),
         reuse: match spec.reuse {
+            // A release of a callee alone leaves its callers as they are.
+            _ if !api::compatible_callees(&spec.tiers).is_empty() => plan::Reuse::Unchanged,
             api::Reuse::Never => plan::Reuse::Never,
             api::Reuse::Unchanged => plan::Reuse::Unchanged,
         },
@@ -178,7 +182,8 @@ fn tier(tier: &api::Tier, identity: Option<&String>) -> plan::Tier {
         name: tier.name.clone(),
         replicas: count(tier.replicas),
         scaling: plan::Scaling::Replicas,
-        needs: tier.needs.iter().map(|need| need.tier.clone()).collect(),
+        needs: tier.own_needs().map(|need| need.tier.clone()).collect(),
+        calls: tier.compatible_needs().map(|need| need.tier.clone()).collect(),
         identity: identity.cloned().unwrap_or_default(),
         counted: false,
         min_ready: Duration::ZERO,
@@ -258,7 +263,18 @@ fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
             api::OnStalled::RollBack => plan::OnStalled::RollBack,
         },
         invalid,
+        between: plan::Between::Nothing,
+        address: plan::Address::Entry,
     }
+}
+
+/// What a stage does between two tiers.
+fn between(spec: &api::RainbowSpec, stage: &api::Stage) -> plan::Between {
+    let tiers = stage.shift.as_ref().and_then(|shift| shift.tiers.as_ref());
+    let Some(pause) = tiers.and_then(|tiers| tiers.pause.as_ref()) else { return plan::Between::Nothing };
+    let own = spec.passed.iter().filter(|passed| passed.stage == stage.name);
+    let step = |passed: &api::Passed| plan::Step { tier: passed.tier.clone(), color: passed.color.clone() };
+    plan::Between::Pause { after: pause.duration.map(|after| after.0), passed: own.map(step).collect() }
 }
 
 fn hold(hold: &api::Hold) -> plan::Hold {
@@ -291,6 +307,7 @@ fn stage_memory(stage: &api::StageStatus) -> plan::StageMemory {
         degraded: degraded(stage),
         rejected: stage.rejected.clone(),
         ended_hold: stage.ended_hold.clone(),
+        tiers: stage.tiers.iter().map(|tier| (tier.tier.clone(), stage_memory(&tier.clone().into_stage()))).collect(),
     }
 }
 
@@ -309,13 +326,27 @@ fn shift_memory(shift: &api::ShiftStatus) -> Option<plan::ShiftMemory> {
     })
 }
 
+fn sizes(replicas: &BTreeMap<String, i32>) -> BTreeMap<String, u32> {
+    replicas.iter().map(|(tier, replicas)| (tier.clone(), count(*replicas))).collect()
+}
+
+/// What a color's status says of tiers that one stage has for itself.
+fn part(part: &api::PartStatus) -> plan::PartMemory {
+    plan::PartMemory {
+        key: plan::PartKey { stage: part.stage.clone(), tier: part.tier.clone() },
+        released: part.released_at.as_deref().and_then(clock::read),
+        retired: part.retired_at.as_deref().and_then(clock::read),
+        demoted: part.demoted,
+        sizes: sizes(&part.replicas),
+        served: part.served.clone(),
+    }
+}
+
 /// A color; `described` says whether the spec describes it.
 pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Color) -> plan::Color {
     let spec = &color.spec;
-    let instances = spec
-        .instances
-        .iter()
-        .map(|i| (i.tier.clone(), plan::InstanceName { tier: i.tier.as_str().into(), color: i.color.as_str().into() }));
+    let instances =
+        spec.instances.iter().map(|i| (i.tier.clone(), plan::InstanceName::shared(i.tier.as_str(), i.color.as_str())));
     let none = api::ColorStatus::default();
     let status = color.status.as_ref().unwrap_or(&none);
     plan::Color {
@@ -334,7 +365,10 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
         demoted: status.demoted,
         served: status.served.clone(),
         config: config_copies(&spec.config),
-        sizes: status.replicas.iter().map(|(tier, replicas)| (tier.clone(), count(*replicas))).collect(),
+        sizes: sizes(&status.replicas),
+        parts: status.parts.iter().map(part).collect(),
+        part: plan::Part::Shared,
+        bound: Vec::new(),
     }
 }
 
@@ -389,10 +423,43 @@ pub(crate) enum Owner {
     Rainbow(String),
 }
 
-impl Owner {
-    pub(crate) fn of(tier: &str, color: &str) -> Self {
-        Self::Instance(plan::InstanceName { tier: tier.into(), color: color.into() })
+/// Name of an instance's Deployment, and of its Service.
+pub(crate) fn object_name(prefix: Option<&str>, instance: &plan::InstanceName) -> String {
+    match &instance.stage {
+        None => names::instance(prefix, &instance.tier, &instance.color),
+        Some(stage) => names::instance_of_stage(prefix, &instance.tier, stage, &instance.color),
     }
+}
+
+/// The instances of a color: each stage has its own of tiers that call a tier which may be newer.
+pub(crate) fn instances<'a>(
+    color: &'a api::ColorSpec,
+    stages: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<plan::InstanceName> {
+    let bound = api::bound_tiers(&color.tiers);
+    let own = |known: &api::ColorInstance| {
+        let shared = plan::InstanceName::shared(known.tier.as_str(), known.color.as_str());
+        match bound.contains(known.tier.as_str()) {
+            true => stages.clone().map(|stage| shared.of_stage(stage)).collect(),
+            false => vec![shared],
+        }
+    };
+    color.instances.iter().flat_map(own).collect()
+}
+
+/// The color has the instance, or stages have theirs of it.
+pub(crate) fn has_version(color: &plan::Color, instance: &plan::InstanceName) -> bool {
+    color.instances.get(&*instance.tier).is_some_and(|known| known.color == instance.color)
+}
+
+/// The name is that of the address of an inner tier, not of a stage of the spec.
+pub(crate) fn is_inner(stage: &str) -> bool {
+    stage.contains('.')
+}
+
+/// Names of the stages that users know.
+pub(crate) fn user_stages(spec: &api::RainbowSpec) -> impl Iterator<Item = &str> + Clone {
+    spec.stages.iter().map(|stage| stage.name.as_str()).filter(|name| !is_inner(name))
 }
 
 /// Names of the objects that the planner speaks of.
@@ -436,7 +503,7 @@ pub(crate) type PodTroubles = BTreeMap<(String, String), PodTrouble>;
 impl Names<'_> {
     /// Name of an instance's Deployment and Service.
     pub(crate) fn instance(&self, instance: &plan::InstanceName) -> String {
-        names::instance(self.prefix, &instance.tier, &instance.color)
+        object_name(self.prefix, instance)
     }
 
     /// Name of a stage's Service; empty where the stage has none.

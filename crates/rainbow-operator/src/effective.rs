@@ -6,7 +6,7 @@
 
 use rainbow_api::{
     Color, ColorConfig, ConfigName, Demand, Rainbow, Reason, SpecPart, Stage, StageService, Tier, TierConfig, Version,
-    names,
+    bound_tiers, compatible_callees, inner_stage,
 };
 use rainbow_plan::InstanceName;
 use std::{
@@ -18,7 +18,7 @@ use crate::{
     cache::App,
     claims::Claims,
     config::Resolution,
-    domain::{Obstacle, Owner},
+    domain::{self, Obstacle, Owner},
     kind::Kind,
     live::Root,
     manifests::Scope,
@@ -108,6 +108,10 @@ impl Effective {
             invalid_stages.extend(unread.iter().map(|stage| stage.name.clone()));
             Arc::make_mut(&mut rainbow).spec.stages.extend(unread);
         }
+        let inner = inner_stages(app, &rainbow.spec, prefix);
+        if !inner.is_empty() {
+            Arc::make_mut(&mut rainbow).spec.stages.extend(inner);
+        }
         // Whatever the spec of a Rainbow says that is being deleted: what was made has to go.
         let is_told = !errors.is_empty() && root.meta().deletion_timestamp.is_none();
         let invalid = is_told.then(|| Obstacle { reason: Reason::InvalidSpec, message: errors.join("; ") });
@@ -141,6 +145,26 @@ impl Effective {
     pub(crate) fn rank(&self, color: &Color) -> (bool, i64) {
         (self.describes(color), color.spec.revision)
     }
+}
+
+/// The addresses through which stages' callers reach tiers that may be newer, in the shape of stages: those of the spec's tiers and of each color's.
+/// Whether there is one at a time, the planner decides.
+fn inner_stages(app: &App, spec: &rainbow_api::RainbowSpec, prefix: &str) -> Vec<Stage> {
+    let mut colors: Vec<&Arc<Color>> = app.colors.values().collect();
+    colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
+    // What the spec says comes first, then what newer colors say.
+    let all = std::iter::once(&spec.tiers).chain(colors.into_iter().map(|color| &color.spec.tiers));
+    let mut tiers: BTreeMap<&str, &Tier> = BTreeMap::new();
+    for known in all {
+        for name in compatible_callees(known) {
+            if let Some(tier) = known.iter().find(|tier| tier.name == name) {
+                tiers.entry(name).or_insert(tier);
+            }
+        }
+    }
+    let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
+    let of_stage = |stage: &Stage| tiers.values().map(|tier| inner_stage(prefix, stage, tier)).collect::<Vec<_>>();
+    spec.stages.iter().flat_map(of_stage).collect()
 }
 
 /// The objects that any tier's template names.
@@ -184,12 +208,20 @@ fn clash(app: &App, claims: &Claims, root: &Root, version: &Version, scope: &Sco
     if app.color(&version.color).is_some() {
         return None;
     }
-    root.rainbow.spec.tiers.iter().find_map(|tier| {
-        let instance = InstanceName { tier: tier.name.as_str().into(), color: version.color.as_str().into() };
-        let name = names::instance(scope.prefix, &instance.tier, &instance.color);
-        let taken = |kind| claims.other(kind, &name, &instance).map(|owner| (kind, owner));
-        let (kind, owner) = taken(Kind::Deployment).or_else(|| taken(Kind::Service))?;
-        Some(messages::color_name_taken(kind, &name, &Owner::Instance(instance), owner))
+    let spec = &root.rainbow.spec;
+    let bound = bound_tiers(&spec.tiers);
+    spec.tiers.iter().find_map(|tier| {
+        let shared = InstanceName::shared(tier.name.as_str(), version.color.as_str());
+        let own: Vec<InstanceName> = match bound.contains(tier.name.as_str()) {
+            true => domain::user_stages(spec).map(|stage| shared.of_stage(stage)).collect(),
+            false => vec![shared],
+        };
+        own.into_iter().find_map(|instance| {
+            let name = domain::object_name(scope.prefix, &instance);
+            let taken = |kind| claims.other(kind, &name, &instance).map(|owner| (kind, owner));
+            let (kind, owner) = taken(Kind::Deployment).or_else(|| taken(Kind::Service))?;
+            Some(messages::color_name_taken(kind, &name, &Owner::Instance(instance.clone()), owner))
+        })
     })
 }
 

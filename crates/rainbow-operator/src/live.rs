@@ -14,6 +14,8 @@ mod workload;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{Color, ColorSpec, ConfigKind, labels};
+use rainbow_plan::InstanceName;
+use std::sync::Arc;
 
 use crate::{key::Key, uid::Uid};
 
@@ -27,6 +29,30 @@ pub(crate) use slice::{Slice, SliceOf};
 pub(crate) use templates::Templates;
 pub(crate) use trouble::Trouble;
 pub(crate) use workload::{Budget, Deployment, Service};
+
+/// Name of an instance by the labels of its objects. An instance that belongs to no stage is one that all stages share.
+pub(crate) fn instance(tier: impl Into<Arc<str>>, color: impl Into<Arc<str>>, belongs_to: &str) -> InstanceName {
+    let shared = InstanceName::shared(tier, color);
+    if belongs_to.is_empty() { shared } else { shared.of_stage(belongs_to) }
+}
+
+/// Objects that are of an instance.
+macro_rules! of_an_instance {
+    ($($kind:ident)*) => {
+        $(
+            impl $kind {
+                /// Name of the instance.
+                pub(crate) fn instance(&self) -> InstanceName {
+                    let (tier, color) = (Arc::clone(&self.tier), Arc::clone(&self.color));
+                    let stage = (!self.belongs_to.is_empty()).then(|| Arc::clone(&self.belongs_to));
+                    InstanceName { tier, color, stage }
+                }
+            }
+        )*
+    };
+}
+
+of_an_instance! { Deployment Service Pod Scaler }
 
 /// An object that a watch has shown, and the application that it belongs to.
 pub(crate) struct Object {

@@ -21,6 +21,7 @@ pub(crate) use stage::{relabel, reselect, say, select, shadow, stage};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rainbow_api::{Rainbow, labels};
+use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -37,16 +38,18 @@ pub(crate) struct Scope<'a> {
 }
 
 /// The labels that a selector names.
-pub(crate) fn instance_labels(scope: &Scope<'_>, tier: &str, color: &str) -> Map<String, Value> {
-    [(labels::RAINBOW, scope.rainbow), (labels::TIER, tier), (labels::COLOR, color)]
-        .map(|(key, value)| (key.to_owned(), json!(value)))
+pub(crate) fn instance_labels(scope: &Scope<'_>, instance: &InstanceName) -> Map<String, Value> {
+    let stage = instance.stage.as_deref().map(|stage| (labels::BELONGS_TO, stage));
+    [(labels::RAINBOW, scope.rainbow), (labels::TIER, &instance.tier), (labels::COLOR, &instance.color)]
         .into_iter()
+        .chain(stage)
+        .map(|(key, value)| (key.to_owned(), json!(value)))
         .collect()
 }
 
 /// The selector of an instance's Services. `labeled`: its pods carry the label of pods that serve.
-fn serving_labels(scope: &Scope<'_>, tier: &str, color: &str, labeled: bool) -> Map<String, Value> {
-    let mut selector = instance_labels(scope, tier, color);
+fn serving_labels(scope: &Scope<'_>, instance: &InstanceName, labeled: bool) -> Map<String, Value> {
+    let mut selector = instance_labels(scope, instance);
     if labeled {
         selector.insert(labels::SERVING.into(), json!(labels::YES));
     }

@@ -4,7 +4,8 @@
 
 use rainbow_api::{ConfigKind, ConfigName, Cut, Hold, HumanDuration, ShiftStatus, StageStatus};
 use rainbow_plan::{
-    ColorPhase, ColorReport, InstanceName, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, Time, Waiting,
+    ColorPhase, ColorReport, InstanceName, Lack, LivesBecause, Living, Problem, Report, ShiftPhase, StageReport,
+    TierReport, Time, Waiting,
 };
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
@@ -43,6 +44,22 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
         }
         Waiting::ForRoom { color } => {
             format!("waits until pods of color `{color}` end: shift.rolling.surge lets no more run beside them")
+        }
+        Waiting::ForTier { tier, color, is_rejected: false } => {
+            format!("waits until tier `{tier}` has moved to color `{color}`")
+        }
+        Waiting::ForTier { tier, color, is_rejected: true } => {
+            format!("stays, because tier `{tier}` was taken back from color `{color}`, which was unhealthy")
+        }
+        Waiting::ForNewerCallers { tier, color } => {
+            format!("stays until the pods of tier `{tier}` that color `{color}` introduced have ended: an older color must not serve them")
+        }
+        Waiting::BetweenTiers { tier, color, until } => {
+            let until = match until {
+                Some(until) => format!("until {}", to_the_second(*until)),
+                None => "for `rainbow resume` or `rainbow promote`".to_owned(),
+            };
+            format!("tier `{tier}` has moved to color `{color}`; waits {until} before the tiers that call it follow")
         }
         Waiting::Paused => "paused".to_owned(),
         Waiting::ForValidStage => "held: what the spec says of the stage is invalid".to_owned(),
@@ -326,16 +343,30 @@ fn to_the_second(time: Time) -> String {
 
 /// Stages that move: which, from where to where, and how far they are.
 pub(crate) fn shifting(report: &Report) -> Option<String> {
-    let shifts: Vec<String> = report
-        .stages
-        .iter()
-        .filter_map(|stage| {
-            let shift = stage.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Paused)?;
-            let step = format!("{} of {} pods", shift.moved, shift.of);
-            Some(format!("stage {} moves from {} to {}: {step}", stage.name, shift.from, shift.to))
-        })
-        .collect();
+    let one = |name: String, report: &StageReport| {
+        let shift = report.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Paused)?;
+        let step = format!("{} of {} pods", shift.moved, shift.of);
+        Some(format!("{name} moves from {} to {}: {step}", shift.from, shift.to))
+    };
+    let of_stage = |stage: &StageReport| {
+        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
+        let tiers = stage.tiers.iter().filter_map(tier);
+        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
+    };
+    let shifts: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
     (!shifts.is_empty()).then(|| shifts.join("; "))
+}
+
+/// Stages that wait between two tiers, or for a tier to move.
+pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
+    let step = |stage: &StageReport| match stage.waiting.as_ref()? {
+        waiting @ (Waiting::BetweenTiers { .. } | Waiting::ForTier { .. }) => {
+            Some(format!("stage {}: {}", stage.name, self::waiting(waiting, None, names)))
+        }
+        _ => None,
+    };
+    let steps: Vec<String> = report.stages.iter().filter_map(step).collect();
+    (!steps.is_empty()).then(|| steps.join("; "))
 }
 
 /// The stage was taken back by its user.

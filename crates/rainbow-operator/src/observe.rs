@@ -18,7 +18,7 @@ use crate::{
     manifests::{self, Scope},
 };
 use copies::copies;
-use instances::{instance, instance_name, instance_names};
+use instances::{instance, instance_names};
 use pods::pods;
 use scalers::scaler;
 use stages::{Stages, stages};
@@ -54,8 +54,8 @@ pub(crate) fn observe(
     let version = version.as_ref();
     let mut taken: BTreeMap<(Kind, String), Owner> = BTreeMap::new();
     let mut instances = BTreeMap::new();
-    for (name, existing) in instance_names(app) {
-        let object = names::instance(scope.prefix, &name.tier, &name.color);
+    for (name, existing) in instance_names(app, &rainbow.spec) {
+        let object = domain::object_name(scope.prefix, &name);
         for kind in [Kind::Deployment, Kind::Service] {
             if let Some(owner) = claims.other(kind, &object, &name) {
                 taken.insert((kind, object.clone()), owner.clone());
@@ -111,15 +111,15 @@ pub(crate) fn observe(
 pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, kind: Kind, name: &str) {
     let foreign = Foreign::new();
     let rainbow = &effective.rainbow;
-    let deployment = |app: &App| app.deployments.get(name).map(|found| instance_name(&found.tier, &found.color));
-    let service = |app: &App| app.services.get(name).map(|found| instance_name(&found.tier, &found.color));
+    let deployment = |app: &App| app.deployments.get(name).map(|found| found.instance());
+    let service = |app: &App| app.services.get(name).map(|found| found.instance());
     match kind {
         Kind::Service if app.services.get(name).is_some_and(|found| !found.stage.is_empty()) => {
             stages(app, scope, effective, &foreign);
         }
         Kind::Deployment | Kind::Service => {
             if let Some(name) = deployment(app).or_else(|| service(app)) {
-                let object = names::instance(scope.prefix, &name.tier, &name.color);
+                let object = domain::object_name(scope.prefix, &name);
                 instance(app, scope, effective, (&name, &object), 0, &foreign);
             }
         }

@@ -72,6 +72,7 @@ fn world(size: &Size, now: Time) -> World {
             .map(|tier| Tier {
                 name: format!("tier{tier}"),
                 replicas: size.pods as u32,
+                calls: Vec::new(),
                 needs: if tier + 1 < size.tiers { vec![format!("tier{}", tier + 1)] } else { Vec::new() },
                 scaling: rainbow_plan::Scaling::Replicas,
                 identity: format!("{color}-{tier}"),
@@ -93,13 +94,15 @@ fn world(size: &Size, now: Time) -> World {
         hold: None,
         on_stalled: rainbow_plan::OnStalled::Hold,
         invalid: false,
+        between: rainbow_plan::Between::Nothing,
+        address: rainbow_plan::Address::Entry,
     };
     let mut spec = Spec::new(name(size.colors - 1), tiers(&name(size.colors - 1)), vec![stage]);
     spec.drain.settle = Duration::from_secs(3_600);
     spec.keep.live = size.colors as u32;
     spec.swap = Swap::Direct;
     let mut world = World::new(spec);
-    let serving = InstanceName { tier: "tier0".into(), color: name(size.colors - 2).into() };
+    let serving = InstanceName::shared("tier0", name(size.colors - 2));
     let memory = StageMemory { color: Some(name(size.colors - 2)), since: Some(Time(0)), ..StageMemory::default() };
     world.memory.stages.insert("active".into(), memory);
     let selects = Selection::Instance(serving.clone());
@@ -109,8 +112,7 @@ fn world(size: &Size, now: Time) -> World {
     );
     for color in 0..size.colors {
         let color_name = name(color);
-        let instance =
-            |tier: &Tier| InstanceName { tier: tier.name.as_str().into(), color: color_name.as_str().into() };
+        let instance = |tier: &Tier| InstanceName::shared(tier.name.as_str(), color_name.as_str());
         let tiers = tiers(&color_name);
         for (at, tier) in tiers.iter().enumerate() {
             let deployment =
@@ -150,6 +152,9 @@ fn world(size: &Size, now: Time) -> World {
             served: None,
             config: Default::default(),
             sizes: Default::default(),
+            parts: Vec::new(),
+            part: rainbow_plan::Part::Shared,
+            bound: Vec::new(),
         });
     }
     world

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Errors, SpecPart, not_a_label};
-use crate::{RainbowSpec, names, stage_tier, tiers_hash};
+use crate::{RainbowSpec, Stage, bound_tiers, compatible_callees, names, stage_tier, tiers_hash};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     let prefix = spec.name_prefix.as_deref();
@@ -11,14 +11,34 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     // Names of Services and Deployments of this color, and the field to change.
     let mut made: BTreeMap<String, String> = BTreeMap::new();
     errors.part = SpecPart::Version;
+    let bound = bound_tiers(&spec.tiers);
     for tier in &spec.tiers {
-        let name = names::instance(prefix, &tier.name, &color);
         let path = format!("spec.tiers[{}].name", tier.name);
-        too_long(&name, &path, "shorten the tier, the color or spec.namePrefix", errors);
-        service_name(&name, &path, errors);
-        // Two tiers and one color cannot make one name; a duplicate tier is reported where the tiers are checked.
-        made.insert(name, format!("tier `{}` of color `{color}`", tier.name));
+        let of_stage = |stage: &Stage| names::instance_of_stage(prefix, &tier.name, &stage.name, &color);
+        let (names, remedy) = match bound.contains(tier.name.as_str()) {
+            true => (
+                spec.stages.iter().map(of_stage).collect(),
+                "shorten the tier, the stage, the color or spec.namePrefix",
+            ),
+            false => {
+                (vec![names::instance(prefix, &tier.name, &color)], "shorten the tier, the color or spec.namePrefix")
+            }
+        };
+        for name in names {
+            too_long(&name, &path, remedy, errors);
+            service_name(&name, &path, errors);
+            // Two tiers and one color cannot make one name; a duplicate tier is reported where the tiers are checked.
+            let owner = format!("tier `{}` of color `{color}`", tier.name);
+            if let Some(other) = made.insert(name.clone(), owner.clone())
+                && other != owner
+            {
+                let text =
+                    format!("makes the name `{name}`, which is that of {other} already: rename the tier or the stage");
+                errors.add(&path, text);
+            }
+        }
     }
+    inner_addresses(spec, &mut made, errors);
     for stage in &spec.stages {
         errors.part = SpecPart::Stage(stage.name.clone());
         let Some(tier) = stage_tier(spec, stage) else { continue };
@@ -50,6 +70,29 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
                 format!("spec.stages[{}].name", stage.name),
                 format!("is the name of a color, too, so that two Services would be called `{name}`: rename the stage or set service.name"),
             );
+        }
+    }
+}
+
+/// The addresses through which stages' callers reach tiers that may be newer.
+fn inner_addresses(spec: &RainbowSpec, made: &mut BTreeMap<String, String>, errors: &mut Errors) {
+    for stage in &spec.stages {
+        for tier in compatible_callees(&spec.tiers) {
+            let path = format!("spec.tiers[{tier}].name");
+            // A label's value, and the name of a membership label.
+            let address = names::inner_address(&stage.name, tier);
+            too_long(&address, &path, "shorten the tier or the stage", errors);
+            let name = names::stage_service(spec.name_prefix.as_deref(), tier, &stage.name);
+            too_long(&name, &path, "shorten the tier, the stage or spec.namePrefix", errors);
+            service_name(&name, &path, errors);
+            let owner = format!("tier `{tier}` in stage `{}`", stage.name);
+            if let Some(other) = made.insert(name.clone(), owner.clone())
+                && other != owner
+            {
+                let text =
+                    format!("makes the name `{name}`, which is that of {other} already: rename the tier or the stage");
+                errors.add(&path, text);
+            }
         }
     }
 }

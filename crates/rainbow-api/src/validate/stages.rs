@@ -34,13 +34,13 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
                 format!("{replicas} is too few: a stage needs at least 1 pod per tier"),
             );
         }
-        shift(stage, &path, errors);
+        shift(spec, stage, &path, errors);
         tier(spec, stage, &path, errors);
         service(spec, stage, &path, errors);
     }
 }
 
-fn shift(stage: &Stage, path: &str, errors: &mut Errors) {
+fn shift(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
     let Some(shift) = &stage.shift else { return };
     if shift.kind().is_none() {
         errors.add(format!("{path}.shift"), "both flip and rolling are set: set one of them");
@@ -49,6 +49,12 @@ fn shift(stage: &Stage, path: &str, errors: &mut Errors) {
         && rolling.step < 1
     {
         errors.add(format!("{path}.shift.rolling.step"), format!("{} is too few: use 1 or more pods", rolling.step));
+    }
+    for passed in spec.passed.iter().filter(|passed| passed.stage == stage.name) {
+        if !names::is_dns_label(&passed.color) {
+            let path = format!("spec.passed[{},{}].color", passed.stage, passed.tier);
+            errors.add(path, not_a_label(&passed.color));
+        }
     }
     if let Some(Err(surge)) = shift.rolling.as_ref().map(Rolling::surge) {
         let found = match surge {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Errors, SpecPart, list, not_a_label, services, template};
-use crate::{Config, ConfigName, RainbowSpec, Scaling, Tier, config_of, declared_port, names};
+use crate::{Compatible, Config, ConfigName, RainbowSpec, Scaling, Tier, config_of, declared_port, names};
 
 /// Copies that a color has at most, as the schema of `Color` says.
 const MAX_COPIES: usize = 256;
@@ -148,6 +148,7 @@ fn needs(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
                     list(spec.tiers.iter().map(|tier| tier.name.as_str()).filter(|name| *name != tier.name))
                 ),
             ),
+            Some(needed) if need.compatible == Compatible::Backward => compatible(needed, tier, errors),
             Some(needed) if needed.ports.is_empty() => errors.add(
                 format!("spec.tiers[{}].ports", needed.name),
                 format!("is empty, but tier `{}` needs this tier: name the ports it is reached on", tier.name),
@@ -177,6 +178,23 @@ fn needs(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
                 ),
             );
         }
+    }
+}
+
+/// The address of a callee that may be newer is a Service that moves from color to color at one moment for all callers.
+fn compatible(needed: &Tier, caller: &Tier, errors: &mut Errors) {
+    let path = format!("spec.tiers[{}]", needed.name);
+    let of = || format!("tier `{}` needs this tier with `compatible: Backward`", caller.name);
+    if needed.ports.is_empty() {
+        errors.add(format!("{path}.ports"), format!("is empty, but {}: name the ports it is reached on", of()));
+    }
+    if needed.service.is_headless() {
+        let text = format!("is `None`, but {}, and clients of a headless Service keep old answers: remove it", of());
+        errors.add(format!("{path}.service.clusterIP"), text);
+    }
+    if needed.service.internal_traffic_policy.as_deref() == Some("Local") {
+        let text = format!("is `Local`, but {}, whose pods are on any node: remove it", of());
+        errors.add(format!("{path}.service.internalTrafficPolicy"), text);
     }
 }
 

@@ -12,6 +12,7 @@ use super::names::Names;
 use crate::{
     config::Config,
     count::Known,
+    domain,
     drift::{Answers, Content, Epoch},
     endpoints::Endpoints,
     kind::Kind,
@@ -82,7 +83,7 @@ impl App {
     /// What stands before the names of the Deployments that were made; `None` where there is none.
     pub(crate) fn prefix(&self) -> Option<&str> {
         self.deployments.iter().find_map(|(name, found)| {
-            let plain = object_names::instance(None, &found.tier, &found.color);
+            let plain = domain::object_name(None, &found.instance());
             if found.tier.is_empty() || found.color.is_empty() { None } else { name.strip_suffix(plain.as_str()) }
         })
     }
@@ -119,16 +120,13 @@ impl App {
 
     /// The tier whose ports a stage's Service has: that of the pods that it selects. `None` where that is unknown.
     pub(crate) fn selected_tier(&self, stage: &str, selects: &Selection) -> Option<&Tier> {
-        let tier = |tier: &str, color: &str| {
-            let instance = InstanceName { tier: tier.into(), color: color.into() };
-            self.source(&instance).map(|(_, tier)| tier)
-        };
+        let tier = |instance: &InstanceName| self.source(instance).map(|(_, tier)| tier);
         match selects {
-            Selection::Instance(instance) => tier(&instance.tier, &instance.color),
+            Selection::Instance(instance) => tier(instance),
             // Members have equal ports.
             Selection::Members => {
                 let mut members = self.pods.values().filter(|pod| pod.said.member.contains_key(stage));
-                members.find_map(|pod| tier(&pod.tier, &pod.color))
+                members.find_map(|pod| tier(&pod.instance()))
             }
             Selection::Other => None,
         }
@@ -264,6 +262,7 @@ impl App {
             Live::Deployment(mut deployment) => {
                 self.names.share(&mut deployment.tier);
                 self.names.share(&mut deployment.color);
+                self.names.share(&mut deployment.belongs_to);
                 // The first one says what stands before all names.
                 if self.deployments.is_empty() {
                     self.epoch.advance();
@@ -302,6 +301,7 @@ impl App {
             Live::Scaler(mut scaler) => {
                 self.names.share(&mut scaler.tier);
                 self.names.share(&mut scaler.color);
+                self.names.share(&mut scaler.belongs_to);
                 // What the autoscaler should be is compared with the floor that it has.
                 if let Some(known) = self.scalers.remove(name).filter(|known| known.least == scaler.least) {
                     inherit(&mut scaler.content, &scaler.meta.uid, known.content, &known.meta.uid);
@@ -329,6 +329,7 @@ impl App {
                 pod.ready_since = known.filter(same).map_or(now, |known| known.ready_since);
                 self.names.share(&mut pod.tier);
                 self.names.share(&mut pod.color);
+                self.names.share(&mut pod.belongs_to);
                 let name = self.pod_name(name);
                 self.pods.insert(name, pod);
             }

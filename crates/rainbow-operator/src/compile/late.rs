@@ -5,13 +5,13 @@
 //! changed first, and what comes late is refused. That costs a round of writes before the Service, so it is done only for as long as
 //! something can be on its way.
 
-use rainbow_api::{labels, names};
+use rainbow_api::labels;
 use rainbow_plan::{Action, Chain, Controller, Deployment, InstanceName, Selection};
 use serde_json::json;
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Basis, Batch, Operation};
-use crate::{clock::timestamp, kind::Kind};
+use crate::{clock::timestamp, domain, kind::Kind};
 
 /// Longest time that an API server works on a request (`--request-timeout` of kube-apiserver).
 pub(crate) const ON_ITS_WAY: Duration = Duration::from_secs(60);
@@ -37,10 +37,18 @@ fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName>
             let mut shifts = world.memory.stages.values().filter_map(|stage| stage.shift.as_ref());
             shifts.any(|shift| shift.from == color)
         };
-        let colors = world.colors.iter().filter(|color| color.released.is_some() || is_left(&color.name));
+        let is_released = |color: &rainbow_plan::Color| {
+            color.released.is_some() || color.parts.iter().any(|part| part.released.is_some())
+        };
+        let colors = world.colors.iter().filter(|color| is_released(color) || is_left(&color.name));
+        let of_stage = |known: &InstanceName| {
+            let own = entry.stage.as_ref().map(|stage| known.of_stage(Arc::clone(stage)));
+            let named = own.and_then(|own| world.instances.get_key_value(&own));
+            named.or_else(|| world.instances.get_key_value(known)).map(|(name, _)| name)
+        };
         colors
-            .filter(|color| color.instances.values().any(|known| known == entry))
-            .flat_map(|color| color.instances.values())
+            .filter(|color| domain::has_version(color, entry))
+            .flat_map(|color| color.instances.values().filter_map(of_stage))
             .collect()
     };
     match action {
@@ -55,7 +63,7 @@ fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName>
 /// Changes the objects that the end of an instance's pods would be written to.
 fn touch(instance: &InstanceName, basis: Basis<'_>) -> Vec<Operation> {
     let world = &basis.observed.world;
-    let name = names::instance(basis.scope.prefix, &instance.tier, &instance.color);
+    let name = domain::object_name(basis.scope.prefix, instance);
     let is_ours =
         world.instances.get(instance).is_some_and(|found| matches!(found.deployment, Deployment::Ours { .. }));
     let deployment = is_ours.then_some((Kind::Deployment, name));

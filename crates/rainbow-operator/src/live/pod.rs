@@ -24,6 +24,8 @@ pub(crate) struct Pod {
     pub(crate) meta: Meta,
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
+    /// The stage that its instance belongs to; empty where all stages share the instance.
+    pub(crate) belongs_to: Arc<str>,
     pub(crate) controller: Controller,
     pub(crate) ready: bool,
     /// Since when the watch has shown `ready` as it is; what was before the start is unknown. Kept by the cache.
@@ -54,6 +56,7 @@ impl Pod {
         Self {
             tier: label(&pod.metadata, labels::TIER).into(),
             color: label(&pod.metadata, labels::COLOR).into(),
+            belongs_to: label(&pod.metadata, labels::BELONGS_TO).into(),
             controller: controller(&pod.metadata),
             ready: ready && !meta.deleting,
             ready_since: Time(0),
@@ -85,6 +88,7 @@ impl Pod {
             meta,
             tier,
             color,
+            belongs_to,
             controller,
             ready,
             ready_since: _,
@@ -95,7 +99,8 @@ impl Pod {
             trouble,
         } = self;
         meta.is_repeated_by(&later.meta)
-            && (tier, color, ready, finished) == (&later.tier, &later.color, &later.ready, &later.finished)
+            && (tier, color, belongs_to) == (&later.tier, &later.color, &later.belongs_to)
+            && (ready, finished) == (&later.ready, &later.finished)
             && (controller, said, address) == (&later.controller, &later.said, &later.address)
             && (missing_counter, trouble) == (&later.missing_counter, &later.trouble)
     }

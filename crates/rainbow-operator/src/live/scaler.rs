@@ -13,6 +13,7 @@ pub(crate) struct Scaler {
     /// Labels; empty where absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
+    pub(crate) belongs_to: Arc<str>,
     /// It carries the labels of what Rainbow makes.
     pub(crate) is_ours: bool,
     /// Name of the Deployment that it scales; `None` where it scales something else.
@@ -42,6 +43,7 @@ impl Scaler {
             meta: Meta::of(meta),
             tier: tier.into(),
             color: color.into(),
+            belongs_to: label(meta, labels::BELONGS_TO).into(),
             is_ours: managed && ![label(meta, labels::RAINBOW), tier, color].contains(&""),
             deployment: name.map(Into::into),
             least: number("minReplicas").unwrap_or(1),

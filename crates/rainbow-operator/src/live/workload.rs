@@ -2,11 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{FIELD_MANAGER, labels};
-use rainbow_plan::{InstanceName, Selection};
+use rainbow_plan::Selection;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Meta, ShownApplied, label, rainbow_of, shown::AppliedStatus};
+use super::{Meta, ShownApplied, instance, label, rainbow_of, shown::AppliedStatus};
 use crate::{domain::Senders, drift::Content, fixed::Fixed};
 
 /// A Deployment.
@@ -16,6 +16,7 @@ pub(crate) struct Deployment {
     /// Labels of its pods, which no writer can change; empty where absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
+    pub(crate) belongs_to: Arc<str>,
     pub(crate) identity: Box<str>,
     pub(crate) content: Content,
     pub(crate) replicas: u32,
@@ -40,6 +41,7 @@ impl Deployment {
             meta: Meta::of(&object.metadata),
             tier: of_pods(labels::TIER),
             color: of_pods(labels::COLOR),
+            belongs_to: of_pods(labels::BELONGS_TO),
             identity: annotation(&object.metadata, labels::IDENTITY).into(),
             content: Content::of(&object.metadata, &object.spec),
             replicas: replicas.unwrap_or(0),
@@ -72,6 +74,7 @@ pub(crate) struct Service {
     /// Labels; empty where absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
+    pub(crate) belongs_to: Arc<str>,
     pub(crate) stage: Arc<str>,
     /// The stage whose shadow Service it is; such a Service is no instance's, and not the stage's own.
     pub(crate) shadow_of: Arc<str>,
@@ -114,6 +117,7 @@ impl Service {
             meta: Meta::of(&object.metadata),
             tier: label(&object.metadata, labels::TIER).into(),
             color: label(&object.metadata, labels::COLOR).into(),
+            belongs_to: label(&object.metadata, labels::BELONGS_TO).into(),
             stage: stage.into(),
             shadow_of: shadow_of.into(),
             content: Content::of(&object.metadata, &object.spec),
@@ -180,9 +184,11 @@ fn selection<'a>(rainbow: &str, is_of_stage: bool, selector: &BTreeMap<&'a str, 
     let is_member =
         |(key, value): (&&'a str, &&str)| key.strip_prefix(labels::MEMBER_PREFIX).filter(|_| *value == labels::MEMBER);
     let members_of = selector.iter().find_map(is_member);
-    match (selector.len(), get(labels::TIER), get(labels::COLOR), members_of) {
+    let of_stage = get(labels::BELONGS_TO);
+    let keys = selector.len() - usize::from(of_stage.is_some());
+    match (keys, get(labels::TIER), get(labels::COLOR), members_of) {
         (3, Some(tier), Some(color), _) => {
-            (Selection::Instance(InstanceName { tier: tier.into(), color: color.into() }), "")
+            (Selection::Instance(instance(tier, color, of_stage.unwrap_or_default())), "")
         }
         (2, None, None, Some(members_of)) if is_of_stage => (Selection::Members, members_of),
         _ => (Selection::Other, ""),

@@ -1,11 +1,12 @@
 //! An instance's Deployment.
 
-use rainbow_api::{Color, Rainbow, Tier, labels, names, read_copies};
+use rainbow_api::{Color, Compatible, Need, Rainbow, Tier, bound_tiers, labels, names, read_copies};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 use super::{Scope, defaults, instance_labels, managed, owner, serving_labels, sidecar};
-use crate::kind::Kind;
+use crate::{domain::object_name, kind::Kind};
 
 /// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
 const REVISION_HISTORY: i32 = 1;
@@ -19,17 +20,17 @@ pub(crate) fn deployment(
     instance: &InstanceName,
     replicas: u32,
 ) -> Value {
-    let selector = instance_labels(scope, &instance.tier, &instance.color);
+    let selector = instance_labels(scope, instance);
     let known = color.spec.instances.iter().find(|i| i.tier == tier.name);
     let identity = known.map(|i| i.identity.as_str()).unwrap_or_default();
     // The selector lacks the label of pods that serve: a pod that loses it stays in its ReplicaSet.
     let labeled = known.is_some_and(|i| i.serving_label);
-    let labels = serving_labels(scope, &instance.tier, &instance.color, labeled);
+    let labels = serving_labels(scope, instance, labeled);
     let mut deployment = json!({
         "apiVersion": Kind::Deployment.api_version(),
         "kind": Kind::Deployment.name(),
         "metadata": {
-            "name": names::instance(scope.prefix, &instance.tier, &instance.color),
+            "name": object_name(scope.prefix, instance),
             "namespace": scope.namespace,
             "labels": managed(selector.clone()),
             "annotations": { labels::IDENTITY: identity },
@@ -42,7 +43,7 @@ pub(crate) fn deployment(
             // Should a template ever be mended, then without a pod less.
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } },
             "selector": { "matchLabels": selector },
-            "template": template(scope, color, tier, labels),
+            "template": template(scope, color, tier, instance, labels),
         },
     });
     let min_ready = tier.min_ready_seconds.unwrap_or(0);
@@ -52,9 +53,35 @@ pub(crate) fn deployment(
     deployment
 }
 
+/// Name of the Service through which an instance reaches a tier that it needs.
+fn address(
+    scope: &Scope<'_>,
+    color: &Color,
+    instance: &InstanceName,
+    need: &Need,
+    bound: &BTreeSet<&str>,
+) -> Option<String> {
+    let stage = instance.stage.as_deref();
+    let needed = color.spec.instances.iter().find(|known| known.tier == need.tier)?;
+    let shared = InstanceName::shared(needed.tier.as_str(), needed.color.as_str());
+    Some(match (need.compatible, stage) {
+        (Compatible::Backward, Some(stage)) => names::stage_service(scope.prefix, &need.tier, stage),
+        (Compatible::Same, Some(stage)) if bound.contains(need.tier.as_str()) => {
+            object_name(scope.prefix, &shared.of_stage(stage))
+        }
+        (Compatible::Same | Compatible::Backward, _) => object_name(scope.prefix, &shared),
+    })
+}
+
 /// The user's template with the color's copies of configuration, Rainbow's labels, the addresses of the needed instances, the defaults and the counter that the instance
 /// was made with.
-fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::Map<String, Value>) -> Value {
+fn template(
+    scope: &Scope<'_>,
+    color: &Color,
+    tier: &Tier,
+    instance: &InstanceName,
+    labels: serde_json::Map<String, Value>,
+) -> Value {
     let mut template = scope.templates.template(tier);
     read_copies(&mut template, &color.spec.config);
     if !template["metadata"].is_object() {
@@ -66,13 +93,13 @@ fn template(scope: &Scope<'_>, color: &Color, tier: &Tier, labels: serde_json::M
     for (key, value) in labels {
         template["metadata"]["labels"][key] = value;
     }
+    let bound = bound_tiers(&color.spec.tiers);
     let variables: Vec<Value> = tier
         .needs
         .iter()
         .filter_map(|need| {
-            let needed = color.spec.instances.iter().find(|instance| instance.tier == need.tier)?;
             let name = need.env.clone().unwrap_or_else(|| names::default_env(&need.tier));
-            Some(json!({ "name": name, "value": names::instance(scope.prefix, &needed.tier, &needed.color) }))
+            Some(json!({ "name": name, "value": address(scope, color, instance, need, &bound)? }))
         })
         .collect();
     for list in ["containers", "initContainers"] {

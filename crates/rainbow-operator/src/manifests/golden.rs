@@ -30,7 +30,7 @@ fn rendered(color: &Color, templates: &Templates) -> Value {
     .unwrap();
     let scope = Scope { namespace: "default", rainbow: "shop", prefix: None, templates };
     let template = |tier: &rainbow_api::Tier| {
-        let instance = InstanceName { tier: tier.name.as_str().into(), color: "v1".into() };
+        let instance = InstanceName::shared(tier.name.as_str(), "v1");
         let mut body = deployment(&scope, &rainbow, color, tier, &instance, 2);
         (tier.name.clone(), body["spec"]["template"].take())
     };

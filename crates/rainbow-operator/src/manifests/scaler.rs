@@ -1,11 +1,11 @@
 //! An instance's HorizontalPodAutoscaler.
 
-use rainbow_api::{Autoscale, Rainbow, names};
+use rainbow_api::{Autoscale, Rainbow};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 
 use super::{Scope, instance_labels, owned};
-use crate::kind::Kind;
+use crate::{domain::object_name, kind::Kind};
 
 /// The autoscaler of an instance, as its tier's policy has it. `least` is the fewest pods that it may ask for now.
 pub(crate) fn scaler(
@@ -15,7 +15,7 @@ pub(crate) fn scaler(
     policy: &Autoscale,
     least: u32,
 ) -> Value {
-    let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+    let name = object_name(scope.prefix, instance);
     let mut spec = json!({
         "scaleTargetRef": {
             "apiVersion": Kind::Deployment.api_version(), "kind": Kind::Deployment.name(), "name": name,
@@ -29,6 +29,6 @@ pub(crate) fn scaler(
     if let Some(behavior) = &policy.behavior {
         spec["behavior"] = behavior.clone();
     }
-    let labels = instance_labels(scope, &instance.tier, &instance.color);
+    let labels = instance_labels(scope, instance);
     owned(scope, rainbow, Kind::HorizontalPodAutoscaler, &name, labels, spec)
 }

@@ -1,13 +1,13 @@
 //! An instance's Service: how its dependents, and nobody else, reach it.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use rainbow_api::{Rainbow, Tier, TierPort, declared_port, names, service_fields};
+use rainbow_api::{Rainbow, Tier, TierPort, declared_port, service_fields};
 use rainbow_plan::InstanceName;
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Scope, instance_labels, owned, serving_labels, with_said};
-use crate::kind::Kind;
+use crate::{domain::object_name, kind::Kind};
 
 /// The Service of a tier's instance. `labeled`: its pods carry the label of pods that serve.
 pub(crate) fn service(
@@ -17,11 +17,11 @@ pub(crate) fn service(
     instance: &InstanceName,
     labeled: bool,
 ) -> Value {
-    let labels = instance_labels(scope, &instance.tier, &instance.color);
-    let name = names::instance(scope.prefix, &instance.tier, &instance.color);
+    let labels = instance_labels(scope, instance);
+    let name = object_name(scope.prefix, instance);
     let spec = json!({
         "type": "ClusterIP",
-        "selector": serving_labels(scope, &instance.tier, &instance.color, labeled),
+        "selector": serving_labels(scope, instance, labeled),
         "ports": tier.ports.iter().map(|known| port(known, json!(known.target()))).collect::<Vec<_>>(),
     });
     let object = owned(scope, rainbow, Kind::Service, &name, labels, spec);

@@ -71,7 +71,7 @@ pub(crate) fn select(
     labeled: impl Fn(&InstanceName) -> bool,
 ) {
     let selector = match selection {
-        Selection::Instance(instance) => serving_labels(scope, &instance.tier, &instance.color, labeled(instance)),
+        Selection::Instance(instance) => serving_labels(scope, instance, labeled(instance)),
         Selection::Members => members(scope, stage),
         Selection::Other => return,
     };

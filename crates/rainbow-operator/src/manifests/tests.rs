@@ -42,7 +42,7 @@ const NEW: Made = Made {
 };
 
 fn name(tier: &str) -> InstanceName {
-    InstanceName { tier: tier.into(), color: "v1".into() }
+    InstanceName::shared(tier, "v1")
 }
 
 /// A new color of the tiers of `rainbow()`.
@@ -372,7 +372,7 @@ fn the_counter_is_put_where_it_was_recorded() {
 #[test]
 fn a_color_may_look_like_a_number() {
     for number in ["123456", "123e45", "000000", "1e1000"] {
-        let instance = |tier: &str| InstanceName { tier: tier.into(), color: number.into() };
+        let instance = |tier: &str| InstanceName::shared(tier, number);
         let instances = [("backend".to_owned(), instance("backend")), ("frontend".to_owned(), instance("frontend"))];
         let object = made_of(number, &instances, |_, _| NEW);
         let color: Color = serde_saphyr::from_str(&serde_saphyr::to_string(&object).unwrap()).unwrap();

@@ -1,6 +1,6 @@
 //! Instances: their Deployments and Services.
 
-use rainbow_api::{Color, Tier};
+use rainbow_api::{Color, RainbowSpec, Tier};
 use rainbow_plan::{Controller, Deployment, Instance, InstanceName, Presence, Scaler, Selection};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +10,7 @@ use std::{
 use super::Foreign;
 use crate::{
     cache::App,
+    domain,
     effective::Effective,
     kind::Kind,
     live,
@@ -17,37 +18,32 @@ use crate::{
 };
 
 /// Every instance that a color names or that exists, and how many pods it has.
-pub(super) fn instance_names(app: &App) -> Vec<(InstanceName, u32)> {
-    let named =
-        app.colors.values().flat_map(|color| &color.spec.instances).map(|i| (i.tier.as_str(), i.color.as_str()));
+pub(super) fn instance_names(app: &App, spec: &RainbowSpec) -> Vec<(InstanceName, u32)> {
+    let stages: Vec<&str> = domain::user_stages(spec).collect();
+    let named = app.colors.values().flat_map(|color| domain::instances(&color.spec, stages.iter().copied()));
     // A Service may be all that is left of an instance.
-    let services = app.services.values().filter(|service| service.stage.is_empty());
-    let services = services.map(|found| (&*found.tier, &*found.color));
-    let deployments = app.deployments.values().map(|found| (&*found.tier, &*found.color));
+    let services = app.services.values().filter(|service| service.stage.is_empty()).map(|found| found.instance());
+    let deployments = app.deployments.values().map(|found| found.instance());
     // Pods may run without a Deployment.
     let is_alone = |pod: &&live::Pod| pod.controller != Controller::ReplicaSet && !pod.finished;
-    let pods = app.pods.values().map(AsRef::as_ref).filter(is_alone).map(|pod| (&*pod.tier, &*pod.color));
-    let names: BTreeSet<(&str, &str)> = named
+    let pods = app.pods.values().map(AsRef::as_ref).filter(is_alone).map(live::Pod::instance);
+    let names: BTreeSet<InstanceName> = named
         .chain(pods)
         .chain(deployments)
         .chain(services)
-        .filter(|(tier, color)| !tier.is_empty() && !color.is_empty())
+        .filter(|name| !name.tier.is_empty() && !name.color.is_empty())
         .collect();
     let existing = existing(app);
-    let pods = |of| existing.get(&of).copied().unwrap_or(0);
-    names.into_iter().map(|of @ (tier, color)| (instance_name(tier, color), pods(of))).collect()
-}
-
-pub(super) fn instance_name(tier: &str, color: &str) -> InstanceName {
-    InstanceName { tier: tier.into(), color: color.into() }
+    let pods = |name: &InstanceName| existing.get(name).copied().unwrap_or(0);
+    names.into_iter().map(|name| (pods(&name), name)).map(|(pods, name)| (name, pods)).collect()
 }
 
 /// How many pods of each instance there are. The status of a Deployment does not count terminating pods, and may lag behind the
 /// pods themselves.
-fn existing(app: &App) -> BTreeMap<(&str, &str), u32> {
+fn existing(app: &App) -> BTreeMap<InstanceName, u32> {
     let mut existing = BTreeMap::new();
     for pod in app.pods.values().filter(|pod| !pod.finished) {
-        *existing.entry((&*pod.tier, &*pod.color)).or_default() += 1;
+        *existing.entry(pod.instance()).or_default() += 1;
     }
     existing
 }
@@ -68,9 +64,9 @@ pub(super) fn instance(
     let source = color.as_ref().and_then(|color| Some((color, tier(color, &name.tier)?)));
     let App { deployments, services, answers, epoch, .. } = app;
     let found = deployments.get_mut(object);
-    let found = found.filter(|found| found.tier == name.tier && found.color == name.color);
+    let found = found.filter(|found| found.instance() == *name);
     let ours = |found: &&mut Box<live::Service>| {
-        !found.says_what_for() || (found.tier == name.tier && found.color == name.color && found.stage.is_empty())
+        !found.says_what_for() || (found.instance() == *name && found.stage.is_empty())
     };
     let mut identity = source
         .and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == *name.tier)?.identity.clone()));

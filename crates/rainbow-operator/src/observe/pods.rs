@@ -24,7 +24,7 @@ pub(super) fn pods(
     for (name, pod) in app.pods.iter().filter(|(_, pod)| !pod.finished) {
         let known = instances.iter().rposition(|known| known.is_of(pod)).unwrap_or_else(|| {
             let of = (&*pod.tier, &*pod.color);
-            let name = InstanceName { tier: Arc::clone(&pod.tier), color: Arc::clone(&pod.color) };
+            let name = pod.instance();
             let is_counted = counted.get(&of).copied().unwrap_or(false);
             instances.push(InstancePolicy { name, is_counted, is_labeled: labeled.contains(&of) });
             instances.len() - 1
@@ -63,7 +63,10 @@ struct InstancePolicy {
 impl InstancePolicy {
     /// Pods of an application share the texts.
     fn is_of(&self, pod: &live::Pod) -> bool {
-        Arc::ptr_eq(&self.name.tier, &pod.tier) && Arc::ptr_eq(&self.name.color, &pod.color)
+        let stage = self.name.stage.as_deref().unwrap_or_default();
+        Arc::ptr_eq(&self.name.tier, &pod.tier)
+            && Arc::ptr_eq(&self.name.color, &pod.color)
+            && *stage == *pod.belongs_to
     }
 }
 

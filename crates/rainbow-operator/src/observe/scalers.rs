@@ -26,7 +26,7 @@ pub(super) fn scaler(
     }
     let App { scalers, answers, epoch, .. } = app;
     let own = scalers.get_mut(name);
-    match own.filter(|own| own.tier == instance.tier && own.color == instance.color) {
+    match own.filter(|own| own.instance() == *instance) {
         Some(own) if own.meta.deleting => Scaler::Deleting,
         Some(own) => {
             let least = own.least;

@@ -2,7 +2,7 @@
 
 use rainbow_api::{Color, Cut};
 use rainbow_plan::{Action, ColorPhase, Connections, InstanceName, Plan, Time, Why};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use crate::cache::App;
 
@@ -11,7 +11,7 @@ pub(crate) fn cuts(plan: &Plan, app: &App, now: Time) -> BTreeMap<String, Vec<Cu
     let mut all = BTreeMap::<String, Vec<Cut>>::new();
     for name in plan.actions().flat_map(past_their_time) {
         let Some(pod) = app.pods.get(name) else { continue };
-        let instance = InstanceName { tier: Arc::clone(&pod.tier), color: Arc::clone(&pod.color) };
+        let instance = pod.instance();
         let owners = owners(app, plan, &instance);
         // An inner tier is asked when its callers are gone; those whose time is over by then have no clients left to cut.
         if !app.known.was_asked(name) && owners.iter().all(|color| is_inner(color, &pod.tier)) {

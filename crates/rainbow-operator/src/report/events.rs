@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use rainbow_api::{
-    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase, names,
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase,
 };
 use rainbow_plan::{Action, InstanceName, Selection, StageKey, StageService, Time, World};
 
@@ -17,6 +17,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::{About, status};
 use crate::{
     clock::timestamp,
+    domain,
     kind::Kind,
     messages::{self, NOTE_BYTES, SizeOf},
 };
@@ -183,10 +184,10 @@ pub(crate) fn of_scale(action: &Action, about: &About<'_>) -> Option<Note> {
         _ => return None,
     };
     let wanted = about.plan.sizes.get(instance)?;
-    let name = names::instance(about.names.prefix, &instance.tier, &instance.color);
+    let name = domain::object_name(about.names.prefix, instance);
     let found = about.app.deployments.get(name.as_str())?;
     let manager = found.scaled_by.as_deref().filter(|_| found.replicas != *wanted)?;
-    let mut owners = about.world.colors.iter().filter(|color| color.instances.get(&*instance.tier) == Some(instance));
+    let mut owners = about.world.colors.iter().filter(|color| domain::has_version(color, instance));
     let described = owners.any(|color| Some(&color.name) == about.plan.report.described.as_ref());
     let size = if described { SizeOf::Spec { rainbow: about.names.rainbow } } else { SizeOf::Color };
     let message = messages::scale_taken_back(&name, manager, (found.replicas, *wanted), instance, size);

@@ -1,9 +1,11 @@
 //! The planner's report as the statuses of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
-use rainbow_api::{self as api, ConditionType, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus};
+use rainbow_api::{
+    self as api, ConditionType, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus, TierStatus,
+};
 use rainbow_plan::{
-    ChainKey, HoldReport, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, Time, Waiting,
+    ChainKey, HoldReport, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, TierReport, Time, Waiting,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -61,12 +63,24 @@ pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
     let RainbowBasis { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
+    let tier_before = |stage: &str, tier: &str| {
+        let before = old.stages.iter().find(|known| known.name == stage)?;
+        before.tiers.iter().find(|known| known.tier == tier)?.shift.as_ref()
+    };
     let one = |report: &StageReport| {
-        let shift = report.shift.as_ref().map(|report_of| shift(report_of, shift_before(&report.name), now));
-        stage(report, hold_of(holds, report), shift, names, troubles, overlaps, now)
+        let shift = report.shift.as_ref().map(|report_of| self::shift(report_of, shift_before(&report.name), now));
+        let tier = |tier: &TierReport| {
+            let before = tier_before(&report.name, &tier.tier);
+            let shift = tier.report.shift.as_ref().map(|report_of| self::shift(report_of, before, now));
+            let status = stage(&tier.report, None, shift, names, troubles, overlaps, now);
+            TierStatus::of_stage(tier.tier.clone(), status)
+        };
+        let status = stage(report, hold_of(holds, report), shift, names, troubles, overlaps, now);
+        StageStatus { tiers: report.tiers.iter().map(tier).collect(), ..status }
     };
     let stages: Vec<StageStatus> = report.stages.iter().map(one).collect();
-    let paused = messages::paused(&stages);
+    let steps = messages::steps(report, names);
+    let paused = messages::paused(&stages).or(steps);
     let mut status = RainbowStatus {
         observed_generation: generation,
         color: report.described.clone(),
@@ -117,6 +131,7 @@ fn stage(
             Some(HoldReport::Holds) | None => None,
         },
         message: trouble.or(paused).or_else(|| waiting(report, hold, names)),
+        tiers: Vec::new(),
     }
 }
 
@@ -172,7 +187,10 @@ fn summary(stages: &[StageStatus]) -> String {
         }
         _ => {
             let held = if stage.held { " held" } else { "" };
-            format!("{}={}{held}", stage.name, stage.color.as_deref().unwrap_or("-"))
+            // Tiers that have moved already, or have yet to.
+            let apart = stage.tiers.iter().filter(|tier| tier.color != stage.color);
+            let apart = apart.map(|tier| format!(" {}={}", tier.tier, tier.color.as_deref().unwrap_or("-")));
+            format!("{}={}{held}{}", stage.name, stage.color.as_deref().unwrap_or("-"), apart.collect::<String>())
         }
     };
     stages.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -345,8 +363,21 @@ fn states(
 
 /// What a stage remembers from one look to the next.
 fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
-    let StageStatus { color, previous, degraded_since, degraded_color, rejected, ended_hold, .. } = stage;
-    (color, previous, degraded_since, degraded_color, rejected, ended_hold)
+    let StageStatus { color, previous, degraded_since, degraded_color, rejected, ended_hold, tiers, .. } = stage;
+    let tier = |tier: &TierStatus| {
+        let degraded = (tier.degraded_since.clone(), tier.degraded_color.clone());
+        // The callers follow when it is known for how long a tier has served them.
+        (
+            tier.tier.clone(),
+            tier.color.clone(),
+            tier.previous.clone(),
+            tier.since.clone(),
+            degraded,
+            tier.rejected.clone(),
+        )
+    };
+    let tiers: Vec<_> = tiers.iter().map(tier).collect();
+    (color, previous, degraded_since, degraded_color, rejected, ended_hold, tiers)
 }
 
 #[cfg(test)]
@@ -375,6 +406,7 @@ mod tests {
             rejected: None,
             hold: None,
             waiting: None,
+            tiers: Vec::new(),
         };
         let shift = ShiftReport {
             from: "v1".into(),
@@ -451,6 +483,7 @@ mod tests {
             connections: None,
             drain: None,
             waiting: Some(Waiting::ForPods { lacks }),
+            parts: Vec::new(),
         });
         let says = |urgency| {
             let trouble = PodTrouble { object: "web-v2-x".into(), says: "no image".into(), urgency };
@@ -539,9 +572,7 @@ mod tests {
         let mut report = shifting(3);
         report.problems = vec![
             Problem::ColorInUse { color: "v2".into(), config: Vec::new() },
-            Problem::Foreign {
-                object: Object::Service(rainbow_plan::InstanceName { tier: "backend".into(), color: "v2".into() }),
-            },
+            Problem::Foreign { object: Object::Service(rainbow_plan::InstanceName::shared("backend", "v2")) },
         ];
         let status = status(&report, &RainbowStatus::default(), Time(0));
         let stalled = get(&status, ConditionType::Stalled);

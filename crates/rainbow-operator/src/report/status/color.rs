@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{
-    self as api, Color, ColorStatus, ConditionType, Cut, DrainStatus, Evidence, Holder, RainbowSpec, Reason,
-    TierScaling,
+    self as api, Color, ColorStatus, ConditionType, Cut, DrainStatus, Evidence, Holder, PartStatus, RainbowSpec,
+    Reason, TierScaling,
 };
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
 use std::{collections::BTreeMap, time::Duration};
@@ -107,11 +107,25 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
         entries: report.entries.clone(),
         demoted: report.demoted,
         served: report.served.clone(),
+        parts: report.parts.iter().map(part).collect(),
         evidence: basis.remembered.evidence.clone(),
         min_ready_seconds: basis.remembered.min_ready.clone(),
         scaling: basis.remembered.scaling.clone(),
         replicas: report.sizes.iter().map(|(tier, size)| (tier.clone(), signed(*size))).collect(),
         conditions,
+    }
+}
+
+/// What is remembered of tiers that one stage has for itself.
+fn part(part: &plan::PartMemory) -> PartStatus {
+    PartStatus {
+        stage: part.key.stage.clone(),
+        tier: part.key.tier.clone(),
+        released_at: part.released.map(clock::write),
+        retired_at: part.retired.map(clock::write),
+        demoted: part.demoted,
+        replicas: part.sizes.iter().map(|(tier, size)| (tier.clone(), signed(*size))).collect(),
+        served: part.served.clone(),
     }
 }
 
@@ -312,6 +326,7 @@ mod tests {
                 holders: vec![plan::Holder { pod: "p".into(), tier: "web".into(), connections }],
             }),
             waiting: None,
+            parts: Vec::new(),
         }
     }
 
