@@ -98,6 +98,8 @@ pub(crate) enum Command {
     Query(commands::query::Args),
     /// Go on sending requests to a stage; a summary at the end
     Poll(commands::poll::Args),
+    /// Run a command against a stage; by its exit code the stage goes on, or back
+    Test(commands::test::Args),
     /// The colors there are and were
     History(commands::history::Args),
     /// Delete an application with everything that was made for it

@@ -5,7 +5,7 @@ use std::env;
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, api::PostParams};
-use rainbow_api::{Color, Hold, Rainbow};
+use rainbow_api::{Color, Hold, Passed, Rainbow};
 use serde_json::json;
 
 use crate::{context::Cluster, patch::Change};
@@ -73,6 +73,17 @@ pub(crate) fn write(change: &mut Change, rainbow: &Rainbow, stage: &str, hold: O
         true => change.remove(&["spec", "holds"]),
         false => change.set(&["spec", "holds"], json!(holds)),
     }
+}
+
+/// Lets a stage go on after these tiers. The spec must be as it was read: the list is written as a whole. Steps of other colors that the stage's
+/// tiers have passed are of no use any more.
+pub(crate) fn pass(change: &mut Change, rainbow: &Rainbow, steps: Vec<Passed>, by: Option<&String>) {
+    let Some(first) = steps.first() else { return };
+    let stays = |known: &&Passed| known.stage != first.stage || known.color == first.color;
+    let mut passed: Vec<Passed> = rainbow.spec.passed.iter().filter(stays).cloned().collect();
+    passed.extend(steps.into_iter().map(|step| Passed { by: by.cloned(), at: Some(now()), ..step }));
+    change.test(&["metadata", "generation"], rainbow.metadata.generation.unwrap_or_default());
+    change.set(&["spec", "passed"], json!(passed));
 }
 
 /// The color that a stage is held at, where no later color has ended that.

@@ -112,6 +112,7 @@ async fn short(context: &Context, command: Command) -> Result {
         Command::Query(args) => commands::query::run(context, args).await,
         Command::Why(args) => commands::why::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,
+        Command::Test(args) => commands::test::run(context, args).await,
         Command::History(args) => commands::history::run(context, args).await,
         Command::Delete(args) => commands::delete::run(context, args).await,
         Command::Completion(args) => commands::completion::run(context, &args),

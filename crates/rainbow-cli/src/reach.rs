@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Pod, Service, ServicePort};
+use k8s_openapi::{
+    api::core::v1::{LoadBalancerIngress, Node, Pod, Service, ServicePort},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 use kube::{Api, api::ListParams};
-use rainbow_api::{HumanDuration, Rainbow, labels};
+use rainbow_api::{HumanDuration, Rainbow, TierStatus, labels, names};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -64,7 +67,31 @@ pub(crate) async fn stage(
     if !path.starts_with('/') {
         return Err(Error::Usage(format!("--path `{path}` does not begin with `/`")));
     }
-    let service_name = &stages::status(rainbow, name)?.service;
+    let service = &stages::status(rainbow, name)?.service;
+    address(context, cluster, rainbow, name, service, path).await
+}
+
+/// Finds a way to the address through which a stage's callers reach a tier.
+pub(crate) async fn tier(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    stage: &str,
+    tier: &TierStatus,
+) -> Result<Reached> {
+    let name = names::inner_address(stage, &tier.tier);
+    address(context, cluster, rainbow, &name, &tier.service, "/").await
+}
+
+/// Finds a way to the Service of a stage, or of one of its tiers. `name` is what the Service's label says.
+async fn address(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    name: &str,
+    service_name: &str,
+    path: &str,
+) -> Result<Reached> {
     let services = cluster.api::<Service>();
     let service = services.get_opt(service_name).await.map_err(|error| cluster.error(&error))?;
     let service = service.ok_or_else(|| {
@@ -151,20 +178,11 @@ fn addresses(service: &Service, port: &ServicePort, nodes: &[Node]) -> Vec<(Stri
 
 /// Listens on this machine and carries each connection through the API to one of the stage's pods.
 async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: &str) -> Result<Reached> {
-    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     let name = service.metadata.name.clone().unwrap_or_default();
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
     let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let pod_port = match &port.target_port {
-        Some(IntOrString::Int(number)) => *number,
-        None => port.port,
-        Some(IntOrString::String(named)) => {
-            return Err(Error::Failed(format!(
-                "Service `{name}` has no address that answers, and its port is named (`{named}`): use `kubectl port-forward`"
-            )));
-        }
-    };
-    let pod_port = u16::try_from(pod_port).map_err(|_| Error::Failed(format!("port {pod_port} is no port")))?;
+    // A port that is named may have another number in each pod.
+    let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
     let pods = Api::<Pod>::namespaced(cluster.client.clone(), &cluster.namespace);
     let selector = ListParams::default().labels(&selector.join(","));
     // The first pod is looked for now, so that an empty stage is told at once.
@@ -176,11 +194,12 @@ async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: 
     let address: SocketAddr = listener.local_addr().map_err(|error| Error::failed("cannot listen", error))?;
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (pods, selector) = (pods.clone(), selector.clone());
+            let (pods, selector, target) = (pods.clone(), selector.clone(), target.clone());
             tokio::spawn(async move {
                 // A connection that cannot be carried is closed; its client sees that.
                 let Ok(pod) = ready_pod(&pods, &selector).await else { return };
-                let _ = carry(&pods, &pod, pod_port, stream).await;
+                let (Some(port), Some(name)) = (pod_port(&pod, &target), &pod.metadata.name) else { return };
+                let _ = carry(&pods, name, port, stream).await;
             });
         }
     });
@@ -188,17 +207,30 @@ async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: 
 }
 
 /// A ready pod, another one each time. `Err(None)`: there is none.
-async fn ready_pod(pods: &Api<Pod>, selector: &ListParams) -> Result<String, Option<kube::Error>> {
+async fn ready_pod(pods: &Api<Pod>, selector: &ListParams) -> Result<Pod, Option<kube::Error>> {
     let found = pods.list(selector).await.map_err(Some)?;
     let ready = |pod: &&Pod| {
         let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         pod.metadata.deletion_timestamp.is_none()
             && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
     };
-    let names: Vec<&String> = found.items.iter().filter(ready).filter_map(|pod| pod.metadata.name.as_ref()).collect();
+    let ready: Vec<&Pod> = found.items.iter().filter(ready).collect();
     // The clock's last digits are random enough to spread connections.
     let at = usize::try_from(jiff::Timestamp::now().subsec_nanosecond() / 1000).unwrap_or_default();
-    names.get(at % names.len().max(1)).map(|name| (*name).clone()).ok_or(None)
+    ready.get(at % ready.len().max(1)).map(|pod| (*pod).clone()).ok_or(None)
+}
+
+/// Number of a Service's target port in a pod. `None`: no container declares a port of the name.
+fn pod_port(pod: &Pod, target: &IntOrString) -> Option<u16> {
+    let number = match target {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(name) => {
+            let spec = pod.spec.as_ref()?;
+            let ports = spec.containers.iter().filter_map(|container| container.ports.as_ref()).flatten();
+            ports.filter(|port| port.name.as_ref() == Some(name)).map(|port| port.container_port).next()?
+        }
+    };
+    u16::try_from(number).ok()
 }
 
 async fn carry(

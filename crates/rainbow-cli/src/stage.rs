@@ -1,6 +1,6 @@
 //! Which stage a command is about, and where that stage is.
 
-use rainbow_api::{Promote, Rainbow, Stage, StageStatus};
+use rainbow_api::{Passed, Promote, Rainbow, Stage, StageStatus, TierStatus};
 
 use crate::{
     context::Context,
@@ -40,6 +40,33 @@ pub(crate) fn told<'a>(rainbow: &'a Rainbow, stage: &'a Stage) -> Option<&'a str
 pub(crate) fn is_paused(rainbow: &Rainbow, stage: &str) -> bool {
     rainbow.spec.stages.iter().any(|other| other.name == stage && other.paused)
         || rainbow.spec.hold(stage).is_some_and(|hold| hold.paused)
+}
+
+/// Tiers of a stage that have moved to the color that the stage is to serve, and after which it waits for its user.
+pub(crate) fn steps(rainbow: &Rainbow, stage: &Stage) -> Vec<Passed> {
+    let tiers = stage.shift.as_ref().and_then(|shift| shift.tiers.as_ref());
+    let Some(pause) = tiers.and_then(|tiers| tiers.pause.as_ref()) else { return Vec::new() };
+    let status = rainbow.status.as_ref().and_then(|status| status.stages.iter().find(|known| known.name == stage.name));
+    let Some((status, target)) = status.and_then(|status| Some((status, status.target.as_ref()?))) else {
+        return Vec::new();
+    };
+    // One that goes on by itself waits for its user as well, until it does.
+    if status.color.as_ref() == Some(target) || pause.duration.is_some_and(|after| after.0.is_zero()) {
+        return Vec::new();
+    }
+    let has_moved = |tier: &&TierStatus| tier.color.as_ref() == Some(target) && tier.previous.is_some();
+    let step = |tier: &TierStatus| Passed {
+        stage: stage.name.clone(),
+        tier: tier.tier.clone(),
+        color: target.clone(),
+        by: None,
+        at: None,
+    };
+    let is_passed = |step: &Passed| {
+        let mut known = rainbow.spec.passed.iter();
+        known.any(|known| (&known.stage, &known.tier, &known.color) == (&step.stage, &step.tier, &step.color))
+    };
+    status.tiers.iter().filter(has_moved).map(step).filter(|step| !is_passed(step)).collect()
 }
 
 /// Stages that do not go where a release goes: each with the color that it stays at. Those that follow the newest color and are told to

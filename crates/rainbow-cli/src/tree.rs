@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use anstyle::Style;
 use jiff::Timestamp;
-use rainbow_api::{ColorPhase, ShiftPhase};
+use rainbow_api::{ColorPhase, ShiftPhase, TierStatus};
 
 use crate::{
     paint::Painted,
@@ -94,8 +94,30 @@ fn stage_node(stage: &StageView, view: &View, drawing: &mut Drawing) -> Node {
     if let Some(message) = &stage.message {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
+    let tiers = stage.tiers.iter().map(|tier| moving_tier_node(tier, drawing.now)).collect::<Vec<_>>();
     let colors = stage.shares.iter().map(|share| share_node(share, view, drawing));
-    Node { children: colors.collect(), text }
+    Node { children: tiers.into_iter().chain(colors).collect(), text }
+}
+
+/// A tier that moves on its own: through which address callers reach it, and which color serves them.
+fn moving_tier_node(tier: &TierStatus, now: Timestamp) -> Node {
+    let mut text = format!("tier {NAME}{}{NAME:#}  {DIM}{}{DIM:#}", tier.tier, tier.service);
+    let _ = match (&tier.shift, &tier.color) {
+        (Some(shift), _) if shift.phase != ShiftPhase::Finishing => {
+            let (from, to) = (Painted(&shift.from), Painted(&shift.to));
+            write!(text, "  {BUSY}moves{BUSY:#} {from} → {to} {}/{}", shift.moved, shift.of)
+        }
+        (_, Some(color)) => write!(text, "  {}", Painted(color)),
+        (_, None) => write!(text, "  {BUSY}serves nothing yet{BUSY:#}"),
+    };
+    let next = tier.shift.as_ref().and_then(|shift| shift.next_step_at.as_deref());
+    if let Some(seconds) = next.and_then(|time| until(time, now)) {
+        let _ = write!(text, ", next step in {seconds}s");
+    }
+    if let Some(message) = &tier.message {
+        let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
+    }
+    Node { text, children: Vec::new() }
 }
 
 /// Whole seconds from now to a time; `None` when it has passed or is unreadable.

@@ -59,6 +59,8 @@ pub(crate) struct StageView {
     pub(crate) message: Option<String>,
     /// Which color has which share of the stage; the one it comes from first.
     pub(crate) shares: Vec<Share>,
+    /// The tiers that move on their own, inner tiers first.
+    pub(crate) tiers: Vec<rainbow_api::TierStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -133,6 +135,7 @@ impl View {
             previous: stage.previous,
             shift: stage.shift,
             message: stage.message,
+            tiers: stage.tiers,
         });
         Self {
             name: world.rainbow.metadata.name.clone().unwrap_or_default(),

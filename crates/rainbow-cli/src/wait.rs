@@ -170,6 +170,19 @@ pub(crate) async fn serves(
         if seen.color.as_deref() == Some(color) {
             return Progress::Done;
         }
+        let moving = seen.tiers.iter().find_map(|tier| Some((tier, tier.shift.as_ref()?)));
+        if let Some((tier, Shift { from, to, moved, of, .. })) = moving {
+            return Progress::Waiting(format!("{stage}: {} {from} → {to} {moved}/{of}", tier.tier));
+        }
+        // A pause that ends by itself is waited for.
+        let found = world.rainbow.spec.stages.iter().find(|known| known.name == stage);
+        let waits = |found: &rainbow_api::Stage| {
+            let pause = found.shift.as_ref()?.tiers.as_ref()?.pause.as_ref()?;
+            (pause.duration.is_none() && !stage::steps(&world.rainbow, found).is_empty()).then_some(())
+        };
+        if found.and_then(waits).is_some() {
+            return Progress::Held(format!("{stage}: {}", seen.message.as_deref().unwrap_or("it waits between two tiers")));
+        }
         match &seen.message {
             Some(message) if view.state == State::Stalled => Progress::Never(format!("{stage}: {message}")),
             Some(message) => Progress::Waiting(format!("{stage}: {message}")),

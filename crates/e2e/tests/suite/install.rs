@@ -117,7 +117,9 @@ async fn policies(scope: &Scope, app: &App) -> Result<()> {
     let in_use = "spec.color: color `v1` exists with other tiers: give the color a new name";
     refused(&kubectl, &used, in_use).await.context("a used color name")?;
     let sibling = manifest(scope, app, "sibling", "v1", "v1")?;
-    let names = "needs the names of rainbow `seamless` in the same namespace: ";
+    // Two rainbows have the names: the API server tells of either.
+    let names =
+        "` in the same namespace: frontend-smoke, frontend-active, frontend-v1, backend-v1: set spec.namePrefix";
     refused(&kubectl, &sibling, names).await.context("names of a sibling")?;
 
     let rainbows = scope.custom("Rainbow");

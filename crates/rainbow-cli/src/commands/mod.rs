@@ -19,6 +19,7 @@ pub(crate) mod query;
 pub(crate) mod retire;
 pub(crate) mod rollback;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod uninstall;
 pub(crate) mod version;
 pub(crate) mod why;

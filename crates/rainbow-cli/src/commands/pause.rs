@@ -19,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
     let cluster = context.cluster().await?;
     let by = hold::author(&cluster).await;
-    let (mut chosen, mut lifted) = (String::new(), None);
+    let (mut chosen, mut lifted, mut passed) = (String::new(), None, Vec::new());
     let (_, written) = patch::change(&cluster, &args.stage.name, |rainbow| {
         let stage = stage::choose(rainbow, args.stage.stage.as_deref())?;
         chosen.clone_from(&stage.name);
@@ -31,6 +31,11 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
             (false, true) => {
                 hold::write(&mut change, rainbow, name, hold::lifted(held, Lift::Pause));
                 change.stage(rainbow, name, "paused", None);
+            }
+            // A stage that waits between two tiers goes on.
+            (false, false) if !stage::steps(rainbow, stage).is_empty() => {
+                passed = stage::steps(rainbow, stage);
+                hold::pass(&mut change, rainbow, passed.clone(), by.as_ref());
             }
             // A stage that was taken back goes where the spec says.
             (false, false) => {
@@ -48,6 +53,10 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
         (false, false) => "is not paused",
     };
     let what = match &lifted {
+        _ if written && !passed.is_empty() => {
+            let tiers: Vec<&str> = passed.iter().map(|step| step.tier.as_str()).collect();
+            format!("goes on: the callers of {} follow to {}", tiers.join(", "), passed[0].color)
+        }
         Some(color) if written => format!("is no longer held at {color}"),
         Some(_) | None => what.to_owned(),
     };

@@ -71,6 +71,14 @@ pub(crate) async fn move_stage(
         let (goal, mut change) = (choose(rainbow, stage)?, Change::default());
         let (Goal::Color(color) | Goal::Back(color) | Goal::Newest(color)) = &goal;
         let color = color.clone();
+        // Who promotes what the stage is on its way to does not want it to wait between two tiers.
+        let steps = match &goal {
+            Goal::Color(_) | Goal::Newest(_) => stage::steps(rainbow, stage),
+            Goal::Back(_) => Vec::new(),
+        };
+        if steps.iter().any(|step| step.color == color) {
+            hold::pass(&mut change, rainbow, steps, by.as_ref());
+        }
         exists(rainbow, &color, &colors)?;
         let lifted = || hold::lifted(rainbow.spec.hold(&stage.name), Lift::Color);
         match goal {

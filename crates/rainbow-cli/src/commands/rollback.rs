@@ -31,10 +31,17 @@ pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
 }
 
 /// Where a rollback goes.
-fn before(rainbow: &Rainbow, stage: &Stage) -> Result<String> {
+pub(super) fn before(rainbow: &Rainbow, stage: &Stage) -> Result<String> {
     let status = stage::status(rainbow, &stage.name)?;
     if let Some(shift) = &status.shift {
         return Ok(shift.from.clone());
+    }
+    // So is a release of which only inner tiers have moved.
+    if let (Some(target), Some(serving)) = (&status.target, &status.color)
+        && target != serving
+        && !status.tiers.is_empty()
+    {
+        return Ok(serving.clone());
     }
     // A shift that was asked for and has not begun is taken back, too.
     if let (Some(wanted), Some(serving)) = (stage::told(rainbow, stage), &status.color)

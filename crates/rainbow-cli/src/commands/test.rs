@@ -1,0 +1,176 @@
+//! `rainbow test`: runs a command against a stage, and lets the stage go on or back by the command's exit code.
+
+use std::{net::SocketAddr, process::ExitStatus};
+
+use rainbow_api::{HumanDuration, Rainbow, Stage, names, stage_tier};
+use tokio::process;
+
+use super::{promote::Goal, promote::move_stage, rollback};
+use crate::{
+    args::{StageArgs, WaitArgs},
+    context::{Cluster, Context},
+    error::{Error, Result},
+    hold,
+    patch::{self, Change},
+    reach, stage,
+    view::State,
+    wait::{self, Progress},
+};
+
+/// Arguments of `rainbow test`.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "rainbow test [OPTIONS] <NAME> -- <COMMAND>...")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stage: StageArgs,
+    /// Longest time for the stage to have something to test, such as 90s or 10m; 0 is no limit
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    timeout: HumanDuration,
+    /// Leave the stage where it is when the command fails
+    #[arg(long)]
+    keep: bool,
+    /// Program and arguments. In its environment: RAINBOW_NAME, RAINBOW_STAGE, RAINBOW_COLOR, RAINBOW_TIER (the tier that has moved last),
+    /// ADDRESS and URL of the stage, and the address of each tier under its name in upper case
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let cluster = context.cluster().await?;
+    let rainbow = cluster.rainbow(&args.stage.name).await?;
+    let chosen = stage::choose(&rainbow, args.stage.stage.as_deref())?.name.clone();
+    until_testable(context, &cluster, &rainbow, &chosen, args.timeout).await?;
+    let rainbow = cluster.rainbow(&args.stage.name).await?;
+    let stage = stage::choose(&rainbow, Some(&chosen))?;
+    let tested = Tested::of(&rainbow, stage)?;
+    let status = execute(context, &cluster, &rainbow, stage, &tested, &args.command).await?;
+    let name = &args.stage.name;
+    if status.success() {
+        return go_on(context, &cluster, name, &chosen, &tested).await;
+    }
+    let what = match status.code() {
+        Some(code) => format!("ended with exit code {code}"),
+        None => "was ended by a signal".to_owned(),
+    };
+    let failed = format!("stage {chosen} of {name} at {}: the test {what}", tested.color);
+    if args.keep {
+        return Err(Error::Failed(format!("{failed}; the stage stays where it is, as --keep says")));
+    }
+    let (waiting, of) = (WaitArgs { wait: false, timeout: args.timeout }, StageArgs { stage: Some(chosen), ..args.stage });
+    move_stage(context, &cluster, &of, &waiting, "rolled back to", |rainbow, stage| {
+        rollback::before(rainbow, stage).map(Goal::Back)
+    })
+    .await?;
+    Err(Error::Failed(failed))
+}
+
+/// What a test is about.
+struct Tested {
+    /// The color that the stage serves, or is on its way to.
+    color: String,
+    /// The tier that has moved last; the one that clients reach, when all have.
+    tier: String,
+    /// Tiers have yet to follow.
+    is_step: bool,
+}
+
+impl Tested {
+    fn of(rainbow: &Rainbow, stage: &Stage) -> Result<Self> {
+        let status = stage::status(rainbow, &stage.name)?;
+        let entry = stage_tier(&rainbow.spec, stage).unwrap_or_default().to_owned();
+        match stage::steps(rainbow, stage).pop() {
+            Some(step) => Ok(Self { color: step.color, tier: step.tier, is_step: true }),
+            None => Ok(Self { color: status.color.clone().unwrap_or_default(), tier: entry, is_step: false }),
+        }
+    }
+}
+
+/// Waits until the stage waits between two tiers, or serves what it should serve.
+async fn until_testable(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    chosen: &str,
+    timeout: HumanDuration,
+) -> Result {
+    let name = rainbow.metadata.name.clone().unwrap_or_default();
+    let generation = rainbow.metadata.generation;
+    wait::until(context, cluster, &name, timeout, |world, view| {
+        let observed = world.rainbow.status.as_ref().and_then(|status| status.observed_generation);
+        let seen = view.stages.iter().find(|known| known.name == chosen);
+        let (Some(seen), true) = (seen, observed >= generation) else { return Progress::Unseen };
+        let found = world.rainbow.spec.stages.iter().find(|known| known.name == chosen);
+        if found.is_some_and(|found| !stage::steps(&world.rainbow, found).is_empty()) {
+            return Progress::Done;
+        }
+        let moves = seen.shift.is_some() || seen.tiers.iter().any(|tier| tier.shift.is_some());
+        match &seen.message {
+            _ if !moves && seen.color.is_some() && seen.color == seen.target => Progress::Done,
+            Some(message) if view.state == State::Stalled => Progress::Never(format!("{chosen}: {message}")),
+            Some(message) => Progress::Waiting(format!("{chosen}: {message}")),
+            None => Progress::Waiting(format!("{chosen}: {}", view.message.as_deref().unwrap_or("it moves"))),
+        }
+    })
+    .await
+}
+
+/// Runs the command with the stage's addresses in its environment. Tunnels to them live as long as it does.
+async fn execute(
+    context: &Context,
+    cluster: &Cluster,
+    rainbow: &Rainbow,
+    stage: &Stage,
+    tested: &Tested,
+    command: &[String],
+) -> Result<ExitStatus> {
+    let (program, arguments) = command.split_first().ok_or_else(|| Error::Usage("no command: write it behind `--`".into()))?;
+    let entry = reach::stage(context, cluster, rainbow, &stage.name, "/").await?;
+    let mut ways = Vec::new();
+    for tier in &stage::status(rainbow, &stage.name)?.tiers {
+        ways.push((names::default_env(&tier.tier), reach::tier(context, cluster, rainbow, &stage.name, tier).await?));
+    }
+    let address = |address: SocketAddr| address.to_string();
+    let mut child = process::Command::new(program);
+    child.args(arguments).kill_on_drop(true);
+    if let Some(tier) = stage_tier(&rainbow.spec, stage) {
+        child.env(names::default_env(tier), address(entry.target.address()));
+    }
+    for (variable, way) in &ways {
+        child.env(variable, address(way.target.address()));
+    }
+    child
+        .env("RAINBOW_NAME", rainbow.metadata.name.as_deref().unwrap_or_default())
+        .env("RAINBOW_STAGE", &stage.name)
+        .env("RAINBOW_COLOR", &tested.color)
+        .env("RAINBOW_TIER", &tested.tier)
+        .env("ADDRESS", address(entry.target.address()))
+        .env("URL", format!("http://{}/", entry.target.address()));
+    context.printer.progress(format_args!("testing {} of {} in stage {}", tested.tier, tested.color, stage.name));
+    let mut running =
+        child.spawn().map_err(|error| Error::Usage(format!("cannot run `{program}`: {error}: name a program that exists")))?;
+    running.wait().await.map_err(|error| Error::failed("cannot wait for the command", error))
+}
+
+/// The test has passed: the tiers that call what was tested follow.
+async fn go_on(context: &Context, cluster: &Cluster, name: &str, chosen: &str, tested: &Tested) -> Result {
+    if !tested.is_step {
+        context.printer.line(format_args!("stage {chosen} of {name} serves {}: the test passed", tested.color));
+        return Ok(());
+    }
+    let by = hold::author(cluster).await;
+    let (_, written) = patch::change(cluster, name, |rainbow| {
+        let stage = stage::choose(rainbow, Some(chosen))?;
+        let mut change = Change::default();
+        // Another release may have come since.
+        let steps = stage::steps(rainbow, stage).into_iter().filter(|step| step.color == tested.color).collect();
+        hold::pass(&mut change, rainbow, steps, by.as_ref());
+        Ok(change)
+    })
+    .await?;
+    let what = if written { "goes on" } else { "has gone on meanwhile" };
+    context.printer.line(format_args!(
+        "stage {chosen} of {name} {what}: the test of {} {} passed",
+        tested.tier, tested.color
+    ));
+    Ok(())
+}
