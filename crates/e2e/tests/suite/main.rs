@@ -25,6 +25,7 @@ mod service;
 mod shift;
 mod sidecar;
 mod takeover;
+mod tiers;
 mod unready;
 mod walk;
 
@@ -261,6 +262,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         config::a_used_color_name_is_refused,
         drain::what_is_not_understood_holds,
         drain::flips_back_and_forth_under_load,
+        tiers::a_release_of_the_backend_alone,
+        tiers::tested_tier_by_tier,
         reuse::a_chain_starts_what_changed_and_its_callers,
         reuse::a_diamond_starts_what_changed_and_its_callers,
         seed::a_service_that_moves_at_once_drops_connections,
@@ -270,6 +273,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
     scoped!(&[Needs::Counted];
         cluster::an_endpoint_that_refuses_fails_its_connections,
         service::affinity_through_a_shift,
+        tiers::connections_between_tiers_hold,
         drain::three_colors_keep_their_connections_through_flips,
         drain::idle_pods_leave_before_busy_ones,
         drain::ignored_peers_hold_nothing,
@@ -296,6 +300,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
     scoped!(&[Needs::OperatorOutside];
         crash::operator_killed_twenty_times_in_a_shift,
         crash::traffic_needs_no_operator,
+        tiers::operator_killed_twenty_times_tier_by_tier,
         config::without_the_right_it_is_told,
         drain::a_counter_that_talks_nonsense_holds,
     );
