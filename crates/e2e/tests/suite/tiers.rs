@@ -105,6 +105,7 @@ async fn serves(scope: &Scope, app: &App, stage: &str, color: &str) -> Result<()
 pub(crate) async fn operator_killed_twenty_times_tier_by_tier(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::OneEvery(1_000), ..app(3) };
     scope.apply_manifest(&manifest(&app, "v1", ("v1", "v1"))?)?;
+    serves(scope, &app, "active", "v1").await?;
     scope.answers("frontend-active", "frontend:v1 - backend:v1").await?;
     scope.apply_manifest(&manifest(&app, "v2", ("v2", "v2"))?)?;
     serves(scope, &app, "smoke", "v2").await?;
@@ -137,6 +138,7 @@ pub(crate) async fn operator_killed_twenty_times_tier_by_tier(scope: &mut Scope)
 pub(crate) async fn a_release_of_the_backend_alone(scope: &mut Scope) -> Result<()> {
     let app = app(3);
     scope.apply_manifest(&manifest(&app, "v1", ("v1", "v1"))?)?;
+    serves(scope, &app, "active", "v1").await?;
     scope.answers("frontend-active", "frontend:v1 - backend:v1").await?;
     let before = pods(scope).await?;
     let traffic = scope.load("frontend-active").await?;
@@ -163,6 +165,7 @@ pub(crate) async fn tested_tier_by_tier(scope: &mut Scope) -> Result<()> {
         manifest
     };
     scope.apply_manifest(&paused(manifest(&app, "v1", ("v1", "v1"))?))?;
+    serves(scope, &app, "smoke", "v1").await?;
     scope.answers("frontend-smoke", "frontend:v1 - backend:v1").await?;
     scope.apply_manifest(&paused(manifest(&app, "v2", ("v2", "v2"))?))?;
     let test = |script: &'static str| ["test", APP, "--stage", "smoke", "--", "sh", "-c", script];
@@ -186,6 +189,7 @@ pub(crate) async fn tested_tier_by_tier(scope: &mut Scope) -> Result<()> {
 pub(crate) async fn connections_between_tiers_hold(scope: &mut Scope) -> Result<()> {
     let app = app(2);
     scope.apply_manifest(&pooled(manifest(&app, "v1", ("v1", "v1"))?)?)?;
+    serves(scope, &app, "active", "v1").await?;
     scope.answers("frontend-active", "frontend:v1 - backend:v1").await?;
     let traffic = scope.load("frontend-active").await?;
     let requests = traffic.report().requests;
