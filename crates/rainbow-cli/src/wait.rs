@@ -181,7 +181,10 @@ pub(crate) async fn serves(
             (pause.duration.is_none() && !stage::steps(&world.rainbow, found).is_empty()).then_some(())
         };
         if found.and_then(waits).is_some() {
-            return Progress::Held(format!("{stage}: {}", seen.message.as_deref().unwrap_or("it waits between two tiers")));
+            return Progress::Held(format!(
+                "{stage}: {}",
+                seen.message.as_deref().unwrap_or("it waits between two tiers")
+            ));
         }
         match &seen.message {
             Some(message) if view.state == State::Stalled => Progress::Never(format!("{stage}: {message}")),

@@ -7,7 +7,7 @@ mod availability;
 use rainbow_api::{SidecarSettings, crds, labels};
 use serde_json::{Value, json};
 
-pub use admission::{COLOR_NAMES, OBJECT_NAMES};
+pub use admission::{COLOR_NAMES, OBJECT_NAMES, TIER_ADDRESSES};
 
 use crate::{count::CountVia, kind::ConfigAccess, leader, options::TALLY_IMAGE};
 

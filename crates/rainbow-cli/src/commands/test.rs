@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitStatus};
 
-use rainbow_api::{HumanDuration, Rainbow, Stage, names, stage_tier};
+use rainbow_api::{HumanDuration, Promote, Rainbow, Stage, names, stage_tier};
 use tokio::process;
 
 use super::{promote::Goal, promote::move_stage, rollback};
@@ -56,11 +56,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     if args.keep {
         return Err(Error::Failed(format!("{failed}; the stage stays where it is, as --keep says")));
     }
-    let (waiting, of) = (WaitArgs { wait: false, timeout: args.timeout }, StageArgs { stage: Some(chosen), ..args.stage });
+    let (waiting, of) =
+        (WaitArgs { wait: false, timeout: args.timeout }, StageArgs { stage: Some(chosen), ..args.stage });
     move_stage(context, &cluster, &of, &waiting, "rolled back to", |rainbow, stage| {
         rollback::before(rainbow, stage).map(Goal::Back)
     })
-    .await?;
+    .await
+    .map_err(|error| Error::Failed(format!("{failed}; {error}")))?;
     Err(Error::Failed(failed))
 }
 
@@ -104,14 +106,25 @@ async fn until_testable(
             return Progress::Done;
         }
         let moves = seen.shift.is_some() || seen.tiers.iter().any(|tier| tier.shift.is_some());
+        let expected = found.and_then(|found| expected(&world.rainbow, found));
+        let has_arrived = seen.color.as_deref().is_some_and(|color| expected.is_none_or(|expected| expected == color));
         match &seen.message {
-            _ if !moves && seen.color.is_some() && seen.color == seen.target => Progress::Done,
+            _ if !moves && has_arrived && seen.color == seen.target => Progress::Done,
             Some(message) if view.state == State::Stalled => Progress::Never(format!("{chosen}: {message}")),
             Some(message) => Progress::Waiting(format!("{chosen}: {message}")),
             None => Progress::Waiting(format!("{chosen}: {}", view.message.as_deref().unwrap_or("it moves"))),
         }
     })
     .await
+}
+
+/// The color that the stage is to serve. A release that was applied a moment ago may not be in its status yet.
+fn expected<'a>(rainbow: &'a Rainbow, stage: &'a Stage) -> Option<&'a str> {
+    let newest = || rainbow.spec.color.as_deref().or(rainbow.status.as_ref()?.color.as_deref());
+    stage::told(rainbow, stage).or_else(|| match stage.promote {
+        Promote::Auto => newest(),
+        Promote::Manual => None,
+    })
 }
 
 /// Runs the command with the stage's addresses in its environment. Tunnels to them live as long as it does.
@@ -123,7 +136,8 @@ async fn execute(
     tested: &Tested,
     command: &[String],
 ) -> Result<ExitStatus> {
-    let (program, arguments) = command.split_first().ok_or_else(|| Error::Usage("no command: write it behind `--`".into()))?;
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| Error::Usage("no command: write it behind `--`".into()))?;
     let entry = reach::stage(context, cluster, rainbow, &stage.name, "/").await?;
     let mut ways = Vec::new();
     for tier in &stage::status(rainbow, &stage.name)?.tiers {
@@ -146,8 +160,9 @@ async fn execute(
         .env("ADDRESS", address(entry.target.address()))
         .env("URL", format!("http://{}/", entry.target.address()));
     context.printer.progress(format_args!("testing {} of {} in stage {}", tested.tier, tested.color, stage.name));
-    let mut running =
-        child.spawn().map_err(|error| Error::Usage(format!("cannot run `{program}`: {error}: name a program that exists")))?;
+    let mut running = child
+        .spawn()
+        .map_err(|error| Error::Usage(format!("cannot run `{program}`: {error}: name a program that exists")))?;
     running.wait().await.map_err(|error| Error::failed("cannot wait for the command", error))
 }
 
@@ -168,9 +183,8 @@ async fn go_on(context: &Context, cluster: &Cluster, name: &str, chosen: &str, t
     })
     .await?;
     let what = if written { "goes on" } else { "has gone on meanwhile" };
-    context.printer.line(format_args!(
-        "stage {chosen} of {name} {what}: the test of {} {} passed",
-        tested.tier, tested.color
-    ));
+    context
+        .printer
+        .line(format_args!("stage {chosen} of {name} {what}: the test of {} {} passed", tested.tier, tested.color));
     Ok(())
 }

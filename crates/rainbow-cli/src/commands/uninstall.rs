@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             task.delete::<CustomResourceDefinition>(&Api::all(client()), &definition.name_any()).await?;
         }
     }
-    for policy in [install::COLOR_NAMES, install::OBJECT_NAMES] {
+    for policy in [install::COLOR_NAMES, install::OBJECT_NAMES, install::TIER_ADDRESSES] {
         task.delete::<ValidatingAdmissionPolicyBinding>(&Api::all(client()), policy).await?;
         task.delete::<ValidatingAdmissionPolicy>(&Api::all(client()), policy).await?;
     }

@@ -1,11 +1,14 @@
 //! What the API server refuses before anything is written, whatever the client: a color name that another version has, and names of
-//! objects that a sibling has. A definition's own rules see one object only; these see the others of its namespace.
+//! objects that a sibling has; and an edit of the address of a tier, which could send callers to a callee that is older than they are. A
+//! definition's own rules see one object only; these see the others of its namespace.
 //!
 //! The operator checks the same and more, and reports it. So a policy that cannot be evaluated admits, and each of them refuses only
 //! what is certainly wrong: ports, needs and hashed color names are left to the operator. A write that changes none of the names is never
 //! refused, so that a Rainbow with a conflict can be rolled back, held, mended and deleted.
 
 use serde_json::{Value, json};
+
+use rainbow_api::{FIELD_MANAGER, labels::STAGE};
 
 use super::metadata;
 
@@ -16,10 +19,22 @@ pub const COLOR_NAMES: &str = "rainbow-color-names";
 /// Name of the policy about the names of objects, and of its binding.
 pub const OBJECT_NAMES: &str = "rainbow-object-names";
 
+/// Name of the policy about the addresses of tiers, and of its binding.
+pub const TIER_ADDRESSES: &str = "rainbow-tier-addresses";
+
 /// The policies, each with its binding.
-pub(super) fn policies() -> [Value; 4] {
+pub(super) fn policies() -> [Value; 6] {
     let [colors, objects] = [on_color_names(), on_object_names()];
-    [colors, binding(COLOR_NAMES), objects, binding(OBJECT_NAMES)]
+    let addresses = binding(TIER_ADDRESSES, None);
+    let beside = Some(json!({ "selector": {}, "parameterNotFoundAction": "Allow" }));
+    [
+        colors,
+        binding(COLOR_NAMES, beside.clone()),
+        objects,
+        binding(OBJECT_NAMES, beside),
+        on_tier_addresses(),
+        addresses,
+    ]
 }
 
 /// A policy about Rainbows that compares each with all objects of a kind in its namespace.
@@ -37,13 +52,44 @@ fn policy(name: &str, beside: &str, conditions: &Value, variables: &Value, valid
     })
 }
 
-/// Without `namespace`, the objects that a policy compares with are those of the Rainbow's namespace.
-fn binding(policy: &str) -> Value {
+/// Without `namespace`, the objects `beside` that a policy compares with are those of the Rainbow's namespace.
+fn binding(policy: &str, beside: Option<Value>) -> Value {
+    let mut spec = json!({ "policyName": policy, "validationActions": ["Deny"] });
+    if let Some(beside) = beside {
+        spec["paramRef"] = beside;
+    }
     json!({
-        "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata(policy, None),
+        "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata(policy, None), "spec": spec,
+    })
+}
+
+/// The address of a tier selects what Rainbow says: callers may be newer than what another writer points it at.
+fn on_tier_addresses() -> Value {
+    let is_of_a_tier = format!("object.metadata.labels['{STAGE}'].contains('.')");
+    let by_another = format!(
+        "!has(request.options) || !has(request.options.fieldManager) || request.options.fieldManager != '{FIELD_MANAGER}'"
+    );
+    json!({
+        "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": metadata(TIER_ADDRESSES, None),
         "spec": {
-            "policyName": policy, "validationActions": ["Deny"],
-            "paramRef": { "selector": {}, "parameterNotFoundAction": "Allow" },
+            "failurePolicy": "Ignore",
+            "matchConstraints": {
+                "objectSelector": { "matchExpressions": [{ "key": STAGE, "operator": "Exists" }] },
+                "resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"], "operations": ["UPDATE"],
+                }],
+            },
+            "matchConditions": [
+                { "name": "is-of-a-tier", "expression": is_of_a_tier },
+                { "name": "by-another-writer", "expression": by_another },
+            ],
+            "variables": [],
+            "validations": [{
+                "expression": "has(object.spec.selector) && has(oldObject.spec.selector) && object.spec.selector == oldObject.spec.selector",
+                "messageExpression": "'spec.selector: Rainbow moves Service `' + object.metadata.name + '`, so that no pod reaches a tier that is older \
+                    than itself: use `rainbow promote` or `rainbow rollback`'",
+                "reason": "Invalid",
+            }],
         },
     })
 }
@@ -108,7 +154,11 @@ fn services(of: &str) -> String {
 /// CEL: names of the Deployments of the color that a Rainbow names.
 fn deployments(of: &str) -> String {
     let prefix = prefix(of);
-    format!("(!has({of}.spec.color) ? [] : {of}.spec.tiers.map(t, {prefix} + t.name + '-' + {of}.spec.color))")
+    // A tier that calls one which may be newer has a Deployment for each stage.
+    let shared = format!(
+        "{of}.spec.tiers.filter(t, !has(t.needs) || !t.needs.exists(n, has(n.compatible) && n.compatible == 'Backward'))"
+    );
+    format!("(!has({of}.spec.color) ? [] : {shared}.map(t, {prefix} + t.name + '-' + {of}.spec.color))")
 }
 
 fn prefix(of: &str) -> String {

@@ -13,13 +13,22 @@ fn refusal(policy: &Value, object: &Value, before: Option<&Value>, beside: &[Val
 }
 
 fn judge(policy: &Value, object: &Value, before: Option<&Value>, params: &Value) -> Option<String> {
+    let operation = if before.is_some() { "UPDATE" } else { "CREATE" };
+    judge_request(policy, object, before, params, &json!({ "operation": operation }))
+}
+
+fn judge_request(
+    policy: &Value,
+    object: &Value,
+    before: Option<&Value>,
+    params: &Value,
+    request: &Value,
+) -> Option<String> {
     let mut env = Env::stdlib();
     env.add_extension(cel::extensions::strings).unwrap();
     let mut context = Context::with_env(Arc::new(env));
-    let operation = if before.is_some() { "UPDATE" } else { "CREATE" };
-    let request = json!({ "operation": operation });
     for (name, value) in
-        [("object", object), ("oldObject", before.unwrap_or(&Value::Null)), ("params", params), ("request", &request)]
+        [("object", object), ("oldObject", before.unwrap_or(&Value::Null)), ("params", params), ("request", request)]
     {
         context.add_variable(name, value).unwrap();
     }
@@ -143,4 +152,28 @@ fn names_are_those_that_the_operator_gives() {
         let named = if spec["color"].is_null() { 0 } else { typed.tiers.len() };
         assert_eq!(deployments.len(), named, "{deployments:?}");
     }
+}
+
+/// Only Rainbow points the address of a tier elsewhere.
+#[test]
+fn addresses_of_tiers_are_moved_by_rainbow() {
+    let service = |stage: &str, color: &str| {
+        json!({
+            "metadata": { "name": "backend-active", "labels": { "rainbow.dev/stage": stage } },
+            "spec": { "selector": { "rainbow.dev/color": color } },
+        })
+    };
+    let judged = |manager: &str, (before, after): (&Value, &Value)| {
+        let request = json!({ "operation": "UPDATE", "options": { "fieldManager": manager } });
+        judge_request(&on_tier_addresses(), after, Some(before), &Value::Null, &request)
+    };
+    let (v1, v2) = (service("active.backend", "v1"), service("active.backend", "v2"));
+    let sentence = "spec.selector: Rainbow moves Service `backend-active`, so that no pod reaches a tier that is older \
+        than itself: use `rainbow promote` or `rainbow rollback`";
+    assert_eq!(judged("kubectl-edit", (&v2, &v1)).as_deref(), Some(sentence));
+    assert_eq!(judged("rainbow", (&v2, &v1)), None);
+    let mut labelled = v1.clone();
+    labelled["metadata"]["labels"]["team"] = json!("x");
+    assert_eq!(judged("kubectl-edit", (&v1, &labelled)), None);
+    assert_eq!(judged("kubectl-edit", (&service("active", "v2"), &service("active", "v1"))), None, "that of a stage");
 }
