@@ -1,6 +1,7 @@
 //! `rainbow why`: why a color is not ready, what holds it, and what would free it.
 
 mod explain;
+mod moves;
 mod unready;
 
 use jiff::Timestamp;
@@ -40,6 +41,9 @@ struct Why {
     /// Why its pods are not ready, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unready: Vec<String>,
+    /// Where the tiers are of stages that go to it tier by tier, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moves: Vec<String>,
     /// What holds it, in sentences.
     holds: Vec<String>,
     /// What would free it, in sentences.
@@ -91,6 +95,7 @@ fn why(found: &Found, unready: Vec<String>, evidence: Evidence, now: Timestamp) 
         phase: status.phase,
         stages: found.stages().into_iter().map(str::to_owned).collect(),
         unready,
+        moves: moves::explain(&found.rainbow, found.color()),
         holds,
         frees,
         connections: evidence.connections(),
@@ -121,6 +126,7 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
         if lines.is_empty() { lines } else { format!("{NAME}{title}{NAME:#}\n{lines}") }
     };
     text.push_str(&list("why it is not ready", &why.unready));
+    text.push_str(&list("where its tiers are", &why.moves));
     text.push_str(&list("what holds it", &why.holds));
     // Idle pods are told by number: a color has many.
     let (holding, idle): (Vec<_>, Vec<_>) = why.pods.iter().partition(|pod| wide || holds(pod));
