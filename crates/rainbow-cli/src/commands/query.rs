@@ -58,7 +58,11 @@ async fn judge(context: &Context, cluster: &Cluster, name: &str, replies: &[Stri
     let of = |verdict: Verdict| replies.iter().filter(|reply| known.judge(reply, None) == verdict).collect::<Vec<_>>();
     let (compatible, mixed) = (of(Verdict::Compatible), of(Verdict::Mixed));
     if let Some(first) = mixed.first() {
-        return Err(Error::Failed(format!("of {} replies {} mix versions, such as `{first}`", replies.len(), mixed.len())));
+        return Err(Error::Failed(format!(
+            "of {} replies {} mix versions, such as `{first}`",
+            replies.len(),
+            mixed.len()
+        )));
     }
     if !compatible.is_empty() {
         context.printer.progress(format_args!("replies={} compatible={} mixed=0", replies.len(), compatible.len()));

@@ -64,7 +64,12 @@ fn judge(Outcome { active, smoke, started, is_same_frontends }: Outcome) -> Resu
         sum(|report| report.compatible),
         started.iter().sum::<usize>()
     );
-    let unseen = ["frontend:v1 - backend:v1", "frontend:v1 - backend:v2", "frontend:v2 - backend:v2", "frontend:v2 - backend:v3"];
+    let unseen = [
+        "frontend:v1 - backend:v1",
+        "frontend:v1 - backend:v2",
+        "frontend:v2 - backend:v2",
+        "frontend:v2 - backend:v3",
+    ];
     let unseen = unseen.into_iter().find(|reply| !active.replies.contains_key(*reply));
     let why = if let Some(trouble) = example::trouble(&active) {
         format!("active: {trouble}")
@@ -94,7 +99,10 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
 
     shell.say("The first version. The stages share the backend's pods; each has frontends of its own, whose backend is the stage's.");
     let pods = StartedPods::count(&cluster, NAME);
-    shell.run("apply -f v1.yaml --wait").await?;
+    shell.run("apply -f v1.yaml").await?;
+    story.moved("smoke", "v1").await?;
+    story.moved("active", "v1").await?;
+    story.ready("v1").await?;
     story.answers("active", "frontend:v1 - backend:v1").await?;
     story.answers("smoke", "frontend:v1 - backend:v1").await?;
     let by_first = pods.so_far();
@@ -107,12 +115,14 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
     let active = example::load(&context, &cluster, "active", args.rate, Compatible::Backward).await?;
     let smoke = example::load(&context, &cluster, "smoke", args.rate / 10.0, Compatible::Backward).await?;
 
-    shell.say("The second version. In the smoke stage its backend comes first, serves the frontend of v1, and is tested so.");
+    shell.say(
+        "The second version. In the smoke stage its backend comes first, serves the frontend of v1, and is tested so.",
+    );
     shell.run("apply -f v2.yaml").await?;
     story.tier_moved("smoke", "backend", "v2").await?;
-    shell.run(&format!("status {NAME}")).await?;
     story.answers("smoke", "frontend:v1 - backend:v2").await?;
     story.answers("active", "frontend:v1 - backend:v1").await?;
+    shell.run(&format!("status {NAME}")).await?;
 
     shell.say("The test is passed: the frontend follows, and is tested as well. The active stage stays.");
     story.go_on("smoke", "backend", "v2").await?;
@@ -120,7 +130,9 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
     story.answers("smoke", "frontend:v2 - backend:v2").await?;
     story.answers("active", "frontend:v1 - backend:v1").await?;
 
-    shell.say("The same in the active stage: pod by pod the backend, with the very pods that were tested; then the frontend.");
+    shell.say(
+        "The same in the active stage: pod by pod the backend, with the very pods that were tested; then the frontend.",
+    );
     shell.run(&format!("promote {NAME}")).await?;
     story.tier_moved("active", "backend", "v2").await?;
     shell.run(&format!("status {NAME}")).await?;
@@ -150,7 +162,10 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
     story.answers("active", "frontend:v2 - backend:v2").await?;
     let by_way_back = pods.so_far() - by_first - by_second - by_third;
     let is_kept_again = story.frontends().await? == frontends;
-    shell.answer(&format!("{by_way_back} pods were started; the frontends of the active stage are {}", kept(is_kept_again)));
+    shell.answer(&format!(
+        "{by_way_back} pods were started; the frontends of the active stage are {}",
+        kept(is_kept_again)
+    ));
     shell.run(&format!("history {NAME}")).await?;
     shell.run(&format!("status {NAME}")).await?;
 
@@ -237,6 +252,18 @@ impl Story<'_> {
         .await
     }
 
+    /// Waits until all pods of a color are ready.
+    async fn ready(&self, color: &str) -> Result {
+        wait::until(self.context, self.cluster, NAME, PATIENCE, |_, view| {
+            let Some(found) = view.color(color) else { return Progress::Unseen };
+            match found.tiers.iter().all(|tier| tier.replicas > 0 && tier.ready >= tier.replicas) {
+                true => Progress::Done,
+                false => Progress::Waiting(format!("{color}: its pods start")),
+            }
+        })
+        .await
+    }
+
     /// Waits until a color has no pods.
     async fn retired(&self, color: &str) -> Result {
         wait::until(self.context, self.cluster, NAME, PATIENCE, |_, view| {
@@ -284,8 +311,18 @@ mod tests {
             replies: replies.iter().map(|reply| ((*reply).to_owned(), ReplyTally::default())).collect(),
             ..Report::default()
         };
-        let seen = ["frontend:v1 - backend:v1", "frontend:v1 - backend:v2", "frontend:v2 - backend:v2", "frontend:v2 - backend:v3"];
-        let good = || Outcome { active: report(&seen), smoke: report(&seen), started: [11, 11, 5, 0], is_same_frontends: true };
+        let seen = [
+            "frontend:v1 - backend:v1",
+            "frontend:v1 - backend:v2",
+            "frontend:v2 - backend:v2",
+            "frontend:v2 - backend:v3",
+        ];
+        let good = || Outcome {
+            active: report(&seen),
+            smoke: report(&seen),
+            started: [11, 11, 5, 0],
+            is_same_frontends: true,
+        };
         assert_eq!(judge(good()).unwrap(), "requests=20 failed=0 mixed=0 compatible=10 pods_started=27");
         let mixed = |of: Report| Report { mixed: 1, ..of };
         for (broken, why) in [

@@ -102,9 +102,7 @@ impl Known {
             return Some(Verdict::Good);
         }
         let need = (caller.to_owned(), callee.to_owned());
-        let may = |color: &KnownColor| {
-            color.needs.get(&need) == Some(&Compatible::Backward) && color.revision < newest
-        };
+        let may = |color: &KnownColor| color.needs.get(&need) == Some(&Compatible::Backward) && color.revision < newest;
         Some(if callers.into_iter().any(may) { Verdict::Compatible } else { Verdict::Mixed })
     }
 
@@ -180,9 +178,7 @@ impl Judge {
     /// The check of replies for a load.
     pub(crate) fn check(&self, pattern: Option<Pattern>) -> traffic::Check {
         let known = self.known.clone();
-        Arc::new(move |reply| {
-            known.read().unwrap_or_else(PoisonError::into_inner).judge(reply, pattern.as_ref())
-        })
+        Arc::new(move |reply| known.read().unwrap_or_else(PoisonError::into_inner).judge(reply, pattern.as_ref()))
     }
 }
 
