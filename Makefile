@@ -12,7 +12,7 @@ OURS            = $(CARGO_TARGET_DIR)/images-rainbow
 OPERATOR_IMAGE ?= ghcr.io/rainbow-dev/rainbow:$(VERSION)
 TALLY_IMAGE    ?= ghcr.io/rainbow-dev/tally:$(VERSION)
 
-.PHONY: help build demo demo-colors test explore test-kubernetes test-on-kubernetes bench bench-kubernetes bench-argo images-rainbow lint fmt \
+.PHONY: help build demo demo-colors demo-backward test explore test-kubernetes test-on-kubernetes bench bench-kubernetes bench-argo images-rainbow lint fmt \
         setup images deploy-initial-active query-active deploy-smoke query-smoke upgrade-active poll-active clean deepclean
 
 help: ## This list
@@ -26,6 +26,9 @@ demo: build ## The whole story in one go: two tiers, two versions, nothing lost
 
 demo-colors: build ## The second story: three colors named by git, and connections that stay with theirs
 	$(RAINBOW) demo colors
+
+demo-backward: build ## The third story: a backend that may be newer than its frontends, and releases tier by tier
+	$(RAINBOW) demo backward
 
 # KUBECTL is the one that tests use; without it the newest is built once, where there is Go.
 test: ## Unit, property and end-to-end tests, with one summary

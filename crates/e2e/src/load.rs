@@ -85,6 +85,7 @@ fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
         all.requests += report.requests;
         all.failed += report.failed;
         all.mixed += report.mixed;
+        all.compatible += report.compatible;
         all.skipped += report.skipped;
         all.connections += report.connections;
         all.closed_idle += report.closed_idle;
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn parts_of_a_load_are_one_report() {
         let part = |first: i64, count: u64| {
-            let tally = ReplyTally { count, first_ms: first, last_ms: first + 10, mixed: false };
+            let tally = ReplyTally { count, first_ms: first, last_ms: first + 10, mixed: false, compatible: false };
             let failures = [(
                 traffic::FailureKind::Reset,
                 FailureTally { count: 1, first_ms: first, last_ms: first, samples: Vec::new() },

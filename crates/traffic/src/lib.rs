@@ -7,14 +7,17 @@
 //! - clients that keep their connection and send request after request on it.
 //!
 //! Every reply is counted by its body, with the times of the first and the last; every failure by its kind. A
-//! [`Pattern`] finds replies that contradict themselves, such as a frontend of one version with a backend of another.
+//! [`Pattern`] finds replies that contradict themselves, such as a frontend of one version with a backend of another. A [`Rule`] also knows
+//! callees that may be newer than their callers.
 
 mod connection;
 mod failure;
 mod pattern;
 mod recorder;
 mod report;
+mod rule;
 mod target;
+mod versions;
 mod workers;
 
 use std::{sync::Arc, time::Duration};
@@ -24,7 +27,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use failure::{Failure, FailureKind};
 pub use pattern::{Pattern, PatternError, Verdict};
 pub use report::{FailureTally, Latency, ReplyTally, Report, Sample};
+pub use rule::Rule;
 pub use target::{Target, TargetError};
+pub use versions::{Compatible, Order};
 
 use recorder::Recorder;
 

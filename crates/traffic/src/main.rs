@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
-use traffic::{Load, Pattern, Report, Target, Traffic};
+use traffic::{Compatible, Load, Order, Pattern, Report, Rule, Target, Traffic};
 
 /// Sends HTTP requests, checks every reply, and reports. Exits with 1 if any request failed or any reply was mixed.
 #[derive(Parser)]
@@ -35,6 +35,13 @@ struct Args {
     /// Shape of a good reply, such as `frontend:{v} - backend:{v}`: equal names must stand for equal texts
     #[arg(long)]
     pattern: Option<Pattern>,
+    /// Versions that equal names of the pattern may stand for, where a caller stands before its callee: the same, or with `backward` a newer one
+    /// in the callee
+    #[arg(long, value_enum, default_value_t, value_name = "KIND", requires = "pattern")]
+    compatible: Compatible,
+    /// Versions from the oldest to the newest, such as `3c3fdc,9a01be` (default: by text, with numbers by value: v1, v2, v10)
+    #[arg(long, value_name = "VERSIONS", requires = "compatible")]
+    order: Option<Order>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -77,7 +84,8 @@ async fn run(args: Args) -> Result<Report, String> {
     load.connect_timeout = load.connect_timeout.min(load.timeout);
     load.duration = duration;
     if let Some(pattern) = args.pattern {
-        load.check = Some(Arc::new(move |reply| pattern.judge(reply)));
+        let rule = Rule { pattern, compatible: args.compatible, order: args.order.unwrap_or_default() };
+        load.check = Some(Arc::new(move |reply| rule.judge(reply)));
     }
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| format!("cannot listen to signals: {error}"))?;
@@ -96,13 +104,18 @@ fn print(report: &Report, json: bool) {
         println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
         return;
     }
-    let Report { requests, failed, mixed, skipped, .. } = report;
+    let Report { requests, failed, mixed, compatible, skipped, .. } = report;
     println!(
-        "requests={requests} failed={failed} mixed={mixed} skipped={skipped} per_second={:.1}",
+        "requests={requests} failed={failed} mixed={mixed} compatible={compatible} skipped={skipped} per_second={:.1}",
         report.per_second()
     );
     for (body, tally) in &report.replies {
-        println!("{:>10}  {body}{}", tally.count, if tally.mixed { "  MIXED" } else { "" });
+        let mark = match (tally.mixed, tally.compatible) {
+            (true, _) => "  MIXED",
+            (false, true) => "  compatible",
+            (false, false) => "",
+        };
+        println!("{:>10}  {body}{mark}", tally.count);
     }
     for (kind, tally) in &report.failures {
         println!("{:>10}  FAILED: {kind}", tally.count);

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, str::FromStr};
 pub enum Verdict {
     /// As it should be.
     Good,
+    /// It has two versions, and the callee is newer than its caller, which may be so.
+    Compatible,
     /// It mixes what must not be mixed.
     Mixed,
     /// It has another shape altogether. Counts as a failure.
@@ -69,31 +71,34 @@ impl FromStr for Pattern {
 impl Pattern {
     /// Compares a reply with the pattern.
     pub fn judge(&self, reply: &str) -> Verdict {
+        let Some(found) = self.read(reply) else { return Verdict::Unexpected };
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut verdict = Verdict::Good;
+        match found.into_iter().all(|(name, value)| *seen.entry(name).or_insert(value) == value) {
+            true => Verdict::Good,
+            false => Verdict::Mixed,
+        }
+    }
+
+    /// Reads the texts that the names stand for, in the order of the pattern. `None`: the reply has another shape.
+    pub fn read<'a>(&'a self, reply: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+        let mut found = Vec::new();
         let mut rest = reply;
         let mut parts = self.parts.iter().peekable();
         while let Some(part) = parts.next() {
             match part {
-                Part::Text(text) => match rest.strip_prefix(text.as_str()) {
-                    Some(after) => rest = after,
-                    None => return Verdict::Unexpected,
-                },
+                Part::Text(text) => rest = rest.strip_prefix(text.as_str())?,
                 Part::Hole(name) => {
                     let end = match parts.peek() {
                         Some(Part::Text(next)) => rest.find(next.as_str()),
                         _ => Some(rest.len()),
                     };
-                    let Some(end @ 1..) = end else { return Verdict::Unexpected };
-                    let (value, after) = rest.split_at(end);
-                    if *seen.entry(name).or_insert(value) != value {
-                        verdict = Verdict::Mixed;
-                    }
+                    let (value, after) = rest.split_at(end.filter(|end| *end > 0)?);
+                    found.push((name.as_str(), value));
                     rest = after;
                 }
             }
         }
-        if rest.is_empty() { verdict } else { Verdict::Unexpected }
+        rest.is_empty().then_some(found)
     }
 }
 

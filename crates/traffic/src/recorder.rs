@@ -31,6 +31,7 @@ struct Seen {
     requests: u64,
     failed: u64,
     mixed: u64,
+    compatible: u64,
     skipped: u64,
     connections: u64,
     closed_idle: u64,
@@ -76,21 +77,23 @@ impl Recorder {
             verdict = self.check.as_ref().map_or(Verdict::Good, |check| check(&body));
             match verdict {
                 Verdict::Unexpected => Err(Failure::new(FailureKind::BadReply, format_args!("unexpected: {body}"))),
-                Verdict::Good | Verdict::Mixed => Ok(body),
+                Verdict::Good | Verdict::Compatible | Verdict::Mixed => Ok(body),
             }
         });
-        self.count(&result, verdict == Verdict::Mixed, at_ms, took, kept);
+        self.count(&result, verdict, at_ms, took, kept);
         if let Some(listener) = &self.listener {
             listener(&Outcome { at_ms, took, result, verdict });
         }
     }
 
-    fn count(&self, result: &Result<String, Failure>, mixed: bool, at_ms: i64, took: Duration, kept: bool) {
+    fn count(&self, result: &Result<String, Failure>, verdict: Verdict, at_ms: i64, took: Duration, kept: bool) {
+        let (mixed, compatible) = (verdict == Verdict::Mixed, verdict == Verdict::Compatible);
         let mut seen = self.seen();
         seen.requests += 1;
         match result {
             Ok(body) => {
                 seen.mixed += u64::from(mixed);
+                seen.compatible += u64::from(compatible);
                 let known = seen.replies.len() < BODIES || seen.replies.contains_key(body);
                 let key = if known { body.as_str() } else { "" };
                 if !seen.replies.contains_key(key) {
@@ -100,6 +103,7 @@ impl Recorder {
                     tally.count += 1;
                     tally.last_ms = at_ms;
                     tally.mixed |= mixed;
+                    tally.compatible |= compatible;
                 }
                 if let Some(histogram) = &mut seen.latency[usize::from(kept)] {
                     histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
@@ -128,6 +132,7 @@ impl Recorder {
             requests: seen.requests,
             failed: seen.failed,
             mixed: seen.mixed,
+            compatible: seen.compatible,
             skipped: seen.skipped,
             connections: seen.connections,
             closed_idle: seen.closed_idle,

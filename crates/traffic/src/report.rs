@@ -20,6 +20,9 @@ pub struct Report {
     pub failed: u64,
     /// Those whose reply mixed what must not be mixed. They are not among `failed`.
     pub mixed: u64,
+    /// Those whose callee was newer than its caller, which the check allows. They are neither among `failed` nor among `mixed`.
+    #[serde(default)]
+    pub compatible: u64,
     /// Requests that were due but not sent, since too many waited for a reply.
     pub skipped: u64,
     /// Connections that were opened.
@@ -49,6 +52,9 @@ pub struct ReplyTally {
     /// The check says that this body mixes what must not be mixed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
+    /// The check says that this body has two versions that may serve together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compatible: bool,
 }
 
 /// Failures of the same kind.

@@ -1,6 +1,9 @@
 //! `rainbow demo`: a whole story on a cluster of its own, with everything that clients see checked.
 
+mod backward;
 mod colors;
+mod example;
+mod pods;
 mod seamless;
 mod shell;
 
@@ -24,7 +27,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     story: Option<Story>,
     #[command(flatten)]
-    seamless: seamless::Args,
+    seamless: example::Args,
 }
 
 /// Another story than the first.
@@ -32,12 +35,15 @@ pub(crate) struct Args {
 enum Story {
     /// One tier, three colors named by git, long connections: each stays with its color until it ends by itself
     Colors(colors::Args),
+    /// Two tiers, of which the inner one may be newer: each version goes tier by tier, and each step is tested
+    Backward(example::Args),
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     match args.story {
         None => seamless::run(context, args.seamless).await,
         Some(Story::Colors(args)) => colors::run(context, args).await,
+        Some(Story::Backward(args)) => backward::run(context, args).await,
     }
 }
 

@@ -1,10 +1,12 @@
 //! `rainbow poll`: one request after the other to a stage, and what came of them.
 
+pub(crate) mod replies;
+
 use std::{fmt::Write, io::IsTerminal, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rainbow_api::HumanDuration;
-use traffic::{Load, Outcome, Pattern, Report, Traffic, Verdict};
+use traffic::{Load, Outcome, Pattern, ReplyTally, Report, Traffic, Verdict};
 
 use crate::{
     args::StageArgs,
@@ -13,6 +15,8 @@ use crate::{
     printer::{BAD, DIM, GOOD, Printer, Screen},
     reach, stage,
 };
+
+use replies::Judge;
 
 /// New connections per second that make sense: one in a quarter of an hour, and more than one process can open.
 const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
@@ -47,7 +51,8 @@ pub(crate) struct Args {
     /// Path to ask for
     #[arg(long, default_value = "/")]
     path: String,
-    /// Shape of a good reply, such as `frontend:{v} - backend:{v}`: equal names must stand for equal texts
+    /// Shape of a good reply, such as `frontend:{v} - backend:{v}`: equal names must stand for equal texts, but for a callee that the Rainbow
+    /// lets be newer than its caller
     #[arg(long)]
     pattern: Option<Pattern>,
     /// Print the report as JSON at the end, and nothing before
@@ -64,7 +69,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     };
     let printer = context.printer;
     // Ctrl-C before the first request is the end; later it asks for the summary.
-    let reached = tokio::select! {
+    let (reached, judge) = tokio::select! {
         reached = reach(context, &args) => reached?,
         _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
     };
@@ -73,9 +78,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     load.rate = rate;
     load.keep_alive = args.keep_alive;
     load.duration = args.duration.map(|duration| duration.0);
-    if let Some(pattern) = args.pattern.clone() {
-        load.check = Some(Arc::new(move |reply| pattern.judge(reply)));
-    }
+    load.check = Some(judge.check(args.pattern.clone()));
     let readable = rate <= READABLE && args.keep_alive == 0;
     if readable && !args.json {
         load.listener = Some(Arc::new(move |outcome| printer.line(line(outcome))));
@@ -114,11 +117,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     verdict(printer, &report)
 }
 
-async fn reach(context: &Context, args: &Args) -> Result<reach::Reached> {
+async fn reach(context: &Context, args: &Args) -> Result<(reach::Reached, Judge)> {
     let cluster = context.cluster().await?;
     let rainbow = cluster.rainbow(&args.stage.name).await?;
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
-    reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, PATIENCE).await
+    let reached = reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, PATIENCE).await?;
+    Ok((reached, Judge::start(&cluster, &args.stage.name).await?))
 }
 
 fn verdict(printer: Printer, report: &Report) -> Result {
@@ -143,19 +147,41 @@ fn clock(at_ms: i64) -> String {
 fn line(outcome: &Outcome) -> String {
     let time = clock(outcome.at_ms);
     match &outcome.result {
-        Ok(body) if outcome.verdict == Verdict::Mixed => format!("{time}  {body}  {BAD}MIXED{BAD:#}"),
-        Ok(body) => format!("{time}  {body}"),
+        Ok(body) => format!("{time}  {body}{}", mark(outcome.verdict)),
         Err(failure) => format!("{time}  {BAD}FAILED{BAD:#} {failure}"),
     }
 }
 
-/// `requests=1200 failed=0  frontend:v1 - backend:v1: 900  frontend:v2 - backend:v2: 300`.
+/// What a line says of a reply.
+fn mark(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Good | Verdict::Unexpected => String::new(),
+        Verdict::Compatible => format!("  {DIM}compatible{DIM:#}"),
+        Verdict::Mixed => format!("  {BAD}MIXED{BAD:#}"),
+    }
+}
+
+/// What a line says of replies with one body.
+fn tally_mark(tally: &ReplyTally) -> String {
+    mark(match (tally.mixed, tally.compatible) {
+        (true, _) => Verdict::Mixed,
+        (false, true) => Verdict::Compatible,
+        (false, false) => Verdict::Good,
+    })
+}
+
+/// `requests=1200 failed=0 mixed=0 compatible=0  frontend:v1 - backend:v1: 900  frontend:v2 - backend:v2: 300`.
 fn one_line(report: &Report) -> String {
-    let mut text = format!("requests={} failed={} mixed={}", report.requests, report.failed, report.mixed);
+    let mut text = counts(report);
     for (body, tally) in &report.replies {
         let _ = write!(text, "  {body}: {}", tally.count);
     }
     text
+}
+
+fn counts(report: &Report) -> String {
+    let Report { requests, failed, mixed, compatible, .. } = report;
+    format!("requests={requests} failed={failed} mixed={mixed} compatible={compatible}")
 }
 
 /// One bar per reply, with when it was first and last seen; then what failed, then how long it took.
@@ -165,10 +191,10 @@ fn histogram(report: &Report) -> String {
     for (body, tally) in &report.replies {
         let cells = (tally.count * BAR).div_ceil(most);
         let bar = "█".repeat(usize::try_from(cells).unwrap_or_default());
-        let mixed = if tally.mixed { format!("  {BAD}MIXED{BAD:#}") } else { String::new() };
+        let mark = tally_mark(tally);
         let _ = writeln!(
             text,
-            "{:>9}  {body}  {GOOD}{bar}{GOOD:#}  {DIM}{}–{}{DIM:#}{mixed}",
+            "{:>9}  {body}  {GOOD}{bar}{GOOD:#}  {DIM}{}–{}{DIM:#}{mark}",
             tally.count,
             clock(tally.first_ms),
             clock(tally.last_ms)
@@ -188,10 +214,8 @@ fn histogram(report: &Report) -> String {
     let ms = |us: u64| us as f64 / 1000.0;
     let _ = writeln!(
         text,
-        "requests={} failed={} mixed={} per_second={:.1} p50={:.1}ms p99={:.1}ms max={:.1}ms",
-        report.requests,
-        report.failed,
-        report.mixed,
+        "{} per_second={:.1} p50={:.1}ms p99={:.1}ms max={:.1}ms",
+        counts(report),
         report.per_second(),
         ms(latency.p50_us),
         ms(latency.p99_us),
@@ -203,20 +227,22 @@ fn histogram(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use traffic::{FailureKind, FailureTally, ReplyTally};
+    use traffic::{FailureKind, FailureTally};
 
     #[test]
     fn the_summary_tells_replies_and_failures() {
-        let mut report = Report { requests: 13, failed: 1, mixed: 2, ..Report::default() };
+        let mut report = Report { requests: 13, failed: 1, mixed: 2, compatible: 3, ..Report::default() };
         report.replies.insert("a".into(), ReplyTally { count: 10, ..ReplyTally::default() });
         report.replies.insert("b".into(), ReplyTally { count: 2, mixed: true, ..ReplyTally::default() });
+        report.replies.insert("c".into(), ReplyTally { count: 3, compatible: true, ..ReplyTally::default() });
         report.failures.insert(FailureKind::Reset, FailureTally { count: 1, ..FailureTally::default() });
         let text = anstream::adapter::strip_str(&histogram(&report)).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with(&format!("       10  a  {}  ", "█".repeat(40))), "{text}");
         assert!(lines[1].starts_with("        2  b  ████████  ") && lines[1].ends_with("MIXED"), "{text}");
-        assert!(lines[2].starts_with("        1  FAILED connection reset: "), "{text}");
-        assert!(lines[3].starts_with("requests=13 failed=1 mixed=2 "), "{text}");
-        assert_eq!(one_line(&report), "requests=13 failed=1 mixed=2  a: 10  b: 2");
+        assert!(lines[2].starts_with("        3  c  ") && lines[2].ends_with("  compatible"), "{text}");
+        assert!(lines[3].starts_with("        1  FAILED connection reset: "), "{text}");
+        assert!(lines[4].starts_with("requests=13 failed=1 mixed=2 compatible=3 "), "{text}");
+        assert_eq!(one_line(&report), "requests=13 failed=1 mixed=2 compatible=3  a: 10  b: 2  c: 3");
     }
 }

@@ -1,52 +1,30 @@
 //! Two tiers, two versions, one upgrade under load, with every reply checked.
 
-mod files;
-mod pods;
-
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
 use rainbow_api::{ColorPhase, HumanDuration};
-use traffic::{Load, Pattern, Report, Traffic};
+use traffic::{Compatible, Report};
 
-use super::{cluster_of_its_own, play, shell::Shell};
+use super::{
+    cluster_of_its_own,
+    example::{self, Args, KEEP_ALIVE, Manifest, NAME, SETTLE},
+    play,
+    pods::StartedPods,
+    shell::Shell,
+};
 use crate::{
     context::{Cluster, Context},
     error::{Error, Result},
-    reach,
     wait::{self, Progress},
 };
-use pods::StartedPods;
 
-/// Name of the application.
-const NAME: &str = "seamless";
-/// Pods of one version: five per tier.
-const PODS: usize = 10;
-/// How long a version stays whole after it left its last stage. Longer than any connection of the load.
-const SETTLE: Duration = Duration::from_secs(5);
-/// Clients that keep their connections, beside the new ones.
-const KEEP_ALIVE: usize = 10;
-/// Age at which such a client opens a new connection, as connection pools do.
-const MAX_AGE: Duration = Duration::from_secs(2);
+/// Pods of one version, of both tiers.
+const PODS: usize = 2 * example::PODS;
 /// Longest time for any single step to take effect.
 const PATIENCE: HumanDuration = HumanDuration::from_secs(120);
 
-/// Arguments of the first story.
-#[derive(Debug, clap::Args)]
-#[group(skip)]
-pub(crate) struct Args {
-    /// Time from one step of the shift to the next
-    #[arg(long, default_value = "2s", value_name = "TIME")]
-    every: HumanDuration,
-    /// New connections per second
-    #[arg(long, default_value_t = 300.0, value_name = "N")]
-    rate: f64,
-    /// Leave the cluster and the application there
-    #[arg(long)]
-    keep: bool,
-    /// Directory of the example's programs `frontend` and `backend` (default: where this program is)
-    #[arg(long, value_name = "DIR")]
-    apps: Option<PathBuf>,
-}
+const MANIFESTS: [Manifest; 2] = [
+    Manifest { name: "v1.yaml", text: include_str!("../../../../../examples/seamless/v1.yaml") },
+    Manifest { name: "v2.yaml", text: include_str!("../../../../../examples/seamless/v2.yaml") },
+];
 
 /// What was seen at the end.
 struct Outcome {
@@ -56,10 +34,7 @@ struct Outcome {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
-    if !(args.rate > 0.0 && args.rate.is_finite()) {
-        return Err(Error::Usage("--rate must be above 0".into()));
-    }
-    let files = files::write(&args)?;
+    let files = example::write(&args, &MANIFESTS, SETTLE)?;
     let shell = Shell::new(context.printer, files.path())?;
     let keep = args.keep;
     play(context, shell, files, keep, async |shell| judge(walk(context, &args, shell).await?)).await
@@ -73,13 +48,8 @@ fn judge(Outcome { report, active, pods_started }: Outcome) -> Result<String> {
     );
     let versions =
         report.replies.keys().filter(|reply| ["v1", "v2"].iter().any(|version| reply.ends_with(version))).count();
-    let why = if report.failed > 0 || report.skipped > 0 {
-        let first = report.failures.iter().next().and_then(|(kind, tally)| Some((kind, tally.samples.first()?)));
-        first.map_or("requests failed".to_owned(), |(kind, sample)| {
-            format!("requests failed, such as {kind} ({})", sample.detail)
-        })
-    } else if report.mixed > 0 {
-        "replies mixed versions".to_owned()
+    let why = if let Some(trouble) = example::trouble(&report) {
+        trouble
     } else if report.requests == 0 || versions < 2 {
         "the load did not see both versions".to_owned()
     } else if active != "v2" {
@@ -97,13 +67,7 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
 
     shell.say("Images of two tiers in two versions, built without Docker.");
     for tier in ["backend", "frontend"] {
-        for version in ["v1", "v2"] {
-            shell
-                .run(&format!(
-                    "image build -t {tier}:{version} --build-arg VERSION={version} -f {tier}.Dockerfile apps"
-                ))
-                .await?;
-        }
+        example::images(shell, tier, &["v1", "v2"]).await?;
     }
     shell.run("image ls").await?;
 
@@ -116,7 +80,7 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
         "From here on clients call it: {} new connections a second and {KEEP_ALIVE} kept ones. Every reply is checked.",
         args.rate
     ));
-    let traffic = load(&context, &cluster, args).await?;
+    let traffic = example::load(&context, &cluster, "active", args.rate, Compatible::Same).await?;
 
     shell.say("The second version beside it. The smoke stage follows by itself, the active stage stays.");
     shell.run("apply -f v2.yaml --wait").await?;
@@ -145,28 +109,13 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
     shell.say("What the clients saw of all this:");
     let report = traffic.stop().await;
     shell.show(&report);
-    let pods_started = pods.stop();
+    let pods_started = pods.so_far();
 
     if !args.keep {
         shell.say("Clean up: nothing is left.");
         shell.run(&format!("delete {NAME} --wait")).await?;
     }
     Ok(Outcome { report, active, pods_started })
-}
-
-/// The load: on the active stage, through the way a client on this machine has.
-async fn load(context: &Context, cluster: &Cluster, args: &Args) -> Result<Traffic> {
-    let rainbow = cluster.rainbow(NAME).await?;
-    let reached = reach::stage(context, cluster, &rainbow, "active", "/").await?;
-    let pattern: Pattern = "frontend:{v} - backend:{v}".parse().map_err(|error| Error::failed("the pattern", error))?;
-    traffic::raise_file_limit();
-    let mut load = Load::new(reached.target);
-    load.rate = args.rate;
-    load.keep_alive = KEEP_ALIVE;
-    load.pause = Duration::from_millis(50);
-    load.max_age = Some(MAX_AGE);
-    load.check = Some(Arc::new(move |reply| pattern.judge(reply)));
-    Ok(Traffic::start(load))
 }
 
 /// Waits until so many pods of the new version serve.
@@ -202,4 +151,16 @@ async fn retired(context: &Context, cluster: &Cluster) -> Result<String> {
     })
     .await?;
     Ok(active)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifests_are_valid_and_differ_as_they_should() {
+        let [one, two] = MANIFESTS.map(|manifest| example::tests::spec(&manifest));
+        assert_eq!((one.color.as_deref(), two.color.as_deref()), (Some("v1"), Some("v2")));
+        assert_eq!(one.stages, two.stages);
+    }
 }

@@ -81,7 +81,12 @@ impl Shell {
     /// What the load saw.
     pub(super) fn show(&self, report: &Report) {
         for (reply, tally) in &report.replies {
-            self.printer.line(format_args!("{:>9}  {reply}", tally.count));
+            let mark = match (tally.mixed, tally.compatible) {
+                (true, _) => "  MIXED",
+                (false, true) => "  compatible",
+                (false, false) => "",
+            };
+            self.printer.line(format_args!("{:>9}  {reply}{mark}", tally.count));
         }
         for (kind, tally) in &report.failures {
             self.printer.line(format_args!("{:>9}  FAILED {kind}", tally.count));

@@ -37,8 +37,8 @@ impl StartedPods {
         Self { uids, task }
     }
 
-    /// Ends, and tells how many there were.
-    pub(super) fn stop(self) -> usize {
+    /// Pods that were started so far.
+    pub(super) fn so_far(&self) -> usize {
         self.uids.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
