@@ -37,11 +37,14 @@ pub(crate) fn expanded(world: &World) -> Option<World> {
         return None;
     }
     let mut expanded = world.clone();
+    // The order of a list must not decide which of two addresses comes first.
+    expanded.colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
     let mut stages: BTreeSet<&str> = world.spec.stages.iter().map(|stage| stage.name.as_str()).collect();
     // A stage that was removed has its tiers until these have drained.
     stages.extend(world.instances.keys().filter_map(|instance| instance.stage.as_deref()));
-    expanded.colors = world.colors.iter().flat_map(|color| split(world, color, &stages)).collect();
-    expanded.spec.stages = world.spec.stages.iter().flat_map(|stage| with_inner(world, stage)).collect();
+    let parts = expanded.colors.iter().flat_map(|color| split(&expanded, color, &stages)).collect();
+    let addresses = expanded.spec.stages.iter().flat_map(|stage| with_inner(&expanded, stage)).collect();
+    (expanded.colors, expanded.spec.stages) = (parts, addresses);
     for (name, memory) in &world.memory.stages {
         for (tier, inner) in &memory.tiers {
             let ended_hold = memory.ended_hold.clone();
