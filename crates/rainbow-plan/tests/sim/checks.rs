@@ -24,6 +24,9 @@ impl Sim {
         }
         for stage in self.addresses() {
             let Some(Svc::Ours(Service { selects, .. })) = self.stages.get(&stage.name) else { continue };
+            if !self.is_used(&stage.name) {
+                continue;
+            }
             let Some(endpoints) = self.endpoints.get(&stage.name) else { continue };
             let serves = |pod: &&String| {
                 self.surely_receives(&stage.name, pod)

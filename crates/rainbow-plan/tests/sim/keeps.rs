@@ -82,7 +82,7 @@ impl Sim {
         }
         let covered =
             |stage: &Stage| (stage.name.clone(), self.answering(&stage.name).len() as u32, self.wanted(stage));
-        self.addresses().iter().map(covered).collect()
+        self.addresses().iter().filter(|stage| self.is_used(&stage.name)).map(covered).collect()
     }
 
     /// A write of ours takes effect. It must not take from a stage what nobody asked to take.

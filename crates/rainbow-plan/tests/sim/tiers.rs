@@ -78,6 +78,18 @@ impl Sim {
         }
     }
 
+    /// Clients use the Service of the stage, or, of an inner address, pods that call its tier are there or about to be.
+    pub(super) fn is_used(&self, address: &str) -> bool {
+        let Some((user, called)) = address.split_once('.') else { return true };
+        let calls = |instance: &InstanceName| {
+            let tier = || self.tier_of(instance);
+            instance.stage.as_deref() == Some(user)
+                && tier().is_none_or(|tier| tier.calls.iter().any(|call| call == called))
+        };
+        let asked = self.deps.iter().filter(|(_, dep)| !dep.foreign && dep.replicas > 0);
+        asked.map(|(instance, _)| instance).chain(self.pods.values().map(|pod| &pod.instance)).any(calls)
+    }
+
     /// The instances of stages whose pods may get clients, or have some.
     fn callers(&self) -> BTreeSet<InstanceName> {
         let addresses: BTreeSet<&String> = self.endpoints.keys().chain(self.past.keys()).collect();
