@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Address, Between, Deployment, InstanceName, Step, Time, Waiting,
+    Address, Between, Deployment, InstanceName, Step, Tier, Time, Waiting,
     parts::inner_name,
     situation::{Goal, Points, Situation},
     view::{ColorId, View},
@@ -118,7 +118,12 @@ fn callees<'s, 'a>(
 /// Every node sends callers to the color or a newer one, and to no older one. The error says when time alone may make it so.
 fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> Result<(), Option<Time>> {
     let callee = callee.ok_or(None)?;
-    let (Points::Instance(selected), Some(serving)) = (&callee.points, callee.serving) else { return Err(None) };
+    // A callee that may not go to where it is told yet serves what it has served, if that has the same pods.
+    let serving = match callee.goal {
+        Goal::Color(goal) => before(view, callee, goal),
+        Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => callee.serving,
+    };
+    let (Points::Instance(selected), Some(serving)) = (&callee.points, serving) else { return Err(None) };
     let is_remembered = callee.memory.color.as_deref() == Some(view.colors[serving].name.as_str());
     let is_new_enough = view.colors[serving].revision >= view.colors[color].revision;
     if callee.instance(view, serving) != Some(*selected) || !is_remembered || !is_new_enough {
@@ -210,12 +215,32 @@ fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Opt
 
 /// A callee whose callers have not followed yet keeps the color that these serve whole: a release that is given up half way starts no pod.
 fn keep_ways_back(view: &View<'_>, situations: &mut [Situation<'_>]) {
-    let serving: Vec<(String, ColorId)> =
-        situations.iter().filter_map(|situation| Some((stage_of(situation).to_owned(), situation.serving?))).collect();
+    let callers: Vec<(String, ColorId, BTreeSet<&str>)> = situations
+        .iter()
+        .filter_map(|situation| {
+            let serving = situation.serving?;
+            let tier = view.entry(situation.stage, serving)?;
+            Some((stage_of(situation).to_owned(), serving, reached(view, serving, tier)))
+        })
+        .collect();
     for situation in situations.iter_mut().filter(|situation| situation.stage.address != Address::Entry) {
-        let of_stage = serving.iter().filter(|(stage, _)| stage == stage_of(situation));
-        let own = of_stage.filter_map(|(_, color)| view.color_in(&situation.stage.name, &view.colors[*color].name));
+        let Some(tier) = situation.stage.tier.as_deref() else { continue };
+        // A callee of the tier that stays behind, because its own callers have yet to end, holds nothing of the tier.
+        let of_stage = callers.iter().filter(|(stage, _, tiers)| stage == stage_of(situation) && tiers.contains(tier));
+        let own = of_stage.filter_map(|(_, color, _)| view.color_in(&situation.stage.name, &view.colors[*color].name));
         let own: Vec<ColorId> = own.filter(|own| situation.instance(view, *own).is_some()).collect();
         situation.touches.extend(own);
     }
+}
+
+/// The tier and all that it calls in the color, near or far, in its own color or in a newer one.
+fn reached<'a>(view: &View<'a>, color: ColorId, tier: &'a str) -> BTreeSet<&'a str> {
+    let whole = view.colors[view.whole(color)];
+    let tiers: Vec<&Tier> = whole.tiers.iter().chain(whole.bound.iter().map(|(tier, _)| tier)).collect();
+    let (mut all, mut next) = (BTreeSet::from([tier]), vec![tier]);
+    while let Some(name) = next.pop() {
+        let callees = tiers.iter().filter(|tier| tier.name == name).flat_map(|tier| tier.needs.iter().chain(&tier.calls));
+        next.extend(callees.map(String::as_str).filter(|callee| all.insert(callee)));
+    }
+    all
 }
