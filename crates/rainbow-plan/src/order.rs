@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     Address, Between, Deployment, InstanceName, Step, Tier, Time, Waiting,
-    parts::inner_name,
-    situation::{Goal, Points, Situation},
+    parts::{self, inner_name},
+    situation::{Goal, Points, Situation, has_ready},
     view::{ColorId, View},
 };
 
@@ -36,6 +36,9 @@ pub(crate) fn keep(view: &View<'_>, situations: &mut [Situation<'_>]) {
     for (situation, block) in situations.iter_mut().zip(blocks) {
         let Some(block) = block else { continue };
         situation.serving = before(view, situation, block.color);
+        if situation.serving == Some(block.color) {
+            situation.serving = serves_instead(view, situation, block.color);
+        }
         situation.goal = stays_at(view, situation, block.color).map_or(Goal::Stay, Goal::Color);
         situation.block = Some(block);
     }
@@ -70,11 +73,19 @@ fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
 fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_>) -> Option<Block> {
     let Goal::Color(goal) = situation.goal else { return None };
     let has_members = situation.members.iter().any(|pod| situation.is_of(view, pod, goal));
-    let serves = situation.serving == Some(goal) && before(view, situation, goal) == Some(goal);
-    if serves || (situation.points == Points::Members && has_members) {
+    if situation.points == Points::Members && has_members {
         return None;
     }
     let block = |waiting, until| Some(Block { color: goal, waiting, until });
+    let newer = || {
+        let (caller, color) = newer_caller(view, situation, goal)?;
+        block(Waiting::ForNewerCallers { tier: caller, color }, None)
+    };
+    if situation.serving == Some(goal) && before(view, situation, goal) == Some(goal) {
+        // Where the status is lost, or its color was taken away by force, what the address serves is a guess, which callers may refute.
+        let selects = situation.instance(view, goal).is_some_and(|own| situation.points == Points::Instance(own));
+        return if selects { None } else { newer() };
+    }
     if situation.stage.address != Address::Entry && situation.instance(view, goal).is_none() {
         // A color without the tier: no caller of that color will ask for it.
         return block(Waiting::ForMissingTier { color: name(view, goal), tier: situation.stage.tier.clone() }, None);
@@ -88,8 +99,8 @@ fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_
             return block(Waiting::ForTier { tier: tier.clone(), color: name(view, goal), is_rejected }, until);
         }
     }
-    if let Some((caller, color)) = newer_caller(view, situation, goal) {
-        return block(Waiting::ForNewerCallers { tier: caller, color }, None);
+    if let Some(block) = newer() {
+        return Some(block);
     }
     let (tier, until) = pause(view, situation, goal, &callees)?;
     block(Waiting::BetweenTiers { tier, color: name(view, goal), until }, until)
@@ -106,8 +117,12 @@ fn callees<'s, 'a>(
     situation: &Situation<'a>,
     color: ColorId,
 ) -> Vec<(String, Option<&'s Situation<'a>>)> {
-    let tiers = view.colors[color].tiers.iter().flat_map(|tier| &tier.calls);
-    let called: BTreeSet<&String> = tiers.collect();
+    let part = view.colors[color];
+    // Other tiers of the part get no clients by an inner address, and may themselves call the tier that the address leads to.
+    let leads_to = view.entry(situation.stage, color).filter(|_| situation.stage.address != Address::Entry);
+    let leads_to = leads_to.map(|tier| parts::with_needs(&part.tiers, &BTreeSet::from([tier])));
+    let is_reached = |tier: &&Tier| leads_to.as_ref().is_none_or(|tiers| tiers.contains(tier.name.as_str()));
+    let called: BTreeSet<&String> = part.tiers.iter().filter(is_reached).flat_map(|tier| &tier.calls).collect();
     let find = |tier: &String| {
         let name = inner_name(stage_of(situation), tier);
         situations.iter().find(|other| other.stage.name == name)
@@ -203,6 +218,19 @@ fn before(view: &View<'_>, situation: &Situation<'_>, goal: ColorId) -> Option<C
     let is_same = |color: &ColorId| situation.instance(view, *color) == situation.instance(view, goal);
     let is_guess = situation.serving == Some(goal) && matches!(situation.points, Points::Instance(_));
     remembered.filter(|color| is_guess && is_same(color)).or(situation.serving)
+}
+
+/// The newest color that the address may be serving, where its callers are too new for what it seemed to serve: that of the instance that its
+/// Service selects, else one with pods that serve.
+fn serves_instead(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
+    let is_other = |color: &ColorId| *color != blocked && situation.instance(view, *color).is_some();
+    let mut others = (0..view.colors.len()).filter(is_other);
+    match situation.points {
+        Points::Instance(selected) => others.find(|color| situation.instance(view, *color) == Some(selected)),
+        Points::Members | Points::Nowhere | Points::Other | Points::Foreign => {
+            others.find(|color| has_ready(view, situation.stage, *color))
+        }
+    }
 }
 
 /// The color that an address goes on to, or stays at, that may not go to `blocked`.

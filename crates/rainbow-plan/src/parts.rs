@@ -178,7 +178,7 @@ impl PartMemory {
 }
 
 /// The tiers, and what they call in their own color, near or far.
-fn with_needs<'a>(tiers: &'a [Tier], group: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+pub(crate) fn with_needs<'a>(tiers: &'a [Tier], group: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
     let mut all = group.clone();
     let mut next: Vec<&str> = group.iter().copied().collect();
     while let Some(name) = next.pop() {
@@ -214,8 +214,9 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
                 shift.is_some_and(|shift| Some(shift.to.as_str()) == name || Some(shift.from.as_str()) == name);
             shifts || memory.color.as_deref() == name || memory.target.as_deref() == name
         };
-        // A stage that is told nothing serves the newest color, or the first that there ever is.
-        let is_told = match &stage.color {
+        // A stage that is told nothing serves the newest color, or the first that there ever is. Its hold is told first.
+        let hold = stage.hold.as_ref().filter(|hold| memory.is_none_or(|known| known.ended_hold.as_ref() != Some(&hold.id)));
+        let is_told = match hold.and_then(|hold| hold.color.as_ref()).or(stage.color.as_ref()) {
             Some(told) => Some(told.as_str()) == name,
             None => Some(world.spec.color.as_str()) == name || world.memory.color.as_deref() == name,
         };
