@@ -163,7 +163,6 @@ impl Sim {
                 if let Some(color) = nth(self.colors.keys().cloned(), *n) {
                     self.disturb();
                     self.colors.remove(&color);
-                    self.ages.forced = true;
                 }
             }
             Event::Connect(n, count) => {
@@ -601,7 +600,7 @@ impl Sim {
         let entries: BTreeSet<String> =
             self.spec.stages.iter().map(|stage| spec::entry(&self.spec.tiers, stage)).collect();
         let inner = self.spec.tiers.iter().map(|tier| tier.name.clone()).filter(|name| !entries.contains(name));
-        if let Some(name) = nth(inner, tier) {
+        if let Some(name) = nth(inner, tier).filter(|_| self.spec.tiers.len() > 1) {
             self.without(&name);
         }
     }

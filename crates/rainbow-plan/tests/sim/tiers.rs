@@ -7,10 +7,11 @@ use super::*;
 /// What is known of the ages of instances, and what other writers have done to addresses.
 #[derive(Clone, Default)]
 pub struct Ages {
-    /// Revisions of the oldest and of the newest color that has ever had a version of a tier.
+    /// Revisions of the oldest and of the newest color that has ever had a version of a tier. What its pods can do does not change with the
+    /// end of a color that shares them.
     ever: BTreeMap<InstanceName, (i64, i64)>,
-    /// A color was taken away by force: what its instances are is known from before.
-    pub(super) forced: bool,
+    /// Callees of a version of a tier that may be newer.
+    calls: BTreeMap<InstanceName, Vec<String>>,
     /// Addresses whose selector another writer has edited, and when Rainbow has taken that back; `i64::MAX` until then. Some node may act
     /// on it a while longer.
     selected: BTreeMap<String, i64>,
@@ -27,6 +28,9 @@ impl Ages {
     /// A color has been made.
     pub(super) fn created(&mut self, color: &Color) {
         for instance in color.instances.values() {
+            let tier = color.tiers.iter().find(|tier| tier.name == *instance.tier);
+            let calls = tier.map(|tier| tier.calls.clone()).unwrap_or_default();
+            self.calls.entry(instance.clone()).or_insert(calls);
             let known = self.ever.entry(instance.clone()).or_insert((color.revision, color.revision));
             *known = (known.0.min(color.revision), known.1.max(color.revision));
         }
@@ -64,11 +68,11 @@ impl Sim {
         self.follow_edits();
         for caller in self.callers() {
             let stage = caller.stage.as_deref().unwrap_or_default();
-            let oldest = self.age(&caller, |(oldest, _), owners| owners.min().unwrap_or(oldest));
-            for tier in self.tier_of(&caller).into_iter().flat_map(|tier| &tier.calls) {
+            let (oldest, _) = self.age(&caller);
+            for tier in self.ages.calls.get(&InstanceName { stage: None, ..caller.clone() }).into_iter().flatten() {
                 let address = inner_name(stage, tier);
                 for (pod, callee) in self.pods.iter().filter(|(pod, _)| self.leads(&address, pod)) {
-                    let newest = self.age(&callee.instance, |(_, newest), owners| owners.max().unwrap_or(newest));
+                    let (_, newest) = self.age(&callee.instance);
                     self.require(Rule::Tiers, newest >= oldest, || {
                         let (caller, callee) = (spec::show(&caller), &callee.instance);
                         format!("{caller} (#{oldest}) serves, and may reach {pod} of {callee:?} (#{newest}) by {address}")
@@ -123,11 +127,10 @@ impl Sim {
         oldest.tiers.iter().find(|tier| tier.name == *instance.tier)
     }
 
-    fn age(&self, instance: &InstanceName, choose: impl Fn((i64, i64), &mut dyn Iterator<Item = i64>) -> i64) -> i64 {
+    /// Revisions of the oldest and of the newest color that has ever had the instance.
+    fn age(&self, instance: &InstanceName) -> (i64, i64) {
         let ever = self.ages.ever.get(&InstanceName { stage: None, ..instance.clone() });
-        let ever = ever.copied().unwrap_or_default();
-        let mut owners = self.owners(instance).map(|color| color.revision).filter(|_| !self.ages.forced);
-        choose(ever, &mut owners)
+        ever.copied().unwrap_or_default()
     }
 
     /// Some node may send clients of the address to the pod, for another reason than an edit of another writer.
