@@ -144,7 +144,13 @@ fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> R
     if callee.instance(view, serving) != Some(*selected) || !is_remembered || !is_new_enough {
         return Err(None);
     }
-    let since = callee.memory.since.ok_or(None)?;
+    // A tier that is turned off has no pods to wait for.
+    let tier = callee.stage.tier.as_deref().ok_or(None)?;
+    let is_off = callee.size(view, view.colors[serving], tier) == 0;
+    if callee.memory.since.is_none() && !is_off {
+        return Err(None);
+    }
+    let since = callee.memory.since.unwrap_or(callee.memory.shift.as_ref().map_or(Time(0), |shift| shift.started));
     let others = || view.world.pods.iter().filter(|pod| pod.instance != **selected);
     if others().any(|pod| pod.endpoint.contains_key(&callee.key)) {
         return Err(None);

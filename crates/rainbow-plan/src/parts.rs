@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Address, Color, Part, PartKey, PartMemory, Plan, Stage, StageMemory, StageReport, Tier, TierReport, Version, World,
+    Address, Color, Part, PartKey, PartMemory, Plan, Pod, Stage, StageKey, StageMemory, StageReport, Tier, TierReport, Version, World,
     dag,
 };
 
@@ -235,6 +235,24 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
             }
             if called(&color.tiers).any(|name| name == tier.name) && !order.contains(&tier.name.as_str()) {
                 order.push(&tier.name);
+            }
+        }
+    }
+    // What pods call whose color was taken away by force is unknown: the addresses that they may use stay.
+    let is_owned = |pod: &Pod| {
+        let has = |color: &Color| color.instances.get(&*pod.instance.tier).is_some_and(|own| own.color == pod.instance.color);
+        world.colors.iter().any(has)
+    };
+    let own = world.pods.iter().filter(|pod| pod.instance.stage.as_deref() == Some(stage.name.as_str()));
+    if own.into_iter().any(|pod| !is_owned(pod)) {
+        let addresses = world.stages.keys().filter_map(|key| match key {
+            StageKey::Stage(name) => name.split_once('.'),
+            StageKey::Former { .. } | StageKey::Shadow { .. } | StageKey::Gone { .. } => None,
+        });
+        for (_, tier) in addresses.filter(|(user, _)| *user == stage.name) {
+            used.insert(tier);
+            if !order.contains(&tier) {
+                order.push(tier);
             }
         }
     }

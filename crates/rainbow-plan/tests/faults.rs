@@ -467,3 +467,50 @@ fn a_caller_that_outlives_its_first_color_is_no_newer() {
         new-color 23";
     script(history, keeps(&[Rule::Tiers]));
 }
+
+/// A stage that is removed has a tier whose callee outlives it.
+#[test]
+fn a_removed_stage_writes_no_service_again_and_again() {
+    let history = "
+        tiers v1 t0:2>t2,~t1,~t3 t1:3>~t2 t2:1>t3 t3:3
+        stage s0 t0 auto
+        reuse
+        settling 6
+        pass 62
+        new-color 51
+        look
+        add-stage
+        remove-stage 0
+        pass 120";
+    script(history, bounds_writes);
+}
+
+/// A version in which the callee is turned off.
+#[test]
+fn a_callee_that_is_turned_off_holds_no_release_up() {
+    let history = "
+        tiers v1 t0:1>~t1 t1:1
+        minready t0 3
+        minready t1 3
+        stage s0 t0
+        reuse
+        settling 30
+        pass 2
+        new-color-with-size 1 0
+        look
+        promote-to 0 1";
+    script(history, tiers_come_to_rest);
+}
+
+/// The only color is taken away by force: its callers go on, and so does the address that they use.
+#[test]
+fn callers_without_a_color_keep_their_address() {
+    let history = "
+        tiers v1 t0:1>~t1 t1:1
+        stage s1 t0
+        reuse
+        settling 30
+        pass 2
+        force-delete-color 0";
+    script(history, keeps(&[Rule::KeepsPods]));
+}
