@@ -514,3 +514,69 @@ fn callers_without_a_color_keep_their_address() {
         force-delete-color 0";
     script(history, keeps(&[Rule::KeepsPods]));
 }
+
+/// An address moves in mid-shift when versions follow each other that no longer use it, while callers of it still serve.
+#[test]
+#[ignore = "an inner address loses its last member while callers use it"]
+fn an_address_in_mid_shift_keeps_its_members() {
+    let history = "
+        tiers v1 t0:1>~t1 t1:1
+        stage s0 t0 auto
+        reuse
+        settling 30
+        pass 2
+        new-color 19
+        pass 0
+        new-color-with-edge 0
+        pass 0
+        new-color 0";
+    script(history, keeps(&[Rule::KeepsPods]));
+}
+
+/// A surge of one stage while another one stays at the color.
+#[test]
+#[ignore = "a surge stops half way where stages share a tier that becomes each stage's own"]
+fn a_surge_of_a_stage_beside_another_goes_on() {
+    let history = "
+        tiers v1 t0:2>t3 t1:1>~t2 t2:1 t3:1
+        minready t0 3
+        stage s0 t0 rolling=1/19+13%
+        stage s1 t0
+        reuse
+        settling 30
+        pass 2
+        new-color-with-edge 0
+        pass 0
+        promote-to 0 1";
+    script(history, tiers_come_to_rest);
+}
+
+/// A callee is called in its own color in the next version, and its own callee is called by address.
+#[test]
+#[ignore = "an address that no tier of the color uses stays"]
+fn an_address_ends_with_its_last_caller() {
+    let history = "
+        tiers v1 t0:1>t2,~t1 t1:1>~t2 t2:1>~t3 t3:1
+        minready t2 3
+        minready t3 3
+        stage s1 t0 auto
+        settling 30
+        pass 23
+        new-color-with-edge 1";
+    script(history, tiers_come_to_rest);
+}
+
+/// The color that serves is taken away by force, and its callers hold the addresses back.
+#[test]
+#[ignore = "callers of unknown age hold addresses back until they are gone"]
+fn a_color_taken_away_by_force_holds_no_release_up() {
+    let history = "
+        tiers v1 t0:1>~t1 t1:1
+        stage s1 t0 auto
+        reuse
+        settling 30
+        pass 2
+        new-color 12
+        force-delete-color 0";
+    script(history, tiers_come_to_rest);
+}
