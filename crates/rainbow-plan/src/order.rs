@@ -273,7 +273,8 @@ fn reached<'a>(view: &View<'a>, color: ColorId, tier: &'a str) -> BTreeSet<&'a s
     let tiers: Vec<&Tier> = whole.tiers.iter().chain(whole.bound.iter().map(|(tier, _)| tier)).collect();
     let (mut all, mut next) = (BTreeSet::from([tier]), vec![tier]);
     while let Some(name) = next.pop() {
-        let callees = tiers.iter().filter(|tier| tier.name == name).flat_map(|tier| tier.needs.iter().chain(&tier.calls));
+        let callees =
+            tiers.iter().filter(|tier| tier.name == name).flat_map(|tier| tier.needs.iter().chain(&tier.calls));
         next.extend(callees.map(String::as_str).filter(|callee| all.insert(callee)));
     }
     all

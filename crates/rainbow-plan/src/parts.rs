@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Address, Color, Part, PartKey, PartMemory, Plan, Pod, Stage, StageKey, StageMemory, StageReport, Tier, TierReport, Version, World,
-    dag,
+    Address, Color, Part, PartKey, PartMemory, Plan, Pod, Stage, StageKey, StageMemory, StageReport, Tier, TierReport,
+    Version, World, dag,
 };
 
 /// Name of the address through which a stage's callers reach a tier. Names of stages and tiers have no dot.
@@ -215,7 +215,8 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
             shifts || memory.color.as_deref() == name || memory.target.as_deref() == name
         };
         // A stage that is told nothing serves the newest color, or the first that there ever is. Its hold is told first.
-        let hold = stage.hold.as_ref().filter(|hold| memory.is_none_or(|known| known.ended_hold.as_ref() != Some(&hold.id)));
+        let hold =
+            stage.hold.as_ref().filter(|hold| memory.is_none_or(|known| known.ended_hold.as_ref() != Some(&hold.id)));
         let is_told = match hold.and_then(|hold| hold.color.as_ref()).or(stage.color.as_ref()) {
             Some(told) => Some(told.as_str()) == name,
             None => Some(world.spec.color.as_str()) == name || world.memory.color.as_deref() == name,
@@ -240,7 +241,8 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
     }
     // What pods call whose color was taken away by force is unknown: the addresses that they may use stay.
     let is_owned = |pod: &Pod| {
-        let has = |color: &Color| color.instances.get(&*pod.instance.tier).is_some_and(|own| own.color == pod.instance.color);
+        let has =
+            |color: &Color| color.instances.get(&*pod.instance.tier).is_some_and(|own| own.color == pod.instance.color);
         world.colors.iter().any(has)
     };
     let own = world.pods.iter().filter(|pod| pod.instance.stage.as_deref() == Some(stage.name.as_str()));

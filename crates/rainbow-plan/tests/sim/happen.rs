@@ -587,7 +587,8 @@ impl Sim {
             return self.without("extra");
         }
         let index = tier % self.spec.tiers.len();
-        let extra = Tier { name: "extra".into(), needs: Vec::new(), calls: Vec::new(), ..self.spec.tiers[index].clone() };
+        let extra =
+            Tier { name: "extra".into(), needs: Vec::new(), calls: Vec::new(), ..self.spec.tiers[index].clone() };
         let caller = &mut self.spec.tiers[index];
         caller.calls.push("extra".into());
         let changed = vec![caller.name.clone(), "extra".into()];

@@ -256,7 +256,8 @@ impl Sim {
                 Some(Selection::Members) => self.selected_pods(&stage.name).map(|pod| &pod.instance).collect(),
                 Some(Selection::Other) | None => continue,
             };
-            let able = |instance: &InstanceName| !self.is_one_of(&self.broken, instance) && self.deps.contains_key(instance);
+            let able =
+                |instance: &InstanceName| !self.is_one_of(&self.broken, instance) && self.deps.contains_key(instance);
             let is_whole = |color: &Color| color.instances.values().all(able);
             let whole = instances.iter().all(|instance| self.owners(instance).any(is_whole));
             let (now, wanted) = (self.answering(&stage.name).len() as u32, self.wanted(stage));

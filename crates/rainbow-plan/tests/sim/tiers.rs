@@ -75,7 +75,9 @@ impl Sim {
                     let (_, newest) = self.age(&callee.instance);
                     self.require(Rule::Tiers, newest >= oldest, || {
                         let (caller, callee) = (spec::show(&caller), &callee.instance);
-                        format!("{caller} (#{oldest}) serves, and may reach {pod} of {callee:?} (#{newest}) by {address}")
+                        format!(
+                            "{caller} (#{oldest}) serves, and may reach {pod} of {callee:?} (#{newest}) by {address}"
+                        )
                     });
                 }
             }
@@ -112,9 +114,11 @@ impl Sim {
             for color in self.owners(&instance) {
                 let tier = color.tiers.iter().filter(|tier| tier.name == *instance.tier);
                 let called = tier.flat_map(|tier| &tier.needs).filter_map(|need| spec::in_stage(color, need, stage));
-                next.extend(called.filter(|called| {
-                    called.stage.is_some() && self.pods.values().any(|pod| pod.instance == *called)
-                }));
+                next.extend(
+                    called.filter(|called| {
+                        called.stage.is_some() && self.pods.values().any(|pod| pod.instance == *called)
+                    }),
+                );
             }
         }
         all
