@@ -1,7 +1,7 @@
 //! What may be applied now. Inner tiers come up first, so no pod ever starts before what it calls is there.
 
 use crate::{
-    Action, ChainKey, Color, Deployment, InstanceName, Object, Presence, Problem, Tier, adopt, colors::Role,
+    Action, ChainKey, Color, Deployment, InstanceName, Object, Part, Presence, Problem, Tier, adopt, colors::Role,
     draft::Draft, hash::NameSet, sizes::Sizes, view::View,
 };
 
@@ -29,7 +29,10 @@ fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
     let mut done: NameSet<&InstanceName> = NameSet::default();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
-        let kept = role.enforced() || color.instances.values().any(|instance| !view.pods(instance).is_empty());
+        // What a part of a stage calls outlives the part.
+        let is_own = |instance: &&InstanceName| color.part == Part::Shared || instance.stage.is_some();
+        let mut own = color.instances.values().filter(is_own);
+        let kept = role.enforced() || own.any(|instance| !view.pods(instance).is_empty());
         if !kept {
             continue;
         }

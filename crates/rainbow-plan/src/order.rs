@@ -10,9 +10,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Address, Between, Deployment, InstanceName, Step, Time, Waiting,
-    parts::inner_name,
-    situation::{Goal, Points, Situation},
+    Address, Between, Deployment, InstanceName, Step, Tier, Time, Waiting,
+    parts::{self, inner_name},
+    situation::{Goal, Points, Situation, has_ready},
     view::{ColorId, View},
 };
 
@@ -36,6 +36,9 @@ pub(crate) fn keep(view: &View<'_>, situations: &mut [Situation<'_>]) {
     for (situation, block) in situations.iter_mut().zip(blocks) {
         let Some(block) = block else { continue };
         situation.serving = before(view, situation, block.color);
+        if situation.serving == Some(block.color) {
+            situation.serving = serves_instead(view, situation, block.color);
+        }
         situation.goal = stays_at(view, situation, block.color).map_or(Goal::Stay, Goal::Color);
         situation.block = Some(block);
     }
@@ -70,11 +73,19 @@ fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
 fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_>) -> Option<Block> {
     let Goal::Color(goal) = situation.goal else { return None };
     let has_members = situation.members.iter().any(|pod| situation.is_of(view, pod, goal));
-    let serves = situation.serving == Some(goal) && before(view, situation, goal) == Some(goal);
-    if serves || (situation.points == Points::Members && has_members) {
+    if situation.points == Points::Members && has_members {
         return None;
     }
     let block = |waiting, until| Some(Block { color: goal, waiting, until });
+    let newer = || {
+        let (caller, color) = newer_caller(view, situation, goal)?;
+        block(Waiting::ForNewerCallers { tier: caller, color }, None)
+    };
+    if situation.serving == Some(goal) && before(view, situation, goal) == Some(goal) {
+        // Where the status is lost, or its color was taken away by force, what the address serves is a guess, which callers may refute.
+        let selects = situation.instance(view, goal).is_some_and(|own| situation.points == Points::Instance(own));
+        return if selects { None } else { newer() };
+    }
     if situation.stage.address != Address::Entry && situation.instance(view, goal).is_none() {
         // A color without the tier: no caller of that color will ask for it.
         return block(Waiting::ForMissingTier { color: name(view, goal), tier: situation.stage.tier.clone() }, None);
@@ -88,8 +99,8 @@ fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_
             return block(Waiting::ForTier { tier: tier.clone(), color: name(view, goal), is_rejected }, until);
         }
     }
-    if let Some((caller, color)) = newer_caller(view, situation, goal) {
-        return block(Waiting::ForNewerCallers { tier: caller, color }, None);
+    if let Some(block) = newer() {
+        return Some(block);
     }
     let (tier, until) = pause(view, situation, goal, &callees)?;
     block(Waiting::BetweenTiers { tier, color: name(view, goal), until }, until)
@@ -106,8 +117,12 @@ fn callees<'s, 'a>(
     situation: &Situation<'a>,
     color: ColorId,
 ) -> Vec<(String, Option<&'s Situation<'a>>)> {
-    let tiers = view.colors[color].tiers.iter().flat_map(|tier| &tier.calls);
-    let called: BTreeSet<&String> = tiers.collect();
+    let part = view.colors[color];
+    // Other tiers of the part get no clients by an inner address, and may themselves call the tier that the address leads to.
+    let leads_to = view.entry(situation.stage, color).filter(|_| situation.stage.address != Address::Entry);
+    let leads_to = leads_to.map(|tier| parts::with_needs(&part.tiers, &BTreeSet::from([tier])));
+    let is_reached = |tier: &&Tier| leads_to.as_ref().is_none_or(|tiers| tiers.contains(tier.name.as_str()));
+    let called: BTreeSet<&String> = part.tiers.iter().filter(is_reached).flat_map(|tier| &tier.calls).collect();
     let find = |tier: &String| {
         let name = inner_name(stage_of(situation), tier);
         situations.iter().find(|other| other.stage.name == name)
@@ -118,13 +133,24 @@ fn callees<'s, 'a>(
 /// Every node sends callers to the color or a newer one, and to no older one. The error says when time alone may make it so.
 fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> Result<(), Option<Time>> {
     let callee = callee.ok_or(None)?;
-    let (Points::Instance(selected), Some(serving)) = (&callee.points, callee.serving) else { return Err(None) };
+    // A callee that may not go to where it is told yet serves what it has served, if that has the same pods.
+    let serving = match callee.goal {
+        Goal::Color(goal) => before(view, callee, goal),
+        Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => callee.serving,
+    };
+    let (Points::Instance(selected), Some(serving)) = (&callee.points, serving) else { return Err(None) };
     let is_remembered = callee.memory.color.as_deref() == Some(view.colors[serving].name.as_str());
     let is_new_enough = view.colors[serving].revision >= view.colors[color].revision;
     if callee.instance(view, serving) != Some(*selected) || !is_remembered || !is_new_enough {
         return Err(None);
     }
-    let since = callee.memory.since.ok_or(None)?;
+    // A tier that is turned off has no pods to wait for.
+    let tier = callee.stage.tier.as_deref().ok_or(None)?;
+    let is_off = callee.size(view, view.colors[serving], tier) == 0;
+    if callee.memory.since.is_none() && !is_off {
+        return Err(None);
+    }
+    let since = callee.memory.since.unwrap_or(callee.memory.shift.as_ref().map_or(Time(0), |shift| shift.started));
     let others = || view.world.pods.iter().filter(|pod| pod.instance != **selected);
     if others().any(|pod| pod.endpoint.contains_key(&callee.key)) {
         return Err(None);
@@ -200,6 +226,19 @@ fn before(view: &View<'_>, situation: &Situation<'_>, goal: ColorId) -> Option<C
     remembered.filter(|color| is_guess && is_same(color)).or(situation.serving)
 }
 
+/// The newest color that the address may be serving, where its callers are too new for what it seemed to serve: that of the instance that its
+/// Service selects, else one with pods that serve.
+fn serves_instead(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
+    let is_other = |color: &ColorId| *color != blocked && situation.instance(view, *color).is_some();
+    let mut others = (0..view.colors.len()).filter(is_other);
+    match situation.points {
+        Points::Instance(selected) => others.find(|color| situation.instance(view, *color) == Some(selected)),
+        Points::Members | Points::Nowhere | Points::Other | Points::Foreign => {
+            others.find(|color| has_ready(view, situation.stage, *color))
+        }
+    }
+}
+
 /// The color that an address goes on to, or stays at, that may not go to `blocked`.
 fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
     let has_members = |color: &ColorId| situation.members.iter().any(|pod| situation.is_of(view, pod, *color));
@@ -210,12 +249,33 @@ fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Opt
 
 /// A callee whose callers have not followed yet keeps the color that these serve whole: a release that is given up half way starts no pod.
 fn keep_ways_back(view: &View<'_>, situations: &mut [Situation<'_>]) {
-    let serving: Vec<(String, ColorId)> =
-        situations.iter().filter_map(|situation| Some((stage_of(situation).to_owned(), situation.serving?))).collect();
+    let callers: Vec<(String, ColorId, BTreeSet<&str>)> = situations
+        .iter()
+        .filter_map(|situation| {
+            let serving = situation.serving?;
+            let tier = view.entry(situation.stage, serving)?;
+            Some((stage_of(situation).to_owned(), serving, reached(view, serving, tier)))
+        })
+        .collect();
     for situation in situations.iter_mut().filter(|situation| situation.stage.address != Address::Entry) {
-        let of_stage = serving.iter().filter(|(stage, _)| stage == stage_of(situation));
-        let own = of_stage.filter_map(|(_, color)| view.color_in(&situation.stage.name, &view.colors[*color].name));
+        let Some(tier) = situation.stage.tier.as_deref() else { continue };
+        // A callee of the tier that stays behind, because its own callers have yet to end, holds nothing of the tier.
+        let of_stage = callers.iter().filter(|(stage, _, tiers)| stage == stage_of(situation) && tiers.contains(tier));
+        let own = of_stage.filter_map(|(_, color, _)| view.color_in(&situation.stage.name, &view.colors[*color].name));
         let own: Vec<ColorId> = own.filter(|own| situation.instance(view, *own).is_some()).collect();
         situation.touches.extend(own);
     }
+}
+
+/// The tier and all that it calls in the color, near or far, in its own color or in a newer one.
+fn reached<'a>(view: &View<'a>, color: ColorId, tier: &'a str) -> BTreeSet<&'a str> {
+    let whole = view.colors[view.whole(color)];
+    let tiers: Vec<&Tier> = whole.tiers.iter().chain(whole.bound.iter().map(|(tier, _)| tier)).collect();
+    let (mut all, mut next) = (BTreeSet::from([tier]), vec![tier]);
+    while let Some(name) = next.pop() {
+        let callees =
+            tiers.iter().filter(|tier| tier.name == name).flat_map(|tier| tier.needs.iter().chain(&tier.calls));
+        next.extend(callees.map(String::as_str).filter(|callee| all.insert(callee)));
+    }
+    all
 }

@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Address, Color, Part, PartKey, PartMemory, Plan, Stage, StageMemory, StageReport, Tier, TierReport, Version, World,
-    dag,
+    Address, Color, Part, PartKey, PartMemory, Plan, Pod, Stage, StageKey, StageMemory, StageReport, Tier, TierReport,
+    Version, World, dag,
 };
 
 /// Name of the address through which a stage's callers reach a tier. Names of stages and tiers have no dot.
@@ -37,11 +37,14 @@ pub(crate) fn expanded(world: &World) -> Option<World> {
         return None;
     }
     let mut expanded = world.clone();
+    // The order of a list must not decide which of two addresses comes first.
+    expanded.colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
     let mut stages: BTreeSet<&str> = world.spec.stages.iter().map(|stage| stage.name.as_str()).collect();
     // A stage that was removed has its tiers until these have drained.
     stages.extend(world.instances.keys().filter_map(|instance| instance.stage.as_deref()));
-    expanded.colors = world.colors.iter().flat_map(|color| split(world, color, &stages)).collect();
-    expanded.spec.stages = world.spec.stages.iter().flat_map(|stage| with_inner(world, stage)).collect();
+    let parts = expanded.colors.iter().flat_map(|color| split(&expanded, color, &stages)).collect();
+    let addresses = expanded.spec.stages.iter().flat_map(|stage| with_inner(&expanded, stage)).collect();
+    (expanded.colors, expanded.spec.stages) = (parts, addresses);
     for (name, memory) in &world.memory.stages {
         for (tier, inner) in &memory.tiers {
             let ended_hold = memory.ended_hold.clone();
@@ -175,7 +178,7 @@ impl PartMemory {
 }
 
 /// The tiers, and what they call in their own color, near or far.
-fn with_needs<'a>(tiers: &'a [Tier], group: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+pub(crate) fn with_needs<'a>(tiers: &'a [Tier], group: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
     let mut all = group.clone();
     let mut next: Vec<&str> = group.iter().copied().collect();
     while let Some(name) = next.pop() {
@@ -211,8 +214,10 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
                 shift.is_some_and(|shift| Some(shift.to.as_str()) == name || Some(shift.from.as_str()) == name);
             shifts || memory.color.as_deref() == name || memory.target.as_deref() == name
         };
-        // A stage that is told nothing serves the newest color, or the first that there ever is.
-        let is_told = match &stage.color {
+        // A stage that is told nothing serves the newest color, or the first that there ever is. Its hold is told first.
+        let hold =
+            stage.hold.as_ref().filter(|hold| memory.is_none_or(|known| known.ended_hold.as_ref() != Some(&hold.id)));
+        let is_told = match hold.and_then(|hold| hold.color.as_ref()).or(stage.color.as_ref()) {
             Some(told) => Some(told.as_str()) == name,
             None => Some(world.spec.color.as_str()) == name || world.memory.color.as_deref() == name,
         };
@@ -231,6 +236,25 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
             }
             if called(&color.tiers).any(|name| name == tier.name) && !order.contains(&tier.name.as_str()) {
                 order.push(&tier.name);
+            }
+        }
+    }
+    // What pods call whose color was taken away by force is unknown: the addresses that they may use stay.
+    let is_owned = |pod: &Pod| {
+        let has =
+            |color: &Color| color.instances.get(&*pod.instance.tier).is_some_and(|own| own.color == pod.instance.color);
+        world.colors.iter().any(has)
+    };
+    let own = world.pods.iter().filter(|pod| pod.instance.stage.as_deref() == Some(stage.name.as_str()));
+    if own.into_iter().any(|pod| !is_owned(pod)) {
+        let addresses = world.stages.keys().filter_map(|key| match key {
+            StageKey::Stage(name) => name.split_once('.'),
+            StageKey::Former { .. } | StageKey::Shadow { .. } | StageKey::Gone { .. } => None,
+        });
+        for (_, tier) in addresses.filter(|(user, _)| *user == stage.name) {
+            used.insert(tier);
+            if !order.contains(&tier) {
+                order.push(tier);
             }
         }
     }

@@ -141,7 +141,10 @@ fn room_taken(view: &View<'_>, situation: &Situation<'_>, id: ColorId, to: Color
     let mut taken = u64::from(alive(view, situation, id));
     for (tier, instance) in &color.instances {
         let (all, pods) = (u64::from(situation.size(view, color, tier)), u64::from(view.present(instance)));
-        if all > 0 && pods > 0 && !view.owners(instance).contains(&to) {
+        // What other parts of the color have, too, is not this one's to make smaller.
+        let is_common =
+            view.owners(instance).iter().any(|owner| *owner != id && view.colors[*owner].name == color.name);
+        if all > 0 && pods > 0 && !is_common && !view.owners(instance).contains(&to) {
             // Smallest share of the color that has this number of pods when `Share::part` rounds it up.
             taken = taken.max((of * (pods - 1) / all + 1).min(of));
         }

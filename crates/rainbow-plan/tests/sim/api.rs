@@ -289,6 +289,7 @@ impl Sim {
                     part: Part::Shared,
                     bound: Vec::new(),
                 };
+                self.ages.created(&made);
                 self.colors.entry(color.clone()).or_insert(made);
             }
             // Histories have no configuration, so nothing is copied.
@@ -480,6 +481,7 @@ impl Sim {
             deleting: matches!(self.stages.get(stage), Some(Svc::Ours(Service { deleting: true, .. }))),
         };
         let before = self.stages.insert(stage.to_owned(), Svc::Ours(made.clone()));
+        self.ages.taken_back(stage, self.now);
         self.require(Rule::NoVainWrite, before != Some(Svc::Ours(made)), || format!("stage {stage}"));
         let now = self.now;
         self.stage_dirty.entry(stage.to_owned()).or_insert(now);

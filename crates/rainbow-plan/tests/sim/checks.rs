@@ -10,6 +10,7 @@ impl Sim {
     /// Never fewer ready pods, as every node sees it, than the stage wants minus what failed by itself.
     pub fn check(&mut self) {
         self.measure(false);
+        self.check_tiers();
     }
 
     /// What failed before a decision has been seen by it, once the stage has all its pods, those aside that are told to leave.
@@ -23,6 +24,9 @@ impl Sim {
         }
         for stage in self.addresses() {
             let Some(Svc::Ours(Service { selects, .. })) = self.stages.get(&stage.name) else { continue };
+            if !self.is_used(&stage.name) {
+                continue;
+            }
             let Some(endpoints) = self.endpoints.get(&stage.name) else { continue };
             let serves = |pod: &&String| {
                 self.surely_receives(&stage.name, pod)
@@ -303,6 +307,7 @@ impl Sim {
                     .map(|(name, _)| name)
                     .collect();
                 assert_eq!(labeled, Vec::<&String>::new(), "labels left over of {}", stage.name);
+                self.check_inner_at_rest(stage, color, &plan.report);
             }
         }
         let ours = self.stages.iter().filter(|(_, svc)| matches!(svc, Svc::Ours(_)));
@@ -332,6 +337,28 @@ impl Sim {
         }
     }
 
+    /// The addresses of a stage that is where it should be lead to that color, and there is none that it does not use.
+    fn check_inner_at_rest(&self, stage: &Stage, color: &Color, report: &Report) {
+        let told = || format!("{report:#?}\n{}", self.trace.join("\n"));
+        let used: BTreeSet<&String> = color.tiers.iter().flat_map(|tier| &tier.calls).collect();
+        for tier in used.iter().filter(|tier| color.tiers.iter().any(|known| known.name == ***tier)) {
+            let address = inner_name(&stage.name, tier);
+            if self.stages.get(&address) == Some(&Svc::Foreign) {
+                continue;
+            }
+            let expected = spec::in_stage(color, tier, &stage.name).map(Selection::Instance);
+            assert_eq!(self.selected(&address), expected.as_ref(), "{address} is not where it shall be\n{}", told());
+            let labeled: Vec<_> = self.pods.iter().filter(|(_, pod)| pod.member.contains_key(&address)).collect();
+            assert!(labeled.is_empty(), "labels left over of {address}: {labeled:?}");
+        }
+        let own = self.stages.iter().filter(|(_, svc)| matches!(svc, Svc::Ours(_)));
+        let inner = own.filter_map(|(name, _)| name.split_once('.')).filter(|(user, _)| *user == stage.name);
+        for (_, tier) in inner {
+            let unused = used.iter().all(|used| *used != tier);
+            assert!(!unused, "no tier of {} calls {tier} by its address\n{}", color.name, told());
+        }
+    }
+
     fn check_colors_at_rest(&self, report: &Report) {
         let mut retired = 0;
         for told in &report.colors {
@@ -339,7 +366,10 @@ impl Sim {
             let shared = |name: &InstanceName| {
                 self.colors.values().filter(|c| c.instances.values().any(|n| n == name)).count() > 1
             };
-            let own = |pod: &&SimPod| color.instances.values().any(|name| *name == pod.instance && !shared(name));
+            let own = |pod: &&SimPod| {
+                let mut instances = color.instances.values();
+                instances.any(|name| spec::is_same(name, &pod.instance) && !shared(name))
+            };
             let pods = self.pods.values().filter(own).count();
             match told.phase {
                 ColorPhase::Retired => {
@@ -375,9 +405,10 @@ impl Sim {
     fn healthy(&self, color: &Color) -> bool {
         !color.deleting
             && color.instances.values().all(|name| {
+                let is = |known: &InstanceName| spec::is_same(known, name);
                 !self.broken.contains(name)
-                    && self.svcs.get(name) != Some(&Svc::Foreign)
-                    && !self.deps.get(name).is_some_and(|dep| dep.foreign)
+                    && !self.svcs.iter().any(|(known, svc)| is(known) && *svc == Svc::Foreign)
+                    && !self.deps.iter().any(|(known, dep)| is(known) && dep.foreign)
             })
     }
 }

@@ -131,6 +131,73 @@ pub fn histories(events: impl Strategy<Value = Event>, most: usize) -> impl Stra
     parts.prop_map(|(spec, events)| History { spec, events, then: Vec::new() })
 }
 
+/// A random application in which some callers may be served by newer callees.
+pub fn tiered_specs() -> impl Strategy<Value = Spec> {
+    let pause = prop_oneof![
+        4 => Just(Between::Nothing),
+        1 => Just(Between::Pause { after: None, passed: BTreeSet::new() }),
+        1 => (0u64..30).prop_map(|after| Between::Pause {
+            after: Some(Duration::from_secs(after)),
+            passed: BTreeSet::new(),
+        }),
+    ];
+    let parts = (specs(), any::<u32>(), pause, 0u32..8, any::<bool>());
+    parts.prop_map(|(mut spec, kinds, between, reuse, few)| {
+        // Few tiers, so that events meet each other; each has a callee, where there is one.
+        spec.tiers.truncate(if few { 3 } else { 4 });
+        let names: Vec<String> = spec.tiers.iter().map(|tier| tier.name.clone()).collect();
+        for (index, tier) in spec.tiers.iter_mut().enumerate() {
+            tier.needs.retain(|need| names.contains(need));
+            if tier.needs.is_empty() {
+                tier.needs.extend(names.get(index + 1).cloned());
+            }
+            let is_call = |need: &String| {
+                let callee = names.iter().position(|name| name == need).unwrap_or(0);
+                kinds >> ((index * 5 + callee) % 32) & 1 == 1 || (index == 0 && callee == 1)
+            };
+            (tier.calls, tier.needs) = std::mem::take(&mut tier.needs).into_iter().partition(is_call);
+        }
+        spec.stages.truncate(2);
+        spec.stages.iter_mut().for_each(|stage| stage.between = between.clone());
+        spec.reuse = if reuse == 0 { Reuse::Never } else { Reuse::Unchanged };
+        spec
+    })
+}
+
+/// Events of a class in an application with tiers that may be newer than their callers. Each history has a release, the way back, or one
+/// after the other in which some tiers change.
+pub fn of_tiers_and(class: Class) -> impl Strategy<Value = History> {
+    let n = || 0usize..64;
+    let seconds = || prop_oneof![Just(0i64), 1i64..8, 8i64..60];
+    let steps = (8usize..64, any::<bool>(), n(), 0usize..2, seconds(), seconds(), 0usize..5);
+    let release = steps.prop_map(|(tier, edge, color, stage, before, after, go_on)| {
+        let version = if edge && tier % 3 == 0 { Event::NewEdge(tier) } else { Event::NewColor(tier) };
+        let mut events = vec![version, Event::Pass(before), Event::Promote(stage, color), Event::Pass(after)];
+        events.extend((go_on < 2).then_some(Event::GoOn(stage, color)));
+        events.extend((go_on == 4).then_some(Event::Pause(stage)));
+        events
+    });
+    let own = match class {
+        Class::Edges => class.own(),
+        _ => prop_oneof![3 => class.own(), 1 => Class::Edges.own()].boxed(),
+    };
+    let others = prop_oneof![
+        20 => of_the_cluster(),
+        5 => of_releases(),
+        2 => (n(), n()).prop_map(|(stage, color)| Event::GoOn(stage, color)),
+        1 => seconds().prop_map(Event::Pass),
+        4 => own,
+    ];
+    let start = proptest::collection::vec(release, 0..4);
+    let parts = (tiered_specs(), start, proptest::collection::vec(others, 0..50), 0i64..70);
+    parts.prop_map(|(spec, releases, others, seconds)| {
+        let mut events = vec![Event::Pass(seconds)];
+        events.extend(releases.into_iter().flatten());
+        events.extend(others);
+        History { spec, events, then: Vec::new() }
+    })
+}
+
 /// Events of a class: from the first write on, or when the application serves, often in the middle of a release or after one.
 /// In the second part, what the class does to specs.
 pub fn of_releases_and(class: Class) -> impl Strategy<Value = History> {
@@ -215,6 +282,8 @@ pub enum Class {
     Manifests,
     /// Stages that are added, removed and named like a color.
     Stages,
+    /// Versions in which a call changes its kind, or that have a tier more or less.
+    Edges,
 }
 
 impl Class {
@@ -358,6 +427,12 @@ impl Class {
                 Just(Event::AddStage),
                 n().prop_map(Event::RemoveStage),
                 (n(), n()).prop_map(|(color, tier)| Event::AddStageLikeColor(color, tier)),
+            ]
+            .boxed(),
+            Self::Edges => prop_oneof![
+                4 => n().prop_map(Event::NewEdge),
+                2 => n().prop_map(Event::NewCallee),
+                1 => n().prop_map(Event::NoTier),
             ]
             .boxed(),
         }

@@ -206,7 +206,7 @@ impl Sim {
     }
 
     /// Lag of those who send clients of a stage to pods.
-    fn data_plane_lag(&self, stage: &str) -> i64 {
+    pub(super) fn data_plane_lag(&self, stage: &str) -> i64 {
         let found = self.spec.stages.iter().find(|known| known.name == stage);
         found.and_then(|stage| stage.overlap).map_or(PROPAGATION, |overlap| overlap.as_millis() as i64)
     }
@@ -359,7 +359,7 @@ impl Sim {
     /// A pod passes or fails its probes.
     pub fn set_ready(&mut self, name: &str, ready: bool) {
         let Some(pod) = self.pods.get(name) else { return };
-        if pod.ready == ready || pod.terminating || (ready && self.broken.contains(&pod.instance)) {
+        if pod.ready == ready || pod.terminating || (ready && self.is_one_of(&self.broken, &pod.instance)) {
             return;
         }
         // A readiness gate is set by what sends to the pod, when it does.
@@ -368,7 +368,7 @@ impl Sim {
             let selects = |svc: &Svc| pod.out.is_none() && svc.selects() == Some(&instance);
             self.stages.values().any(selects) || !pod.member.is_empty()
         };
-        if ready && self.gated.contains(&pod.instance) && !sent(pod) {
+        if ready && self.is_one_of(&self.gated, &pod.instance) && !sent(pod) {
             return;
         }
         let instance = pod.instance.clone();

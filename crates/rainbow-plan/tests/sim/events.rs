@@ -102,6 +102,8 @@ events! {
     Promote "promote-to" (stage: usize, color: usize);
     Unpin "unpin-stage" (stage: usize);
     Pause "pause-or-resume" (stage: usize);
+    /// The stage may go on to a color after each of its tiers.
+    GoOn "go-on" (stage: usize, color: usize);
     Retire "retire-color" (color: usize);
     Drain "drain-color" (color: usize, deadline: usize);
     DeleteRainbow "delete-rainbow";
@@ -149,6 +151,12 @@ events! {
     NewSize "new-color-with-size" (tier: usize, replicas: u32);
     /// A new version that has a tier before the entry, or no longer has it.
     NewGate "new-color-with-gate";
+    /// A new version in which one edge changes its kind: its callee may be newer, or no longer.
+    NewEdge "new-color-with-edge" (edge: usize);
+    /// A new version in which a tier calls one that there was not before, or in which that one is gone.
+    NewCallee "new-color-with-callee" (tier: usize);
+    /// A new version without an inner tier.
+    NoTier "new-color-without-tier" (tier: usize);
     /// The spec's version becomes invalid.
     Invalid "invalid";
     /// What the spec says of a stage becomes invalid.

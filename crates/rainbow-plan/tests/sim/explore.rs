@@ -215,11 +215,15 @@ fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> Hist
     for tier in (1..history.spec.tiers.len()).rev() {
         candidates.push(Box::new(move |spec| {
             let name = spec.tiers.remove(tier).name;
-            spec.tiers.iter_mut().for_each(|tier| tier.needs.retain(|need| *need != name));
+            for tier in &mut spec.tiers {
+                tier.needs.retain(|need| *need != name);
+                tier.calls.retain(|call| *call != name);
+            }
         }));
     }
     for tier in 0..history.spec.tiers.len() {
         candidates.push(Box::new(move |spec| spec.tiers.iter_mut().skip(tier).take(1).for_each(|t| t.needs.clear())));
+        candidates.push(Box::new(move |spec| spec.tiers.iter_mut().skip(tier).take(1).for_each(|t| t.calls.clear())));
         candidates.push(Box::new(move |spec| spec.tiers.iter_mut().skip(tier).take(1).for_each(|t| t.counted = false)));
         for replicas in [1, 2] {
             candidates.push(Box::new(move |spec| {
@@ -238,6 +242,9 @@ fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> Hist
             .push(Box::new(move |spec| spec.stages.iter_mut().skip(stage).take(1).for_each(|s| s.overlap = None)));
         candidates.push(Box::new(move |spec| {
             spec.stages.iter_mut().skip(stage).take(1).for_each(|stage| stage.promote = Promote::Manual);
+        }));
+        candidates.push(Box::new(move |spec| {
+            spec.stages.iter_mut().skip(stage).take(1).for_each(|stage| stage.between = Between::Nothing);
         }));
     }
     candidates.push(Box::new(|spec| spec.swap = Swap::Overlap));

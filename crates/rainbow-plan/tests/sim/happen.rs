@@ -101,6 +101,17 @@ impl Sim {
                     self.promote(*stage, color);
                 }
             }
+            Event::GoOn(stage, color) => {
+                if let Some(color) = nth(self.colors.values().cloned(), *color) {
+                    let tiers = color.tiers.iter().flat_map(|tier| tier.calls.iter().cloned());
+                    let steps = tiers.map(|tier| Step { tier, color: color.name.clone() }).collect::<Vec<_>>();
+                    self.on_stage(*stage, |stage| {
+                        if let Between::Pause { passed, .. } = &mut stage.between {
+                            passed.extend(steps);
+                        }
+                    });
+                }
+            }
             Event::PromoteUnknown(stage) => self.on_stage(*stage, |stage| {
                 spec::take_back(stage, None);
                 stage.color = Some("nowhere".into());
@@ -225,7 +236,10 @@ impl Sim {
             }
             Event::LoseStatus => {
                 self.memory = Memory::default();
-                self.colors.values_mut().for_each(|color| (color.released, color.retired) = (None, None));
+                for color in self.colors.values_mut() {
+                    (color.released, color.retired) = (None, None);
+                    color.parts.iter_mut().for_each(|part| (part.released, part.retired) = (None, None));
+                }
             }
             Event::Mend => self.broken.clear(),
             Event::Refuse(n, way) => {
@@ -261,6 +275,9 @@ impl Sim {
                 self.spec.tiers[index].replicas = *replicas;
             }
             Event::NewGate => self.new_gate(),
+            Event::NewEdge(edge) => self.new_edge(*edge),
+            Event::NewCallee(tier) => self.new_callee(*tier),
+            Event::NoTier(tier) => self.new_without(*tier),
             Event::Invalid => self.invalid = true,
             Event::InvalidStage(stage) => {
                 let name = self.stage_name(*stage);
@@ -323,15 +340,19 @@ impl Sim {
                 let known = self.colors.values().flat_map(|color| color.instances.values().cloned());
                 let nowhere = spec::instance(&spec::entry(&self.spec.tiers, &self.spec.stages[0]), "nowhere");
                 let instance = nth(known.chain([nowhere]), *instance).unwrap();
-                let name = self.stage_name(*stage);
+                let name = self.address_name(*stage);
+                let user = name.split_once('.').map_or(name.as_str(), |(user, _)| user);
+                let color = self.colors.get(&*instance.color);
+                let instance = color.and_then(|color| spec::in_stage(color, &instance.tier, user)).unwrap_or(instance);
                 if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
                     service.selects = Some(Selection::Instance(instance.clone()));
+                    self.ages.selected_by_hand(&name);
                     self.hold_selected(&name, &instance);
                     self.sync_stage_by_hand(&name);
                 }
             }
             Event::SayByHand(stage, color) => {
-                let name = self.stage_name(*stage);
+                let name = self.address_name(*stage);
                 let colors = self.colors.keys().cloned().map(Some).chain([None]);
                 let said = nth(colors, *color).flatten();
                 if let Some(service) = self.stages.get_mut(&name).and_then(Svc::mine) {
@@ -339,10 +360,11 @@ impl Sim {
                 }
             }
             Event::LabelByHand(pod, stage) => {
-                let (name, clock) = (self.stage_name(*stage), self.clock().0);
+                let (name, clock) = (self.address_name(*stage), self.clock().0);
                 self.on_pod(*pod, |sim, pod| {
                     let found = sim.pods.get_mut(pod).unwrap();
                     found.member.entry(name.clone()).or_insert(Some(clock));
+                    sim.ages.labelled_by_hand(&name, pod);
                     sim.hold_more(&name);
                     sim.touched(pod);
                 });
@@ -529,6 +551,75 @@ impl Sim {
         self.ask_size();
     }
 
+    /// A new version in which these tiers change, and all that call them in their own color.
+    fn change(&mut self, mut changed: Vec<String>) {
+        let color = self.new_version();
+        for tier in self.spec.tiers.iter_mut().rev() {
+            let calls = tier.needs.iter().any(|need| changed.contains(need));
+            if self.spec.reuse == Reuse::Never || calls || changed.contains(&tier.name) {
+                tier.identity = format!("{}@{color}", tier.name);
+                changed.push(tier.name.clone());
+            }
+        }
+        self.ask_size();
+    }
+
+    fn new_edge(&mut self, edge: usize) {
+        let edges = |tier: &Tier| {
+            let callees = tier.needs.iter().chain(&tier.calls);
+            callees.map(|callee| (tier.name.clone(), callee.clone())).collect::<Vec<_>>()
+        };
+        let Some((caller, callee)) = nth(self.spec.tiers.iter().flat_map(edges), edge) else { return };
+        for tier in self.spec.tiers.iter_mut().filter(|tier| tier.name == caller) {
+            let (from, to) = match tier.calls.contains(&callee) {
+                true => (&mut tier.calls, &mut tier.needs),
+                false => (&mut tier.needs, &mut tier.calls),
+            };
+            from.retain(|known| *known != callee);
+            to.push(callee.clone());
+        }
+        self.change(vec![caller]);
+    }
+
+    /// A new version in which a tier calls `extra`, or in which `extra` is gone.
+    fn new_callee(&mut self, tier: usize) {
+        if self.spec.tiers.iter().any(|known| known.name == "extra") {
+            return self.without("extra");
+        }
+        let index = tier % self.spec.tiers.len();
+        let extra =
+            Tier { name: "extra".into(), needs: Vec::new(), calls: Vec::new(), ..self.spec.tiers[index].clone() };
+        let caller = &mut self.spec.tiers[index];
+        caller.calls.push("extra".into());
+        let changed = vec![caller.name.clone(), "extra".into()];
+        self.spec.tiers.push(extra);
+        self.change(changed);
+    }
+
+    /// A new version without an inner tier.
+    fn new_without(&mut self, tier: usize) {
+        let entries: BTreeSet<String> =
+            self.spec.stages.iter().map(|stage| spec::entry(&self.spec.tiers, stage)).collect();
+        let inner = self.spec.tiers.iter().map(|tier| tier.name.clone()).filter(|name| !entries.contains(name));
+        if let Some(name) = nth(inner, tier).filter(|_| self.spec.tiers.len() > 1) {
+            self.without(&name);
+        }
+    }
+
+    fn without(&mut self, name: &str) {
+        self.spec.tiers.retain(|tier| tier.name != name);
+        let mut changed = Vec::new();
+        for tier in &mut self.spec.tiers {
+            let edges = tier.needs.len() + tier.calls.len();
+            tier.needs.retain(|callee| callee != name);
+            tier.calls.retain(|callee| callee != name);
+            if tier.needs.len() + tier.calls.len() < edges {
+                changed.push(tier.name.clone());
+            }
+        }
+        self.change(changed);
+    }
+
     /// A stage is told where to go. Back to an older version is a hold until it is told otherwise.
     fn promote(&mut self, stage: usize, color: String) {
         let name = self.stage_name(stage);
@@ -548,6 +639,12 @@ impl Sim {
 
     fn stage_name(&self, n: usize) -> String {
         self.spec.stages[n % self.spec.stages.len()].name.clone()
+    }
+
+    /// A stage, or an address of an inner tier.
+    fn address_name(&self, n: usize) -> String {
+        let addresses = self.addresses();
+        addresses[n % addresses.len()].name.clone()
     }
 
     /// Somebody else wrote to a pod.

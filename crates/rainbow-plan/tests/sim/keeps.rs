@@ -82,7 +82,7 @@ impl Sim {
         }
         let covered =
             |stage: &Stage| (stage.name.clone(), self.answering(&stage.name).len() as u32, self.wanted(stage));
-        self.addresses().iter().map(covered).collect()
+        self.addresses().iter().filter(|stage| self.is_used(&stage.name)).map(covered).collect()
     }
 
     /// A write of ours takes effect. It must not take from a stage what nobody asked to take.
@@ -93,6 +93,7 @@ impl Sim {
         self.check_coverage(&before, || format!("{action:?}"));
         self.check_holds(action, &shares);
         self.check_mixing(action);
+        self.check_tiers();
     }
 
     /// What a controller does because of us.
@@ -255,7 +256,8 @@ impl Sim {
                 Some(Selection::Members) => self.selected_pods(&stage.name).map(|pod| &pod.instance).collect(),
                 Some(Selection::Other) | None => continue,
             };
-            let able = |instance: &InstanceName| !self.broken.contains(instance) && self.deps.contains_key(instance);
+            let able =
+                |instance: &InstanceName| !self.is_one_of(&self.broken, instance) && self.deps.contains_key(instance);
             let is_whole = |color: &Color| color.instances.values().all(able);
             let whole = instances.iter().all(|instance| self.owners(instance).any(is_whole));
             let (now, wanted) = (self.answering(&stage.name).len() as u32, self.wanted(stage));
@@ -289,6 +291,11 @@ impl Sim {
             stage.color = serving.filter(|color| self.colors.contains_key(color));
             (stage.promote, stage.paused, stage.hold) = (Promote::Manual, false, None);
         }
+    }
+
+    /// Every stage goes on by itself after each of its tiers.
+    pub fn pause_nowhere(&mut self) {
+        self.spec.stages.iter_mut().for_each(|stage| stage.between = Between::Nothing);
     }
 
     /// Writes to the stage's Service, or to a pod, are refused.

@@ -12,7 +12,7 @@
 //! | `api` | the API server: what it refuses, and what a write does |
 //! | `world` | what an operator sees of it |
 //! | `operator` | the operators: observe, plan, write |
-//! | `rules`, `checks`, `keeps` | what must hold |
+//! | `rules`, `checks`, `keeps`, `tiers` | what must hold |
 //! | `properties` | what histories are tried for |
 //! | `explore`, `script`, `spec` | how tests use it |
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of the model")]
@@ -33,6 +33,7 @@ pub mod rules;
 pub mod scalers;
 pub mod script;
 pub mod spec;
+mod tiers;
 mod words;
 mod world;
 
@@ -280,6 +281,8 @@ pub struct Sim {
     pub interleaves: bool,
     /// Shares that are held, by stage.
     pub held: BTreeMap<String, keeps::Held>,
+    /// What others have edited of the addresses of stages, and what is known of the ages of instances.
+    pub ages: tiers::Ages,
     pub checking: bool,
     /// What is watched.
     pub rules: Rules,
@@ -343,6 +346,7 @@ impl Sim {
             established: BTreeMap::new(),
             interleaves: false,
             held: BTreeMap::new(),
+            ages: tiers::Ages::default(),
             checking: true,
             rules: Rules::BASE,
             civil: false,

@@ -34,6 +34,70 @@ pub fn comes_to_rest(history: &History) {
     sim.check_rest();
 }
 
+/// The same where a stage may wait for a person between two tiers: that person lets it pass.
+pub fn tiers_come_to_rest(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.pause_nowhere();
+    sim.settle();
+    sim.check_rest();
+}
+
+/// A tier that a release does not change keeps its pods, on the way there and back, and gets none.
+pub fn leaves_unchanged_tiers(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.broken.clear();
+    sim.pause_nowhere();
+    sim.spec.keep.live = 100;
+    sim.pin_all();
+    sim.settle();
+    for (change, back) in [(8, false), (9, true), (10, false)] {
+        let before = sim.clone();
+        let color = if back {
+            let serving = before.memory.stages.values().find_map(|stage| stage.previous.clone());
+            let Some(previous) = serving.filter(|color| before.colors.contains_key(color)) else { continue };
+            previous
+        } else {
+            sim.happen(&Event::NewColor(change));
+            sim.spec.color.clone()
+        };
+        sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some(color.clone()));
+        sim.settle();
+        let Some(color) = sim.colors.get(&color) else { continue };
+        for stage in &before.spec.stages {
+            let serving = before.memory.stages.get(&stage.name).and_then(|memory| memory.color.as_ref());
+            let Some(serving) = serving.and_then(|name| before.colors.get(name)) else { continue };
+            let has_arrived = sim.memory.stages.get(&stage.name).and_then(|memory| memory.color.as_ref());
+            if has_arrived != Some(&color.name) {
+                continue;
+            }
+            for tier in &color.tiers {
+                let in_stage = |color| spec::in_stage(color, &tier.name, &stage.name);
+                let Some(instance) = in_stage(color).filter(|instance| in_stage(serving).as_ref() == Some(instance))
+                else {
+                    continue;
+                };
+                let of = |sim: &Sim| -> BTreeSet<String> {
+                    let own = sim.pods.iter().filter(|(_, pod)| pod.instance == instance && !pod.terminating);
+                    own.map(|(name, _)| name.clone()).collect()
+                };
+                let (was, is) = (of(&before), of(&sim));
+                // A user's smaller size takes effect when the spec's color serves.
+                let is_smaller = (sim.full(&instance) as usize) < was.len();
+                assert!(
+                    is_smaller || was.is_subset(&is),
+                    "{} had {was:?} and has {is:?}, from {} to {}\n{}",
+                    spec::show(&instance),
+                    serving.name,
+                    color.name,
+                    sim.trace.join("\n")
+                );
+            }
+        }
+    }
+}
+
 /// A stage has all its pods again a while after some were lost, whatever else is wrong.
 pub fn refills(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));

@@ -39,6 +39,8 @@ pub enum Rule {
     WayBack,
     /// Whoever scales a Deployment is not written against.
     Scaled,
+    /// No caller that is newer than its callee serves.
+    Tiers,
 }
 
 /// Rules that are watched.
@@ -61,6 +63,7 @@ impl Rules {
         Rule::Report,
         Rule::WayBack,
         Rule::Scaled,
+        Rule::Tiers,
     ]);
 
     /// These rules.
