@@ -9,6 +9,7 @@ pub(crate) mod scale;
 mod service;
 mod start;
 mod tally;
+mod tiers;
 
 use std::{future::Future, pin::Pin};
 
@@ -30,4 +31,5 @@ pub(crate) const ALL: &[(&str, Measure)] = &[
     ("service", |runs| Box::pin(service::measure(runs))),
     ("drain", |runs| Box::pin(drain::measure(runs))),
     ("release", |runs| Box::pin(release::measure(runs))),
+    ("tiers", |runs| Box::pin(tiers::measure(runs))),
 ];

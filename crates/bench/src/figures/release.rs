@@ -160,7 +160,7 @@ async fn arrived(scope: &Scope, app: &App, version: &str) -> Result<()> {
     tokio::time::timeout(PATIENCE, serves).await.context("the shift does not come to its end")?
 }
 
-async fn promote(scope: &Scope, app: &App, color: &str) -> Result<()> {
+pub(super) async fn promote(scope: &Scope, app: &App, color: &str) -> Result<()> {
     let patch = Patch::Json::<()>(serde_json::from_value(json!([
         { "op": "test", "path": "/spec/stages/1/name", "value": "active" },
         { "op": "add", "path": "/spec/stages/1/color", "value": color },
@@ -170,7 +170,10 @@ async fn promote(scope: &Scope, app: &App, color: &str) -> Result<()> {
 }
 
 /// A namespace whose operator runs in this process and counts what it writes.
-async fn start(cluster: &Cluster, name: &str) -> Result<(Scope, Arc<AtomicU64>, tokio::task::JoinHandle<()>)> {
+pub(super) async fn start(
+    cluster: &Cluster,
+    name: &str,
+) -> Result<(Scope, Arc<AtomicU64>, tokio::task::JoinHandle<()>)> {
     let mut scope = Scope::new(cluster, name).await?;
     scope.operator.kill();
     let writes = Arc::new(AtomicU64::new(0));

@@ -152,7 +152,7 @@ fn line(outcome: &Outcome) -> String {
     }
 }
 
-/// What a line says of a reply.
+/// Mark of a reply in its line.
 fn mark(verdict: Verdict) -> String {
     match verdict {
         Verdict::Good | Verdict::Unexpected => String::new(),
@@ -161,7 +161,7 @@ fn mark(verdict: Verdict) -> String {
     }
 }
 
-/// What a line says of replies with one body.
+/// Mark of all replies with one body.
 fn tally_mark(tally: &ReplyTally) -> String {
     mark(match (tally.mixed, tally.compatible) {
         (true, _) => Verdict::Mixed,

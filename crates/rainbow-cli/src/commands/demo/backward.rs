@@ -36,7 +36,7 @@ const MANIFESTS: [Manifest; 3] = [
     Manifest { name: "v3.yaml", text: include_str!("../../../../../examples/seamless/backward-v3.yaml") },
 ];
 
-/// What was seen at the end.
+/// Observations until the end of the story.
 struct Outcome {
     active: Report,
     smoke: Report,
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result {
     play(context, shell, files, keep, async |shell| judge(walk(context, &args, shell).await?)).await
 }
 
-/// What must be so for the demo to have shown what it claims.
+/// Figures of a story that has shown what it claims; else the first promise that is broken.
 fn judge(Outcome { active, smoke, started, is_same_frontends }: Outcome) -> Result<String> {
     let sum = |of: fn(&Report) -> u64| of(&active) + of(&smoke);
     let figures = format!(

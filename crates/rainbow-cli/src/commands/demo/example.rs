@@ -17,7 +17,7 @@ use crate::{
 pub(super) const NAME: &str = "seamless";
 /// Pods of a tier.
 pub(super) const PODS: usize = 5;
-/// How long a version stays whole after it left its last stage. Longer than any connection of the load.
+/// Time for which a version stays whole after it left its last stage. Longer than any connection of the load.
 pub(super) const SETTLE: Duration = Duration::from_secs(5);
 /// Clients that keep their connections, beside the new ones.
 pub(super) const KEEP_ALIVE: usize = 10;
@@ -138,7 +138,7 @@ pub(super) async fn load(
     Ok(Traffic::start(load))
 }
 
-/// Why a report is not what a story wants: requests that failed, or replies that mix versions.
+/// Fault that no story allows: requests that failed, or replies that mix versions.
 pub(super) fn trouble(report: &Report) -> Option<String> {
     if report.failed > 0 || report.skipped > 0 {
         let first = report.failures.iter().next().and_then(|(kind, tally)| Some((kind, tally.samples.first()?)));

@@ -166,7 +166,7 @@ impl Judge {
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(REFRESH).await;
-                // What is known stays good while the API server does not answer.
+                // Known colors stay good while the API server does not answer.
                 if let Ok(known) = Known::read(&cluster, &name).await {
                     *shared.write().unwrap_or_else(PoisonError::into_inner) = known;
                 }
