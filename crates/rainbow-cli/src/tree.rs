@@ -27,8 +27,8 @@ struct Drawing {
     now: Timestamp,
     /// Colors that were drawn in full.
     colors: BTreeSet<String>,
-    /// Tier and color of the instances whose pods were drawn: shared ones are drawn once.
-    instances: BTreeSet<(String, String)>,
+    /// Tier, color and stage of the instances whose pods were drawn: shared ones are drawn once.
+    instances: BTreeSet<(String, String, Option<String>)>,
 }
 
 /// Draws a view. `wide` adds addresses and nodes. `now` says how far away the next step is.
@@ -37,7 +37,7 @@ pub(crate) fn draw(view: &View, wide: bool, now: Timestamp) -> String {
     let mut children: Vec<Node> = view.stages.iter().map(|stage| stage_node(stage, view, &mut drawing)).collect();
     let rest: Vec<&ColorView> = view.colors.iter().filter(|color| !drawing.colors.contains(&color.name)).collect();
     let rest: Vec<Node> =
-        rest.into_iter().map(|color| color_node(&title(&color.name, None), color, &mut drawing)).collect();
+        rest.into_iter().map(|color| color_node(&title(&color.name, None), color, Tiers::All, &mut drawing)).collect();
     if !rest.is_empty() {
         children.push(Node { text: format!("{DIM}in no stage{DIM:#}"), children: rest });
     }
@@ -95,7 +95,7 @@ fn stage_node(stage: &StageView, view: &View, drawing: &mut Drawing) -> Node {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
     let tiers = stage.tiers.iter().map(|tier| moving_tier_node(tier, drawing.now)).collect::<Vec<_>>();
-    let colors = stage.shares.iter().map(|share| share_node(share, view, drawing));
+    let colors = stage.shares.iter().map(|share| share_node(share, &stage.name, view, drawing));
     Node { children: tiers.into_iter().chain(colors).collect(), text }
 }
 
@@ -126,14 +126,36 @@ fn until(time: &str, now: Timestamp) -> Option<i64> {
     Some(time.as_second() - now.as_second()).filter(|seconds| *seconds > 0)
 }
 
-fn share_node(share: &Share, view: &View, drawing: &mut Drawing) -> Node {
+/// Tiers of a color that are drawn.
+#[derive(Clone, Copy)]
+enum Tiers<'a> {
+    All,
+    /// Those that all stages share, and those that this one has for itself.
+    In(&'a str),
+    /// Those that this stage has for itself.
+    Of(&'a str),
+}
+
+impl Tiers<'_> {
+    fn has(self, tier: &TierView) -> bool {
+        match (self, &tier.stage) {
+            (Self::All, _) | (Self::In(_), None) => true,
+            (Self::Of(_), None) => false,
+            (Self::In(stage) | Self::Of(stage), Some(own)) => stage == own,
+        }
+    }
+}
+
+fn share_node(share: &Share, stage: &str, view: &View, drawing: &mut Drawing) -> Node {
     let title = title(&share.color, Some(share.percent));
     match view.color(&share.color) {
         // A color that several stages serve is drawn in full once.
-        Some(_) if !drawing.colors.insert(share.color.clone()) => {
-            Node { text: format!("{title}  {DIM}as above{DIM:#}"), children: Vec::new() }
+        Some(color) if !drawing.colors.insert(share.color.clone()) => {
+            let own = color.tiers.iter().filter(|tier| Tiers::Of(stage).has(tier));
+            let children = own.map(|tier| tier_node(tier, color, drawing)).collect();
+            Node { text: format!("{title}  {DIM}as above{DIM:#}"), children }
         }
-        Some(color) => color_node(&title, color, drawing),
+        Some(color) => color_node(&title, color, Tiers::In(stage), drawing),
         None => Node { text: format!("{title}  {BAD}gone{BAD:#}"), children: Vec::new() },
     }
 }
@@ -146,7 +168,7 @@ fn title(color: &str, percent: Option<i32>) -> String {
     format!("{color}  {bar} {percent:>3}%")
 }
 
-fn color_node(title: &str, color: &ColorView, drawing: &mut Drawing) -> Node {
+fn color_node(title: &str, color: &ColorView, drawn: Tiers<'_>, drawing: &mut Drawing) -> Node {
     let (style, word) = match color.phase {
         Some(ColorPhase::Starting) => (BUSY, "Starting"),
         Some(ColorPhase::Ready) => (GOOD, "Ready"),
@@ -161,7 +183,7 @@ fn color_node(title: &str, color: &ColorView, drawing: &mut Drawing) -> Node {
         None => color.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default(),
     };
     let retired = color.phase == Some(ColorPhase::Retired);
-    let tiers = color.tiers.iter().filter(|tier| !retired || !tier.pods.is_empty());
+    let tiers = color.tiers.iter().filter(|tier| drawn.has(tier) && (!retired || !tier.pods.is_empty()));
     Node {
         children: tiers.map(|tier| tier_node(tier, color, drawing)).collect(),
         text: format!("{title}  {style}{word}{style:#}{what}"),
@@ -213,7 +235,7 @@ fn tier_node(tier: &TierView, color: &ColorView, drawing: &mut Drawing) -> Node 
     if !others.is_empty() {
         let _ = write!(text, "  shared with {}", others.join(", "));
     }
-    if !drawing.instances.insert((tier.name.clone(), tier.instance.clone())) {
+    if !drawing.instances.insert((tier.name.clone(), tier.instance.clone(), tier.stage.clone())) {
         if !tier.pods.is_empty() {
             let _ = write!(text, "  {DIM}pods as above{DIM:#}");
         }
@@ -429,6 +451,42 @@ shop  Reconciling: stage active moves to v2
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
+    }
+
+    /// Each stage shows its own frontends, and where its backend's address is.
+    #[test]
+    fn tiers_of_stages_are_drawn_with_them() {
+        let mut world = world(json!(null));
+        for color in &mut world.colors {
+            color.spec.tiers[1].needs[0].compatible = rainbow_api::Compatible::Backward;
+        }
+        let status = world.rainbow.status.as_mut().unwrap();
+        for (stage, color) in status.stages.iter_mut().zip(["v2", "v1"]) {
+            let message = (color == "v1").then(|| "waits".to_owned());
+            let service = format!("backend-{}", stage.name);
+            let tier = TierStatus {
+                tier: "backend".into(),
+                service,
+                color: Some(color.into()),
+                message,
+                ..TierStatus::default()
+            };
+            stage.tiers.push(tier);
+        }
+        let belong = |metadata: &mut kube::api::ObjectMeta, stage: &str| {
+            let labels = metadata.labels.as_mut().unwrap();
+            if labels["rainbow.dev/tier"] == "frontend" {
+                labels.insert("rainbow.dev/belongs-to".into(), stage.into());
+            }
+        };
+        world.deployments.iter_mut().for_each(|deployment| belong(&mut deployment.metadata, "active"));
+        world.pods.iter_mut().for_each(|pod| belong(&mut pod.metadata, "active"));
+        let text = drawn(&world, false);
+        let (smoke, active) = text.split_once("─ stage active").unwrap();
+        assert!(smoke.contains("├─ tier backend  backend-smoke  v2\n"), "{text}");
+        assert!(smoke.contains("backend  ") && !smoke.contains("frontend-v2-"), "{text}");
+        assert!(active.contains("├─ tier backend  backend-active  v1  waits\n"), "{text}");
+        assert!(active.contains("frontend-v1-3"), "{text}");
     }
 
     #[test]

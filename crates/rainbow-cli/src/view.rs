@@ -4,8 +4,12 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use rainbow_api::{Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, labels};
+use kube::api::ObjectMeta;
+use rainbow_api::{
+    Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, bound_tiers, labels,
+};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The objects an application consists of.
 #[derive(Clone, Debug)]
@@ -97,6 +101,9 @@ pub(crate) struct TierView {
     pub(crate) name: String,
     /// The color that introduced the instance.
     pub(crate) instance: String,
+    /// The stage that has the pods for itself. None: all stages share them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stage: Option<String>,
     /// The other colors that have the same instance.
     pub(crate) shared_with: Vec<String>,
     pub(crate) replicas: i32,
@@ -195,14 +202,22 @@ fn shares(color: Option<&str>, shift: Option<&rainbow_api::ShiftStatus>) -> Vec<
 fn color_view(color: &Color, world: &World) -> ColorView {
     let status = color.status.clone().unwrap_or_default();
     let message = ConditionType::Ready.find(&status.conditions).filter(|condition| condition.status != "True");
-    let tiers = color.spec.tiers.iter().map(|tier| {
+    let bound = bound_tiers(&color.spec.tiers);
+    let tiers = color.spec.tiers.iter().flat_map(|tier| {
         let instance = color.spec.instances.iter().find(|instance| instance.tier == tier.name);
         let instance = instance.map_or(color.spec.color.as_str(), |instance| instance.color.as_str());
         let holders = status.drain.as_ref().map(|drain| drain.holders.as_slice()).unwrap_or_default();
-        TierView {
-            shared_with: sharers(&world.colors, &color.spec.color, &tier.name, instance),
-            ..tier_view(&tier.name, instance, world, holders)
-        }
+        let shared_with = sharers(&world.colors, &color.spec.color, &tier.name, instance);
+        // Those of a stage that has none of the color are left out.
+        let stages: Vec<Option<String>> = match bound.contains(tier.name.as_str()) {
+            true => stages_with(world, &tier.name, instance).into_iter().map(Some).collect(),
+            false => vec![None],
+        };
+        let view = |stage: Option<String>| TierView {
+            shared_with: shared_with.clone(),
+            ..tier_view(&tier.name, instance, stage, world, holders)
+        };
+        stages.into_iter().map(view).collect::<Vec<_>>()
     });
     ColorView {
         name: color.spec.color.clone(),
@@ -235,10 +250,26 @@ pub(crate) fn sharers(colors: &[Color], color: &str, tier: &str, instance: &str)
     found.into_iter().map(|color| color.spec.color.clone()).collect()
 }
 
-fn tier_view(tier: &str, instance: &str, world: &World, holders: &[Holder]) -> TierView {
-    let is_it = |metadata: &kube::api::ObjectMeta| {
-        let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-        label(labels::TIER) == Some(tier) && label(labels::COLOR) == Some(instance)
+/// The stages that have pods, or a Deployment that asks for some, of an instance for themselves.
+fn stages_with(world: &World, tier: &str, instance: &str) -> BTreeSet<String> {
+    let is_it = |metadata: &ObjectMeta| {
+        label(metadata, labels::TIER) == Some(tier) && label(metadata, labels::COLOR) == Some(instance)
+    };
+    let asks = |deployment: &&Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1) > 0;
+    let deployments = world.deployments.iter().filter(asks).map(|deployment| &deployment.metadata);
+    let all = deployments.chain(world.pods.iter().map(|pod| &pod.metadata)).filter(|metadata| is_it(metadata));
+    all.filter_map(|metadata| label(metadata, labels::BELONGS_TO)).map(str::to_owned).collect()
+}
+
+fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str)
+}
+
+fn tier_view(tier: &str, instance: &str, stage: Option<String>, world: &World, holders: &[Holder]) -> TierView {
+    let is_it = |metadata: &ObjectMeta| {
+        label(metadata, labels::TIER) == Some(tier)
+            && label(metadata, labels::COLOR) == Some(instance)
+            && label(metadata, labels::BELONGS_TO) == stage.as_deref()
     };
     let deployment = world.deployments.iter().find(|deployment| is_it(&deployment.metadata));
     let mut pods: Vec<PodView> =
@@ -251,6 +282,7 @@ fn tier_view(tier: &str, instance: &str, world: &World, holders: &[Holder]) -> T
         replicas: deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or_default(),
         ready: i32::try_from(pods.iter().filter(|pod| pod.ready).count()).unwrap_or(i32::MAX),
         pods,
+        stage,
     }
 }
 

@@ -167,12 +167,19 @@ pub(crate) async fn serves(
                 ShiftPhase::Preparing | ShiftPhase::Shifting => format!("{stage}: {from} → {to} {moved}/{of}"),
             });
         }
-        if seen.color.as_deref() == Some(color) {
-            return Progress::Done;
-        }
+        let behind = seen.tiers.iter().find(|tier| tier.target.as_deref() == Some(color) && tier.color != tier.target);
         let moving = seen.tiers.iter().find_map(|tier| Some((tier, tier.shift.as_ref()?)));
         if let Some((tier, Shift { from, to, moved, of, .. })) = moving {
             return Progress::Waiting(format!("{stage}: {} {from} → {to} {moved}/{of}", tier.tier));
+        }
+        match (seen.color.as_deref() == Some(color), behind) {
+            (true, None) => return Progress::Done,
+            // On the way back, callers come first.
+            (true, Some(tier)) => {
+                let why = tier.message.as_deref().unwrap_or("it has yet to move");
+                return Progress::Waiting(format!("{stage}: {}: {why}", tier.tier));
+            }
+            (false, _) => {}
         }
         // A pause that ends by itself is waited for.
         let found = world.rainbow.spec.stages.iter().find(|known| known.name == stage);

@@ -357,16 +357,33 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
     (!shifts.is_empty()).then(|| shifts.join("; "))
 }
 
-/// Stages that wait between two tiers, or for a tier to move.
+/// Stages that wait between two tiers.
 pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
     let step = |stage: &StageReport| match stage.waiting.as_ref()? {
-        waiting @ (Waiting::BetweenTiers { .. } | Waiting::ForTier { .. }) => {
+        waiting @ Waiting::BetweenTiers { .. } => {
             Some(format!("stage {}: {}", stage.name, self::waiting(waiting, None, names)))
         }
         _ => None,
     };
     let steps: Vec<String> = report.stages.iter().filter_map(step).collect();
     (!steps.is_empty()).then(|| steps.join("; "))
+}
+
+/// Stages whose tiers have yet to follow: callers wait for callees, and on the way back callees for the end of newer callers.
+pub(crate) fn following(report: &Report, names: &Names<'_>) -> Option<String> {
+    let one = |name: String, report: &StageReport| match report.waiting.as_ref()? {
+        waiting @ (Waiting::ForTier { .. } | Waiting::ForNewerCallers { .. }) => {
+            Some(format!("{name}: {}", self::waiting(waiting, None, names)))
+        }
+        _ => None,
+    };
+    let of_stage = |stage: &StageReport| {
+        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
+        let tiers = stage.tiers.iter().filter_map(tier);
+        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
+    };
+    let all: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The stage was taken back by its user.

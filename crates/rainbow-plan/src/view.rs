@@ -93,12 +93,16 @@ impl<'a> View<'a> {
 
     /// A color by name, as a stage serves it: the part of it that belongs to the stage, where there is one.
     pub(crate) fn color_in(&self, stage: &str, name: &str) -> Option<ColorId> {
+        // Most applications have no parts, and this is asked often.
+        if self.parts.is_empty() {
+            return self.color(name);
+        }
         self.parts.get(&(stage, name)).copied().or_else(|| self.color(name))
     }
 
     /// A stage serves this part of the color.
     pub(crate) fn is_for(&self, id: ColorId, stage: &str) -> bool {
-        self.color_in(stage, &self.colors[id].name) == Some(id)
+        self.parts.is_empty() || self.color_in(stage, &self.colors[id].name) == Some(id)
     }
 
     /// The newest color, as a stage serves it.

@@ -91,7 +91,9 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus
     let refused = troubles.values().cloned().reduce(join);
     let obstacle = causes.into_iter().chain(refused).chain(obstacle(&report.problems, names)).reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
-    let progress = (report.progressing || !serving || paused.is_some()).then(|| progress(report, paused, names));
+    let follows = messages::following(report, names).is_some();
+    let progress =
+        (report.progressing || !serving || follows || paused.is_some()).then(|| progress(report, paused, names));
     let progress = waits.map(|waits| (waits.reason, waits.message)).or(progress);
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
     status
@@ -208,6 +210,7 @@ fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reas
     let degraded = || messages::degraded(report, names).map(|message| (Reason::Degraded, message));
     let queued = || messages::without_slot(report, names).map(|message| (Reason::Waiting, because(message)));
     let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
+    let following = || messages::following(report, names).map(|message| (Reason::Waiting, because(message)));
     let paused = || paused.map(|message| (Reason::Paused, because(message)));
     let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
     shifting()
@@ -215,6 +218,7 @@ fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reas
         .or_else(queued)
         .or_else(starting)
         .or_else(paused)
+        .or_else(following)
         .or_else(waiting)
         .unwrap_or_else(sizing)
 }

@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
-use rainbow_api::{ColorPhase, HumanDuration, Passed, Rainbow, StageStatus, labels};
-use serde_json::json;
+use kube::api::ListParams;
+use rainbow_api::{ColorPhase, HumanDuration, StageStatus, labels};
 use traffic::{Compatible, Report};
 
 use super::{
@@ -125,7 +124,7 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
     shell.run(&format!("status {NAME}")).await?;
 
     shell.say("The test is passed: the frontend follows, and is tested as well. The active stage stays.");
-    story.go_on("smoke", "backend", "v2").await?;
+    shell.run(&format!("resume {NAME} --stage smoke")).await?;
     story.moved("smoke", "v2").await?;
     story.answers("smoke", "frontend:v2 - backend:v2").await?;
     story.answers("active", "frontend:v1 - backend:v1").await?;
@@ -207,16 +206,6 @@ impl Story<'_> {
             true => Ok(()),
             false => Err(Error::Failed(format!("`rainbow {command}` said `{}` instead of `{reply}`", said.trim()))),
         }
-    }
-
-    /// Lets a stage go on after a tier.
-    async fn go_on(&self, stage: &str, tier: &str, color: &str) -> Result {
-        let passed = Passed { stage: stage.into(), tier: tier.into(), color: color.into(), by: None, at: None };
-        let patch = json!({ "spec": { "passed": [passed] } });
-        self.shell.answer(&format!("$ kubectl patch rainbow {NAME} --type merge -p '{patch}'"));
-        let rainbows = self.cluster.api::<Rainbow>();
-        let patched = rainbows.patch(NAME, &PatchParams::default(), &Patch::Merge(patch)).await;
-        patched.map(drop).map_err(|error| self.cluster.error(&error))
     }
 
     /// Waits until a stage is as wanted.
