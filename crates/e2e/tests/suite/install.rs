@@ -1,12 +1,15 @@
 //! What `rainbow install` puts into a cluster: two operators for all namespaces, and policies at admission. It has the cluster for itself.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, KubectlScope, Output, Pace, Scope, eventually, load::Loads};
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Namespace, Node, Pod},
+    core::v1::{Namespace, Node, Pod, Service},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -121,6 +124,7 @@ async fn policies(scope: &Scope, app: &App) -> Result<()> {
     let names =
         "` in the same namespace: frontend-smoke, frontend-active, frontend-v1, backend-v1: set spec.namePrefix";
     refused(&kubectl, &sibling, names).await.context("names of a sibling")?;
+    address_of_a_tier(scope).await.context("the address of a tier")?;
 
     let rainbows = scope.custom("Rainbow");
     let parameters = PatchParams::default();
@@ -142,6 +146,32 @@ async fn policies(scope: &Scope, app: &App) -> Result<()> {
     .await?;
     scope.serves(app, "active", "v1").await?;
     scope.answers("frontend-active", &app.reply("v1")).await
+}
+
+/// No other writer than Rainbow points the address of a tier elsewhere.
+async fn address_of_a_tier(scope: &Scope) -> Result<()> {
+    let services = scope.api::<Service>();
+    let service = json!({
+        "metadata": { "name": "address", "labels": { "rainbow.dev/stage": "other.backend" } },
+        "spec": { "selector": { "color": "v2" }, "ports": [{ "port": 80 }] },
+    });
+    services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+    let by = |manager: &str| PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let tries = AtomicU32::new(0);
+    // A policy that was applied a moment ago may not be known yet; each edit is another one.
+    eventually("an edit is refused", || async {
+        let color = format!("v{}", tries.fetch_add(1, Ordering::Relaxed) + 3);
+        let elsewhere = Patch::Merge(json!({ "spec": { "selector": { "color": color } } }));
+        let edited = services.patch("address", &by("kubectl-edit"), &elsewhere).await;
+        let error = edited.err().context("it is admitted")?;
+        ensure!(error.to_string().contains("spec.selector: Rainbow moves Service `address`"), "{error}");
+        Ok(())
+    })
+    .await?;
+    let moved = Patch::Merge(json!({ "spec": { "selector": { "color": "v1" } } }));
+    services.patch("address", &by("rainbow"), &moved).await.context("Rainbow itself")?;
+    services.delete("address", &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// A manifest under a name, with a color of another version's images.
