@@ -517,7 +517,6 @@ fn callers_without_a_color_keep_their_address() {
 
 /// An address moves in mid-shift when versions follow each other that no longer use it, while callers of it still serve.
 #[test]
-#[ignore = "an inner address loses its last member while callers use it"]
 fn an_address_in_mid_shift_keeps_its_members() {
     let history = "
         tiers v1 t0:1>~t1 t1:1
