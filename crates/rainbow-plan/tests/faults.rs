@@ -567,7 +567,6 @@ fn an_address_ends_with_its_last_caller() {
 
 /// The color that serves is taken away by force, and its callers hold the addresses back.
 #[test]
-#[ignore = "callers of unknown age hold addresses back until they are gone"]
 fn a_color_taken_away_by_force_holds_no_release_up() {
     let history = "
         tiers v1 t0:1>~t1 t1:1
