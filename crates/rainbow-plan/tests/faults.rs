@@ -534,7 +534,6 @@ fn an_address_in_mid_shift_keeps_its_members() {
 
 /// A surge of one stage while another one stays at the color.
 #[test]
-#[ignore = "a surge stops half way where stages share a tier that becomes each stage's own"]
 fn a_surge_of_a_stage_beside_another_goes_on() {
     let history = "
         tiers v1 t0:2>t3 t1:1>~t2 t2:1 t3:1
