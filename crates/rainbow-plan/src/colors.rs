@@ -199,8 +199,12 @@ pub(crate) fn is_demoted(view: &View<'_>, situations: &[Situation<'_>], id: Colo
         let shifts = shift.is_some_and(|shift| shift.to == color.name || shift.from == color.name);
         is(&stage.color) || is(&stage.target) || shifts
     };
+    // A stage that waits for its order before it moves to the color was not moved away from it.
+    let waits = |situation: &Situation<'_>| {
+        situation.block.as_ref().is_some_and(|block| view.colors[block.color].name == color.name)
+    };
     view.newest == Some(id)
-        && !situations.iter().any(|situation| situation.touches.contains(&id))
+        && !situations.iter().any(|situation| situation.touches.contains(&id) || waits(situation))
         && (color.demoted || view.world.memory.stages.values().any(had))
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Address, Between, Deployment, InstanceName, Step, Tier, Time, Waiting,
+    Address, Between, Deployment, InstanceName, Selection, Stage, StageKey, StageService, Step, Tier, Time, Waiting,
     parts::{self, inner_name},
     situation::{Goal, Points, Situation, has_ready},
     view::{ColorId, View},
@@ -178,11 +178,34 @@ fn newer_caller(view: &View<'_>, situation: &Situation<'_>, color: ColorId) -> O
     for instance in own {
         // An instance that several colors share calls what the oldest of them calls.
         let needed = view.owners(instance).last().map(|oldest| view.colors[*oldest].revision);
-        if needed.is_none_or(|needed| needed > view.colors[color].revision) {
+        let is_newer = match needed {
+            Some(needed) => needed > view.colors[color].revision,
+            None => !was_there_before(view, stage, instance, color),
+        };
+        if is_newer {
             return Some((instance.tier.to_string(), instance.color.to_string()));
         }
     }
     None
+}
+
+/// Pods whose color was taken away by force have been there for longer than the other color, so that one is newer. Either an address of the
+/// stage led to them before that color was made, which the status remembers across restarts of the operator; or the observer saw them
+/// ready before. Without this a stage could leave such callers for no version at all, not even for one that is made later.
+fn was_there_before(view: &View<'_>, stage: &str, instance: &InstanceName, color: ColorId) -> bool {
+    let created = view.colors[color].created;
+    let leads_to = |address: &Stage| {
+        let service = view.world.stages.get(&StageKey::of(&address.name));
+        let is_selected = matches!(
+            service,
+            Some(StageService::Ours { selects: Selection::Instance(selected), .. }) if selected == instance
+        );
+        is_selected && view.memory(&address.name).since.is_some_and(|since| since <= created)
+    };
+    let mut addresses = view.spec.stages.iter().filter(|address| address.user_name() == stage);
+    let pods = view.pods(instance);
+    let was_ready = || !pods.is_empty() && pods.iter().all(|pod| pod.ready && pod.ready_since <= created);
+    addresses.any(leads_to) || was_ready()
 }
 
 /// The tier after which the stage waits before it moves on, and until when. A gate between tiers belongs here.

@@ -7,8 +7,8 @@
 //! - Each color is a *shared part*, of the tiers that all stages have in common, and *parts of stages*: the tiers that reach an inner
 //!   address, near or far. A part is a color to all other modules: stages move to it, it drains, it is kept warm.
 //!
-//! Tiers of a stage that call each other in their own color form one part. The part that clients reach also has the tiers that no other
-//! tier calls. What a part calls in the shared part is an instance of both, as with `reuse`.
+//! Each address leads to a part of its own, with all that its tier calls in its own color. The part that clients reach also has the tiers
+//! that no other tier calls. What several parts have is an instance of each, as with `reuse`.
 //!
 //! `order` decides when an address may move. What is reported is put together again here: users see colors and stages.
 
@@ -91,45 +91,22 @@ fn split(world: &World, color: &Color, stages: &BTreeSet<&str>) -> Vec<Color> {
     std::iter::once(shared).chain(parts).collect()
 }
 
-/// The parts of a color that belong to a stage.
+/// The parts of a color that belong to a stage: one for each address that leads to bound tiers, and one for the rest. Parts overlap where
+/// tiers call one tier in their own color. A part goes when its address has moved, and a tier in the last of its parts: were they one part, an
+/// address that waits for the end of its callers would keep these callers.
 fn parts_of(world: &World, color: &Color, bound: &BTreeSet<&str>, called: &BTreeSet<&str>, stage: &str) -> Vec<Color> {
     let entry = entry(world, color, stage);
-    let mut reached: BTreeSet<&str> = BTreeSet::new();
-    let mut parts = Vec::new();
-    for group in groups(&color.tiers, bound) {
-        // Names of tiers in the group that the stage's callers reach through an address, in the order of the spec.
-        let mut inner = color.tiers.iter().map(|tier| tier.name.as_str());
-        match inner.find(|name| group.contains(name) && called.contains(name)) {
-            Some(first) => parts.push((Some(first.to_owned()), group)),
-            None => reached.extend(group),
-        }
-    }
-    // The tier that clients reach is of this part, unless others of the stage call it, too.
-    if let Some(entry) = entry.filter(|entry| !parts.iter().any(|(_, group)| group.contains(entry))) {
-        reached.insert(entry);
-    }
-    if !reached.is_empty() {
-        parts.push((None, reached));
+    let own = || color.tiers.iter().map(|tier| tier.name.as_str()).filter(|tier| bound.contains(tier));
+    let inner = || own().filter(|tier| called.contains(tier));
+    let mut parts: Vec<(Option<String>, BTreeSet<&str>)> =
+        inner().map(|tier| (Some(tier.to_owned()), BTreeSet::from([tier]))).collect();
+    let of_addresses = with_needs(&color.tiers, &inner().collect());
+    let mut rest: BTreeSet<&str> = own().filter(|tier| !of_addresses.contains(tier)).collect();
+    rest.extend(entry.filter(|entry| inner().all(|tier| tier != *entry)));
+    if !rest.is_empty() {
+        parts.push((None, rest));
     }
     parts.into_iter().map(|(tier, group)| part(color, bound, called, stage, entry, tier, &group)).collect()
-}
-
-/// Groups of bound tiers that call each other in their own color, each in one group.
-fn groups<'a>(tiers: &'a [Tier], bound: &BTreeSet<&'a str>) -> Vec<BTreeSet<&'a str>> {
-    let mut groups: Vec<BTreeSet<&str>> = Vec::new();
-    for tier in tiers.iter().filter(|tier| bound.contains(tier.name.as_str())) {
-        let needs = tier.needs.iter().map(String::as_str).filter(|need| bound.contains(need));
-        let mut group: BTreeSet<&str> = needs.chain([tier.name.as_str()]).collect();
-        groups.retain(|known| {
-            let is_apart = known.is_disjoint(&group);
-            if !is_apart {
-                group.extend(known);
-            }
-            is_apart
-        });
-        groups.push(group);
-    }
-    groups
 }
 
 fn part(

@@ -178,14 +178,15 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let color = target.color.or(situation.serving);
         // Where no color is left that says how many (all were taken away by force), all who serve go on to.
         let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
+        // A color without the stage's tier says nothing of it: zero pods would end all that serve.
         let size = |color: ColorId| {
-            view.entry(situation.stage, color).map_or(0, |tier| situation.size(view, view.colors[color], tier))
+            view.entry(situation.stage, color).map(|tier| situation.size(view, view.colors[color], tier))
         };
         // While a shift is paused, another size must not change its share.
         let held = situation.memory.shift.as_ref().and_then(|shift| shift.held);
         let held = held.filter(|_| target.held_by_pause && situation.points == Points::Members);
-        let of = held.or_else(|| color.map(size)).unwrap_or_else(all);
-        let from = situation.serving.map_or(of, size);
+        let of = held.or_else(|| color.and_then(size)).unwrap_or_else(all);
+        let from = situation.serving.and_then(size).unwrap_or(of);
         Self { view, situation, target, of, from }
     }
 

@@ -277,11 +277,15 @@ fn newest<'a>(view: &View<'a>, stage: &Stage) -> Goal<'a> {
     view.newest_in(&stage.name).map_or(Goal::Stay, Goal::Color)
 }
 
-/// The colors that have an instance, newest first, as the stage serves them. A part of another stage may have the instance, too.
+/// The colors that have an instance, newest first, as the stage serves them. A part of another stage may have the instance, too. So may a
+/// newer color whose tiers call it in their own color: the address does not lead there, and a pod of it is none that has moved there.
 fn owners(view: &View<'_>, stage: &Stage, instance: &InstanceName) -> Vec<ColorId> {
     let owners = view.owners(instance);
     let own: Vec<ColorId> = owners.iter().copied().filter(|owner| view.is_for(*owner, &stage.name)).collect();
-    if own.is_empty() { owners.to_vec() } else { own }
+    let leads_to: Vec<ColorId> =
+        own.iter().copied().filter(|owner| view.entry_instance(stage, *owner) == Some(instance)).collect();
+    let candidates = [leads_to, own].into_iter().find(|owners| !owners.is_empty());
+    candidates.unwrap_or_else(|| owners.to_vec())
 }
 
 /// What the Service selects is the truth, where Rainbow may have written it; the status fills in where the Service does not say it.

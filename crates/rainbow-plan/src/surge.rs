@@ -109,11 +109,24 @@ fn is_needed_elsewhere(
     from: ColorId,
     to: ColorId,
 ) -> bool {
-    let all = size(view, &situations[index], to);
+    let situation = &situations[index];
+    let all = size(view, situation, to);
     let mut others = situations.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
+    // Parts of stages may have the tier in common, and then the tier is as large as the larger part asks.
+    let has_tier_of = |other: ColorId, color: ColorId| {
+        let own = situation.instance(view, color);
+        other == color || own.is_some_and(|own| view.owners(own).contains(&other))
+    };
+    let is_same_color = |one: ColorId, other: ColorId| view.colors[one].name == view.colors[other].name;
+    let touches = |other: &Situation<'_>, color: ColorId| {
+        other.touches.iter().copied().find(|touched| is_same_color(*touched, color) && has_tier_of(*touched, color))
+    };
     others.any(|other| {
-        let wants_all = other.touches.contains(&to) && size(view, other, to) >= all;
-        wants_all || other.touches.contains(&from)
+        let wants_all = || {
+            let (touched, tier) = touches(other, to).zip(view.entry(situation.stage, to))?;
+            Some(other.size(view, view.colors[touched], tier) >= all)
+        };
+        wants_all() == Some(true) || touches(other, from).is_some()
     })
 }
 

@@ -517,7 +517,6 @@ fn callers_without_a_color_keep_their_address() {
 
 /// An address moves in mid-shift when versions follow each other that no longer use it, while callers of it still serve.
 #[test]
-#[ignore = "an inner address loses its last member while callers use it"]
 fn an_address_in_mid_shift_keeps_its_members() {
     let history = "
         tiers v1 t0:1>~t1 t1:1
@@ -535,7 +534,6 @@ fn an_address_in_mid_shift_keeps_its_members() {
 
 /// A surge of one stage while another one stays at the color.
 #[test]
-#[ignore = "a surge stops half way where stages share a tier that becomes each stage's own"]
 fn a_surge_of_a_stage_beside_another_goes_on() {
     let history = "
         tiers v1 t0:2>t3 t1:1>~t2 t2:1 t3:1
@@ -553,7 +551,6 @@ fn a_surge_of_a_stage_beside_another_goes_on() {
 
 /// A callee is called in its own color in the next version, and its own callee is called by address.
 #[test]
-#[ignore = "an address that no tier of the color uses stays"]
 fn an_address_ends_with_its_last_caller() {
     let history = "
         tiers v1 t0:1>t2,~t1 t1:1>~t2 t2:1>~t3 t3:1
@@ -568,7 +565,6 @@ fn an_address_ends_with_its_last_caller() {
 
 /// The color that serves is taken away by force, and its callers hold the addresses back.
 #[test]
-#[ignore = "callers of unknown age hold addresses back until they are gone"]
 fn a_color_taken_away_by_force_holds_no_release_up() {
     let history = "
         tiers v1 t0:1>~t1 t1:1
@@ -579,4 +575,22 @@ fn a_color_taken_away_by_force_holds_no_release_up() {
         new-color 12
         force-delete-color 0";
     script(history, tiers_come_to_rest);
+}
+
+/// A tier calls by address what it also calls in its own color through another tier. On the way back the address waits for the end of callers
+/// that its own color would keep.
+#[test]
+fn a_way_back_ends_callers_that_call_the_same_tier_in_their_own_color() {
+    let history = "
+        tiers v1 t0:1>t2,~t1 t1:1>~t3 t2:1>t1 t3:1
+        stage s1 t0
+        settling 30
+        pass 30
+        new-color 63
+        pass 30
+        promote-to 0 1
+        pass 60
+        promote-to 0 0";
+    script(history, tiers_come_to_rest);
+    script(history, keeps(&[Rule::Tiers]));
 }
