@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    HoldReport, Promote, Report, Spec, Stage, World,
+    Address, HoldReport, Promote, Report, Spec, Stage, World,
     situation::{self, Points, Situation},
     sizes,
     view::{ColorId, View},
@@ -19,7 +19,8 @@ pub(crate) type Ended = BTreeSet<String>;
 /// The stages whose hold has ended before.
 pub(crate) fn remembered(world: &World) -> Ended {
     let has_ended = |stage: &&Stage| {
-        let memory = world.memory.stages.get(&stage.name);
+        // An address of a stage follows the stage's hold, also one that has just come to be used.
+        let memory = world.memory.stages.get(stage.user_name());
         let ended = memory.and_then(|memory| memory.ended_hold.as_ref());
         stage.hold.as_ref().is_some_and(|hold| ended == Some(&hold.id))
     };
@@ -55,7 +56,11 @@ pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
             (None, Promote::Manual) => false,
         }
     };
-    spec.stages.iter().zip(&situations).filter(ends).map(|(stage, _)| stage.name.clone()).collect()
+    // A hold concerns a stage with all its addresses. Were each asked for itself, one could leave the color that its stage is held at.
+    let users = spec.stages.iter().zip(&situations).filter(|(stage, _)| stage.address == Address::Entry);
+    let ended: BTreeSet<&str> = users.filter(ends).map(|(stage, _)| stage.name.as_str()).collect();
+    let is_ended = |stage: &&Stage| ended.contains(stage.user_name());
+    spec.stages.iter().filter(is_ended).map(|stage| stage.name.clone()).collect()
 }
 
 /// The stage serves the color that it was taken back to, and no other.

@@ -594,3 +594,86 @@ fn a_way_back_ends_callers_that_call_the_same_tier_in_their_own_color() {
     script(history, tiers_come_to_rest);
     script(history, keeps(&[Rule::Tiers]));
 }
+
+/// A pod of a stage that asks for fewer pods than its color has was not ready. When its endpoint must be known, fewer labels have to be seen.
+#[test]
+fn a_stage_smaller_than_its_color_wakes_when_its_pods_are_known() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 replicas=1
+        stage s1 t0
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        unready 1
+        promote-to 0 1
+        look
+        calm
+        look
+        look";
+    script(history, bounds_writes);
+}
+
+/// The same on the way back, after crashes of the operator.
+#[test]
+fn a_small_stage_on_its_way_back_wakes_when_its_pods_are_known() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0
+        stage s1 t0 auto replicas=1
+        settling 30
+        pass 0
+        new-color 0
+        pass 0
+        new-color 63
+        pass 2
+        promote-to 0 2
+        promote-to 1 0
+        look
+        calm
+        crash 0
+        look
+        crash 0";
+    script(history, bounds_writes);
+}
+
+/// The Service of a stage goes before the operator has seen what the pods did behind it: what has served is written down too late.
+#[test]
+#[ignore = "a color goes as one that has never served, although clients may have been sent to it"]
+fn a_color_behind_a_lost_service_has_served() {
+    let history = "
+        tiers v1 t0:1
+        counted t0
+        stage s0 t0
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        look
+        tick 1000
+        new-color 0
+        look
+        calm
+        delete-stage-service 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::Evidence]));
+}
+
+/// The same of a stage that is removed.
+#[test]
+#[ignore = "a color goes as one that has never served, although clients may have been sent to it"]
+fn a_color_of_a_removed_stage_has_served() {
+    let history = "
+        tiers v1 t0:1
+        counted t0
+        stage s0 t0
+        settling 30
+        look
+        look
+        new-color 0
+        add-stage
+        remove-stage 0";
+    script(history, keeps(&[Rule::Evidence]));
+}

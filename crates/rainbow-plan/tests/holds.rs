@@ -132,3 +132,25 @@ fn a_hold_outlives_the_status() {
         assert_eq!(serves(&sim), "v1", "{promote:?}");
     }
 }
+
+/// The stage is held at v1, and v1 does not come up again. The callee of a later version does, and no caller of it may.
+#[test]
+fn an_address_of_a_held_stage_goes_no_further_than_its_stage() {
+    let mut stage = spec::stage("active", "a");
+    stage.promote = Promote::Auto;
+    let mut made = spec::spec("v1", spec::tiers("a:1>~b b:1", "v1"), vec![stage]);
+    made.keep = Keep { live: 10, history: 10, ..made.keep };
+    let mut sim = Sim::new(made);
+    sim.settle();
+    sim.spec.color = "v2".into();
+    sim.spec.tiers = spec::tiers("a:1>~b b:1", "v2");
+    sim.settle();
+    sim.broken.insert(spec::instance("a", "v1"));
+    hold(&mut sim, "v1");
+    sim.settle();
+    let before = sim.selected("active.b").cloned();
+    sim.spec.color = "v3".into();
+    sim.spec.tiers = spec::tiers("a:1>~b b:1", "v3");
+    sim.settle();
+    assert_eq!(sim.selected("active.b").cloned(), before, "{}", sim.trace.join("\n"));
+}

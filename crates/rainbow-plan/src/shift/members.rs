@@ -84,7 +84,7 @@ impl<'a> Shifter<'_, 'a> {
     }
 
     /// Since when the pod is seen among the stage's endpoints.
-    fn endpoint(&self, pod: &Pod) -> Option<Time> {
+    pub(super) fn endpoint(&self, pod: &Pod) -> Option<Time> {
         pod.endpoint.get(&self.situation.key).copied()
     }
 
@@ -94,7 +94,7 @@ impl<'a> Shifter<'_, 'a> {
     }
 
     /// When those who send the stage's clients to pods know an endpoint that has been one since this time.
-    fn sent_to_at(&self, since: Time) -> Time {
+    pub(super) fn sent_to_at(&self, since: Time) -> Time {
         self.view.sent_to_at(&self.situation.key, since)
     }
 

@@ -29,6 +29,10 @@ impl Shifter<'_, '_> {
         if old.iter().filter(|pod| self.known_endpoint(pod)).count() >= self.from as usize {
             old.retain(|pod| self.known_endpoint(pod));
             old.truncate(self.from as usize);
+        } else if old.len() > self.from as usize {
+            // Then fewer labels have to be seen, and nothing but time tells.
+            let known = old.iter().filter_map(|pod| Some(self.sent_to_at(self.endpoint(pod)?)));
+            known.filter(|known| *known > self.view.now).for_each(|known| draft.wake(known));
         }
         let first = step.min(self.of) as usize;
         let new = self.candidates(target).into_iter().filter(|pod| self.view.is_available(pod)).take(first);

@@ -536,7 +536,10 @@ impl Sim {
     fn new_gate(&mut self) {
         let color = self.new_version();
         if self.spec.tiers[0].name == "gate" {
-            self.spec.tiers.remove(0);
+            // A version has a tier at least, and an earlier version may have lost all others.
+            if self.spec.tiers.len() > 1 {
+                self.spec.tiers.remove(0);
+            }
         } else {
             let entry = self.spec.tiers[0].name.clone();
             let gate = Tier { name: "gate".into(), needs: vec![entry], ..self.spec.tiers[0].clone() };
