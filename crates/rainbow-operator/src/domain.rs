@@ -61,7 +61,7 @@ pub(crate) fn spec(
     for found in &spec.stages {
         // A name that is there twice is an error of the stage.
         // The planner makes the addresses of inner tiers itself.
-        if !is_inner(&found.name) && stages.iter().all(|known| known.name != found.name) {
+        if !plan::is_inner_name(&found.name) && stages.iter().all(|known| known.name != found.name) {
             // The Service may become what the spec says in the very write that moves the stage.
             let senders = senders.get(&found.name).copied().max(Some(Senders::of_stage(&found.service)));
             let senders = senders.unwrap_or_default();
@@ -452,14 +452,9 @@ pub(crate) fn has_version(color: &plan::Color, instance: &plan::InstanceName) ->
     color.instances.get(&*instance.tier).is_some_and(|known| known.color == instance.color)
 }
 
-/// The name is that of the address of an inner tier, not of a stage of the spec.
-pub(crate) fn is_inner(stage: &str) -> bool {
-    stage.contains('.')
-}
-
 /// Names of the stages that users know.
 pub(crate) fn user_stages(spec: &api::RainbowSpec) -> impl Iterator<Item = &str> + Clone {
-    spec.stages.iter().map(|stage| stage.name.as_str()).filter(|name| !is_inner(name))
+    spec.stages.iter().map(|stage| stage.name.as_str()).filter(|name| !plan::is_inner_name(name))
 }
 
 /// Names of the objects that the planner speaks of.

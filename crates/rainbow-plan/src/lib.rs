@@ -65,7 +65,7 @@ mod teardown;
 mod view;
 mod world;
 
-pub use parts::inner_name;
+pub use parts::{inner_name, is_inner_name};
 pub use plan::*;
 pub use reason::*;
 pub use world::*;

@@ -25,7 +25,7 @@ pub fn inner_name(stage: &str, tier: &str) -> String {
 }
 
 /// The name is one that `inner_name` makes.
-pub(crate) fn is_inner_name(name: &str) -> bool {
+pub fn is_inner_name(name: &str) -> bool {
     name.contains('.')
 }
 

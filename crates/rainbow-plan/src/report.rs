@@ -40,9 +40,8 @@ pub(crate) fn report(
     let Told { situations, roles, sizes, ends, waiting } = *told;
     let reporter = Reporter { view, situations, roles, sizes, ends, holdings };
     let mut colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
-    let parts = parts(view, &colors);
     let frees_itself = slots::report(view, situations, roles, &mut colors, waiting, draft);
-    let colors = whole(colors, parts);
+    let colors = of_whole_colors(view, colors);
     let coming = |color: &ColorReport| {
         matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
     };
@@ -62,17 +61,19 @@ pub(crate) fn report(
     }
 }
 
-/// What the status remembers of the parts that belong to stages.
-fn parts(view: &View<'_>, reports: &[ColorReport]) -> Vec<Option<PartMemory>> {
-    reports.iter().enumerate().map(|(id, report)| part(view, id, report)).collect()
-}
-
-/// One report a color, from one of each part.
+/// One report a color, from one of each part: a part that belongs to a stage is told with the shared one, which comes before it.
 pub(crate) fn of_whole_colors(view: &View<'_>, reports: Vec<ColorReport>) -> Vec<ColorReport> {
-    let parts = parts(view, &reports);
-    whole(reports, parts)
+    let mut all: Vec<ColorReport> = Vec::with_capacity(reports.len());
+    for (id, report) in reports.into_iter().enumerate() {
+        match (part(view, id, &report), all.last_mut()) {
+            (Some(part), Some(whole)) => add_part(whole, report, part),
+            (None, _) | (_, None) => all.push(report),
+        }
+    }
+    all
 }
 
+/// What the status remembers of a part that belongs to a stage.
 fn part(view: &View<'_>, id: ColorId, report: &ColorReport) -> Option<PartMemory> {
     match &view.colors[id].part {
         Part::Shared => None,
@@ -85,18 +86,6 @@ fn part(view: &View<'_>, id: ColorId, report: &ColorReport) -> Option<PartMemory
             served: report.served.clone(),
         }),
     }
-}
-
-/// One report a color: a part that belongs to a stage is told with the shared one, which comes before it.
-fn whole(reports: Vec<ColorReport>, parts: Vec<Option<PartMemory>>) -> Vec<ColorReport> {
-    let mut all: Vec<ColorReport> = Vec::with_capacity(reports.len());
-    for (report, part) in reports.into_iter().zip(parts) {
-        match (part, all.last_mut()) {
-            (Some(part), Some(whole)) => add_part(whole, report, part),
-            (None, _) | (_, None) => all.push(report),
-        }
-    }
-    all
 }
 
 /// Adds what is reported of a part. The color is where its most important part is, and waits for what that waits for.
