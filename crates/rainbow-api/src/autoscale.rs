@@ -10,11 +10,11 @@ use crate::Tier;
 /// Writer that decides how many pods a tier has.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Scaling {
-    /// Rainbow, by `replicas`. A Deployment that another writer scales is taken back to that size.
+    /// Rainbow decides, by `replicas`. A Deployment that another writer scales is scaled back.
     #[default]
     Rainbow,
-    /// Another controller or a person, by the scale of the Deployment of each instance. `replicas` is the number of pods with which a
-    /// color starts where none serves.
+    /// Another controller or a person decides, by the scale of each instance's Deployment. `replicas` is the number of pods that a color
+    /// starts with where no color serves.
     External,
 }
 
@@ -32,18 +32,19 @@ impl Scaling {
     "message": "autoscale.minReplicas: more than maxReplicas"
 }]))]
 pub struct Autoscale {
-    /// Fewest pods. Default 1. While a stage moves, the autoscaler's own number is at least what the stage needs.
+    /// Lower limit for the number of pods. Default 1. While a stage moves, the lower limit of the autoscaler that Rainbow makes is at least
+    /// what the stage needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub min_replicas: Option<i32>,
-    /// Most pods.
+    /// Upper limit for the number of pods.
     #[schemars(range(min = 1))]
     pub max_replicas: i32,
-    /// Metrics, as in a HorizontalPodAutoscaler. Default: that of Kubernetes, 80 % of the CPU that pods request.
+    /// Metrics, as in a HorizontalPodAutoscaler. Default: the default of Kubernetes, 80 % of the CPU that pods request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "metrics")]
     pub metrics: Vec<Value>,
-    /// Pace of scaling, as in a HorizontalPodAutoscaler.
+    /// Pace of scaling, as in a HorizontalPodAutoscaler. Default: the default of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::rainbow::any_object")]
     pub behavior: Option<Value>,
@@ -59,12 +60,12 @@ fn metrics(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl Autoscale {
-    /// Fewest pods.
+    /// Returns the lower limit: `min_replicas`, or 1.
     pub fn least(&self) -> i32 {
         self.min_replicas.unwrap_or(1)
     }
 
-    /// Finding: the field, and a sentence.
+    /// Returns what is wrong: for each error the field and a sentence.
     pub(crate) fn errors(&self) -> Vec<(&'static str, String)> {
         let mut errors = Vec::new();
         if self.least() < 1 {
@@ -85,20 +86,20 @@ impl Autoscale {
     }
 }
 
-/// Policy of a tier about its size, as a color remembers it.
+/// Scaling policy of a tier, as a color remembers it.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TierScaling {
     /// Writer that decides how many pods the tier has.
     #[serde(default, skip_serializing_if = "Scaling::is_rainbow")]
     pub scaling: Scaling,
-    /// Autoscaler of each instance.
+    /// Autoscaler of each instance. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscale: Option<Autoscale>,
 }
 
 impl TierScaling {
-    /// The policy that a tier has.
+    /// Returns the policy of a tier.
     pub fn of(tier: &Tier) -> Self {
         Self { scaling: tier.scaling, autoscale: tier.autoscale.clone() }
     }

@@ -2,14 +2,14 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// Range of addresses, such as `10.0.0.0/8`. Bits of the address beyond the prefix are of no account, as in a NetworkPolicy.
+/// Range of addresses, such as `10.0.0.0/8`. Bits of the address beyond the prefix are ignored, as in a NetworkPolicy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: IpAddr,
     prefix: u8,
 }
 
-/// A text that is no range of addresses.
+/// Error of a text that is no range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no CIDR: write an address and the length of its prefix, such as 10.0.0.0/8, 10.1.2.3/32 or fd00::/64"
@@ -17,7 +17,7 @@ pub struct Cidr {
 pub struct CidrError(String);
 
 impl Cidr {
-    /// Whether an address is in the range. An IPv4 address that is written as an IPv6 one is that IPv4 address.
+    /// Returns whether an address is in the range. An IPv4-mapped IPv6 address counts as the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let most = u32::from(self.longest());
         let shift = most - u32::from(self.prefix);
@@ -32,7 +32,7 @@ impl Cidr {
         }
     }
 
-    /// Whether all addresses of another range are in this one.
+    /// Returns whether all addresses of another range are in this one.
     pub fn covers(&self, other: &Self) -> bool {
         self.prefix <= other.prefix && self.contains(other.address)
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::{Stage, StageService, Tier, names};
 
-/// Names of the tiers that each stage has for itself: those that reach, near or far, a tier by a need that is `compatible: Backward`. That
-/// tier's address is the stage's own.
+/// Returns the names of the tiers that each stage has for itself: those from which a need that is `compatible: Backward` can be reached.
+/// The address of the needed tier is the stage's own.
 pub fn bound_tiers(tiers: &[Tier]) -> BTreeSet<&str> {
     let own = tiers.iter().filter(|tier| tier.compatible_needs().next().is_some());
     let mut bound: BTreeSet<&str> = own.map(|tier| tier.name.as_str()).collect();
-    // Each round finds at least one more, or is the last.
+    // Each round finds at least one more tier, or is the last.
     loop {
         let reaches = |tier: &&Tier| tier.needs.iter().any(|need| bound.contains(need.tier.as_str()));
         let more: Vec<&str> = tiers.iter().filter(reaches).map(|tier| tier.name.as_str()).collect();
@@ -21,12 +21,13 @@ pub fn bound_tiers(tiers: &[Tier]) -> BTreeSet<&str> {
     }
 }
 
-/// Names of the tiers that others call by a need that is `compatible: Backward`.
+/// Returns the names of the tiers that others call by a need that is `compatible: Backward`.
 pub fn compatible_callees(tiers: &[Tier]) -> BTreeSet<&str> {
     tiers.iter().flat_map(Tier::compatible_needs).map(|need| need.tier.as_str()).collect()
 }
 
-/// The address through which a stage's callers reach a tier, in the shape of a stage. Its Service has the fields that the tier asks for.
+/// Returns the address through which a stage's callers reach a tier, in the shape of a stage. Its Service has the fields that the tier asks
+/// for.
 pub fn inner_stage(prefix: Option<&str>, stage: &Stage, tier: &Tier) -> Stage {
     let said = &tier.service;
     Stage {

@@ -1,4 +1,4 @@
-//! The conditions of a `Rainbow` and a `Color`: their types, and the reasons that they give.
+//! Conditions of a `Rainbow` and a `Color`: their types and their reasons.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::fmt;
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// Of a Rainbow: everything is as the spec says. Of a color: all pods that it wants are ready.
+    /// Of a Rainbow: everything is as the spec says. Of a color: all wanted pods are ready.
     Ready,
-    /// Of a Rainbow: something is under way.
+    /// Of a Rainbow: a change is under way.
     Reconciling,
-    /// Something does not go on by itself: its user has to do something, or the API server refuses a write.
+    /// Progress needs an action: by the user, or because the API server refuses a write.
     Stalled,
     /// Of a color that drains: the connections of some pods cannot be read, so these pods are kept.
     ConnectionsUnknown,
@@ -34,12 +34,12 @@ impl ConditionType {
         }
     }
 
-    /// The condition of this type, if the status has one.
+    /// Returns the condition of this type, if the status has one.
     pub fn find(self, conditions: &[Condition]) -> Option<&Condition> {
         conditions.iter().find(|condition| condition.type_ == self.as_str())
     }
 
-    /// The condition of this type, if the status has one and it is `True`.
+    /// Returns the condition of this type, if the status has one and it is `True`.
     pub fn find_true(self, conditions: &[Condition]) -> Option<&Condition> {
         self.find(conditions).filter(|condition| condition.status == "True")
     }
@@ -51,7 +51,7 @@ impl fmt::Display for ConditionType {
     }
 }
 
-/// Reason of a condition, for machines.
+/// Machine-readable reason of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Nothing is under way.
@@ -60,17 +60,17 @@ pub enum Reason {
     NothingInTheWay,
     /// A stage moves from one color to another.
     Shifting,
-    /// A color is on its way: its pods are not all ready yet.
+    /// Not all pods of a color are ready yet.
     Starting,
     /// A stage serves no color yet.
     Waiting,
-    /// Colors are brought to their sizes.
+    /// Colors are scaled to their sizes.
     Progressing,
     /// A color that a stage serves lacks pods.
     Degraded,
     /// A stage is held in the middle of a shift.
     Paused,
-    /// A stage has been taken back from the color that it is told to serve.
+    /// A stage was taken back from the color that the spec wants it to serve.
     RolledBack,
     /// The spec is not valid.
     InvalidSpec,
@@ -78,23 +78,23 @@ pub enum Reason {
     ConfigMissing,
     /// The operator has no right to read a kind of object that a template names.
     ConfigNotAllowed,
-    /// A copy of a ConfigMap or a Secret is gone, and the object has changed since.
+    /// A copy of a ConfigMap or a Secret is gone, and the object has changed since it was copied.
     ConfigLost,
     /// The API server refuses a write.
     Rejected,
     /// The API server has failed to carry out a write several times in a row.
     Unavailable,
-    /// Other tiers have the color's name already.
+    /// Other tiers already have the color's name.
     ColorInUse,
-    /// A stage is pinned to a color that does not exist.
+    /// A stage is set to a color that does not exist.
     UnknownColor,
-    /// An object that is not Rainbow's has a name that is needed.
+    /// A needed name belongs to an object that is not Rainbow's.
     Conflict,
-    /// A color is not ready within the progress deadline.
+    /// A color was not ready within the progress deadline.
     ProgressDeadlineExceeded,
-    /// A color cannot go, because a stage points at it.
+    /// A color cannot be retired, because a stage points at it.
     InUse,
-    /// A color waits, because as many live as `spec.keep.live` allows.
+    /// A color waits, because `spec.keep.live` colors live already.
     TooManyColors,
     /// No node can pull the image of Rainbow's connection counter.
     CounterImageUnavailable,
@@ -102,11 +102,11 @@ pub enum Reason {
     Ready,
     /// Of a color: a stage points at it.
     Serving,
-    /// Of a color: it is out of every stage and kept until its connections have ended.
+    /// Of a color: no stage points at it, and it is kept until its connections have ended.
     Draining,
     /// Of a color: it has no pods.
     Retired,
-    /// Of a color: it is not ready within the progress deadline.
+    /// Of a color: it was not ready within the progress deadline.
     Stalled,
     /// Of a color that drains: some pods do not say how many connections they have.
     NoAnswer,
@@ -151,7 +151,7 @@ impl Reason {
         Self::OnePeer,
     ];
 
-    /// The reason as a condition gives it, in CamelCase.
+    /// Returns the reason as a condition has it, in CamelCase.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "Settled",
@@ -187,7 +187,7 @@ impl Reason {
         }
     }
 
-    /// The reason that a condition gives. `None` for one that this version does not know.
+    /// Returns the reason of a condition. `None`: this version does not know the reason.
     pub fn of(condition: &Condition) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == condition.reason)
     }

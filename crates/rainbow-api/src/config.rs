@@ -7,18 +7,18 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{ColorConfig, Tier};
 
-/// Hexadecimal digits of the content at the end of a copy's name, as many as kustomize's configMapGenerator takes.
+/// Hexadecimal digits of the content's hash at the end of a copy's name, as many as kustomize's configMapGenerator takes.
 pub const CONTENT_DIGITS: usize = 10;
-/// Characters of an object's name.
+/// Longest name of an object, in characters.
 const NAME: usize = 253;
 
 /// Whether the content of the ConfigMaps and Secrets that pod templates name is part of the version.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Config {
-    /// All colors read the objects themselves: a change reaches the pods of every color, as Kubernetes has it.
+    /// All colors read the objects themselves. A change reaches the pods of every color, as Kubernetes has it.
     #[default]
     Shared,
-    /// A color reads immutable copies, made when the color is made. A change of an object is a release.
+    /// Each color reads immutable copies, made when the color is made. A change of an object is a release.
     Versioned,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for ConfigKind {
     }
 }
 
-/// A ConfigMap or a Secret, by its name.
+/// Name of a ConfigMap or a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigName {
     /// Kind of the object.
@@ -55,7 +55,7 @@ pub struct ConfigName {
     pub name: String,
 }
 
-/// ``Secret `database` ``.
+/// Writes the kind and the name, such as ``Secret `database` ``.
 impl fmt::Display for ConfigName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}`", self.kind, self.name)
@@ -71,15 +71,15 @@ pub enum Demand {
     Required,
 }
 
-/// The objects that each tier's template names, by name of the tier.
+/// Objects that the templates of tiers name, by name of the tier.
 pub type TierConfig = BTreeMap<String, BTreeMap<ConfigName, Demand>>;
 
-/// The objects that the templates of tiers name.
+/// Returns the objects that the templates of tiers name.
 pub fn config_of_tiers(tiers: &[Tier]) -> TierConfig {
     tiers.iter().map(|tier| (tier.name.clone(), config_of(&tier.template))).collect()
 }
 
-/// The objects that a pod template names: in volumes, in `env` and in `envFrom`.
+/// Returns the objects that a pod template names in volumes, in `env` and in `envFrom`.
 ///
 /// `imagePullSecrets` and the Secrets of volume drivers are the node's credentials; no container reads them, so they are not configuration.
 pub fn config_of(template: &Value) -> BTreeMap<ConfigName, Demand> {
@@ -91,7 +91,7 @@ pub fn config_of(template: &Value) -> BTreeMap<ConfigName, Demand> {
     found
 }
 
-/// Makes a pod template read the copies that a color has.
+/// Makes a pod template read a color's copies in place of the objects.
 pub fn read_copies(template: &mut Value, config: &[ColorConfig]) {
     visit(template, &mut |kind, name, _| {
         if let Some(known) = config.iter().find(|known| known.kind == kind && known.name == *name) {
@@ -100,7 +100,7 @@ pub fn read_copies(template: &mut Value, config: &[ColorConfig]) {
     });
 }
 
-/// Name of the copy of an object's content: `settings-0a1b2c3d4e`.
+/// Returns the name of the copy of an object with this content, such as `settings-0a1b2c3d4e`.
 pub fn copy_name(name: &str, content: &str) -> String {
     let kept = name.char_indices().nth(NAME - 1 - CONTENT_DIGITS).map_or(name, |(end, _)| &name[..end]);
     format!("{}-{content}", kept.trim_end_matches(['.', '-']))
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Every place of a pod template that a container reads configuration from, and those that it does not.
+    /// Template with every place that a container reads configuration from, and with places that it does not read from.
     fn template() -> Value {
         json!({ "spec": {
             "imagePullSecrets": [{ "name": "registry" }],
@@ -190,7 +190,7 @@ mod tests {
             [
                 "ConfigMap `extra` Optional",
                 "ConfigMap `files` Required",
-                // One place says that it is optional, another one does not.
+                // One place says that the object is optional, another one does not.
                 "ConfigMap `settings` Required",
                 "Secret `database` Optional",
                 "Secret `migrate` Required",

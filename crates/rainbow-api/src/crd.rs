@@ -1,4 +1,4 @@
-//! The custom resource definitions, from the Rust types.
+//! Custom resource definitions, generated from the Rust types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::CustomResourceExt;
@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 
 use crate::{Color, Rainbow, labels, pod_types};
 
-/// Both definitions, `Rainbow` first.
+/// Returns both definitions, `Rainbow` first.
 ///
-/// Their schemas are structural, and nothing in them is nullable: an optional field is left out, never `null`. (A nullable
-/// enum is refused by older API servers, and `null` would be kept beside "absent" as a second way to say the same.)
-/// API servers without CEL drop `x-kubernetes-validations`; the operator checks everything again anyway.
+/// Their schemas are structural, and nothing in them is nullable: an optional field is left out, never `null`. (Older API servers refuse a
+/// nullable enum, and `null` beside "absent" would be a second way to say the same.) API servers without CEL drop
+/// `x-kubernetes-validations`. The operator checks everything again in any case.
 ///
-/// The pod templates of a `Rainbow` and the settings of its sidecar are an exception: their schema has all fields of a pod, each of which may be `null`, so that the API
-/// server refuses in them what it refuses in a Deployment. Those of a `Color` are kept whatever is in them: a snapshot never loses a
-/// field that a later schema does not have.
+/// The pod templates of a `Rainbow` and the settings of its sidecar are an exception. Their schema has all fields of a pod, and each field
+/// may be `null`, so that the API server refuses in them what it refuses in a Deployment. The templates of a `Color` are kept with any
+/// content: a snapshot never loses a field that a later schema does not have.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all = vec![Rainbow::crd(), Color::crd()];
     for crd in &mut all {
@@ -39,7 +39,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     all
 }
 
-/// Schema of the pod templates in a definition.
+/// Returns the schema of the pod templates in a definition.
 fn template(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray as Items;
     let schema = crd.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()?;
@@ -48,7 +48,7 @@ fn template(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> 
     tier.properties.as_mut()?.get_mut("template")
 }
 
-/// Fields of `spec.drain.sidecar` in a definition.
+/// Returns the fields of `spec.drain.sidecar` in a definition.
 fn sidecar(crd: &mut CustomResourceDefinition) -> Option<&mut BTreeMap<String, JSONSchemaProps>> {
     let schema = crd.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()?;
     let drain = schema.properties.as_mut()?.get_mut("spec")?.properties.as_mut()?.get_mut("drain")?;
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// The path is within a part of a pod, whose schema follows that of a Deployment.
+    /// Returns whether a path is within a part of a pod, whose schema follows that of a Deployment.
     fn is_in_template(path: &str) -> bool {
         let sidecar = ["drain.sidecar.resources.", "drain.sidecar.securityContext."];
         path.contains("tiers[].template.") || sidecar.iter().any(|part| path.contains(part))
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    /// The cost of a CEL rule is estimated from the limits of the lists and texts it walks: without limits an API server
+    /// The API server estimates the cost of a CEL rule from the limits of the lists and texts that the rule walks. Without limits it
     /// refuses the whole definition.
     #[test]
     fn what_rules_walk_is_limited() {
@@ -125,7 +125,7 @@ mod tests {
             }
             if part.type_.as_deref() == Some("array") {
                 assert!(part.max_items.is_some(), "{path}: no maxItems");
-                // Texts have no key to be merged by, and the entries of metrics have none.
+                // Texts have no key to be merged by, and neither have the entries of metrics.
                 let items = match &part.items {
                     Some(JSONSchemaPropsOrArray::Schema(items)) => items.type_.as_deref(),
                     Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
@@ -141,7 +141,7 @@ mod tests {
         });
     }
 
-    /// What a misspelt field would be let in by.
+    /// A misspelt field would get through a part of the schema that is open.
     #[test]
     fn a_template_has_the_fields_of_a_pod_and_no_others() {
         let mut crds = crds();

@@ -1,4 +1,4 @@
-//! How a color that no stage points at comes to its end, and what is reported of it.
+//! End of a color that no stage points at, and what is reported of it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,28 +7,30 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use crate::{DurationError, HumanDuration, IgnoredPeer, RainbowSpec, SidecarSettings, Tier};
 
-/// How a color that no stage points at comes to its end.
+/// Drain of a color that no stage points at.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drain {
-    /// The longest a color may drain. Past it, pods end with their grace period, connections or not. Default 24h.
+    /// Longest time that a color may drain, such as `24h`. After it, pods end with their grace period, with or without connections. Default
+    /// 24h.
     #[serde(default = "Drain::default_deadline")]
     pub deadline: HumanDuration,
-    /// How long a pod must be without connections before it may go; where none are counted, how long it stays after it left its last
-    /// stage. A color that has served stays whole for this long, and as a way back for `keep.warm`. Default 5s.
+    /// Time that a pod must be without connections before it may end, such as `5s`. Where connections are not counted: time that a pod
+    /// stays after it left its last stage. A color that has served stays whole for this long, and as a way back for `keep.warm`. Default
+    /// 5s.
     #[serde(default = "Drain::default_settle")]
     pub settle: HumanDuration,
-    /// Where the evidence comes from that connections have ended. Default: Sidecar.
+    /// Source of the evidence that connections have ended: `Sidecar` (default), `Http` or `None`.
     #[serde(default)]
     pub connections: Connections,
-    /// Where the application answers how many connections a pod has. Needed where `connections` is `Http`.
+    /// Address at which the application answers how many connections a pod has. Required where `connections` is `Http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCount>,
-    /// Settings of the container that Rainbow adds where `connections` is `Sidecar`. A change is about new colors only.
+    /// Settings of the container that Rainbow adds where `connections` is `Sidecar`. A change affects new colors only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<SidecarSettings>,
-    /// Peers whose connections hold no pod, such as scrapers of metrics. It is about all colors, those that drain as well. Only the
-    /// sidecar knows peers.
+    /// Peers whose connections hold no pod, such as scrapers of metrics. A change affects all colors, draining ones included. Only the
+    /// sidecar knows peers. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub ignore: Vec<IgnoredPeer>,
@@ -57,19 +59,19 @@ impl Default for Drain {
     }
 }
 
-/// Where the evidence that connections have ended comes from.
+/// Source of the evidence that connections have ended.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Connections {
-    /// From `tally`, a small container that Rainbow adds to the pods: it reads the pod's own socket table.
+    /// `tally`, a small container that Rainbow adds to the pods and that reads the pod's own socket table.
     #[default]
     Sidecar,
-    /// From the application itself, over HTTP.
+    /// The application itself, over HTTP.
     Http,
-    /// Time alone: a color is drained `settle` after it left its last stage.
+    /// Time alone: a color is drained when `settle` has passed since it left its last stage.
     None,
 }
 
-/// Where the application answers how many connections a pod has.
+/// Address at which the application answers how many connections a pod has.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCount {
@@ -79,13 +81,13 @@ pub struct HttpCount {
     /// Path of the request, such as `/connections`.
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/"))]
     pub path: String,
-    /// Where the number is in the JSON of the reply: a JSON pointer such as `/server/open`, or a dotted path such as `server.open`.
+    /// Place of the number in the JSON of the reply: a JSON pointer such as `/server/open`, or a dotted path such as `server.open`.
     #[schemars(length(min = 1, max = 256))]
     pub field: String,
 }
 
 impl HttpCount {
-    /// The number in a reply; `None` where there is none or it is no count.
+    /// Returns the number in a reply. `None`: there is none, or it is no count.
     pub fn number(&self, reply: &Value) -> Option<u64> {
         let found = match self.field.strip_prefix('/') {
             Some(_) => reply.pointer(&self.field)?,
@@ -98,57 +100,58 @@ impl HttpCount {
     }
 }
 
-/// Source of the evidence that the connections of a color's pods have ended: the words of the Rainbow's spec while that spec
-/// describes the color.
+/// Source of the evidence that the connections of a color's pods have ended. While the Rainbow's spec describes the color, this is what the
+/// spec says.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
-    /// The Rainbow's `drain.connections`.
+    /// `drain.connections` of the Rainbow.
     pub connections: Connections,
-    /// The Rainbow's `drain.http`.
+    /// `drain.http` of the Rainbow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCount>,
-    /// By tier: its own `connections`, where it has a word of its own.
+    /// `connections` of each tier that has its own value, by tier.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub tiers: BTreeMap<String, Connections>,
 }
 
 impl Evidence {
-    /// The words of a spec about tiers.
+    /// Returns what a spec says about tiers.
     pub fn of<'a>(spec: &RainbowSpec, tiers: impl IntoIterator<Item = &'a Tier>) -> Self {
         let own = tiers.into_iter().filter_map(|tier| Some((tier.name.clone(), tier.connections?)));
         Self { connections: spec.drain.connections, http: spec.drain.http.clone(), tiers: own.collect() }
     }
 
-    /// Source of the evidence for a tier.
+    /// Returns the source of the evidence for a tier.
     pub fn of_tier(&self, tier: &str) -> Connections {
         self.tiers.get(tier).copied().unwrap_or(self.connections)
     }
 }
 
-/// What is different in the drain of one color.
+/// Drain settings of one color.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ColorDrain {
-    /// Instead of the Rainbow's `drain.deadline`, for this color: a duration since it left its last stage, `now` or `never`.
+    /// Deadline of this color in place of the Rainbow's `drain.deadline`: a duration since the color left its last stage such as `10m`,
+    /// `now` or `never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
 }
 
-/// When the pods of a draining color end whatever they still hold: `10m` after it left its last stage, `now` or `never`.
+/// Time at which the pods of a draining color end with or without connections: `10m` after the color left its last stage, `now` or `never`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Deadline {
-    /// So long after the color left its last stage.
+    /// This long after the color left its last stage.
     After(HumanDuration),
-    /// At once.
+    /// Immediately.
     Now,
-    /// Not as long as a connection is left.
+    /// Not while a connection is left.
     Never,
 }
 
-/// A text that is no deadline.
+/// Error of a text that is no deadline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; or write now or never")]
 pub struct DeadlineError(#[from] DurationError);
@@ -203,28 +206,28 @@ impl JsonSchema for Deadline {
     }
 }
 
-/// What is known of a drain under way.
+/// State of a drain.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainStatus {
-    /// When the color left its last stage (RFC 3339).
+    /// Time at which the color left its last stage (RFC 3339).
     pub since: String,
-    /// When its pods end whatever they still hold (RFC 3339). Unset: never.
+    /// Time at which the color's pods end with or without connections (RFC 3339). Unset: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
-    /// Connections last known, over all its pods.
+    /// Connections last known, over all pods of the color.
     pub connections: i64,
-    /// Connections of peers that `drain.ignore` names, over all its pods: they hold nothing.
+    /// Connections of peers that `drain.ignore` names, over all pods of the color. They hold no pod.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ignored: i64,
-    /// Pods whose connections cannot be read now. They count as busy.
+    /// Number of pods whose connections cannot be read now. These pods count as busy.
     pub unknown_pods: i32,
-    /// Pods that are still there.
+    /// Number of pods that still exist.
     pub pods: i32,
-    /// The pods that hold it, the one with the most connections first; at most ten.
+    /// Pods that hold the color, the one with the most connections first. At most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
-    /// What the deadline ended. Kept when the color is retired.
+    /// Connections that the deadline ended. Kept when the color is retired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<Cut>,
 }
@@ -233,30 +236,30 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// A pod that holds a draining color.
+/// Pod that holds a draining color.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
     /// Name of the pod.
     pub pod: String,
-    /// Its tier.
+    /// Tier of the pod.
     pub tier: String,
-    /// Connections last known. Unset: none could ever be read.
+    /// Connections last known. Unset: they could never be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
-    /// Connections beside those of peers that `drain.ignore` names. Unset: none.
+    /// Connections of peers that `drain.ignore` names, beside `connections`. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored: Option<i64>,
-    /// Connections among `connections` of peers that the counter does not name, so that it is unknown whether `drain.ignore` names them.
+    /// Connections among `connections` whose peer the counter does not name, so that it is unknown whether `drain.ignore` names the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnamed: Option<i64>,
-    /// Age of the oldest connection in seconds when it was last asked.
+    /// Age of the oldest connection in seconds, when the pod was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_seconds: Option<i64>,
-    /// Addresses of those it is connected to, the ones with the most connections first; at most five.
+    /// Addresses of the pod's peers, the ones with the most connections first. At most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<String>,
-    /// Why its connections cannot be read, where they cannot.
+    /// Reason why the pod's connections cannot be read. Unset: they can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
 }
@@ -267,13 +270,13 @@ pub struct Holder {
 pub struct Cut {
     /// Name of the pod.
     pub pod: String,
-    /// The pod's port. Unset where that is not known.
+    /// Port of the pod. Unset: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
-    /// How many there were when the pod was last asked. Unset where that could not be read.
+    /// Number of connections when the pod was last asked. Unset: it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
-    /// Age of the oldest in seconds.
+    /// Age of the oldest connection in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_seconds: Option<i64>,
 }

@@ -4,18 +4,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
-/// A duration written as in Go and kubectl: numbers with the units `ms`, `s`, `m`, `h`, largest first.
+/// Duration written as in Go and kubectl: numbers with the units `ms`, `s`, `m`, `h`. Written largest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct HumanDuration(pub Duration);
 
-/// A text that is no duration.
+/// Error of a text that is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no duration: write a number and a unit (ms, s, m, h), such as 30s or 1h30m")]
 pub struct DurationError(String);
 
 impl HumanDuration {
-    /// A duration of whole seconds.
+    /// Returns a duration of whole seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }

@@ -1,4 +1,4 @@
-//! What makes two instances the same: a Merkle tree over templates, ports and needs.
+//! Identity of an instance: a Merkle tree over templates, ports and needs.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{ColorConfig, ColorInstance, ColorSpec, Config, RainbowSpec, Tier, TierConfig, config_of_tiers};
 
-/// The identity of an instance, in hexadecimal: equal identities are equal all the way down.
+/// Identity of an instance, in hexadecimal. Instances with equal identities are equal all the way down.
 pub type Identity = String;
 
 /// Hexadecimal digits of an identity: 80 bits, far from a collision at any number of versions, short enough for a label.
@@ -14,10 +14,10 @@ const IDENTITY_DIGITS: usize = 20;
 /// Hexadecimal digits of a color named after its tiers, as many as the proof of concept takes of a git commit.
 const COLOR_DIGITS: usize = 6;
 
-/// The identity of each tier's instance, by tier name.
+/// Returns the identity of each tier's instance, by tier name.
 ///
-/// Replicas are no part of it: scaling makes no new color. Needs on unknown tiers and cycles are refused where the spec
-/// is validated; here a tier that cannot be resolved is simply absent from the answer.
+/// Replicas are not part of an identity: scaling makes no new color. The validation of the spec refuses needs on unknown tiers and cycles.
+/// Here a tier that cannot be resolved is absent from the answer.
 pub fn identities(tiers: &[Tier]) -> BTreeMap<String, Identity> {
     let mut known: BTreeMap<String, Identity> = BTreeMap::new();
     // Each round resolves at least one tier of a DAG, so as many rounds as tiers are enough, and a cycle ends the loop.
@@ -31,13 +31,13 @@ pub fn identities(tiers: &[Tier]) -> BTreeMap<String, Identity> {
             if let Some(needs) = needs {
                 let mut content =
                     json!({ "name": tier.name, "ports": tier.ports, "template": tier.template, "needs": needs });
-                // A callee that may be newer is not part of what the caller is, but how the caller reaches it.
+                // A callee that may be newer is not part of the caller's identity. The way in which the caller reaches it is.
                 let calls: BTreeMap<&str, &Option<String>> =
                     tier.compatible_needs().map(|need| (need.tier.as_str(), &need.env)).collect();
                 if !calls.is_empty() {
                     content["calls"] = json!(calls);
                 }
-                // Left out where there is nothing to say: identities from before there was such a field are the same.
+                // Left out where the tier says nothing of its Service, so that identities from before this field existed stay the same.
                 if !tier.service.is_plain() {
                     content["service"] = json!(tier.service);
                 }
@@ -48,13 +48,13 @@ pub fn identities(tiers: &[Tier]) -> BTreeMap<String, Identity> {
     known
 }
 
-/// The name of a color whose spec gives none.
+/// Returns the name of a color whose spec gives none.
 pub fn tiers_hash(tiers: &[Tier]) -> String {
     hash(&json!(identities(tiers)), COLOR_DIGITS)
 }
 
-/// Identities of instances that read copies of configuration, from those without: the copies of a tier, and of the tiers that it needs, are part
-/// of its identity. A tier without any keeps the identity that it has.
+/// Returns the identities of instances that read copies of configuration. The copies of a tier, and those of the tiers that it needs, are
+/// part of its identity. A tier without copies keeps its identity from `plain`.
 fn with_config(
     tiers: &[Tier],
     plain: &BTreeMap<String, Identity>,
@@ -89,7 +89,7 @@ fn with_config(
     known
 }
 
-/// A version of the application: what follows from the tiers of a spec as they were written, templates included.
+/// Version of the application: what follows from the tiers of a spec as they were written, templates included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// Name of the version.
@@ -99,14 +99,14 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version that a spec describes.
+    /// Returns the version that a spec describes.
     pub fn of(spec: &RainbowSpec) -> Self {
         let color = spec.color.clone().unwrap_or_else(|| tiers_hash(&spec.tiers));
         Self { color, identities: identities(&spec.tiers) }
     }
 
-    /// The version that a spec describes as long as its configuration is what a color has copies of. `None`: `spec.config` is `Versioned`, and
-    /// gives the version its name.
+    /// Returns the version that a spec describes, provided that its configuration is what a color has copies of. `None`: `spec.config` is
+    /// `Versioned` and gives the version its name.
     pub fn beside(spec: &RainbowSpec, color: &ColorSpec) -> Option<Self> {
         let plain = Self::of(spec);
         match spec.config {
@@ -125,8 +125,8 @@ impl Version {
         }
     }
 
-    /// The version as it is with copies of configuration. `color` is the name that the spec gives it; `named` are the objects that the
-    /// templates of `tiers` name.
+    /// Returns the version with copies of configuration. `color` is the name that the spec gives the version. `named` are the objects that
+    /// the templates of `tiers` name.
     #[must_use]
     pub fn configured(&self, color: Option<&str>, tiers: &[Tier], named: &TierConfig, config: &[ColorConfig]) -> Self {
         let identities = with_config(tiers, &self.identities, named, config);
@@ -134,14 +134,14 @@ impl Version {
         Self { color, identities }
     }
 
-    /// The color was made of this version: it has the version's name, and the instances that its tiers make.
+    /// Returns whether the color was made of this version: it has the version's name and the instances that the version's tiers make.
     pub fn is_of(&self, color: &ColorSpec) -> bool {
         let same = |instance: &ColorInstance| self.identities.get(&instance.tier) == Some(&instance.identity);
         self.color == color.color && color.instances.len() == self.identities.len() && color.instances.iter().all(same)
     }
 }
 
-/// Objects of `serde_json` keep their keys sorted, so equal values have one text.
+/// Returns the first `digits` of a value's hash. Objects of `serde_json` keep their keys sorted, so equal values have one text.
 pub(crate) fn hash(value: &serde_json::Value, digits: usize) -> String {
     let digest = Sha256::digest(value.to_string());
     let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(tiers_hash(&[scaled]), tiers_hash(&[tier("a", "a:1", &[])]));
     }
 
-    /// An upgrade restarts nothing: a tier that says nothing of its Service has the identity that it had before it could.
+    /// An upgrade restarts nothing: a tier that says nothing of its Service has the identity that it had before the field existed.
     #[test]
     fn fields_of_the_service_are_identity() {
         let with = |service: serde_json::Value| {
@@ -210,7 +210,8 @@ mod tests {
         assert_ne!(with(json!({ "clusterIP": "None" })), before);
     }
 
-    /// Identities and names as they have always been: an upgrade makes no new color. The digits are those of the version before `spec.config`.
+    /// Identities and names stay as they have always been: an upgrade makes no new color. The digits are those of the version before
+    /// `spec.config`.
     #[test]
     fn golden() {
         let tiers = [tier("a", "a:1", &["b"]), tier("b", "b:1", &[])];

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Peer whose connections hold no pod, with the fields of a `NetworkPolicyPeer`: addresses, or the pods that have them.
+/// Peer whose connections hold no pod, with the fields of a `NetworkPolicyPeer`: a range of addresses, or pods.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
     "message": "drain.ignore: each entry has either ipBlock, or podSelector, namespaceSelector or both"
 }]))]
 pub struct IgnoredPeer {
-    /// Addresses.
+    /// Addresses of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_block: Option<IpBlock>,
     /// Pods of the Rainbow's namespace, or of the namespaces that `namespaceSelector` selects. Pods in the host's network are left out,
     /// since their address is that of their node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<Selector>,
-    /// Namespaces whose pods are meant: all of them, or those that `podSelector` selects.
+    /// Namespaces of the pods: all their pods, or those that `podSelector` selects. Unset: the Rainbow's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<Selector>,
 }
@@ -31,21 +31,21 @@ pub struct IpBlock {
     /// Range, such as `10.0.0.0/8`, or `10.1.2.3/32` for one address.
     #[schemars(length(min = 1, max = 64))]
     pub cidr: String,
-    /// Ranges within it that are not meant.
+    /// Ranges within `cidr` that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"), inner(length(min = 1, max = 64)))]
     pub except: Vec<String>,
 }
 
-/// Selector of labels. An empty one selects everything.
+/// Selector of labels. An empty selector selects everything.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Selector {
-    /// Labels that an object must have.
+    /// Labels with the values that an object must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub match_labels: BTreeMap<String, String>,
-    /// Further requirements.
+    /// Further requirements. An object must meet all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<Requirement>,
@@ -60,7 +60,7 @@ pub struct Requirement {
     pub key: String,
     /// Relation of the label to the values.
     pub operator: Operator,
-    /// Values, for `In` and `NotIn`.
+    /// Values, for `In` and `NotIn`. Empty for `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"), inner(length(max = 63)))]
     pub values: Vec<String>,
@@ -69,23 +69,23 @@ pub struct Requirement {
 /// Relation of a label to values.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum Operator {
-    /// It has one of them.
+    /// The label has one of the values.
     In,
-    /// It has none of them, or is not there.
+    /// The label has none of the values, or does not exist.
     NotIn,
-    /// It is there.
+    /// The label exists.
     Exists,
-    /// It is not there.
+    /// The label does not exist.
     DoesNotExist,
 }
 
 impl Selector {
-    /// Whether everything is selected.
+    /// Returns whether the selector selects everything.
     pub fn is_empty(&self) -> bool {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
     }
 
-    /// The selector as the parameter `labelSelector` of a request.
+    /// Returns the selector as the parameter `labelSelector` of a request.
     pub fn query(&self) -> String {
         let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
         let more = self.match_expressions.iter().map(|Requirement { key, operator, values }| match operator {

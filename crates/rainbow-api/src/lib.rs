@@ -1,6 +1,32 @@
 //! Rainbow's resources, labels and names: everything that other crates, other tools and people may rely on.
 //!
-//! The kinds are defined as Rust types; the CRDs in `deploy/crds` are generated from them.
+//! The kinds are defined as Rust types. The CRDs in `deploy/crds` are generated from them by [`crds`]. Entry points: [`Rainbow`] and
+//! [`Color`] (the resources), [`read_spec`] and [`validate`] (a spec as its user wrote it).
+//!
+//! | module | subject |
+//! |---|---|
+//! | `rainbow` | the `Rainbow` resource: what its user writes |
+//! | `status` | the status of a `Rainbow` |
+//! | `color` | the `Color` resource: one version of the application |
+//! | `condition` | types and reasons of conditions |
+//! | `crd` | the custom resource definitions |
+//! | `read` | a spec that is read as far as possible |
+//! | `validate` | errors of a spec |
+//! | `autoscale` | writers that decide how many pods a tier has |
+//! | `compatible` | tiers that each stage has for itself |
+//! | `config` | ConfigMaps and Secrets that are part of a version |
+//! | `drain` | the drain of a color, and its status |
+//! | `hold` | stages that a user has taken back or paused |
+//! | `identity` | identity of instances, and the version that a spec describes |
+//! | `ignore` | peers whose connections hold no pod |
+//! | `service` | fields of the Services of stages and tiers |
+//! | `sidecar` | settings of the container that counts connections |
+//! | `cidr` | ranges of addresses |
+//! | `duration` | durations as people write them |
+//! | `labels` | keys of labels and annotations |
+//! | `names` | names of objects |
+//! | `object_names` | all objects that a `Rainbow` makes, by name |
+//! | `pod_types` | types of a pod template's fields |
 
 mod autoscale;
 mod cidr;
@@ -58,7 +84,7 @@ pub use validate::{
     SpecError, SpecPart, amount, connections, entry_tiers, stage_tier, validate, validate_name, validate_sidecar,
 };
 
-/// The API group of both kinds.
+/// API group of both kinds.
 pub const GROUP: &str = "rainbow.dev";
-/// The field manager of everything the operator applies. There is one, so that ownership stays readable.
+/// Field manager of everything that the operator applies. There is only one, so that ownership stays readable.
 pub const FIELD_MANAGER: &str = "rainbow";

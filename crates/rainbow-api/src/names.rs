@@ -1,32 +1,32 @@
-//! The names of what Rainbow makes. A name that would be too long is refused where the spec is validated, never cut; but for that of a
-//! shadow Service, which no user and no client knows.
+//! Names of the objects that Rainbow makes. The validation of the spec refuses a name that would be too long; it is never cut. The name of
+//! a shadow Service is the exception, since no user and no client knows it.
 
-/// The longest name of a Service, a Deployment or a label value (RFC 1123 label).
+/// Longest name of a Service, a Deployment or a label value (RFC 1123 label), in characters.
 pub const MAX_NAME: usize = 63;
 
-/// Name of an instance's Deployment, and of its Service: `<prefix><tier>-<color>`.
+/// Returns the name of an instance's Deployment, and of its Service: `<prefix><tier>-<color>`.
 pub fn instance(prefix: Option<&str>, tier: &str, color: &str) -> String {
     [prefix.unwrap_or_default(), tier, "-", color].concat()
 }
 
-/// Name of the Deployment of an instance that a stage has for itself, and of its Service: `<prefix><tier>-<stage>-<color>`.
+/// Returns the name of the Deployment of an instance that a stage has for itself, and of its Service: `<prefix><tier>-<stage>-<color>`.
 pub fn instance_of_stage(prefix: Option<&str>, tier: &str, stage: &str, color: &str) -> String {
     [prefix.unwrap_or_default(), tier, "-", stage, "-", color].concat()
 }
 
-/// Name of the address through which a stage's callers reach a tier that may be newer than they are, as a label's value and in the status.
-/// Names of stages and tiers have no dot. The address's Service is called as [`stage_service`] says.
+/// Returns the name of the address through which a stage's callers reach a tier that may be newer than they are, as a label's value and in
+/// the status. The dot tells it from names of stages and tiers, which have none. [`stage_service`] names the address's Service.
 pub fn inner_address(stage: &str, tier: &str) -> String {
     [stage, ".", tier].concat()
 }
 
-/// Name of a stage's Service, unless the spec names it: `<prefix><tier>-<stage>`.
+/// Returns the name of a stage's Service, unless the spec names it: `<prefix><tier>-<stage>`.
 pub fn stage_service(prefix: Option<&str>, tier: &str, stage: &str) -> String {
     [prefix.unwrap_or_default(), tier, "-", stage].concat()
 }
 
-/// Name of the shadow Service of a stage, whose own Service is called `service`: `<service>-shadow`. One that would be too long is cut,
-/// and a digest tells it from others that begin alike.
+/// Returns the name of the shadow Service of a stage whose own Service is called `service`: `<service>-shadow`. A name that would be too
+/// long is cut, and a digest distinguishes it from others that begin in the same way.
 pub fn shadow(service: &str) -> String {
     const END: &str = "-shadow";
     const DIGITS: usize = 8;
@@ -38,37 +38,37 @@ pub fn shadow(service: &str) -> String {
     format!("{}-{digest}{END}", kept.trim_end_matches('-'))
 }
 
-/// Name of a `Color` object: `<rainbow>-<color>`, since colors of several Rainbows share a namespace.
+/// Returns the name of a `Color` object: `<rainbow>-<color>`, since colors of several Rainbows share a namespace.
 pub fn color_object(rainbow: &str, color: &str) -> String {
     [rainbow, "-", color].concat()
 }
 
-/// Name of the PodDisruptionBudget that guards the pods of draining colors: `<rainbow>-draining`.
+/// Returns the name of the PodDisruptionBudget that guards the pods of draining colors: `<rainbow>-draining`.
 pub fn guard(rainbow: &str) -> String {
     [rainbow, "-draining"].concat()
 }
 
-/// Name of the PodDisruptionBudget of a stage that is held in the middle of a shift: `<rainbow>-<stage>-paused`.
+/// Returns the name of the PodDisruptionBudget of a stage that is held in the middle of a shift: `<rainbow>-<stage>-paused`.
 pub fn stage_budget(rainbow: &str, stage: &str) -> String {
     [rainbow, "-", stage, "-paused"].concat()
 }
 
-/// Name of the Secret with the key by which hashes of Secrets are made: `<rainbow>-config-key`.
+/// Returns the name of the Secret with the key for hashes of Secrets: `<rainbow>-config-key`.
 pub fn config_key(rainbow: &str) -> String {
     format!("{rainbow}-config-key")
 }
 
 /// Name of the container that counts connections in a pod.
 pub const SIDECAR: &str = "rainbow-tally";
-/// The port on which it answers.
+/// Port on which the container [`SIDECAR`] answers.
 pub const SIDECAR_PORT: i32 = 9798;
 
-/// The environment variable a needed tier's address goes to when the spec names none.
+/// Returns the environment variable that receives a needed tier's address when the spec names none.
 pub fn default_env(tier: &str) -> String {
     tier.to_uppercase().replace('-', "_")
 }
 
-/// Whether a name is a DNS label (RFC 1123): 1 to 63 of `a-z`, `0-9` and `-`, no `-` at either end.
+/// Returns whether a name is a DNS label (RFC 1123): 1 to 63 of `a-z`, `0-9` and `-`, no `-` at either end.
 pub fn is_dns_label(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -76,22 +76,22 @@ pub fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// Whether a text can be the key of a label or an annotation: a name, after a domain and `/` where there is one.
+/// Returns whether a text can be the key of a label or an annotation: a name, after an optional domain and `/`.
 ///
-/// As `IsQualifiedName` of Kubernetes.
+/// The rules are those of `IsQualifiedName` of Kubernetes.
 pub fn is_qualified(key: &str) -> bool {
     let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
     let is_domain = |domain: &str| domain.len() <= 253 && domain.split('.').all(is_domain_part);
     domain.is_none_or(is_domain) && !name.is_empty() && is_label_value(name)
 }
 
-/// A part of a domain (RFC 1123). One of a domain has no limit of its own in Kubernetes.
+/// Returns whether a text is a part of a domain (RFC 1123). Kubernetes sets no limit for the length of one part.
 fn is_domain_part(part: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !part.is_empty() && part.bytes().all(allowed) && !part.starts_with('-') && !part.ends_with('-')
 }
 
-/// Whether a text can be the value of a label, which may be empty.
+/// Returns whether a text can be the value of a label, which may be empty.
 pub fn is_label_value(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let ends = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);

@@ -1,4 +1,4 @@
-//! Names of all objects that a `Rainbow` makes, by which two of one namespace can get in each other's way.
+//! Names of all objects that a `Rainbow` makes. Two Rainbows of one namespace can clash by them.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub struct ObjectName {
     pub name: String,
 }
 
-/// Objects that a spec asks for: those of its stages and of the color that it describes.
+/// Returns the objects that a spec asks for: those of its stages and of the color that it describes.
 pub fn object_names(rainbow: &str, spec: &RainbowSpec) -> BTreeSet<ObjectName> {
     let prefix = spec.name_prefix.as_deref();
     let color = Version::of(spec).color;
@@ -53,7 +53,7 @@ pub fn object_names(rainbow: &str, spec: &RainbowSpec) -> BTreeSet<ObjectName> {
     all
 }
 
-/// Objects of the colors that a `Rainbow` has. Names are those of its `spec.namePrefix`, which keeps its value while there are any.
+/// Returns the objects of the colors that a `Rainbow` has. `prefix` is its `spec.namePrefix`, which keeps its value while there are colors.
 pub fn object_names_of_colors<'a>(
     rainbow: &str,
     prefix: Option<&str>,

@@ -1,7 +1,7 @@
 //! Types of a pod template's fields, as the newest Kubernetes that this version knows declares them.
 //!
-//! `k8s-openapi` cannot stand in for the table: it ignores fields that it does not know, and it knows those of the oldest Kubernetes that
-//! is supported.
+//! `k8s-openapi` cannot replace the table: it ignores fields that it does not know, and it knows the fields of the oldest supported
+//! Kubernetes.
 
 mod schema;
 
@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 /// Generated table of the types.
 const TABLE: &str = include_str!("pod_types.txt");
-/// Type that a template has.
+/// Struct that a pod template is.
 const ROOT: &str = "PodTemplateSpec";
 /// Fields that are a number or a string, and no quantity.
 const PORTS: [&str; 1] = ["port"];
@@ -31,7 +31,7 @@ pub(crate) enum Type {
     /// Port by number or by name.
     Port,
     Any,
-    /// Struct of this name.
+    /// Struct with this name in the table.
     Struct(&'static str),
     List(Box<Self>),
     Map(Box<Self>),
@@ -81,22 +81,22 @@ fn type_of(field: &str, reference: &'static str) -> Type {
     }
 }
 
-/// Type of a container's resources.
+/// Name of the struct of a container's resources.
 pub(crate) const RESOURCES: &str = "ResourceRequirements";
-/// Type of a container's security context.
+/// Name of the struct of a container's security context.
 pub(crate) const SECURITY_CONTEXT: &str = "SecurityContext";
 
-/// Type of a pod template.
+/// Returns the type of a pod template.
 pub(crate) fn template() -> Type {
     Type::Struct(ROOT)
 }
 
-/// Fields of a struct of the table. `None`: the table has no such struct, which a test excludes.
+/// Returns the fields of a struct of the table. `None`: the table has no such struct, which a test excludes.
 pub(crate) fn fields(name: &str) -> Option<&'static Fields> {
     TYPES.structs.get(name)
 }
 
-/// Newest Kubernetes whose fields are known, such as `1.37`.
+/// Returns the newest Kubernetes whose fields are known, such as `1.37`.
 pub(crate) fn kubernetes() -> &'static str {
     let version = TYPES.version;
     version.rsplit_once('.').map_or(version, |(minor, _)| minor)

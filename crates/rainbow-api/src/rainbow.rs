@@ -1,4 +1,4 @@
-//! The `Rainbow` resource: what its user writes.
+//! `Rainbow` resource: what its user writes.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;
@@ -59,53 +59,53 @@ pub struct RainbowSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub color: Option<String>,
-    /// Put before every name that Rainbow makes.
+    /// Prefix of the name of every object that Rainbow makes, such as `shop-`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = r"^([a-z]([-a-z0-9]*)?)?$"))]
     pub name_prefix: Option<String>,
-    /// The kinds of pods the application consists of.
+    /// Kinds of pods that the application consists of.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(min = 1, max = 64))]
     pub tiers: Vec<Tier>,
-    /// The stable addresses through which clients reach a color.
+    /// Stable addresses through which clients reach a color.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub stages: Vec<Stage>,
-    /// Stages that are held, whatever `stages` says of them. The commands of `rainbow` write this list; manifests leave it out.
+    /// Stages that are held, which takes precedence over `stages`. The commands of `rainbow` write this list. Manifests leave it out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage"]), length(max = 32))]
     pub holds: Vec<Hold>,
-    /// Tiers after which stages go on although `shift.tiers.pause` has them wait. `rainbow resume` and `rainbow promote` write this list;
-    /// manifests leave it out.
+    /// Tiers after which a stage continues although `shift.tiers.pause` makes it wait. `rainbow resume` and `rainbow promote` write this
+    /// list. Manifests leave it out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage", "tier"]), length(max = 256))]
     pub passed: Vec<Passed>,
-    /// How a color that no stage points at comes to its end.
+    /// Drain of colors that no stage points at.
     #[serde(default)]
     pub drain: Drain,
-    /// How many colors may live, and how many are kept as history.
+    /// Number of colors that may live, number of colors kept as history, and time that a color stays warm.
     #[serde(default)]
     pub keep: Keep,
-    /// Whether colors share instances that are equal all the way down. Where a tier has a need that is `compatible: Backward`, colors always
-    /// share what is unchanged.
+    /// Whether colors share instances that are equal all the way down: `Never` (default) or `Unchanged`. Where a tier has a need that is
+    /// `compatible: Backward`, colors always share what is unchanged.
     #[serde(default)]
     pub reuse: Reuse,
-    /// Whether the content of the ConfigMaps and Secrets that templates name is part of the version: `Shared` (default) or `Versioned`. The
-    /// operator needs a right for it: `rainbow install --versioned-config`.
+    /// Whether the content of the ConfigMaps and Secrets that templates name is part of the version: `Shared` (default) or `Versioned`.
+    /// `Versioned` requires a right of the operator: `rainbow install --versioned-config`.
     #[serde(default, skip_serializing_if = "Config::is_shared")]
     pub config: Config,
-    /// Seconds a new color may take to become ready before it counts as stalled. Default 600, as a Deployment's.
+    /// Seconds that a new color may take to become ready before it counts as stalled. Default 600, as for a Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub progress_deadline_seconds: Option<i32>,
 }
 
 impl RainbowSpec {
-    /// What a user holds a stage at.
+    /// Returns a user's hold of a stage.
     pub fn hold(&self, stage: &str) -> Option<&Hold> {
         self.holds.iter().find(|hold| hold.stage == stage)
     }
 
-    /// Seconds a color may take to become ready: 600 where the spec is silent, as a Deployment's.
+    /// Returns the seconds that a color may take to become ready: 600 where the spec is silent, as for a Deployment.
     pub fn progress_deadline(&self) -> i32 {
         self.progress_deadline_seconds.unwrap_or(600).max(1)
     }
@@ -122,41 +122,42 @@ impl RainbowSpec {
     "message": "autoscale: set, but scaling says that another controller decides: remove one of them"
 }]))]
 pub struct Tier {
-    /// A DNS label, unique within the Rainbow.
+    /// Name of the tier: a DNS label, unique within the Rainbow.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Pods at full size. Policy, not identity: changing it makes no new color. It sizes the color that the spec describes; another
-    /// color that serves keeps its size until its stage moves.
+    /// Number of pods at full size. Default 1. Policy, not identity: a change makes no new color. The number sizes the color that the spec
+    /// describes. Another color that serves keeps its size until its stage moves.
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub replicas: i32,
-    /// Writer that decides how many pods there are: `Rainbow` (default), by `replicas`, or `External`: another controller, such as KEDA or an
-    /// autoscaler of your own, or a person. Policy, not identity: changing it makes no new color.
+    /// Writer that decides how many pods there are: `Rainbow` (default), by `replicas`, or `External`: another controller such as KEDA or
+    /// an autoscaler of your own, or a person. Policy, not identity: a change makes no new color.
     #[serde(default, skip_serializing_if = "Scaling::is_rainbow")]
     pub scaling: Scaling,
-    /// A HorizontalPodAutoscaler for each instance, which decides how many pods there are instead of `replicas`. Policy, not identity: changing
-    /// it makes no new color. It scales the color that the spec describes; another color that serves keeps its own.
+    /// HorizontalPodAutoscaler for each instance, which decides how many pods there are instead of `replicas`. Policy, not identity: a
+    /// change makes no new color. It scales the color that the spec describes. Another color that serves keeps its own autoscaler. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscale: Option<Autoscale>,
-    /// Seconds that a pod has to be ready without a break before it takes part in a shift, as a Deployment's field of this name.
-    /// Policy, not identity: changing it makes no new color. Default 0.
+    /// Seconds that a pod must be ready without a break before it takes part in a shift, as the Deployment field of this name. Policy, not
+    /// identity: a change makes no new color. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_ready_seconds: Option<i32>,
-    /// The tiers this one calls.
+    /// Tiers that this tier calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]), length(max = 16))]
     pub needs: Vec<Need>,
-    /// The ports others reach this tier on.
+    /// Ports on which clients and other tiers reach this tier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub ports: Vec<TierPort>,
-    /// Where the evidence comes from that this tier's connections have ended, where it differs from the Rainbow's
-    /// `drain.connections`. Policy, not identity: changing it makes no new color.
+    /// Source of the evidence that this tier's connections have ended, in place of the Rainbow's `drain.connections`. Policy, not identity:
+    /// a change makes no new color. Default: `drain.connections`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,
-    /// Fields of the tier's Service, `<tier>-<color>`. Every color has a Service of its own, so they are part of the version: changing
-    /// them makes a new color.
+    /// Fields of the tier's Service, `<tier>-<color>`. Every color has a Service of its own, so the fields are part of the version: a
+    /// change makes a new color.
     #[serde(default, skip_serializing_if = "TierService::is_plain")]
     // An apply that empties the block leaves `null`, which a default replaces.
     #[schemars(extend("default" = {}))]
@@ -167,14 +168,14 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// The ports in the pod on which connections can be counted, in ascending order.
+    /// Returns the ports in the pod on which connections can be counted, in ascending order.
     pub fn tcp_ports(&self) -> Vec<i32> {
         let tcp = |port: &&TierPort| port.protocol() == "TCP";
         let all: BTreeSet<i32> = self.ports.iter().filter(tcp).filter_map(|port| self.container_port(port)).collect();
         all.into_iter().collect()
     }
 
-    /// Number of a port in the pod. `None`: the port is targeted by a name that no container of the template declares.
+    /// Returns the number of a port in the pod. `None`: the port is targeted by a name that no container of the template declares.
     ///
     /// A name is resolved as Kubernetes does: the first port with the name and the protocol, of containers and then of native sidecars.
     pub fn container_port(&self, port: &TierPort) -> Option<i32> {
@@ -186,12 +187,12 @@ impl Tier {
 }
 
 impl Tier {
-    /// The needs that only the tier's own color serves.
+    /// Returns the needs that only the tier's own color serves.
     pub fn own_needs(&self) -> impl Iterator<Item = &Need> {
         self.needs.iter().filter(|need| need.compatible == Compatible::Same)
     }
 
-    /// The needs that a newer color may serve.
+    /// Returns the needs that a newer color may serve.
     pub fn compatible_needs(&self) -> impl Iterator<Item = &Need> {
         self.needs.iter().filter(|need| need.compatible == Compatible::Backward)
     }
@@ -205,7 +206,7 @@ pub(crate) fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema 
     schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
-/// A tier that another tier calls, and how the address of it is handed over.
+/// Tier that another tier calls, and the way in which its address is handed over.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Need {
@@ -216,10 +217,12 @@ pub struct Need {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub env: Option<String>,
-    /// Colors of the called tier that may serve this tier: `Same` (default), its own color alone, or `Backward`, its own and any newer one.
+    /// Colors of the called tier that may serve this tier: `Same` (default), only its own color, or `Backward`, its own color and any newer
+    /// one.
     ///
-    /// With `Backward` the address is one of the stage, `<tier>-<stage>`, and stays the same in all colors. A release moves it before the callers
-    /// follow, and a release of the called tier alone leaves the callers' pods as they are. Each stage has callers of its own.
+    /// With `Backward` the address belongs to the stage, `<tier>-<stage>`, and stays the same in all colors. A release moves the address
+    /// before the callers follow. A release of the called tier alone leaves the callers' pods as they are. Each stage has callers of its
+    /// own.
     #[serde(default, skip_serializing_if = "Compatible::is_same")]
     pub compatible: Compatible,
 }
@@ -227,10 +230,10 @@ pub struct Need {
 /// Colors of a called tier that may serve a caller.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Compatible {
-    /// The caller's own.
+    /// Only the caller's own color.
     #[default]
     Same,
-    /// The caller's own, and any newer one.
+    /// The caller's own color and any newer one.
     Backward,
 }
 
@@ -240,29 +243,29 @@ impl Compatible {
     }
 }
 
-/// A port of a tier, as in a Service.
+/// Port of a tier, as in a Service.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TierPort {
-    /// Unique within the tier.
+    /// Name of the port, unique within the tier.
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The Service's port.
+    /// Port of the Service.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Number of the port in the pod, or the name of a port that a container of the template declares. Default: `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_port: Option<IntOrString>,
-    /// `TCP` (default), `UDP` or `SCTP`.
+    /// Protocol: `TCP` (default), `UDP` or `SCTP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["TCP", "UDP", "SCTP"]))]
     pub protocol: Option<String>,
-    /// As in a Service's port: `http`, `kubernetes.io/h2c`, …
+    /// Application protocol as in a Service's port, such as `http` or `kubernetes.io/h2c`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<String>,
 }
 
-/// Number of the port that a container of a pod template declares under a name.
+/// Returns the number of the port that a container of a pod template declares under a name.
 pub fn declared_port(template: &Value, name: &str, protocol: &str) -> Option<i32> {
     let of = |kind: &str| template["spec"][kind].as_array().into_iter().flatten();
     let sidecars = of("initContainers").filter(|container| container["restartPolicy"] == "Always");
@@ -273,63 +276,63 @@ pub fn declared_port(template: &Value, name: &str, protocol: &str) -> Option<i32
 }
 
 impl TierPort {
-    /// Port in the pod, by number or by name.
+    /// Returns the port in the pod, by number or by name.
     pub fn target(&self) -> IntOrString {
         self.target_port.clone().unwrap_or(IntOrString::Int(self.port))
     }
 
-    /// `TCP` where nothing else is said.
+    /// Returns the protocol: `TCP` where the field is unset.
     pub fn protocol(&self) -> &str {
         self.protocol.as_deref().unwrap_or("TCP")
     }
 }
 
-/// A stable address through which clients reach one color's entry tier.
+/// Stable address through which clients reach one color's entry tier.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// A DNS label, unique within the Rainbow.
+    /// Name of the stage: a DNS label, unique within the Rainbow.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The tier clients reach. Needed only where several tiers are entry tiers.
+    /// Tier that clients reach. Required where there are several entry tiers. Default: the only entry tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub tier: Option<String>,
-    /// Whether the stage follows the newest ready color, or moves only when `color` says so.
+    /// Whether the stage follows the newest ready color (`Auto`), or moves only when `color` is written (`Manual`, the default).
     #[serde(default)]
     pub promote: Promote,
-    /// The color the stage shall point at. `rainbow promote` and `rainbow rollback` write it. Unset: the newest ready
-    /// color for `Auto`; for `Manual` the first color that became ready, and no other until it is set.
+    /// Color that the stage should serve. `rainbow promote` writes this field. Unset: the newest ready color for `Auto`; for `Manual` the
+    /// first color that became ready, and no other until the field is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub color: Option<String>,
-    /// Pods per tier that this stage asks for. Default: each tier's `replicas`.
+    /// Number of pods per tier that this stage asks for. Default: each tier's `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub replicas: Option<i32>,
-    /// How the stage moves from one color to another. Default: flip.
+    /// Way in which the stage moves from one color to another. Default: flip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shift: Option<Shift>,
-    /// Holds a shift where it is.
+    /// Whether a shift stays where it is. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// What happens when the color that the stage is to move to does not become ready within `progressDeadlineSeconds`, or the color that the
-    /// stage moves to, or has moved to, lacks pods again and again for as long: `Hold` (default) stops and reports it, `RollBack` stays at, or
-    /// goes back to, the color that the stage comes from.
+    /// Reaction when the color that the stage moves to is not ready within `progressDeadlineSeconds`, or when the color that the stage
+    /// moves to or has moved to lacks pods repeatedly for as long. `Hold` (default) stops and reports it. `RollBack` stays at the color
+    /// that the stage comes from, or returns to it.
     #[serde(default, skip_serializing_if = "OnStalled::is_hold")]
     pub on_stalled: OnStalled,
-    /// The stage's Service.
+    /// Service of the stage.
     #[serde(default)]
     pub service: StageService,
 }
 
-/// What a stage does when the color that it moves to stays unhealthy.
+/// Reaction of a stage when the color that it moves to stays unhealthy.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum OnStalled {
     /// The stage stays where it is, and its user decides.
     #[default]
     Hold,
-    /// The stage goes back to the color that it comes from, and stays there until it is told to serve another one.
+    /// The stage returns to the color that it comes from, and stays there until the spec names another one.
     RollBack,
 }
 
@@ -339,7 +342,7 @@ impl OnStalled {
     }
 }
 
-/// Who moves a stage.
+/// Trigger that moves a stage.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Promote {
     /// The stage follows the newest ready color.
@@ -349,7 +352,7 @@ pub enum Promote {
     Manual,
 }
 
-/// Way in which a stage moves. At most one of `flip` and `rolling` is set; none is a flip.
+/// Way in which a stage moves. At most one of `flip` and `rolling` is set. Default: flip.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -357,42 +360,42 @@ pub enum Promote {
     "message": "shift: set flip or rolling, not both"
 }]))]
 pub struct Shift {
-    /// All pods at once: overlap, confirm, narrow.
+    /// Moves all pods at once: overlap, confirm, narrow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flip: Option<Flip>,
-    /// Some pods at a time.
+    /// Moves some pods at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling: Option<Rolling>,
-    /// Time for which the pods that come and those that go serve together, such as `90s`: the time within which everything that sends the
-    /// stage's clients to pods follows a change of the Service's endpoints. Default: `3m` where the Service's annotations ask for a load
-    /// balancer that addresses pods (AWS target type `ip`, GKE network endpoint groups); else what the operator knows of the cluster
-    /// (`--swap`, `--propagation`), without `--swap direct` where a traffic policy of the Service is `Local`.
+    /// Time for which the pods that join and those that leave serve together, such as `90s`. Within this time everything that sends the
+    /// stage's clients to pods must follow a change of the Service's endpoints. Default: `3m` where the Service's annotations ask for a
+    /// load balancer that addresses pods (AWS target type `ip`, GKE network endpoint groups). Otherwise it follows what the operator knows
+    /// of the cluster (`--swap`, `--propagation`), without `--swap direct` where a traffic policy of the Service is `Local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<HumanDuration>,
-    /// What happens between one tier and the next, where needs are `compatible: Backward`.
+    /// Behavior between one tier and the next, where needs are `compatible: Backward`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiers: Option<ShiftTiers>,
 }
 
-/// What a stage does when a tier has moved, and before the tiers that call it follow.
+/// Behavior of a stage after a tier has moved and before the tiers that call it follow.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShiftTiers {
-    /// The stage waits. Default: the callers follow at once.
+    /// Pause of the stage. Default: none, the callers follow at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<TierPause>,
 }
 
-/// A pause between two tiers.
+/// Pause between two tiers.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TierPause {
-    /// Time after which the stage goes on by itself, such as `2m`. Default: it waits for `rainbow resume` or `rainbow promote`.
+    /// Time after which the stage continues by itself, such as `2m`. Default: the stage waits for `rainbow resume` or `rainbow promote`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<HumanDuration>,
 }
 
-/// A tier after which a stage goes on.
+/// Tier after which a stage continues.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Passed {
@@ -402,20 +405,20 @@ pub struct Passed {
     /// Name of the tier that has moved.
     #[schemars(length(min = 1, max = 63))]
     pub tier: String,
-    /// The color that the tier has moved to. For another color the stage waits again.
+    /// Color that the tier has moved to. For another color the stage waits again.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub color: String,
-    /// User who let the stage go on.
+    /// User who let the stage continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub by: Option<String>,
-    /// Time when (RFC 3339).
+    /// Time at which the stage was let continue (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub at: Option<String>,
 }
 
-/// A stage's way to move, as one choice.
+/// Way in which a stage moves, as one choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShiftKind<'a> {
     /// All pods at once.
@@ -425,9 +428,9 @@ pub enum ShiftKind<'a> {
 }
 
 impl Shift {
-    /// The choice that the fields make; `None` where several are set, which the validation refuses.
+    /// Returns the choice that the fields make. `None`: several are set, which the validation refuses.
     ///
-    /// The pattern names every field: a new way to shift does not compile before it has a kind.
+    /// The pattern names every field, so that a new way to shift does not compile before it has a kind.
     pub fn kind(&self) -> Option<ShiftKind<'_>> {
         let Self { flip, rolling, overlap: _, tiers: _ } = self;
         match (flip, rolling) {
@@ -439,28 +442,28 @@ impl Shift {
 }
 
 impl Stage {
-    /// The stage's way to move. A stage that says nothing flips; `None` where it says two things.
+    /// Returns the stage's way to move. A stage without `shift` flips. `None`: several ways are set.
     pub fn shift_kind(&self) -> Option<ShiftKind<'_>> {
         self.shift.as_ref().map_or(Some(ShiftKind::Flip), Shift::kind)
     }
 }
 
-/// A flip has no settings.
+/// Flip, which has no settings.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct Flip {}
 
-/// Some pods at a time.
+/// Shift of some pods at a time.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rolling {
-    /// Pods exchanged per step. Default 1.
+    /// Number of pods exchanged per step. Default 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub step: i32,
     /// Time from one step to the next, such as `30s`.
     pub every: HumanDuration,
-    /// Pods that may run beside those that the stage has, as a number or as a percentage of its size such as `25%`. The new color then
-    /// gets more pods as those of the old color end, in all tiers alike; a way back in mid-shift has to start pods. Has no effect
+    /// Pods that may run beside those that the stage has, as a number or as a percentage of the stage's size such as `25%`. The new color
+    /// then gets more pods as those of the old color end, in all tiers alike, and a way back in mid-shift has to start pods. No effect
     /// where another stage serves the old color or wants all of the new one. Default: all pods of the new color.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surge: Option<IntOrString>,
@@ -469,14 +472,14 @@ pub struct Rolling {
 /// Pods that may run beside those that a stage has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surge {
-    /// As many.
+    /// Number of pods.
     Pods(u32),
-    /// Part of the stage's size, rounded up.
+    /// Percentage of the stage's size, rounded up.
     Percent(u32),
 }
 
 impl Rolling {
-    /// The surge, if there is one. `Err`: the field is neither a number of pods from 1 on nor a percentage from `1%` on.
+    /// Returns the surge, if there is one. `Err`: the field is neither a number of pods from 1 on nor a percentage from `1%` on.
     pub fn surge(&self) -> Result<Option<Surge>, &IntOrString> {
         let Some(surge) = &self.surge else { return Ok(None) };
         let found = match surge {
@@ -490,20 +493,21 @@ impl Rolling {
     }
 }
 
-/// How many colors are kept.
+/// Number of colors that are kept.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Keep {
-    /// Colors with pods at one time. Over it, a new color waits. Default 8.
+    /// Number of colors that may have pods at one time. Above it, a new color waits. Default 8.
     #[serde(default = "Keep::default_live")]
     #[schemars(range(min = 1))]
     pub live: i32,
-    /// Retired colors (no pods) kept for a quick return. Past it, those that never served are deleted first, then the oldest. Default 3.
+    /// Number of retired colors (without pods) that are kept for a quick return. Above it, colors that never served are deleted first, then
+    /// the oldest. Default 3.
     #[serde(default = "Keep::default_history")]
     #[schemars(range(min = 0))]
     pub history: i32,
-    /// How long the color that a stage has moved to must be healthy without a break before the one before it may drain. Until then the
-    /// color before keeps all its pods, so that a rollback starts none. Default 30s.
+    /// Time that the color that a stage has moved to must be healthy without a break before the previous color may drain, such as `30s`.
+    /// Until then the previous color keeps all its pods, so that a rollback starts none. Default 30s.
     #[serde(default = "Keep::default_warm")]
     pub warm: HumanDuration,
 }
@@ -531,10 +535,10 @@ impl Default for Keep {
 /// Whether colors share equal instances.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Reuse {
-    /// Every color has its own instances.
+    /// Each color has its own instances.
     #[default]
     Never,
-    /// A color takes over the instances of older colors that are equal to its own, with everything they need.
+    /// A color takes over the instances of older colors that are equal to its own, with everything that they need.
     Unchanged,
 }
 

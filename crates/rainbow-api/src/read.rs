@@ -1,5 +1,5 @@
-//! A spec that is read as far as it can be. The API server's schema refuses what cannot be read; an object that it let in under an
-//! older schema, or without one, may still have it, such as a duration beyond all bounds.
+//! Spec that is read as far as possible. The API server's schema refuses what cannot be read. An object that the API server accepted under
+//! an older schema, or without one, may still contain it, such as a duration beyond all bounds.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -7,8 +7,8 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::{RainbowSpec, SpecError, SpecPart};
 
-/// Reads a spec. What cannot be read is left out, and named in the answer: a field, or the smallest part of the spec that is of no use
-/// without it.
+/// Reads a spec. A part that cannot be read is left out and named in the answer: a field, or the smallest part of the spec that is of no
+/// use without it.
 pub fn read_spec(spec: &Value) -> (RainbowSpec, Vec<SpecError>) {
     if let Ok(read) = RainbowSpec::deserialize(spec) {
         return (read, Vec::new());
@@ -20,7 +20,7 @@ pub fn read_spec(spec: &Value) -> (RainbowSpec, Vec<SpecError>) {
         rest = Value::Object(Map::new());
     }
     loop {
-        // The validation says that there are none.
+        // The validation reports that there are none.
         if let Some(fields) = rest.as_object_mut() {
             fields.entry("tiers").or_insert_with(|| Value::Array(Vec::new()));
         }
@@ -43,14 +43,14 @@ pub fn read_spec(spec: &Value) -> (RainbowSpec, Vec<SpecError>) {
     }
 }
 
-/// A step to a value within another one.
+/// Step to a value within another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Field(String),
     Entry(usize),
 }
 
-/// Where the value is that cannot be read: as far as the path leads.
+/// Returns the place of the value that cannot be read, as far as the path leads.
 fn place(value: &Value, path: &Path) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut here = value;
@@ -67,7 +67,7 @@ fn place(value: &Value, path: &Path) -> Vec<Step> {
     steps
 }
 
-/// Takes the value at a place out.
+/// Removes the value at a place.
 fn take(value: &mut Value, place: &[Step]) -> bool {
     let Some((last, way)) = place.split_last() else { return false };
     let mut here = value;
@@ -89,7 +89,7 @@ fn take(value: &mut Value, place: &[Step]) -> bool {
     }
 }
 
-/// The place as people write it: list entries are named where they have names.
+/// Returns the place as people write it: list entries are named where they have names.
 fn path_text(value: &Value, place: &[Step]) -> String {
     let mut text = "spec".to_owned();
     let mut here = Some(value);
@@ -111,7 +111,7 @@ fn path_text(value: &Value, place: &[Step]) -> String {
     text
 }
 
-/// The part of a spec that cannot be used without the value at a place.
+/// Returns the part of a spec that cannot be used without the value at a place.
 fn part(value: &Value, place: &[Step]) -> SpecPart {
     let Some(Step::Field(field)) = place.first() else { return SpecPart::Version };
     match (field.as_str(), place.get(1)) {
@@ -121,7 +121,7 @@ fn part(value: &Value, place: &[Step]) -> SpecPart {
             name.map_or(SpecPart::Stages, |name| SpecPart::Stage(name.to_owned()))
         }
         ("stages", _) => SpecPart::Stages,
-        // What cannot be read could hold the stage.
+        // The hold that cannot be read could hold the stage.
         ("holds", Some(Step::Entry(index))) if place.len() > 2 => {
             let name = value["holds"][*index]["stage"].as_str();
             name.map_or(SpecPart::Stages, |name| SpecPart::Stage(name.to_owned()))
@@ -130,12 +130,12 @@ fn part(value: &Value, place: &[Step]) -> SpecPart {
         ("drain", _) => SpecPart::Drain,
         ("keep", _) => SpecPart::Keep,
         ("progressDeadlineSeconds", _) => SpecPart::ProgressDeadline,
-        // Whether colors share instances is decided for good when a color is made.
+        // `reuse` is included: whether colors share instances is decided once, when a color is made.
         _ => SpecPart::Version,
     }
 }
 
-/// Nothing of the spec can be used.
+/// Returns errors that make every part of the spec unusable.
 fn all_parts(message: &str) -> Vec<SpecError> {
     use SpecPart::{Drain, Keep, NamePrefix, ProgressDeadline, Stages, Version};
     let all = [Version, Stages, NamePrefix, Drain, Keep, ProgressDeadline];
@@ -156,7 +156,7 @@ mod tests {
         })
     }
 
-    /// The spec with one change as it is read, and what is said of it: part, and path with message.
+    /// Returns the spec with one change as it is read, and the errors: part, and path with message.
     fn read(change: impl FnOnce(&mut Value)) -> (RainbowSpec, Vec<(SpecPart, String)>) {
         let mut spec = spec();
         change(&mut spec);

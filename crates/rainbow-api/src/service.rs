@@ -1,23 +1,23 @@
-//! The Services of stages and of tiers: the fields that their user sets.
+//! Services of stages and of tiers: the fields that their user sets.
 //!
-//! A field has the name, the values and the meaning that it has in the `spec` of a Kubernetes Service. The operator copies all fields
-//! but `name`, `type`, `ports`, `labels` and `annotations` into the Service as they are (see [`service_fields`]).
+//! A field has the name, the values and the meaning that it has in the `spec` of a Kubernetes Service. The operator copies all fields but
+//! `name`, `type`, `ports`, `labels` and `annotations` into the Service as they are (see [`service_fields`]).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// What a stage's Service looks like. Policy, not identity: a change of it changes the Service at once, and makes no new color.
+/// Service of a stage. Policy, not identity: a change is applied to the Service at once and makes no new color.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = stage_rules()))]
 pub struct StageService {
-    /// Default: `<tier>-<stage>`, with the prefix.
+    /// Name of the Service. Default: `<tier>-<stage>`, with the prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
-    /// `ClusterIP` (default), `NodePort` or `LoadBalancer`.
+    /// Type of the Service: `ClusterIP` (default), `NodePort` or `LoadBalancer`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["ClusterIP", "NodePort", "LoadBalancer"]))]
     pub type_: Option<String>,
@@ -25,45 +25,47 @@ pub struct StageService {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub ports: Vec<StageServicePort>,
-    /// Added to the Service. Labels that others put on it are kept.
+    /// Labels added to the Service. Labels that others put on it are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Added to the Service: cloud load balancers are configured so. Annotations that others put on it are kept.
+    /// Annotations added to the Service, such as those that configure cloud load balancers. Annotations that others put on it are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// `None` makes the Service headless: its name resolves to the pods themselves. Fixed when the Service is made. Default: an address.
+    /// Address of the Service. `None` makes the Service headless: its name resolves to the pods themselves. Fixed when the Service is made.
+    /// Default: Kubernetes assigns an address.
     #[serde(default, rename = "clusterIP", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None"]))]
     pub cluster_ip: Option<String>,
-    /// `ClientIP`: connections from one address go to one pod, as long as that is in the stage. Default `None`.
+    /// Session affinity. `ClientIP`: connections from one address go to one pod, as long as that pod is in the stage. Default `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None", "ClientIP"]))]
     pub session_affinity: Option<String>,
     /// Settings of `sessionAffinity: ClientIP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity_config: Option<SessionAffinityConfig>,
-    /// `Local`: a node sends clients from outside to its own pods alone, and keeps their addresses. For `NodePort` and `LoadBalancer`.
-    /// Default `Cluster`.
+    /// Traffic policy for clients from outside. `Local`: a node sends them only to its own pods and keeps their addresses. For `NodePort`
+    /// and `LoadBalancer`. Default `Cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["Cluster", "Local"]))]
     pub external_traffic_policy: Option<String>,
-    /// `Local`: a node sends clients in the cluster to its own pods alone. Default `Cluster`.
+    /// Traffic policy for clients in the cluster. `Local`: a node sends them only to its own pods. Default `Cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["Cluster", "Local"]))]
     pub internal_traffic_policy: Option<String>,
-    /// Pods that are preferred for a client: `PreferClose`, `PreferSameZone` or `PreferSameNode`. Kubernetes has the last two from 1.34 on.
+    /// Preference for pods near a client: `PreferClose`, `PreferSameZone` or `PreferSameNode`. Kubernetes has the last two from 1.34 on.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["PreferClose", "PreferSameZone", "PreferSameNode"]))]
     pub traffic_distribution: Option<String>,
-    /// Implementation of the load balancer. For `LoadBalancer`. Fixed when the Service gets that type.
+    /// Implementation of the load balancer. For `LoadBalancer`. Fixed when the Service gets that type. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 317))]
     pub load_balancer_class: Option<String>,
-    /// Addresses of clients that the load balancer lets in, such as `10.0.0.0/8`. For `LoadBalancer`.
+    /// Ranges of client addresses that the load balancer accepts, such as `10.0.0.0/8`. For `LoadBalancer`. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 1024), inner(length(max = 64)))]
     pub load_balancer_source_ranges: Vec<String>,
-    /// `false`: ports get no node ports, since the load balancer needs none. For `LoadBalancer`. Default `true`.
+    /// Whether ports get node ports. `false` suits a load balancer that needs none. For `LoadBalancer`. Default `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocate_load_balancer_node_ports: Option<bool>,
     /// Port on which a node says whether it has pods of the stage. For `LoadBalancer` with `externalTrafficPolicy: Local`. Fixed when the
@@ -71,63 +73,66 @@ pub struct StageService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub health_check_node_port: Option<i32>,
-    /// `SingleStack`, `PreferDualStack` or `RequireDualStack`. Default: as the Service has it, `SingleStack` for a new one.
+    /// IP families of the Service: `SingleStack`, `PreferDualStack` or `RequireDualStack`. Default: what the Service has, `SingleStack` for
+    /// a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["SingleStack", "PreferDualStack", "RequireDualStack"]))]
     pub ip_family_policy: Option<String>,
-    /// `IPv4` and `IPv6`, the main one first, which is fixed when the Service is made. Default: the cluster's.
+    /// `IPv4` and `IPv6`, the main family first, which is fixed when the Service is made. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "families")]
     pub ip_families: Vec<String>,
-    /// Clients are sent to pods that are not ready, too. Rainbow itself counts on ready pods alone.
+    /// Whether clients are also sent to pods that are not ready. Rainbow itself relies on ready pods only. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_not_ready_addresses: bool,
 }
 
-/// What the Service of a tier looks like, which the tiers that need it call. Each color has its own.
+/// Service of a tier, which the tiers that need it call. Each color has its own.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = common_rules()))]
 pub struct TierService {
-    /// Added to the Service. Labels that others put on it are kept.
+    /// Labels added to the Service. Labels that others put on it are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Added to the Service. Annotations that others put on it are kept.
+    /// Annotations added to the Service. Annotations that others put on it are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// `None` makes the Service headless: its name resolves to the pods themselves. Default: an address.
+    /// Address of the Service. `None` makes the Service headless: its name resolves to the pods themselves. Default: Kubernetes assigns an
+    /// address.
     #[serde(default, rename = "clusterIP", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None"]))]
     pub cluster_ip: Option<String>,
-    /// `ClientIP`: connections from one address go to one pod. Default `None`.
+    /// Session affinity. `ClientIP`: connections from one address go to one pod. Default `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None", "ClientIP"]))]
     pub session_affinity: Option<String>,
     /// Settings of `sessionAffinity: ClientIP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity_config: Option<SessionAffinityConfig>,
-    /// `Local`: a node sends callers to its own pods alone. Default `Cluster`.
+    /// Traffic policy. `Local`: a node sends callers only to its own pods. Default `Cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["Cluster", "Local"]))]
     pub internal_traffic_policy: Option<String>,
-    /// Pods that are preferred for a caller: `PreferClose`, `PreferSameZone` or `PreferSameNode`. Kubernetes has the last two from 1.34 on.
+    /// Preference for pods near a caller: `PreferClose`, `PreferSameZone` or `PreferSameNode`. Kubernetes has the last two from 1.34 on.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["PreferClose", "PreferSameZone", "PreferSameNode"]))]
     pub traffic_distribution: Option<String>,
-    /// `SingleStack`, `PreferDualStack` or `RequireDualStack`. Default `SingleStack`.
+    /// IP families of the Service: `SingleStack`, `PreferDualStack` or `RequireDualStack`. Default `SingleStack`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["SingleStack", "PreferDualStack", "RequireDualStack"]))]
     pub ip_family_policy: Option<String>,
-    /// `IPv4` and `IPv6`, the main one first. Default: the cluster's.
+    /// `IPv4` and `IPv6`, the main family first. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "families")]
     pub ip_families: Vec<String>,
-    /// Callers are sent to pods that are not ready, too. Rainbow itself counts on ready pods alone.
+    /// Whether callers are also sent to pods that are not ready. Rainbow itself relies on ready pods only. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_not_ready_addresses: bool,
 }
 
-/// What the API server checks of each Service.
+/// Returns the rules by which the API server checks each Service.
 fn common_rules() -> Vec<Value> {
     vec![
         json!({
@@ -141,7 +146,7 @@ fn common_rules() -> Vec<Value> {
     ]
 }
 
-/// The same of a stage's Service, which has a type of its own.
+/// Returns the rules for a stage's Service, which has a type of its own.
 fn stage_rules() -> Vec<Value> {
     let own = [
         json!({
@@ -171,19 +176,19 @@ fn families(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl StageService {
-    /// The Service has no address of its own.
+    /// Returns whether the Service is headless: it has no address of its own.
     pub fn is_headless(&self) -> bool {
         self.cluster_ip.is_some()
     }
 }
 
 impl TierService {
-    /// Nothing is said about the Service.
+    /// Returns whether the spec says nothing about the Service.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The Service has no address of its own.
+    /// Returns whether the Service is headless: it has no address of its own.
     pub fn is_headless(&self) -> bool {
         self.cluster_ip.is_some()
     }
@@ -208,26 +213,26 @@ pub struct ClientIpConfig {
     pub timeout_seconds: Option<i32>,
 }
 
-/// An override for one of the tier's ports in a stage's Service.
+/// Override for one of the tier's ports in a stage's Service.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageServicePort {
     /// Name of the tier's port.
     #[schemars(length(min = 1, max = 15))]
     pub name: String,
-    /// The stage's port, where it differs from the tier's.
+    /// Port of the stage's Service. Default: the tier's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// A fixed NodePort.
+    /// Fixed node port. Default: Kubernetes chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<i32>,
 }
 
-/// Fields of a [`StageService`] or a [`TierService`] that a Service has in its `spec`, as they are there.
+/// Returns the fields of a [`StageService`] or a [`TierService`] that belong into the `spec` of a Service, unchanged.
 pub fn service_fields(service: &impl Serialize) -> Map<String, Value> {
-    // Neither has a key that is no text or a number that JSON lacks, which is all that could fail.
+    // Serialization fails only on a key that is no text or a number that JSON lacks. Neither type has one.
     let Ok(Value::Object(mut fields)) = serde_json::to_value(service) else { return Map::new() };
     for other in ["name", "type", "ports", "labels", "annotations"] {
         fields.remove(other);
@@ -250,7 +255,7 @@ mod tests {
         })
     }
 
-    /// Fields of a Service as Kubernetes reads them.
+    /// Checks the fields of a Service as Kubernetes reads them.
     #[track_caller]
     fn check(fields: Map<String, Value>, expected: &Value) {
         let fields = Value::Object(fields);

@@ -6,26 +6,27 @@ use serde_json::Value;
 
 use crate::rainbow::any_object;
 
-/// Settings of the container that Rainbow adds to pods to count connections. They are recorded in a color when it is made: a change is
-/// about new colors and restarts no pod.
+/// Settings of the container that Rainbow adds to pods to count connections. A color records them when it is made: a change affects new
+/// colors only and restarts no pod.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SidecarSettings {
     /// Requests and limits in place of Rainbow's own, which follow the pod's template and the namespace's limit ranges. `{}`: none.
+    /// Default: Rainbow's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub resources: Option<Value>,
-    /// Security context in place of Rainbow's own, which meets the Pod Security level `restricted`. `{}`: none.
+    /// Security context in place of Rainbow's own, which meets the Pod Security level `restricted`. `{}`: none. Default: Rainbow's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub security_context: Option<Value>,
-    /// Whether it is a native sidecar, which counts until the application has ended, or a plain container. Default: true.
+    /// Whether the container is a native sidecar, which counts until the application has ended, or a plain container. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<bool>,
 }
 
 impl SidecarSettings {
-    /// These settings, with those of `defaults` where these are silent.
+    /// Returns these settings, with those of `defaults` where these are silent.
     #[must_use]
     pub fn or(&self, defaults: &Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What the operator reports of a Rainbow.
+//! Status of a Rainbow, which the operator writes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -6,120 +6,123 @@ use serde::{Deserialize, Serialize};
 
 use crate::HumanDuration;
 
-/// What the operator reports of a Rainbow.
+/// Status of a Rainbow.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RainbowStatus {
-    /// Generation of the spec this status is about.
+    /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Newest color: the one that the spec describes, or described last while the spec is invalid or its color cannot be made.
+    /// Newest color: the one that the spec describes. While the spec is invalid or its color cannot be made, the one that it described
+    /// last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<String>,
     /// `stage=color` pairs for the printer column, such as `active=v1→v2 3/5, smoke=v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// One entry a stage, in the order of the spec.
+    /// Status of each stage, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub stages: Vec<StageStatus>,
-    /// `Ready`, `Reconciling` and `Stalled`, as kstatus reads them.
+    /// Conditions `Ready`, `Reconciling` and `Stalled`, as kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// What a stage serves.
+/// Status of a stage.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageStatus {
     /// Name of the stage.
     pub name: String,
-    /// Name of its Service.
+    /// Name of the stage's Service.
     pub service: String,
-    /// The color the stage serves; during a shift, the color it comes from.
+    /// Color that the stage serves. During a shift, the color that the stage comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<String>,
-    /// The color it shall serve.
+    /// Color that the stage should serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The color it served before `color`: where `rainbow rollback` goes.
+    /// Color that the stage served before `color`. `rainbow rollback` returns to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Since when it serves `color` (RFC 3339).
+    /// Time since when the stage serves `color` (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// The shift under way.
+    /// Shift that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftStatus>,
-    /// Time for which the pods that come and those that go serve together, where the stage does not move as the cluster's own data plane
-    /// allows: because of `shift.overlap`, the Service's load balancer, or a traffic policy `Local`.
+    /// Time for which the pods that join and those that leave serve together. Set only where the stage does not move as the cluster's own
+    /// data plane allows: because of `shift.overlap`, the Service's load balancer, or a traffic policy `Local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<HumanDuration>,
-    /// Since when the color that the stage serves or moves to has not been healthy for `keep.warm` without a break (RFC 3339). Unset: it is
-    /// healthy.
+    /// Time since when the color that the stage serves or moves to has not been healthy for `keep.warm` without a break (RFC 3339). Unset:
+    /// the color is healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded_since: Option<String>,
-    /// The color that has not been healthy since `degradedSince`.
+    /// Color that has not been healthy since `degradedSince`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded_color: Option<String>,
-    /// The color that the stage is told to serve and has been taken back from, because it was unhealthy (`onStalled: RollBack`).
+    /// Color that the spec wants the stage to serve, and from which the stage was taken back because the color was unhealthy (`onStalled:
+    /// RollBack`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
-    /// The stage is held at a color by `spec.holds`.
+    /// Whether `spec.holds` holds the stage at a color.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
-    /// The hold of `spec.holds` at a color that a later color has ended, by its color and time.
+    /// Hold of `spec.holds` at a color that a later color has ended, by its color and time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_hold: Option<String>,
-    /// Why the stage does not move although it should, in one sentence.
+    /// Reason why the stage does not move although it should, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The tiers that move on their own, because needs are `compatible: Backward`: inner tiers first.
+    /// Status of the tiers that move on their own because needs are `compatible: Backward`, inner tiers first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]))]
     pub tiers: Vec<TierStatus>,
 }
 
-/// Where a tier is that moves on its own. The fields are those of a stage.
+/// Status of a tier that moves on its own. The fields are those of a stage.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TierStatus {
     /// Name of the tier.
     pub tier: String,
-    /// Name of the Service through which the stage's callers reach it.
+    /// Name of the Service through which the stage's callers reach the tier.
     pub service: String,
-    /// The color that serves the callers; during a shift, the color it comes from.
+    /// Color that serves the callers. During a shift, the color that the tier comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<String>,
-    /// The color that shall serve them.
+    /// Color that should serve the callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The color that served them before `color`.
+    /// Color that served the callers before `color`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Since when `color` serves them (RFC 3339).
+    /// Time since when `color` serves the callers (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// The shift under way.
+    /// Shift that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftStatus>,
-    /// Since when the color that serves or that the tier moves to has not been healthy without a break (RFC 3339).
+    /// Time since when the color that serves or that the tier moves to has not been healthy without a break (RFC 3339). Unset: the color is
+    /// healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded_since: Option<String>,
-    /// The color that has not been healthy since `degradedSince`.
+    /// Color that has not been healthy since `degradedSince`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded_color: Option<String>,
-    /// The color that the tier has been taken back from, because it was unhealthy (`onStalled: RollBack`).
+    /// Color from which the tier was taken back because the color was unhealthy (`onStalled: RollBack`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
-    /// Why the tier does not move although it should, in one sentence.
+    /// Reason why the tier does not move although it should, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
 impl TierStatus {
-    /// The same as the status of a stage.
+    /// Returns the same as the status of a stage.
     pub fn into_stage(self) -> StageStatus {
         StageStatus {
             name: self.tier,
@@ -137,7 +140,7 @@ impl TierStatus {
         }
     }
 
-    /// The status of a tier, from that of a stage of its own.
+    /// Returns the status of a tier from the status of its address, which has the shape of a stage.
     pub fn of_stage(tier: String, stage: StageStatus) -> Self {
         Self {
             tier,
@@ -155,39 +158,39 @@ impl TierStatus {
     }
 }
 
-/// A shift under way.
+/// Shift that is under way.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShiftStatus {
-    /// The color it comes from.
+    /// Color that the shift comes from.
     pub from: String,
-    /// The color it goes to.
+    /// Color that the shift goes to.
     pub to: String,
-    /// Where it is.
+    /// Phase of the shift.
     pub phase: ShiftPhase,
-    /// Pods of the new color that serve, such as 3 in `3/5`.
+    /// Number of pods of the new color that serve, such as 3 in `3/5`.
     pub moved: i32,
-    /// Pods the stage wants to have.
+    /// Number of pods that the stage wants to have, such as 5 in `3/5`.
     pub of: i32,
-    /// When it began (RFC 3339).
+    /// Time at which the shift began (RFC 3339).
     pub started_at: String,
-    /// When the next step is due (RFC 3339).
+    /// Time at which the next step is due (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step_at: Option<String>,
-    /// Since when the shift is held (RFC 3339).
+    /// Time since when the shift is held (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<String>,
 }
 
-/// Where a shift is.
+/// Phase of a shift.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum ShiftPhase {
-    /// The new color is brought to the stage's full size.
+    /// The new color is scaled to the stage's full size.
     Preparing,
     /// Pods are exchanged.
     Shifting,
-    /// Held by `paused`.
+    /// The shift is held by `paused`.
     Paused,
-    /// All pods are exchanged; the Service goes back to selecting the color.
+    /// All pods are exchanged. The Service selects the color again.
     Finishing,
 }

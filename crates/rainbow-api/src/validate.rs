@@ -1,4 +1,4 @@
-//! What is wrong with a `Rainbow`, said so that its author can fix it. Pure: the operator and the command line use it.
+//! Validation of a `Rainbow`: errors that its author can fix. Pure: the operator and the command line use it.
 
 mod drain;
 mod ignore;
@@ -18,27 +18,27 @@ pub use sidecar::validate_sidecar;
 
 use crate::{RainbowSpec, Tier, names};
 
-/// One thing that is wrong with a spec.
+/// Error in a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {
-    /// The field, such as `spec.tiers[frontend].needs[backend].tier`. List entries are named, not numbered, where they have names.
+    /// Field, such as `spec.tiers[frontend].needs[backend].tier`. List entries are named, not numbered, where they have names.
     pub path: String,
-    /// What is wrong with it and what to do.
+    /// Sentence about what is wrong with the field and what to do.
     pub message: String,
-    /// The part of the spec that cannot be used because of it.
+    /// Part of the spec that the error makes unusable.
     pub part: SpecPart,
 }
 
-/// Part of a spec that an error makes unusable. The rest of the spec counts all the same.
+/// Part of a spec that an error makes unusable. The rest of the spec stays in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpecPart {
     /// `namePrefix`.
     NamePrefix,
     /// `color` and `tiers`: no color can be made of them.
     Version,
-    /// Some of `stages`: which ones there are is unknown.
+    /// Some of `stages`: which stages there are is unknown.
     Stages,
-    /// The stage of this name.
+    /// Stage of this name.
     Stage(String),
     /// `drain`.
     Drain,
@@ -56,7 +56,7 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
-/// Everything that is wrong with a spec; empty when it is fine.
+/// Returns all errors of a spec. Empty: the spec is valid.
 pub fn validate(spec: &RainbowSpec) -> Vec<SpecError> {
     let mut errors = Errors { found: Vec::new(), part: SpecPart::Version };
     general(spec, &mut errors);
@@ -69,7 +69,7 @@ pub fn validate(spec: &RainbowSpec) -> Vec<SpecError> {
     errors.found
 }
 
-/// What is wrong with the name of a `Rainbow`. It is a label value on everything that is made.
+/// Returns the error in the name of a `Rainbow`, if there is one. The name is a label value on every object that is made.
 pub fn validate_name(name: &str) -> Option<SpecError> {
     (name.len() > names::MAX_NAME).then(|| SpecError {
         path: "metadata.name".into(),
@@ -82,14 +82,14 @@ pub fn validate_name(name: &str) -> Option<SpecError> {
     })
 }
 
-/// The tiers that no other needs, in the order of the spec.
+/// Returns the tiers that no other needs, in the order of the spec.
 pub fn entry_tiers(tiers: &[Tier]) -> Vec<&str> {
     let needed =
         |name: &str| tiers.iter().any(|tier| tier.name != name && tier.needs.iter().any(|need| need.tier == name));
     tiers.iter().map(|tier| tier.name.as_str()).filter(|name| !needed(name)).collect()
 }
 
-/// The tier that clients of a stage reach: the one it names, else the only entry tier. `None` where that is unclear.
+/// Returns the tier that clients of a stage reach: the one that the stage names, otherwise the only entry tier. `None`: that is unclear.
 pub fn stage_tier<'a>(spec: &'a RainbowSpec, stage: &'a crate::Stage) -> Option<&'a str> {
     match (&stage.tier, entry_tiers(&spec.tiers).as_slice()) {
         (Some(tier), _) => Some(tier),
@@ -130,10 +130,10 @@ fn general(spec: &RainbowSpec, errors: &mut Errors) {
     }
 }
 
-/// Gathers errors.
+/// Collected errors.
 struct Errors {
     found: Vec<SpecError>,
-    /// The part of the spec that the next findings make unusable.
+    /// Part of the spec that the next errors make unusable.
     part: SpecPart,
 }
 
@@ -142,7 +142,7 @@ impl Errors {
         self.found.push(SpecError { path: path.into(), message: message.into(), part: self.part.clone() });
     }
 
-    /// Reports every name that comes up again, once.
+    /// Reports every name that occurs more than once, one time.
     fn duplicates<'a>(&mut self, path: &str, what: &str, all: impl Iterator<Item = &'a str>) {
         let mut seen = std::collections::BTreeMap::<&str, u32>::new();
         for name in all {

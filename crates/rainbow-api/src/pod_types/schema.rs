@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Type, fields, template};
 
-/// Quantities as Kubernetes reads them.
+/// Pattern of quantities as Kubernetes reads them.
 const QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
 
-/// Schema of a pod template. Everything in it may be `null`, as in the templates of a Deployment: tools write `resources: null`.
+/// Returns the schema of a pod template. Everything in it may be `null`, as in the templates of a Deployment: tools write `resources:
+/// null`.
 pub(crate) fn template_schema() -> Value {
     let mut schema = of_type(&template());
     if let Some(root) = schema.as_object_mut() {
@@ -19,7 +20,7 @@ pub(crate) fn template_schema() -> Value {
     schema
 }
 
-/// Schema of one struct of a pod, with a description. Everything in it may be `null`, as in a template.
+/// Returns the schema of one struct of a pod, with a description. Everything in it may be `null`, as in a template.
 pub(crate) fn struct_schema(name: &str, description: Option<&str>) -> Value {
     let mut schema = of_struct(name);
     schema["description"] = json!(description);
@@ -32,7 +33,7 @@ fn of_type(type_: &Type) -> Value {
         Type::Number => json!({ "type": "integer" }),
         Type::Flag => json!({ "type": "boolean" }),
         Type::Port => json!({ "x-kubernetes-int-or-string": true }),
-        // Any number is an amount, `cpu: 0.5` as well, which `x-kubernetes-int-or-string` does not let in.
+        // Any number is an amount, `cpu: 0.5` as well, which `x-kubernetes-int-or-string` would refuse.
         Type::Quantity => return json!({ "x-kubernetes-preserve-unknown-fields": true, "pattern": QUANTITY }),
         Type::Any => return json!({ "x-kubernetes-preserve-unknown-fields": true }),
         Type::List(element) => json!({ "type": "array", "items": of_type(element) }),
@@ -47,7 +48,7 @@ fn of_struct(name: &str) -> Value {
     let fields = fields(name).into_iter().flatten();
     let mut properties: Map<String, Value> =
         fields.map(|(field, type_)| ((*field).to_owned(), of_type(type_))).collect();
-    // What a pod cannot do without, and the API server has no default for.
+    // Fields that a pod cannot do without, and for which the API server has no default.
     let required: &[&str] = match name {
         "PodSpec" => &["containers"],
         "Container" => &["name", "image"],

@@ -1,4 +1,4 @@
-//! The drain: where the evidence comes from, and whether it can be had there.
+//! Drain: the source of the evidence, and whether evidence can be had there.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     }
 }
 
-/// Where the evidence for a tier comes from.
+/// Returns the source of the evidence for a tier.
 pub fn connections(spec: &RainbowSpec, tier: &Tier) -> Connections {
     tier.connections.unwrap_or(spec.drain.connections)
 }
@@ -58,7 +58,7 @@ fn http(http: &HttpCount, errors: &mut Errors) {
     }
 }
 
-/// The container that Rainbow adds needs a name, a port and a network namespace of the pod's own.
+/// Checks that the template leaves the sidecar its name and its port, and the pod a network namespace of its own.
 fn sidecar(tier: &Tier, errors: &mut Errors) {
     if !tier.tcp_ports().is_empty() && tier.template.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
         errors.add(

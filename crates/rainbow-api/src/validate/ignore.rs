@@ -1,4 +1,4 @@
-//! Peers that hold no pod: ranges that are ranges, selectors that select, and somebody who counts by peer.
+//! Peers that hold no pod: the ranges are ranges, the selectors select, and a counter counts by peer.
 
 use super::{Errors, SpecPart, drain::connections};
 use crate::{Cidr, Connections, IgnoredPeer, IpBlock, RainbowSpec, Selector, ignore::Operator};

@@ -1,4 +1,4 @@
-//! The names of what will be made: short enough, and no two the same.
+//! Names of the objects that are made: short enough, and no two the same.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::{RainbowSpec, Stage, bound_tiers, compatible_callees, names, stage_ti
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     let prefix = spec.name_prefix.as_deref();
     let color = spec.color.clone().unwrap_or_else(|| tiers_hash(&spec.tiers));
-    // Names of Services and Deployments of this color, and the field to change.
+    // Names of this color's Services and Deployments, with the field to change.
     let mut made: BTreeMap<String, String> = BTreeMap::new();
     errors.part = SpecPart::Version;
     let bound = bound_tiers(&spec.tiers);
@@ -27,7 +27,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
         for name in names {
             too_long(&name, &path, remedy, errors);
             service_name(&name, &path, errors);
-            // Two tiers and one color cannot make one name; a duplicate tier is reported where the tiers are checked.
+            // Two tiers of one color cannot make the same name. A duplicate tier is reported where the tiers are checked.
             let owner = format!("tier `{}` of color `{color}`", tier.name);
             if let Some(other) = made.insert(name.clone(), owner.clone())
                 && other != owner
@@ -64,7 +64,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
                 format!("Service `{name}` is that of {other} already: set another service.name"),
             );
         }
-        // A stage named as a color makes the names of that color's instances.
+        // A stage named like a color makes the names of that color's instances.
         if stage.service.name.is_none() && (stage.name == color || stage.color.as_deref() == Some(&stage.name)) {
             errors.add(
                 format!("spec.stages[{}].name", stage.name),
@@ -74,12 +74,12 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     }
 }
 
-/// The addresses through which stages' callers reach tiers that may be newer.
+/// Checks the addresses through which stages' callers reach tiers that may be newer.
 fn inner_addresses(spec: &RainbowSpec, made: &mut BTreeMap<String, String>, errors: &mut Errors) {
     for stage in &spec.stages {
         for tier in compatible_callees(&spec.tiers) {
             let path = format!("spec.tiers[{tier}].name");
-            // A label's value, and the name of a membership label.
+            // The address is a label's value and the name of a membership label.
             let address = names::inner_address(&stage.name, tier);
             too_long(&address, &path, "shorten the tier or the stage", errors);
             let name = names::stage_service(spec.name_prefix.as_deref(), tier, &stage.name);
@@ -110,7 +110,7 @@ fn too_long(name: &str, path: &str, remedy: &str, errors: &mut Errors) {
     }
 }
 
-/// Names of Services begin with a letter (RFC 1035).
+/// Checks that the name of a Service begins with a letter (RFC 1035).
 fn service_name(name: &str, path: &str, errors: &mut Errors) {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         errors.add(

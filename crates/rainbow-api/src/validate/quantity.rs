@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// Units and what a number with that unit is multiplied by: a power of 2 or of 10.
+/// Units, with the factor of a number with that unit: a power of 2 or of 10.
 const UNITS: [(&str, Factor); 16] = [
     ("", Factor::Ten(0)),
     ("n", Factor::Ten(-9)),
@@ -29,18 +29,18 @@ enum Factor {
     Two(i32),
 }
 
-/// A value is an amount of something, written as Kubernetes reads it.
+/// Returns whether a value is a quantity as Kubernetes reads it.
 pub(super) fn is_quantity(value: &Value) -> bool {
     amount(value).is_some()
 }
 
-/// One quantity is less than another. False where one of them is none.
+/// Returns whether one quantity is less than another. False where one of the values is no quantity.
 pub(super) fn is_less(one: &Value, other: &Value) -> bool {
     let order = amount(one).zip(amount(other)).and_then(|(one, other)| one.partial_cmp(&other));
     order == Some(Ordering::Less)
 }
 
-/// Amount of a quantity, exact enough to be compared. `None`: the value is no quantity.
+/// Returns the amount of a quantity, exact enough for a comparison. `None`: the value is no quantity.
 pub fn amount(value: &Value) -> Option<f64> {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -53,7 +53,7 @@ pub fn amount(value: &Value) -> Option<f64> {
     if !digits.contains(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    // Of two points the number says nothing.
+    // A number with two decimal points does not parse.
     let number: f64 = digits.parse().ok()?;
     let factor = match UNITS.iter().find(|(known, _)| *known == unit) {
         Some((_, Factor::Ten(power))) => 10_f64.powi(*power),
@@ -64,7 +64,7 @@ pub fn amount(value: &Value) -> Option<f64> {
     Some(sign * number * factor)
 }
 
-/// The power of ten in `e3`, `E-3`.
+/// Returns the power of ten in `e3`, `E-3`.
 fn exponent(unit: &str) -> Option<i32> {
     let digits = unit.strip_prefix(['e', 'E'])?;
     let unsigned = digits.strip_prefix(['+', '-']).unwrap_or(digits);

@@ -1,11 +1,11 @@
-//! The fields of Services, by the rules of Kubernetes: what an API server would refuse is refused before anything is written.
+//! Fields of Services, by the rules of Kubernetes: what an API server would refuse is refused before anything is written.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Errors, tiers::number};
 use crate::{SessionAffinityConfig, StageService, TierService, labels, names};
 
-/// Longest time of a session affinity: a day.
+/// Longest time of a session affinity in seconds: a day.
 const LONGEST_AFFINITY: i32 = 86_400;
 
 /// Fields that the Services of stages and of tiers have in common.
@@ -183,7 +183,7 @@ fn one_of(value: Option<&str>, allowed: &[&str], field: &str, path: &str, errors
     errors.add(format!("{path}.{field}"), format!("`{value}` is not supported: use {} or {last}", first.join(", ")));
 }
 
-/// Keys of labels or of annotations.
+/// Checks the keys of labels or of annotations.
 fn keys(all: &BTreeMap<String, String>, path: &str, errors: &mut Errors) {
     for key in all.keys() {
         if labels::is_reserved(key) {
@@ -197,7 +197,7 @@ fn keys(all: &BTreeMap<String, String>, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A range of addresses as Kubernetes reads it, such as `10.0.0.0/8`.
+/// Returns whether a text is a range of addresses as Kubernetes reads it, such as `10.0.0.0/8`.
 fn is_range(text: &str) -> bool {
     let Some((address, bits)) = text.trim().split_once('/') else { return false };
     let most = match address.parse::<IpAddr>() {

@@ -1,4 +1,4 @@
-//! The settings of the sidecar: the fields of a container, and what the API server or the kubelet would refuse in a pod.
+//! Settings of the sidecar: the fields of a container, and what the API server or the kubelet would refuse in a pod.
 
 use serde_json::Value;
 
@@ -9,14 +9,14 @@ use crate::{
 };
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
-    // No color can be made with settings that are wrong; those that are there have recorded theirs.
+    // No color can be made with settings that are wrong. Existing colors have recorded theirs.
     errors.part = SpecPart::Version;
     if let Some(settings) = &spec.drain.sidecar {
         settings_at("spec.drain.sidecar", settings, errors);
     }
 }
 
-/// Everything that is wrong with settings that are the default of all applications. `path` is where they were written.
+/// Returns all errors of settings that are the default of all applications. `path` is where they were written.
 pub fn validate_sidecar(path: &str, settings: &SidecarSettings) -> Vec<SpecError> {
     let mut errors = Errors { found: Vec::new(), part: SpecPart::Version };
     settings_at(path, settings, &mut errors);
@@ -36,7 +36,7 @@ fn settings_at(path: &str, settings: &SidecarSettings, errors: &mut Errors) {
     }
 }
 
-/// Fields of a security context that exclude each other: no pod with both would ever start.
+/// Checks for fields of a security context that exclude each other: no pod with both would ever start.
 fn security_context(context: &Value, path: &str, errors: &mut Errors) {
     if context["runAsNonRoot"] == Value::Bool(true) && context["runAsUser"].as_i64() == Some(0) {
         errors.add(

@@ -80,7 +80,7 @@ fn tier(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
                     no_ports(only, stage, errors);
                 }
             }
-            // No tiers, or nothing but circles: that is reported where the tiers are checked.
+            // No tiers, or only cycles: that is reported where the tiers are checked.
             [] => {}
             several => errors.add(
                 format!("{path}.tier"),
@@ -91,7 +91,7 @@ fn tier(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
 }
 
 fn no_ports(tier: &str, stage: &Stage, errors: &mut Errors) {
-    // The stage may serve another color all the same.
+    // The stage can still serve another color.
     let of_stage = std::mem::replace(&mut errors.part, SpecPart::Version);
     errors.add(
         format!("spec.tiers[{tier}].ports"),

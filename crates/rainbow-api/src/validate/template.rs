@@ -42,7 +42,7 @@ fn containers(spec: &Value, path: &str, errors: &mut Errors) {
     for kind in ["initContainers", "containers"] {
         for (index, container) in list(kind).iter().enumerate().filter(|(_, container)| container.is_object()) {
             let path = format!("{path}.spec.{kind}[{index}]");
-            // A value of another type has been reported.
+            // A value of another type has been reported already.
             let text = |field: &str| match &container[field] {
                 Value::String(text) => Some(text.as_str()),
                 Value::Null => Some(""),
@@ -70,7 +70,7 @@ fn containers(spec: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// Limits that are lower than requests.
+/// Checks for limits that are lower than requests.
 pub(super) fn resources(resources: &Value, path: &str, errors: &mut Errors) {
     for (name, request) in resources["requests"].as_object().into_iter().flatten() {
         let limit = &resources["limits"][name];
@@ -83,7 +83,7 @@ pub(super) fn resources(resources: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks a value and all within it. `null` is as good as nothing.
+/// Checks a value and everything within it. `null` counts as unset.
 pub(super) fn value(found: &Value, type_: &Type, path: &mut String, errors: &mut Errors) {
     match (type_, found) {
         (_, Value::Null) | (Type::Any, _) => {}
@@ -148,7 +148,7 @@ fn no_field(name: &str, known: &Fields) -> String {
     format!("there is no such field in Kubernetes {}: {remedy}", pod_types::kubernetes())
 }
 
-/// A value as its author wrote it, if it is short.
+/// Returns a value as its author wrote it, if it is short.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.chars().count() <= 40 => format!("`{text}`"),

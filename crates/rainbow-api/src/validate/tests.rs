@@ -20,14 +20,14 @@ fn sample() -> Value {
     })
 }
 
-/// The sample with one change, and every message it gets.
+/// Returns every error of the sample with one change.
 fn errors(change: impl FnOnce(&mut Value)) -> Vec<String> {
     let mut spec = sample();
     change(&mut spec);
     validate(&serde_json::from_value(spec).unwrap()).iter().map(ToString::to_string).collect()
 }
 
-/// The sample with one change gets exactly this message.
+/// Checks that the sample with one change gets exactly this error.
 #[track_caller]
 fn check(expected: &str, change: impl FnOnce(&mut Value)) {
     assert_eq!(errors(change), [expected]);
@@ -192,7 +192,7 @@ fn templates() {
     });
 }
 
-/// The template with one field of its first container set to a value gets this message, at the place within the container.
+/// Checks the error of a template whose first container has one field set to a value. `place` is the place within the container.
 #[track_caller]
 fn check_container(place: &str, message: &str, field: &str, value: Value) {
     check(&format!("spec.tiers[backend].template.spec.containers[0].{place}: {message}"), |s| {
@@ -553,7 +553,7 @@ fn peers_that_hold_nothing() {
         "spec.drain.ignore: is set, but connections is Sidecar nowhere, and only the sidecar knows peers: take it out, or leave these peers out where the application counts",
         |s| s["drain"] = json!({ "connections": "None", "ignore": [{ "podSelector": {} }] }),
     );
-    // One tier is enough.
+    // One tier that counts with the sidecar is enough.
     assert_eq!(
         errors(|s| {
             s["drain"] = json!({ "connections": "None", "ignore": [{ "podSelector": {} }] });

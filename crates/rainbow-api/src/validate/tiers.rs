@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Errors, SpecPart, list, not_a_label, services, template};
 use crate::{Compatible, Config, ConfigName, RainbowSpec, Scaling, Tier, config_of, declared_port, names};
 
-/// Copies that a color has at most, as the schema of `Color` says.
+/// Largest number of copies of a color, as the schema of `Color` says.
 const MAX_COPIES: usize = 256;
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
@@ -38,7 +38,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     }
 }
 
-/// A color has a list of its copies, which has a limit.
+/// Checks the number of copies: a color's list of copies has a limit.
 fn config(spec: &RainbowSpec, errors: &mut Errors) {
     if spec.config == Config::Shared {
         return;
@@ -51,7 +51,7 @@ fn config(spec: &RainbowSpec, errors: &mut Errors) {
     }
 }
 
-/// One writer decides how many pods there are.
+/// Checks that only one writer decides how many pods there are.
 fn scaling(tier: &Tier, path: &str, errors: &mut Errors) {
     let Some(autoscale) = &tier.autoscale else { return };
     if tier.scaling == Scaling::External {
@@ -63,7 +63,7 @@ fn scaling(tier: &Tier, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A Deployment's rule, since every tier becomes one.
+/// Checks `minReadySeconds` by a Deployment's rule, since every tier becomes a Deployment.
 fn min_ready(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
     let Some(seconds) = tier.min_ready_seconds else { return };
     let deadline = spec.progress_deadline();
@@ -126,7 +126,7 @@ pub(super) fn number(port: i32, path: &str, errors: &mut Errors) {
     }
 }
 
-/// As `IsValidPortName` of Kubernetes (IANA service names).
+/// Returns whether a name is a port's, as `IsValidPortName` of Kubernetes does (IANA service names).
 fn is_port_name(name: &str) -> bool {
     names::is_dns_label(name)
         && name.len() <= 15
@@ -181,7 +181,7 @@ fn needs(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
     }
 }
 
-/// The address of a callee that may be newer is a Service that moves from color to color at one moment for all callers.
+/// Checks a callee that may be newer: its address is a Service that moves from color to color at one moment for all callers.
 fn compatible(needed: &Tier, caller: &Tier, errors: &mut Errors) {
     let path = format!("spec.tiers[{}]", needed.name);
     let of = || format!("tier `{}` needs this tier with `compatible: Backward`", caller.name);
@@ -198,7 +198,7 @@ fn compatible(needed: &Tier, caller: &Tier, errors: &mut Errors) {
     }
 }
 
-/// As `IsEnvVarName` of Kubernetes.
+/// Returns whether a name is an environment variable's, as `IsEnvVarName` of Kubernetes does.
 fn is_env_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     !name.is_empty()
@@ -229,7 +229,7 @@ fn service(tier: &Tier, path: &str, errors: &mut Errors) {
     services::of_tier(&tier.service, &path, errors);
 }
 
-/// The first circle of needs, as the names on it, the first one again at the end.
+/// Returns the first cycle of needs, as the names on it, with the first one again at the end.
 fn cycle(tiers: &[Tier]) -> Option<Vec<String>> {
     let needs: BTreeMap<&str, Vec<&str>> = tiers
         .iter()
@@ -237,8 +237,8 @@ fn cycle(tiers: &[Tier]) -> Option<Vec<String>> {
         .collect();
     let mut done = BTreeSet::new();
     for tier in tiers {
-        // A walk in depth with its own stack: as deep as the chain is long, whatever the input. The path holds a tier and
-        // which of its needs comes next.
+        // A depth-first walk with its own stack, as deep as the chain is long for any input. The path holds a tier and the index of its
+        // next need.
         let mut path: Vec<(&str, usize)> = vec![(&tier.name, 0)];
         while let Some((name, next)) = path.last_mut() {
             let Some(need) = needs.get(name).and_then(|all| all.get(*next)) else {

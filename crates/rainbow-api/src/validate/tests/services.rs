@@ -3,13 +3,13 @@
 use super::{check, errors};
 use serde_json::{Value, json};
 
-/// The stage's Service with these fields gets exactly this message.
+/// Checks that the stage's Service with these fields gets exactly this error.
 #[track_caller]
 fn stage(service: Value, expected: &str) {
     check(&format!("spec.stages[active].service.{expected}"), |s| s["stages"][1]["service"] = service);
 }
 
-/// The same of the Service of tier `backend`.
+/// Checks the same for the Service of tier `backend`.
 #[track_caller]
 fn tier(service: Value, expected: &str) {
     check(&format!("spec.tiers[backend].service.{expected}"), |s| s["tiers"][0]["service"] = service);
@@ -87,7 +87,7 @@ fn fields_of_stages() {
     }
 }
 
-/// The Services of stages and of tiers have the same rules for what both have.
+/// The Services of stages and of tiers have the same rules for the fields that both have.
 #[test]
 fn fields_of_both() {
     for check in [stage, tier] as [fn(Value, &str); 2] {
