@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{ColorDrain, ConfigKind, DrainStatus, Evidence, Tier, TierScaling, rainbow::any_object};
+use crate::{ColorDrain, ConfigKind, DrainStatus, Evidence, Tier, TierScaling, documented_enum, rainbow::any_object};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -270,6 +270,7 @@ pub struct PartStatus {
     pub served: Option<BTreeSet<String>>,
 }
 
+documented_enum! {
 /// Phase of a color's life.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum ColorPhase {
@@ -285,4 +286,5 @@ pub enum ColorPhase {
     Retired,
     /// The color did not become ready within the progress deadline.
     Stalled,
+}
 }

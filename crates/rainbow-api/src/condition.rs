@@ -3,6 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use std::fmt;
 
+use crate::documented_enum;
+
+documented_enum! {
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
@@ -17,23 +20,9 @@ pub enum ConditionType {
     /// Of a color that drains: one peer is connected to every pod that holds the color.
     HeldByOnePeer,
 }
+}
 
 impl ConditionType {
-    /// All types.
-    pub const ALL: [Self; 5] =
-        [Self::Ready, Self::Reconciling, Self::Stalled, Self::ConnectionsUnknown, Self::HeldByOnePeer];
-
-    /// Name of the type in a status.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-            Self::ConnectionsUnknown => "ConnectionsUnknown",
-            Self::HeldByOnePeer => "HeldByOnePeer",
-        }
-    }
-
     /// Returns the condition of this type, if the status has one.
     pub fn find(self, conditions: &[Condition]) -> Option<&Condition> {
         conditions.iter().find(|condition| condition.type_ == self.as_str())
@@ -51,6 +40,7 @@ impl fmt::Display for ConditionType {
     }
 }
 
+documented_enum! {
 /// Machine-readable reason of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -115,78 +105,9 @@ pub enum Reason {
     /// Of a color that drains: one peer is connected to every pod that holds the color.
     OnePeer,
 }
+}
 
 impl Reason {
-    /// All reasons.
-    pub const ALL: [Self; 30] = [
-        Self::Settled,
-        Self::NothingInTheWay,
-        Self::Shifting,
-        Self::Starting,
-        Self::Waiting,
-        Self::Progressing,
-        Self::Degraded,
-        Self::Paused,
-        Self::RolledBack,
-        Self::InvalidSpec,
-        Self::ConfigMissing,
-        Self::ConfigNotAllowed,
-        Self::ConfigLost,
-        Self::Rejected,
-        Self::Unavailable,
-        Self::ColorInUse,
-        Self::UnknownColor,
-        Self::Conflict,
-        Self::ProgressDeadlineExceeded,
-        Self::InUse,
-        Self::TooManyColors,
-        Self::CounterImageUnavailable,
-        Self::Ready,
-        Self::Serving,
-        Self::Draining,
-        Self::Retired,
-        Self::Stalled,
-        Self::NoAnswer,
-        Self::Counted,
-        Self::OnePeer,
-    ];
-
-    /// Returns the reason as a condition has it, in CamelCase.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Settled => "Settled",
-            Self::NothingInTheWay => "NothingInTheWay",
-            Self::Shifting => "Shifting",
-            Self::Starting => "Starting",
-            Self::Waiting => "Waiting",
-            Self::Progressing => "Progressing",
-            Self::Degraded => "Degraded",
-            Self::Paused => "Paused",
-            Self::RolledBack => "RolledBack",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::ConfigMissing => "ConfigMissing",
-            Self::ConfigNotAllowed => "ConfigNotAllowed",
-            Self::ConfigLost => "ConfigLost",
-            Self::Rejected => "Rejected",
-            Self::Unavailable => "Unavailable",
-            Self::ColorInUse => "ColorInUse",
-            Self::UnknownColor => "UnknownColor",
-            Self::Conflict => "Conflict",
-            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
-            Self::InUse => "InUse",
-            Self::TooManyColors => "TooManyColors",
-            Self::CounterImageUnavailable => "CounterImageUnavailable",
-            Self::Ready => "Ready",
-            Self::Serving => "Serving",
-            Self::Draining => "Draining",
-            Self::Retired => "Retired",
-            Self::Stalled => "Stalled",
-            Self::NoAnswer => "NoAnswer",
-            Self::Counted => "Counted",
-            Self::OnePeer => "OnePeer",
-        }
-    }
-
     /// Returns the reason of a condition. `None`: this version does not know the reason.
     pub fn of(condition: &Condition) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == condition.reason)

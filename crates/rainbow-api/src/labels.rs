@@ -1,58 +1,65 @@
 //! Labels and annotations that Rainbow puts on objects.
 
-/// Label on every object that Rainbow makes: name of the Rainbow.
-pub const RAINBOW: &str = "rainbow.dev/rainbow";
-/// Label on every object made for a tier: name of the tier.
-pub const TIER: &str = "rainbow.dev/tier";
-/// Label on instances and their pods: color that introduced the instance.
-pub const COLOR: &str = "rainbow.dev/color";
-/// Label on a stage's Service: name of the stage.
-pub const STAGE: &str = "rainbow.dev/stage";
-/// Label on instances that each stage has for itself, and on their pods: name of the stage. The callees of such an instance may be newer
-/// than it is.
-pub const BELONGS_TO: &str = "rainbow.dev/belongs-to";
-/// Label on a stage's shadow Service: name of the stage. No client uses that Service.
-pub const SHADOW: &str = "rainbow.dev/shadow";
-/// Prefix of a label on pods, followed by a stage's name: the pod is in that stage while the stage shifts. The value is [`MEMBER`].
-pub const MEMBER_PREFIX: &str = "member.rainbow.dev/";
+use crate::documented::documented_keys;
+
+documented_keys! {
+    /// Keys that Rainbow writes, with their meanings.
+    KEYS;
+    /// Label on every object that Rainbow makes: name of the Rainbow.
+    RAINBOW = "rainbow.dev/rainbow";
+    /// Label on every object made for a tier: name of the tier.
+    TIER = "rainbow.dev/tier";
+    /// Label on instances and their pods: color that introduced the instance.
+    COLOR = "rainbow.dev/color";
+    /// Label on a stage's Service: name of the stage.
+    STAGE = "rainbow.dev/stage";
+    /// Label on instances that each stage has for itself, and on their pods: name of the stage. The callees of such an instance may be newer
+    /// than it is.
+    BELONGS_TO = "rainbow.dev/belongs-to";
+    /// Label on a stage's shadow Service: name of the stage. No client uses that Service.
+    SHADOW = "rainbow.dev/shadow";
+    /// Prefix of a label on pods, followed by a stage's name: the pod is in that stage while the stage shifts. The value is `yes`.
+    MEMBER_PREFIX = "member.rainbow.dev/";
+    /// Prefix of an annotation on pods, followed by a stage's name: time at which the pod joined the stage (RFC 3339 with milliseconds).
+    /// Written in the same request as the label, so the time of the last step survives a crash.
+    JOINED_PREFIX = "joined.rainbow.dev/";
+    /// Label on the pods of an instance. Services that select the instance ask for it. A pod without the label keeps its place in its
+    /// ReplicaSet and gets no new connections. The value is `yes`.
+    SERVING = "rainbow.dev/serving";
+    /// Annotation of a stage's Service: color that the stage serves, written with the selector.
+    SERVES = "rainbow.dev/serves";
+    /// Annotation on a pod whose label `rainbow.dev/serving` was removed: time of the removal (RFC 3339 with milliseconds). Written in the same request,
+    /// so the pod's deadline survives a crash.
+    OUT_SINCE = "rainbow.dev/out-since";
+    /// Annotation with a hash of what was applied, so that an unchanged object costs no write.
+    APPLIED = "rainbow.dev/applied";
+    /// Annotation with the time at which a color was taken back (RFC 3339). Writing it changes the color's objects, so that the API server
+    /// refuses a late write to them.
+    TAKEN_BACK = "rainbow.dev/taken-back";
+    /// Annotation on Deployments: identity of the instance.
+    IDENTITY = "rainbow.dev/identity";
+    /// Annotation of a copy of a ConfigMap or a Secret: name of the object that was copied.
+    COPY_OF = "rainbow.dev/copy-of";
+    /// Finalizer of a `Rainbow` and a `Color`: keeps them until the objects that they made are deleted in order.
+    FINALIZER = "rainbow.dev/teardown";
+    /// Label on pods that hold connections while their color drains. The drain's PodDisruptionBudget selects it. The value is `yes`.
+    HOLDING = "rainbow.dev/holding";
+    /// Annotation that tells the ReplicaSet controller which pods to delete first: those with the lowest number.
+    DELETION_COST = "controller.kubernetes.io/pod-deletion-cost";
+    /// Annotation that keeps cluster-autoscaler from emptying a pod's node.
+    SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+    /// Annotation that keeps Karpenter from emptying a pod's node.
+    DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt";
+    /// Standard label that says what manages an object.
+    MANAGED_BY = "app.kubernetes.io/managed-by";
+}
+
 /// Value of a membership label.
 pub const MEMBER: &str = "yes";
-/// Prefix of an annotation on pods, followed by a stage's name: time at which the pod joined the stage (RFC 3339 with milliseconds).
-/// Written in the same request as the label, so the time of the last step survives a crash.
-pub const JOINED_PREFIX: &str = "joined.rainbow.dev/";
-/// Label on the pods of an instance. Services that select the instance ask for it. A pod without the label keeps its place in its
-/// ReplicaSet and gets no new connections. The value is [`YES`].
-pub const SERVING: &str = "rainbow.dev/serving";
-/// Annotation of a stage's Service: color that the stage serves, written with the selector.
-pub const SERVES: &str = "rainbow.dev/serves";
-/// Annotation on a pod whose [`SERVING`] label was removed: time of the removal (RFC 3339 with milliseconds). Written in the same request,
-/// so the pod's deadline survives a crash.
-pub const OUT_SINCE: &str = "rainbow.dev/out-since";
-/// Annotation with a hash of what was applied, so that an unchanged object costs no write.
-pub const APPLIED: &str = "rainbow.dev/applied";
-/// Annotation with the time at which a color was taken back (RFC 3339). Writing it changes the color's objects, so that the API server
-/// refuses a late write to them.
-pub const TAKEN_BACK: &str = "rainbow.dev/taken-back";
-/// Annotation on Deployments: identity of the instance.
-pub const IDENTITY: &str = "rainbow.dev/identity";
-/// Annotation of a copy of a ConfigMap or a Secret: name of the object that was copied.
-pub const COPY_OF: &str = "rainbow.dev/copy-of";
-/// Finalizer of a `Rainbow` and a `Color`: keeps them until the objects that they made are deleted in order.
-pub const FINALIZER: &str = "rainbow.dev/teardown";
-/// Label on pods that hold connections while their color drains. The drain's PodDisruptionBudget selects it. The value is [`YES`].
-pub const HOLDING: &str = "rainbow.dev/holding";
 /// Value of [`HOLDING`] and [`SERVING`].
 pub const YES: &str = "yes";
-/// Annotation that tells the ReplicaSet controller which pods to delete first: those with the lowest number.
-pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Value of [`DELETION_COST`] on a pod that may end: lower than what people write.
 pub const LEAVING_COST: &str = "-1000";
-/// Annotation that keeps cluster-autoscaler from emptying a pod's node.
-pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
-/// Annotation that keeps Karpenter from emptying a pod's node.
-pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
-/// Standard label that says what manages an object.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`].
 pub const MANAGER: &str = "rainbow";
 

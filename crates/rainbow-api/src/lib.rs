@@ -15,6 +15,7 @@
 //! | `autoscale` | writers that decide how many pods a tier has |
 //! | `compatible` | tiers that each stage has for itself |
 //! | `config` | ConfigMaps and Secrets that are part of a version |
+//! | `documented` | enums and keys whose doc comments are data |
 //! | `drain` | the drain of a color, and its status |
 //! | `hold` | stages that a user has taken back or paused |
 //! | `identity` | identity of instances, and the version that a spec describes |
@@ -35,6 +36,7 @@ mod compatible;
 mod condition;
 mod config;
 mod crd;
+mod documented;
 mod drain;
 mod duration;
 mod hold;

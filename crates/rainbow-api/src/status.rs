@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::HumanDuration;
+use crate::{HumanDuration, documented_enum};
 
 /// Status of a Rainbow.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -182,6 +182,7 @@ pub struct ShiftStatus {
     pub paused_since: Option<String>,
 }
 
+documented_enum! {
 /// Phase of a shift.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum ShiftPhase {
@@ -193,4 +194,5 @@ pub enum ShiftPhase {
     Paused,
     /// All pods are exchanged. The Service selects the color again.
     Finishing,
+}
 }
