@@ -1,4 +1,4 @@
-//! What there is: groups, versions and kinds, in the old form and in the aggregated one.
+//! Discovery: groups, versions and kinds, in the old form and in the aggregated form.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, Request, StatusCode, header};
@@ -34,7 +34,7 @@ pub(crate) fn paths(registry: &Registry) -> Value {
     json!({ "paths": paths })
 }
 
-/// The aggregated form a client takes, if any: `v2` or `v2beta1`.
+/// Returns the aggregated form that a client accepts, if any: `v2` or `v2beta1`.
 fn aggregated(request: &Request<Body>) -> Option<&'static str> {
     let accept = request.headers().get(header::ACCEPT)?.to_str().ok()?;
     accept.split(',').find_map(|one| {
@@ -131,7 +131,7 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Resu
     ))
 }
 
-/// All of `/api` or all of `/apis` in one reply.
+/// Returns all of `/api` or all of `/apis` in one reply.
 fn aggregated_reply(registry: &Registry, form: &str, core: bool) -> Response {
     let items: Vec<Value> = registry
         .groups()
