@@ -78,7 +78,7 @@ pub(crate) async fn start(
         min_sync_period: proxy_delay,
     };
     let proxy = Proxy::new(client.clone(), net, services.clone(), config);
-    // These tasks serve the pods while the pods end, so they run until the very end.
+    // Ending pods still need these three tasks, so the tasks run until the very end.
     essential.spawn(named("the DNS server", dns.run(CancellationToken::new())));
     essential.spawn(named("the Service proxy", proxy.run(CancellationToken::new())));
     essential.spawn(named("the watch of Services", services.run(client, CancellationToken::new())));
