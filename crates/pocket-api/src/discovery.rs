@@ -12,7 +12,7 @@ use crate::{
     table::{Resource, Subresource},
 };
 
-/// `/version`
+/// Answers `/version`.
 pub(crate) fn version(info: &VersionInfo) -> Value {
     json!({
         "major": info.major, "minor": info.minor, "gitVersion": info.git_version, "gitCommit": "",
@@ -21,7 +21,7 @@ pub(crate) fn version(info: &VersionInfo) -> Value {
     })
 }
 
-/// `/`
+/// Answers `/`.
 pub(crate) fn paths(registry: &Registry) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
     for (group, versions) in registry.groups() {
@@ -46,7 +46,7 @@ fn aggregated(request: &Request<Body>) -> Option<&'static str> {
     })
 }
 
-/// `/api`
+/// Answers `/api`.
 pub(crate) fn core_versions(registry: &Registry, request: &Request<Body>) -> Response {
     match aggregated(request) {
         Some(version) => aggregated_reply(registry, version, true),
@@ -58,7 +58,7 @@ pub(crate) fn core_versions(registry: &Registry, request: &Request<Body>) -> Res
     }
 }
 
-/// `/apis`
+/// Answers `/apis`.
 pub(crate) fn groups(registry: &Registry, request: &Request<Body>) -> Response {
     if let Some(version) = aggregated(request) {
         return aggregated_reply(registry, version, false);
@@ -80,7 +80,7 @@ fn group_json(group: &str, versions: &[&str]) -> Value {
     json!({"name": group, "versions": shown, "preferredVersion": shown.first()})
 }
 
-/// `/apis/GROUP`
+/// Answers `/apis/GROUP`.
 pub(crate) fn group(registry: &Registry, name: &str) -> Result<Response, Status> {
     let groups = registry.groups();
     let (group, versions) =
@@ -91,7 +91,7 @@ pub(crate) fn group(registry: &Registry, name: &str) -> Result<Response, Status>
     Ok(json_reply(StatusCode::OK, &shown))
 }
 
-/// `/api/v1` and `/apis/GROUP/VERSION`
+/// Answers `/api/v1` and `/apis/GROUP/VERSION`.
 pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Result<Response, Status> {
     if !registry.has_version(group, version) {
         return Err(Status::no_such_path());

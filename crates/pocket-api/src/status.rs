@@ -112,7 +112,7 @@ impl Status {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
-    /// 415 or 406: neither JSON nor YAML.
+    /// 415: the media type of the body is not supported.
     pub fn unsupported_media_type(found: &str, accepted: &str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -369,7 +369,7 @@ impl Tree {
         Ok(Place::At(self.root.join(done).join(name)))
     }
 
-    /// Returns the place of a directory, if it exists.
+    /// Returns the place of a directory, which [`Self::place`] creates if it is missing. `None` if only the layers below determine it.
     fn existing(&mut self, path: &Path) -> io::Result<Option<PathBuf>> {
         // An invented name below the directory makes `place` follow the directory itself, too.
         if path.as_os_str().is_empty() {

@@ -69,10 +69,10 @@ pub enum ApplyError {
     /// Other managers own fields that the apply would change: HTTP 409, `Conflict`, a cause `FieldManagerConflict` for each.
     #[error("{}", conflict_message(.0))]
     Conflicts(Vec<Conflict>),
-    /// The intent cannot be applied: HTTP 400, `BadRequest`.
+    /// Intent that cannot be applied: HTTP 400, `BadRequest`.
     #[error("{0}")]
     Invalid(String),
-    /// The intent does not fit the type of the kind: HTTP 500 without a reason, as Kubernetes answers.
+    /// Intent that does not fit the type of the kind: HTTP 500 without a reason, as Kubernetes answers.
     #[error("{0}")]
     Untyped(String),
 }

@@ -11,9 +11,9 @@ use crate::lock::Record;
 pub(crate) enum Message {
     /// Step that was completed.
     Step(String),
-    /// The cluster is ready.
+    /// Readiness of the cluster, with the record of its daemon.
     Ready(Record),
-    /// Another daemon has the state directory.
+    /// Notice that another daemon has the state directory.
     Already,
     /// Failure of the start, with its reason.
     Failed(String),

@@ -1,4 +1,4 @@
-//! HTTP: from a request to an operation and back.
+//! HTTP: conversion of requests to operations, and of results to replies.
 
 mod body;
 pub(crate) mod convert;

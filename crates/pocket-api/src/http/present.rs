@@ -22,7 +22,7 @@ pub(crate) enum Form {
     Metadata,
 }
 
-/// Versions of the Table.
+/// Version of the Table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableVersion {
     V1,

@@ -36,7 +36,7 @@ const HOP_BY_HOP: [&str; 8] = [
     "transfer-encoding",
 ];
 
-/// `…/proxy` and `…/proxy/{path}`
+/// Handles `…/proxy` and `…/proxy/{path}`.
 pub(crate) async fn handle(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
     let (base, path) = split(request.uri().path());
     if path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {

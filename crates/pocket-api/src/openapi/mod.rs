@@ -18,7 +18,7 @@ use crate::{
     table::{Resource, Subresource, Verbs},
 };
 
-/// `/openapi/v3` and the documents below it.
+/// Answers `/openapi/v3` and the documents below it.
 pub(crate) fn v3(registry: &Registry, rest: &[&str]) -> Result<Response, Status> {
     let (group, version) = match rest {
         [] => return Ok(json_reply(StatusCode::OK, &index(registry))),
@@ -32,7 +32,7 @@ pub(crate) fn v3(registry: &Registry, rest: &[&str]) -> Result<Response, Status>
     Ok(json_reply(StatusCode::OK, &document(registry, group, version)))
 }
 
-/// `/openapi/v2`: the minimum that old clients need to continue. They read the v3 documents, or do without.
+/// Answers `/openapi/v2` with the minimum that old clients need to continue. They read the v3 documents, or do without.
 ///
 /// Old clients insist on protobuf, so the reply is an empty document in it: `swagger` (1) and `info` (2) with title and version.
 pub(crate) fn v2(api: &Api, headers: &HeaderMap) -> Response {

@@ -26,7 +26,7 @@ const CHUNK: usize = 32 << 10;
 /// Time that a client may take to open its streams, as in Kubernetes.
 const OPENING: Duration = Duration::from_secs(30);
 
-/// `/exec`
+/// Handles `/exec`.
 pub(crate) async fn exec(
     node: Arc<dyn NodeAccess>,
     wanted: ExecRequest,

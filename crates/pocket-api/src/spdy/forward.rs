@@ -23,7 +23,7 @@ const CHUNK: usize = 32 << 10;
 /// Greatest number of connections that have only one of their two streams.
 const MAX_HALVES: usize = 256;
 
-/// `/portforward`
+/// Handles `/portforward`.
 pub(crate) fn port_forward(
     node: Arc<dyn NodeAccess>,
     namespace: String,

@@ -37,7 +37,7 @@ const CHUNK: usize = 32 << 10;
 
 type Sender = Arc<Mutex<SplitSink<WebSocket, Message>>>;
 
-/// `/exec`
+/// Handles `/exec`.
 pub(crate) async fn exec(
     node: Arc<dyn NodeAccess>,
     target: &Target,

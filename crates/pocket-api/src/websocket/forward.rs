@@ -30,7 +30,7 @@ const WAITING: usize = 16;
 
 type Sender = Arc<Mutex<SplitSink<WebSocket, Message>>>;
 
-/// `/portforward`
+/// Handles `/portforward`.
 pub(crate) async fn port_forward(
     node: Arc<dyn NodeAccess>,
     target: &Target,

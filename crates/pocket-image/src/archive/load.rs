@@ -19,9 +19,9 @@ use crate::{
 
 impl ImageStore {
     /// Loads all images of an archive and returns their names in the familiar form.
+    ///
     /// An image for several platforms contributes the manifest for this machine. Every digest is checked. Names are written only
     /// after all content is in the store.
-    /// before everything is there.
     pub fn load(&self, reader: impl Read) -> Result<Vec<String>> {
         let _guard = self.guard()?;
         let archive = Spool::read(self, reader)?;
