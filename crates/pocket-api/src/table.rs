@@ -81,7 +81,7 @@ pub enum Subresource {
     Scale(ScalePaths),
     /// `/binding`: assigns a pod to a node.
     Binding,
-    /// `/eviction`: deletes a pod if its disruption budgets allow it.
+    /// `/eviction`: deletes a pod if its disruption budget allows it.
     Eviction,
     /// `/log`: the log of a container.
     Log,
