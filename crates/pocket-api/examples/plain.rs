@@ -1,4 +1,4 @@
-//! The API server alone, without TLS, on a free port of the loopback: for trying clients by hand.
+//! API server alone, without TLS, on a free port of the loopback: for trying clients manually.
 //!
 //! `cargo run -p pocket-api --example plain [DIRECTORY]`, then `kubectl --server http://127.0.0.1:PORT get all`.
 

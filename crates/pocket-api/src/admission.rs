@@ -1,6 +1,7 @@
-//! Admission: what a namespace says about the objects that are made in it.
+//! Admission: checks of a namespace on the objects that are created in it.
 //!
-//! Plugins run in one order, first to complete the object and, once it is valid, to check it. None of them knows of HTTP.
+//! Plugins run in a fixed order: first every plugin completes the object, then, once the object is valid, every plugin
+//! checks it. No plugin knows HTTP.
 
 mod limit_ranger;
 mod pod_security;
@@ -23,32 +24,32 @@ pub(crate) struct Request<'a> {
     pub(crate) api: &'a Api,
     pub(crate) writer: &'a mut Writer,
     pub(crate) resource: &'a Resource,
-    /// Empty for a kind without namespaces.
+    /// Empty for a cluster-scoped kind.
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
-    /// The object before; none if it is new.
+    /// Object before the write; `None` for a new object.
     pub(crate) old: Option<&'a Value>,
     pub(crate) write: &'a Write,
 }
 
 impl Request<'_> {
-    /// Whether the request is about a built-in kind.
+    /// Returns whether the request is about a built-in kind.
     fn is(&self, group: &str, plural: &str) -> bool {
         self.resource.custom.is_none() && self.resource.group == group && self.resource.plural == plural
     }
 
-    /// Objects of a core kind in the request's namespace.
+    /// Returns the objects of a core kind in the request's namespace.
     fn neighbors(&self, plural: &str) -> Vec<Arc<Stored>> {
         objects_in(self.api, self.namespace, plural)
     }
 
-    /// 403 with a reason.
+    /// Returns a 403 with the given cause.
     fn forbidden(&self, why: &str) -> Status {
         Status::forbidden(self.resource, self.name, why)
     }
 }
 
-/// Objects of a core kind in a namespace.
+/// Returns the objects of a core kind in a namespace.
 fn objects_in(api: &Api, namespace: &str, plural: &str) -> Vec<Arc<Stored>> {
     let registry = api.registry();
     let Some(resource) = registry.built_in("", plural).filter(|_| !namespace.is_empty()) else { return Vec::new() };
@@ -56,18 +57,18 @@ fn objects_in(api: &Api, namespace: &str, plural: &str) -> Vec<Arc<Stored>> {
     in_namespace(&objects, Some(namespace)).cloned().collect()
 }
 
-/// One plugin. Both steps run for every request, so each looks first whether the request is its business.
+/// Admission plugin. Both steps run for every request, so each step first decides whether the request concerns it.
 trait Plugin: Sync {
     /// Completes an object before it is checked.
     fn admit(&self, _: &mut Request<'_>, _: &mut Value) -> Result<(), Status> {
         Ok(())
     }
 
-    /// Refuses an object, or lets it pass.
+    /// Refuses an object, or accepts it.
     fn validate(&self, request: &mut Request<'_>, new: &Value) -> Result<(), Status>;
 }
 
-/// The order of Kubernetes. Quotas come last, since what is refused must not be counted.
+/// Plugins in the order of Kubernetes. Quotas come last, because a refused object must not be counted.
 const PLUGINS: [&dyn Plugin; 3] =
     [&limit_ranger::LimitRanger, &pod_security::PodSecurity, &resource_quota::ResourceQuota];
 

@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: checked when written, and turned into rows of the resource table.
+//! CustomResourceDefinitions: checks at each write, and their conversion to rows of the resource table.
 
 use std::sync::Arc;
 
@@ -13,32 +13,32 @@ use crate::{
     table::{CustomParts, Resource, ScalePaths, Subresource},
 };
 
-/// What a definition says of one version of a custom kind.
+/// One version of a custom kind, as its definition describes it.
 pub(crate) struct CustomKind {
-    /// Name of the definition.
+    /// Name of the CustomResourceDefinition.
     pub(crate) definition: String,
-    /// `group/version` in which objects are stored.
+    /// `group/version` that objects are stored in.
     pub(crate) storage_api_version: String,
-    /// There are several versions, so objects may have to be converted.
+    /// Whether the definition has several versions, so that objects may have to be converted.
     pub(crate) converts: bool,
-    /// Checks, prunes and fills in defaults.
+    /// Parsed schema: checks, prunes and fills in defaults.
     pub(crate) schema: Schema,
-    /// The schema as written; parsed when it is asked for.
+    /// Schema as written; parsed on demand.
     schema_json: Bytes,
-    /// How it is printed.
+    /// Columns that tables show.
     pub(crate) table: CrdTable,
-    /// What clients are warned of at each request, if the version is deprecated.
+    /// Warning that clients get with each request, if the version is deprecated.
     pub(crate) deprecation: Option<String>,
 }
 
 impl CustomKind {
-    /// The OpenAPI v3 schema as the definition has it.
+    /// Returns the OpenAPI v3 schema as the definition has it.
     pub(crate) fn schema_json(&self) -> Value {
         serde_json::from_slice(&self.schema_json).unwrap_or_default()
     }
 }
 
-/// The served versions of an established definition.
+/// Returns the served versions of an established definition.
 pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
     let established = definition.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|conditions| {
         conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
@@ -213,7 +213,7 @@ fn check_versions(new: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Names are accepted unless another definition of the group has them.
+/// Sets the conditions. Names are accepted unless another definition of the group has them.
 fn set_status(registry: &Registry, name: &str, new: &mut Value, old: Option<&Value>, now: &str) {
     let group = new["spec"]["group"].clone();
     let names = new["spec"]["names"].clone();

@@ -1,4 +1,4 @@
-//! What there is: groups, versions and kinds, in the old form and in the aggregated one.
+//! Discovery: groups, versions and kinds, in the old form and in the aggregated form.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, Request, StatusCode, header};
@@ -12,7 +12,7 @@ use crate::{
     table::{Resource, Subresource},
 };
 
-/// `/version`
+/// Answers `/version`.
 pub(crate) fn version(info: &VersionInfo) -> Value {
     json!({
         "major": info.major, "minor": info.minor, "gitVersion": info.git_version, "gitCommit": "",
@@ -21,7 +21,7 @@ pub(crate) fn version(info: &VersionInfo) -> Value {
     })
 }
 
-/// `/`
+/// Answers `/`.
 pub(crate) fn paths(registry: &Registry) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
     for (group, versions) in registry.groups() {
@@ -34,7 +34,7 @@ pub(crate) fn paths(registry: &Registry) -> Value {
     json!({ "paths": paths })
 }
 
-/// The aggregated form a client takes, if any: `v2` or `v2beta1`.
+/// Returns the aggregated form that a client accepts, if any: `v2` or `v2beta1`.
 fn aggregated(request: &Request<Body>) -> Option<&'static str> {
     let accept = request.headers().get(header::ACCEPT)?.to_str().ok()?;
     accept.split(',').find_map(|one| {
@@ -46,7 +46,7 @@ fn aggregated(request: &Request<Body>) -> Option<&'static str> {
     })
 }
 
-/// `/api`
+/// Answers `/api`.
 pub(crate) fn core_versions(registry: &Registry, request: &Request<Body>) -> Response {
     match aggregated(request) {
         Some(version) => aggregated_reply(registry, version, true),
@@ -58,7 +58,7 @@ pub(crate) fn core_versions(registry: &Registry, request: &Request<Body>) -> Res
     }
 }
 
-/// `/apis`
+/// Answers `/apis`.
 pub(crate) fn groups(registry: &Registry, request: &Request<Body>) -> Response {
     if let Some(version) = aggregated(request) {
         return aggregated_reply(registry, version, false);
@@ -80,7 +80,7 @@ fn group_json(group: &str, versions: &[&str]) -> Value {
     json!({"name": group, "versions": shown, "preferredVersion": shown.first()})
 }
 
-/// `/apis/GROUP`
+/// Answers `/apis/GROUP`.
 pub(crate) fn group(registry: &Registry, name: &str) -> Result<Response, Status> {
     let groups = registry.groups();
     let (group, versions) =
@@ -91,7 +91,7 @@ pub(crate) fn group(registry: &Registry, name: &str) -> Result<Response, Status>
     Ok(json_reply(StatusCode::OK, &shown))
 }
 
-/// `/api/v1` and `/apis/GROUP/VERSION`
+/// Answers `/api/v1` and `/apis/GROUP/VERSION`.
 pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Result<Response, Status> {
     if !registry.has_version(group, version) {
         return Err(Status::no_such_path());
@@ -131,7 +131,7 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Resu
     ))
 }
 
-/// All of `/api` or all of `/apis` in one reply.
+/// Returns all of `/api` or all of `/apis` in one reply.
 fn aggregated_reply(registry: &Registry, form: &str, core: bool) -> Response {
     let items: Vec<Value> = registry
         .groups()

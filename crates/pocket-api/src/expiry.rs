@@ -1,4 +1,4 @@
-//! Events do not live for ever.
+//! Expiry of events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::{Api, ops::DeleteOptions, status::Status, store::Stored};
 
-/// As long as the default of kube-apiserver's `--event-ttl`.
+/// Default of kube-apiserver's `--event-ttl`.
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 
 impl Api {
-    /// Deletes events that nobody has written for an hour, and says how many. To be called now and then.
+    /// Deletes events that were last written an hour ago or earlier, and returns their number. The caller repeats it from time to time.
     ///
     /// # Errors
-    /// When a deletion cannot be stored.
+    /// Fails when a deletion cannot be stored.
     pub fn expire_events(&self) -> Result<usize, Status> {
         let registry = self.registry();
         let Some(events) = registry.built_in("", "events") else { return Ok(0) };
@@ -22,7 +22,7 @@ impl Api {
         let old = |stored: &&Arc<Stored>| now.duration_since(stored.since) >= EVENT_TTL;
         let mut count = 0;
         for stored in objects.values().filter(old) {
-            // One that is written at this very moment lives on.
+            // An event that is written at this moment stays: its resource version no longer matches.
             let options =
                 DeleteOptions { resource_version: Some(stored.revision.to_string()), ..DeleteOptions::default() };
             match self.delete(events, stored.namespace(), stored.name(), &options) {

@@ -1,8 +1,29 @@
 //! A faithful Kubernetes API server as an axum [`Router`]: no processes and no sockets of its own.
 //!
 //! [`Api`] holds the objects and serves them: through [`Api::router`], through [`Api::client`] inside the process (also
-//! under tokio's paused clock), and through [`serve`] over TLS. Everything that is authenticated, pods with the
-//! tokens of their service accounts included, may do everything: roles and bindings are stored, but not enforced.
+//! under tokio's paused clock), and through [`serve`] over TLS. Every authenticated client may do everything, pods with
+//! the tokens of their service accounts included: roles and bindings are stored, but not enforced.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `admission` | limit ranges, Pod Security and quotas |
+//! | `crd` | CustomResourceDefinitions as rows of the resource table |
+//! | `discovery` | groups, versions and kinds |
+//! | `expiry` | expiry of events |
+//! | `http` | requests, replies, watches |
+//! | `node` | logs, exec and port forwarding: the interface to the node |
+//! | `openapi` | `/openapi/v3` |
+//! | `ops` | operations on objects: create, update, delete, evict |
+//! | `options` | options of the server |
+//! | `registry` | kinds that are served now |
+//! | `serve` | TLS and authentication |
+//! | `services` | addresses and node ports of Services |
+//! | `spdy`, `websocket` | protocols of exec and port forwarding |
+//! | `status` | errors as `metav1.Status` |
+//! | `store` | objects in memory and on disk, and their changes |
+//! | `strategy` | preparation of an object before a write, kind by kind |
+//! | `table` | resource table: one row per built-in kind |
+//! | `token` | tokens of service accounts |
 
 mod admission;
 mod crd;
@@ -43,21 +64,21 @@ use crate::{
     store::{Objects, Store},
 };
 
-/// Why the server cannot start.
+/// Reason for which the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The state on disk cannot be used.
+    /// State on disk that cannot be used.
     #[error(transparent)]
     Storage(Box<dyn std::error::Error + Send + Sync>),
-    /// No key to sign tokens with.
+    /// Key that cannot sign tokens.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
-    /// A write that the server needs for itself failed.
+    /// Failure of a write that the server needs for itself.
     #[error("cannot prepare the cluster: {0}")]
     Prepare(#[from] Status),
 }
 
-/// The API server. Clones share everything.
+/// API server. Clones share all state.
 #[derive(Clone)]
 pub struct Api {
     inner: Arc<Inner>,
@@ -74,7 +95,7 @@ struct Inner {
 }
 
 impl Api {
-    /// Opens the store and makes the namespaces that every cluster has.
+    /// Opens the store and creates the namespaces that every cluster has.
     pub fn new(options: Options) -> Result<Self, Error> {
         let store = Store::open(options.persistence.as_deref())
             .map_err(|error: store::OpenError| Error::Storage(error.into()))?;
@@ -92,31 +113,31 @@ impl Api {
         Ok(api)
     }
 
-    /// The server as a service; any number of them may be made.
+    /// Returns the server as a service; each call makes another one for the same objects.
     pub fn router(&self) -> Router {
         http::router(self.clone())
     }
 
-    /// A client that calls the server without any socket, for the given default namespace.
+    /// Returns a client that calls the server without any socket, with the given default namespace.
     ///
     /// Upgrades (exec, port forwarding) need a real connection: use [`serve`] for them.
     pub fn client(&self, namespace: &str) -> kube::Client {
         kube::Client::new(self.router(), namespace)
     }
 
-    /// Connects the node. Before this, logs, exec and port forwarding answer 503. Only the first call counts.
+    /// Connects the node. Without a node, logs, exec and port forwarding answer 503. Only the first call has an effect.
     pub fn set_node(&self, node: Arc<dyn NodeAccess>) {
         if self.inner.node.set(node).is_err() {
             tracing::warn!("the API server has a node already");
         }
     }
 
-    /// The options it was made with.
+    /// Returns the options that the server was made with.
     pub fn options(&self) -> &Options {
         &self.inner.options
     }
 
-    /// The newest resourceVersion: it grows by one with each write, so a test can count writes.
+    /// Returns the newest resource version. Each write increases it by one, so a test can count writes.
     pub fn revision(&self) -> u64 {
         self.inner.store.revision()
     }
@@ -137,12 +158,12 @@ impl Api {
         self.inner.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The kinds served right now.
+    /// Returns the kinds that are served now.
     pub(crate) fn registry(&self) -> Arc<Registry> {
         self.inner.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the definitions again, after one has changed.
+    /// Reads the definitions again after one has changed.
     pub(crate) fn refresh_definitions(&self) {
         let registry = self.registry();
         let Some(definitions) = registry.built_in("apiextensions.k8s.io", "customresourcedefinitions") else { return };
@@ -155,7 +176,7 @@ impl Api {
         *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = changed;
     }
 
-    /// Indexes what was loaded and makes what must be there.
+    /// Indexes the loaded objects and creates the objects that must exist.
     fn start(&self) -> Result<(), Error> {
         let registry = self.registry();
         for resource in registry.all() {

@@ -1,4 +1,4 @@
-//! What the API server asks of the node that runs the pods: logs, exec and port forwarding.
+//! Interface of the API server to the node that runs the pods: logs, exec and port forwarding.
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -9,15 +9,15 @@ use tokio::{
 
 use crate::status::Status;
 
-/// A connection in both directions.
+/// Connection in both directions.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// The node, as the API server sees it.
+/// Node, as the API server sees it.
 ///
-/// The futures borrow nothing, so a request that goes away simply drops them.
+/// The futures borrow nothing, so a request that is cancelled simply drops them.
 pub trait NodeAccess: Send + Sync + 'static {
-    /// The log of a container, from where the request says; it ends with the container unless it is not followed.
+    /// Returns the log of a container from the requested position. A followed log ends when the container ends.
     fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<BoxStream<'static, Bytes>, Status>>;
 
     /// Runs a program in a container.
@@ -32,60 +32,60 @@ pub trait NodeAccess: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Box<dyn Duplex>, Status>>;
 }
 
-/// Which part of which log.
+/// Selection of a log and of a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogRequest {
     /// Namespace of the pod.
     pub namespace: String,
     /// Name of the pod.
     pub pod: String,
-    /// Container; already checked to be one of the pod's.
+    /// Name of the container, which the caller has checked to be one of the pod's.
     pub container: String,
-    /// Go on as lines are written.
+    /// Whether to continue as lines are written.
     pub follow: bool,
-    /// The container before the last restart.
+    /// Whether to read the log of the container before its last restart.
     pub previous: bool,
-    /// Put the time before each line.
+    /// Whether to put the time before each line.
     pub timestamps: bool,
-    /// Only the last so many lines.
+    /// Number of lines from the end; the whole log if absent.
     pub tail_lines: Option<u64>,
-    /// Only lines written since then.
+    /// Time from which lines are read.
     pub since: Option<jiff::Timestamp>,
-    /// At most so many bytes.
+    /// Greatest number of bytes.
     pub limit_bytes: Option<u64>,
 }
 
-/// A program to run in a container.
+/// Program to run in a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecRequest {
     /// Namespace of the pod.
     pub namespace: String,
     /// Name of the pod.
     pub pod: String,
-    /// Container; already checked to be one of the pod's.
+    /// Name of the container, which the caller has checked to be one of the pod's.
     pub container: String,
-    /// The program and its arguments; never empty.
+    /// Program and its arguments; never empty.
     pub command: Vec<String>,
-    /// Connect standard input.
+    /// Whether to connect standard input.
     pub stdin: bool,
-    /// Send standard output.
+    /// Whether to send standard output.
     pub stdout: bool,
-    /// Send standard error.
+    /// Whether to send standard error.
     pub stderr: bool,
-    /// On a terminal.
+    /// Whether the program runs on a terminal.
     pub tty: bool,
 }
 
-/// A program that runs in a container.
+/// Program that runs in a container.
 pub struct ExecStreams {
-    /// Its standard input, if asked for. Dropping it closes it.
+    /// Standard input, if requested. Dropping it closes it.
     pub stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
-    /// Its standard output, if asked for.
+    /// Standard output, if requested.
     pub stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    /// Its standard error, if asked for and not on a terminal.
+    /// Standard error, if requested and not on a terminal.
     pub stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    /// Takes the terminal's size: columns, rows.
+    /// Receiver of the terminal's size: columns, rows.
     pub resize: Option<mpsc::Sender<(u16, u16)>>,
-    /// Its exit code (128 + the signal's number if a signal ended it), or why it could not be run.
+    /// Exit code (128 + the signal's number if a signal ended the program), or the reason why the program could not be run.
     pub exit: oneshot::Receiver<Result<i32, String>>,
 }

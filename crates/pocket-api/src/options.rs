@@ -1,23 +1,23 @@
-//! How the server shall be.
+//! Options of the server.
 
 use std::{fmt, net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use crate::TokenKey;
 
-/// How the server shall be.
+/// Options of the server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Directory in which objects are kept; in memory only if absent.
+    /// Directory in which objects are kept; objects are in memory only if absent.
     pub persistence: Option<PathBuf>,
-    /// Addresses of Services.
+    /// Range of the addresses of Services.
     pub service_cidr: Cidr,
-    /// Node ports of Services.
+    /// Range of the node ports of Services.
     pub node_ports: RangeInclusive<u16>,
-    /// The address of the cluster's DNS; given to no Service that does not ask for it.
+    /// Address of the cluster's DNS. Only a Service that asks for it gets it.
     pub cluster_dns_ip: Ipv4Addr,
-    /// Signs the tokens of service accounts; a fresh key if absent.
+    /// Key that signs the tokens of service accounts; a fresh key if absent.
     pub token_key: Option<TokenKey>,
-    /// What `/version` says.
+    /// Answer of `/version`.
     pub version: VersionInfo,
 }
 
@@ -34,14 +34,14 @@ impl Default for Options {
     }
 }
 
-/// What `/version` says.
+/// Answer of `/version`.
 #[derive(Clone, Debug)]
 pub struct VersionInfo {
-    /// `1`
+    /// Major version: `1`.
     pub major: String,
-    /// `33`
+    /// Minor version: `33`.
     pub minor: String,
-    /// `v1.33.0+pocket`
+    /// Version with the name of this server: `v1.33.0+pocket`.
     pub git_version: String,
 }
 
@@ -51,35 +51,35 @@ impl Default for VersionInfo {
     }
 }
 
-/// A range of IPv4 addresses, such as `10.96.0.0/16`.
+/// Range of IPv4 addresses, such as `10.96.0.0/16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: Ipv4Addr,
     prefix: u8,
 }
 
-/// A text that is no range of IPv4 addresses.
+/// Text that is no range of IPv4 addresses.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is no IPv4 range: write it like 10.96.0.0/16, with a prefix of 8 to 30 bits")]
 pub struct CidrError(String);
 
 impl Cidr {
-    /// The first address of the range.
+    /// Returns the first address of the range.
     pub fn network(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) & self.mask())
     }
 
-    /// The length of its prefix in bits.
+    /// Returns the length of the prefix in bits.
     pub fn prefix(self) -> u8 {
         self.prefix
     }
 
-    /// Whether an address is in it.
+    /// Returns whether an address is in the range.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(address) & self.mask() == u32::from(self.network())
     }
 
-    /// The addresses between the network's own and the broadcast address, as numbers.
+    /// Returns the addresses between the network's own and the broadcast address, as numbers.
     pub fn hosts(self) -> RangeInclusive<u32> {
         let first = u32::from(self.network());
         first + 1..=(first | !self.mask()) - 1

@@ -1,10 +1,10 @@
-//! The kinds that are served right now: the table's and those that CustomResourceDefinitions add.
+//! Kinds that are served now: those of the table and those that CustomResourceDefinitions add.
 
 use std::sync::Arc;
 
 use crate::table::{Resource, built_in};
 
-/// An immutable view; a change of a definition makes a new one.
+/// Immutable view of the kinds; a change of a definition makes a new one.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     built_in: Arc<[Arc<Resource>]>,
@@ -16,37 +16,36 @@ impl Registry {
         Self { built_in: built_in().into(), custom: Vec::new() }
     }
 
-    /// The same with other custom kinds.
+    /// Returns the same registry with other custom kinds.
     pub(crate) fn with_custom(&self, custom: Vec<Arc<Resource>>) -> Self {
         Self { built_in: self.built_in.clone(), custom }
     }
 
-    /// All kinds in all their versions.
+    /// Returns all kinds in all their versions.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.built_in.iter().chain(&self.custom)
     }
 
-    /// The custom ones.
     pub(crate) fn custom(&self) -> &[Arc<Resource>] {
         &self.custom
     }
 
-    /// A kind by what its path says.
+    /// Returns the kind that a path names.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.all().find(|known| known.plural == plural && known.group == group && known.version == version)
     }
 
-    /// Whether anything is served there.
+    /// Returns whether any kind is served in the group and version.
     pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
         self.all().any(|known| known.group == group && known.version == version)
     }
 
-    /// A core or built-in kind that the server itself uses.
+    /// Returns a built-in kind that the server itself uses.
     pub(crate) fn built_in(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.built_in.iter().find(|known| known.plural == plural && known.group == group)
     }
 
-    /// Groups and their versions, in the order they are shown: built-in groups first, newest version first.
+    /// Returns groups and their versions in the order in which they are shown: built-in groups first, newest version first.
     pub(crate) fn groups(&self) -> Vec<(&str, Vec<&str>)> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for kind in self.all() {
@@ -63,7 +62,7 @@ impl Registry {
     }
 }
 
-/// How Kubernetes orders versions: `v2` over `v1` over `v1beta2` over `v1alpha1` over anything else.
+/// Returns the rank of a version as Kubernetes orders them: `v2` over `v1` over `v1beta2` over `v1alpha1` over any other text.
 pub(crate) fn priority(version: &str) -> (u8, u32, u32) {
     let parse = || {
         let rest = version.strip_prefix('v')?;

@@ -1,4 +1,4 @@
-//! The server behind TLS: HTTP/1.1 and HTTP/2, upgrades, and who may come in.
+//! Server behind TLS: HTTP/1.1 and HTTP/2, upgrades, and authentication.
 
 use std::sync::Arc;
 
@@ -22,37 +22,37 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{Api, Status};
 
-/// Who sends a request.
+/// User that sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its name: the common name of its certificate, or what belongs to its token.
+    /// Name: the common name of the certificate, or the name that belongs to the token.
     pub name: String,
-    /// Its groups: the organizations of its certificate.
+    /// Groups: the organizations of the certificate, or the groups that belong to the token.
     pub groups: Vec<String>,
 }
 
 impl User {
-    /// Who calls without a socket: the cluster itself.
+    /// Returns the user of calls without a socket: the cluster itself.
     pub(crate) fn in_process() -> Self {
         Self { name: "system:admin".into(), groups: vec!["system:masters".into(), "system:authenticated".into()] }
     }
 }
 
-/// Who may come in: whoever shows a client certificate that TLS has verified, a known bearer token, or one of a service
-/// account of this cluster.
+/// Authentication of clients. Accepts a client certificate that TLS has verified, a known bearer token, and a token of a
+/// service account of this cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Authenticator {
-    /// Only digests are kept, and compared: so neither memory nor time tells a token.
+    /// Digests of the tokens. Only digests are kept and compared, so neither memory nor timing reveals a token.
     tokens: Vec<([u8; 32], User)>,
 }
 
 impl Authenticator {
-    /// Client certificates and service accounts only.
+    /// Accepts client certificates and service accounts only.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Also lets in who has this token.
+    /// Also accepts this bearer token.
     #[must_use]
     pub fn with_token(mut self, token: &str, user: User) -> Self {
         self.tokens.push((Sha256::digest(token).into(), user));
@@ -71,10 +71,10 @@ impl Authenticator {
     }
 }
 
-/// Paths that anybody may read, so that it can be seen from outside whether the server is up.
+/// Paths that any client may read, so that monitoring can see whether the server is up.
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/healthz", "/version"];
 
-/// Serves until the listener fails for good or the future is dropped; dropping it ends all connections.
+/// Serves until the listener fails permanently or the future is dropped. Dropping the future ends all connections.
 ///
 /// `tls` decides which client certificates are verified (ask for them, but let clients without one pass, so that they
 /// can show a token) and which protocols are spoken: `h2` and `http/1.1` both work.
@@ -93,7 +93,7 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) if is_passing(&error) => {
-                // Out of descriptors or memory: what is open goes on, and new clients wait a moment.
+                // Out of descriptors or memory: open connections continue, and new clients wait a moment.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 continue;
@@ -121,7 +121,7 @@ pub async fn serve(
     }
 }
 
-/// Errors of `accept` after which it can be tried again.
+/// Returns whether `accept` can be tried again after this error.
 fn is_passing(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{
         ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected, PermissionDenied,
@@ -143,7 +143,7 @@ async fn guard(request: Request<hyper::body::Incoming>, router: axum::Router, us
     }
 }
 
-/// Common name and organizations of a certificate.
+/// Returns the common name and the organizations of a certificate.
 fn subject(certificate: &CertificateDer<'_>) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let subject = certificate.subject();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{Options, strategy::object};
 
-/// Who has which address and which node port. Kept by the writer; made anew from the Services at start.
+/// Owners of addresses and node ports. The writer keeps them; at start they are computed again from the Services.
 #[derive(Debug, Default)]
 pub(crate) struct Allocations {
     addresses: HashMap<Ipv4Addr, Arc<str>>,
@@ -16,7 +16,7 @@ pub(crate) struct Allocations {
 }
 
 impl Allocations {
-    /// Takes note of a Service that was written (`new`) or removed (`None`).
+    /// Records a Service that was written (`new`) or removed (`None`).
     pub(crate) fn record(&mut self, key: &Arc<str>, old: Option<&Value>, new: Option<&Value>) {
         if let Some(old) = old {
             if let Some(address) = address(old) {
@@ -36,7 +36,7 @@ impl Allocations {
         }
     }
 
-    /// Fills in what the Service does not say, and checks what it does say.
+    /// Fills in what the Service leaves out, and checks what it sets.
     pub(crate) fn assign(
         &self,
         options: &Options,
@@ -75,7 +75,7 @@ impl Allocations {
         self.assign_health_port(options, key, old, new)
     }
 
-    /// The port on which nodes say whether they have endpoints of the Service: for a load balancer under the policy `Local`.
+    /// Assigns the port on which nodes report whether they have endpoints of the Service: for a load balancer under the policy `Local`.
     fn assign_health_port(
         &self,
         options: &Options,
@@ -158,7 +158,7 @@ impl Allocations {
         }
     }
 
-    /// A free address. The lowest ones are left to Services that name theirs, as Kubernetes does.
+    /// Returns a free address. The lowest addresses are left to Services that name theirs, as in Kubernetes.
     fn free_address(&self, options: &Options) -> Result<Ipv4Addr, Vec<FieldError>> {
         let range = options.service_cidr.hosts();
         let (low, high) = (*range.start(), *range.end());
@@ -251,7 +251,7 @@ fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
         .filter(|port| *port > 0)
 }
 
-/// Port on which nodes say whether they have endpoints of the Service.
+/// Returns the port on which nodes report whether they have endpoints of the Service.
 fn health_port(service: &Value) -> Option<u16> {
     u16::try_from(service.pointer("/spec/healthCheckNodePort")?.as_u64()?).ok().filter(|port| *port > 0)
 }
@@ -261,7 +261,7 @@ fn needs_health_port(service: &Value) -> bool {
     kind_of(service) == "LoadBalancer" && local
 }
 
-/// The cluster has addresses of one family.
+/// Checks the address families: the cluster has only IPv4.
 fn check_families(spec: &serde_json::Map<String, Value>) -> Result<(), Vec<FieldError>> {
     let mut errors = Vec::new();
     if let Some(policy) = spec.get("ipFamilyPolicy").filter(|policy| **policy == "RequireDualStack") {
@@ -276,7 +276,7 @@ fn check_families(spec: &serde_json::Map<String, Value>) -> Result<(), Vec<Field
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// A change of type drops what the new one does not have, unless the same change sets it: that is refused.
+/// Removes the fields that the new type does not have when the type changes. A field that the same change sets stays, and is refused later.
 fn drop_dependent(old: &Value, new: &mut Value) {
     let is_outside = |service: &Value| matches!(kind_of(service), "NodePort" | "LoadBalancer");
     let is_balancer = |service: &Value| kind_of(service) == "LoadBalancer";
@@ -295,7 +295,7 @@ fn drop_dependent(old: &Value, new: &mut Value) {
     }
 }
 
-/// An update that leaves out what was allocated keeps it; a change of type drops what no longer fits.
+/// Keeps what was allocated when an update leaves it out; a change of type drops what no longer fits.
 fn keep(old: &Value, new: &mut Value, kind: &str) {
     let had_address = kind_of(old) != "ExternalName";
     if kind != "ExternalName" && had_address {

@@ -1,8 +1,8 @@
 //! exec and port forwarding over SPDY/3.1, which kubectl before 1.31 speaks for both, and any kubectl for port forwarding
 //! where a server has no websocket tunnel.
 //!
-//! Of SPDY's draft 3.1 this is the part that Kubernetes uses: a client opens streams and says in their headers what they are
-//! for. Neither side uses flow control, as in the library of Kubernetes (moby/spdystream).
+//! The module has the part of SPDY's draft 3.1 that Kubernetes uses: a client opens streams and says in their headers what
+//! they are for. Neither side uses flow control, as in the library of Kubernetes (moby/spdystream).
 
 mod exec;
 mod forward;
@@ -23,12 +23,12 @@ use crate::status::Status;
 
 const VERSIONS: &str = "X-Stream-Protocol-Version";
 
-/// Whether a request wants to go on in SPDY.
+/// Returns whether a request asks for an upgrade to SPDY.
 pub(crate) fn is_wanted(request: &Request<Body>) -> bool {
     request.headers().get(header::UPGRADE).is_some_and(|value| value.as_bytes().starts_with(b"SPDY/"))
 }
 
-/// The first of our protocols that the client offers.
+/// Returns the first of our protocols that the client offers.
 fn negotiate(request: &Request<Body>, ours: &[&'static str]) -> Result<&'static str, Status> {
     let offered: Vec<&str> = request
         .headers()
@@ -42,7 +42,7 @@ fn negotiate(request: &Request<Body>, ours: &[&'static str]) -> Result<&'static 
     })
 }
 
-/// Lets the connection go on in SPDY, and gives it to `serve`.
+/// Upgrades the connection to SPDY, and passes it to `serve`.
 fn upgrade<F>(
     mut request: Request<Body>,
     protocol: &'static str,
@@ -66,7 +66,7 @@ where
     response
 }
 
-/// A connection in both directions.
+/// Connection in both directions.
 type Io = Box<dyn Connection>;
 
 trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -1,4 +1,4 @@
-//! Errors as Kubernetes says them: `metav1.Status`.
+//! Errors in the form of Kubernetes: `metav1.Status`.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::table::Resource;
 
-/// Why a request failed, as the API server would say it.
+/// Reason for which a request failed, in the words of the API server.
 ///
-/// It is the error type of the whole crate, so that what a hook deep inside says reaches the client unchanged.
+/// Error type of the whole crate, so that an error of a hook deep inside reaches the client unchanged.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Status {
@@ -16,26 +16,26 @@ pub struct Status {
     pub code: StatusCode,
     /// Machine-readable reason, such as `NotFound`. Empty if Kubernetes gives none.
     pub reason: &'static str,
-    /// For people.
+    /// Message for people.
     pub message: String,
     /// `details` of the Status object, if any.
     pub details: Option<Box<Value>>,
-    /// A continue token that lets a client go on after `Expired`.
+    /// Continue token that lets a client continue after `Expired`.
     pub continue_token: Option<Box<str>>,
 }
 
 impl Status {
-    /// Any error without details.
+    /// Returns an error without details.
     pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), details: None, continue_token: None }
     }
 
-    /// 400: the request makes no sense.
+    /// 400: the request is malformed.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// 401: nobody known.
+    /// 401: the client is not authenticated.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
     }
@@ -50,7 +50,7 @@ impl Status {
         )
     }
 
-    /// 404 for a path that is served by nothing.
+    /// 404 for a path that is not served.
     pub fn no_such_path() -> Self {
         let mut status =
             Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
@@ -67,7 +67,7 @@ impl Status {
         )
     }
 
-    /// 409: there is such an object already.
+    /// 409: an object of this name exists already.
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
         let shown = resource.group_resource();
         Self::new(StatusCode::CONFLICT, "AlreadyExists", format!("{shown} \"{name}\" already exists")).about(
@@ -88,7 +88,7 @@ impl Status {
         .about(resource, name, Vec::new())
     }
 
-    /// 409 with the words every client knows.
+    /// 409 with the message that every client knows.
     pub fn modified(resource: &Resource, name: &str) -> Self {
         Self::conflict(
             resource,
@@ -97,7 +97,7 @@ impl Status {
         )
     }
 
-    /// 403.
+    /// 403 with the given cause.
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
         let shown = resource.group_resource();
         Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("{shown} \"{name}\" is forbidden: {why}")).about(
@@ -107,12 +107,12 @@ impl Status {
         )
     }
 
-    /// 410: what the client asks for is no longer remembered.
+    /// 410: the requested state is no longer kept.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
-    /// 415 or 406: neither JSON nor YAML.
+    /// 415: the media type of the body is not supported.
     pub fn unsupported_media_type(found: &str, accepted: &str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -123,10 +123,10 @@ impl Status {
         )
     }
 
-    /// 422 for a patch whose result makes no sense. Kubernetes names no object there.
+    /// 422 for a patch whose result is invalid. Kubernetes names no object there.
     pub fn invalid_patch(shown: &str, why: &str) -> Self {
         let error = pocket_object::FieldError::invalid("patch", &json!(shown), why);
-        // Unlike in other places, the value is shown as a whole.
+        // Unlike in other messages, the value is shown in full.
         let message = format!("Invalid value: {}: {why}", json!(shown));
         let text = format!(" \"\" is invalid: patch: {message}");
         let mut status = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text);
@@ -162,7 +162,7 @@ impl Status {
         status
     }
 
-    /// 500: our fault.
+    /// 500: a fault of the server.
     pub fn internal(message: impl Into<String>) -> Self {
         let message = message.into();
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {message}"))
@@ -179,7 +179,7 @@ impl Status {
         )
     }
 
-    /// Adds which object it is about, and single causes.
+    /// Adds the object that the error is about, and single causes.
     #[must_use]
     pub fn about(mut self, resource: &Resource, name: &str, causes: Vec<Value>) -> Self {
         let mut details = json!({"name": name, "kind": resource.plural});
@@ -193,7 +193,7 @@ impl Status {
         self
     }
 
-    /// As a JSON object.
+    /// Returns the error as a JSON object.
     pub fn to_json(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

@@ -1,4 +1,4 @@
-//! What the server itself fills in and checks beyond the pure rules of `pocket-object`, kind by kind.
+//! Preparation of objects by the server, beyond the pure rules of `pocket-object`: fills in and checks, kind by kind.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use serde_json::{Map, Value, json};
 
 use crate::{Options, crd, registry::Registry, store::Writer};
 
-/// Prepares an object that is about to be written: `old` is `None` when it is created.
+/// Preparation of an object before a write: the second argument is the object before, `None` for a create.
 pub(crate) type Prepare = fn(&mut Context<'_>, Option<&Value>, &mut Value) -> Result<(), Vec<FieldError>>;
 
-/// What a [`Prepare`] may look at.
+/// Inputs of a [`Prepare`].
 pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) registry: &'a Registry,
     pub(crate) writer: &'a mut Writer,
     /// `namespace/name`.
     pub(crate) key: &'a Arc<str>,
-    /// Now, as Kubernetes writes times.
+    /// Current time in the format of Kubernetes.
     pub(crate) now: &'a str,
 }
 
-/// Nothing to prepare.
+/// Prepares nothing.
 pub(crate) fn nothing(_: &mut Context<'_>, _: Option<&Value>, _: &mut Value) -> Result<(), Vec<FieldError>> {
     Ok(())
 }
 
-/// The object at `name`, made if it is not there or is no object.
+/// Returns the object at `name`; creates it if it is missing or is no object.
 pub(crate) fn object<'a>(value: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());
@@ -40,7 +40,7 @@ pub(crate) fn object<'a>(value: &'a mut Value, name: &str) -> &'a mut Map<String
     }
     match slot {
         Value::Object(map) => map,
-        // Just made one; the compiler cannot know.
+        // The code above has just put an object here; the compiler cannot know that.
         _ => unreachable!("an object was just put here"),
     }
 }
@@ -57,7 +57,7 @@ pub(crate) fn namespace(_: &mut Context<'_>, old: Option<&Value>, new: &mut Valu
             object(new, "spec").insert("finalizers".into(), json!(["kubernetes"]));
             object(new, "status").insert("phase".into(), json!("Active"));
         }
-        // Only /finalize takes finalizers away.
+        // Only `/finalize` removes finalizers.
         Some(old) => {
             if let Some(finalizers) = old.pointer("/spec/finalizers") {
                 object(new, "spec").insert("finalizers".into(), finalizers.clone());
@@ -84,7 +84,7 @@ pub(crate) fn pod(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> 
     Ok(())
 }
 
-/// `stringData` becomes `data`.
+/// Moves `stringData` to `data`.
 pub(crate) fn secret(_: &mut Context<'_>, _: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let Some(plain) = new.as_object_mut().and_then(|secret| secret.remove("stringData")) else { return Ok(()) };
@@ -97,7 +97,7 @@ pub(crate) fn secret(_: &mut Context<'_>, _: Option<&Value>, new: &mut Value) ->
     Ok(())
 }
 
-/// A Job gets a selector of its own, unless it says that it brings one.
+/// Gives a Job a selector of its own, unless the Job brings one (`manualSelector`).
 pub(crate) fn job(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
     if old.is_some() || new.pointer("/spec/manualSelector") == Some(&Value::Bool(true)) {
         return Ok(());

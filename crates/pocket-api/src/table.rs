@@ -1,4 +1,4 @@
-//! The resource table: one row per kind. A new kind is a new row.
+//! Resource table: one row per kind. A new kind is a new row.
 
 use std::{
     borrow::Cow,
@@ -15,34 +15,34 @@ use crate::{
 
 type Text = Cow<'static, str>;
 
-/// A kind the server knows, as one of its API versions.
+/// Kind that the server knows, in one of its API versions.
 pub struct Resource {
     /// API group; empty for the core group.
     pub group: Text,
     /// API version, such as `v1`.
     pub version: Text,
-    /// `Pod`.
+    /// Kind: `Pod`.
     pub kind: Text,
-    /// `PodList`.
+    /// Kind of its lists: `PodList`.
     pub list_kind: Text,
-    /// `pods`.
+    /// Plural name in paths: `pods`.
     pub plural: Text,
-    /// `pod`.
+    /// Singular name: `pod`.
     pub singular: Text,
-    /// `po`.
+    /// Short names: `po`.
     pub short_names: Vec<Text>,
-    /// `all`.
+    /// Categories: `all`.
     pub categories: Vec<Text>,
-    /// Objects live in namespaces.
+    /// Whether objects live in namespaces.
     pub namespaced: bool,
-    /// What can be done to it.
+    /// Verbs that clients can use.
     pub verbs: Verbs,
     /// Paths below an object.
     pub subresources: Vec<Subresource>,
     pub(crate) storage: Arc<Storage>,
     pub(crate) prepare: Prepare,
     pub(crate) generation: bool,
-    /// Set if it is defined by a CustomResourceDefinition.
+    /// Parts of the CustomResourceDefinition that defines the kind, if any.
     pub(crate) custom: Option<Arc<CustomKind>>,
     shape: OnceLock<Shape>,
 }
@@ -53,17 +53,17 @@ impl std::fmt::Debug for Resource {
     }
 }
 
-/// What can be done to a kind.
+/// Verbs of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbs {
-    /// Objects are kept: everything.
+    /// All verbs: objects are kept.
     All,
-    /// An object is a question; the answer comes at once and nothing is kept.
+    /// Only `create`: an object is a question, its answer comes at once, and nothing is kept.
     Create,
 }
 
 impl Verbs {
-    /// As discovery says it.
+    /// Returns the verbs as discovery shows them.
     pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
             Self::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
@@ -72,44 +72,44 @@ impl Verbs {
     }
 }
 
-/// A path below an object.
+/// Path below an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subresource {
     /// `/status`: the only way to write the status.
     Status,
-    /// `/scale`: replicas of any kind that has some.
+    /// `/scale`: the replicas of any kind that has replicas.
     Scale(ScalePaths),
-    /// `/binding`
+    /// `/binding`: assigns a pod to a node.
     Binding,
-    /// `/eviction`
+    /// `/eviction`: deletes a pod if its disruption budget allows it.
     Eviction,
-    /// `/log`
+    /// `/log`: the log of a container.
     Log,
-    /// `/exec`
+    /// `/exec`: runs a program in a container.
     Exec,
-    /// `/portforward`
+    /// `/portforward`: connections to the ports of a pod.
     PortForward,
-    /// `/proxy`, and all below it: requests for a port of a pod. With the kind of its options.
+    /// `/proxy` and all paths below it: requests for a port of a pod. Holds the kind of its options.
     Proxy(&'static str),
-    /// `/finalize`
+    /// `/finalize`: the only way to remove the finalizers of a namespace.
     Finalize,
-    /// `/token`
+    /// `/token`: issues a token for a service account.
     Token,
 }
 
-/// Where a kind keeps its replicas, as JSON pointers.
+/// Places where a kind keeps its replicas, as JSON pointers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScalePaths {
-    /// The wanted number.
+    /// Wanted number.
     pub spec: Text,
-    /// The observed number.
+    /// Observed number.
     pub status: Text,
-    /// The selector: a LabelSelector object for built-in kinds, a string for custom ones.
+    /// Selector: a LabelSelector object for built-in kinds, a string for custom kinds.
     pub selector: Option<Text>,
 }
 
 impl Subresource {
-    /// The last part of its path.
+    /// Returns the last part of the path.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -125,7 +125,7 @@ impl Subresource {
         }
     }
 
-    /// Verbs, as discovery says them.
+    /// Returns the verbs as discovery shows them.
     pub(crate) fn verbs(&self) -> &'static [&'static str] {
         match self {
             Self::Status | Self::Scale(_) => &["get", "patch", "update"],
@@ -137,7 +137,7 @@ impl Subresource {
         }
     }
 
-    /// Group, version and kind of what it serves, if not the object itself.
+    /// Returns group, version and kind of the object that the path serves, if it is not the object itself.
     pub(crate) fn serves(&self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
             Self::Status | Self::Log | Self::Finalize => None,
@@ -153,7 +153,7 @@ impl Subresource {
 }
 
 impl Resource {
-    /// `apps/v1`, or `v1` for the core group.
+    /// Returns `apps/v1`, or `v1` for the core group.
     pub fn api_version(&self) -> String {
         match self.group.as_ref() {
             "" => self.version.to_string(),
@@ -161,7 +161,7 @@ impl Resource {
         }
     }
 
-    /// `deployments.apps`, or `pods` for the core group.
+    /// Returns `deployments.apps`, or `pods` for the core group.
     pub fn group_resource(&self) -> String {
         match self.group.as_ref() {
             "" => self.plural.to_string(),
@@ -169,17 +169,17 @@ impl Resource {
         }
     }
 
-    /// Has a `/status`.
+    /// Returns whether the kind has a `/status`.
     pub(crate) fn has_status(&self) -> bool {
         self.subresources.contains(&Subresource::Status)
     }
 
-    /// A subresource by its path.
+    /// Returns the subresource at a path.
     pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|known| known.name() == name)
     }
 
-    /// How its lists and maps merge. Made at first use: most kinds are never patched.
+    /// Returns the merge rules of the kind's lists and maps. They are made at first use, because most kinds are never patched.
     pub(crate) fn shape(&self) -> &Shape {
         self.shape.get_or_init(|| match &self.custom {
             Some(custom) => Shape::from_crd_schema(&custom.schema_json()),
@@ -187,7 +187,7 @@ impl Resource {
         })
     }
 
-    /// A custom resource.
+    /// Returns the row of a custom kind.
     pub(crate) fn custom(parts: CustomParts) -> Self {
         Self {
             storage: Arc::new(Storage {
@@ -213,7 +213,7 @@ impl Resource {
     }
 }
 
-/// What a CustomResourceDefinition says of one version.
+/// Parts of a CustomResourceDefinition that concern one version.
 pub(crate) struct CustomParts {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -229,7 +229,7 @@ pub(crate) struct CustomParts {
     pub(crate) custom: Arc<CustomKind>,
 }
 
-/// One row.
+/// Row of the table.
 struct Row {
     group: &'static str,
     version: &'static str,
@@ -245,11 +245,11 @@ struct Row {
     fields: &'static [&'static str],
     prepare: Prepare,
     generation: bool,
-    /// Kept with the objects of another group.
+    /// Group whose storage keeps the objects, if it is another one.
     stored_in: Option<&'static str>,
 }
 
-/// A namespaced kind without a status.
+/// Starts the row of a namespaced kind without a status.
 const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Row {
     Row {
         group,
@@ -301,7 +301,7 @@ impl Row {
         self
     }
 
-    /// Its server bumps `metadata.generation` when the spec changes.
+    /// The API server increases `metadata.generation` when the spec changes.
     const fn generation(mut self) -> Self {
         self.generation = true;
         self
@@ -389,7 +389,7 @@ const EVENT_FIELDS: &[&str] = &[
     "type",
 ];
 
-/// All built-in kinds, in the order discovery lists them.
+/// All built-in kinds, in the order in which discovery lists them.
 static ROWS: &[Row] = &[
     // Core
     kind("", "v1", "ConfigMap", "configmaps").short(&["cm"]),
@@ -500,7 +500,7 @@ static ROWS: &[Row] = &[
     kind(AUTHZ, "v1", "SubjectAccessReview", "subjectaccessreviews").cluster().question(),
 ];
 
-/// The built-in kinds.
+/// Returns the built-in kinds.
 pub(crate) fn built_in() -> Vec<Arc<Resource>> {
     let mut kinds: Vec<Arc<Resource>> = Vec::with_capacity(ROWS.len());
     for row in ROWS {

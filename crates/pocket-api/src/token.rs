@@ -1,4 +1,4 @@
-//! Tokens of service accounts: JSON Web Tokens that this server signs, and knows again.
+//! Tokens of service accounts: JSON Web Tokens that this server signs and verifies.
 
 use std::{fmt, sync::Arc};
 
@@ -19,19 +19,19 @@ use crate::{
     table::Resource,
 };
 
-/// Who signs, and for whom tokens are unless they are for somebody else.
+/// Issuer of the tokens, and their audience unless the request names others.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
 
-/// The key that signs tokens.
+/// Key that signs tokens.
 #[derive(Clone)]
 pub struct TokenKey {
     pair: Arc<EcdsaKeyPair>,
     id: Arc<str>,
 }
 
-/// A key that cannot sign tokens.
+/// Error of a key that cannot sign tokens.
 #[derive(Debug, thiserror::Error)]
 #[error("the key that signs service accounts' tokens cannot be used ({0}): it must be a P-256 key in PKCS #8 form")]
 pub struct TokenKeyError(String);
@@ -43,10 +43,10 @@ impl fmt::Debug for TokenKey {
 }
 
 impl TokenKey {
-    /// A key as PKCS #8 DER.
+    /// Reads a key from PKCS #8 DER.
     ///
     /// # Errors
-    /// When it is no P-256 key.
+    /// Fails when the key is no P-256 key.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, TokenKeyError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new());
         let pair = pair.map_err(|error| TokenKeyError(error.to_string()))?;
@@ -54,7 +54,7 @@ impl TokenKey {
         Ok(Self { pair: Arc::new(pair), id: id.into() })
     }
 
-    /// A fresh one: its tokens are known to nobody after this process.
+    /// Returns a fresh key. No other process can verify its tokens.
     pub(crate) fn random() -> Result<Self, TokenKeyError> {
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         Self::from_pkcs8(der.map_err(|error| TokenKeyError(error.to_string()))?.as_ref())
@@ -70,7 +70,7 @@ impl TokenKey {
         Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// What a token says, if this key has signed it.
+    /// Returns the claims of a token that this key has signed.
     fn read(&self, token: &str) -> Option<Claims> {
         let (text, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
@@ -81,7 +81,7 @@ impl TokenKey {
     }
 }
 
-/// What a token says.
+/// Claims of a token.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     aud: Vec<String>,
@@ -95,7 +95,7 @@ struct Claims {
     private: Private,
 }
 
-/// Which objects it stands and falls with.
+/// Objects that the token is bound to: it is valid only while they exist.
 #[derive(Serialize, Deserialize)]
 struct Private {
     namespace: String,
@@ -168,7 +168,7 @@ impl Api {
         Ok(())
     }
 
-    /// The object that a token shall be bound to.
+    /// Returns the object to which a token is to be bound.
     fn bound(&self, plural: &str, account: &Stored, reference: &Value) -> Result<Bound, Status> {
         let text = |field: &str| reference[field].as_str().unwrap_or_default();
         let registry = self.registry();
@@ -193,7 +193,7 @@ impl Api {
         Ok(bound)
     }
 
-    /// Who has a token, and for whom it is; or why it is worth nothing.
+    /// Returns the user of a token and the audiences that it is valid for, or the reason why it is not valid.
     pub(crate) fn token_user(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), &'static str> {
         let claims = self.token_key().read(token).ok_or("invalid bearer token")?;
         let now = jiff::Timestamp::now().as_second();

@@ -18,7 +18,7 @@ fn client() -> Client {
     pocket_api::Api::new(Options::default()).unwrap().client("default")
 }
 
-/// Code, body and warnings of a request.
+/// Returns code, body and warnings of a request.
 async fn send(client: &Client, method: Method, path: &str, body: &Value) -> (StatusCode, Value, Vec<String>) {
     let content = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
     let request = Request::builder().method(method).uri(path).header("content-type", content);
@@ -85,7 +85,7 @@ async fn pod_security_refuses_pods_and_warns_of_templates() {
         "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" } } });
     let (code, _, warnings) = send(&client, Method::POST, PODS, &pod("x", context)).await;
     assert_eq!((code, warnings.len()), (StatusCode::CREATED, 0));
-    // Labels may be changed although the level has become stricter than the pod.
+    // Labels can be changed although the level has become stricter than the pod.
     label(&client, json!({ "enforce": "privileged" })).await;
     send(&client, Method::POST, PODS, &pod("loose", json!({}))).await;
     label(&client, json!({ "enforce": "restricted" })).await;
@@ -174,7 +174,7 @@ async fn limit_ranges_complete_and_bound_pods() {
         "LimitRanger plugin set: memory request for container c; memory limit for container c"
     );
     assert_eq!(made["status"]["qosClass"], "Burstable", "the class follows from what the limits have added");
-    // What the server adds belongs to no manager.
+    // Fields that the server adds belong to no manager.
     let owned = made["metadata"]["managedFields"].to_string();
     assert!(owned.contains("f:image") && !owned.contains("f:memory"), "{owned}");
     let greedy = json!({ "resources": { "limits": { "memory": "2Gi" } } });
@@ -236,7 +236,7 @@ async fn quotas_are_charged_at_once_and_refuse_what_is_too_much() {
         status["message"],
         "pods \"c\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"
     );
-    // A dry run is checked, but not charged; what is invalid is not charged, either.
+    // A dry run is checked, but not charged; an invalid object is not charged, either.
     let path = format!("{DEPLOYMENTS}?dryRun=All");
     let (code, ..) = send(&client, Method::POST, &path, &deployment(json!({}))).await;
     assert_eq!(code, StatusCode::CREATED);

@@ -79,7 +79,7 @@ async fn a_custom_kind_lives_and_dies_with_its_definition() {
     definitions.delete("widgets.example.com", &DeleteParams::default()).await.unwrap();
     assert!(definitions.get_opt("widgets.example.com").await.unwrap().is_none());
     assert!(objects.list(&ListParams::default()).await.is_err());
-    // Nothing of the old objects is there when the kind comes back.
+    // No old object is left when the kind is defined again.
     definitions.create(&PostParams::default(), &definition()).await.unwrap();
     assert!(objects.list(&ListParams::default()).await.unwrap().items.is_empty());
 }
@@ -142,7 +142,7 @@ async fn state_outlives_the_server() {
         assert!(open().is_err(), "two servers must not share a file");
         (api.revision(), uid)
     };
-    // A client's own task lets go of the server when it next runs.
+    // The client's own task releases the server when it runs next.
     let api = loop {
         match open() {
             Ok(api) => break api,
@@ -154,7 +154,7 @@ async fn state_outlives_the_server() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     assert_eq!(maps.get("a").await.unwrap().metadata.uid, uid);
     assert_eq!(widgets(client.clone(), "v1").get("w").await.unwrap().data["spec"]["size"], 1);
-    // What was allocated is still taken.
+    // Allocated addresses and ports are still taken.
     let services: Api<Service> = Api::default_namespaced(client);
     assert!(services.create(&PostParams::default(), &service("b")).await.is_err());
     // A watch from before the restart cannot be continued.

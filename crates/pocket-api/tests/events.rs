@@ -1,4 +1,4 @@
-//! Events are forgotten after their time.
+//! Expiry of events.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 

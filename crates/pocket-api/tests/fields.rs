@@ -1,4 +1,4 @@
-//! Fields: which there are, who owns them, and what an apply takes away.
+//! Fields: which fields a kind has, who owns them, and which of them an apply removes.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -105,7 +105,7 @@ async fn an_apply_of_a_field_that_the_kind_does_not_have_fails() {
     wrong["spec"]["template"]["spec"]["nonsense"] = json!(1);
     let path = format!("{DEPLOYMENTS}/d?fieldManager=m");
     let (code, status, _) = send(&client, Method::PATCH, &path, APPLY, &wrong).await;
-    // As a real API server answers an error that it did not expect: <https://github.com/kubernetes/kubernetes/issues/139253>.
+    // A real API server answers so because it did not expect the error: <https://github.com/kubernetes/kubernetes/issues/139253>.
     let message = "failed to create typed patch object (/d; apps/v1, Kind=Deployment): \
                    .spec.template.spec.nonsense: field not declared in schema";
     assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR);
@@ -127,7 +127,7 @@ async fn an_apply_of_a_field_that_the_kind_does_not_have_fails() {
     );
 }
 
-/// A custom kind with a list of stages, each of which must have a name.
+/// Defines a custom kind with a list of stages, each of which must have a name.
 async fn define(client: &Client) {
     let text = || json!({ "type": "string" });
     let stages = json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
@@ -159,7 +159,7 @@ async fn an_element_that_no_manager_applies_any_more_goes_as_a_whole() {
         send(&client, Method::PATCH, &format!("{BOW}?fieldManager={manager}"), APPLY, bow(&stages)).await
     };
     apply("kubectl", json!([{ "name": "active", "promote": "Manual" }])).await;
-    // Another manager sets a field of the element, which makes it no owner of the element.
+    // Another manager sets a field of the element, which does not make it an owner of the element.
     let path = format!("{BOW}?fieldManager=rainbow");
     let color = json!([{ "op": "add", "path": "/spec/stages/0/color", "value": "v2" }]);
     let (code, ..) = send(&client, Method::PATCH, &path, "application/json-patch+json", &color).await;

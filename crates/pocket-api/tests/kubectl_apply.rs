@@ -1,4 +1,4 @@
-//! The requests of `kubectl apply`, client-side and server-side, and the owners of fields that they leave.
+//! Requests of `kubectl apply`, client-side and server-side, and the owners of fields that they leave.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -17,7 +17,7 @@ const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
-/// One user with a kubectl.
+/// User with a kubectl.
 struct Kubectl {
     client: Client,
 }
@@ -44,7 +44,7 @@ impl Kubectl {
         self.send(Method::GET, WEB, JSON, "").await.1
     }
 
-    /// `kubectl apply`: an object with an annotation, later a patch of what differs from the annotation.
+    /// Runs `kubectl apply`: creates an object with an annotation, later patches the differences from the annotation.
     async fn apply(&self, intent: &Value, patch: Option<Value>) {
         let last = format!("{intent}\n");
         match patch {
@@ -61,14 +61,14 @@ impl Kubectl {
         }
     }
 
-    /// `kubectl scale`.
+    /// Runs `kubectl scale`.
     async fn scale(&self, replicas: i32) {
         let path = format!("{WEB}/scale?fieldManager=kubectl");
         let patch = json!({ "spec": { "replicas": replicas } });
         assert_eq!(self.send(Method::PATCH, &path, MERGE, patch).await.0, StatusCode::OK);
     }
 
-    /// `kubectl apply --server-side` with all that it does after the apply itself.
+    /// Runs `kubectl apply --server-side` with everything that it does after the apply itself.
     async fn apply_server_side(&self, intent: &Value, force: bool) -> (StatusCode, Value) {
         let path = format!("{WEB}?fieldManager=kubectl&force={force}");
         let (code, live) = self.send(Method::PATCH, &path, APPLY, intent).await;
@@ -105,7 +105,7 @@ fn owners_of_annotation<'a>(object: &'a Value, operation: &'a str) -> impl Itera
     entries(object).iter().filter(move |entry| entry["operation"] == operation && owns(entry))
 }
 
-/// What client-go's `csaupgrade` makes of the owners: the client-side manager's fields belong to `kubectl`.
+/// Returns the owners as client-go's `csaupgrade` migrates them: the client-side manager's fields belong to `kubectl`.
 fn migrated(object: &Value) -> Value {
     fn union(into: &mut Value, from: &Value) {
         for (name, below) in from.as_object().unwrap() {
@@ -120,7 +120,7 @@ fn migrated(object: &Value) -> Value {
     kept.into()
 }
 
-/// Managers and operations by name, with whether each owns the number of replicas.
+/// Returns managers and operations by name, and whether each owns the number of replicas.
 fn owners(object: &Value) -> Vec<(String, bool)> {
     let owner = |entry: &Value| {
         let text = |key: &str| entry[key].as_str().unwrap_or_default();
@@ -152,7 +152,7 @@ async fn a_scale_takes_the_replicas_from_a_client_side_apply_and_gives_them_back
     kubectl.scale(1).await;
     let by_both = [("kubectl Update scale".to_owned(), true), (format!("{CLIENT_SIDE} Update"), false)];
     assert_eq!(owners(&kubectl.get().await), by_both);
-    // A patch by a client-side apply conflicts with nobody.
+    // A patch by a client-side apply conflicts with no manager.
     kubectl.apply(&three, Some(json!({ "spec": { "replicas": 3 } }))).await;
     let live = kubectl.get().await;
     assert_eq!(live["spec"]["replicas"], 3);
@@ -165,14 +165,14 @@ async fn a_server_side_apply_after_client_side_ones_leaves_no_owner_behind() {
     let env = json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }]);
     kubectl.apply(&web(3, &env), None).await;
     kubectl.scale(1).await;
-    // What another manager has changed conflicts, although the annotation names it.
+    // A field that another manager has changed conflicts, although the annotation names it.
     let (code, status) = kubectl.apply_server_side(&web(3, &env), false).await;
     assert_eq!((code, status["reason"].as_str()), (StatusCode::CONFLICT, Some("Conflict")));
     assert_eq!(
         status["message"],
         "Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using apps/v1: .spec.replicas"
     );
-    // What only the annotation's manager has does not conflict, and a variable that is gone from the file goes.
+    // A field that only the annotation's manager owns does not conflict, and a variable that has left the file is removed.
     let fewer = json!([{ "name": "A", "value": "9" }]);
     let (code, live) = kubectl.apply_server_side(&web(3, &fewer), true).await;
     assert_eq!(code, StatusCode::OK, "{live}");
@@ -182,7 +182,7 @@ async fn a_server_side_apply_after_client_side_ones_leaves_no_owner_behind() {
     let last: Value = serde_json::from_str(live["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap()).unwrap();
     assert_eq!(last, web(3, &fewer), "a client-side apply may follow");
 
-    // Once it is migrated, kubectl sends one request and nothing changes.
+    // After the migration, kubectl sends one request and nothing changes.
     let (code, again) = kubectl.apply_server_side(&web(3, &fewer), false).await;
     assert_eq!((code, &again["metadata"]), (StatusCode::OK, &live["metadata"]));
     let (code, live) = kubectl.apply_server_side(&web(2, &json!([])), false).await;

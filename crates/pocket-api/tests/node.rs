@@ -1,4 +1,4 @@
-//! Logs, exec and port forwarding through a real connection, with a node that is a fake.
+//! Logs, exec and port forwarding through a real connection, with a fake node.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -30,7 +30,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-/// Echoes what it is sent; the program `fail` ends with 3.
+/// Node that echoes its input; the program `fail` ends with 3.
 #[derive(Default)]
 struct Echo {
     logs: Mutex<Vec<LogRequest>>,
@@ -98,7 +98,7 @@ impl NodeAccess for Echo {
     }
 }
 
-/// A web server that tells what it was asked, and echoes on `/socket`.
+/// Web server that returns the request that it got, and echoes on `/socket`.
 async fn web(connection: DuplexStream) {
     let answer = |mut request: Request<hyper::body::Incoming>| async move {
         if request.headers().contains_key("upgrade") {
@@ -222,7 +222,7 @@ async fn requests_are_passed_on_to_pods() {
     assert!(answer.ends_with("\r\n\r\nPOST /x%2Fy//z/?q=1 - hello"), "the pod's own path, and no rights: {answer}");
     assert!(answer.contains(&format!("location: {base}/a:80/proxy/login\r\n")), "{answer}");
     assert!(!answer.contains("keep-alive"), "{answer}");
-    // The pod's spec names no port: 80.
+    // The pod's spec names no port, so the port is 80.
     assert!(ask("DELETE", &format!("{base}/a/proxy/"), "").await.ends_with("DELETE / - "));
     let moved = ask("GET", &format!("{base}/a/proxy?q"), "").await;
     assert!(
@@ -295,7 +295,7 @@ async fn requests_are_passed_on_behind_services() {
     assert!(ask("web").await.contains("no service port"), "there are two");
 }
 
-/// What a client in SPDY is answered: the head, and all bytes after it until the server closes the connection.
+/// Returns the answer to a SPDY client: the head, and all bytes after it until the server closes the connection.
 async fn spdy(address: SocketAddr, path: &str, protocol: &str, frames: &[u8]) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -306,7 +306,7 @@ async fn spdy(address: SocketAddr, path: &str, protocol: &str, frames: &[u8]) ->
     stream.write_all(frames).await.unwrap();
     let mut answer = Vec::new();
     let mut buffer = vec![0; 4096];
-    // A session of port forwarding goes on until its client leaves.
+    // A session of port forwarding lasts until its client leaves.
     while let Ok(Ok(read @ 1..)) =
         tokio::time::timeout(std::time::Duration::from_secs(2), stream.read(&mut buffer)).await
     {
@@ -321,7 +321,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// The frames are as the library of Kubernetes (moby/spdystream 0.5.1) writes them: streams for the error, the standard input
+/// The library of Kubernetes (moby/spdystream 0.5.1) wrote these frames: streams for the error, the standard input
 /// and the standard output, a ping, and `hello` as the input.
 #[tokio::test]
 async fn exec_over_spdy() {

@@ -1,4 +1,4 @@
-//! Objects through the typed client, in process: what every controller and operator relies on.
+//! Objects through the typed client, in process: the behaviour that every controller and operator relies on.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -227,7 +227,7 @@ async fn preconditions_of_a_deletion() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_on_a_node_goes_gracefully() {
     let pods: Api<Pod> = Api::default_namespaced(client());
-    // Not on a node: at once.
+    // A pod that is on no node is deleted at once.
     pods.create(&PostParams::default(), &pod("a")).await.unwrap();
     pods.delete("a", &DeleteParams::default()).await.unwrap();
     assert!(pods.get_opt("a").await.unwrap().is_none());
@@ -240,7 +240,7 @@ async fn a_pod_on_a_node_goes_gracefully() {
     let going = pods.get("a").await.unwrap();
     assert_eq!(going.metadata.deletion_grace_period_seconds, Some(30));
     assert!(going.status.unwrap().conditions.unwrap().iter().any(|c| c.type_ == "PodScheduled" && c.status == "True"));
-    // A second deletion may shorten the time, but not stretch it.
+    // A second deletion may shorten the grace period, but not extend it.
     pods.delete("a", &DeleteParams { grace_period_seconds: Some(60), ..Default::default() }).await.unwrap();
     assert_eq!(pods.get("a").await.unwrap().metadata.deletion_grace_period_seconds, Some(30));
     pods.delete("a", &DeleteParams { grace_period_seconds: Some(5), ..Default::default() }).await.unwrap();
@@ -277,7 +277,7 @@ async fn lists_by_selectors_and_in_pages() {
     let token = first.metadata.continue_.clone().unwrap();
     let version = first.metadata.resource_version.clone();
     assert_eq!(names(first), ["a", "b"]);
-    // What is deleted meanwhile is still in the list that was begun.
+    // An object that is deleted meanwhile is still in the list that was begun.
     pods.delete("c", &DeleteParams::default()).await.unwrap();
     let second = pods.list(&ListParams::default().limit(3).continue_token(&token)).await.unwrap();
     assert_eq!(second.metadata.resource_version, version);
@@ -349,7 +349,7 @@ async fn services_get_addresses_and_ports() {
         message.contains("spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated"),
         "{message}"
     );
-    // A replace that does not name the port keeps it; another type gives it back.
+    // A replace that does not name the port keeps it; a change of the type releases it.
     let again = json!({"metadata": {"name": "node"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}});
     let kept: Service = serde_json::from_value(again).unwrap();
     let kept = services.replace("node", &PostParams::default(), &kept).await.unwrap().spec.unwrap();

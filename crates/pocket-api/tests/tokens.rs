@@ -52,7 +52,7 @@ impl Lab {
         self.request(spec).await.unwrap().status.unwrap().token
     }
 
-    /// Whose it is, or why it is worth nothing.
+    /// Returns the user of a token, or the reason why the token is not valid.
     async fn review(&self, token: &str, audiences: &[&str]) -> Result<String, String> {
         let review = serde_json::from_value(json!({"spec": {"token": token, "audiences": audiences}})).unwrap();
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
@@ -81,7 +81,7 @@ async fn tokens_name_their_account() {
     assert_eq!(lab.review(&for_vault, &["vault"]).await.as_deref(), Ok(ROBOT));
     assert!(lab.review(&for_vault, &[]).await.is_err(), "it is not for this server");
 
-    // Another account of the same name is another one.
+    // An account that is created again under the same name is another account.
     lab.accounts.delete("robot", &DeleteParams::default()).await.unwrap();
     assert_eq!(lab.review(&token, &[]).await.unwrap_err(), GONE);
     lab.account("robot").await;

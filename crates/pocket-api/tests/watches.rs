@@ -54,7 +54,7 @@ async fn objects_enter_and_leave_a_selection() {
         Api::default_namespaced(pocket_api::Api::new(Options::default()).unwrap().client("default"));
     let params = WatchParams::default().labels("color=red").timeout(20).disable_bookmarks();
     let events = maps.watch(&params, "1").await;
-    // Revision 1 was before the namespaces were made, but no ConfigMap was ever forgotten.
+    // Revision 1 was before the namespaces were created, but no event of a ConfigMap was ever forgotten.
     let events = events.unwrap();
     maps.create(&PostParams::default(), &config("a", json!({"color": "blue"}))).await.unwrap();
     patch(&maps, "a", json!({"metadata": {"labels": {"color": "red"}}})).await;

@@ -1,9 +1,9 @@
-//! A cache of all objects of one kind, fed by a watch, and by the answers to the controllers' own writes.
+//! Cache of all objects of one kind, fed by a watch and by the answers to the controllers' own writes.
 //!
-//! Because own writes are seen at once, a controller never acts twice on an old view: it needs no record of what it expects to
-//! see, as Kubernetes' own controllers keep it. Three cases need care, and are handled here: an old event that comes after a
-//! newer answer (resourceVersions decide), an answer that comes after the event of the deletion (remembered uids decide), and a
-//! list from before an own write (the object is asked for by name).
+//! Own writes are visible at once, so a controller never acts twice on an old view, and needs no record of expected changes
+//! such as Kubernetes' own controllers keep. The cache handles three races: an old event that comes after a newer answer
+//! (resource versions decide), an answer that comes after the event of the deletion (remembered uids decide), and a list
+//! from before an own write (the object is requested by name).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,7 +30,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{Error, MANAGER};
 
-/// Namespace and name.
+/// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) namespace: String,
@@ -48,7 +48,7 @@ impl Key {
     }
 }
 
-/// What can be cached.
+/// Kind of objects that can be cached.
 pub(crate) trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -73,7 +73,7 @@ impl<K> Kind for K where
 {
 }
 
-/// The cache. Clones share it.
+/// Cache of one kind. Clones share it.
 pub(crate) struct Cache<K>(Arc<Inner<K>>);
 
 impl<K> Clone for Cache<K> {
@@ -97,15 +97,15 @@ struct State<K> {
     objects: BTreeMap<Key, Arc<K>>,
     /// Own writes that the watch has not shown yet.
     unseen: BTreeSet<Key>,
-    /// Uids of what was deleted lately.
+    /// Uids of recently deleted objects.
     deleted: VecDeque<String>,
 }
 
-/// So many deletions may come between a write and its answer.
+/// Number of deletions that may come between a write and its answer.
 const REMEMBERED: usize = 512;
 
 impl<K: Kind> Cache<K> {
-    /// `slim` takes away what no controller needs.
+    /// Makes an empty cache. `slim` removes the fields that no controller needs.
     pub(crate) fn new(client: Client, slim: fn(&mut K)) -> Self {
         let state = State { objects: BTreeMap::new(), unseen: BTreeSet::new(), deleted: VecDeque::new() };
         Self(Arc::new(Inner {
@@ -124,14 +124,14 @@ impl<K: Kind> Cache<K> {
         self.0.handlers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
     }
 
-    /// Asks for the cache to be kept, although nobody listens.
+    /// Keeps the cache although it has no handler.
     pub(crate) fn keep(&self) {
         self.0.used.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the cache has everything.
+    /// Waits until the cache has all objects.
     pub(crate) async fn ready(&self) {
-        // The sender lives as long as the cache, so this cannot fail.
+        // The sender lives as long as the cache, so the wait cannot fail.
         let _ = self.0.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
@@ -139,7 +139,7 @@ impl<K: Kind> Cache<K> {
         self.state().objects.get(key).cloned()
     }
 
-    /// The objects of a namespace, by name.
+    /// Returns the objects of a namespace, by name.
     pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<K>> {
         let state = self.state();
         let from = Key::new(namespace, "");
@@ -151,7 +151,7 @@ impl<K: Kind> Cache<K> {
             .collect()
     }
 
-    /// The objects of all namespaces.
+    /// Returns the objects of all namespaces.
     pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.state().objects.values().cloned().collect()
     }
@@ -170,7 +170,7 @@ impl<K: Kind> Cache<K> {
         }
     }
 
-    /// Takes over an object if it is news.
+    /// Takes over an object if it is newer than the cached one.
     fn put(&self, mut object: K, source: Source) -> Arc<K> {
         object.meta_mut().managed_fields = None;
         (self.0.slim)(&mut object);
@@ -198,7 +198,7 @@ impl<K: Kind> Cache<K> {
         object
     }
 
-    /// Forgets an object, unless another one has its name by now.
+    /// Forgets an object, unless its name belongs to another object by now.
     fn forget(&self, key: &Key, uid: Option<&str>) {
         let gone = self.change(|state| {
             if let Some(uid) = uid {
@@ -219,7 +219,7 @@ impl<K: Kind> Cache<K> {
         }
     }
 
-    /// Starts the watch, if anybody needs it.
+    /// Starts the watch, if the cache is used.
     pub(crate) fn watch(&self, tasks: &mut JoinSet<()>) {
         if self.0.used.load(Ordering::Relaxed) {
             tasks.spawn(self.clone().follow());
@@ -249,7 +249,7 @@ impl<K: Kind> Cache<K> {
         }
     }
 
-    /// After a new list: what is not in it is gone, unless it was written after the list was made.
+    /// Handles a new list: an object that is not in it is gone, unless it was written after the list was made.
     async fn drop_unlisted(&self, listed: &BTreeSet<Key>) {
         let missing: Vec<(Key, Option<String>, bool)> = {
             let state = self.state();
@@ -271,7 +271,7 @@ impl<K: Kind> Cache<K> {
         Api::namespaced(self.0.client.clone(), namespace)
     }
 
-    /// Reads an object past the cache.
+    /// Reads an object from the API server, past the cache.
     pub(crate) async fn live(&self, key: &Key) -> Result<Option<K>, Error> {
         Ok(self.api(&key.namespace).get_opt(&key.name).await?)
     }
@@ -288,7 +288,7 @@ impl<K: Kind> Cache<K> {
         Ok(self.put(created, Source::Write))
     }
 
-    /// Applies a merge patch to an object, if it still is as the cache has it.
+    /// Applies a merge patch to an object, if the object is still as the cache has it.
     pub(crate) async fn patch(&self, object: &K, patch: Value) -> Result<Arc<K>, Error> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(locked(object, patch));
@@ -296,7 +296,7 @@ impl<K: Kind> Cache<K> {
         self.written(object, result)
     }
 
-    /// Applies a merge patch to an object's status, if it still is as the cache has it.
+    /// Applies a merge patch to an object's status, if the object is still as the cache has it.
     pub(crate) async fn patch_status(&self, object: &K, status: Value) -> Result<Arc<K>, Error> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(locked(object, serde_json::json!({ "status": status })));
@@ -306,7 +306,7 @@ impl<K: Kind> Cache<K> {
 
     fn written(&self, object: &K, result: Result<K, kube::Error>) -> Result<Arc<K>, Error> {
         match result {
-            // Its last finalizer went, and with it the object.
+            // The patch removed the last finalizer, and with it the object.
             Ok(new) if !object.finalizers().is_empty() && ended(&new) => {
                 self.forget(&Key::of(object), object.meta().uid.as_deref());
                 Ok(Arc::new(new))
@@ -323,7 +323,7 @@ impl<K: Kind> Cache<K> {
         }
     }
 
-    /// Deletes this very object; one that is gone already is fine.
+    /// Deletes this object and no other of its name. Succeeds if the object is gone already.
     pub(crate) async fn delete(&self, object: &K) -> Result<(), Error> {
         let key = Key::of(object);
         let params = DeleteParams {
@@ -342,7 +342,7 @@ impl<K: Kind> Cache<K> {
                 self.forget(&key, object.meta().uid.as_deref());
                 Ok(())
             }
-            // 409 says that another object has the name by now.
+            // 409 means that another object has the name by now.
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
                 self.forget(&key, object.meta().uid.as_deref());
                 Ok(())
@@ -358,14 +358,14 @@ enum Source {
     Write,
 }
 
-/// Whether an answer shows the last state of an object that is gone.
+/// Returns whether an answer shows the last state of an object that is gone.
 fn ended(object: &impl Resource) -> bool {
     let meta = object.meta();
     let held = meta.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
     meta.deletion_timestamp.is_some() && !held && meta.deletion_grace_period_seconds.unwrap_or(0) <= 0
 }
 
-/// As a number. They are comparable within a resource since Kubernetes 1.35 says so, and were before.
+/// Returns the resource version as a number. Kubernetes guarantees since 1.35 that the versions of a resource are comparable; they were before, too.
 fn version(object: &impl Resource) -> u64 {
     object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
 }

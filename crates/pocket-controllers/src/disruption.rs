@@ -1,8 +1,8 @@
-//! Counts for each PodDisruptionBudget how many pods may be evicted, and looks when kube-controller-manager does.
+//! Disruption controller: counts the pods that may be evicted under each PodDisruptionBudget, at the times of kube-controller-manager.
 //!
-//! A change of the budget or of a pod is a reason to look; a change of the pods' Deployment or ReplicaSet is none. So the
-//! numbers may be those of a size that is no longer wanted, until a pod changes. A budget that is ahead of a real one would
-//! hide that from whoever is developed against it.
+//! A change of the budget or of a pod triggers a count; a change of the pods' Deployment or ReplicaSet does not. The numbers
+//! may therefore belong to a size that is no longer wanted, until a pod changes. A budget that is ahead of a real one would
+//! hide that from software that is developed against it.
 
 mod expected;
 mod stale;
@@ -32,7 +32,7 @@ use crate::{
 
 const COMPONENT: &str = "controllermanager";
 const WORKERS: usize = 2;
-/// A real controller looks at everything again every 12 to 24 hours (`--min-resync-period`).
+/// A real controller checks everything again every 12 to 24 hours (`--min-resync-period`).
 const RESYNC: Duration = Duration::from_secs(24 * 3600);
 
 /// Starts the controller.
@@ -51,7 +51,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let (changed, marked) = (queue.clone(), stale.clone());
     let (budgets, events) = (context.budgets.clone(), context.events.clone());
     context.pods.on_change(move |old, new| {
-        // Labels that a pod no longer has find no budget.
+        // Only a pod's latest labels count: a label that a pod no longer has finds no budget.
         let Some(pod) = new.or(old) else { return };
         if let Some(budget) = budget_of(&budgets, &events, pod) {
             changed.add(Key::of(&*budget));
@@ -83,7 +83,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     });
 }
 
-/// The one budget that a pod's change is counted for: the first of those that select it.
+/// Returns the one budget for which a pod's change counts: the first of those that select the pod.
 fn budget_of(budgets: &Cache<PodDisruptionBudget>, events: &Events, pod: &Pod) -> Option<Arc<PodDisruptionBudget>> {
     let namespace = pod.namespace().unwrap_or_default();
     let mut matching = budgets.list(&namespace);
@@ -99,7 +99,7 @@ fn budget_of(budgets: &Cache<PodDisruptionBudget>, events: &Events, pod: &Pod) -
     Some(first.clone())
 }
 
-/// An empty selector selects all pods of the namespace, none selects none.
+/// Returns whether a budget selects a pod. An empty selector selects all pods of the namespace, a missing one selects none.
 fn selects(spec: &PodDisruptionBudgetSpec, pod: &Pod) -> bool {
     spec.selector
         .as_ref()
@@ -129,7 +129,7 @@ impl Context {
             Err(why) => {
                 let message = format!("Failed to calculate the number of expected pods: {why}");
                 self.events.warning(COMPONENT, &*budget, "CalculateExpectedPodCountFailed", message);
-                // Nothing may be evicted until the count is known. It is tried again when something changes.
+                // Nothing may be evicted until the count is known. The next change triggers another count.
                 self.write(&budget, &status::failed(&budget, why)).await?;
                 return Ok(After::Rest);
             }
@@ -145,7 +145,7 @@ impl Context {
         }
         let counted = status::counted(&budget, &mine, &expected);
         for pod in counted.not_deleted {
-            // The namespace twice, as in Kubernetes.
+            // The namespace occurs twice, as in Kubernetes.
             let message = format!(
                 "Pod was expected by PDB {0}/{0} to be deleted but it wasn't",
                 budget.namespace().unwrap_or_default()
@@ -157,7 +157,7 @@ impl Context {
     }
 
     async fn write(&self, budget: &PodDisruptionBudget, status: &PodDisruptionBudgetStatus) -> Result<(), Error> {
-        // Zeros are news, too, where nothing was written yet.
+        // Zeros are news, too, where no status was written yet.
         let old = budget.status.as_ref().map_or_else(|| Ok(json!({})), serde_json::to_value)?;
         if let Some(patch) = crate::patch::diff(&old, &serde_json::to_value(status)?)? {
             self.budgets.patch_status(budget, patch).await?;

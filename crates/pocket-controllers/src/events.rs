@@ -1,4 +1,4 @@
-//! Events, as `kubectl describe` and `kubectl get events` show them. They are best effort: work never waits for them.
+//! Events, as `kubectl describe` and `kubectl get events` show them. Events are best effort: other work never waits for them.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,13 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{MANAGER, clock};
 
-/// Writes events.
+/// Writer of events.
 #[derive(Clone)]
 pub(crate) struct Events(mpsc::Sender<Event>);
 
-/// More than this at once are dropped.
+/// Greatest number of waiting events; more are dropped.
 const BACKLOG: usize = 512;
-/// So many different events are remembered, so that a repeated one is counted instead of written again.
+/// Number of different events that are remembered, so that a repeated one is counted instead of written again.
 const REMEMBERED: usize = 512;
 
 impl Events {
@@ -93,7 +93,7 @@ impl Events {
     }
 }
 
-/// What makes two events the same.
+/// Identity of an event: two events with the same identity are repetitions.
 type Identity = (Option<String>, Option<String>, Option<String>);
 
 async fn write(client: Client, mut events: mpsc::Receiver<Event>) {

@@ -1,9 +1,26 @@
-//! The controllers of a small cluster: Deployment, ReplicaSet, Job, PodDisruptionBudget, EndpointSlice (with the older Endpoints), garbage
-//! collection by owner, namespaces and quotas. They are plain clients of the Kubernetes API.
+//! Controllers of a small cluster: Deployment, ReplicaSet, Job, PodDisruptionBudget, EndpointSlice (with the older Endpoints), garbage
+//! collection by owner, namespaces and quotas. They are plain clients of the Kubernetes API. [`run`] starts all of them.
 //!
-//! Every controller is level-triggered: it looks at what is there and does the next thing, so it may be stopped and started
-//! at any moment. Watches feed caches that the controllers share; a change puts the objects it concerns into work queues at
-//! once, one worker at a time for each object.
+//! Every controller is level-triggered: it compares the present state with the wanted one and takes the next step, so it may
+//! be stopped and started at any moment. Watches feed caches that the controllers share. A change puts the objects that it
+//! concerns into work queues at once; one worker at a time processes an object.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `cache` | cache of one kind, fed by a watch and by own writes |
+//! | `clock` | time of day |
+//! | `deployment`, `replicaset`, `job` | controllers of workloads |
+//! | `disruption` | PodDisruptionBudgets |
+//! | `endpoints` | EndpointSlices and Endpoints |
+//! | `events` | writer of events |
+//! | `garbage` | garbage collection by owner |
+//! | `namespace` | service account and certificate of a namespace, and its end |
+//! | `objects` | metadata of every object in the cluster |
+//! | `owner` | controller references, adoption and release |
+//! | `patch` | merge patches between two states |
+//! | `pods` | questions about pods, and their order of deletion |
+//! | `queue` | work queue with backoff |
+//! | `quota` | usage of ResourceQuotas |
 
 mod cache;
 mod clock;
@@ -36,32 +53,32 @@ use tokio::task::JoinSet;
 
 use crate::{cache::Cache, events::Events, objects::Objects};
 
-/// The name under which everything here is written, as in the `managedFields` of a real cluster.
+/// Field manager of all writes, as in the `managedFields` of a real cluster.
 const MANAGER: &str = "kube-controller-manager";
 
-/// A controller.
+/// Controller that can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Controller {
-    /// ReplicaSets of Deployments.
+    /// Keeps the ReplicaSets of Deployments.
     Deployment,
-    /// Pods of ReplicaSets.
+    /// Keeps the pods of ReplicaSets.
     ReplicaSet,
-    /// Pods of Jobs.
+    /// Runs the pods of Jobs.
     Job,
-    /// Status of PodDisruptionBudgets.
+    /// Keeps the status of PodDisruptionBudgets.
     Disruption,
-    /// EndpointSlices and Endpoints of Services.
+    /// Keeps the EndpointSlices and Endpoints of Services.
     EndpointSlice,
-    /// Deletes what has lost its owner.
+    /// Deletes objects that have lost their owners.
     GarbageCollector,
-    /// Empties namespaces that are being deleted, and gives each a service account and the root certificate.
+    /// Empties namespaces that are being deleted, and gives each namespace a service account and the root certificate.
     Namespace,
-    /// Counts what namespaces have used of their quotas.
+    /// Counts the usage of ResourceQuotas.
     ResourceQuota,
 }
 
 impl Controller {
-    /// All of them.
+    /// All controllers.
     pub const ALL: [Self; 8] = [
         Self::Deployment,
         Self::ReplicaSet,
@@ -74,7 +91,7 @@ impl Controller {
     ];
 }
 
-/// Why a controller could not do its work this time. It tries again.
+/// Reason for which a controller's work failed. The controller tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{}", text(.0))]
@@ -85,7 +102,7 @@ pub(crate) enum Error {
     Other(String),
 }
 
-/// An answer of the API server in its own words, as events and conditions quote it.
+/// Returns an answer of the API server in its own words, as events and conditions quote it.
 fn text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -94,7 +111,7 @@ fn text(error: &kube::Error) -> String {
 }
 
 impl Error {
-    /// The status code of the API's answer; 0 if it was none.
+    /// Returns the status code of the API's answer; 0 if there was none.
     pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Api(kube::Error::Api(status)) => status.code,
@@ -103,10 +120,10 @@ impl Error {
     }
 }
 
-/// What the controllers have to know.
+/// Settings of the controllers.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The authority's certificate as PEM, which pods get to know the API server by.
+    /// Authority's certificate as PEM, with which pods verify the API server.
     pub root_ca: Option<String>,
 }
 
@@ -155,7 +172,7 @@ pub async fn run_some(
     tasks.shutdown().await;
 }
 
-/// What the controllers share. A cache is only watched if somebody listens to it.
+/// State that the controllers share. A cache is watched only if it is used.
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) settings: Settings,

@@ -1,4 +1,5 @@
-//! Gives each namespace its `default` service account and the certificate that its pods trust, and empties namespaces that are being deleted.
+//! Namespace controller: gives each namespace its `default` service account and the certificate that its pods trust, and empties
+//! namespaces that are being deleted.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,7 +27,7 @@ const WORKERS: usize = 4;
 /// Finalizer in the namespace's spec that this controller removes.
 const FINALIZER: &str = "kubernetes";
 
-/// ConfigMap with the authority's certificate, by which pods know the API server.
+/// ConfigMap with the authority's certificate, with which pods verify the API server.
 const ROOT_CA: &str = "kube-root-ca.crt";
 const ROOT_CA_KEY: &str = "ca.crt";
 
@@ -104,7 +105,7 @@ impl Context {
         if empty {
             self.finalize(&api, &name).await?;
         }
-        // Otherwise the end of each object brings the namespace back.
+        // The end of each remaining object requeues the namespace.
         Ok(After::Rest)
     }
 
@@ -119,7 +120,7 @@ impl Context {
         unless_late(api.create(&by_manager(), &account).await)
     }
 
-    /// Puts the authority's certificate into the namespace, or back, or a new one in the place of an old one.
+    /// Creates or restores the ConfigMap with the authority's certificate, and replaces an old certificate.
     async fn root_ca(&self, namespace: &str) -> Result<(), Error> {
         let Some(certificate) = &self.root_ca else { return Ok(()) };
         let data = BTreeMap::from([(ROOT_CA_KEY.to_owned(), certificate.clone())]);
@@ -138,7 +139,7 @@ impl Context {
         }
     }
 
-    /// Asks for the deletion of everything in a namespace. Returns what could not be asked for.
+    /// Requests the deletion of everything in a namespace. Returns the requests that failed.
     async fn delete_content(&self, namespace: &str) -> Vec<String> {
         let kinds: BTreeMap<String, _> = self
             .objects
@@ -163,7 +164,7 @@ impl Context {
         failures
     }
 
-    /// How many objects there are that the metadata does not show: it may be a moment behind, and some kinds are not in it.
+    /// Returns the number of objects that the metadata does not show: it may be a moment behind, and does not have all kinds.
     async fn unseen(&self, namespace: &str) -> Result<usize, Error> {
         let mut count = 0;
         for kind in self.objects.kinds().iter().filter(|kind| kind.namespaced) {
@@ -201,7 +202,7 @@ fn by_manager() -> PostParams {
     PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
-/// Somebody else was faster to make it, or the namespace is gone or going: its change brings us back.
+/// Ignores that another client was faster, or that the namespace is gone or ending: the change of the namespace requeues it.
 fn unless_late<T>(result: Result<T, kube::Error>) -> Result<(), Error> {
     match result {
         Ok(_) => Ok(()),
@@ -210,7 +211,7 @@ fn unless_late<T>(result: Result<T, kube::Error>) -> Result<(), Error> {
     }
 }
 
-/// What the namespace's status says about its end, in Kubernetes' words.
+/// Returns the conditions about the namespace's end, in the words of Kubernetes.
 fn conditions(
     namespace: &Namespace,
     left: &[Arc<Node>],

@@ -1,5 +1,5 @@
-//! The metadata of every object in the cluster: who owns it, and what holds it. Kinds are found by discovery, so custom
-//! resources are in, too.
+//! Metadata of every object in the cluster: its owners and its finalizers. Kinds are found by discovery, so custom resources
+//! are included.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -26,7 +26,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// A kind of objects.
+/// Kind of objects.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
     pub(crate) resource: ApiResource,
@@ -34,7 +34,7 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    /// Its objects in a namespace; for a kind without namespaces that is ignored.
+    /// Returns the API of the kind in a namespace; a cluster-scoped kind ignores the namespace.
     pub(crate) fn api(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
         if self.namespaced {
             Api::namespaced_with(client.clone(), namespace, &self.resource)
@@ -44,12 +44,12 @@ impl Kind {
     }
 }
 
-/// What is remembered of an object.
+/// Metadata that is kept of an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) kind: Arc<Kind>,
     pub(crate) uid: String,
-    /// Empty for an object outside namespaces.
+    /// Empty for a cluster-scoped object.
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) owners: Vec<OwnerReference>,
@@ -62,7 +62,7 @@ impl Node {
         self.finalizers.iter().any(|have| have == finalizer)
     }
 
-    /// Whether a reference in an object of that namespace can mean this one.
+    /// Returns whether a reference in an object of that namespace can mean this object.
     pub(crate) fn may_own(&self, namespace: &str) -> bool {
         !self.kind.namespaced || self.namespace == namespace
     }
@@ -70,7 +70,7 @@ impl Node {
 
 type Handler = Box<dyn Fn(Option<&Node>, Option<&Node>) + Send + Sync>;
 
-/// The metadata. Clones share it.
+/// Metadata of all objects. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Objects(Arc<Inner>);
 
@@ -80,19 +80,19 @@ struct Inner {
     state: RwLock<State>,
     handlers: RwLock<Vec<Handler>>,
     rediscover: Notify,
-    /// How many kinds are not listed yet; `None` before the first discovery.
+    /// Number of kinds that are not listed yet; `None` before the first discovery.
     missing: watch::Sender<Option<usize>>,
 }
 
 #[derive(Default)]
 struct State {
     nodes: HashMap<String, Arc<Node>>,
-    /// By uid of the owner, the uids of what it owns.
+    /// Uids of owned objects, by the uid of the owner.
     owned: HashMap<String, HashSet<String>>,
     kinds: BTreeMap<(String, String), Arc<Kind>>,
 }
 
-/// Kinds that come and go too often, and own nothing.
+/// Kinds that change too often and own nothing.
 const IGNORED: [&str; 1] = ["Event"];
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -114,9 +114,9 @@ impl Objects {
         self.0.handlers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
     }
 
-    /// Waits until all kinds that were found first have been listed.
+    /// Waits until all kinds of the first discovery have been listed.
     pub(crate) async fn ready(&self) {
-        // The sender lives as long as this, so it cannot fail.
+        // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.0.missing.subscribe().wait_for(|missing| *missing == Some(0)).await;
     }
 
@@ -124,24 +124,24 @@ impl Objects {
         self.state().nodes.get(uid).cloned()
     }
 
-    /// What names an object as its owner.
+    /// Returns the objects that name an object as their owner.
     pub(crate) fn owned_by(&self, uid: &str) -> Vec<Arc<Node>> {
         let state = self.state();
         state.owned.get(uid).into_iter().flatten().filter_map(|uid| state.nodes.get(uid).cloned()).collect()
     }
 
-    /// The objects of a namespace.
+    /// Returns the objects of a namespace.
     pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<Node>> {
         let state = self.state();
         state.nodes.values().filter(|node| node.kind.namespaced && node.namespace == namespace).cloned().collect()
     }
 
-    /// The kinds that can be listed, watched and deleted.
+    /// Returns the kinds that can be listed, watched and deleted.
     pub(crate) fn kinds(&self) -> Vec<Arc<Kind>> {
         self.state().kinds.values().cloned().collect()
     }
 
-    /// A kind by the `apiVersion` and `kind` of a reference; the version may be any that the group has.
+    /// Returns a kind by the `apiVersion` and `kind` of a reference; the version may be any version of the group.
     pub(crate) fn kind(&self, api_version: &str, kind: &str) -> Option<Arc<Kind>> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         self.state().kinds.get(&(group.to_owned(), kind.to_owned())).cloned()
@@ -197,14 +197,14 @@ impl Objects {
         }
     }
 
-    /// Starts discovery and the watches, if anybody needs them.
+    /// Starts discovery and the watches, if they are used.
     pub(crate) fn watch(&self, tasks: &mut JoinSet<()>) {
         if self.0.used.load(Ordering::Relaxed) {
             tasks.spawn(self.clone().discover());
         }
     }
 
-    /// Finds kinds at the start and whenever a definition changes, and watches each.
+    /// Finds kinds at the start and at each change of a definition, and watches each kind.
     async fn discover(self) {
         let mut tasks = JoinSet::new();
         let mut watched: BTreeMap<(String, String), (String, AbortHandle)> = BTreeMap::new();
@@ -282,7 +282,7 @@ impl Objects {
                     gone.iter().for_each(|uid| self.forget(uid));
                     seen = HashSet::new();
                     if let Some(listed) = listed.take() {
-                        // Nobody may wait any more, which is fine.
+                        // The waiting task may be gone, which is no error.
                         let _ = listed.send(());
                     }
                 }
@@ -301,7 +301,7 @@ impl Objects {
 }
 
 impl State {
-    /// Takes an object out of the lists of its owners.
+    /// Removes an object from the lists of its owners.
     fn unlink(&mut self, node: Option<&Node>) {
         let Some(node) = node else { return };
         for owner in &node.owners {

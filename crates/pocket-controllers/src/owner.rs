@@ -1,4 +1,4 @@
-//! Who owns what: controller references, adoption and release.
+//! Ownership: controller references, adoption and release.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,24 +11,24 @@ use crate::{
     cache::{Cache, Kind},
 };
 
-/// The owner that acts on an object.
+/// Returns the owner reference of an object's controller.
 pub(crate) fn controller(object: &impl Resource) -> Option<&OwnerReference> {
     object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
-/// Whether an object's controller is that very object.
+/// Returns whether an object's controller is this owner.
 pub(crate) fn is_controlled_by(object: &impl Resource, owner: &impl Resource) -> bool {
     controller(object).is_some_and(|reference| Some(&reference.uid) == owner.meta().uid.as_ref())
 }
 
-/// The name of an object's controller, if it is of that kind.
+/// Returns the name of an object's controller, if it is of that kind.
 pub(crate) fn controller_name<O: Resource<DynamicType = ()>>(object: &impl Resource) -> Option<&str> {
     let owner = controller(object)?;
     let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
     (owner.kind == O::kind(&()) && group == O::group(&())).then_some(owner.name.as_str())
 }
 
-/// A reference that makes `owner` the controller of something.
+/// Returns a reference that makes `owner` the controller of an object.
 pub(crate) fn reference<O: Resource<DynamicType = ()>>(owner: &O) -> OwnerReference {
     OwnerReference {
         api_version: O::api_version(&()).into_owned(),
@@ -40,7 +40,7 @@ pub(crate) fn reference<O: Resource<DynamicType = ()>>(owner: &O) -> OwnerRefere
     }
 }
 
-/// Whether labels match a selector. An empty selector matches nothing here: no controller may own everything.
+/// Returns whether labels match a selector. An empty selector matches nothing here: no controller may own everything.
 pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let (equal, set) = (selector.match_labels.iter().flatten(), selector.match_expressions.iter().flatten());
     let mut any = false;
@@ -68,8 +68,8 @@ pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String
     any
 }
 
-/// Which of the candidates belong to `owner`: those it owns and selects. One that matches and has no controller is adopted; one
-/// that is owned but no longer matches is released.
+/// Returns the candidates that belong to `owner`: those that it owns and selects. A candidate that matches and has no controller
+/// is adopted; one that is owned but no longer matches is released.
 pub(crate) async fn claim<O, K>(
     owner: &O,
     owners: &Cache<O>,
@@ -91,7 +91,7 @@ where
             Some(_) if here(owner) && here(&*object) => release(owner, &*object, cache).await?,
             Some(_) => {}
             None if matches && here(owner) && here(&*object) => {
-                // Only an owner that really is still there may adopt: the cache may be behind.
+                // Only an owner that still exists may adopt, and the cache may be behind.
                 let fresh = match may_adopt {
                     Some(fresh) => fresh,
                     None => {
@@ -112,7 +112,7 @@ where
     Ok(mine)
 }
 
-/// Not being deleted.
+/// Returns whether an object is not being deleted.
 fn here(object: &impl Resource) -> bool {
     object.meta().deletion_timestamp.is_none()
 }

@@ -1,11 +1,11 @@
-//! Merge patches (RFC 7386) from one state of something to another.
+//! Merge patches (RFC 7386) between two states of a value.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::Error;
 
-/// The patch that makes `new` of `old`; `None` if they are the same.
+/// Returns the patch that turns `old` into `new`; `None` if they are equal.
 pub(crate) fn diff<T: Serialize>(old: &T, new: &T) -> Result<Option<Value>, Error> {
     let (old, new) = (serde_json::to_value(old)?, serde_json::to_value(new)?);
     Ok((old != new).then(|| merge(&old, &new)))
@@ -27,7 +27,7 @@ fn merge(old: &Value, new: &Value) -> Value {
     Value::Object(patch)
 }
 
-/// Whether two things are the same to Kubernetes: nothing, null, and an empty list, map or text are.
+/// Returns whether two values are the same to Kubernetes: a missing field, null, and an empty list, map or text are equal.
 pub(crate) fn same<T: Serialize + PartialEq>(a: &T, b: &T) -> bool {
     let clean = |value: &T| serde_json::to_value(value).ok().map(pruned);
     a == b || clean(a) == clean(b)

@@ -1,4 +1,4 @@
-//! What controllers ask of pods.
+//! Questions of controllers about pods.
 
 use std::{cmp::Ordering, collections::HashMap, time::Duration};
 
@@ -11,10 +11,10 @@ use kube::ResourceExt;
 
 use crate::clock;
 
-/// How much it costs to delete a pod; the cheaper goes first.
+/// Annotation with the cost of deleting a pod; the cheaper pod is deleted first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Takes away what no controller reads, which is most of a pod.
+/// Removes the fields that no controller reads, which are most of a pod.
 pub(crate) fn slim(pod: &mut Pod) {
     if let Some(spec) = pod.spec.as_mut() {
         spec.volumes = None;
@@ -51,7 +51,7 @@ pub(crate) fn is_terminal(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
-/// Neither ended nor being deleted.
+/// Returns whether a pod has not ended and is not being deleted.
 pub(crate) fn is_active(pod: &Pod) -> bool {
     !is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()
 }
@@ -65,7 +65,7 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     ready_condition(pod).is_some()
 }
 
-/// Whether a pod has been ready for long enough.
+/// State of a pod towards being ready for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Availability {
     NotReady,
@@ -85,7 +85,7 @@ pub(crate) fn availability(pod: &Pod, min_ready_seconds: i32) -> Availability {
     }
 }
 
-/// A pod of a template, owned by a controller.
+/// Returns a pod of a template, owned by a controller.
 pub(crate) fn from_template(template: &PodTemplateSpec, namespace: &str, prefix: &str, owner: OwnerReference) -> Pod {
     let meta = template.metadata.as_ref();
     Pod {
@@ -103,17 +103,17 @@ pub(crate) fn from_template(template: &PodTemplateSpec, namespace: &str, prefix:
     }
 }
 
-/// Whether a pod cannot be created because its namespace is being deleted, which is no news to anybody.
+/// Returns whether a pod cannot be created because its namespace is being deleted, which needs no report.
 pub(crate) fn namespace_ends(error: &crate::Error) -> bool {
     error.code() == 403 && error.to_string().contains("because it is being terminated")
 }
 
-/// Orders pods so that those which are missed least come first, as ReplicaSets delete them: not bound before bound, pending
+/// Orders pods in the order in which ReplicaSets delete them, the most dispensable first: not bound before bound, pending
 /// before unknown before running, not ready before ready, cheap before expensive, crowded node before others, ready for a
 /// short time before long, often restarted before rarely, young before old.
 ///
-/// Times count by their order of magnitude only (KEP-2185): pods of about the same age go in the order of their uids, which
-/// is any. The rules together are no order in the mathematical sense, so a sort of the standard library could panic.
+/// Times count by their order of magnitude only (KEP-2185): pods of about the same age are ordered by their uids, which
+/// means in no particular order. The rules together are no order in the mathematical sense, so a sort of the standard library could panic.
 pub(crate) fn sort_for_deletion<P: AsRef<Pod>>(pods: &mut Vec<P>) {
     let mut on_node: HashMap<String, usize> = HashMap::new();
     for pod in pods.iter() {
@@ -162,7 +162,7 @@ fn compare(a: &Pod, b: &Pod, on_node: &HashMap<String, usize>, now: Timestamp) -
     younger_first(created(a), created(b), now).then_with(uids)
 }
 
-/// An unknown time counts as youngest. Two times of the same power of two are equal.
+/// Compares by age, younger first. An unknown time counts as youngest. Two ages within the same power of two are equal.
 fn younger_first(a: Option<Timestamp>, b: Option<Timestamp>, now: Timestamp) -> Ordering {
     let magnitude = |at: Timestamp| {
         let age = now.as_nanosecond().saturating_sub(at.as_nanosecond());
@@ -187,7 +187,7 @@ fn restarts(pod: &Pod) -> i32 {
     statuses.into_iter().flatten().map(|container| container.restart_count).max().unwrap_or(0)
 }
 
-/// Restarts of init containers that go on running.
+/// Returns the restarts of init containers that continue to run (sidecars).
 fn sidecar_restarts(pod: &Pod) -> i32 {
     let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
     let runs_on = |name: &str| {
@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// A pod that has been ready for so many seconds, if any, with whatever else a case needs.
+    /// Returns a pod that has been ready for that number of seconds, if any, with the extra fields of a case.
     fn pod(name: &str, node: Option<&str>, phase: &str, ready: Option<i64>, extra: &Value) -> Box<Pod> {
         let ago = |seconds: i64| (clock::now() - jiff::SignedDuration::from_secs(seconds)).to_string();
         let restarts = |field: &str| extra[field].as_i64().unwrap_or(0);
@@ -269,13 +269,13 @@ mod tests {
         ]);
     }
 
-    /// A cluster that always ended the youngest would hide what a real one does.
+    /// A cluster that always ended the youngest pod would hide the behaviour of a real one.
     #[test]
     fn pods_of_about_the_same_age_go_in_any_order() {
         let ready = |name: &str, uid: &str, seconds: i64| {
             pod(name, Some("n"), "Running", Some(seconds), &json!({ "uid": uid }))
         };
-        // 40 to 60 seconds are one power of two in nanoseconds, 10 seconds are another.
+        // In nanoseconds, 40 to 60 seconds are one power of two, and 10 seconds are another.
         check(&[
             ready("youngest", "z", 10),
             ready("oldest", "a", 60),

@@ -1,4 +1,4 @@
-//! A work queue: each key is worked on by one worker at a time, and what fails comes back later and later.
+//! Work queue: one worker at a time works on a key, and a failed key comes back with growing backoff.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -16,22 +16,22 @@ use tokio::{
 
 use crate::Error;
 
-/// Backoff of the controllers of Kubernetes (client-go's `DefaultTypedControllerRateLimiter`): room that a quota has
-/// again may be seen late.
+/// Backoff of the controllers of Kubernetes (client-go's `DefaultTypedControllerRateLimiter`): a controller may see late that
+/// a quota has room again.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
 const LAST_BACKOFF: Duration = Duration::from_secs(1000);
 
-/// What to do with a key after its work is done.
+/// Next action for a key after its work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// Nothing until it is added again.
+    /// Nothing until the key is added again.
     Rest,
-    /// Work on it again after a while.
+    /// Work on the key again after this time.
     Again(Duration),
 }
 
-/// The earlier of two.
 impl After {
+    /// Returns the earlier of two.
     pub(crate) fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Again(a), Self::Again(b)) => Self::Again(a.min(b)),
@@ -46,7 +46,7 @@ impl From<Option<Duration>> for After {
     }
 }
 
-/// The queue. Clones share it.
+/// Work queue. Clones share it.
 pub(crate) struct Queue<K>(Arc<Inner<K>>);
 
 impl<K> Clone for Queue<K> {
@@ -62,10 +62,10 @@ struct Inner<K> {
 
 struct State<K> {
     ready: VecDeque<K>,
-    /// In `ready`, or to be worked on again because something happened during its work.
+    /// Keys in `ready`, or to be worked on again because of a change during their work.
     dirty: HashSet<K>,
     working: HashSet<K>,
-    /// When a key comes back, and the keys by that time; the number keeps keys of one time apart.
+    /// Time at which a key comes back, and the keys by that time; the number distinguishes keys of the same time.
     due: HashMap<K, (Instant, u64)>,
     timers: BTreeMap<(Instant, u64), K>,
     number: u64,
@@ -86,14 +86,14 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
         Self(Arc::new(Inner { state: Mutex::new(state), wake: Notify::new() }))
     }
 
-    /// Asks for work on a key.
+    /// Requests work on a key.
     pub(crate) fn add(&self, key: K) {
         if self.lock().add(key) {
             self.0.wake.notify_one();
         }
     }
 
-    /// Asks for work on a key after a while; the earliest wish counts.
+    /// Requests work on a key after a while; the earliest request counts.
     pub(crate) fn add_after(&self, key: K, after: Duration) {
         let at = Instant::now() + after;
         let mut state = self.lock();
@@ -115,7 +115,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next key to work on. It is not given out again before `done`.
+    /// Returns the next key to work on. The key is not returned again before `done`.
     async fn next(&self) -> K {
         loop {
             let woken = self.0.wake.notified();
@@ -155,7 +155,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
                 let failures = state.failures.entry(key.clone()).or_insert(0);
                 let wait = FIRST_BACKOFF.saturating_mul(1 << (*failures).min(20)).min(LAST_BACKOFF);
                 *failures += 1;
-                // A conflict only says that the cache was behind.
+                // A conflict only means that the cache was behind.
                 if error.code() == 409 || error.code() == 404 {
                     tracing::debug!(?key, %error, "again");
                 } else {
@@ -173,7 +173,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
         }
     }
 
-    /// Works forever, on up to `workers` keys at a time.
+    /// Works indefinitely, on up to `workers` keys at a time.
     pub(crate) async fn work<F, R>(self, workers: usize, reconcile: F)
     where
         F: Fn(K) -> R,
@@ -196,7 +196,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
-    /// Whether the queue has something new to give out.
+    /// Adds a key; returns whether the queue has something new for a worker.
     fn add(&mut self, key: K) -> bool {
         if !self.dirty.insert(key.clone()) || self.working.contains(&key) {
             return false;

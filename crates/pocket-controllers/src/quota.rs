@@ -1,6 +1,6 @@
-//! Counts anew what a namespace has used of each ResourceQuota, when something goes.
+//! Quota controller: counts the usage of each ResourceQuota of a namespace again when objects are deleted.
 //!
-//! Admission counts what comes, at once. What goes only makes room, so it may be counted a moment later.
+//! Admission counts new objects at once. A deletion only makes room, so it may be counted a moment later.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     });
     let changed = queue.clone();
     context.quotas.on_change(move |old, new| {
-        // Admission writes the status, too. It is right, unless limits are new.
+        // Admission writes the status, too. Its status is right, unless limits are new.
         if let Some(quota) = new.filter(|new| old.is_none_or(|old| old.spec != new.spec)) {
             changed.add(Key::of(quota));
         }
@@ -79,8 +79,8 @@ struct Context {
 }
 
 impl Context {
-    /// Counts a quota. The quota is read before what it counts: a write that admission charges in between makes the
-    /// quota a newer one, the status is then refused, and the count starts again.
+    /// Counts a quota. The quota is read before the objects that it counts: a write that admission charges in between changes
+    /// the quota, the status of the count is then refused, and the count starts again.
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let api: Api<ResourceQuota> = Api::namespaced(self.client.clone(), &key.namespace);
         let Some(quota) = api.get_opt(&key.name).await? else { return Ok(After::Rest) };
@@ -104,7 +104,7 @@ impl Context {
         Ok(After::Again(RESYNC))
     }
 
-    /// Objects of a kind, as far as their evaluator looks at them.
+    /// Returns the objects of a kind, with the fields that their evaluator reads.
     async fn list(&self, kind: &Kind, evaluator: &Evaluator, namespace: &str) -> Result<Vec<Value>, Error> {
         let api: Api<DynamicObject> = kind.api(&self.client, namespace);
         if matches!(evaluator, Evaluator::Count(_)) {

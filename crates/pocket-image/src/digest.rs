@@ -1,4 +1,4 @@
-//! SHA-256 digests, and readers and writers that compute them in passing.
+//! SHA-256 digests, and readers and writers that compute them while data passes.
 
 use std::{
     fmt,
@@ -11,18 +11,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Error;
 
-/// A SHA-256 digest. Its text is `sha256:<64 hex digits>`.
+/// SHA-256 digest. Its text is `sha256:<64 hex digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of some bytes.
+    /// Returns the digest of the given bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
 
-    /// The 64 hex digits.
+    /// Returns the 64 hex digits.
     pub fn hex(&self) -> &str {
         &self.0
     }
@@ -65,7 +65,7 @@ impl From<Digest> for String {
     }
 }
 
-/// Passes data through, and knows the digest and the number of its bytes.
+/// Reader or writer that passes data through and computes the digest and the number of its bytes.
 pub(crate) struct Hashing<T> {
     inner: T,
     hasher: Sha256,
@@ -77,7 +77,7 @@ impl<T> Hashing<T> {
         Self { inner, hasher: Sha256::new(), len: 0 }
     }
 
-    /// The inner reader or writer, the digest and the number of bytes so far.
+    /// Returns the inner reader or writer, the digest and the number of bytes so far.
     pub(crate) fn finish(self) -> (T, Digest, u64) {
         (self.inner, Digest::finish(self.hasher), self.len)
     }

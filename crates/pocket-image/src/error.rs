@@ -1,74 +1,73 @@
-//! Why something with images failed.
+//! Errors of operations on images.
 
 use std::{io, path::PathBuf};
 
-/// Why something with images failed.
+/// Reason for which an operation on images failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No image of that name is in the store.
+    /// Name of no image in the store.
     #[error("image `{0}` is not in the local store")]
     NotFound(String),
-    /// A text that names no image.
+    /// Text that names no image.
     #[error("`{reference}` is no image reference: {why}")]
     Reference {
-        /// The text.
         reference: String,
-        /// What is wrong with it.
+        /// Mistake in the text.
         why: &'static str,
     },
-    /// A file that is neither a Docker nor an OCI archive.
+    /// File that is neither a Docker nor an OCI archive.
     #[error("not an image archive: {0}; expected what `docker save` or `rainbow image save` writes")]
     NotAnArchive(String),
-    /// An image for other machines only.
+    /// Image for other platforms only.
     #[error("the archive has no image for {wanted}, only for {found}")]
     Platform {
-        /// This machine's platform.
+        /// Platform of this machine.
         wanted: String,
-        /// The platforms in the archive.
+        /// Platforms in the archive.
         found: String,
     },
-    /// Content that is not what its digest says.
+    /// Content that does not match its digest.
     #[error("corrupt content: expected {expected}, found {found}")]
     Corrupt {
-        /// The digest by which it was named.
+        /// Digest by which the content was named.
         expected: String,
-        /// The digest that it has.
+        /// Digest that the content has.
         found: String,
     },
-    /// Content of a kind that is not supported, or that is not well-formed.
+    /// Content of a kind that is not supported, or that is malformed.
     #[error("{what}: {why}")]
     Content {
-        /// Which content.
+        /// Description of the content.
         what: String,
-        /// What is wrong with it.
+        /// Mistake in the content.
         why: String,
     },
-    /// An error in a Dockerfile.
+    /// Error in a Dockerfile.
     #[error("{file}:{line}: {message}")]
     Dockerfile {
-        /// Its name.
+        /// Name of the Dockerfile.
         file: String,
         /// Number of the line at which the instruction starts, from 1.
         line: usize,
-        /// What is wrong, and what to do.
+        /// Mistake, and its remedy.
         message: String,
     },
-    /// A full disk, or an exhausted quota.
+    /// Disk that is full, or quota that is exhausted.
     #[error("no space left on the disk of {}: free some space and try again", .0.display())]
     DiskFull(PathBuf),
-    /// Another failure of the file system.
+    /// Other failure of the file system.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// Operation that failed.
         what: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// A failure of `what` on `path`; a full disk is named as such.
+    /// Returns a function that makes the error of a failed `what` on `path`; a full disk has an error of its own.
     pub(crate) fn io(what: &str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| match source.kind() {
@@ -77,7 +76,7 @@ impl Error {
         }
     }
 
-    /// Content that is not well-formed.
+    /// Returns the error of malformed content.
     pub(crate) fn content(what: impl Into<String>, why: impl ToString) -> Self {
         Self::Content { what: what.into(), why: why.to_string() }
     }

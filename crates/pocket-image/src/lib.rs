@@ -1,8 +1,19 @@
 //! OCI images without a daemon: an image store in a directory, a builder for a subset of Dockerfiles, archives that
-//! Docker, kind, minikube and containerd load, and unpacked layers for a container runtime.
+//! Docker, kind, minikube and containerd load, and unpacked layers for a container runtime. The entry point is [`ImageStore`].
 //!
-//! Everything here is synchronous and only touches files below the store's directory. Several processes may use one
-//! store at the same time.
+//! All operations are synchronous. Apart from the inputs of a build they only touch files below the store's directory. Several
+//! processes may use one store at the same time.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `archive` | archives of images: load and save |
+//! | `build` | builds from a Dockerfile or from files |
+//! | `digest` | SHA-256 digests |
+//! | `error` | errors |
+//! | `reference` | names of images |
+//! | `spec` | documents of the OCI image specification |
+//! | `store` | image store: names, blobs, garbage collection |
+//! | `unpack` | unpacked layers for overlay mounts |
 
 mod archive;
 mod build;
@@ -20,5 +31,5 @@ pub use reference::Reference;
 pub use spec::RunConfig;
 pub use store::{Image, ImageStore, ImageSummary, Layer};
 
-/// The result of everything here.
+/// Result of the functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,9 +4,9 @@ use std::{fmt, str::FromStr};
 
 use crate::{Digest, Error};
 
-/// A name of an image in its full form: `frontend:v1` is `docker.io/library/frontend:v1`.
+/// Name of an image in its full form: `frontend:v1` is `docker.io/library/frontend:v1`.
 ///
-/// `Display` shows the familiar form, as `docker images` does; [`Reference::canonical`] is the full one.
+/// `Display` shows the familiar form, as `docker images` does; [`Reference::canonical`] returns the full form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     domain: String,
@@ -18,22 +18,22 @@ pub struct Reference {
 const DOCKER: &str = "docker.io";
 
 impl Reference {
-    /// The full form, with the registry's host name.
+    /// Returns the full form, with the registry's host name.
     pub fn canonical(&self) -> String {
         format!("{}/{}{}", self.domain, self.path, self.suffix())
     }
 
-    /// The tag; `latest` if neither tag nor digest was given.
+    /// Returns the tag; `latest` if neither tag nor digest was given.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest of the manifest, if given.
+    /// Returns the digest of the manifest, if given.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// Whether both name the same repository, whatever their tags.
+    /// Returns whether both name the same repository, independent of their tags.
     pub(crate) fn same_repository(&self, other: &Self) -> bool {
         self.domain == other.domain && self.path == other.path
     }
@@ -67,7 +67,7 @@ impl FromStr for Reference {
             ),
             None => (text, None),
         };
-        // A colon after the last slash starts a tag; one before it belongs to the registry's port.
+        // A colon after the last slash starts a tag; a colon before it belongs to the registry's port.
         let (name, tag) = match rest.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (rest, None),
@@ -103,7 +103,7 @@ impl FromStr for Reference {
     }
 }
 
-/// As Docker decides it: something with a dot, a port or capitals, or `localhost`.
+/// Returns whether a part is a domain by Docker's rule: it has a dot, a port or capitals, or is `localhost`.
 fn is_domain(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|b| b.is_ascii_uppercase())
 }

@@ -1,4 +1,4 @@
-//! The documents of the OCI image specification, as far as they are read or written here.
+//! Documents of the OCI image specification, as far as this crate reads or writes them.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ pub(crate) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manif
 
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub(crate) const CREATED: &str = "org.opencontainers.image.created";
-/// The full name in archives, as containerd reads and writes it.
+/// Annotation with the full name in archives, as containerd reads and writes it.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// Points at a blob.
+/// Reference to a blob.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
@@ -48,7 +48,7 @@ pub(crate) struct Platform {
 }
 
 impl Platform {
-    /// This machine, in Go's words.
+    /// Returns the platform of this machine, in Go's vocabulary.
     pub(crate) fn host() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -92,7 +92,7 @@ pub(crate) struct Manifest {
     pub(crate) layers: Vec<Descriptor>,
 }
 
-/// An image's configuration. Its digest is the image's id.
+/// Configuration of an image. Its digest is the image's id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,41 +126,40 @@ pub(crate) struct History {
     pub(crate) empty_layer: Option<bool>,
 }
 
-/// What an image says about how it wants to be run.
+/// Settings of an image for running it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RunConfig {
-    /// `user[:group]`, numbers or names; empty is root.
+    /// User, as `user[:group]` with numbers or names; empty is root.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
-    /// Ports it listens on, as `80/tcp`.
+    /// Ports on which the program listens, as `80/tcp`.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, serde_json::Value>,
-    /// The environment, in order, as `NAME=value`.
+    /// Environment, in order, as `NAME=value`.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// The program and its first arguments.
+    /// Program and its first arguments.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
     /// Default arguments, or the program if there is no entry point.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
-    /// Paths that shall be volumes.
+    /// Paths that are to be volumes.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, serde_json::Value>,
-    /// The working directory; empty is `/`.
+    /// Working directory; empty is `/`.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
-    /// Labels.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The signal that asks it to end; empty is SIGTERM.
+    /// Signal that asks the program to end; empty is SIGTERM.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
 }
 
 impl RunConfig {
-    /// Sets a variable in the environment, in its place if it is there already.
+    /// Sets a variable in the environment. A variable that exists keeps its position.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         let entry = format!("{name}={value}");
         match self.env.iter_mut().find(|have| have.split('=').next() == Some(name)) {
@@ -170,7 +169,7 @@ impl RunConfig {
     }
 }
 
-/// Docker writes `null` for what is empty.
+/// Reads `null` as the default, because Docker writes `null` for empty values.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -1,8 +1,8 @@
-//! The image store: an OCI image layout in a directory.
+//! Image store: an OCI image layout in a directory.
 //!
-//! Locks (all by `flock`, so they end with their process): `index.lock` is held for a change of `index.json`;
-//! `gc.lock` is held shared by whoever writes or reads blobs over some time and exclusively by the garbage collection, so
-//! that it never takes away what is about to be named. Files appear by rename, so a reader needs no lock.
+//! All locks are `flock` locks, so they end with their process. `index.lock` is held for a change of `index.json`. `gc.lock`
+//! is held shared by every operation that writes or reads blobs over some time, and exclusively by the garbage collection, so
+//! that it never removes blobs that are about to be named. Files appear by rename, so a reader needs no lock.
 
 use std::{
     collections::BTreeSet,
@@ -21,28 +21,28 @@ use crate::{
     spec::{self, CREATED, Descriptor, ImageConfig, Index, Manifest, Platform, REF_NAME},
 };
 
-/// A store of images. Cheap to open and to clone; several processes may use one directory.
+/// Store of images. Cheap to open and to clone; several processes may use one directory.
 #[derive(Clone, Debug)]
 pub struct ImageStore {
     dir: PathBuf,
 }
 
-/// An image in a store.
+/// Image in a store.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its name; `None` if it was found by its id.
+    /// Name of the image; `None` if it was found by its id.
     pub reference: Option<Reference>,
-    /// Digest of its configuration, which Docker calls the image's id.
+    /// Digest of the configuration, which Docker calls the image's id.
     pub id: Digest,
-    /// Digest of its manifest, which a reference with `@` names.
+    /// Digest of the manifest, which a reference with `@` names.
     pub manifest: Digest,
-    /// How it wants to be run.
+    /// Settings for running the image.
     pub config: RunConfig,
-    /// Its layers, lowest first.
+    /// Layers, lowest first.
     pub layers: Vec<Layer>,
 }
 
-/// A layer of an image.
+/// Layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Digest of the blob.
@@ -54,26 +54,26 @@ pub struct Layer {
     pub(crate) media_type: String,
 }
 
-/// A line of a list of images.
+/// Entry of a list of images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSummary {
     /// Name in the familiar form, as `frontend:v1`.
     pub reference: String,
     /// Digest of the configuration.
     pub id: Digest,
-    /// When it was built or loaded; `None` if nobody knows.
+    /// Time at which the image was built or loaded; `None` if it is unknown.
     pub created: Option<jiff::Timestamp>,
-    /// Bytes of its layers in the store.
+    /// Size of its layers in the store, in bytes.
     pub size: u64,
-    /// As `linux/amd64`.
+    /// Platform, as `linux/amd64`.
     pub platform: String,
 }
 
-/// Held while blobs are written or read.
+/// Lock that is held while blobs are written or read.
 pub(crate) struct Guard(#[allow(dead_code, reason = "it is there to be dropped")] File);
 
 impl ImageStore {
-    /// Opens the store in a directory, and makes it if it is not there.
+    /// Opens the store in a directory, and creates it if it does not exist.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let store = Self { dir: dir.into() };
         for sub in ["blobs/sha256", "unpacked", "tmp"] {
@@ -86,12 +86,12 @@ impl ImageStore {
         Ok(store)
     }
 
-    /// Its directory.
+    /// Returns the directory of the store.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// All images, by name.
+    /// Returns all images, by name.
     pub fn list(&self) -> Result<Vec<ImageSummary>> {
         let mut images = Vec::new();
         for descriptor in self.index()?.manifests {
@@ -115,7 +115,7 @@ impl ImageStore {
         Ok(self.read(&self.find(reference)?)?.0)
     }
 
-    /// Gives an image one more name. A name that another image had moves to this one.
+    /// Gives an image one more name. A name that belongs to another image moves to this one.
     pub fn tag(&self, reference: &str, new: &str) -> Result<()> {
         let new: Reference = new.parse()?;
         let _guard = self.guard()?;
@@ -123,7 +123,7 @@ impl ImageStore {
         self.name(&[(new, descriptor)])
     }
 
-    /// Removes a name, and what no other name needs of its image. Trees that were unpacked stay, since containers may run
+    /// Removes a name, and the content of its image that no other name needs. Unpacked trees stay, because containers may run
     /// on them: see [`ImageStore::prune_unpacked`].
     pub fn remove(&self, reference: &str) -> Result<()> {
         let found = self.find(reference)?;
@@ -152,7 +152,7 @@ impl ImageStore {
         manifests.into_iter().find(is_it).ok_or_else(not_found)
     }
 
-    /// The image that a descriptor of a manifest points at.
+    /// Reads the image whose manifest a descriptor names.
     pub(crate) fn read(&self, descriptor: &Descriptor) -> Result<(Image, ImageConfig)> {
         let manifest: Manifest = self.json(&descriptor.digest)?;
         let config: ImageConfig = self.json(&manifest.config.digest)?;
@@ -178,7 +178,7 @@ impl ImageStore {
         Ok((image, config))
     }
 
-    /// Puts names into the index. The manifests they name must be in the store, under the guard the caller holds.
+    /// Writes names into the index. The manifests they name must be in the store, under the guard that the caller holds.
     pub(crate) fn name(&self, names: &[(Reference, Descriptor)]) -> Result<()> {
         let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default().to_string();
         self.change_index(|index| {
@@ -197,7 +197,7 @@ impl ImageStore {
         })
     }
 
-    /// Writes manifest and configuration, whose layers are in the store already.
+    /// Writes manifest and configuration of an image whose layers are in the store already.
     pub(crate) fn put_image(&self, config: &[u8], layers: Vec<Descriptor>) -> Result<Descriptor> {
         let digest = self.put(config)?;
         let manifest = Manifest {
@@ -210,7 +210,7 @@ impl ImageStore {
         Ok(Descriptor::new(spec::MANIFEST, self.put(&manifest)?, manifest.len() as u64))
     }
 
-    /// Keeps the garbage collection away as long as it lives.
+    /// Blocks the garbage collection for the lifetime of the guard.
     pub(crate) fn guard(&self) -> Result<Guard> {
         self.lock("gc.lock", FlockOperation::LockShared)
     }
@@ -242,7 +242,7 @@ impl ImageStore {
         })
     }
 
-    /// Reads a document, which must be what its digest says.
+    /// Reads a document, whose content must match its digest.
     pub(crate) fn json<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T> {
         let mut bytes = Vec::new();
         self.blob(digest)?
@@ -256,13 +256,13 @@ impl ImageStore {
         serde_json::from_slice(&bytes).map_err(|error| Error::content(format!("blob {digest}"), error))
     }
 
-    /// Stores some bytes.
+    /// Stores the given bytes.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let (digest, _) = self.put_with(|writer| writer.write_all(bytes).map_err(Error::io("write in", &self.dir)))?;
         Ok(digest)
     }
 
-    /// Stores what a function writes.
+    /// Stores the bytes that a function writes.
     pub(crate) fn put_with(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<(Digest, u64)> {
         let file = self.temporary()?;
         let mut hashing = Hashing::new(io::BufWriter::with_capacity(128 << 10, file));
@@ -273,7 +273,7 @@ impl ImageStore {
         Ok((digest, len))
     }
 
-    /// A file on the store's disk that goes away by itself.
+    /// Returns a file on the store's disk that is removed when it is dropped.
     pub(crate) fn temporary(&self) -> Result<tempfile::NamedTempFile> {
         let dir = self.dir.join("tmp");
         tempfile::NamedTempFile::new_in(&dir).map_err(Error::io("make a file in", dir))
@@ -314,12 +314,12 @@ impl ImageStore {
         file.persist(&path).map(drop).map_err(|error| Error::io("write", path)(error.error))
     }
 
-    /// Removes blobs that no image needs. While somebody writes blobs it does nothing: the next one finds them.
+    /// Removes blobs that no image needs. Does nothing while another operation writes or reads blobs; the next collection finds them.
     fn collect_garbage(&self) -> Result<()> {
         let Ok(_lock) = self.lock("gc.lock", FlockOperation::NonBlockingLockExclusive) else { return Ok(()) };
         let mut needed = BTreeSet::new();
         for descriptor in self.index()?.manifests {
-            // An image that cannot be read needs nothing but to be removed.
+            // An image that cannot be read only needs to be removable.
             if let Ok(manifest) = self.json::<Manifest>(&descriptor.digest) {
                 needed.insert(manifest.config.digest);
                 needed.extend(manifest.layers.into_iter().map(|layer| layer.digest));
@@ -338,7 +338,7 @@ impl ImageStore {
     }
 }
 
-/// Documents larger than this are not read: containerd has the same limit.
+/// Greatest size of a document that is read; containerd has the same limit.
 pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
 
 pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {

@@ -1,8 +1,8 @@
-//! Unpacks layers into directories that serve as the lower directories of overlay mounts, shared by all containers.
+//! Unpacked layers: directories that serve as the lower directories of overlay mounts, shared by all containers.
 //!
-//! A layer is unpacked once for each stack of layers below it. Deletions (`.wh.` files) cannot be expressed in a lower
-//! directory by an unprivileged process everywhere, so an image whose layers delete something, or write through a link of a
-//! lower layer, is unpacked into one directory instead.
+//! A layer is unpacked once for each stack of layers below it. An unprivileged process cannot express deletions (`.wh.`
+//! files) in a lower directory everywhere. So an image whose layers delete something, or write through a link of a lower
+//! layer, is unpacked into one directory instead.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,14 +20,14 @@ use rustix::{
 
 use crate::{Digest, Error, Image, ImageStore, Layer, Result, digest::Hashing};
 
-/// Images with more layers are unpacked into one directory: the options of a mount must fit into one page.
+/// Greatest number of layers in a stack: the options of a mount must fit into one page. Images with more are unpacked into one directory.
 const MAX_STACK: usize = 16;
-/// More links than this in one path are a loop: the kernel has the same limit.
+/// Greatest number of links in one path; more are a loop. The kernel has the same limit.
 const MAX_LINKS: usize = 40;
 
 impl ImageStore {
-    /// The directories that make up an image's root, unpacked if they are not yet, *topmost first*, which is the order of
-    /// overlayfs' `lowerdir`. There is always one at least. Nobody may write in them.
+    /// Returns the directories that make up an image's root, and unpacks them if necessary, *topmost first*, which is the order of
+    /// overlayfs' `lowerdir`. There is always at least one. Callers must not write in them.
     ///
     /// Owners are kept as far as the process is root and the ids exist in its user namespace. Device files are left out.
     pub fn layers(&self, image: &Image) -> Result<Vec<PathBuf>> {
@@ -35,7 +35,7 @@ impl ImageStore {
             return Ok(ready);
         }
         let _guard = self.guard()?;
-        // One at a time: ten pods of one image shall unpack it once.
+        // One at a time: ten pods of one image must unpack it only once.
         let _lock = self.lock("unpack.lock", FlockOperation::LockExclusive)?;
         if let Some(ready) = self.ready(image) {
             return Ok(ready);
@@ -81,11 +81,11 @@ impl ImageStore {
         self.dir().join("unpacked")
     }
 
-    /// Where the layers of an image are, topmost first, and where it is if it is in one directory.
+    /// Returns the directories of an image's layers, topmost first, and the directory of the image if it is unpacked into one.
     fn places(&self, image: &Image) -> (Vec<PathBuf>, PathBuf) {
         let dir = self.unpacked();
         let chains = chains(image);
-        // Half of the digest is plenty, and keeps mount options short.
+        // Half of the digest is unique enough, and keeps mount options short.
         let name = |chain: &Digest| chain.hex().chars().take(32).collect::<String>();
         let flat = chains.last().map_or_else(|| "empty".to_owned(), |top| format!("{}.flat", name(top)));
         (chains.iter().rev().map(|chain| dir.join(name(chain))).collect(), dir.join(flat))
@@ -99,7 +99,7 @@ impl ImageStore {
         (!stack.is_empty() && stack.len() <= MAX_STACK && stack.iter().all(|dir| dir.is_dir())).then_some(stack)
     }
 
-    /// Unpacks layer by layer; `false` if that cannot be.
+    /// Unpacks layer by layer; returns `false` if a layer cannot be expressed in a stack.
     fn stack(&self, image: &Image, chains: &[Digest]) -> Result<bool> {
         let (mut places, _) = self.places(image);
         places.reverse();
@@ -121,7 +121,7 @@ impl ImageStore {
         Ok(true)
     }
 
-    /// Makes a directory appear with everything in it, or not at all.
+    /// Creates a directory with its complete content, or not at all.
     fn unpack(&self, place: &Path, fill: impl FnOnce(&mut Tree) -> Result<bool>) -> Result<bool> {
         let temporary = tempfile::Builder::new().prefix(".new-").tempdir_in(self.unpacked());
         let temporary = temporary.map_err(Error::io("make a directory in", self.unpacked()))?.keep();
@@ -148,7 +148,7 @@ impl ImageStore {
     }
 }
 
-/// For each layer the digest of the stack that it tops, as the OCI specification computes it.
+/// Returns for each layer the digest of the stack that it tops, as the OCI specification computes it.
 fn chains(image: &Image) -> Vec<Digest> {
     let mut chains: Vec<Digest> = Vec::new();
     for layer in &image.layers {
@@ -174,38 +174,38 @@ pub(crate) fn open_layer(store: &ImageStore, layer: &Layer) -> Result<Box<dyn Re
     }
 }
 
-/// Uncompresses a file.
+/// Returns a reader of a file's uncompressed content.
 pub(crate) fn gunzip(file: File) -> impl Read {
     flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(128 << 10, file))
 }
 
-/// An error of a layer's archive.
+/// Returns a function that makes the error of a layer's archive.
 pub(crate) fn bad_layer(layer: &Layer) -> impl Fn(io::Error) -> Error + use<> {
     let digest = layer.digest.to_string();
     move |error| Error::content(format!("layer {digest}"), error)
 }
 
-/// A tree that is being unpacked.
+/// Tree that is being unpacked.
 struct Tree {
     root: PathBuf,
-    /// The directories of the layers below, topmost first.
+    /// Directories of the layers below, topmost first.
     lower: Vec<PathBuf>,
-    /// It is one of a stack, so it can delete nothing.
+    /// Whether the tree is one of a stack, so that it can delete nothing.
     stacked: bool,
-    /// Directories with their modes, which are set at the end, since a read-only one takes no files.
+    /// Directories with their modes. The modes are set at the end, because a read-only directory accepts no files.
     directories: BTreeMap<PathBuf, u32>,
     root_user: bool,
 }
 
-/// Where a path of the archive is on the disk.
+/// Place of an archive's path on the disk.
 enum Place {
     At(PathBuf),
-    /// Only the layers below know.
+    /// Place that only the layers below determine.
     Below,
 }
 
 impl Tree {
-    /// Adds a layer's entries; `false` if a stacked tree cannot express them.
+    /// Adds a layer's entries; returns `false` if a stacked tree cannot express them.
     fn add(&mut self, store: &ImageStore, layer: &Layer) -> Result<bool> {
         let bad = bad_layer(layer);
         let mut archive = tar::Archive::new(Hashing::new(open_layer(store, layer)?));
@@ -243,7 +243,7 @@ impl Tree {
         Ok(true)
     }
 
-    /// Deletes what a layer deletes of those before it.
+    /// Deletes the paths of earlier layers that a layer deletes.
     fn delete(&mut self, store: &ImageStore, layer: &Layer) -> Result<()> {
         let bad = bad_layer(layer);
         let mut archive = tar::Archive::new(open_layer(store, layer)?);
@@ -322,7 +322,7 @@ impl Tree {
         Ok(true)
     }
 
-    /// Where a path is, with the directories above it made, and links among them followed inside the root.
+    /// Returns the place of a path. Creates its parent directories, and follows links among them inside the root.
     fn place(&mut self, path: &Path) -> io::Result<Place> {
         let Some(name) = path.file_name() else { return Ok(Place::At(self.root.clone())) };
         let mut todo = names(path.parent().unwrap_or(Path::new("")));
@@ -355,7 +355,7 @@ impl Tree {
                     let below = self.lower.iter().find_map(|lower| lower.join(&next).symlink_metadata().ok());
                     let mode = match below {
                         Some(metadata) if metadata.is_symlink() => return Ok(Place::Below),
-                        // The directory will hide the one below it, so it must look the same.
+                        // The directory will hide the one below it, so it must have the same mode.
                         Some(metadata) if metadata.is_dir() => metadata.permissions().mode() & 0o7777,
                         _ => 0o755,
                     };
@@ -369,9 +369,9 @@ impl Tree {
         Ok(Place::At(self.root.join(done).join(name)))
     }
 
-    /// Where a directory is, if it is there.
+    /// Returns the place of a directory, which [`Self::place`] creates if it is missing. `None` if only the layers below determine it.
     fn existing(&mut self, path: &Path) -> io::Result<Option<PathBuf>> {
-        // A made-up name below it, so that the directory itself is followed, too.
+        // An invented name below the directory makes `place` follow the directory itself, too.
         if path.as_os_str().is_empty() {
             return Ok(Some(self.root.clone()));
         }
@@ -414,7 +414,7 @@ fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message.to_owned())
 }
 
-/// A relative path without `.`; `None` if it has a `..` that could lead out.
+/// Returns a relative path without `.`; `None` if it has a `..` that could lead out.
 fn inside(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for component in path.components() {
@@ -427,7 +427,7 @@ fn inside(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-/// The names in a path, with `..`, without `/` and `.`.
+/// Returns the names in a path, with `..`, without `/` and `.`.
 fn names(path: &Path) -> Vec<std::ffi::OsString> {
     let name = |component: Component<'_>| match component {
         Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
@@ -436,7 +436,7 @@ fn names(path: &Path) -> Vec<std::ffi::OsString> {
     path.components().filter_map(name).collect()
 }
 
-/// Removes whatever is there, also directories that are read-only.
+/// Removes any file or directory, including read-only directories.
 fn remove_all(path: &Path) -> io::Result<()> {
     let gone = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,59 +1,59 @@
-//! What is wrong with a field, as Kubernetes says it.
+//! Mistakes in fields, in the words of Kubernetes.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// What sort of mistake it is.
+/// Kind of a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldErrorKind {
-    /// A value that is missing.
+    /// Value that is missing.
     Required,
-    /// A value that is not allowed here.
+    /// Value that is not allowed here.
     Invalid,
-    /// A value out of a fixed set was expected.
+    /// Value outside of a fixed set.
     NotSupported,
-    /// A value that must be unique is there twice.
+    /// Value that must be unique and occurs twice.
     Duplicate,
-    /// A field that may not be set (or changed) in this situation.
+    /// Field that must not be set (or changed) in this situation.
     Forbidden,
-    /// A reference to something that does not exist.
+    /// Reference to an object that does not exist.
     NotFound,
-    /// A string that is too long.
+    /// String that is too long.
     TooLong,
-    /// A list or map with too many entries.
+    /// List or map with too many entries.
     TooMany,
-    /// A value of the wrong JSON type.
+    /// Value of the wrong JSON type.
     TypeInvalid,
-    /// The fault is ours.
+    /// Internal error: the fault is not the user's.
     Internal,
 }
 
-/// One mistake in an object: where, what, and what would be right.
+/// Mistake in an object: its place, its kind, and the correct form.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct FieldError {
-    /// Where: `spec.containers[0].name`.
+    /// Path of the field: `spec.containers[0].name`.
     pub path: String,
-    /// What sort of mistake.
+    /// Kind of the mistake.
     pub kind: FieldErrorKind,
-    /// The value found, where it says something.
+    /// Value that was found, where it helps the reader.
     pub value: Option<Value>,
-    /// What would be right.
+    /// Description of the correct form.
     pub detail: String,
 }
 
 impl FieldError {
-    /// A value is missing.
+    /// Returns the mistake of a missing value.
     pub fn required(path: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { path: path.into(), kind: FieldErrorKind::Required, value: None, detail: detail.into() }
     }
 
-    /// A value is not allowed.
+    /// Returns the mistake of a value that is not allowed.
     pub fn invalid(path: impl Into<String>, value: &Value, detail: impl Into<String>) -> Self {
         Self { path: path.into(), kind: FieldErrorKind::Invalid, value: Some(value.clone()), detail: detail.into() }
     }
 
-    /// A value is not one of `supported`.
+    /// Returns the mistake of a value that is not one of `supported`.
     pub fn not_supported(path: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
         let mut names: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
         names.sort();
@@ -65,22 +65,22 @@ impl FieldError {
         }
     }
 
-    /// A value is there twice.
+    /// Returns the mistake of a value that occurs twice.
     pub fn duplicate(path: impl Into<String>, value: &Value) -> Self {
         Self { path: path.into(), kind: FieldErrorKind::Duplicate, value: Some(value.clone()), detail: String::new() }
     }
 
-    /// A field may not be set, or changed.
+    /// Returns the mistake of a field that must not be set, or changed.
     pub fn forbidden(path: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { path: path.into(), kind: FieldErrorKind::Forbidden, value: None, detail: detail.into() }
     }
 
-    /// A reference leads nowhere.
+    /// Returns the mistake of a reference to an object that does not exist.
     pub fn not_found(path: impl Into<String>, value: &Value) -> Self {
         Self { path: path.into(), kind: FieldErrorKind::NotFound, value: Some(value.clone()), detail: String::new() }
     }
 
-    /// A string is longer than `max` bytes.
+    /// Returns the mistake of a string that is longer than `max` bytes.
     pub fn too_long(path: impl Into<String>, max: usize) -> Self {
         Self {
             path: path.into(),
@@ -90,7 +90,7 @@ impl FieldError {
         }
     }
 
-    /// A list or map has more than `max` entries.
+    /// Returns the mistake of a list or map that has more than `max` entries.
     pub fn too_many(path: impl Into<String>, actual: usize, max: usize) -> Self {
         Self {
             path: path.into(),
@@ -100,12 +100,12 @@ impl FieldError {
         }
     }
 
-    /// A value has the wrong type.
+    /// Returns the mistake of a value of the wrong type.
     pub fn type_invalid(path: impl Into<String>, value: &Value, detail: impl Into<String>) -> Self {
         Self { path: path.into(), kind: FieldErrorKind::TypeInvalid, value: Some(value.clone()), detail: detail.into() }
     }
 
-    /// The `reason` of a cause in a `Status`.
+    /// Returns the `reason` of a cause in a `Status`.
     pub fn reason(&self) -> &'static str {
         match self.kind {
             FieldErrorKind::Required => "FieldValueRequired",
@@ -121,7 +121,7 @@ impl FieldError {
         }
     }
 
-    /// The `message` of a cause in a `Status`: the text without the path.
+    /// Returns the `message` of a cause in a `Status`: the text without the path.
     pub fn message(&self) -> String {
         let name = match self.kind {
             FieldErrorKind::Required => "Required value",
@@ -153,7 +153,7 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// A value as it is shown in a message: strings quoted, large values cut.
+/// Returns a value in the form of messages: strings are quoted, large values are cut.
 fn shown(value: &Value) -> String {
     const MAX: usize = 512;
     let mut text = value.to_string();

@@ -1,12 +1,12 @@
-//! The JSON paths of printer columns and of `kubectl`.
+//! JSON paths of printer columns and of `kubectl`.
 
 use serde_json::Value;
 
-/// How many values a path may yield; recursive descents of large objects end there.
+/// Greatest number of values that a path may yield; recursive descents of large objects end there.
 const MAX_RESULTS: usize = 10_000;
 
-/// The values at a path: `.status.conditions[?(@.type=="Ready")].status`, `.a.b[0]`, `.a['x.y']`, `.a[*].b`, `..name`.
-/// Braces around it may be left out. None for a path that leads nowhere or makes no sense.
+/// Returns the values at a path: `.status.conditions[?(@.type=="Ready")].status`, `.a.b[0]`, `.a['x.y']`, `.a[*].b`,
+/// `..name`. Braces around the path are optional. A path that leads nowhere or is malformed has no values.
 pub fn eval(object: &Value, path: &str) -> Vec<Value> {
     let path = path.trim();
     let path = path.strip_prefix('{').and_then(|path| path.strip_suffix('}')).unwrap_or(path);
@@ -15,7 +15,7 @@ pub fn eval(object: &Value, path: &str) -> Vec<Value> {
     select(object, &steps).into_iter().cloned().collect()
 }
 
-/// Does a path make sense?
+/// Returns whether a path is well-formed.
 pub fn is_valid(path: &str) -> bool {
     let path = path.trim();
     let path = path.strip_prefix('{').and_then(|path| path.strip_suffix('}')).unwrap_or(path);
@@ -54,7 +54,7 @@ enum Operator {
     GreaterOrEqual,
 }
 
-/// Two characters first, so that `<=` is not taken for `<`.
+/// Operators of two characters come first, so that `<=` is not taken for `<`.
 const OPERATORS: [(&str, Operator); 6] = [
     ("==", Operator::Equal),
     ("!=", Operator::NotEqual),
@@ -92,7 +92,7 @@ fn parse(path: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-/// A plain name, in which a backslash takes a dot as it is. Answers what follows.
+/// Parses a plain name, in which a backslash escapes the next character, and returns the rest of the text.
 fn name<'a>(text: &'a str, steps: &mut Vec<Step>) -> Option<&'a str> {
     let mut plain = String::new();
     let mut chars = text.char_indices();
@@ -115,7 +115,7 @@ fn name<'a>(text: &'a str, steps: &mut Vec<Step>) -> Option<&'a str> {
     Some(&text[end..])
 }
 
-/// Where the bracket that is open before `text` closes.
+/// Returns the position at which the bracket that is open before `text` closes.
 fn closing(text: &str) -> Option<usize> {
     let (mut depth, mut quote) = (0, None);
     let mut chars = text.char_indices();
@@ -134,7 +134,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// What stands between brackets.
+/// Parses the text between brackets.
 fn bracket(inner: &str) -> Option<Step> {
     if inner == "*" {
         return Some(Step::All);

@@ -1,5 +1,20 @@
-//! What can be done to one Kubernetes object, purely: patch it, say who owns which field, fill in defaults,
-//! check it, select it and print it as a row. JSON values in and out: no I/O, no clock, no client.
+//! Pure operations on one Kubernetes object: patches, field ownership, defaults, validation, selection and table rows.
+//! JSON values are the input and the output: no I/O, no clock, no client.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `defaults` | defaults of the built-in kinds |
+//! | `jsonpath` | JSON paths of printer columns and of `kubectl` |
+//! | `limit_range`, `quota`, `pod_security` | limits that a namespace sets for its objects |
+//! | `managed` | `metadata.managedFields` and server-side apply |
+//! | `patch` | JSON patch, merge patch and strategic merge patch |
+//! | `quantity`, `resources` | quantities; requests, limits and QoS class of a pod |
+//! | `selector` | label and field selectors |
+//! | `shape` | types of the kinds: structs, lists with keys, atomic maps |
+//! | `strict` | unknown and duplicate fields |
+//! | `structural` | schemas of CustomResourceDefinitions, with CEL |
+//! | `table` | rows of `kubectl get` |
+//! | `validate` | validation of the built-in kinds |
 
 pub mod defaults;
 mod error;

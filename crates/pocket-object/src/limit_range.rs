@@ -1,4 +1,4 @@
-//! Limits of a namespace: what a `LimitRange` gives to pods and what it asks of them.
+//! Limits of a namespace: the defaults that a `LimitRange` gives to pods, and the bounds that it checks.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
-/// Gives the containers of a new pod the defaults of a `LimitRange`, and notes so in an annotation.
+/// Gives the containers of a new pod the defaults of a `LimitRange`, and records that in an annotation.
 pub fn apply_defaults(range: &Value, pod: &mut Value) {
     let (mut limits, mut requests) = (BTreeMap::new(), BTreeMap::new());
     for item in list(range, "/spec/limits").iter().filter(|item| text(item, "/type") == "Container") {
@@ -56,7 +56,7 @@ fn fill(container: &mut Object, amount: &str, defaults: &BTreeMap<String, Value>
     }
 }
 
-/// What a pod does that a `LimitRange` does not allow.
+/// Returns the violations of a `LimitRange` by a pod.
 pub fn check_pod(range: &Value, pod: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     for item in list(range, "/spec/limits") {
@@ -77,7 +77,7 @@ pub fn check_pod(range: &Value, pod: &Value) -> Vec<String> {
     wrong
 }
 
-/// What a claim asks for that a `LimitRange` does not allow.
+/// Returns the violations of a `LimitRange` by a claim.
 pub fn check_claim(range: &Value, claim: &Value) -> Vec<String> {
     let requests = resources(claim.pointer("/spec/resources/requests"));
     let mut wrong = Vec::new();
@@ -99,7 +99,7 @@ pub fn check_claim(range: &Value, claim: &Value) -> Vec<String> {
     wrong
 }
 
-/// As `[a, b]`; one alone stands without brackets.
+/// Joins messages as `[a, b]`; a single message has no brackets. `None` if there is none.
 pub fn joined(mut wrong: Vec<String>) -> Option<String> {
     let mut seen = std::collections::BTreeSet::new();
     wrong.retain(|text| seen.insert(text.clone()));

@@ -1,8 +1,8 @@
-//! Who owns which field: `metadata.managedFields` and server-side apply.
+//! Field ownership: `metadata.managedFields` and server-side apply.
 //!
-//! The rules are those of structured-merge-diff, which Kubernetes uses: a manager that applies owns what its intent
-//! says; one that writes otherwise owns what it changed. An apply conflicts where it would change what another manager
-//! owns. A field that has left the intent goes if no other manager owns it, with all that is not owned below it.
+//! The rules are those of structured-merge-diff, which Kubernetes uses: a manager that applies owns the fields of its intent;
+//! a manager that writes otherwise owns the fields that it changed. An apply conflicts where it would change a field of another
+//! manager. A field that has left the intent is removed if no other manager owns it, with everything below it that is not owned.
 //!
 //! `updater` is the algorithm; this module is what Kubernetes puts around it (its package `managedfields`).
 
@@ -25,12 +25,12 @@ use self::{
 };
 use crate::shape::{Node, Shape};
 
-/// Manager of what was there before anything was applied.
+/// Manager of the fields that existed before the first apply.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// Manager that client-side and server-side apply of kubectl share.
 const KUBECTL: &str = "kubectl";
 
-/// How a manager writes.
+/// Kind of a manager's write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Server-side apply.
@@ -39,40 +39,40 @@ pub enum Operation {
     Update,
 }
 
-/// Who writes, and how.
+/// Author and kind of a write.
 #[derive(Clone, Copy, Debug)]
 pub struct Manager<'a> {
-    /// The field manager's name.
+    /// Name of the field manager.
     pub name: &'a str,
-    /// How it writes.
+    /// Kind of the write.
     pub operation: Operation,
-    /// Of the written object, `apps/v1`.
+    /// API version of the written object: `apps/v1`.
     pub api_version: &'a str,
-    /// `status`, `scale`; none for the object itself.
+    /// Subresource of the write, such as `status` or `scale`; `None` for the object itself.
     pub subresource: Option<&'a str>,
-    /// Now, RFC 3339 with seconds.
+    /// Current time, RFC 3339 with seconds.
     pub time: &'a str,
 }
 
-/// A field that an apply would change and that someone else owns.
+/// Field that an apply would change and that another manager owns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
-    /// The other owner, as kubectl shows it: `"kubectl-edit" using apps/v1`. The cause's message is `conflict with {manager}`.
+    /// Other owner in kubectl's notation: `"kubectl-edit" using apps/v1`. The cause's message is `conflict with {manager}`.
     pub manager: String,
-    /// The field: `.spec.replicas`.
+    /// Path of the field: `.spec.replicas`.
     pub field: String,
 }
 
-/// Why an apply was refused.
+/// Reason for which an apply was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// Someone else owns fields that the apply would change: HTTP 409, `Conflict`, a cause `FieldManagerConflict` for each.
+    /// Other managers own fields that the apply would change: HTTP 409, `Conflict`, a cause `FieldManagerConflict` for each.
     #[error("{}", conflict_message(.0))]
     Conflicts(Vec<Conflict>),
-    /// The intent cannot be applied: HTTP 400, `BadRequest`.
+    /// Intent that cannot be applied: HTTP 400, `BadRequest`.
     #[error("{0}")]
     Invalid(String),
-    /// The intent does not fit the type of the kind: HTTP 500 without a reason, as Kubernetes answers.
+    /// Intent that does not fit the type of the kind: HTTP 500 without a reason, as Kubernetes answers.
     #[error("{0}")]
     Untyped(String),
 }
@@ -82,12 +82,12 @@ pub enum ApplyError {
 pub struct Versions(Vec<(String, Shape)>);
 
 impl Versions {
-    /// From pairs of an API version (`apps/v1`) and its type.
+    /// Makes the types from pairs of an API version (`apps/v1`) and its type.
     pub fn new(versions: impl IntoIterator<Item = (String, Shape)>) -> Self {
         Self(versions.into_iter().collect())
     }
 
-    /// One version.
+    /// Makes the types of a kind with one version.
     pub fn one(api_version: &str, shape: &Shape) -> Self {
         Self(vec![(api_version.to_owned(), shape.clone())])
     }
@@ -120,10 +120,10 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
     text
 }
 
-/// Server-side apply of `intent` to `live` (`None`: the object is new).
+/// Applies `intent` to `live` as a server-side apply (`None`: the object is new).
 ///
-/// The intent must hold only what the endpoint may write: without `status` for the object itself, without `spec` for
-/// its status. The answer has its `managedFields`, but not yet its defaults.
+/// The intent must hold only the fields that the endpoint may write: no `status` for the object itself, no `spec` for
+/// its status. The result has its `managedFields`, but not yet its defaults.
 pub fn apply(
     live: Option<&Value>,
     intent: &Value,
@@ -192,17 +192,17 @@ fn check(intent: &Value, shape: &Shape) -> Result<(), ApplyError> {
     let text = |pointer: &str| intent.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     let (version, kind) = (text("/apiVersion"), text("/kind"));
-    // Go shows the group in any case, also the empty one.
+    // Go shows the group in any case, even an empty one.
     let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
     Err(ApplyError::Untyped(format!(
         "failed to create typed patch object ({namespace}/{name}; {version}, Kind={kind}): {wrong}"
     )))
 }
 
-/// Notes in `after`'s `managedFields` what a create (`before` is `None`), update or patch changed.
+/// Records in `after`'s `managedFields` what a create (`before` is `None`), update or patch changed.
 /// A write that changes nothing keeps all times.
 ///
-/// `after` may bring entries of its own (a client moves ownership), or an empty list or entry, which forgets all.
+/// `after` may bring entries of its own (a client moves ownership), or an empty list or entry, which forgets all entries.
 pub fn update(before: Option<&Value>, after: &mut Value, manager: &Manager<'_>, versions: &Versions) {
     let nothing = Value::Object(serde_json::Map::new());
     let live = before.unwrap_or(&nothing);
@@ -214,7 +214,7 @@ pub fn update(before: Option<&Value>, after: &mut Value, manager: &Manager<'_>, 
         _ => of_live(),
     };
     entries::strip(after);
-    // Once an object has no entries, only an apply gives it some again.
+    // An object that has no entries gets some again only by an apply.
     if before.is_some() && managed.managers.is_empty() {
         return;
     }
@@ -232,9 +232,9 @@ pub fn update(before: Option<&Value>, after: &mut Value, manager: &Manager<'_>, 
     managed.encode(after);
 }
 
-/// Notes that a manager has made `new` of `old`.
+/// Records that a manager has changed `old` to `new`.
 fn note(updater: &Updater<'_>, old: &Value, new: &Value, managed: &mut Managed, manager: &Manager<'_>) {
-    // Until it is known whether anything has changed, the write belongs to a manager of its own.
+    // A temporary manager owns the write until it is known whether anything has changed.
     const THIS_WRITE: &str = "current-operation";
     updater.update(old, new, &mut managed.managers, THIS_WRITE);
     strip_server_fields(managed, THIS_WRITE);
@@ -247,7 +247,7 @@ fn note(updater: &Updater<'_>, old: &Value, new: &Value, managed: &mut Managed, 
     managed.set_time(&id, manager.time);
 }
 
-/// Gives a write that has changed nothing but times of `managedFields` the old times back.
+/// Restores the old times of a write that has changed nothing but times of `managedFields`.
 pub fn keep_times(old: &Value, new: &mut Value) {
     const ENTRIES: &str = "/metadata/managedFields";
     let same = old.pointer(ENTRIES) == new.pointer(ENTRIES);
@@ -264,7 +264,7 @@ pub fn keep_times(old: &Value, new: &mut Value) {
     }
 }
 
-/// Drops fields that no manager owns.
+/// Drops fields that belong to no manager.
 fn strip_server_fields(managed: &mut Managed, id: &str) {
     if let Some(owned) = managed.managers.get_mut(id) {
         owned.fields.subtract(&entries::of_the_server());

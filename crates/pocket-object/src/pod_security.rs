@@ -1,4 +1,4 @@
-//! Pod Security Standards: which pods a namespace's labels let in.
+//! Pod Security Standards: checks of pods against the level that a namespace's labels set.
 
 mod baseline;
 mod containers;
@@ -9,31 +9,31 @@ use serde_json::Value;
 
 pub use self::policy::{Level, LevelVersion, Policy, Version, policy};
 
-/// One rule and the versions of the standards that have it.
+/// Check, with the versions of the standards that have it.
 struct Check {
     id: &'static str,
     level: Level,
-    /// From the version with this minor number on, the rule is this one.
+    /// Rules by the minor version from which each one applies.
     since: &'static [(u32, Rule)],
     /// Rules of the level below that this rule replaces.
     replaces: &'static [&'static str],
 }
 
-/// Answers what a pod does that is forbidden.
+/// Rule; returns the violation of a pod that breaks it.
 type Rule = fn(&Pod<'_>) -> Option<Violation>;
 
-/// A pod, or the template of one.
+/// Pod, or the template of a pod.
 struct Pod<'a> {
     metadata: &'a Value,
     spec: &'a Value,
 }
 
-/// A rule that a pod breaks.
+/// Violation of a rule by a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `allowPrivilegeEscalation != false`
+    /// Rule in short: `allowPrivilegeEscalation != false`.
     pub reason: String,
-    /// `container "c" must set securityContext.allowPrivilegeEscalation=false`
+    /// Place and correct form: `container "c" must set securityContext.allowPrivilegeEscalation=false`.
     pub detail: String,
 }
 
@@ -43,12 +43,12 @@ impl Violation {
     }
 }
 
-/// Rules of a level and version that a pod (or a pod template) breaks.
+/// Returns the violations of a level and version by a pod (or a pod template).
 pub fn evaluate(at: LevelVersion, pod: &Value) -> Vec<Violation> {
     const NOTHING: &Value = &Value::Null;
     let pod = Pod { metadata: pod.get("metadata").unwrap_or(NOTHING), spec: pod.get("spec").unwrap_or(NOTHING) };
     let minor = at.version.minor();
-    // The newest rule of each check that the version has.
+    // Each check has several rules; the newest one that the version has applies.
     let rules = |level: Level| {
         let of_level = baseline::CHECKS.iter().chain(restricted::CHECKS).filter(move |check| check.level == level);
         let mut rules: Vec<(&Check, Rule)> = of_level
@@ -66,7 +66,7 @@ pub fn evaluate(at: LevelVersion, pod: &Value) -> Vec<Violation> {
     baseline.iter().chain(&restricted).filter_map(|(_, rule)| rule(&pod)).collect()
 }
 
-/// All reasons with their details: `host namespaces (hostNetwork=true), privileged (…)`.
+/// Returns all reasons with their details: `host namespaces (hostNetwork=true), privileged (…)`.
 pub fn detail(violations: &[Violation]) -> String {
     let shown = violations.iter().map(|violation| match violation.detail.as_str() {
         "" => violation.reason.clone(),
@@ -75,7 +75,7 @@ pub fn detail(violations: &[Violation]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// All reasons: `host namespaces, privileged`.
+/// Returns all reasons: `host namespaces, privileged`.
 pub fn reasons(violations: &[Violation]) -> String {
     violations.iter().map(|violation| violation.reason.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -4,17 +4,17 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
-/// An amount of each resource, by name.
+/// Amounts of resources, by name.
 pub type Resources = BTreeMap<String, Quantity>;
 
 const NANO: i128 = 1_000_000_000;
 /// Largest value that Kubernetes compares in thousandths.
 const MAX_MILLI_VALUE: i128 = (i64::MAX / 1000) as i128;
 
-/// An exact amount, with the notation in which it is shown.
+/// Exact amount, with the notation in which it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
-    /// In thousand-millionths, the finest amount of Kubernetes.
+    /// Amount in thousand-millionths, the finest unit of Kubernetes.
     nanos: i128,
     notation: Notation,
 }
@@ -31,16 +31,16 @@ enum Notation {
 }
 
 impl Quantity {
-    /// Nothing.
+    /// Zero, in decimal notation.
     pub const ZERO: Self = Self { nanos: 0, notation: Notation::Decimal };
 
-    /// A count.
+    /// Returns a whole number.
     pub fn count(number: usize) -> Self {
         let number = i128::try_from(number).unwrap_or(i128::from(i64::MAX));
         Self { nanos: number.saturating_mul(NANO), notation: Notation::Decimal }
     }
 
-    /// Reads a quantity, which JSON may hold as text or as a number. `None` if it is none.
+    /// Reads a quantity, which JSON may hold as text or as a number. Returns `None` for anything else.
     pub fn of(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Self::parse(text),
@@ -49,7 +49,7 @@ impl Quantity {
         }
     }
 
-    /// Reads a quantity. `None` if the text is none.
+    /// Reads a quantity. Returns `None` if the text is not a quantity.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (negative, unsigned) = match text.strip_prefix('-') {
@@ -71,7 +71,7 @@ impl Quantity {
         }
         let power = 9 - decimals + if base == 10 { exponent } else { 0 };
         let factor = 10_i128.checked_pow(power.unsigned_abs())?;
-        // What is too small to be held counts as the smallest amount, not as nothing.
+        // An amount that is too small to be represented counts as the smallest amount, not as zero.
         nanos = if power >= 0 { nanos.checked_mul(factor)? } else { ceiling(nanos, factor) };
         if negative {
             nanos = -nanos;
@@ -79,33 +79,33 @@ impl Quantity {
         Some(Self { nanos, notation })
     }
 
-    /// In whole units, rounded up.
+    /// Returns the amount in whole units, rounded up.
     pub fn value(self) -> i128 {
         ceiling(self.nanos, NANO)
     }
 
-    /// In thousandths, rounded up.
+    /// Returns the amount in thousandths, rounded up.
     pub fn milli_value(self) -> i128 {
         ceiling(self.nanos, NANO / 1000)
     }
 
-    /// The same in whole units.
+    /// Returns the amount rounded up to whole units.
     #[must_use]
     pub fn rounded_up(self) -> Self {
         Self { nanos: self.value().saturating_mul(NANO), ..self }
     }
 
-    /// Whether the value is small enough that Kubernetes compares it in thousandths.
+    /// Returns whether the value is small enough that Kubernetes compares it in thousandths.
     pub fn fits_milli(self) -> bool {
         self.value() <= MAX_MILLI_VALUE
     }
 
-    /// Whether there is nothing.
+    /// Returns whether the amount is zero.
     pub fn is_zero(self) -> bool {
         self.nanos == 0
     }
 
-    /// Whether it is less than nothing.
+    /// Returns whether the amount is below zero.
     pub fn is_negative(self) -> bool {
         self.nanos < 0
     }
@@ -114,7 +114,7 @@ impl Quantity {
 impl std::ops::Add for Quantity {
     type Output = Self;
 
-    /// Nothing has no notation of its own.
+    /// Adds two amounts. Zero has no notation of its own, so the sum takes the other one's.
     fn add(self, other: Self) -> Self {
         let notation = if self.is_zero() { other.notation } else { self.notation };
         Self { nanos: self.nanos.saturating_add(other.nanos), notation }
@@ -150,7 +150,7 @@ impl Ord for Quantity {
 }
 
 impl fmt::Display for Quantity {
-    /// In canonical form: with the largest suffix that needs no fraction.
+    /// Writes the canonical form: with the largest suffix that needs no fraction.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
         const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
@@ -172,7 +172,7 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// A number without factors of `base`, and how many there were, less than `limit`.
+/// Returns a number without factors of `base`, and the number of removed factors, which is less than `limit`.
 fn reduced(mut number: i128, base: i128, limit: usize) -> (i128, usize) {
     let mut power = 0;
     while power + 1 < limit && number % base == 0 {
@@ -182,13 +182,13 @@ fn reduced(mut number: i128, base: i128, limit: usize) -> (i128, usize) {
     (number, power)
 }
 
-/// Division that rounds away from zero.
+/// Divides and rounds away from zero.
 fn ceiling(number: i128, divisor: i128) -> i128 {
     let quotient = number / divisor;
     if number % divisor == 0 { quotient } else { quotient + number.signum() }
 }
 
-/// Notation, base and exponent of a suffix.
+/// Returns notation, base and exponent of a suffix.
 fn scale(suffix: &str) -> Option<(Notation, u8, i32)> {
     let decimal = |exponent: i32| Some((Notation::Decimal, 10, exponent));
     let binary = |exponent: i32| Some((Notation::Binary, 2, exponent));
@@ -216,13 +216,13 @@ fn scale(suffix: &str) -> Option<(Notation, u8, i32)> {
     }
 }
 
-/// Reads a map of quantities. What is no quantity is left out.
+/// Reads a map of quantities. Entries that are no quantities are left out.
 pub fn resources(value: Option<&Value>) -> Resources {
     let map = value.and_then(Value::as_object);
     map.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), Quantity::of(value)?))).collect()
 }
 
-/// As JSON.
+/// Returns the amounts as JSON.
 pub fn to_json(resources: &Resources) -> Value {
     resources.iter().map(|(name, quantity)| (name.clone(), Value::from(quantity.to_string()))).collect()
 }
@@ -235,7 +235,7 @@ pub fn add(to: &mut Resources, more: &Resources) {
     }
 }
 
-/// Raises amounts to those of `other` that are larger.
+/// Raises amounts to the larger amounts of `other`.
 pub(crate) fn raise(to: &mut Resources, other: &Resources) {
     for (name, quantity) in other {
         let most = to.get(name).map_or(*quantity, |have| *have.max(quantity));

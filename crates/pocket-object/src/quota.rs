@@ -1,4 +1,4 @@
-//! Quotas of a namespace: what an object takes of a `ResourceQuota`, and whether there is enough left.
+//! Quotas of a namespace: the usage of an object under a `ResourceQuota`, and whether enough is left.
 
 mod scope;
 mod usage;
@@ -11,19 +11,19 @@ use crate::{
     quantity::{Quantity, Resources, add, resources, to_json},
 };
 
-/// A write that may take something.
+/// Write that may use resources of a quota.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The object before; none if it is new.
+    /// Object before the write; `None` for a new object.
     pub old: Option<&'a Value>,
-    /// The object as it is going to be.
+    /// Object after the write.
     pub new: &'a Value,
     /// Time of the write.
     pub now: jiff::Timestamp,
 }
 
-/// Quotas after a write, by their place in the list of all quotas: their new `status.used`. Those that do not change
-/// are left out. A sentence if any quota does not allow the write.
+/// Returns the new `status.used` of quotas after a write, by their index in the list of all quotas. Quotas that do not
+/// change are left out. Fails with a sentence if any quota does not allow the write.
 pub fn charge(evaluator: &Evaluator, request: &Request<'_>, quotas: &[Value]) -> Result<Vec<(usize, Value)>, String> {
     if !evaluator.handles(request.old, request.new) {
         return Ok(Vec::new());
@@ -78,7 +78,7 @@ pub fn charge(evaluator: &Evaluator, request: &Request<'_>, quotas: &[Value]) ->
     Ok(charged)
 }
 
-/// The status of a quota, counted anew over all objects of its namespace, each with its evaluator.
+/// Returns the status of a quota, counted again over all objects of its namespace, each with its evaluator.
 pub fn recount<'a>(
     quota: &Value,
     objects: impl IntoIterator<Item = (&'a Evaluator, &'a Value)>,
@@ -96,7 +96,7 @@ pub fn recount<'a>(
     json!({ "hard": to_json(&hard), "used": to_json(&used) })
 }
 
-/// What is more in `now` than it was before.
+/// Returns the growth of `now` over `before`; a decrease counts as zero.
 fn more_than(now: &Resources, before: &Resources) -> Resources {
     let mut more = Resources::new();
     for (name, amount) in now {
@@ -106,7 +106,7 @@ fn more_than(now: &Resources, before: &Resources) -> Resources {
     more
 }
 
-/// As `cpu=1,pods=3`.
+/// Returns amounts as `cpu=1,pods=3`.
 fn shown(amounts: &Resources, names: &[&str]) -> String {
     let parts = amounts.iter().filter(|(name, _)| names.contains(&name.as_str()));
     parts.map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")

@@ -1,4 +1,4 @@
-//! What a pod asks for: requests, limits, and the class that follows from them.
+//! Resources of a pod: requests, limits, and the QoS class that follows from them.
 
 use serde_json::Value;
 
@@ -7,15 +7,15 @@ use crate::{
     quantity::{self, Quantity, Resources, add, raise, resources},
 };
 
-/// Lists of containers that count towards what a pod asks for.
+/// Lists of containers that count towards the resources of a pod.
 const CONTAINERS: [&str; 2] = ["/spec/containers", "/spec/initContainers"];
 
-/// Which of the two amounts of a container.
+/// Selection of one of the two amounts of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
-    /// What is set aside for the container.
+    /// Amount that is reserved for the container.
     Requests,
-    /// What the container may use.
+    /// Amount that the container may use.
     Limits,
 }
 
@@ -27,13 +27,13 @@ impl Amount {
         }
     }
 
-    /// The amounts of one container.
+    /// Returns the amounts of one container.
     pub fn of(self, container: &Value) -> Resources {
         resources(container.get("resources").and_then(|all| all.get(self.name())))
     }
 }
 
-/// What a pod's containers ask for together. Init containers run one after the other, so the largest counts; sidecars
+/// Returns the sum of a pod's containers. Init containers run one after the other, so only the largest counts; sidecars
 /// run beside all others.
 pub fn of_pod(pod: &Value, amount: Amount) -> Resources {
     let mut total = Resources::new();
@@ -61,7 +61,7 @@ pub fn of_pod(pod: &Value, amount: Amount) -> Resources {
     total
 }
 
-/// The same with what running the pod itself takes.
+/// Returns the sum of a pod's containers with the overhead of the pod itself.
 pub fn of_pod_with_overhead(pod: &Value, amount: Amount) -> Resources {
     let mut total = of_pod(pod, amount);
     for (name, quantity) in resources(pod.pointer("/spec/overhead")) {
@@ -78,19 +78,19 @@ pub fn of_pod_with_overhead(pod: &Value, amount: Amount) -> Resources {
     total
 }
 
-/// Whether a pod as a whole may ask for a resource.
+/// Returns whether a pod as a whole may request a resource.
 fn is_of_pods(name: &str) -> bool {
     matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
 }
 
-/// Whether a pod asks for anything as a whole.
+/// Returns whether a pod requests any resource as a whole.
 pub fn has_pod_level(pod: &Value) -> bool {
     let names =
         ["requests", "limits"].into_iter().filter_map(|amount| pod.pointer(&format!("/spec/resources/{amount}")));
     names.filter_map(Value::as_object).flatten().any(|(name, _)| is_of_pods(name))
 }
 
-/// `Guaranteed`, `Burstable` or `BestEffort`.
+/// Returns `Guaranteed`, `Burstable` or `BestEffort`.
 pub fn qos_class(pod: &Value) -> &'static str {
     if has_pod_level(pod) {
         return pod.get("spec").map_or("BestEffort", class);
@@ -101,7 +101,7 @@ pub fn qos_class(pod: &Value) -> &'static str {
     if classes.all(|class| class == first) { first } else { "Burstable" }
 }
 
-/// Class of a holder of `resources`.
+/// Returns the class of a value with `resources`: a container, or the pod's spec.
 fn class(holder: &Value) -> &'static str {
     let of = |amount: Amount| -> Resources {
         let mut all = amount.of(holder);
@@ -118,7 +118,7 @@ fn class(holder: &Value) -> &'static str {
     }
 }
 
-/// As JSON.
+/// Returns the amounts as JSON.
 pub fn to_json(resources: &Resources) -> Value {
     quantity::to_json(resources)
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::validate::names;
 
-/// Why a selector could not be understood: HTTP 400.
+/// Error of a selector that cannot be parsed: HTTP 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SelectorError(pub String);
@@ -15,20 +15,20 @@ enum Test {
     NotIn(Vec<String>),
     Exists,
     Missing,
-    /// `key>5`
+    /// Number above a bound: `key>5`.
     Above(i64),
-    /// `key<5`
+    /// Number below a bound: `key<5`.
     Below(i64),
 }
 
-/// A label selector: everything it requires must hold.
+/// Label selector: all of its requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelSelector {
     requirements: Vec<(String, Test)>,
 }
 
 impl LabelSelector {
-    /// As kubectl writes it: `a=b,c!=d,e in (f,g),h notin (i),j,!k`. Empty selects everything.
+    /// Parses kubectl's notation: `a=b,c!=d,e in (f,g),h notin (i),j,!k`. An empty text selects everything.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut parser = Parser { rest: text };
         let mut requirements = Vec::new();
@@ -48,8 +48,8 @@ impl LabelSelector {
         }
     }
 
-    /// A `LabelSelector` object: `matchLabels`, `matchExpressions`. An empty object selects everything; null nothing
-    /// can be said of, so it is refused.
+    /// Reads a `LabelSelector` object: `matchLabels`, `matchExpressions`. An empty object selects everything. Null has no
+    /// meaning by itself, so it is refused.
     pub fn from_value(selector: &Value) -> Result<Self, SelectorError> {
         let Value::Object(selector) = selector else {
             return Err(SelectorError("a label selector must be an object".to_owned()));
@@ -83,7 +83,7 @@ impl LabelSelector {
         Ok(all)
     }
 
-    /// A plain map of labels, as a Service's selector.
+    /// Reads a plain map of labels, such as a Service's selector.
     pub fn from_labels(labels: &Value) -> Self {
         let requirements = labels.as_object().into_iter().flatten();
         Self {
@@ -93,7 +93,7 @@ impl LabelSelector {
         }
     }
 
-    /// Does it select an object with these labels (`metadata.labels`, or null)?
+    /// Returns whether the selector selects an object with these labels (`metadata.labels`, or null).
     pub fn matches(&self, labels: &Value) -> bool {
         self.requirements.iter().all(|(key, test)| {
             let value = labels.get(key).and_then(Value::as_str);
@@ -109,7 +109,7 @@ impl LabelSelector {
         })
     }
 
-    /// Does it select everything?
+    /// Returns whether the selector selects everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
@@ -220,25 +220,25 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A field selector: everything it requires must hold.
+/// Field selector: all of its requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSelector {
     requirements: Vec<FieldRequirement>,
 }
 
-/// One requirement of a field selector.
+/// Requirement of a field selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRequirement {
-    /// The field: `metadata.name`.
+    /// Path of the field: `metadata.name`.
     pub path: String,
-    /// Must be equal, or must not.
+    /// Whether the field must be equal to the value, or different from it.
     pub equal: bool,
-    /// To what.
+    /// Value that the field is compared with.
     pub value: String,
 }
 
 impl FieldSelector {
-    /// `a.b=c,d!=e`. Empty selects everything. A backslash takes `,`, `=` and itself as they are.
+    /// Parses `a.b=c,d!=e`. An empty text selects everything. A backslash escapes `,`, `=` and itself.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut requirements = Vec::new();
         for term in split_unescaped(text, ',') {
@@ -260,19 +260,19 @@ impl FieldSelector {
         Ok(Self { requirements })
     }
 
-    /// Does it select an object? `field` gives the text of a field; `None` counts as empty.
+    /// Returns whether the selector selects an object. `field` returns the text of a field; `None` counts as empty.
     pub fn matches(&self, field: impl Fn(&str) -> Option<String>) -> bool {
         self.requirements
             .iter()
             .all(|requirement| (field(&requirement.path).unwrap_or_default() == requirement.value) == requirement.equal)
     }
 
-    /// What it requires.
+    /// Returns all requirements of the selector.
     pub fn requirements(&self) -> &[FieldRequirement] {
         &self.requirements
     }
 
-    /// Does it select everything?
+    /// Returns whether the selector selects everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Types of objects as structured-merge-diff sees them: which fields a struct declares, which lists are sets or have
-//! keys, what is owned as a whole, and what a strategic merge patch merges.
+//! Types of objects as structured-merge-diff sees them: declared fields of structs, lists that are sets or have keys,
+//! values that are owned as a whole, and the merge rules of a strategic merge patch.
 
 mod crd;
 pub(crate) mod types;
@@ -17,7 +17,7 @@ pub struct Shape {
     root: Link,
 }
 
-/// What a value at one place may be. A place that takes several forms has several of these; the value decides.
+/// Type of a value at one place. A place that takes several forms has several of these; the value decides.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
     scalar: Option<Scalar>,
@@ -25,7 +25,7 @@ pub(crate) struct Node {
     map: Option<Map>,
 }
 
-/// The form of a place that fits a value.
+/// Form of a place that fits a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form<'a> {
     Scalar(Scalar),
@@ -49,21 +49,21 @@ pub(crate) struct List {
     pub(crate) element: Link,
 }
 
-/// Owner of a list: one for the whole, or one for each element.
+/// Granularity of ownership in a list: the whole list, or each element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ownership {
-    /// Owned as a whole.
+    /// List that is owned as a whole.
     Atomic,
     /// Unique scalars, owned one by one.
     Set,
-    /// Maps that differ in these keys, each with the default that counts where it is missing. Ordered by name.
+    /// Maps that differ in these keys, each with the default that counts where it is missing. The keys are ordered by name.
     Keyed(Vec<(String, Option<Value>)>),
 }
 
 /// Type of a map or struct.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Map {
-    /// Owned as a whole.
+    /// Whether the map is owned as a whole.
     pub(crate) atomic: bool,
     /// Declared fields.
     fields: BTreeMap<String, Link>,
@@ -71,17 +71,17 @@ pub(crate) struct Map {
     rest: Option<Link>,
 }
 
-/// Field or element of another type.
+/// Reference to the type of a field or element.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     target: Target,
-    /// What a strategic merge patch does here.
+    /// Effect of a strategic merge patch here.
     pub(crate) strategy: Strategy,
-    /// What Go writes into the field if it is empty. Most fields are left out.
+    /// Value that Go writes into an empty field. Most fields are left out instead.
     empty: Option<Empty>,
 }
 
-/// An empty field that Go does not leave out.
+/// Empty field that Go does not leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Empty {
     Struct,
@@ -104,17 +104,17 @@ enum Target {
     Special(Special),
 }
 
-/// What a strategic merge patch does with a list or map.
+/// Effect of a strategic merge patch on a list or map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// A new list replaces the old one; a map is merged.
+    /// Replaces a list; merges a map.
     #[default]
     Default,
-    /// A new map replaces the old one.
+    /// Replaces a map.
     Replace,
-    /// Scalars are added.
+    /// Adds scalars.
     Merge,
-    /// Maps with the same value of this key are merged.
+    /// Merges maps with the same value of this key.
     MergeBy(String),
 }
 
@@ -144,7 +144,7 @@ impl Node {
         Self { map: Some(map), ..Self::default() }
     }
 
-    /// The form that fits a value. A value that fits none, a null or nothing gets the first form of map, scalar, list.
+    /// Returns the form that fits a value. A value that fits none, a null or nothing gets the first form of map, scalar, list.
     pub(crate) fn form(&self, value: Option<&Value>) -> Form<'_> {
         let fitting = match value {
             Some(Value::Object(_)) => self.map.as_ref().map(Form::Map),
@@ -161,45 +161,45 @@ impl Node {
         fitting.unwrap_or_else(first)
     }
 
-    /// The form of a map, if it may be one.
+    /// Returns the form of a map, if the place may be one.
     pub(crate) fn as_map(&self) -> Option<&Map> {
         self.map.as_ref()
     }
 
-    /// The form of a list, if it may be one.
+    /// Returns the form of a list, if the place may be one.
     pub(crate) fn as_list(&self) -> Option<&List> {
         self.list.as_ref()
     }
 
-    /// Type of a field; any JSON for one that is not declared.
+    /// Returns the type of a field; any JSON for a field that is not declared.
     pub(crate) fn field(&self, name: &str) -> &Link {
         self.map.as_ref().and_then(|map| map.field(name)).unwrap_or(&ANY_LINK)
     }
 
-    /// Type of the elements of a list.
+    /// Returns the type of the elements of a list.
     pub(crate) fn element(&self) -> &Node {
         self.list.as_ref().map_or_else(|| &*ANYTHING, |list| list.element.node())
     }
 }
 
 impl Map {
-    /// Type of a field, if it is allowed.
+    /// Returns the type of a field, if the field is allowed.
     pub(crate) fn field(&self, name: &str) -> Option<&Link> {
         self.fields.get(name).or(self.rest.as_ref())
     }
 
-    /// Whether a field is declared by name.
+    /// Returns whether a field is declared by name.
     pub(crate) fn declares(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
-    /// Whether nothing is known of the fields.
+    /// Returns whether nothing is known of the fields.
     pub(crate) fn is_untyped(&self) -> bool {
         let free = matches!(&self.rest, Some(Link { target: Target::Special(Special::Anything), .. }));
         self.fields.is_empty() && free
     }
 
-    /// Fields that Go writes even if they are empty, with what it writes.
+    /// Returns the fields that Go writes even if they are empty, with the values that it writes.
     pub(crate) fn never_left_out(&self) -> impl Iterator<Item = (&str, &'static Value)> {
         self.fields.iter().filter_map(|(name, link)| Some((name.as_str(), link.empty?.value())))
     }
@@ -215,7 +215,7 @@ impl Empty {
 }
 
 impl Link {
-    /// The type itself.
+    /// Returns the referenced type.
     pub(crate) fn node(&self) -> &Node {
         match &self.target {
             Target::Own(node) => node,
@@ -239,7 +239,7 @@ impl From<Node> for Link {
 }
 
 impl Shape {
-    /// Type of a built-in kind; any JSON with metadata for an unknown one.
+    /// Returns the type of a built-in kind; any JSON with metadata for an unknown kind.
     pub fn builtin(group: &str, kind: &str) -> Self {
         match types::kind(group, kind) {
             Some(type_) => Self { root: Target::BuiltIn(type_).into() },
@@ -247,19 +247,19 @@ impl Shape {
         }
     }
 
-    /// Type that a CRD's `openAPIV3Schema` declares.
+    /// Returns the type that a CRD's `openAPIV3Schema` declares.
     pub fn from_crd_schema(schema: &Value) -> Self {
         Self { root: crd::root(schema).into() }
     }
 
-    /// Any JSON with metadata.
+    /// Returns the type of any JSON with metadata.
     pub fn untyped() -> Self {
         let fields = types::object_meta().map(|metadata| ("metadata".to_owned(), metadata));
         let rest = Some(Target::Special(Special::Anything).into());
         Self { root: Node::map(Map { atomic: false, fields: fields.into_iter().collect(), rest }).into() }
     }
 
-    /// Type of the whole object.
+    /// Returns the type of the whole object.
     pub(crate) fn root(&self) -> &Node {
         self.root.node()
     }

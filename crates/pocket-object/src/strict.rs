@@ -1,4 +1,4 @@
-//! Strict reading: fields that a kind does not have, and fields that JSON has twice.
+//! Strict reading: unknown fields, and fields that occur twice in JSON.
 
 use std::{cell::RefCell, fmt};
 
@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::shape::{Form, Node, Shape};
 
-/// Removes the fields that a kind does not have. Says which: `unknown field "spec.replica"`.
+/// Removes the fields that a kind does not have, and reports each of them: `unknown field "spec.replica"`.
 pub fn remove_unknown(shape: &Shape, object: &mut Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(shape.root(), object, &mut String::new(), &mut found);
     found
 }
 
-/// Removes the fields that the metadata of any object does not have.
+/// Removes the fields that the metadata of any object does not have, and reports each of them.
 pub fn remove_unknown_metadata(object: &mut Value) -> Vec<String> {
     let (mut found, shape) = (Vec::new(), Shape::untyped());
     if let Some(metadata) = object.get_mut("metadata") {
@@ -50,12 +50,12 @@ fn walk(node: &Node, value: &mut Value, path: &mut String, found: &mut Vec<Strin
     }
 }
 
-/// What is wrong, in one sentence.
+/// Returns all mistakes in one sentence.
 pub fn sentence(errors: &[String]) -> String {
     format!("strict decoding error: {}", errors.join(", "))
 }
 
-/// Reads JSON. The last of several fields with one name counts; says which there are: `duplicate field "spec.a"`.
+/// Reads JSON. The last of several fields with one name counts; reports the duplicates: `duplicate field "spec.a"`.
 pub fn from_json(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let duplicates = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -64,7 +64,7 @@ pub fn from_json(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error
     Ok((value, duplicates.into_inner()))
 }
 
-/// A place in a document that is being read.
+/// Place in a document that is being read.
 struct Place<'a> {
     path: String,
     duplicates: &'a RefCell<Vec<String>>,
@@ -141,7 +141,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
-/// JSON as Go prints it: `map[a:1 b:[x y]]`.
+/// Returns JSON as Go prints it: `map[a:1 b:[x y]]`.
 pub fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),

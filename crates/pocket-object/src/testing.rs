@@ -1,9 +1,9 @@
-//! What tests of several modules need.
+//! Helpers for the tests of several modules.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-/// Any JSON, with names that mean something to the code so that more of it is reached.
+/// Generates any JSON, with names that have a meaning in the code, so that more of it is reached.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

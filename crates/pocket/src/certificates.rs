@@ -1,5 +1,5 @@
-//! The cluster's certificates: an authority that is kept as long as it is good, and a server's and an administrator's that are
-//! made at each start. And the key that signs service accounts' tokens, which is kept, so that tokens outlive a restart.
+//! Certificates of the cluster. The authority is kept as long as it is valid; the certificates of the server and of the
+//! administrator are made at each start. The key that signs service accounts' tokens is kept, so that tokens outlive a restart.
 
 use std::{
     fs,
@@ -22,21 +22,21 @@ use crate::{
     files::{self, Files},
 };
 
-/// Years for which certificates are good. The state of a development cluster does not live longer.
+/// Validity of certificates in years. The state of a development cluster does not live longer.
 const YEARS: i32 = 10;
-/// An authority that ends sooner than in a month is replaced at the start.
+/// Remaining validity below which an authority is replaced at the start: a month.
 const SPARE_SECONDS: i64 = 30 * 24 * 3600;
 
-/// The cluster's authority.
+/// Certificate authority of the cluster.
 pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// What a client needs.
+/// Certificates and key of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// The authority's certificate, the client's, and the client's key, as PEM.
+    /// All three are PEM: the authority's certificate, the client's certificate, and the client's key.
     pub(crate) authority: String,
     pub(crate) certificate: String,
     pub(crate) key: String,
@@ -47,7 +47,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
 }
 
 impl Authority {
-    /// Reads the authority, or makes it if there is none.
+    /// Reads the authority, or creates it if there is none that is still valid for long enough.
     pub(crate) fn open(files: &Files) -> Result<Self, Error> {
         let dir = files.certificates();
         let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
@@ -70,12 +70,12 @@ impl Authority {
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// Its certificate as PEM.
+    /// Returns the authority's certificate as PEM.
     pub(crate) fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// TLS for the API server, which asks clients for certificates but lets them come without.
+    /// Returns the TLS configuration of the API server, which asks clients for certificates but accepts clients without one.
     pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
         let mut params = params("kube-apiserver")?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -115,7 +115,7 @@ impl Authority {
         Ok(Arc::new(config))
     }
 
-    /// The administrator's certificate.
+    /// Returns the administrator's certificate.
     pub(crate) fn administrator(&self) -> Result<Client, Error> {
         let mut params = params("rainbow-admin")?;
         params.distinguished_name.push(DnType::OrganizationName, "system:masters");
@@ -126,7 +126,7 @@ impl Authority {
     }
 }
 
-/// Whether a certificate will be good for longer than a cluster usually runs. One that is not is replaced.
+/// Returns whether a certificate is valid for longer than a cluster usually runs. The caller replaces one that is not.
 fn is_good(certificate: &str) -> bool {
     let good_until = || {
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
@@ -136,7 +136,7 @@ fn is_good(certificate: &str) -> bool {
     good_until().is_some_and(|end| end > jiff::Timestamp::now().as_second() + SPARE_SECONDS)
 }
 
-/// The key that signs service accounts' tokens: the one that is kept, or a new one.
+/// Returns the key that signs service accounts' tokens: the kept key, or a new one.
 pub(crate) fn token_key(files: &Files) -> Result<TokenKey, Error> {
     let path = files.certificates().join("sa.key");
     let key = match fs::read_to_string(&path) {
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// A handshake in memory.
+    /// Makes a TLS handshake in memory.
     fn handshake(server: Arc<ServerConfig>, client: &Client, name: &str) -> Result<bool, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(client.authority.as_bytes()).unwrap()).unwrap();
@@ -229,7 +229,7 @@ mod tests {
         let error = handshake(authority.server().unwrap(), &client, "localhost").unwrap_err().to_string();
         assert!(error.contains("expired"), "{error}");
 
-        // An authority that has ended is replaced at the next start, with all that it has signed.
+        // An authority that has expired is replaced at the next start, with everything that it has signed.
         past.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let old = past.self_signed(&key).unwrap().pem();
         files::write_private(&files.certificates().join("ca.crt"), old.as_bytes()).unwrap();

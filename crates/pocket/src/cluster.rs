@@ -1,4 +1,4 @@
-//! Puts the cluster together: API server, controllers and node in one process.
+//! Assembly of the cluster: API server, controllers and node in one process.
 
 use std::{
     fs,
@@ -29,23 +29,23 @@ use crate::{
     rest,
 };
 
-/// The port of a Kubernetes API server.
+/// Usual port of a Kubernetes API server.
 const USUAL_PORT: u16 = 6443;
-/// Threads in the node's network: the Service proxy and DNS run on them.
+/// Number of threads in the node's network: the Service proxy and DNS run on them.
 const NODE_WORKERS: usize = 2;
-/// How long pods and controllers have to end.
+/// Time that pods and controllers have to end.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// A running cluster.
+/// Running cluster.
 pub(crate) struct Cluster {
     api: Api,
     port: u16,
     shutdown: CancellationToken,
-    /// What must not end before the cluster does.
+    /// Tasks that must not end before the cluster does.
     essential: JoinSet<&'static str>,
-    /// What takes its time to end.
+    /// Tasks that may take time to end.
     polite: JoinSet<()>,
-    /// The threads in the node's network, until the end.
+    /// Threads in the node's network, kept until the end.
     _threads: Threads,
 }
 
@@ -76,7 +76,7 @@ impl Cluster {
             "the API server",
             pocket_api::serve(listener, tls.clone(), api.clone(), Authenticator::new()),
         ));
-        // Whoever waits for the API alone need not wait for the node.
+        // A client that needs only the API need not wait for the node.
         publish(files, &authority, port)?;
         step(&format!("API server on {}", server(port)));
 
@@ -84,7 +84,7 @@ impl Cluster {
         let config = Config { dir: files.containers(), images };
         let (runtime, net, threads): (Namespaces, NodeNet, _) =
             inside.start(config, NODE_WORKERS).map_err(|error| failed(error.to_string()))?;
-        // The same server again where pods can reach it.
+        // Pods reach the same API server on the node's address.
         let serve = serve_in_node(api.clone(), tls, port);
         essential.spawn(ended("the API server for pods", run_on(net.clone(), serve)));
 
@@ -113,17 +113,17 @@ impl Cluster {
         Ok(Self { api, port, shutdown: shutdown.clone(), essential, polite, _threads: threads })
     }
 
-    /// A client inside the process.
+    /// Returns a client inside the process.
     pub(crate) fn client(&self) -> kube::Client {
         self.api.client("default")
     }
 
-    /// Where the API server answers.
+    /// Returns the address of the API server.
     pub(crate) fn server(&self) -> String {
         server(self.port)
     }
 
-    /// Waits until something ends that must not, and says what.
+    /// Waits until a task ends that must not end, and returns a sentence that names it.
     pub(crate) async fn failed(&mut self) -> String {
         loop {
             match self.essential.join_next().await {
@@ -135,7 +135,7 @@ impl Cluster {
         }
     }
 
-    /// Ends everything; pods and controllers first, while the API still answers.
+    /// Ends everything: pods and controllers first, while the API still answers.
     pub(crate) async fn end(mut self) {
         self.shutdown.cancel();
         let ended = tokio::time::timeout(PATIENCE, async { while self.polite.join_next().await.is_some() {} }).await;
@@ -157,7 +157,7 @@ fn publish(files: &Files, authority: &Authority, port: u16) -> Result<(), Error>
     files::write_private(&files.port(), port.to_string().as_bytes())
 }
 
-/// Runs something essential, and names it when it ends.
+/// Runs an essential task, and returns its name when it ends.
 async fn ended(name: &'static str, future: impl Future<Output = io::Result<()>>) -> &'static str {
     if let Err(error) = future.await {
         tracing::error!(%error, "{name} has ended");
@@ -170,13 +170,13 @@ async fn run_on(net: NodeNet, future: impl Future<Output = io::Result<()>> + Sen
     net.run(future).await?
 }
 
-/// The API server on the node's address: the `kubernetes` Service leads there.
+/// Serves the API on the node's address, to which the `kubernetes` Service leads.
 async fn serve_in_node(api: Api, tls: Arc<rustls::ServerConfig>, port: u16) -> io::Result<()> {
     let listener = TcpListener::bind((NODE_IP, port)).await?;
     pocket_api::serve(listener, tls, api, Authenticator::new()).await
 }
 
-/// Takes the port that is wanted; otherwise the one of last time, or the usual one, or any.
+/// Listens on the wanted port; without one, on the port of the last start, the usual port, or any port.
 async fn listen(files: &Files, wanted: u16) -> Result<TcpListener, Error> {
     let bind = |port: u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     if wanted != 0 {

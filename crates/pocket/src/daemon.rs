@@ -1,4 +1,4 @@
-//! The daemon: from the hidden argument to the running cluster, and its end.
+//! Daemon of the cluster, from its hidden argument to its end.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::{
 
 /// First argument of the daemon.
 pub(crate) const HIDDEN: &str = "__pocket-daemon";
-/// Threads of the runtime that serves the API. The load of a development cluster is small, and each thread costs memory.
+/// Number of threads of the runtime that serves the API. The load of a development cluster is small, and each thread costs memory.
 const WORKERS: usize = 2;
 const MAX_BLOCKING: usize = 8;
 
@@ -37,34 +37,34 @@ pub(crate) struct Arguments {
     pub(crate) audience: Audience,
 }
 
-/// What a program that runs in the daemon beside the cluster gets.
+/// Inputs of a program that runs in the daemon beside the cluster.
 #[derive(Clone)]
 pub struct Context {
-    /// A client of the cluster, inside the process.
+    /// Client of the cluster, inside the process.
     pub client: kube::Client,
-    /// Told when the cluster ends.
+    /// Token that is cancelled when the cluster ends.
     pub shutdown: CancellationToken,
-    /// The state directory.
+    /// State directory of the cluster.
     pub state_dir: PathBuf,
     /// [`Options::proxy_delay`](crate::Options::proxy_delay) of this cluster.
     pub proxy_delay: Duration,
 }
 
-/// What goes on after [`Extra`]'s first part: it runs until it ends or the cluster does.
+/// Second part of an [`Extra`]: runs until it ends or the cluster ends.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A program beside the cluster, in two parts. The first one is waited for before the cluster counts as ready: it installs
-/// things. What it returns then runs on. An error of the first part stops the cluster with its text.
+/// Program beside the cluster, in two parts. The first part installs things; the cluster counts as ready only after it. The
+/// future that it returns is the second part, which continues to run. An error of the first part stops the cluster with its text.
 pub type Extra = fn(Context) -> Pin<Box<dyn Future<Output = Result<Running, String>> + Send>>;
 
-/// No program beside the cluster.
+/// Runs no program beside the cluster.
 pub fn nothing_else(_: Context) -> Pin<Box<dyn Future<Output = Result<Running, String>> + Send>> {
     Box::pin(async { Ok(Box::pin(async {}) as Running) })
 }
 
-/// Becomes the cluster's daemon if this process was started as one, and does not return then. Otherwise it does nothing.
+/// Becomes the cluster's daemon if this process was started as one, and does not return then. Otherwise does nothing.
 ///
-/// Must be the first thing in `main`: the daemon forks, which a process can do only while it has one thread.
+/// Must be the first call in `main`: the daemon forks, which is possible only while the process has one thread.
 pub fn entry(extra: Extra) {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_none_or(|first| first != HIDDEN) {
@@ -76,18 +76,18 @@ pub fn entry(extra: Extra) {
         std::process::exit(2);
     };
     let code = run(&arguments, extra);
-    // Exit, not return: what still runs ends with the process, and its pods with it.
+    // Exit instead of return: running tasks end with the process, and its pods with it.
     std::process::exit(code.into())
 }
 
-/// An exit code.
+/// Exit code of the daemon.
 type Code = u8;
 
 fn run(arguments: &Arguments, extra: Extra) -> Code {
     match start(arguments, extra) {
         Ok(code) => code,
         Err(message) => {
-            // The log, or the terminal. The disk that it is on may be full, so this may fail.
+            // Standard error is the log or the terminal. The disk of the log may be full, so the write may fail.
             let _ = writeln!(io::stderr(), "error: {message}");
             if arguments.audience == Audience::Program {
                 let _ = arguments.audience.tell(&Message::Failed(message));
@@ -100,10 +100,10 @@ fn run(arguments: &Arguments, extra: Extra) -> Code {
 fn start(arguments: &Arguments, extra: Extra) -> Result<Code, String> {
     let files = Files::new(&arguments.state_dir);
     if arguments.audience == Audience::Program {
-        // A session of its own: the terminal in which it was started may go.
+        // A session of its own lets the daemon outlive the terminal in which it was started.
         let _ = rustix::process::setsid();
     }
-    // Whoever hears of it says that the cluster cannot start.
+    // The receiver of the message adds that the cluster cannot start.
     let text = |error: Error| match error {
         Error::Failed { message, .. } => message,
         other => other.to_string(),
@@ -128,7 +128,7 @@ fn start(arguments: &Arguments, extra: Extra) -> Result<Code, String> {
     }
 }
 
-/// Sends what is worth knowing to standard error, which is the log, or the terminal.
+/// Sends log messages to standard error, which is the log file or the terminal.
 fn log(audience: Audience) {
     let level = match std::env::var("POCKET_LOG").ok().and_then(|level| level.parse().ok()) {
         Some(level) => level,
@@ -142,7 +142,7 @@ fn log(audience: Audience) {
         .try_init();
 }
 
-/// The inner process, before it runs.
+/// Inner process before it runs.
 struct Server {
     files: Files,
     record: Record,
@@ -166,7 +166,7 @@ impl Server {
         let Self { files, record, inside, lock, extra } = self;
         let audience = arguments.audience;
         let shutdown = stop_signals(&files)?;
-        // Whoever waits for this cluster may give up: then it is of no use.
+        // When the waiting `up` has given up, the cluster is of no use and ends.
         let tell = |message: Message| {
             if audience.tell(&message).is_err() {
                 shutdown.cancel();
@@ -212,13 +212,13 @@ impl Server {
         cluster.end().await;
         running.abort();
         let _ = files::remove_all(&files.containers());
-        // Held until here: who gets the lock after us finds nothing of ours.
+        // The lock is held until here, so the next holder finds no leftovers of this daemon.
         drop(lock);
         Ok(code)
     }
 }
 
-/// A token that is cancelled by the signals that ask a daemon to end.
+/// Returns a token that is cancelled by the signals that ask a daemon to end.
 fn stop_signals(files: &Files) -> Result<CancellationToken, Error> {
     let token = CancellationToken::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
@@ -232,7 +232,7 @@ fn stop_signals(files: &Files) -> Result<CancellationToken, Error> {
     Ok(token)
 }
 
-/// Lets the pipe to the waiting `up` go.
+/// Closes the pipe to the waiting `up`.
 fn forget_output() {
     let null = fs::File::options().write(true).open("/dev/null");
     if let Ok(null) = null {

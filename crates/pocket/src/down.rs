@@ -1,4 +1,4 @@
-//! Ends the daemon, and removes what it kept.
+//! End of the daemon, and removal of its files.
 
 use std::{
     path::Path,
@@ -16,24 +16,24 @@ use crate::{
     lock::{self, Record},
 };
 
-/// How long pods and daemon have to end; more than the daemon allows them.
+/// Time that pods and daemon have to end; longer than the daemon's own limit for them.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(10);
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 
-/// What `down` found.
+/// State of the cluster before `down`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
-    /// The cluster was up, and has ended.
+    /// Cluster that was up, and has ended.
     Ended,
-    /// It was not up. Leftovers of one that was killed are removed all the same.
+    /// Cluster that was not up. Leftovers of a killed daemon are removed all the same.
     WasDown,
 }
 
-/// Ends the cluster: its pods politely, then everything. Its objects are removed; images, certificates and the port stay.
+/// Ends the cluster: its pods gracefully, then everything. Removes its objects; images, certificates and the port stay.
 ///
 /// # Errors
-/// When the daemon does not end, or files cannot be removed.
+/// Fails when the daemon does not end, or files cannot be removed.
 pub fn down(state_dir: &Path) -> Result<Down, Error> {
     let files = Files::new(state_dir);
     if !files.dir().exists() {
@@ -49,14 +49,14 @@ pub fn down(state_dir: &Path) -> Result<Down, Error> {
 /// Ends the cluster and removes all of it, images too.
 ///
 /// # Errors
-/// As [`down`].
+/// Fails as [`down`] does.
 pub fn purge(state_dir: &Path) -> Result<Down, Error> {
     let files = Files::new(state_dir);
     if !files.dir().exists() {
         return Ok(Down::WasDown);
     }
     let found = stop(&files)?;
-    // Only what is ours: the directory may be shared by mistake.
+    // Only known files are removed, because the directory may be shared by mistake.
     for path in [
         files.record(),
         files.cluster(),
@@ -90,7 +90,7 @@ fn stop(files: &Files) -> Result<Down, Error> {
     while lock::is_held(files)? {
         let record = Record::read(files);
         last = record.as_ref().map(|record| record.pid).or(last);
-        // Again and again: a daemon that has just started may not listen to signals yet.
+        // The signal is repeated: a daemon that has just started may not listen to signals yet.
         if let Some(record) = &record
             && asked.is_none_or(|then| then.elapsed() > ASK_AGAIN)
             && ask(record.pid)
@@ -103,7 +103,7 @@ fn stop(files: &Files) -> Result<Down, Error> {
         }
         std::thread::sleep(LOOK);
     }
-    // The lock goes a moment before the process that had it.
+    // The lock is released a moment before its process ends.
     if let Some(pid) = last {
         while lock::is_alive(pid) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));

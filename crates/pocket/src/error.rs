@@ -1,61 +1,61 @@
-//! Why the local cluster cannot be started or stopped.
+//! Errors of starting or stopping the local cluster.
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// Why the local cluster cannot be started or stopped.
+/// Reason for which the local cluster cannot be started or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody says where to keep things.
+    /// No environment variable names a state directory.
     #[error("no directory for the cluster's state: set RAINBOW_HOME, XDG_STATE_HOME or HOME")]
     NoHome,
-    /// The state directory has an impossible name.
+    /// State directory whose path is relative or not UTF-8.
     #[error("the state directory {0:?} must have an absolute path in UTF-8: set RAINBOW_HOME")]
     BadPath(PathBuf),
-    /// A full disk.
+    /// Disk of the state directory that is full.
     #[error("no space left on the disk of {}: free some space and try again", .0.display())]
     DiskFull(PathBuf),
-    /// A file cannot be used.
+    /// File that cannot be used.
     #[error("cannot {what} {}: {source}", path.display())]
     File {
-        /// What was tried: `write`.
+        /// Operation that failed: `write`.
         what: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The daemon could not start.
+    /// Daemon that could not start.
     #[error("the cluster cannot start: {message}{}", tail(log_tail, log))]
     Failed {
-        /// Why, as far as the daemon could say.
+        /// Reason, as far as the daemon could report it.
         message: String,
-        /// The last lines of its log.
+        /// Last lines of the log.
         log_tail: String,
-        /// Its log.
+        /// Path of the log.
         log: PathBuf,
     },
-    /// The daemon is not ready in time.
+    /// Daemon that was not ready in time.
     #[error("the cluster is not ready after {} s (last step: {step}){}", after.as_secs(), tail(log_tail, log))]
     Timeout {
-        /// How long it was waited for.
+        /// Time that was waited.
         after: Duration,
-        /// The last step it told of.
+        /// Last step that the daemon reported.
         step: String,
-        /// The last lines of its log.
+        /// Last lines of the log.
         log_tail: String,
-        /// Its log.
+        /// Path of the log.
         log: PathBuf,
     },
-    /// The daemon does not end.
+    /// Daemon that does not end.
     #[error("the cluster (process {pid}) does not end after {} s: try `kill -9 {pid}`", after.as_secs())]
     Stuck {
-        /// The daemon's process.
+        /// Process of the daemon.
         pid: u32,
-        /// How long it was waited for.
+        /// Time that was waited.
         after: Duration,
     },
-    /// A certificate cannot be made.
+    /// Certificate that cannot be made.
     #[error("cannot make the cluster's certificates: {0}; `rainbow local down --purge` makes new ones")]
     Certificates(String),
 }
@@ -65,7 +65,7 @@ fn tail(lines: &str, log: &std::path::Path) -> String {
 }
 
 impl Error {
-    /// For failed operations on files.
+    /// Returns a function that makes the error of a failed operation on a file.
     pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| match source.kind() {

@@ -1,4 +1,4 @@
-//! What is where in the state directory.
+//! Files of the state directory.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -9,13 +9,13 @@ use std::{
 
 use crate::Error;
 
-/// The state directory.
+/// State directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     dir: PathBuf,
 }
 
-/// A log that has grown beyond this is put aside when the cluster starts.
+/// Size beyond which the log is put aside when the cluster starts.
 const MAX_LOG: u64 = 4 << 20;
 
 impl Files {
@@ -23,7 +23,7 @@ impl Files {
         Self { dir: dir.into() }
     }
 
-    /// Makes the directory, for this user only.
+    /// Creates the directory, for this user only.
     pub(crate) fn create(&self) -> Result<(), Error> {
         let fail = || Error::file("make the directory", &self.dir);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(fail())?;
@@ -34,17 +34,17 @@ impl Files {
         &self.dir
     }
 
-    /// Locked while a daemon runs. Never removed, so that all lock the same file.
+    /// Lock file, locked while a daemon runs. Never removed, so that all daemons lock the same file.
     pub(crate) fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
 
-    /// What the daemon says of itself.
+    /// Record of the running daemon.
     pub(crate) fn record(&self) -> PathBuf {
         self.dir.join("daemon.json")
     }
 
-    /// The API server's port, to be the same next time.
+    /// Port of the API server, for the next start.
     pub(crate) fn port(&self) -> PathBuf {
         self.dir.join("port")
     }
@@ -61,17 +61,17 @@ impl Files {
         self.dir.join("images")
     }
 
-    /// The cluster's objects.
+    /// Objects of the cluster.
     pub(crate) fn cluster(&self) -> PathBuf {
         self.dir.join("cluster")
     }
 
-    /// What the kubelet keeps: volumes and logs of pods.
+    /// Files of the kubelet: volumes and logs of pods.
     pub(crate) fn node(&self) -> PathBuf {
         self.dir.join("node")
     }
 
-    /// What containers write.
+    /// Files that containers write.
     pub(crate) fn containers(&self) -> PathBuf {
         self.dir.join("containers")
     }
@@ -90,7 +90,7 @@ impl Files {
         open.map_err(Error::file("open", path))
     }
 
-    /// The last lines of the log, from an offset on.
+    /// Returns the last lines of the log, from an offset on.
     pub(crate) fn log_tail(&self, from: u64) -> String {
         const LINES: usize = 12;
         const BYTES: u64 = 8 << 10;
@@ -108,7 +108,7 @@ impl Files {
     }
 }
 
-/// Writes a file that only this user may read, as a whole or not at all.
+/// Writes a file that only this user may read, either all of it or nothing.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
         let dir = path.parent().unwrap_or(Path::new("/"));
@@ -120,7 +120,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write().map_err(Error::file("write", path))
 }
 
-/// Removes a file or a directory with all that is in it, if it is there. What containers leave may be unreadable at first.
+/// Removes a file or a directory with its content, if it exists. Directories that containers leave may be unreadable at first.
 pub(crate) fn remove_all(path: &Path) -> Result<(), Error> {
     fn open_up(path: &Path) {
         let Ok(meta) = fs::symlink_metadata(path) else { return };

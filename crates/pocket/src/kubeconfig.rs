@@ -1,11 +1,11 @@
-//! The kubeconfig of the cluster.
+//! Kubeconfig of the cluster.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
 use crate::{CONTEXT, certificates::Client};
 
-/// The file's content. JSON is YAML, too, and needs no quoting rules.
+/// Returns the file's content. JSON is YAML, too, and needs no quoting rules.
 pub(crate) fn render(server: &str, client: &Client) -> String {
     let encode = |text: &str| BASE64_STANDARD.encode(text);
     let config = json!({

@@ -1,4 +1,4 @@
-//! One daemon for a state directory: a lock that ends with its holder, and a note of who it is.
+//! Lock that allows one daemon for a state directory and ends with its holder, and a record of the daemon.
 
 use std::{
     fs::{self, File},
@@ -18,22 +18,22 @@ use crate::{
     files::{self, Files},
 };
 
-/// Held by a daemon and all its processes.
+/// Lock of the state directory, held by a daemon and all its processes.
 #[derive(Debug)]
 pub(crate) struct Lock(#[allow(dead_code, reason = "it is there to be dropped")] File);
 
-/// What a daemon says of itself.
+/// Record of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Its outer process.
+    /// Outer process of the daemon.
     pub(crate) pid: u32,
-    /// The API server's address, once it answers and the node is ready.
+    /// Address of the API server, once it answers and the node is ready.
     pub(crate) server: Option<String>,
-    /// Since when it runs.
+    /// Time at which the daemon started.
     pub(crate) started: jiff::Timestamp,
 }
 
-/// Takes the lock; `None` if a daemon has it.
+/// Takes the lock; returns `None` if a daemon has it.
 pub(crate) fn take(files: &Files) -> Result<Option<Lock>, Error> {
     let path = files.lock();
     let file = open(&path)?;
@@ -44,7 +44,7 @@ pub(crate) fn take(files: &Files) -> Result<Option<Lock>, Error> {
     }
 }
 
-/// Whether a daemon has the lock.
+/// Returns whether a daemon has the lock.
 pub(crate) fn is_held(files: &Files) -> Result<bool, Error> {
     let path = files.lock();
     if !path.exists() {
@@ -58,11 +58,11 @@ pub(crate) fn is_held(files: &Files) -> Result<bool, Error> {
     }
 }
 
-/// Whether a process runs.
+/// Returns whether a process runs.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-    // It can be read when the process has ended.
+    // A pidfd is readable when its process has ended.
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready == 0)
 }
@@ -104,7 +104,7 @@ mod tests {
         assert!(is_alive(std::process::id()));
         assert!(!is_alive(0));
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        // Ended, but not yet waited for.
+        // The process has ended, but is not yet waited for.
         while is_alive(child.id()) {
             std::thread::yield_now();
         }

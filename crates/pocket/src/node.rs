@@ -1,4 +1,4 @@
-//! Starts what makes a node: kubelet, scheduler, Service proxy, DNS; and connects the API server to it.
+//! Start of the node's software: kubelet, scheduler, Service proxy, DNS, and the API server's connection to it.
 
 use std::{fs, net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -22,12 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{NODE, files::Files, objects::Machine};
 
-/// The domain of Services' names.
+/// Domain of the names of Services.
 const DOMAIN: &str = "cluster.local";
-/// How long pods have to end when the cluster does.
+/// Time that pods have to end when the cluster ends.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// What the node is made of.
+/// Inputs of the node's software.
 pub(crate) struct Parts<'a> {
     pub(crate) api: &'a Api,
     pub(crate) files: &'a Files,
@@ -78,7 +78,7 @@ pub(crate) async fn start(
         min_sync_period: proxy_delay,
     };
     let proxy = Proxy::new(client.clone(), net, services.clone(), config);
-    // These serve the pods while they end, so they go on until the very end.
+    // Ending pods still need these three tasks, so the tasks run until the very end.
     essential.spawn(named("the DNS server", dns.run(CancellationToken::new())));
     essential.spawn(named("the Service proxy", proxy.run(CancellationToken::new())));
     essential.spawn(named("the watch of Services", services.run(client, CancellationToken::new())));
@@ -90,7 +90,7 @@ async fn named(name: &'static str, future: impl Future<Output = ()>) -> &'static
     name
 }
 
-/// The node as the API server sees it.
+/// Node as the API server sees it.
 struct Node(Access<Namespaces>);
 
 impl NodeAccess for Node {
@@ -112,7 +112,7 @@ impl NodeAccess for Node {
             let spec = ExecSpec { argv: command, stdin, tty };
             let session = match access.exec(&namespace, &pod, &container, spec).await {
                 Ok(session) => session,
-                // A program that cannot be run is an answer of the container, not of the API.
+                // A program that cannot be run is an answer of the container, not an error of the API.
                 Err(AccessError::Failed(why)) => return Ok(not_run(why)),
                 Err(error) => return Err(status(&error)),
             };
@@ -125,7 +125,7 @@ impl NodeAccess for Node {
                         let code = code.map(pocket_node::runtime::Exit::code);
                         let _ = exit.send(code.map_err(|_| "the program's end is unknown".to_owned()));
                     }
-                    // Nobody waits any more: dropping our end asks the program to end.
+                    // No client waits any more: dropping our end asks the program to end.
                     () = exit.closed() => {}
                 }
             });

@@ -1,4 +1,4 @@
-//! The objects that a cluster has by itself: its node, and the Services of its API and its DNS.
+//! Objects that every cluster has: its node, and the Services of its API and its DNS.
 
 use std::{fs, net::Ipv4Addr};
 
@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 use crate::NODE;
 
-/// Most pods on the node: as many as it has addresses.
+/// Greatest number of pods on the node: the number of its addresses.
 const MAX_PODS: u32 = POD_RANGE.size() - 3;
 const MANAGER: &str = "pocket";
 
-/// What the machine is, as a Node's status says it.
+/// Properties of the machine for the status of its Node.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) cpus: u32,
@@ -49,7 +49,7 @@ impl Machine {
     }
 }
 
-/// Makes or brings up to date the node and the cluster's own Services.
+/// Creates or updates the node and the cluster's own Services.
 pub(crate) async fn install(client: &Client, machine: &Machine, version: &str, api_port: u16) -> kube::Result<()> {
     let services = Api::<Service>::namespaced(client.clone(), "default");
     ensure(&services, "kubernetes", &kubernetes_service()).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn install(client: &Client, machine: &Machine, version: &str, a
     Ok(())
 }
 
-/// Creates an object, or merges it over the one that is there.
+/// Creates an object, or merges it into the existing one.
 async fn ensure<K>(api: &Api<K>, name: &str, object: &Value) -> kube::Result<()>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
@@ -140,8 +140,8 @@ fn node_status(machine: &Machine, version: &str) -> Value {
         "memory": format!("{}Ki", machine.memory / 1024),
         "pods": MAX_PODS.to_string(),
     });
-    // Where node ports are open for whoever reads this: the host's loopback. The node's own address means nothing on the
-    // host, where another machine may have it; pods learn it as `status.hostIP`.
+    // The InternalIP is the host's loopback, where node ports are open for the users of this status. The node's own address has no
+    // meaning on the host, where another machine may have it; pods learn it as `status.hostIP`.
     let addresses: [(&str, String); 2] =
         [("InternalIP", Ipv4Addr::LOCALHOST.to_string()), ("Hostname", NODE.to_owned())];
     json!({
@@ -169,7 +169,7 @@ fn node_status(machine: &Machine, version: &str) -> Value {
     })
 }
 
-/// In the words of images and nodes.
+/// Returns the architecture in the vocabulary of images and nodes.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

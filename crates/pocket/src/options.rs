@@ -1,4 +1,4 @@
-//! How the local cluster shall be.
+//! Options of the local cluster.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,24 +7,24 @@ use std::{
 
 use crate::Error;
 
-/// How the local cluster shall be.
+/// Options of the local cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Directory of everything that is kept.
+    /// Directory of all files that are kept.
     pub state_dir: PathBuf,
-    /// Port of the API server on 127.0.0.1; 0 takes the one it had before, or 6443, or any.
+    /// Port of the API server on 127.0.0.1; 0 takes the port of the last start, or 6443, or any.
     pub api_port: u16,
-    /// Become the daemon instead of starting it: [`crate::up`] does not return then unless it fails.
+    /// Whether to become the daemon instead of starting it: [`crate::up`] does not return then unless it fails.
     pub foreground: bool,
-    /// How long to wait until the cluster is ready.
+    /// Time to wait until the cluster is ready.
     pub timeout: Duration,
-    /// Least time between two looks of the Service proxy at what has changed, as kube-proxy's `minSyncPeriod` (1 s there). Zero
+    /// Least time between two updates of the Service proxy, as kube-proxy's `minSyncPeriod` (1 s there). With zero, the proxy
     /// follows every change at once.
     pub proxy_delay: Duration,
 }
 
 impl Options {
-    /// The usual options.
+    /// Returns the usual options for a state directory.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
@@ -35,17 +35,17 @@ impl Options {
         }
     }
 
-    /// The state directory, if it can be used at all.
+    /// Returns the state directory, or an error if its path cannot be used.
     pub(crate) fn checked_dir(&self) -> Result<&Path, Error> {
         let usable = self.state_dir.is_absolute() && self.state_dir.to_str().is_some();
         if usable { Ok(&self.state_dir) } else { Err(Error::BadPath(self.state_dir.clone())) }
     }
 }
 
-/// Where things are kept if nobody says otherwise: `$RAINBOW_HOME`, `$XDG_STATE_HOME/rainbow`, or `~/.local/state/rainbow`.
+/// Returns the default state directory: `$RAINBOW_HOME`, `$XDG_STATE_HOME/rainbow`, or `~/.local/state/rainbow`.
 ///
 /// # Errors
-/// When none of the variables is set.
+/// Fails when none of the variables is set.
 pub fn default_state_dir() -> Result<PathBuf, Error> {
     state_dir_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
 }
@@ -55,7 +55,7 @@ fn state_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf,
         .or_else(|| variable("XDG_STATE_HOME").map(|dir| dir.join("rainbow")))
         .or_else(|| variable("HOME").map(|dir| dir.join(".local/state/rainbow")))
         .ok_or(Error::NoHome)?;
-    // A relative one is meant from here.
+    // A relative path is relative to the current directory.
     std::path::absolute(&found).map_err(Error::file("find", found))
 }
 

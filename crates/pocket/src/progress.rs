@@ -1,4 +1,4 @@
-//! What a starting daemon tells whoever started it: lines of JSON on its standard output, or text in the foreground.
+//! Messages from a starting daemon to its starter: lines of JSON on its standard output, or text in the foreground.
 
 use std::io::{self, Write};
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::Record;
 
-/// A message.
+/// Message of a starting daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Message {
-    /// Something was done.
+    /// Step that was completed.
     Step(String),
-    /// The cluster is ready.
+    /// Readiness of the cluster, with the record of its daemon.
     Ready(Record),
-    /// Another daemon has the state directory.
+    /// Notice that another daemon has the state directory.
     Already,
-    /// It does not work.
+    /// Failure of the start, with its reason.
     Failed(String),
 }
 
-/// Where messages go.
+/// Receiver of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Audience {
-    /// A waiting `up`.
+    /// Waiting `up`.
     Program,
-    /// Somebody at a terminal.
+    /// Person at a terminal.
     Person,
 }
 
 impl Audience {
-    /// Tells a message. An error means that nobody listens any more.
+    /// Sends a message. Fails when the receiver is gone.
     pub(crate) fn tell(self, message: &Message) -> io::Result<()> {
         let line = match (self, message) {
             (Self::Program, message) => serde_json::to_string(message)?,

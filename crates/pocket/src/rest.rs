@@ -1,4 +1,4 @@
-//! What the cluster does by itself from time to time: it forgets old events, and gives memory back when it is at rest.
+//! Periodic tasks of the cluster: expiry of old events, and release of memory when the cluster is at rest.
 
 use std::{fs, time::Duration};
 
@@ -6,14 +6,14 @@ use pocket_api::Api;
 use pocket_node::namespaces::release_memory;
 use tokio::time::Instant;
 
-/// How often it is looked; the cluster is at rest when nothing was written in between.
+/// Interval of the checks; the cluster is at rest when nothing was written in between.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often old events are looked for.
+/// Interval of the search for old events.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// So many pages more than after the last time are not worth the trouble.
+/// Growth in pages since the last release that is not worth another one.
 const FEW_PAGES: u64 = 512;
 
-/// Does so for ever.
+/// Runs the tasks indefinitely.
 pub(crate) async fn watch(api: Api) {
     let (mut revision, mut forgot, mut least) = (api.revision(), Instant::now(), 0);
     loop {
@@ -33,7 +33,7 @@ pub(crate) async fn watch(api: Api) {
     }
 }
 
-/// How much memory the process has; nothing, if that cannot be told.
+/// Returns the number of resident pages of the process; 0 if it is unknown.
 fn resident_pages() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").ok();
     pages.and_then(|pages| pages.split_ascii_whitespace().nth(1)?.parse().ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Starts the daemon, and looks whether it runs.
+//! Start of the daemon, and its state.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -17,49 +17,49 @@ use crate::{
     progress::{Audience, Message},
 };
 
-/// How often a second `up` looks whether the first one's cluster is ready. Only that case polls.
+/// Interval in which a second `up` checks whether the first one's cluster is ready. Only that case polls.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A cluster that is up.
+/// Cluster that is up.
 #[derive(Clone, Debug)]
 pub struct Up {
-    /// It was up before.
+    /// Whether the cluster was up before.
     pub already: bool,
-    /// The kubeconfig.
+    /// Path of the kubeconfig.
     pub kubeconfig: PathBuf,
-    /// The API server, as `https://127.0.0.1:6443`.
+    /// Address of the API server, such as `https://127.0.0.1:6443`.
     pub server: String,
-    /// The daemon's process.
+    /// Process of the daemon.
     pub pid: u32,
-    /// Since when it runs.
+    /// Time at which the daemon started.
     pub started: jiff::Timestamp,
 }
 
-/// Whether a cluster is up.
+/// State of a cluster.
 #[derive(Clone, Debug)]
 pub enum Status {
-    /// It is ready.
+    /// Ready cluster.
     Up(Up),
-    /// A daemon runs, but is not ready, or is ending.
+    /// Daemon that is not ready, or is ending.
     Starting {
-        /// The daemon's process, if it has told.
+        /// Process of the daemon, if it is known.
         pid: Option<u32>,
     },
-    /// No daemon runs.
+    /// No daemon.
     Down,
 }
 
-/// Looks whether a cluster is up.
+/// Returns whether a cluster is up.
 ///
 /// # Errors
-/// When the state directory cannot be read.
+/// Fails when the state directory cannot be read.
 pub fn status(state_dir: &std::path::Path) -> Result<Status, Error> {
     let files = Files::new(state_dir);
     if !lock::is_held(&files)? {
         return Ok(Status::Down);
     }
     Ok(match Record::read(&files) {
-        // One that was killed may still be on its way out.
+        // A killed daemon may still be ending.
         Some(Record { pid, server: Some(server), started }) if lock::is_alive(pid) => {
             Status::Up(Up { already: true, kubeconfig: files.kubeconfig(), server, pid, started })
         }
@@ -67,12 +67,12 @@ pub fn status(state_dir: &std::path::Path) -> Result<Status, Error> {
     })
 }
 
-/// Starts the cluster unless it is up, and waits until its API answers and its node is ready. Steps are told by the way.
+/// Starts the cluster unless it is up, and waits until its API answers and its node is ready. Reports the steps to `progress`.
 ///
 /// With [`Options::foreground`] this process becomes the daemon, and the call returns only if it fails.
 ///
 /// # Errors
-/// When the daemon cannot start or is not ready in time; the message has the end of its log.
+/// Fails when the daemon cannot start or is not ready in time; the message has the end of its log.
 pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Up, Error> {
     let files = Files::new(options.checked_dir()?);
     files.create()?;
@@ -92,7 +92,7 @@ pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Up, Error
     }
 }
 
-/// Starts the daemon; `None` if another one was faster.
+/// Starts the daemon; returns `None` if another one was faster.
 fn start(
     files: &Files,
     options: &Options,
@@ -110,7 +110,7 @@ fn start(
     let daemon = |audience| -> Result<Command, Error> {
         let arguments = serde_json::to_string(&arguments(audience))
             .map_err(|error| Error::file("name", files.dir())(error.into()))?;
-        // This very program, even if its file was replaced meanwhile.
+        // The same program, even if its file was replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("pocket").arg(HIDDEN).arg(arguments);
         // Each arena of the allocator costs memory that an idle cluster does not need.
@@ -130,7 +130,7 @@ fn start(
     Starting { files, options, deadline, log_start }.wait(child, progress)
 }
 
-/// A daemon that was started here.
+/// Daemon that was started here.
 struct Starting<'a> {
     files: &'a Files,
     options: &'a Options,
@@ -163,7 +163,7 @@ impl Starting<'_> {
                 }
                 Ok(Message::Failed(message)) => {
                     let _ = child.wait();
-                    // The message says it all; the log may tell of the steps before it.
+                    // The message is complete, so the end of the log, which may contain earlier steps, is left out.
                     return Err(self.failed(message, String::new()));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -172,7 +172,7 @@ impl Starting<'_> {
                     return Err(self.failed(format!("its process ended ({how}) after the step: {step}"), tail));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    // Nobody would know of it: end it, and with it all that it has started.
+                    // No one would know of this daemon, so it is killed with everything that it has started.
                     let _ = child.kill();
                     let _ = child.wait();
                     let log_tail = self.files.log_tail(self.log_start);
@@ -187,7 +187,7 @@ impl Starting<'_> {
     }
 }
 
-/// Messages from a pipe, until it closes.
+/// Returns messages from a pipe, until it closes.
 fn messages(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Message> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -201,7 +201,7 @@ fn messages(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Message>
     receiver
 }
 
-/// Another `up` was first, whose cluster is as good as ours; or a daemon is ending. Waits until it is one or the other.
+/// Waits while another daemon is starting or ending. A cluster that another `up` has started is as good as a new one.
 fn wait_for_other(
     files: &Files,
     options: &Options,

@@ -1,5 +1,5 @@
-//! The life of a cluster, from the outside: up, down, two at a time, killed. It has a `main` of its own, since the daemon is
-//! this very binary, executed again, which must fork while it has one thread.
+//! Life of a cluster, from the outside: up, down, two at a time, killed. The test has a `main` of its own: the daemon is
+//! this same binary, executed again, which must fork while it has one thread.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Writes an object, so that it can be seen that the first part is waited for.
+/// Writes an object, which proves that `up` waits for the first part.
 fn extra(context: pocket::Context) -> std::pin::Pin<Box<dyn Future<Output = Result<pocket::Running, String>> + Send>> {
     Box::pin(async move {
         if context.state_dir.join("fail").exists() {
@@ -82,7 +82,7 @@ fn options(state: &Path) -> Options {
     Options::new(state)
 }
 
-/// Does something with a client that has only the kubeconfig.
+/// Runs `work` with a client that has only the kubeconfig.
 fn with_client<T>(state: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -128,12 +128,12 @@ fn up_and_down(state: &Path) {
     assert!(!state.exists());
 }
 
-/// Whoever has a service account's token comes in under its name, with the certificate that every namespace has.
+/// Checks that a service account's token authenticates the account, with the certificate that every namespace has.
 async fn service_account(state: &Path, client: Client) {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
     let maps = Api::<ConfigMap>::namespaced(client, "default");
     let root = loop {
-        // Controllers make both; nobody waits for them at the start.
+        // Controllers create both objects; the start of the cluster does not wait for them.
         if let (Some(map), Some(_)) =
             (maps.get_opt("kube-root-ca.crt").await.unwrap(), accounts.get_opt("default").await.unwrap())
         {
@@ -160,7 +160,7 @@ async fn service_account(state: &Path, client: Client) {
     assert!(refused.contains("Unauthorized"), "{refused}");
 }
 
-/// The state is on a file system of a few megabytes, which only a mount namespace can have: so the rest runs in a process there.
+/// Puts the state on a file system of a few megabytes, which needs a mount namespace: so the rest runs in a process there.
 fn full_disk(state: &Path) {
     let dir = state.parent().unwrap();
     let script = "mount -t tmpfs -o size=8m tmpfs \"$1\" && exec \"$0\" \"$2\" \"$1/state\"";
@@ -173,7 +173,7 @@ fn full_disk(state: &Path) {
     assert!(inner.unwrap().success());
 }
 
-/// The argument with which the test executes itself.
+/// Argument with which the test executes itself.
 const ON_A_SMALL_DISK: &str = "on-a-small-disk";
 
 fn on_a_small_disk(state: &Path) {
@@ -207,7 +207,7 @@ fn on_a_small_disk(state: &Path) {
                 "{answer:?}"
             );
             assert!(answer.message.ends_with(": free some disk space and try again"), "{answer:?}");
-            // Reading goes on, and nothing of the write is seen.
+            // Reads continue to work, and nothing of the write is visible.
             let refused = format!("m{}", made.len());
             assert!(maps.get_opt(&refused).await.unwrap().is_none(), "round {round}");
             fs::remove_file(&filler).unwrap();
@@ -219,7 +219,7 @@ fn on_a_small_disk(state: &Path) {
         }
         made
     });
-    // What was answered is what is there after a crash.
+    // After a crash, exactly the confirmed writes are there.
     let Status::Up(seen) = status(state).unwrap() else { panic!("it is up") };
     let pid = rustix::process::Pid::from_raw(i32::try_from(seen.pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -258,7 +258,7 @@ fn killed(state: &Path) {
     while alive(first.pid) {
         std::thread::yield_now();
     }
-    // At once: it waits until the kernel has ended the rest.
+    // The second `up` starts at once: it waits until the kernel has ended the rest.
     let second = up(&options(state), &mut |_| {}).unwrap();
     assert!(!second.already);
     assert!(processes.iter().all(|pid| !alive(*pid)), "nothing is left of the first one");
@@ -276,13 +276,13 @@ fn killed(state: &Path) {
     });
 }
 
-/// A program in a pod finds the API server and comes in as its service account, with what every pod has.
+/// A program in a pod finds the API server and authenticates as its service account, with the files that every pod has.
 fn pods_reach_the_api(state: &Path) {
     up(&options(state), &mut |_| {}).unwrap();
     let images = ImageStore::open(pocket::image_store_path(state)).unwrap();
     let files = vec![(FileToAdd::Bytes(Vec::new()), "/nothing".to_owned(), 0o644)];
     QuickBuild { reference: "nothing:v1".to_owned(), files, ..QuickBuild::default() }.build(&images).unwrap();
-    // The program is this one; its libraries are the host's.
+    // The program is this test binary; its libraries are the host's.
     let exe = std::env::current_exe().unwrap();
     let shown = ["/lib", "/lib64", "/usr/lib"].into_iter().filter(|path| Path::new(path).exists());
     let files: Vec<_> = shown.map(|path| (path, path)).chain([(exe.to_str().unwrap(), "/test")]).collect();
@@ -316,7 +316,7 @@ fn pods_reach_the_api(state: &Path) {
     assert_eq!(down(state).unwrap(), Down::Ended);
 }
 
-/// The argument with which the test executes itself in a pod.
+/// Argument with which the test executes itself in a pod.
 const IN_A_POD: &str = "in-a-pod";
 
 fn in_a_pod() {
@@ -357,7 +357,7 @@ fn alive(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// A process and all below it.
+/// Returns a process and all processes below it.
 fn descendants(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;
@@ -371,7 +371,7 @@ fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
-/// Prints what the processes use. Nothing depends on it.
+/// Prints the resources that the processes use. Nothing depends on the output.
 fn print_memory(root: u32) {
     for pid in descendants(root) {
         let field = |file: &str, name: &str| {

@@ -9,7 +9,7 @@ use crate::status::Status;
 pub(super) struct LimitRanger;
 
 impl LimitRanger {
-    /// Containers of a pod cannot be changed, so only new pods are looked at; claims may grow.
+    /// Returns whether limit ranges apply to the request. Containers of a pod cannot be changed, so only new pods are checked; claims may grow.
     fn concerns(request: &Request<'_>) -> bool {
         let is_deleted = request.old.is_some_and(|old| old.pointer("/metadata/deletionTimestamp").is_some());
         request.is("", "pods") && request.old.is_none() || request.is("", "persistentvolumeclaims") && !is_deleted

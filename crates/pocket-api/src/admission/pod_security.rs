@@ -25,7 +25,7 @@ impl Plugin for PodSecurity {
     }
 }
 
-/// The pod template of a kind that makes pods.
+/// Returns the pod template of a kind that makes pods.
 fn template<'a>(request: &Request<'_>, new: &'a Value) -> Option<&'a Value> {
     if request.resource.custom.is_some() {
         return None;
@@ -75,7 +75,7 @@ fn warn(request: &Request<'_>, at: LevelVersion, pod: &Value) {
     }
 }
 
-/// Images of a pod, and annotations that choose a seccomp profile: the parts of a pod that can change and matter here.
+/// Returns the images of a pod and the annotations that choose a seccomp profile: the parts that can change and that the standards check.
 fn changeable(pod: &Value) -> Vec<&Value> {
     let annotation = |name: &str| {
         pod.pointer("/metadata/annotations").and_then(|annotations| annotations.get(name)).unwrap_or(&Value::Null)
@@ -90,7 +90,7 @@ fn changeable(pod: &Value) -> Vec<&Value> {
     std::iter::once(annotation("seccomp.security.alpha.kubernetes.io/pod")).chain(of_containers).collect()
 }
 
-/// Checks the labels of a namespace. A client that makes them stricter is told which pods break the new rules.
+/// Checks the labels of a namespace. A client that makes them stricter gets a warning with the pods that break the new rules.
 fn namespace(request: &Request<'_>, new: &Value) -> Result<(), Status> {
     let of = |namespace: &Value| policy(namespace.pointer("/metadata/labels").unwrap_or(&Value::Null));
     let (after, wrong) = of(new);
@@ -111,7 +111,7 @@ fn namespace(request: &Request<'_>, new: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Warnings about pods that break new rules, one for all pods with the same violations.
+/// Returns warnings about pods that break new rules, one for all pods with the same violations.
 fn breaking(request: &Request<'_>, at: LevelVersion) -> Vec<String> {
     let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in objects_in(request.api, request.name, "pods") {

@@ -1,4 +1,4 @@
-//! `ResourceQuota`: how much a namespace may hold.
+//! `ResourceQuota`: limits on what a namespace may hold.
 
 use pocket_object::quota::{Evaluator, Request as Taking, charge};
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use crate::{status::Status, store::Change, strategy::object};
 pub(super) struct ResourceQuota;
 
 impl Plugin for ResourceQuota {
-    /// Charges what the write takes to all quotas at once, so that the next write sees it. A controller corrects the
-    /// count when objects go.
+    /// Charges the usage of the write to all quotas at once, so that the next write sees it. A controller corrects the count
+    /// when objects are deleted.
     fn validate(&self, request: &mut Request<'_>, new: &Value) -> Result<(), Status> {
         let ignored = request.is("", "events") || request.is("events.k8s.io", "events");
         let quotas = if ignored { Vec::new() } else { request.neighbors("resourcequotas") };

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, YAML or (for some kinds) protobuf, bounded.
+//! Bodies of requests: JSON, YAML or (for some kinds) protobuf, with a limit on their size.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::status::Status;
 
-/// As etcd and the API server have it: no object is larger.
+/// Greatest size of a body, as in etcd and the API server.
 const MAX_BYTES: usize = 3 << 20;
 const ACCEPTED: &str = "application/json, application/yaml";
 
-/// The body of a request and its headers.
+/// Reads the body of a request and its headers.
 pub(crate) async fn read(request: Request<Body>) -> Result<(HeaderMap, Bytes), Status> {
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, MAX_BYTES).await.map_err(|error| {
@@ -26,13 +26,13 @@ pub(crate) async fn read(request: Request<Body>) -> Result<(HeaderMap, Bytes), S
     Ok((parts.headers, bytes))
 }
 
-/// The media type of a body, without parameters.
+/// Returns the media type of a body, without parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> &str {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// An object in a body.
+/// Parses an object in a body.
 pub(crate) fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> {
     match media_type(headers) {
         "" | "application/json" | "*/*" => json(bytes),
@@ -42,7 +42,7 @@ pub(crate) fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> 
     }
 }
 
-/// An object in a body, and the fields that it has twice.
+/// Parses an object in a body, and returns the fields that occur twice in it.
 pub(crate) fn parse_strictly(headers: &HeaderMap, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     match media_type(headers) {
         "" | "application/json" | "*/*" => json_strictly(bytes),
@@ -50,19 +50,19 @@ pub(crate) fn parse_strictly(headers: &HeaderMap, bytes: &[u8]) -> Result<(Value
     }
 }
 
-/// JSON, and the fields that it has twice.
+/// Parses JSON, and returns the fields that occur twice in it.
 pub(crate) fn json_strictly(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     pocket_object::strict::from_json(bytes)
         .map_err(|error| Status::bad_request(format!("error decoding the body as JSON: {error}")))
 }
 
-/// JSON.
+/// Parses JSON.
 pub(crate) fn json(bytes: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(bytes)
         .map_err(|error| Status::bad_request(format!("error decoding the body as JSON: {error}")))
 }
 
-/// YAML, and so JSON too.
+/// Parses YAML, and therefore JSON too.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Ok(value);

@@ -1,4 +1,4 @@
-//! Between the version in which an object is stored and the one in which a client asks for it.
+//! Conversion between the version in which an object is stored and the version that a client asks for.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -23,12 +23,12 @@ fn is_new_event(resource: &Resource) -> bool {
     resource.group == "events.k8s.io"
 }
 
-/// Whether what is stored is what clients of this version see.
+/// Returns whether clients of this version see the object as it is stored.
 pub(crate) fn is_stored_form(resource: &Resource) -> bool {
     !is_new_event(resource) && resource.custom.as_ref().is_none_or(|custom| !custom.converts)
 }
 
-/// From the client's version to the stored one.
+/// Converts from the client's version to the stored one.
 pub(crate) fn to_storage(resource: &Resource, object: &mut Value) {
     let Some(fields) = object.as_object_mut() else { return };
     if is_new_event(resource) {
@@ -39,7 +39,7 @@ pub(crate) fn to_storage(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// From the stored version to the client's.
+/// Converts from the stored version to the client's.
 pub(crate) fn from_storage(resource: &Resource, object: &mut Value) {
     if is_stored_form(resource) {
         return;
@@ -65,7 +65,7 @@ fn rename(
     }
 }
 
-/// A stored object as clients of this version see it, serialised.
+/// Returns a stored object as clients of this version see it, serialised.
 pub(crate) fn bytes(resource: &Resource, stored: &Stored) -> Bytes {
     if is_stored_form(resource) {
         return stored.bytes.clone();
@@ -73,7 +73,7 @@ pub(crate) fn bytes(resource: &Resource, stored: &Stored) -> Bytes {
     to_bytes(&value(resource, stored))
 }
 
-/// A stored object as clients of this version see it.
+/// Returns a stored object as clients of this version see it.
 pub(crate) fn value(resource: &Resource, stored: &Stored) -> Value {
     let mut value = stored.value();
     from_storage(resource, &mut value);

@@ -1,4 +1,4 @@
-//! Lists: consistent, in pages if asked.
+//! Lists: consistent, and in pages on request.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use crate::{
     store::{Objects, Stored, in_namespace},
 };
 
-/// Snapshots kept for clients that page through lists. They share what has not changed with the store.
+/// Number of snapshots kept for clients that page through lists. Snapshots share their unchanged objects with the store.
 const MAX_PAGED: usize = 16;
 
-/// Where a list goes on.
+/// Position at which a list continues.
 struct Continue {
     revision: u64,
-    /// The last key that was sent.
+    /// Last key that was sent.
     after: String,
 }
 
@@ -42,7 +42,7 @@ impl Continue {
     }
 }
 
-/// GET of a collection.
+/// Handles GET of a collection.
 pub(crate) fn list(api: &Api, target: &Target, query: &Query, form: Form) -> Result<Response, Status> {
     let selection = Selection::new(target, query)?;
     let limit = query.number::<usize>("limit")?.filter(|limit| *limit > 0);
@@ -66,7 +66,7 @@ pub(crate) fn list(api: &Api, target: &Target, query: &Query, form: Form) -> Res
     Ok(show(target, &items, &metadata, form, IncludeObject::of(query)))
 }
 
-/// The objects as they are now, or as they were when the list began.
+/// Returns the current objects, or the objects at the beginning of a paged list.
 fn snapshot(api: &Api, target: &Target, query: &Query, from: Option<&Continue>) -> Result<(Objects, u64), Status> {
     let storage = &target.resource.storage;
     let Some(from) = from else {
@@ -75,7 +75,7 @@ fn snapshot(api: &Api, target: &Target, query: &Query, from: Option<&Continue>) 
         return Ok((objects, revision));
     };
     if from.revision == 0 {
-        // An earlier list expired, and the client took the offer to go on with what there is now.
+        // An earlier list expired, and the client accepted the offer to continue with the current objects.
         return Ok(api.store().snapshot(storage));
     }
     let pages = api.pages();
@@ -92,7 +92,7 @@ fn snapshot(api: &Api, target: &Target, query: &Query, from: Option<&Continue>) 
     })
 }
 
-/// A list at a revision that is still to come cannot be had; one exactly in the past is not kept.
+/// Checks the requested revision: a list at a future revision is impossible, and one at an exact past revision is not kept.
 fn check_revision(query: &Query, current: u64) -> Result<(), Status> {
     let matching = query.get("resourceVersionMatch");
     let Some(text) = query.get("resourceVersion") else {

@@ -1,4 +1,4 @@
-//! HTTP: from a request to an operation and back.
+//! HTTP: conversion of requests to operations, and of results to replies.
 
 mod body;
 pub(crate) mod convert;
@@ -27,7 +27,7 @@ pub(crate) use self::{
 };
 use crate::{Api, discovery, openapi, status::Status};
 
-/// Everything goes through one handler: which paths there are changes with the definitions.
+/// Returns the router. One handler serves all paths, because definitions change which paths there are.
 pub(crate) fn router(api: Api) -> Router {
     Router::new().fallback(handle).with_state(api)
 }
@@ -76,7 +76,7 @@ async fn resource(
         (_, true, true) => subresource::handle(api, &target, &query, request).await,
         (&Method::GET | &Method::HEAD, named, false) => {
             let form = Form::accepted(request.headers())?;
-            // The old `/watch/` paths are long gone; `?watch=1` is the only way.
+            // The old `/watch/` paths are not served; `?watch=1` is the only way to watch.
             if query.flag("watch") {
                 watch::watch(api, &target, &query, form)
             } else if named {
@@ -94,12 +94,12 @@ async fn resource(
     }
 }
 
-/// A JSON reply.
+/// Returns a JSON reply.
 pub(crate) fn json_reply(code: StatusCode, value: &Value) -> Response {
     bytes_reply(code, crate::store::to_bytes(value))
 }
 
-/// A reply that is JSON already.
+/// Returns a reply whose body is already JSON.
 pub(crate) fn bytes_reply(code: StatusCode, bytes: bytes::Bytes) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = code;
@@ -107,7 +107,7 @@ pub(crate) fn bytes_reply(code: StatusCode, bytes: bytes::Bytes) -> Response {
     response
 }
 
-/// `metav1.Status` that says that something worked.
+/// Returns the `metav1.Status` of a success.
 pub(crate) fn success(details: Value) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }

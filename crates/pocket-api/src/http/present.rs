@@ -1,4 +1,4 @@
-//! The forms in which objects are shown: whole, as rows of a table, or only their metadata.
+//! Forms of objects in replies: whole, as rows of a table, or only their metadata.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 use super::{Query, Target, bytes_reply, convert, json_reply};
 use crate::{Api, status::Status, store::Stored, table::Resource};
 
-/// How a client wants to see objects.
+/// Form of objects that a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The objects themselves.
+    /// Whole objects.
     Whole,
     /// `meta.k8s.io` Table, for people.
     Table {
-        /// `meta.k8s.io/v1`, or its beta.
+        /// Version of the Table: `meta.k8s.io/v1`, or its beta.
         version: TableVersion,
     },
-    /// `PartialObjectMetadata`.
+    /// `PartialObjectMetadata` of the objects.
     Metadata,
 }
 
-/// Versions of the Table.
+/// Version of the Table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableVersion {
     V1,
@@ -39,8 +39,8 @@ impl TableVersion {
 }
 
 impl Form {
-    /// The first form of the `Accept` header that the server has. Everything is sent as JSON; a client that only takes
-    /// something else is told so.
+    /// Returns the first form of the `Accept` header that the server supports. Replies are always JSON; a client that accepts
+    /// only another media type gets 406.
     pub(crate) fn accepted(headers: &HeaderMap) -> Result<Self, Status> {
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
         for one in accept.split(',') {
@@ -64,7 +64,7 @@ impl Form {
                 (None, _) => Self::Whole,
             });
         }
-        // Protobuf or YAML alone: clients that ask for protobuf also read JSON.
+        // The client names only protobuf, YAML or CBOR: clients that ask for protobuf also read JSON.
         if accept.contains("protobuf") || accept.contains("yaml") || accept.contains("cbor") {
             return Ok(Self::Whole);
         }
@@ -76,7 +76,7 @@ impl Form {
     }
 }
 
-/// How much of each object goes with its row.
+/// Part of each object that goes with its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IncludeObject {
     None,
@@ -94,12 +94,12 @@ impl IncludeObject {
     }
 }
 
-/// Only the metadata of an object.
+/// Returns only the metadata of an object.
 pub(crate) fn metadata_only(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }
 
-/// The columns of a kind.
+/// Returns the columns of a kind.
 pub(crate) fn columns(resource: &Resource) -> Value {
     let columns = match &resource.custom {
         Some(custom) => custom.table.columns(),
@@ -114,7 +114,7 @@ pub(crate) fn columns(resource: &Resource) -> Value {
         .collect()
 }
 
-/// The row of an object.
+/// Returns the row of an object.
 pub(crate) fn row(resource: &Resource, object: Value, include: IncludeObject) -> Value {
     let now = jiff::Timestamp::now();
     let cells = match &resource.custom {
@@ -128,13 +128,13 @@ pub(crate) fn row(resource: &Resource, object: Value, include: IncludeObject) ->
     }
 }
 
-/// A table.
+/// Returns a table.
 pub(crate) fn table(version: TableVersion, metadata: &Value, columns: &Value, rows: Vec<Value>) -> Value {
     json!({"kind": "Table", "apiVersion": version.api_version(), "metadata": metadata,
         "columnDefinitions": columns, "rows": rows})
 }
 
-/// One object in a form.
+/// Returns one object in a form.
 pub(crate) fn object(resource: &Resource, stored: &Stored, form: Form, include: IncludeObject) -> Bytes {
     match form {
         Form::Whole => convert::bytes(resource, stored),
@@ -147,13 +147,13 @@ pub(crate) fn object(resource: &Resource, stored: &Stored, form: Form, include: 
     }
 }
 
-/// GET of one object.
+/// Handles GET of one object.
 pub(crate) fn one(api: &Api, target: &Target, query: &Query, form: Form) -> Result<Response, Status> {
     let stored = api.live(&target.resource, target.namespace(), target.name())?;
     Ok(bytes_reply(StatusCode::OK, object(&target.resource, &stored, form, IncludeObject::of(query))))
 }
 
-/// The reply to a write.
+/// Returns the reply to a write.
 pub(crate) fn written(resource: &Resource, stored: &Stored, code: StatusCode, warnings: &[String]) -> Response {
     let mut response = bytes_reply(code, convert::bytes(resource, stored));
     warn(&mut response, warnings);
@@ -171,7 +171,7 @@ pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
     }
 }
 
-/// A JSON value as a reply; for what is no stored object.
+/// Returns a JSON value as a reply, for values that are no stored objects.
 pub(crate) fn plain(value: &Value) -> Response {
     json_reply(StatusCode::OK, value)
 }

@@ -1,7 +1,7 @@
 //! Bodies in protobuf, which kubectl sends since 1.32 for `create <something>`, `auth can-i` and evictions, and other clients
-//! in Go for all they write.
+//! in Go for all their writes.
 //!
-//! A body with a field that is not known is refused with 415 rather than stored with something missing.
+//! A body with an unknown field is refused with 415, because an incomplete object must not be stored.
 
 mod fields;
 
@@ -13,11 +13,11 @@ use self::Type::{
 };
 use crate::status::Status;
 
-/// Messages nest no deeper than this.
+/// Greatest depth of nested messages.
 const MAX_DEPTH: usize = 32;
 const MAGIC: &[u8] = b"k8s\0";
 
-/// What a field holds.
+/// Type of a field.
 enum Type {
     Text,
     Int,
@@ -27,24 +27,24 @@ enum Type {
     Quantity,
     Quantities,
     IntOrString,
-    /// In whole seconds.
+    /// Time in whole seconds.
     Time,
     MicroTime,
-    /// A piece of JSON.
+    /// Piece of JSON.
     Raw,
     Message(&'static [Field]),
-    /// A message whose fields are its parent's in JSON.
+    /// Message whose fields belong to its parent in JSON.
     Inline(&'static [Field]),
 }
 
-/// How often a field occurs, and what its absence means.
+/// Number of occurrences of a field, and the meaning of its absence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Count {
-    /// Always sent; the zero value means that it is not set.
+    /// Field that is always sent; the zero value means that it is not set.
     Plain,
-    /// Sent only if it is set.
+    /// Field that is sent only if it is set.
     Optional,
-    /// Any number.
+    /// Field that occurs any number of times.
     List,
 }
 
@@ -67,7 +67,7 @@ fn unsupported(what: &str) -> Status {
     )
 }
 
-/// An object in Kubernetes' protobuf envelope, as JSON.
+/// Parses an object in Kubernetes' protobuf envelope, and returns it as JSON.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Status> {
     let broken = || Status::bad_request("error decoding the body as protobuf: it is cut short or damaged");
     let body = bytes.strip_prefix(MAGIC).ok_or_else(broken)?;
@@ -182,7 +182,7 @@ fn value(type_: &Type, wire: Wire<'_>, path: &str, depth: usize) -> Result<Optio
                 }
             }
             match jiff::Timestamp::new(seconds, nanoseconds) {
-                // The zero time of the sender's language is no time.
+                // The zero time of Go means that no time is set.
                 Ok(at) if seconds > 0 && matches!(type_, Time) => json!(crate::ops::timestamp(at)),
                 Ok(at) if seconds > 0 => json!(at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()),
                 _ => return Ok(None),
@@ -212,7 +212,7 @@ fn map_entry(type_: &Type, pair: &[u8]) -> Option<(String, Value)> {
     Some((key, value))
 }
 
-/// What a message with one field holds.
+/// Returns the content of a message with one field.
 fn first_block(message: &[u8]) -> Option<&[u8]> {
     Reader(message).flatten().find_map(|entry| match entry {
         (1, Wire::Block(block)) => Some(block),
@@ -220,13 +220,13 @@ fn first_block(message: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// A field as it is on the wire.
+/// Field as it is on the wire.
 enum Wire<'a> {
     Number(u64),
     Block(&'a [u8]),
 }
 
-/// Reads fields; `None` as an item says that the rest cannot be read, and is the last item.
+/// Reader of fields. `None` as an item means that the rest cannot be read; it is the last item.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Iterator for Reader<'a> {
@@ -293,7 +293,7 @@ mod tests {
         bytes
     }
 
-    /// As [`block`], for contents of up to 16 KiB and numbers of up to 15.
+    /// Builds a field as [`block`] does, for contents of up to 16 KiB and numbers of up to 15.
     fn long_block(number: u8, content: &[u8]) -> Vec<u8> {
         let length = content.len();
         let mut bytes =
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn fields_of_a_pod_that_are_not_its_own_in_protobuf() {
-        // A volume's source and a probe's handler are messages of their own, but not in JSON.
+        // In protobuf, a volume's source and a probe's handler are messages of their own; in JSON they are not.
         let reference = block(1, &block(1, b"c"));
         let source = [vec![0x9a, 0x01, u8::try_from(reference.len()).unwrap()], reference].concat();
         let volume = [block(1, b"v"), block(2, &source)].concat();

@@ -1,4 +1,4 @@
-//! Requests that are passed on to a port of a pod, directly or behind a Service.
+//! Proxy: requests that are passed on to a port of a pod, directly or behind a Service.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ use crate::{
     table::Resource,
 };
 
-/// How long a pod may take to accept a connection.
+/// Time that a pod may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(30);
-/// Headers that are about one connection only.
+/// Headers that concern one connection only.
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -36,11 +36,11 @@ const HOP_BY_HOP: [&str; 8] = [
     "transfer-encoding",
 ];
 
-/// `…/proxy` and `…/proxy/{path}`
+/// Handles `…/proxy` and `…/proxy/{path}`.
 pub(crate) async fn handle(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
     let (base, path) = split(request.uri().path());
     if path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
-        // So that relative links of the page lead to the same pod.
+        // With the redirect, relative links of the page lead to the same pod.
         return redirect(&format!("{base}/"), request.uri().query());
     }
     let name = ProxyName::parse(target.name())?;
@@ -56,10 +56,10 @@ pub(crate) async fn handle(api: &Api, target: &Target, request: Request<Body>) -
     pass_on(connection, request, &base, &path).await
 }
 
-/// What stands before `/proxy`'s path, with `/proxy`, and what stands behind it, as it was sent.
+/// Splits a path, as it was sent, into the part up to and with `/proxy` and the part behind it.
 fn split(path: &str) -> (&str, &str) {
     let mut end = 0;
-    // api, v1, namespaces, the namespace, the kind, the name, proxy.
+    // Steps: api, v1, namespaces, the namespace, the kind, the name, proxy.
     for _ in 0..7 {
         let rest = &path[end..];
         let start = end + rest.len() - rest.trim_start_matches('/').len();
@@ -77,11 +77,11 @@ fn redirect(to: &str, query: Option<&str>) -> Result<Response, Status> {
     Ok(response)
 }
 
-/// `name`, `name:port` or `scheme:name:port`.
+/// Name in the path: `name`, `name:port` or `scheme:name:port`.
 #[derive(Debug, PartialEq, Eq)]
 struct ProxyName<'a> {
     name: &'a str,
-    /// Empty: none was given.
+    /// Port; empty if none was given.
     port: &'a str,
 }
 
@@ -104,7 +104,7 @@ impl<'a> ProxyName<'a> {
     }
 }
 
-/// The port that is asked for, or the first one that a container names, or 80.
+/// Returns the requested port, else the first port that a container names, else 80.
 fn pod_port(api: &Api, target: &Target, name: &ProxyName<'_>) -> Result<u16, Status> {
     let pod = api.live(&target.resource, target.namespace(), name.name)?.value();
     if !name.port.is_empty() {
@@ -121,7 +121,7 @@ fn port_number(text: &str) -> Result<u16, Status> {
     })
 }
 
-/// A pod behind a Service's port, and its port there.
+/// Returns a pod behind a Service's port, and its port there.
 fn behind(api: &Api, target: &Target, name: &ProxyName<'_>) -> Result<(String, u16), Status> {
     let namespace = target.namespace();
     let service = api.live(&target.resource, namespace, name.name)?.value();
@@ -146,7 +146,7 @@ fn behind(api: &Api, target: &Target, name: &ProxyName<'_>) -> Result<(String, u
         .ok_or_else(|| unavailable(format!("no endpoints available for service \"{}\"", name.name)))
 }
 
-/// Names of the ready pods behind a Service, each with its port of that name.
+/// Returns the names of the ready pods behind a Service, each with its port of that name.
 fn endpoints(api: &Api, slices: &Resource, namespace: &str, service: &str, port: &str) -> Vec<(String, u16)> {
     let Ok(selector) = LabelSelector::parse(&format!("kubernetes.io/service-name={service}")) else {
         return Vec::new();
@@ -162,7 +162,7 @@ fn endpoints(api: &Api, slices: &Resource, namespace: &str, service: &str, port:
             .and_then(|known| u16::try_from(known["port"].as_u64()?).ok());
         let endpoints = slice["endpoints"].as_array().cloned().unwrap_or_default();
         endpoints.into_iter().filter_map(move |endpoint| {
-            // Nil is to be read as "yes".
+            // An absent `ready` means true.
             let ready = endpoint.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false);
             let pod = endpoint.pointer("/targetRef/name")?.as_str()?;
             Some((pod.to_owned(), number?)).filter(|_| ready)
@@ -175,12 +175,12 @@ fn unavailable(message: String) -> Status {
     Status::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
 }
 
-/// As the API server says that nobody answers.
+/// Returns the error of the API server for a port that does not answer.
 fn unreachable(why: &dyn std::fmt::Display) -> Status {
     unavailable(format!("error trying to reach service: {why}"))
 }
 
-/// Sends the request through a connection of its own; the bodies are streamed both ways, upgrades included.
+/// Sends the request through a connection of its own. The bodies are streamed both ways, upgrades included.
 async fn pass_on(
     connection: Box<dyn Duplex>,
     mut request: Request<Body>,
@@ -221,7 +221,7 @@ fn in_words(error: &hyper::Error) -> String {
     }
 }
 
-/// The request as the pod gets it: its own path, the caller's host, and nothing that is between the caller and us.
+/// Returns the request for the pod: with its own path and the caller's host, and without the headers of the caller's connection.
 fn rewritten(request: Request<Body>, path: &str) -> Result<Request<Body>, Status> {
     let (mut parts, body) = request.into_parts();
     let original = parts.uri.clone();
@@ -234,7 +234,7 @@ fn rewritten(request: Request<Body>, path: &str) -> Result<Request<Body>, Status
     if upgrade.is_some() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     }
-    // The caller's rights are nothing for a pod to see.
+    // A pod must not see the caller's credentials.
     parts.headers.remove(header::AUTHORIZATION);
     let host = original.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let host =
@@ -265,7 +265,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A redirect to a path of the pod leads through the proxy.
+/// Rewrites a redirect to a path of the pod so that it leads through the proxy.
 fn relocate(headers: &mut HeaderMap, base: &str) {
     let moved = headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
     let moved = moved.filter(|location| location.starts_with('/') && !location.starts_with("//"));

@@ -1,4 +1,4 @@
-//! Kinds that are questions: who am I, may I? Everyone who is authenticated may do everything.
+//! Kinds that are questions, such as SelfSubjectReview. Every authenticated client may do everything.
 
 use axum::{body::Body, response::Response};
 use http::{Request, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Target, body, json_reply};
 use crate::{Api, User, status::Status, strategy::object};
 
-/// POST of a question.
+/// Handles POST of a question.
 pub(crate) async fn answer(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
     let user = request.extensions().get::<User>().cloned().unwrap_or_else(User::in_process);
     let (headers, bytes) = body::read(request).await?;
@@ -36,7 +36,7 @@ pub(crate) async fn answer(api: &Api, target: &Target, request: Request<Body>) -
     Ok(json_reply(StatusCode::CREATED, &question))
 }
 
-/// The status of a TokenReview.
+/// Returns the status of a TokenReview.
 fn review(api: &Api, question: &Value) -> Value {
     let token = question.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default();
     let audiences = question.pointer("/spec/audiences").and_then(Value::as_array).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What a path and a query ask for.
+//! Paths and queries of requests.
 
 use std::sync::Arc;
 
@@ -12,21 +12,20 @@ use crate::{
     table::{Resource, Subresource},
 };
 
-/// What a path names.
+/// Object or collection that a path names.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// The kind.
     pub(crate) resource: Arc<Resource>,
-    /// The namespace; `None` is all of them, or a kind that has none.
+    /// Namespace; `None` for all namespaces, or for a cluster-scoped kind.
     pub(crate) namespace: Option<String>,
-    /// The object; `None` is the collection.
+    /// Name of the object; `None` for the collection.
     pub(crate) name: Option<String>,
-    /// What of the object.
+    /// Subresource of the object.
     pub(crate) sub: Option<Subresource>,
 }
 
 impl Target {
-    /// From the parts of a path after the version.
+    /// Reads the parts of a path after the version.
     pub(crate) fn find(registry: &Registry, group: &str, version: &str, rest: &[&str]) -> Result<Self, Status> {
         let (namespace, rest) = match rest {
             // `/namespaces/x` and its subresources are the namespace itself.
@@ -52,12 +51,12 @@ impl Target {
         Ok(Self { resource, namespace, name, sub })
     }
 
-    /// The namespace, or empty.
+    /// Returns the namespace, or an empty text.
     pub(crate) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
 
-    /// The name, or empty.
+    /// Returns the name, or an empty text.
     pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
@@ -85,7 +84,7 @@ fn decode(part: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The query of a request.
+/// Query of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -95,22 +94,22 @@ impl Query {
         Self(pairs.map(|pairs| pairs.0).unwrap_or_default())
     }
 
-    /// The first value of a parameter, unless it is empty.
+    /// Returns the first value of a parameter, unless it is empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// All values of a parameter.
+    /// Returns all values of a parameter.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that is on unless it says `false` or `0`.
+    /// Returns whether a parameter is present with a value other than `false` or `0`.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.0.iter().any(|(key, value)| key == name && !matches!(value.as_str(), "false" | "0"))
     }
 
-    /// A number, or 400.
+    /// Returns a number, or 400.
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
         self.get(name)
             .map(|text| {
@@ -123,7 +122,7 @@ impl Query {
             .transpose()
     }
 
-    /// Every write of a dry run says `All`.
+    /// Returns whether the write is a dry run. Every value of `dryRun` must be `All`.
     pub(crate) fn dry_run(&self) -> Result<bool, Status> {
         match self.all("dryRun").find(|value| *value != "All") {
             Some(other) => {
@@ -134,7 +133,7 @@ impl Query {
     }
 }
 
-/// Which objects a list or watch is about.
+/// Selection of the objects of a list or watch.
 pub(crate) struct Selection {
     namespace: Option<String>,
     name: Option<String>,
@@ -160,12 +159,12 @@ impl Selection {
         Ok(Self { namespace: target.namespace.clone(), name: target.name.clone(), labels, fields, known })
     }
 
-    /// The one namespace it is about, if it is one.
+    /// Returns the one namespace of the selection, if there is one.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// Whether an object of the namespace is selected.
+    /// Returns whether an object is selected.
     pub(crate) fn matches(&self, stored: &Stored) -> bool {
         self.namespace.as_deref().is_none_or(|namespace| namespace == stored.namespace())
             && self.name.as_deref().is_none_or(|name| name == stored.name())

@@ -1,4 +1,4 @@
-//! Paths below an object.
+//! Subresources: paths below an object.
 
 use axum::{
     body::Body,
@@ -22,7 +22,7 @@ use crate::{
     websocket,
 };
 
-/// A request for a subresource.
+/// Answers a request for a subresource.
 pub(crate) async fn handle(
     api: &Api,
     target: &Target,
@@ -63,7 +63,7 @@ pub(super) fn node(api: &Api) -> Result<std::sync::Arc<dyn NodeAccess>, Status> 
     })
 }
 
-/// The Scale of an object.
+/// Returns the Scale of an object.
 fn scale_of(resource: &Resource, paths: &ScalePaths, live: &Value) -> Value {
     let metadata = &live["metadata"];
     let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
@@ -87,7 +87,7 @@ fn scale_of(resource: &Resource, paths: &ScalePaths, live: &Value) -> Value {
         "spec": {"replicas": number(&paths.spec)}, "status": status})
 }
 
-/// A label selector as clients write it: `app=web,tier in (a,b)`.
+/// Returns a label selector in the clients' notation: `app=web,tier in (a,b)`.
 fn selector_text(selector: &Value) -> String {
     let mut parts = Vec::new();
     let labels = selector.get("matchLabels").or_else(|| selector.get("matchExpressions").is_none().then_some(selector));
@@ -140,7 +140,7 @@ async fn scale(
     Ok(present::plain(&scale))
 }
 
-/// The object with the number of replicas that a Scale wants.
+/// Returns the object with the number of replicas that a Scale wants.
 fn scaled(resource: &Resource, paths: &ScalePaths, live: &Value, wanted: &Value) -> Result<Value, Status> {
     let name = live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let replicas = wanted.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0));
@@ -160,7 +160,7 @@ fn scaled(resource: &Resource, paths: &ScalePaths, live: &Value, wanted: &Value)
     Ok(new)
 }
 
-/// Sets the value at a path, and makes the objects on the way.
+/// Sets the value at a path, and creates the objects on the way.
 fn set(value: &mut Value, steps: &[&str], to: Value) {
     match steps {
         [] => *value = to,
@@ -175,7 +175,7 @@ fn set(value: &mut Value, steps: &[&str], to: Value) {
     }
 }
 
-/// A scheduler says on which node a pod runs.
+/// Binds a pod to a node, for a scheduler.
 async fn bind(api: &Api, target: &Target, query: &Query, request: Request<Body>) -> Result<Response, Status> {
     let (headers, bytes) = body::read(request).await?;
     let binding = body::parse(&headers, &bytes)?;
@@ -223,7 +223,7 @@ async fn token(api: &Api, target: &Target, request: Request<Body>) -> Result<Res
     Ok(json_reply(StatusCode::CREATED, &wanted))
 }
 
-/// The container that a request is about: the one it names, or the only one (or the default one).
+/// Returns the container that a request is about: the one it names, else the only one, else the default one.
 fn container(api: &Api, target: &Target, query: &Query) -> Result<String, Status> {
     let pod = api.live(&target.resource, target.namespace(), target.name())?.value();
     let names = |lists: &[&str]| -> Vec<String> {
@@ -281,7 +281,7 @@ async fn log(api: &Api, target: &Target, query: &Query) -> Result<Response, Stat
 }
 
 impl Api {
-    /// Puts a pod onto a node, once.
+    /// Binds a pod to a node; a bound pod cannot be bound again.
     fn bind(&self, pods: &Resource, namespace: &str, name: &str, node: &str, write: &Write) -> Result<(), Status> {
         self.update(pods, Some(&Subresource::Binding), namespace, name, write, |live| {
             if live.pointer("/metadata/deletionTimestamp").is_some() {

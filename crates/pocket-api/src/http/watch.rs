@@ -1,7 +1,7 @@
-//! Watches: one JSON line per event, from a resourceVersion on.
+//! Watches: one JSON line per event, from a resource version on.
 //!
-//! A watcher holds a position in its kind's history and reads on when something happens, so a slow one costs nothing
-//! but its position; when history has left it behind it is told so with 410.
+//! A watcher holds a position in its kind's history and continues to read at each change, so a slow watcher costs only its
+//! position. When the history no longer has the position, the watcher gets 410.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -30,10 +30,10 @@ use crate::{
 /// Bytes of lines that are sent together, unless one line is longer.
 const CHUNK: usize = 32 << 10;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// How long a watch lasts if the client does not say: so long, to twice as long.
+/// Shortest duration of a watch whose client sets no timeout; the longest is twice as long.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// GET of a collection with `watch=true`.
+/// Handles GET of a collection with `watch=true`.
 pub(crate) fn watch(api: &Api, target: &Target, query: &Query, form: Form) -> Result<Response, Status> {
     let selection = Selection::new(target, query)?;
     let bookmarks = query.flag("allowWatchBookmarks");
@@ -68,13 +68,13 @@ pub(crate) fn watch(api: &Api, target: &Target, query: &Query, form: Form) -> Re
     Ok(response)
 }
 
-/// Where a watch begins.
+/// Beginning of a watch.
 enum Start {
-    /// With the objects there are, as if they were just added; then, for a streaming list, a bookmark that says so.
+    /// Starts with the existing objects as if they were just added; a streaming list then gets a bookmark that marks their end.
     Everything { marked: bool },
-    /// After this revision.
+    /// Starts after this revision.
     After(u64),
-    /// Now.
+    /// Starts now.
     Now,
 }
 
@@ -127,9 +127,9 @@ struct Watcher {
     form: Form,
     include: IncludeObject,
     bookmarks: bool,
-    /// A watch of rows sends the columns with the first row only.
+    /// Whether the columns have been sent: a watch of rows sends them with the first row only.
     columns_sent: bool,
-    /// Everything up to this revision was sent.
+    /// Revision up to which everything was sent.
     position: u64,
     ready: VecDeque<Bytes>,
     changed: watch::Receiver<u64>,
@@ -159,7 +159,7 @@ impl Watcher {
         }
     }
 
-    /// What to send next; none when the watch is over.
+    /// Returns the next bytes to send; `None` when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(chunk) = self.chunk() {
@@ -174,7 +174,7 @@ impl Watcher {
                     for event in events {
                         self.push_event(&event);
                     }
-                    // A client may come from a later revision than any there was: then nothing is new to it yet.
+                    // A client may start from a later revision than the newest one: then nothing is new to it yet.
                     self.position = self.position.max(revision);
                 }
                 Err(expired) => self.push_expired(expired),
@@ -208,7 +208,7 @@ impl Watcher {
         }
     }
 
-    /// Lines that are ready, several at a time: each chunk is a write on the server's side and a read on the client's.
+    /// Returns ready lines, several at a time: each chunk is a write on the server's side and a read on the client's.
     fn chunk(&mut self) -> Option<Bytes> {
         let first = self.ready.pop_front()?;
         if self.ready.is_empty() {
@@ -222,7 +222,7 @@ impl Watcher {
         Some(chunk.into())
     }
 
-    /// An event as it looks through the selection: an object may enter or leave it.
+    /// Adds an event as it looks through the selection: an object may enter or leave the selection.
     fn push_event(&mut self, event: &Event) {
         let now = event.kind != EventKind::Deleted && self.selection.matches(&event.object);
         let before = event.before.as_ref().is_some_and(|before| self.selection.matches(before));
@@ -231,7 +231,7 @@ impl Watcher {
             (true, true) => self.push("MODIFIED", &event.object),
             (true, false) if event.kind == EventKind::Deleted => self.push("DELETED", &event.object),
             (true, false) => {
-                // It left: the client sees the state it knows, at the revision at which it left.
+                // The object left the selection: the client gets the state that it knows, at the revision at which the object left.
                 let Some(before) = &event.before else { return };
                 let mut last = before.value();
                 crate::strategy::object(&mut last, "metadata")

@@ -14,7 +14,7 @@ use crate::{
     table::Resource,
 };
 
-/// How a write is to be made.
+/// Returns the options of a write.
 pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<Write, Status> {
     let validation = match query.get("fieldValidation") {
         None | Some("Warn") => FieldValidation::Warn,
@@ -31,7 +31,7 @@ pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<Write,
             return Err(Status::bad_request("fieldManager: Invalid value: must be at most 128 printable characters"));
         }
         Some(name) => name.to_owned(),
-        // The program's name, as in `kubectl/v1.33.0 (linux/amd64) …`.
+        // Name of the program, as in `kubectl/v1.33.0 (linux/amd64) …`.
         None => {
             let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
             agent.split('/').next().unwrap_or_default().chars().take(128).collect()
@@ -40,7 +40,7 @@ pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<Write,
     Ok(Write::new(query.dry_run()?, manager, validation))
 }
 
-/// POST to a collection.
+/// Handles POST to a collection.
 pub(crate) async fn create(
     api: &Api,
     target: &Target,
@@ -59,7 +59,7 @@ pub(crate) async fn create(
     Ok(present::written(resource, &stored, StatusCode::CREATED, &write.take_warnings()))
 }
 
-/// PUT of an object.
+/// Handles PUT of an object.
 pub(crate) async fn replace(
     api: &Api,
     target: &Target,
@@ -76,7 +76,7 @@ pub(crate) async fn replace(
     Ok(present::written(resource, &stored, StatusCode::OK, &write.take_warnings()))
 }
 
-/// A body may leave out what the path says already.
+/// Fills in API version and kind, which a body may leave out because the path has them.
 fn fill_type(resource: &Resource, object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
         if fields.get("apiVersion").is_none_or(|value| value == "") {
@@ -88,7 +88,7 @@ fn fill_type(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// A patch in one of its languages.
+/// Patch in one of its formats.
 pub(crate) enum Patch {
     Json(Value),
     Merge(Value),
@@ -117,7 +117,7 @@ impl Patch {
         }
     }
 
-    /// The object after the patch.
+    /// Returns the object after the patch.
     pub(crate) fn on(&self, resource: &Resource, live: &Value) -> Result<Value, Status> {
         let name = live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let patched = match self {
@@ -141,7 +141,7 @@ impl Patch {
 fn patch_failed(resource: &Resource, name: &str, error: &PatchError) -> Status {
     if matches!(error, PatchError::Unprocessable(_)) {
         let text = format!("{} \"{name}\" is invalid: {error}", resource.group_resource());
-        // With a kind and a name in the details, kubectl would show these in place of the message.
+        // If the details had a kind and a name, kubectl would show these in place of the message.
         let mut status = Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text);
         status.details = Some(Box::new(json!({})));
         return status;
@@ -149,7 +149,7 @@ fn patch_failed(resource: &Resource, name: &str, error: &PatchError) -> Status {
     Status::bad_request(error.to_string())
 }
 
-/// PATCH of an object, in whole or its status.
+/// Handles PATCH of an object or of its status.
 pub(crate) async fn patch(
     api: &Api,
     target: &Target,
@@ -194,7 +194,7 @@ pub(crate) async fn patch(
     Ok(present::written(resource, &stored, code, &write.take_warnings()))
 }
 
-/// From the body and the query.
+/// Reads the options of a deletion from the body and the query.
 pub(crate) fn delete_options(query: &Query, body: &Value) -> Result<DeleteOptions, Status> {
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let propagation = match text("/propagationPolicy")
@@ -234,7 +234,7 @@ async fn read_delete_options(query: &Query, request: Request<Body>) -> Result<De
     delete_options(query, &body)
 }
 
-/// DELETE of an object.
+/// Handles DELETE of an object.
 pub(crate) async fn delete(
     api: &Api,
     target: &Target,
@@ -262,7 +262,7 @@ pub(crate) async fn delete(
     }
 }
 
-/// DELETE of a collection: each selected object by itself. What was deleted meanwhile is no error.
+/// Handles DELETE of a collection: deletes each selected object by itself. An object that has been deleted meanwhile is no error.
 pub(crate) async fn delete_collection(
     api: &Api,
     target: &Target,

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::table::Resource;
 
-/// Which lists a strategic merge patch merges, and by which field. The Rust types do not say it, and kubectl plans its
-/// patches by it.
+/// Lists that a strategic merge patch merges, and the field by which it merges them. The Rust types do not have this
+/// information, and kubectl plans its patches with it.
 const MERGE_KEYS: &[(&str, &str, &str)] = &[
     ("api.core.v1.PodSpec", "containers", "name"),
     ("api.core.v1.PodSpec", "initContainers", "name"),
@@ -89,12 +89,12 @@ pub(super) fn reference(generator: &mut SchemaGenerator, group: &str, kind: &str
     }
 }
 
-/// A generator of schemas as OpenAPI 3 has them.
+/// Returns a generator of OpenAPI 3 schemas.
 pub(super) fn generator() -> SchemaGenerator {
     SchemaGenerator::new(SchemaSettings::openapi3())
 }
 
-/// The schemas of one document.
+/// Schemas of one document.
 pub(super) struct Schemas {
     generator: SchemaGenerator,
     kinds: Vec<(String, Value)>,
@@ -106,7 +106,7 @@ impl Schemas {
         Self { generator: generator(), kinds: Vec::new(), custom: Map::new() }
     }
 
-    /// Adds a built-in kind; answers the name of its schema.
+    /// Adds a built-in kind and returns the name of its schema.
     pub(super) fn add(&mut self, resource: &Resource) -> Option<String> {
         let schema = reference(&mut self.generator, &resource.group, &resource.kind)?;
         let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?.to_owned();
@@ -114,7 +114,7 @@ impl Schemas {
         Some(name)
     }
 
-    /// Adds a custom kind; answers the name of its schema.
+    /// Adds a custom kind and returns the name of its schema.
     pub(super) fn add_custom(&mut self, resource: &Resource, mut schema: Value) -> Option<String> {
         use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
         let metadata = self.generator.subschema_for::<ObjectMeta>();
@@ -132,7 +132,7 @@ impl Schemas {
         Some(name)
     }
 
-    /// All schemas by name.
+    /// Returns all schemas by name.
     pub(super) fn finish(mut self) -> Map<String, Value> {
         let mut all = self.generator.take_definitions(true);
         all.values_mut().for_each(wrap_references);
@@ -171,7 +171,7 @@ fn kind_of(resource: &Resource) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
 }
 
-/// OpenAPI 3.0 allows nothing beside a `$ref`, so a described reference is a list of one.
+/// Wraps references: OpenAPI 3.0 allows nothing beside a `$ref`, so a described reference is a list of one.
 fn wrap_references(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -1,6 +1,6 @@
-//! Schemas of what is served: for `kubectl explain`, validation and editors.
+//! Schemas of the served kinds: for `kubectl explain`, validation and editors.
 //!
-//! The documents are large and rarely asked for, so each is made when it is asked for and not kept.
+//! The documents are large and rarely requested, so each is made on demand and not kept.
 
 mod builtin;
 
@@ -18,7 +18,7 @@ use crate::{
     table::{Resource, Subresource, Verbs},
 };
 
-/// `/openapi/v3` and the documents below it.
+/// Answers `/openapi/v3` and the documents below it.
 pub(crate) fn v3(registry: &Registry, rest: &[&str]) -> Result<Response, Status> {
     let (group, version) = match rest {
         [] => return Ok(json_reply(StatusCode::OK, &index(registry))),
@@ -32,9 +32,9 @@ pub(crate) fn v3(registry: &Registry, rest: &[&str]) -> Result<Response, Status>
     Ok(json_reply(StatusCode::OK, &document(registry, group, version)))
 }
 
-/// `/openapi/v2`: only what old clients need to go on. They read the v3 documents, or do without.
+/// Answers `/openapi/v2` with the minimum that old clients need to continue. They read the v3 documents, or do without.
 ///
-/// They insist on protobuf, so there is an empty document in it: `swagger` (1) and `info` (2) with title and version.
+/// Old clients insist on protobuf, so the reply is an empty document in it: `swagger` (1) and `info` (2) with title and version.
 pub(crate) fn v2(api: &Api, headers: &HeaderMap) -> Response {
     let version = &api.options().version.git_version;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();

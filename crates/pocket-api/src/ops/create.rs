@@ -1,4 +1,4 @@
-//! Making an object.
+//! Creation of objects.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::{
     table::Resource,
 };
 
-/// The letters of generated names: no vowels, so no words.
+/// Letters of generated names: no vowels, so no words.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-/// `metadata.name` without its suffix is cut to this length.
+/// Length to which `metadata.name` without its suffix is cut.
 const MAX_GENERATED_BASE: usize = 58;
 
 impl Api {
-    /// Makes an object in a namespace (empty if the kind has none).
+    /// Creates an object in a namespace (empty for a cluster-scoped kind).
     pub(crate) fn create(
         &self,
         resource: &Resource,
@@ -127,7 +127,7 @@ fn generate_name(prefix: &str) -> String {
     name
 }
 
-/// A random UUID (version 4).
+/// Returns a random UUID (version 4).
 pub(crate) fn uid() -> String {
     let mut bits: u128 = rand::rng().random();
     bits = bits & !(0xf << 76) | 4 << 76;

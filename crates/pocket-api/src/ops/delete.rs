@@ -1,4 +1,4 @@
-//! Deleting: grace, finalizers, propagation and preconditions.
+//! Deletion of objects: grace, finalizers, propagation and preconditions.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) struct DeleteOptions {
     pub(crate) dry_run: bool,
 }
 
-/// What becomes of the objects that an object owns.
+/// Treatment of the objects that a deleted object owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Propagation {
     Orphan,
@@ -30,17 +30,17 @@ pub(crate) enum Propagation {
     Foreground,
 }
 
-/// What a deletion did.
+/// Result of a deletion.
 pub(crate) enum Deleted {
-    /// The object is gone; this was its last state.
+    /// Removed object, in its last state.
     Gone(Arc<Stored>),
-    /// It will go when its time is over or its finalizers have been removed.
+    /// Marked object, which is removed when its grace period is over and its finalizers have been removed.
     Going(Arc<Stored>),
 }
 
 /// Namespaces that every cluster has.
 const KEPT: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
-/// Set on a definition until its objects are gone.
+/// Finalizer of a definition until its objects are gone.
 const CUSTOM_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 impl Api {
@@ -119,7 +119,7 @@ impl Api {
         Ok(())
     }
 
-    /// Lets a definition that is being deleted go, once no object of its kind is left.
+    /// Removes a definition that is being deleted, once no object of its kind is left.
     pub(super) fn finish_definition(&self, writer: &mut Writer, name: &str) -> Result<(), Status> {
         let registry = self.registry();
         let Some(definitions) = registry.built_in("apiextensions.k8s.io", "customresourcedefinitions") else {
@@ -142,7 +142,7 @@ impl Api {
         self.commit(writer, definitions, &live.key, Some(&old), change).map(drop)
     }
 
-    /// Takes a namespace's last finalizers away, as its controller asks through `/finalize`.
+    /// Removes a namespace's last finalizers, at the request of its controller through `/finalize`.
     pub(crate) fn finalize(
         &self,
         namespaces: &Resource,
@@ -196,14 +196,14 @@ pub(super) fn check_preconditions(
     Ok(())
 }
 
-/// Writes into an object when it shall go and what it waits for.
+/// Marks an object as being deleted, with its deadline and the finalizers that it waits for.
 fn mark(new: &mut Value, old: &Value, options: &DeleteOptions, is_pod: bool) {
     let grace = if is_pod { pod_grace(old, options.grace) } else { 0 };
     let before = fields::meta(old, "deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     if fields::meta(old, "deletionTimestamp").is_none() || grace < before {
         let mut at = jiff::Timestamp::now();
         if fields::meta(old, "deletionTimestamp").is_some() {
-            // Shortened: it still counts from when deletion was first asked for.
+            // A shortened grace period still counts from the time of the first deletion request.
             let asked = fields::text(old, "deletionTimestamp").parse::<jiff::Timestamp>().ok();
             at = asked.and_then(|at| at.checked_sub(jiff::SignedDuration::from_secs(before)).ok()).unwrap_or(at);
         }
@@ -228,7 +228,7 @@ fn mark(new: &mut Value, old: &Value, options: &DeleteOptions, is_pod: bool) {
     }
 }
 
-/// How long a pod may take to end. One that runs nowhere, or has ended, needs no time.
+/// Returns the grace period of a pod. A pod that runs on no node, or has ended, needs none.
 fn pod_grace(pod: &Value, wanted: Option<i64>) -> i64 {
     let bound = pod.pointer("/spec/nodeName").and_then(Value::as_str).is_some_and(|node| !node.is_empty());
     if !bound || is_over(pod) {

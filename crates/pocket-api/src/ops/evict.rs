@@ -1,4 +1,4 @@
-//! Evicting: deleting a pod if its PodDisruptionBudget allows that.
+//! Eviction: deletes a pod if its PodDisruptionBudget allows it.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -19,16 +19,16 @@ use crate::{
 const ALLOWED: &str = "DisruptionAllowed";
 const TARGET: &str = "DisruptionTarget";
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
-/// A budget with more evictions that its controller has not seen yet allows none.
+/// Greatest number of evictions that the controller of a budget has not seen yet; a budget with more of them allows none.
 const MAX_DISRUPTED_PODS: usize = 2000;
-/// When a client may ask again about a budget whose controller is behind.
+/// Seconds after which a client may ask again about a budget whose controller is behind.
 const RETRY_SECONDS: u64 = 10;
 
 impl Api {
     /// Deletes a pod if its budget allows it.
     ///
-    /// As in Kubernetes, the budget is spent first: if the deletion is then refused, for instance by a precondition, the
-    /// controller gives back what was spent two minutes later.
+    /// As in Kubernetes, the budget is spent first. If the deletion is then refused, for instance by a precondition, the
+    /// controller gives the spent eviction back two minutes later.
     pub(crate) fn evict(
         &self,
         pods: &Resource,
@@ -49,7 +49,7 @@ impl Api {
         if !options.dry_run {
             check_preconditions(pods, name, &old, &options)?;
             let marked = self.commit(&mut writer, pods, &pod.key, Some(&old), Change::Put(marked(&old)))?;
-            // The change was made here, so it is none that the client has missed.
+            // This request itself made the change, so the client's precondition must not fail on it.
             if options.resource_version.is_some() {
                 options.resource_version = Some(fields::text(&marked.value(), "resourceVersion").to_owned());
             }
@@ -61,7 +61,7 @@ impl Api {
         let (objects, _) = self.store().snapshot(&budgets.storage);
         let matching: Vec<_> = crate::store::in_namespace(&objects, Some(pod.namespace()))
             .filter(|budget| {
-                // No selector selects nothing, an empty one everything.
+                // A missing selector selects no pod, an empty one selects every pod.
                 let Some(selector) = budget.value().pointer("/spec/selector").cloned() else { return false };
                 pocket_object::selector::LabelSelector::from_value(&selector)
                     .is_ok_and(|selector| selector.matches(&pod.labels))
@@ -94,7 +94,7 @@ impl Api {
     }
 }
 
-/// Whether a budget allows that one pod goes.
+/// Checks whether a budget allows the eviction of one pod.
 fn check(budgets: &Resource, name: &str, budget: &Value) -> Result<(), Status> {
     let number = |field: &str| budget.pointer(field).and_then(Value::as_i64).unwrap_or(0);
     let cause = |message: String| json!({"reason": "DisruptionBudget", "message": message});
@@ -134,14 +134,14 @@ fn check(budgets: &Resource, name: &str, budget: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Why a budget allows no eviction.
+/// Returns the reason for which a budget allows no eviction.
 fn why_none(name: &str, budget: &Value) -> String {
     let number = |field: &str| budget.pointer(field).and_then(Value::as_i64).unwrap_or(0);
     let (desired, current) = (number("/status/desiredHealthy"), number("/status/currentHealthy"));
     let condition = condition(budget, ALLOWED).filter(|condition| condition["status"] == "False");
     let text = |field: &str| condition.and_then(|condition| condition[field].as_str()).unwrap_or_default();
     let (reason, message) = (text("reason"), text("message"));
-    // Numbers of a count that failed mean nothing.
+    // The numbers of a failed sync mean nothing.
     if reason == "SyncFailed" && !message.is_empty() {
         format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}")
     } else if current <= desired {
@@ -153,7 +153,7 @@ fn why_none(name: &str, budget: &Value) -> String {
     }
 }
 
-/// The budget with one eviction less. Until the controller has seen the deletion, it must not count this pod again.
+/// Returns the budget with one eviction less. Until the controller has seen the deletion, it must not count this pod again.
 fn spent(old: &Value, pod: &str) -> Value {
     let mut new = old.clone();
     let left = old.pointer("/status/disruptionsAllowed").and_then(Value::as_i64).unwrap_or(0) - 1;
@@ -173,7 +173,7 @@ fn spent(old: &Value, pod: &str) -> Value {
     new
 }
 
-/// The pod, with the condition that says who ends it.
+/// Returns the pod with the condition `DisruptionTarget`, which names the cause of its end.
 fn marked(pod: &Value) -> Value {
     let mut new = pod.clone();
     let condition = json!({"type": TARGET, "status": "True", "reason": "EvictionByEvictionAPI",
@@ -187,7 +187,7 @@ fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
     conditions.iter().find(|condition| condition["type"] == kind)
 }
 
-/// Puts a condition in the place of the one of its type. The time of its last transition stays if its status does.
+/// Replaces the condition of the same type, or adds the condition. The time of the last transition stays if the status does.
 fn set_condition(value: &mut Value, mut new: Value) {
     let conditions = object(value, "status").entry("conditions").or_insert_with(|| json!([]));
     let Some(conditions) = conditions.as_array_mut() else { return };
@@ -200,7 +200,7 @@ fn set_condition(value: &mut Value, mut new: Value) {
     }
 }
 
-/// Whether a pod does not serve (yet, or any more), so that its end disrupts nothing.
+/// Returns whether a pod does not serve (yet, or any more), so that its end disrupts nothing.
 fn disrupts_nothing(pod: &Value) -> bool {
     let pending = pod.pointer("/status/phase").and_then(Value::as_str) == Some("Pending");
     is_over(pod) || pending || fields::meta(pod, "deletionTimestamp").is_some()

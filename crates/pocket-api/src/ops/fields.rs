@@ -1,4 +1,4 @@
-//! The fields of objects that belong to the server, and fields that a kind does not have.
+//! Fields of objects that belong to the server, and fields that a kind does not have.
 
 use pocket_object::strict;
 use serde_json::Value;
@@ -10,17 +10,17 @@ use crate::{
     table::{Resource, Subresource},
 };
 
-/// `metadata.name`, or nothing.
+/// Returns `metadata.name`, or an empty text.
 pub(super) fn name(object: &Value) -> &str {
     text(object, "name")
 }
 
-/// A text in the metadata, or nothing.
+/// Returns a text of the metadata, or an empty text.
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A field of the metadata.
+/// Returns a field of the metadata.
 pub(super) fn meta<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
     object.get("metadata")?.get(field).filter(|value| !value.is_null())
 }
@@ -30,12 +30,12 @@ pub(super) fn set_meta(value: &mut Value, field: &str, to: Value) {
     object(value, "metadata").insert(field.to_owned(), to);
 }
 
-/// Takes a field of the metadata away.
+/// Removes a field of the metadata.
 pub(super) fn remove_meta(value: &mut Value, field: &str) {
     object(value, "metadata").remove(field);
 }
 
-/// Sets a field of the metadata to what it was, or takes it away if it was not.
+/// Restores a field of the metadata to its old value, or removes it if there was none.
 pub(super) fn restore_meta(new: &mut Value, old: &Value, field: &str) {
     match meta(old, field) {
         Some(value) => set_meta(new, field, value.clone()),
@@ -43,19 +43,19 @@ pub(super) fn restore_meta(new: &mut Value, old: &Value, field: &str) {
     }
 }
 
-/// Drops what says nothing: empty lists and maps of the metadata, and in built-in kinds all nulls. Typed servers do so
-/// by nature, and clients compare with it.
+/// Drops what means nothing: empty lists and maps of the metadata, and in built-in kinds all nulls. Typed servers have this
+/// effect by their nature, and clients compare with their result.
 pub(super) fn tidy(resource: &Resource, object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, value| match value {
             Value::Null => false,
-            // An empty list here asks for the owners of all fields to be forgotten.
+            // An empty `managedFields` is a request to forget the owners of all fields.
             Value::Array(items) => !items.is_empty() || name == "managedFields",
             Value::Object(fields) => !fields.is_empty(),
             _ => true,
         });
     }
-    // A null means something in a schema's default and in the raw data of a revision.
+    // A null has a meaning in a schema's default and in the raw data of a revision.
     let raw = matches!(resource.plural.as_ref(), "customresourcedefinitions" | "controllerrevisions");
     if resource.custom.is_none() && !raw {
         drop_nulls(object);
@@ -73,13 +73,12 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// The finalizers.
 pub(super) fn finalizers(object: &Value) -> Vec<&str> {
     let list = meta(object, "finalizers").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Drops the fields that cannot be written through this path, so that nobody comes to own them.
+/// Drops the fields that cannot be written through this path, so that no manager becomes their owner.
 pub(super) fn keep_only(resource: &Resource, sub: Option<&Subresource>, intent: &mut Value) {
     let Some(fields) = intent.as_object_mut() else { return };
     match sub {
@@ -94,7 +93,7 @@ pub(super) fn keep_only(resource: &Resource, sub: Option<&Subresource>, intent: 
     }
 }
 
-/// Warns of a version that is going to go.
+/// Warns of a deprecated version.
 pub(super) fn warn_of_deprecation(resource: &Resource, write: &Write) {
     if let Some(text) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_ref()) {
         write.warn(text.clone());
@@ -125,7 +124,7 @@ pub(super) fn check(resource: &Resource, body: &mut Value, write: &Write) -> Res
     }
 }
 
-/// A refusal as Kubernetes words it for a whole object and for a patch.
+/// Returns a refusal in the words of Kubernetes, for a whole object or for a patch.
 fn refused(resource: &Resource, sent: &Sent, patched: Option<String>, sentence: &str) -> Status {
     let shown = match sent {
         Sent::Object => {

@@ -1,4 +1,4 @@
-//! Writes: what create, update, apply and delete do to the store. All of it is synchronous and under the writer's
+//! Writes: the effects of create, update, apply and delete on the store. All of them are synchronous and hold the writer's
 //! lock, so an object cannot change between being read and being written.
 
 mod create;
@@ -25,41 +25,40 @@ use crate::{
     table::{Resource, Subresource},
 };
 
-/// What to do with fields that the kind does not have.
+/// Treatment of fields that the kind does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
-    /// Drop them.
+    /// Drops them.
     Ignore,
-    /// Drop them and say so.
+    /// Drops them and warns.
     Warn,
-    /// Refuse.
+    /// Refuses the write.
     Strict,
 }
 
-/// What a client has sent, where a sentence has to show it.
+/// Form of a client's body, for messages that have to show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// A whole object.
+    /// Whole object.
     Object,
-    /// A patch of the JSON: the patched object is shown.
+    /// JSON Patch: messages show the patched object.
     JsonPatch,
-    /// A strategic merge patch, as it is shown.
+    /// Strategic merge patch, with the text that messages show.
     StrategicPatch(String),
 }
 
-/// Who writes, and how.
+/// Author and manner of a write.
 pub(crate) struct Write {
-    /// Do everything but write.
+    /// Whether to do everything but store the result.
     pub(crate) dry_run: bool,
-    /// Field manager.
     pub(crate) manager: String,
-    /// What to do with unknown fields.
+    /// Treatment of unknown fields.
     pub(crate) validation: FieldValidation,
-    /// Fields that the body has twice, and the like: sentences.
+    /// Mistakes of the body beside its content, such as a field that occurs twice, as sentences.
     pub(crate) mistakes: Vec<String>,
-    /// What the body is.
+    /// Form of the body.
     pub(crate) sent: Sent,
-    /// The time of the request, as Kubernetes writes times.
+    /// Time of the request in the format of Kubernetes.
     pub(crate) now: String,
     warnings: Mutex<Vec<String>>,
 }
@@ -70,23 +69,23 @@ impl Write {
         Self { dry_run, manager, validation, mistakes, sent, now: now(), warnings }
     }
 
-    /// Notes what is wrong with a body beside its content.
+    /// Adds mistakes of the body beside its content.
     pub(crate) fn with_mistakes(mut self, mistakes: Vec<String>) -> Self {
         self.mistakes = mistakes;
         self
     }
 
-    /// The server itself writes.
+    /// Returns the options of a write by the server itself.
     pub(crate) fn by_server() -> Self {
         Self::new(false, "pocket".into(), FieldValidation::Ignore)
     }
 
-    /// Tells the client something that is no error.
+    /// Warns the client; a warning is no error.
     pub(crate) fn warn(&self, text: String) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
 
-    /// What was told so far.
+    /// Takes the warnings so far.
     pub(crate) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -102,7 +101,7 @@ impl Write {
     }
 }
 
-/// A time as Kubernetes writes it in metadata.
+/// Returns a time in the format that Kubernetes uses in metadata.
 pub(crate) fn timestamp(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -111,7 +110,7 @@ pub(crate) fn now() -> String {
     timestamp(jiff::Timestamp::now())
 }
 
-/// One write of one object.
+/// Write of one object.
 #[derive(Clone, Copy)]
 struct Step<'a> {
     resource: &'a Resource,
@@ -119,21 +118,21 @@ struct Step<'a> {
     key: &'a Arc<str>,
     old: Option<&'a Value>,
     write: &'a Write,
-    /// A create, update or patch, after which the writer owns what it changed. Server-side apply has noted it already.
+    /// Set for a create, update or patch, after which the writer owns what it changed. Server-side apply has noted ownership already.
     tracks: bool,
 }
 
-/// Who decides which manager owns which field.
+/// Source of the ownership of fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ownership {
-    /// A create, update or patch: whoever changes a value owns it.
+    /// Create, update or patch: a manager that changes a value owns it.
     Track,
-    /// Server-side apply has said it already.
+    /// Server-side apply: ownership is noted already.
     Said,
 }
 
 impl Api {
-    /// Makes an object from what a client applies, or changes the one there is. Says whether it was made.
+    /// Creates an object from a client's apply, or changes the existing one. Returns whether it was created.
     #[expect(clippy::too_many_arguments, reason = "one write has all of these")]
     pub(crate) fn apply(
         &self,
@@ -174,7 +173,7 @@ impl Api {
         }
     }
 
-    /// Types of all served versions of a kind.
+    /// Returns the types of all served versions of a kind.
     fn versions(&self, resource: &Resource) -> Versions {
         let Some(custom) = &resource.custom else {
             return Versions::one(&resource.api_version(), resource.shape());
@@ -185,8 +184,8 @@ impl Api {
         Versions::new(registry.custom().iter().filter(same).map(|known| (known.api_version(), known.shape().clone())))
     }
 
-    /// Makes an object ready to be stored: fills in defaults, notes who owns what, asks admission, lets the kind's own
-    /// rules run, and checks the result. The order is that of Kubernetes: what the server fills in belongs to no manager.
+    /// Prepares an object for the store: fills in defaults, records field ownership, asks admission, runs the kind's own rules,
+    /// and checks the result. The order is that of Kubernetes: what the server fills in belongs to no manager.
     fn complete(&self, writer: &mut Writer, step: &Step<'_>, new: &mut Value) -> Result<(), Status> {
         let Step { resource, sub, key, old, write, .. } = *step;
         fields::tidy(resource, new);
@@ -236,7 +235,7 @@ impl Api {
         if sub.is_none() { admission::validate(&mut request, new) } else { Ok(()) }
     }
 
-    /// Stores a change and what follows from it.
+    /// Stores a change and its consequences.
     pub(crate) fn commit(
         &self,
         writer: &mut Writer,
@@ -264,13 +263,13 @@ impl Api {
         Ok(stored)
     }
 
-    /// What a dry run would have stored.
+    /// Returns the object that a dry run would have stored.
     fn pretend(resource: &Resource, key: &Arc<str>, value: &Value, revision: u64) -> Arc<Stored> {
         Arc::new(Stored::new(key.clone(), value, revision, &resource.storage.fields))
     }
 }
 
-/// The API version and kind of a body must be those of the path; absent ones are filled in by the caller.
+/// Checks that the API version and kind of a body are those of the path; the caller fills in absent ones.
 pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Status> {
     let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
     let api_version = resource.api_version();
@@ -293,7 +292,7 @@ pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Stat
     Ok(())
 }
 
-/// As 409 with a cause per field, or 400/422.
+/// Returns the 409 with a cause per field, or the 400 or 500, of a failed apply.
 fn apply_failed(resource: &Resource, name: &str, error: ApplyError) -> Status {
     use http::StatusCode;
     match error {

@@ -1,4 +1,4 @@
-//! Changing an object.
+//! Changes of objects.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Api {
-    /// Changes an object: `change` gets it as it is, in the version of `resource`, and says how it shall be.
+    /// Changes an object: `change` gets the current object in the version of `resource`, and returns the wanted one.
     pub(crate) fn update(
         &self,
         resource: &Resource,
@@ -33,7 +33,7 @@ impl Api {
         })
     }
 
-    /// An object, or 404.
+    /// Returns an object, or 404.
     pub(crate) fn live(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Stored>, Status> {
         let found = self.store().get(&resource.storage, &key(namespace, name));
         found.ok_or_else(|| Status::not_found(resource, name))
@@ -79,7 +79,7 @@ impl Api {
     }
 }
 
-/// Deletion was asked for, its time is over, and nothing holds the object any more.
+/// Returns whether an object can be removed: deletion was requested, the grace period is over, and no finalizer is left.
 pub(super) fn may_go(object: &Value) -> bool {
     let grace = fields::meta(object, "deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     let content = object["kind"] == "Namespace"
@@ -90,7 +90,7 @@ pub(super) fn may_go(object: &Value) -> bool {
         && fields::finalizers(object).is_empty()
 }
 
-/// Name, namespace and uid cannot change; a resourceVersion that is given must be the object's.
+/// Checks that name, namespace and uid do not change, and that a given resource version is the object's.
 fn check_identity(resource: &Resource, live: &Stored, old: &Value, new: &Value) -> Result<(), Status> {
     let name = live.name();
     if fields::name(new) != name {
@@ -134,7 +134,7 @@ fn restore_system_fields(new: &mut Value, old: &Value) {
     }
 }
 
-/// The status is written through `/status` alone, and `/status` writes nothing else.
+/// Keeps the status and the rest apart: only `/status` writes the status, and `/status` writes nothing else.
 fn keep_apart(resource: &Resource, sub: Option<&Subresource>, new: &mut Value, old: &Value) {
     if sub == Some(&Subresource::Status) {
         let status = new.get("status").cloned();
@@ -150,7 +150,7 @@ fn keep_apart(resource: &Resource, sub: Option<&Subresource>, new: &mut Value, o
             }
         }
     } else if resource.has_status()
-        // A binding also notes in the status that the pod is scheduled.
+        // A binding also writes to the status that the pod is scheduled.
         && sub != Some(&Subresource::Binding)
         && let Some(fields) = new.as_object_mut()
     {
@@ -175,10 +175,10 @@ fn check_finalizers(resource: &Resource, live: &Stored, old: &Value, new: &Value
     Err(Status::invalid(resource, live.name(), &[pocket_object::FieldError::forbidden("metadata.finalizers", why)]))
 }
 
-/// Anything but metadata and status differs.
+/// Returns whether anything but metadata and status differs.
 fn spec_differs(resource: &Resource, old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
-    // A custom kind without /status has its status in the object like any other field.
+    // A custom kind without `/status` has its status in the object like any other field.
     let ignored =
         |field: &str| field == "metadata" || field == "status" && (resource.has_status() || resource.custom.is_none());
     let relevant = |fields: &serde_json::Map<String, Value>| fields.keys().filter(|field| !ignored(field)).count();

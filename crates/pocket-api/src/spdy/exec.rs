@@ -1,4 +1,4 @@
-//! A program in a container, connected to streams of SPDY.
+//! Programs in a container, connected to streams of SPDY.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::{
 
 const PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
 const CHUNK: usize = 32 << 10;
-/// How long a client may take to open its streams, as in Kubernetes.
+/// Time that a client may take to open its streams, as in Kubernetes.
 const OPENING: Duration = Duration::from_secs(30);
 
-/// `/exec`
+/// Handles `/exec`.
 pub(crate) async fn exec(
     node: Arc<dyn NodeAccess>,
     wanted: ExecRequest,
@@ -35,12 +35,12 @@ pub(crate) async fn exec(
     let protocol = super::negotiate(&request, &PROTOCOLS)?;
     let kinds =
         Kinds { stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr && !wanted.tty, resize: wanted.tty };
-    // Before the upgrade, so that a client is told plainly why it cannot be run.
+    // Before the upgrade, so that the client gets a plain error if the program cannot be run.
     let streams = node.exec(wanted).await?;
     Ok(super::upgrade(request, protocol, move |io| run(io, kinds, streams)))
 }
 
-/// The streams that the client opens, beside the one for the end.
+/// Streams that the client opens, beside the error stream.
 #[derive(Clone, Copy)]
 struct Kinds {
     stdin: bool,
@@ -67,7 +67,7 @@ impl Opened {
             && (self.resize.is_some() || !kinds.resize)
     }
 
-    /// Takes the client's streams until all are there; `None` if the client goes away before.
+    /// Accepts the client's streams until all are open; returns `None` if the client leaves before.
     async fn all(session: &mut Session, kinds: Kinds) -> Option<Self> {
         let mut opened = Self::default();
         while !opened.has(kinds) {
@@ -91,7 +91,7 @@ async fn run(io: Io, kinds: Kinds, streams: ExecStreams) {
     let Some(Stream { output: error, input: _unread, .. }) = opened.error else { return };
     let input = async {
         tokio::join!(copy_in(opened.stdin, streams.stdin), resize(opened.resize, streams.resize));
-        // The program goes on without input.
+        // The program continues without input.
         std::future::pending::<()>().await;
     };
     let program = async {
@@ -102,7 +102,7 @@ async fn run(io: Io, kinds: Kinds, streams: ExecStreams) {
         websocket::end(exit.unwrap_or_else(|_| Err("the node stopped".to_owned())))
     };
     let status = tokio::select! {
-        // The client is gone: no one reads how it ends. Dropping the streams ends the program.
+        // The client is gone, so no one reads the result. Dropping the streams ends the program.
         () = session.gone() => return,
         () = input => return,
         status = program => status,
@@ -134,14 +134,14 @@ async fn copy_in(stream: Option<Stream>, stdin: Option<Box<dyn AsyncWrite + Send
     let (Some(mut stream), Some(mut stdin)) = (stream, stdin) else { return };
     while let Some(bytes) = stream.input.recv().await {
         if stdin.write_all(&bytes).await.is_err() || stdin.flush().await.is_err() {
-            // The program reads no more; it goes on.
+            // The program reads no more, but it continues.
             return;
         }
     }
     let _ = stdin.shutdown().await;
 }
 
-/// Sizes of the terminal, each a JSON object.
+/// Passes on the sizes of the terminal, each a JSON object.
 async fn resize(stream: Option<Stream>, sizes: Option<mpsc::Sender<(u16, u16)>>) {
     let (Some(mut stream), Some(sizes)) = (stream, sizes) else { return };
     while let Some(bytes) = stream.input.recv().await {

@@ -1,4 +1,4 @@
-//! Ports of a pod, connected to streams of SPDY: for each connection one for data and one for what goes wrong.
+//! Ports of a pod, connected to streams of SPDY: each connection has one stream for data and one for errors.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,10 +20,10 @@ use crate::{
 
 const PROTOCOLS: [&str; 1] = ["portforward.k8s.io"];
 const CHUNK: usize = 32 << 10;
-/// Connections that have one of their two streams only.
+/// Greatest number of connections that have only one of their two streams.
 const MAX_HALVES: usize = 256;
 
-/// `/portforward`
+/// Handles `/portforward`.
 pub(crate) fn port_forward(
     node: Arc<dyn NodeAccess>,
     namespace: String,
@@ -45,7 +45,7 @@ async fn run(io: Io, node: Arc<dyn NodeAccess>, namespace: String, pod: String) 
         let Some(stream) = stream else { return };
         let header = |name: &str| stream.headers.get(name).cloned().unwrap_or_default();
         let (is_data, port) = (header("streamtype") == "data", header("port"));
-        // Clients that are older than the number of the request have one connection at a time for each port.
+        // Clients older than the header `requestid` have one connection at a time for each port.
         let request = stream.headers.get("requestid").cloned().unwrap_or_else(|| port.clone());
         let (data, error) = match halves.remove(&request) {
             Some((false, error)) if is_data => (stream, error),
@@ -87,7 +87,7 @@ async fn pump(connection: Box<dyn Duplex>, data: Stream) -> Result<(), String> {
                 break;
             }
         }
-        // The pod may go on answering.
+        // The pod may still send its answer.
         let _ = to_pod.shutdown().await;
         std::future::pending::<()>().await;
     };

@@ -1,4 +1,4 @@
-//! Frames, as far as Kubernetes uses them.
+//! Frames of SPDY, as far as Kubernetes uses them.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 const VERSION: u16 = 3;
 const FIN: u8 = 1;
-/// No control frame of a client is longer.
+/// Longest control frame that is accepted.
 const MAX_CONTROL: usize = 64 << 10;
 
 const SYN_STREAM: u16 = 1;
@@ -16,26 +16,26 @@ const PING: u16 = 6;
 const GOAWAY: u16 = 7;
 const HEADERS: u16 = 8;
 
-/// What a client sends.
+/// Frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// A new stream, with its headers as they are on the wire.
+    /// New stream, with its headers as they are on the wire.
     Open { stream: u32, block: Vec<u8>, fin: bool },
-    /// More headers, which mean nothing here but belong to the compression's context.
+    /// More headers. They have no meaning here, but belong to the compression's context.
     Headers(Vec<u8>),
-    /// Data follows, of this length.
+    /// Head of a data frame; data of this length follow.
     Data { stream: u32, length: usize, fin: bool },
-    /// A stream ends at once.
+    /// Immediate end of a stream.
     Reset(u32),
-    /// To be sent back.
+    /// Ping, which must be sent back.
     Ping(u32),
-    /// No new streams come.
+    /// Announcement that no new streams come.
     GoAway,
-    /// Settings, window sizes and whatever else there may be.
+    /// Settings, window sizes and any other frame.
     Other,
 }
 
-/// The next frame; of a frame of data only its head. `None` at the end.
+/// Reads the next frame; of a data frame only its head. Returns `None` at the end.
 pub(super) async fn read<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Option<Frame>> {
     let mut head = [0; 8];
     match reader.read_exact(&mut head).await {
@@ -65,7 +65,7 @@ fn parse(kind: u16, fin: bool, body: &[u8]) -> Option<Frame> {
         Some(u32::from_be_bytes(*bytes) & 0x7fff_ffff)
     };
     Some(match kind {
-        // After the stream's number come that of its parent, its priority and its slot.
+        // The stream's number is followed by its parent's number, its priority and its slot.
         SYN_STREAM => Frame::Open { stream: number(0)?, block: body.get(10..)?.to_vec(), fin },
         SYN_REPLY | HEADERS => Frame::Headers(body.get(4..)?.to_vec()),
         RST_STREAM => Frame::Reset(number(0)?),
@@ -75,28 +75,28 @@ fn parse(kind: u16, fin: bool, body: &[u8]) -> Option<Frame> {
     })
 }
 
-/// A new stream, as a client opens it.
+/// Returns the frame with which a client opens a stream.
 #[cfg(test)]
 pub(super) fn open(stream: u32, block: &[u8]) -> Vec<u8> {
     control(SYN_STREAM, &[&stream.to_be_bytes()[..], &[0; 6], block].concat())
 }
 
-/// The answer to a new stream.
+/// Returns the answer to a new stream.
 pub(super) fn reply(stream: u32, block: &[u8]) -> Vec<u8> {
     control(SYN_REPLY, &[&stream.to_be_bytes(), block].concat())
 }
 
-/// The answer to a ping.
+/// Returns the answer to a ping.
 pub(super) fn ping(id: u32) -> Vec<u8> {
     control(PING, &id.to_be_bytes())
 }
 
-/// The session ends, and nothing went wrong.
+/// Returns the frame that ends the session without an error.
 pub(super) fn go_away(last: u32) -> Vec<u8> {
     control(GOAWAY, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat())
 }
 
-/// Data of a stream; `fin` with the last.
+/// Returns data of a stream; `fin` marks the last.
 pub(super) fn data(stream: u32, bytes: &[u8], fin: bool) -> Vec<u8> {
     let mut frame = stream.to_be_bytes().to_vec();
     frame.extend(head(bytes.len(), if fin { FIN } else { 0 }));
@@ -112,7 +112,7 @@ fn control(kind: u16, body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Flags and length. No frame that is written here comes near the 16 MB that three bytes can say.
+/// Returns flags and length. No frame that is written here comes near the 16 MB that three bytes can express.
 fn head(length: usize, flags: u8) -> [u8; 4] {
     let [_, a, b, c] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     [flags, a, b, c]

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-/// The text that both sides' compression starts from, as the draft has it.
+/// Text with which the compression of both sides starts, as the draft has it.
 static DICTIONARY: &[u8] = include_bytes!("dictionary.bin");
-/// No block of a client is longer: those of Kubernetes have less than 200 bytes.
+/// Longest block that is accepted. Blocks of Kubernetes' clients have less than 200 bytes.
 const MAX_BLOCK: usize = 64 << 10;
 
 /// Headers by their names, in lower case.
 pub(super) type Headers = HashMap<String, String>;
 
-/// Reads the blocks of one direction, in their order.
+/// Decoder of the blocks of one direction, in their order.
 pub(super) struct Decoder(Decompress);
 
 impl Decoder {
@@ -20,7 +20,7 @@ impl Decoder {
         Self(Decompress::new(true))
     }
 
-    /// The headers of a block; `None` if it is damaged.
+    /// Returns the headers of a block; `None` if the block is damaged.
     pub(super) fn decode(&mut self, block: &[u8]) -> Option<Headers> {
         parse(&self.inflate(block)?)
     }
@@ -79,18 +79,18 @@ fn string(text: &mut &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Writes the blocks of one direction, in their order.
+/// Encoder of the blocks of one direction, in their order.
 pub(super) struct Encoder(Compress);
 
 impl Encoder {
-    /// `None` if the library has no dictionaries, which it was built with.
+    /// Returns `None` if the compression library was built without dictionaries; the one used here has them.
     pub(super) fn new() -> Option<Self> {
         let mut compress = Compress::new(Compression::fast(), true);
         compress.set_dictionary(DICTIONARY).ok()?;
         Some(Self(compress))
     }
 
-    /// A block of headers.
+    /// Returns a block of headers.
     pub(super) fn encode(&mut self, headers: &Headers) -> Option<Vec<u8>> {
         let length = |text: &str| u32::try_from(text.len()).ok().map(u32::to_be_bytes);
         let mut text = u32::try_from(headers.len()).ok()?.to_be_bytes().to_vec();
@@ -105,7 +105,7 @@ impl Encoder {
             let (read, written) = (self.0.total_in(), block.len());
             self.0.compress_vec(rest, &mut block, FlushCompress::Sync).ok()?;
             rest = rest.get(usize::try_from(self.0.total_in() - read).ok()?..)?;
-            // Room that is left shows that all has been written.
+            // Free room in the buffer shows that everything has been written.
             if rest.is_empty() && block.len() < block.capacity() || block.len() == written {
                 return Some(block);
             }
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// The first two blocks of a port forwarding, as moby/spdystream 0.5.1 writes them.
+    /// First two blocks of a port forwarding, as moby/spdystream 0.5.1 writes them.
     #[test]
     fn blocks_of_kubernetes_are_read() {
         let first =

@@ -1,4 +1,4 @@
-//! A connection in SPDY: streams that the client opens, and what is sent back on them.
+//! SPDY connection: streams that the client opens, and the data that is sent back on them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use super::{
 };
 
 const CHUNK: usize = 32 << 10;
-/// Chunks that may wait for a slow reader in the pod; then the client waits, with all its streams.
+/// Chunks that may wait for a slow reader in the pod. When they are exceeded the client waits, with all its streams.
 const WAITING: usize = 64;
-/// How long the client may take to close a connection that has been closed here.
+/// Time that the client may take to close a connection that has been closed here.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// What the client has opened, and what it sends.
+/// Stream that the client has opened, with the data that it sends.
 pub(super) struct Stream {
     pub(super) headers: Headers,
-    /// Ends when the client has closed its side.
+    /// Data from the client; ends when the client has closed its side.
     pub(super) input: mpsc::Receiver<Bytes>,
     pub(super) output: Output,
 }
 
-/// The way back on a stream.
+/// Server's side of a stream.
 #[derive(Clone)]
 pub(super) struct Output {
     stream: u32,
@@ -38,7 +38,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Sends data; says whether the connection is still there.
+    /// Sends data; returns whether the connection is still open.
     pub(super) async fn send(&self, bytes: &[u8]) -> bool {
         for chunk in bytes.chunks(CHUNK) {
             if !self.writer.lock().await.write(&frame::data(self.stream, chunk, false)).await {
@@ -54,7 +54,7 @@ impl Output {
     }
 }
 
-/// A session. Dropping it ends the connection.
+/// SPDY session. Dropping it ends the connection.
 pub(super) struct Session {
     writer: Arc<Mutex<Writer>>,
     streams: mpsc::Receiver<Stream>,
@@ -62,7 +62,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// `None` if header blocks cannot be written.
+    /// Starts a session; returns `None` if header blocks cannot be written.
     pub(super) fn new(io: Io) -> Option<Self> {
         let (read, write) = tokio::io::split(io);
         let writer = Writer { io: write, encoder: Encoder::new()?, last: 0 };
@@ -72,7 +72,7 @@ impl Session {
         Some(Self { writer, streams, reader })
     }
 
-    /// The next stream that the client opens; `None` when it is gone.
+    /// Returns the next stream that the client opens; `None` when the client is gone.
     pub(super) async fn accept(&mut self) -> Option<Stream> {
         self.streams.recv().await
     }
@@ -82,7 +82,7 @@ impl Session {
         while self.reader.join_next().await.is_some() {}
     }
 
-    /// Ends the connection, once the client has read what it was sent.
+    /// Ends the connection after the client has read everything.
     pub(super) async fn close(mut self) {
         {
             let mut writer = self.writer.lock().await;
@@ -95,11 +95,11 @@ impl Session {
     }
 }
 
-/// What is written, frame by frame.
+/// Writer of frames.
 struct Writer {
     io: WriteHalf<Io>,
     encoder: Encoder,
-    /// The last stream that was taken.
+    /// Last stream that was accepted.
     last: u32,
 }
 
@@ -109,7 +109,7 @@ impl Writer {
     }
 }
 
-/// Reads until the client is gone or sends what is no SPDY.
+/// Reads until the client is gone or sends something that is no SPDY.
 async fn read_all(mut io: ReadHalf<Io>, writer: Arc<Mutex<Writer>>, opened: mpsc::Sender<Stream>) {
     let (mut decoder, mut inputs) = (Decoder::new(), HashMap::<u32, mpsc::Sender<Bytes>>::new());
     loop {
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// The other side, as moby/spdystream behaves.
+    /// Client that behaves like moby/spdystream.
     struct Client {
         io: DuplexStream,
         encoder: Encoder,

@@ -1,4 +1,4 @@
-//! The objects of one kind and a bounded history of what happened to them.
+//! Objects of one kind and a bounded history of their changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -8,27 +8,27 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Objects, to_bytes};
 
-/// Events kept per kind, at most.
+/// Greatest number of events kept per kind.
 const MAX_EVENTS: usize = 1024;
-/// Bytes of objects that history alone keeps alive per kind, at most (about).
+/// Greatest number of bytes (approximately) of objects that history alone keeps alive per kind.
 const MAX_BYTES: usize = 1 << 20;
-/// An event is forgotten after this long, as etcd's compaction does in a cluster.
+/// Age at which an event is forgotten, as etcd's compaction does in a cluster.
 const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// One object at one revision.
+/// Object at one revision.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// `namespace/name`.
     pub(crate) key: Arc<str>,
-    /// The whole object as JSON.
+    /// Whole object as JSON.
     pub(crate) bytes: Bytes,
-    /// Its resourceVersion.
+    /// Resource version.
     pub(crate) revision: u64,
-    /// When it became so, or was read from disk.
+    /// Time at which the object became so, or was read from disk.
     pub(crate) since: Instant,
-    /// Its labels: an object, or null.
+    /// Labels: an object, or null.
     pub(crate) labels: Value,
-    /// The values of its kind's selectable fields, in the order of the kind's table row.
+    /// Values of the kind's selectable fields, in the order of the kind's table row.
     fields: Box<[Option<Box<str>>]>,
 }
 
@@ -45,23 +45,22 @@ impl Stored {
         Some(Self::new(key, &value, revision, &[]))
     }
 
-    /// The object.
+    /// Returns the parsed object.
     pub(crate) fn value(&self) -> Value {
-        // The bytes were made from a value, so they can be read.
+        // The bytes were made from a value, so they can be parsed.
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
-    /// Its namespace; empty if it has none.
+    /// Returns the namespace; empty for a cluster-scoped object.
     pub(crate) fn namespace(&self) -> &str {
         self.key.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> &str {
         self.key.split_once('/').map_or(&*self.key, |(_, name)| name)
     }
 
-    /// The value of a selectable field; absent values are empty, as in Kubernetes.
+    /// Returns the value of a selectable field; an absent value is empty, as in Kubernetes.
     pub(crate) fn field(&self, fields: &[Arc<str>], path: &str) -> Option<String> {
         match path {
             "metadata.name" => Some(self.name().to_owned()),
@@ -74,7 +73,7 @@ impl Stored {
     }
 }
 
-/// A scalar at a dotted path, as text.
+/// Returns a scalar at a dotted path, as text.
 fn field(value: &Value, path: &str) -> Option<Box<str>> {
     let found = path.split('.').try_fold(value, |at, step| at.get(step))?;
     match found {
@@ -84,7 +83,7 @@ fn field(value: &Value, path: &str) -> Option<Box<str>> {
     }
 }
 
-/// What happened.
+/// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
     Added,
@@ -92,30 +91,30 @@ pub(crate) enum EventKind {
     Deleted,
 }
 
-/// Something that happened to an object.
+/// Change of an object.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) kind: EventKind,
-    /// The object after it; if deleted, its last state at the revision of the deletion.
+    /// Object after the change; of a deleted object, its last state at the revision of the deletion.
     pub(crate) object: Arc<Stored>,
-    /// The object before it, unless added.
+    /// Object before the change; `None` if it was added.
     pub(crate) before: Option<Arc<Stored>>,
     at: Instant,
 }
 
-/// The events asked for are no longer remembered.
+/// Error for events that are no longer kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expired {
-    /// The oldest revision one may ask for.
+    /// Oldest revision that can be requested.
     pub(crate) oldest: u64,
 }
 
-/// The objects of one kind.
+/// Objects of one kind with their history.
 pub(super) struct Collection {
     pub(super) objects: Objects,
     history: VecDeque<Arc<Event>>,
     bytes: usize,
-    /// Events up to this revision are forgotten.
+    /// Revision up to which events are forgotten.
     forgotten: u64,
     changed: watch::Sender<u64>,
     indexed: Vec<Arc<str>>,
@@ -133,7 +132,7 @@ impl Collection {
         }
     }
 
-    /// Takes an object from disk.
+    /// Adds an object from disk.
     pub(super) fn load(&mut self, stored: Stored) {
         self.objects.insert(stored.key.clone(), Arc::new(stored));
     }
@@ -162,7 +161,7 @@ impl Collection {
         self.changed.subscribe()
     }
 
-    /// Applies a change (`Some(Deleted)`, or `None` for create-or-replace) and remembers it.
+    /// Applies a change (`Some(Deleted)`, or `None` for create-or-replace) and records it.
     pub(super) fn apply(&mut self, kind: Option<EventKind>, stored: Arc<Stored>) {
         let revision = stored.revision;
         let before = match kind {
@@ -176,7 +175,7 @@ impl Collection {
         self.changed.send_replace(revision);
     }
 
-    /// Forgets what is too much or too old, but never the newest event.
+    /// Forgets events that are too many or too old, but never the newest event.
     fn trim(&mut self) {
         let now = Instant::now();
         while self.history.len() > 1 {

@@ -1,6 +1,6 @@
-//! All objects, and what happened to them lately.
+//! Store of all objects and of their recent changes.
 //!
-//! An object is kept as its serialised JSON beside the few values that selectors ask for, so memory is proportional to
+//! An object is kept as its serialised JSON beside the few values that selectors need, so memory is proportional to
 //! what clients would see. Reads take a snapshot of a persistent map and never wait for a writer. Writers are
 //! serialised by [`Store::writer`]: a whole read-modify-write is one critical section, and no write is ever retried.
 
@@ -25,12 +25,12 @@ use crate::{services::Allocations, status::Status};
 /// Objects of one kind by `namespace/name` (`/name` if the kind has no namespaces).
 pub(crate) type Objects = OrdMap<Arc<str>, Arc<Stored>>;
 
-/// The key of an object in its collection.
+/// Returns the key of an object in its collection.
 pub(crate) fn key(namespace: &str, name: &str) -> Arc<str> {
     format!("{namespace}/{name}").into()
 }
 
-/// Where a kind's objects are kept and which of their values selectors may ask for.
+/// Place of a kind's objects, and the fields that selectors may use.
 #[derive(Debug)]
 pub(crate) struct Storage {
     /// `group/plural`.
@@ -39,22 +39,22 @@ pub(crate) struct Storage {
     pub(crate) fields: Vec<Arc<str>>,
 }
 
-/// What only writers touch.
+/// State that only writers touch.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    /// Addresses and ports that Services have.
+    /// Addresses and ports of Services.
     pub(crate) allocations: Allocations,
 }
 
-/// What to do with an object.
+/// Change of an object.
 pub(crate) enum Change {
-    /// Create or replace it.
+    /// Creates or replaces the object.
     Put(Value),
-    /// Remove it; the value is its last state.
+    /// Removes the object; the value is its last state.
     Delete(Value),
 }
 
-/// The store.
+/// Store of all objects.
 pub(crate) struct Store {
     writer: Mutex<Writer>,
     state: RwLock<State>,
@@ -63,13 +63,13 @@ pub(crate) struct Store {
 
 struct State {
     revision: u64,
-    /// Events up to here were made before this process started and are not remembered.
+    /// Revision up to which events were made before this process started and are not kept.
     forgotten: u64,
     collections: HashMap<Arc<str>, Collection>,
 }
 
 impl Store {
-    /// An empty store, or what was kept in `directory`.
+    /// Returns an empty store, or the store that was kept in `directory`.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Self, persist::OpenError> {
         let mut state = State { revision: 1, forgotten: 1, collections: HashMap::new() };
         let persist = match directory {
@@ -93,39 +93,39 @@ impl Store {
         Ok(Self { writer: Mutex::new(Writer::default()), state: RwLock::new(state), persist })
     }
 
-    /// The right to write. Held over a whole read-modify-write, never over an await.
+    /// Returns the right to write. Held over a whole read-modify-write, never over an await.
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells a collection which fields to index; done once per kind, before its objects are selected by fields.
+    /// Sets the fields that a collection indexes; called once per kind, before its objects are selected by fields.
     pub(crate) fn index(&self, storage: &Storage) {
         self.with_collection(storage, |collection| collection.index(&storage.fields));
     }
 
-    /// The newest revision.
+    /// Returns the newest revision.
     pub(crate) fn revision(&self) -> u64 {
         self.read().revision
     }
 
-    /// One object.
+    /// Returns one object.
     pub(crate) fn get(&self, storage: &Storage, key: &str) -> Option<Arc<Stored>> {
         self.read().collections.get(&storage.id)?.objects.get(key).cloned()
     }
 
-    /// All objects of a kind and the revision at which they were so.
+    /// Returns all objects of a kind and the revision of this state.
     pub(crate) fn snapshot(&self, storage: &Storage) -> (Objects, u64) {
         let state = self.read();
         let objects = state.collections.get(&storage.id).map(|collection| collection.objects.clone());
         (objects.unwrap_or_default(), state.revision)
     }
 
-    /// Changes when an event of the kind happens.
+    /// Returns a receiver whose value changes with every event of the kind.
     pub(crate) fn subscribe(&self, storage: &Storage) -> watch::Receiver<u64> {
         self.with_collection(storage, |collection| collection.subscribe())
     }
 
-    /// The events of a kind after `revision`, and the revision up to which these are all.
+    /// Returns the events of a kind after `revision`, and the revision up to which they are complete.
     pub(crate) fn events_after(&self, storage: &Storage, revision: u64) -> Result<(Vec<Arc<Event>>, u64), Expired> {
         let state = self.read();
         let events = match state.collections.get(&storage.id) {
@@ -136,7 +136,7 @@ impl Store {
         Ok((events, state.revision))
     }
 
-    /// Makes one change: it is durable, visible and announced when this returns, or not made at all.
+    /// Makes one change. When this returns, the change is stored, visible and announced, or it was not made at all.
     ///
     /// `_writer` proves that the caller has the right to write.
     pub(crate) fn commit(
@@ -191,7 +191,7 @@ impl Store {
 
 pub(crate) use self::persist::OpenError;
 
-/// The objects whose key starts with `namespace/`, or all.
+/// Returns the objects whose key starts with `namespace/`, or all objects.
 pub(crate) fn in_namespace<'a>(
     objects: &'a Objects,
     namespace: Option<&'a str>,
@@ -201,7 +201,7 @@ pub(crate) fn in_namespace<'a>(
     objects.range(start..).map(|(_, stored)| stored).take_while(move |stored| stored.key.starts_with(&prefix))
 }
 
-/// Serialises a value; JSON values always can be.
+/// Serialises a value, which always succeeds for JSON values.
 pub(crate) fn to_bytes(value: &Value) -> Bytes {
     Bytes::from(serde_json::to_vec(value).unwrap_or_default())
 }

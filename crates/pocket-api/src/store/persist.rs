@@ -1,10 +1,10 @@
 //! Objects on disk, in one `redb` file.
 //!
-//! A write is in the operating system's hands when it returns, so it survives SIGKILL of this process. The file is
+//! A write is handed to the operating system before the call returns, so it survives SIGKILL of this process. The file is
 //! flushed to the disk itself about once a second (group commit): after a power failure up to a second may be lost.
 //!
 //! A write that fails, most likely because the disk is full, is not made. `redb` gives up on a file after a failed write, so
-//! the next write opens it anew; and since nobody knows how far the failed one came, it first puts back what was there.
+//! the next write opens the file again. How far the failed write came is unknown, so that next write first restores the old values.
 
 use std::{
     collections::BTreeMap,
@@ -23,27 +23,27 @@ use std::{
 use bytes::Bytes;
 use redb::{BackendError, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
-/// `group/plural\0namespace/name` to the object's JSON.
+/// Table from `group/plural\0namespace/name` to the object's JSON.
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 /// Facts about the store itself.
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 const REVISION: &str = "revision";
-/// redb's own cache; objects are in memory anyway.
+/// Size of redb's own cache; objects are in memory anyway.
 const CACHE_BYTES: usize = 256 << 10;
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// Why the store on disk cannot be used.
+/// Reason for which the store on disk cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    /// The directory or file cannot be made or opened.
+    /// Directory or file that cannot be created or opened.
     #[error("cannot open {path}: {source}")]
     File { path: PathBuf, source: io::Error },
-    /// The file is in use, damaged or of another format.
+    /// File that is in use, damaged or of another format.
     #[error("cannot use {path}: {source}: {}", advice(.source))]
     Database { path: PathBuf, source: Box<redb::Error> },
 }
 
-/// What to do about it.
+/// Returns the remedy for an error.
 fn advice(error: &redb::Error) -> &'static str {
     match error {
         redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => "free some disk space and try again",
@@ -52,7 +52,7 @@ fn advice(error: &redb::Error) -> &'static str {
     }
 }
 
-/// The file.
+/// Store on disk.
 pub(super) struct Persist<B = LazilyFlushed> {
     path: PathBuf,
     backend: B,
@@ -60,23 +60,23 @@ pub(super) struct Persist<B = LazilyFlushed> {
 }
 
 struct State {
-    /// Absent after a failed write, until the next one.
+    /// Open database; absent after a failed write, until the next write.
     database: Option<Database>,
-    /// By key, what was there before a write failed (nothing, if there are no bytes): the file may say something else.
+    /// Values from before a failed write, by key (`None` if there was no object): the file may have something else.
     unclear: BTreeMap<String, Option<Bytes>>,
 }
 
-/// A change to an object on disk.
+/// Change of an object on disk.
 pub(super) struct Write<'a> {
-    /// Where objects of its kind are.
+    /// Storage of the object's kind.
     pub(super) storage: &'a str,
-    /// Its key there.
+    /// Key of the object in its storage.
     pub(super) key: &'a str,
-    /// What is there now, as the server has it in memory.
+    /// Current value, as the server has it in memory.
     pub(super) before: Option<&'a Bytes>,
-    /// What shall be there; nothing, if there are no bytes.
+    /// Wanted value; `None` removes the object.
     pub(super) after: Option<&'a Bytes>,
-    /// The newest revision after it.
+    /// Newest revision after the change.
     pub(super) revision: u64,
 }
 
@@ -100,14 +100,14 @@ impl<B: StorageBackend + Clone> Persist<B> {
         Ok(Self { path, backend, state: Mutex::new(state) })
     }
 
-    /// Hands every object to `take` (storage, key, JSON) and returns the newest revision; 0 if there is none.
+    /// Passes every object to `take` (storage, key, JSON) and returns the newest revision; 0 if there is none.
     pub(super) fn load(&self, take: impl FnMut(&str, &str, &[u8])) -> Result<u64, OpenError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &state.database else { return Ok(0) };
         load(database, take).map_err(|error| OpenError::Database { path: self.path.clone(), source: Box::new(error) })
     }
 
-    /// Stores or removes an object. After an error the file has it as it was before, or will have at the next write.
+    /// Stores or removes an object. After an error the file has the old value, or will have it at the next write.
     pub(super) fn write(&self, write: &Write<'_>) -> Result<(), Box<redb::Error>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { database, unclear } = &mut *state;
@@ -123,7 +123,7 @@ impl<B: StorageBackend + Clone> Persist<B> {
                 Ok(())
             }
             Err(error) => {
-                // The first failure counts: what is in memory has not changed since then.
+                // The first failure counts: memory has not changed since then.
                 unclear.entry(key).or_insert_with(|| write.before.cloned());
                 Err(Box::new(error))
             }
@@ -136,7 +136,7 @@ fn open(backend: impl StorageBackend) -> Result<Database, redb::Error> {
 }
 
 fn load(database: &Database, mut take: impl FnMut(&str, &str, &[u8])) -> Result<u64, redb::Error> {
-    // Opening the tables for writing makes them, if the file is new.
+    // Opening the tables for writing creates them, if the file is new.
     let write = database.begin_write()?;
     write.open_table(OBJECTS)?;
     write.open_table(FACTS)?;
@@ -151,7 +151,7 @@ fn load(database: &Database, mut take: impl FnMut(&str, &str, &[u8])) -> Result<
     Ok(read.open_table(FACTS)?.get(REVISION)?.map_or(0, |revision| revision.value()))
 }
 
-/// One transaction: what is unclear becomes what it was, then the change is made.
+/// Makes one transaction: restores the unclear values, then makes the change.
 fn change(
     database: &Database,
     unclear: &BTreeMap<String, Option<Bytes>>,
@@ -174,20 +174,20 @@ fn change(
     Ok(transaction.commit()?)
 }
 
-/// A file whose writes go to the operating system at once and to the disk a little later. Clones share it.
+/// File whose writes go to the operating system at once and to the disk a little later. Clones share the file.
 #[derive(Clone, Debug)]
 pub(super) struct LazilyFlushed {
     locked: Arc<Locked>,
     dirty: Arc<AtomicBool>,
 }
 
-/// A file that is locked until this is dropped. A flush that still waits has it open; it must not keep the next server out.
+/// File that is locked until this value is dropped. A pending flush keeps the file open; it must not keep the next server out.
 #[derive(Debug)]
 struct Locked(Arc<File>);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Whoever closes the file last unlocks it, too.
+        // Without this, the lock would last until the last handle is closed.
         let _ = self.0.unlock();
     }
 }
@@ -222,7 +222,7 @@ impl StorageBackend for LazilyFlushed {
         let flush = move || {
             std::thread::sleep(FLUSH_EVERY);
             dirty.store(false, Ordering::Release);
-            // A disk that fails now shows itself at the next write.
+            // A disk that fails now shows the failure at the next write.
             let _ = file.sync_data();
         };
         std::thread::Builder::new().name("flush".into()).stack_size(64 << 10).spawn(flush).map(drop)
@@ -236,7 +236,7 @@ impl StorageBackend for LazilyFlushed {
         self.locked.0.sync_data()
     }
 
-    // The whole file is locked when it is opened.
+    // Opening the file locks all of it.
     fn try_lock_range(&self, _start: Bound<u64>, _end: Bound<u64>) -> Result<bool, BackendError> {
         Err(BackendError::Unsupported)
     }
@@ -246,11 +246,11 @@ impl StorageBackend for LazilyFlushed {
 mod tests {
     use super::*;
 
-    /// A disk that may be full: from some byte on it takes no more.
+    /// Disk that may be full: after a number of writes it accepts no more.
     #[derive(Clone, Debug)]
     struct Disk {
         file: LazilyFlushed,
-        /// How many more writes it takes.
+        /// Number of writes that the disk still accepts.
         left: Arc<std::sync::atomic::AtomicUsize>,
     }
 
@@ -309,7 +309,7 @@ mod tests {
         assert!(error.ends_with(": free some disk space and try again"), "{error}");
     }
 
-    /// The disk fills up at every possible moment of a write; what the file says is always what was answered.
+    /// The disk fills up at every possible moment of a write; the content of the file always equals what was answered.
     #[test]
     fn a_full_disk_loses_nothing_and_makes_nothing_up() {
         let mut failures = 0;

@@ -1,4 +1,4 @@
-//! A program in a container, connected to a websocket; to SPDY, where a client wants that.
+//! Programs in a container, connected to a websocket, or to SPDY for clients that ask for it.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ const CHUNK: usize = 32 << 10;
 
 type Sender = Arc<Mutex<SplitSink<WebSocket, Message>>>;
 
-/// `/exec`
+/// Handles `/exec`.
 pub(crate) async fn exec(
     node: Arc<dyn NodeAccess>,
     target: &Target,
@@ -68,7 +68,7 @@ pub(crate) async fn exec(
             PROTOCOLS.join(", ")
         )));
     }
-    // Before the upgrade, so that a client is told plainly why it cannot be run.
+    // Before the upgrade, so that the client gets a plain error if the program cannot be run.
     let streams = node.exec(wanted).await?;
     Ok(upgrade.on_upgrade(move |socket| run(socket, streams)))
 }
@@ -90,7 +90,7 @@ async fn run(socket: WebSocket, streams: ExecStreams) {
     let client = copy_in(receiver, streams.stdin, streams.resize);
     tokio::pin!(client, program);
     let status = tokio::select! {
-        // The client is gone: nobody wants to hear how it ends. Dropping the streams ends the program.
+        // The client is gone, so no one reads the result. Dropping the streams ends the program.
         () = &mut client => return,
         status = &mut program => status,
     };
@@ -100,7 +100,7 @@ async fn run(socket: WebSocket, streams: ExecStreams) {
     let _ = sender.close().await;
 }
 
-/// How a program ended, as the error channel says it.
+/// Returns the end of a program in the form of the error channel.
 pub(crate) fn end(result: Result<i32, String>) -> Value {
     match result {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
@@ -112,7 +112,7 @@ pub(crate) fn end(result: Result<i32, String>) -> Value {
     }
 }
 
-/// The end of a session. kubectl takes a close without a code for a failure, whatever was said before.
+/// Returns the end of a session. kubectl treats a close without a code as a failure, even after a success on the error channel.
 pub(super) fn closing() -> Message {
     Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::default() }))
 }
@@ -141,7 +141,7 @@ async fn copy_out(source: Option<Box<dyn AsyncRead + Send + Unpin>>, channel: u8
     }
 }
 
-/// Ends when the client goes away.
+/// Passes on the client's messages; ends when the client is gone.
 async fn copy_in(
     mut receiver: SplitStream<WebSocket>,
     mut stdin: Option<Box<dyn tokio::io::AsyncWrite + Send + Unpin>>,
@@ -162,7 +162,7 @@ async fn copy_in(
                     writer.flush().await
                 };
                 if written.await.is_err() {
-                    // The program reads no more; it goes on.
+                    // The program reads no more, but it continues.
                     stdin = None;
                 }
             }

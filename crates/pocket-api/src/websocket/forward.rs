@@ -25,12 +25,12 @@ use crate::{
 
 const PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
 const CHUNK: usize = 32 << 10;
-/// Messages that may wait for a slow program in the pod; then the client waits.
+/// Messages that may wait for a slow program in the pod. When they are exceeded the client waits.
 const WAITING: usize = 16;
 
 type Sender = Arc<Mutex<SplitSink<WebSocket, Message>>>;
 
-/// `/portforward`
+/// Handles `/portforward`.
 pub(crate) async fn port_forward(
     node: Arc<dyn NodeAccess>,
     target: &Target,
@@ -51,7 +51,7 @@ pub(crate) async fn port_forward(
             }
         }
     }
-    // Two channels a port, named by one byte.
+    // A port has two channels, each named by one byte.
     if ports.is_empty() || ports.len() > 127 {
         return Err(Status::bad_request("ports: Required value: name 1 to 127 ports to forward"));
     }

@@ -10,7 +10,7 @@ pub(super) const FAILURE: &str = "ReplicaFailure";
 pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 pub(super) const COMPLETE: &str = "NewReplicaSetAvailable";
 
-/// Whether progress has a deadline: without one, nothing is said about progress.
+/// Returns whether progress has a deadline. Without one, there is no condition about progress.
 pub(super) fn has_deadline(spec: &DeploymentSpec) -> bool {
     spec.progress_deadline_seconds.is_some_and(|seconds| seconds != i32::MAX)
 }
@@ -30,7 +30,7 @@ pub(super) fn new(kind: &str, status: &str, reason: &str, message: String) -> De
     }
 }
 
-/// Puts a condition in. One with the same status and reason stays as it was.
+/// Sets a condition. A condition with the same status and reason stays as it was.
 pub(super) fn set(status: &mut DeploymentStatus, mut condition: DeploymentCondition) {
     if let Some(have) = find(status, &condition.type_) {
         if have.status == condition.status && have.reason == condition.reason {

@@ -1,4 +1,4 @@
-//! How many pods there may, must and shall be. Pure arithmetic.
+//! Numbers of pods that may, must and should exist. Pure arithmetic.
 
 use k8s_openapi::{
     api::apps::v1::{DeploymentSpec, ReplicaSet},
@@ -9,33 +9,33 @@ pub(super) fn is_rolling(spec: &DeploymentSpec) -> bool {
     spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()).unwrap_or("RollingUpdate") == "RollingUpdate"
 }
 
-/// How many pods a ReplicaSet is told to have.
+/// Returns the number of pods that a ReplicaSet should have.
 pub(super) fn wanted(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-/// How many pods a ReplicaSet has.
+/// Returns the number of pods that a ReplicaSet has.
 pub(super) fn actual(set: &ReplicaSet) -> i32 {
     set.status.as_ref().map_or(0, |status| status.replicas)
 }
 
-/// How many of its pods have been ready for long enough.
+/// Returns the number of a ReplicaSet's pods that have been ready for long enough.
 pub(super) fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
 }
 
-/// How many pods more than wanted there may be during a rolling update.
+/// Returns the number of pods that may exist beyond the wanted ones during a rolling update.
 pub(super) fn max_surge(spec: &DeploymentSpec) -> i32 {
     if is_rolling(spec) { limits(spec).0 } else { 0 }
 }
 
-/// How many pods fewer than wanted may be available during a rolling update.
+/// Returns the number of wanted pods that may be unavailable during a rolling update.
 pub(super) fn max_unavailable(spec: &DeploymentSpec) -> i32 {
     let replicas = spec.replicas.unwrap_or(1);
     if is_rolling(spec) && replicas > 0 { limits(spec).1.min(replicas) } else { 0 }
 }
 
-/// Surge is rounded up, unavailability down; if both come to nothing, one pod may be missing, or nothing could move.
+/// Returns surge and unavailability. Surge is rounded up, unavailability down. If both are 0, one pod may be missing, or nothing could move.
 fn limits(spec: &DeploymentSpec) -> (i32, i32) {
     let replicas = spec.replicas.unwrap_or(1);
     let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
@@ -55,7 +55,7 @@ fn resolve(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
     i32::try_from(rounded).unwrap_or(i32::MAX)
 }
 
-/// How far the new ReplicaSet may grow now.
+/// Returns the size to which the new ReplicaSet may grow now.
 pub(super) fn new_size(spec: &DeploymentSpec, total: i32, new: i32) -> i32 {
     let replicas = spec.replicas.unwrap_or(1);
     if !is_rolling(spec) {
@@ -65,8 +65,8 @@ pub(super) fn new_size(spec: &DeploymentSpec, total: i32, new: i32) -> i32 {
     if room <= 0 { new } else { new + room.min(replicas - new) }
 }
 
-/// How a change of `to_add` pods is spread over ReplicaSets in the middle of a rollout: in proportion to their sizes, and what
-/// rounding leaves goes to the first. `sets` are sizes, each with the total it was measured against; the result is in their order.
+/// Spreads a change of `to_add` pods over ReplicaSets in the middle of a rollout: in proportion to their sizes; the first one
+/// takes the rounding difference. `sets` are sizes, each with the total it was measured against; the result is in their order.
 pub(super) fn spread(sets: &[(i32, i32)], replicas: i32, max: i32, to_add: i32) -> Vec<i32> {
     let mut added = 0;
     let mut sizes: Vec<i32> = Vec::new();
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_change_is_spread_in_proportion() {
-        // Kubernetes' own example: 10 replicas, surge 3, sizes 8 and 5, scaled to 15.
+        // Example of Kubernetes itself: 10 replicas, surge 3, sizes 8 and 5, scaled to 15.
         assert_eq!(spread(&[(8, 13), (5, 13)], 15, 18, 5), [11, 7]);
         assert_eq!(spread(&[(5, 10), (5, 10)], 5, 5, -5), [2, 3]);
         assert_eq!(spread(&[(8, 13), (5, 13)], 0, 0, -13), [0, 0]);

@@ -1,4 +1,4 @@
-//! Moves Deployments from one ReplicaSet to the next, as `kube-controller-manager` does.
+//! Deployment controller: moves Deployments from one ReplicaSet to the next, as `kube-controller-manager` does.
 
 mod condition;
 mod count;
@@ -56,7 +56,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
             }
         }
     });
-    // `Recreate` waits for the last old pod to be gone.
+    // `Recreate` waits until the last old pod is gone.
     let (changed, sets, deployments) = (queue.clone(), context.sets.clone(), context.deployments.clone());
     context.pods.on_change(move |old, new| {
         let Some(pod) = old.filter(|_| new.is_none_or(crate::pods::is_terminal)) else { return };
@@ -89,14 +89,14 @@ struct Context {
     events: Events,
 }
 
-/// One look at a Deployment and its ReplicaSets. What is written is taken over at once, so it stays what is there.
+/// One pass over a Deployment and its ReplicaSets. Results of writes are taken over at once, so the pass stays up to date.
 struct Rollout<'a> {
     context: &'a Context,
     deployment: Arc<Deployment>,
     spec: DeploymentSpec,
-    /// The one with the Deployment's template, if there is one.
+    /// ReplicaSet with the Deployment's template, if there is one.
     new: Option<Arc<ReplicaSet>>,
-    /// All others, the oldest first.
+    /// All other ReplicaSets, oldest first.
     old: Vec<Arc<ReplicaSet>>,
 }
 
@@ -129,7 +129,7 @@ impl<'a> Rollout<'a> {
             let created = |set: &ReplicaSet| set.metadata.creation_timestamp.clone();
             created(a).cmp(&created(b)).then_with(|| a.name_any().cmp(&b.name_any()))
         });
-        // The oldest of those with the same template is the one that counts, so that all agree.
+        // Of several ReplicaSets with the same template the oldest one counts, so that every pass picks the same one.
         let at = mine.iter().position(|set| revision::has_template(set, &spec.template));
         let new = at.map(|at| mine.remove(at));
         Self { context, deployment, spec, new, old: mine }
@@ -155,12 +155,12 @@ impl<'a> Rollout<'a> {
         self.spec.replicas.unwrap_or(1)
     }
 
-    /// All ReplicaSets.
+    /// Returns all ReplicaSets.
     fn all(&self) -> impl Iterator<Item = &Arc<ReplicaSet>> {
         self.old.iter().chain(&self.new)
     }
 
-    /// Puts a new state of a ReplicaSet in its place.
+    /// Replaces a ReplicaSet by its new state.
     fn replace(&mut self, set: Arc<ReplicaSet>) {
         let uid = set.metadata.uid.clone();
         for have in self.old.iter_mut().chain(&mut self.new) {

@@ -1,4 +1,4 @@
-//! `Recreate`: all old pods go, and are gone, before the first new one comes.
+//! Strategy `Recreate`: all old pods are gone before the first new one is created.
 
 use super::{Rollout, count, status};
 use crate::{Error, cache::Key, owner, pods, queue::After};
@@ -22,7 +22,7 @@ impl Rollout<'_> {
         self.sync_rollout_status().await
     }
 
-    /// Whether an old pod is there that has not ended, also one that is being deleted.
+    /// Returns whether an old pod exists that has not ended, including pods that are being deleted.
     fn old_pods_run(&self) -> bool {
         let namespace = Key::of(&*self.deployment).namespace;
         self.old.iter().any(|set| count::actual(set) > 0)

@@ -1,4 +1,4 @@
-//! The ReplicaSet of the Deployment's template: found or made, with its revision.
+//! ReplicaSet of the Deployment's template: finds or creates it, with its revision.
 
 use std::collections::BTreeMap;
 
@@ -32,12 +32,12 @@ const OWN: [&str; 6] = [
 ];
 const MAX_HISTORY: usize = 2000;
 
-/// The revision that an object's annotation names; 0 if none.
+/// Returns the revision in an object's annotation; 0 if there is none.
 pub(super) fn of(object: &impl ResourceExt) -> i64 {
     object.annotations().get(REVISION).and_then(|revision| revision.parse().ok()).unwrap_or(0)
 }
 
-/// Whether a ReplicaSet is of that template, the hash apart.
+/// Returns whether a ReplicaSet has this template, apart from the hash.
 pub(super) fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
     let Some(have) = set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else { return false };
     let (mut have, mut want) = (have.clone(), template.clone());
@@ -49,9 +49,9 @@ pub(super) fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool
     patch::same(&have, &want)
 }
 
-/// A short name for a template. `collisions` gives another one if the name is taken.
+/// Returns a short name for a template. `collisions` leads to another one if the name is taken.
 pub(super) fn hash(template: &PodTemplateSpec, collisions: i32) -> Result<String, Error> {
-    // No vowels and no digits that look like them, so that no words come out: the same letters as in Kubernetes.
+    // Same letters as in Kubernetes: no vowels and no digits that look like vowels, so that no words come out.
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut hasher = Sha256::new_with_prefix(serde_json::to_vec(template)?);
     hasher.update(collisions.to_be_bytes());
@@ -60,7 +60,7 @@ pub(super) fn hash(template: &PodTemplateSpec, collisions: i32) -> Result<String
 }
 
 impl Rollout<'_> {
-    /// Brings revision and annotations of the new ReplicaSet up to date, and makes it if it is missing and `create` says so.
+    /// Updates revision and annotations of the new ReplicaSet, and creates it if it is missing and `create` is set.
     pub(super) async fn sync_revision(&mut self, create: bool) -> Result<(), Error> {
         let next = self.old.iter().map(|set| of(&**set)).max().unwrap_or(0) + 1;
         match self.new.clone() {
@@ -173,7 +173,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// What each ReplicaSet remembers of the Deployment's size, for the next change of it.
+    /// Returns the annotations in which each ReplicaSet remembers the Deployment's size, for the next change of the size.
     pub(super) fn size_annotations(&self) -> BTreeMap<String, String> {
         let desired = self.replicas();
         BTreeMap::from([
@@ -182,7 +182,7 @@ impl Rollout<'_> {
         ])
     }
 
-    /// The name of the new ReplicaSet is taken: by one of ours that the cache did not show, or by another one.
+    /// Handles a taken name of the new ReplicaSet: our own one has it that the cache did not show, or a foreign one.
     async fn name_taken(&mut self, set: &ReplicaSet, error: Error) -> Result<(), Error> {
         let there = self.context.sets.live(&Key::of(set)).await?;
         let Some(there) = there else { return Err(error) };
@@ -196,7 +196,7 @@ impl Rollout<'_> {
         Err(error)
     }
 
-    /// Writes a status, if it is another one.
+    /// Writes a status, if it differs.
     pub(super) async fn write_status(
         &mut self,
         status: &k8s_openapi::api::apps::v1::DeploymentStatus,
@@ -207,7 +207,7 @@ impl Rollout<'_> {
         Ok(true)
     }
 
-    /// Says in the conditions that the Deployment is paused, or no longer.
+    /// Updates the condition that the Deployment is paused, or resumed.
     pub(super) async fn check_paused(&mut self) -> Result<(), Error> {
         if !condition::has_deadline(&self.spec) {
             return Ok(());
@@ -230,13 +230,13 @@ impl Rollout<'_> {
     }
 }
 
-/// Gives a ReplicaSet the annotations of its Deployment that are not about the Deployment itself.
+/// Gives a ReplicaSet the annotations of its Deployment, except those that concern the Deployment itself.
 fn copy_annotations(deployment: &Deployment, annotations: &mut BTreeMap<String, String>) {
     let foreign = deployment.annotations().iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
     annotations.extend(foreign.map(|(key, value)| (key.clone(), value.clone())));
 }
 
-/// Adds a revision to the list of earlier ones; the oldest go when it grows too long.
+/// Adds a revision to the list of earlier ones; removes the oldest when the list grows too long.
 fn history(before: &str, revision: i64) -> String {
     let mut all: Vec<String> = before.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect();
     all.push(revision.to_string());

@@ -1,4 +1,4 @@
-//! The rolling update: the new ReplicaSet grows into the room there is, and the old ones shrink as it becomes available.
+//! Rolling update: the new ReplicaSet grows into the available room, and the old ones shrink as it becomes available.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{Rollout, count, status};
 use crate::{Error, queue::After};
 
 impl Rollout<'_> {
-    /// One step: what it changes brings the next look, which sees what came of it.
+    /// Takes one step: its changes trigger the next pass, which sees their result.
     pub(super) async fn roll(&mut self) -> Result<After, Error> {
         self.sync_revision(true).await?;
         let moved = self.grow_new().await? || self.shrink_old().await?;
@@ -42,7 +42,7 @@ impl Rollout<'_> {
         if most <= 0 {
             return Ok(false);
         }
-        // Pods that do not serve anyway go first: they would only stand in the way.
+        // Pods that do not serve anyway are removed first: they would only block the update.
         let mut gone = 0;
         for set in self.old.clone() {
             let (wanted, available) = (count::wanted(&set), count::available(&set));
@@ -53,14 +53,14 @@ impl Rollout<'_> {
                 continue;
             }
             if wanted < available {
-                // Its controller has not caught up with the last step, so nothing is known of what serves.
+                // The ReplicaSet's controller has not caught up with the last step, so it is unknown which pods serve.
                 return Ok(gone > 0);
             }
             let part = (most - gone).min(wanted - available);
             self.scale(&set, wanted - part).await?;
             gone += part;
         }
-        // What serves goes as far as enough stays available.
+        // Serving pods are removed as far as enough stay available.
         let active = |set: &&Arc<ReplicaSet>| count::wanted(set) > 0;
         let serving: i32 = self.old.iter().filter(active).chain(&self.new).map(|set| count::available(set)).sum();
         let mut surplus = serving - least;

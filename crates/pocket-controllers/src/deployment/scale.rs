@@ -1,4 +1,4 @@
-//! Changes of size: one ReplicaSet's, and the Deployment's in the middle of a rollout.
+//! Changes of size: of one ReplicaSet, and of the Deployment in the middle of a rollout.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -10,7 +10,7 @@ use super::{COMPONENT, Rollout, count, revision};
 use crate::Error;
 
 impl Rollout<'_> {
-    /// Whether the Deployment's size has changed since its ReplicaSets were sized.
+    /// Returns whether the Deployment's size has changed since its ReplicaSets were sized.
     pub(super) fn is_scaling(&self) -> bool {
         let desired =
             |set: &ReplicaSet| set.annotations().get(revision::DESIRED).and_then(|text| text.parse::<i32>().ok());
@@ -18,7 +18,7 @@ impl Rollout<'_> {
         active.any(|set| desired(set).is_some_and(|desired| desired != self.replicas()))
     }
 
-    /// Sets the size of a ReplicaSet, and what it remembers of the Deployment's size.
+    /// Sets the size of a ReplicaSet, and the Deployment's size in its annotations.
     pub(super) async fn scale(&mut self, set: &ReplicaSet, size: i32) -> Result<bool, Error> {
         let (before, sizes) = (count::wanted(set), self.size_annotations());
         let remembered = sizes.iter().all(|(key, value)| set.annotations().get(key) == Some(value));
@@ -36,7 +36,7 @@ impl Rollout<'_> {
         Ok(before != size)
     }
 
-    /// Brings the ReplicaSets to the Deployment's size without moving the rollout on.
+    /// Brings the ReplicaSets to the Deployment's size without advancing the rollout.
     pub(super) async fn scale_all(&mut self) -> Result<(), Error> {
         let replicas = self.replicas();
         let active: Vec<Arc<ReplicaSet>> = self.all().filter(|set| count::wanted(set) > 0).cloned().collect();
@@ -81,7 +81,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// Whether the new ReplicaSet has everything already.
+    /// Returns whether the new ReplicaSet has all pods already.
     fn is_saturated(&self) -> bool {
         let Some(new) = &self.new else { return false };
         let desired = new.annotations().get(revision::DESIRED).and_then(|text| text.parse::<i32>().ok());

@@ -1,4 +1,4 @@
-//! What a Deployment's status says.
+//! Status of a Deployment.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::{Rollout, condition, count};
 use crate::{Error, clock, queue::After};
 
-/// Whether everything wanted is there, new and available, and nothing else.
+/// Returns whether all wanted pods exist, are new and available, and no other pods exist.
 pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) -> bool {
     let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let is = |count: Option<i32>| count.unwrap_or(0) == replicas;
@@ -18,7 +18,7 @@ pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) ->
         && status.observed_generation >= deployment.metadata.generation
 }
 
-/// Whether anything has moved on between two states.
+/// Returns whether the rollout has progressed between two states.
 fn has_progressed(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
     let n = |count: Option<i32>| count.unwrap_or(0);
     let outdated = |status: &DeploymentStatus| n(status.replicas) - n(status.updated_replicas);
@@ -29,14 +29,14 @@ fn has_progressed(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
 }
 
 impl Rollout<'_> {
-    /// Writes counts and availability, and says nothing about progress.
+    /// Writes counts and availability, without the condition about progress.
     pub(super) async fn sync_status(&mut self) -> Result<After, Error> {
         let status = self.status();
         self.write_status(&status).await?;
         Ok(After::Rest)
     }
 
-    /// Writes counts, availability and progress. A deadline brings the Deployment back.
+    /// Writes counts, availability and progress. A running deadline requeues the Deployment.
     pub(super) async fn sync_rollout_status(&mut self) -> Result<After, Error> {
         let old = self.deployment.status.clone().unwrap_or_default();
         let mut status = self.status();
@@ -75,7 +75,7 @@ impl Rollout<'_> {
             if let Some(current) = current.filter(|current| current.status == "True") {
                 next.last_transition_time = current.last_transition_time.clone();
             }
-            // Unlike others, this one is renewed each time, since the deadline counts from it.
+            // Unlike other conditions, this one is renewed each time, because the deadline counts from it.
             condition::remove(status, kind);
             condition::set(status, next);
         } else if self.time_left(current).is_some_and(|left| left.is_none()) {
@@ -84,7 +84,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// `None` if no deadline runs; otherwise how long is left, and `Some(None)` if nothing is.
+    /// Returns the time left. `None`: no deadline runs; `Some(None)`: the deadline is over.
     fn time_left(&self, current: Option<&DeploymentCondition>) -> Option<Option<Duration>> {
         let current = current.filter(|current| !has_reason(Some(current), condition::COMPLETE))?;
         if has_reason(Some(current), condition::TIMED_OUT) {
@@ -102,12 +102,12 @@ impl Rollout<'_> {
         {
             return After::Rest;
         }
-        // A little later than due, since times are cut to seconds.
+        // A little later than due, because times are cut to seconds.
         self.time_left(current)
             .map_or(After::Rest, |left| After::Again(left.unwrap_or_default() + Duration::from_millis(10)))
     }
 
-    /// How many pods are being deleted; `None` where a ReplicaSet does not say.
+    /// Returns the number of pods that are being deleted; `None` where a ReplicaSet does not report it.
     fn terminating(&self) -> Option<i32> {
         self.all()
             .map(|set| {
@@ -121,12 +121,12 @@ impl Rollout<'_> {
     fn status(&self) -> DeploymentStatus {
         let old = self.deployment.status.clone().unwrap_or_default();
         let total: i32 = self.all().map(|set| count::actual(set)).sum();
-        // Pods that are wanted but not there are unavailable, too.
+        // Wanted pods that do not exist are unavailable, too.
         let wanted: i32 = self.all().map(|set| count::wanted(set)).sum();
         let available: i32 = self.all().map(|set| count::available(set)).sum();
         let ready = self.all().filter_map(|set| set.status.as_ref()?.ready_replicas).sum();
         let updated = self.new.as_ref().map_or(0, |set| count::actual(set));
-        // A zero is not written, as Kubernetes leaves it out.
+        // A zero is not written, because Kubernetes leaves it out.
         let count = |number: i32| (number != 0).then_some(number);
         let mut status = DeploymentStatus {
             observed_generation: self.deployment.metadata.generation,

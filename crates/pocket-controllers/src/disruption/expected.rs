@@ -1,4 +1,4 @@
-//! How many pods a budget is about, and how many of them must be healthy.
+//! Number of pods that a budget covers, and number of them that must be healthy.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -23,25 +23,25 @@ use kube::{
 use super::Context;
 use crate::{cache::Key, owner};
 
-/// What a budget asks for.
+/// Demands of a budget.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// How many pods there must be.
+    /// Number of pods that must exist.
     pub(super) pods: i32,
-    /// How many of them must be healthy.
+    /// Number of pods that must be healthy.
     pub(super) healthy: i32,
-    /// Pods without a controller are selected, and counted nowhere.
+    /// Whether pods without a controller are selected; they are counted nowhere.
     pub(super) unmanaged: bool,
 }
 
-/// What a pod's controllers ask for together.
+/// Sum of the sizes of the pods' controllers.
 struct Scale {
     pods: i32,
     unmanaged: bool,
 }
 
 impl Context {
-    /// Percentages, and what may be unavailable, are of what the pods' controllers want.
+    /// Returns the demands. Percentages and `maxUnavailable` refer to the sizes that the pods' controllers want.
     pub(super) async fn expected(&self, spec: &PodDisruptionBudgetSpec, mine: &[Arc<Pod>]) -> Result<Expected, String> {
         match (&spec.max_unavailable, &spec.min_available) {
             (Some(unavailable), _) => {
@@ -61,7 +61,7 @@ impl Context {
         }
     }
 
-    /// The sizes of all controllers of these pods, each once.
+    /// Returns the sum of the sizes of all controllers of these pods, each counted once.
     async fn scale(&self, mine: &[Arc<Pod>]) -> Result<Scale, String> {
         let (mut sizes, mut unmanaged) = (HashMap::new(), false);
         for pod in mine {
@@ -86,7 +86,7 @@ impl Context {
         Ok(Scale { pods, unmanaged })
     }
 
-    /// The Deployment of a ReplicaSet with its size; the ReplicaSet if it has none.
+    /// Returns the Deployment of a ReplicaSet with its size; the ReplicaSet itself if it has no Deployment.
     fn cached_size(&self, reference: &OwnerReference, namespace: &str) -> Option<(String, i32)> {
         if !is_kind(reference, "ReplicaSet") {
             return None;
@@ -106,7 +106,7 @@ impl Context {
         }
     }
 
-    /// The size of any other kind of controller, through its scale subresource.
+    /// Returns the size of any other kind of controller, through its scale subresource.
     async fn scale_of(&self, reference: &OwnerReference, namespace: &str) -> Result<Option<(String, i32)>, String> {
         let (group, version) = reference.api_version.split_once('/').unwrap_or(("", &reference.api_version));
         let kind = GroupVersionKind::gvk(group, version, &reference.kind);
@@ -136,7 +136,7 @@ fn replicas_of(deployment: &Deployment) -> Option<i32> {
     deployment.spec.as_ref()?.replicas
 }
 
-/// A kind of the workloads' group, under its present name or its first one.
+/// Returns whether a reference names a kind of the workloads' group, under its present name or its first one.
 fn is_kind(reference: &OwnerReference, kind: &str) -> bool {
     let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
     reference.kind == kind && matches!(group, "apps" | "extensions")
@@ -153,7 +153,7 @@ fn group_resource(resource: &ApiResource) -> String {
     }
 }
 
-/// A number, or a percentage of one, rounded up.
+/// Returns a number, or a percentage of `of`, rounded up.
 fn share(value: &IntOrString, of: i32) -> Result<i32, String> {
     let text = match value {
         IntOrString::Int(number) => return Ok(*number),
@@ -169,7 +169,7 @@ fn share(value: &IntOrString, of: i32) -> Result<i32, String> {
     Ok(i32::try_from(share).unwrap_or(i32::MAX))
 }
 
-/// A selector as Go prints it, which is how a real controller's events show it.
+/// Returns a selector as Go prints it, which is the form in a real controller's events.
 pub(super) fn as_go_prints(selector: Option<&LabelSelector>) -> String {
     let Some(selector) = selector else { return "nil".to_owned() };
     let (mut labels, mut expressions) = (String::new(), String::new());

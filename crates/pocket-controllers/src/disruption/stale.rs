@@ -1,4 +1,4 @@
-//! Takes a `DisruptionTarget` condition back that no deletion followed.
+//! Removal of a `DisruptionTarget` condition that no deletion followed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use super::Context;
 use crate::{Error, cache::Key, clock, pods, queue::After};
 
 const TARGET: &str = "DisruptionTarget";
-/// A pod that is marked for longer than this and not being deleted will not be.
+/// Time after which a marked pod that is not being deleted counts as not evicted.
 const STALE_SECONDS: i64 = 120;
 
-/// How long a pod's mark still holds; `None` if it has none that goes stale.
+/// Returns the time for which a pod's mark still holds; `None` if the pod has no mark that expires.
 pub(super) fn remaining(pod: &Pod) -> Option<Duration> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let mark = conditions.iter().find(|condition| condition.type_ == TARGET && condition.status == "True")?;

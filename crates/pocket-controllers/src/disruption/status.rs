@@ -1,4 +1,4 @@
-//! What a budget's status says. Pure.
+//! Status of a budget. Pure.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,24 +14,24 @@ use kube::ResourceExt;
 use super::expected::Expected;
 use crate::{clock, pods};
 
-/// An eviction that led to no deletion in this many seconds is forgotten.
+/// Seconds after which an eviction that led to no deletion is forgotten.
 const EVICTION_SECONDS: i64 = 120;
 const ALLOWED: &str = "DisruptionAllowed";
 
-/// One count.
+/// Result of a count.
 pub(super) struct Counted {
     pub(super) status: PodDisruptionBudgetStatus,
-    /// When the status changes by time alone.
+    /// Time until the status changes by time alone.
     pub(super) recheck: Option<Duration>,
-    /// Pods that were evicted but are still there.
+    /// Pods that were evicted but still exist.
     pub(super) not_deleted: Vec<Arc<Pod>>,
 }
 
-/// The status, where the pods could be counted.
+/// Returns the status of a budget whose pods could be counted.
 pub(super) fn counted(budget: &PodDisruptionBudget, mine: &[Arc<Pod>], expected: &Expected) -> Counted {
     let old = budget.status.clone().unwrap_or_default();
     let generation = budget.metadata.generation;
-    // Pods that the API server has let go, as long as their deletion has not been seen.
+    // Pods whose eviction the API server has allowed, as long as their deletion has not been seen.
     let (mut leaving, mut recheck, mut not_deleted) = (BTreeMap::new(), None::<Duration>, Vec::new());
     let mut healthy = 0;
     for pod in mine.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
@@ -48,7 +48,7 @@ pub(super) fn counted(budget: &PodDisruptionBudget, mine: &[Arc<Pod>], expected:
         }
         healthy += i32::from(pods::is_ready(pod));
     }
-    // Where no pods are expected, the first ones may have come unseen.
+    // Where no pods are expected, the first ones may have been created unseen.
     let allowed = if expected.pods > 0 { healthy.saturating_sub(expected.healthy).max(0) } else { 0 };
     let (holds, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
     let status = PodDisruptionBudgetStatus {
@@ -63,7 +63,7 @@ pub(super) fn counted(budget: &PodDisruptionBudget, mine: &[Arc<Pod>], expected:
     Counted { status, recheck, not_deleted }
 }
 
-/// The status, where the pods could not be counted: all numbers but one stay, and so does the generation that they are of.
+/// Returns the status of a budget whose pods could not be counted: all numbers but one stay, and so does their generation.
 pub(super) fn failed(budget: &PodDisruptionBudget, why: String) -> PodDisruptionBudgetStatus {
     let old = budget.status.clone().unwrap_or_default();
     let conditions = conditions(&old, old.observed_generation, "False", "SyncFailed", why);

@@ -1,4 +1,4 @@
-//! Which endpoints a Service shall have. Pure.
+//! Wanted endpoints of a Service. Pure.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -13,16 +13,16 @@ use kube::ResourceExt;
 
 use crate::pods;
 
-/// Endpoints with the same addresses' family and the same ports: what can share a slice.
+/// Endpoints with the same address family and the same ports, which can share a slice.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
-    /// `IPv4` or `IPv6`.
+    /// Address family: `IPv4` or `IPv6`.
     pub(super) address_type: &'static str,
     pub(super) ports: Vec<EndpointPort>,
     pub(super) endpoints: Vec<Endpoint>,
 }
 
-/// The selector of a Service whose endpoints are kept here.
+/// Returns the selector of a Service whose endpoints this controller keeps.
 pub(super) fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
     let spec = service.spec.as_ref()?;
     if spec.type_.as_deref() == Some("ExternalName") {
@@ -36,7 +36,7 @@ pub(super) fn selects(service: &Service, pod: &Pod) -> bool {
     selector(service).is_some_and(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
 }
 
-/// Whether two states of a pod look the same to every Service.
+/// Returns whether two states of a pod look the same to every Service.
 pub(super) fn is_alike(old: &Pod, new: &Pod) -> bool {
     let spec = |pod: &Pod| {
         pod.spec.as_ref().map(|spec| (spec.node_name.clone(), spec.hostname.clone(), spec.subdomain.clone()))
@@ -58,14 +58,14 @@ pub(super) fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
 }
 
-/// A pod's addresses, in its order.
+/// Returns a pod's addresses, in its order.
 pub(super) fn addresses(pod: &Pod) -> Vec<&str> {
     let Some(status) = &pod.status else { return Vec::new() };
     let many: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
     if many.is_empty() { status.pod_ip.as_deref().into_iter().filter(|ip| !ip.is_empty()).collect() } else { many }
 }
 
-/// The families of a Service's addresses.
+/// Returns the families of a Service's addresses.
 fn families(service: &Service) -> Vec<&'static str> {
     let spec = service.spec.as_ref();
     let listed = spec.and_then(|spec| spec.ip_families.as_ref()).into_iter().flatten();
@@ -73,7 +73,7 @@ fn families(service: &Service) -> Vec<&'static str> {
     if families.is_empty() { vec!["IPv4"] } else { families }
 }
 
-/// The endpoints, by family and ports.
+/// Returns the endpoints, grouped by family and ports.
 pub(super) fn groups(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for family in families(service) {
@@ -89,7 +89,7 @@ pub(super) fn groups(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
                 None => groups.push(Group { address_type: family, ports, endpoints: vec![endpoint] }),
             }
         }
-        // A Service without any endpoint has an empty slice, which says that it was looked at.
+        // A Service without any endpoint has an empty slice, which shows that the controller has processed it.
         if !groups.iter().any(|group| group.address_type == family) {
             groups.push(Group { address_type: family, ports: Vec::new(), endpoints: Vec::new() });
         }
@@ -97,7 +97,7 @@ pub(super) fn groups(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     groups
 }
 
-/// A Service's ports as this pod has them. A named port that the pod lacks is left out.
+/// Returns a Service's ports as this pod has them. A named port that the pod lacks is left out.
 pub(super) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     let listed = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
     listed
@@ -120,7 +120,7 @@ fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
     };
     let spec = pod.spec.as_ref()?;
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    // Init containers that go on running are containers like others.
+    // Init containers that continue to run (sidecars) count like other containers.
     let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
     let mut all = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
     let found =

@@ -1,4 +1,4 @@
-//! Endpoints, the older form, for `kubectl get endpoints` and old clients.
+//! Endpoints, the older form of EndpointSlices, for `kubectl get endpoints` and old clients.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -17,10 +17,10 @@ use crate::{Error, patch, pods};
 
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const ME: &str = "endpoint-controller";
-/// More addresses than this are left out, as in Kubernetes.
+/// Greatest number of addresses; more are left out, as in Kubernetes.
 const MAX_ADDRESSES: usize = 1000;
 
-/// The Endpoints of a Service.
+/// Returns the Endpoints of a Service.
 pub(super) fn endpoints(service: &Service, all: &[Arc<Pod>]) -> Endpoints {
     let mut subsets: Vec<EndpointSubset> = Vec::new();
     let publish = desired::publishes_not_ready(service);
@@ -29,7 +29,7 @@ pub(super) fn endpoints(service: &Service, all: &[Arc<Pod>]) -> Endpoints {
         let address = desired::addresses(pod).into_iter().find(|ip| ip.parse::<IpAddr>().is_ok());
         let (false, Some(ip)) = (leaves, address) else { continue };
         let ports: Vec<EndpointPort> = desired::ports(service, pod).into_iter().map(port).collect();
-        // A Service with ports of which the pod has none does not lead to it.
+        // A Service does not lead to a pod that has none of its ports.
         if ports.is_empty() && !desired::is_headless(service) {
             continue;
         }
@@ -80,7 +80,7 @@ fn port(port: v1::EndpointPort) -> EndpointPort {
     }
 }
 
-/// The patch from what is there to what shall be.
+/// Returns the patch from the current to the wanted Endpoints.
 pub(super) fn difference(have: &Endpoints, want: &Endpoints) -> Result<Option<Value>, Error> {
     let view =
         |endpoints: &Endpoints| json!({ "metadata": { "labels": endpoints.labels() }, "subsets": endpoints.subsets });

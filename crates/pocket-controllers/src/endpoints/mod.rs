@@ -1,4 +1,4 @@
-//! Keeps EndpointSlices, and the older Endpoints, of each Service that has a selector.
+//! Endpoint controller: keeps EndpointSlices, and the older Endpoints, of each Service that has a selector.
 
 mod desired;
 mod legacy;
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const WORKERS: usize = 8;
-/// How long a real controller waits before it undoes a change of a slice (`endpointSliceChangeMinSyncDelay`).
+/// Delay after which a real controller undoes a change of a slice (`endpointSliceChangeMinSyncDelay`).
 const SLICE_DELAY: Duration = Duration::from_secs(1);
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -52,8 +52,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
             }
         }
     });
-    // A change of a slice by another client is undone, and not at once. Own writes cause one more look, which finds nothing
-    // to do.
+    // A change of a slice by another client is undone after a delay. Own writes cause one more pass, which finds nothing to do.
     let changed = queue.clone();
     context.slices.on_change(move |old, new| {
         for slice in old.into_iter().chain(new).filter(|slice| is_mine(slice)) {
@@ -96,16 +95,16 @@ impl Context {
             here && is_mine(slice) && slice.labels().get(SERVICE_NAME) == Some(&key.name)
         });
         let service = self.services.get(&key).filter(|service| service.metadata.deletion_timestamp.is_none());
-        // The slices of a Service that is gone are the garbage collector's, which also knows of orphans.
+        // The garbage collector deletes the slices of a Service that is gone, and it also knows of orphans.
         let Some(service) = service else { return self.drop_endpoints(&key).await };
         if desired::selector(&service).is_none() {
-            // Endpoints of such a Service are somebody else's.
+            // Endpoints of a Service without a selector belong to another client.
             return Ok(After::Rest);
         }
         let mut pods = self.pods.list(&key.namespace);
         pods.retain(|pod| desired::selects(&service, pod));
         let plan = slices::plan(&service, desired::groups(&service, &pods), have);
-        // An endpoint that moves is in both places for a moment rather than in none.
+        // New slices are written first: an endpoint that moves is in both places for a moment rather than in none.
         for slice in plan.create {
             self.slices.create(&slice).await?;
         }
@@ -134,7 +133,7 @@ impl Context {
     }
 
     async fn drop_endpoints(&self, key: &Key) -> Result<After, Error> {
-        // Also those that a client made for a Service without a selector: they go with it.
+        // Endpoints that a client made for a Service without a selector are deleted, too.
         if let Some(endpoints) = self.endpoints.get(key) {
             self.endpoints.delete(&endpoints).await?;
         }

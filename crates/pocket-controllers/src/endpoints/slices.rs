@@ -1,4 +1,4 @@
-//! From the endpoints there shall be and the slices there are to the writes. Pure.
+//! Writes that turn the existing slices into the wanted endpoints. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use super::{HEADLESS, MANAGED_BY, ME, SERVICE_NAME, desired, desired::Group};
 use crate::owner;
 
-/// No slice has more endpoints.
+/// Greatest number of endpoints in a slice.
 const MAX_ENDPOINTS: usize = 100;
 
-/// The writes.
+/// Writes of slices.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) change: Vec<(Arc<EndpointSlice>, Value)>,
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) delete: Vec<Arc<EndpointSlice>>,
 }
 
-/// Leaves endpoints in the slices they are in, as far as that goes, so that few slices change.
+/// Plans the writes. Endpoints stay in their slices where possible, so that few slices change.
 pub(super) fn plan(service: &Service, groups: Vec<Group>, have: Vec<Arc<EndpointSlice>>) -> Plan {
     let mut plan = Plan::default();
     let labels = labels(service);
@@ -36,14 +36,14 @@ pub(super) fn plan(service: &Service, groups: Vec<Group>, have: Vec<Arc<Endpoint
         unused = rest;
         let mut wanted: BTreeMap<String, Endpoint> =
             group.endpoints.iter().map(|endpoint| (identity(endpoint), endpoint.clone())).collect();
-        // First what is in its place already.
+        // First, endpoints that are in a slice already stay there.
         let mut filled: Vec<(Arc<EndpointSlice>, Vec<Endpoint>)> = Vec::new();
         for slice in fitting {
             let kept = slice.endpoints.iter().filter_map(|endpoint| wanted.remove(&identity(endpoint))).collect();
             filled.push((slice, kept));
         }
         join_small(&mut filled);
-        // Then new ones go where there is room, into the fullest slices first, so that few are touched.
+        // Then new endpoints fill free room, in the fullest slices first, so that few slices change.
         filled.sort_by_key(|(slice, kept)| (std::cmp::Reverse(kept.len()), slice.name_any()));
         let mut left: Vec<Endpoint> = wanted.into_values().collect();
         for (_, kept) in &mut filled {
@@ -70,7 +70,7 @@ pub(super) fn plan(service: &Service, groups: Vec<Group>, have: Vec<Arc<Endpoint
     plan
 }
 
-/// Moves what is left in slices that change anyway into fewer of them.
+/// Moves the remaining endpoints of slices that change anyway into fewer of them.
 fn join_small(filled: &mut [(Arc<EndpointSlice>, Vec<Endpoint>)]) {
     filled.sort_by_key(|(slice, kept)| (kept.len(), slice.name_any()));
     let changes = |(slice, kept): &(Arc<EndpointSlice>, Vec<Endpoint>)| kept.len() < slice.endpoints.len();
@@ -84,7 +84,7 @@ fn join_small(filled: &mut [(Arc<EndpointSlice>, Vec<Endpoint>)]) {
     }
 }
 
-/// Whether a slice is for this group. A slice without endpoints can become one for any ports.
+/// Returns whether a slice can hold this group. A slice without endpoints can take any ports.
 fn fits(slice: &EndpointSlice, group: &Group) -> bool {
     let same = slice.ports.as_deref().unwrap_or_default() == group.ports.as_slice();
     slice.address_type == group.address_type && (same || slice.endpoints.is_empty() || group.endpoints.is_empty())
@@ -135,7 +135,7 @@ fn slice(
     }
 }
 
-/// The Service's labels and those that say whose slice it is.
+/// Returns the Service's labels and the labels that name the slice's Service and controller.
 fn labels(service: &Service) -> BTreeMap<String, String> {
     let mut labels = service.labels().clone();
     labels.insert(SERVICE_NAME.to_owned(), service.name_any());
@@ -148,7 +148,7 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
     labels
 }
 
-/// What makes an endpoint the same one, whatever its conditions.
+/// Returns the identity of an endpoint, independent of its conditions.
 fn identity(endpoint: &Endpoint) -> String {
     let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()).unwrap_or_default();
     format!("{} {uid}", endpoint.addresses.join(","))
@@ -181,7 +181,7 @@ mod tests {
         Group { address_type: "IPv4", ports: vec![port(port_number)], endpoints }
     }
 
-    /// Applies a plan to the slices; returns them and how many were created, changed and deleted.
+    /// Applies a plan to the slices; returns them and the numbers of created, changed and deleted slices.
     fn step(groups: Vec<Group>, have: Vec<Arc<EndpointSlice>>) -> (Vec<Arc<EndpointSlice>>, [usize; 3]) {
         static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let plan = plan(&service(), groups, have.clone());

@@ -1,5 +1,5 @@
-//! Deletes what has lost all its owners, and carries out the policies of a deletion: foreground (owned objects first) and
-//! orphan (owned objects stay).
+//! Garbage collector: deletes objects that have lost all their owners, and carries out the policies of a deletion: foreground
+//! (owned objects first) and orphan (owned objects stay).
 
 use std::{
     collections::VecDeque,
@@ -23,7 +23,7 @@ use crate::{
 const WORKERS: usize = 8;
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
-/// So many owners that are known to be gone are remembered.
+/// Number of owners known to be gone that are remembered.
 const REMEMBERED: usize = 500;
 
 /// Starts the controller.
@@ -38,12 +38,12 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let (changed, objects) = (queue.clone(), shared.objects.clone());
     shared.objects.on_change(move |old, new| {
         if let Some(node) = new {
-            // What nobody owns and nobody deletes is none of our business.
+            // An object without owners that is not being deleted does not concern the collector.
             if node.deleting || !node.owners.is_empty() {
                 changed.add(node.uid.clone());
             }
             if let Some(old) = old {
-                // An owner that waits for its dependents learns that this one lets it go.
+                // An owner that waits for its dependents is queued when a dependent no longer blocks it.
                 released(old, Some(node)).for_each(|uid| changed.add(uid));
             }
         } else if let Some(node) = old {
@@ -57,7 +57,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     });
 }
 
-/// The owners that a change concerns.
+/// Returns the owners that a change no longer blocks.
 fn released<'a>(old: &'a Node, new: Option<&'a Node>) -> impl Iterator<Item = String> + use<'a> {
     let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
     let still =
@@ -68,20 +68,20 @@ fn released<'a>(old: &'a Node, new: Option<&'a Node>) -> impl Iterator<Item = St
 struct Context {
     client: Client,
     objects: Objects,
-    /// Uids of owners that were looked for and are gone.
+    /// Uids of owners that were looked up and are gone.
     gone: Mutex<VecDeque<String>>,
     queue: Queue<String>,
 }
 
-/// The owners of an object, sorted by what they mean for it.
+/// Owners of an object, sorted by their meaning for it.
 #[derive(Default)]
 struct Owners {
-    /// There, and not waiting.
+    /// Owners that exist and do not wait for their dependents.
     solid: Vec<OwnerReference>,
     gone: Vec<OwnerReference>,
-    /// Being deleted, after their dependents.
+    /// Owners that are being deleted after their dependents.
     waiting: Vec<OwnerReference>,
-    /// Of a kind that is not known (yet).
+    /// Whether an owner is of a kind that is not known (yet).
     unknown: bool,
 }
 
@@ -102,7 +102,7 @@ impl Context {
         Ok(After::Rest)
     }
 
-    /// Deletes an object whose owners are all gone, or takes the gone ones out of its list.
+    /// Deletes an object whose owners are all gone, or removes the gone owners from its list.
     async fn check_owners(&self, node: &Node) -> Result<(), Error> {
         let owners = self.owners(node).await?;
         if owners.unknown {
@@ -135,7 +135,7 @@ impl Context {
                     let waits = found.deleting && found.has_finalizer(FOREGROUND);
                     if waits { &mut owners.waiting } else { &mut owners.solid }.push(owner.clone());
                 }
-                // An owner in another namespace is none.
+                // An owner in another namespace is not valid.
                 Some(_) => owners.gone.push(owner.clone()),
                 None => match self.is_there(node, owner).await? {
                     Some(true) => owners.solid.push(owner.clone()),
@@ -147,7 +147,7 @@ impl Context {
         Ok(owners)
     }
 
-    /// Looks for an owner that is not in the graph; the graph may be behind. `None` if its kind is not known.
+    /// Looks up an owner that is not in the graph, because the graph may be behind. Returns `None` if its kind is not known.
     async fn is_there(&self, node: &Node, owner: &OwnerReference) -> Result<Option<bool>, Error> {
         if self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&owner.uid) {
             return Ok(Some(false));
@@ -169,7 +169,7 @@ impl Context {
         Ok(Some(there))
     }
 
-    /// A foreground deletion: what blocks it goes first; then the object may go.
+    /// Carries out a foreground deletion: first deletes the objects that block the owner, then lets the owner go.
     async fn foreground(&self, node: &Node) -> Result<(), Error> {
         let owned = self.objects.owned_by(&node.uid);
         let blocks = |dependent: &Node| {
@@ -185,7 +185,7 @@ impl Context {
         Ok(())
     }
 
-    /// A deletion that leaves owned objects behind: they forget their owner; then it may go.
+    /// Carries out a deletion that orphans owned objects: removes their owner references, then lets the owner go.
     async fn orphan(&self, node: &Node) -> Result<(), Error> {
         for dependent in self.objects.owned_by(&node.uid) {
             let others: Vec<_> = dependent.owners.iter().filter(|owner| owner.uid != node.uid).cloned().collect();
@@ -200,7 +200,7 @@ impl Context {
     }
 
     async fn remove_finalizer(&self, node: &Node, finalizer: &str) -> Result<(), Error> {
-        // Other finalizers may have come or gone since: look again, and write only over what was seen.
+        // Other finalizers may have been added or removed since: read the object again, and write only over the version that was read.
         let api = node.kind.api(&self.client, &node.namespace);
         let Some(live) = api.get_metadata_opt(&node.name).await? else { return Ok(()) };
         if live.uid().as_ref() != Some(&node.uid) {
@@ -224,8 +224,8 @@ impl Context {
         }
     }
 
-    /// Deletes an object that still has the owners that it was judged by. The graph may be behind: an object that has just been orphaned has
-    /// none any more, and its owner is gone by now.
+    /// Deletes an object that still has the owners on which the decision was based. The graph may be behind: an object that has
+    /// just been orphaned has no owner references any more, and its owner is gone by now.
     async fn delete(&self, node: &Node, policy: PropagationPolicy) -> Result<(), Error> {
         let api = node.kind.api(&self.client, &node.namespace);
         let Some(live) = api.get_metadata_opt(&node.name).await? else { return Ok(()) };
@@ -243,7 +243,7 @@ impl Context {
         match api.delete(&node.name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            // The object has changed since, or another one has the name.
+            // The object has changed since, or another object has the name.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 self.queue.add(node.uid.clone());
                 Ok(())

@@ -1,7 +1,7 @@
-//! Runs the pods of Jobs to their end.
+//! Job controller: runs the pods of Jobs to their end.
 //!
-//! Pods carry the finalizer `batch.kubernetes.io/job-tracking` until their end is counted, so none is counted twice or lost, as
-//! in Kubernetes. Pods belong to a Job by their owner reference alone; completion mode `Indexed` is refused by a condition.
+//! Pods carry the finalizer `batch.kubernetes.io/job-tracking` until their end is counted, so none is counted twice or lost,
+//! as in Kubernetes. Pods belong to a Job by their owner reference alone; completion mode `Indexed` is refused by a condition.
 
 mod status;
 
@@ -66,16 +66,16 @@ struct Context {
     jobs: Cache<Job>,
     pods: Cache<Pod>,
     events: Events,
-    /// When the next pod may be created after failures, by the Job's uid.
+    /// Time at which the next pod may be created after failures, by the Job's uid.
     backoff: Mutex<HashMap<String, Instant>>,
 }
 
-/// The pods of a Job by what they count for.
+/// Pods of a Job, by their state.
 struct Census {
     active: Vec<Arc<Pod>>,
     terminating: usize,
     ready: usize,
-    /// Ended, and not counted for good yet.
+    /// Pods that have ended and are not counted finally yet.
     ended: Vec<Arc<Pod>>,
 }
 
@@ -84,7 +84,7 @@ impl Context {
         let all = self.pods.list(&key.namespace);
         let job = self.jobs.get(&key);
         let Some(job) = job.filter(|job| job.metadata.deletion_timestamp.is_none()) else {
-            // Nobody will count these any more.
+            // No Job will count these pods any more.
             let orphans = all.iter().filter(|pod| owner::controller_name::<Job>(&***pod) == Some(&key.name));
             self.let_go(orphans.filter(|pod| is_tracked(pod))).await?;
             return Ok(After::Rest);
@@ -101,7 +101,7 @@ impl Context {
     async fn run(&self, job: Arc<Job>, spec: &JobSpec, mine: &[Arc<Pod>]) -> Result<After, Error> {
         let mut census = census(mine);
         let before = job.status.clone().unwrap_or_default();
-        // First the names of what has ended, then their release, then the sums: a crash in between repeats nothing.
+        // First the names of ended pods, then their release, then the sums: a crash in between repeats nothing.
         let mut status = before.clone();
         status::note_ended(&mut status, &census.ended);
         let job = self.write(job, &status).await?;
@@ -137,7 +137,7 @@ impl Context {
         Ok(after)
     }
 
-    /// Creates or deletes pods until as many run as shall.
+    /// Creates or deletes pods until the wanted number runs.
     async fn adjust(&self, job: &Job, spec: &JobSpec, status: &JobStatus, census: &mut Census) -> Result<After, Error> {
         let wanted = status::wanted(spec, status, census.active.len());
         // With this policy a pod that is still ending keeps its place.
@@ -195,7 +195,7 @@ impl Context {
         Ok(())
     }
 
-    /// Takes the finalizer off pods whose end is noted.
+    /// Removes the finalizer from pods whose end is recorded.
     async fn let_go<'a>(&self, ended: impl Iterator<Item = &'a Arc<Pod>>) -> Result<(), Error> {
         let release = |pod: &'a Arc<Pod>| async move {
             let left: Vec<_> = pod.finalizers().iter().filter(|have| *have != FINALIZER).collect();
@@ -214,7 +214,7 @@ impl Context {
         }
     }
 
-    /// Deletes a finished Job when its time is over.
+    /// Deletes a finished Job when its time to live is over.
     async fn expire(
         &self,
         job: &Job,
@@ -244,7 +244,7 @@ impl Context {
         Some(until.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
     }
 
-    /// Events for what has changed in the conditions.
+    /// Emits events for changes of the conditions.
     fn tell(&self, job: &Job, before: &JobStatus, after: &JobStatus) {
         let has = |status: &JobStatus, kind: &str| {
             status::find(status, kind).is_some_and(|condition| condition.status == "True")
@@ -271,7 +271,7 @@ fn is_tracked(pod: &Pod) -> bool {
     pod.finalizers().iter().any(|have| have == FINALIZER)
 }
 
-/// Whether a pod has ended, also one that the node has let go of without saying how.
+/// Returns whether a pod has ended, including a pod that the node has released without a final phase.
 fn has_ended(pod: &Pod) -> bool {
     let meta = &pod.metadata;
     pods::is_terminal(pod) || meta.deletion_timestamp.is_some() && meta.deletion_grace_period_seconds == Some(0)

@@ -1,4 +1,4 @@
-//! What a Job's status says, and what follows from it. Pure, but for the clock.
+//! Status of a Job, and the decisions that follow from it. Pure, except for the clock.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) fn find<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondi
     status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
-/// When a Job has finished, if it has.
+/// Returns the time at which a Job has finished, if it has.
 pub(super) fn finished(job: &Job) -> Option<Time> {
     let status = job.status.as_ref()?;
     let end = ["Complete", "Failed"].into_iter().filter_map(|kind| find(status, kind)).find(|c| c.status == "True")?;
@@ -43,7 +43,7 @@ fn set(status: &mut JobStatus, kind: &str, holds: bool, reason: &str, message: &
     });
 }
 
-/// Notes which pods have ended, before they are let go.
+/// Records the pods that have ended, before they are released.
 pub(super) fn note_ended(status: &mut JobStatus, ended: &[Arc<Pod>]) {
     for pod in ended {
         let uid = pod.uid().unwrap_or_default();
@@ -56,7 +56,7 @@ pub(super) fn note_ended(status: &mut JobStatus, ended: &[Arc<Pod>]) {
     }
 }
 
-/// Adds what was noted to the sums, once its finalizers are gone. Returns how many pods have newly failed.
+/// Adds the recorded pods to the sums, once their finalizers are gone. Returns the number of newly failed pods.
 pub(super) fn count_released(status: &mut JobStatus) -> usize {
     let Some(notes) = status.uncounted_terminated_pods.take() else { return 0 };
     let UncountedTerminatedPods { succeeded, failed } = notes;
@@ -71,7 +71,7 @@ pub(super) fn count_released(status: &mut JobStatus) -> usize {
     add(&mut status.failed, failed)
 }
 
-/// Why the Job fails, if it does: reason and message.
+/// Returns reason and message of the Job's failure, if it fails.
 pub(super) fn failure(job: &Job, spec: &JobSpec, status: &JobStatus, active: &[Arc<Pod>]) -> Option<(String, String)> {
     let why = |reason: &str, message: &str| Some((reason.to_owned(), message.to_owned()));
     if let Some(decided) = find(status, "FailureTarget").filter(|condition| condition.status == "True") {
@@ -104,13 +104,13 @@ pub(super) fn failure(job: &Job, spec: &JobSpec, status: &JobStatus, active: &[A
     None
 }
 
-/// When the active deadline comes.
+/// Returns the time of the active deadline.
 pub(super) fn deadline(spec: &JobSpec, status: &JobStatus) -> After {
     let (Some(started), Some(seconds)) = (&status.start_time, spec.active_deadline_seconds) else { return After::Rest };
     clock::remaining(started, seconds).into()
 }
 
-/// Whether enough pods have succeeded. Without a number of completions one success is enough, once the others have ended.
+/// Returns whether enough pods have succeeded. Without `completions` one success is enough, once the others have ended.
 pub(super) fn has_succeeded(spec: &JobSpec, status: &JobStatus, active: usize) -> bool {
     let succeeded = status.succeeded.unwrap_or(0);
     if find(status, "SuccessCriteriaMet").is_some_and(|condition| condition.status == "True") {
@@ -122,13 +122,13 @@ pub(super) fn has_succeeded(spec: &JobSpec, status: &JobStatus, active: usize) -
     }
 }
 
-/// How many pods shall run at once now.
+/// Returns the number of pods that should run at once now.
 pub(super) fn wanted(spec: &JobSpec, status: &JobStatus, active: usize) -> usize {
     let (parallelism, succeeded) = (spec.parallelism.unwrap_or(1), status.succeeded.unwrap_or(0));
     let count = |number: i32| usize::try_from(number).unwrap_or(0);
     match spec.completions {
         Some(completions) => count(parallelism.min(completions - succeeded)),
-        // Once one has succeeded no more are started, and those that run may end.
+        // After the first success no more pods are started, and the running ones may end.
         None if succeeded > 0 => active,
         None => count(parallelism),
     }
@@ -151,7 +151,7 @@ pub(super) fn set_counts(status: &mut JobStatus, active: usize, ready: usize, te
     status.terminating = Some(number(terminating));
 }
 
-/// The decision to fail, and, when the last pod is gone, the failure.
+/// Records the decision to fail, and, when the last pod is gone, the failure.
 pub(super) fn set_failed(status: &mut JobStatus, reason: &str, message: &str, gone: bool) {
     set(status, "FailureTarget", true, reason, message);
     if gone {
@@ -159,7 +159,7 @@ pub(super) fn set_failed(status: &mut JobStatus, reason: &str, message: &str, go
     }
 }
 
-/// The decision to succeed, and, when the last pod is gone, the success.
+/// Records the decision to succeed, and, when the last pod is gone, the success.
 pub(super) fn set_complete(status: &mut JobStatus, gone: bool) {
     const REASON: &str = "CompletionsReached";
     const MESSAGE: &str = "Reached expected number of succeeded pods";

@@ -1,4 +1,4 @@
-//! Keeps as many pods as each ReplicaSet wants.
+//! ReplicaSet controller: keeps the wanted number of pods of each ReplicaSet.
 
 mod status;
 
@@ -22,7 +22,7 @@ use crate::{
 
 const COMPONENT: &str = "replicaset-controller";
 const WORKERS: usize = 8;
-/// No more pods than this are created or deleted in one go.
+/// Greatest number of pods that one pass creates or deletes.
 const BURST: usize = 500;
 
 /// Starts the controller.
@@ -62,7 +62,7 @@ struct Context {
     events: Events,
 }
 
-/// Why pods could not be created or deleted.
+/// Reason for which pods could not be created or deleted.
 struct Failure {
     reason: &'static str,
     error: Error,
@@ -77,8 +77,8 @@ impl Context {
         let mine = owner::claim(&*set, &self.sets, &spec.selector, all, &self.pods).await?;
         let failure =
             if set.metadata.deletion_timestamp.is_none() { self.manage(&set, spec, &mine).await.err() } else { None };
-        // The status counts the pods as they were before: as in Kubernetes, a new generation is observed before the pods are
-        // as many as it wants. The pods that were made or deleted just now bring the next look.
+        // The status counts the pods as they were before: as in Kubernetes, a new generation is observed before its number of pods
+        // exists. The pods that were just created or deleted trigger the next pass.
         let ends = |pod: &Pod| pod.metadata.deletion_timestamp.is_some() && !pods::is_terminal(pod);
         let belongs = |pod: &Pod| owner::is_controlled_by(pod, &*set) && owner::selects(&spec.selector, pod.labels());
         let terminating = others.iter().filter(|pod| ends(pod) && belongs(pod)).count();
@@ -93,7 +93,7 @@ impl Context {
         }
     }
 
-    /// Creates what is missing or deletes what is too much.
+    /// Creates missing pods or deletes surplus ones.
     async fn manage(&self, set: &ReplicaSet, spec: &ReplicaSetSpec, mine: &[Arc<Pod>]) -> Result<(), Failure> {
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
         if mine.len() < wanted {
@@ -146,7 +146,8 @@ impl Context {
     }
 }
 
-/// Does something `count` times, in batches of 1, 2, 4 and so on: if the first fails, the others would, too, and are not tried.
+/// Runs an action `count` times, in batches of 1, 2, 4 and so on. When an action of a batch fails, no further batch is tried, because its
+/// actions would fail, too.
 pub(crate) async fn slow_start<T, F>(count: usize, action: impl Fn() -> F) -> (Vec<T>, Option<Error>)
 where
     F: Future<Output = Result<T, Error>>,

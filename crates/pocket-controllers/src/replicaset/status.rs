@@ -1,4 +1,4 @@
-//! What a ReplicaSet's status says.
+//! Status of a ReplicaSet.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     queue::After,
 };
 
-/// The status, and when it will change by time alone.
+/// Returns the status, and the time at which it will change by time alone.
 pub(super) fn of(
     set: &ReplicaSet,
     spec: &ReplicaSetSpec,
@@ -44,7 +44,7 @@ pub(super) fn of(
     let mut conditions = old.conditions.clone().unwrap_or_default();
     match failure {
         Some((reason, message)) => {
-            // A message that differs in a pod's name only is no news.
+            // A message that differs only in a pod's name is no news.
             if !conditions.iter().any(|have| have.type_ == FAILURE && have.reason.as_deref() == Some(reason)) {
                 conditions.retain(|have| have.type_ != FAILURE);
                 conditions.push(ReplicaSetCondition {

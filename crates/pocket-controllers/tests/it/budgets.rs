@@ -1,5 +1,5 @@
-//! When the disruption controller looks at a budget, and what it counts: as the one of kube-controller-manager, with nothing
-//! beside it that moves pods.
+//! Times at which the disruption controller counts a budget, and its counts: as in kube-controller-manager, and without any other
+//! controller that moves pods.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Namespaced, condition};
 
 impl Cluster {
-    /// The API server with the disruption controller alone.
+    /// Returns the API server with the disruption controller alone.
     fn with_budgets() -> Self {
         let cluster = Self::bare();
         let client = cluster.client.clone();
@@ -31,7 +31,7 @@ impl Cluster {
         cluster
     }
 
-    /// A Deployment of that size with its ReplicaSet, which nothing keeps up to date.
+    /// Creates a Deployment of that size with its ReplicaSet; no controller keeps them up to date.
     async fn deployment(&self, name: &str, replicas: i32) -> (Deployment, ReplicaSet) {
         let deployment: Deployment = self.create(workload("apps/v1", "Deployment", name, replicas)).await;
         let mut set = workload("apps/v1", "ReplicaSet", name, replicas);
@@ -60,7 +60,7 @@ impl Cluster {
         self.create(budget).await
     }
 
-    /// Allowed, healthy, desired and expected, as the budget's status says.
+    /// Returns allowed, healthy, desired and expected, from the budget's status.
     async fn counts(&self, name: &str) -> [i32; 4] {
         let status = self.get::<PodDisruptionBudget>(name).await.unwrap().status.unwrap_or_default();
         [status.disruptions_allowed, status.current_healthy, status.desired_healthy, status.expected_pods]
@@ -211,7 +211,7 @@ async fn sizes_come_from_whatever_can_be_scaled() {
     let rollout = DynamicObject::new("custom", &resource).data(json!({ "spec": { "size": 4 } }));
     let rollout = rollouts.create(&PostParams::default(), &rollout).await.unwrap();
     let reference = json!({ "apiVersion": "test.dev/v1", "kind": "Rollout", "name": "custom", "uid": rollout.uid(), "controller": true });
-    // The Deployment is gone, its ReplicaSet says so itself; two pods of one owner are counted once.
+    // The Deployment is gone, so the ReplicaSet's own size counts; two pods of one owner are counted once.
     let (_, set) = cluster.deployment("web", 2).await;
     cluster.delete::<Deployment>("web", DeleteParams::orphan()).await;
     cluster.ready_pod("a", web(), Some(owner(&stateful))).await;
@@ -253,7 +253,7 @@ async fn what_cannot_be_counted_lets_nothing_go() {
     assert_eq!(cluster.counts("guard").await, [1, 1, 0, 1]);
 
     for (case, (api_version, kind, name, expected)) in [
-        // The name is there, but with another uid.
+        // The name exists, but with another uid.
         ("apps/v1", "ReplicaSet", "web", "found no controllers for pod \"p0\""),
         ("apps/v1", "ReplicaSet", "gone", "found no controllers for pod \"p1\""),
         ("none.dev/v1", "Nothing", "x", "no matches for kind \"Nothing\" in version \"none.dev/v1\""),

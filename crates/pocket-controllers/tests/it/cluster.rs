@@ -1,4 +1,4 @@
-//! A cluster for tests: API server, controllers, and a node that marks pods as running.
+//! Cluster for tests: API server, controllers, and a node that marks pods as running.
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
@@ -20,11 +20,11 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
 }
 
-/// On a pod's template: it never becomes ready.
+/// Annotation of a pod's template: the pod never becomes ready.
 pub(crate) const UNREADY: &str = "test/unready";
-/// On a pod's template: it ends with this phase.
+/// Annotation of a pod's template: the pod ends with this phase.
 pub(crate) const ENDS: &str = "test/ends";
-/// On a pod's template: it needs so many seconds to end when it is deleted.
+/// Annotation of a pod's template: the pod needs that number of seconds to end when it is deleted.
 pub(crate) const LINGERS: &str = "test/lingers";
 
 pub(crate) trait Namespaced:
@@ -51,7 +51,7 @@ impl<K> Namespaced for K where
 }
 
 impl Cluster {
-    /// With all controllers and the node.
+    /// Returns a cluster with all controllers and the node.
     pub(crate) fn new() -> Self {
         let cluster = Self::bare();
         cluster.control("root");
@@ -59,13 +59,13 @@ impl Cluster {
         cluster
     }
 
-    /// Starts the controllers, with something that stands for the authority's certificate.
+    /// Starts the controllers, with a text in the place of the authority's certificate.
     pub(crate) fn control(&self, root_ca: &str) -> tokio::task::JoinHandle<()> {
         let settings = pocket_controllers::Settings { root_ca: Some(root_ca.to_owned()) };
         tokio::spawn(pocket_controllers::run(self.client.clone(), settings, std::future::pending()))
     }
 
-    /// The API server alone.
+    /// Returns the API server alone.
     pub(crate) fn bare() -> Self {
         let api = pocket_api::Api::new(pocket_api::Options::default()).unwrap();
         let client = api.client("default");
@@ -97,7 +97,7 @@ impl Cluster {
         self.of::<K>().delete(name, &params).await.unwrap();
     }
 
-    /// Waits until a question has an answer; fails with what was seen last.
+    /// Waits until a question has an answer; fails with the last observation.
     #[track_caller]
     pub(crate) fn until<T, S: Debug, F: Future<Output = Result<T, S>>>(
         &self,
@@ -117,7 +117,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until an object looks as asked for.
+    /// Waits until an object satisfies a condition.
     #[track_caller]
     pub(crate) fn until_is<'a, K: Namespaced>(
         &'a self,
@@ -137,12 +137,12 @@ impl Cluster {
         })
     }
 
-    /// Lets everything come to rest.
+    /// Waits until everything is at rest.
     pub(crate) async fn settle(&self) {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
 
-    /// Reasons and messages of all events, oldest first.
+    /// Returns reasons and messages of all events, oldest first.
     pub(crate) async fn events(&self) -> Vec<String> {
         let mut events = self.list::<Event>().await;
         events.sort_by_key(|event| event.metadata.resource_version.clone().unwrap().parse::<u64>().unwrap());
@@ -158,7 +158,7 @@ impl Cluster {
     }
 }
 
-/// The value of a condition's field.
+/// Returns the value of a condition's field.
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str, field: &str) -> &'a str {
     let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     conditions
@@ -168,7 +168,7 @@ pub(crate) fn condition<'a>(object: &'a Value, kind: &str, field: &str) -> &'a s
         .unwrap_or_default()
 }
 
-/// The time of day as the controllers see it: ahead of the real one by what the clock was moved on.
+/// Returns the time of day as the controllers see it: ahead of the real one by the lead of the clock.
 fn now() -> String {
     thread_local! {
         static CLOCK: (std::time::Instant, tokio::time::Instant) = (std::time::Instant::now(), tokio::time::Instant::now());
@@ -178,7 +178,7 @@ fn now() -> String {
     k8s_openapi::jiff::Timestamp::from_second(now.as_second()).unwrap().to_string()
 }
 
-/// Runs pods, or says so.
+/// Pretends to run pods.
 async fn node(client: Client) {
     let all: Api<Pod> = Api::all(client.clone());
     let mut pods = watcher(all, watcher::Config::default()).boxed();
@@ -204,7 +204,7 @@ async fn start(client: Client, pod: Pod, number: usize) {
         "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
         "target": { "apiVersion": "v1", "kind": "Node", "name": "pocket" },
     });
-    // It may have been deleted meanwhile, here and below.
+    // The pod may have been deleted meanwhile, here and below.
     if api.create_subresource::<Value, Value>("binding", &name, &PostParams::default(), &binding).await.is_err() {
         return;
     }

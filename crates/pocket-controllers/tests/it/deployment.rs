@@ -29,7 +29,7 @@ fn image(image: &str) -> Value {
     json!({ "spec": { "template": { "spec": { "containers": [{ "name": "a", "image": image }] } } } })
 }
 
-/// As `kubectl rollout status` decides it.
+/// Returns whether a rollout is complete, by the rules of `kubectl rollout status`.
 fn rolled_out(deployment: &Value) -> bool {
     let (spec, status) = (&deployment["spec"], &deployment["status"]);
     let n = |value: &Value| value.as_i64().unwrap_or(0);
@@ -85,7 +85,7 @@ async fn a_deployment_is_rolled_out() {
     assert!(events.contains(&format!("ScalingReplicaSet Scaled up replica set web-{hash} from 0 to 3")), "{events:?}");
 }
 
-/// Throughout an update there are never too many pods, nor too few available ones.
+/// Checks that there are never too many pods during an update, nor too few available ones.
 async fn check_update(replicas: i32, surge: Value, unavailable: Value, most: usize, least: usize) {
     let cluster = Cluster::new();
     let mut object = deployment(replicas, "a:v1");
@@ -242,7 +242,7 @@ async fn a_taken_name_gets_another_hash() {
     cluster.create::<Deployment>(deployment(1, "a:v1")).await;
     cluster.until_is::<Deployment>("web", rolled_out).await;
     let name = sets(&cluster).await[0].name_any();
-    // All goes, and somebody else takes the name that the next one wants.
+    // Everything is deleted, and another client takes the name that the next ReplicaSet wants.
     cluster.delete::<Deployment>("web", DeleteParams::background()).await;
     cluster
         .until(|| async { if cluster.list::<ReplicaSet>().await.is_empty() { Ok(()) } else { Err("still there") } })
@@ -270,7 +270,7 @@ async fn replica_sets_are_adopted_after_an_orphaning_deletion() {
     assert_eq!(cluster.list::<Pod>().await.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), before);
 }
 
-/// The Deployment controller alone: ReplicaSets say what the test lets them say.
+/// Returns a cluster with the Deployment controller alone: the test writes the status of ReplicaSets.
 fn alone() -> Cluster {
     let cluster = Cluster::bare();
     let client = cluster.client.clone();
@@ -313,8 +313,8 @@ async fn a_rollout_waits_for_replica_sets_to_catch_up() {
     cluster.patch::<Deployment>("web", image("a:v2")).await;
     cluster.settle().await;
     assert_eq!(sets(&cluster).await.iter().map(size).collect::<Vec<_>>(), [3, 2]);
-    // The old one still says 4, so it is not known whether one more may go.
+    // The old one still reports 4, so it is not known whether one more may be removed.
     assert_eq!(say(1, 2).await, [3, 2]);
-    // 3 + 2 are available and 3 must be: two go, and the new one takes their room.
+    // 3 + 2 are available and 3 must be: two are removed, and the new one takes their room.
     assert_eq!(say(0, 3).await, [1, 4]);
 }

@@ -54,7 +54,7 @@ impl Cluster {
 #[tokio::test(start_paused = true)]
 async fn a_budget_is_counted_and_kept() {
     let cluster = Cluster::new();
-    // Nobody replaces them, and they take their time to end.
+    // No controller replaces these pods, and they take time to end.
     for name in ["a", "b", "c", "d"] {
         let metadata = json!({ "name": name, "labels": { "app": "web" }, "annotations": { LINGERS: "30" } });
         let pod = json!({ "metadata": metadata, "spec": { "containers": [{ "name": "a", "image": "a:v1" }] } });
@@ -63,7 +63,7 @@ async fn a_budget_is_counted_and_kept() {
     let spec = json!({ "minAvailable": 2 });
     cluster.create::<PodDisruptionBudget>(budget(&json!({ "matchLabels": { "app": "web" } }), &spec)).await;
     cluster.until_is::<PodDisruptionBudget>("web", counts(2, 4, 2, 4)).await;
-    // Without a pause: whether or not the controller counts in between.
+    // Without a pause, so the result must not depend on a count of the controller in between.
     let mut answers = Vec::new();
     for name in ["a", "b", "c", "a"] {
         answers.push(cluster.evict(name).await.map_err(|(code, _)| code));
@@ -83,7 +83,7 @@ async fn shares_are_of_what_the_deployment_wants() {
     cluster.create::<PodDisruptionBudget>(budget(&json!({ "matchLabels": { "app": "web" } }), &spec)).await;
     cluster.until_is::<PodDisruptionBudget>("web", counts(2, 4, 2, 4)).await;
     cluster.evict(&cluster.list::<Pod>().await[0].name_any()).await.unwrap();
-    // It is replaced.
+    // The evicted pod is replaced.
     cluster.until_is::<PodDisruptionBudget>("web", counts(2, 4, 2, 4)).await;
     cluster.patch::<Deployment>("web", json!({ "spec": { "replicas": 1 } })).await;
     cluster.until_is::<PodDisruptionBudget>("web", counts(1, 1, 0, 1)).await;
@@ -95,7 +95,7 @@ async fn a_guard_of_zero_lets_nothing_go_and_costs_nothing_to_those_unready() {
     cluster.create::<Deployment>(deployment("web", 2, &json!({}))).await;
     cluster.create::<Deployment>(deployment("sick", 1, &json!({ UNREADY: "" }))).await;
     cluster.settle().await;
-    // An empty selector is all pods of the namespace.
+    // An empty selector selects all pods of the namespace.
     cluster.create::<PodDisruptionBudget>(budget(&json!({}), &json!({ "maxUnavailable": 0 }))).await;
     cluster.until_is::<PodDisruptionBudget>("web", counts(0, 2, 3, 3)).await;
     for pod in cluster.list::<Pod>().await {
@@ -108,7 +108,7 @@ async fn a_guard_of_zero_lets_nothing_go_and_costs_nothing_to_those_unready() {
         let allowed = pod.name_any().starts_with("sick");
         assert_eq!(cluster.evict(&pod.name_any()).await.is_ok(), allowed, "{}", pod.name_any());
     }
-    // Nothing happens any more: nothing is written.
+    // A cluster at rest writes nothing.
     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
     let revision = cluster.api.revision();
     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;

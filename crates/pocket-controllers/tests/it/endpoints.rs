@@ -28,7 +28,7 @@ fn service(extra: Value) -> Value {
     service
 }
 
-/// The slices as text: ports, then each endpoint with what is true of it.
+/// Returns the slices as text: ports, then each endpoint with its true conditions.
 async fn slices(cluster: &Cluster) -> Vec<String> {
     let mut lines: Vec<String> = cluster
         .list::<EndpointSlice>()
@@ -109,7 +109,7 @@ async fn kinds_of_services() {
     cluster.delete::<Service>("web", DeleteParams::default()).await;
     see(&cluster, &[]).await;
 
-    // Endpoints of a Service without a selector are somebody else's.
+    // Endpoints of a Service without a selector belong to another client.
     cluster.create::<Service>(service(json!({ "selector": null }))).await;
     let own = json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "web" }, "subsets": [{ "addresses": [{ "ip": "192.0.2.1" }] }] });
     let own = cluster.create::<Endpoints>(own).await;

@@ -1,4 +1,4 @@
-//! What the eviction subresource answers. No controller is there: a budget's status is written by the tests.
+//! Answers of the eviction subresource. No controller runs: the tests write a budget's status.
 
 use http::{Request, header};
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
@@ -120,7 +120,7 @@ async fn refusals_say_why_and_whether_to_ask_again() {
     behind["observedGeneration"] = json!(0);
     check(behind, 429, Some("10"), refused, "The disruption budget guard is still being processed by the server.")
         .await;
-    // Clients ask again by themselves where the header is.
+    // Clients repeat the request by themselves where the header is set.
     let needs = "The disruption budget guard needs 1 healthy pods and has 1 currently";
     check(status(0, 1, 1), 429, None, refused, needs).await;
     let mut failed = status(0, 3, 1);
@@ -146,7 +146,7 @@ async fn two_budgets_are_one_too_many() {
     let answer = cluster.evicts("a", json!({})).await;
     let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
     assert_eq!((answer.code, answer.body["message"].as_str()), (500, Some(text)));
-    // What does not serve needs nobody's leave.
+    // A pod that does not serve can be evicted under any budget.
     cluster.status::<Pod>("a", json!({ "phase": "Succeeded" })).await;
     assert_eq!(cluster.evicts("a", json!({})).await.code, 201);
 }
@@ -171,7 +171,7 @@ async fn pods_that_are_not_ready_go_by_their_policy() {
     check(None, 0, 2, 2, (201, 0)).await;
     check(None, 1, 2, 1, (201, 1)).await;
     check(None, 0, 1, 2, (429, 0)).await;
-    // Where none must be healthy, the budget is spent as for a healthy one.
+    // Where no pod must be healthy, the budget is spent as for a healthy pod.
     check(None, 1, 0, 0, (201, 0)).await;
     check(Some("IfHealthyBudget"), 0, 1, 2, (429, 0)).await;
     check(Some("AlwaysAllow"), 0, 1, 2, (201, 0)).await;

@@ -99,7 +99,7 @@ async fn orphans_stay() {
     assert!(cluster.get::<ConfigMap>("child").await.unwrap().owner_references().is_empty());
 }
 
-/// The garbage collector may not have seen yet that an object has been orphaned when it sees that its owner is gone.
+/// When the garbage collector sees that an owner is gone, it may not have seen yet that an object has been orphaned.
 #[tokio::test(start_paused = true)]
 async fn many_orphans_stay() {
     let cluster = Cluster::new();
@@ -222,7 +222,7 @@ async fn namespaces_have_the_root_certificate() {
     cluster.patch::<ConfigMap>("kube-root-ca.crt", json!({ "data": { "ca.crt": "forged", "other": "" } })).await;
     cluster.until_is::<ConfigMap>("kube-root-ca.crt", shows("old")).await;
     first.abort();
-    // The next authority is another one.
+    // The next authority has another certificate.
     cluster.control("new");
     cluster.until_is::<ConfigMap>("kube-root-ca.crt", shows("new")).await;
 }

@@ -1,4 +1,4 @@
-//! The controllers against the API server in this process, with a node that only pretends, and a clock that does not wait.
+//! Tests of the controllers against the API server in this process, with a node that only pretends, and a clock that does not wait.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests, too")]
 

@@ -1,4 +1,4 @@
-//! Quotas, and what ReplicaSets and Deployments say when a quota is used up.
+//! Quotas, and the conditions of ReplicaSets and Deployments when a quota is used up.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn what_is_there_is_counted_and_what_goes_makes_room() {
     quota(&cluster, json!({ "pods": "2", "count/configmaps": "5", "requests.storage": "1Gi" })).await;
     let counted = cluster.get::<ResourceQuota>("q").await.unwrap();
     let status = serde_json::to_value(counted.status.unwrap()).unwrap();
-    // The namespace controller has put a ConfigMap of its own there.
+    // The namespace controller has created a ConfigMap of its own there.
     assert_eq!(status["used"], json!({ "pods": "1", "count/configmaps": "2", "requests.storage": "0" }));
 
     cluster.create::<Pod>(pod("b", json!({ ENDS: "Succeeded" }))).await;
@@ -95,7 +95,7 @@ async fn a_deployment_that_a_quota_stops_says_so_and_comes_back_slowly() {
     let event = format!("FailedCreate Error creating: pods \"{}-", sets[0].name_any());
     assert!(cluster.events().await.iter().any(|text| text.starts_with(&event)));
 
-    // Each attempt comes later than the one before.
+    // Each attempt comes after a longer wait than the one before.
     let revision = |cluster: &Cluster| cluster.api.revision();
     tokio::time::sleep(Duration::from_secs(120)).await;
     let before = revision(&cluster);

@@ -130,7 +130,7 @@ async fn a_pod_is_available_after_its_time_only() {
 async fn a_pod_that_cannot_be_created_is_told() {
     let cluster = Cluster::new();
     let mut set = replica_set("web", 2, json!({}));
-    // A template is checked less than a pod is.
+    // A template is checked less strictly than a pod.
     set["spec"]["template"]["metadata"]["finalizers"] = json!(["not a finalizer"]);
     cluster.create::<ReplicaSet>(set).await;
     let set =
@@ -152,14 +152,14 @@ async fn unready_pods_are_counted_but_not_ready() {
     );
 }
 
-/// A crash may come between any two writes: the next run goes on from what is there.
+/// A crash may come between any two writes: the next run continues from the present state.
 #[tokio::test(start_paused = true)]
 async fn controllers_may_be_killed_at_any_moment() {
     let cluster = Cluster::bare();
     cluster.create::<ReplicaSet>(replica_set("web", 30, json!({}))).await;
     for round in 0..40 {
         let task = cluster.control("root");
-        // So many times every other task of this thread gets its turn; then the controllers are gone.
+        // Every other task of this thread gets that number of turns; then the controllers are killed.
         for _ in 0..round * 7 {
             tokio::task::yield_now().await;
         }
@@ -172,7 +172,7 @@ async fn controllers_may_be_killed_at_any_moment() {
     assert_eq!(cluster.list::<Pod>().await.len(), 30);
 }
 
-/// What each change of an object leaves in its status, in order.
+/// Records the status of an object after each of its changes, in order.
 pub(crate) fn history<K: Namespaced>(cluster: &Cluster) -> Arc<Mutex<Vec<Value>>> {
     let (seen, api) = (Arc::new(Mutex::new(Vec::new())), cluster.of::<K>());
     let states = seen.clone();

@@ -1,4 +1,4 @@
-//! Reads archives: what `docker save` writes, old and new, and OCI archives; plain or compressed by gzip.
+//! Reader of archives: what `docker save` writes, old and new, and OCI archives; plain or compressed by gzip.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +20,8 @@ use crate::{
 impl ImageStore {
     /// Loads all images of an archive and returns their names in the familiar form.
     ///
-    /// Of an image for several platforms the one for this machine is taken. Every digest is checked. Nothing is named
-    /// before everything is there.
+    /// An image for several platforms contributes the manifest for this machine. Every digest is checked. Names are written only
+    /// after all content is in the store.
     pub fn load(&self, reader: impl Read) -> Result<Vec<String>> {
         let _guard = self.guard()?;
         let archive = Spool::read(self, reader)?;
@@ -40,7 +40,7 @@ impl ImageStore {
     }
 }
 
-/// A line of Docker's `manifest.json`.
+/// Entry of Docker's `manifest.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct DockerImage {
@@ -50,11 +50,11 @@ struct DockerImage {
     layers: Vec<String>,
 }
 
-/// The files of an archive, spooled onto the store's disk because an archive is read only once, from front to back.
+/// Files of an archive, spooled onto the store's disk because an archive is read only once, from front to back.
 struct Spool<'a> {
     store: &'a ImageStore,
     files: BTreeMap<String, Spooled>,
-    /// Links among them, which old versions of Docker write for equal layers.
+    /// Links between the files, which old versions of Docker write for equal layers.
     links: BTreeMap<String, String>,
 }
 
@@ -140,7 +140,7 @@ impl<'a> Spool<'a> {
             return Err(Error::Corrupt { expected: expected.to_string(), found: spooled.digest.to_string() });
         }
         if !self.store.blob_path(&spooled.digest).exists() {
-            // A copy, since two images of the archive may name one file; reflinks make it cheap where there are any.
+            // A copy is needed because two images of the archive may name one file; reflinks make it cheap where they exist.
             let mut copy = self.store.temporary()?;
             io::copy(&mut file, copy.as_file_mut()).map_err(Error::io("write in", self.store.dir()))?;
             self.store.adopt(copy, &spooled.digest)?;
@@ -148,9 +148,9 @@ impl<'a> Spool<'a> {
         Ok((spooled.digest.clone(), spooled.size))
     }
 
-    /// An OCI layout, also as newer versions of Docker write it.
+    /// Reads an OCI layout, including the form that newer versions of Docker write.
     fn oci(&self, index: &Index) -> Result<Named> {
-        // Docker's own list has the names if nothing else has.
+        // Docker's own list has the names if the index has none.
         let docker: Vec<DockerImage> = self.document("manifest.json")?.unwrap_or_default();
         let mut named = Named::new();
         for entry in &index.manifests {
@@ -187,14 +187,14 @@ impl<'a> Spool<'a> {
         Ok(named)
     }
 
-    /// The manifest for this machine.
+    /// Returns the manifest for this machine.
     fn select(&self, entry: &Descriptor) -> Result<Descriptor> {
         if !entry.is_index() {
             return Ok(entry.clone());
         }
         let index: Index = self.blob_document(&entry.digest)?;
         let wanted = Platform::host();
-        // One whose files are not in the archive was left out on purpose by who saved it.
+        // A manifest whose files are missing was left out on purpose when the archive was saved.
         let usable = index.manifests.iter().find(|manifest| {
             manifest.platform.as_ref().is_none_or(|platform| *platform == wanted)
                 && self.get(&blob_path(&manifest.digest)).is_some()
@@ -221,7 +221,7 @@ impl<'a> Spool<'a> {
         serde_json::from_slice(&self.bytes(&path)?).map_err(|error| Error::content(path, error))
     }
 
-    /// What `docker save` wrote before version 25.
+    /// Reads the format that `docker save` wrote before version 25.
     fn docker(&self, images: &[DockerImage]) -> Result<Named> {
         let mut named = Named::new();
         for image in images {
@@ -246,7 +246,7 @@ impl<'a> Spool<'a> {
         Ok(named)
     }
 
-    /// Checks that a layer, uncompressed, is what the configuration says. Returns whether it is compressed.
+    /// Checks that a layer's uncompressed content has the digest of the configuration. Returns whether the layer is compressed.
     fn check_layer(&self, path: &str, diff_id: &Digest) -> Result<bool> {
         let (spooled, mut file) = self.open(path)?;
         let mut magic = Vec::new();
@@ -279,7 +279,7 @@ fn check_platform(config: &ImageConfig) -> Result<()> {
     if found == wanted { Ok(()) } else { Err(Error::Platform { wanted: wanted.to_string(), found: found.to_string() }) }
 }
 
-/// A path without `.` and `..`; what leads out of the archive names nothing in it.
+/// Returns a path without `.` and `..`. A `..` above the root is dropped, so no path leads out of the archive.
 fn normal(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {

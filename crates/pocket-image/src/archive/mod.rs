@@ -1,4 +1,4 @@
-//! Archives of images, as Docker and the OCI image specification have them.
+//! Archives of images, in the formats of Docker and of the OCI image specification.
 
 mod load;
 mod save;

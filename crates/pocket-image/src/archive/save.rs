@@ -1,4 +1,4 @@
-//! Writes an archive that Docker, kind, minikube and containerd load: an OCI layout with Docker's `manifest.json` beside it.
+//! Writer of an archive that Docker, kind, minikube and containerd load: an OCI layout with Docker's `manifest.json` beside it.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl ImageStore {
-    /// Writes images into one archive, under the names they are asked for by. The same images give the same bytes.
+    /// Writes images into one archive, under the requested names. The same images give the same bytes.
     pub fn save(&self, references: &[impl AsRef<str>], writer: impl Write) -> Result<()> {
         let _guard = self.guard()?;
         let mut blobs = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The build context: which of its files `COPY` sees.
+//! Build context: the files that `COPY` sees.
 
 use std::{
     fs, io,
@@ -8,9 +8,9 @@ use std::{
 use super::glob;
 use crate::{Error, Result};
 
-/// A directory of files, less what `.dockerignore` names.
+/// Directory of files without those that `.dockerignore` excludes.
 pub(super) struct Context {
-    /// Canonical.
+    /// Canonical path of the directory.
     root: PathBuf,
     ignore: Vec<Rule>,
 }
@@ -20,12 +20,12 @@ struct Rule {
     keep: bool,
 }
 
-/// A file, directory or symbolic link of the context.
+/// File, directory or symbolic link of the context.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Relative to what was asked for; empty for that itself.
+    /// Path relative to the requested source; empty for the source itself.
     pub(super) below: String,
-    /// On the disk.
+    /// Path on the disk.
     pub(super) path: PathBuf,
     pub(super) metadata: fs::Metadata,
 }
@@ -33,7 +33,7 @@ pub(super) struct Found {
 impl Context {
     pub(super) fn open(root: &Path, dockerfile: &Path) -> Result<Self> {
         let root = root.canonicalize().map_err(Error::io("use the build context", root))?;
-        // An ignore file of the Dockerfile's own comes first, as in BuildKit.
+        // The Dockerfile's own ignore file comes first, as in BuildKit.
         let mut own = dockerfile.as_os_str().to_owned();
         own.push(".dockerignore");
         let mut ignore = Vec::new();
@@ -50,7 +50,7 @@ impl Context {
         Ok(Self { root, ignore })
     }
 
-    /// The paths in the context that a source of `COPY` names: itself, or what matches the pattern. Sorted.
+    /// Returns the paths in the context that a source of `COPY` names: the path itself, or the matches of the pattern. Sorted.
     pub(super) fn sources(&self, source: &str) -> Result<Vec<String>, String> {
         let clean = clean(source).ok_or_else(|| {
             format!("`{source}` is outside the build context: COPY takes files below {} only", self.root.display())
@@ -97,10 +97,10 @@ impl Context {
         Ok(())
     }
 
-    /// A source and, for a directory, everything below it, sorted by path.
+    /// Returns a source and, for a directory, everything below it, sorted by path.
     pub(super) fn walk(&self, source: &str) -> Result<Vec<Found>, String> {
         let link = self.root.join(source);
-        // The source itself is followed if it is a link, but never out of the context.
+        // A source that is a link is followed, but never out of the context.
         let path = link.canonicalize().map_err(|error| format!("`{source}`: {error}"))?;
         if !path.starts_with(&self.root) {
             return Err(format!(
@@ -124,7 +124,7 @@ impl Context {
             })?;
             let below = join(below, &name);
             let metadata = entry.path().symlink_metadata()?;
-            // What is ignored may still have something below it that a `!` rule keeps.
+            // An ignored directory may contain paths that a `!` rule keeps.
             if !self.ignored(&join(source, &below)) {
                 found.push(Found { below: below.clone(), path: entry.path(), metadata: metadata.clone() });
             } else if !self.ignore.iter().any(|rule| rule.keep) {
@@ -143,7 +143,7 @@ impl Context {
     }
 }
 
-/// A path below a root, without `.` and `..`; `None` if it leads out.
+/// Returns a path below a root, without `.` and `..`; `None` if the path leads out.
 pub(super) fn clean(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for component in Path::new(path).components() {

@@ -1,26 +1,26 @@
-//! Reads a Dockerfile: lines, continuations, comments, words. What the instructions mean is `run`'s business.
+//! Parser of a Dockerfile: lines, continuations, comments, words. Module `run` knows the meaning of the instructions.
 
 use crate::{Error, Result};
 
-/// An instruction.
+/// Instruction of a Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Instruction {
-    /// Where it starts, from 1.
+    /// Number of its first line, from 1.
     pub(super) line: usize,
-    /// In capitals.
+    /// Name in capitals.
     pub(super) name: String,
-    /// `--name=value` before the arguments.
+    /// Flags before the arguments: `--name=value`.
     pub(super) flags: Vec<(String, String)>,
-    /// The rest, with continuations joined.
+    /// Remaining text, with continuations joined.
     pub(super) rest: String,
 }
 
-/// A Dockerfile.
+/// Parsed Dockerfile.
 #[derive(Debug)]
 pub(super) struct Dockerfile {
-    /// For messages.
+    /// Name for messages.
     pub(super) name: String,
-    /// The character that quotes the next one and continues a line.
+    /// Character that quotes the next one and continues a line.
     pub(super) escape: char,
     pub(super) instructions: Vec<Instruction>,
 }
@@ -65,7 +65,7 @@ impl Dockerfile {
     }
 }
 
-/// The `# escape=` directive, which may only stand before everything but other directives.
+/// Returns the character of the `# escape=` directive, which only other directives may precede.
 fn directive(text: &str) -> char {
     for line in text.lines() {
         let Some(comment) = line.trim().strip_prefix('#') else { break };
@@ -97,12 +97,12 @@ fn instruction(line: usize, text: &str) -> Result<Instruction, String> {
     Ok(Instruction { line, name, flags, rest: rest.to_owned() })
 }
 
-/// The list of a JSON form (`["a", "b"]`), if it is one.
+/// Returns the list of a JSON form (`["a", "b"]`), if the text is one.
 pub(super) fn json_form(rest: &str) -> Option<Vec<String>> {
     if rest.starts_with('[') { serde_json::from_str(rest).ok() } else { None }
 }
 
-/// Splits at white space outside quotes. Quotes and escapes stay: the expansion takes them away.
+/// Splits at white space outside quotes. Quotes and escapes stay; the expansion removes them.
 pub(super) fn words(text: &str, escape: char) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word = String::new();

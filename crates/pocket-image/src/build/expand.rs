@@ -1,6 +1,6 @@
 //! Expansion of `$NAME`, `${NAME}`, `${NAME:-word}` and `${NAME:+word}`, and removal of quotes.
 
-/// Expands a word. `lookup` knows the variables; an unknown one is empty, as in Docker.
+/// Expands a word. `lookup` returns the value of a variable; an unknown variable is empty, as in Docker.
 pub(super) fn expand(word: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::new();
     let mut quote = None;
@@ -11,7 +11,7 @@ pub(super) fn expand(word: &str, escape: char, lookup: &dyn Fn(&str) -> Option<S
             (c, Some(open)) if c == open => quote = None,
             (c, Some('\'')) => out.push(c),
             (c, quote) if c == escape => match chars.next() {
-                // Inside double quotes only these can be quoted; before others the character stays.
+                // Inside double quotes only these characters can be escaped; before others the escape character stays.
                 Some(next) if quote.is_none() || next == '"' || next == '$' || next == escape => out.push(next),
                 Some(next) => out.extend([c, next]),
                 None => out.push(c),
@@ -46,7 +46,7 @@ fn name(chars: &mut Chars<'_>) -> String {
     name
 }
 
-/// What stands between the braces; braces inside are balanced.
+/// Returns the text between the braces; braces inside are balanced.
 fn body(word: &str, chars: &mut Chars<'_>) -> Result<String, String> {
     let mut body = String::new();
     let mut depth = 1;

@@ -1,14 +1,14 @@
 //! Patterns of file names, as in `COPY` and `.dockerignore`.
 
-/// Whether a path matches a pattern. `*` and `?` stop at a slash, `**` does not; `[a-z]` and `[^a-z]` are sets; `\`
-/// quotes. With `prefix`, a pattern that matches a directory above also matches.
+/// Returns whether a path matches a pattern. `*` and `?` stop at a slash, `**` does not; `[a-z]` and `[^a-z]` are sets; `\`
+/// escapes. With `prefix`, a pattern that matches a parent directory also matches.
 pub(super) fn matches(pattern: &str, path: &str, prefix: bool) -> bool {
     let pattern: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     parts(&pattern, &path, prefix)
 }
 
-/// Whether it has any special character.
+/// Returns whether a text has any special character.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
@@ -18,7 +18,7 @@ fn parts(pattern: &[&str], path: &[&str], prefix: bool) -> bool {
         (None, None) => true,
         (None, Some(_)) => prefix,
         (Some((&"**", rest)), _) => {
-            // `**` at the end needs something to match; elsewhere it may stand for nothing.
+            // A `**` at the end must match something; elsewhere it may match nothing.
             if rest.is_empty() {
                 !path.is_empty()
             } else {
@@ -34,7 +34,7 @@ fn parts(pattern: &[&str], path: &[&str], prefix: bool) -> bool {
     }
 }
 
-/// Matches one component, going back to the last star on a mismatch: linear in space, at worst quadratic in time.
+/// Matches one component, with backtracking to the last star on a mismatch: linear in space, at worst quadratic in time.
 fn component(pattern: &[char], name: &[char]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star = None;
@@ -67,7 +67,7 @@ fn component(pattern: &[char], name: &[char]) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// The length of a set at the start of `pattern` if `c` is in it.
+/// Returns the length of the set at the start of `pattern`, if the set contains `c`.
 fn set(pattern: &[char], c: char) -> Option<usize> {
     let negated = pattern.get(1) == Some(&'^');
     let mut at = if negated { 2 } else { 1 };

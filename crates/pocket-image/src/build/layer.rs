@@ -1,4 +1,4 @@
-//! Writes a layer: sorted, with times 0, so that the same files always give the same bytes.
+//! Writer of a layer: sorted, with times 0, so that the same files always give the same bytes.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf};
 
@@ -7,7 +7,7 @@ use crate::{
     spec::{Descriptor, LAYER},
 };
 
-/// The entries of a layer, by path without a slash at the start.
+/// Entries of a layer, by path without a slash at the start.
 #[derive(Debug, Default)]
 pub(super) struct LayerBuilder(BTreeMap<String, Entry>);
 
@@ -99,7 +99,7 @@ fn append(
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(*len);
             let file = File::open(source).map_err(Error::io("read", source))?;
-            // A file that grows meanwhile is cut; one that shrinks is an error, since the archive would be broken.
+            // A file that grows meanwhile is cut. A file that shrinks is an error, because the archive would be broken.
             let mut counted = Counted { inner: file.take(*len), count: 0 };
             let written = tar.append_data(&mut header, path, &mut counted);
             if written.is_ok() && counted.count != *len {

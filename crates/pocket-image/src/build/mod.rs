@@ -1,4 +1,4 @@
-//! Building images: from a Dockerfile without `RUN`, or directly from files.
+//! Builders of images: from a Dockerfile without `RUN`, or directly from files.
 
 mod context;
 mod dockerfile;
@@ -15,29 +15,28 @@ pub use quick::{FileToAdd, QuickBuild};
 
 use crate::{Image, ImageStore, Result};
 
-/// A build from a Dockerfile.
+/// Build from a Dockerfile.
 ///
 /// `FROM`, `ARG`, `ENV`, `COPY`, `ADD` (local files), `ENTRYPOINT`, `CMD`, `SHELL`, `WORKDIR`, `USER`, `EXPOSE`, `LABEL`,
-/// `VOLUME` and `STOPSIGNAL` do what they do in Docker. `RUN` and further stages are refused, since nothing is executed.
-/// The same input gives the same image, byte by byte: times are 0 and owners are root unless told otherwise.
+/// `VOLUME` and `STOPSIGNAL` have the same effect as in Docker. `RUN` and further stages are refused, because the build executes
+/// nothing. The same input gives the same image, byte by byte: times are 0, and owners are root unless a flag sets others.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
-    /// The directory from which `COPY` takes files.
+    /// Directory from which `COPY` takes files.
     pub context: PathBuf,
-    /// The Dockerfile; `Dockerfile` in the context if `None`.
+    /// Path of the Dockerfile; `Dockerfile` in the context if `None`.
     pub dockerfile: Option<PathBuf>,
     /// Values for `ARG`.
     pub build_args: Vec<(String, String)>,
-    /// Names that the image gets. There must be one at least.
+    /// Names of the image; at least one is required.
     pub tags: Vec<String>,
 }
 
-/// A finished build.
+/// Result of a build.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The image.
     pub image: Image,
-    /// What was ignored, as `Dockerfile:3: …`.
+    /// Ignored parts of the Dockerfile, as `Dockerfile:3: …`.
     pub warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! An image straight from files, without a Dockerfile.
+//! Images made directly from files, without a Dockerfile.
 
 use std::path::PathBuf;
 
@@ -10,23 +10,23 @@ use super::{
 };
 use crate::{Error, Image, ImageStore, Result, RunConfig, spec::History};
 
-/// A file of the image.
+/// Content of a file in the image.
 #[derive(Clone, Debug)]
 pub enum FileToAdd {
-    /// A copy of a file on the disk.
+    /// Copy of a file on the disk.
     Copy(PathBuf),
-    /// These bytes.
+    /// Given bytes.
     Bytes(Vec<u8>),
 }
 
-/// An image from scratch, of a few files in one layer.
+/// Image from scratch, with a few files in one layer.
 #[derive(Clone, Debug, Default)]
 pub struct QuickBuild {
-    /// Its name.
+    /// Name of the image.
     pub reference: String,
     /// Files: content, absolute path in the image, and mode. They belong to root.
     pub files: Vec<(FileToAdd, String, u32)>,
-    /// How it wants to be run.
+    /// Configuration with which the image is run.
     pub config: RunConfig,
 }
 

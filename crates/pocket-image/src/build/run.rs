@@ -1,4 +1,4 @@
-//! Carries out the instructions of a Dockerfile.
+//! Execution of the instructions of a Dockerfile.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 
@@ -18,7 +18,7 @@ use crate::{
     store::to_json,
 };
 
-/// Why a build without a shell cannot do more.
+/// Messages for instructions that a build without a shell cannot support.
 const NO_RUN: &str = "RUN is not supported, because images are put together here without running anything: \
     do the step before the build and COPY its result";
 const ONE_STAGE: &str = "only one FROM is supported, because nothing is compiled here: build the program first, \
@@ -51,7 +51,7 @@ pub(super) fn build(builder: &Builder, store: &ImageStore) -> Result<Built> {
     Ok(Built { image, warnings })
 }
 
-/// Writes configuration and manifest and gives the image its names.
+/// Writes configuration and manifest, and names the image.
 pub(super) fn finish(
     store: &ImageStore,
     layers: Vec<(Descriptor, Layer)>,
@@ -63,7 +63,7 @@ pub(super) fn finish(
     let platform = Platform::host();
     let (descriptors, layers): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
     let document = ImageConfig {
-        // No time: the same input shall give the same image. The store's index says when it was built.
+        // No time, because the same input must give the same image. The store's index has the time of the build.
         created: None,
         architecture: platform.architecture,
         os: platform.os,
@@ -79,7 +79,7 @@ pub(super) fn finish(
     Ok(image)
 }
 
-/// Adds the directories above a path that the image does not have yet.
+/// Adds the parent directories of a path that the image does not have yet.
 pub(super) fn parents(layer: &mut LayerBuilder, tree: &mut Tree, path: &str, owner: Owner) {
     for (at, _) in path.match_indices('/') {
         if !tree.is_directory(&path[..at]) {
@@ -89,7 +89,7 @@ pub(super) fn parents(layer: &mut LayerBuilder, tree: &mut Tree, path: &str, own
     }
 }
 
-/// What is wrong: something to be said with the line's number, or an error that speaks for itself.
+/// Error of an instruction: a message that needs the line's number, or an error that is complete.
 enum Wrong {
     Said(String),
     Other(Error),
@@ -116,17 +116,17 @@ impl From<Error> for Wrong {
     }
 }
 
-/// The build so far.
+/// State of the build.
 struct Build<'a> {
     store: &'a ImageStore,
     context: Context,
     given: BTreeMap<String, String>,
     /// Arguments in scope, with their values.
     args: BTreeMap<String, String>,
-    /// Names of all arguments that were declared.
+    /// Names of all declared arguments.
     declared: Vec<String>,
     from: bool,
-    /// `CMD` was set here, so `ENTRYPOINT` leaves it.
+    /// Whether this Dockerfile has set `CMD`, so that `ENTRYPOINT` keeps it.
     cmd: bool,
     shell: Vec<String>,
     config: RunConfig,
@@ -222,7 +222,7 @@ impl<'a> Build<'a> {
             "ENTRYPOINT" => {
                 self.config.entrypoint = self.command(&step.rest);
                 if !self.cmd {
-                    // A command of the base image was meant for the base image's entry point.
+                    // A command of the base image is meant for the base image's entry point.
                     self.config.cmd.clear();
                 }
             }
@@ -257,7 +257,7 @@ impl<'a> Build<'a> {
         };
         let base = self.word(base, escape)?;
         self.from = true;
-        // Arguments before FROM are for FROM alone, unless they are declared again.
+        // Arguments before `FROM` are for `FROM` alone, unless they are declared again.
         let global = std::mem::take(&mut self.args);
         self.given = global.into_iter().chain(std::mem::take(&mut self.given)).collect();
         if base == "scratch" {
@@ -298,7 +298,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Expands a word. Variables of the environment come before arguments.
+    /// Expands a word. Variables of the environment take precedence over arguments.
     fn word(&self, word: &str, escape: char) -> Result<String, String> {
         expand(word, escape, &|name| {
             let env = self.config.env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
@@ -306,7 +306,7 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// `key=value key2=value2`, or the old form `key the rest`.
+    /// Parses `key=value key2=value2`, or the old form `key the rest`.
     fn pairs(&self, step: &Instruction, escape: char) -> Result<Vec<(String, String)>, String> {
         let words = words(&step.rest, escape)?;
         let old = words.first().is_none_or(|first| !first.contains('='));
@@ -333,7 +333,7 @@ impl<'a> Build<'a> {
         json_form(rest).unwrap_or_else(|| self.shell.iter().cloned().chain([rest.to_owned()]).collect())
     }
 
-    /// An absolute path in the image, without a slash at the start.
+    /// Returns an absolute path in the image, without a slash at the start.
     fn target(&self, path: &str) -> Result<String, String> {
         let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.config.working_dir) };
         let path = clean(&whole).ok_or_else(|| format!("`{path}` is above the root of the image"))?;
@@ -408,7 +408,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Puts one source into a layer. A directory's content goes into the destination; a file becomes it, or goes into it.
+    /// Adds one source to a layer. A directory's content goes into the destination; a file becomes the destination, or goes into it.
     #[allow(clippy::too_many_arguments, reason = "one step of `copy`, cut off for reading")]
     fn add(
         &mut self,

@@ -1,11 +1,11 @@
-//! What the layers so far contain: which paths are directories or links. `COPY` depends on it.
+//! Paths in the layers so far: directories, links and others. `COPY` depends on them.
 
 use std::{collections::BTreeMap, io::Read};
 
 use super::context::{clean, join};
 use crate::{ImageStore, Layer, Result, unpack};
 
-/// A path in the image.
+/// Kind of a path in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Node {
     Directory,
@@ -13,15 +13,15 @@ pub(super) enum Node {
     Other,
 }
 
-/// The paths in the image so far, without a slash at the start.
+/// Paths in the image so far, without a slash at the start.
 #[derive(Debug, Default)]
 pub(super) struct Tree(BTreeMap<String, Node>);
 
-/// More links than this in one path are a loop: the kernel has the same limit.
+/// Greatest number of links in one path; more are a loop. The kernel has the same limit.
 const MAX_LINKS: usize = 40;
 
 impl Tree {
-    /// What the layers of a base image contain.
+    /// Returns the paths in the layers of a base image.
     pub(super) fn of(store: &ImageStore, layers: &[Layer]) -> Result<Self> {
         let mut tree = Self::default();
         for layer in layers {
@@ -48,13 +48,13 @@ impl Tree {
                     None => tree.add(&path, Node::Other),
                 }
             }
-            // The rest is padding; reading it lets a truncated archive be noticed.
+            // The rest is padding; reading it detects a truncated archive.
             std::io::copy(&mut archive.into_inner().take(1 << 20), &mut std::io::sink()).map_err(&bad)?;
         }
         Ok(tree)
     }
 
-    /// Adds a path and the directories above it.
+    /// Adds a path and its parent directories.
     pub(super) fn add(&mut self, path: &str, node: Node) {
         if node != Node::Directory {
             self.remove_below(path);
@@ -72,7 +72,7 @@ impl Tree {
         path.is_empty() || self.0.get(path) == Some(&Node::Directory)
     }
 
-    /// Follows the links in a path. One that leads nowhere stays as far as it goes.
+    /// Follows the links in a path. A link that leads nowhere is followed as far as it goes.
     pub(super) fn follow(&self, path: &str) -> String {
         let mut todo: Vec<String> = path.split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect();
         let mut done = String::new();

@@ -1,4 +1,4 @@
-//! Archives: written here, and as Docker writes them.
+//! Archives: written by this crate, and as Docker writes them.
 
 use std::io::Write;
 
@@ -61,7 +61,7 @@ fn what_is_saved_can_be_loaded() {
     assert!(matches!(bench.store.save(&["missing"], Vec::new()), Err(Error::NotFound(_))));
 }
 
-/// What `docker load` and `ctr images import` look at.
+/// Checks the files that `docker load` and `ctr images import` read.
 #[test]
 fn an_archive_has_both_indexes() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! The store, the builder, archives and unpacking, through the public interface.
+//! Tests of the store, the builder, archives and unpacking, through the public interface.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
@@ -12,7 +12,7 @@ use std::{fs, path::Path};
 use pocket_image::{Builder, Built, Error, FileToAdd, Image, ImageStore, QuickBuild, RunConfig};
 use tempfile::TempDir;
 
-/// A store and a build context, both gone at the end.
+/// Store and build context, both removed at the end.
 struct Bench {
     dir: TempDir,
     store: ImageStore,
@@ -52,7 +52,7 @@ impl Bench {
         .unwrap()
     }
 
-    /// The paths and file contents of an image as a container sees them.
+    /// Returns the paths and file contents of an image as a container sees them.
     fn tree(&self, image: &Image) -> Vec<String> {
         let mut seen = std::collections::BTreeMap::new();
         for layer in self.store.layers(image).unwrap() {

@@ -1,11 +1,11 @@
-//! Unpacking of layers, friendly ones and others.
+//! Unpacking of layers, both well-formed and malicious.
 
 use pocket_image::{Digest, Error, Image};
 use serde_json::json;
 
 use super::Bench;
 
-/// A line of a layer: what `tar tv` would show of it.
+/// Entry of a layer, as a line of `tar tv`.
 enum Line<'a> {
     Dir(&'a str, u32),
     File(&'a str, &'a str),
@@ -28,7 +28,7 @@ fn layer(lines: &[Line<'_>]) -> Vec<u8> {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_size(content.len() as u64);
-        // By hand, since the library refuses to write what must not be read.
+        // Written directly into the header, because the library refuses to write paths that must be rejected.
         header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
         header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
         header.set_cksum();
@@ -100,7 +100,7 @@ fn deletions_make_one_directory() {
         1,
         &["dir/ 755", "dir/new 644 n", "keep 644 k", "whole 644 now a file"],
     );
-    // There is nothing below the first layer that could be deleted.
+    // No layer is below the first one, so nothing can be deleted.
     check(&[&[File(".wh.x", ""), File("y", "")]], 1, &["y 644 "]);
 }
 

@@ -1,4 +1,4 @@
-//! What a field is when nobody says: the defaults of the built-in kinds.
+//! Defaults of the built-in kinds.
 
 mod other;
 mod pod;
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::json::{Object, child_or_new};
 
-/// Fills in the defaults of a built-in kind; does nothing for others. Also drops nulls, as decoding into a type does.
-/// Doing it twice is doing it once.
+/// Fills in the defaults of a built-in kind; does nothing for other kinds. Also drops nulls, as decoding into a type does.
+/// The function is idempotent.
 pub fn apply(group: &str, kind: &str, object: &mut Value) {
     let Some(defaults) = of(group, kind) else { return };
     if kind != "ControllerRevision" {
@@ -86,7 +86,7 @@ pub(crate) fn encode_string_data(secret: &mut Value) {
     }
 }
 
-/// The pull policy that a container gets when it names none: an image that may change is pulled each time.
+/// Returns the pull policy of a container that names none: an image that may change is pulled each time.
 pub fn image_pull_policy(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or_default();
     let moving = !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");

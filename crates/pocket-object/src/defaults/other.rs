@@ -1,4 +1,4 @@
-//! Kinds that make no pods.
+//! Defaults of kinds that make no pods.
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ pub(super) fn secret(object: &mut Object) {
     }
 }
 
-/// A maximum is also the default limit; a default limit or a minimum is also the default request.
+/// Fills in a limit range: a maximum is also the default limit; a default limit or a minimum is also the default request.
 pub(super) fn limit_range(object: &mut Object) {
     let Some(spec) = child_or_new(object, "spec") else { return };
     let containers = |item: &&mut Object| item.get("type").is_some_and(|kind| kind == "Container");

@@ -1,11 +1,11 @@
-//! Pods and pod templates.
+//! Defaults of pods and pod templates.
 
 use serde_json::{Value, json};
 
 use super::image_pull_policy;
 use crate::json::{Object, child, child_or_new, default, each, text};
 
-/// A pod, with what a usual cluster's admission adds.
+/// Fills in a pod, including the fields that admission adds in a usual cluster.
 pub(super) fn pod(pod: &mut Object) {
     let Some(spec) = child_or_new(pod, "spec") else { return };
     default(spec, "enableServiceLinks", true);
@@ -24,7 +24,7 @@ pub(super) fn pod(pod: &mut Object) {
     tolerate(spec, "node.kubernetes.io/unreachable");
 }
 
-/// A pod template in a workload's spec.
+/// Fills in the pod template in a workload's spec.
 pub(super) fn template(spec: &mut Object) {
     if let Some(template) = child(spec, "template")
         && let Some(spec) = child_or_new(template, "spec")
@@ -43,7 +43,7 @@ fn pod_spec(spec: &mut Object) {
     default(spec, "terminationGracePeriodSeconds", 30);
     default(spec, "securityContext", Object::new());
     default(spec, "schedulerName", "default-scheduler");
-    // The older name of the same field.
+    // `serviceAccount` is the older name of the same field.
     let account = text_of(spec, "serviceAccountName").to_owned();
     if !account.is_empty() {
         spec.insert("serviceAccount".to_owned(), account.into());
@@ -139,7 +139,7 @@ fn downward(source: &mut Object) {
     }
 }
 
-/// Adds a toleration for a taint of a node in trouble, if the pod says nothing of it.
+/// Adds a toleration for a taint of a node in trouble, if the pod has no toleration for it.
 fn tolerate(spec: &mut Object, taint: &str) {
     default(spec, "tolerations", json!([]));
     let Some(Value::Array(tolerations)) = spec.get_mut("tolerations") else { return };

@@ -1,4 +1,4 @@
-//! Kinds that make pods.
+//! Defaults of kinds that make pods.
 
 use serde_json::json;
 
@@ -88,7 +88,7 @@ pub(super) fn job(object: &mut Object) {
 }
 
 fn job_spec(spec: &mut Object) {
-    // A number of completions of its own makes a work queue; without either it is one pod, once.
+    // A Job with only `parallelism` is a work queue. A Job with neither number runs one pod, once.
     if !spec.contains_key("parallelism") {
         default(spec, "completions", 1);
     }

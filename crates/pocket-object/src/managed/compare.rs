@@ -1,4 +1,4 @@
-//! What differs between two values.
+//! Differences between two values.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    /// All fields that have another value now.
+    /// Returns all fields that have another value now.
     pub(super) fn changed(&self) -> FieldSet {
         let mut changed = self.modified.clone();
         changed.add(&self.added);
@@ -27,7 +27,7 @@ impl Difference {
     }
 }
 
-/// How `new` differs from `old`.
+/// Returns the difference of `new` from `old`.
 pub(super) fn compare(old: &Value, new: &Value, node: &Node) -> Difference {
     let found = values(Some(old), Some(new), node);
     Difference { added: found.added.below, modified: found.modified.below, removed: found.removed.below }
@@ -57,7 +57,7 @@ impl Changes {
         }
     }
 
-    /// The place itself has come, gone, or has another value.
+    /// Records that the place itself was added, removed, or changed.
     fn leaf(&mut self, old: Option<&Value>, new: Option<&Value>) {
         match (old, new) {
             (None, _) => self.added.member = true,
@@ -73,7 +73,7 @@ fn values(old: Option<&Value>, new: Option<&Value>, node: &Node) -> Changes {
         return as_form(old, new, before);
     }
     let mut found = as_form(old, new, after);
-    // A value that has become one of another form is looked at as both.
+    // A value that has changed its form is compared in both forms.
     if old.is_some() && std::mem::discriminant(&before) != std::mem::discriminant(&after) {
         found.merge(as_form(old, new, before));
     }
@@ -132,7 +132,7 @@ fn lists(old: &[Value], new: &[Value], list: &List, found: &mut Changes) {
         let mut inner = Changes::default();
         match (before, after) {
             ([] | [_], [] | [_]) => inner = values(before.first().copied(), after.first().copied(), node),
-            // Duplicates are one thing: as long as there are some, they are compared as a whole.
+            // Duplicates are one unit: as long as there are several, they are compared as a whole.
             ([_, _, ..], [_, _, ..]) => {
                 let equal = before.len() == after.len() && before.iter().zip(after).all(|(a, b)| same(a, b));
                 inner.modified.member = !equal;

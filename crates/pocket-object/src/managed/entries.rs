@@ -1,4 +1,4 @@
-//! `metadata.managedFields`: reading and writing its entries.
+//! Entries of `metadata.managedFields`: reading and writing.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{
     updater::{Managers, Owned},
 };
 
-/// More managers that update than this are merged, oldest first.
+/// Greatest number of managers that update; the oldest ones beyond it are merged.
 const MAX_UPDATERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
@@ -22,12 +22,12 @@ pub(super) struct Managed {
     times: BTreeMap<String, String>,
 }
 
-/// What tells one entry from another.
+/// Identity of an entry.
 #[derive(Clone, Debug)]
 struct Id {
     manager: String,
     operation: Operation,
-    /// Empty for a manager that applies: it has one entry for all versions.
+    /// Empty for a manager that applies, which has one entry for all versions.
     api_version: String,
     subresource: String,
 }
@@ -44,7 +44,7 @@ impl Id {
         }
     }
 
-    /// As text, which orders managers as Kubernetes does.
+    /// Returns the identity as text; its order is the order in which Kubernetes sorts managers.
     fn key(&self) -> String {
         let operation = self.operation.name();
         let mut key = format!("{{\"manager\":{},\"operation\":\"{operation}\"", json!(self.manager));
@@ -68,7 +68,7 @@ impl Operation {
 }
 
 impl Managed {
-    /// Identifier of a manager, under which its fields are kept.
+    /// Returns the identifier of a manager, under which its fields are kept.
     pub(super) fn id(&mut self, manager: &Manager<'_>) -> String {
         let subresource = manager.subresource.unwrap_or_default();
         self.register(Id::new(manager.name, manager.operation, manager.api_version, subresource))
@@ -80,12 +80,12 @@ impl Managed {
         key
     }
 
-    /// Notes when a manager wrote.
+    /// Records the time of a manager's write.
     pub(super) fn set_time(&mut self, id: &str, time: &str) {
         self.times.insert(id.to_owned(), time.to_owned());
     }
 
-    /// A manager as conflicts show it: `"kubectl-edit" using apps/v1`.
+    /// Returns a manager in the notation of conflicts: `"kubectl-edit" using apps/v1`.
     pub(super) fn shown(&self, id: &str) -> String {
         let Some(id) = self.ids.get(id) else { return format!("{id:?}") };
         let mut text = format!("{:?}", id.manager);
@@ -98,7 +98,7 @@ impl Managed {
         text
     }
 
-    /// The entries of an object. An error if any makes no sense.
+    /// Reads the entries of an object. Fails if any entry is malformed.
     pub(super) fn decode(object: &Value) -> Result<Self, String> {
         let mut managed = Self::default();
         for (index, entry) in raw(object).iter().enumerate() {
@@ -181,7 +181,7 @@ impl Managed {
             {
                 owned.fields.add(&merged.fields);
                 count -= 1;
-                // The merged entry is the newer one.
+                // The merged entry has the newer time.
                 if let Some(time) = self.times.get(&id).cloned() {
                     self.times.insert(bucket, time);
                 }
@@ -207,17 +207,17 @@ fn encode_entry(id: &Id, time: Option<&String>, owned: &Owned) -> Value {
     Value::Object(entry)
 }
 
-/// The raw entries of an object.
+/// Returns the raw entries of an object.
 fn raw(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Whether an object has no entries at all.
+/// Returns whether an object has no entries.
 pub(super) fn has_none(object: &Value) -> bool {
     raw(object).is_empty()
 }
 
-/// Whether an object asks for its entries to be forgotten, by an empty list or a single empty entry.
+/// Returns whether an object asks to forget its entries, by an empty list or a single empty entry.
 pub(super) fn asks_for_reset(object: &Value) -> bool {
     match object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice) {
         Some([]) => true,
@@ -226,7 +226,7 @@ pub(super) fn asks_for_reset(object: &Value) -> bool {
     }
 }
 
-/// Takes the entries out of an object.
+/// Removes the entries from an object.
 pub(super) fn strip(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("managedFields");
@@ -242,7 +242,7 @@ pub(super) fn copy(from: &Value, object: &mut Value) {
     }
 }
 
-/// Whether two objects have the same entries but for times.
+/// Returns whether two objects have the same entries except for times.
 pub(super) fn same_but_for_times(a: &Value, b: &Value) -> bool {
     let timeless = |object: &Value| -> Option<BTreeMap<String, Owned>> {
         Managed::decode(object).ok().map(|managed| managed.managers)
@@ -250,7 +250,7 @@ pub(super) fn same_but_for_times(a: &Value, b: &Value) -> bool {
     timeless(a) == timeless(b)
 }
 
-/// Places that no manager owns: what says which object it is, and what the server writes.
+/// Returns the places that no manager owns: the identity of the object, and the fields that the server writes.
 pub(super) fn of_the_server() -> FieldSet {
     const OF_METADATA: &[&str] = &[
         "name",

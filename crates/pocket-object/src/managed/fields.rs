@@ -1,4 +1,4 @@
-//! Fields of a value, and whether it fits its type.
+//! Fields of a value, and checks of the value against its type.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     strict::go_text,
 };
 
-/// Step to an element of a list that is owned element by element, or the reason why there is none.
+/// Returns the step to an element of a list that is owned element by element, or the reason why there is none.
 pub(super) fn step(item: &Value, list: &List) -> Result<Step, String> {
     match &list.ownership {
         Ownership::Atomic => Err("invalid indexing of non-associative list".to_owned()),
@@ -45,13 +45,13 @@ fn keyed(item: &Value, keys: &[(String, Option<Value>)]) -> Result<Step, String>
     Ok(Step::Key(found))
 }
 
-/// Elements of a list by their steps, in their order. Several elements with one step are a mistake that a live object
-/// may have: they belong together then. An element without a step is left out.
+/// Returns the elements of a list by their steps, in their order. Several elements with one step are a mistake that a live
+/// object may have: they belong together then. An element without a step is left out.
 pub(super) fn elements<'a>(items: &'a [Value], list: &List) -> Vec<(Step, &'a Value)> {
     items.iter().filter_map(|item| Some((step(item, list).ok()?, item))).collect()
 }
 
-/// Elements by step.
+/// Groups elements by step.
 pub(super) fn by_step<'a>(elements: &[(Step, &'a Value)]) -> BTreeMap<Step, Vec<&'a Value>> {
     let mut found: BTreeMap<Step, Vec<&Value>> = BTreeMap::new();
     for (step, item) in elements {
@@ -60,12 +60,12 @@ pub(super) fn by_step<'a>(elements: &[(Step, &'a Value)]) -> BTreeMap<Step, Vec<
     found
 }
 
-/// Fields that an object has.
+/// Returns the fields that an object has.
 pub(super) fn of(object: &Value, node: &Node) -> FieldSet {
     branch(object, node).below
 }
 
-/// Fields that a value has, at its place and below.
+/// Returns the fields that a value has, at its place and below.
 pub(super) fn branch(value: &Value, node: &Node) -> Branch {
     match (node.form(Some(value)), value) {
         (Form::Scalar(_), _) => Branch::leaf(),
@@ -97,7 +97,7 @@ pub(super) fn branch(value: &Value, node: &Node) -> Branch {
     }
 }
 
-/// Mistakes of a value that does not fit its type, each with its path.
+/// Returns the mistakes of a value that does not fit its type, each with its path.
 pub(super) fn check(value: &Value, node: &Node, duplicates: bool) -> Vec<String> {
     let mut found = Vec::new();
     check_at(value, node, duplicates, &mut String::new(), &mut found);
@@ -183,12 +183,12 @@ fn wrong_scalar(scalar: Scalar, value: &Value) -> Option<String> {
     (!fits).then(|| format!("expected {expected}, got {shown}"))
 }
 
-/// A value as Go prints what it has read from JSON.
+/// Returns a value as Go prints what it has read from JSON.
 fn shown(value: &Value) -> String {
     format!("&{{{}}}", go_text(value))
 }
 
-/// A value as Go writes it in a program.
+/// Returns a value as Go writes it in a program.
 fn go_literal(value: &Value) -> String {
     match value {
         Value::Array(items) => {
@@ -207,7 +207,7 @@ fn located(path: &str, wrong: &str) -> String {
     if path.is_empty() { wrong.to_owned() } else { format!("{path}: {wrong}") }
 }
 
-/// Whether two values are the same to an owner: 1 is 1.0.
+/// Returns whether two values are the same to an owner: 1 is 1.0.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
@@ -222,12 +222,12 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Elements or fields of a value that is missing or null.
+/// Returns the elements of a list; none for a value that is missing or null.
 pub(super) fn items(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Whether a map has neither fields nor any that Go writes even if they are empty.
+/// Returns whether a map has no fields, and no fields that Go writes even if they are empty.
 pub(super) fn is_empty_map(value: Option<&Value>, map: &Map) -> bool {
     match value {
         Some(Value::Object(fields)) => fields.is_empty() && map.never_left_out().next().is_none(),

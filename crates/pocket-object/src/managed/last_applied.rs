@@ -1,4 +1,4 @@
-//! The annotation of a client-side `kubectl apply`.
+//! Annotation of a client-side `kubectl apply`.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::shape::Node;
 
 pub(super) const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Fields that the annotation names and that still have the value that it gives.
+/// Returns the fields that the annotation names and that still have its value.
 pub(super) fn fields(live: &Value, api_version: &str, node: &Node) -> FieldSet {
     let annotation = live
         .pointer("/metadata/annotations")

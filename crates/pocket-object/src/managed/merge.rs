@@ -1,4 +1,4 @@
-//! Merging what is applied into what is there.
+//! Merge of an applied intent into the live object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::shape::{Form, List, Node, Ownership};
 
-/// `live` with all that `intent` says.
+/// Returns `live` with every field of `intent`.
 pub(super) fn merge(live: &Value, intent: &Value, node: &Node) -> Value {
     let leaf = match node.form(Some(intent)) {
         Form::Scalar(_) => true,
@@ -37,8 +37,8 @@ pub(super) fn merge(live: &Value, intent: &Value, node: &Node) -> Value {
     }
 }
 
-/// Elements of both lists, merged where both have one. Those of the intent come in the intent's order; those that only
-/// the live list has keep their place among them.
+/// Merges two lists element by element. Elements of the intent come in the intent's order; elements that only the live
+/// list has keep their place among them.
 fn merge_lists(live: &[Value], intent: &[Value], list: &List) -> Vec<Value> {
     let (live, intent) = (elements(live, list), elements(intent, list));
     let mut before: BTreeMap<&Step, Option<&Value>> = BTreeMap::new();
@@ -66,7 +66,7 @@ fn merge_lists(live: &[Value], intent: &[Value], list: &List) -> Vec<Value> {
                 next_shared = shared.next();
                 continue;
             }
-            // An element of both, but not the one whose turn it is.
+            // Both lists have the element, but it is not the next one.
             if wanted.contains(old) && next_shared.is_some_and(|next| next != old) {
                 left.next();
                 continue;

@@ -1,9 +1,9 @@
-//! Owned fields after a change of the schema.
+//! Reconciliation of owned fields with a changed schema.
 
 use super::set::{Branch, FieldSet, Step};
 use crate::shape::{Form, Node, Ownership};
 
-/// Turns the ownership of what has become atomic into ownership of the whole.
+/// Turns the ownership of parts of a value that has become atomic into ownership of the whole value.
 pub(super) fn reconcile(fields: &mut FieldSet, node: &Node) {
     let (mut gone, mut whole) = (FieldSet::default(), FieldSet::default());
     let found = Branch { member: false, below: std::mem::take(fields) };
@@ -15,7 +15,7 @@ pub(super) fn reconcile(fields: &mut FieldSet, node: &Node) {
     fields.add(&whole);
 }
 
-/// Places to remove with all below them, and places to add.
+/// Returns the places to remove with everything below them, and the places to add.
 fn visit(branch: &Branch, is_whole: bool, node: &Node) -> (Branch, Branch) {
     let form = node.form(None);
     let atomic = match form {

@@ -1,4 +1,4 @@
-//! Removing fields from a value.
+//! Removal of fields from a value.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::shape::{Form, Node, Ownership};
 
-/// `value` without the fields in `gone` and all that is below them. A map or list that ends up empty becomes null.
+/// Returns `value` without the fields in `gone` and everything below them. A map or list that ends up empty becomes null.
 pub(super) fn remove(value: &Value, gone: &FieldSet, node: &Node) -> Value {
     match (node.form(Some(value)), value) {
         (Form::Scalar(_), _) => value.clone(),

@@ -6,16 +6,16 @@ use serde_json::{Map, Value};
 
 use crate::shape::{Link, Node};
 
-/// One step of a path into an object.
+/// Step of a path into an object.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// A field of a map.
+    /// Field of a map.
     Field(String),
-    /// The element of a keyed list with these keys, ordered by name.
+    /// Element of a keyed list with these keys, ordered by name.
     Key(Vec<(String, Value)>),
-    /// An element of a set.
+    /// Element of a set.
     Value(Value),
-    /// An element of a list, by place. None is made here, but those that are read are kept.
+    /// Element of a list, by position. This code makes none, but keeps those that it reads.
     Index(u64),
 }
 
@@ -29,7 +29,7 @@ impl Step {
         }
     }
 
-    /// In `FieldsV1`: `f:spec`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
+    /// Encodes the step in `FieldsV1`: `f:spec`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
     fn encode(&self) -> String {
         match self {
             Self::Field(name) => format!("f:{name}"),
@@ -55,7 +55,7 @@ impl Step {
 }
 
 impl fmt::Display for Step {
-    /// As conflicts are shown: `.spec`, `[name="a"]`, `[="x"]`, `[0]`.
+    /// Writes the step in the notation of conflicts: `.spec`, `[name="a"]`, `[="x"]`, `[0]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Field(name) => write!(f, ".{name}"),
@@ -98,7 +98,7 @@ impl Ord for Step {
     }
 }
 
-/// A total order of JSON values. Scalars by type, then value; what is no scalar by its text.
+/// Orders all JSON values: scalars by type, then by value; other values by their text.
 fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::String(a), Value::String(b)) => a.cmp(b),
@@ -112,22 +112,22 @@ fn compare(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// A set of fields, as a tree: a place may be in the set, and so may places below it.
+/// Set of fields, as a tree: a place may be in the set, and so may places below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldSet {
     children: BTreeMap<Step, Branch>,
 }
 
-/// One place of a set.
+/// Place in a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Branch {
-    /// The place itself is in the set.
+    /// Whether the place itself is in the set.
     pub(super) member: bool,
     pub(super) below: FieldSet,
 }
 
 impl Branch {
-    /// The place itself and nothing below it.
+    /// Returns the place itself with nothing below it.
     pub(super) fn leaf() -> Self {
         Self { member: true, below: FieldSet::default() }
     }
@@ -142,7 +142,7 @@ impl FieldSet {
         self.children.is_empty()
     }
 
-    /// Adds a place and what is in the set below it.
+    /// Adds a place and the part of the set below it.
     pub(super) fn insert(&mut self, step: Step, branch: Branch) {
         if branch.is_empty() {
             return;
@@ -156,17 +156,17 @@ impl FieldSet {
         }
     }
 
-    /// A place, if it or anything below it is in the set.
+    /// Returns a place, if it or anything below it is in the set.
     pub(super) fn get(&self, step: &Step) -> Option<&Branch> {
         self.children.get(step)
     }
 
-    /// The steps below this place that lead to something in the set.
+    /// Returns the steps below this place that lead to members of the set.
     pub(super) fn branches(&self) -> impl Iterator<Item = (&Step, &Branch)> {
         self.children.iter()
     }
 
-    /// `self ∪ other`.
+    /// Computes `self ∪ other`.
     pub(super) fn add(&mut self, other: &FieldSet) {
         for (step, theirs) in &other.children {
             let ours = self.children.entry(step.clone()).or_default();
@@ -175,7 +175,7 @@ impl FieldSet {
         }
     }
 
-    /// `self \ other`.
+    /// Computes `self \ other`.
     pub(super) fn subtract(&mut self, other: &FieldSet) {
         self.children.retain(|step, ours| {
             if let Some(theirs) = other.children.get(step) {
@@ -186,7 +186,7 @@ impl FieldSet {
         });
     }
 
-    /// `self` without the places in `other` and without all that is below them.
+    /// Removes the places in `other` and everything below them.
     pub(super) fn subtract_with_all_below(&mut self, other: &FieldSet) {
         self.children.retain(|step, ours| {
             if let Some(theirs) = other.children.get(step) {
@@ -199,7 +199,7 @@ impl FieldSet {
         });
     }
 
-    /// `other ⊆ self`.
+    /// Returns whether `other ⊆ self`.
     pub(super) fn contains(&self, other: &FieldSet) -> bool {
         other.children.iter().all(|(step, theirs)| {
             let ours = self.children.get(step);
@@ -207,7 +207,7 @@ impl FieldSet {
         })
     }
 
-    /// `self ∩ other`.
+    /// Returns `self ∩ other`.
     pub(super) fn intersection(&self, other: &FieldSet) -> FieldSet {
         let mut both = FieldSet::default();
         for (step, ours) in &self.children {
@@ -218,7 +218,7 @@ impl FieldSet {
         both
     }
 
-    /// The set with every declared field that leads to a place in the set.
+    /// Returns the set with every declared field that leads to a place in the set.
     ///
     /// Struct fields are no members of a set as long as something below them is, unlike map keys and list elements.
     pub(super) fn with_named_fields(&self, node: Option<&Node>) -> FieldSet {
@@ -238,7 +238,7 @@ impl FieldSet {
         named
     }
 
-    /// All places in the set as text, `.spec.replicas`: those of one level before those below it.
+    /// Returns all places in the set as text, `.spec.replicas`: the places of one level come before those below it.
     pub(super) fn paths(&self) -> Vec<String> {
         fn walk(set: &FieldSet, prefix: &str, paths: &mut Vec<String>) {
             let members = set.children.iter().filter(|(_, branch)| branch.member);
@@ -252,7 +252,7 @@ impl FieldSet {
         paths
     }
 
-    /// As `FieldsV1`.
+    /// Encodes the set as `FieldsV1`.
     pub(super) fn encode(&self) -> Value {
         let mut map = Map::new();
         for (step, entry) in &self.children {
@@ -268,7 +268,7 @@ impl FieldSet {
         Value::Object(map)
     }
 
-    /// From `FieldsV1`; `None` if it is none.
+    /// Decodes `FieldsV1`; returns `None` for anything else.
     pub(super) fn decode(value: &Value) -> Option<Self> {
         let mut set = FieldSet::default();
         for (text, below) in value.as_object()? {

@@ -92,11 +92,11 @@ fn the_same_value_is_shared() {
     let live =
         apply(Some(&live), &intent(json!({ "replicas": 3 })), &applier("b", "t2"), false, &deployment()).unwrap();
     assert_eq!(owners(&live).len(), 2);
-    // One of two owners lets go: the field stays.
+    // One of two owners gives up the field: the field stays.
     let live =
         apply(Some(&live), &intent(json!({ "paused": true })), &applier("a", "t3"), false, &deployment()).unwrap();
     assert_eq!(live["spec"], json!({ "replicas": 3, "paused": true }));
-    // The last one, too: it goes.
+    // The last owner gives it up, too: the field is removed.
     let live =
         apply(Some(&live), &intent(json!({ "paused": true })), &applier("b", "t4"), false, &deployment()).unwrap();
     assert_eq!(live["spec"], json!({ "paused": true }));
@@ -126,7 +126,7 @@ fn a_field_that_another_updated_is_the_others() {
     assert_eq!(owners(&scaled), [("kubectl-edit Update".to_owned(), vec![".spec.replicas".to_owned()])]);
     let refused = apply(Some(&scaled), &intent(json!({ "replicas": 3 })), &applier("a", "t3"), false, &deployment());
     assert_eq!(conflicts(refused), [("\"kubectl-edit\" using apps/v1".to_owned(), ".spec.replicas".to_owned())]);
-    // Left out of the intent, it stays as the other made it.
+    // A field left out of the intent stays as the other manager made it.
     let after = apply(Some(&scaled), &intent(json!({})), &applier("a", "t3"), false, &deployment()).unwrap();
     assert_eq!(after["spec"]["replicas"], 7);
 }
@@ -156,7 +156,7 @@ fn an_update_that_changes_nothing_keeps_times_and_a_client_may_forget_the_entrie
     let mut same = live.clone();
     update(Some(&live), &mut same, &updater("create", "t2"), &deployment());
     assert_eq!(same, live);
-    // A client that does not know the field.
+    // A client that does not know `managedFields` drops it from its write.
     let mut sent = bare(&live);
     update(Some(&live), &mut sent, &updater("old", "t2"), &deployment());
     assert_eq!(sent, live);
@@ -184,13 +184,13 @@ fn kubectl_goes_from_client_side_to_server_side_apply() {
         apply(Some(&live), &intent(json!({ "replicas": 2 })), &applier("kubectl", "t2"), false, &deployment()).unwrap();
     assert_eq!(after["spec"]["replicas"], 2);
     assert!(after["metadata"]["annotations"][last_applied::ANNOTATION].as_str().unwrap().contains("\"replicas\":2"));
-    // As kubectl does since 1.26: the old entry is renamed by a patch of managedFields alone.
+    // kubectl does this since 1.26: a patch of managedFields alone renames the old entry.
     let mut moved = live.clone();
     moved["metadata"]["managedFields"][0]["manager"] = json!("kubectl");
     moved["metadata"]["managedFields"][0]["operation"] = json!("Apply");
     update(Some(&live), &mut moved, &updater("kubectl", "t3"), &deployment());
     assert_eq!(owners(&moved)[0].0, "kubectl Apply");
-    // Now a field that leaves the intent goes.
+    // Now a field that leaves the intent is removed.
     let after = apply(Some(&moved), &intent(json!({})), &applier("kubectl", "t4"), false, &deployment()).unwrap();
     assert!(after.pointer("/spec/replicas").is_none());
 }

@@ -1,4 +1,4 @@
-//! Who owns which field after a write: the algorithm of structured-merge-diff.
+//! Field ownership after a write: the algorithm of structured-merge-diff.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::shape::Node;
 
-/// What one manager owns, in the words of one version.
+/// Fields of one manager, in the terms of one version.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Owned {
     pub(super) version: String,
@@ -25,16 +25,16 @@ pub(super) struct Owned {
 /// Owned fields by manager.
 pub(super) type Managers = BTreeMap<String, Owned>;
 
-/// Fields of managers that an apply would change, by manager.
+/// Fields of other managers that an apply would change, by manager.
 pub(super) type Conflicts = BTreeMap<String, FieldSet>;
 
 /// Types of the versions of a kind. All versions hold the same values.
 pub(super) trait Versions {
-    /// Type of a version; none if it is not served any more.
+    /// Returns the type of a version; `None` if the version is no longer served.
     fn node(&self, version: &str) -> Option<&Node>;
 }
 
-/// A write in one version.
+/// Write in one version.
 pub(super) struct Updater<'a> {
     pub(super) versions: &'a dyn Versions,
     pub(super) version: &'a str,
@@ -42,7 +42,7 @@ pub(super) struct Updater<'a> {
 }
 
 impl Updater<'_> {
-    /// Notes what a create, update or patch has changed.
+    /// Records what a create, update or patch has changed.
     pub(super) fn update(&self, live: &Value, new: &Value, managers: &mut Managers, manager: &str) {
         self.follow_schema(managers);
         let Ok(difference) = self.take_over(live, new, managers, manager, true) else { return };
@@ -56,7 +56,7 @@ impl Updater<'_> {
         }
     }
 
-    /// Merges what is applied into the live object. `None`: nothing changes.
+    /// Merges an intent into the live object. Returns `None` if nothing changes.
     pub(super) fn apply(
         &self,
         live: &Value,
@@ -91,7 +91,7 @@ impl Updater<'_> {
                 return true;
             }
             if !by_version.contains_key(&owned.version) {
-                // A version that is not served any more takes its owners along.
+                // A version that is no longer served loses its owners.
                 let Some(node) = self.versions.node(&owned.version) else { return false };
                 by_version.insert(owned.version.clone(), compare(old, new, node));
             }
@@ -120,11 +120,11 @@ impl Updater<'_> {
 
     /// Removes what the manager applied last time, does not apply now, and no other manager owns.
     ///
-    /// An element of a keyed list that the manager leaves out goes as a whole, unless another manager owns the element
-    /// itself, as each does that has applied it. Owning a field of the element holds neither.
+    /// An element of a keyed list that the manager leaves out is removed as a whole, unless another manager owns the element
+    /// itself, as every manager does that has applied it. Ownership of a field of the element keeps neither.
     fn prune(&self, merged: Value, managers: &Managers, manager: &str, last: Option<&Owned>) -> Value {
         let Some(last) = last.filter(|last| !last.fields.is_empty()) else { return merged };
-        // Nothing has left the intent. An applied place has all its ancestors in the set, so nothing above it goes, either.
+        // Nothing has left the intent. An applied place has all its ancestors in the set, so nothing above it is removed, either.
         let now = managers.get(manager).filter(|now| now.version == last.version);
         if now.is_some_and(|now| now.fields.contains(&last.fields)) {
             return merged;
@@ -140,7 +140,7 @@ impl Updater<'_> {
         let first = owned_by_version.remove_entry(last.version.as_str());
         for (version, owned) in first.into_iter().chain(owned_by_version) {
             let Some(node) = self.versions.node(version) else { continue };
-            // Everything goes that was pruned and that is not owned.
+            // Everything is removed that was pruned and that no manager owns.
             let mut gone = named_fields(&merged, node);
             let mut kept = named_fields(&pruned, node);
             kept.add(&owned.with_named_fields(Some(node)));
@@ -148,13 +148,13 @@ impl Updater<'_> {
             pruned = remove(&merged, &gone, node);
         }
 
-        // What the manager did not own before stays, even if nothing that it hangs on is owned any more.
+        // A field that the manager did not own before stays, even if none of its parents is owned any more.
         let mut gone = named_fields(&merged, node);
         gone.subtract(&named_fields(&pruned, node));
         remove(&merged, &gone.intersection(&named_last), node)
     }
 
-    /// Adapts what managers own to lists and maps that have become atomic since.
+    /// Adapts the owned fields to lists and maps that have become atomic meanwhile.
     fn follow_schema(&self, managers: &mut Managers) {
         managers.retain(|_, owned| match self.versions.node(&owned.version) {
             Some(node) => {

@@ -1,4 +1,4 @@
-//! Histories of writes that Kubernetes itself was run on, with what it made of them.
+//! Recorded histories of writes on Kubernetes itself, with its results.
 //!
 //! `upstream/tests.jsonl` has every test of structured-merge-diff 6.4.2 (package `merge`) that needs no conversion between
 //! versions, `upstream/random.jsonl` random histories of the same package, and `upstream/kubernetes.jsonl` random histories
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::shape::{Link, Node, Shape, types::Table};
 
-/// Every version has the same type.
+/// Versions that all have the same type.
 struct Same(Link);
 
 impl updater::Versions for Same {
@@ -21,7 +21,7 @@ impl updater::Versions for Same {
     }
 }
 
-/// Runs one recorded history. Answers what differs at its first step that does.
+/// Runs one recorded history. Returns the difference at its first step that differs.
 fn differs(history: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let root = text(&history["root"]);
@@ -93,7 +93,7 @@ fn run(recorded: &str) {
     assert_eq!(wrong, 0, "of {} histories", recorded.lines().count());
 }
 
-/// An object without what Go does not write or writes of its own: nulls and empty fields, the times of entries, their order.
+/// Returns an object without the parts in which Go differs: nulls and empty fields, the times of entries, their order.
 fn normal(value: &Value) -> Value {
     fn clean(value: &Value) -> Value {
         match value {
@@ -112,14 +112,14 @@ fn normal(value: &Value) -> Value {
         for entry in &mut entries {
             entry.as_object_mut().unwrap().remove("time");
         }
-        // Their order follows from the times.
+        // The order of the entries follows from their times.
         entries.sort_by_key(Value::to_string);
         object["metadata"]["managedFields"] = entries.into();
     }
     object
 }
 
-/// Runs one recorded history of a built-in kind. Each step starts from what Kubernetes had made before.
+/// Runs one recorded history of a built-in kind. Each step starts from the object that Kubernetes had made before.
 fn differs_from_kubernetes(history: &Value) -> Option<String> {
     let (group, kind) = (history["group"].as_str().unwrap(), history["kind"].as_str().unwrap());
     let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
@@ -193,7 +193,7 @@ fn run_kubernetes(recorded: &str) {
 #[test]
 fn objects_and_their_owners_end_as_kubernetes_says() {
     run_kubernetes(include_str!("upstream/kubernetes.jsonl"));
-    // More of them, recorded in the same way.
+    // More histories, recorded in the same way.
     if let Ok(path) = std::env::var("POCKET_KUBERNETES_HISTORIES") {
         run_kubernetes(&std::fs::read_to_string(path).unwrap());
     }
@@ -207,7 +207,7 @@ fn upstreams_own_histories_end_as_upstream_says() {
 #[test]
 fn random_histories_end_as_upstream_says() {
     run(include_str!("upstream/random.jsonl"));
-    // More of them, recorded in the same way.
+    // More histories, recorded in the same way.
     if let Ok(path) = std::env::var("POCKET_SMD_HISTORIES") {
         run(&std::fs::read_to_string(path).unwrap());
     }

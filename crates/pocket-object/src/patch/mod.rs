@@ -1,4 +1,4 @@
-//! The patch types of the Kubernetes API: JSON patch, merge patch and strategic merge patch.
+//! Patch types of the Kubernetes API: JSON patch, merge patch and strategic merge patch.
 
 mod strategic;
 
@@ -7,25 +7,25 @@ use serde_json::Value;
 
 use crate::shape::Shape;
 
-/// Why a patch could not be applied.
+/// Reason for which a patch could not be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// The patch itself makes no sense: HTTP 400, `BadRequest`.
+    /// Malformed patch: HTTP 400, `BadRequest`.
     #[error("{0}")]
     BadRequest(String),
-    /// The patch does not fit the object: HTTP 422, `Invalid`.
+    /// Patch that does not fit the object: HTTP 422, `Invalid`.
     #[error("{0}")]
     Unprocessable(String),
 }
 
-/// More operations than this are refused, as by a real API server.
+/// Greatest number of operations, as in a real API server.
 const MAX_OPERATIONS: usize = 10_000;
-/// What the copies of one patch may add up to, in bytes. Without it a short patch could fill the memory.
+/// Greatest sum of the copies of one patch, in bytes. Without this limit a short patch could fill the memory.
 const MAX_COPIED: usize = 3 * 1024 * 1024;
-/// How deep a patched object may nest.
+/// Greatest depth of a patched object.
 const MAX_DEPTH: usize = 512;
 
-/// Applies a JSON patch (RFC 6902), all of it or nothing.
+/// Applies a JSON patch (RFC 6902), either all of it or nothing.
 pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Patch(operations) = serde_json::from_value(patch.clone())
         .map_err(|error| PatchError::BadRequest(format!("the body is no JSON patch: {error}")))?;
@@ -67,8 +67,8 @@ pub fn merge_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     Ok(merged)
 }
 
-/// Applies a strategic merge patch: lists with a merge key are merged, and the directives `$patch`, `$retainKeys`,
-/// `$setElementOrder/…` and `$deleteFromPrimitiveList/…` are obeyed.
+/// Applies a strategic merge patch: merges lists that have a merge key, and obeys the directives `$patch`, `$retainKeys`,
+/// `$setElementOrder/…` and `$deleteFromPrimitiveList/…`.
 pub fn strategic_merge_patch(object: &Value, patch: &Value, shape: &Shape) -> Result<Value, PatchError> {
     let (Value::Object(object), Value::Object(patch)) = (object, patch) else {
         return Err(PatchError::BadRequest("a strategic merge patch must be a JSON object".to_owned()));
@@ -76,7 +76,7 @@ pub fn strategic_merge_patch(object: &Value, patch: &Value, shape: &Shape) -> Re
     strategic::merge_map(object, patch, shape.root(), "").map(Value::Object)
 }
 
-/// About how many bytes a value takes as text.
+/// Returns the approximate size of a value's text in bytes.
 fn size(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
@@ -86,7 +86,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// Does a value nest deeper than `limit`? Looks no deeper than that.
+/// Returns whether a value nests deeper than `limit`. Looks no deeper than that.
 fn depth_over(value: &Value, limit: usize) -> bool {
     if limit == 0 {
         return value.is_array() || value.is_object();

@@ -91,7 +91,7 @@ pub(super) fn merge_map(original: &Object, patch: &Object, node: &Node, path: &s
     Ok(merged)
 }
 
-/// What a map of a patch becomes where there was none: without nulls and directives. `None`: nothing, it says `delete`.
+/// Returns a patch's map for a place that had none: without nulls and directives. `None` if its directive is `delete`.
 fn merge_new(patch: &Object, node: &Node, path: &str) -> Result<Option<Value>, PatchError> {
     if patch.get(DIRECTIVE).and_then(Value::as_str) == Some("delete") {
         return Ok(None);
@@ -129,7 +129,7 @@ fn merge_list(old: &[Value], patch: &[Value], link: &Link, path: &str) -> Result
             }
             Ok(merged)
         }
-        // A list that is replaced still must not keep directives, so an element is taken as new.
+        // A list that is replaced must not keep directives, either, so each element is treated as new.
         Strategy::Default | Strategy::Replace => Ok(patch
             .iter()
             .filter(|item| directive(item).is_none_or(|directive| directive == "merge"))
@@ -175,7 +175,7 @@ fn merge_keyed(old: &[Value], patch: &[Value], key: &str, node: &Node, path: &st
     Ok(merged)
 }
 
-/// Orders a merged list: what `order` names comes in that order; what only the server has keeps its place among them.
+/// Orders a merged list: the elements that `order` names come in that order; those that only the server has keep their place among them.
 fn set_order(items: Vec<Value>, order: &[Value], old: &[Value], strategy: &Strategy) -> Vec<Value> {
     let id = |item: &Value| match strategy {
         Strategy::MergeBy(key) => item.get(key).cloned().unwrap_or_default(),

@@ -135,7 +135,7 @@ fn privileged(pod: &Pod<'_>) -> Option<Violation> {
     (!names.is_empty()).then(|| Violation::new("privileged", detail()))
 }
 
-/// Rule of both levels.
+/// Checks `procMount`; a rule of both levels.
 pub(super) fn proc_mount(pod: &Pod<'_>) -> Option<Violation> {
     let mount = |container: &Value| text(container, "/securityContext/procMount").to_owned();
     let bad = |mount: &str| !matches!(mount, "" | "Default");
@@ -200,12 +200,12 @@ fn seccomp_annotations(pod: &Pod<'_>) -> Option<Violation> {
     (!forbidden.is_empty()).then(|| Violation::new("seccompProfile", format!("forbidden {word} {shown}")))
 }
 
-/// Whether a type of seccomp profile is allowed at any level.
+/// Returns whether a type of seccomp profile is allowed at any level.
 pub(super) fn is_seccomp_type(type_: &str) -> bool {
     matches!(type_, "RuntimeDefault" | "Localhost")
 }
 
-/// Rule of both levels.
+/// Checks seccomp profiles; a rule of both levels.
 pub(super) fn seccomp(pod: &Pod<'_>) -> Option<Violation> {
     let bad = Forbidden::of(pod, "seccompProfile", is_seccomp_type);
     let who = setters(bad.pod, &bad.containers)?;
@@ -216,7 +216,7 @@ pub(super) fn seccomp(pod: &Pod<'_>) -> Option<Violation> {
     ))
 }
 
-/// Sysctls that are allowed, with the version since which they are.
+/// Allowed sysctls, each with the minor version since which it is allowed.
 const SYSCTLS: [(u32, &str); 14] = [
     (0, "kernel.shm_rmid_forced"),
     (0, "net.ipv4.ip_local_port_range"),

@@ -8,13 +8,13 @@ use super::Pod;
 use crate::json::{list, text};
 
 impl<'a> Pod<'a> {
-    /// All containers in the order in which they are named in sentences.
+    /// Returns all containers in the order in which sentences name them.
     pub(super) fn containers(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
         let spec = self.spec;
         ["/initContainers", "/containers", "/ephemeralContainers"].into_iter().flat_map(move |lists| list(spec, lists))
     }
 
-    /// Names of the containers of which something holds.
+    /// Returns the names of the containers that match.
     pub(super) fn containers_where(&self, bad: impl Fn(&Value) -> bool) -> Vec<&'a str> {
         self.containers().filter(|container| bad(container)).map(|container| text(container, "/name")).collect()
     }
@@ -23,18 +23,18 @@ impl<'a> Pod<'a> {
         text(self.spec, "/os/name") == "windows"
     }
 
-    /// Whether root in the pod is not root of the node.
+    /// Returns whether root in the pod is not root of the node.
     pub(super) fn has_user_namespace(&self) -> bool {
         self.spec.get("hostUsers") == Some(&Value::Bool(false))
     }
 }
 
-/// `container "a"`, `containers "a", "b"`
+/// Returns `container "a"` or `containers "a", "b"`.
 pub(super) fn named(names: &[&str]) -> String {
     format!("{} {}", if names.len() == 1 { "container" } else { "containers" }, quoted(names.iter().copied()))
 }
 
-/// The pod and the containers that set something: `pod and container "a"`. Nothing if there are none.
+/// Names the pod and the containers that set a field: `pod and container "a"`. `None` if there are none.
 pub(super) fn setters(pod: bool, containers: &[&str]) -> Option<String> {
     match (pod, containers) {
         (false, []) => None,
@@ -44,12 +44,12 @@ pub(super) fn setters(pod: bool, containers: &[&str]) -> Option<String> {
     }
 }
 
-/// `"a", "b"`
+/// Returns `"a", "b"`.
 pub(super) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// Values that containers (and perhaps the pod) set and that are not allowed, with the names of those who do.
+/// Forbidden values that containers (and perhaps the pod) set, with the names of those containers.
 #[derive(Default)]
 pub(super) struct Forbidden<'a> {
     pub(super) pod: bool,
@@ -58,7 +58,7 @@ pub(super) struct Forbidden<'a> {
 }
 
 impl<'a> Forbidden<'a> {
-    /// Looks at a field of the security contexts of the pod and of all its containers.
+    /// Checks a field of the security contexts of the pod and of all its containers.
     pub(super) fn of(pod: &Pod<'a>, field: &str, allowed: impl Fn(&str) -> bool) -> Self {
         let mut found = Self::default();
         let mut bad = |holder: &Value| {

@@ -1,4 +1,4 @@
-//! Labels of a namespace, and the policy that they ask for.
+//! Labels of a namespace, and the policy that they set.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use crate::FieldError;
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
 
-/// How much is forbidden, least first.
+/// Level of the standards, from the least strict on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Nothing.
+    /// Forbids nothing.
     Privileged,
-    /// What is known to give a pod rights over its node.
+    /// Forbids what is known to give a pod rights over its node.
     Baseline,
-    /// Everything that pods do not need.
+    /// Forbids everything that pods do not need.
     Restricted,
 }
 
@@ -33,9 +33,9 @@ impl Level {
 /// Version of the standards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// The newest.
+    /// Newest version.
     Latest,
-    /// That of Kubernetes 1.x.
+    /// Version of Kubernetes 1.x.
     Minor(u32),
 }
 
@@ -57,12 +57,12 @@ impl Version {
     }
 }
 
-/// A level of a version: `restricted:latest`.
+/// Level of a version: `restricted:latest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LevelVersion {
-    /// How much is forbidden.
+    /// Level of strictness.
     pub level: Level,
-    /// By which version.
+    /// Version of the standards that defines the level.
     pub version: Version,
 }
 
@@ -80,17 +80,17 @@ impl fmt::Display for LevelVersion {
     }
 }
 
-/// What a namespace asks for.
+/// Policy of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Pods that break it are refused.
+    /// Level that pods must meet; a pod that violates it is refused.
     pub enforce: LevelVersion,
-    /// Clients that make such pods, or templates of them, are warned.
+    /// Level whose violation by a new pod, or by a template of pods, gives the client a warning.
     pub warn: LevelVersion,
 }
 
-/// The policy of a namespace with these labels, and what is wrong with them. A level that makes no sense enforces the
-/// most and warns of nothing.
+/// Returns the policy of a namespace with these labels, and the mistakes in them. A malformed level enforces the most and
+/// warns of nothing.
 pub fn policy(labels: &Value) -> (Policy, Vec<FieldError>) {
     let mut errors = Vec::new();
     let label = |name: &str| labels.get(format!("{PREFIX}{name}")).and_then(Value::as_str);
@@ -103,7 +103,7 @@ pub fn policy(labels: &Value) -> (Policy, Vec<FieldError>) {
         Some(parsed.ok_or(wrong))
     };
     let enforced = level("enforce", Level::Restricted);
-    // Nothing is audited here, but the label must make sense.
+    // Nothing is audited here, but the label must be valid.
     level("audit", Level::Privileged);
     let warned = level("warn", Level::Privileged);
     let mut version = |name: &str| {
@@ -122,7 +122,7 @@ pub fn policy(labels: &Value) -> (Policy, Vec<FieldError>) {
     let enforce = LevelVersion { level: enforced.map_or(Level::Privileged, either), version: enforced_version };
     let warn = match (warned, enforced) {
         (Some(level), _) => LevelVersion { level: either(level), version: warned_version.unwrap_or(Version::Latest) },
-        // What is enforced is warned of, so that templates are looked at, too.
+        // The enforced level is also the level of warnings, so that templates are checked, too.
         (None, Some(Ok(level))) if level > Level::Privileged => {
             LevelVersion { level, version: warned_version.unwrap_or(enforced_version) }
         }

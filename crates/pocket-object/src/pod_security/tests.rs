@@ -14,7 +14,7 @@ fn pod(spec: Value) -> Value {
     json!({ "metadata": {}, "spec": spec })
 }
 
-/// A pod with nothing to be said against it at any level.
+/// Returns a pod that violates no level.
 fn good() -> Value {
     pod(json!({ "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
         "containers": [{ "name": "c", "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } } }] }))
@@ -98,7 +98,7 @@ fn baseline_rules() {
         containers(json!({ "windowsOptions": { "hostProcess": true } })),
         "hostProcess (container \"c\" must not set securityContext.windowsOptions.hostProcess=true)",
     );
-    // Later versions allow more sysctls, and look at more.
+    // Later versions allow more sysctls, and check more fields.
     let sysctl = pod(json!({ "securityContext": { "sysctls": [{ "name": "net.ipv4.tcp_rmem" }] } }));
     check(at(Level::Baseline, 31), &sysctl, "forbidden sysctls (net.ipv4.tcp_rmem)");
     let probe = pod(json!({ "containers": [{ "name": "c", "livenessProbe": { "httpGet": { "host": "h" } } }] }));

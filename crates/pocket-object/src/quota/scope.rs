@@ -1,4 +1,4 @@
-//! Which objects a quota is about.
+//! Scopes: selection of the objects that a quota counts.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     resources::qos_class,
 };
 
-/// Whether an object is in every scope of a quota. A quota without scopes is about all objects.
+/// Returns whether an object is in every scope of a quota. A quota without scopes counts all objects.
 pub(super) fn all_match(evaluator: &Evaluator, quota: &Value, object: &Value) -> bool {
     let scopes = list(quota, "/spec/scopes").iter().filter_map(Value::as_str);
     let selectors = list(quota, "/spec/scopeSelector/matchExpressions");
@@ -38,7 +38,7 @@ fn matches(evaluator: &Evaluator, scope: &str, selector: Option<&Value>, object:
     }
 }
 
-/// Whether a selector matches any of the names that an object has.
+/// Returns whether a selector matches any of the names that an object has.
 fn named(selector: Option<&Value>, names: &[&str]) -> bool {
     let wanted = |name: &str| {
         selector.is_some_and(|selector| list(selector, "/values").iter().any(|value| value.as_str() == Some(name)))
@@ -52,7 +52,7 @@ fn named(selector: Option<&Value>, names: &[&str]) -> bool {
     }
 }
 
-/// Whether a pod ends by itself, after a time that it sets.
+/// Returns whether a pod ends by itself, after a time that it sets.
 pub(super) fn is_terminating(pod: &Value) -> bool {
     pod.pointer("/spec/activeDeadlineSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds >= 0)
 }

@@ -12,7 +12,7 @@ fn quota(hard: Value, used: Value) -> Value {
     json!({ "metadata": { "name": "q" }, "spec": { "hard": hard }, "status": { "hard": hard, "used": used } })
 }
 
-/// What is used after a new object, or why it is refused.
+/// Returns the usage after a new object, or the reason why it is refused.
 fn create(group: &str, plural: &str, object: &Value, quota: &Value) -> Result<Value, String> {
     let request = Request { old: None, new: object, now: now() };
     let charged = charge(&Evaluator::of(group, plural), &request, std::slice::from_ref(quota))?;
@@ -51,7 +51,7 @@ fn sentences_are_those_of_kubernetes() {
         create("", "pods", &pod(json!([])), &new),
         Err("status unknown for quota: q, resources: pods".to_owned())
     );
-    // Without a status the quota is not known yet.
+    // A quota without a status is not known yet.
     let unknown = json!({ "metadata": { "name": "q" }, "spec": { "hard": { "pods": "0" } } });
     assert_eq!(create("", "pods", &pod(json!([])), &unknown), Ok(Value::Null));
 }

@@ -1,4 +1,4 @@
-//! What an object takes of a quota.
+//! Usage of a quota by an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,24 +13,24 @@ use crate::{
 
 const STORAGE_CLASS: &str = ".storageclass.storage.k8s.io/";
 const CLAIM_RESOURCES: [&str; 2] = ["persistentvolumeclaims", "requests.storage"];
-/// Resources that every container must state where a quota limits them. Kubernetes regrets it and adds no more.
+/// Resources that every container must state where a quota limits them. Kubernetes regrets this rule and adds no more resources to it.
 const TO_BE_STATED: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
-/// How objects of a kind count.
+/// Rule by which objects of a kind count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evaluator {
-    /// By number and by what they ask for.
+    /// Pods count by number and by their requests and limits.
     Pods,
-    /// By number and by what they open.
+    /// Services count by number and by what they open.
     Services,
-    /// By number and storage.
+    /// Claims count by number and by storage.
     Claims,
-    /// By number, under each of these names.
+    /// Objects count by number, under each of these names.
     Count(Vec<String>),
 }
 
 impl Evaluator {
-    /// The evaluator of a kind, by its group and plural.
+    /// Returns the evaluator of a kind, by its group and plural.
     pub fn of(group: &str, plural: &str) -> Self {
         match (group, plural) {
             ("", "pods") => Self::Pods,
@@ -44,7 +44,7 @@ impl Evaluator {
         }
     }
 
-    /// Whether a resource of a quota is about objects of this kind.
+    /// Returns whether a resource of a quota concerns objects of this kind.
     pub fn counts(&self, resource: &str) -> bool {
         match self {
             Self::Pods => {
@@ -66,7 +66,7 @@ impl Evaluator {
         }
     }
 
-    /// Whether a write can take anything.
+    /// Returns whether a write can use anything of a quota.
     pub(super) fn handles(&self, old: Option<&Value>, new: &Value) -> bool {
         match (self, old) {
             (_, None) | (Self::Services | Self::Claims, _) => true,
@@ -75,7 +75,7 @@ impl Evaluator {
         }
     }
 
-    /// Fails if an object does not state what a quota must know.
+    /// Fails if an object does not state an amount that a quota must know.
     pub(super) fn check_complete(&self, limited: &[&str], object: &Value) -> Result<(), String> {
         if *self != Self::Pods || has_pod_level(object) {
             return Ok(());
@@ -98,7 +98,7 @@ impl Evaluator {
         Err(format!("must specify {}", parts.collect::<Vec<_>>().join("; ")))
     }
 
-    /// What an object takes.
+    /// Returns the usage of an object.
     pub fn usage(&self, object: &Value, now: jiff::Timestamp) -> Resources {
         let one = |name: &str| (name.to_owned(), Quantity::count(1));
         match self {
@@ -110,12 +110,12 @@ impl Evaluator {
     }
 }
 
-/// Whether a resource is neither one of Kubernetes' own nor a request of one.
+/// Returns whether a resource is neither one of Kubernetes' own nor a request of one.
 fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/") || name.starts_with("deviceclass.resource.kubernetes.io/")
 }
 
-/// A pod that has ended takes nothing but its place among the objects.
+/// Returns the usage of a pod. A pod that has ended counts only as an object.
 fn pod(pod: &Value, now: jiff::Timestamp) -> Resources {
     let mut usage = if is_over(pod, now) {
         Resources::new()
@@ -127,7 +127,7 @@ fn pod(pod: &Value, now: jiff::Timestamp) -> Resources {
     usage
 }
 
-/// Whether a pod has ended, or should have by now.
+/// Returns whether a pod has ended, or is past its deadline to end.
 fn is_over(pod: &Value, now: jiff::Timestamp) -> bool {
     if matches!(text(pod, "/status/phase"), "Failed" | "Succeeded") {
         return true;
@@ -139,7 +139,7 @@ fn is_over(pod: &Value, now: jiff::Timestamp) -> bool {
         .is_some_and(|(at, grace)| at.checked_add(jiff::SignedDuration::from_secs(grace)).is_ok_and(|end| now > end))
 }
 
-/// The names under which requests and limits count.
+/// Returns the usage of a pod under the names that quotas give to requests and limits.
 fn compute(requests: &Resources, limits: &Resources) -> Resources {
     let mut usage = Resources::from([("pods".to_owned(), Quantity::count(1))]);
     for (name, amount) in requests {

@@ -1,4 +1,4 @@
-//! The type that a CRD's schema declares, as `schemaconv` of kube-openapi derives it.
+//! Types that CRD schemas declare, as `schemaconv` of kube-openapi derives them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Link, Map, Node, Ownership, Scalar, Special, Target, types};
 
-/// Type of a whole custom resource.
+/// Returns the type of a whole custom resource.
 pub(super) fn root(schema: &Value) -> Node {
     let mut node = node(schema, false);
     let map = node.map.get_or_insert_default();
@@ -14,7 +14,7 @@ pub(super) fn root(schema: &Value) -> Node {
     node
 }
 
-/// Type that a schema declares. Fields that it does not name are allowed if `open`, also at any depth below.
+/// Returns the type that a schema declares. With `open`, fields that it does not name are allowed, at any depth below, too.
 fn node(schema: &Value, open: bool) -> Node {
     let is = |key: &str| schema.get(key) == Some(&Value::Bool(true));
     let open = open || is("x-kubernetes-preserve-unknown-fields");
@@ -27,7 +27,7 @@ fn node(schema: &Value, open: bool) -> Node {
             "" | "byte" => Scalar::String,
             _ => Scalar::Any,
         }),
-        // Without a type, a value may have any.
+        // A schema without a type allows a value of any type.
         _ => Node { scalar: Some(Scalar::Any), map: Some(map(schema, open)), ..list(schema, open) },
     }
 }
@@ -49,7 +49,7 @@ fn map(schema: &Value, open: bool) -> Map {
     Map { atomic: text(schema, "x-kubernetes-map-type") == "atomic", fields, rest }
 }
 
-/// Fields of every whole object.
+/// Adds the fields that every whole object has.
 fn add_object_fields(fields: &mut BTreeMap<String, Link>) {
     for name in ["apiVersion", "kind"] {
         fields.entry(name.to_owned()).or_insert_with(|| Node::scalar(Scalar::String).into());

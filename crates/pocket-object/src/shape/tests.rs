@@ -64,7 +64,7 @@ fn every_kind_of_the_table_has_a_type() {
     {
         assert!(types::kind(group, kind).is_some(), "{kind}");
     }
-    // A definition's schema contains itself.
+    // The schema in a definition contains itself.
     let crd = Shape::builtin("apiextensions.k8s.io", "CustomResourceDefinition");
     at(&crd, "spec.versions.*.schema.openAPIV3Schema.properties.x.properties.y.x-kubernetes-list-type");
 }

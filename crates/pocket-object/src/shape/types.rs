@@ -10,17 +10,17 @@ use serde_json::Value;
 
 use super::{Empty, Link, Map, Node, Ownership, Scalar, Special, Strategy, Target};
 
-/// A built-in type, parsed when it is first used.
+/// Built-in type, which is parsed at first use.
 pub(crate) struct Type {
     table: &'static Table,
-    /// Line of the table behind the name.
+    /// Line of the table, after the name.
     line: &'static str,
     atomic: bool,
     node: OnceLock<Node>,
 }
 
 impl fmt::Debug for Type {
-    /// Without what it refers to, which may be itself.
+    /// Writes the type without the types that it refers to, because it may contain itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.line)
     }
@@ -41,14 +41,14 @@ fn kubernetes() -> &'static Table {
     &KUBERNETES
 }
 
-/// Type of a kind.
+/// Returns the type of a kind.
 pub(super) fn kind(group: &str, kind: &str) -> Option<&'static Type> {
     let group = if group.is_empty() { "-" } else { group };
     let name = kubernetes().kinds.get()?.get(&(group, kind))?;
     kubernetes().find(name)
 }
 
-/// Type of `metadata`.
+/// Returns the type of `metadata`.
 pub(super) fn object_meta() -> Option<Link> {
     kubernetes().find("ObjectMeta").map(|type_| Target::BuiltIn(type_).into())
 }
@@ -80,7 +80,7 @@ impl Table {
         self.types.get()?.get(name)
     }
 
-    /// A type that is not in the table is any JSON; a test makes sure that there is none.
+    /// Returns the type of a reference. A type that is not in the table is any JSON; a test makes sure that there is none.
     fn reference(&'static self, text: &str) -> Link {
         let special = |special: Special| Link::from(Target::Special(special));
         let scalar = |scalar: Scalar| Link::from(Node::scalar(scalar));
@@ -121,7 +121,7 @@ impl Table {
         }
     }
 
-    /// A type whose field says itself whether it is owned as a whole.
+    /// Returns a type whose field itself decides whether it is owned as a whole.
     fn overridden(&'static self, name: &str, atomic: bool) -> Link {
         let mut node = self.reference(name).node().clone();
         if let Some(map) = &mut node.map {
@@ -135,7 +135,7 @@ impl Table {
 }
 
 impl Type {
-    /// Parses the type, the first time.
+    /// Returns the type, which is parsed the first time.
     pub(super) fn node(&self) -> &Node {
         self.node.get_or_init(|| {
             if let Some(alias) = self.line.strip_prefix('=') {
@@ -143,7 +143,7 @@ impl Type {
             }
             let mut map = Map { atomic: self.atomic, ..Map::default() };
             for field in self.line.split(' ') {
-                // A field of a schema may hold colons in neither part.
+                // Neither part of a field may contain a colon.
                 let Some((name, reference)) = field.split_once(':') else { continue };
                 if name.is_empty() {
                     map.rest = Some(self.table.reference(reference));
@@ -171,7 +171,7 @@ impl Type {
     }
 }
 
-/// A key of a list, with the default behind `=`.
+/// Parses a key of a list, with the default behind `=`.
 fn key(text: &str) -> (String, Option<Value>) {
     match text.split_once('=') {
         Some((name, default)) => (name.to_owned(), serde_json::from_str(default).ok()),
@@ -181,14 +181,14 @@ fn key(text: &str) -> (String, Option<Value>) {
 
 #[cfg(test)]
 impl Table {
-    /// A table of a test.
+    /// Returns a table for a test.
     pub(crate) fn of(text: &str) -> &'static Self {
         let table: &'static Self = Box::leak(Box::default());
         table.read(Box::leak(text.to_owned().into_boxed_str()));
         table
     }
 
-    /// A type by its reference.
+    /// Returns a type by its reference.
     pub(crate) fn link(&'static self, reference: &str) -> Link {
         self.reference(reference)
     }

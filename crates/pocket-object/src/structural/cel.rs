@@ -1,4 +1,4 @@
-//! `x-kubernetes-validations`: rules in CEL.
+//! Validation rules in CEL: `x-kubernetes-validations`.
 //!
 //! A rule is compiled, and checked against the schema as far as that can be done without a full type checker: its
 //! variables, functions and the fields it selects must exist. Cost is not estimated.
@@ -21,20 +21,20 @@ use crate::{
     json::{list, text, truth},
 };
 
-/// What a rule may be long, and how deep its brackets may nest: the parser goes as deep as they do.
+/// Greatest length of a rule, and greatest depth of its brackets: the parser recurses as deep as they nest.
 const MAX_RULE: usize = 16 * 1024;
 const MAX_BRACKETS: usize = 64;
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    // Two of a name would be an error here, and then rules simply lack that library.
+    // Two libraries with the same name would be an error here; then rules simply lack the second one.
     if let Err(error) = env.add_extension(cel::extensions::strings) {
         debug_assert!(false, "the strings library is part of every environment: {error}");
     }
     Arc::new(env)
 });
 
-/// What rules may call. Operators begin with a sign.
+/// Functions that rules may call. Operators begin with a sign.
 const FUNCTIONS: &[&str] = &[
     "bool",
     "bytes",
@@ -108,7 +108,7 @@ const NAMES: &[&str] = &[
     "google",
 ];
 
-/// One rule. Its programs are there once the whole schema was read.
+/// Rule of a schema. Its programs are compiled after the whole schema was read.
 #[derive(Debug, Default)]
 pub(super) struct Rule {
     rule: String,
@@ -119,7 +119,7 @@ pub(super) struct Rule {
     optional_old_self: bool,
     program: Option<Program>,
     message_program: Option<Program>,
-    /// It compares with what was.
+    /// Whether the rule compares with the old value.
     transition: bool,
 }
 
@@ -158,7 +158,7 @@ pub(super) fn read(schema: &Value, path: &str, errors: &mut Vec<FieldError>) -> 
     rules
 }
 
-/// Compiles the rules of a schema and of all below it.
+/// Compiles the rules of a schema and of all schemas below it.
 pub(super) fn compile(root: &mut Node, errors: &mut Vec<FieldError>) {
     compile_at(root, "", true, errors);
 }
@@ -207,7 +207,7 @@ fn compile_at(node: &mut Node, path: &str, correlatable: bool, errors: &mut Vec<
     }
 }
 
-/// Compiles an expression, and checks what it names.
+/// Compiles an expression, and checks the names in it.
 fn program(source: &str, node: &Node, is_rule: bool) -> Result<Program, String> {
     let mut open = 0usize;
     for c in source.chars() {
@@ -232,10 +232,10 @@ fn program(source: &str, node: &Node, is_rule: bool) -> Result<Program, String> 
     Ok(program)
 }
 
-/// What the variables in scope are, as far as it is known.
+/// Schemas of the variables in scope, as far as they are known.
 type Scope<'a> = BTreeMap<String, Option<&'a Node>>;
 
-/// Checks an expression. Answers what it is if it is a part of `self`.
+/// Checks an expression. Returns its schema if it is a part of `self`.
 fn infer<'a>(expr: &IdedExpr, scope: &Scope<'a>) -> Result<Option<&'a Node>, String> {
     match &expr.expr {
         Expr::Ident(name) => match scope.get(name) {
@@ -283,7 +283,7 @@ fn infer<'a>(expr: &IdedExpr, scope: &Scope<'a>) -> Result<Option<&'a Node>, Str
                 None => (None, None),
             };
             match &comprehension.iter_var2 {
-                // With two variables, the first is the place or key.
+                // With two variables, the first one is the index or key.
                 Some(second) => {
                     inner.insert(comprehension.iter_var.clone(), None);
                     inner.insert(second.clone(), items.or(values));
@@ -321,7 +321,7 @@ fn infer_entries<'a, 'e>(
     Ok(None)
 }
 
-/// A field of a part of `self`, by its name in CEL.
+/// Returns a field of a part of `self`, by its name in CEL.
 fn field<'a>(node: &'a Node, name: &str) -> Result<Option<&'a Node>, String> {
     match node.type_ {
         Some(Type::Object) | None => {}
@@ -342,7 +342,7 @@ fn field<'a>(node: &'a Node, name: &str) -> Result<Option<&'a Node>, String> {
     Err(format!("undefined field '{name}'"))
 }
 
-/// The name of a property in CEL: what is no identifier is spelt out.
+/// Returns the name of a property in CEL: a name that is no identifier is escaped.
 fn escape(name: &str) -> String {
     const RESERVED: &[&str] = &[
         "true",
@@ -379,8 +379,8 @@ pub(super) fn check(root: &Node, new: &Value, old: Option<&Value>, errors: &mut 
         return;
     }
     let mut context = Context::with_env(ENV.clone());
-    // None of these names is taken by the standard library, so none is refused; a rule that calls one that is
-    // missing would fail with a message of its own.
+    // The standard library has none of these names, so no call fails. A rule that called a missing function would fail with a
+    // message of its own.
     let _ = context.add_function("find", functions::find);
     let _ = context.add_function("findAll", functions::find_all);
     let _ = context.add_function("isSorted", functions::is_sorted);
@@ -405,7 +405,7 @@ fn walk(
     context: &Context<'_, '_>,
     errors: &mut Vec<FieldError>,
 ) {
-    // What has the wrong type is there only because it was there before; rules cannot speak of it.
+    // A value of the wrong type is tolerated only because it was there before; rules cannot be evaluated on it.
     if new.is_null() || !validate::has_type(node, new) {
         return;
     }
@@ -451,7 +451,7 @@ fn evaluate(
     if rule.transition && old.is_none() && !rule.optional_old_self {
         return None;
     }
-    // As elsewhere, what is wrong already and does not change is let pass.
+    // As elsewhere, a violation that existed before and does not change is accepted.
     if !rule.transition && old == Some(new) {
         return None;
     }
@@ -491,7 +491,7 @@ fn message(rule: &Rule, context: &Context<'_, '_>) -> String {
     })
 }
 
-/// A value as CEL sees it: by its schema, not by how JSON happens to write it.
+/// Returns a value as CEL sees it: by its schema, not by the way in which JSON happens to write it.
 fn convert(node: &Node, value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
@@ -523,7 +523,7 @@ fn convert(node: &Node, value: &Value) -> Cel {
                     (None, Additional::Of(nested)) => (&**nested, name.clone()),
                     (None, _) => (&any, name.clone()),
                 };
-                // A null that is not allowed is as if it were missing.
+                // A null that is not allowed counts as missing.
                 if !(value.is_null() && !child.nullable && node.type_.is_some()) {
                     fields.insert(name.into(), convert(child, value));
                 }
@@ -547,7 +547,7 @@ fn string(node: &Node, text: &str) -> Cel {
     }
 }
 
-/// What Kubernetes adds to CEL.
+/// Functions that Kubernetes adds to CEL.
 mod functions {
     use std::{cmp::Ordering, sync::Arc};
 

@@ -1,10 +1,10 @@
-//! The formats of strings that Kubernetes checks.
+//! Formats of strings that Kubernetes checks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-/// Is `text` of this format? Unknown formats allow anything, as in Kubernetes.
+/// Returns whether `text` has this format. Unknown formats allow any text, as in Kubernetes.
 pub(super) fn matches(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => text.parse::<jiff::Timestamp>().is_ok(),
@@ -52,7 +52,7 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
     }
 }
 
-/// A duration as Go writes it (`1h30m`, `1.5s`, `-2ms`), in nanoseconds.
+/// Parses a duration in Go's notation (`1h30m`, `1.5s`, `-2ms`), in nanoseconds.
 pub(super) fn duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),

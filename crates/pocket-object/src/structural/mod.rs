@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::FieldError;
 
-/// A compiled `openAPIV3Schema`.
+/// Compiled `openAPIV3Schema`.
 #[derive(Debug)]
 pub struct Schema {
     root: Node,
@@ -26,7 +26,7 @@ impl Schema {
         parse::root(schema).map(|root| Self { root })
     }
 
-    /// Drops what the schema does not know, and says what (`spec.foo`). `apiVersion`, `kind` and `metadata` stay.
+    /// Drops the fields that the schema does not know, and returns their paths (`spec.foo`). `apiVersion`, `kind` and `metadata` stay.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut dropped = Vec::new();
         shape::prune(&self.root, object, "", &mut dropped);
@@ -38,12 +38,12 @@ impl Schema {
         shape::default(&self.root, object);
     }
 
-    /// Checks an object; `old` is what it was before an update, for transition rules. What was wrong before and has not
-    /// changed is let pass, so that a stricter schema does not lock existing objects.
+    /// Checks an object; `old` is the object before an update, for transition rules. A violation that existed before and has
+    /// not changed is accepted, so that a stricter schema does not lock existing objects.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         validate::check(&self.root, new, old, "", &mut errors);
-        // Rules may rely on types.
+        // Rules rely on correct types.
         if errors.is_empty() {
             cel::check(&self.root, new, old, &mut errors);
         }
@@ -51,7 +51,7 @@ impl Schema {
     }
 }
 
-/// A JSON type.
+/// Type of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Type {
     Object,
@@ -75,19 +75,19 @@ impl Type {
     }
 }
 
-/// What a map may hold besides its properties.
+/// Fields that a map may have besides its properties.
 #[derive(Debug, Default)]
 enum Additional {
-    /// Nothing: it is pruned.
+    /// No other fields: they are pruned.
     #[default]
     None,
-    /// Anything.
+    /// Any fields.
     Any,
-    /// Values of one schema.
+    /// Fields of one schema.
     Of(Box<Node>),
 }
 
-/// How the elements of a list are told apart.
+/// Way in which the elements of a list are distinguished.
 #[derive(Debug, Default)]
 enum ListType {
     #[default]
@@ -96,14 +96,14 @@ enum ListType {
     Map(Vec<String>),
 }
 
-/// One place in a schema.
+/// Place in a schema.
 #[derive(Debug, Default)]
 struct Node {
     type_: Option<Type>,
     nullable: bool,
     int_or_string: bool,
     preserve_unknown: bool,
-    /// A whole object with `apiVersion`, `kind` and `metadata`; also true of the root.
+    /// Whether the value is a whole object with `apiVersion`, `kind` and `metadata`; also true of the root.
     embedded: bool,
     properties: BTreeMap<String, Node>,
     additional: Additional,
@@ -114,7 +114,7 @@ struct Node {
     limits: Limits,
 }
 
-/// What a value must be, whatever its type.
+/// Limits on a value, independent of its type.
 #[derive(Debug, Default)]
 struct Limits {
     required: Vec<String>,
@@ -133,14 +133,14 @@ struct Limits {
     not: Option<Box<Node>>,
 }
 
-/// The least and the most of something.
+/// Least and greatest number.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bounds {
     min: Option<usize>,
     max: Option<usize>,
 }
 
-/// The path of a field of a map: plain, or in brackets if the map has any keys.
+/// Returns the path of a field of a map: plain, or in brackets if the map has any keys.
 fn child_path(path: &str, name: &str, in_brackets: bool) -> String {
     match (path.is_empty(), in_brackets) {
         (_, true) => format!("{path}[{name}]"),

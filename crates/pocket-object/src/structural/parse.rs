@@ -1,4 +1,4 @@
-//! Compiling a schema, and what may be wrong with it.
+//! Compilation of a schema, and checks of it.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::{
     json::{entries, list, text, truth},
 };
 
-/// Deeper schemas are refused: nobody writes them, and walking them must not exhaust the stack.
+/// Greatest depth of a schema: deeper ones do not occur in practice, and a walk over them must not exhaust the stack.
 const MAX_DEPTH: usize = 100;
 
-/// Where in a schema we are, and what was found wrong.
+/// Parser of a schema, with the mistakes that it found.
 struct Parser {
     errors: Vec<FieldError>,
 }
@@ -52,7 +52,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 impl Parser {
-    /// `structural`: it says what the value is, not only (in `anyOf` and its like) how it is limited.
+    /// Compiles a schema. `structural`: it declares the type of the value, and does not only limit it (in `anyOf` and the like).
     fn node(&mut self, schema: &Value, path: &str, structural: bool, depth: usize) -> Node {
         if depth > MAX_DEPTH {
             self.errors.push(FieldError::forbidden(path, format!("must not nest deeper than {MAX_DEPTH}")));
@@ -98,7 +98,7 @@ impl Parser {
 
         for (name, property) in entries(schema, "/properties") {
             let path = format!("{}[{name}]", join(path, "properties"));
-            // What is known of every object's metadata is not the schema's business.
+            // The metadata that every object has is not defined by the schema.
             let inner = structural && !(node.embedded || depth == 0)
                 || !["metadata", "apiVersion", "kind"].contains(&name.as_str());
             let property = self.node(property, &path, structural && inner, depth + 1);
@@ -257,7 +257,7 @@ fn bounds(schema: &Value, min: &str, max: &str) -> Bounds {
     Bounds { min: number(min), max: number(max) }
 }
 
-/// A default must itself be allowed.
+/// Checks that each default is itself valid.
 fn check_defaults(node: &Node, path: &str, errors: &mut Vec<FieldError>) {
     if let Some(default) = &node.default {
         let mut completed = default.clone();

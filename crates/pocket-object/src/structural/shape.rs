@@ -1,4 +1,4 @@
-//! Pruning and defaulting.
+//! Pruning and defaulting by a schema.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::{Additional, Node, child_path};
 /// Fields that every whole object has.
 const OF_OBJECTS: &[&str] = &["apiVersion", "kind", "metadata"];
 
-/// Drops what the schema does not know.
+/// Drops the fields that the schema does not know.
 pub(super) fn prune(node: &Node, value: &mut Value, path: &str, dropped: &mut Vec<String>) {
     match value {
         Value::Object(map) => {

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::testing::any_json;
 
-/// A schema with `spec` as given.
+/// Returns a schema with the given `spec`.
 fn schema(spec: Value) -> Schema {
     Schema::parse(&json!({ "type": "object", "properties": { "spec": spec } })).unwrap()
 }
@@ -13,17 +13,17 @@ fn texts(errors: Vec<FieldError>) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// What is wrong with a `spec`, given its schema.
+/// Checks the mistakes of a `spec`, given its schema.
 fn check(of: Value, spec: Value, want: &[&str]) {
     assert_eq!(texts(schema(of).validate(&json!({ "spec": spec }), None)), want, "{spec}");
 }
 
-/// What is wrong with a schema.
+/// Checks the mistakes of a schema.
 fn refused(schema: Value, want: &[&str]) {
     assert_eq!(texts(Schema::parse(&schema).unwrap_err()), want, "{schema}");
 }
 
-/// What a change from one `spec` to another is told.
+/// Checks the mistakes of a change from one `spec` to another.
 fn change(of: Value, old: Value, new: Value, want: &[&str]) {
     let errors = schema(of).validate(&json!({ "spec": new }), Some(&json!({ "spec": old })));
     assert_eq!(texts(errors), want, "{old} to {new}");
@@ -345,7 +345,7 @@ fn a_rule_that_makes_no_sense_is_a_mistake_of_the_schema() {
     assert!(found[0].contains("oldSelf cannot be used on the uncorrelatable portion"), "{found:?}");
 }
 
-/// Schemas that mostly make sense, so that what is behind `parse` is reached.
+/// Generates schemas that are mostly valid, so that the code behind `parse` is reached.
 fn any_node() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         (0i64..3).prop_map(|min| json!({ "type": "integer", "minimum": min, "default": 2 })),
@@ -383,7 +383,7 @@ proptest! {
             let once = object.clone();
             schema.default(&mut object);
             prop_assert_eq!(&once, &object);
-            // What does not change is never refused, but for a rule that forbids even that.
+            // An unchanged object is never refused, except by a rule that forbids even that.
             prop_assert_eq!(texts(schema.validate(&object, Some(&object))), Vec::<String>::new());
             schema.validate(&object, Some(&json!({ "spec": old })));
         }

@@ -1,4 +1,4 @@
-//! Checking values against a schema, CEL rules apart.
+//! Checks of values against a schema, without CEL rules.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Additional, Bounds, ListType, Node, Type, child_path, format};
 use crate::FieldError;
 
-/// Checks `value`. Nothing is said of what is as it was in `old`.
+/// Checks `value`. Reports nothing for a value that is unchanged from `old`.
 pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
     if old == Some(value) {
         return;
@@ -26,7 +26,7 @@ pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, path: &str,
     }
 }
 
-/// The name of a value's type, as messages have it.
+/// Returns the name of a value's type, as messages have it.
 pub(super) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -39,12 +39,12 @@ pub(super) fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// `spec.replicas in body must be …`, as the OpenAPI validation of Kubernetes says it.
+/// Returns `spec.replicas in body must be …`, in the words of Kubernetes' OpenAPI validation.
 fn in_body(path: &str, rest: &str) -> String {
     if path.is_empty() { rest.to_owned() } else { format!("{path} in body {rest}") }
 }
 
-/// Has a value the type that its schema asks for?
+/// Returns whether a value has the type that its schema declares.
 pub(super) fn has_type(node: &Node, value: &Value) -> bool {
     if node.int_or_string {
         return value.is_string() || value.is_i64() || value.is_u64();
@@ -121,7 +121,7 @@ fn limits(node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>) 
     combined(node, value, path, errors);
 }
 
-/// `allOf`, `anyOf`, `oneOf`, `not`.
+/// Checks `allOf`, `anyOf`, `oneOf`, `not`.
 fn combined(node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let limits = &node.limits;
     let fits = |node: &Node| {
@@ -173,7 +173,7 @@ fn object(node: &Node, map: &Map<String, Value>, old: Option<&Value>, path: &str
     for (name, value) in map {
         let old = old.and_then(|old| old.get(name));
         if let Some(property) = node.properties.get(name) {
-            // Metadata is checked the same for all kinds, elsewhere.
+            // Metadata is checked elsewhere, in the same way for all kinds.
             if !(node.embedded && name == "metadata") {
                 check(property, value, old, &child_path(path, name, false), errors);
             }
@@ -214,7 +214,7 @@ fn list(node: &Node, items: &[Value], old: Option<&Value>, path: &str, errors: &
     }
 }
 
-/// What an element of a list was before. Elements of plain lists are told by place, for leniency alone.
+/// Returns the old value of a list's element. Elements of plain lists are matched by index, for leniency alone.
 fn before<'a>(node: &Node, item: &Value, index: usize, old: Option<&'a Value>) -> Option<&'a Value> {
     match &node.list_type {
         ListType::Map(_) => same_element(node, item, old),
@@ -222,7 +222,7 @@ fn before<'a>(node: &Node, item: &Value, index: usize, old: Option<&'a Value>) -
     }
 }
 
-/// The element of the old list with the same keys; none for lists that are not keyed.
+/// Returns the element of the old list with the same keys; `None` for lists that are not keyed.
 pub(super) fn same_element<'a>(node: &Node, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
     let ListType::Map(keys) = &node.list_type else { return None };
     old?.as_array()?.iter().find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))

@@ -1,8 +1,8 @@
-//! Ages, as kubectl shows them: `5m3s`, `2d4h`.
+//! Ages in kubectl's notation: `5m3s`, `2d4h`.
 
 use jiff::Timestamp;
 
-/// How long `seconds` are, roughly, for people.
+/// Returns a duration in a rough form for people.
 pub fn human_duration(seconds: i64) -> String {
     let with = |big: i64, unit: &str, small: i64, small_unit: &str| {
         if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{small_unit}") }
@@ -24,12 +24,12 @@ pub fn human_duration(seconds: i64) -> String {
     }
 }
 
-/// How long ago an RFC 3339 time was. `None` if it is none.
+/// Returns the time since an RFC 3339 time. `None` if the text is none.
 pub fn since(time: &str, now: Timestamp) -> Option<String> {
     between(time.parse().ok()?, now)
 }
 
-/// How long it was from one time to another.
+/// Returns the time between two times.
 pub(super) fn between(from: Timestamp, to: Timestamp) -> Option<String> {
     Some(human_duration(to.duration_since(from).as_secs()))
 }

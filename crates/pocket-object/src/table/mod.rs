@@ -1,4 +1,4 @@
-//! Objects as rows of a table, as `kubectl get` shows them.
+//! Rows of a table for objects, as `kubectl get` shows them.
 
 mod age;
 mod network;
@@ -15,30 +15,30 @@ use crate::{
     jsonpath,
 };
 
-/// A column of a `meta.k8s.io/v1` Table.
+/// Column of a `meta.k8s.io/v1` Table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its title: `Ready`.
+    /// Title: `Ready`.
     pub name: String,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
+    /// Type: `string`, `integer`, `number`, `boolean` or `date`.
     pub type_: String,
-    /// `name` for the object's name, else mostly empty.
+    /// Format: `name` for the object's name, else mostly empty.
     pub format: String,
-    /// What it says.
+    /// Meaning of the cells.
     pub description: String,
-    /// 0 is always shown, others with `-o wide`.
+    /// Priority: 0 is always shown, others with `-o wide`.
     pub priority: i32,
 }
 
-/// The title, type and priority of a column.
+/// Title, type and priority of a column.
 type Head = (&'static str, &'static str, i32);
-/// The columns of a kind, and how to fill them. The first is always the name unless the row says otherwise.
+/// Columns of a kind, and the function that fills them. The first column is always the name unless the row says otherwise.
 type Kind = (&'static [Head], fn(&Value, Timestamp) -> Vec<Value>);
 
 const AGE: Head = ("Age", "string", 0);
 const NAME: Head = ("Name", "string", 0);
 
-/// The columns of a built-in kind; Name and Age for others.
+/// Returns the columns of a built-in kind; Name and Age for other kinds.
 pub fn columns(group: &str, kind: &str) -> Vec<Column> {
     let (heads, _) = of(group, kind);
     heads
@@ -53,7 +53,7 @@ pub fn columns(group: &str, kind: &str) -> Vec<Column> {
         .collect()
 }
 
-/// An object's cells, one for each of `columns`.
+/// Returns an object's cells, one for each of `columns`.
 pub fn row(group: &str, kind: &str, object: &Value, now: Timestamp) -> Vec<Value> {
     of(group, kind).1(object, now)
 }
@@ -101,13 +101,13 @@ fn describe(column: &str) -> String {
     .to_owned()
 }
 
-/// The table of a custom resource.
+/// Table of a custom resource.
 #[derive(Clone, Debug)]
 pub struct CrdTable {
     columns: Vec<(Column, String)>,
 }
 
-/// The table that a CRD version's `additionalPrinterColumns` describes (null or empty: Name and Age).
+/// Returns the table that a CRD version's `additionalPrinterColumns` describes (null or empty: Name and Age).
 pub fn for_crd(additional_printer_columns: &Value) -> CrdTable {
     let mut columns: Vec<(Column, String)> = list(additional_printer_columns, "")
         .iter()
@@ -140,7 +140,7 @@ pub fn for_crd(additional_printer_columns: &Value) -> CrdTable {
 }
 
 impl CrdTable {
-    /// Its columns.
+    /// Returns the columns, with the name first.
     pub fn columns(&self) -> Vec<Column> {
         let name = Column {
             name: "Name".to_owned(),
@@ -152,7 +152,7 @@ impl CrdTable {
         std::iter::once(name).chain(self.columns.iter().map(|(column, _)| column.clone())).collect()
     }
 
-    /// An object's cells, one for each column.
+    /// Returns an object's cells, one for each column.
     pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let cells = self.columns.iter().map(|(column, path)| {
             jsonpath::eval(object, path).first().map_or(Value::Null, |value| cell(value, &column.type_, now))
@@ -180,33 +180,33 @@ fn cell(value: &Value, type_: &str, now: Timestamp) -> Value {
     }
 }
 
-/// The cell of an object's name.
+/// Returns the cell of an object's name.
 fn name(object: &Value) -> Value {
     Value::from(text(object, "/metadata/name"))
 }
 
-/// The cell of an object's age.
+/// Returns the cell of an object's age.
 fn age(object: &Value, now: Timestamp) -> Value {
     Value::from(ago(text(object, "/metadata/creationTimestamp"), now))
 }
 
-/// How long ago a time was, or `<unknown>`.
+/// Returns the time since a time, or `<unknown>`.
 fn ago(time: &str, now: Timestamp) -> String {
     since(time, now).unwrap_or_else(|| "<unknown>".to_owned())
 }
 
-/// A text, or `<none>` if it is empty.
+/// Returns a text, or `<none>` if it is empty.
 fn or_none(text: impl Into<String>) -> Value {
     let text = text.into();
     Value::from(if text.is_empty() { "<none>".to_owned() } else { text })
 }
 
-/// A whole number at a JSON pointer, or zero.
+/// Returns the whole number at a JSON pointer, or zero.
 fn number(object: &Value, pointer: &str) -> i64 {
     object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// The names and the images of a pod template's containers.
+/// Returns the names and the images of a pod template's containers.
 fn containers(object: &Value, pointer: &str) -> [Value; 2] {
     let all = list(object, &format!("{pointer}/containers"));
     ["/name", "/image"].map(|field| {
@@ -215,14 +215,14 @@ fn containers(object: &Value, pointer: &str) -> [Value; 2] {
     })
 }
 
-/// A map of labels: `a=b,c=d`.
+/// Returns the cell of a map of labels: `a=b,c=d`.
 fn labels(object: &Value, pointer: &str) -> Value {
     let pairs: Vec<String> =
         entries(object, pointer).map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     or_none(pairs.join(","))
 }
 
-/// A label selector object: `a=b,c in (d,e)`.
+/// Returns the cell of a label selector object: `a=b,c in (d,e)`.
 fn selector(object: &Value, pointer: &str) -> Value {
     let mut parts: Vec<String> = entries(object, &format!("{pointer}/matchLabels"))
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))

@@ -1,11 +1,11 @@
-//! Services, endpoints and their like.
+//! Tables of Services, endpoints and other network kinds.
 
 use serde_json::Value;
 
 use super::{AGE, Kind, NAME, age, labels, name, number, or_none, selector};
 use crate::json::{integer, list, text};
 
-/// How many endpoints or ports are named before `+ n more...`.
+/// Number of endpoints or ports that are named before `+ n more...`.
 const SHOWN: usize = 3;
 
 pub(super) const SERVICE: Kind = (
@@ -43,7 +43,7 @@ fn external_ip(service: &Value) -> String {
     }
 }
 
-/// The addresses of a load balancer.
+/// Returns the addresses of a load balancer.
 fn ingress(object: &Value) -> Vec<String> {
     let addresses = list(object, "/status/loadBalancer/ingress").iter().map(|ingress| {
         let ip = text(ingress, "/ip");
@@ -63,7 +63,7 @@ fn ports(service: &Value) -> String {
     ports.join(",")
 }
 
-/// The first few of a list, and how many more there are.
+/// Returns the first elements of a list, and the number of the remaining ones.
 fn some(all: &[String]) -> String {
     let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(",");
     if all.len() > SHOWN { format!("{shown} + {} more...", all.len() - SHOWN) } else { shown }

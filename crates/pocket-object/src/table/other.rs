@@ -1,4 +1,4 @@
-//! The other kinds.
+//! Tables of the other kinds.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -91,7 +91,7 @@ pub(super) const EVENT: Kind = (
     event,
 );
 
-/// Events have two APIs with other names for the same fields; objects of both are shown.
+/// Returns the row of an event. The two APIs of events name the same fields differently; objects of both are shown.
 fn event(event: &Value, now: Timestamp) -> Vec<Value> {
     let first_of = |pointers: &[&str]| {
         pointers.iter().map(|pointer| text(event, pointer)).find(|text| !text.is_empty()).unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! Pods: the state that people look at is put together from phase, containers and deletion.
+//! Table of pods: the displayed state combines phase, containers and deletion.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub(super) const POD: Kind = (
     row,
 );
 
-/// What the containers of a pod add up to.
+/// Sum of the states of a pod's containers.
 struct Summary {
     status: String,
     ready: usize,
@@ -68,7 +68,7 @@ fn gates(pod: &Value) -> String {
     format!("{open}/{}", gates.len())
 }
 
-/// Why a container ended: its reason, or its signal or exit code.
+/// Returns the cause of a container's end: its reason, or its signal or exit code.
 fn ending(terminated: &Value) -> String {
     match (text(terminated, "/reason"), number(terminated, "/signal")) {
         ("", 0) => format!("ExitCode:{}", number(terminated, "/exitCode")),
@@ -109,7 +109,7 @@ fn summary(pod: &Value) -> Summary {
     all
 }
 
-/// Adds the init containers, up to the first that is not done. Answers whether there is such a one, and the restarts
+/// Adds the init containers, up to the first that is not done. Returns whether there is such a container, and the restarts
 /// of sidecars alone.
 fn init_containers(pod: &Value, all: &mut Summary) -> (bool, i64, Option<Timestamp>) {
     let specs = list(pod, "/spec/initContainers");

@@ -8,7 +8,7 @@ fn now() -> Timestamp {
     "2026-01-01T01:00:00Z".parse().unwrap()
 }
 
-/// The cells of the columns that are named, or of all that are always shown.
+/// Checks the cells of the named columns, or of all columns that are always shown.
 fn check(group: &str, kind: &str, object: Value, want: Value) {
     let mut object = object;
     object["metadata"]["name"] = json!("x");

@@ -1,4 +1,4 @@
-//! Kinds that make pods.
+//! Tables of kinds that make pods.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -227,7 +227,7 @@ pub(super) const CRON_JOB: Kind = (
     },
 );
 
-/// A number or a percentage, or `N/A`.
+/// Returns a number or a percentage, or `N/A`.
 fn or_not_applicable(object: &Value, pointer: &str) -> Value {
     match object.pointer(pointer) {
         Some(Value::String(text)) => Value::from(text.as_str()),
@@ -281,7 +281,7 @@ pub(super) const AUTOSCALER: Kind = (
     },
 );
 
-/// `cpu: 10%/80%`, or what is known of it.
+/// Returns `cpu: 10%/80%`, or the part of it that is known.
 fn targets(autoscaler: &Value) -> String {
     let metrics = list(autoscaler, "/spec/metrics").iter().map(|metric| {
         let resource = text(metric, "/resource/name");

@@ -1,4 +1,4 @@
-//! What may not change.
+//! Immutable fields.
 
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
         }
         _ => {}
     }
-    // Nothing else may differ once what may is made alike. The node is set by the scheduler, through a binding.
+    // Once the mutable fields are made alike, nothing else may differ. The scheduler sets the node, through a binding.
     let mut alike = after.clone();
     if let Some(alike) = alike.as_object_mut() {
         for field in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers", "schedulingGates"] {

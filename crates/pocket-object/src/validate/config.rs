@@ -9,7 +9,7 @@ use crate::{
     json::{entries, list, text},
 };
 
-/// What a ConfigMap or Secret may hold, in bytes.
+/// Greatest size of a ConfigMap or Secret, in bytes.
 const MAX_SIZE: usize = 1024 * 1024;
 
 pub(super) fn config_map(map: &Value, errors: &mut Errors) {
@@ -56,12 +56,12 @@ pub(super) fn secret(secret: &Value, errors: &mut Errors) {
     }
 }
 
-/// How many bytes a base64 text stands for.
+/// Returns the number of bytes that a base64 text encodes.
 fn decoded(path: &str, value: &Value, errors: &mut Errors) -> usize {
     let plain: String = value.as_str().unwrap_or_default().split_ascii_whitespace().collect();
     match STANDARD.decode(plain) {
         Ok(bytes) if value.is_string() => bytes.len(),
-        // The value may be a secret: it is not shown.
+        // The value may be a secret, so messages do not show it.
         Ok(_) => {
             errors
                 .add(FieldError { value: None, ..FieldError::type_invalid(path, value, "must be base64 in a string") });

@@ -48,7 +48,7 @@ pub(super) fn limit_range(object: &Value, errors: &mut Errors) {
 
 /// Checks that a minimum is no more than a maximum, and that defaults are between them.
 fn compare(at: &str, amounts: &BTreeMap<&str, Resources>, errors: &mut Errors) {
-    // The smaller and the larger one, as they are called, and which of them is shown as wrong.
+    // The smaller and the larger amount, each with its name in messages; then the amount that is reported as wrong.
     const ORDER: [(&str, &str, &str, &str, &str, &str); 6] = [
         ("min", "min", "max", "max", "min", "min"),
         ("min", "min", "defaultRequest", "default request", "defaultRequest", "defaultRequest"),
@@ -80,7 +80,7 @@ fn compare(at: &str, amounts: &BTreeMap<&str, Resources>, errors: &mut Errors) {
     }
 }
 
-/// The quantities at a place. What is none is a mistake.
+/// Reads the quantities at a place. A value that is no quantity is a mistake.
 fn amounts(object: &Value, pointer: &str, path: &str, errors: &mut Errors) -> Resources {
     let mut found = Resources::new();
     for (name, value) in entries(object, pointer) {
@@ -172,7 +172,7 @@ fn check_expression(expression: &Value, at: &str, errors: &mut Errors) {
     }
 }
 
-/// The scopes of a quota stay what they are.
+/// Checks that the scopes of a quota do not change.
 pub(super) fn resource_quota_change(old: &Value, new: &Value, errors: &mut Errors) {
     let scopes = |quota: &Value| -> BTreeSet<String> {
         list(quota, "/spec/scopes").iter().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -187,7 +187,7 @@ fn is_computing(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "limits.cpu" | "limits.memory" | "requests.cpu" | "requests.memory")
 }
 
-/// Resources that a quota knows by a name of their own.
+/// Returns whether a resource has a name of its own in quotas.
 fn is_standard(name: &str) -> bool {
     is_computing(name)
         || is_counted(name)
@@ -212,7 +212,7 @@ fn is_counted(name: &str) -> bool {
     )
 }
 
-/// Resources of which there are no parts.
+/// Returns whether a resource is counted in whole units.
 fn is_whole(name: &str) -> bool {
     is_counted(name) || name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }

@@ -25,7 +25,7 @@ pub(super) fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors
         errors.named("metadata.name", name, rule);
     }
     if !prefix.is_empty() {
-        // What is appended is a plain word, so a dash at the end is fine.
+        // The server appends a plain word, so a dash at the end is allowed.
         errors.named("metadata.generateName", &without_dash(prefix), rule);
     }
     if let Some(namespace) = metadata.get("namespace").and_then(Value::as_str).filter(|name| !name.is_empty()) {
@@ -50,7 +50,8 @@ pub(super) fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors
     owners(metadata, errors);
 }
 
-/// A prefix as it is checked: a dash at its end counts for what is added to it, as in Kubernetes (`maskTrailingDash`). A dot does not.
+/// Returns a prefix in the form that is checked: a dash at its end stands for the appended word, as in Kubernetes (`maskTrailingDash`).
+/// A dot does not.
 fn without_dash(prefix: &str) -> String {
     let mut name: Vec<char> = prefix.chars().collect();
     if name.len() > 1 && name.ends_with(&['-']) {
@@ -101,7 +102,7 @@ fn owners(metadata: &Value, errors: &mut Errors) {
     }
 }
 
-/// How objects of a kind may be named.
+/// Returns the rule for the names of a kind's objects.
 fn name_rule(group: &str, kind: &str) -> fn(&str) -> Vec<String> {
     match (group, kind) {
         ("", "Service") => names::dns_1035,
@@ -115,7 +116,7 @@ pub(super) fn check_change(old: &Value, new: &Value, errors: &mut Errors) {
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
         let pointer = format!("/metadata/{field}");
         let (before, after) = (text(old, &pointer), text(new, &pointer));
-        // A client need not send what only the server writes.
+        // A client need not send the fields that only the server writes.
         if before != after && !(after.is_empty() && field != "name") {
             errors.invalid(format!("metadata.{field}"), &Value::from(after), "field is immutable");
         }

@@ -1,4 +1,4 @@
-//! Is an object of a built-in kind (or the metadata of any) allowed? The rules and texts are those of Kubernetes.
+//! Validation of the objects of built-in kinds, and of the metadata of any object. The rules and texts are those of Kubernetes.
 
 mod change;
 mod config;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::FieldError;
 
-/// Checks a new object, after its defaults are in. Metadata is checked for every kind.
+/// Checks a new object, after its defaults have been filled in. Metadata is checked for every kind.
 pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     meta::check(group, kind, object, &mut errors);
@@ -21,7 +21,7 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     errors.found
 }
 
-/// Checks a change: what `create` checks, and what may not change.
+/// Checks a change: everything that `create` checks, and immutable fields.
 pub fn update(group: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     meta::check(group, kind, new, &mut errors);
@@ -56,7 +56,7 @@ fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
     }
 }
 
-/// What was found wrong.
+/// Mistakes that were found.
 #[derive(Default)]
 struct Errors {
     found: Vec<FieldError>,
@@ -75,14 +75,14 @@ impl Errors {
         self.add(FieldError::required(path, detail));
     }
 
-    /// A text that must follow a rule of `names`.
+    /// Checks a text by a rule of `names`.
     fn named(&mut self, path: &str, text: &str, rule: fn(&str) -> Vec<String>) {
         for problem in rule(text) {
             self.invalid(path, &Value::from(text), problem);
         }
     }
 
-    /// A text that must be one of a few. Missing is left to others.
+    /// Checks that a text is one of a few. A missing value is accepted here.
     fn one_of(&mut self, path: &str, value: Option<&Value>, allowed: &[&str]) {
         if let Some(value) = value
             && !allowed.iter().any(|name| value == name)
@@ -91,12 +91,12 @@ impl Errors {
         }
     }
 
-    /// A number that must not be negative, if there is one.
+    /// Checks that a number is not negative, if there is one.
     fn not_negative(&mut self, path: &str, value: Option<&Value>) {
         self.at_least(path, value, 0);
     }
 
-    /// A whole number of at least `min`, if there is one.
+    /// Checks that a whole number is at least `min`, if there is one.
     fn at_least(&mut self, path: &str, value: Option<&Value>, min: i64) {
         match value {
             None | Some(Value::Null) => {}
@@ -115,14 +115,14 @@ impl Errors {
         }
     }
 
-    /// A port number, if there is one.
+    /// Checks a port number.
     fn port(&mut self, path: &str, value: &Value) {
         if !value.as_i64().is_some_and(|number| (1..=65535).contains(&number)) {
             self.invalid(path, value, "must be between 1 and 65535, inclusive");
         }
     }
 
-    /// A port number or the name of a port.
+    /// Checks a port number or the name of a port.
     fn port_or_name(&mut self, path: &str, value: &Value) {
         match value {
             Value::String(name) => self.named(path, name, names::port_name),
@@ -130,7 +130,7 @@ impl Errors {
         }
     }
 
-    /// A map from label keys to label values.
+    /// Checks a map from label keys to label values.
     fn labels(&mut self, path: &str, labels: Option<&Value>) {
         match labels {
             None | Some(Value::Null) => {}
@@ -153,7 +153,7 @@ impl Errors {
         }
     }
 
-    /// A `LabelSelector`.
+    /// Checks a `LabelSelector`.
     fn selector(&mut self, path: &str, selector: &Value) {
         self.labels(&format!("{path}.matchLabels"), selector.get("matchLabels"));
         for (index, expression) in crate::json::list(selector, "/matchExpressions").iter().enumerate() {
@@ -174,7 +174,7 @@ impl Errors {
         }
     }
 
-    /// A field that may not change.
+    /// Checks that a field does not change.
     fn immutable(&mut self, path: &str, old: &Value, new: &Value) {
         let pointer = format!("/{}", path.replace('.', "/"));
         let (old, new) = (old.pointer(&pointer).unwrap_or(&Value::Null), new.pointer(&pointer).unwrap_or(&Value::Null));

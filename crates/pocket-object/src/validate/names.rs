@@ -1,4 +1,4 @@
-//! How names, labels and paths must look. Each function answers what is wrong, as Kubernetes says it.
+//! Syntax of names, labels and paths. Each function returns the mistakes, in the words of Kubernetes.
 
 const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -38,23 +38,23 @@ fn problems(text: &str, max: usize, right: bool, explanation: &str) -> Vec<Strin
     problems
 }
 
-/// A DNS label of RFC 1123: `my-name`, `123-abc`.
+/// Checks a DNS label of RFC 1123: `my-name`, `123-abc`.
 pub fn label(text: &str) -> Vec<String> {
     problems(text, 63, is_label(text), LABEL_TEXT)
 }
 
-/// A DNS subdomain of RFC 1123: `example.com`.
+/// Checks a DNS subdomain of RFC 1123: `example.com`.
 pub fn subdomain(text: &str) -> Vec<String> {
     problems(text, 253, text.split('.').all(is_label), SUBDOMAIN_TEXT)
 }
 
-/// A DNS label of RFC 1035, which starts with a letter.
+/// Checks a DNS label of RFC 1035, which starts with a letter.
 pub fn dns_1035(text: &str) -> Vec<String> {
     let right = is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase());
     problems(text, 63, right, DNS_1035_TEXT)
 }
 
-/// A segment of a URL path: the names of RBAC objects.
+/// Checks a segment of a URL path: the names of RBAC objects.
 pub fn path_segment(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if matches!(text, "." | "..") {
@@ -68,7 +68,7 @@ pub fn path_segment(text: &str) -> Vec<String> {
     problems
 }
 
-/// The key of a label or annotation: `name` or `example.com/name`.
+/// Checks the key of a label or annotation: `name` or `example.com/name`.
 pub fn qualified_name(text: &str) -> Vec<String> {
     let (prefix, name) = match text.split_once('/') {
         None => (None, text),
@@ -97,12 +97,12 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     problems
 }
 
-/// The value of a label.
+/// Checks the value of a label.
 pub fn label_value(text: &str) -> Vec<String> {
     problems(text, 63, text.is_empty() || is_mixed(text), LABEL_VALUE_TEXT)
 }
 
-/// A key of a ConfigMap or Secret.
+/// Checks a key of a ConfigMap or Secret.
 pub fn config_key(text: &str) -> Vec<String> {
     let right = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     let mut problems = problems(text, 253, right, CONFIG_KEY_TEXT);
@@ -114,13 +114,13 @@ pub fn config_key(text: &str) -> Vec<String> {
     problems
 }
 
-/// The name of an environment variable.
+/// Checks the name of an environment variable.
 pub fn env_name(text: &str) -> Vec<String> {
     let right = !text.is_empty() && text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
     if right { Vec::new() } else { vec![ENV_TEXT.to_owned()] }
 }
 
-/// The name of a port: an IANA service name.
+/// Checks the name of a port: an IANA service name.
 pub fn port_name(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > 15 {

@@ -1,4 +1,4 @@
-//! Pods and pod templates.
+//! Validation of pods and pod templates.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(super) fn check(pod: &Value, errors: &mut Errors) {
     spec(pod.get("spec").unwrap_or(&Value::Null), "spec", errors);
 }
 
-/// A pod template. `policies` are the restart policies its workload allows.
+/// Checks a pod template. `policies` are the restart policies that its workload allows.
 pub(super) fn template(template: &Value, path: &str, policies: &[&str], errors: &mut Errors) {
     errors.labels(&format!("{path}.metadata.labels"), template.pointer("/metadata/labels"));
     spec(template.get("spec").unwrap_or(&Value::Null), &format!("{path}.spec"), errors);
@@ -79,7 +79,7 @@ fn spec(spec: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the volumes, and answers their names.
+/// Checks the volumes, and returns their names.
 fn volumes<'a>(spec: &'a Value, path: &str, errors: &mut Errors) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     for (index, volume) in list(spec, "/volumes").iter().enumerate() {
@@ -144,7 +144,7 @@ fn container(container: &Value, kind: &str, at: &str, volumes: &BTreeSet<&str>, 
     env(container, at, errors);
     mounts(container, at, volumes, errors);
 
-    // An init container that restarts is a sidecar, and may have all that a container has.
+    // An init container that restarts is a sidecar, and may have every field of a container.
     let restarts = text(container, "/restartPolicy") == "Always";
     if kind == "initContainers" {
         errors.one_of(&format!("{at}.restartPolicy"), container.get("restartPolicy"), &["Always"]);
@@ -226,7 +226,7 @@ fn ports(container: &Value, at: &str, errors: &mut Errors) {
     }
 }
 
-/// A port of the host can be taken once in a pod.
+/// Checks that no two containers of a pod take the same port of the host.
 fn ports_on_host(spec: &Value, path: &str, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (container_index, container) in list(spec, "/containers").iter().enumerate() {
@@ -368,7 +368,7 @@ fn plain(amount: &Value) -> String {
     amount.as_str().map_or_else(|| amount.to_string(), str::to_owned)
 }
 
-/// The number that a quantity stands for: `500m`, `1Gi`, `2`. `None` if it is none.
+/// Returns the number of a quantity: `500m`, `1Gi`, `2`. `None` if the value is no quantity.
 fn quantity(amount: &Value) -> Option<f64> {
     let text = match amount {
         Value::Number(number) => return number.as_f64(),

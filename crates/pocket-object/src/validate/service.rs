@@ -1,4 +1,4 @@
-//! Services and their endpoints.
+//! Validation of Services and their endpoints.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -242,7 +242,7 @@ pub(super) fn endpoint_slice(slice: &Value, errors: &mut Errors) {
     }
 }
 
-/// An address of an endpoint: not one that means the node or the network itself.
+/// Checks an address of an endpoint: it must not be one that means the node or the network itself.
 fn endpoint_address(at: &str, address: &str, errors: &mut Errors) {
     let value = Value::from(address);
     let Ok(ip) = address.parse::<IpAddr>() else {

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::{defaults, testing::any_json};
 
-/// `object` with `changes` merged into it and its defaults in.
+/// Returns `object` with `changes` merged into it and its defaults filled in.
 fn with(object: &Value, changes: Value, group: &str, kind: &str) -> Value {
     let mut object = crate::patch::merge_patch(object, &changes).unwrap();
     defaults::apply(group, kind, &mut object);
@@ -15,7 +15,7 @@ fn texts(errors: Vec<FieldError>) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// Says what is wrong with `base` once `changes` are in: each text must begin as wanted.
+/// Checks the mistakes of `base` with `changes`: each text must begin as wanted.
 fn check(group: &str, kind: &str, base: &Value, changes: Value, want: &[&str]) {
     let found = texts(create(group, kind, &with(base, changes.clone(), group, kind)));
     let as_wanted = found.len() == want.len() && found.iter().zip(want).all(|(text, want)| text.starts_with(want));

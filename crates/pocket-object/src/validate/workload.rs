@@ -1,4 +1,4 @@
-//! Kinds that make pods, and those that count them.
+//! Validation of kinds that make pods, and of kinds that count them.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::{FieldError, json::text, selector::LabelSelector};
 
 const SELECTOR_MISMATCH: &str = "`selector` does not match template `labels`";
 
-/// Deployment, ReplicaSet, StatefulSet, DaemonSet.
+/// Checks a Deployment, ReplicaSet, StatefulSet or DaemonSet.
 pub(super) fn apps(kind: &str, object: &Value, errors: &mut Errors) {
     let null = Value::Null;
     let spec = object.get("spec").unwrap_or(&null);
@@ -98,7 +98,7 @@ fn rolling_update(rolling: Option<&Value>, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A number of pods, or a part of them: `3`, `25%`.
+/// Checks a number of pods, or a part of them: `3`, `25%`.
 fn count_or_percent(path: &str, value: &Value, errors: &mut Errors) {
     match value {
         Value::String(text) => {
@@ -119,7 +119,7 @@ fn count_or_percent(path: &str, value: &Value, errors: &mut Errors) {
 pub(super) fn job(job: &Value, errors: &mut Errors) {
     job_spec(job.get("spec").unwrap_or(&Value::Null), "spec", errors);
     let spec = job.get("spec").unwrap_or(&Value::Null);
-    // Without a selector by hand, the server has not made one yet.
+    // A Job that brings no selector has none until the server makes it.
     if let Some(selector) = spec.get("selector") {
         errors.selector("spec.selector", selector);
         let labels = spec.pointer("/template/metadata/labels").unwrap_or(&Value::Null);
