@@ -300,6 +300,6 @@ pub enum LivesBecause {
         /// Color that is unhealthy.
         color: String,
     },
-    /// The color leaves its stages, and its drain has not begun.
+    /// The color leaves, and its drain has not begun.
     Leaves,
 }

@@ -402,7 +402,8 @@ pub struct Color {
     pub parts: Vec<PartMemory>,
     /// Part of a color that this value is, as the planner sees colors: see `parts`.
     pub part: Part,
-    /// Tiers that belong to stages, and the shared instance of each. Only the planner fills this field.
+    /// Tiers that belong to stages, each with the name that its instance would have without a stage. Only the planner fills this
+    /// field.
     pub bound: Vec<(Tier, InstanceName)>,
 }
 
