@@ -214,7 +214,7 @@ fn was_there_before(view: &View<'_>, stage: &str, instance: &InstanceName, color
     addresses.any(leads_to) || was_ready()
 }
 
-/// Returns the tier after which the stage waits before it moves on, and until when. A gate between tiers belongs here.
+/// Returns the tier after which the stage waits before it moves on, and when the wait ends. A gate between tiers belongs here.
 fn pause(
     view: &View<'_>,
     situation: &Situation<'_>,
