@@ -6,7 +6,7 @@
 //! 1. Delete the Deployment, and leave its ReplicaSets and pods running.
 //! 2. Delete the ReplicaSets, and leave the pods running.
 //! 3. Make the Rainbow the controller of the pods. `kubectl drain` refuses pods that have no controller, and the garbage
-//! collector ends the pods with the Rainbow.
+//!    collector ends the pods with the Rainbow.
 //! 4. Delete each pod when the evidence allows it (`release`). Nothing replaces it.
 //!
 //! An instance that is taken back goes the other way: the Rainbow's references come off, then the Deployment is made again. The

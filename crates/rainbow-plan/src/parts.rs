@@ -5,8 +5,8 @@
 //!
 //! - Each address of an inner tier is a *stage*, with a Service, members and a shift of its own ([`Address::Inner`]).
 //! - Each color is a *shared part*, made of the tiers that all stages have in common, and *parts of stages*, made of the tiers
-//! that reach an inner address directly or through other tiers. All other modules treat a part as a color: stages move to it, it
-//! drains, it is kept warm.
+//!   that reach an inner address directly or through other tiers. All other modules treat a part as a color: stages move to it, it
+//!   drains, it is kept warm.
 //!
 //! Each address leads to a part of its own, with all tiers that the address's tier calls in its own color. The part that clients
 //! reach also has the tiers that no other tier calls. Where several parts have a tier, its instance belongs to all of them, as

@@ -6,7 +6,7 @@
 //!
 //! 1. **Prepare**: the new color has the stage's size, and all its tiers are ready.
 //! 2. **Label** all ready pods that serve, and the first new ones. Wait until the endpoint controller has the labels: see
-//! [`shadow`].
+//!    [`shadow`].
 //! 3. **Narrow** the Service to members. For clients only one thing changes: the first new pods serve, too.
 //! 4. **Exchange**: see [`members`].
 //! 5. **Widen** the Service to the new instance, when only its pods are members and endpoints.

@@ -124,7 +124,7 @@ pub struct Stage {
     pub name: String,
     /// Tier that clients reach, where the spec names one; otherwise the only entry tier of the color that serves.
     pub tier: Option<String>,
-    /// Mover of the stage: the planner, or the spec alone.
+    /// Rule that moves the stage.
     pub promote: Promote,
     /// Color that the spec pins the stage to.
     pub color: Option<String>,
@@ -219,7 +219,7 @@ pub enum OnStalled {
     RollBack,
 }
 
-/// Mover of a stage.
+/// Rule that moves a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promote {
     /// The stage follows the newest ready color.

@@ -5,9 +5,10 @@
 //! - **Out**: the stage keeps as many old pods that the data plane knows as it lacks of new pods that have arrived there.
 //! - **In**: when the step before is done and `every` has passed, `step` more new pods join.
 //! - **Gaps**: where pods were lost and fewer are ready than the stage wants, spare ready pods join at once, paused or not.
-//! Spares of the colors that the stage comes from join first as long as one of their pods is a member: a gap never moves the
-//! share forward. Spares of the new color join when there are no others. A paused stage waits for pods of the colors that it
-//! comes from rather than move its share, as long as one of their members serves.
+//!   Spares of the colors that the stage comes from join first as long as one of their pods is a member: a gap never moves the
+//!   share forward. Spares of the new color join when there are no others. A paused stage waits for pods of the colors that it
+//!   comes from rather than move its share, as long as one of their members serves. On a way back, spares of
+//!   the color that the stage goes to join first.
 
 use std::collections::BTreeSet;
 
