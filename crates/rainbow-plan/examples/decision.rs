@@ -1,4 +1,4 @@
-//! How long one decision takes, over 20 colors of 10 tiers of 50 pods: the median and the slowest of many, in milliseconds.
+//! Benchmark of one decision over 20 colors of 10 tiers of 50 pods: prints the median and the slowest of many, in milliseconds.
 //!
 //! `cargo run --release -p rainbow-plan --example decision`
 
@@ -40,7 +40,7 @@ fn main() {
     }
 }
 
-/// A chain of tiers in many colors, two stages; the oldest colors are in them.
+/// Returns a chain of tiers in many colors, and two stages, which serve the oldest colors.
 fn world(moving: bool) -> World {
     let tiers: Vec<Tier> = (0..TIERS)
         .map(|tier| Tier {
@@ -133,7 +133,7 @@ fn world(moving: bool) -> World {
     world
 }
 
-/// The colors that no stage has are counted, and of their entry tiers' pods some are busy, some idle, some unknown.
+/// Has all connections counted, and lets the colors that no stage has drain: of their pods some are busy, some idle, some unknown.
 fn drain(world: &mut World) {
     for color in &mut world.colors {
         color.tiers.iter_mut().for_each(|tier| tier.counted = true);
@@ -146,7 +146,7 @@ fn drain(world: &mut World) {
             _ => Connections::Unknown { since: Time(0) },
         };
     }
-    // As it is once all that hold connections are marked.
+    // Marks are as they are once all pods that hold connections are marked.
     let marks: BTreeMap<String, Mark> = plan(world, Time(1_000_000))
         .actions()
         .cloned()

@@ -1,4 +1,5 @@
-//! What may be applied now. Inner tiers come up first, so no pod ever starts before what it calls is there.
+//! Bring-up: which objects may be applied now. Inner tiers come up first, so no pod ever starts before the tiers that it calls
+//! are there.
 
 use crate::{
     Action, ChainKey, Color, Deployment, InstanceName, Object, Part, Presence, Problem, Tier, adopt, colors::Role,
@@ -20,16 +21,16 @@ pub(crate) fn bring_up<'a>(view: &View<'a>, roles: &[Role], sizes: &Sizes<'a>, d
     }
 }
 
-/// A Service costs nothing, and whoever calls it finds its name from the first moment. A color that leaves keeps its
-/// Services as long as it has pods that may call them.
+/// Applies the Services of instances. A Service costs nothing, and its callers find its name from the first moment. A color that
+/// leaves keeps its Services as long as it has pods that may call them.
 ///
-/// An entry tier has one, too: its endpoints are the evidence that the cluster knows the pods before a stage moves to them, and
-/// readiness gates of load balancers attach to it. Where its name is taken, time is the evidence.
+/// An entry tier has a Service, too: its endpoints are the evidence that the cluster knows the pods before a stage moves to them,
+/// and readiness gates of load balancers attach to it. Where an object of another owner has its name, time is the evidence.
 fn services(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
     let mut done: NameSet<&InstanceName> = NameSet::default();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
-        // What a part of a stage calls outlives the part.
+        // An instance that a part of a stage calls outlives the part.
         let is_own = |instance: &&InstanceName| color.part == Part::Shared || instance.stage.is_some();
         let mut own = color.instances.values().filter(is_own);
         let kept = role.enforced() || own.any(|instance| !view.pods(instance).is_empty());
@@ -71,16 +72,16 @@ fn deployment(
             return;
         }
         Deployment::Absent if !may_have_deployment => None,
-        // Pods that are there already are adopted; which of them are too many is decided in `fewer`.
+        // The new ReplicaSet adopts pods that exist already; `fewer` decides which of them are too many.
         Deployment::Absent => needs_met(view, sizes, color, tier).then_some(wanted.max(view.asked(instance))),
         Deployment::Deleting => None,
         Deployment::Ours { current, replicas, .. } if *replicas < wanted => {
-            // Another writer may have asked for fewer than there are: a ReplicaSet would choose which of them go.
+            // Another writer may have asked for fewer pods than there are: a ReplicaSet would choose which of them end.
             let all = wanted.max(view.present(instance));
-            // What waits for its needs is mended at the size it has.
+            // A Deployment that waits for its needs is fixed at the size that it has.
             if needs_met(view, sizes, color, tier) { Some(all) } else { (!*current).then_some(*replicas) }
         }
-        // Which pods are too many is decided in `fewer`.
+        // `fewer` decides which pods are too many.
         Deployment::Ours { current, replicas, .. } => (!*current).then_some(*replicas),
     };
     if let Some(replicas) = replicas {
@@ -89,8 +90,8 @@ fn deployment(
     }
 }
 
-/// Every instance the tier calls has all its pods ready, behind a Service that is seen to be ours: behind another's it would reach
-/// another's pods, and an apply may have been answered without effect.
+/// Returns whether every instance that the tier calls has all its pods ready, behind a Service that is seen to be ours. Another
+/// owner's Service would lead to another owner's pods, and an apply may have been answered without effect.
 fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> bool {
     tier.needs.iter().all(|need| {
         color.instances.get(need).is_some_and(|called| {
@@ -101,7 +102,8 @@ fn needs_met(view: &View<'_>, sizes: &Sizes<'_>, color: &Color, tier: &Tier) -> 
     })
 }
 
-/// A shared instance belongs to the start of the color that introduced it: trouble with the others is not its own.
+/// Returns the key of the chain that starts an instance. A shared instance belongs to the start of the color that introduced it:
+/// trouble with the other instances of a color is not its own.
 fn start(instance: &InstanceName) -> ChainKey {
     ChainKey::Start(instance.color.to_string())
 }

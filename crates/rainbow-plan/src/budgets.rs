@@ -1,8 +1,8 @@
 //! Disruption budgets of stages that are held in the middle of a shift.
 //!
-//! The replacement of a member that was evicted becomes a member only through the operator. A hold may last for days, in which nodes are
-//! emptied and the operator may be away. So at most one member at a time is evicted, and the next one waits for the refill. A shift
-//! that goes on is over in a moment: a budget would cost more than it is worth.
+//! The replacement of an evicted member becomes a member only through the operator. A hold may last for days, in which nodes are
+//! drained and the operator may be away. Therefore at most one member at a time is evicted, and the next one waits for the
+//! replacement. A shift that continues is over soon: a budget would cost more than it is worth.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn keep(view: &View<'_>, situations: &[Situation<'_>], reports: &[StageReport], draft: &mut Draft) {
     let held = situations.iter().zip(reports).filter_map(|(situation, report)| {
         let shift = report.shift.as_ref().filter(|shift| shift.phase == ShiftPhase::Paused)?;
-        // The only pod of a stage has to be evicted if its node is to be emptied at all.
+        // The only pod of a stage must be evicted if its node is to be drained at all.
         let least = shift.of.checked_sub(1).filter(|least| *least > 0 && situation.points == Points::Members)?;
         Some((report.name.as_str(), least))
     });

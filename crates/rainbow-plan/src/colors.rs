@@ -1,4 +1,4 @@
-//! Which colors are held, wait or leave, and whether a new one is to be made.
+//! Roles of colors: which are held, wait or leave, and whether a new one must be made.
 
 use std::collections::BTreeSet;
 
@@ -10,32 +10,32 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// What a color is for.
+/// Role of a color.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Stages need it: its size is enforced.
+    /// Stages need the color: its size is enforced.
     Held {
-        /// Their names, in the order of the spec.
+        /// Indexes of the stages, in the order of the spec.
         stages: Vec<usize>,
     },
-    /// The newest color, in no stage yet: its size is enforced, so that it can be promoted at once.
+    /// Newest color, in no stage yet: its size is enforced, so that it can be promoted at once.
     Candidate,
-    /// It shall have pods, but as many colors live as may.
+    /// The color should have pods, but the number of living colors is at its limit.
     Waiting {
-        /// The stages that would hold it.
+        /// Indexes of the stages that would hold the color.
         stages: Vec<usize>,
     },
-    /// No stage needs it: it keeps what it has until it has drained.
+    /// No stage needs the color: it keeps the pods that it has until it has drained.
     Leaving,
 }
 
 impl Role {
-    /// Its size is enforced.
+    /// Returns whether the color's size is enforced.
     pub(crate) fn enforced(&self) -> bool {
         matches!(self, Self::Held { .. } | Self::Candidate)
     }
 
-    /// Indexes of the stages it is for.
+    /// Returns the indexes of the stages that the color is for.
     pub(crate) fn stages(&self) -> &[usize] {
         match self {
             Self::Held { stages } | Self::Waiting { stages } => stages,
@@ -64,7 +64,7 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
                 draft.act(ChainKey::Start(color), create);
             }
         }
-        // One that is being deleted makes way: the spec's tiers get the name when it is gone.
+        // A color that is being deleted makes way: the spec's tiers get its name when it is gone.
         Some(color) if !view.colors[color].deleting && view.described.is_none() => {
             draft.problem(Problem::ColorInUse { color: spec.color.clone(), config: copies::changed(view, color) });
         }
@@ -72,7 +72,7 @@ pub(crate) fn create(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// The instances as they are in the cluster: each stage has its own of some tiers.
+/// Returns the instances as they are in the cluster: each stage has its own instances of some tiers.
 fn of_stages(view: &View<'_>, instances: &[(String, InstanceName)]) -> Vec<(String, InstanceName)> {
     let bound = parts::bound(&view.spec.tiers);
     if bound.is_empty() {
@@ -88,8 +88,8 @@ fn of_stages(view: &View<'_>, instances: &[(String, InstanceName)]) -> Vec<(Stri
     instances.iter().flat_map(own).collect()
 }
 
-/// No instance that the new color would introduce is there with other contents. One that another color shares lives as long as
-/// that one; one that no color has any more is about to go, and is waited for.
+/// Returns whether no instance that the new color would introduce exists with other contents. An instance that another color
+/// shares lives as long as that color. An instance that no color has any more is about to end, and the new color waits for that.
 fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft) -> bool {
     let spec = view.spec;
     let mut free = true;
@@ -114,14 +114,14 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
     free
 }
 
-/// The role of every color, by its index; and who waits for whom.
+/// Returns the role of every color, by its index, and the colors that wait for a slot.
 pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Queued>) {
     let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
         match (role, role.stages().first()) {
             (Role::Held { .. }, Some(first)) => held(view, situations, id, situations[*first].stage.user_name(), draft),
-            // The spec went back to a color that was told when to go. It is as good as new.
+            // The spec went back to a color whose user had set a deadline for its end. The color counts as new.
             (Role::Candidate, _) if color.released.is_some() && color.deadline.is_some() => {
                 clear_retire(&color.name, draft);
             }
@@ -132,8 +132,8 @@ pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut D
     (roles, waiting)
 }
 
-/// What was asked about the end of a color that a stage needs. What was asked before the stage was pointed at it is taken
-/// back; what is asked while it serves is refused until it no longer does.
+/// Decides about the end that a user has asked for, of a color that a stage needs. A request from before the stage was pointed at
+/// the color is cleared. A request that comes while the color serves is refused until it no longer does.
 fn held(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, stage: &str, draft: &mut Draft) {
     let color = view.colors[id];
     let pointed_at =
@@ -149,7 +149,7 @@ fn held(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, stage: &str,
     }
 }
 
-/// Takes back what was asked about a color's end.
+/// Clears the user's request for a color's end.
 fn clear_retire(color: &str, draft: &mut Draft) {
     // Several parts of a color may ask for it.
     if !is_cleared(color, draft) {
@@ -157,8 +157,8 @@ fn clear_retire(color: &str, draft: &mut Draft) {
     }
 }
 
-/// What was asked about the color's end is about to be taken back. As long as it is not, the color's clock must not be forgotten:
-/// without it nothing says that the request is an old one.
+/// Returns whether the user's request for the color's end is about to be cleared. Until that is done, the color's clock must not
+/// be forgotten: without the clock nothing says that the request is an old one.
 pub(crate) fn is_cleared(color: &str, draft: &Draft) -> bool {
     let chain = ChainKey::Start(color.to_owned());
     draft
@@ -181,16 +181,16 @@ fn wanted_role(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Ro
     }
 }
 
-/// The spec is invalid, and the status that says which color it described last is lost: any color may be the one that is to be kept.
-/// Each stays as it is, until the spec is valid.
+/// Returns whether the color may be the newest one. Where the spec is invalid, and the status that says which color it described
+/// last is lost, any color may be the one that must be kept. Each stays as it is until the spec is valid.
 fn may_be_newest(view: &View<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
     let unknown = view.spec.version == Version::Invalid && view.newest.is_none();
     unknown && color.released.is_none() && !color.retire && !color.deleting
 }
 
-/// The color is the newest, and its last stage was moved away from it. Such a color is on its way out, as any other is: it must not
-/// grow. A color that the spec goes back to is as good as new.
+/// Returns whether the color is the newest and its last stage was moved away from it. Such a color is on its way out like any
+/// other: it must not grow. A color that the spec goes back to counts as new.
 pub(crate) fn is_demoted(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> bool {
     let color = view.colors[id];
     let is = |name: &Option<String>| name.as_deref() == Some(color.name.as_str());
@@ -208,7 +208,7 @@ pub(crate) fn is_demoted(view: &View<'_>, situations: &[Situation<'_>], id: Colo
         && (color.demoted || view.world.memory.stages.values().any(had))
 }
 
-/// A stage that was taken out of the spec still has a Service that points at the color.
+/// Returns whether a stage that was taken out of the spec still has a Service that points at the color.
 fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
     view.world.stages.iter().any(|(key, service)| match service {
         crate::StageService::Ours { selects: crate::Selection::Instance(instance), .. } => {
@@ -218,15 +218,16 @@ fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
     })
 }
 
-/// A color that waits for others to go, because as many live as may.
+/// Color that waits for others to end, because the number of living colors is at its limit.
 pub(crate) struct Queued {
-    /// Who waits.
+    /// Color that waits.
     pub(crate) color: ColorId,
-    /// Who lives.
+    /// Colors that live.
     pub(crate) living: BTreeSet<ColorId>,
 }
 
-/// The color has pods, or asks for some. What it shares with others does not make it live, unless that is all it has.
+/// Returns whether the color has pods, or asks for some. Instances that it shares with others do not make it live, unless it has
+/// no others.
 fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
     let has_pods = |instance: &InstanceName| {
         let count = view.count(instance);
@@ -235,7 +236,7 @@ fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
     let mut instances = view.colors[id].instances.values();
     let leaves = |id: ColorId| roles[id] == Role::Leaving;
     if leaves(id) {
-        // What several leaving colors have goes with the newest of them.
+        // An instance that several leaving colors share drains with the newest of them.
         let own = |instance: &InstanceName| {
             let owners = view.owners(instance);
             owners.first() == Some(&id) && owners.iter().all(|owner| leaves(*owner))
@@ -248,8 +249,8 @@ fn lives(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
         || (!instances.is_empty() && instances.iter().all(found))
 }
 
-/// The color that a stage's clients have reached, whatever has become of its pods. A Service that was made early may point at a
-/// color that never came up; and a stage that is told to serve a color that shares its tier does so at once, before that
+/// Returns the color that a stage's clients have reached, whatever has become of its pods. A Service that was made early may
+/// point at a color that never came up. A stage that should serve a color that shares its tier serves it at once, before that
 /// color has pods of its own.
 fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
     let serving = situation.serving?;
@@ -258,17 +259,17 @@ fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
     (same && own && situation.memory.since.is_some()).then_some(serving)
 }
 
-/// Holds back colors that would be more than may live. A color that has pods already, or that a stage points at, is never
-/// held back; nothing is ended to make room.
+/// Holds back colors that would exceed `keep.live`. A color that already has pods, or that a stage points at, is never held back;
+/// nothing ends to make room.
 fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Queued> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| served(view, situation)));
     // A color lives as long as any part of it.
     let mut living: BTreeSet<ColorId> = living.into_iter().map(|id| view.whole(id)).collect();
-    // A limit of none could never be met by any application.
+    // No application could ever meet a limit of zero.
     let most = view.spec.keep.live.max(1) as usize;
     let mut waiting = Vec::new();
-    // Newest first: the color of the latest release gets a slot that is free before older ones come back.
+    // Newest first: the color of the latest release gets a free slot before older colors come back.
     for (id, role) in roles.iter_mut().enumerate() {
         let whole = view.whole(id);
         if !role.enforced() || living.contains(&whole) {

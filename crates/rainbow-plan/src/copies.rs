@@ -1,5 +1,5 @@
-//! Copies of configuration: what a color reads is there before the color is, stays as long as the color, and goes with the last color that
-//! reads it.
+//! Copies of configuration. A copy that a color reads exists before the color does, stays as long as the color, and is deleted
+//! with the last color that reads it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// All copies that the spec's color reads are there. Makes those that are not: a color is made when they are seen.
+/// Returns whether all copies that the spec's color reads exist. Makes those that do not: the color is made when they are seen.
 pub(crate) fn are_made(view: &View<'_>, draft: &mut Draft) -> bool {
     let spec = view.spec;
     let mut all = true;
@@ -21,7 +21,7 @@ pub(crate) fn are_made(view: &View<'_>, draft: &mut Draft) -> bool {
             continue;
         }
         all = false;
-        // `keep` does it for a color that reads the copy already.
+        // `keep` repairs a copy that a color already reads.
         if view.colors.iter().any(|color| color.config.iter().any(|known| known.name() == copy)) {
             continue;
         }
@@ -34,7 +34,7 @@ pub(crate) fn are_made(view: &View<'_>, draft: &mut Draft) -> bool {
     all
 }
 
-/// Puts back what colors read, and deletes what no color reads.
+/// Restores copies that colors read, and deletes those that no color reads.
 pub(crate) fn keep(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
     let mut readers: BTreeMap<ConfigName, Vec<ColorId>> = BTreeMap::new();
     for (id, color) in view.colors.iter().enumerate() {
@@ -51,7 +51,7 @@ pub(crate) fn keep(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
             Repair::Do(action) => draft.act(ChainKey::Config, action),
             Repair::Wait => {}
             Repair::Foreign => draft.problem(Problem::Foreign { object: Object::Copy(copy.clone()) }),
-            // A color without pods needs its copies when a stage is to go back to it, and is told then.
+            // A color without pods needs its copies only when a stage is to go back to it. The problem is reported then.
             Repair::Impossible => {
                 if let Some(reader) = readers.iter().find(|reader| needs_pods(view, roles, **reader)) {
                     let color = view.colors[*reader];
@@ -76,23 +76,24 @@ pub(crate) fn keep(view: &View<'_>, roles: &[Role], draft: &mut Draft) {
     }
 }
 
-/// Objects whose content the spec's version has, and a color of the same name has not.
+/// Returns the objects whose content in the spec's version differs from that in a color of the same name.
 pub(crate) fn changed(view: &View<'_>, color: ColorId) -> Vec<ConfigName> {
     let known = &view.colors[color].config;
     view.spec.config.iter().filter(|copy| !known.contains(copy)).map(|copy| copy.source.clone()).collect()
 }
 
-/// The way to bring a copy back that is not as it should be.
+/// Repair of a copy that is not as it should be.
 enum Repair {
     Do(Action),
-    /// Another owner's object has the name.
+    /// An object of another owner has the name.
     Foreign,
     /// The object that was copied has another content by now.
     Impossible,
     Wait,
 }
 
-/// A copy is never changed: one with another content makes way for a new one, and only where there can be one.
+/// Returns the repair of a copy. A copy is never changed: one with another content is deleted before a new one is made, and only
+/// where a new one can be made.
 fn repair(copy: &ConfigName, state: CopyState) -> Repair {
     let copy = copy.clone();
     match state {
@@ -106,12 +107,12 @@ fn repair(copy: &ConfigName, state: CopyState) -> Repair {
     }
 }
 
-/// The color has pods, or should have some.
+/// Returns whether the color has pods, or should have some.
 fn needs_pods(view: &View<'_>, roles: &[Role], id: ColorId) -> bool {
     roles[id].enforced() || view.colors[id].instances.values().any(|instance| !view.count(instance).gone)
 }
 
-/// There are instances that no color has. Nobody knows which copies their pods read.
+/// Returns whether there are instances that no color has. Nothing tells which copies their pods read.
 fn has_orphans(view: &View<'_>) -> bool {
     let is_orphan = |instance: &InstanceName| {
         view.owners(instance).is_empty() && (exists(view, instance) || view.alive(instance).next().is_some())

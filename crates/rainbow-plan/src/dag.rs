@@ -1,16 +1,16 @@
-//! The order of a color's tiers. A tier calls the tiers it *needs*; whoever needs it is a *dependent*.
+//! Order of a color's tiers. A tier calls the tiers that it *needs*; a tier that needs another one is its *dependent*.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Color, InstanceName, Tier, hash::NameMap, view::View};
 
-/// The tiers of a color, dependents before what they need. Tiers of a cycle, which a validated spec does not have, come
-/// last, in the order of the spec.
+/// Returns the tiers of a color, dependents before the tiers that they need. Tiers of a cycle, which a validated spec does not
+/// have, come last, in the order of the spec.
 pub(crate) fn entry_first(color: &Color) -> Vec<&Tier> {
     tiers_entry_first(&color.tiers)
 }
 
-/// The same of the tiers of a spec.
+/// Returns the same for the tiers of a spec.
 pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
     let mut waiting: Vec<&Tier> = tiers.iter().collect();
     let mut ordered = Vec::with_capacity(waiting.len());
@@ -29,7 +29,7 @@ pub(crate) fn tiers_entry_first(tiers: &[Tier]) -> Vec<&Tier> {
     ordered
 }
 
-/// The only tier that no other needs, if there is one.
+/// Returns the only tier that no other tier calls, if there is exactly one.
 pub(crate) fn only_entry(tiers: &[Tier]) -> Option<&str> {
     let calls = |tier: &Tier, name: &str| tier.needs.iter().chain(&tier.calls).any(|called| called == name);
     let needed = |name: &str| tiers.iter().any(|tier| tier.name != name && calls(tier, name));
@@ -37,7 +37,7 @@ pub(crate) fn only_entry(tiers: &[Tier]) -> Option<&str> {
     entries.next().filter(|_| entries.next().is_none())
 }
 
-/// Which instances call which, over all colors: an instance may be shared.
+/// Callers of each instance, over all colors: several colors may share an instance.
 pub(crate) struct Dependents<'a>(NameMap<&'a InstanceName, BTreeSet<&'a InstanceName>>);
 
 impl<'a> Dependents<'a> {
@@ -54,7 +54,7 @@ impl<'a> Dependents<'a> {
         Self(dependents)
     }
 
-    /// The same, and callers that may be served by newer callees: of those, an instance may call any of the tier.
+    /// Returns the same, and callers that may be served by newer callees: such a caller may call any instance of the tier.
     pub(crate) fn with_calls(view: &View<'a>) -> Self {
         let mut all = Self::new(view);
         let mut callers: BTreeMap<&str, BTreeSet<&InstanceName>> = BTreeMap::new();
@@ -73,12 +73,12 @@ impl<'a> Dependents<'a> {
         all
     }
 
-    /// The instances that call this one.
+    /// Returns the instances that call this one.
     pub(crate) fn of(&self, instance: &InstanceName) -> impl Iterator<Item = &'a InstanceName> {
         self.0.get(instance).into_iter().flatten().copied()
     }
 
-    /// No instance that calls this one has a pod, or ever will.
+    /// Returns whether no instance that calls this one has a pod, or ever will.
     pub(crate) fn gone(&self, view: &View<'a>, instance: &InstanceName) -> bool {
         self.of(instance).all(|caller| view.count(caller).gone)
     }

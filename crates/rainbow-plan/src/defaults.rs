@@ -1,4 +1,4 @@
-//! What an application is where nothing else is said, and a cluster where nothing has been made yet.
+//! Defaults: an application whose spec leaves out all policy, and a cluster in which nothing has been made yet.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Spec {
-    /// An application with the policy that a Rainbow has where its spec says nothing.
+    /// Returns an application with the policy that a Rainbow has where its spec says nothing.
     pub fn new(color: impl Into<String>, tiers: Vec<Tier>, stages: Vec<Stage>) -> Self {
         Self {
             version: Version::default(),
@@ -31,8 +31,8 @@ impl Spec {
         }
     }
 
-    /// The longest lag of those who send clients to pods, behind the endpoints that the API shows: the cluster's own data plane, or what a
-    /// stage has in front of it, or the application's own callers.
+    /// Returns the longest lag of those that send clients to pods behind the endpoints that the API shows: the cluster's own data
+    /// plane, a load balancer in front of a stage, or the application's own callers.
     pub fn longest_lag(&self) -> Duration {
         let overlaps = self.stages.iter().filter_map(|stage| stage.overlap);
         overlaps.fold(self.propagation.max(self.callers), Duration::max)
@@ -40,7 +40,7 @@ impl Spec {
 }
 
 impl World {
-    /// A cluster in which nothing of the application has been made yet.
+    /// Returns a cluster in which nothing of the application has been made yet.
     pub fn new(spec: Spec) -> Self {
         Self {
             spec,
@@ -57,7 +57,7 @@ impl World {
 }
 
 impl Pod {
-    /// A pod that has been ready for ever, that no stage has had, and whose connections nobody counts.
+    /// Returns a pod that has been ready since the beginning of time, that no stage has had, and whose connections are not counted.
     pub fn new(name: impl Into<Arc<str>>, instance: InstanceName) -> Self {
         Self {
             name: name.into(),

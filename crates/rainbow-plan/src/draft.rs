@@ -1,4 +1,4 @@
-//! A plan in the making.
+//! Plan in the making.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,30 +8,30 @@ use std::{
 use crate::{Action, Chain, ChainKey, InstanceName, Plan, Problem, Report, Time};
 
 impl Time {
-    /// The time this much later, in whole milliseconds; the end of time where it would be past it.
+    /// Returns the time this much later, in whole milliseconds. Past the end of time, returns the end of time.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The time this much earlier, in whole milliseconds; the beginning of time where it would be before it.
+    /// Returns the time this much earlier, in whole milliseconds. Before the beginning of time, returns the beginning of time.
     #[must_use]
     pub(crate) fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
-/// What the modules add to while they decide.
+/// Draft of a plan, to which the modules add while they decide.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    /// In the order in which the modules have come to them.
+    /// Chains of actions, in the order in which the modules have added them.
     chains: Vec<Chain>,
     pub(crate) problems: Vec<Problem>,
-    /// The instances whose pods' connections are to be counted.
+    /// Instances whose pods' connections must be counted.
     pub(crate) count: BTreeSet<InstanceName>,
     /// Instances that the spec's color has as soon as it is made.
     pub(crate) taken: BTreeSet<InstanceName>,
-    /// Pods that the instances of colors that live should have, where no other writer decides that.
+    /// Pods that the instances of living colors should have, where no other writer decides that.
     pub(crate) sizes: BTreeMap<InstanceName, u32>,
     wake: Option<Time>,
 }
@@ -45,12 +45,12 @@ impl Draft {
         }
     }
 
-    /// The actions of a chain so far.
+    /// Returns the actions of a chain so far.
     pub(crate) fn actions(&self, key: &ChainKey) -> &[Action] {
         self.chains.iter().find(|chain| chain.key == *key).map_or(&[], |chain| chain.actions.as_slice())
     }
 
-    /// A stage takes the pod in by this plan.
+    /// Returns whether a stage takes the pod in by this plan.
     pub(crate) fn joins(&self, name: &str) -> bool {
         let mut actions = self.chains.iter().flat_map(|chain| &chain.actions);
         actions.any(|action| matches!(action, Action::Join { pod, .. } if pod == name))
@@ -63,12 +63,12 @@ impl Draft {
         }
     }
 
-    /// Asks to be woken no later than this.
+    /// Asks for a wake-up no later than this time.
     pub(crate) fn wake(&mut self, at: Time) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
-    /// The finished plan. A wake-up that is already due would be a busy loop, so it comes a millisecond from now.
+    /// Returns the finished plan. A wake-up that is already due comes a millisecond from now: otherwise it would be a busy loop.
     pub(crate) fn into_plan(self, now: Time, report: Report) -> Plan {
         let soonest = now.after(Duration::from_millis(1));
         let mut chains = self.chains;

@@ -1,8 +1,7 @@
-//! How a color that no stage needs comes to its end: when its pods may begin to go. Which of them go is decided in
-//! `release`.
+//! End of a color that no stage needs: when its pods may begin to end. `release` decides which of them end.
 //!
-//! A color's clock starts when it is *seen* to be out of every stage, and is kept in its status. A crash that loses it
-//! makes the wait longer, never shorter; so a color that nobody remembers is still whole while the data plane may know it.
+//! A color's clock starts when the color is *seen* to be out of every stage, and is kept in its status. A crash that loses the
+//! clock makes the wait longer, never shorter. Therefore a color without a clock is still whole while the data plane may know it.
 
 use crate::{
     Color, Deadline, InstanceName, Time,
@@ -14,46 +13,46 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// Where a color is on its way out. By index of the color.
+/// State of a color on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is not on its way out.
+    /// The color is not on its way out.
     Lives,
-    /// It keeps its pods until this time.
+    /// The color keeps its pods until this time.
     Settles {
-        /// When it left its last stage.
+        /// Time when the color left its last stage.
         released: Time,
-        /// When it may go.
+        /// Time when the color may begin to end.
         until: Time,
     },
     /// The color keeps its pods as the way back of a stage whose new color is not known to be healthy.
     KeptWarm {
-        /// When it left its last stage.
+        /// Time when the color left its last stage.
         released: Time,
-        /// The stage.
+        /// Stage whose way back the color is, and for how long.
         way: WayBack,
     },
-    /// It goes down, entry tiers first, as its connections end.
+    /// The pods of the color end, entry tiers first, as their connections end.
     Ends {
-        /// When it left its last stage.
+        /// Time when the color left its last stage.
         released: Time,
     },
-    /// It has no pods.
+    /// The color has no pods.
     Gone {
-        /// When it left its last stage.
+        /// Time when the color left its last stage.
         released: Time,
-        /// When the last pod was seen to be gone.
+        /// Time when the last pod was seen to be gone.
         retired: Time,
     },
 }
 
 impl End {
-    /// The color keeps all its pods for now.
+    /// Returns whether the color keeps all its pods for now.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self, Self::Settles { .. } | Self::KeptWarm { .. })
     }
 
-    /// When it left its last stage.
+    /// Returns when the color left its last stage.
     pub(crate) fn released(&self) -> Option<Time> {
         match self {
             Self::Lives => None,
@@ -65,7 +64,7 @@ impl End {
     }
 }
 
-/// The end of every color.
+/// Returns the end of every color, by index of the color.
 pub(crate) fn ends(view: &View<'_>, situations: &[Situation<'_>], roles: &[Role], draft: &mut Draft) -> Vec<End> {
     (0..roles.len()).map(|id| end(view, situations, id, roles, draft)).collect()
 }
@@ -77,14 +76,14 @@ fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role
     }
     let released = color.released.unwrap_or(view.now);
     let gone = End::Gone { released, retired: color.retired.unwrap_or(view.now) };
-    // An instance that lives on with another color is that color's.
+    // An instance that lives on with another color belongs to that color.
     let lives_on = |instance: &InstanceName| view.owners(instance).iter().any(|owner| roles[*owner] != Role::Leaving);
     let own = || color.instances.values().filter(|instance| !lives_on(instance));
     if own().all(|instance| view.count(instance).gone) {
         return gone;
     }
-    // Asked to go, it goes as soon as the data plane no longer knows it. Left alone, it stays whole a while: a way back.
-    // A color that no stage has served is no way back, and no data plane knows it.
+    // A color that a user retires or deletes begins to end as soon as the data plane no longer knows it. Any other color stays
+    // whole for a while: a way back. A color that no stage has served is no way back, and no data plane knows it.
     let whole = released.after(view.spec.drain.settle);
     let deadline = Clock::of(view, color, released).deadline;
     let whole = deadline.map_or(whole, |deadline| deadline.min(whole));
@@ -93,11 +92,11 @@ fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role
     let pods = || own().flat_map(|instance| view.pods(instance));
     let left = pods().flat_map(|pod| pod.left.values()).copied().chain((!never).then_some(released)).max();
     let until = left.map_or(settle, |left| settle.max(view.forgotten(left)));
-    // A stage that was taken out of the spec may have it among its endpoints to the last.
+    // A stage that was taken out of the spec may have the color among its endpoints to the last.
     if pods().any(|pod| !pod.endpoint.is_empty()) {
         return End::Settles { released, until: until.max(view.now) };
     }
-    // What the status does not say yet is not relied on: it is said first.
+    // A release that the status does not say yet does not count: the status says it first.
     if color.released.is_none() || until > view.now {
         draft.wake(until);
         return End::Settles { released, until };
@@ -108,15 +107,15 @@ fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role
         }
         return End::KeptWarm { released, way };
     }
-    // What several leaving colors have goes with the newest of them.
+    // An instance that several leaving colors share drains with the newest of them.
     if own().all(|instance| view.owners(instance).first() != Some(&id) || view.count(instance).gone) {
         return gone;
     }
     End::Ends { released }
 }
 
-/// The stage that the color is kept whole for. Its user's word on its end comes first. The deadline of all colors does so only where
-/// the color that took its place is healthy.
+/// Returns the stage that the color is kept whole for. An end that the color's user has asked for comes before that. The deadline
+/// of all colors does so only where the color that took its place is healthy.
 fn way_back(
     view: &View<'_>,
     situations: &[Situation<'_>],

@@ -1,22 +1,22 @@
-//! What is known of a pod's connections, and what follows from it for the pod's end.
+//! Evidence of a pod's connections, and what follows from it for the pod's end.
 
 use crate::{Color, Connections, Deadline, Place, Pod, Time, Why, draft::Draft, view::View};
 
-/// When a color's pods, or those of an instance of several colors, may go.
+/// Clock of the pods of a color, or of an instance that several colors share: when the pods may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
-    /// When the last color that has it left its last stage.
+    /// Time when the last color that has the pods left its last stage.
     pub(crate) released: Time,
-    /// When connections are cut; `None`: never.
+    /// Time when connections are cut; `None`: never.
     pub(crate) deadline: Option<Time>,
-    /// Clients of a stage may have reached it.
+    /// A stage may have sent clients to the pods.
     pub(crate) served: bool,
 }
 
 impl Clock {
     pub(crate) fn of(view: &View<'_>, color: &Color, released: Time) -> Self {
         let deadline = match color.deadline {
-            // Who deletes a color wants it gone.
+            // A user who deletes a color wants it gone.
             _ if color.deleting => Some(released),
             Some(Deadline::Now) => Some(released),
             Some(Deadline::After(after)) => Some(released.after(after)),
@@ -27,7 +27,7 @@ impl Clock {
         Self { released, deadline, served }
     }
 
-    /// Of something that both have: it goes with the later one.
+    /// Returns the clock of something that both have: it ends with the later one.
     pub(crate) fn later(self, other: Self) -> Self {
         let deadline = self.deadline.zip(other.deadline).map(|(one, other)| one.max(other));
         Self { released: self.released.max(other.released), deadline, served: self.served || other.served }
@@ -38,37 +38,37 @@ impl Clock {
     }
 }
 
-/// What the evidence says about a pod.
+/// Verdict of the evidence on a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It may go.
+    /// The pod may end.
     Goes(Why),
-    /// It has no connections, but has not had none for long enough: it may go at this time.
+    /// The pod has no connections, but has not been idle for long enough: it may end at this time.
     Settles(Time),
-    /// It has had no connections for long enough, as far as counts say; the last one is older than the end of that time.
+    /// The pod has been idle for long enough, as far as counts say, but the last count is older than the end of that time.
     Confirms,
-    /// It has connections, or nobody knows whether it has any.
+    /// The pod has connections, or it is unknown whether it has any.
     Holds,
-    /// Clients may be sent to it: it is not asked to go.
+    /// Clients may be sent to the pod: it is not to end.
     Serves,
 }
 
-/// What the evidence says about a pod that no client is sent to any more. Unknown is not drained.
+/// Returns the verdict on a pod that no client is sent to any more. Unknown is not drained.
 pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
     let verdict = match pod.connections {
         Connections::Uncounted => Verdict::Goes(Why::Time),
-        // A person may have forwarded a port to a pod that no stage has had. One that is not ready does not answer, whoever asks.
+        // A user may have forwarded a port to a pod that no stage has had. A pod that is not ready does not answer any client.
         Connections::Idle { .. } if !clock.served => Verdict::Goes(Why::NeverServed),
         Connections::Unknown { .. } if !clock.served && !pod.ready => Verdict::Goes(Why::NeverServed),
         Connections::Unknown { .. } | Connections::Busy { .. } => Verdict::Holds,
         Connections::Idle { since, counted } => {
             let settle = view.spec.drain.settle;
-            // From when on no client can be sent to it. What was counted before says little.
+            // No client can be sent to the pod after this time. An earlier count says little.
             let until = since.max(view.forgotten(clock.released)).after(settle);
             if until > view.now {
                 Verdict::Settles(until)
             } else if counted < since.after(settle) {
-                // A connection may have come and gone since the last count: the one at the end of the time decides.
+                // A connection may have come and gone since the last count: the count at the end of the time decides.
                 Verdict::Confirms
             } else {
                 Verdict::Goes(Why::Idle)
@@ -83,10 +83,10 @@ pub(crate) fn verdict(view: &View<'_>, clock: &Clock, pod: &Pod) -> Verdict {
     }
 }
 
-/// What the evidence says about a pod of an instance that becomes smaller, and the pod's own clock.
+/// Returns the verdict on a pod of an instance that becomes smaller, and the pod's own clock.
 ///
-/// A pod that was taken out of its Services drains as those of a draining color do. The endpoints of inner Services are not
-/// observed: of those, the time since the label was taken off is the evidence.
+/// A pod that was taken out of its Services drains as a pod of a draining color does. The endpoints of inner Services are not
+/// observed: for these, the time since the label was taken off is the evidence.
 pub(crate) fn verdict_of_fewer(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> (Clock, Verdict) {
     let unset = Clock { released: view.now, deadline: None, served: true };
     let Place::Out { since: Some(since) } = pod.place else { return (unset, Verdict::Serves) };
@@ -110,7 +110,7 @@ pub(crate) fn verdict_of_fewer(view: &View<'_>, pod: &Pod, draft: &mut Draft) ->
     }
 }
 
-/// The pod has not been ready for so long that it may go as one that was taken out of its Services.
+/// Returns whether the pod has been not ready for so long that it may end like a pod that was taken out of its Services.
 pub(crate) fn has_drained(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> bool {
     let clock = Clock { released: pod.ready_since, deadline: None, served: true };
     let until = view.forgotten(pod.ready_since).max(pod.ready_since.after(view.spec.drain.settle));
@@ -120,8 +120,8 @@ pub(crate) fn has_drained(view: &View<'_>, pod: &Pod, draft: &mut Draft) -> bool
     !pod.ready && pod.endpoint.is_empty() && until <= view.now && matches!(verdict(view, &clock, pod), Verdict::Goes(_))
 }
 
-/// From when on the pod is worth telling people and autoscalers about: it has connections, or has been asked in vain for a
-/// while. At first nobody has been asked yet, and an answer may be lost now and then. `None`: it is not.
+/// Returns the time from which on the pod counts as held, for reports and for autoscalers: it has connections, or has been asked
+/// in vain for a while. At first no pod has been asked yet, and an answer may be lost now and then. `None`: the pod is not held.
 pub(crate) fn held_from(view: &View<'_>, clock: &Clock, pod: &Pod) -> Option<Time> {
     match pod.connections {
         Connections::Busy { .. } => Some(clock.released),
@@ -130,7 +130,7 @@ pub(crate) fn held_from(view: &View<'_>, clock: &Clock, pod: &Pod) -> Option<Tim
     }
 }
 
-/// It is that by now.
+/// Returns whether the pod counts as held by now.
 pub(crate) fn is_held(view: &View<'_>, clock: &Clock, pod: &Pod) -> bool {
     held_from(view, clock, pod).is_some_and(|from| from <= view.now)
 }
@@ -145,7 +145,7 @@ mod tests {
         Time(seconds * 1_000)
     }
 
-    /// Settles in 30 s, and the data plane forgets in 2 s.
+    /// Returns a world that settles in 30 s, and whose data plane forgets in 2 s.
     fn world() -> World {
         let mut spec = Spec::new("v2", Vec::new(), Vec::new());
         (spec.drain.deadline, spec.drain.settle) = (Duration::from_secs(600), Duration::from_secs(30));
@@ -169,7 +169,7 @@ mod tests {
         let idle = |since| Connections::Idle { since: seconds(since), counted: seconds(1_000) };
         check(idle(200), Some(700), 229, Verdict::Settles(seconds(230)));
         check(idle(200), Some(700), 230, Verdict::Goes(Why::Idle));
-        // From before no client could be sent to it.
+        // Idle since before the time after which no client could be sent to it.
         check(idle(50), Some(700), 131, Verdict::Settles(seconds(132)));
         check(idle(50), Some(700), 132, Verdict::Goes(Why::Idle));
         // The deadline is sooner, and cuts nothing.
@@ -177,7 +177,8 @@ mod tests {
         check(idle(200), Some(210), 210, Verdict::Goes(Why::Idle));
     }
 
-    /// The settle rule: the counts at the beginning and at the end of `settle` found no connection, and none in between did.
+    /// Tests the settle rule: the counts at the beginning and at the end of `settle` found no connection, and none in between
+    /// did.
     #[test]
     fn the_last_count_is_from_the_end_of_the_time() {
         let idle = |counted| Connections::Idle { since: seconds(200), counted: seconds(counted) };

@@ -1,9 +1,9 @@
-//! Which pods of a color that lives are too many, and which of those that were taken out come back.
+//! Pods of a living color that are too many, and pods that were taken out and come back.
 //!
 //! A pod that serves does not end because fewer pods are wanted. The pods with the fewest connections are taken out of their
-//! Services first, by a label that the Services ask for; from then on they drain as those of a color that leaves (`release`).
-//! Pods are taken out only when those that stay are as many as are wanted, and are known to serve. What is raised again in the
-//! meantime takes pods back that were taken out, before it starts new ones.
+//! Services first, by a label that the Services ask for. From then on they drain as pods of a leaving color do (`release`). Pods
+//! are taken out only when those that stay are as many as are wanted and are known to serve. When the size is raised again in the
+//! meantime, pods that were taken out come back before new ones start.
 
 use std::cmp::Reverse;
 
@@ -20,7 +20,7 @@ use crate::{
     view::{ColorId, View, is_out, serves},
 };
 
-/// All instances of living colors that become smaller.
+/// Returns all instances of living colors that become smaller.
 pub(crate) fn fewer<'a>(
     view: &View<'a>,
     situations: &[Situation<'a>],
@@ -45,7 +45,7 @@ pub(crate) fn fewer<'a>(
     all
 }
 
-/// An instance whose size is enforced.
+/// Instance whose size is enforced.
 struct Fewer<'s, 'a> {
     view: &'s View<'a>,
     situations: &'s [Situation<'a>],
@@ -54,12 +54,12 @@ struct Fewer<'s, 'a> {
 }
 
 impl<'a> Fewer<'_, 'a> {
-    /// Puts pods back or takes pods out. The answer are the instance's pods, where there are more than wanted.
+    /// Puts pods back or takes pods out. Returns the instance's pods, where there are more than wanted.
     fn decide(&self, color: ColorId, counted: bool, draft: &mut Draft) -> Option<Going<'a>> {
         let mut pods: Vec<&Pod> = self.view.alive(self.instance).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         let back = self.put_back(&pods, draft);
-        // Whoever scales the instance makes it smaller, too, and a ReplicaSet chooses the pods.
+        // The writer that scales the instance makes it smaller, too, and a ReplicaSet chooses the pods.
         if self.view.is_scaled(self.instance) {
             return None;
         }
@@ -83,8 +83,9 @@ impl<'a> Fewer<'_, 'a> {
         Some(going)
     }
 
-    /// Pods that were taken out come back where they are wanted again, and where one that stayed no longer serves: the one with most
-    /// connections first. One that is marked as the next to go loses its mark before. The answer are all that come back.
+    /// Puts back pods that were taken out, where they are wanted again or where a pod that stayed no longer serves. Pods that are
+    /// not marked as the next to end come first, then ready ones, then those with most connections. A marked pod loses its mark
+    /// before it comes back. Returns all pods that come back.
     fn put_back(&self, pods: &[&'a Pod], draft: &mut Draft) -> NameSet<&'a str> {
         let inside = pods.iter().filter(|pod| !is_out(pod));
         let serving = inside.clone().filter(|pod| serves(pod)).count();
@@ -101,7 +102,7 @@ impl<'a> Fewer<'_, 'a> {
         back
     }
 
-    /// The Deployment asks for more pods than there are, and for more than are wanted: fewer are asked for, and none ends.
+    /// Asks for fewer pods, and ends none, where the Deployment asks for more pods than there are and for more than are wanted.
     fn ask_for_no_more(&self, pods: usize, draft: &mut Draft) {
         let Deployment::Ours { current: true, replicas, observed: true, pods: known } =
             *self.view.deployment(self.instance)
@@ -115,7 +116,8 @@ impl<'a> Fewer<'_, 'a> {
         }
     }
 
-    /// Takes out as many pods as there are too many: those that do not serve, then those with the fewest connections.
+    /// Takes out as many pods as there are too many: first those that are no members, then those that no ReplicaSet has adopted,
+    /// then those that do not serve, then those with the fewest connections.
     fn take_out(&self, pods: &[&'a Pod], draft: &mut Draft) {
         let mut inside: Vec<&Pod> = pods.iter().copied().filter(|pod| !is_out(pod)).collect();
         // A ReplicaSet whose Deployment asks for fewer pods than there are chooses at this moment.
@@ -123,23 +125,23 @@ impl<'a> Fewer<'_, 'a> {
         if inside.len() < self.wanted || self.is_about_to_move(pods) || is_shrinking {
             return;
         }
-        // A pod that no ReplicaSet has adopted is one that the Deployment does not count.
+        // The Deployment does not count a pod that no ReplicaSet has adopted.
         let is_adopted = |pod: &Pod| pod.controller == Controller::ReplicaSet;
         let is_member = |pod: &Pod| !pod.member.is_empty();
         inside.sort_by_key(|pod| (is_member(pod), is_adopted(pod), serves(pod), connections(pod), &*pod.name));
         let stay = inside.split_off(inside.len() - self.wanted);
-        // A shift chooses among its members itself, and a pod that has only just left it is still sent clients.
+        // A shift chooses among its members itself, and clients are still sent to a pod that has only just left it.
         inside.retain(|pod| !is_member(pod) && !draft.joins(&pod.name));
         let may_serve_less = self.is_known_to_serve(&stay, draft) && self.is_counted(&inside, &stay, draft);
         let leaving = inside.into_iter().filter(|pod| may_serve_less || !pod.ready);
-        // Others took the label off: from now on it is known since when.
+        // Another writer took the label off: the time is written now, so that it is known from here on.
         let unknown = pods.iter().copied().filter(|pod| pod.place == Place::Out { since: None });
         for pod in unknown.chain(leaving) {
             draft.act(ChainKey::End(self.instance.color.to_string()), Action::TakeOut { pod: pod.name.to_string() });
         }
     }
 
-    /// A stage has labels on the instance's pods that do not select yet, or no longer.
+    /// Returns whether a stage has labels on the instance's pods that do not select yet, or no longer.
     fn is_about_to_move(&self, pods: &[&Pod]) -> bool {
         self.situations.iter().filter(|situation| situation.points != Points::Members).any(|situation| {
             let stage = &situation.stage.name;
@@ -147,7 +149,7 @@ impl<'a> Fewer<'_, 'a> {
         })
     }
 
-    /// The pods serve, and every node knows that they do.
+    /// Returns whether the pods serve, and every node knows that they do.
     fn is_known_to_serve(&self, pods: &[&Pod], draft: &mut Draft) -> bool {
         let view = self.view;
         let mut since: Vec<Time> = Vec::new();
@@ -169,7 +171,7 @@ impl<'a> Fewer<'_, 'a> {
         known.is_none() && pods.iter().all(|pod| serves(pod)) && self.services().all(|(_, current)| current)
     }
 
-    /// The stages' Services that select the instance, and whether each asks for the label.
+    /// Returns the stages' Services that select the instance, and whether each asks for the label.
     fn services(&self) -> impl Iterator<Item = (&'a StageKey, bool)> {
         self.view.world.stages.iter().filter_map(|(key, service)| match service {
             StageService::Ours { selects: Selection::Instance(selected), current, .. } if selected == self.instance => {
@@ -179,7 +181,7 @@ impl<'a> Fewer<'_, 'a> {
         })
     }
 
-    /// The connections of all pods are known, or have not been for a while.
+    /// Returns whether the connections of all pods are known, or have been unknown for a while.
     fn is_counted(&self, leaving: &[&Pod], stay: &[&Pod], draft: &mut Draft) -> bool {
         let asked = leaving.iter().chain(stay).filter_map(|pod| match pod.connections {
             Connections::Unknown { since } => Some(self.view.forgotten_in_cluster(since)),
@@ -193,7 +195,7 @@ impl<'a> Fewer<'_, 'a> {
     }
 }
 
-/// As many connections as the pod has, as far as that is known; unknown is most.
+/// Returns the number of the pod's connections, as far as it is known; unknown counts as most.
 fn connections(pod: &Pod) -> u64 {
     match pod.connections {
         Connections::Uncounted | Connections::Idle { .. } => 0,

@@ -5,12 +5,12 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// Values by a name.
+/// Map from names to values.
 pub(crate) type NameMap<K, V> = HashMap<K, V, BuildHasherDefault<NameHasher>>;
 /// Set of names.
 pub(crate) type NameSet<K> = HashSet<K, BuildHasherDefault<NameHasher>>;
 
-/// FNV-1a. Names are short, and those of one application alone are in a table: the hash of the standard library, which withstands
+/// FNV-1a. Names are short, and a table has only the names of one application. The hash of the standard library, which withstands
 /// attacks, takes four times as long for them.
 pub(crate) struct NameHasher(u64);
 

@@ -1,7 +1,7 @@
 //! Health of the color that a stage serves, and the color that is kept warm as the stage's way back.
 //!
-//! A new version may be ready for a second and fail for good afterwards. So the version before it does not drain while the new
-//! one is unhealthy, nor before the new one has been healthy for `keep.warm` without a break.
+//! A new version may be ready for a second and fail for good afterwards. Therefore the version before it does not drain while the
+//! new one is unhealthy, nor before the new one has been healthy for `keep.warm` without a break.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ use crate::{
 /// Time for which a color is kept whole as a way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Warmth {
-    /// Until this time, if the color that serves stays healthy.
+    /// The color is kept until this time, if the color that serves stays healthy.
     Until(Time),
-    /// As long as the color that serves lacks pods.
+    /// The color is kept as long as the color that serves lacks pods.
     WhileUnhealthy,
 }
 
-/// A stage whose way back a color is.
+/// Stage whose way back a color is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WayBack {
     /// Index of the stage.
@@ -31,7 +31,7 @@ pub(crate) struct WayBack {
     pub(crate) warmth: Warmth,
 }
 
-/// Time since which a stage has all pods of a color, in every tier. `None`: it lacks some now.
+/// Returns since when a stage has all pods of a color, in every tier. `None`: the color lacks some now.
 pub(crate) fn healthy_since(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> Option<Time> {
     let color = view.colors[id];
     let mut since = Time(i64::MIN);
@@ -40,7 +40,7 @@ pub(crate) fn healthy_since(view: &View<'_>, situation: &Situation<'_>, id: Colo
         let pods = color.instances.get(&tier.name).map_or(&[][..], |instance| view.pods(instance));
         let mut ready: Vec<Time> = pods.iter().filter(|pod| serves(pod)).map(|pod| pod.ready_since).collect();
         ready.sort_unstable();
-        // The pods that have been ready longest are enough: a spare one that restarts is no break.
+        // The pods that have been ready longest are enough: a spare pod that restarts is no break.
         if let Some(last) = wanted.checked_sub(1) {
             since = since.max(*ready.get(last)?);
         }
@@ -48,8 +48,8 @@ pub(crate) fn healthy_since(view: &View<'_>, situation: &Situation<'_>, id: Colo
     Some(since)
 }
 
-/// The color that a stage serves, or moves to pod by pod, where it has not been healthy without a break for as long as `keep.warm`. A
-/// color that has not served yet is not degraded: it starts.
+/// Returns the color that a stage serves, or moves to pod by pod, where it has not been healthy without a break for as long as
+/// `keep.warm`. A color that has not served yet is not degraded: it starts.
 pub(crate) fn degraded(
     view: &View<'_>,
     situation: &Situation<'_>,
@@ -65,7 +65,7 @@ pub(crate) fn degraded(
         Points::Nowhere | Points::Foreign | Points::Other => return degraded.clone(),
     };
     let color = view.colors[id].name.clone();
-    // The health of another color says nothing of this one.
+    // The health of another color says nothing about this one.
     let known = degraded.as_ref().filter(|degraded| degraded.color == color).map(|degraded| degraded.since);
     let since = match healthy_since(view, situation, id) {
         None => known.unwrap_or(view.now),
@@ -80,8 +80,9 @@ pub(crate) fn degraded(
     Some(Degraded { color, since })
 }
 
-/// The color that a stage is taken back from: for as long as the progress deadline it is degraded, or has not become ready for the stage to
-/// move to. Its user wants it to be taken back then, and there is a color to go back to.
+/// Returns the color that a stage is taken back from. For as long as the progress deadline, the color has been degraded, or has
+/// not become ready for the stage to move to. The spec asks for a rollback in this case (`onStalled`), and there is a color to go
+/// back to.
 pub(crate) fn rejected(
     view: &View<'_>,
     situation: &Situation<'_>,
@@ -110,8 +111,8 @@ pub(crate) fn rejected(
     before.filter(|before| has_ready(view, stage, *before)).map(|_| color)
 }
 
-/// The color has not become ready within the progress deadline since the stage was to move to it. A color that waits for a slot has not
-/// been started.
+/// Returns whether the color has not become ready within the progress deadline since the stage was to move to it. A color that
+/// waits for a slot has not been started.
 fn does_not_start(view: &View<'_>, situation: &Situation<'_>, roles: &[Role], id: ColorId, draft: &mut Draft) -> bool {
     let name = &view.colors[id].name;
     let shift = situation.memory.shift.as_ref().filter(|shift| shift.to == *name);
@@ -126,7 +127,7 @@ fn does_not_start(view: &View<'_>, situation: &Situation<'_>, roles: &[Role], id
     deadline <= view.now
 }
 
-/// A color that is degraded for longer than a new one may take to start is a problem.
+/// Reports a color that has been degraded for longer than a new one may take to start.
 fn report_degraded(view: &View<'_>, situation: &Situation<'_>, id: ColorId, since: Time, draft: &mut Draft) {
     let deadline = since.after(view.spec.progress_deadline);
     if deadline > view.now {
@@ -145,7 +146,7 @@ fn report_degraded(view: &View<'_>, situation: &Situation<'_>, id: ColorId, sinc
     });
 }
 
-/// The stage whose way back a color is, if the color must be kept whole for it.
+/// Returns the stage whose way back a color is, if the color must be kept whole for it.
 pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Option<WayBack> {
     let of = |situation: &Situation<'_>| {
         let serving = situation.serving.filter(|_| color_before(view, situation) == Some(id))?;
@@ -156,7 +157,7 @@ pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorI
     };
     let mut ways = situations.iter().enumerate().filter_map(|(stage, s)| Some(WayBack { stage, warmth: of(s)? }));
     let first = ways.next()?;
-    // An unhealthy color is the reason that a person can do something about.
+    // An unhealthy color is the reason that a user can act on.
     let rank = |way: &WayBack| match way.warmth {
         Warmth::WhileUnhealthy => Time(i64::MAX),
         Warmth::Until(until) => until,
@@ -164,8 +165,8 @@ pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorI
     Some(ways.fold(first, |chosen, way| if rank(&way) > rank(&chosen) { way } else { chosen }))
 }
 
-/// The color has lost pods to the shift itself, which ran few pods too many (`surge`): the way back has to start pods anyway, and
-/// what is left of the color only takes room.
+/// Returns whether the color has lost pods to the shift itself, which ran few pods too many (`surge`). The way back must start
+/// pods anyway, and the rest of the color only takes room.
 fn is_remnant(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
     let is_smaller = |tier: &Tier| {
@@ -175,7 +176,8 @@ fn is_remnant(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
     matches!(situation.stage.shift, Shift::Rolling { surge: Some(_), .. }) && color.tiers.iter().any(is_smaller)
 }
 
-/// The color that a stage served before: by its status, else, where the status is lost, the newest other one that served it.
+/// Returns the color that a stage served before: the one in its status. Where the status is lost, the newest other color that has
+/// served it.
 fn color_before(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
     let StageMemory { previous, color, .. } = &situation.memory;
     match previous {
@@ -186,7 +188,7 @@ fn color_before(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
     }
 }
 
-/// The stages that have sent clients to a color, as far as the status and the cluster tell. `None`: that is unknown.
+/// Returns the stages that have sent clients to a color, as far as the status and the cluster tell. `None`: unknown.
 pub(crate) fn served(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Option<BTreeSet<String>> {
     let color = view.colors[id];
     let reached = situations.iter().filter(|situation| reaches(view, situation, id));
@@ -204,7 +206,7 @@ fn is_absent(view: &View<'_>, instance: &InstanceName) -> bool {
     matches!(view.deployment(instance), Deployment::Absent | Deployment::Foreign) && view.pods(instance).is_empty()
 }
 
-/// A stage sends clients to the color.
+/// Returns whether a stage sends clients to the color.
 fn reaches(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
     let of_color = |instance| situation.owner(view, instance) == Some(id);
     let points = match situation.points {

@@ -1,4 +1,4 @@
-//! Which retired colors are kept, and how a color is let go for good.
+//! History: which retired colors are kept, and how a color is deleted for good.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
             End::Gone { retired: at, .. }
                 if color.name != view.spec.color && view.newest != Some(id) && roles[id] == Role::Leaving =>
             {
-                // A color that never served is no way back: it goes before all that did.
+                // A color that never served is no way back: it is deleted before all colors that served.
                 retired.push((!view.never_served(id), *at, color.revision, id));
             }
             _ => {}
@@ -53,7 +53,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
         }
     };
     goes.extend((0..ends.len()).filter(is_left_over));
-    // Oldest first, so that what remains after a crash is what would have been kept.
+    // The oldest is deleted first, so that a crash leaves the colors that would have been kept longest.
     for id in goes.iter().rev() {
         let color = view.colors[*id];
         let end = || ChainKey::End(color.name.clone());
@@ -73,7 +73,7 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
     }
 }
 
-/// There is something of ours to delete.
+/// Returns whether the instance has a Deployment, an autoscaler or a Service of ours to delete.
 pub(crate) fn exists(view: &View<'_>, instance: &InstanceName) -> bool {
     matches!(view.deployment(instance), Deployment::Ours { .. })
         || matches!(view.scaler(instance), Scaler::Ours { .. })

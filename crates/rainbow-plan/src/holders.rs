@@ -1,4 +1,4 @@
-//! What a drain waits for, to be told.
+//! Holders: the pods that a drain waits for, for the report.
 
 use crate::{
     Connections, DrainReport, Holder, MAX_HOLDERS,
@@ -9,24 +9,24 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// What is told of a color's connections.
+/// Facts about a color's connections, for the report.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holding {
-    /// As they were counted last; `None` where none are counted.
+    /// Connections at the last count; `None` where none are counted.
     pub(crate) connections: Option<u64>,
     pub(crate) drain: Option<DrainReport>,
-    /// Some pods have none, and have to have none for a while longer.
+    /// Some pods are idle, and must be idle for a while longer.
     pub(crate) settles: bool,
-    /// Some pods are being asked.
+    /// Some pods have been asked and have not answered.
     pub(crate) asked: bool,
-    /// Of a color that lives and becomes smaller: the pods that it waits for, at most [`MAX_HOLDERS`].
+    /// Pods that a living color waits for while it becomes smaller, at most [`MAX_HOLDERS`].
     pub(crate) fewer: Option<Vec<String>>,
 }
 
-/// What holds each color, by its index.
+/// Returns the facts about every color, by its index.
 pub(crate) fn holdings(view: &View<'_>, ends: &[End], going: &[Going<'_>]) -> Vec<Holding> {
     let mut all: Vec<Holding> = (0..ends.len()).map(|id| holding(view, id, ends)).collect();
-    // Only of exposed instances: behind those, connections are of the color's own pods.
+    // Only exposed instances count: the connections of those behind them come from the color's own pods.
     for one in going.iter().filter(|one| one.exposed) {
         match one.lives {
             true => add_fewer(view, one, &mut all[one.color]),
@@ -50,14 +50,14 @@ fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
     };
     let color = view.colors[id];
     let deadline = Clock::of(view, color, released).deadline;
-    // Where nothing is counted, time alone decides.
+    // Where no connections are counted, time alone decides.
     let counted = color.tiers.iter().any(|tier| tier.counted);
     let alone = if color.retire { released } else { released.after(view.spec.drain.settle) };
     // A load balancer may send clients for longer than that.
     let alone = if view.has_overlap() { alone.max(view.forgotten(released)) } else { alone };
     let (alone, deadline) = match ends[id] {
         End::KeptWarm { way: WayBack { warmth: Warmth::Until(until), .. }, .. } => (alone.max(until), deadline),
-        // As long as the new color is unhealthy nothing is cut.
+        // As long as the new color is unhealthy, no connection is cut.
         End::KeptWarm { way: WayBack { warmth: Warmth::WhileUnhealthy, .. }, .. } => {
             return Holding { drain: Some(DrainReport::new(released, None)), ..Holding::default() };
         }

@@ -1,8 +1,8 @@
-//! Holds: what a user has taken a stage back to, or paused, whatever else the spec says of the stage.
+//! Holds: colors that a user has taken stages back to, and pauses, whatever else the spec says of the stages.
 //!
-//! A hold at a color ends when the stage is to go to a color that was made after it: a release that fixes what the hold is about. Until
-//! then every manifest that is applied again wants what was there when the hold was made. That it has ended is remembered, since the
-//! spec may go back to an earlier color later.
+//! A hold at a color ends when the stage is to go to a color that was made after the hold: a release that fixes the reason for
+//! the hold. Until then, every manifest that is applied again asks for the color that existed when the hold was made. The status
+//! remembers that the hold has ended, because the spec may go back to an earlier color later.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// The names of stages whose hold at a color has ended.
+/// Names of the stages whose hold at a color has ended.
 pub(crate) type Ended = BTreeSet<String>;
 
-/// The stages whose hold has ended before.
+/// Returns the stages whose hold has ended before.
 pub(crate) fn remembered(world: &World) -> Ended {
     let has_ended = |stage: &&Stage| {
-        // An address of a stage follows the stage's hold, also one that has just come to be used.
+        // An address of a stage follows the stage's hold, also when the address has only just come into use.
         let memory = world.memory.stages.get(stage.user_name());
         let ended = memory.and_then(|memory| memory.ended_hold.as_ref());
         stage.hold.as_ref().is_some_and(|hold| ended == Some(&hold.id))
@@ -27,7 +27,7 @@ pub(crate) fn remembered(world: &World) -> Ended {
     world.spec.stages.iter().filter(has_ended).map(|stage| stage.name.clone()).collect()
 }
 
-/// The spec in which stages are told what their holds say.
+/// Returns the spec in which the stages have the colors and pauses of their holds.
 pub(crate) fn resolved(spec: &Spec, ended: &Ended) -> Spec {
     let mut resolved = spec.clone();
     for stage in &mut resolved.stages {
@@ -40,7 +40,7 @@ pub(crate) fn resolved(spec: &Spec, ended: &Ended) -> Spec {
     resolved
 }
 
-/// The stages whose hold ends now. `view` is that of the spec in which stages are held; `spec` is what is written.
+/// Returns the stages whose hold ends now. `view` is that of the spec in which stages are held; `spec` is as the user wrote it.
 pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
     let situations = situation::situate(view);
     let ends = |(stage, situation): &(&Stage, &Situation<'_>)| {
@@ -48,7 +48,7 @@ pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
         let is_later = |color: &ColorId| revision.is_some_and(|revision| view.colors[*color].revision > revision);
         match (&stage.color, stage.promote) {
             (Some(color), _) => view.color_in(&stage.name, color).is_some_and(|color| is_later(&color)),
-            // A stage on its way back would stay, or go on, at the color that it is taken back from.
+            // A stage on its way back would stay at, or continue to, the color that it is taken back from.
             (None, Promote::Auto) => view
                 .newest_in(&stage.name)
                 .filter(is_later)
@@ -56,20 +56,21 @@ pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
             (None, Promote::Manual) => false,
         }
     };
-    // A hold concerns a stage with all its addresses. Were each asked for itself, one could leave the color that its stage is held at.
+    // A hold concerns a stage with all its addresses. If each address were checked for itself, one could leave the color that its
+    // stage is held at.
     let users = spec.stages.iter().zip(&situations).filter(|(stage, _)| stage.address == Address::Entry);
     let ended: BTreeSet<&str> = users.filter(ends).map(|(stage, _)| stage.name.as_str()).collect();
     let is_ended = |stage: &&Stage| ended.contains(stage.user_name());
     spec.stages.iter().filter(is_ended).map(|stage| stage.name.clone()).collect()
 }
 
-/// The stage serves the color that it was taken back to, and no other.
+/// Returns whether the stage serves the color that it was taken back to, and no other.
 fn has_arrived(view: &View<'_>, stage: &Stage, situation: &Situation<'_>) -> bool {
     let held = stage.hold.as_ref().and_then(|hold| view.color_in(&stage.name, hold.color.as_deref()?));
     matches!(situation.points, Points::Instance(_)) && held.is_some() && held == situation.serving
 }
 
-/// Writes down what became of holds.
+/// Reports the state of the holds.
 pub(crate) fn report(report: &mut Report, spec: &Spec, ended: &Ended) {
     for stage in &mut report.stages {
         let hold = spec.stages.iter().find(|known| known.name == stage.name).and_then(|known| known.hold.as_ref());

@@ -1,34 +1,40 @@
-//! Rainbow's planner: a world and a time in; actions, status and a wake-up time out.
+//! Planner of Rainbow: takes a world and a time, returns actions, a report and a wake-up time. The entry point is [`plan`].
 //!
-//! It is pure and synchronous: no Kubernetes type, no clock, no randomness, no input or output. So it can be tested by
-//! properties over random worlds and by simulation. A spec is assumed to be validated; one that is not (unknown needs, a
-//! cycle) never makes the planner panic or loop: what cannot be resolved simply does not come up, and the report says so.
+//! The planner is pure and synchronous: it has no Kubernetes type, no clock, no randomness, no input or output. Therefore
+//! properties over random worlds and a simulation can test it. The caller validates the spec. A spec that is invalid all the same
+//! (unknown needs, a cycle) never makes the planner panic or loop: a tier that cannot be resolved does not come up, and the
+//! report says so.
 //!
-//! One decision, in the order of its modules:
+//! Read [`World`] (what the planner is given) and [`Plan`] (what it answers) first, then `decide` below. The modules, in the
+//! order in which a decision uses them:
 //!
 //! | module | question |
 //! |---|---|
-//! | `parts` | which parts of colors, and which addresses of inner tiers, are there where callers may be served by newer callees |
-//! | `view` | what is there, indexed once |
-//! | `situation` | what does each stage serve, and what shall it serve |
+//! | `world`, `defaults` | what is the planner given: the spec, the memory in the status, the objects in the cluster |
+//! | `plan` | what does the planner answer: chains of actions, the report, the wake-up time |
+//! | `parts` | which parts of colors and which addresses of inner tiers exist, where callers may be served by newer callees |
+//! | `holds` | which color does a held stage serve, and which holds has a later color ended |
+//! | `view` | what is in the world, indexed once |
+//! | `situation` | what does each stage serve, and what should it serve |
 //! | `order` | which tier of a stage moves first |
-//! | `colors`, `reuse` | which colors are held, wait or leave; is a new one to be made, and of which instances |
-//! | `copies` | which copies of configuration are made, put back and deleted |
-//! | `surge` | which part of two colors does a stage ask for while it moves with few pods too many |
-//! | `sizes` | how many pods shall each instance have |
-//! | `scalers` | which autoscalers are there, and how few pods may they ask for |
-//! | `bringup` | what may be applied now, inner tiers first |
-//! | `shift` | what is each stage's next move |
-//! | `budgets` | how many pods of a stage that is held may be evicted |
-//! | `drain` | which colors may begin to go |
-//! | `health` | is what a stage serves healthy, and which color is its way back until it is |
-//! | `fewer` | which pods of a living color are too many, and which come back |
-//! | `release`, `evidence` | which of their pods go, entry tiers first, by what is known of their connections |
+//! | `surge` | how large a part of its two colors does a stage ask for while it moves with a surge |
+//! | `colors`, `reuse` | which colors are held, wait or leave; must a new color be made, and of which instances |
+//! | `sizes` | how many pods should each instance have |
+//! | `scalers` | which autoscalers are there, and what is the floor of each |
+//! | `bringup` | which objects may be applied now, inner tiers first |
+//! | `shift` | what is the next move of each stage |
+//! | `health` | is the color that a stage serves healthy, and which color is its way back until it is |
+//! | `budgets` | how many pods of a stage that is held in the middle of a shift may be evicted |
+//! | `drain` | which colors may begin to end |
+//! | `release`, `evidence` | which pods of these colors may end now, entry tiers first, by what is known of their connections |
 //! | `adopt` | which pods lose their Deployment while they drain, and get it back |
-//! | `marks` | which pods are guarded, and which are the next to go |
-//! | `history`, `orphans` | what is deleted for good |
-//! | `teardown` | how all of it goes when the Rainbow is deleted |
-//! | `report`, `holders`, `slots` | what to say about it, as facts (`reason`): the observer writes the text |
+//! | `fewer` | which pods of a living color are too many, and which come back |
+//! | `marks` | which pods are guarded, and which are the next to end |
+//! | `history`, `orphans` | which colors and instances are deleted for good |
+//! | `copies` | which copies of configuration are made, restored and deleted |
+//! | `teardown` | in which order everything ends when the Rainbow is deleted |
+//! | `report`, `holders`, `slots`, `reason` | what is reported, as facts: the observer writes the text |
+//! | `draft`, `dag`, `hash` | tools: a plan in the making, the graph of tiers, tables by name |
 
 mod adopt;
 mod bringup;
@@ -74,9 +80,9 @@ use view::View;
 
 /// Decides what to do next about an application.
 ///
-/// The answer depends on nothing but the arguments. Its chains are safe to apply to the world they were computed from, in any
-/// order and at the same time, and each action may be the last one of its chain that is applied: whatever must be *seen* first
-/// comes in a later plan. In a steady state there are none.
+/// The answer depends on nothing but the arguments. Its chains are safe to apply to the world from which they were computed, in
+/// any order and at the same time. Each action may be the last one of its chain that is applied: an action that relies on a
+/// change being *seen* comes in a later plan. In a steady state a plan has no chains.
 pub fn plan(world: &World, now: Time) -> Plan {
     match parts::expanded(world) {
         None => of_whole(world, now),
@@ -84,7 +90,7 @@ pub fn plan(world: &World, now: Time) -> Plan {
     }
 }
 
-/// Decides about an application whose colors are whole: each stage serves all tiers of one, or a part of one.
+/// Decides about an application whose colors are whole: each stage serves all tiers of a color, or one part of a color.
 fn of_whole(world: &World, now: Time) -> Plan {
     let spec = &world.spec;
     if spec.stages.iter().all(|stage| stage.hold.is_none()) {
@@ -98,7 +104,7 @@ fn of_whole(world: &World, now: Time) -> Plan {
     if !ending.is_empty() {
         ended.extend(ending);
         freed = holds::resolved(spec, &ended);
-        // Holds concern stages, and nothing that the view has indexed does.
+        // A hold changes only what the spec says of stages, and the view indexes nothing of that.
         view.spec = &freed;
     }
     let mut plan = decide(&view);
@@ -106,7 +112,7 @@ fn of_whole(world: &World, now: Time) -> Plan {
     plan
 }
 
-/// Decides for a spec in which stages say themselves whether they are held.
+/// Decides for a spec whose stages already say whether they are held.
 fn decide(view: &View<'_>) -> Plan {
     if view.spec.deleting {
         return teardown::plan(view);

@@ -1,8 +1,9 @@
-//! The marks of pods, and the guard of those that hold connections.
+//! Marks of pods, and the guard of those that hold connections.
 //!
-//! While a color drains, evictions and autoscalers shall not cut what the drain waits for. So every pod that has
-//! connections is marked as held, and with it all pods of the tiers it calls. A held pod stays so until it goes: one that is
-//! busy now and then would otherwise be written to each time. A color that is taken back loses all marks.
+//! While a color drains, evictions and autoscalers must not cut the connections that the drain waits for. Therefore every pod
+//! that has connections is marked as held, and with it all pods of the tiers that it calls in its color. A held pod stays held
+//! until it ends: a pod that is busy now and then would otherwise be written to each time. A color that is taken back loses all
+//! marks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,12 +46,13 @@ pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &m
         .filter(|(_, (pod, mark))| !pod.terminating && pod.mark != *mark)
         .collect();
     for (pod, mark) in changes.into_values() {
-        // A pod that its color takes back may lose its controller reference by the same plan: one write after the other.
+        // A pod that its color takes back may lose its controller reference by the same plan: both writes are in one chain, one
+        // after the other.
         let is_cleared = cleared.contains(&*pod.name);
         let chain = if is_cleared { ChainKey::Start } else { ChainKey::End };
         draft.act(chain(pod.instance.color.to_string()), Action::Mark { pod: pod.name.to_string(), mark });
     }
-    // The guard is its own chain: it goes when the marks are seen to be gone.
+    // The guard is a chain of its own: it is deleted when the marks are seen to be gone.
     if !held && !held_now {
         unguard(view, draft);
     }
@@ -63,7 +65,8 @@ pub(crate) fn unguard(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// The marks that pods of instances that go or become smaller shall have, by name. A pod that is not named keeps what it has.
+/// Returns the marks that pods of instances that end or become smaller should have, by name. A pod that is not named keeps its
+/// mark.
 fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
     let holding = holding(view, going);
     let mut wanted = BTreeMap::new();
@@ -75,7 +78,7 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
         for leaver in stay {
             let pod = leaver.pod;
             let held = if one.exposed { holds(view, leaver) } else { holding.contains(one.instance) };
-            // Whose mark is taken off while its Deployment deletes pods may see another one go in its place.
+            // Removing the mark (a deletion cost) while the Deployment deletes pods can delete a different pod.
             let stuck = pod.mark == Mark::Leaving && one.is_shrinking(view);
             match (held, pod.mark) {
                 _ if stuck => {}
@@ -92,7 +95,7 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
     wanted
 }
 
-/// The pods that lose their marks because a color that has them lives.
+/// Returns the pods that lose their marks because a color that has them lives.
 fn cleared<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeSet<&'a str> {
     let goes = |leaver: &&Leaver<'_>| leaver.verdict != Verdict::Serves;
     let going: BTreeSet<&str> =
@@ -104,7 +107,8 @@ fn cleared<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeSet<&
     living.filter(|pod| may_be_cleared(view, pod)).map(|pod| &*pod.name).collect()
 }
 
-/// The Deployment of a color that was taken back has been asked for all its pods, and knows it.
+/// Returns whether the mark may be taken off: the Deployment of a color that was taken back has observed that it should keep all
+/// its pods.
 fn may_be_cleared(view: &View<'_>, pod: &Pod) -> bool {
     let alive = view.pods(&pod.instance).iter().filter(|pod| !pod.terminating).count();
     match view.deployment(&pod.instance) {
@@ -116,12 +120,12 @@ fn may_be_cleared(view: &View<'_>, pod: &Pod) -> bool {
     }
 }
 
-/// The pod has connections, or nobody has known for a while whether it has any.
+/// Returns whether the pod has connections, or it has been unknown for a while whether it has any.
 pub(crate) fn holds(view: &View<'_>, leaver: &Leaver<'_>) -> bool {
     leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod)
 }
 
-/// The instances that hold connections, and those that they call, near or far.
+/// Returns the instances that hold connections, and those that they call directly or through other tiers.
 fn holding<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeSet<&'a InstanceName> {
     let by_name: NameMap<&InstanceName, &Going<'_>> = going.iter().map(|one| (one.instance, one)).collect();
     let mut found = BTreeSet::new();

@@ -1,11 +1,12 @@
-//! In which order the addresses of one stage move, where callers may be served by newer callees.
+//! Order in which the addresses of one stage move, where callers may be served by newer callees.
 //!
-//! An address moves to a color when every tier that the color's part calls through another address is at that color or a newer one, as every
-//! node knows, and when no pod that calls it asks for a newer one. So a release goes inner tiers first, and the way back goes entry tiers
-//! first; a caller never reaches a callee that is older than itself, whatever happens in between.
+//! An address moves to a color under two conditions. First, every tier that the color's part calls through another address is at
+//! that color or a newer one, as every node knows. Second, no pod that calls the address asks for a newer color. Therefore a
+//! release moves inner tiers first, and the way back moves entry tiers first. A caller never reaches a callee that is older than
+//! itself, whatever happens in between.
 //!
-//! The first rule is about what serves after the move. The second one is about pods, not about what stages serve: a pod that has left its
-//! stage goes on answering the connections that it has, until it has drained.
+//! The first condition is about what serves after the move. The second one is about pods, not about what stages serve: a pod that
+//! has left its stage continues to answer the connections that it has, until it has drained.
 
 use std::collections::BTreeSet;
 
@@ -16,17 +17,17 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// Why an address does not move to a color yet.
+/// Reason why an address does not move to a color yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// The color.
+    /// Color that the address does not move to.
     pub(crate) color: ColorId,
     pub(crate) waiting: Waiting,
-    /// When time alone may end it.
+    /// Time when the block may end without any change in the cluster.
     pub(crate) until: Option<Time>,
 }
 
-/// Has each address go no further than the order allows.
+/// Keeps each address from going further than the order allows.
 pub(crate) fn keep(view: &View<'_>, situations: &mut [Situation<'_>]) {
     if situations.iter().all(|situation| situation.stage.address == Address::Entry) {
         return;
@@ -45,12 +46,12 @@ pub(crate) fn keep(view: &View<'_>, situations: &mut [Situation<'_>]) {
     keep_ways_back(view, situations);
 }
 
-/// The stage whose order concerns an address.
+/// Returns the name of the stage whose order concerns an address.
 fn stage_of<'a>(situation: &Situation<'a>) -> &'a str {
     situation.stage.user_name()
 }
 
-/// A stage that has been taken back from a color at one address goes back at all.
+/// Takes back all addresses of a stage that has been taken back from a color at one of them.
 fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
     let name = |color: ColorId| view.colors[color].name.as_str();
     let mut backs: Vec<(String, &str, &str)> = Vec::new();
@@ -69,7 +70,7 @@ fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
     }
 }
 
-/// Why the address stays where it is, or goes on to where it went.
+/// Returns the reason why the address stays where it is, or continues to where it was going.
 fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_>) -> Option<Block> {
     let Goal::Color(goal) = situation.goal else { return None };
     let has_members = situation.members.iter().any(|pod| situation.is_of(view, pod, goal));
@@ -82,12 +83,13 @@ fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_
         block(Waiting::ForNewerCallers { tier: caller, color }, None)
     };
     if situation.serving == Some(goal) && before(view, situation, goal) == Some(goal) {
-        // Where the status is lost, or its color was taken away by force, what the address serves is a guess, which callers may refute.
+        // Where the status is lost, or its color was taken away by force, the color that the address serves is a guess. Callers
+        // may refute it.
         let selects = situation.instance(view, goal).is_some_and(|own| situation.points == Points::Instance(own));
         return if selects { None } else { newer() };
     }
     if situation.stage.address != Address::Entry && situation.instance(view, goal).is_none() {
-        // A color without the tier: no caller of that color will ask for it.
+        // The color does not have the tier: no caller of that color will ask for it.
         return block(Waiting::ForMissingTier { color: name(view, goal), tier: situation.stage.tier.clone() }, None);
     }
     let callees = callees(view, situations, situation, goal);
@@ -110,7 +112,8 @@ fn name(view: &View<'_>, color: ColorId) -> String {
     view.colors[color].name.clone()
 }
 
-/// The addresses that pods of the color use which the situation's address leads to, inner tiers first; `None` for one that is not there yet.
+/// Returns the addresses used by those pods of the color that the situation's address leads to, inner tiers first; `None` for an
+/// address that does not exist yet.
 fn callees<'s, 'a>(
     view: &View<'a>,
     situations: &'s [Situation<'a>],
@@ -118,7 +121,8 @@ fn callees<'s, 'a>(
     color: ColorId,
 ) -> Vec<(String, Option<&'s Situation<'a>>)> {
     let part = view.colors[color];
-    // Other tiers of the part get no clients by an inner address, and may themselves call the tier that the address leads to.
+    // An inner address sends no clients to other tiers of the part. These tiers may themselves call the tier that the address
+    // leads to.
     let leads_to = view.entry(situation.stage, color).filter(|_| situation.stage.address != Address::Entry);
     let leads_to = leads_to.map(|tier| parts::with_needs(&part.tiers, &BTreeSet::from([tier])));
     let is_reached = |tier: &&Tier| leads_to.as_ref().is_none_or(|tiers| tiers.contains(tier.name.as_str()));
@@ -130,10 +134,11 @@ fn callees<'s, 'a>(
     called.into_iter().map(|tier| (tier.clone(), find(tier))).collect()
 }
 
-/// Every node sends callers to the color or a newer one, and to no older one. The error says when time alone may make it so.
+/// Returns `Ok` when every node sends callers to the color or a newer one, and to no older one. The error has the time when that
+/// may become so without any change.
 fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> Result<(), Option<Time>> {
     let callee = callee.ok_or(None)?;
-    // A callee that may not go to where it is told yet serves what it has served, if that has the same pods.
+    // A callee that may not go to its goal yet serves the color that it has served, if both colors have the same pods.
     let serving = match callee.goal {
         Goal::Color(goal) => before(view, callee, goal),
         Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => callee.serving,
@@ -160,14 +165,14 @@ fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> R
     if known > view.now { Err(Some(known)) } else { Ok(()) }
 }
 
-/// A tier that calls the situation's tier and has pods of a newer color, and that color.
+/// Returns a tier that calls the situation's tier and has pods of a newer color, and that color.
 fn newer_caller(view: &View<'_>, situation: &Situation<'_>, color: ColorId) -> Option<(String, String)> {
     let Address::Inner { stage } = &situation.stage.address else { return None };
     let tier = situation.stage.tier.as_deref()?;
     let calls = |instance: &InstanceName| {
         let owners = view.owners(instance).iter();
         let mut tiers = owners.flat_map(|owner| &view.colors[*owner].tiers).filter(|tier| tier.name == *instance.tier);
-        // What a pod calls whose color was taken away by force is unknown.
+        // Nothing tells which tiers a pod calls whose color was taken away by force.
         view.owners(instance).is_empty() || tiers.any(|known| known.calls.iter().any(|called| called == tier))
     };
     let is_there = |instance: &InstanceName| {
@@ -176,7 +181,7 @@ fn newer_caller(view: &View<'_>, situation: &Situation<'_>, color: ColorId) -> O
     };
     let own = view.instances_of(stage).filter(|instance| calls(instance) && is_there(instance));
     for instance in own {
-        // An instance that several colors share calls what the oldest of them calls.
+        // An instance that several colors share calls the version that the oldest of them calls.
         let needed = view.owners(instance).last().map(|oldest| view.colors[*oldest].revision);
         let is_newer = match needed {
             Some(needed) => needed > view.colors[color].revision,
@@ -189,9 +194,10 @@ fn newer_caller(view: &View<'_>, situation: &Situation<'_>, color: ColorId) -> O
     None
 }
 
-/// Pods whose color was taken away by force have been there for longer than the other color, so that one is newer. Either an address of the
-/// stage led to them before that color was made, which the status remembers across restarts of the operator; or the observer saw them
-/// ready before. Without this a stage could leave such callers for no version at all, not even for one that is made later.
+/// Returns whether pods whose color was taken away by force have existed for longer than `color`, so that `color` is newer.
+/// Evidence is either an address of the stage that led to these pods before `color` was made (the status remembers that across
+/// restarts of the operator), or an observer that saw them ready before. Without this evidence, such callers would block the
+/// stage's move to every version, even to one that is made later.
 fn was_there_before(view: &View<'_>, stage: &str, instance: &InstanceName, color: ColorId) -> bool {
     let created = view.colors[color].created;
     let leads_to = |address: &Stage| {
@@ -208,7 +214,7 @@ fn was_there_before(view: &View<'_>, stage: &str, instance: &InstanceName, color
     addresses.any(leads_to) || was_ready()
 }
 
-/// The tier after which the stage waits before it moves on, and until when. A gate between tiers belongs here.
+/// Returns the tier after which the stage waits before it moves on, and when the wait ends. A gate between tiers belongs here.
 fn pause(
     view: &View<'_>,
     situation: &Situation<'_>,
@@ -240,7 +246,8 @@ fn pause(
     None
 }
 
-/// The color that the address serves as long as it does not move to `goal`. Where both have one instance, the Service does not tell.
+/// Returns the color that the address serves as long as it does not move to `goal`. Where both colors have the same instance, the
+/// Service does not tell which of them it serves.
 fn before(view: &View<'_>, situation: &Situation<'_>, goal: ColorId) -> Option<ColorId> {
     let remembered = situation.memory.color.as_deref();
     let remembered = remembered.and_then(|name| view.color_in(&situation.stage.name, name));
@@ -249,8 +256,8 @@ fn before(view: &View<'_>, situation: &Situation<'_>, goal: ColorId) -> Option<C
     remembered.filter(|color| is_guess && is_same(color)).or(situation.serving)
 }
 
-/// The newest color that the address may be serving, where its callers are too new for what it seemed to serve: that of the instance that its
-/// Service selects, else one with pods that serve.
+/// Returns the newest color that the address may be serving, where its callers are too new for the color that it seemed to serve:
+/// the color of the instance that its Service selects, else one with pods that serve.
 fn serves_instead(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
     let is_other = |color: &ColorId| *color != blocked && situation.instance(view, *color).is_some();
     let mut others = (0..view.colors.len()).filter(is_other);
@@ -262,7 +269,7 @@ fn serves_instead(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) 
     }
 }
 
-/// The color that an address goes on to, or stays at, that may not go to `blocked`.
+/// Returns the color that an address continues to, or stays at, when it may not go to `blocked`.
 fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
     let has_members = |color: &ColorId| situation.members.iter().any(|pod| situation.is_of(view, pod, *color));
     let shift = situation.memory.shift.as_ref().filter(|_| situation.points == Points::Members);
@@ -270,7 +277,8 @@ fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Opt
     to.filter(has_members).or(situation.serving).filter(|color| *color != blocked)
 }
 
-/// A callee whose callers have not followed yet keeps the color that these serve whole: a release that is given up half way starts no pod.
+/// Keeps, for a callee whose callers have not followed yet, the color that these callers serve whole: a release that is given up
+/// half way starts no pod.
 fn keep_ways_back(view: &View<'_>, situations: &mut [Situation<'_>]) {
     let callers: Vec<(String, ColorId, BTreeSet<&str>)> = situations
         .iter()
@@ -282,7 +290,7 @@ fn keep_ways_back(view: &View<'_>, situations: &mut [Situation<'_>]) {
         .collect();
     for situation in situations.iter_mut().filter(|situation| situation.stage.address != Address::Entry) {
         let Some(tier) = situation.stage.tier.as_deref() else { continue };
-        // A callee of the tier that stays behind, because its own callers have yet to end, holds nothing of the tier.
+        // A callee of the tier that stays behind because its own callers have yet to end does not hold the tier.
         let of_stage = callers.iter().filter(|(stage, _, tiers)| stage == stage_of(situation) && tiers.contains(tier));
         let own = of_stage.filter_map(|(_, color, _)| view.color_in(&situation.stage.name, &view.colors[*color].name));
         let own: Vec<ColorId> = own.filter(|own| situation.instance(view, *own).is_some()).collect();
@@ -290,7 +298,8 @@ fn keep_ways_back(view: &View<'_>, situations: &mut [Situation<'_>]) {
     }
 }
 
-/// The tier and all that it calls in the color, near or far, in its own color or in a newer one.
+/// Returns the tier and all tiers that it calls in the color, directly or through other tiers, in its own color or in a newer
+/// one.
 fn reached<'a>(view: &View<'a>, color: ColorId, tier: &'a str) -> BTreeSet<&'a str> {
     let whole = view.colors[view.whole(color)];
     let tiers: Vec<&Tier> = whole.tiers.iter().chain(whole.bound.iter().map(|(tier, _)| tier)).collect();

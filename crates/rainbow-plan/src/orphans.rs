@@ -1,4 +1,5 @@
-//! Instances that no color has: somebody took a color away by force. They go as a deleted color does, entry tiers first.
+//! Orphans: instances that no color has, because a user took their color away by force. They end as a deleted color does, entry
+//! tiers first.
 
 use crate::{
     Action, ChainKey, InstanceName, Selection, StageService, Version, adopt, draft::Draft, history::exists, view::View,
@@ -6,7 +7,7 @@ use crate::{
 
 /// Deletes orphans that no client can be sent to and that no other orphan calls.
 pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
-    // Who calls whom is known from the newest tiers only: the color that knew it is gone.
+    // Only the newest tiers tell which tier calls which: the color that knew it is gone.
     let tiers = match (view.spec.version, view.newest) {
         (Version::Valid, _) => &view.spec.tiers,
         (Version::Invalid, Some(newest)) => &view.colors[newest].tiers,
@@ -35,7 +36,7 @@ pub(crate) fn delete(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// Clients of a stage may be sent to it.
+/// Returns whether clients of a stage may be sent to the orphan.
 fn in_use(view: &View<'_>, orphan: &InstanceName, draft: &mut Draft) -> bool {
     let selected = view.world.stages.values().any(
         |service| matches!(service, StageService::Ours { selects: Selection::Instance(instance), .. } if instance == orphan),

@@ -1,16 +1,18 @@
 //! Applications in which callers may be served by newer callees (`Tier::calls`), as the rest of the planner sees them.
 //!
-//! Such a caller reaches its callee through an address of the stage that the caller belongs to, and the address moves from color to color on its
-//! own. So the planner sees two things more than the user does:
+//! Such a caller reaches its callee through an address of the stage that the caller belongs to. The address moves from color to
+//! color on its own. Therefore the planner sees two things more than the user does:
 //!
-//! - Each address of an inner tier is a *stage*, with its Service, its members and its shift ([`Address::Inner`]).
-//! - Each color is a *shared part*, of the tiers that all stages have in common, and *parts of stages*: the tiers that reach an inner
-//!   address, near or far. A part is a color to all other modules: stages move to it, it drains, it is kept warm.
+//! - Each address of an inner tier is a *stage*, with a Service, members and a shift of its own ([`Address::Inner`]).
+//! - Each color is a *shared part*, made of the tiers that all stages have in common, and *parts of stages*, made of the tiers
+//!   that reach an inner address directly or through other tiers. All other modules treat a part as a color: stages move to it, it
+//!   drains, it is kept warm.
 //!
-//! Each address leads to a part of its own, with all that its tier calls in its own color. The part that clients reach also has the tiers
-//! that no other tier calls. What several parts have is an instance of each, as with `reuse`.
+//! Each address leads to a part of its own, with all tiers that the address's tier calls in its own color. The part that clients
+//! reach also has the tiers that no other tier calls. Where several parts have a tier, its instance belongs to all of them, as
+//! with `reuse`.
 //!
-//! `order` decides when an address may move. What is reported is put together again here: users see colors and stages.
+//! `order` decides when an address may move. This module puts the reports together again: users see colors and stages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,17 +21,17 @@ use crate::{
     Version, World, dag,
 };
 
-/// Name of the address through which a stage's callers reach a tier. Names of stages and tiers have no dot.
+/// Returns the name of the address through which a stage's callers reach a tier. Names of stages and tiers have no dot.
 pub fn inner_name(stage: &str, tier: &str) -> String {
     format!("{stage}.{tier}")
 }
 
-/// The name is one that `inner_name` makes.
+/// Returns whether `inner_name` made the name.
 pub fn is_inner_name(name: &str) -> bool {
     name.contains('.')
 }
 
-/// The world with the parts of its colors and the addresses of inner tiers. `None`: there are none.
+/// Returns the world with the parts of its colors and the addresses of inner tiers. `None`: there are none.
 pub(crate) fn expanded(world: &World) -> Option<World> {
     let calls = |tiers: &[Tier]| tiers.iter().any(|tier| !tier.calls.is_empty());
     let own_stage = || world.instances.keys().any(|instance| instance.stage.is_some());
@@ -37,10 +39,10 @@ pub(crate) fn expanded(world: &World) -> Option<World> {
         return None;
     }
     let mut expanded = world.clone();
-    // The order of a list must not decide which of two addresses comes first.
+    // Otherwise the order of a list would decide which of two addresses comes first.
     expanded.colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
     let mut stages: BTreeSet<&str> = world.spec.stages.iter().map(|stage| stage.name.as_str()).collect();
-    // A stage that was removed has its tiers until these have drained.
+    // A stage that was removed keeps its tiers until these have drained.
     stages.extend(world.instances.keys().filter_map(|instance| instance.stage.as_deref()));
     let parts = expanded.colors.iter().flat_map(|color| split(&expanded, color, &stages)).collect();
     let addresses = expanded.spec.stages.iter().flat_map(|stage| with_inner(&expanded, stage)).collect();
@@ -54,7 +56,7 @@ pub(crate) fn expanded(world: &World) -> Option<World> {
     Some(expanded)
 }
 
-/// The tiers that reach an inner address, near or far: each stage has its own.
+/// Returns the tiers that reach an inner address, directly or through other tiers: each stage has its own instances of them.
 pub(crate) fn bound(tiers: &[Tier]) -> BTreeSet<&str> {
     let mut bound: BTreeSet<&str> =
         tiers.iter().filter(|tier| !tier.calls.is_empty()).map(|tier| tier.name.as_str()).collect();
@@ -69,7 +71,7 @@ pub(crate) fn bound(tiers: &[Tier]) -> BTreeSet<&str> {
     }
 }
 
-/// The parts of a color, the shared one first.
+/// Returns the parts of a color, the shared part first.
 fn split(world: &World, color: &Color, stages: &BTreeSet<&str>) -> Vec<Color> {
     let bound = bound(&color.tiers);
     if bound.is_empty() {
@@ -91,9 +93,9 @@ fn split(world: &World, color: &Color, stages: &BTreeSet<&str>) -> Vec<Color> {
     std::iter::once(shared).chain(parts).collect()
 }
 
-/// The parts of a color that belong to a stage: one for each address that leads to bound tiers, and one for the rest. Parts overlap where
-/// tiers call one tier in their own color. A part goes when its address has moved, and a tier in the last of its parts: were they one part, an
-/// address that waits for the end of its callers would keep these callers.
+/// Returns the parts of a color that belong to a stage: one for each address that leads to bound tiers, and one for the rest.
+/// Parts overlap where tiers call the same tier in their own color. A part ends when its address has moved, and a tier ends with
+/// the last of its parts. If all were one part, an address that waits for the end of its callers would keep these callers.
 fn parts_of(world: &World, color: &Color, bound: &BTreeSet<&str>, called: &BTreeSet<&str>, stage: &str) -> Vec<Color> {
     let entry = entry(world, color, stage);
     let own = || color.tiers.iter().map(|tier| tier.name.as_str()).filter(|tier| bound.contains(tier));
@@ -148,13 +150,13 @@ fn part(
 }
 
 impl PartMemory {
-    /// A part of which nothing is known.
+    /// Returns the memory of a part of which nothing is known.
     pub fn new(key: PartKey) -> Self {
         Self { key, released: None, retired: None, demoted: false, sizes: BTreeMap::new(), served: None }
     }
 }
 
-/// The tiers, and what they call in their own color, near or far.
+/// Returns the tiers and everything that they call in their own color, directly or through other tiers.
 pub(crate) fn with_needs<'a>(tiers: &'a [Tier], group: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
     let mut all = group.clone();
     let mut next: Vec<&str> = group.iter().copied().collect();
@@ -165,7 +167,7 @@ pub(crate) fn with_needs<'a>(tiers: &'a [Tier], group: &BTreeSet<&'a str>) -> BT
     all
 }
 
-/// The tier of a color that a stage's clients reach; see `View::entry`.
+/// Returns the tier of a color that a stage's clients reach; see `View::entry`.
 fn entry<'a>(world: &'a World, color: &'a Color, stage: &str) -> Option<&'a str> {
     let spec = &world.spec;
     let has = |tier: &&str| color.tiers.iter().any(|known| known.name == *tier);
@@ -178,7 +180,7 @@ fn entry<'a>(world: &'a World, color: &'a Color, stage: &str) -> Option<&'a str>
     color.entries.get(stage).map(String::as_str).filter(has).or(own).or(named.filter(has))
 }
 
-/// The stage, behind the addresses of its inner tiers that are in use or about to be: inner tiers first.
+/// Returns the stage, preceded by the addresses of its inner tiers that are in use or about to be: inner tiers first.
 fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
     let mut used: BTreeSet<&str> = BTreeSet::new();
     let mut order: Vec<&str> = Vec::new();
@@ -191,7 +193,7 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
                 shift.is_some_and(|shift| Some(shift.to.as_str()) == name || Some(shift.from.as_str()) == name);
             shifts || memory.color.as_deref() == name || memory.target.as_deref() == name
         };
-        // A stage that is told nothing serves the newest color, or the first that there ever is. Its hold is told first.
+        // A stage without a pin serves the newest color, or the first color that there ever is. A hold comes before the pin.
         let hold =
             stage.hold.as_ref().filter(|hold| memory.is_none_or(|known| known.ended_hold.as_ref() != Some(&hold.id)));
         let is_told = match hold.and_then(|hold| hold.color.as_ref()).or(stage.color.as_ref()) {
@@ -216,7 +218,7 @@ fn with_inner(world: &World, stage: &Stage) -> Vec<Stage> {
             }
         }
     }
-    // What pods call whose color was taken away by force is unknown: the addresses that they may use stay.
+    // Nothing tells which tiers a pod calls whose color was removed by force: the addresses that the pod may use stay.
     let is_owned = |pod: &Pod| {
         let has =
             |color: &Color| color.instances.get(&*pod.instance.tier).is_some_and(|own| own.color == pod.instance.color);
@@ -250,7 +252,7 @@ fn called(tiers: &[Tier]) -> impl Iterator<Item = &str> {
     tiers.iter().flat_map(|tier| &tier.calls).map(String::as_str)
 }
 
-/// The plan, with what is reported put together as users see it.
+/// Returns the plan with the reports put together as users see them.
 pub(crate) fn collapsed(mut plan: Plan, expanded: &World) -> Plan {
     let stages = std::mem::take(&mut plan.report.stages);
     let mut inner: Vec<TierReport> = Vec::new();
@@ -259,7 +261,7 @@ pub(crate) fn collapsed(mut plan: Plan, expanded: &World) -> Plan {
         let stage = expanded.spec.stages.iter().find(|stage| stage.name == report.name);
         match stage.map(|stage| (&stage.address, &stage.tier)) {
             Some((Address::Inner { .. }, Some(tier))) => inner.push(TierReport { tier: tier.clone(), report }),
-            // The addresses of a stage come before the stage.
+            // The inner addresses of a stage come before the stage.
             _ => all.push(StageReport { tiers: std::mem::take(&mut inner), ..report }),
         }
     }

@@ -1,4 +1,4 @@
-//! What the planner answers.
+//! Output of the planner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,24 +6,24 @@ use crate::{
     ConfigName, Connections, Degraded, InstanceName, Mark, PartMemory, Problem, Selection, StageKey, Time, Waiting,
 };
 
-/// A plan: what to write now, what to report, and when to ask again if nothing happens before.
+/// Answer of the planner: what to write now, what to report, and when to plan again if nothing changes before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What to write, most urgent first. A chain depends on no other one: a chain that cannot be carried out stops itself alone.
+    /// Writes, most urgent first. A chain depends on no other chain: a chain that cannot be carried out stops only itself.
     pub chains: Vec<Chain>,
-    /// What to report. Nothing in it depends on whether the chains can be carried out.
+    /// Content of the next statuses. Nothing in it depends on whether the chains can be carried out.
     pub report: Report,
-    /// When to plan again if the world does not change before. `None`: nothing is waited for.
+    /// Time to plan again if the world does not change before. `None`: the plan waits for no time.
     pub wake: Option<Time>,
-    /// The instances whose pods' connections are to be counted from now on; all others are not asked, and what was known of
-    /// them is forgotten.
+    /// Instances whose pods' connections must be counted from now on. The observer asks no other pods, and forgets what was known
+    /// of them.
     pub count: BTreeSet<InstanceName>,
-    /// Pods that the instances of colors that live should have, where no other writer decides that.
+    /// Pods that the instances of living colors should have, where no other writer decides that.
     pub sizes: BTreeMap<InstanceName, u32>,
 }
 
 impl Plan {
-    /// The actions of all chains.
+    /// Returns the actions of all chains.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.chains.iter().flat_map(|chain| &chain.actions)
     }
@@ -32,38 +32,39 @@ impl Plan {
 /// Actions that follow from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// What the chain is about.
+    /// Subject of the chain.
     pub key: ChainKey,
-    /// To be applied in this order. Each is idempotent; when one fails the rest is not applied, and a later plan resumes.
+    /// Actions, to be applied in this order. Each is idempotent. When one fails, the rest is not applied, and a later plan
+    /// resumes.
     pub actions: Vec<Action>,
 }
 
-/// What a chain is about. The order is that of urgency.
+/// Subject of a chain. The order of the variants is that of urgency.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChainKey {
-    /// Moves or mends the Service of a stage, or deletes one.
+    /// Moves or fixes the Service of a stage, or deletes one.
     Stage(StageKey),
-    /// Makes a color, and what the color has introduced; puts pods back that it needs again, and takes their marks off.
+    /// Makes a color and what the color has introduced; puts back pods that the color needs again, and takes their marks off.
     Start(String),
     /// Makes or deletes the guard.
     Guard,
-    /// Puts copies of configuration back, and deletes those that no color reads.
+    /// Restores copies of configuration, and deletes those that no color reads.
     Config,
     /// Makes or deletes the disruption budget of a stage.
     Budget(String),
-    /// Takes out, marks, shrinks and deletes what the color has introduced, and the color.
+    /// Takes out, marks, shrinks and deletes what the color has introduced, and deletes the color.
     End(String),
-    /// Lets the Rainbow go.
+    /// Releases the Rainbow for deletion.
     Release,
 }
 
 impl ChainKey {
-    /// The chain of a stage's present Service.
+    /// Returns the key of the chain of a stage's present Service.
     pub fn stage(name: &str) -> Self {
         Self::Stage(StageKey::of(name))
     }
 
-    /// Chains of a lower rank are carried out first.
+    /// Returns the rank of the chain. Chains of a lower rank are carried out first.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Stage(_) => 0,
@@ -78,165 +79,105 @@ impl ChainKey {
 /// One idempotent write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make the `Color` of the spec's tiers.
+    /// Makes the `Color` of the spec's tiers.
     CreateColor {
-        /// Its name.
         color: String,
-        /// One above the highest there is.
+        /// Revision of the color: one above the highest there is.
         revision: i64,
-        /// The instance that serves each tier, in the order of the spec's tiers.
+        /// Instance that serves each tier, in the order of the spec's tiers.
         instances: Vec<(String, InstanceName)>,
-        /// By stage: the tier that its clients reach, where the tiers do not tell.
+        /// Tier that the clients of each stage reach, by name of the stage, where the tiers do not tell.
         entries: BTreeMap<String, String>,
     },
-    /// Copy an object with configuration, if it still has the content that the copy is named after.
-    CreateCopy {
-        /// Name of the copy.
-        copy: ConfigName,
-    },
-    /// Delete a copy.
-    DeleteCopy {
-        /// Name of the copy.
-        copy: ConfigName,
-    },
-    /// Make or mend an instance's Deployment, replicas included.
+    /// Copies an object that holds configuration, if it still has the content that the copy is named after.
+    CreateCopy { copy: ConfigName },
+    /// Deletes a copy.
+    DeleteCopy { copy: ConfigName },
+    /// Makes or fixes an instance's Deployment, replicas included.
     ApplyDeployment {
-        /// Whose.
         instance: InstanceName,
-        /// Pods asked for.
+        /// Pods that the Deployment asks for.
         replicas: u32,
-        /// The pods that this write lets go, by name, and why.
+        /// Pods that this write ends, by name, and why.
         ends: Vec<(String, Why)>,
     },
-    /// Make or fix the autoscaler of an instance's Deployment.
+    /// Makes or fixes the autoscaler of an instance's Deployment.
     ApplyScaler {
-        /// Name of the instance.
         instance: InstanceName,
         /// Pods that the autoscaler asks for at least.
         least: u32,
     },
-    /// Delete the autoscaler of an instance's Deployment.
-    DeleteScaler {
-        /// Name of the instance.
-        instance: InstanceName,
-    },
-    /// Delete the Deployment of an instance that drains, without its ReplicaSets and pods.
-    OrphanDeployment {
-        /// Name of the instance.
-        instance: InstanceName,
-    },
-    /// Delete the ReplicaSets of an instance that has no Deployment.
+    /// Deletes the autoscaler of an instance's Deployment.
+    DeleteScaler { instance: InstanceName },
+    /// Deletes the Deployment of an instance that drains, without its ReplicaSets and pods.
+    OrphanDeployment { instance: InstanceName },
+    /// Deletes the ReplicaSets of an instance that has no Deployment.
     DeleteReplicaSets {
-        /// Name of the instance.
         instance: InstanceName,
         /// Fate of their pods.
         cascade: Cascade,
     },
-    /// Make the Rainbow the controller of a pod that has none.
-    Adopt {
-        /// Name of the pod.
-        pod: String,
-    },
-    /// Take the Rainbow's controller reference off a pod, so that a ReplicaSet can adopt the pod.
-    Disown {
-        /// Name of the pod.
-        pod: String,
-    },
-    /// Delete a pod whose controller is the Rainbow.
+    /// Makes the Rainbow the controller of a pod that has none.
+    Adopt { pod: String },
+    /// Takes the Rainbow's controller reference off a pod, so that a ReplicaSet can adopt the pod.
+    Disown { pod: String },
+    /// Deletes a pod whose controller is the Rainbow.
     EndPod {
-        /// Name of the pod.
         pod: String,
-        /// Reason.
+        /// Reason why the pod may end.
         why: Why,
     },
-    /// Make or mend an instance's Service.
-    ApplyService {
-        /// Whose.
-        instance: InstanceName,
-    },
-    /// Make or mend a stage's Service, selector included.
+    /// Makes or fixes an instance's Service.
+    ApplyService { instance: InstanceName },
+    /// Makes or fixes a stage's Service, selector included.
     ApplyStage {
-        /// Name of the stage.
         stage: String,
-        /// What it shall select.
+        /// Selector that the Service should have.
         selects: Selection,
-        /// Color that the stage then serves; in a shift, the color that it comes from.
+        /// Color that the stage then serves; in a shift, the color that the stage comes from.
         serves: Option<String>,
     },
-    /// Make a stage's shadow Service, which selects the stage's members, or take back what another writer has made of it.
-    ApplyShadow {
-        /// Name of the stage.
-        stage: String,
-    },
-    /// Put the stage's membership label, and the time, on a pod.
-    Join {
-        /// Name of the stage.
-        stage: String,
-        /// Name of the pod.
-        pod: String,
-    },
-    /// Take the stage's membership label off a pod.
-    Leave {
-        /// Name of the stage.
-        stage: String,
-        /// Name of the pod.
-        pod: String,
-    },
-    /// Take a pod out of all Services, and write the time on it: its instance becomes smaller.
-    TakeOut {
-        /// Name of the pod.
-        pod: String,
-    },
-    /// Put a pod that was taken out back into the Services of its instance.
-    PutBack {
-        /// Name of the pod.
-        pod: String,
-    },
-    /// Mark a pod that goes or that holds connections, or take its mark off.
+    /// Makes a stage's shadow Service, which selects the stage's members, or reverts another writer's change of it.
+    ApplyShadow { stage: String },
+    /// Puts the stage's membership label, and the time, on a pod.
+    Join { stage: String, pod: String },
+    /// Takes the stage's membership label off a pod.
+    Leave { stage: String, pod: String },
+    /// Takes a pod out of all Services, and writes the time on it: its instance becomes smaller.
+    TakeOut { pod: String },
+    /// Puts a pod that was taken out back into the Services of its instance.
+    PutBack { pod: String },
+    /// Marks a pod that is to end or that holds connections, or takes its mark off.
     Mark {
-        /// Name of the pod.
         pod: String,
-        /// What it shall be marked as.
+        /// Mark that the pod should carry.
         mark: Mark,
     },
-    /// Make or mend the PodDisruptionBudget of the pods that are marked as held.
+    /// Makes or fixes the PodDisruptionBudget of the pods that are marked as held.
     ApplyGuard,
-    /// Delete it: no pod is held.
+    /// Deletes the PodDisruptionBudget of held pods: no pod is held.
     DeleteGuard,
-    /// Make or fix the PodDisruptionBudget of the members of a stage that is held in the middle of a shift.
+    /// Makes or fixes the PodDisruptionBudget of the members of a stage that is held in the middle of a shift.
     ApplyBudget {
-        /// Name of the stage.
         stage: String,
-        /// Members that have to stay.
+        /// Members that must stay.
         least: u32,
     },
-    /// Delete it.
-    DeleteBudget {
-        /// Name of the stage.
-        stage: String,
-    },
-    /// Take back what was asked about a color's end, `retire` and its deadline: it was out of every stage, and a stage is
-    /// pointed at it again.
-    ClearRetire {
-        /// Its name.
-        color: String,
-    },
-    /// Delete the Service of a stage that is no longer in the spec, one that the stage had under another name, or its shadow.
+    /// Deletes the PodDisruptionBudget of a stage.
+    DeleteBudget { stage: String },
+    /// Clears what a user has asked about a color's end: `retire` and its deadline. The color was out of every stage, and a stage
+    /// is pointed at it again.
+    ClearRetire { color: String },
+    /// Deletes the Service of a stage that is no longer in the spec, one that the stage had under another name, or its shadow.
     DeleteStage {
-        /// The Service.
+        /// Key of the Service.
         stage: StageKey,
     },
-    /// Delete an instance's Service and Deployment.
-    DeleteInstance {
-        /// Whose.
-        instance: InstanceName,
-    },
-    /// Delete the `Color`, and let it go if it is being deleted.
-    DeleteColor {
-        /// Its name.
-        color: String,
-    },
-    /// All is gone: let the Rainbow itself go.
+    /// Deletes an instance's Service and Deployment.
+    DeleteInstance { instance: InstanceName },
+    /// Deletes the `Color`, and removes its finalizer if it is being deleted.
+    DeleteColor { color: String },
+    /// Releases the Rainbow itself: all else is gone.
     Release,
 }
 
@@ -249,201 +190,197 @@ pub enum Cascade {
     Background,
 }
 
-/// Why a pod may go.
+/// Reason why a pod may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// It has had no connection for `settle`.
+    /// The pod has had no connection for `settle`.
     Idle,
-    /// The deadline has passed, or the color was deleted: what it still holds is cut.
+    /// The deadline has passed, or the color was deleted: the connections that the pod still has are cut.
     Deadline,
-    /// Nobody counts its connections, and it has had its time.
+    /// The connections of the pod are not counted, and it has had its time.
     Time,
-    /// No stage ever sent a client to its color.
+    /// No stage ever sent a client to the pod's color.
     NeverServed,
 }
 
-/// What to report.
+/// Facts for the statuses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// One entry a stage, in the order of the spec.
+    /// Reports of the stages, in the order of the spec.
     pub stages: Vec<StageReport>,
-    /// One entry a color, newest first.
+    /// Reports of the colors, newest first.
     pub colors: Vec<ColorReport>,
-    /// Everything that stands in the way. Empty: all is well or under way.
+    /// Everything that a user has to fix. Empty: all is well or under way.
     pub problems: Vec<Problem>,
-    /// The color that the spec describes, or described last.
+    /// Color that the spec describes, or described last.
     pub described: Option<String>,
-    /// Something is under way.
+    /// A change is under way.
     pub progressing: bool,
 }
 
-/// Whether a stage is held.
+/// State of the hold that the spec has for a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldReport {
-    /// It is.
+    /// The hold is in force.
     Holds,
-    /// A later color has ended the hold of this identity; a pause that is part of it goes on.
+    /// A later color has ended the hold of this identity. A pause that is part of the hold goes on.
     Ended {
-        /// [`crate::Hold::id`].
+        /// Identity of the hold: [`crate::Hold::id`].
         id: String,
     },
 }
 
-/// What to report of a stage.
+/// Report of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageReport {
-    /// Its name.
     pub name: String,
-    /// The color it serves; during a shift, the one it comes from.
+    /// Color that the stage serves; during a shift, the color that it comes from.
     pub color: Option<String>,
-    /// The color it shall serve.
+    /// Color that the stage should serve.
     pub target: Option<String>,
-    /// The color it served before.
+    /// Color that the stage served before.
     pub previous: Option<String>,
-    /// Since when it serves `color`.
+    /// Time since which the stage serves `color`.
     pub since: Option<Time>,
-    /// The shift under way.
+    /// Shift that is under way.
     pub shift: Option<ShiftReport>,
-    /// The color that the stage serves or moves to, where it has not been healthy without a break.
+    /// Color that the stage serves or moves to, where it has not been healthy without a break.
     pub degraded: Option<Degraded>,
-    /// The color that it has been taken back from.
+    /// Color that the stage has been taken back from.
     pub rejected: Option<String>,
-    /// What becomes of the hold that the spec has for the stage.
+    /// State of the hold that the spec has for the stage.
     pub hold: Option<HoldReport>,
-    /// Why it does not move although it should.
+    /// Reason why the stage does not move although it should.
     pub waiting: Option<Waiting>,
-    /// The tiers that its callers reach through an address of their own, inner tiers first.
+    /// Tiers that the stage's callers reach through an address of their own, inner tiers first.
     pub tiers: Vec<TierReport>,
 }
 
-/// What to report of a tier that moves on its own.
+/// Report of a tier that moves on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierReport {
-    /// Its name.
     pub tier: String,
-    /// Where it is. The name in it is that of its address.
+    /// Report of the tier's address. The name in it is that of the address.
     pub report: StageReport,
 }
 
-/// What to report of a shift.
+/// Report of a shift.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShiftReport {
-    /// The color it comes from.
+    /// Color that the shift comes from.
     pub from: String,
-    /// The color it goes to.
+    /// Color that the shift goes to.
     pub to: String,
-    /// Where it is.
+    /// Phase of the shift.
     pub phase: ShiftPhase,
     /// Ready pods of the new color that serve.
     pub moved: u32,
-    /// Pods the stage wants to have.
+    /// Pods that the stage wants to have.
     pub of: u32,
-    /// When it began.
+    /// Time when the shift began.
     pub started: Time,
-    /// When the next step is due.
+    /// Time when the next step is due.
     pub next_step: Option<Time>,
 }
 
-/// Where a shift is.
+/// Phase of a shift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShiftPhase {
     /// The new color is brought to the stage's full size.
     Preparing,
     /// Pods are exchanged.
     Shifting,
-    /// Held by `paused`, or because the stage is invalid.
+    /// `paused`, or an invalid spec of the stage, holds the shift.
     Paused,
     /// All pods are exchanged; the Service goes back to selecting the instance.
     Finishing,
 }
 
-/// What to report of a color.
+/// Report of a color.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColorReport {
-    /// Its name.
     pub name: String,
-    /// Where in its life it is.
+    /// Phase of the color's life.
     pub phase: ColorPhase,
-    /// Ready pods over all its tiers.
+    /// Ready pods over all tiers of the color.
     pub ready: u32,
-    /// Wanted pods over all its tiers.
+    /// Wanted pods over all tiers of the color.
     pub wanted: u32,
-    /// The stages that point at it or move to or from it.
+    /// Stages that point at the color or move to or from it.
     pub stages: Vec<String>,
-    /// When it left its last stage.
+    /// Time when the color left its last stage.
     pub released: Option<Time>,
-    /// When it was retired.
+    /// Time when the color was retired.
     pub retired: Option<Time>,
-    /// By stage: the tier that its clients reach, where that is another than the color's only entry tier.
+    /// Tier that the clients of each stage reach, by name of the stage, where that is another than the color's only entry tier.
     pub entries: BTreeMap<String, String>,
-    /// Its last stage was moved away from it, and the spec has described it ever since.
+    /// The color's last stage was moved away from it, and the spec has described the color ever since.
     pub demoted: bool,
-    /// Pods per tier at full size, where that is another size than the snapshot's; of a tier that others scale, the pods that the color began to
-    /// serve with.
+    /// Pods per tier at full size, where that is another size than the snapshot's. For a tier that another writer scales: pods
+    /// with which the color began to serve.
     pub sizes: BTreeMap<String, u32>,
-    /// The stages that have sent clients to it. `None`: that is unknown.
+    /// Stages that have sent clients to the color. `None`: unknown.
     pub served: Option<BTreeSet<String>>,
-    /// Connections of its pods as they were counted last; `None` where none are counted now.
+    /// Connections of the color's pods at the last count; `None` where none are counted now.
     pub connections: Option<u64>,
-    /// What its drain waits for; `None` where it does not drain.
+    /// Pods and times that the color's drain waits for; `None` where it does not drain.
     pub drain: Option<DrainReport>,
-    /// Why it is where it is.
+    /// Reason why the color is where it is.
     pub waiting: Option<Waiting>,
-    /// Its parts that belong to stages.
+    /// Parts of the color that belong to stages.
     pub parts: Vec<PartMemory>,
 }
 
-/// What to report of a drain.
+/// Report of a drain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrainReport {
-    /// When the color left its last stage.
+    /// Time when the color left its last stage.
     pub since: Time,
-    /// When its connections are cut; `None`: never. Where none are counted, that is when it has had its time.
+    /// Time when connections are cut; `None`: never. Where none are counted, the time when the color has had its time.
     pub deadline: Option<Time>,
-    /// Pods whose connections it waits for.
+    /// Pods whose connections the drain waits for.
     pub pods: u32,
-    /// Those of them of which nothing is known.
+    /// Pods among these whose connections are unknown.
     pub unknown: u32,
-    /// Since when nothing is known of the first of those.
+    /// Earliest time since which the connections of one of these are unknown.
     pub unknown_since: Option<Time>,
-    /// What holds it: at most [`MAX_HOLDERS`] pods, those of which nothing is known first, then those with most connections.
+    /// Pods that hold the drain: at most [`MAX_HOLDERS`]. Pods whose connections are unknown come first, then those with most
+    /// connections.
     pub holders: Vec<Holder>,
 }
 
 impl DrainReport {
-    /// A drain that no pod holds so far.
+    /// Returns the report of a drain that no pod holds so far.
     pub(crate) fn new(since: Time, deadline: Option<Time>) -> Self {
         Self { since, deadline, pods: 0, unknown: 0, unknown_since: None, holders: Vec::new() }
     }
 }
 
-/// As many holders as are reported.
+/// Most holders that are reported.
 pub const MAX_HOLDERS: usize = 10;
 
-/// A pod that a drain waits for.
+/// Pod that a drain waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its name.
     pub pod: String,
-    /// Its tier.
     pub tier: String,
-    /// What is known of its connections.
+    /// Evidence of the pod's connections.
     pub connections: Connections,
 }
 
-/// Where in its life a color is.
+/// Phase of a color's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorPhase {
-    /// Its pods are on their way.
+    /// The pods of the color are starting.
     Starting,
-    /// All pods ready, in no stage yet.
+    /// All pods are ready, and no stage has the color yet.
     Ready,
-    /// A stage points at it.
+    /// A stage points at the color.
     Serving,
-    /// Out of every stage, kept until its connections have ended.
+    /// No stage has the color; it stays until its connections have ended.
     Draining,
-    /// No pods; kept as history.
+    /// The color has no pods; it is kept as history.
     Retired,
-    /// It did not become ready within the progress deadline.
+    /// The color did not become ready within the progress deadline.
     Stalled,
 }

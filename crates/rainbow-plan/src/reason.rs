@@ -1,94 +1,76 @@
-//! Why something waits, and what a person has to fix: facts only. The observer knows the objects' names and writes the text.
+//! Reasons why something waits, and problems that a user has to fix: facts only. The observer knows the objects' names and writes
+//! the text.
 
 use std::time::Duration;
 
 use crate::{ConfigName, InstanceName, Time};
 
-/// Why a stage or a color is not yet where it should be.
+/// Reason why a stage or a color is not yet where it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// The name of the stage's Service is taken by an object that is not Rainbow's.
+    /// An object that is not Rainbow's has the name of the stage's Service.
     ForeignService,
     /// The stage should serve a color that does not exist.
-    ForMissingColor {
-        /// The missing color.
-        color: String,
-    },
+    ForMissingColor { color: String },
     /// The stage should serve a color that is being deleted.
-    ForDeletedColor {
-        /// The color that is being deleted.
-        color: String,
-    },
-    /// The stage waits for a color that waits for a slot itself.
-    ForColorWithoutSlot {
-        /// The color without a slot.
-        color: String,
-    },
+    ForDeletedColor { color: String },
+    /// The stage waits for a color that itself waits for a slot.
+    ForColorWithoutSlot { color: String },
     /// The color that the stage should serve has no tier of the stage's name.
     ForMissingTier {
-        /// The color without the tier.
         color: String,
-        /// The tier that clients of the stage should reach. `None`: the spec names none, and the color has several entry tiers.
+        /// Tier that clients of the stage should reach. `None`: the spec names none, and the color has several entry tiers.
         tier: Option<String>,
     },
     /// The stage waits for pods of a color.
     ForColor {
-        /// The color whose pods are not ready.
         color: String,
-        /// What the color lacks, inner tiers first.
+        /// Objects that the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
     /// The stage waits until a tier that its pods call has moved to the color.
     ForTier {
-        /// Name of the tier.
         tier: String,
-        /// Name of the color.
         color: String,
         /// The tier has been taken back from the color.
         is_rejected: bool,
     },
-    /// The tier waits until pods that call it have ended: they are newer than the color that it should go to.
+    /// The tier waits until pods that call it have ended: these pods are newer than the color that the tier should go to.
     ForNewerCallers {
-        /// Name of the tier that has the pods.
+        /// Name of the tier that has the newer pods.
         tier: String,
-        /// The color that introduced them.
+        /// Color that introduced the newer pods.
         color: String,
     },
     /// A tier has moved, and the stage waits before the tiers that call it follow.
     BetweenTiers {
         /// Name of the tier that has moved.
         tier: String,
-        /// Name of the color.
         color: String,
-        /// When the stage goes on by itself. `None`: when it is told to.
+        /// Time when the stage goes on by itself. `None`: the stage waits for a user.
         until: Option<Time>,
     },
-    /// The stage's next step waits until pods of the old color end: as many run as its surge lets.
+    /// The next step of the stage waits until pods of the old color end: as many pods run as the surge allows.
     ForRoom {
-        /// The old color.
+        /// Color that the stage comes from.
         color: String,
     },
     /// The stage's `paused` is set.
     Paused,
-    /// The stage follows the newest color where nothing else is said, and its `color` says something else.
+    /// The stage would follow the newest color, but its `color` pins it to another one.
     Pinned {
-        /// The color that the stage is told to serve.
+        /// Color that the stage is pinned to.
         color: String,
-        /// The newest color.
+        /// Newest color.
         newest: String,
     },
-    /// The stage is invalid in the spec.
+    /// The spec of the stage is invalid.
     ForValidStage,
     /// An autoscaler of another owner decides how many pods a tier of the color has.
-    Scaled {
-        /// Name of the tier.
-        tier: String,
-        /// Name of the autoscaler.
-        scaler: String,
-    },
-    /// The stage has all pods of the color that it moves to, which are fewer than it should have: another writer scales the color.
+    Scaled { tier: String, scaler: String },
+    /// The stage has all pods of the color that it moves to. These are fewer than the stage should have, because another writer
+    /// scales the color.
     ForScaler {
-        /// Name of the color.
         color: String,
         /// Pods of the color that serve.
         moved: u32,
@@ -97,12 +79,12 @@ pub enum Waiting {
     },
     /// The color waits for its own pods.
     ForPods {
-        /// What the color lacks, inner tiers first.
+        /// Objects that the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
-    /// As many colors live as `keep.live` allows.
+    /// The number of living colors is what `keep.live` allows.
     ForSlot {
-        /// The colors that live, newest first.
+        /// Colors that live, newest first.
         living: Vec<Living>,
     },
     /// The color is being deleted, and stages still need it.
@@ -115,177 +97,153 @@ pub enum Waiting {
     /// The color left its last stage and keeps all its pods as the way back of a stage, until the color that took its place is known to
     /// be healthy.
     KeptWarm {
-        /// Name of the stage.
         stage: String,
-        /// The color that took its place.
+        /// Color that took the place of the kept one.
         color: String,
-        /// That color lacks pods now.
+        /// The color that took its place lacks pods now.
         is_unhealthy: bool,
     },
-    /// The stage has been taken back from the color that it is told to serve, because that color was unhealthy.
+    /// The stage has been taken back from the color that the spec asks for, because that color was unhealthy.
     RolledBack {
-        /// The unhealthy color.
+        /// Color that is unhealthy.
         color: String,
     },
-    /// The color was asked to go, and the data plane may still send clients to it.
+    /// A user asked to retire the color, and the data plane may still send clients to it.
     ForDataPlane,
     /// Pods of the color have connections.
     ForConnections,
-    /// The connections of some pods of the color are unknown, which counts as busy.
+    /// The connections of some pods of the color are unknown. Unknown counts as busy.
     ForUnknownConnections,
     /// Pods of the color are asked for their connections, and have not answered yet.
     ForCounts,
     /// No pod of the color has connections, and some have had none for less than `settle`.
     ForIdleTime,
-    /// Pods of the color go, entry tiers first.
+    /// Pods of the color end, entry tiers first.
     ForCallers,
-    /// The color has more pods than it shall have, and is becoming smaller.
+    /// The color has more pods than it should have, and is becoming smaller.
     ForFewerPods {
         /// Pods that were taken out of their Services and hold connections, or may: at most [`MAX_HOLDERS`], by name.
         ///
         /// [`MAX_HOLDERS`]: crate::MAX_HOLDERS
         holders: Vec<String>,
     },
-    /// The color has more pods than it shall have, and an older version made it: no single pod can be taken out of its Services.
+    /// The color has more pods than it should have, but an older version made it: no single pod can be taken out of its Services.
     CannotShrink {
-        /// Name of the tier.
         tier: String,
-        /// Pods that it has.
+        /// Pods that the tier has.
         pods: u32,
-        /// Pods that it shall have.
+        /// Pods that the tier should have.
         wanted: u32,
     },
     /// The whole application is being deleted.
     ForDeletion,
 }
 
-/// What a color lacks in one of its tiers.
+/// Lack of a color in one of its tiers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// No instance serves the tier.
-    Instance {
-        /// Name of the tier.
-        tier: String,
-    },
+    Instance { tier: String },
     /// Fewer pods are ready than wanted.
     Pods {
-        /// Name of the tier.
         tier: String,
         /// Ready pods.
         ready: u32,
         /// Wanted pods.
         wanted: u32,
     },
-    /// Enough pods are ready, and fewer than wanted have been for as long as the tier asks.
+    /// Enough pods are ready, but fewer than wanted have been ready for as long as the tier asks.
     MinReady {
-        /// Name of the tier.
         tier: String,
         /// Pods that have been ready for long enough.
         available: u32,
         /// Wanted pods.
         wanted: u32,
-        /// How long a pod has to be ready.
+        /// Time for which a pod must be ready.
         min_ready: Duration,
     },
 }
 
-/// Something that does not go on before a person fixes it.
+/// Problem that blocks something until a user fixes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Other tiers have the color's name already.
+    /// Other tiers already have the color's name.
     ColorInUse {
-        /// Name of the color.
         color: String,
-        /// Objects with configuration whose content is another one than the color has. Empty: the tiers differ.
+        /// Objects with configuration whose content differs from the color's copies. Empty: the tiers differ.
         config: Vec<ConfigName>,
     },
     /// A copy that a color reads is gone or has another content, and cannot be made again: the object that was copied has changed.
     CopyLost {
-        /// Name of the color.
         color: String,
-        /// Name of the copy.
         copy: ConfigName,
-        /// The object that was copied.
+        /// Object that was copied.
         source: ConfigName,
     },
     /// A stage is pinned to a color that does not exist.
     UnknownColor {
-        /// Name of the stage.
         stage: String,
-        /// The missing color.
+        /// Color that does not exist.
         color: String,
-        /// The colors that exist, newest first.
+        /// Colors that exist, newest first.
         known: Vec<String>,
     },
-    /// An object of a needed name is not Rainbow's.
+    /// An object with a name that is needed is not Rainbow's.
     Foreign {
-        /// What the object should be.
+        /// Purpose that the object should have.
         object: Object,
     },
     /// A color did not become ready in time.
     Stalled {
-        /// Name of the color.
         color: String,
-        /// The progress deadline.
+        /// Progress deadline of the spec.
         after: Duration,
-        /// What the color lacks, inner tiers first.
+        /// Objects that the color lacks, inner tiers first.
         lacks: Vec<Lack>,
     },
     /// The color that a stage serves has lacked pods for the progress deadline, or again and again.
     Degraded {
-        /// Name of the stage.
         stage: String,
-        /// The color that serves.
+        /// Color that serves.
         color: String,
-        /// Since when.
+        /// Time since which the color is degraded.
         since: Time,
-        /// Tiers in which the color lacks pods now, inner ones first. Empty: nothing at this moment.
+        /// Tiers in which the color lacks pods now, inner ones first. Empty: no tier lacks pods at this moment.
         lacks: Vec<Lack>,
-        /// The color that the stage served before, if its pods are still there.
+        /// Color that the stage served before, if its pods are still there.
         previous: Option<String>,
     },
-    /// A stage has been taken back from the color that it is told to serve, because that color was unhealthy.
+    /// A stage has been taken back from the color that the spec asks for, because that color was unhealthy.
     RolledBack {
-        /// Name of the stage.
         stage: String,
-        /// The unhealthy color.
+        /// Color that is unhealthy.
         color: String,
-        /// The color that serves instead.
+        /// Color that serves instead.
         to: String,
     },
-    /// A retire was asked for a color that a stage points at.
-    InUse {
-        /// Name of the color.
-        color: String,
-        /// Name of the stage.
-        stage: String,
-    },
+    /// A user asked to retire a color that a stage points at.
+    InUse { color: String, stage: String },
     /// A color that a stage points at is being deleted.
-    DeletingInUse {
-        /// Name of the color.
-        color: String,
-        /// Name of the stage.
-        stage: String,
-    },
+    DeletingInUse { color: String, stage: String },
     /// The new color would introduce instances that exist with other contents.
     InstanceInUse {
-        /// The color that cannot be made.
+        /// Color that cannot be made.
         color: String,
-        /// The instance that it would introduce.
+        /// Instance that the color would introduce.
         instance: InstanceName,
-        /// A color that has the instance.
+        /// Color that has the instance.
         user: String,
     },
-    /// As many colors live as `keep.live` allows, and none of them goes by itself.
+    /// The number of living colors is what `keep.live` allows, and none of them ends by itself.
     TooManyColors {
-        /// The color that waits.
+        /// Color that waits for a slot.
         color: String,
-        /// The colors that live, newest first.
+        /// Colors that live, newest first.
         living: Vec<Living>,
     },
 }
 
-/// An object that the planner asks for. The observer gives it its name.
+/// Object that the planner asks for. The observer names the object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Object {
     /// Deployment of an instance.
@@ -295,36 +253,26 @@ pub enum Object {
     /// Service of an instance.
     Service(InstanceName),
     /// Service of a stage.
-    StageService {
-        /// Name of the stage.
-        stage: String,
-    },
+    StageService { stage: String },
     /// Shadow Service of a stage.
-    ShadowService {
-        /// Name of the stage.
-        stage: String,
-    },
+    ShadowService { stage: String },
     /// Copy of configuration.
     Copy(ConfigName),
     /// PodDisruptionBudget of the pods that hold connections.
     Guard,
     /// PodDisruptionBudget of a stage that is held in the middle of a shift.
-    StageBudget {
-        /// Name of the stage.
-        stage: String,
-    },
+    StageBudget { stage: String },
 }
 
-/// A color that lives while another one waits for a slot.
+/// Color that lives while another one waits for a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Living {
-    /// Name of the color.
     pub color: String,
-    /// Why the color lives.
+    /// Reason why the color lives.
     pub because: LivesBecause,
 }
 
-/// Why a color lives.
+/// Reason why a color lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LivesBecause {
     /// Stages hold the color.
@@ -339,18 +287,17 @@ pub enum LivesBecause {
         connections: u64,
         /// Pods that have connections.
         busy: u32,
-        /// Pods of which nothing is known.
+        /// Pods whose connections are unknown.
         unknown: u32,
-        /// Since when nothing is known of the first of these.
+        /// Earliest time since which the connections of one of these are unknown.
         unknown_since: Option<Time>,
-        /// When connections are cut; `None`: never.
+        /// Time when connections are cut; `None`: never.
         deadline: Option<Time>,
     },
     /// The color is the way back of a stage whose color is unhealthy.
     KeptWarm {
-        /// Name of the stage.
         stage: String,
-        /// The unhealthy color.
+        /// Color that is unhealthy.
         color: String,
     },
     /// The color leaves, and its drain has not begun.

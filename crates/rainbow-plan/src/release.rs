@@ -1,15 +1,16 @@
-//! Which pods of the colors that leave go now.
+//! End of pods of the colors that leave: which pods end now.
 //!
-//! Entry tiers first: a tier's pods may go when no pod that calls them is left. Then each pod on its own, by what is known
-//! of its connections (`evidence`), so that an idle pod does not wait for a busy one. An instance that several colors have
-//! goes with the last of them.
+//! Entry tiers come first: a tier's pods may end when no pod that calls them is left. Then each pod ends on its own, by what is
+//! known of its connections (`evidence`), so that an idle pod does not wait for a busy one. An instance that several colors share
+//! ends with the last of them.
 //!
-//! An instance that goes as a whole is scaled to 0. One of which some pods hold connections loses its Deployment first (`adopt`), and its pods
-//! are deleted one by one: a Deployment would choose by itself.
+//! An instance that ends as a whole is scaled to 0. An instance of which some pods hold connections loses its Deployment first
+//! (`adopt`), and the planner deletes its pods one by one: a Deployment would choose the pods itself.
 //!
-//! An instance that only becomes smaller keeps its Deployment, which gives up pods that are not ready first, then those that cost least. So
-//! the pods that may go are marked as cheap, and fewer replicas are asked for when that mark must have been seen; and not
-//! as long as a pod that has to stay is not ready, because it would be the first to be taken.
+//! An instance that only becomes smaller keeps its Deployment. The ReplicaSet deletes pods that are not ready first, then those
+//! with the lowest deletion cost. Therefore the pods that may end are marked as cheap, and the Deployment asks for fewer pods
+//! only when the ReplicaSet controller must have seen the mark. It does not as long as a pod that must stay is not ready and has
+//! not drained, because the ReplicaSet would delete that pod first.
 
 use std::collections::BTreeSet;
 
@@ -25,24 +26,25 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// An instance that only leaving colors have and that is not gone yet, or one that becomes smaller.
+/// Instance that only leaving colors have and that is not gone yet, or instance that becomes smaller.
 pub(crate) struct Going<'a> {
     pub(crate) instance: &'a InstanceName,
-    /// The newest color that has it: it is that one's to drain. Of an instance that becomes smaller, the newest that lives.
+    /// Newest color that has the instance: it is the one that drains it. For an instance that becomes smaller, the newest color
+    /// that lives.
     pub(crate) color: ColorId,
-    /// No pod that calls it is left: its own pods are next.
+    /// No pod that calls the instance is left: its own pods are next.
     pub(crate) exposed: bool,
-    /// Its pods may go as soon as the evidence allows.
+    /// Pods of the instance may end as soon as the evidence allows.
     pub(crate) open: bool,
-    /// A color that has it lives: it becomes smaller.
+    /// A color that has the instance lives: the instance becomes smaller.
     pub(crate) lives: bool,
-    /// Pods that stay; 0 where all of it goes.
+    /// Pods that stay; 0 where the whole instance ends.
     pub(crate) keeps: usize,
-    /// Its pods that are not being deleted, by name.
+    /// Pods of the instance that are not being deleted, by name.
     pub(crate) pods: Vec<Leaver<'a>>,
 }
 
-/// A pod of an instance that goes or becomes smaller, and what the evidence says of the pod.
+/// Pod of an instance that ends or becomes smaller, and the verdict of the evidence on the pod.
 pub(crate) struct Leaver<'a> {
     pub(crate) pod: &'a Pod,
     pub(crate) clock: Clock,
@@ -50,7 +52,7 @@ pub(crate) struct Leaver<'a> {
 }
 
 impl Leaver<'_> {
-    /// When the pod may go, as far as that is known.
+    /// Returns when the pod may end, where that is known.
     fn goes_by(&self, now: Time) -> Option<Time> {
         match self.verdict {
             Verdict::Goes(_) => Some(now),
@@ -60,7 +62,7 @@ impl Leaver<'_> {
     }
 }
 
-/// All instances on their way out, dependents before what they need.
+/// Returns all instances on their way out, dependents before the instances that they need.
 pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec<Going<'a>> {
     let dependents = Dependents::new(view);
     let mut done: NameSet<&InstanceName> = NameSet::default();
@@ -74,7 +76,7 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
             }
             let owners = view.owners(instance);
             let Some(clock) = clock(view, ends, owners) else { continue };
-            // What the statuses do not say yet is not relied on.
+            // A color whose status does not say yet that it was released does not count as released.
             if owners.iter().any(|owner| view.colors[*owner].released.is_none()) {
                 continue;
             }
@@ -93,14 +95,14 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
     all
 }
 
-/// When an instance of these colors may go; `None` where one of them lives.
+/// Returns the clock of an instance of these colors; `None` where one of them lives.
 fn clock(view: &View<'_>, ends: &[End], owners: &[ColorId]) -> Option<Clock> {
     let of = |owner: &ColorId| Some(Clock::of(view, view.colors[*owner], ends[*owner].released()?));
     owners.iter().map(of).reduce(|one, other| Some(one?.later(other?))).flatten()
 }
 
 impl<'a> Going<'a> {
-    /// Has the connections of its pods counted.
+    /// Has the connections of the instance's pods counted.
     pub(crate) fn count(&self, view: &View<'_>, counted: bool, draft: &mut Draft) {
         if counted || self.pods.iter().any(|leaver| leaver.pod.connections != Connections::Uncounted) {
             draft.count.insert(self.instance.clone());
@@ -112,7 +114,7 @@ impl<'a> Going<'a> {
         }
     }
 
-    /// The pods that go now, by name.
+    /// Returns the pods that end now, by name, and why.
     pub(crate) fn leaving(&self) -> impl Iterator<Item = (&'a Pod, Why)> {
         let open = self.open;
         self.pods.iter().filter_map(move |leaver| match leaver.verdict {
@@ -121,18 +123,19 @@ impl<'a> Going<'a> {
         })
     }
 
-    /// All its pods go now.
+    /// Returns whether all pods of the instance end now.
     pub(crate) fn ends_whole(&self) -> bool {
         self.open && self.keeps == 0 && self.pods.iter().all(|leaver| matches!(leaver.verdict, Verdict::Goes(_)))
     }
 
-    /// A Deployment that has been asked for fewer pods than there are is about to delete some.
+    /// Returns whether the Deployment asks for fewer pods than there are, and so is about to delete some.
     pub(crate) fn is_shrinking(&self, view: &View<'_>) -> bool {
         (view.count(self.instance).replicas as usize) < self.pods.len()
     }
 
-    /// The pods that are to be marked as the next to go: those that go now, and those that will by the time the mark is known.
-    /// The latter only together, so that they do not keep each other waiting; and not where all will go at once.
+    /// Returns the pods that must be marked as the next to end: those that end now, and those that will by the time the mark is
+    /// known. The latter are marked only together, so that they do not keep each other waiting; and not where all pods will end
+    /// at once.
     pub(crate) fn next(&self, view: &View<'_>) -> BTreeSet<&'a str> {
         if !self.open || self.ends_whole() {
             return BTreeSet::new();
@@ -150,9 +153,9 @@ impl<'a> Going<'a> {
         next.map(|leaver| &*leaver.pod.name).collect()
     }
 
-    /// Lets the pods go that may.
+    /// Ends the pods that may end.
     pub(crate) fn shrink(&self, view: &View<'_>, draft: &mut Draft) {
-        // An autoscaler could ask for pods again, or have others ended than those that are idle: it goes first.
+        // An autoscaler is deleted first: it could ask for pods again, or cause the end of pods that are not idle.
         if !self.open || scalers::may_scale(view, self.instance) {
             return;
         }
@@ -172,7 +175,8 @@ impl<'a> Going<'a> {
         }
     }
 
-    /// Scales an instance that drains to 0 where all of it goes. One of which some pods hold connections loses its Deployment.
+    /// Scales an instance that drains to 0 where all of it ends. An instance of which some pods hold connections loses its
+    /// Deployment.
     fn let_go(&self, view: &View<'_>, draft: &mut Draft) {
         let is_ours = matches!(view.deployment(self.instance), Deployment::Ours { .. });
         let asked = view.count(self.instance).replicas as usize;
@@ -186,7 +190,7 @@ impl<'a> Going<'a> {
 
     /// Asks the Deployment of an instance that lives for fewer pods.
     fn ask_for_fewer(&self, view: &View<'_>, draft: &mut Draft) {
-        // A Deployment that is about to be applied as it shall be is asked for fewer pods after that.
+        // A Deployment that is not as it should be is applied first, and asked for fewer pods after that.
         if !matches!(view.deployment(self.instance), Deployment::Ours { current: true, .. }) {
             return;
         }
@@ -200,8 +204,8 @@ impl<'a> Going<'a> {
         if self.stay().count() < self.keeps {
             return;
         }
-        // A pod that stays and is not ready may be taken instead of one that goes and is not ready either: nothing is lost by that where
-        // the pod has drained as well.
+        // The ReplicaSet may delete a pod that stays and is not ready instead of one that is to end and is not ready either.
+        // Nothing is lost by that where the pod that stays has drained as well.
         let unready = self.stay().filter(|pod| !pod.ready);
         let waits = unready.clone().filter(|pod| !has_drained(view, pod, draft)).count();
         if waits > 0 {
@@ -212,7 +216,8 @@ impl<'a> Going<'a> {
         if self.stay().any(|pod| pod.mark == Mark::Leaving || !view.known(pod.marked)) {
             return;
         }
-        // The ReplicaSet may take a pod whose mark is new, or comes with this plan, instead of one whose mark must have been seen.
+        // The ReplicaSet may delete a pod whose mark is new, or comes with this plan, instead of one whose mark must have been
+        // seen.
         let next = self.next(view);
         let is_fresh = |pod: &Pod| pod.mark != Mark::Leaving || !view.known(pod.marked);
         if self.pods.iter().any(|leaver| next.contains(&*leaver.pod.name) && is_fresh(leaver.pod)) {
@@ -226,12 +231,12 @@ impl<'a> Going<'a> {
         }
     }
 
-    /// The pods that do not go now.
+    /// Returns the pods that do not end now.
     fn stay(&self) -> impl Iterator<Item = &'a Pod> + Clone {
         self.pods.iter().filter(|leaver| !matches!(leaver.verdict, Verdict::Goes(_))).map(|leaver| leaver.pod)
     }
 
-    /// The pods that a write lets go, without those that an earlier one has let go already.
+    /// Returns the pods that a write ends, without those that an earlier write ends already.
     fn ends(&self, asked: usize, mut leaving: Vec<(&Pod, Why)>) -> Vec<(String, Why)> {
         let earlier = self.pods.len().saturating_sub(asked);
         leaving.sort_by_key(|(pod, _)| (pod.mark != Mark::Leaving, pod.marked, &*pod.name));
@@ -248,14 +253,14 @@ impl<'a> Going<'a> {
         ChainKey::End(self.instance.color.to_string())
     }
 
-    /// When the evidence, a mark or the deadline lets the next pod go.
+    /// Wakes the planner when the evidence, a mark or the deadline lets the next pod end.
     fn wake(&self, view: &View<'_>, draft: &mut Draft) {
         let by_cost = self.lives && !self.ends_whole();
         for Leaver { pod, clock, verdict } in &self.pods {
             let next: Option<Time> = match verdict {
                 Verdict::Goes(_) | Verdict::Serves => None,
                 Verdict::Settles(until) => Some(*until),
-                // A count is news by itself.
+                // A new count wakes the planner anyway.
                 Verdict::Confirms | Verdict::Holds => clock.deadline,
             };
             let mark = Some(pod.marked.after(view.spec.propagation)).filter(|at| by_cost && *at > view.now);

@@ -1,4 +1,4 @@
-//! What to say about it.
+//! Report: facts about stages, colors and problems.
 
 use crate::{
     ColorPhase, ColorReport, DrainReport, InstanceName, MAX_HOLDERS, Part, PartMemory, Problem, Report, Scaler,
@@ -14,7 +14,7 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// What the other modules have found.
+/// Results of the other modules.
 pub(crate) struct Told<'s, 'a> {
     pub(crate) situations: &'s [Situation<'a>],
     pub(crate) roles: &'s [Role],
@@ -46,7 +46,7 @@ pub(crate) fn report(
         matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
     };
     let moving = |stage: &StageReport| {
-        // While a color is prepared, it is the color that is coming; one that is stalled is not.
+        // While a color is prepared, it is the color that is coming; a stalled color is not.
         let shifts = |phase| matches!(phase, ShiftPhase::Shifting | ShiftPhase::Finishing);
         stage.shift.as_ref().is_some_and(|shift| shifts(shift.phase))
             || (stage.color.is_none() && stage.waiting.is_none())
@@ -61,7 +61,7 @@ pub(crate) fn report(
     }
 }
 
-/// One report a color, from one of each part: a part that belongs to a stage is told with the shared one, which comes before it.
+/// Merges the reports of a color's parts into one report a color. The shared part comes before the parts that belong to stages.
 pub(crate) fn of_whole_colors(view: &View<'_>, reports: Vec<ColorReport>) -> Vec<ColorReport> {
     let mut all: Vec<ColorReport> = Vec::with_capacity(reports.len());
     for (id, report) in reports.into_iter().enumerate() {
@@ -73,7 +73,7 @@ pub(crate) fn of_whole_colors(view: &View<'_>, reports: Vec<ColorReport>) -> Vec
     all
 }
 
-/// What the status remembers of a part that belongs to a stage.
+/// Returns the memory of a part that belongs to a stage, for the status.
 fn part(view: &View<'_>, id: ColorId, report: &ColorReport) -> Option<PartMemory> {
     match &view.colors[id].part {
         Part::Shared => None,
@@ -88,7 +88,7 @@ fn part(view: &View<'_>, id: ColorId, report: &ColorReport) -> Option<PartMemory
     }
 }
 
-/// Adds what is reported of a part. The color is where its most important part is, and waits for what that waits for.
+/// Adds the report of a part. The phase of the color is that of its most important part, and so is the reason why it waits.
 fn add_part(whole: &mut ColorReport, report: ColorReport, part: PartMemory) {
     let rank = |phase| match phase {
         ColorPhase::Serving => 0,
@@ -120,7 +120,7 @@ fn add_part(whole: &mut ColorReport, report: ColorReport, part: PartMemory) {
     whole.parts.push(part);
 }
 
-/// Drains of two parts of a color, as one.
+/// Merges the drains of two parts of a color.
 fn both(mut one: DrainReport, other: DrainReport) -> DrainReport {
     one.since = one.since.min(other.since);
     one.deadline = one.deadline.zip(other.deadline).map(|(one, other)| one.max(other));
@@ -135,7 +135,7 @@ fn both(mut one: DrainReport, other: DrainReport) -> DrainReport {
     one
 }
 
-/// Names of stages as users know them, in the order of the spec.
+/// Returns the names of stages as users know them, in the order of the spec.
 pub(crate) fn stage_names(situations: &[Situation<'_>], stages: &[usize]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for stage in stages.iter().map(|index| situations[*index].stage.user_name()) {
@@ -164,7 +164,7 @@ impl Reporter<'_, '_> {
             End::Lives | End::Settles { .. } | End::KeptWarm { .. } | End::Ends { .. } => None,
         };
         let Holding { connections, drain, .. } = self.holdings[id].clone();
-        // A retired color's instances may live on with another one that shares them.
+        // A retired color's instances may live on with another color that shares them.
         let instances = || instances().filter(|_| retired.is_none());
         let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.asked(instance));
         let (phase, waiting) = self.phase(id, draft);
@@ -235,12 +235,13 @@ impl Reporter<'_, '_> {
         Waiting::KeptWarm { stage: situation.stage.user_name().to_owned(), color, is_unhealthy }
     }
 
-    /// Pods with which a color that others scale begins to serve: the most that any stage asks for that is about to move to it.
+    /// Returns the pods with which a color that another writer scales begins to serve: the most that any stage asks for that is
+    /// about to move to it.
     fn begins(&self, color: &crate::Color, tier: &str) -> Option<u32> {
         self.situations.iter().filter_map(|situation| situation.begins(self.view, color, tier)).max()
     }
 
-    /// An autoscaler of another owner scales a tier of the color.
+    /// Returns the reason to wait when an autoscaler of another owner scales a tier of the color.
     fn scaled(&self, id: ColorId) -> Option<Waiting> {
         self.view.colors[id].instances.values().find_map(|instance| match self.view.scaler(instance) {
             Scaler::Foreign { name, .. } => {
@@ -250,7 +251,7 @@ impl Reporter<'_, '_> {
         })
     }
 
-    /// The color has more pods than it shall have.
+    /// Returns the reason to wait when the color has more pods than it should have.
     fn fewer(&self, id: ColorId) -> Option<Waiting> {
         if let Some(holders) = &self.holdings[id].fewer {
             return Some(Waiting::ForFewerPods { holders: holders.clone() });
@@ -263,7 +264,7 @@ impl Reporter<'_, '_> {
         self.view.colors[id].instances.values().find_map(cannot)
     }
 
-    /// What a drain waits for. Without numbers, which have their own fields and change all the time.
+    /// Returns the reason why a drain waits, without numbers: these have their own fields and change all the time.
     fn draining(&self, id: ColorId) -> Waiting {
         let Holding { drain, settles, asked, .. } = &self.holdings[id];
         match drain {
@@ -275,7 +276,7 @@ impl Reporter<'_, '_> {
         }
     }
 
-    /// A color that its user deletes while stages need it.
+    /// Returns the reason to wait when a user deletes a color that stages need.
     fn held(&self, id: ColorId) -> Option<Waiting> {
         let stages = self.roles[id].stages();
         if !self.view.colors[id].deleting || stages.is_empty() {
@@ -284,7 +285,8 @@ impl Reporter<'_, '_> {
         Some(Waiting::HeldByStages { stages: stage_names(self.situations, stages) })
     }
 
-    /// Clients of the stage reach the color. A Service that was made before its first color was ready serves nobody yet.
+    /// Returns whether clients of the stage reach the color. A Service that was made before its first color was ready serves no
+    /// client yet.
     fn serves(&self, situation: &Situation<'_>, id: ColorId) -> bool {
         match situation.points {
             Points::Instance(instance) => {
@@ -296,7 +298,7 @@ impl Reporter<'_, '_> {
         }
     }
 
-    /// When the color was last asked to come up: when it was made, or when a stage was told to go to it.
+    /// Returns when the color was last asked to come up: when it was made, or when a stage was to go to it.
     fn started(&self, id: ColorId) -> crate::Time {
         let asked = self.situations.iter().filter(|situation| situation.goal == Goal::Color(id));
         let shifts = asked.filter_map(|situation| Some(situation.memory.shift.as_ref()?.started));

@@ -1,4 +1,4 @@
-//! Which instances a new color has: its own, or those of colors that are equal in a tier and in all that it calls.
+//! Instances of a new color: its own, or those of colors that are equal in a tier and in all tiers that it calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// The instance of each of the spec's tiers, in their order.
+/// Returns the instance of each of the spec's tiers, in their order.
 ///
-/// A shared instance calls certain instances: its pods have their addresses. So with it come all that it calls, from the same
-/// color, and it is taken only if that agrees with what callers before it have brought along.
+/// A shared instance calls certain instances: its pods have their addresses. Therefore all instances that it calls come with it,
+/// from the same color. It is taken only if these agree with the instances that earlier callers have brought along.
 pub(crate) fn instances(view: &View<'_>) -> Vec<(String, InstanceName)> {
     let spec = view.spec;
     let mut chosen: BTreeMap<&str, InstanceName> = BTreeMap::new();
@@ -36,7 +36,7 @@ pub(crate) fn instances(view: &View<'_>) -> Vec<(String, InstanceName)> {
     spec.tiers.iter().filter_map(|tier| Some((tier.name.clone(), chosen.get(tier.name.as_str())?.clone()))).collect()
 }
 
-/// The tier and all it calls, near or far.
+/// Returns the tier and all tiers that it calls, directly or through other tiers.
 fn closure<'a>(tiers: &'a [Tier], tier: &'a Tier) -> Vec<&'a Tier> {
     let mut found: BTreeSet<&str> = BTreeSet::new();
     let mut all = Vec::new();
@@ -50,8 +50,8 @@ fn closure<'a>(tiers: &'a [Tier], tier: &'a Tier) -> Vec<&'a Tier> {
     all
 }
 
-/// A color's instances of these tiers, if they are equal and no other ones are chosen already. One that is being deleted
-/// gives nothing away.
+/// Returns a color's instances of these tiers, if they are equal and no other ones are chosen already. A color that is being
+/// deleted gives no instance away.
 fn taken<'a>(
     view: &View<'a>,
     color: ColorId,

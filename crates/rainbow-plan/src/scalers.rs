@@ -1,10 +1,12 @@
-//! Autoscalers of instances whose tier has `autoscale`: when there is one, and how few pods it may ask for.
+//! Autoscalers of instances whose tier has `autoscale`: when one exists, and the floor of pods that it asks for.
 //!
-//! An autoscaler knows the load of pods, and nothing of shifts. While a stage moves, the pods that have not joined it are idle, and those
-//! that have left it lose their load: an autoscaler would take away what the stage is about to need, and what is its way back. So the
-//! autoscalers of both colors have a floor until the stage has moved: the pods that there are, and those that the stage waits for.
+//! An autoscaler knows the load of pods, and nothing of shifts. While a stage moves, pods that have not joined it are idle, and
+//! pods that have left it lose their load. An autoscaler would end the pods that the stage is about to need, and its way back.
+//! Therefore the autoscalers of both colors have a floor until the stage has moved: the pods that exist, and those that the stage
+//! waits for.
 //!
-//! An instance that drains is made smaller by its connections alone: its autoscaler is deleted first, and seen to be gone.
+//! Only the connections of an instance that drains decide when it becomes smaller: its autoscaler is deleted first, and seen to
+//! be gone.
 
 use crate::{
     Action, ChainKey, Deployment, InstanceName, Object, Problem, Scaler, Scaling,
@@ -53,7 +55,8 @@ pub(crate) fn keep(
     }
 }
 
-/// Pods that the autoscaler has to leave while a stage moves from or to a color that has the instance. `None`: no stage does.
+/// Returns the pods that the autoscaler must leave while a stage moves from or to a color that has the instance. `None`: no stage
+/// does.
 fn floor(view: &View<'_>, situations: &[Situation<'_>], sizes: &Sizes<'_>, instance: &InstanceName) -> Option<u32> {
     let owners = view.owners(instance);
     let mut moving = situations.iter().filter(|situation| is_moving(situation));
@@ -69,7 +72,7 @@ fn is_moving(situation: &Situation<'_>) -> bool {
     goes_elsewhere || situation.points == Points::Members
 }
 
-/// An autoscaler of Rainbow's may still ask the instance's Deployment for another number of pods.
+/// Returns whether an autoscaler of Rainbow's may still ask the instance's Deployment for another number of pods.
 pub(crate) fn may_scale(view: &View<'_>, instance: &InstanceName) -> bool {
     matches!(view.scaler(instance), Scaler::Ours { .. } | Scaler::Deleting)
 }

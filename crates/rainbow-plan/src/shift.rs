@@ -1,17 +1,18 @@
-//! Each stage's next move.
+//! Next move of each stage.
 //!
-//! In the steady state a stage's Service selects all pods of one instance. To move, it is pointed at single pods by a
-//! label (*members*), the members are exchanged, and it is pointed at the new instance. Each move waits until what it
-//! depends on is seen, and until the data plane has had time to learn it:
+//! In the steady state a stage's Service selects all pods of one instance. To move, the planner points the Service at single pods
+//! by a label (*members*), exchanges the members, and points the Service at the new instance. Each move waits until the changes
+//! it depends on are seen, and until the data plane has had time to learn them:
 //!
-//! 1. **Prepare**: the new color has the stage's size, all tiers ready.
-//! 2. **Label** all ready pods that serve, and the first new ones. Wait until the endpoint controller has the labels: see [`shadow`].
-//! 3. **Narrow** the Service to members. Nothing changes for clients but that the first new pods serve, too.
+//! 1. **Prepare**: the new color has the stage's size, and all its tiers are ready.
+//! 2. **Label** all ready pods that serve, and the first new ones. Wait until the endpoint controller has the labels: see
+//!    [`shadow`].
+//! 3. **Narrow** the Service to members. For clients only one thing changes: the first new pods serve, too.
 //! 4. **Exchange**: see [`members`].
 //! 5. **Widen** the Service to the new instance, when only its pods are members and endpoints.
-//! 6. **Clean**: take the labels off, when whoever computes endpoints has seen the Service.
+//! 6. **Clean**: take the labels off, when the endpoint controller has seen the Service.
 //!
-//! All of this is read off the cluster each time. The status only adds what cannot be seen there, and losing it is safe.
+//! All of this is read from the cluster each time. The status only adds what the cluster does not show, and losing it is safe.
 
 mod members;
 mod pace;
@@ -33,30 +34,30 @@ use crate::{
 
 pub(crate) use pace::{Pace, Target};
 
-/// Endpoints that the cluster puts into one EndpointSlice: the default of kube-controller-manager's
-/// `--max-endpoints-per-slice`, which managed clusters do not change.
+/// Endpoints that the cluster puts into one EndpointSlice: the default of kube-controller-manager's `--max-endpoints-per-slice`,
+/// which managed clusters do not change.
 const ENDPOINTS_OF_A_SLICE: usize = 100;
 
-/// Everything a stage's move depends on.
+/// Everything that a stage's move depends on.
 pub(crate) struct Shifter<'s, 'a> {
     pub(crate) view: &'s View<'a>,
     pub(crate) situation: &'s Situation<'a>,
     pub(crate) target: Target<'a>,
-    /// Pods the stage wants to have of the color that it moves to.
+    /// Pods that the stage wants to have of the color that it moves to.
     pub(crate) of: u32,
-    /// Pods the stage had of the color that it comes from.
+    /// Pods that the stage had of the color that it comes from.
     pub(crate) from: u32,
 }
 
-/// What came of a stage's move, for the report.
+/// Outcome of a stage's move, for the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) phase: Option<ShiftPhase>,
-    /// The color the members come from, where that is not the color the stage serves.
+    /// Color that the old members come from, where that is not the color that the stage serves.
     pub(crate) from: Option<ColorId>,
-    /// The color the members were going to, where the stage is told to go to one that does not exist.
+    /// Color that the members were going to, where the stage should go to a color that does not exist.
     pub(crate) to: Option<ColorId>,
-    /// Members are labelled, and the Service does not select them yet: the shadow Service is needed.
+    /// Members are labelled, but the Service does not select them yet: the shadow Service is needed.
     pub(crate) starts: bool,
     /// All pods are exchanged, and the Service selects the new color: only labels are left of the shift.
     pub(crate) ended: bool,
@@ -65,20 +66,21 @@ pub(crate) struct Progress {
     pub(crate) next_step: Option<Time>,
 }
 
-/// Pods that are still needed of `from` old ones beside `new` ones of a color that is to have `of`: each new pod replaces its share.
+/// Returns how many of `from` old pods are still needed beside `new` pods of a color that should have `of`: each new pod replaces
+/// its share.
 pub(crate) fn still_needed(new: usize, of: u32, from: u32) -> usize {
     let (of, from) = (of as usize, from as usize);
     let lacking = of.saturating_sub(new);
     if lacking == 0 { 0 } else { from.saturating_mul(lacking).div_ceil(of) }
 }
 
-/// A stage may leave the color. The status of a color that was taken back from its drain must say first that its clock has stopped: otherwise
-/// a crash could leave the old clock, and the color would end by it.
+/// Returns whether a stage may leave the color. A color that was taken back from its drain must first have a status that says
+/// that its clock has stopped. Otherwise a crash could leave the old clock, and the color would end by it.
 fn may_leave(view: &View<'_>, color: ColorId) -> bool {
     view.colors[color].released.is_none()
 }
 
-/// Decides a stage's next move and reports where it is.
+/// Decides a stage's next move and reports where the stage is.
 pub(crate) fn advance<'a>(
     view: &View<'a>,
     situation: &Situation<'a>,
@@ -88,7 +90,7 @@ pub(crate) fn advance<'a>(
 ) -> StageReport {
     let shifter = Shifter::new(view, situation);
     if situation.touches.iter().any(|color| view.colors[*color].released.is_some()) {
-        // This plan's report stops the clock of a color that the stage takes back; the next plan goes on.
+        // The report of this plan stops the clock of a color that the stage takes back; the next plan continues.
         draft.wake(view.now);
     }
     if let Some(until) = situation.block.as_ref().and_then(|block| block.until) {
@@ -115,9 +117,9 @@ pub(crate) fn advance<'a>(
     StageReport { degraded, rejected: rejected.map(name), ..shifter.report(&progress, sizes, roles) }
 }
 
-/// Deletes the Services of stages that are no longer in the spec, then takes their labels off the pods. A Service that its
-/// stage had under another name goes when the present one serves: clients that look up the new name are answered, and clients
-/// that have the old one are served until then.
+/// Deletes the Services of stages that are no longer in the spec, then takes their labels off the pods. Deletes a Service that
+/// its stage had under another name when the present one serves. Until then clients that have the old name are served; clients
+/// that look up the new name are answered from then on.
 pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
     let in_spec = |name: &str| view.spec.stages.iter().any(|stage| stage.name == name);
     for (key, service) in &view.world.stages {
@@ -147,7 +149,7 @@ pub(crate) fn delete_removed(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// The colors that a Service selects may be left: see [`may_leave`].
+/// Returns whether the stage may leave the colors that a Service selects: see [`may_leave`].
 fn may_leave_service(view: &View<'_>, service: &StageService, draft: &mut Draft) -> bool {
     let StageService::Ours { selects: Selection::Instance(instance), .. } = service else { return true };
     let may = view.owners(instance).iter().all(|color| may_leave(view, *color));
@@ -157,7 +159,7 @@ fn may_leave_service(view: &View<'_>, service: &StageService, draft: &mut Draft)
     may
 }
 
-/// The stage's Service has endpoints that the data plane knows, and none that it does not know yet.
+/// Returns whether the stage's Service has endpoints that the data plane knows, and none that it does not know yet.
 fn has_taken_over(view: &View<'_>, stage: &str, draft: &mut Draft) -> bool {
     let key = StageKey::of(stage);
     if !matches!(view.world.stages.get(&key), Some(StageService::Ours { .. })) {
@@ -176,13 +178,13 @@ impl<'s, 'a> Shifter<'s, 'a> {
     fn new(view: &'s View<'a>, situation: &'s Situation<'a>) -> Self {
         let target = Target::of(view, situation);
         let color = target.color.or(situation.serving);
-        // Where no color is left that says how many (all were taken away by force), all who serve go on to.
+        // Without a color that gives a size (all were taken away by force), all members continue to serve.
         let all = || u32::try_from(situation.members.len()).unwrap_or(u32::MAX);
-        // A color without the stage's tier says nothing of it: zero pods would end all that serve.
+        // A color without the stage's tier gives no size: zero pods would end all members.
         let size = |color: ColorId| {
             view.entry(situation.stage, color).map(|tier| situation.size(view, view.colors[color], tier))
         };
-        // While a shift is paused, another size must not change its share.
+        // The size at the start of a pause counts: another size must not change the share of a paused shift.
         let held = situation.memory.shift.as_ref().and_then(|shift| shift.held);
         let held = held.filter(|_| target.held_by_pause && situation.points == Points::Members);
         let of = held.or_else(|| color.and_then(size)).unwrap_or_else(all);
@@ -190,13 +192,13 @@ impl<'s, 'a> Shifter<'s, 'a> {
         Self { view, situation, target, of, from }
     }
 
-    /// Pods of the colors that the stage comes from that it still needs beside `new` ones of the color that it moves to: each new
+    /// Returns how many pods of the old colors the stage still needs beside `new` pods of the color that it moves to. Each new
     /// pod replaces its share, whatever sizes the two colors have.
     fn needed_old(&self, new: usize) -> usize {
         still_needed(new, self.of, self.from)
     }
 
-    /// The color that the stage goes to gets pods that have been ready for long enough as time passes.
+    /// Wakes the planner when pods of the color that the stage goes to will have been ready for long enough.
     fn wake_for_min_ready(&self, draft: &mut Draft) {
         let colors: BTreeSet<ColorId> = [self.target.wanted, self.target.color].into_iter().flatten().collect();
         let instances = colors.into_iter().flat_map(|color| self.view.colors[color].instances.values());
@@ -210,7 +212,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
-    /// A shift to a color that others scale goes on without the pods that they keep from it, when it has waited for long enough.
+    /// Wakes the planner when a shift to a color that another writer scales stops waiting for pods that this writer does not
+    /// start.
     fn wake_when_late(&self, draft: &mut Draft) {
         let color = self.target.wanted.map(|color| self.view.colors[color]);
         let waits = color.is_some_and(|color| {
@@ -239,8 +242,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 Progress::default()
             }
             Points::Other => {
-                // Whatever was selected by hand goes on running. Where nothing of ours is ready, what the hand wrote may
-                // be all that serves.
+                // Pods that another writer has selected continue to run. While none of our pods is ready, that selector may be
+                // all that serves.
                 match self.somewhere() {
                     Some(Selection::Members) => self.select(Selection::Members, draft),
                     Some(Selection::Instance(instance)) if self.view.ready(&instance) > 0 => {
@@ -253,7 +256,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
             Points::Instance(serving) => match self.target.instance {
                 // One shift is finished before the next begins.
                 Some(target) if target != serving && !self.joins_members(target) => self.wait_to_replace(target, draft),
-                // The slices lag behind the pods a little. What one write can do then is not begun pod by pod.
+                // EndpointSlices lag a little behind the pods. A move that can then be one write is not begun pod by pod.
                 Some(target) if target != serving && self.is_one_write(target) && self.is_seen_soon(target) => {
                     self.wait_to_replace(target, draft)
                 }
@@ -264,8 +267,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
-    /// The instance that the Service can simply be pointed at: the stage moves at once, from our own pods, and the endpoint
-    /// controller is known to have seen that enough of those it moves to are ready.
+    /// Returns the instance that the Service can be pointed at directly: the stage moves at once, from our own pods, and the
+    /// endpoint controller is known to have seen that enough pods of the instance are ready.
     fn direct(&self, draft: &mut Draft) -> Option<&'a InstanceName> {
         let target = self.target.instance?;
         let moves = match self.situation.points {
@@ -284,12 +287,12 @@ impl<'s, 'a> Shifter<'s, 'a> {
         Some(target)
     }
 
-    /// The stage may leave what it serves now.
+    /// Returns whether the stage may leave the colors that it serves now.
     fn may_move(&self) -> bool {
         self.target.ready && self.of > 0 && self.target.pace != Pace::Hold && self.may_leave_others()
     }
 
-    /// The stage may leave each color but the one that it moves to.
+    /// Returns whether the stage may leave every color but the one that it moves to.
     fn may_leave_others(&self) -> bool {
         let Situation { serving, says, members, .. } = self.situation;
         let members = members.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance));
@@ -298,7 +301,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         others.all(|color| may_leave(self.view, color))
     }
 
-    /// All pods move at once, and one set of endpoints takes over from the other as a whole.
+    /// Returns whether all pods move at once, and one set of endpoints replaces the other as a whole.
     fn is_one_write(&self, target: &InstanceName) -> bool {
         let at_once = match self.target.pace {
             Pace::AtOnce => true,
@@ -307,18 +310,18 @@ impl<'s, 'a> Shifter<'s, 'a> {
         };
         let pods = self.view.pods(target);
         let endpoints = self.view.world.pods.iter().filter(|pod| pod.endpoint.contains_key(&self.situation.key));
-        // More would be in several slices, of which a node may see the emptied ones first.
+        // More endpoints would be in several slices, and a node may see the emptied slices first.
         let one_slice = || pods.len().max(endpoints.count()) <= ENDPOINTS_OF_A_SLICE;
         self.may_move() && self.swap() == Swap::Direct && at_once && one_slice()
     }
 
-    /// Way in which the stage moves from pods to pods. Where others than the cluster's own data plane send clients to pods, or where a node sends
-    /// its clients to its own pods alone, one set of endpoints does not take over from the other as a whole.
+    /// Returns how the pods that serve are exchanged. One set of endpoints does not replace the other as a whole where others
+    /// than the cluster's own data plane send clients to pods, or where a node sends its clients only to its own pods.
     fn swap(&self) -> Swap {
         if self.situation.stage.overlap.is_some() { Swap::Overlap } else { self.view.spec.swap }
     }
 
-    /// The stage moves in one write, and waits until the endpoint controller knows the pods that it moves to.
+    /// Waits until the endpoint controller knows the pods that the stage moves to in one write.
     fn wait_to_replace(&self, target: &InstanceName, draft: &mut Draft) -> Progress {
         if let (true, Pace::Hold) = (self.target.ready, self.target.pace) {
             return Progress { phase: Some(ShiftPhase::Paused), ..Progress::default() };
@@ -329,27 +332,28 @@ impl<'s, 'a> Shifter<'s, 'a> {
         Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() }
     }
 
-    /// When the endpoint controller must have seen the ready pods of an instance, of those that it is not known to have seen.
+    /// Returns when the endpoint controller must have seen the ready pods of an instance, for those pods that it is not known to
+    /// have seen.
     fn not_seen_yet(&self, instance: &InstanceName) -> impl Iterator<Item = Time> {
         let pods = self.view.pods(instance).iter().filter(|pod| crate::view::serves(pod) && !pod.listed);
         let known = pods.map(|pod| pod.ready_since.after(self.view.spec.propagation));
         known.filter(|known| *known > self.view.now)
     }
 
-    /// The endpoint controller has yet to see ready pods, which takes no longer than it would take to see labels.
+    /// Returns whether the endpoint controller has yet to see ready pods, which takes no longer than it would take to see labels.
     fn is_seen_soon(&self, instance: &InstanceName) -> bool {
         self.not_seen_yet(instance).next().is_some()
     }
 
-    /// The endpoint controller is known to have seen enough ready pods.
+    /// Returns whether the endpoint controller is known to have seen enough ready pods.
     fn surely_ready(&self, instance: &InstanceName) -> bool {
         let seen = |pod: &Pod| pod.listed || self.view.known(pod.ready_since);
         let surely = |pod: &&&Pod| self.view.is_available(pod) && seen(pod);
         self.view.pods(instance).iter().filter(surely).count() >= self.of as usize
     }
 
-    /// The instance's pods can serve beside those that serve now. Those with other ports cannot: one Service has one set of ports, so
-    /// such a move is one write of ports and selector, whatever the pace.
+    /// Returns whether the instance's pods can serve beside those that serve now. Pods with other ports cannot: one Service has
+    /// one set of ports, so such a move is one write of ports and selector, whatever the pace.
     pub(super) fn joins_members(&self, instance: &InstanceName) -> bool {
         let serving = match self.situation.points {
             Points::Instance(serving) => Some(serving),
@@ -359,13 +363,15 @@ impl<'s, 'a> Shifter<'s, 'a> {
         serving.is_none_or(|serving| self.view.same_ports(serving, instance))
     }
 
-    /// Where a Service that points nowhere sensible shall point: at the members of a shift that was under way, else at the
-    /// color that served if it can, else at the color that shall serve. One whose color is not ready yet is made all the
-    /// same, so that load balancers get their addresses early; without endpoints it refuses connections, as no Service would.
+    /// Returns where a Service should point that points nowhere or where another writer has pointed it: at the members of a shift
+    /// that was under way, else at the color that served if it has a ready pod, else at the color that should serve. A Service
+    /// whose color is not ready yet is made all the same, so that load balancers get their addresses early. Without endpoints it
+    /// refuses connections, as no Service would.
     fn somewhere(&self) -> Option<Selection> {
         let Situation { members, memory, stage, .. } = self.situation;
         let serving = self.situation.serving;
-        // The way back is the way back, whatever has become of the Service. Where the status is lost, the older color is one.
+        // A way back stays one even when the Service was deleted or edited. Where the status is lost, a move to an older color
+        // counts as a way back.
         let revision = |color: Option<ColorId>| color.map(|color| self.view.colors[color].revision);
         let is_older = stage.color.is_some() && revision(self.target.color) < revision(serving);
         let goes_back = self.target.pace == Pace::AtOnce || (is_older && self.target.ready);
@@ -373,7 +379,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if let Some(instance) = self.target.instance.filter(is_back) {
             return Some(Selection::Instance(instance.clone()));
         }
-        // Before the first new pod has served, and after the last old one, the color that serves has all that there is to select.
+        // Before the first new pod has served, and after the last old one, the color that serves has all pods that there are to
+        // select.
         let serving_name = serving.map(|color| self.view.colors[color].name.as_str());
         let is_under_way = |shift: &ShiftMemory| shift.moved > 0 && serving_name != Some(shift.to.as_str());
         let began = memory.shift.as_ref().is_some_and(is_under_way);
@@ -387,18 +394,19 @@ impl<'s, 'a> Shifter<'s, 'a> {
         Some(Selection::Instance(self.situation.instance(self.view, *chosen)?.clone()))
     }
 
-    /// Another writer has taken a ready pod of the color out of its Services, and it is put back by this plan or a later one.
+    /// Returns whether another writer has taken a ready pod of the color out of its Services. This plan or a later one puts it
+    /// back.
     fn has_ready_outside(&self, color: ColorId) -> bool {
         let ready = |pod: &Pod| pod.ready && !pod.terminating && is_out(pod);
         let instance = self.situation.instance(self.view, color);
         instance.is_some_and(|instance| self.view.pods(instance).iter().any(|pod| ready(pod)))
     }
 
-    /// The Service is written again as it is, because something but its selector is not as it shall be.
+    /// Writes the Service again with the selector that it has, because another field is not as it should be.
     fn mend(&self, draft: &mut Draft) {
         let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
         match self.situation.points {
-            // What another writer has selected is taken back, not written again.
+            // A selector that another writer has written is reverted, not written again.
             Points::Instance(instance) if serving.is_some_and(|serving| serving != instance) => {}
             Points::Instance(instance) => self.select(Selection::Instance(instance.clone()), draft),
             Points::Members => self.select(Selection::Members, draft),
@@ -419,14 +427,15 @@ impl<'s, 'a> Shifter<'s, 'a> {
         self.act(Action::ApplyStage { stage: self.situation.stage.name.clone(), selects, serves }, draft);
     }
 
-    /// Color that the stage serves when its Service selects this instance; without one, in a shift, the color that it comes from.
+    /// Returns the color that the stage serves when its Service selects this instance; without an instance, in a shift, the color
+    /// that the stage comes from.
     fn serves(&self, instance: Option<&InstanceName>) -> Option<&'a str> {
         let is_target = instance.is_some() && self.target.instance == instance;
         let color = if is_target { self.target.color } else { self.situation.serving };
         color.map(|color| self.view.colors[color].name.as_str())
     }
 
-    /// The Service does not say what the stage serves: an earlier version has written it, or another writer.
+    /// Returns whether the Service does not say what the stage serves: an earlier version or another writer has written it.
     fn says_otherwise(&self) -> bool {
         let instance = match self.situation.points {
             Points::Instance(instance) => Some(instance),
@@ -444,18 +453,18 @@ impl<'s, 'a> Shifter<'s, 'a> {
         self.act(Action::Leave { stage: self.situation.stage.name.clone(), pod: pod.to_owned() }, draft);
     }
 
-    /// When the pod joined, as far as that can be read.
+    /// Returns when the pod joined, where that is readable.
     fn joined(&self, pod: &Pod) -> Option<Time> {
         pod.member.get(&self.situation.stage.name).copied().flatten()
     }
 
-    /// When the latest member joined, as far as that can be read.
+    /// Returns when the latest member joined, where that is readable.
     fn last_joined(&self) -> Option<Time> {
         self.situation.members.iter().filter_map(|pod| self.joined(pod)).max()
     }
 
-    /// Since when the stage serves its color alone. Where it is at rest and labels tell that it has moved since then, it came
-    /// back to its color only now.
+    /// Returns since when the stage serves its color alone. A stage at rest whose labels show that it has moved since then has
+    /// come back to its color only now.
     fn since(&self) -> Option<Time> {
         let Situation { points: Points::Instance(instance), memory, serving: Some(serving), stage, .. } =
             self.situation
@@ -470,14 +479,14 @@ impl<'s, 'a> Shifter<'s, 'a> {
         since.or_else(|| has_ready(self.view, stage, *serving).then_some(self.view.now))
     }
 
-    /// A label of the shift before is still on a pod. It could be taken for one of the next shift.
+    /// Returns whether a label of the shift before is still on a pod. It could be taken for one of the next shift.
     fn has_stale_labels(&self) -> bool {
         let joined = self.situation.members.iter().map(|pod| self.joined(pod));
         self.since().is_some_and(|since| joined.into_iter().any(|joined| joined.is_none_or(|joined| joined < since)))
     }
 
-    /// Nothing is to move. Labels of the shift before are taken off once it is certain that nobody looks at them: no evidence tells
-    /// that the endpoint controller has seen the Service's new selector where both selectors have the same pods, so time has to.
+    /// Takes off the labels of the shift before, when it is certain that no controller evaluates them. Both selectors have the
+    /// same pods, so no evidence shows that the endpoint controller has seen the Service's new selector: only time does.
     fn steady(&self, draft: &mut Draft) -> Progress {
         if self.situation.members.is_empty() {
             return Progress::default();
@@ -498,8 +507,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let Situation { stage, memory, serving, .. } = self.situation;
         let name = |color: ColorId| self.view.colors[color].name.clone();
         let color = serving.map(name);
-        // Only a color that has served is worth going back to, and only one that is still there. One that has pods now has served, even if
-        // that is not written down yet.
+        // Only a color that has served and that still exists is worth going back to. A color that has ready pods now counts as
+        // served, even where the status does not say so yet.
         let is_up =
             |name: &str| self.view.color_in(&stage.name, name).is_some_and(|color| has_ready(self.view, stage, color));
         let previous = match (&memory.color, &color) {
@@ -527,9 +536,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
     }
 
-    /// The shift under way. Until its last label is gone it is known where the shift came from: the way back is the way back.
+    /// Returns the report of the shift under way. The origin of the shift is kept until its last label is gone, so that the way
+    /// back stays known.
     fn shift(&self, progress: &Progress, serving: ColorId, previous: Option<&str>) -> Option<ShiftReport> {
-        // A Service that another writer has pointed elsewhere is set back, which moves nothing.
+        // A Service that another writer has pointed elsewhere is reverted, which moves nothing.
         if self.target.color == Some(serving) && !progress.ended && self.situation.points != Points::Members {
             return None;
         }
@@ -554,8 +564,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         })
     }
 
-    /// The stage is not to go further: it has been taken back, or its user has moved it to another color than the newest, which it
-    /// follows where nothing else is said.
+    /// Returns the reason why the stage must not go further: it has been taken back, or its user has pinned it to another color
+    /// than the newest, which it follows by default.
     fn pinned(&self, wanted: ColorId) -> Option<Waiting> {
         if let Some(rejected) = self.situation.rejected {
             return Some(Waiting::RolledBack { color: self.view.colors[rejected].name.clone() });
@@ -568,7 +578,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         is_pinned.then(|| Waiting::Pinned { color: name(wanted), newest: name(newest) })
     }
 
-    /// All pods that the surge lets run have moved, and pods of the color that the stage comes from have yet to end.
+    /// Returns the reason to wait when all pods that the surge allows have moved, and pods of the color that the stage comes from
+    /// have yet to end.
     fn waits_for_room(&self, wanted: ColorId) -> Option<Waiting> {
         let serving = self.situation.serving.filter(|_| self.situation.points == Points::Members)?;
         self.situation.shares.get(&wanted)?;
@@ -580,7 +591,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         (has_moved && is_part).then(|| Waiting::ForRoom { color: self.view.colors[serving].name.clone() })
     }
 
-    /// All pods of the color have moved, and whoever scales it keeps it from having as many as the stage should have.
+    /// Returns the reason to wait when all pods of the color have moved, and the writer that scales it keeps it from having as
+    /// many as the stage should have.
     fn waits_for_scaler(&self, wanted: ColorId) -> Option<Waiting> {
         let color = self.view.colors[wanted];
         let target = self.target.instance.filter(|_| self.target.color == Some(wanted))?;
@@ -594,7 +606,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         (has_moved && moved < self.of).then_some(waiting)
     }
 
-    /// Why the stage does not move although it should.
+    /// Returns the reason why the stage does not move although it should.
     fn waiting(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<Waiting> {
         let Situation { stage, points, goal, .. } = self.situation;
         let name = |color: ColorId| self.view.colors[color].name.clone();
@@ -625,7 +637,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let lacks = lacking(self.view, color, |tier, instance| {
             self.situation.asks(self.view, wanted, tier).max(sizes.of(instance).unwrap_or(0))
         });
-        // A color that lacks nothing waits until its Deployments know that all its pods are asked for again.
+        // A color that lacks nothing waits until its Deployments have observed that they must keep all its pods.
         (!lacks.is_empty()).then(|| Waiting::ForColor { color: name(wanted), lacks })
     }
 }

@@ -1,4 +1,4 @@
-//! What each stage serves, and what it shall serve.
+//! Situation of each stage: the color that it serves, and the color that it should serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,74 +9,76 @@ use crate::{
     view::{ColorId, View, serves},
 };
 
-/// What the API shows of a stage's Service, as far as a decision depends on it.
+/// Selector of a stage's Service, as the API shows it, as far as a decision depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Points<'a> {
-    /// There is no Service.
+    /// No Service exists.
     Nowhere,
-    /// The name is somebody else's.
+    /// An object of another owner has the name.
     Foreign,
-    /// At all pods of an instance.
+    /// The Service selects all pods of an instance.
     Instance(&'a InstanceName),
-    /// At the pods with the stage's label.
+    /// The Service selects the pods with the stage's label.
     Members,
-    /// At something Rainbow did not write.
+    /// The Service has a selector that Rainbow did not write.
     Other,
 }
 
-/// What a stage shall serve.
+/// Color that a stage should serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal<'a> {
-    /// This color.
+    /// The stage should serve this color.
     Color(ColorId),
-    /// A color that does not exist.
+    /// The stage should serve a color that does not exist.
     Unknown(&'a str),
-    /// A color that is being deleted and that the stage does not serve yet.
+    /// The stage should serve a color that is being deleted and that the stage does not serve yet.
     Deleting(ColorId),
-    /// Nothing new: there is no color, or the newest may not be used.
+    /// The stage should serve nothing new: there is no color, or the newest may not be used.
     Stay,
 }
 
-/// A stage as it is and as it shall be.
+/// Stage as it is and as it should be.
 pub(crate) struct Situation<'a> {
     pub(crate) stage: &'a Stage,
-    /// The stage's Service.
+    /// Key of the stage's Service.
     pub(crate) key: StageKey,
     pub(crate) memory: StageMemory,
     pub(crate) points: Points<'a>,
-    /// The color that the Service says the stage serves.
+    /// Color that the stage serves, as its Service says.
     pub(crate) says: Option<&'a str>,
-    /// The Service is as it shall be, the selector aside.
+    /// The Service is as it should be, the selector aside.
     pub(crate) current: bool,
-    /// The color it serves; during a shift, the one it comes from.
+    /// Color that the stage serves; during a shift, the color that it comes from.
     pub(crate) serving: Option<ColorId>,
     pub(crate) goal: Goal<'a>,
-    /// The color that it is told to serve and has been taken back from.
+    /// Color that the spec asks for, but that the stage has been taken back from.
     pub(crate) rejected: Option<ColorId>,
     /// Pods with the stage's label that are going to stay, ready or not, by name.
     pub(crate) members: Vec<&'a Pod>,
-    /// Colors the stage points at, moves to or comes from, or whose pods are still among its endpoints.
+    /// Colors that the stage points at, moves to or comes from, or whose pods are still among its endpoints.
     pub(crate) touches: BTreeSet<ColorId>,
-    /// Why the stage does not go to where the spec wants it yet.
+    /// Reason why the stage does not yet go to where the spec wants it.
     pub(crate) block: Option<Block>,
-    /// Parts of the colors that a stage that moves with a surge asks for. A color without a share is asked for whole.
+    /// Shares of the colors that a stage asks for while it moves with a surge. A color without a share is asked for whole.
     pub(crate) shares: BTreeMap<ColorId, Share>,
 }
 
 impl<'a> Situation<'a> {
-    /// The instance that serves the stage's tier in a color.
+    /// Returns the instance that serves the stage's tier in a color.
     pub(crate) fn instance(&self, view: &View<'a>, color: ColorId) -> Option<&'a InstanceName> {
         view.entry_instance(self.stage, color)
     }
 
-    /// Pods of a tier that the stage asks a color for: at most the tier's full size, so that no stage starts what is turned off.
+    /// Returns the pods of a tier that the stage asks a color for: at most the tier's full size, so that no stage starts a tier
+    /// that is turned off.
     pub(crate) fn size(&self, view: &View<'a>, color: &Color, tier: &str) -> u32 {
         let full = self.begins(view, color, tier).unwrap_or_else(|| view.full(color, tier));
         self.stage.replicas.map_or(full, |replicas| replicas.min(full))
     }
 
-    /// Pods with which a color that others scale begins to serve the stage: as many as the color that serves has, or had when the stage began to
-    /// move. Its own autoscaler knows nothing of the load that is about to come. After the progress deadline, the pods that there are have to do.
+    /// Returns the pods with which a color that another writer scales begins to serve the stage: as many as the color that serves
+    /// has, or had when the stage began to move. The color's own autoscaler does not know the load that is about to come. After
+    /// the progress deadline, the pods that exist must do.
     pub(crate) fn begins(&self, view: &View<'a>, color: &Color, tier: &str) -> Option<u32> {
         let Goal::Color(goal) = self.goal else { return None };
         let instance = color.instances.get(tier).filter(|instance| view.is_scaled(instance))?;
@@ -90,20 +92,21 @@ impl<'a> Situation<'a> {
         let shift = self.memory.shift.as_ref();
         let began = shift.filter(|shift| shift.to == color.name).and_then(|_| color.sizes.get(tier)).copied();
         let now = view.full(color, tier);
-        // Pods beyond what the autoscaler lets the color have are there until it writes.
+        // Pods beyond the autoscaler's maximum exist until the autoscaler writes.
         let most = view.most(instance).max(now);
         let size = view.full(serving, tier).max(began.unwrap_or(0)).min(most).max(1);
         let is_late = self.is_late_at(view).is_some_and(|late| late <= view.now);
         Some(if is_late { size.min(now.max(1)) } else { size })
     }
 
-    /// When a shift no longer waits for pods that another writer keeps from a color.
+    /// Returns when a shift stops waiting for pods that another writer does not start.
     pub(crate) fn is_late_at(&self, view: &View<'_>) -> Option<Time> {
         self.memory.shift.as_ref().map(|shift| shift.started.after(view.spec.progress_deadline))
     }
 
-    /// Pods of a tier that others scale without which the color is not what the stage asks for. An autoscaler that asks for more than the color
-    /// began to serve with makes it no less healthy, and one that asks for less in the middle of a shift is not written against.
+    /// Returns the pods of a tier that another writer scales without which the color is not what the stage asks for. An
+    /// autoscaler that asks for more than the color began to serve with makes the color no less healthy, and the planner does not
+    /// write against one that asks for less in the middle of a shift.
     fn needs(&self, view: &View<'a>, id: ColorId, tier: &str, size: u32) -> u32 {
         let color = view.colors[id];
         if !color.instances.get(tier).is_some_and(|instance| view.is_scaled(instance)) {
@@ -117,7 +120,8 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// Pods of a tier that the stage asks a color for now. What two of its colors have in common serves both, and is whole.
+    /// Returns the pods of a tier that the stage asks a color for now. A tier that two of its colors share serves both, and is
+    /// whole.
     pub(crate) fn asks(&self, view: &View<'a>, id: ColorId, tier: &str) -> u32 {
         let color = view.colors[id];
         let size = self.needs(view, id, tier, self.size(view, color, tier));
@@ -129,21 +133,21 @@ impl<'a> Situation<'a> {
         share.part(size, view.entry(self.stage, id) == Some(tier))
     }
 
-    /// The color an instance stands for in this stage. A shared one stands for several: the one that is wanted, else the one
-    /// that serves, else the newest. They are equal all the way down, so holding one of them is enough.
+    /// Returns the color that an instance stands for in this stage. A shared instance stands for several: the color that is
+    /// wanted, else the one that serves, else the newest. They are equal all the way down, so it is enough to hold one of them.
     pub(crate) fn owner(&self, view: &View<'_>, instance: &InstanceName) -> Option<ColorId> {
         owner(view, self.stage, instance, self.goal, self.serving)
     }
 
-    /// A member of a color's instance.
+    /// Returns whether the pod belongs to the instance that serves the stage's tier in the color.
     pub(crate) fn is_of(&self, view: &View<'a>, pod: &Pod, color: ColorId) -> bool {
         self.instance(view, color) == Some(&pod.instance)
     }
 }
 
-/// Looks at every stage of the spec.
+/// Returns the situation of every stage of the spec.
 pub(crate) fn situate<'a>(view: &View<'a>) -> Vec<Situation<'a>> {
-    // One pass over the pods for all stages: labels and endpoints are rare, and a world has thousands of pods.
+    // One pass over the pods serves all stages: labels and endpoints are rare, and a world has thousands of pods.
     let stages = &view.spec.stages;
     let mut members: Vec<Vec<&'a Pod>> = vec![Vec::new(); stages.len()];
     let mut endpoints: Vec<BTreeSet<&'a InstanceName>> = vec![BTreeSet::new(); stages.len()];
@@ -214,7 +218,7 @@ fn touch<'a>(view: &View<'a>, situation: &mut Situation<'a>, mut instances: BTre
         Points::Instance(instance) => {
             instances.insert(instance);
         }
-        // A Service that somebody deleted or edited may be pointed at its members again.
+        // A Service that a user deleted or edited may be pointed at its members again.
         Points::Members | Points::Other | Points::Nowhere => {
             instances.extend(members.iter().map(|pod| &pod.instance));
         }
@@ -241,7 +245,8 @@ fn owner(
     goal.or_else(|| owners.iter().find(|color| Some(**color) == serving)).or(owners.first()).copied()
 }
 
-/// Selector of the stage's Service, whether all else of it is as it should be, and the color that it says the stage serves.
+/// Returns the selector of the stage's Service, whether all else of it is as it should be, and the color that it says the stage
+/// serves.
 fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool, Option<&'a str>) {
     match view.world.stages.get(key) {
         None => (Points::Nowhere, false, None),
@@ -257,12 +262,12 @@ fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool, Option<&'a 
     }
 }
 
-/// What the spec says, before it is asked whether that can be done. `Stay`: it says nothing.
+/// Returns the color that the spec asks for, before any check whether that is possible. `Stay`: the spec asks for none.
 fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
     match (&stage.color, stage.promote) {
         (Some(name), _) => match view.color_in(&stage.name, name) {
             Some(color) => Goal::Color(color),
-            // It is made by this very plan.
+            // This very plan makes the color.
             None if *name == view.spec.color && view.spec.version == Version::Valid => Goal::Stay,
             None => Goal::Unknown(name),
         },
@@ -271,14 +276,15 @@ fn wish<'a>(view: &View<'a>, stage: &'a Stage) -> Goal<'a> {
     }
 }
 
-/// The color of the spec is *the* newest, whatever its revision: a spec that goes back to an old color means that color.
-/// A spec that is invalid, or a name that is taken by other tiers, leaves the newest what it was.
+/// Returns the newest color. The color of the spec is *the* newest, whatever its revision: a spec that goes back to an old color
+/// means that color. A spec that is invalid, or a name that other tiers have, leaves the newest color as it was.
 fn newest<'a>(view: &View<'a>, stage: &Stage) -> Goal<'a> {
     view.newest_in(&stage.name).map_or(Goal::Stay, Goal::Color)
 }
 
-/// The colors that have an instance, newest first, as the stage serves them. A part of another stage may have the instance, too. So may a
-/// newer color whose tiers call it in their own color: the address does not lead there, and a pod of it is none that has moved there.
+/// Returns the colors that have an instance, newest first, as the stage serves them. A part of another stage may have the
+/// instance, too. So may a newer color whose tiers call it in their own color: the address does not lead there, and a pod of the
+/// instance is no sign that the stage has moved there.
 fn owners(view: &View<'_>, stage: &Stage, instance: &InstanceName) -> Vec<ColorId> {
     let owners = view.owners(instance);
     let own: Vec<ColorId> = owners.iter().copied().filter(|owner| view.is_for(*owner, &stage.name)).collect();
@@ -288,7 +294,8 @@ fn owners(view: &View<'_>, stage: &Stage, instance: &InstanceName) -> Vec<ColorI
     candidates.unwrap_or_else(|| owners.to_vec())
 }
 
-/// What the Service selects is the truth, where Rainbow may have written it; the status fills in where the Service does not say it.
+/// Returns the color that the stage serves. The Service's selector decides, where Rainbow may have written it; the status fills
+/// in where the Service does not tell.
 fn serving<'a>(
     view: &View<'a>,
     stage: &Stage,
@@ -301,14 +308,14 @@ fn serving<'a>(
     let remembered = memory.color.as_deref().and_then(|name| view.color_in(&stage.name, name));
     match points {
         Points::Instance(instance) => {
-            // A shared instance serves several colors: the one that is wanted, else the one it was, else the newest.
+            // A shared instance serves several colors: the color that is wanted, else the one that it was, else the newest.
             let owners = owners(view, stage, instance);
             let may_serve = |color: &ColorId| is_expected(view, stage, memory, wish, instance, *color);
             let mut expected = owners.iter().filter(|color| may_serve(color));
             let wished = owners.iter().find(|color| wish == Goal::Color(**color) && may_serve(color));
             let same = || owners.iter().find(|color| Some(**color) == remembered && may_serve(color));
             let chosen = wished.or_else(same).or_else(|| expected.next()).copied();
-            // Another writer has pointed the Service at it: that promotes nothing.
+            // Another writer has pointed the Service at this instance: that promotes nothing.
             let known = || has_served(view, stage, members, endpoints);
             chosen.or(remembered).or_else(known).or(owners.first().copied())
         }
@@ -319,8 +326,8 @@ fn serving<'a>(
     }
 }
 
-/// The color that a stage has served, when both the Service and the status say nothing: the only one among the endpoints, or whose own
-/// status says so; of several, the oldest one of a shift, else the newest.
+/// Returns the color that a stage has served, when neither the Service nor the status tells: the only color among the endpoints,
+/// or the only one whose own status says so. Of several colors, the oldest one of a shift, else the newest.
 fn has_served<'a>(
     view: &View<'a>,
     stage: &Stage,
@@ -335,10 +342,10 @@ fn has_served<'a>(
         let mut found = all().filter(is);
         found.next().filter(|_| found.next().is_none())
     };
-    // Of a shift, the side that moves nothing forward.
+    // Of a shift, the oldest color is the side that moves nothing forward.
     let oldest = || all().rev().find(|id| has_members(view, stage, members, *id));
-    // The color that the stage is pinned to: a way back takes no detour over a color that it leaves. A stage that is held may not have
-    // come to its pin, unless that is the oldest.
+    // The color that the stage is pinned to comes first: a way back takes no detour over a color that it leaves. A stage that is
+    // held may not have reached its pin, unless the pin is the oldest color.
     let pinned = || {
         let pin = stage.color.as_deref().and_then(|name| view.color_in(&stage.name, name)).filter(served);
         let is_oldest = |pin: ColorId| all().filter(served).all(|id| id == pin || is_older(view, pin, id));
@@ -347,8 +354,8 @@ fn has_served<'a>(
     pinned().or_else(|| only(&is_endpoint)).or_else(|| only(&served)).or_else(oldest).or_else(|| all().find(served))
 }
 
-/// Rainbow may have pointed the stage's Service at this instance of the color: the stage serves the color or is on its way from or
-/// to it. Where the status is lost, any color may be the one.
+/// Returns whether Rainbow may have pointed the stage's Service at this instance of the color: the stage serves the color, or is
+/// on its way from or to it. Where the status is lost, any color may be that one.
 fn is_expected(
     view: &View<'_>,
     stage: &Stage,
@@ -364,8 +371,9 @@ fn is_expected(
     view.entry_instance(stage, color) == Some(instance) && (known || wish == Goal::Color(color))
 }
 
-/// The color that a shift comes from, when the status is lost: of the colors with members, the one with most of them that is
-/// not where the stage is to go; the older one on a tie. Where that one has lost its last member, the newest color that has served.
+/// Returns the color that a shift comes from, when the status is lost: of the colors with members that are not where the stage
+/// should go, the one with most members; the older one on a tie. Where that one has lost its last member, the newest color that
+/// has served.
 fn shift_source<'a>(view: &View<'a>, stage: &Stage, members: &[&'a Pod], wish: Goal<'a>) -> Option<ColorId> {
     let mut counts: Vec<(bool, usize, ColorId)> = Vec::new();
     for color in members.iter().flat_map(|pod| view.owners(&pod.instance)).copied().collect::<BTreeSet<_>>() {
@@ -397,15 +405,16 @@ fn goal<'a>(
         return goal_of_invalid(view, stage, memory, points, serving, members);
     }
     let wish = match wish {
-        // Its pin was dropped in the middle of a shift, as a manifest without one does it: where it went, it goes on to.
+        // The pin was dropped in the middle of a shift, as a manifest without one does it: the stage continues to where it was
+        // going.
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual && *points == Points::Members => {
             match under_way(view, stage, memory, members).or(serving) {
                 Some(color) => Goal::Color(color),
                 None => newest(view, stage),
             }
         }
-        // Told nothing: the first color that ever serves, and no other. A Service may point at a color that never came
-        // up; that color has not served.
+        // Without a pin, a manual stage goes to the first color that ever serves, and to no other. A Service may point at a color
+        // that never came up; that color has not served.
         Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual => match serving {
             Some(color) if memory.since.is_some() || has_ready(view, stage, color) => Goal::Color(color),
             _ => newest(view, stage),
@@ -418,13 +427,13 @@ fn goal<'a>(
             let serves_it = serving == Some(color) || members.iter().any(|pod| Some(&pod.instance) == instance);
             if serves_it { wish } else { Goal::Deleting(color) }
         }
-        // An automatic stage in the middle of a shift to a color that is no longer the newest goes on to it until the
-        // newest is ready; `shift` decides that.
+        // An automatic stage in the middle of a shift to a color that is no longer the newest continues to it until the newest is
+        // ready; `shift` decides that.
         other => other,
     }
 }
 
-/// The color that a stage serves instead of the one that it is told to serve and has been taken back from; and that one.
+/// Returns the color that a stage serves instead of the one that it has been taken back from, and the latter.
 fn instead_of_rejected(
     view: &View<'_>,
     stage: &Stage,
@@ -442,8 +451,9 @@ fn instead_of_rejected(
     (!view.colors[back].deleting).then_some((back, wanted))
 }
 
-/// A stage whose spec is invalid keeps what it serves, and in a shift goes on to where it went, though not now. Only the way back is
-/// open: its pin may name the color that it comes from, or an older one that it served before.
+/// Returns the goal of a stage whose spec is invalid. It keeps what it serves, and in a shift its goal stays where it was going,
+/// though it does not move now. Only the way back is open: its pin may name the color that it comes from, or an older one that it
+/// served before.
 fn goal_of_invalid<'a>(
     view: &View<'a>,
     stage: &Stage,
@@ -466,8 +476,8 @@ fn is_older(view: &View<'_>, one: ColorId, other: ColorId) -> bool {
     view.colors[one].revision < view.colors[other].revision
 }
 
-/// Where a stage that is told nothing was going: to the color the status remembers, if that has members, else to the newest
-/// that has, other than the one the status says it came from.
+/// Returns where a stage without a pin was going: to the color that the status remembers, if that has members, else to the newest
+/// color that has some, other than the one that the stage came from by its status.
 fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&Pod]) -> Option<ColorId> {
     let has_members = |color: &ColorId| has_members(view, stage, members, *color);
     let remembered = memory.target.as_deref().and_then(|name| view.color_in(&stage.name, name)).filter(has_members);
@@ -476,12 +486,12 @@ fn under_way(view: &View<'_>, stage: &Stage, memory: &StageMemory, members: &[&P
     remembered.or_else(|| (0..view.colors.len()).find(|color| Some(*color) != from && has_members(color)))
 }
 
-/// A member of the stage is of the color.
+/// Returns whether a member of the stage is of the color.
 fn has_members(view: &View<'_>, stage: &Stage, members: &[&Pod], color: ColorId) -> bool {
     view.entry_instance(stage, color).is_some_and(|own| members.iter().any(|pod| pod.instance == *own))
 }
 
-/// The color has a ready pod in the stage's tier.
+/// Returns whether the color has a ready pod in the stage's tier.
 pub(crate) fn has_ready(view: &View<'_>, stage: &Stage, color: ColorId) -> bool {
     view.entry_instance(stage, color).is_some_and(|instance| view.pods(instance).iter().any(|p| serves(p)))
 }

@@ -1,10 +1,13 @@
-//! How many pods each instance shall have.
+//! Sizes: how many pods each instance should have.
 //!
-//! A color is as large as the largest stage that holds it asks for; the spec's color, while in no stage, has full size.
-//! A color is never made smaller because a stage has left it: its pods are endpoints of the stages that remain, and they
-//! make the way back instant. Only the spec's color is ever made smaller: when it has more than full size, that is when
-//! `replicas` was lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among. Which
-//! pods then go is decided in `fewer`. An instance that others scale is only made larger, before it begins to serve. Colors that leave are no subject of this module: they keep what they have.
+//! A color is as large as the largest stage that holds it asks for; the spec's color, while in no stage, has full size. A color
+//! is never made smaller because a stage has left it: its pods are endpoints of the stages that remain, and they make the way
+//! back instant. Only two colors are made smaller. One is the spec's color when it has more than full size: `replicas` was
+//! lowered, and no stage is in the middle of a shift from or to it, whose pods must not be chosen among. The other is the color
+//! that a stage leaves with a surge (`surge`).
+//!
+//! `fewer` decides which pods then end. An instance that another writer scales is only made larger, before it begins to serve.
+//! Colors that leave are not part of this module: they keep the pods that they have.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +23,12 @@ use crate::{
 pub(crate) struct Sizes<'a>(NameMap<&'a InstanceName, u32>);
 
 impl Sizes<'_> {
-    /// Wanted pods; `None` where nothing is enforced.
+    /// Returns the wanted pods; `None` where no size is enforced.
     pub(crate) fn of(&self, instance: &InstanceName) -> Option<u32> {
         self.0.get(instance).copied()
     }
 
-    /// Those that no other writer decides.
+    /// Returns the sizes that no other writer decides.
     pub(crate) fn own(&self, view: &View<'_>) -> BTreeMap<InstanceName, u32> {
         let own = self.0.iter().filter(|(instance, _)| !view.is_scaled(instance));
         own.map(|(instance, size)| ((*instance).clone(), *size)).collect()
@@ -53,7 +56,7 @@ fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, id: ColorId,
             (None, Role::Candidate) => full,
             (asked, _) => asked.unwrap_or(0),
         };
-        // Fewer pods are the other writer's to ask for.
+        // Only the other writer asks for fewer pods.
         return view.asked(instance).max(least);
     }
     let now = view.staying(instance);
@@ -70,12 +73,12 @@ fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, id: ColorId,
             now.max(asked.unwrap_or(full))
         }
         (None, Role::Candidate) => full,
-        // Held by a stage that is about to be removed: it stays as it is.
+        // A stage that is about to be removed holds the color: it stays as it is.
         (None, _) => now,
     }
 }
 
-/// The color has as many pods in every tier as a stage asks for, ready for as long as their tiers ask.
+/// Returns whether the color has as many pods in every tier as a stage asks for, ready for as long as their tiers ask.
 pub(crate) fn ready_for(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
     color.tiers.iter().all(|tier| {
@@ -84,7 +87,7 @@ pub(crate) fn ready_for(view: &View<'_>, situation: &Situation<'_>, id: ColorId)
     })
 }
 
-/// The color has all the pods it shall have.
+/// Returns whether the color has all pods that it should have.
 pub(crate) fn complete(view: &View<'_>, sizes: &Sizes<'_>, id: ColorId) -> bool {
     let color = view.colors[id];
     color.tiers.iter().all(|tier| {
@@ -93,7 +96,7 @@ pub(crate) fn complete(view: &View<'_>, sizes: &Sizes<'_>, id: ColorId) -> bool 
     })
 }
 
-/// What the color lacks, inner tiers first.
+/// Returns what the color lacks, inner tiers first.
 pub(crate) fn lacking(view: &View<'_>, color: &Color, wanted: impl Fn(&str, &InstanceName) -> u32) -> Vec<Lack> {
     let mut lacks = Vec::new();
     for tier in crate::dag::entry_first(color).into_iter().rev() {

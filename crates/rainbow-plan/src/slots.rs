@@ -1,4 +1,4 @@
-//! Who holds the slots that a color waits for, and what would free one.
+//! Slots: which colors hold those that a color waits for, and what would free one.
 
 use crate::{
     ColorPhase, ColorReport, LivesBecause, Living, Problem, Waiting,
@@ -9,8 +9,8 @@ use crate::{
     view::View,
 };
 
-/// Reports of every color that waits who holds the slots. Where none of them goes by itself, a person has to free one. The answer
-/// tells whether a slot frees itself.
+/// Reports, for every color that waits, which colors hold the slots. Where none of them ends by itself, a user must free a slot.
+/// Returns whether a slot frees itself.
 pub(crate) fn report(
     view: &View<'_>,
     situations: &[Situation<'_>],
@@ -37,7 +37,7 @@ pub(crate) fn report(
     frees_itself
 }
 
-/// The role of the part of a color that keeps the color alive.
+/// Returns the role of the part of a color that keeps the color alive.
 fn role<'r>(view: &View<'_>, roles: &'r [Role], id: usize) -> &'r Role {
     let mut parts = std::iter::once(id).chain(view.parts(id));
     parts.find(|part| roles[*part] != Role::Leaving).map_or(&roles[id], |part| &roles[part])
@@ -68,7 +68,7 @@ fn leaves_because(report: &ColorReport) -> LivesBecause {
     }
 }
 
-/// The slot frees itself: the color has no connections, or a deadline for them.
+/// Returns whether the slot frees itself: the color has no connections, or a deadline for them.
 fn goes_by_itself(because: &LivesBecause) -> bool {
     match because {
         LivesBecause::Drains { busy, unknown, deadline, .. } => deadline.is_some() || (*busy == 0 && *unknown == 0),

@@ -1,4 +1,5 @@
-//! How everything goes when the Rainbow is deleted: clients first, then entry tiers, then what they needed.
+//! Teardown: how everything ends when the Rainbow is deleted. Clients lose their stages first, then entry tiers end, then the
+//! tiers that these needed.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,8 @@ pub(crate) fn plan(view: &View<'_>) -> Plan {
 
 fn next(view: &View<'_>, draft: &mut Draft) {
     if !quiet(view) {
-        // A crash may lose who left the stages when. The colors' clocks tell, if they are known to start after this.
+        // A crash may lose the times at which pods left the stages. The colors' clocks tell instead, if they are known to start
+        // after this.
         if view.colors.iter().any(|color| color.released.is_some()) {
             draft.wake(view.now);
             return;
@@ -26,7 +28,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         }
         return;
     }
-    // The stages are gone, but the data plane may not know it yet, and still send to where they pointed.
+    // The stages are gone, but the data plane may not know it yet, and may still send clients to where they pointed.
     let released = view.colors.iter().map(|color| color.released.unwrap_or(view.now));
     let left = view.world.pods.iter().flat_map(|pod| pod.left.values()).copied();
     let until = released.chain(left).max().map_or(view.now, |since| view.forgotten(since));
@@ -42,7 +44,7 @@ fn next(view: &View<'_>, draft: &mut Draft) {
         let count = view.count(instance);
         let there = exists(view, instance);
         remains |= there || !count.gone;
-        // Deleting a Deployment ends its pods in the background: its callers are gone when no pod of theirs is seen.
+        // A deleted Deployment's pods end in the background: its callers are gone when none of their pods is seen.
         if dependents.of(instance).any(|caller| exists(view, caller) || !view.count(caller).gone) {
             continue;
         }
@@ -75,16 +77,16 @@ fn our_stages<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a StageKey, &'a St
     view.world.stages.iter().filter(|(_, service)| matches!(service, StageService::Ours { .. }))
 }
 
-/// No stage has a Service or an endpoint any more, but for those that the application's own tiers use.
+/// Returns whether no stage has a Service or an endpoint any more, except for those that the application's own tiers use.
 fn quiet(view: &View<'_>) -> bool {
     let mut stages = our_stages(view);
     let is_endpoint = |pod: &Pod| pod.endpoint.keys().any(|stage| !has_callers(view, stage));
     stages.all(|(stage, _)| has_callers(view, stage)) && !view.world.pods.iter().any(is_endpoint)
 }
 
-/// Pods of the application reach other tiers through the Service of the stage: it goes after them.
+/// Returns whether pods of the application reach other tiers through the Service of the stage: it ends after them.
 fn has_callers(view: &View<'_>, stage: &StageKey) -> bool {
-    // An inner address that no pod uses is none of the stages: see `parts`.
+    // An inner address that no pod uses does not count as a stage: see `parts`.
     view.spec.stages.iter().any(|known| {
         let Address::Inner { stage: user } = &known.address else { return false };
         stage.is(&known.name) && view.instances_of(user).any(|instance| !view.count(instance).gone)

@@ -1,4 +1,4 @@
-//! The world, indexed once per decision, so that no decision scans all pods.
+//! Index of the world, made once per decision, so that no decision scans all pods.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,25 +13,26 @@ use crate::{
 /// Index of a color in [`View::colors`].
 pub(crate) type ColorId = usize;
 
-/// What is known of an instance.
+/// Index of an instance.
 #[derive(Default)]
 struct Indexed<'a> {
-    /// The instance as it is in the cluster.
+    /// Instance as it is in the cluster.
     found: Option<&'a Instance>,
-    /// Its pods, in no particular order.
+    /// Pods of the instance, in no particular order.
     pods: Vec<&'a Pod>,
-    /// How many of them are ready.
+    /// Number of these pods that serve.
     ready: u32,
-    /// The colors that have it, newest first.
+    /// Colors that have the instance, newest first.
     owners: Vec<ColorId>,
-    /// Policy: that of the color that the spec describes, where it has the instance, else of the newest that has it.
+    /// Policy of the instance: that of the color that the spec describes, where it has the instance, else of the newest color
+    /// that has it.
     policy: Option<&'a Tier>,
 }
 
-/// The world, indexed.
+/// World with its index.
 pub(crate) struct View<'a> {
     pub(crate) world: &'a World,
-    /// The world's spec; where stages are held, with what their holds say.
+    /// Spec of the world; where stages are held, with the colors of their holds.
     pub(crate) spec: &'a Spec,
     pub(crate) now: Time,
     /// All colors, newest first.
@@ -40,29 +41,30 @@ pub(crate) struct View<'a> {
     /// Parts of colors that belong to stages, by name of the stage and of the color.
     parts: NameMap<(&'a str, &'a str), ColorId>,
     instances: NameMap<&'a InstanceName, Indexed<'a>>,
-    /// The color that the spec describes, if it has been made.
+    /// Color that the spec describes, if it has been made.
     pub(crate) described: Option<ColorId>,
-    /// The same; where the spec is invalid, or other tiers have its color's name, the one that it described last.
+    /// Color that counts as the newest: the described one. Where the spec is invalid, or other tiers have its color's name, the
+    /// color that the spec described last.
     pub(crate) newest: Option<ColorId>,
     /// Full sizes of the spec's tiers, by name.
     full: NameMap<&'a str, u32>,
-    /// The longest lag of those who send clients of stages to pods.
+    /// Longest lag of those that send clients of stages to pods.
     slowest: Duration,
 }
 
-/// What there is of an instance's Deployment, for those who only count.
+/// Size of an instance's Deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Pods asked for.
     pub(crate) replicas: u32,
-    /// No pod exists and none will: the count can be believed.
+    /// No pod exists and none will: the count can be relied on.
     pub(crate) gone: bool,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(world: &'a World, spec: &'a Spec, now: Time) -> Self {
         let mut colors: Vec<&Color> = world.colors.iter().collect();
-        // A stable order: the shared part of a color stays before the others.
+        // The order is stable: the shared part of a color stays before its other parts.
         colors.sort_by(|a, b| b.revision.cmp(&a.revision).then_with(|| a.name.cmp(&b.name)));
         let (mut by_name, mut parts) = (NameMap::default(), NameMap::default());
         for (id, color) in colors.iter().enumerate() {
@@ -86,41 +88,41 @@ impl<'a> View<'a> {
         Self { world, spec, now, colors, by_name, parts, instances, described, newest, full, slowest }
     }
 
-    /// A color by name, as all stages share it.
+    /// Returns a color by name, as all stages share it.
     pub(crate) fn color(&self, name: &str) -> Option<ColorId> {
         self.by_name.get(name).copied()
     }
 
-    /// A color by name, as a stage serves it: the part of it that belongs to the stage, where there is one.
+    /// Returns a color by name, as a stage serves it: the part of it that belongs to the stage, where there is one.
     pub(crate) fn color_in(&self, stage: &str, name: &str) -> Option<ColorId> {
-        // Most applications have no parts, and this is asked often.
+        // Most applications have no parts, and this function is called often.
         if self.parts.is_empty() {
             return self.color(name);
         }
         self.parts.get(&(stage, name)).copied().or_else(|| self.color(name))
     }
 
-    /// A stage serves this part of the color.
+    /// Returns whether a stage serves this part of the color.
     pub(crate) fn is_for(&self, id: ColorId, stage: &str) -> bool {
         self.parts.is_empty() || self.color_in(stage, &self.colors[id].name) == Some(id)
     }
 
-    /// The newest color, as a stage serves it.
+    /// Returns the newest color, as a stage serves it.
     pub(crate) fn newest_in(&self, stage: &str) -> Option<ColorId> {
         self.color_in(stage, &self.colors[self.newest?].name)
     }
 
-    /// The instances that belong to a stage, in no particular order.
+    /// Returns the instances that belong to a stage, in no particular order.
     pub(crate) fn instances_of<'s>(&'s self, stage: &'s str) -> impl Iterator<Item = &'a InstanceName> + use<'s, 'a> {
         self.instances.keys().copied().filter(move |instance| instance.stage.as_deref() == Some(stage))
     }
 
-    /// The shared part of a color.
+    /// Returns the shared part of a color.
     pub(crate) fn whole(&self, id: ColorId) -> ColorId {
         self.color(&self.colors[id].name).unwrap_or(id)
     }
 
-    /// The parts of a color that belong to stages.
+    /// Returns the parts of a color that belong to stages.
     pub(crate) fn parts(&self, id: ColorId) -> impl Iterator<Item = ColorId> {
         let is_part = move |other: &ColorId| {
             matches!(self.colors[*other].part, Part::Own { .. }) && self.colors[*other].name == self.colors[id].name
@@ -132,37 +134,37 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The colors that have an instance, newest first.
+    /// Returns the colors that have an instance, newest first.
     pub(crate) fn owners(&self, instance: &InstanceName) -> &[ColorId] {
         self.instances.get(instance).map_or(&[], |known| known.owners.as_slice())
     }
 
-    /// The instance as it is in the cluster.
+    /// Returns the instance as it is in the cluster.
     pub(crate) fn found(&self, instance: &InstanceName) -> Option<&'a Instance> {
         self.instances.get(instance)?.found
     }
 
-    /// The pods of an instance.
+    /// Returns the pods of an instance.
     pub(crate) fn pods(&self, instance: &InstanceName) -> &[&'a Pod] {
         self.instances.get(instance).map_or(&[], |known| known.pods.as_slice())
     }
 
-    /// Ready pods of an instance.
+    /// Returns the number of pods of an instance that serve.
     pub(crate) fn ready(&self, instance: &InstanceName) -> u32 {
         self.instances.get(instance).map_or(0, |known| known.ready)
     }
 
-    /// Pods of an instance that are not being deleted.
+    /// Returns the pods of an instance that are not being deleted.
     pub(crate) fn alive(&self, instance: &InstanceName) -> impl Iterator<Item = &'a Pod> {
         self.pods(instance).iter().copied().filter(|pod| !pod.terminating)
     }
 
-    /// Single pods of the instance can be taken out of its Services.
+    /// Returns whether single pods of the instance can be taken out of its Services.
     pub(crate) fn is_labeled(&self, instance: &InstanceName) -> bool {
         self.found(instance).is_some_and(|found| found.labeled)
     }
 
-    /// Pods that an instance asks for. Those that run without a Deployment are as many as a new one has to ask for.
+    /// Returns how many pods an instance asks for. A new Deployment must ask for as many pods as run without one.
     pub(crate) fn asked(&self, instance: &InstanceName) -> u32 {
         match self.deployment(instance) {
             Deployment::Ours { replicas, .. } => *replicas,
@@ -173,13 +175,13 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Pods of an instance, and those that are about to start.
+    /// Returns how many pods an instance has, including those that are about to start.
     pub(crate) fn present(&self, instance: &InstanceName) -> u32 {
         let alive = u32::try_from(self.alive(instance).count()).unwrap_or(u32::MAX);
         alive.max(self.asked(instance))
     }
 
-    /// Pods that an instance asks for, without those that were taken out of its Services and that are still asked for.
+    /// Returns how many pods an instance asks for, without those that were taken out of its Services and are still asked for.
     pub(crate) fn staying(&self, instance: &InstanceName) -> u32 {
         let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
         let (asked, alive) = (self.asked(instance), number(self.alive(instance).count()));
@@ -188,22 +190,22 @@ impl<'a> View<'a> {
         asked.saturating_sub(out.saturating_sub(let_go))
     }
 
-    /// How long the pods of an instance have to be ready before they take part in a shift.
+    /// Returns how long the pods of an instance must be ready before they take part in a shift.
     pub(crate) fn min_ready(&self, instance: &InstanceName) -> Duration {
         self.policy(instance).map_or(Duration::ZERO, |tier| tier.min_ready)
     }
 
-    /// From when on the pod may take part in a shift, as long as it stays ready.
+    /// Returns the time from which on the pod may take part in a shift, as long as it stays ready.
     pub(crate) fn available_at(&self, pod: &Pod) -> Time {
         pod.ready_since.after(self.min_ready(&pod.instance))
     }
 
-    /// The pod serves, and has been ready for as long as its tier asks.
+    /// Returns whether the pod serves and has been ready for as long as its tier asks.
     pub(crate) fn is_available(&self, pod: &Pod) -> bool {
         serves(pod) && (self.min_ready(&pod.instance).is_zero() || self.available_at(pod) <= self.now)
     }
 
-    /// Pods of an instance that have been ready for as long as its tier asks.
+    /// Returns how many pods of an instance have been ready for as long as its tier asks.
     pub(crate) fn available(&self, instance: &InstanceName) -> u32 {
         if self.min_ready(instance).is_zero() {
             return self.ready(instance);
@@ -212,12 +214,13 @@ impl<'a> View<'a> {
         u32::try_from(available).unwrap_or(u32::MAX)
     }
 
-    /// What is found under the name of an instance's Deployment.
+    /// Returns the object under the name of an instance's Deployment.
     pub(crate) fn deployment(&self, instance: &InstanceName) -> &'a Deployment {
         self.found(instance).map_or(&Deployment::Absent, |instance| &instance.deployment)
     }
 
-    /// No controller is about to end pods of the color: a Deployment knows that it is asked for all of them, or there is none that chooses.
+    /// Returns whether no controller is about to end pods of the color: a Deployment has observed that it should keep all of
+    /// them, or no controller exists that chooses.
     pub(crate) fn keeps_pods(&self, color: &Color) -> bool {
         color.instances.values().all(|instance| match self.deployment(instance) {
             Deployment::Ours { replicas, observed, .. } => {
@@ -229,13 +232,14 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What is found under the name of an instance's Service; an instance that is not listed has none yet.
+    /// Returns the state of the object under the name of an instance's Service; an instance that is not listed has no Service
+    /// yet.
     pub(crate) fn service(&self, instance: &InstanceName) -> Presence {
         self.found(instance).map_or(Presence::Absent, |instance| instance.service)
     }
 
-    /// How many pods an instance asks for, and whether all are gone. Another writer's Deployment counts as none; pods of ours are there, whatever
-    /// has their Deployment's name.
+    /// Returns how many pods an instance asks for, and whether all are gone. Another writer's Deployment counts as none. Pods of
+    /// ours count, even where another writer's object has their Deployment's name.
     pub(crate) fn count(&self, instance: &InstanceName) -> Count {
         let none_seen = self.pods(instance).is_empty();
         match self.deployment(instance) {
@@ -248,8 +252,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Pods of a tier at full size. The spec sizes the color that it describes and no other: a release that asks for fewer pods must
-    /// not shrink what serves before it has taken its place.
+    /// Returns the pods of a tier at full size. The spec sizes the color that it describes and no other: a release that asks for
+    /// fewer pods must not shrink the color that serves before it has taken its place.
     pub(crate) fn full(&self, color: &Color, tier: &str) -> u32 {
         if let Some(instance) = color.instances.get(tier).filter(|instance| self.is_scaled(instance)) {
             return self.scaled(color, instance);
@@ -261,22 +265,23 @@ impl<'a> View<'a> {
         color.sizes.get(tier).copied().unwrap_or_else(snapshot)
     }
 
-    /// Policy of an instance.
+    /// Returns the policy of an instance.
     fn policy(&self, instance: &InstanceName) -> Option<&'a Tier> {
         self.instances.get(instance)?.policy
     }
 
-    /// Writer that should decide how many pods an instance has.
+    /// Returns the writer that should decide how many pods an instance has.
     pub(crate) fn scaling(&self, instance: &InstanceName) -> Scaling {
         self.policy(instance).map_or(Scaling::Replicas, |tier| tier.scaling)
     }
 
-    /// Autoscaler that there is of an instance.
+    /// Returns the autoscaler that exists for an instance.
     pub(crate) fn scaler(&self, instance: &InstanceName) -> &'a Scaler {
         self.found(instance).map_or(&Scaler::Absent, |found| &found.scaler)
     }
 
-    /// Another writer than the planner decides how many pods an instance has: a policy says so, or an autoscaler is there.
+    /// Returns whether another writer than the planner decides how many pods an instance has: a policy says so, or an autoscaler
+    /// exists.
     pub(crate) fn is_scaled(&self, instance: &InstanceName) -> bool {
         match self.scaler(instance) {
             Scaler::Foreign { .. } | Scaler::Ours { .. } | Scaler::Deleting => true,
@@ -284,7 +289,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Most pods that the writer who scales an instance lets it have.
+    /// Returns the most pods that the writer that scales an instance lets it have.
     pub(crate) fn most(&self, instance: &InstanceName) -> u32 {
         match (self.scaler(instance), self.scaling(instance)) {
             (Scaler::Foreign { most, .. }, _) => *most,
@@ -293,8 +298,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Pods of an instance that others scale: those that its Deployment asks for. A color that comes, or comes back, starts with as many as
-    /// the policy says.
+    /// Returns the pods of an instance that another writer scales: those that its Deployment asks for. A color that starts, or
+    /// comes back, starts with as many as the policy says.
     fn scaled(&self, color: &Color, instance: &InstanceName) -> u32 {
         if let Deployment::Ours { replicas, .. } = self.deployment(instance)
             && (*replicas > 0 || color.released.is_none())
@@ -310,7 +315,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Full sizes of a color that are others than its snapshot's. `begins` says with how many pods it begins to serve where others scale it.
+    /// Returns the full sizes of a color that differ from its snapshot's. `begins` returns with how many pods the color begins to
+    /// serve where another writer scales it.
     pub(crate) fn sizes(&self, color: &Color, begins: impl Fn(&str) -> Option<u32>) -> BTreeMap<String, u32> {
         let size = |tier: &Tier| match color.instances.get(&tier.name).filter(|instance| self.is_scaled(instance)) {
             Some(_) => begins(&tier.name).or_else(|| color.sizes.get(&tier.name).copied()),
@@ -319,8 +325,9 @@ impl<'a> View<'a> {
         color.tiers.iter().filter_map(|tier| Some((tier.name.clone(), size(tier)?))).collect()
     }
 
-    /// The tier of a color that a stage's clients reach. The spec decides it for the color that it describes and no other: a release
-    /// without the tier in front, or with another one, must not send clients past the one that serves. `None` where that is unclear.
+    /// Returns the tier of a color that a stage's clients reach. The spec decides it for the color that it describes and no
+    /// other: a release without the tier in front, or with another one, must not send clients past the tier that serves. `None`
+    /// where that is unclear.
     pub(crate) fn entry<'s>(&'s self, stage: &'s Stage, id: ColorId) -> Option<&'s str> {
         if !self.is_for(id, &stage.name) {
             return None;
@@ -338,12 +345,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The instance of a color that a stage's clients reach.
+    /// Returns the instance of a color that a stage's clients reach.
     pub(crate) fn entry_instance(&self, stage: &Stage, id: ColorId) -> Option<&'a InstanceName> {
         self.colors[id].instances.get(self.entry(stage, id)?)
     }
 
-    /// The tiers that stages reach in a color and that its own tiers do not tell.
+    /// Returns the tiers that stages reach in a color where the color's own tiers do not tell, by name of the stage.
     pub(crate) fn entries(&self, id: ColorId) -> BTreeMap<String, String> {
         let color = self.colors[id];
         if self.described != Some(id) {
@@ -354,7 +361,7 @@ impl<'a> View<'a> {
         self.new_entries(&color.tiers.iter().chain(bound).cloned().collect::<Vec<_>>())
     }
 
-    /// The same of a color that is to be made of these tiers, which the spec describes.
+    /// Returns the same as `entries`, for a color that is to be made of these tiers, which the spec describes.
     pub(crate) fn new_entries(&self, tiers: &[Tier]) -> BTreeMap<String, String> {
         let own = crate::dag::only_entry(tiers);
         let stages = self.spec.stages.iter().filter(|stage| stage.address == Address::Entry);
@@ -363,55 +370,56 @@ impl<'a> View<'a> {
         other.map(|(stage, tier)| (stage.name.clone(), tier.to_owned())).collect()
     }
 
-    /// Pods of both instances can serve behind one Service.
+    /// Returns whether pods of both instances can serve behind one Service.
     pub(crate) fn same_ports(&self, one: &InstanceName, other: &InstanceName) -> bool {
         let ports = |instance| self.found(instance).and_then(|found| found.ports);
         one == other || ports(one).zip(ports(other)).is_none_or(|(one, other)| one == other)
     }
 
-    /// The color is the one that the spec describes.
+    /// Returns whether the color is the one that the spec describes.
     pub(crate) fn is_described(&self, color: &Color) -> bool {
         self.described.is_some_and(|id| self.colors[id].name == color.name)
     }
 
-    /// No stage has ever sent a client to the color.
+    /// Returns whether no stage has ever sent a client to the color.
     pub(crate) fn never_served(&self, id: ColorId) -> bool {
         self.colors[id].served.as_ref().is_some_and(BTreeSet::is_empty)
     }
 
-    /// The stage has sent clients to the color, as far as the color's status tells.
+    /// Returns whether the stage has sent clients to the color, as far as the color's status tells.
     pub(crate) fn has_served(&self, id: ColorId, stage: &str) -> bool {
         self.is_for(id, stage) && self.colors[id].served.as_ref().is_some_and(|stages| stages.contains(stage))
     }
 
-    /// The color that the spec describes, or described last.
+    /// Returns the name of the color that the spec describes, or described last.
     pub(crate) fn last_described(&self) -> Option<String> {
         let remembered = || self.world.memory.color.as_deref().and_then(|name| self.color(name));
         self.newest.or_else(remembered).map(|id| self.colors[id].name.clone())
     }
 
-    /// What the status remembers of a stage.
+    /// Returns the memory of a stage, from the status.
     pub(crate) fn memory(&self, stage: &str) -> StageMemory {
         self.world.memory.stages.get(stage).cloned().unwrap_or_default()
     }
 
-    /// From when on no client of a stage, and no pod, can be sent to what was let go at this time: one lag for the endpoint controller, one
-    /// for those who use endpoints, the slowest of which may be a load balancer.
+    /// Returns the time after which no client of a stage, and no pod, can be sent to a pod that was let go at `since`: one lag
+    /// for the endpoint controller, and one for those that use endpoints, the slowest of which may be a load balancer.
     pub(crate) fn forgotten(&self, since: Time) -> Time {
         since.after(self.spec.propagation.saturating_add(self.slowest))
     }
 
-    /// Others than the cluster's own data plane send clients of a stage to pods.
+    /// Returns whether others than the cluster's own data plane send connections to pods: a load balancer, or the application's
+    /// own callers.
     pub(crate) fn has_overlap(&self) -> bool {
         self.slowest > self.spec.propagation
     }
 
-    /// The same where none but the cluster's own data plane is concerned.
+    /// Returns the same as `forgotten`, where only the cluster's own data plane is concerned.
     pub(crate) fn forgotten_in_cluster(&self, since: Time) -> Time {
         since.after(self.spec.propagation.saturating_mul(2))
     }
 
-    /// When those who send a stage's clients to pods know an endpoint that the API has shown since this time.
+    /// Returns when those that send a stage's clients to pods know an endpoint that the API has shown since this time.
     pub(crate) fn sent_to_at(&self, key: &StageKey, since: Time) -> Time {
         let lag = match key {
             StageKey::Stage(name) | StageKey::Former { stage: name, .. } | StageKey::Shadow { stage: name } => {
@@ -423,13 +431,13 @@ impl<'a> View<'a> {
         since.after(lag.unwrap_or(self.slowest))
     }
 
-    /// The cluster's data plane knows everything that has been so since this time.
+    /// Returns whether the cluster's data plane knows everything that has been so since this time.
     pub(crate) fn known(&self, since: Time) -> bool {
         since.after(self.spec.propagation) <= self.now
     }
 }
 
-/// Every instance that exists, that a color has or that a pod is of. `colors` come newest first.
+/// Returns the index of every instance that exists, that a color has or that a pod belongs to. `colors` come newest first.
 fn indexed<'a>(
     world: &'a World,
     colors: &[&'a Color],
@@ -457,7 +465,7 @@ fn indexed<'a>(
     instances
 }
 
-/// The color was made of the tiers that the spec has, where these can be used.
+/// Returns whether the color was made of the tiers that the spec has, where the spec's tiers are valid.
 fn has_tiers_of(color: &Color, spec: &Spec) -> bool {
     fn identities<'t>(tiers: impl Iterator<Item = &'t Tier>) -> BTreeMap<&'t str, &'t str> {
         tiers.map(|tier| (tier.name.as_str(), tier.identity.as_str())).collect()
@@ -466,13 +474,13 @@ fn has_tiers_of(color: &Color, spec: &Spec) -> bool {
     spec.version == Version::Valid && identities(known) == identities(spec.tiers.iter())
 }
 
-/// The pod passes its probes and is going to stay. One that its Deployment may take next does not count, nor one that was taken out
-/// of its Services.
+/// Returns whether the pod passes its probes and is going to stay. A pod that its Deployment may delete next does not count, nor
+/// does one that was taken out of its Services.
 pub(crate) fn serves(pod: &Pod) -> bool {
     pod.ready && !pod.terminating && pod.mark != Mark::Leaving && !is_out(pod)
 }
 
-/// The pod was taken out of its Services.
+/// Returns whether the pod was taken out of its Services.
 pub(crate) fn is_out(pod: &Pod) -> bool {
     match pod.place {
         Place::In => false,

@@ -1,4 +1,4 @@
-//! What the planner is told: the application as it shall be, and the cluster as it is.
+//! Input of the planner: the application as it should be, and the cluster as it is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,22 +6,22 @@ use std::{
     time::Duration,
 };
 
-/// Milliseconds since the Unix epoch. The planner never asks a clock for it.
+/// Milliseconds since the Unix epoch. The planner gets the time from its caller and never reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub i64);
 
-/// Everything a decision is based on.
+/// Everything that a decision is based on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
-    /// The application as it shall be, validated.
+    /// Application as it should be, validated.
     pub spec: Spec,
-    /// What the status said last. Only what cannot be seen in the cluster is read from it.
+    /// Content of the last status. The planner reads from it only what the cluster does not show.
     pub memory: Memory,
     /// All colors of the application, in no particular order.
     pub colors: Vec<Color>,
     /// Every instance that a color names or that exists, by name.
     pub instances: BTreeMap<InstanceName, Instance>,
-    /// The stages' Services. A stage of the spec without an entry has no Service. An entry without a stage in the spec is a
+    /// Services of the stages. A stage of the spec without an entry has no Service. An entry without a stage in the spec is a
     /// Service whose stage was removed.
     pub stages: BTreeMap<StageKey, StageService>,
     /// The pods of all instances.
@@ -30,12 +30,12 @@ pub struct World {
     pub guard: Presence,
     /// The PodDisruptionBudgets of stages that are, or were, held in the middle of a shift, by name of the stage.
     pub budgets: BTreeMap<String, StageBudget>,
-    /// Copies of configuration: those that a color or the spec names, and those that exist. One that is missing here is of no concern: nothing
-    /// is known of its kind, or there is nothing to copy.
+    /// Copies of configuration: those that a color or the spec names, and those that exist. A copy that is missing here is not
+    /// the planner's concern: nothing is known of its kind, or there is nothing to copy.
     pub copies: BTreeMap<ConfigName, CopyState>,
 }
 
-/// The application as it shall be.
+/// Application as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Whether `color` and `tiers` describe a version.
@@ -46,35 +46,35 @@ pub struct Spec {
     pub tiers: Vec<Tier>,
     /// The stages, in the order of the spec.
     pub stages: Vec<Stage>,
-    /// How colors end.
+    /// Deadline of drains, and how long a color or a pod must settle first.
     pub drain: Drain,
-    /// How many colors are kept.
+    /// Limits for living and retired colors, and how long a way back stays warm.
     pub keep: Keep,
     /// Copies of configuration that the version reads. They are part of the identities of `tiers`.
     pub config: BTreeSet<ConfigCopy>,
-    /// Whether colors share what is equal.
+    /// Whether colors share instances that are equal.
     pub reuse: Reuse,
-    /// How a stage moves from pods to pods.
+    /// Exchange of the pods that serve: with an overlap, or directly.
     pub swap: Swap,
-    /// How long a color may take to become ready.
+    /// Time that a color may take to become ready.
     pub progress_deadline: Duration,
-    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
+    /// Longest lag of the cluster's data plane behind the endpoints that the API shows.
     pub propagation: Duration,
-    /// How long the application's own callers may go on calling a pod that has left its instance's Service, where that is longer: a
-    /// headless Service is resolved by its callers.
+    /// Time for which the application's own callers may go on calling a pod that has left its instance's Service, where that is
+    /// longer than `propagation`: callers resolve a headless Service themselves.
     pub callers: Duration,
-    /// The Rainbow is being deleted: everything goes, entry before inner.
+    /// The Rainbow is being deleted: everything ends, entry tiers before inner tiers.
     pub deleting: bool,
 }
 
 /// Whether a spec describes a version of the application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
-    /// Color and tiers can be used.
+    /// `color` and `tiers` are valid.
     #[default]
     Valid,
-    /// Color or tiers are invalid. No color is made, no color is sized by them, and the color that was described last stays the
-    /// newest.
+    /// `color` or `tiers` are invalid. The planner makes no color and sizes no color by them, and the color that was described
+    /// last stays the newest.
     Invalid,
 }
 
@@ -83,19 +83,20 @@ pub enum Version {
 pub struct Tier {
     /// Unique name.
     pub name: String,
-    /// Pods at full size; where others scale the tier, pods that it starts with while no color serves.
+    /// Pods at full size. Where another writer scales the tier: pods with which it starts while no color serves.
     pub replicas: u32,
-    /// Writer that decides how many pods there are. Policy, as `replicas` is.
+    /// Writer that decides how many pods there are. Policy, like `replicas`: not part of the identity.
     pub scaling: Scaling,
-    /// Names of the tiers it calls in its own color.
+    /// Names of the tiers that this tier calls in its own color.
     pub needs: Vec<String>,
-    /// Names of the tiers it calls in its own color or in any newer one, through an address of the stage that it belongs to.
+    /// Names of the tiers that this tier calls in its own color or in any newer one, through an address of the stage that the
+    /// caller belongs to.
     pub calls: Vec<String>,
     /// Identity of the instance that this tier asks for.
     pub identity: String,
-    /// Its pods' connections are counted while a color drains; otherwise time alone decides. Policy, as `replicas` is.
+    /// Connections of the tier's pods are counted while a color drains; otherwise time alone decides. Policy, like `replicas`.
     pub counted: bool,
-    /// A pod takes part in a shift only when it has been ready for this long without a break.
+    /// Time for which a pod must have been ready without a break before it takes part in a shift.
     pub min_ready: Duration,
 }
 
@@ -105,7 +106,7 @@ pub enum Scaling {
     /// Rainbow, by `replicas`.
     #[default]
     Replicas,
-    /// An autoscaler that Rainbow makes for each instance.
+    /// Autoscaler that Rainbow makes for each instance.
     Autoscale {
         /// Pods that the autoscaler asks for at least.
         least: u32,
@@ -121,35 +122,36 @@ pub enum Scaling {
 pub struct Stage {
     /// Unique name.
     pub name: String,
-    /// The tier that clients reach, where the spec names one. Else it is the only entry tier of the color that serves.
+    /// Tier that clients reach, where the spec names one; otherwise the only entry tier of the color that serves.
     pub tier: Option<String>,
-    /// Who moves it.
+    /// Rule that moves the stage.
     pub promote: Promote,
-    /// The color it is told to serve.
+    /// Color that the spec pins the stage to.
     pub color: Option<String>,
-    /// Pods per tier it asks for; `None` is each tier's full size.
+    /// Pods per tier that the stage asks for; `None` is each tier's full size.
     pub replicas: Option<u32>,
-    /// How it moves.
+    /// Kind of the stage's shifts.
     pub shift: Shift,
-    /// Lag of those who send the stage's clients to pods behind the endpoints that the API shows. For so long the pods that come
-    /// and those that go serve together, whatever [`Spec::swap`] says. `None`: the stage has the cluster's own data plane and no other.
+    /// Lag of those that send the stage's clients to pods behind the endpoints that the API shows. For this time the pods that
+    /// come and the pods that leave serve together, whatever [`Spec::swap`] says. `None`: only the cluster's own data plane
+    /// serves the stage.
     pub overlap: Option<Duration>,
-    /// Holds a shift where it is.
+    /// A shift stays where it is.
     pub paused: bool,
-    /// What a user holds the stage at, whatever else the spec says of it.
+    /// Hold that a user has put on the stage, which comes before all else that the spec says of the stage.
     pub hold: Option<Hold>,
     /// Reaction to a color that stays unhealthy after the stage has begun to move to it.
     pub on_stalled: OnStalled,
-    /// What the spec says of the stage is invalid. The stage keeps what it serves, and its share in a shift; it moves nowhere but back.
+    /// The spec of the stage is invalid. The stage keeps what it serves, and its share in a shift; it moves nowhere but back.
     pub invalid: bool,
-    /// What happens between two tiers of a release, where callers may be served by newer callees.
+    /// Reaction between two tiers of a release, where callers may be served by newer callees.
     pub between: Between,
-    /// What its Service is for.
+    /// Purpose of the stage's Service.
     pub address: Address,
 }
 
 impl Stage {
-    /// The stage that users know: for an inner address, the one whose callers use it.
+    /// Returns the name of the stage that users know: for an inner address, the stage whose callers use it.
     pub fn user_name(&self) -> &str {
         match &self.address {
             Address::Entry => &self.name,
@@ -158,7 +160,7 @@ impl Stage {
     }
 }
 
-/// What a stage does when the tier that others call has moved, and before its callers move.
+/// Reaction of a stage when a tier that others call has moved, before its callers move.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Between {
     /// The callers follow.
@@ -166,46 +168,44 @@ pub enum Between {
     Nothing,
     /// The stage waits.
     Pause {
-        /// Time after which the stage goes on by itself. `None`: a person says so.
+        /// Time after which the stage goes on by itself. `None`: only a user lets it go on.
         after: Option<Duration>,
-        /// Steps that a person has let pass.
+        /// Steps that a user has let pass.
         passed: BTreeSet<Step>,
     },
 }
 
-/// A tier of a stage that has moved to a color.
+/// Tier of a stage that has moved to a color.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step {
-    /// Name of the tier.
     pub tier: String,
-    /// Name of the color.
     pub color: String,
 }
 
-/// What the Service of a stage is for.
+/// Purpose of a stage's Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Address {
-    /// Clients reach the application through it.
+    /// Clients reach the application through the Service.
     #[default]
     Entry,
-    /// Tiers of a stage reach a tier through it that may be newer than they are. The planner makes such stages itself.
+    /// Tiers of a stage reach, through the Service, a tier that may be newer than they are. The planner makes such stages itself.
     Inner {
-        /// The stage whose callers use it.
+        /// Stage whose callers use the address.
         stage: String,
     },
 }
 
-/// A user's hold of a stage.
+/// Hold that a user has put on a stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hold {
-    /// Tells this hold from earlier and later ones of the stage.
+    /// Identity that distinguishes this hold from earlier and later ones of the stage.
     pub id: String,
-    /// The color that the stage was taken back to.
+    /// Color that the stage was taken back to.
     pub color: Option<String>,
-    /// Holds a shift where it is.
+    /// A shift stays where it is.
     pub paused: bool,
-    /// Revision of the newest color when the stage was taken back. The stage is held at `color` until it is to go to a later one.
-    /// `None`: until the hold is lifted.
+    /// Revision of the newest color when the stage was taken back. The hold keeps the stage at `color` until the stage is to go
+    /// to a later revision. `None`: until the hold is lifted.
     pub revision: Option<i64>,
 }
 
@@ -219,16 +219,16 @@ pub enum OnStalled {
     RollBack,
 }
 
-/// Who moves a stage.
+/// Rule that moves a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promote {
-    /// It follows the newest ready color.
+    /// The stage follows the newest ready color.
     Auto,
-    /// It moves when told to.
+    /// The stage moves when the spec says so.
     Manual,
 }
 
-/// How a stage moves.
+/// Kind of a stage's shifts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
     /// All pods at once.
@@ -237,9 +237,9 @@ pub enum Shift {
     Rolling {
         /// Pods exchanged per step, at least 1.
         step: u32,
-        /// From one step to the next.
+        /// Time from one step to the next.
         every: Duration,
-        /// Pods that may run beside those that the stage has; without, all of the new color.
+        /// Pods that may run beside those that the stage has. `None`: all pods of the new color.
         surge: Option<Surge>,
     },
 }
@@ -247,185 +247,184 @@ pub enum Shift {
 /// Pods that may run beside those that a stage has, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surge {
-    /// As many.
+    /// Number of pods.
     Pods(u32),
-    /// Part of the stage's size in the color that it comes from, rounded up.
+    /// Percentage of the stage's size in the color that it comes from, rounded up.
     Percent(u32),
 }
 
-/// How colors end.
+/// Policy for the end of colors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// The longest a color may drain.
+    /// Longest time for which a color may drain.
     pub deadline: Duration,
-    /// How long a color stays whole after it left its last stage; and how long a pod whose connections are counted must
-    /// have had none.
+    /// Time for which a color stays whole after it left its last stage. Also the time for which a pod whose connections are
+    /// counted must have been idle before it may end.
     pub settle: Duration,
 }
 
 /// Whether colors share instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
-    /// Every color has its own.
+    /// Every color has its own instances.
     #[default]
     Never,
-    /// A new color takes those whose identity is equal: they are the same all the way down, so nothing mixes.
+    /// A new color takes the instances whose identity is equal: they are the same all the way down, so nothing mixes.
     Unchanged,
 }
 
-/// How a stage moves from pods to pods, which have been ready for long enough.
+/// Exchange of the pods that serve. The new pods have been ready for long enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Swap {
-    /// Both colors' pods serve together until the data plane surely knows the new ones. For data planes that stop to use
-    /// what has left sooner than they begin to use what has come, as load balancers do that address pods and check them
-    /// first.
+    /// Pods of both colors serve together until the data plane certainly knows the new ones. For data planes that may stop using
+    /// a pod that has left before they use a pod that has come: load balancers that address pods and check them first do so.
     #[default]
     Overlap,
-    /// A move of all at once is one write, and of a pod at a time two, without a wait between them. For data planes that take
-    /// over one set of endpoints after the other, each as a whole, as kube-proxy does: whichever set a node has, all of its
-    /// pods serve, since those that have left go on.
+    /// A move of all pods at once is one write, and a move of one pod at a time is two, without a wait between them. For data
+    /// planes that replace one set of endpoints by the next, each as a whole, as kube-proxy does: all pods of any set that a node
+    /// has serve, because pods that have left go on running.
     Direct,
 }
 
-/// The end of a drain, where it is another than the spec's.
+/// End of a drain, where a color has another one than the spec's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
-    /// So long after the color left its last stage.
+    /// Time after the color left its last stage.
     After(Duration),
-    /// At once, as soon as no client can be sent to it.
+    /// At once, as soon as no client can be sent to the color.
     Now,
-    /// None: connections end by themselves.
+    /// No deadline: connections end by themselves.
     Never,
 }
 
-/// How many colors are kept.
+/// Policy for the colors that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// Colors with pods at one time.
+    /// Colors that may have pods at the same time.
     pub live: u32,
-    /// Retired colors.
+    /// Retired colors that are kept.
     pub history: u32,
-    /// Time for which the color that took a stage over must be healthy without a break before the color that it replaced may go.
+    /// Time for which the color that took over a stage must be healthy without a break before the color that it replaced may end.
     pub warm: Duration,
 }
 
-/// What the last status said and the cluster alone does not show.
+/// Content of the last status that the cluster alone does not show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The color that the spec described last.
+    /// Color that the spec described last.
     pub color: Option<String>,
-    /// By stage name.
+    /// Memory of each stage, by name of the stage.
     pub stages: BTreeMap<String, StageMemory>,
 }
 
-/// What is remembered of a stage.
+/// Memory of a stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageMemory {
-    /// The color the stage serves; during a shift, the one it comes from.
+    /// Color that the stage serves; during a shift, the color that it comes from.
     pub color: Option<String>,
-    /// The color before that.
+    /// Color that the stage served before `color`.
     pub previous: Option<String>,
-    /// The color it was to serve.
+    /// Color that the stage was to serve.
     pub target: Option<String>,
-    /// Since when it serves `color`.
+    /// Time since which the stage serves `color`.
     pub since: Option<Time>,
-    /// The shift that was under way.
+    /// Shift that was under way.
     pub shift: Option<ShiftMemory>,
-    /// The color that the stage serves or moves to, where it has not been healthy without a break for as long as `keep.warm`.
+    /// Color that the stage serves or moves to, where it has not been healthy without a break for as long as `keep.warm`.
     pub degraded: Option<Degraded>,
-    /// The color that the stage has been taken back from, as long as it is told to serve that color.
+    /// Color that the stage has been taken back from, as long as the spec asks for that color.
     pub rejected: Option<String>,
-    /// The hold that a later color has ended.
+    /// Identity of the hold that a later color has ended.
     pub ended_hold: Option<String>,
-    /// The same of the tiers that callers of the stage reach through an address of their own, by name.
+    /// Memory of the tiers that callers of the stage reach through an address of their own, by name of the tier.
     pub tiers: BTreeMap<String, StageMemory>,
 }
 
-/// A color that lacks pods, or has lacked some a short time ago.
+/// Color that lacks pods, or has lacked some a short time ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Degraded {
-    /// Name of the color.
     pub color: String,
-    /// Time since which it is so.
+    /// Time since which the color is degraded.
     pub since: Time,
 }
 
-/// What is remembered of a shift under way.
+/// Memory of a shift under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShiftMemory {
-    /// The color that it comes from.
+    /// Color that the shift comes from.
     pub from: String,
-    /// The color that it goes to.
+    /// Color that the shift goes to.
     pub to: String,
-    /// When it began.
+    /// Time when the shift began.
     pub started: Time,
-    /// Ready pods of the color that it goes to that served last.
+    /// Ready pods of the new color that served last.
     pub moved: u32,
-    /// Pods that the stage wanted to have when the shift was paused. `None`: it is not paused.
+    /// Pods that the stage wanted to have when the shift was paused. `None`: the shift is not paused.
     pub held: Option<u32>,
 }
 
-/// A color as it is in the cluster.
+/// Color as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Color {
-    /// Its name.
     pub name: String,
-    /// The newest has the highest.
+    /// Age of the color: the newest has the highest revision.
     pub revision: i64,
-    /// When it was made.
+    /// Time when the color was made.
     pub created: Time,
-    /// Its tiers as they were, in the order of the spec then.
+    /// Tiers of the color's snapshot, in the order of the spec at that time.
     pub tiers: Vec<Tier>,
-    /// The instance that serves each tier, by tier name.
+    /// Instance that serves each tier, by name of the tier.
     pub instances: BTreeMap<String, InstanceName>,
-    /// `retire` was asked for: it does not stay whole for a quick return. Connections are waited for all the same.
+    /// A user has asked for `retire`: the color does not stay whole for a quick return. Its connections are waited for all the
+    /// same.
     pub retire: bool,
-    /// The deadline that was asked for; `None` is the spec's.
+    /// Deadline that was asked for; `None` is the spec's.
     pub deadline: Option<Deadline>,
-    /// It is being deleted, by a user or by an earlier plan.
+    /// The color is being deleted, by a user or by an earlier plan.
     pub deleting: bool,
-    /// When it left its last stage, as its status says.
+    /// Time when the color left its last stage, as its status says.
     pub released: Option<Time>,
-    /// When it was retired, as its status says.
+    /// Time when the color was retired, as its status says.
     pub retired: Option<Time>,
-    /// By stage: the tier that its clients reach in this color, where that is another than the color's only entry tier and the spec
-    /// said so while it described the color. As its status says.
+    /// Tier that the clients of each stage reach in this color, by name of the stage, as the color's status says. A stage has an
+    /// entry where the tier is another than the color's only entry tier and the spec said so while it described the color.
     pub entries: BTreeMap<String, String>,
-    /// Its last stage was moved away from it while the spec described it, as its status says.
+    /// The color's last stage was moved away while the spec described the color, as the color's status says.
     pub demoted: bool,
-    /// Pods per tier at full size, where the spec asked for another size than the snapshot has while it described this color; of a tier
-    /// that others scale, the pods that the color began to serve with. As its status says.
+    /// Pods per tier at full size, as the color's status says: where the spec asked for another size than the snapshot has while
+    /// it described this color. For a tier that another writer scales: pods with which the color began to serve.
     pub sizes: BTreeMap<String, u32>,
-    /// The stages that have sent clients to it, as its status says. `None`: nobody has written that down.
+    /// Stages that have sent clients to the color, as its status says. `None`: no status has recorded that.
     pub served: Option<BTreeSet<String>>,
-    /// Copies of configuration that its pods read.
+    /// Copies of configuration that the color's pods read.
     pub config: BTreeSet<ConfigCopy>,
-    /// What its status says of its parts that belong to stages.
+    /// Memory of the parts of the color that belong to stages, as the color's status says.
     pub parts: Vec<PartMemory>,
-    /// The part of a color that this is, as the planner sees colors: see `parts`.
+    /// Part of a color that this value is, as the planner sees colors: see `parts`.
     pub part: Part,
-    /// Tiers that belong to stages, and the instances that they would be without. Only the planner fills it in.
+    /// Tiers that belong to stages, each with the name that its instance would have without a stage. Only the planner fills this
+    /// field.
     pub bound: Vec<(Tier, InstanceName)>,
 }
 
 impl Color {
-    /// Both are the same part of one color.
+    /// Returns whether both are the same part of the same color.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.name == other.name && self.part == other.part
     }
 }
 
-/// A part of a color.
+/// Part of a color.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Part {
-    /// The tiers that all stages share: all of them, where every caller is served by its own color.
+    /// Tiers that all stages share. These are all tiers where every caller is served by its own color.
     #[default]
     Shared,
     /// Tiers that belong to one stage.
     Own {
         /// Identity of the part in the color.
         key: PartKey,
-        /// The addresses that lead to it, by name of the stage.
+        /// Addresses that lead to the part, by name of the stage.
         addresses: BTreeSet<String>,
     },
 }
@@ -433,16 +432,16 @@ pub enum Part {
 /// Identity of a color's part that belongs to a stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartKey {
-    /// Name of the stage.
+    /// Name of the stage that the part belongs to.
     pub stage: String,
-    /// First of its tiers that others of the stage call. `None`: the part that clients reach.
+    /// First of the part's tiers that other tiers of the stage call. `None`: the part that clients reach.
     pub tier: Option<String>,
 }
 
-/// What the status of a color says of a part that belongs to a stage. The fields are those of [`Color`].
+/// Memory of a part that belongs to a stage, from the status of its color. The fields are those of [`Color`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartMemory {
-    /// The part.
+    /// Identity of the part.
     pub key: PartKey,
     /// See [`Color::released`].
     pub released: Option<Time>,
@@ -456,55 +455,50 @@ pub struct PartMemory {
     pub served: Option<BTreeSet<String>>,
 }
 
-/// Kind of an object with configuration.
+/// Kind of an object that holds configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConfigKind {
-    /// A ConfigMap.
     ConfigMap,
-    /// A Secret.
     Secret,
 }
 
-/// Name of an object with configuration, or of a copy.
+/// Name of an object that holds configuration, or of a copy of one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigName {
-    /// Kind of the object.
     pub kind: ConfigKind,
-    /// Name of the object.
     pub name: String,
 }
 
-/// Copy that a version reads in place of an object. Copies of one name have one content.
+/// Copy that a version reads in place of an object. Copies with one name have the same content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigCopy {
-    /// The object that templates name.
+    /// Object that the templates name.
     pub source: ConfigName,
-    /// Name of the copy.
     pub copy: String,
 }
 
 impl ConfigCopy {
-    /// Kind and name of the copy.
+    /// Returns kind and name of the copy.
     pub fn name(&self) -> ConfigName {
         ConfigName { kind: self.source.kind, name: self.copy.clone() }
     }
 }
 
-/// A copy as it is in the cluster.
+/// Copy as it is in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyState {
-    /// There is none.
+    /// No object has the name.
     Absent {
-        /// The object that was copied, or is to be.
+        /// Object that was copied, or is to be copied.
         source: Source,
     },
     /// An object of another owner has the name.
     Foreign,
-    /// Ours, and being deleted.
+    /// The copy is Rainbow's and is being deleted.
     Deleting,
-    /// Ours.
+    /// The copy is Rainbow's.
     Ours {
-        /// The object that was copied.
+        /// Object that was copied.
         source: Source,
         /// The copy has the content that it is named after.
         intact: bool,
@@ -514,92 +508,90 @@ pub enum CopyState {
 /// Whether an object still has the content that was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It has.
+    /// The object has the content that was copied.
     Same,
-    /// It has another one, is gone, or is unknown.
+    /// The object has another content, is gone, or is unknown.
     Changed,
 }
 
-/// An instance's name: the tier, and the color that introduced it.
+/// Name of an instance: the tier, and the color that introduced the instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceName {
-    /// Name of the tier. Shared, since all pods of an instance have the name.
+    /// Name of the tier. Reference-counted, because every pod of an instance has the name.
     pub tier: Arc<str>,
-    /// The color that introduced it.
+    /// Name of the color that introduced the instance.
     pub color: Arc<str>,
-    /// The stage that it belongs to, where its pods call a tier by an address of that stage.
+    /// Stage that the instance belongs to, where its pods call a tier by an address of that stage.
     pub stage: Option<Arc<str>>,
 }
 
 impl InstanceName {
-    /// An instance that all stages share.
+    /// Returns the name of an instance that all stages share.
     pub fn shared(tier: impl Into<Arc<str>>, color: impl Into<Arc<str>>) -> Self {
         Self { tier: tier.into(), color: color.into(), stage: None }
     }
 
-    /// The instance of the same tier and color that belongs to a stage.
+    /// Returns the name of the instance of the same tier and color that belongs to a stage.
     #[must_use]
     pub fn of_stage(&self, stage: impl Into<Arc<str>>) -> Self {
         Self { stage: Some(stage.into()), ..self.clone() }
     }
 }
 
-/// An instance as it is in the cluster.
+/// Instance as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Its identity.
+    /// Hash of the instance's contents and of the instances that it needs.
     pub identity: String,
-    /// Its Deployment.
     pub deployment: Deployment,
-    /// Service of the instance, through which other tiers call it, and whose endpoints tell which pods the cluster knows to be ready. `NotNeeded`
-    /// where the tier has no ports.
+    /// Service of the instance. Other tiers call the instance through it, and its endpoints tell which pods the cluster knows to
+    /// be ready. `NotNeeded` where the tier has no ports.
     pub service: Presence,
-    /// Digest of what a Service says of its ports: instances whose digests are equal can serve behind one Service. `None`: nothing
-    /// is known of them.
+    /// Digest of what a Service says of the instance's ports: instances with equal digests can serve behind one Service. `None`:
+    /// the ports are unknown.
     pub ports: Option<u64>,
-    /// Autoscaler of its Deployment.
+    /// Autoscaler of the instance's Deployment.
     pub scaler: Scaler,
-    /// Its pods carry a label that its Services ask for, so that single pods can be taken out of the Services. An instance that an
-    /// older version made has no such label: its pods serve as long as they are there.
+    /// The instance's pods carry a label that its Services ask for, so that single pods can be taken out of the Services. An
+    /// instance that an older version made has no such label: its pods serve as long as they exist.
     pub labeled: bool,
 }
 
 /// Autoscaler of an instance's Deployment, as it is in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scaler {
-    /// There is none.
+    /// No autoscaler exists.
     #[default]
     Absent,
-    /// An object of another owner has the name, and scales something else.
+    /// An object of another owner has the name and scales something else.
     Taken,
     /// An object of another owner scales the Deployment.
     Foreign {
-        /// Name of the object.
         name: String,
         /// Pods that it asks for at most.
         most: u32,
     },
-    /// Rainbow's.
+    /// The autoscaler is Rainbow's.
     Ours {
-        /// What was applied is what should be, `least` aside.
+        /// The object is as it should be, `least` aside.
         current: bool,
         /// Pods that it asks for at least.
         least: u32,
     },
-    /// Rainbow's, and being deleted.
+    /// The autoscaler is Rainbow's and is being deleted.
     Deleting,
 }
 
-/// What is found under a Deployment's name.
+/// Object under the name of a Deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
-    /// Nothing.
+    /// No object has the name.
     Absent,
-    /// Somebody else's object.
+    /// The object is of another owner.
     Foreign,
-    /// Ours.
+    /// The Deployment is Rainbow's.
     Ours {
-        /// What was applied is what shall be, replicas aside.
+        /// The object is as it should be, replicas aside.
         current: bool,
         /// Pods asked for.
         replicas: u32,
@@ -608,45 +600,37 @@ pub enum Deployment {
         /// Pods that its status counts: those that are not terminating.
         pods: u32,
     },
-    /// Ours, and being deleted: the garbage collector is not done with its ReplicaSets.
+    /// The Deployment is Rainbow's and is being deleted: the garbage collector is not done with its ReplicaSets.
     Deleting,
 }
 
-/// What is found under a name.
+/// Object under a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
-    /// It is not wanted.
+    /// No object is wanted.
     #[default]
     NotNeeded,
-    /// Nothing is there.
+    /// No object has the name.
     Absent,
-    /// Somebody else's object is there.
+    /// The object is of another owner.
     Foreign,
-    /// Ours, but not as it shall be.
+    /// The object is Rainbow's, but not as it should be.
     Outdated,
-    /// Ours, as it shall be.
+    /// The object is Rainbow's and as it should be.
     Current,
 }
 
-/// Service of a stage: through which clients reach it, reached it, or none does.
+/// Service of a stage: one that clients use, one that they used, or one that no client uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StageKey {
-    /// The Service that the stage has now. Its stage may have been removed from the spec.
+    /// Service that the stage has now. The stage may have been removed from the spec.
     Stage(String),
-    /// A Service that the stage had under another name.
-    Former {
-        /// Name of the stage.
-        stage: String,
-        /// Name of the Service.
-        service: String,
-    },
-    /// Shadow Service of a stage: no client uses it. Before the stage's own Service selects members, the endpoints of the shadow, which
-    /// selects them already, show which membership labels the endpoint controller has seen.
-    Shadow {
-        /// Name of the stage.
-        stage: String,
-    },
-    /// A Service that is gone. Nodes may still send clients to where it pointed.
+    /// Service that the stage had under another name.
+    Former { stage: String, service: String },
+    /// Shadow Service of a stage: no client uses it. It selects the members before the stage's own Service does. Its endpoints
+    /// show which membership labels the endpoint controller has seen.
+    Shadow { stage: String },
+    /// Service that is gone. Nodes may still send clients to where it pointed.
     Gone {
         /// Name of the Service; `None` for all that were gone when the observer started.
         service: Option<String>,
@@ -654,101 +638,100 @@ pub enum StageKey {
 }
 
 impl StageKey {
-    /// The Service that the stage has now.
+    /// Returns the key of the Service that the stage has now.
     pub fn of(stage: impl Into<String>) -> Self {
         Self::Stage(stage.into())
     }
 
-    /// The shadow Service of the stage.
+    /// Returns the key of the shadow Service of the stage.
     pub fn shadow(stage: impl Into<String>) -> Self {
         Self::Shadow { stage: stage.into() }
     }
 
-    /// The key is that of the Service that the stage has now.
+    /// Returns whether the key is that of the Service that the stage has now.
     pub fn is(&self, name: &str) -> bool {
         matches!(self, Self::Stage(stage) if stage == name)
     }
 }
 
-/// A stage's Service as it is in the cluster.
+/// Service of a stage as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StageService {
-    /// Somebody else's object is there.
+    /// The object is of another owner.
     Foreign,
-    /// Ours.
+    /// The Service is Rainbow's.
     Ours {
-        /// Ports, type and annotations are as they shall be; the selector is looked at separately.
+        /// Ports, type and annotations are as they should be; the selector is compared separately.
         current: bool,
-        /// What it selects.
+        /// Selector of the Service.
         selects: Selection,
-        /// Color that the stage serves, as it was written with the selector. Says so where the status is lost and another writer has edited
-        /// the selector.
+        /// Color that the stage serves, written together with the selector. It tells the color where the status is lost and
+        /// another writer has edited the selector.
         serves: Option<String>,
     },
 }
 
-/// What a stage's Service selects.
+/// Selector of a stage's Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// All pods of an instance: the steady state.
     Instance(InstanceName),
     /// The pods that carry the stage's membership label: a shift is under way.
     Members,
-    /// Something Rainbow never writes: somebody edited it.
+    /// A selector that Rainbow never writes: another writer edited it.
     Other,
 }
 
-/// The object under the name of the PodDisruptionBudget of a stage.
+/// Object under the name of a stage's PodDisruptionBudget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageBudget {
     /// An object that is not Rainbow's.
     Foreign,
-    /// Rainbow's.
+    /// The budget is Rainbow's.
     Ours {
         /// The budget is as it should be, the number aside.
         current: bool,
-        /// Members that have to stay.
+        /// Members that must stay.
         least: u32,
     },
 }
 
-/// A pod of an instance.
+/// Pod of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Its name.
     pub name: Arc<str>,
-    /// The instance it belongs to.
+    /// Instance that the pod belongs to.
     pub instance: InstanceName,
     /// Owner that decides whether the pod lives.
     pub controller: Controller,
-    /// It passes its readiness probes and is not being deleted.
+    /// The pod passes its readiness probes and is not being deleted.
     pub ready: bool,
-    /// Since when the observer has seen `ready` as it is, and the pod in its place.
+    /// Time since which the observer has seen `ready` as it is, and the pod in its place.
     pub ready_since: Time,
-    /// Whether the Services of its instance have it.
+    /// Whether the Services of the pod's instance have the pod.
     pub place: Place,
     /// The endpoint controller has seen that the pod is ready: the pod is listed among the ready endpoints of its instance's own Service.
     pub listed: bool,
-    /// It is being deleted.
+    /// The pod is being deleted.
     pub terminating: bool,
-    /// The stages it is a member of, and when it joined (`None` where the time is unreadable).
+    /// Stages that the pod is a member of, and when it joined (`None` where the time is unreadable).
     pub member: BTreeMap<String, Option<Time>>,
-    /// The Services that have it as a ready endpoint, and since when the observer has seen that.
+    /// Services that have the pod as a ready endpoint, and since when the observer has seen that.
     pub endpoint: BTreeMap<StageKey, Time>,
-    /// The stages whose shadow Service has it as a ready endpoint, and since when the observer has seen that: the endpoint controller
-    /// has seen the pod's membership label.
+    /// Stages whose shadow Service has the pod as a ready endpoint, and since when the observer has seen that: the endpoint
+    /// controller has seen the pod's membership label.
     pub shadow: BTreeMap<String, Time>,
-    /// The Services that may have had it as an endpoint, and since when the observer has seen that they do not: the data
+    /// Services that may have had the pod as an endpoint, and since when the observer has seen that they do not have it. The data
     /// plane may still send connections until `propagation` has passed.
     pub left: BTreeMap<StageKey, Time>,
-    /// What is known of its connections.
+    /// Evidence of the pod's connections.
     pub connections: Connections,
-    /// What it is marked as.
+    /// Mark that the pod carries.
     pub mark: Mark,
-    /// Since when the observer has seen that mark. Safe to forget: it then counts from when it is seen again.
+    /// Time since which the observer has seen that mark. Safe to lose: the time then counts from when the mark is seen again.
     pub marked: Time,
-    /// Since when the observer has seen the pod's membership labels as they are. The time in `member` is by the clock of the operator that
-    /// wrote it, which may be another one. Safe to forget, too.
+    /// Time since which the observer has seen the pod's membership labels as they are. The time in `member` is by the clock of
+    /// the operator that wrote it, which may be another operator. Safe to lose, like `marked`.
     pub labelled: Time,
 }
 
@@ -760,58 +743,58 @@ pub enum Controller {
     ReplicaSet,
     /// The Rainbow: only the planner ends the pod, and nothing replaces it.
     Rainbow,
-    /// None. A ReplicaSet whose selector matches adopts the pod.
+    /// No controller. A ReplicaSet whose selector matches adopts the pod.
     None,
 }
 
 /// Whether the Services that select a pod's instance have the pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// They have it.
+    /// The Services have the pod.
     #[default]
     In,
-    /// The pod was taken out of them: its instance becomes smaller, and the pod goes when its connections have ended.
+    /// The pod was taken out of the Services: its instance becomes smaller, and the pod ends when its connections have ended.
     Out {
-        /// When it was taken out; `None` where the time is unreadable.
+        /// Time when the pod was taken out; `None` where the time is unreadable.
         since: Option<Time>,
     },
 }
 
-/// What is known of a pod's connections.
+/// Evidence of a pod's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Connections {
-    /// Nobody asks: time alone decides.
+    /// No counter asks the pod: time alone decides.
     #[default]
     Uncounted,
-    /// They shall be counted, and that has not been done yet or no longer succeeds. Such a pod counts as busy.
+    /// The connections should be counted, and no count has succeeded yet, or counts no longer succeed. Such a pod counts as busy.
     Unknown {
-        /// Since when it has been asked in vain: since it was to be asked, or since its last answer.
+        /// Time since which the pod has been asked in vain: since it was to be asked, or since its last answer.
         since: Time,
     },
-    /// It has some.
+    /// The pod has connections.
     Busy {
-        /// So many.
+        /// Number of connections.
         count: u32,
-        /// Since when it has had at least one at every count.
+        /// Time since which every count has found at least one.
         since: Time,
     },
-    /// It has none.
+    /// The pod has no connections.
     Idle {
-        /// Since when every count has found none.
+        /// Time since which every count has found none.
         since: Time,
-        /// When the last count was made.
+        /// Time of the last count.
         counted: Time,
     },
 }
 
-/// What a pod of a draining color, or one that was taken out of its Services, is marked as, by labels and annotations.
+/// Mark of a pod of a draining color, or of a pod that was taken out of its Services. Written as labels and annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mark {
-    /// Nothing.
+    /// No mark.
     #[default]
     None,
-    /// It holds connections, or serves pods that do: autoscalers and evictions leave it alone.
+    /// The pod holds connections, or serves pods that do: autoscalers and evictions leave it alone.
     Held,
-    /// It is the next to go when fewer replicas are asked for.
+    /// The pod is the next to end when fewer replicas are asked for.
     Leaving,
 }

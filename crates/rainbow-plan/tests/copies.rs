@@ -1,4 +1,4 @@
-//! Copies of configuration: when they are made, put back and deleted.
+//! Copies of configuration: when they are made, restored and deleted.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ fn reads(copy: &str) -> BTreeSet<ConfigCopy> {
     BTreeSet::from([ConfigCopy { source: name("settings"), copy: copy.into() }])
 }
 
-/// A spec of one tier and no stage, whose version reads a copy.
+/// Returns a world with a spec of one tier and no stage, whose version reads a copy.
 fn world(color: &str, copy: &str) -> World {
     let tier = Tier {
         name: "web".into(),
@@ -31,7 +31,7 @@ fn world(color: &str, copy: &str) -> World {
     world
 }
 
-/// A color without pods.
+/// Returns a color without pods.
 fn color(world: &World, name: &str, revision: i64, copy: &str) -> Color {
     let web = InstanceName::shared("web", name);
     Color {
@@ -100,7 +100,7 @@ fn a_copy_stays_as_long_as_a_color_reads_it() {
     let mut gone = world.clone();
     gone.colors.remove(0);
     assert_eq!(of_copies(&plan_of(&gone)), ["delete settings-0", "delete settings-1"]);
-    // Which copies the pods of an instance without a color read is unknown.
+    // Nothing tells which copies the pods of an instance without a color read.
     let orphan = InstanceName::shared("web", "v1");
     gone.pods = vec![Pod::new("web-v1-x", orphan.clone())];
     gone.instances.insert(
@@ -134,7 +134,7 @@ fn a_copy_is_put_back_where_the_content_is_known() {
         let plan = state(lost_state);
         assert_eq!((of_copies(&plan).len(), plan.report.problems), (0, vec![lost.clone()]), "{lost_state:?}");
     }
-    // A color that has no pods, and should have none, is in nobody's way.
+    // A color that has no pods, and should have none, blocks nothing.
     let mut retired = world.clone();
     retired.spec.color = "v2".into();
     retired.spec.tiers[0].identity = "another".into();

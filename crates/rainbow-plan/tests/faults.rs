@@ -1,5 +1,5 @@
-//! Histories that have failed, as `explore` has printed them. Each stands for a kind; the property in `wide.rs` that found it
-//! tries more of that kind. An `ignore` names the issue that it waits for.
+//! Histories that have failed, as `explore` has printed them. Each stands for a kind of fault; the property in `wide.rs` that
+//! found it tries more of that kind. An `ignore` names the issue that it waits for.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -68,7 +68,7 @@ fn a_stage_takes_no_inner_service_over() {
     script(history, keeps(&[Rule::NoMixing]));
 }
 
-/// The Service of another name is refused its node port as long as the one before has it.
+/// A Service with a new name is refused its node port as long as the Service before has it.
 #[test]
 fn a_renamed_service_keeps_its_node_port() {
     let history = "
@@ -134,7 +134,7 @@ fn a_refused_deployment_delays_no_stage() {
     script(history, moves_at_once);
 }
 
-/// Somebody has put a stage's label on a pod.
+/// A user has put a stage's label on a pod.
 #[test]
 fn a_label_put_on_by_others_is_not_written_again_and_again() {
     let history = "
@@ -188,7 +188,7 @@ fn a_service_that_is_made_again_takes_the_way_back() {
     script(history, keeps(&[Rule::Hold]));
 }
 
-/// The endpoint controller sees the labels of pods later than is waited for by the clock.
+/// The endpoint controller sees the labels of pods later than the planner waits by the clock.
 #[test]
 fn a_slow_endpoint_controller_loses_no_pods() {
     let history = "
@@ -214,7 +214,8 @@ fn a_tier_waits_for_the_services_that_it_calls() {
     script(history, keeps(&[Rule::Order]));
 }
 
-/// The way back of a stage in mid-shift becomes one write when the endpoint controller must have seen the pods: nothing but time tells.
+/// The way back of a stage in mid-shift becomes one write when the endpoint controller must have seen the pods: only time tells
+/// when.
 #[test]
 fn a_way_back_that_waits_for_the_endpoint_controller_wakes() {
     let history = "
@@ -259,7 +260,7 @@ fn a_stage_whose_color_was_taken_away_wakes_for_another() {
     script(history, bounds_writes);
 }
 
-/// Another writer points a stage at a color that drains: that color's clock holds nothing up.
+/// Another writer points a stage at a color that drains: that color's clock delays nothing.
 #[test]
 fn a_service_pointed_at_a_draining_color_is_taken_back_at_once() {
     let history = "
@@ -290,7 +291,7 @@ fn a_service_pointed_elsewhere_is_taken_back_before_the_next_color_is_ready() {
     script(history, refills);
 }
 
-/// A Service's annotation lies and the status is lost: with a surge, the color that the Service selects must not get smaller.
+/// A Service's annotation is wrong and the status is lost: with a surge, the color that the Service selects must not get smaller.
 #[test]
 fn a_lie_about_what_a_stage_serves_ends_nothing() {
     let history = "
@@ -450,7 +451,7 @@ fn a_guess_of_what_an_address_serves_is_refuted_by_its_callers() {
     script(history, keeps(&[Rule::Tiers]));
 }
 
-/// A color that shares a caller is deleted for good while the caller serves. What the caller can do stays as it is.
+/// A color that shares a caller is deleted for good while the caller serves. The calls that the caller can make stay as they are.
 #[test]
 fn a_caller_that_outlives_its_first_color_is_no_newer() {
     let history = "
@@ -502,7 +503,7 @@ fn a_callee_that_is_turned_off_holds_no_release_up() {
     script(history, tiers_come_to_rest);
 }
 
-/// The only color is taken away by force: its callers go on, and so does the address that they use.
+/// The only color is taken away by force: its callers continue, and so does the address that they use.
 #[test]
 fn callers_without_a_color_keep_their_address() {
     let history = "
@@ -563,7 +564,7 @@ fn an_address_ends_with_its_last_caller() {
     script(history, tiers_come_to_rest);
 }
 
-/// The color that serves is taken away by force, and its callers hold the addresses back.
+/// The color that serves is taken away by force, and its callers block the addresses.
 #[test]
 fn a_color_taken_away_by_force_holds_no_release_up() {
     let history = "
@@ -577,8 +578,8 @@ fn a_color_taken_away_by_force_holds_no_release_up() {
     script(history, tiers_come_to_rest);
 }
 
-/// A tier calls by address what it also calls in its own color through another tier. On the way back the address waits for the end of callers
-/// that its own color would keep.
+/// A tier calls by address a tier that it also calls in its own color through another tier. On the way back the address waits for
+/// the end of callers that its own color would keep.
 #[test]
 fn a_way_back_ends_callers_that_call_the_same_tier_in_their_own_color() {
     let history = "
@@ -595,7 +596,8 @@ fn a_way_back_ends_callers_that_call_the_same_tier_in_their_own_color() {
     script(history, keeps(&[Rule::Tiers]));
 }
 
-/// A pod of a stage that asks for fewer pods than its color has was not ready. When its endpoint must be known, fewer labels have to be seen.
+/// A pod was not ready, of a stage that asks for fewer pods than its color has. When its endpoint must be known, fewer labels
+/// have to be seen.
 #[test]
 fn a_stage_smaller_than_its_color_wakes_when_its_pods_are_known() {
     let history = "
@@ -638,7 +640,8 @@ fn a_small_stage_on_its_way_back_wakes_when_its_pods_are_known() {
     script(history, bounds_writes);
 }
 
-/// The Service of a stage goes before the operator has seen what the pods did behind it: what has served is written down too late.
+/// The Service of a stage is deleted before the operator has seen which pods served behind it: the colors that have served are
+/// recorded too late.
 #[test]
 #[ignore = "a color goes as one that has never served, although clients may have been sent to it"]
 fn a_color_behind_a_lost_service_has_served() {

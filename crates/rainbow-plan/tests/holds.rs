@@ -1,4 +1,4 @@
-//! A stage that its user has taken back: what undoes that, and what does not.
+//! A stage that its user has taken back: changes that undo that, and changes that do not.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -6,7 +6,8 @@ mod sim;
 use rainbow_plan::*;
 use sim::{Sim, spec};
 
-/// Stage `active` has served v1 and v2 and serves v3, and is then taken back to v1. Under `Auto` it follows the newest color.
+/// Returns a model whose stage `active` has served v1 and v2 and serves v3, and is then taken back to v1. Under `Auto` the stage
+/// follows the newest color.
 fn taken_back(promote: Promote) -> Sim {
     let mut stage = spec::stage("active", "a");
     stage.promote = promote;
@@ -24,7 +25,7 @@ fn taken_back(promote: Promote) -> Sim {
     sim
 }
 
-/// A manifest of another version is applied. Stages that do not follow are told in it where to go.
+/// Applies a manifest of another version. It names the color of each stage that does not follow the newest one.
 fn apply(sim: &mut Sim, color: &str) {
     sim.spec.color = color.into();
     sim.spec.tiers = spec::tiers("a:2", color);
@@ -37,7 +38,7 @@ fn release(sim: &mut Sim, color: &str) {
     sim.settle();
 }
 
-/// `rainbow rollback --to`.
+/// Writes the hold that `rainbow rollback --to` writes.
 fn hold(sim: &mut Sim, color: &str) {
     let revision = sim.colors.values().map(|color| color.revision).max();
     let id = format!("{color}@{}", sim.now);
@@ -73,7 +74,7 @@ fn a_later_color_ends_the_hold_for_good() {
         let mut sim = taken_back(promote);
         release(&mut sim, "v4");
         assert_eq!(serves(&sim), "v4", "{promote:?}");
-        // What the hold was about is history: a spec that goes back is no manifest applied by accident.
+        // The reason for the hold is history: a spec that goes back is no manifest applied by accident.
         for color in ["v3", "v1"] {
             release(&mut sim, color);
             assert_eq!(serves(&sim), color, "{promote:?}");
@@ -85,7 +86,7 @@ fn a_later_color_ends_the_hold_for_good() {
     }
 }
 
-/// The stage stays where it was taken back to until the later color is ready, and so it does on its way.
+/// The stage stays at the color that it was taken back to until the later color is ready, also while it is on its way there.
 #[test]
 fn a_later_color_that_never_becomes_ready_moves_nothing() {
     for promote in BOTH {
@@ -100,7 +101,7 @@ fn a_later_color_that_never_becomes_ready_moves_nothing() {
     sim.spec.stages[0].hold = None;
     sim.settle();
     assert_eq!(serves(&sim), "v3");
-    // The release is applied in the middle of the way back, which goes on.
+    // The release is applied in the middle of the way back, which continues.
     hold(&mut sim, "v1");
     sim.broken.insert(spec::instance("a", "v4"));
     apply(&mut sim, "v4");
@@ -108,7 +109,7 @@ fn a_later_color_that_never_becomes_ready_moves_nothing() {
     assert_eq!(serves(&sim), "v1");
 }
 
-/// A hold that another writer made with kubectl, without a revision, and one whose color does not exist.
+/// A hold that another writer made with kubectl, without a revision, and a hold whose color does not exist.
 #[test]
 fn a_hold_without_a_revision_stays_until_it_is_lifted() {
     for promote in BOTH {
@@ -133,7 +134,7 @@ fn a_hold_outlives_the_status() {
     }
 }
 
-/// The stage is held at v1, and v1 does not come up again. The callee of a later version does, and no caller of it may.
+/// The stage is held at v1, and v1 does not come up again. The callee of a later version comes up, and no caller of it may.
 #[test]
 fn an_address_of_a_held_stage_goes_no_further_than_its_stage() {
     let mut stage = spec::stage("active", "a");

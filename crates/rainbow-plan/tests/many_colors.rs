@@ -1,4 +1,4 @@
-//! Many colors at once: what they share, what holds them, and the way back to one that drains.
+//! Many colors at once: instances that they share, connections that hold them, and the way back to a color that drains.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -29,7 +29,7 @@ fn counted(color: &str, tiers: &str, live: u32) -> Spec {
     made
 }
 
-/// A new version in which a tier changes, and with it all that call it.
+/// Releases a new version in which a tier changes, and with it all tiers that call it.
 fn release(sim: &mut Sim, color: &str, changed: &str) {
     let mut changed = vec![changed.to_owned()];
     sim.spec.color = color.into();
@@ -74,7 +74,7 @@ fn exactly_what_changed_and_what_calls_it_starts() {
             sim.started_instances.keys().filter(|name| !before.contains_key(name)).map(|name| &*name.tier).collect();
         assert_eq!(started, starts, "{changed} of {tiers} changes");
         assert!(sim.started_instances.values().all(|pods| *pods == 2), "{:?}", sim.started_instances);
-        // What v1 has alone is gone; what both have lives on.
+        // Instances that only v1 has are gone; instances that both have live on.
         let lives: BTreeSet<&str> =
             sim.pods.values().filter(|pod| *pod.instance.color == *"v1").map(|pod| &*pod.instance.tier).collect();
         let shared: BTreeSet<&str> =
@@ -83,12 +83,12 @@ fn exactly_what_changed_and_what_calls_it_starts() {
     }
 }
 
-/// Two colors that each have their own of everything; then a third whose `a`, the tier at `at`, is again that of the first.
+/// Makes two colors that share no instance, then a third whose `a`, the tier at `at`, is again that of the first.
 #[track_caller]
 fn shares_all_with_the_first(tiers: &str, at: usize) {
     let mut sim = Sim::new(counted("v1", tiers, 8));
     sim.settle();
-    // Nothing but the entry differs, and yet v2 has its own of everything.
+    // Only the entry differs, and yet v2 has its own instances of all tiers.
     release(&mut sim, "v2", "a");
     sim.settle();
     sim.spec.reuse = Reuse::Unchanged;
@@ -99,14 +99,14 @@ fn shares_all_with_the_first(tiers: &str, at: usize) {
     assert!(instances.values().all(|name| *name.color == *"v1"), "{instances:?}");
 }
 
-/// A color takes an instance only with all that it calls, although v2 is newer and has equal ones.
+/// A color takes an instance only with all instances that it calls, although v2 is newer and has equal ones.
 #[test]
 fn what_is_shared_calls_what_the_color_has() {
     shares_all_with_the_first(CHAIN, 4);
 }
 
-/// Two callers of one tier, found in two colors that each have their own of it: the new color must not have both. v2 has an
-/// equal `c`, but that one calls another `b` than the only equal `a` does.
+/// Two callers of one tier are found in two colors that each have their own instance of it: the new color must not have both. v2
+/// has an equal `c`, but that one calls another `b` than the only equal `a` does.
 #[test]
 fn what_is_shared_agrees_on_what_it_calls() {
     shares_all_with_the_first("a:1>b c:1>b b:1", 0);
@@ -136,7 +136,7 @@ fn a_name_whose_instances_another_color_has_is_refused() {
     assert_eq!(sim.pods.len(), 10);
 }
 
-/// All hold connections, and go one after the other as those end, the last that came first.
+/// All colors hold connections, and end one after the other as these end, the newest first.
 #[test]
 fn twenty_colors_drain_at_once() {
     let name = |number: usize| format!("{number:06}");
@@ -155,7 +155,7 @@ fn twenty_colors_drain_at_once() {
     let report = plan(&sim.world(), Time(sim.now)).report;
     let draining = report.colors.iter().filter(|color| color.phase == ColorPhase::Draining);
     assert_eq!(draining.map(|color| color.connections).collect::<Vec<_>>(), vec![Some(10); 19]);
-    // No slot is left, and the one that waits is told what holds them.
+    // No slot is left, and the color that waits reports which colors hold them.
     sim.spec.color = "late".into();
     sim.spec.tiers.iter_mut().for_each(|tier| tier.identity = format!("{}@late", tier.name));
     sim.pass(60);
@@ -176,14 +176,14 @@ fn twenty_colors_drain_at_once() {
         sim.pass(120);
         let left: BTreeSet<&str> = sim.pods.values().map(|pod| &*pod.instance.color).collect();
         assert!(!left.contains(name(number).as_str()), "{left:?}");
-        // Those that still have connections, the one that serves, and the one that waited.
+        // Colors that still have connections, the one that serves, and the one that waited.
         assert_eq!(left.len(), number + 1, "{left:?}");
     }
     sim.settle();
     sim.check_rest();
 }
 
-/// A drain with connections, in two tiers, the operator killed after each number of writes in turn.
+/// A drain with connections, in two tiers; the operator is killed after each number of writes in turn.
 #[test]
 fn a_crash_in_a_drain_changes_nothing_in_the_end() {
     let walk = |crash: usize| {
@@ -220,8 +220,8 @@ fn a_crash_in_a_drain_changes_nothing_in_the_end() {
     }
 }
 
-/// A color that drains is taken back as it is: a pod that has connections keeps them, and only the pods that have gone
-/// already are started again.
+/// A color that drains is taken back as it is: a pod that has connections keeps them, and only pods that have ended already are
+/// started again.
 #[test]
 fn a_draining_color_is_taken_back_as_it_is() {
     let unharmed = |event: &Event| {
@@ -259,7 +259,7 @@ fn taken_back(history: &History) {
     sim.pass(20);
     history.events.iter().filter(|event| matches!(event, Event::Pass(_))).for_each(|event| sim.happen(event));
     history.then.iter().for_each(|event| sim.happen(event));
-    // All that have not been let go already.
+    // Pods that have not been let go already.
     let stays = |sim: &Sim, pod: &sim::SimPod| {
         let alive = sim.pods.values().filter(|other| other.instance == pod.instance && !other.terminating).count();
         let keeps = |dep: &sim::Dep| dep.replicas as usize >= alive;
@@ -282,7 +282,7 @@ fn taken_back(history: &History) {
     assert!(pods.all(|pod| pod.mark == Mark::None && pod.controller == Controller::ReplicaSet));
 }
 
-/// A pod that is no longer to go has to be known as such before another one goes: a Deployment could take it instead.
+/// A pod that no longer is to end must be known as such before another one ends: a Deployment could delete it instead.
 #[test]
 fn whoever_stays_must_not_look_cheap() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
@@ -311,7 +311,7 @@ fn whoever_stays_must_not_look_cheap() {
     assert_eq!(sim.pods.keys().filter(|pod| pods.contains(pod)).collect::<Vec<_>>(), [&pods[1], &pods[2]]);
 }
 
-/// The operator was away when the pods had settled: they are marked then, and go when that is known.
+/// The operator was away when the pods had settled: they are marked then, and end when the mark is known.
 #[test]
 fn a_mark_is_known_before_a_pod_goes() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
@@ -334,7 +334,8 @@ fn a_mark_is_known_before_a_pod_goes() {
     assert_eq!(replicas(&mut sim), 1);
 }
 
-/// A user asks a draining color's Deployment for fewer pods. Which of them go is out of our hands, and they are never asked for again.
+/// A user asks a draining color's Deployment for fewer pods. The planner does not choose which of them end, and never asks for
+/// them again.
 #[test]
 fn a_user_who_makes_a_draining_color_smaller_is_not_contradicted() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
@@ -380,7 +381,7 @@ fn every_pod_is_let_go_once() {
             }
         }
         sim.reconcile(Run::Whole);
-        // The garbage collector works; no pod that is deleted has gone.
+        // The garbage collector works; no pod that is deleted is gone.
         sim.run_deployment(&spec::instance("a", "v1"), 0);
         sim.tick(1_000);
     }
@@ -389,8 +390,8 @@ fn every_pod_is_let_go_once() {
     assert!(told.iter().all(|(_, why, _)| *why == Why::Idle));
 }
 
-/// A pod was let go, and gets a connection before its Deployment has acted. Without its mark another one would go instead.
-/// So is one of a color that becomes larger again in that moment: the Deployment is asked for all pods first.
+/// A pod was let go, and gets a connection before its Deployment has acted. Without its mark another pod would end instead. The
+/// same holds for a pod of a color that becomes larger again in that moment: the Deployment is asked for all pods first.
 #[test]
 fn who_was_let_go_stays_the_one_to_go() {
     let mut sim = Sim::new(counted("v1", "a:3", 8));
@@ -420,7 +421,7 @@ fn who_was_let_go_stays_the_one_to_go() {
     assert!(sim.pods.values().all(|pod| pod.mark == Mark::None));
 }
 
-/// In the very moment a color is about to go, a new one is made that has an instance of it.
+/// In the very moment when a color is about to end, a new one is made that has an instance of it.
 #[test]
 fn what_a_new_color_takes_does_not_go_first() {
     let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", "a:1 b:1 c:1", 8) });
@@ -441,7 +442,7 @@ fn what_a_new_color_takes_does_not_go_first() {
     assert_eq!(sim.started_instances[&shared], 1);
 }
 
-/// In the very moment a retired color's objects would be deleted, a new one is made that has an instance of it.
+/// In the very moment when a retired color's objects would be deleted, a new color is made that has an instance of it.
 #[test]
 fn what_a_new_color_takes_is_not_deleted_first() {
     let mut sim = Sim::new(Spec { reuse: Reuse::Unchanged, ..counted("v1", "a:1 b:1 c:1", 8) });
@@ -465,7 +466,7 @@ fn what_a_new_color_takes_is_not_deleted_first() {
     assert!(sim.deps.contains_key(&shared));
 }
 
-/// Whoever holds connections is guarded, and nobody else for long.
+/// Pods that hold connections are guarded, and no other pods are for long.
 #[test]
 fn the_guard_comes_and_goes_with_the_held() {
     let mut sim = Sim::new(counted("v1", "b:1 a:2>b", 8));

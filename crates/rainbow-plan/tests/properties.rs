@@ -1,8 +1,8 @@
-//! Properties over random applications and random histories, in a model cluster (see `sim`) that checks all the time:
-//! no stage has fewer pods than it wants minus what failed by itself, no pod ends while somebody may send to it, nor with
-//! connections, nor on a count that is unknown, before the deadline; no tier goes before those who call it; no more colors
-//! live than may; nothing goes for good that a stage points at; nothing of anybody else is touched, no write changes nothing,
-//! no stage has pods of two colors outside a shift, and a plan does not depend on the order of a list.
+//! Properties over random applications and random histories, in a model cluster (see `sim`) that checks at every moment: no stage
+//! has fewer pods than it wants minus those that failed by themselves. No pod ends while a client may be sent to it, nor with
+//! connections, nor on a count that is unknown, before the deadline. No tier ends before the tiers that call it. No more colors
+//! live than may. No object that a stage points at is deleted for good. No object of another owner is written to, and every write
+//! changes something. No stage has pods of two colors outside a shift, and a plan does not depend on the order of a list.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -18,7 +18,7 @@ use sim::{
     spec,
 };
 
-/// Lets a history happen.
+/// Runs a history.
 fn happened(spec: Spec, events: &[Event]) -> Sim {
     let mut sim = Sim::new(spec);
     sim.tracing = true;
@@ -42,7 +42,7 @@ fn releases_come_to_rest() {
     });
 }
 
-/// So they do when users do what they should not.
+/// Anything comes to rest, also when users do what they should not.
 #[test]
 fn anything_comes_to_rest() {
     let events = prop_oneof![10 => of_the_cluster(), 1 => of_users(), 1 => of_vandals()];
@@ -53,7 +53,7 @@ fn anything_comes_to_rest() {
     });
 }
 
-/// So they do when colors share what is equal.
+/// Releases come to rest, also when colors share instances that are equal.
 #[test]
 fn shared_instances_come_to_rest() {
     explore("shared_instances_come_to_rest", Share { cases: 120, classes: 1 }, histories(releases(), 120), |history| {
@@ -65,7 +65,7 @@ fn shared_instances_come_to_rest() {
     });
 }
 
-/// Deleted at any moment, all of it goes, in order, and nothing else does.
+/// A Rainbow that is deleted at any moment goes away completely and in order, and nothing else does.
 #[test]
 fn a_deleted_rainbow_leaves_nothing() {
     let events = prop_oneof![10 => of_the_cluster(), 1 => of_users()];
@@ -104,7 +104,7 @@ fn the_way_back_starts_no_pod() {
     });
 }
 
-/// A whole release and its way back, the operator killed after each number of writes in turn.
+/// A whole release and its way back; the operator is killed after each number of writes in turn.
 #[test]
 fn a_crash_at_any_write_changes_nothing_in_the_end() {
     let mut stages = vec![spec::stage("smoke", "web"), spec::stage("active", "web")];
@@ -120,7 +120,7 @@ fn a_crash_at_any_write_changes_nothing_in_the_end() {
                 sim.calm();
                 let before = sim.writes;
                 let (wrote, wake) = sim.reconcile(if left == usize::MAX { Run::Whole } else { Run::CrashAfter(left) });
-                // Counts down; at zero it has crashed once, and goes on unharmed.
+                // Counts down. At zero the operator has crashed once, and continues unharmed.
                 left = match left {
                     usize::MAX => usize::MAX,
                     _ if sim.writes - before >= left => usize::MAX,

@@ -1,5 +1,5 @@
-//! Whatever the world is made of, even what a validated spec and a sane cluster never have (cycles, unknown names, times at
-//! the end of time, duplicate colors): a plan is made, it is the same one every time, and it touches nothing of anybody else.
+//! Any world, even one that a validated spec and a sane cluster never have (cycles, unknown names, times at the end of time,
+//! duplicate colors): a plan is made, it is the same one every time, and it touches no object of another owner.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
@@ -363,12 +363,12 @@ proptest! {
     }
 }
 
-/// The stage whose callers use an inner address; any other stage is itself.
+/// Returns the stage whose callers use an inner address; any other stage is itself.
 fn user_name(stage: &str) -> &str {
     stage.split_once('.').map_or(stage, |(user, _)| user)
 }
 
-/// What the action writes to is ours, or is not there yet.
+/// Fails where the action writes to an existing object that is not ours.
 fn untouched(world: &World, action: &Action) {
     let deployment = |name| world.instances.get(name).map_or(&Deployment::Absent, |instance| &instance.deployment);
     let service = |name| world.instances.get(name).map_or(Presence::Absent, |instance| instance.service);
@@ -397,7 +397,7 @@ fn untouched(world: &World, action: &Action) {
         Action::Join { pod, .. } => assert!(pods.contains_key(pod.as_str())),
         Action::Leave { pod, .. } => assert!(pods.contains_key(pod.as_str())),
         Action::DeleteStage { stage } => assert!(matches!(world.stages[stage], StageService::Ours { .. })),
-        // The operator deletes of it what is ours; one part may be.
+        // The operator deletes the objects of the instance that are ours; one of them may be another owner's.
         Action::DeleteInstance { instance } => assert!(
             matches!(deployment(instance), Deployment::Ours { .. })
                 || matches!(service(instance), Presence::Current | Presence::Outdated)
@@ -418,7 +418,7 @@ fn untouched(world: &World, action: &Action) {
         Action::CreateCopy { copy } => {
             assert_eq!(world.copies.get(copy), Some(&CopyState::Absent { source: Source::Same }));
         }
-        // A copy that a color reads makes way only for one that can be made.
+        // A copy that a color reads is deleted only where a new one can be made.
         Action::DeleteCopy { copy } => {
             let is_read = world.colors.iter().any(|color| color.config.iter().any(|known| known.name() == *copy));
             let is_replaceable = |state: &CopyState| *state == CopyState::Ours { source: Source::Same, intact: false };

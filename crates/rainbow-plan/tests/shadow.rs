@@ -1,4 +1,4 @@
-//! The evidence of a stage's shadow Service, case by case.
+//! Evidence of a stage's shadow Service, case by case.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -8,8 +8,8 @@ use sim::{Sim, operator::Run, spec};
 
 const STAGE: &str = "active";
 
-/// v1 serves with two pods. Of v2, which has two as well, one is to be the first to join: the labels are written, the shadow Service is
-/// made, and the endpoint controller has seen nothing of it.
+/// Returns a world in which v1 serves with two pods, and the first of two pods of v2 is to join: the labels are written, the
+/// shadow Service is made, and the endpoint controller has seen nothing of either.
 fn labelled() -> (World, Time) {
     let mut made = spec::stage(STAGE, "a");
     (made.shift, made.color) = (spec::rolling(1, 5), Some("v1".into()));
@@ -25,7 +25,7 @@ fn labelled() -> (World, Time) {
     (world, sim.clock())
 }
 
-/// Whether the stage is pointed at the members when so much time has passed.
+/// Checks whether the stage is pointed at the members at this time.
 #[track_caller]
 fn check(world: &World, at: Time, expected: bool, what: &str) {
     let selects = |action: &Action| matches!(action, Action::ApplyStage { stage, selects: Selection::Members, .. } if stage == STAGE);

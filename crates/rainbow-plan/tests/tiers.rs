@@ -1,6 +1,6 @@
-//! Applications in which callers may be served by newer callees, in a cluster as wide as a real one: each rule with each class of events
-//! by itself, as in `wide.rs`. Random applications have calls of both kinds, pauses between tiers, and versions in which one tier changes,
-//! a call changes its kind, or a tier comes or goes.
+//! Applications in which callers may be served by newer callees, in a cluster as wide as a real one: each rule with each class of
+//! events by itself, as in `wide.rs`. Random applications have calls of both kinds, pauses between tiers, and versions in which
+//! one tier changes, a call changes its kind, or a tier comes or goes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -37,7 +37,7 @@ macro_rules! property {
     };
 }
 
-/// The same of a property that `every_rule` tries, too: an exploration has its histories there.
+/// Tests of a property that `every_rule` tries, too: an exploration has its histories there.
 macro_rules! rule {
     ($(#[$doc:meta])* $name:ident = $holds:expr; $($class:ident)+) => {
         $(#[$doc])*
@@ -80,7 +80,7 @@ rule! {
 }
 
 rule! {
-    /// A Service of a stage never selects fewer ready pods than before an event that nobody asked to reduce it.
+    /// A Service of a stage never selects fewer ready pods than before an event that no user asked to reduce it.
     keeps_pods = keeps(&[Rule::KeepsPods]);
     Edges Ordinary Refused Edits Deletions Pods Replicas Lags LateWrites Stages
 }
@@ -104,20 +104,20 @@ rule! {
 }
 
 rule! {
-    /// Nothing of anybody else is written to, and nothing that is in use is deleted for good.
+    /// No object of another owner is written to, and no object that is in use is deleted for good.
     only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
     Edges Ordinary Refused Edits Deletions Owners Pods Replicas Lags LateWrites Stages
 }
 
 property! {
-    /// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
+    /// When nothing happens any more and no write is refused, everything comes to rest where the spec says.
     comes_to_rest = tiers_come_to_rest;
     Edges Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
 }
 
 property! {
-    /// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
+    /// The number of writes is bounded by the number of events: a write without effect is not repeated without a pause.
     bounds_writes = bounds_writes;
     Edges Ordinary Refused Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages

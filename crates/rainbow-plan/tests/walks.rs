@@ -1,4 +1,4 @@
-//! The main walks, written down in `walks/`: what users and pods do, and what the planner has written about it.
+//! Main walks, recorded in `walks/`: what users and pods do, and what the planner writes in response.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -12,7 +12,7 @@ macro_rules! walks {
             }
         )*
 
-        /// A walk that nobody walks proves nothing.
+        /// A walk that no test walks proves nothing.
         #[test]
         fn every_file_is_walked() {
             let walked = [$(concat!(stringify!($name), ".walk")),*];

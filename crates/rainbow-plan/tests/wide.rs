@@ -1,6 +1,6 @@
-//! ARCHITECTURE's invariants in a cluster as wide as a real one: each rule with each class of events by itself (see
-//! `sim::classes::Class`), so that what holds is enforced although something else does not hold yet. An `ignore` names the
-//! issue that it waits for; nothing is exempt inside a property.
+//! Invariants of ARCHITECTURE in a cluster as wide as a real one: each rule with each class of events by itself (see
+//! `sim::classes::Class`), so that rules that hold are enforced although others do not hold yet. An `ignore` names the issue that
+//! it waits for; a property has no exemptions inside.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod sim;
@@ -37,7 +37,7 @@ macro_rules! property {
     };
 }
 
-/// The same of a property that `every_rule` tries, too: an exploration has its histories there.
+/// Tests of a property that `every_rule` tries, too: an exploration has its histories there.
 macro_rules! rule {
     ($(#[$doc:meta])* $name:ident = $holds:expr; $($class:ident)+) => {
         $(#[$doc])*
@@ -75,7 +75,7 @@ rule! {
 }
 
 rule! {
-    /// A stage's Service never selects fewer ready pods than before an event that nobody asked to reduce it.
+    /// A stage's Service never selects fewer ready pods than before an event that no user asked to reduce it.
     keeps_pods = keeps(&[Rule::KeepsPods]);
     Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Away Lags LateWrites Clocks Invalid
     Manifests Stages
@@ -114,7 +114,8 @@ rule! {
 }
 
 property! {
-    /// Whoever scales a Deployment is not written against, and Rainbow's own autoscaler is gone before a Deployment becomes smaller.
+    /// The planner does not write against the writer that scales a Deployment, and Rainbow's own autoscaler is gone before a
+    /// Deployment becomes smaller.
     leaves_scaling_to_others = keeps(&[Rule::Scaled, Rule::NoVainWrite]);
     Autoscalers
 }
@@ -136,7 +137,7 @@ rule! {
 }
 
 rule! {
-    /// Nothing of anybody else is written to, and nothing that is in use is deleted for good.
+    /// No object of another owner is written to, and no object that is in use is deleted for good.
     only_what_it_owns = keeps(&[Rule::Ownership, Rule::InUse]);
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
@@ -153,7 +154,7 @@ rule! {
 }
 
 property! {
-    /// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
+    /// When nothing happens any more and no write is refused, everything comes to rest where the spec says.
     comes_to_rest = comes_to_rest;
     Ordinary Refused Vain Ports Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites Clocks
     Invalid Manifests Stages
@@ -162,7 +163,7 @@ property! {
 }
 
 property! {
-    /// A stage has all its pods again a while after some were lost, whatever else is wrong.
+    /// A stage has all its pods again a while after some were lost, even when other things are wrong.
     refills = refills;
     Ordinary Refused Vain Entry NodePorts Deletions Owners Pods Gates Scalers Autoscalers Replicas Away Lags LateWrites Clocks
     Invalid Manifests Stages
@@ -172,7 +173,7 @@ property! {
 }
 
 property! {
-    /// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
+    /// The number of writes is bounded by the number of events: a write without effect is not repeated without a pause.
     bounds_writes = bounds_writes;
     Ordinary Refused Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags LateWrites
     Clocks Invalid Manifests Stages
@@ -180,7 +181,7 @@ property! {
 }
 
 property! {
-    /// A rollback is written within one look after it is asked for, whatever else is stuck.
+    /// A rollback is written within one look after the user asks for it, even when other chains are stuck.
     moves_at_once = moves_at_once;
     Ordinary Refused Vain Ports Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
@@ -201,7 +202,7 @@ property! {
 }
 
 property! {
-    /// What serves does not depend on a spec that no stage was moved to.
+    /// The pods that serve do not depend on a spec that no stage was moved to.
     serves_its_own = serves_its_own;
     Ordinary Invalid
     Ports

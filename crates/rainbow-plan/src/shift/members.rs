@@ -1,13 +1,14 @@
-//! The exchange of members, pod by pod.
+//! Exchange of members, pod by pod.
 //!
-//! Three rules, each on its own safe after any crash and any loss:
+//! Three rules, each of which is safe on its own after any crash and any loss:
 //!
-//! - **Out**: the stage keeps as many old pods that the data plane knows as it lacks of new ones that have arrived there.
+//! - **Out**: the stage keeps as many old pods that the data plane knows as it lacks of new pods that have arrived there.
 //! - **In**: when the step before is done and `every` has passed, `step` more new pods join.
 //! - **Gaps**: where pods were lost and fewer are ready than the stage wants, spare ready pods join at once, paused or not.
-//!   They are taken from the colors the stage comes from as long as one of those still serves: a gap never moves the share
-//!   forward. Else from the new color; else from whichever has one. A paused stage waits for pods of the colors it comes
-//!   from rather than move its share, as long as one of those serves.
+//!   Spares of the colors that the stage comes from join first as long as one of their pods is a member: a gap never moves the
+//!   share forward. Spares of the new color join when there are no others. A paused stage waits for pods of the colors that it
+//!   comes from rather than move its share, as long as one of their members serves. On a way back, spares of
+//!   the color that the stage goes to join first.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +19,16 @@ use crate::{
     view::{ColorId, serves},
 };
 
-/// The members of a stage, sorted out.
+/// Members of a stage, by the color that they belong to.
 struct Members<'a> {
-    /// Of the color the stage moves to.
+    /// Members of the color that the stage moves to.
     new: Vec<&'a Pod>,
-    /// Of all others.
+    /// Members of all other colors.
     old: Vec<&'a Pod>,
 }
 
 impl<'a> Shifter<'_, 'a> {
-    /// The Service selects members.
+    /// Decides the next move while the Service selects members.
     pub(super) fn exchange(&self, draft: &mut Draft) -> Progress {
         let is_new = |pod: &&Pod| self.target.instance == Some(&pod.instance);
         let (new, old) = self.situation.members.iter().partition(|pod| is_new(pod));
@@ -56,7 +57,7 @@ impl<'a> Shifter<'_, 'a> {
                 progress.phase = Some(match (self.target.held_by_pause, members.new.is_empty()) {
                     (true, _) => ShiftPhase::Paused,
                     (false, true) => ShiftPhase::Preparing,
-                    // Some of the new color's pods serve; the next step waits until all of it is ready again.
+                    // Some pods of the new color serve; the next step waits until the whole color is ready again.
                     (false, false) => ShiftPhase::Shifting,
                 });
             }
@@ -83,39 +84,40 @@ impl<'a> Shifter<'_, 'a> {
         progress
     }
 
-    /// Since when the pod is seen among the stage's endpoints.
+    /// Returns since when the pod is seen among the stage's endpoints.
     pub(super) fn endpoint(&self, pod: &Pod) -> Option<Time> {
         pod.endpoint.get(&self.situation.key).copied()
     }
 
-    /// The pod serves, and the data plane knows it as an endpoint.
+    /// Returns whether the pod serves and the data plane knows it as an endpoint.
     pub(super) fn known_endpoint(&self, pod: &Pod) -> bool {
         serves(pod) && self.endpoint(pod).is_some_and(|since| self.sent_to_at(since) <= self.view.now)
     }
 
-    /// When those who send the stage's clients to pods know an endpoint that has been one since this time.
+    /// Returns when those that send the stage's clients to pods know an endpoint that has been one since this time.
     pub(super) fn sent_to_at(&self, since: Time) -> Time {
         self.view.sent_to_at(&self.situation.key, since)
     }
 
-    /// The same of a member. Its endpoint may be left over from what the Service selected before; a member that joined only
-    /// now counts when its label must have been seen, too.
+    /// Returns whether the data plane knows the member as an endpoint because of its label. The endpoint may be left over from an
+    /// earlier selector of the Service, so a member that joined only now counts when its label must have been seen, too.
     fn knows(&self, pod: &Pod) -> bool {
         self.known_endpoint(pod) && self.view.known(pod.labelled)
     }
 
-    /// The new member can take the place of an old one.
+    /// Returns whether the new member can take the place of an old one.
     ///
-    /// Where sets of endpoints are taken over one after the other, each as a whole, it can as soon as it is seen in one: every
-    /// set that comes later has it, and whoever still has an earlier set has the old pods, which go on running. An endpoint from
-    /// before the pod joined proves nothing, so it has to be known then.
+    /// Where the data plane replaces sets of endpoints one after the other, each as a whole, a new member can do so as soon as it
+    /// is seen in one set: every later set has it, and a node that still has an earlier set has the old pods, which continue to
+    /// run. An endpoint from before the pod joined proves nothing; then the data plane must know the endpoint.
     fn arrived(&self, pod: &Pod) -> bool {
         let after = |since: Time| self.joined(pod).is_some_and(|joined| since >= joined.max(pod.labelled));
         let seen = || self.endpoint(pod).is_some_and(after);
         self.knows(pod) || (self.swap() == Swap::Direct && serves(pod) && seen())
     }
 
-    /// Only new pods are members and endpoints, and there are enough of them, or nothing else could help.
+    /// Returns whether only new pods are members and endpoints, and there are enough of them, or no spare pod is left that could
+    /// help.
     fn finished(&self, members: &Members<'_>) -> bool {
         if !members.old.is_empty() || self.target.instance.is_none() || self.old_endpoints() {
             return false;
@@ -125,7 +127,7 @@ impl<'a> Shifter<'_, 'a> {
         enough || (ready > 0 && self.spares(members, false).is_empty())
     }
 
-    /// A pod of another color is still an endpoint of the stage.
+    /// Returns whether a pod of another color is still an endpoint of the stage.
     fn old_endpoints(&self) -> bool {
         let colors = self.situation.touches.iter().filter_map(|color| self.situation.instance(self.view, *color));
         colors
@@ -134,14 +136,15 @@ impl<'a> Shifter<'_, 'a> {
             .any(|pod| self.endpoint(pod).is_some())
     }
 
-    /// Takes out the old members that are no longer needed. How many go is the answer.
+    /// Takes out the old members that are no longer needed. Returns how many leave.
     fn out(&self, members: &Members<'_>, draft: &mut Draft) -> usize {
         let new = members.new.iter().filter(|pod| self.arrived(pod)).count();
         let keep = self.needed_old(new);
         if members.old.iter().filter(|pod| self.knows(pod)).count() < keep {
             return 0;
         }
-        // Pods the data plane knows stay first, then those of the color the stage serves: the fewer colors at once the better.
+        // Pods that the data plane knows stay first, then those of the color that the stage serves: the fewer colors serve at
+        // once the better.
         let mut old = members.old.clone();
         old.sort_by_key(|pod| {
             let serving = self.situation.serving.is_some_and(|color| self.situation.is_of(self.view, pod, color));
@@ -155,19 +158,20 @@ impl<'a> Shifter<'_, 'a> {
         self.situation.owner(self.view, &pod.instance).is_none_or(|color| may_leave(self.view, color))
     }
 
-    /// When the step before was taken. A member whose time is unreadable counts from when it was seen among the endpoints.
+    /// Returns when the step before was taken. A member whose time is unreadable counts from when it was seen among the
+    /// endpoints.
     fn last_step(&self, members: &Members<'_>) -> Option<Time> {
         members.new.iter().filter_map(|pod| self.joined(pod).or_else(|| self.endpoint(pod))).max()
     }
 
-    /// Ready pods of the new color that may join in one step.
+    /// Returns the ready pods of the new color that may join in one step.
     fn spares_of_target(&self, members: &Members<'_>, step: u32) -> Vec<&'a str> {
         let ready = members.new.iter().filter(|pod| serves(pod)).count();
         let room = (self.of as usize).saturating_sub(ready).min(step as usize);
         self.spares(members, true).into_iter().take(room).collect()
     }
 
-    /// Ready pods that are no members, by name: of the new color, or of the colors the stage comes from.
+    /// Returns the ready pods that are no members, by name: of the new color, or of the colors that the stage comes from.
     fn spares(&self, members: &Members<'_>, new: bool) -> Vec<&'a str> {
         let stage = &self.situation.stage.name;
         let instances: BTreeSet<_> = if new {
@@ -191,13 +195,14 @@ impl<'a> Shifter<'_, 'a> {
         let ready = |pods: &[&Pod]| pods.iter().filter(|pod| serves(pod)).count();
         let (new, old) = (ready(&members.new), ready(&members.old));
         let gap = self.needed_old(new + joining.len()).saturating_sub(old);
-        // Pods that leave now leave a full stage behind.
+        // When pods leave now, the stage that they leave is full.
         if gap == 0 || leaving > 0 {
             return;
         }
         let is_held = self.target.held_by_pause && self.target.pace == Pace::Hold;
         let old_first = self.target.pace != Pace::AtOnce && (is_held || !members.old.is_empty());
-        // A hold waits for the replacements of old pods as long as one of them serves, and a way back for those of the color that it goes to.
+        // A hold waits for the replacements of old pods as long as one of the old members serves. A way back waits for the
+        // replacements of the color that it goes to.
         let has_target = new > 0 || !joining.is_empty();
         let waits = (is_held && old > 0) || (self.target.pace == Pace::AtOnce && has_target);
         let others = if waits { Vec::new() } else { self.spares(members, old_first) };
@@ -210,7 +215,8 @@ impl<'a> Shifter<'_, 'a> {
         joining.extend(chosen);
     }
 
-    /// Of several colors that a stage that is held comes from, only the one that it serves fills gaps, as long as that has a pod that serves.
+    /// Keeps only the spares of the color that the stage serves, as long as that color has a pod that serves: a held stage that
+    /// comes from several colors fills gaps with this one.
     fn keep_serving(&self, spares: &mut Vec<&'a str>) {
         let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
         let Some(serving) = serving.filter(|instance| self.view.ready(instance) > 0) else { return };
@@ -218,7 +224,7 @@ impl<'a> Shifter<'_, 'a> {
         spares.retain(|name| pods.iter().any(|pod| *pod.name == **name));
     }
 
-    /// Members that the data plane does not know yet are waited for.
+    /// Wakes the planner when the data plane will know the members that it does not know yet.
     fn wake_for(&self, members: &Members<'_>, draft: &mut Draft) {
         let new = members.new.iter().filter(|pod| !self.arrived(pod));
         for pod in new.chain(members.old.iter().filter(|pod| !self.knows(pod))).filter(|pod| serves(pod)) {
@@ -228,7 +234,8 @@ impl<'a> Shifter<'_, 'a> {
         }
     }
 
-    /// The newest color with members that the stage does not serve alone: where it was going when it lost its way.
+    /// Returns the newest color with members that the stage does not serve alone: where the stage was going, when its target is
+    /// lost.
     fn newest_member(&self) -> Option<ColorId> {
         let colors = self.situation.members.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance));
         let others = colors.filter(|color| Some(*color) != self.situation.serving);
@@ -236,7 +243,7 @@ impl<'a> Shifter<'_, 'a> {
         others.min().or(self.situation.serving)
     }
 
-    /// The color with the most old members: what the report calls where the shift comes from.
+    /// Returns the color with the most old members: the report calls it the color that the shift comes from.
     fn largest_old(&self, members: &Members<'_>) -> Option<ColorId> {
         let colors: BTreeSet<ColorId> =
             members.old.iter().filter_map(|pod| self.situation.owner(self.view, &pod.instance)).collect();

@@ -1,4 +1,4 @@
-//! Where a stage goes, and how fast.
+//! Target of a stage, and the pace of its move.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,35 +9,35 @@ use crate::{
     view::{ColorId, View},
 };
 
-/// How fast a stage moves to its target.
+/// Pace at which a stage moves to its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Not now: lost pods are replaced, the share stays.
+    /// The stage does not move now: lost pods are replaced, the share stays.
     Hold,
-    /// As the spec says.
+    /// The stage moves as the spec says.
     Steps {
         /// Pods per step.
         step: u32,
-        /// From one step to the next.
+        /// Time from one step to the next.
         every: Duration,
     },
-    /// All at once, whatever the spec says: the way back.
+    /// All pods move at once, whatever the spec says: the way back.
     AtOnce,
 }
 
-/// Where a stage goes now.
+/// Target of a stage's move now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
-    /// The color it shall serve in the end, where that is known.
+    /// Color that the stage should serve in the end, where that is known.
     pub(crate) wanted: Option<ColorId>,
-    /// The color it moves to now: `wanted`, or another one that it was moving to while `wanted` is not ready.
+    /// Color that the stage moves to now: `wanted`, or another one that it was moving to while `wanted` is not ready.
     pub(crate) color: Option<ColorId>,
-    /// The instance of `color` that serves the stage's tier.
+    /// Instance of `color` that serves the stage's tier.
     pub(crate) instance: Option<&'a InstanceName>,
-    /// `color` has the stage's size.
+    /// `color` has the stage's size, is not being deleted, and no controller is about to end its pods.
     pub(crate) ready: bool,
     pub(crate) pace: Pace,
-    /// `paused` is set, or the stage is invalid, and there is something to hold.
+    /// `paused` is set, or the stage is invalid, and the stage is on the move.
     pub(crate) held_by_pause: bool,
 }
 
@@ -47,7 +47,8 @@ impl<'a> Target<'a> {
             Goal::Color(color) => Some(color),
             Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => None,
         };
-        // Pods of a color that is on its way out may be about to end: a Deployment that has been asked for fewer is first asked for all.
+        // Pods of a color that drains may be about to end: a Deployment that asks for fewer pods must first observe that it
+        // should keep all of them.
         let ready = |color: ColorId| {
             let found = view.colors[color];
             let stays = found.released.is_none() || view.keeps_pods(found);
@@ -69,9 +70,9 @@ impl<'a> Target<'a> {
         Self { wanted, color, instance, ready, pace, held_by_pause }
     }
 
-    /// A stage in the middle of a shift when the newest color changes: it goes to the newest when that is ready. Until then
-    /// an automatic stage goes on to where it went, lest a color that never comes up keeps it between two others; a stage
-    /// that was told where to go holds its share.
+    /// Returns the color that a stage moves to now. When the newest color changes in the middle of a shift, the stage goes to the
+    /// newest color as soon as that is ready. Until then an automatic stage continues to where it was going, lest a color that
+    /// never comes up keeps it between two others. A stage whose color the spec names holds its share.
     fn color(
         view: &View<'a>,
         situation: &Situation<'a>,
@@ -86,8 +87,8 @@ impl<'a> Target<'a> {
             let own = situation.serving.and_then(|color| situation.instance(view, color));
             let is_taken =
                 matches!(situation.points, Points::Instance(selected) if own.is_some_and(|own| own != selected));
-            // What another writer has selected is taken back before anything is prepared. Else an automatic stage whose newest color is
-            // not ready stays, and a told one prepares.
+            // A Service that another writer has pointed elsewhere is first reverted, before anything is prepared. Otherwise the
+            // stage prepares the wanted color, and stays until that is ready.
             return if is_taken { situation.serving } else { wanted.or(situation.serving) };
         }
         let members: BTreeSet<ColorId> =
@@ -101,9 +102,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The way back is as fast as it can be: to the color a shift came from, and to the color before while it is still up.
-    /// Forward again to a newer color goes at the stage's pace. A stage that follows the newest color is not taken back by another spec
-    /// while its user holds it.
+    /// Returns whether the move is a way back, which is as fast as it can be: to the color that a shift came from, or to the
+    /// color before while it is still up. A move forward again to a newer color goes at the stage's pace. Another spec does not
+    /// take back a stage that follows the newest color while its user holds it.
     fn is_back(view: &View<'a>, situation: &Situation<'a>, color: Option<ColorId>) -> bool {
         let stage = situation.stage;
         let is_held = (stage.paused || stage.invalid) && stage.promote == Promote::Auto && stage.color.is_none();

@@ -1,17 +1,18 @@
-//! A stage's shadow Service: evidence that the endpoint controller has seen the membership labels.
+//! Shadow Service of a stage: evidence that the endpoint controller has seen the membership labels.
 //!
-//! Endpoints are computed from the Service and from the pods, and the one may be seen before the other: a Service that is pointed at
-//! members whose labels are not seen yet has no endpoints. The shadow Service selects the members before the stage's own Service
-//! does. Once its endpoints are the members, the labels have been seen, and the stage's Service can follow.
+//! The endpoint controller computes endpoints from the Service and from the pods, and it may see the one before the other. A
+//! Service that is pointed at members whose labels the controller has not seen yet has no endpoints. The shadow Service selects
+//! the members before the stage's own Service does. When its endpoints are the members, the labels have been seen, and the
+//! stage's Service can follow.
 
 use std::collections::BTreeSet;
 
 use super::Shifter;
 use crate::{Action, ChainKey, Object, Pod, Problem, Selection, StageKey, StageService, Time, draft::Draft};
 
-/// Wait for labels where no shadow Service shows them, in multiples of `propagation`. A name that is taken or a write that is refused
-/// delays a shift for so long, and does not stop it. Nothing but time tells then, so it is more than a slow watch or a slow endpoint
-/// controller takes: 90 s by default.
+/// Wait for labels where no shadow Service shows them, in multiples of `propagation`. A name that is taken or a write that is
+/// refused delays a shift for this time, and does not stop it. Only time is left as evidence then, so it is longer than a slow
+/// watch or a slow endpoint controller takes: 90 s with the operator's default `propagation`.
 const WITHOUT_SHADOW: u32 = 30;
 
 impl Shifter<'_, '_> {
@@ -19,7 +20,7 @@ impl Shifter<'_, '_> {
         StageKey::shadow(&self.situation.stage.name)
     }
 
-    /// State of the shadow Service, and whether its endpoints are evidence.
+    /// Returns the state of the shadow Service, which says whether its endpoints are evidence.
     fn shadow(&self) -> Shadow {
         match self.view.world.stages.get(&self.shadow_key()) {
             None => Shadow::Absent,
@@ -29,7 +30,7 @@ impl Shifter<'_, '_> {
         }
     }
 
-    /// Makes the shadow Service, in a chain of its own: what is in its way delays no label.
+    /// Makes the shadow Service, in a chain of its own: an obstacle to it delays no label.
     pub(super) fn make_shadow(&self, draft: &mut Draft) {
         let stage = self.situation.stage.name.clone();
         match self.shadow() {
@@ -52,7 +53,7 @@ impl Shifter<'_, '_> {
         }
     }
 
-    /// The endpoint controller has seen the labels of the pods that are needed.
+    /// Returns whether the endpoint controller has seen the labels of the pods that are needed.
     pub(super) fn labels_are_seen(&self, needed: &BTreeSet<&str>, draft: &mut Draft) -> bool {
         let members = &self.situation.members;
         match self.shadow() {
@@ -69,15 +70,16 @@ impl Shifter<'_, '_> {
         }
     }
 
-    /// The endpoint controller has seen the pod's label. An endpoint from before the label may be left over from a label that the pod
-    /// had before, so the label has to be old enough to be known then.
+    /// Returns whether the endpoint controller has seen the pod's label. An endpoint from before the label may be left over from
+    /// a label that the pod had before; then the label must be old enough to be known.
     fn label_is_seen(&self, pod: &Pod, draft: &mut Draft) -> bool {
         let Some(since) = pod.shadow.get(&self.situation.stage.name) else { return false };
         let labelled = self.joined(pod).map_or(pod.labelled, |joined| joined.max(pod.labelled));
         *since >= labelled || self.has_come(Some(pod.labelled.after(self.view.spec.propagation)), draft)
     }
 
-    /// The endpoint controller has not seen that a pod is no longer a member: the stage's Service would send clients to it again.
+    /// Returns whether the endpoint controller has yet to see that a pod is no longer a member: the stage's Service would send
+    /// clients to the pod again.
     fn has_former_members(&self) -> bool {
         let stage = &self.situation.stage.name;
         self.view.world.pods.iter().any(|pod| pod.shadow.contains_key(stage) && !pod.member.contains_key(stage))
@@ -95,12 +97,12 @@ impl Shifter<'_, '_> {
 /// State of a shadow Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shadow {
-    /// Nothing.
+    /// No object has the name.
     Absent,
-    /// An object that is not Rainbow's.
+    /// The object is not Rainbow's.
     Foreign,
-    /// The shadow Service. Its endpoints tell which labels have been seen.
+    /// The shadow Service selects the members. Its endpoints show which labels have been seen.
     Tells,
-    /// The shadow Service with a selector that another writer has changed.
+    /// Another writer has changed the selector of the shadow Service.
     Edited,
 }

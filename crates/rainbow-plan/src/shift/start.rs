@@ -1,4 +1,4 @@
-//! From all pods of an instance to single pods.
+//! Start of a shift: from all pods of an instance to single pods.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::{Pace, Progress, Shifter};
 use crate::{InstanceName, Pod, Selection, ShiftPhase, draft::Draft, view::serves};
 
 impl Shifter<'_, '_> {
-    /// The Service selects `serving` and shall select `target`.
+    /// Decides the next move while the Service selects `serving` and should select `target`.
     pub(super) fn start(&self, serving: &InstanceName, target: &InstanceName, draft: &mut Draft) -> Progress {
         if !self.target.ready {
             return Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() };
@@ -19,18 +19,18 @@ impl Shifter<'_, '_> {
         let mut progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
         let mut old = self.candidates(serving);
         if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(&self.situation.key)) {
-            // Nothing serves, so there is nothing to exchange step by step.
+            // Without pods that serve there is nothing to exchange step by step.
             if self.may_leave_others() {
                 self.select(Selection::Instance(target.clone()), draft);
             }
             return progress;
         }
-        // A stage that asks for fewer pods than its color has needs no more than it asks for, of those that surely serve.
+        // A stage that asks for fewer pods than its color has needs only as many as it asks for, of those that certainly serve.
         if old.iter().filter(|pod| self.known_endpoint(pod)).count() >= self.from as usize {
             old.retain(|pod| self.known_endpoint(pod));
             old.truncate(self.from as usize);
         } else if old.len() > self.from as usize {
-            // Then fewer labels have to be seen, and nothing but time tells.
+            // Then fewer labels have to be seen, and only time tells when.
             let known = old.iter().filter_map(|pod| Some(self.sent_to_at(self.endpoint(pod)?)));
             known.filter(|known| *known > self.view.now).for_each(|known| draft.wake(known));
         }
@@ -42,8 +42,8 @@ impl Shifter<'_, '_> {
         for pod in members.difference(&labeled) {
             self.join(pod, draft);
         }
-        // Left over from a shift before, or put on by hand. Nothing selects by the label now, so it can just go; but not
-        // from pods that served: one that is not ready for a moment would only be labeled again.
+        // A label that is left over from a shift before, or that a user has put on. No Service selects by the label now, so it
+        // can be taken off. Pods that served keep it: one that is not ready for a moment would only be labelled again.
         for pod in self.situation.members.iter().filter(|pod| pod.instance != *serving) {
             if !members.contains(&*pod.name) {
                 self.leave(&pod.name, draft);
@@ -60,7 +60,7 @@ impl Shifter<'_, '_> {
         progress
     }
 
-    /// Ready pods of an instance: members first, then by name.
+    /// Returns the ready pods of an instance: members first, then by name.
     pub(super) fn candidates(&self, instance: &InstanceName) -> Vec<&Pod> {
         let stage = &self.situation.stage.name;
         let mut pods: Vec<&Pod> = self.view.pods(instance).iter().copied().filter(|pod| serves(pod)).collect();

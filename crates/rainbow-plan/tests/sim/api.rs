@@ -1,10 +1,10 @@
-//! The API server: what it refuses, and what a write does.
+//! API server: which writes it refuses, and what a write does.
 
 use rainbow_plan::*;
 
 use super::*;
 
-/// An object that writes are about.
+/// Object that writes are about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteTarget {
     Color(String),
@@ -17,18 +17,18 @@ pub enum WriteTarget {
     Budget(String),
 }
 
-/// How writes to an object go wrong.
+/// Way in which writes to an object go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Refused for good: admission, quota, an immutable field.
     Denied,
-    /// Refused so many times: 429, 500.
+    /// Refused this many times: 429, 500.
     Busy(u32),
     /// Carried out, and answered with an error.
     TimedOut,
-    /// Answered as if all were well, without effect: another field manager keeps what is there.
+    /// Answered as a success, but without effect: another field manager keeps the old value.
     Vain,
-    /// Answered as if all were well, with another effect: a webhook rewrites what is sent.
+    /// Answered as a success, but with another effect: a webhook rewrites the request.
     Rewritten,
 }
 
@@ -75,7 +75,7 @@ impl WriteTarget {
 }
 
 impl Sim {
-    /// Every object that a write may be about, now or soon.
+    /// Returns every object that a write may be about, now or soon.
     pub fn objects(&self) -> Vec<WriteTarget> {
         let own = self.spec.tiers.iter().map(|tier| spec::instance(&tier.name, &self.spec.color));
         let others = self.colors.values().flat_map(|color| color.instances.values().cloned());
@@ -94,7 +94,7 @@ impl Sim {
         objects
     }
 
-    /// Sends a write. The answer tells whether the operator hears of a success.
+    /// Sends a write. Returns whether the operator sees a success.
     pub(super) fn submit(&mut self, action: &Action) -> bool {
         self.writes += 1;
         let object = WriteTarget::of(action);
@@ -131,7 +131,7 @@ impl Sim {
         answer
     }
 
-    /// A webhook wants one more pod than is asked for, and drops labels from pods.
+    /// Applies the change of a webhook that wants one more pod than is asked for, and drops labels from pods.
     fn rewrite(&mut self, action: &Action) -> bool {
         match action {
             Action::ApplyDeployment { instance, replicas, .. } => {
@@ -147,7 +147,7 @@ impl Sim {
                 self.log(|| format!("in vain: {action:?}"));
                 return false;
             }
-            // What the API server answers counts as in order, whatever it looks like; the selector is what was written.
+            // The operator accepts any answer of the API server as current; the selector is as written.
             Action::ApplyStage { .. }
             | Action::ApplyService { .. }
             | Action::CreateColor { .. }
@@ -174,26 +174,27 @@ impl Sim {
         self.carry_out(action)
     }
 
-    /// A write takes effect, unless the API server finds something in its way.
+    /// Carries out a write, unless the API server finds a reason not to.
     pub(super) fn carry_out(&mut self, action: &Action) -> bool {
         match action {
-            // Without its labels it is not seen. The operator finds it by its name and labels it again.
+            // A Deployment without its labels is not seen. The operator finds it by its name and labels it again.
             Action::ApplyDeployment { instance, .. } | Action::DeleteReplicaSets { instance, .. }
                 if self.deps.get(instance).is_some_and(|dep| !dep.labelled && !dep.foreign) =>
             {
                 self.deps.get_mut(instance).unwrap().labelled = true;
                 return false;
             }
-            // A Deployment that is made while a ReplicaSet of its name goes makes one of another name, which adopts nothing.
+            // A Deployment that is made while a ReplicaSet of its name is being deleted makes one of another name, which adopts
+            // no pod.
             Action::ApplyDeployment { instance, .. }
                 if !self.deps.contains_key(instance)
                     && self.sets.get(instance).is_some_and(|sets| sets.deleting.is_some()) =>
             {
                 return false;
             }
-            // The ReplicaSets of a Deployment that is there are not the planner's to delete.
+            // The planner must not delete the ReplicaSets of a Deployment that exists.
             Action::DeleteReplicaSets { instance, .. } if self.deps.contains_key(instance) => return false,
-            // A controller that the decision did not know.
+            // The pod has a controller that the decision did not know.
             Action::Adopt { pod } if !self.is_controlled_by(pod, Controller::None) => return false,
             Action::Disown { pod } | Action::EndPod { pod, .. } if !self.is_controlled_by(pod, Controller::Rainbow) => {
                 return false;
@@ -207,7 +208,7 @@ impl Sim {
                     return false;
                 }
             }
-            // Deleted already, and not gone: the operator writes nothing.
+            // The Service is being deleted already, and is not gone: the operator writes nothing.
             Action::DeleteStage { stage } => {
                 if let Some(Svc::Ours(Service { deleting: true, .. })) = self.stages.get(&service_name(stage)) {
                     self.writes -= 1;
@@ -221,7 +222,7 @@ impl Sim {
         true
     }
 
-    /// What a stage's Service shall be, its selector aside. Its port is that of the pods that it selects.
+    /// Returns whether a stage's Service is as it should be, its selector aside. Its port is that of the pods that it selects.
     pub(super) fn is_current(
         &self,
         spec: &Spec,
@@ -238,7 +239,8 @@ impl Sim {
             && service.node_port == self.possible_port(shown, stage)
     }
 
-    /// The node port that a stage's Service can have: its own, unless another Service has it; none as long as it has another stage's.
+    /// Returns the node port that a stage's Service can have: its own, unless another Service has it; none as long as it has
+    /// another stage's.
     fn possible_port(&self, services: &BTreeMap<String, Svc>, stage: &str) -> u32 {
         let wanted = self.node_ports.get(stage).copied().unwrap_or(0);
         let port = |svc: &Svc| match svc {
@@ -251,7 +253,7 @@ impl Sim {
         if is_anothers || is_held { 0 } else { wanted }
     }
 
-    /// The port of the pods that a stage's Service selects.
+    /// Returns the port of the pods that a stage's Service selects.
     fn target(&self, stage: &str, selects: Option<&Selection>) -> Option<u32> {
         let instance = match selects? {
             Selection::Instance(instance) => Some(instance),
@@ -264,7 +266,7 @@ impl Sim {
         instance.map(|instance| self.port(instance))
     }
 
-    /// What a write does to the cluster.
+    /// Applies a write to the cluster.
     pub(super) fn apply(&mut self, action: &Action) {
         match action {
             Action::CreateColor { color, revision, instances, entries } => {
@@ -341,7 +343,7 @@ impl Sim {
                 found.out = Some(Out { at, since: Some(clock) });
                 found.member.clear();
                 found.dirty.get_or_insert(now);
-                // The write is seen as a whole.
+                // The endpoint controller sees the write as a whole.
                 found.unseen_labels = None;
                 let known = before.is_some_and(|out| out.since.is_some());
                 self.require(Rule::NoVainWrite, !known, || format!("{pod} is out already"));
@@ -387,7 +389,7 @@ impl Sim {
                 let stage = &service_name(stage);
                 let found = self.stages.get(stage);
                 self.require(Rule::Ownership, found != Some(&Svc::Foreign), || format!("no Service of ours: {stage}"));
-                // A cache that lags shows what is gone: a delete of that very object has no effect.
+                // A cache that lags shows an object that is gone: a delete of that very object has no effect.
                 self.require(Rule::NoVainWrite, found.is_some(), || format!("no Service: {stage}"));
                 self.delete_service_of(stage);
                 self.established.remove(stage);
@@ -446,7 +448,7 @@ impl Sim {
         }
         let fewer = before.is_some_and(|(before, ..)| before > replicas);
         let by_user = ends.is_empty() && (replicas > 0 || self.full(instance) == 0);
-        // A write of the number that is there already makes nothing smaller.
+        // A write of the number that the Deployment already has makes nothing smaller.
         let same = self.deps.get(instance).filter(|dep| dep.replicas == replicas);
         let (down, writer) = match same {
             Some(dep) => (dep.down, dep.writer),
@@ -496,7 +498,7 @@ impl Sim {
         self.stage_dirty.entry(key).or_insert(now);
     }
 
-    /// A Service is deleted. One whose load balancer goes slowly is there until that has gone.
+    /// Deletes a Service. One whose load balancer goes slowly exists until that has gone.
     pub(super) fn delete_service_of(&mut self, stage: &str) {
         match self.stages.get_mut(stage) {
             // A shadow has no load balancer.
@@ -527,7 +529,7 @@ impl Sim {
         }
     }
 
-    /// A Deployment goes, and its pods with it.
+    /// Deletes a Deployment, and its pods with it.
     pub(super) fn delete_deployment(&mut self, instance: &InstanceName, cause: Cause) {
         self.deps.remove(instance);
         let is_controlled = |pod: &SimPod| pod.instance == *instance && pod.controller == Controller::ReplicaSet;

@@ -1,4 +1,4 @@
-//! What must hold at every moment.
+//! Checks of what must hold at every moment.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,15 @@ use rainbow_plan::*;
 use super::*;
 
 impl Sim {
-    /// Never fewer ready pods, as every node sees it, than the stage wants minus what failed by itself.
+    /// Checks that a stage never has fewer ready pods, as every node sees it, than it wants minus those that failed by
+    /// themselves.
     pub fn check(&mut self) {
         self.measure(false);
         self.check_tiers();
     }
 
-    /// What failed before a decision has been seen by it, once the stage has all its pods, those aside that are told to leave.
+    /// Checks before a decision, which has seen all failures so far. Counts failures from zero once the stage has all its pods,
+    /// apart from those that have been made to leave.
     pub(super) fn decide(&mut self) {
         self.measure(true);
     }
@@ -36,7 +38,7 @@ impl Sim {
                 Swap::Overlap => endpoints.iter().filter(serves).count() as u32,
                 Swap::Direct => self.least(&stage.name),
             };
-            // Those that the Service does not select any more are told to leave, too, seen or not.
+            // Pods that the Service does not select any more have been made to leave, too, seen or not.
             let selected = |pod: &String| match selects {
                 Some(Selection::Members) => self.pods[pod].member.contains_key(&stage.name),
                 Some(Selection::Instance(instance)) => {
@@ -44,7 +46,7 @@ impl Sim {
                 }
                 _ => true,
             };
-            // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
+            // Pods that a user points the Service at, and that are not of the stage's tier, do not serve the stage.
             let of_tier = |pod: &&String| {
                 let instance = &self.pods[*pod].instance;
                 let mut owners = self.owners(instance).peekable();
@@ -64,7 +66,7 @@ impl Sim {
         }
     }
 
-    /// The ready pods of the set of endpoints that has fewest of them, among those that some node may have.
+    /// Returns how many ready pods the smallest set of endpoints has, among the sets that some node may have.
     fn least(&self, stage: &str) -> u32 {
         let past = self.past.get(stage).into_iter().flatten().map(|(_, pods)| pods);
         let ready = |pod: &&String| self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating);
@@ -72,12 +74,12 @@ impl Sim {
         sets.map(|pods| pods.iter().filter(ready).count() as u32).min().unwrap_or(0)
     }
 
-    /// The user changed what a stage wants, or took it away: it has to come up again before it is watched.
+    /// Stops watching all stages: the user changed what a stage wants, or took it away, so it must come up again first.
     pub fn disturb(&mut self) {
         self.established.clear();
     }
 
-    /// No pod ends because of us while anybody may send to it.
+    /// Checks that no pod ends because of us while a client may be sent to it.
     pub(super) fn check_end(&self, pod: &str) {
         for stage in self.endpoints.keys().chain(self.past.keys()).collect::<BTreeSet<_>>() {
             self.require(Rule::NobodySent, !self.may_receive(stage, pod), || {
@@ -86,8 +88,8 @@ impl Sim {
         }
     }
 
-    /// A tier is made smaller only after all who call it, and by pods that may go; otherwise only by pods that were taken out of its
-    /// Services, or if it has more than full size.
+    /// Checks that a tier is made smaller only after all tiers that call it, and only by pods that may end. Otherwise only pods
+    /// that were taken out of the Services may end, or pods beyond the full size.
     pub(super) fn check_size(&self, instance: &InstanceName, replicas: u32, ends: &[(String, Why)]) {
         self.check_needs(instance, replicas);
         ends.iter().for_each(|(pod, why)| self.check_why(pod, *why));
@@ -106,7 +108,7 @@ impl Sim {
         self.check_callers(instance);
     }
 
-    /// No pod is left that calls the instance.
+    /// Checks that no pod is left that calls the instance.
     pub(super) fn check_callers(&self, instance: &InstanceName) {
         for color in self.colors.values().filter(|color| spec::has(color, instance)) {
             for tier in color.tiers.iter().filter(|tier| tier.needs.iter().any(|need| *need == *instance.tier)) {
@@ -120,7 +122,7 @@ impl Sim {
         }
     }
 
-    /// Only an instance whose colors all drain, or that goes for good, loses its controllers.
+    /// Checks that only an instance whose colors all drain, or that ends for good, loses its controllers.
     pub(super) fn check_drains(&self, instance: &InstanceName) {
         let Some(world) = &self.decided else { return };
         let mut owners = world.colors.iter().filter(|color| spec::has(color, instance));
@@ -131,7 +133,8 @@ impl Sim {
         );
     }
 
-    /// Pods of the color that a stage served before are let go only where the color that took its place has all it needs.
+    /// Checks that pods of the color that a stage served before are let go only where the color that took its place has all pods
+    /// that it needs.
     pub(super) fn check_way_back(&self, instance: &InstanceName) {
         let Some(world) = &self.decided else { return };
         let ordered = |color: &Color| {
@@ -160,7 +163,7 @@ impl Sim {
         }
     }
 
-    /// A tier gets pods only when everything it calls is there.
+    /// Checks that a tier gets pods only when all tiers that it calls are there.
     fn check_needs(&self, instance: &InstanceName, replicas: u32) {
         if self.deps.get(instance).map_or(0, |dep| dep.replicas) >= replicas {
             return;
@@ -182,7 +185,7 @@ impl Sim {
         }
     }
 
-    /// Whatever a plan must not say about the world it was made for.
+    /// Checks what a plan must not say about the world that it was made for.
     pub(super) fn check_plan(&self, world: &World, plan: &Plan) {
         for stage in &plan.report.stages {
             let serving: BTreeSet<&InstanceName> = world
@@ -190,7 +193,7 @@ impl Sim {
                 .iter()
                 .filter(|pod| pod.endpoint.contains_key(&StageKey::of(&stage.name)))
                 .map(|pod| &pod.instance)
-                // Of a color that was taken away by force, nothing can be told.
+                // Nothing can be reported of a color that was taken away by force.
                 .filter(|instance| self.owners(instance).next().is_some())
                 .collect();
             let steered = matches!(
@@ -211,7 +214,7 @@ impl Sim {
         self.check_wake(world, plan);
     }
 
-    /// A plan that does nothing asks to be woken no later than time alone makes it do something.
+    /// Checks that a plan that does nothing asks to be woken no later than time alone makes it do something.
     fn check_wake(&self, world: &World, plan: &Plan) {
         // A status that is not written yet is an event to come.
         let is_written = |stage: &StageReport| {
@@ -233,8 +236,8 @@ impl Sim {
         );
     }
 
-    /// The first pod of a color enters a stage only when all tiers of the color have the stage's size; where the stage has a surge, when all
-    /// have a pod.
+    /// Checks that the first pod of a color enters a stage only when all tiers of the color have the stage's size; where the
+    /// stage has a surge, when each tier has a pod.
     fn check_first_joins(&self, world: &World, plan: &Plan) {
         for action in plan.actions() {
             let Action::Join { stage, pod } = action else { continue };
@@ -276,7 +279,7 @@ impl Sim {
 }
 
 impl Sim {
-    /// What must hold when nothing happens any more.
+    /// Checks what must hold when nothing happens any more.
     pub fn check_rest(&mut self) {
         let world = self.world();
         let plan = plan(&world, self.clock());
@@ -315,7 +318,7 @@ impl Sim {
         assert_eq!(shadows, Vec::<&String>::new(), "nothing moves, and there are shadow Services");
         self.check_colors_at_rest(&plan.report);
         self.check_scalers_at_rest();
-        // Who has lost its color keeps what it was marked with until it goes, too.
+        // A pod that has lost its color keeps its mark until it ends, too.
         let is_owned = |pod: &SimPod| self.owners(&pod.instance).next().is_some();
         let marked = |pod: &SimPod| pod.mark != Mark::None && is_owned(pod);
         let marked: Vec<_> = self.pods.iter().filter(|(_, pod)| marked(pod)).map(|(name, _)| name).collect();
@@ -328,7 +331,8 @@ impl Sim {
         let lost: Vec<_> = self.pods.iter().filter(|(_, pod)| lost(pod)).map(|(name, _)| name).collect();
         assert_eq!(lost, Vec::<&String>::new(), "nothing drains, and pods have no ReplicaSet");
         for instance in self.deps.iter().filter(|(_, dep)| !dep.foreign).map(|(instance, _)| instance) {
-            // What a stage still points at stays, whoever took its color away; and with it all that it calls.
+            // An instance that a stage still points at stays, even when its color was taken away, and with it all instances that
+            // it calls.
             let unowned = |instance: &InstanceName| self.owners(instance).next().is_none();
             let selects = |svc: &Svc| matches!(svc.selects(), Some(Selection::Instance(i)) if unowned(i));
             let member = |pod: &SimPod| unowned(&pod.instance) && !pod.member.is_empty();
@@ -337,7 +341,7 @@ impl Sim {
         }
     }
 
-    /// The addresses of a stage that is where it should be lead to that color, and there is none that it does not use.
+    /// Checks that the addresses of a stage that is where it should be lead to that color, and that no address is unused.
     fn check_inner_at_rest(&self, stage: &Stage, color: &Color, report: &Report) {
         let told = || format!("{report:#?}\n{}", self.trace.join("\n"));
         let used: BTreeSet<&String> = color.tiers.iter().flat_map(|tier| &tier.calls).collect();
@@ -401,7 +405,7 @@ impl Sim {
             .all(|tier| self.spec.tiers.iter().any(|t| t.name == tier.name && t.identity == tier.identity))
     }
 
-    /// Nothing keeps the color from coming up.
+    /// Returns whether nothing keeps the color from coming up.
     fn healthy(&self, color: &Color) -> bool {
         !color.deleting
             && color.instances.values().all(|name| {

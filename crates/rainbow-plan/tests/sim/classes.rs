@@ -1,4 +1,4 @@
-//! What random histories are made of: events by class, and random applications.
+//! Parts of random histories: events by class, and random applications.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rainbow_plan::*;
 
 use super::{events::Event, history::History, *};
 
-/// Histories without users: what the cluster and the operator do.
+/// Returns events without users: those of the cluster and the operator.
 pub fn of_the_cluster() -> impl Strategy<Value = Event> {
     let n = || 0usize..64;
     prop_oneof![
@@ -29,7 +29,7 @@ pub fn of_the_cluster() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What users do in the ordinary course of releases.
+/// Returns events of users in the ordinary course of releases.
 pub fn of_users() -> impl Strategy<Value = Event> {
     let n = || 0usize..64;
     prop_oneof![
@@ -43,7 +43,7 @@ pub fn of_users() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What users do when they know no mercy.
+/// Returns events of users who do the worst that they can.
 pub fn of_vandals() -> impl Strategy<Value = Event> {
     let n = || 0usize..64;
     prop_oneof![
@@ -65,13 +65,13 @@ pub fn of_vandals() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A surge, or none.
+/// Returns a surge, or none.
 pub fn surges() -> impl Strategy<Value = Option<Surge>> {
     let some = prop_oneof![(0u32..4).prop_map(Surge::Pods), (0u32..150).prop_map(Surge::Percent)];
     proptest::option::weighted(0.4, some)
 }
 
-/// A random application: one to five tiers, one to three stages.
+/// Returns a random application: one to five tiers, one to three stages.
 pub fn specs() -> impl Strategy<Value = Spec> {
     let tier = (1u32..4, any::<u8>());
     let shift = prop_oneof![
@@ -82,7 +82,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     let stage = (any::<bool>(), proptest::option::weighted(0.3, 1u32..4), shift);
     let keep = (2u32..6, 0u32..3);
     let tiers = proptest::collection::vec(tier, 1..6);
-    // Bit by bit: which tiers are counted, how stages move.
+    // Bits that say which tiers are counted, and how stages move.
     let ways = any::<u16>();
     (tiers, proptest::collection::vec(stage, 1..4), keep, 0u64..12, ways).prop_map(
         |(tiers, stages, (live, history), settle, ways)| {
@@ -92,7 +92,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
                 .map(|(index, (replicas, needs))| Tier {
                     name: format!("t{index}"),
                     replicas: *replicas,
-                    // A tier needs some of those after it, so the first is always an entry tier.
+                    // A tier needs some of the tiers after it, so the first is always an entry tier.
                     needs: (index + 1..tiers.len())
                         .filter(|j| needs >> (j % 8) & 1 == 1)
                         .map(|j| format!("t{j}"))
@@ -125,13 +125,13 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     )
 }
 
-/// A random application, and what happens to it.
+/// Returns a random application, and the events that happen to it.
 pub fn histories(events: impl Strategy<Value = Event>, most: usize) -> impl Strategy<Value = History> {
     let parts = (specs(), proptest::collection::vec(events, 0..most));
     parts.prop_map(|(spec, events)| History { spec, events, then: Vec::new() })
 }
 
-/// A random application in which some callers may be served by newer callees.
+/// Returns a random application in which some callers may be served by newer callees.
 pub fn tiered_specs() -> impl Strategy<Value = Spec> {
     let pause = prop_oneof![
         4 => Just(Between::Nothing),
@@ -143,7 +143,7 @@ pub fn tiered_specs() -> impl Strategy<Value = Spec> {
     ];
     let parts = (specs(), any::<u32>(), pause, 0u32..8, any::<bool>());
     parts.prop_map(|(mut spec, kinds, between, reuse, few)| {
-        // Few tiers, so that events meet each other; each has a callee, where there is one.
+        // Few tiers, so that events affect the same ones; each tier has a callee, where there is one.
         spec.tiers.truncate(if few { 3 } else { 4 });
         let names: Vec<String> = spec.tiers.iter().map(|tier| tier.name.clone()).collect();
         for (index, tier) in spec.tiers.iter_mut().enumerate() {
@@ -164,8 +164,8 @@ pub fn tiered_specs() -> impl Strategy<Value = Spec> {
     })
 }
 
-/// Events of a class in an application with tiers that may be newer than their callers. Each history has a release, the way back, or one
-/// after the other in which some tiers change.
+/// Returns events of a class in an application with tiers that may be newer than their callers. Each history has a release, the
+/// way back, or several releases in a row in which some tiers change.
 pub fn of_tiers_and(class: Class) -> impl Strategy<Value = History> {
     let n = || 0usize..64;
     let seconds = || prop_oneof![Just(0i64), 1i64..8, 8i64..60];
@@ -198,8 +198,8 @@ pub fn of_tiers_and(class: Class) -> impl Strategy<Value = History> {
     })
 }
 
-/// Events of a class: from the first write on, or when the application serves, often in the middle of a release or after one.
-/// In the second part, what the class does to specs.
+/// Returns events of a class: from the first write on, or when the application serves, often in the middle of a release or after
+/// one. The second part has the changes that the class makes to specs.
 pub fn of_releases_and(class: Class) -> impl Strategy<Value = History> {
     let release = (0usize..3, 0i64..40, any::<bool>(), any::<bool>()).prop_map(|(stage, seconds, twice, paused)| {
         let one = |color| {
@@ -223,7 +223,7 @@ pub fn of_releases_and(class: Class) -> impl Strategy<Value = History> {
     })
 }
 
-/// The same with a second part.
+/// Returns the same as `histories`, with a second part.
 pub fn histories_then(
     events: impl Strategy<Value = Event>,
     most: usize,
@@ -234,11 +234,11 @@ pub fn histories_then(
     (histories(events, most), then).prop_map(|(history, then)| History { then, ..history })
 }
 
-/// Classes of events, each of which a property is tried with by itself. What the cluster and users do in the ordinary course
-/// of releases happens in all of them.
+/// Class of events, with which a property is tried by itself. The ordinary events of the cluster and of users during releases
+/// happen in all classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Nothing but that.
+    /// Only these ordinary events.
     Ordinary,
     /// Writes that are refused for good or for a while, or that time out.
     Refused,
@@ -254,21 +254,21 @@ pub enum Class {
     Edits,
     /// Objects that others delete.
     Deletions,
-    /// Deployments that lose the label that tells whose they are.
+    /// Deployments that lose the label that tells which application owns them.
     Owners,
     /// Pods that are evicted, restarted, gone with their node, that flap, or crash as soon as they are ready.
     Pods,
     /// Readiness gates that are set once a Service has the pod.
     Gates,
-    /// Others who scale: an autoscaler every 15 seconds, `kubectl scale`.
+    /// Other writers that scale: an autoscaler every 15 seconds, `kubectl scale`.
     Scalers,
-    /// Tiers that others scale: Rainbow's own autoscalers, those of others, any other controller.
+    /// Tiers that other writers scale: Rainbow's own autoscalers, those of other owners, any other controller.
     Autoscalers,
     /// `replicas` raised and lowered.
     Replicas,
     /// New versions of another size.
     Sizes,
-    /// The operator is away for minutes, and clients go on.
+    /// The operator is away for minutes, while clients continue.
     Away,
     /// Caches that lag, each by its own delay: the operator's, and the endpoint controller's for labels.
     Lags,
@@ -276,7 +276,7 @@ pub enum Class {
     LateWrites,
     /// Two operators whose clocks are minutes apart.
     Clocks,
-    /// Specs whose version is invalid, or what they say of a stage.
+    /// Specs whose version, or one of whose stages, is invalid.
     Invalid,
     /// Old manifests that are applied again.
     Manifests,
@@ -287,7 +287,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Its events.
+    /// Returns the events of the class.
     pub fn events(self) -> BoxedStrategy<Event> {
         let own = self.own();
         match self {
@@ -296,7 +296,7 @@ impl Class {
         }
     }
 
-    /// What it does to the newest spec, which no stage is moved to.
+    /// Returns the changes that the class makes to the newest spec, which no stage is moved to.
     pub fn newest(self) -> BoxedStrategy<Event> {
         let steps = prop_oneof![Just(Event::Pass(5)), Just(Event::Reconcile), Just(Event::Calm)];
         let new = (8usize..64).prop_map(Event::NewColor);
@@ -306,7 +306,7 @@ impl Class {
         }
     }
 
-    /// What happens in this class alone.
+    /// Returns the events that happen in this class alone.
     pub fn own(self) -> BoxedStrategy<Event> {
         let n = || 0usize..64;
         let size = || 0u32..5;
@@ -439,7 +439,7 @@ impl Class {
     }
 }
 
-/// What users do in the ordinary course of releases, holds among it.
+/// Returns the events of users in the ordinary course of releases, including holds.
 pub fn of_releases() -> impl Strategy<Value = Event> {
     let n = || 0usize..64;
     prop_oneof![

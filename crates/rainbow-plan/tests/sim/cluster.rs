@@ -1,4 +1,4 @@
-//! What the cluster does by itself: controllers, pods, data plane.
+//! Cluster without the operator: controllers, pods, data plane.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use rainbow_plan::*;
 
 use super::*;
 
-/// How often an autoscaler writes.
+/// Time between two writes of an autoscaler.
 pub(super) const SCALE_EVERY: i64 = 15_000;
 
 impl Sim {
-    /// Time passes; what must have been seen by then is seen.
+    /// Lets time pass; every change that must have been seen by then is seen.
     pub fn tick(&mut self, milliseconds: i64) {
         let end = self.now + milliseconds;
-        // In steps no longer than a lag, so that a set of endpoints is never younger than it looks.
+        // Steps are no longer than a lag, so that a set of endpoints is never younger than it looks.
         while self.now < end {
             let still = self.stage_dirty.is_empty()
                 && self.past.values().all(VecDeque::is_empty)
@@ -42,7 +42,7 @@ impl Sim {
         }
     }
 
-    /// Autoscalers write what they want, every 15 seconds.
+    /// Lets autoscalers write the numbers that they want, every 15 seconds.
     fn scale(&mut self) {
         if self.scalers.is_empty() || self.now < self.scaled + SCALE_EVERY {
             return;
@@ -55,7 +55,7 @@ impl Sim {
         }
     }
 
-    /// Somebody else writes how many pods a Deployment of ours shall have.
+    /// Writes, for another writer, how many pods a Deployment of ours should have.
     pub fn scale_by_other(&mut self, instance: &InstanceName, replicas: u32) {
         let dep = self.deps.get_mut(instance).filter(|dep| !dep.foreign && dep.replicas != replicas);
         if let Some(dep) = dep {
@@ -63,13 +63,13 @@ impl Sim {
         }
     }
 
-    /// The endpoint controller sees a pod.
+    /// Lets the endpoint controller see a pod.
     pub fn sync_pod(&mut self, name: &str) {
         self.see_pod(name);
         self.compute_endpoints();
     }
 
-    /// The endpoint controller sees a pod, its membership labels included, however late it may see them.
+    /// Lets the endpoint controller see a pod, including membership labels that it could see later.
     pub fn sync_labels(&mut self, name: &str) {
         if let Some(pod) = self.pods.get_mut(name) {
             pod.unseen_labels = None;
@@ -97,23 +97,23 @@ impl Sim {
         }
     }
 
-    /// The endpoint controller sees the pod's membership labels when it looks at the pod.
+    /// Returns whether the endpoint controller sees the pod's membership labels when it looks at the pod.
     fn has_due_labels(&self, pod: &SimPod) -> bool {
         pod.unseen_labels.is_some_and(|at| at + self.label_lag <= self.now)
     }
 
-    /// The endpoint controller has seen the pod's membership labels by now.
+    /// Returns whether the endpoint controller has seen the pod's membership labels by now.
     fn has_overdue_labels(&self, pod: &SimPod) -> bool {
         pod.unseen_labels.is_some_and(|at| at + self.label_lag.max(PROPAGATION) <= self.now)
     }
 
-    /// When the endpoint controller has seen the next membership labels.
+    /// Returns when the endpoint controller has seen the next membership labels.
     fn next_labels(&self) -> Option<i64> {
         let first = self.pods.values().filter_map(|pod| pod.unseen_labels).min();
         first.filter(|_| self.label_lag > 0).map(|at| at + self.label_lag.max(PROPAGATION))
     }
 
-    /// The endpoint controller sees a Service.
+    /// Lets the endpoint controller see a Service.
     pub fn sync_stage(&mut self, name: &str) {
         self.stage_dirty.remove(name);
         match self.stages.get(name) {
@@ -127,7 +127,7 @@ impl Sim {
         self.compute_endpoints();
     }
 
-    /// What was seen under one key is now called by another; nothing of the cluster has changed.
+    /// Renames the key of endpoints that were seen; nothing of the cluster changes.
     pub fn rename_seen(&mut self, from: &str, to: &str) {
         if let Some(seen) = self.seen_stages.remove(from) {
             self.seen_stages.insert(to.into(), seen);
@@ -185,7 +185,7 @@ impl Sim {
         self.check();
     }
 
-    /// Somebody deletes the EndpointSlices of a stage: it has no endpoints until the endpoint controller has seen that.
+    /// Deletes the EndpointSlices of a stage: it has no endpoints until the endpoint controller has seen that.
     pub fn lose_endpoints(&mut self, stage: &str) {
         let Some(endpoints) = self.endpoints.get_mut(stage) else { return };
         let lost = std::mem::take(endpoints);
@@ -195,7 +195,7 @@ impl Sim {
         self.observe();
     }
 
-    /// Sets of endpoints that no data plane can have any more.
+    /// Removes sets of endpoints that no data plane can have any more.
     fn forget(&mut self) {
         let limits: Vec<i64> = self.past.keys().map(|stage| self.now - self.data_plane_lag(stage)).collect();
         self.past.values_mut().zip(limits).for_each(|(past, limit)| {
@@ -205,31 +205,32 @@ impl Sim {
         });
     }
 
-    /// Lag of those who send clients of a stage to pods.
+    /// Returns the lag of those that send clients of a stage to pods.
     pub(super) fn data_plane_lag(&self, stage: &str) -> i64 {
         let found = self.spec.stages.iter().find(|known| known.name == stage);
         found.and_then(|stage| stage.overlap).map_or(PROPAGATION, |overlap| overlap.as_millis() as i64)
     }
 
-    /// Way in which those who send clients of a stage to pods take over new endpoints.
+    /// Returns how those that send clients of a stage to pods take over new endpoints.
     pub fn swap(&self, stage: &str) -> Swap {
         let found = self.spec.stages.iter().find(|known| known.name == stage);
         if found.is_some_and(|stage| stage.overlap.is_some()) { Swap::Overlap } else { self.spec.swap }
     }
 
-    /// Some node may still send connections of the stage to the pod.
+    /// Returns whether some node may still send connections of the stage to the pod.
     pub fn may_receive(&self, stage: &str, pod: &str) -> bool {
         self.endpoints.get(stage).is_some_and(|pods| pods.contains(pod))
             || self.past.get(stage).is_some_and(|past| past.iter().any(|(_, pods)| pods.contains(pod)))
     }
 
-    /// Every node knows the pod as an endpoint of the stage.
+    /// Returns whether every node knows the pod as an endpoint of the stage.
     pub fn surely_receives(&self, stage: &str, pod: &str) -> bool {
         self.endpoints.get(stage).is_some_and(|pods| pods.contains(pod))
             && self.past.get(stage).is_none_or(|past| past.iter().all(|(_, pods)| pods.contains(pod)))
     }
 
-    /// The garbage collector and the Deployment controller look at one Deployment, or at what it has left behind.
+    /// Lets the garbage collector and the Deployment controller look at one Deployment, or at the objects that it has left
+    /// behind.
     pub fn run_deployment(&mut self, instance: &InstanceName, pick: usize) {
         self.collect(instance);
         let sets = self.sets.get(instance).copied();
@@ -251,7 +252,7 @@ impl Sim {
             }
         }
         self.refill(instance, wanted as u32);
-        // Pods that are not ready go first, then the cheap ones, as in Kubernetes. A mark that is new may not be seen yet.
+        // Pods that are not ready end first, then the cheap ones, as in Kubernetes. A mark that is new may not be seen yet.
         let cheap = |pod: &SimPod| {
             let seen = pod.marked.0 + PROPAGATION <= self.now || pick.is_multiple_of(2);
             Mark::Leaving == if seen { pod.mark } else { pod.marked.1 }
@@ -277,7 +278,7 @@ impl Sim {
         }
     }
 
-    /// The garbage collector ends what was deleted, without its dependents or with them.
+    /// Lets the garbage collector end objects that were deleted, without their dependents or with them.
     fn collect(&mut self, instance: &InstanceName) {
         if let Some(dep) = self.deps.get(instance).filter(|dep| dep.deleting) {
             self.sets.insert(instance.clone(), Sets { replicas: dep.replicas, deleting: None });
@@ -295,7 +296,7 @@ impl Sim {
         }
     }
 
-    /// A ReplicaSet makes the pods that it lacks.
+    /// Lets a ReplicaSet make the pods that it lacks.
     fn refill(&mut self, instance: &InstanceName, wanted: u32) {
         let there = self.pods.values().filter(|pod| is_controlled(pod, instance)).count();
         for _ in there..wanted as usize {
@@ -322,14 +323,14 @@ impl Sim {
         }
     }
 
-    /// A pod begins to end. `cause` is who is to blame where a user asked for fewer pods; `writer` is who wrote that down.
+    /// Begins the end of a pod. `cause` is where a request for fewer pods came from; `writer` is the one that wrote it down.
     pub fn terminate(&mut self, name: &str, cause: Cause, writer: Cause) {
         if writer == Cause::Ours {
             self.check_cut(Rule::NoCutByAnyCause, name);
         }
         match cause {
             Cause::Ours => {
-                // Where neither the spec nor a stage wants any pods of a tier, its clients have nowhere to go.
+                // Where neither the spec nor a stage wants any pods of a tier, its clients have no other pods.
                 let instance = &self.pods[name].instance;
                 let of_a_stage = |stage: &Stage| {
                     spec::entry(&self.spec.tiers, stage) == *instance.tier && stage.replicas.unwrap_or(0) > 0
@@ -348,7 +349,7 @@ impl Sim {
         }
     }
 
-    /// A terminating pod is gone.
+    /// Removes a terminating pod.
     pub fn end(&mut self, name: &str) {
         if self.pods.get(name).is_some_and(|pod| pod.terminating) {
             self.pods.remove(name);
@@ -356,13 +357,13 @@ impl Sim {
         }
     }
 
-    /// A pod passes or fails its probes.
+    /// Lets a pod pass or fail its probes.
     pub fn set_ready(&mut self, name: &str, ready: bool) {
         let Some(pod) = self.pods.get(name) else { return };
         if pod.ready == ready || pod.terminating || (ready && self.is_one_of(&self.broken, &pod.instance)) {
             return;
         }
-        // A readiness gate is set by what sends to the pod, when it does.
+        // The writer of a readiness gate sets it when it sends to the pod.
         let sent = |pod: &SimPod| {
             let instance = Selection::Instance(pod.instance.clone());
             let selects = |svc: &Svc| pod.out.is_none() && svc.selects() == Some(&instance);
@@ -374,8 +375,8 @@ impl Sim {
         let instance = pod.instance.clone();
         if !ready {
             self.count_failure(name);
-            // A Deployment that is about to delete pods takes this one first, and nobody could have known. While a color drains, none
-            // chooses.
+            // A Deployment that is about to delete pods deletes this one first, which no operator could have known. While a color
+            // drains, no Deployment chooses.
             let drains = self.ended(&instance);
             let alive = self.pods.values().filter(|pod| pod.instance == instance && !pod.terminating).count();
             if let Some(dep) = self.deps.get_mut(&instance).filter(|dep| !drains && (dep.replicas as usize) < alive) {
@@ -395,7 +396,7 @@ impl Sim {
         let counts = |stage: &String| {
             let endpoint = self.endpoints.get(stage).is_some_and(|pods| pods.contains(name));
             let instance = Selection::Instance(pod.instance.clone());
-            // A Service that has only just been pointed at the pod, or a node that has not seen that it is no longer.
+            // A Service that has only just been pointed at the pod, or a node that has not seen that the Service no longer is.
             let selects = |service: &Svc| pod.out.is_none() && service.selects() == Some(&instance);
             let selected = self.stages.get(stage).is_some_and(selects);
             let direct = self.swap(stage) == Swap::Direct;
@@ -407,7 +408,7 @@ impl Sim {
         }
     }
 
-    /// Everything that is under way in the cluster comes to its end, without the operator.
+    /// Lets everything that is under way in the cluster come to its end, without the operator.
     pub fn calm(&mut self) {
         for instance in self.deps.keys().chain(self.sets.keys()).cloned().collect::<BTreeSet<_>>() {
             self.run_deployment(&instance, 0);
@@ -425,7 +426,7 @@ impl Sim {
     }
 }
 
-/// A ReplicaSet of the instance counts the pod.
+/// Returns whether a ReplicaSet of the instance counts the pod.
 fn is_controlled(pod: &SimPod, instance: &InstanceName) -> bool {
     pod.instance == *instance && !pod.terminating && pod.controller == Controller::ReplicaSet
 }

@@ -1,11 +1,12 @@
-//! Connections of clients and of pods among each other, and what the operator finds out about them.
+//! Connections of clients and of pods among each other, and what the operator learns about them.
 
 use rainbow_plan::*;
 
 use super::*;
 
 impl Sim {
-    /// The operator shall ask the pods of these, and forget what it knew of all others. Whether there are new ones.
+    /// Makes the operator ask the pods of these instances, and forget what it knew of all others. Returns whether there are new
+    /// ones.
     pub(super) fn ask_for(&mut self, instances: &BTreeSet<InstanceName>) -> bool {
         let (now, count) = (self.now, &mut self.operator.count);
         let before = count.len();
@@ -20,7 +21,7 @@ impl Sim {
         new
     }
 
-    /// Every pod that shall be asked is asked.
+    /// Asks every pod that the operator should ask.
     pub fn ask(&mut self) {
         let Operator { count, evidence, .. } = &mut self.operator;
         for (name, pod) in self.pods.iter().filter(|(_, pod)| count.contains_key(&pod.instance) && !pod.terminating) {
@@ -37,12 +38,12 @@ impl Sim {
         }
     }
 
-    /// What the operator knows of a pod. What was found longer ago than `settle` is worth nothing.
+    /// Returns what the operator knows of a pod. A count that is older than `settle` has no value.
     pub(super) fn known(&self, pod: &str) -> Connections {
         self.known_of(pod, &self.pods[pod].instance)
     }
 
-    /// The same of a pod that may be gone by now.
+    /// Returns the same of a pod that may be gone by now.
     pub(super) fn known_of(&self, pod: &str, instance: &InstanceName) -> Connections {
         let counts = |color: &Color| color.tiers.iter().any(|tier| tier.name == *instance.tier && tier.counted);
         if !self.owners(instance).any(counts) {
@@ -69,7 +70,7 @@ impl Sim {
         self.colors.values().filter(move |color| spec::has(color, instance))
     }
 
-    /// Somebody can open a connection to the pod: a client of a stage, or a pod that calls it.
+    /// Returns whether a client of a stage, or a pod that calls this one, can open a connection to the pod.
     pub fn can_be_reached(&self, pod: &str) -> bool {
         let found = &self.pods[pod];
         let by_clients = self.endpoints.keys().chain(self.past.keys()).any(|stage| self.may_receive(stage, pod));
@@ -80,14 +81,14 @@ impl Sim {
                 })
         };
         let callers = || self.pods.values().map(|pod| &pod.instance);
-        // Callers know of a pod that was taken out after the endpoint controller's lag and that of the nodes.
+        // Callers learn that a pod was taken out after the endpoint controller's lag and that of the nodes.
         let known = found.out.is_none_or(|out| self.now < out.at + 2 * PROPAGATION);
         let by_pods =
             || known && self.owners(&found.instance).any(|color| callers().any(|caller| calls(color, caller)));
         !found.terminating && (by_clients || by_pods())
     }
 
-    /// Connections of the pod may be cut now: somebody has asked for it, or the deadline has passed.
+    /// Returns whether connections of the pod may be cut now: a user has asked for it, or the deadline has passed.
     fn may_be_cut(&self, instance: &InstanceName) -> bool {
         self.spec.deleting
             || self.owners(instance).all(|color| {
@@ -102,17 +103,17 @@ impl Sim {
             })
     }
 
-    /// The pod was taken out of its Services, and its time is over.
+    /// Returns whether the pod was taken out of its Services, and its deadline has passed.
     fn is_out_for_long(&self, pod: &SimPod) -> bool {
         let after = self.spec.drain.deadline.as_millis() as i64;
         pod.out.and_then(|out| out.since).is_some_and(|since| since + after <= self.clock().0)
     }
 
-    /// No pod ends because of us that still has connections, whatever the operator thinks.
+    /// Checks that no pod that still has connections ends because of us, whatever the operator knows.
     pub(super) fn check_cut(&self, rule: Rule, name: &str) {
         let pod = &self.pods[name];
         let counted = self.known(name) != Connections::Uncounted;
-        // Nothing answers for a pod that is not ready, and no stage has sent anybody to it.
+        // A pod that is not ready answers no request, and no stage has sent a client to it.
         let unreached = !self.reached.contains(&pod.instance) && !pod.ready;
         let may_be_cut = self.may_be_cut(&pod.instance) || self.is_out_for_long(pod);
         self.require(rule, !counted || pod.connections == 0 || unreached || may_be_cut, || {
@@ -120,7 +121,7 @@ impl Sim {
         });
     }
 
-    /// A Deployment takes the pods that it was meant to take.
+    /// Checks that a Deployment deletes the pods that it was meant to delete.
     pub(super) fn check_choice(&self, instance: &InstanceName, pod: &str) {
         let dep = &self.deps[instance];
         let is_first = !self.pods[pod].ready && !self.ended(instance);
@@ -128,13 +129,14 @@ impl Sim {
         self.require(Rule::NoCut, meant, || format!("{pod} is taken instead of {:?}", dep.let_go));
     }
 
-    /// A pod that is idle since then has been so for as long as the spec asks, and a count from the end of that time says so.
+    /// Returns whether a pod that is idle since then has been so for as long as the spec asks, and a count from the end of that
+    /// time says so.
     fn has_settled(&self, world: &World, since: Time, counted: Time) -> bool {
         since.0 + world.spec.drain.settle.as_millis() as i64 <= counted.0.min(self.clock().0)
     }
 
-    /// Pods that may go as well as those that are let go, and that are marked: whether the Deployment knows that is open. It may
-    /// take them instead, which harms nobody.
+    /// Returns marked pods that may end as well as those that are let go: it is open whether the Deployment knows the marks. It
+    /// may delete these pods instead, which does no harm.
     pub(super) fn may_go_instead(&self, instance: &InstanceName) -> Vec<String> {
         let Some(world) = &self.decided else { return Vec::new() };
         let may_go = |pod: &&Pod| {
@@ -149,10 +151,11 @@ impl Sim {
         world.pods.iter().filter(may_go).map(|pod| pod.name.to_string()).collect()
     }
 
-    /// A pod is let go for a reason that the decision's world gives, and only when all colors that have it are done with it.
+    /// Checks that a pod is let go for a reason that the decision's world gives, and only when all colors that have it no longer
+    /// need it.
     pub(super) fn check_why(&self, name: &str, why: Why) {
         let Some(world) = &self.decided else { return };
-        // An operator that lost its lease may end a pod that the one after it does not know.
+        // An operator that lost its lease may end a pod that the next operator does not know.
         let Some(pod) = world.pods.iter().find(|pod| *pod.name == *name) else { return };
         let told = |good: bool| self.require(Rule::Evidence, good, || format!("{name} goes, {why:?}: {pod:?}"));
         told(pod.endpoint.is_empty());
@@ -174,7 +177,7 @@ impl Sim {
         }
     }
 
-    /// Only a pod that no client can reach is made the next to go.
+    /// Checks that only a pod that no client can reach is marked as the next to end.
     pub(super) fn check_mark(&self, pod: &str, mark: Mark) {
         if mark == Mark::Leaving {
             self.check_end(pod);
@@ -186,12 +189,12 @@ impl Sim {
         });
     }
 
-    /// All colors that have the instance are on their way out.
+    /// Returns whether all colors that have the instance are on their way out.
     pub(super) fn ended(&self, instance: &InstanceName) -> bool {
         self.owners(instance).all(|color| spec::released(color, instance).is_some())
     }
 
-    /// The colors that have pods of their own.
+    /// Returns the colors that have pods of their own.
     pub(super) fn living(&self) -> BTreeSet<String> {
         let has_pods = |instance: &InstanceName| {
             self.deps.get(instance).is_some_and(|dep| !dep.foreign && dep.replicas > 0)
@@ -202,14 +205,14 @@ impl Sim {
         self.colors.values().filter(lives).map(|color| color.name.clone()).collect()
     }
 
-    /// No more colors live than may, but for those that lived before.
+    /// Checks that no more colors live than may, but for those that lived before.
     pub(super) fn check_live(&self, before: &BTreeSet<String>) {
         let now = self.living();
         let few = now.len() <= (self.spec.keep.live as usize).max(before.len());
         self.require(Rule::Limit, !self.civil || few, || format!("{now:?} live, {before:?} did before"));
     }
 
-    /// Nothing goes for good that has pods; but what a user took away by force.
+    /// Checks that no instance that has pods is deleted for good, except one whose color a user took away by force.
     pub(super) fn check_delete(&self, instance: &InstanceName) {
         let pods = self.pods.values().filter(|pod| pod.instance == *instance).count();
         let owned = self.owners(instance).next().is_some();
@@ -218,7 +221,7 @@ impl Sim {
         });
     }
 
-    /// No color goes for good that a stage points at, or that has pods of its own.
+    /// Checks that no color that a stage points at, or that has pods of its own, is deleted for good.
     pub(super) fn check_delete_color(&self, name: &str) {
         if self.spec.deleting {
             return;

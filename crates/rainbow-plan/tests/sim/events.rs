@@ -1,8 +1,8 @@
-//! Everything that can happen, and its text.
+//! Events that can happen, and their text.
 
 use std::{fmt, str::FromStr};
 
-/// A number of an event, as a word.
+/// Number of an event, as a word.
 trait Word: Sized {
     fn word(&self) -> String;
     fn read(word: Option<&str>) -> Result<Self, String>;
@@ -33,7 +33,7 @@ impl Word for Option<u32> {
 
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident $word:literal $(($($field:ident: $type:ty),+))?;)+) => {
-        /// One thing that happens. Numbers choose among what there is at that moment, so that a history stays valid while it
+        /// Event that happens. Numbers choose among the objects that exist at that moment, so that a history stays valid while it
         /// is made shorter.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Event {
@@ -70,15 +70,15 @@ macro_rules! events {
 events! {
     // The operator.
     Reconcile "look";
-    /// It dies after so many writes.
+    /// The operator dies after this many writes.
     Crash "crash" (writes: usize);
-    /// It asks the pods that are to be asked.
+    /// The operator asks the pods that it should ask.
     Ask "ask";
 
     // Time and the cluster's controllers.
     Tick "tick" (milliseconds: i64);
     Calm "calm";
-    /// Seconds with everything at work.
+    /// Seconds pass with everything at work.
     Pass "pass" (seconds: i64);
     Deployment "deployment" (deployment: usize, pick: usize);
     Ready "ready" (pod: usize);
@@ -91,7 +91,7 @@ events! {
     Dumb "dumb" (pod: usize);
 
     // Clients.
-    /// Connections to a pod that can be reached: so many more.
+    /// Clients open this many more connections to a pod that can be reached.
     Connect "connect" (pod: usize, count: u32);
     Disconnect "disconnect" (pod: usize);
 
@@ -107,7 +107,7 @@ events! {
     Retire "retire-color" (color: usize);
     Drain "drain-color" (color: usize, deadline: usize);
     DeleteRainbow "delete-rainbow";
-    /// What never came up does.
+    /// Pods that never came up become ready.
     Mend "mend-all";
 
     // Users who do what they should not.
@@ -127,21 +127,21 @@ events! {
     ForeignAhead "foreign-ahead" (tier: usize);
 
     // The API server.
-    /// Writes to an object are refused for good (0), for a while (1), time out after they took effect (2), have no
-    /// effect (3), or are rewritten by a webhook (4).
+    /// Writes to an object are refused for good (0), for a while (1), time out after they took effect (2), have no effect (3), or
+    /// are rewritten by a webhook (4).
     Refuse "refuse" (object: usize, way: usize);
-    /// Nothing is refused any more.
+    /// No write is refused any more.
     Allow "allow-all";
-    /// A cache lags so far: Rainbow, colors, Deployments, Services, pods, slices, budgets.
+    /// A cache lags by this time: Rainbow, colors, Deployments, Services, pods, slices, budgets.
     Lag "lag" (kind: usize, milliseconds: i64);
     Refresh "refresh" (kind: usize);
-    /// The endpoint controller may see membership labels of pods so late.
+    /// The endpoint controller may see membership labels of pods this late.
     SlowLabels "slow-labels" (milliseconds: i64);
-    /// An operator loses its lease after so many writes, and the one after it leads.
+    /// An operator loses its lease after this many writes, and the next one leads.
     TakeOver "take-over" (writes: usize);
-    /// The clock of the operator that does not lead is ahead by so many seconds.
+    /// The clock of the operator that does not lead is ahead by this many seconds.
     OtherClock "other-clock" (seconds: i64);
-    /// What the operator before had sent is carried out.
+    /// The last write that the previous operator had sent is carried out.
     LateWrite "late-write";
 
     // Versions that differ in more than their pods.
@@ -153,13 +153,13 @@ events! {
     NewGate "new-color-with-gate";
     /// A new version in which one edge changes its kind: its callee may be newer, or no longer.
     NewEdge "new-color-with-edge" (edge: usize);
-    /// A new version in which a tier calls one that there was not before, or in which that one is gone.
+    /// A new version in which a tier calls a tier that did not exist before, or in which that tier is gone.
     NewCallee "new-color-with-callee" (tier: usize);
     /// A new version without an inner tier.
     NoTier "new-color-without-tier" (tier: usize);
     /// The spec's version becomes invalid.
     Invalid "invalid";
-    /// What the spec says of a stage becomes invalid.
+    /// The spec of a stage becomes invalid.
     InvalidStage "invalid-stage" (stage: usize);
     /// All of the spec is valid again.
     Valid "valid";
@@ -171,16 +171,16 @@ events! {
     // Services.
     NodePort "node-port" (stage: usize, port: u32);
     SwapNodePorts "swap-node-ports" (stage: usize, other: usize);
-    /// Another Service has it, or no longer.
+    /// Another Service has the node port, or no longer.
     TakeNodePort "take-node-port" (port: u32);
     RenameService "rename-service" (stage: usize);
     /// Services end slowly from now on, or at once.
     SlowDeletes "slow-deletes";
     FinishDeletes "finish-deletes";
 
-    // Others who write.
+    // Other writers.
     SelectByHand "select-by-hand" (stage: usize, instance: usize);
-    /// What a Service says of the color that its stage serves is changed or taken away.
+    /// The annotation with the color that a stage serves is changed or removed.
     SayByHand "say-by-hand" (stage: usize, color: usize);
     LabelByHand "label-by-hand" (pod: usize, stage: usize);
     UnlabelByHand "unlabel-by-hand" (pod: usize);
@@ -203,16 +203,16 @@ events! {
     DeleteSlices "delete-slices" (stage: usize);
     Autoscale "autoscale" (deployment: usize, replicas: u32);
     NoAutoscale "no-autoscale";
-    /// Who scales a tier: Rainbow (0), another controller (1), an autoscaler of one pod at least (2), of two (3).
+    /// Writer that scales a tier: Rainbow (0), another controller (1), an autoscaler of one pod at least (2), of two (3).
     SayScaling "scaling-of" (tier: usize, way: usize);
-    /// Another owner makes an autoscaler of a Deployment, of so many pods at most.
+    /// Another owner makes an autoscaler of a Deployment, of this many pods at most.
     ForeignScaler "foreign-autoscaler" (deployment: usize, most: u32);
     /// The autoscalers of other owners are deleted.
     NoForeignScaler "no-foreign-autoscaler";
 
     // Pods and nodes.
     Evict "evict" (pod: usize);
-    /// Its container is started again: it is not ready, and its connections are gone.
+    /// The pod's container is started again: it is not ready, and its connections are gone.
     Restart "restart" (pod: usize);
     /// Every third pod is gone.
     NodeGone "node-gone" (node: usize);

@@ -1,10 +1,10 @@
-//! Runs a property over random histories, and makes a history that fails as short as it can be.
+//! Exploration: runs a property over random histories, and makes a history that fails as short as it can be.
 //!
-//! `cargo test` has the same histories each time: what was green stays so until the code changes. With `EXPLORE=100000` in
-//! the environment each property has as many, spread evenly over its classes of events, in parts of a thousand with a seed each (`make
-//! explore`). In `EXPLORE_DIR`, a file for each
-//! property says how many parts were clean, so that an exploration that was stopped continues where it was, and another one
-//! has the script of the history that failed. What another build found clean is tried again.
+//! `cargo test` has the same histories each time: a green property stays green until the code changes. With `EXPLORE=100000` in
+//! the environment each property has that many, spread evenly over its classes of events, in parts of a thousand with a seed each
+//! (`make explore`). In `EXPLORE_DIR`, one file for each property says how many parts were clean, so that an exploration that was
+//! stopped continues where it was. Another file has the script of the history that failed. Parts that another build found clean
+//! are tried again.
 
 use std::{
     cell::Cell,
@@ -25,7 +25,7 @@ use super::history::History;
 
 /// Histories of a part, which one seed makes.
 const PART: u32 = 1_000;
-/// A history that fails is made shorter by so many trials at most, and for no longer than this.
+/// Most trials, and longest time, to make a history that fails shorter.
 const SHRINK_TRIALS: u32 = 4_000;
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
@@ -37,7 +37,7 @@ pub struct Share {
     pub classes: usize,
 }
 
-/// Runs the property over `cases` histories, or over the test's share of as many as the environment says.
+/// Runs the property over `cases` histories, or over the test's share of the number in the environment.
 pub fn explore(name: &str, share: Share, histories: impl Strategy<Value = History>, holds: impl Fn(&History)) {
     let Some(total) = std::env::var("EXPLORE").ok().map(|total| total.parse::<u32>().unwrap()) else {
         return sample(share.cases, histories, holds);
@@ -58,7 +58,7 @@ pub fn explore(name: &str, share: Share, histories: impl Strategy<Value = Histor
             panic!("{found}");
         }
         write(clean.as_ref(), &format!("{}\n", number + 1));
-        // Around the test's captured output: an exploration takes long.
+        // Written past the captured output of the test: an exploration takes long.
         let mut terminal = std::io::stderr();
         writeln!(terminal, "{name}: {} of {total} histories clean", total.min((number + 1) * PART)).unwrap();
     }
@@ -79,7 +79,7 @@ fn write(file: Option<&PathBuf>, text: &str) {
     }
 }
 
-/// Runs the histories of a seed. The error is the shortest one found that fails, as a script, and why it does.
+/// Runs the histories of a seed. The error has the shortest history found that fails, as a script, and why it does.
 fn part(
     seed: u64,
     cases: u32,
@@ -94,14 +94,14 @@ fn part(
             continue;
         }
         let shortest = shrink(history, holds);
-        // A history that fails only once is one of a planner that is not deterministic.
+        // A history that fails only once shows that the planner is not deterministic.
         let why = fails(&shortest, holds).unwrap_or_else(|| "it does not fail again".into());
         return Err(format!("seed {seed}:\n\n{shortest}\n{why}"));
     }
     Ok(())
 }
 
-/// Runs what was printed of a history that failed, and asks whether the property holds now.
+/// Runs a printed history that failed, and checks whether the property holds now.
 pub fn script(text: &str, holds: impl Fn(&History)) {
     holds(&History::read(text));
 }
@@ -110,7 +110,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Why the property does not hold.
+/// Returns why the property does not hold.
 fn fails(history: &History, holds: &impl Fn(&History)) -> Option<String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -129,7 +129,7 @@ fn fails(history: &History, holds: &impl Fn(&History)) -> Option<String> {
     Some(text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
 }
 
-/// The shortest history that is found to fail, too.
+/// Returns the shortest history that is found to fail, too.
 fn shrink(mut history: History, holds: &impl Fn(&History)) -> History {
     let (until, trials) = (Instant::now() + SHRINK_FOR, Cell::new(0));
     let worse = |candidate: &History| {
@@ -147,7 +147,7 @@ fn shrink(mut history: History, holds: &impl Fn(&History)) -> History {
     }
 }
 
-/// Without as many events as possible, in ever smaller runs of them, the last first.
+/// Removes as many events as possible, in ever smaller runs of them, the last first.
 fn without_events(mut history: History, worse: &impl Fn(&History) -> bool) -> History {
     for second in [false, true] {
         let length = |history: &History| if second { history.then.len() } else { history.events.len() };
@@ -169,7 +169,7 @@ fn without_events(mut history: History, worse: &impl Fn(&History) -> bool) -> Hi
     history
 }
 
-/// With smaller numbers in its events.
+/// Makes the numbers in the events smaller.
 fn simpler_events(mut history: History, worse: &impl Fn(&History) -> bool) -> History {
     for index in 0..history.events.len() + history.then.len() {
         let event = |history: &History| {
@@ -199,10 +199,10 @@ fn simpler_events(mut history: History, worse: &impl Fn(&History) -> bool) -> Hi
     history
 }
 
-/// Makes an application smaller.
+/// Change that makes an application smaller.
 type Simplification = Box<dyn Fn(&mut Spec)>;
 
-/// Of a smaller application.
+/// Makes the application smaller.
 fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> History {
     let mut candidates: Vec<Simplification> = Vec::new();
     for stage in 0..history.spec.stages.len() {

@@ -1,4 +1,4 @@
-//! Makes events happen.
+//! Effect of each event on the model.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn nth<T: Clone>(items: impl Iterator<Item = T>, n: usize) -> Option<T> {
 }
 
 impl Sim {
-    /// Makes it happen.
+    /// Makes an event happen.
     pub fn happen(&mut self, event: &Event) {
         self.log(|| format!("> {event}"));
         match event {
@@ -48,10 +48,10 @@ impl Sim {
                 }
             }
             Event::NewColor(broken) => {
-                // Never a name that a deleted color had: identities are made of it, and two tiers that need different things
-                // must not have one.
+                // A new version never has a name that a deleted color had: identities are made of it, and two tiers that need
+                // different things must not have the same identity.
                 let color = self.new_version();
-                // With reuse, one tier changes, and with it all who call it.
+                // With reuse, one tier changes, and with it all tiers that call it.
                 let mut changed = vec![self.spec.tiers[broken % self.spec.tiers.len()].name.clone()];
                 for tier in self.spec.tiers.iter_mut().rev() {
                     if self.spec.reuse == Reuse::Never
@@ -68,7 +68,7 @@ impl Sim {
                 }
             }
             Event::BackToColor(n) => {
-                // The manifest of that version: its tiers, at their last sizes, and the tiers that stages had named in it.
+                // The manifest of that version has its tiers, at their last sizes, and the tiers that stages had named in it.
                 if let Some(color) = nth(self.colors.values().cloned(), *n) {
                     self.spec.tiers = color.tiers.clone();
                     for tier in &mut self.spec.tiers {
@@ -80,7 +80,7 @@ impl Sim {
                     }
                     self.spec.color = color.name;
                 }
-                // An automatic stage is told to go back, as by a pin.
+                // An automatic stage goes back by a pin.
                 for stage in self
                     .spec
                     .stages
@@ -299,7 +299,7 @@ impl Sim {
             }
             Event::NodePort(stage, port) => {
                 let name = self.stage_name(*stage);
-                // Two stages with one port are refused before anything is written.
+                // Two stages with one port are refused before any write.
                 if *port == 0 || !self.node_ports.values().any(|taken| taken == port) {
                     self.node_ports.insert(name, *port);
                 }
@@ -525,18 +525,19 @@ impl Sim {
         self.check();
     }
 
-    /// The spec gets the name of a new version.
+    /// Gives the spec the name of a new version.
     fn new_version(&mut self) -> String {
         self.versions += 1;
         self.spec.color = format!("v{}", self.versions);
         self.spec.color.clone()
     }
 
-    /// A new version in which `gate` calls what was the entry before, or in which it is gone. The stages name no tier.
+    /// Makes a new version in which `gate` calls the tier that was the entry before, or in which `gate` is gone. The stages name
+    /// no tier.
     fn new_gate(&mut self) {
         let color = self.new_version();
         if self.spec.tiers[0].name == "gate" {
-            // A version has a tier at least, and an earlier version may have lost all others.
+            // A version has at least one tier, and an earlier version may have lost all others.
             if self.spec.tiers.len() > 1 {
                 self.spec.tiers.remove(0);
             }
@@ -554,7 +555,7 @@ impl Sim {
         self.ask_size();
     }
 
-    /// A new version in which these tiers change, and all that call them in their own color.
+    /// Makes a new version in which these tiers change, and all that call them in their own color.
     fn change(&mut self, mut changed: Vec<String>) {
         let color = self.new_version();
         for tier in self.spec.tiers.iter_mut().rev() {
@@ -584,7 +585,7 @@ impl Sim {
         self.change(vec![caller]);
     }
 
-    /// A new version in which a tier calls `extra`, or in which `extra` is gone.
+    /// Makes a new version in which a tier calls `extra`, or in which `extra` is gone.
     fn new_callee(&mut self, tier: usize) {
         if self.spec.tiers.iter().any(|known| known.name == "extra") {
             return self.without("extra");
@@ -599,7 +600,7 @@ impl Sim {
         self.change(changed);
     }
 
-    /// A new version without an inner tier.
+    /// Makes a new version without an inner tier.
     fn new_without(&mut self, tier: usize) {
         let entries: BTreeSet<String> =
             self.spec.stages.iter().map(|stage| spec::entry(&self.spec.tiers, stage)).collect();
@@ -623,11 +624,11 @@ impl Sim {
         self.change(changed);
     }
 
-    /// A stage is told where to go. Back to an older version is a hold until it is told otherwise.
+    /// Sends a stage to a color, as its user does. A move back to an older version is a hold until the user says otherwise.
     fn promote(&mut self, stage: usize, color: String) {
         let name = self.stage_name(stage);
         let index = stage % self.spec.stages.len();
-        // `rainbow rollback` and `rainbow promote`.
+        // The same as `rainbow rollback` and `rainbow promote`.
         spec::take_back(&mut self.spec.stages[index], Some(color.clone()));
         if !self.is_taken_back(&name) {
             spec::take_back(&mut self.spec.stages[index], None);
@@ -644,13 +645,13 @@ impl Sim {
         self.spec.stages[n % self.spec.stages.len()].name.clone()
     }
 
-    /// A stage, or an address of an inner tier.
+    /// Returns the name of a stage, or of an address of an inner tier.
     fn address_name(&self, n: usize) -> String {
         let addresses = self.addresses();
         addresses[n % addresses.len()].name.clone()
     }
 
-    /// Somebody else wrote to a pod.
+    /// Notes that another writer wrote to a pod.
     fn touched(&mut self, pod: &str) {
         let now = self.now;
         if let Some(found) = self.pods.get_mut(pod) {
@@ -659,7 +660,7 @@ impl Sim {
         self.observe();
     }
 
-    /// A pod's container ends and is started again: its connections are gone, whoever is to blame.
+    /// Restarts a pod's container: its connections are gone, whatever the cause.
     fn restart(&mut self, pod: &str) {
         self.set_ready(pod, false);
         if let Some(found) = self.pods.get_mut(pod) {
@@ -667,7 +668,7 @@ impl Sim {
         }
     }
 
-    /// All is well in the cluster from now on: nothing is refused, nothing lags, no pod is held back.
+    /// Makes all well in the cluster from now on: no write is refused, no cache lags, no pod is held back.
     pub fn heal(&mut self) {
         self.refusals.clear();
         self.lags.clear();
@@ -682,7 +683,7 @@ impl Sim {
         self.gated.clear();
     }
 
-    /// All of the spec is valid, and nothing is held for its sake.
+    /// Makes all of the spec valid; no stage is held because it was invalid.
     fn make_valid(&mut self) {
         self.invalid = false;
         for name in std::mem::take(&mut self.invalid_stages) {
@@ -695,7 +696,7 @@ impl Sim {
         self.ask_size();
     }
 
-    /// What a user does to a Service takes effect at once and is nobody else's fault.
+    /// Lets a user's change of a Service take effect at once: the checks blame nothing else for it.
     fn sync_stage_by_hand(&mut self, stage: &str) {
         self.checking = false;
         self.sync_stage(stage);

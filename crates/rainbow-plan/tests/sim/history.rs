@@ -1,11 +1,11 @@
-//! Histories as text: an application and what happens to it, one line each. What is printed of a history that fails can be
-//! pasted into a test (`explore::script`) or, each line behind `> `, into a walk.
+//! Histories as text: an application and the events that happen to it, one line each. A history that fails is printed in this
+//! form. It can be pasted into a test (`explore::script`) or, each line behind `> `, into a walk.
 
 use std::fmt;
 
 use super::{events::Event, spec, *};
 
-/// An application and what happens to it. What the second part means is the property's.
+/// Application and the events that happen to it. Each property defines the meaning of the second part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     pub spec: Spec,

@@ -1,29 +1,29 @@
-//! What a write must not change: the pods that a stage selects, the share that is held, and who reaches whom.
+//! Checks of what a write must not change: the pods that a stage selects, the share that is held, and which tiers reach which.
 
 use rainbow_plan::*;
 
 use super::*;
 
-/// A share that is held.
+/// Share that is held.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// The instance that the stage came from, or was rolled back to.
+    /// Instance that the stage came from, or was rolled back to.
     from: InstanceName,
     /// Pods of other instances that the stage selected when the hold began.
     moved: u32,
-    /// Pods that the stage wanted then.
+    /// Pods that the stage wanted when the hold began.
     of: u32,
 }
 
 impl Sim {
-    /// The pods that a stage's Service selects and that answer, by the API: what its endpoints will be.
+    /// Returns the pods that a stage's Service selects and that answer, by the API: its endpoints to be.
     pub fn answering(&self, stage: &str) -> Vec<&SimPod> {
         let Some(Svc::Ours(service)) = self.stages.get(stage) else { return Vec::new() };
         let answers = |pod: &&SimPod| pod.ready && !pod.terminating && self.port(&pod.instance) == service.target;
         self.selected_pods(stage).filter(answers).collect()
     }
 
-    /// The pods that a stage's Service selects.
+    /// Returns the pods that a stage's Service selects.
     fn selected_pods(&self, stage: &str) -> impl Iterator<Item = &SimPod> {
         let selected = self.selected(stage);
         self.pods.values().filter(move |pod| match selected {
@@ -33,7 +33,7 @@ impl Sim {
         })
     }
 
-    /// The instance that a stage shall serve, as the spec says.
+    /// Returns the instance that a stage should serve, as the spec says.
     fn goal(&self, stage: &Stage) -> Option<InstanceName> {
         let color = match (spec::told(stage).0, stage.promote) {
             (Some(color), _) => color,
@@ -44,25 +44,26 @@ impl Sim {
         self.entry(stage, self.colors.get(color)?)
     }
 
-    /// The pods that a stage wants: what it asks for, else the size of what it serves or shall serve, the smaller one while
-    /// it moves from one to the other. A size is the last word that the spec had for that version.
+    /// Returns the number of pods that a stage wants: its own size, else the size of the color that it serves or should serve,
+    /// the smaller one while it moves from one to the other. A size is the last one that the spec had for that version.
     pub fn wanted(&self, stage: &Stage) -> u32 {
         let answering = self.answering(&stage.name).into_iter().map(|pod| pod.instance.clone());
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
         let serving = serving.and_then(|color| self.entry(stage, color));
-        // A color that others scale has as many pods as the one that serves when its first pod serves, and may be smaller before.
+        // A color that another writer scales has as many pods as the one that serves when its first pod serves, and may be
+        // smaller before.
         let goal = self.goal(stage).filter(|goal| !self.is_scaled(goal));
         let instances = answering.chain(serving).chain(goal);
         let size = |instance: InstanceName| {
             let told = || self.asked.get(&self.identity(&instance)).copied();
             self.scaled_size(&instance).or_else(told).unwrap_or(u32::MAX)
         };
-        // Before the first color is made, the spec says it.
+        // Before the first color is made, the spec has the size.
         let size = instances.map(size).min().unwrap_or_else(|| self.newest_size(&spec::entry(&self.spec.tiers, stage)));
         stage.replicas.map_or(size, |replicas| replicas.min(size))
     }
 
-    /// The same where some node may still have the endpoints of an earlier version, which had fewer pods.
+    /// Returns the same where some node may still have the endpoints of an earlier version, which had fewer pods.
     pub(super) fn wants_at_least(&self, stage: &Stage) -> u32 {
         let past = self.past.get(&stage.name).into_iter().flatten().map(|(_, pods)| pods);
         let sets = self.endpoints.get(&stage.name).into_iter().chain(past);
@@ -75,7 +76,7 @@ impl Sim {
         self.spec.tiers.iter().find(|known| known.name == tier).map_or(u32::MAX, |tier| tier.replicas)
     }
 
-    /// By stage: how many pods answer, and how many it wants.
+    /// Returns how many pods answer, and how many the stage wants, by stage.
     fn coverage(&self) -> Vec<(String, u32, u32)> {
         if !self.watches(Rule::KeepsPods) || self.spec.deleting {
             return Vec::new();
@@ -85,7 +86,7 @@ impl Sim {
         self.addresses().iter().filter(|stage| self.is_used(&stage.name)).map(covered).collect()
     }
 
-    /// A write of ours takes effect. It must not take from a stage what nobody asked to take.
+    /// Carries out a write of ours and checks its effect: it must not take pods from a stage that no user asked to take.
     pub(super) fn keeping(&mut self, action: &Action) {
         let before = self.coverage();
         let shares = self.shares();
@@ -96,7 +97,7 @@ impl Sim {
         self.check_tiers();
     }
 
-    /// What a controller does because of us.
+    /// Carries out what a controller does because of us, and checks the effect.
     pub(super) fn keeping_while<T>(&mut self, what: &str, act: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.coverage();
         let done = act(self);
@@ -113,12 +114,12 @@ impl Sim {
         }
     }
 
-    /// The stage is told to go back to a color that is older than what it serves.
+    /// Returns whether the stage is to go back to a color that is older than the one that it serves.
     pub(super) fn is_taken_back(&self, stage: &str) -> bool {
         let pin = self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| spec::told(stage).0);
         let revision = |color: &String| self.colors.get(color).map(|color| color.revision);
         let has_served = |color: &&Color| color.served.as_ref().is_some_and(|stages| stages.contains(stage));
-        // Where the status is lost, what colors have served is what is known.
+        // Where the status is lost, only the records of which colors have served are known.
         let newest_served = || self.colors.values().filter(has_served).map(|color| color.revision).max();
         let serving = self.serving_color(stage).and_then(revision).or_else(newest_served);
         pin.and_then(revision).is_some_and(|pin| serving > Some(pin))
@@ -132,19 +133,20 @@ impl Sim {
         memory.and_then(|memory| memory.color.as_ref())
     }
 
-    /// The user holds a stage: at the color that it is taken back to, else between the one it serves and another one.
+    /// Records that the user holds a stage: at the color that it is taken back to, else between the color that it serves and
+    /// another one.
     pub(super) fn hold(&mut self, stage: &str) {
         let serving = self.serving_color(stage).cloned();
         let pin =
             self.spec.stages.iter().find(|known| known.name == stage).and_then(|stage| spec::told(stage).0.cloned());
-        // A color that is being deleted is none to go to.
+        // A stage cannot go to a color that is being deleted.
         let is_deleted = |color: &String| self.colors.get(color).is_some_and(|color| color.deleting);
         let goes_back = self.is_taken_back(stage) && !pin.as_ref().is_some_and(is_deleted);
         let color = if goes_back { pin } else { serving };
         let Some(found) = self.spec.stages.iter().find(|known| known.name == stage) else { return };
         let color = color.and_then(|color| self.colors.get(&color));
         let Some(from) = color.and_then(|color| self.entry(found, color)) else { return };
-        // Where another writer has taken the Service away, the share is what the status says of it.
+        // Where another writer has taken the Service away, the share is the one in the status.
         let of = self.wanted(found).max(1);
         let memory = self.memory.stages.get(stage);
         let serves_another = memory.is_some_and(|memory| memory.color.as_deref() != Some(&*from.color));
@@ -154,7 +156,7 @@ impl Sim {
             None => 0,
         };
         let moved = match self.selected(stage) {
-            // All of it has moved, ready or not.
+            // All pods have moved, ready or not.
             Some(Selection::Instance(instance)) if *instance != from => of,
             Some(Selection::Instance(_) | Selection::Members) => self.moved(stage, &from),
             Some(Selection::Other) | None => told(),
@@ -163,7 +165,7 @@ impl Sim {
         self.held.insert(stage.to_owned(), held);
     }
 
-    /// Another writer has put the stage's label on a pod: what is held then has more pods.
+    /// Adds to a held share: another writer has put the stage's label on a pod.
     pub(super) fn hold_more(&mut self, stage: &str) {
         let Some(from) = self.held.get(stage).map(|held| held.from.clone()) else { return };
         let labelled = |pod: &&SimPod| pod.member.contains_key(stage) && pod.instance != from;
@@ -171,7 +173,8 @@ impl Sim {
         self.held.entry(stage.to_owned()).and_modify(|held| held.moved = held.moved.max(moved));
     }
 
-    /// Another writer has pointed the stage's Service at an instance: until that is taken back, all its pods may serve.
+    /// Adds to a held share all pods of an instance that another writer has pointed the stage's Service at: they may serve until
+    /// that is reverted.
     pub(super) fn hold_selected(&mut self, stage: &str, instance: &InstanceName) {
         let pods = self.pods.values().filter(|pod| pod.instance == *instance).count() as u32;
         if let Some(held) = self.held.get_mut(stage).filter(|held| held.from != *instance) {
@@ -179,8 +182,8 @@ impl Sim {
         }
     }
 
-    /// Ready pods of another instance that the stage's Service selects. A pod that another writer has taken out of the Services is
-    /// among them: to put it back moves nothing.
+    /// Returns how many ready pods of another instance the stage's Service selects. A pod that another writer has taken out of
+    /// the Services is among them: putting it back moves nothing.
     fn moved(&self, stage: &str, from: &InstanceName) -> u32 {
         let selects = |pod: &&SimPod| match self.selected(stage) {
             Some(Selection::Instance(instance)) => pod.instance == *instance,
@@ -191,12 +194,12 @@ impl Sim {
         self.pods.values().filter(selects).filter(ready).filter(|pod| pod.instance != *from).count() as u32
     }
 
-    /// By stage whose share is held: the pods that are moved.
+    /// Returns the pods that are moved, by stage whose share is held.
     fn shares(&self) -> BTreeMap<String, u32> {
         self.held.iter().map(|(stage, held)| (stage.clone(), self.moved(stage, &held.from))).collect()
     }
 
-    /// No write moves a share forward that is held: not as long as what it came from has a pod that serves.
+    /// Checks that no write moves a held share forward, as long as the color that the stage came from has a pod that serves.
     fn check_holds(&self, action: &Action, before: &BTreeMap<String, u32>) {
         for (stage, held) in &self.held {
             let Some(found) = self.spec.stages.iter().find(|known| known.name == *stage) else { continue };
@@ -213,9 +216,9 @@ impl Sim {
             let of = self.wanted(found);
             // Rounded up: a pod is moved or it is not.
             let share = (held.moved * of).div_ceil(held.of).max(held.moved.min(of));
-            // All of it has moved: then the Service selects the instance, which may have more pods than the stage wants.
+            // All pods have moved: then the Service selects the instance, which may have more pods than the stage wants.
             let most = if held.moved >= held.of { u32::MAX } else { share };
-            // Of a color that was taken away by force, nothing can be told.
+            // Nothing can be reported of a color that was taken away by force.
             let remains = self.owners(&held.from).next().is_some() && self.pods.values().any(|pod| serves(&pod));
             self.require(Rule::Hold, moved <= most.max(before[stage]) || !remains, || {
                 format!("{action:?} moves {moved} pods of stage {stage}, which holds {held:?}")
@@ -223,7 +226,7 @@ impl Sim {
         }
     }
 
-    /// A stage selects entry tiers, or the tier that it names, and takes no other Service over.
+    /// Checks that a stage selects entry tiers, or the tier that it names, and takes over no other Service.
     fn check_mixing(&self, action: &Action) {
         let Action::ApplyStage { stage, selects, .. } = action else { return };
         if let Selection::Instance(instance) = selects {
@@ -248,7 +251,7 @@ impl Sim {
         self.require(Rule::NoMixing, taken.is_none(), || format!("stage {stage} takes the Service {taken:?} over"));
     }
 
-    /// Every stage that served has the pods again that it wants, once pods have had the time to start.
+    /// Checks that every stage that served has again the pods that it wants, once pods have had the time to start.
     pub fn check_refilled(&self) {
         for stage in &self.spec.stages {
             let instances: BTreeSet<&InstanceName> = match self.selected(&stage.name) {
@@ -272,7 +275,7 @@ impl Sim {
 }
 
 impl Sim {
-    /// What serves: by stage, the port and the pods by their instance. A stage that selects members is on its way.
+    /// Returns what serves: by stage, the port and the number of pods by instance. A stage that selects members is on its way.
     pub fn serving(&self) -> BTreeMap<String, BTreeMap<InstanceName, usize>> {
         let by_instance = |stage: &Stage| {
             let mut pods: BTreeMap<InstanceName, usize> = BTreeMap::new();
@@ -284,7 +287,7 @@ impl Sim {
         self.spec.stages.iter().map(by_instance).collect()
     }
 
-    /// Every stage is told to stay where it is.
+    /// Pins every stage to the color that it serves.
     pub fn pin_all(&mut self) {
         for stage in &mut self.spec.stages {
             let serving = self.memory.stages.get(&stage.name).and_then(|memory| memory.color.clone());
@@ -293,12 +296,12 @@ impl Sim {
         }
     }
 
-    /// Every stage goes on by itself after each of its tiers.
+    /// Removes all pauses between tiers.
     pub fn pause_nowhere(&mut self) {
         self.spec.stages.iter_mut().for_each(|stage| stage.between = Between::Nothing);
     }
 
-    /// Writes to the stage's Service, or to a pod, are refused.
+    /// Returns whether writes to the stage's Service, or to a pod, are refused.
     pub fn is_refused(&self, stage: &str) -> bool {
         let about = |object: &WriteTarget| match object {
             WriteTarget::Stage(name) => name == stage,
@@ -313,7 +316,7 @@ impl Sim {
         self.refusals.keys().any(about)
     }
 
-    /// The budget of a stage that is held does not let the pod be evicted.
+    /// Returns whether the budget of a stage that is held keeps the pod from being evicted.
     pub(super) fn is_kept_by_a_budget(&self, pod: &str) -> bool {
         self.pods[pod].member.keys().any(|stage| {
             let Some(StageBudget::Ours { least, .. }) = self.budgets.get(stage) else { return false };
@@ -322,13 +325,13 @@ impl Sim {
         })
     }
 
-    /// The stage has moved, and its labels of the shift are not off yet.
+    /// Returns whether the stage has moved, and its labels of the shift are not off yet.
     pub fn is_finishing(&self, stage: &str) -> bool {
         let labeled = || self.pods.values().any(|pod| pod.member.contains_key(stage));
         matches!(self.selected(stage), Some(Selection::Instance(_))) && labeled()
     }
 
-    /// The stage serves the color, selects pods of it, or points at it before it has any.
+    /// Returns whether the stage serves the color, selects pods of it, or points at it before it has any.
     pub fn touches(&self, stage: &str, color: &str) -> bool {
         let of_color = |instance: &InstanceName| self.owners(instance).any(|owner| owner.name == color);
         let points = matches!(self.selected(stage), Some(Selection::Instance(instance)) if of_color(instance));
@@ -337,12 +340,12 @@ impl Sim {
             || self.selected_pods(stage).any(|pod| of_color(&pod.instance))
     }
 
-    /// Every cache shows what is there, and no own write is waited for.
+    /// Refreshes every cache; no own write is waited for.
     pub fn refresh_all(&mut self) {
         Kind::ALL.into_iter().for_each(|kind| self.refresh(kind));
     }
 
-    /// The members of a stage are what leads to this instance, and the next step waits for the data plane.
+    /// Returns whether the stage has members of this instance: the next step waits for the data plane.
     pub fn is_on_its_way(&self, stage: &str, instance: &InstanceName) -> bool {
         let member = |pod: &SimPod| pod.member.contains_key(stage) && pod.instance == *instance;
         self.pods.values().any(member)

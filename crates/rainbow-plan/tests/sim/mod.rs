@@ -1,20 +1,20 @@
-//! A small model of a cluster: an API server that may refuse, Deployments that make pods, an endpoint controller whose caches
-//! lag, a data plane that lags behind that, operators that may crash between any two writes, users, and others who write.
+//! Model of a small cluster: an API server that may refuse writes, Deployments that make pods, an endpoint controller whose
+//! caches lag, a data plane that lags behind it, operators that may crash between any two writes, users, and other writers.
 //!
-//! The model keeps the worst case at hand instead of one random case: a pod *may* get connections as long as the data
-//! plane may still know it, and *surely* serves only once the data plane must know it.
+//! The model keeps the worst case at hand instead of one random case: a pod *may* get connections as long as the data plane may
+//! still know it, and *surely* serves only once the data plane must know it.
 //!
 //! | module | subject |
 //! |---|---|
-//! | `events`, `classes`, `history` | what can happen, as text, and random histories of it |
-//! | `happen` | how it happens |
+//! | `events`, `classes`, `history` | events that can happen, as text, and random histories of them |
+//! | `happen` | how each event happens |
 //! | `cluster`, `connections` | controllers, pods, data plane, clients |
-//! | `api` | the API server: what it refuses, and what a write does |
-//! | `world` | what an operator sees of it |
+//! | `api` | the API server: which writes it refuses, and what a write does |
+//! | `world` | the caches of an operator |
 //! | `operator` | the operators: observe, plan, write |
-//! | `rules`, `checks`, `keeps`, `tiers` | what must hold |
+//! | `rules`, `checks`, `keeps`, `tiers`, `scalers` | what must hold |
 //! | `properties` | what histories are tried for |
-//! | `explore`, `script`, `spec` | how tests use it |
+//! | `explore`, `script`, `spec`, `words` | how tests use the model |
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of the model")]
 
 mod api;
@@ -45,21 +45,21 @@ use rainbow_plan::*;
 use rules::{Rule, Rules};
 use world::{Kind, Shown};
 
-/// How far the data plane, and the endpoint controller, may lag. Milliseconds.
+/// Longest lag of the data plane, and of the endpoint controller, in milliseconds.
 pub const PROPAGATION: i64 = 1_000;
 
 /// A Deployment.
 #[derive(Clone, Debug)]
 pub struct Dep {
     pub foreign: bool,
-    /// It has the labels that tell whose it is.
+    /// The Deployment has the labels that tell which application owns it.
     pub labelled: bool,
     pub current: bool,
     pub replicas: u32,
     pub observed: bool,
-    /// Why it has fewer replicas than before.
+    /// Cause why the Deployment has fewer replicas than before.
     pub down: Cause,
-    /// Who wrote its replicas last.
+    /// Last writer of the replicas.
     pub writer: Cause,
     /// Pods that the planner has let go.
     pub let_go: BTreeSet<String>,
@@ -67,7 +67,7 @@ pub struct Dep {
     pub deleting: bool,
 }
 
-/// The ReplicaSets of an instance that has no Deployment.
+/// ReplicaSets of an instance that has no Deployment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sets {
     pub replicas: u32,
@@ -95,7 +95,7 @@ impl Dep {
     }
 }
 
-/// Who is to blame for a pod's end.
+/// Cause of a pod's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The planner.
@@ -104,35 +104,35 @@ pub enum Cause {
     Theirs,
 }
 
-/// A Service of an instance or of a stage.
+/// Service of an instance or of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Svc {
     Foreign,
     Ours(Service),
 }
 
-/// A Service that Rainbow made.
+/// Service that Rainbow made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     pub current: bool,
     pub selects: Option<Selection>,
-    /// The color that it says its stage serves.
+    /// Color that the stage serves, as the Service says.
     pub serves: Option<String>,
-    /// The pods' port that it sends to.
+    /// Port of the pods that the Service sends to.
     pub target: u32,
-    /// The port of every node that leads to it; 0 for none.
+    /// Port of every node that leads to the Service; 0 for none.
     pub node_port: u32,
-    /// It is being deleted, and whoever made its load balancer is not done.
+    /// The Service is being deleted, and the controller that made its load balancer is not done.
     pub deleting: bool,
 }
 
 impl Svc {
-    /// One that Rainbow made, as it shall be.
+    /// Returns a Service that Rainbow made, as it should be.
     pub fn ours(selects: Option<Selection>) -> Self {
         Self::Ours(Service { current: true, selects, serves: None, target: 0, node_port: 0, deleting: false })
     }
 
-    /// What it selects, where it is ours.
+    /// Returns the selector, where the Service is ours.
     pub fn selects(&self) -> Option<&Selection> {
         match self {
             Self::Foreign => None,
@@ -155,35 +155,35 @@ pub struct SimPod {
     pub controller: Controller,
     pub ready: bool,
     pub terminating: bool,
-    /// Stage name to time of joining, where that can be read.
+    /// Times when the pod joined, by name of the stage, where the time is readable.
     pub member: BTreeMap<String, Option<i64>>,
-    /// Changed since then without the endpoint controller having seen it.
+    /// Time of the first change that the endpoint controller has not seen.
     pub dirty: Option<i64>,
-    /// The same of membership labels, which the endpoint controller may see later than all else.
+    /// The same for membership labels, which the endpoint controller may see later than all else.
     pub unseen_labels: Option<i64>,
-    /// Connections it really has.
+    /// Connections that the pod really has.
     pub connections: u32,
-    /// Nobody can be asked for their number.
+    /// No request for the number of its connections is answered.
     pub dumb: bool,
-    /// It does not become ready by itself.
+    /// The pod does not become ready by itself.
     pub stuck: bool,
     pub mark: Mark,
-    /// When the mark was changed, and from what: who chooses pods may not have seen it yet.
+    /// Time when the mark was changed, and the mark before: the controller that chooses pods may not have seen the new one yet.
     pub marked: (i64, Mark),
-    /// It lacks the label that Services of instances ask for.
+    /// The pod lacks the label that Services of instances ask for.
     pub out: Option<Out>,
 }
 
-/// A pod that was taken out of the Services of its instance.
+/// State of a pod that was taken out of the Services of its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Out {
-    /// When that was.
+    /// Time when the pod was taken out.
     pub at: i64,
-    /// The time that was written, by the clock of who wrote it.
+    /// Time that was written, by the clock of the writer.
     pub since: Option<i64>,
 }
 
-/// What the endpoint controller has seen of a pod.
+/// State of a pod that the endpoint controller has seen.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub instance: InstanceName,
@@ -199,11 +199,11 @@ pub struct Sim {
     pub spec: Spec,
     /// The spec's version is invalid.
     pub invalid: bool,
-    /// Stages of which the spec says what is invalid.
+    /// Stages whose spec is invalid.
     pub invalid_stages: BTreeSet<String>,
     pub memory: Memory,
     pub colors: BTreeMap<String, Color>,
-    /// By stage and color: the tier that the spec said last, while it described the color.
+    /// Tier that the spec named last while it described the color, by stage and color.
     pub entries: BTreeMap<(String, String), String>,
     pub deps: BTreeMap<InstanceName, Dep>,
     pub sets: BTreeMap<InstanceName, Sets>,
@@ -213,21 +213,21 @@ pub struct Sim {
     pub pods: BTreeMap<String, SimPod>,
     pub guard: Presence,
     pub budgets: BTreeMap<String, StageBudget>,
-    /// Colors whose pods never become ready in a tier.
+    /// Instances whose pods never become ready.
     pub broken: BTreeSet<InstanceName>,
     /// Instances whose pods become ready only once a Service has them.
     pub gated: BTreeSet<InstanceName>,
     /// Instances that an older version made: their pods have no label that Services ask for.
     pub unlabeled: BTreeSet<InstanceName>,
-    /// Ports that pods listen on, by identity, where it is another one than 0.
+    /// Ports that pods listen on, by identity, where the port is not 0.
     pub ports: BTreeMap<String, u32>,
-    /// Pods asked for, by identity: the spec's last word while it had that tier.
+    /// Pods asked for, by identity: the last size in the spec while it had that tier.
     pub asked: BTreeMap<String, u32>,
-    /// The same as the operator has seen it.
+    /// The same sizes as the operator has seen them.
     heard: BTreeMap<String, u32>,
-    // The API server, and others who write.
+    // The API server, and other writers.
     pub refusals: BTreeMap<WriteTarget, Refusal>,
-    /// Node ports that stages shall have.
+    /// Node ports that stages should have.
     pub node_ports: BTreeMap<String, u32>,
     /// Node ports of other Services.
     pub taken_ports: BTreeSet<u32>,
@@ -235,11 +235,11 @@ pub struct Sim {
     pub slow_deletes: bool,
     /// Autoscalers as objects of the API.
     pub hpas: BTreeMap<InstanceName, Scaler>,
-    /// Those who scale, and how many pods they find to be needed.
+    /// Writers that scale, and how many pods each finds to be needed.
     pub scalers: BTreeMap<InstanceName, u32>,
     scaled: i64,
     // The endpoint controller.
-    /// How late it may see membership labels of pods.
+    /// Longest time until the endpoint controller sees membership labels of pods.
     pub label_lag: i64,
     seen_pods: BTreeMap<String, Seen>,
     seen_stages: BTreeMap<String, Selection>,
@@ -248,45 +248,45 @@ pub struct Sim {
     pub shadows: BTreeMap<String, BTreeSet<String>>,
     /// Instances that have been among the endpoints of a stage.
     pub reached: BTreeSet<InstanceName>,
-    /// Endpoints as they were, with the time each set was replaced.
+    /// Earlier sets of endpoints, each with the time when it was replaced.
     past: BTreeMap<String, VecDeque<(i64, BTreeSet<String>)>>,
     // The operators.
     pub operator: Operator,
-    /// How far the clock of the operator that does not lead is ahead.
+    /// Time by which the clock of the operator that does not lead is ahead.
     pub other_clock: i64,
-    /// What caches show, and when each was fresh. They are fresh always where none lags.
+    /// Content of the caches, and when each was fresh. A cache that does not lag is always fresh.
     shown: Shown,
-    /// By kind: how far a cache may lag.
+    /// Longest lag of a cache, by kind.
     pub lags: BTreeMap<Kind, i64>,
-    /// A write that an operator had sent when it lost its lease, and the world that it had decided by.
+    /// Write that an operator had sent when it lost its lease, and the world of its decision.
     pub late: Option<(Action, World)>,
     pub released: bool,
     // Bookkeeping.
     pub started: BTreeMap<String, u32>,
     pub started_instances: BTreeMap<InstanceName, u32>,
-    /// The world of the decision that is being carried out.
+    /// World of the decision that is being carried out.
     decided: Option<World>,
-    /// Writes that were sent, refused ones included.
+    /// Writes that were sent, including refused ones.
     pub writes: usize,
-    /// What was written in the last look.
+    /// Writes of the last look.
     pub written: Vec<Action>,
     pub trace: Vec<String>,
     pub tracing: bool,
     counter: usize,
-    /// Versions there have been of the application.
+    /// Number of versions of the application so far.
     versions: usize,
-    /// By stage: it once had all its pods; failures since it last had.
+    /// Failures since the stage last had all its pods, by name of the stage. A stage has an entry once it has had all its pods.
     pub established: BTreeMap<String, u32>,
     /// Chains are carried out in any order and at the same time, but for those of stages, which come first.
     pub interleaves: bool,
     /// Shares that are held, by stage.
     pub held: BTreeMap<String, keeps::Held>,
-    /// What others have edited of the addresses of stages, and what is known of the ages of instances.
+    /// Edits that other writers have made to the addresses of stages, and the known ages of instances.
     pub ages: tiers::Ages,
     pub checking: bool,
-    /// What is watched.
+    /// Rules that are watched.
     pub rules: Rules,
-    /// Nobody does what users should not do.
+    /// Users do nothing that they should not do.
     pub civil: bool,
 }
 
@@ -355,18 +355,18 @@ impl Sim {
         sim
     }
 
-    /// The time by the clock of the operator that leads.
+    /// Returns the time by the clock of the operator that leads.
     pub fn clock(&self) -> Time {
         Time(self.now + self.operator.clock)
     }
 
-    /// What an instance's objects say that it is.
+    /// Returns the identity of an instance, as its objects say.
     pub fn identity(&self, name: &InstanceName) -> String {
         identity(&self.colors, name)
     }
 
-    /// A valid spec says how many pods its tiers have. What it has said of a version that another one replaces before the operator has
-    /// looked, no operator can know.
+    /// Records how many pods a valid spec asks for in its tiers. The operator cannot know the sizes of a version that another one
+    /// replaces before the operator has looked.
     pub fn ask_size(&mut self) {
         if self.invalid {
             return;
@@ -381,14 +381,14 @@ impl Sim {
         }
     }
 
-    /// The operator has written down what the spec that it decided by says of sizes.
+    /// Records that the operator has written down the sizes in the spec that it decided by.
     pub fn hear_sizes(&mut self) {
         if let Some(World { spec, .. }) = self.decided.as_ref().filter(|world| world.spec.version == Version::Valid) {
             self.heard.extend(spec.tiers.iter().map(|tier| (tier.identity.clone(), tier.replicas)));
         }
     }
 
-    /// The instance of a color that a stage's clients reach: the last word of a spec that described the color.
+    /// Returns the instance of a color that a stage's clients reach: the last one in a spec that described the color.
     pub fn entry(&self, stage: &Stage, color: &Color) -> Option<InstanceName> {
         if stage.address != Address::Entry {
             return spec::in_stage(color, stage.tier.as_deref()?, stage.user_name());
@@ -402,7 +402,7 @@ impl Sim {
         spec::in_stage(color, &tier, &stage.name)
     }
 
-    /// The stages, and the addresses of inner tiers that have a Service.
+    /// Returns the stages, and the addresses of inner tiers that have a Service.
     pub fn addresses(&self) -> Vec<Stage> {
         let inner = |stage: &Stage| {
             let own =
@@ -420,17 +420,17 @@ impl Sim {
         self.spec.stages.iter().flat_map(inner).collect()
     }
 
-    /// The port that an instance's pods listen on.
+    /// Returns the port that an instance's pods listen on.
     pub fn port(&self, instance: &InstanceName) -> u32 {
         self.ports.get(&self.identity(instance)).copied().unwrap_or(0)
     }
 
-    /// Pods of an instance at full size: the last word that the spec had for that version of the tier.
+    /// Returns the pods of an instance at full size: the last size that the spec had for that version of the tier.
     pub fn full(&self, instance: &InstanceName) -> u32 {
         self.scaled_size(instance).or_else(|| self.asked.get(&self.identity(instance)).copied()).unwrap_or(0)
     }
 
-    /// What a stage's Service selects, where it is ours.
+    /// Returns the selector of a stage's Service, where it is ours.
     pub fn selected(&self, stage: &str) -> Option<&Selection> {
         self.stages.get(stage)?.selects()
     }
@@ -443,10 +443,10 @@ impl Sim {
     }
 }
 
-/// What stands behind a stage's name in the simulation's key of its shadow Service.
+/// Suffix that the simulation appends to a stage's name in the key of its shadow Service.
 const SHADOW: &str = "+shadow";
 
-/// The planner's key of a stage's Service, from the simulation's: the stage, `stage/service`, `stage+shadow`, or nothing.
+/// Returns the planner's key of a stage's Service, from the simulation's: the stage, `stage/service`, `stage+shadow`, or nothing.
 pub fn service_key(name: &str) -> StageKey {
     if let Some(stage) = name.strip_suffix(SHADOW) {
         return StageKey::shadow(stage);
@@ -458,7 +458,7 @@ pub fn service_key(name: &str) -> StageKey {
     }
 }
 
-/// The simulation's key of a stage's Service.
+/// Returns the simulation's key of a stage's Service.
 pub fn service_name(key: &StageKey) -> String {
     match key {
         StageKey::Stage(stage) => stage.clone(),

@@ -1,67 +1,67 @@
-//! The operator: observes, plans, applies one action after the other, and may crash between any two.
+//! Operator of the model: observes, plans, applies one action after the other, and may crash between any two.
 
 use rainbow_plan::*;
 
 use super::*;
 
-/// How long an operator waits for its own writes to come back through the watches.
+/// Longest wait of an operator for its own writes to come back through the watches.
 pub const VISIBLE_WITHIN: i64 = 10_000;
-/// Looks that may follow each other without a pause: a plan that waits for nothing but what it has written itself.
+/// Looks that may follow each other without a pause: a plan that waits only for its own writes.
 const LOOKS_AT_ONCE: usize = 30;
-/// The first wait after a failure; it doubles up to the longest.
+/// First wait after a failure; it doubles up to the longest.
 const RETRY_FIRST: i64 = 50;
 const RETRY_LONGEST: i64 = 60_000;
 
-/// How a reconciliation goes.
+/// Course of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
     Whole,
-    /// It dies after so many writes, the last of which may be the status.
+    /// The operator dies after this many writes, the last of which may be the status.
     CrashAfter(usize),
-    /// It loses its lease after so many writes, and has sent one more.
+    /// The operator loses its lease after this many writes, and has sent one more.
     LoseAfter(usize),
 }
 
-/// What an operator has in memory. Times are real ones, whatever its clock says.
+/// Memory of an operator. Times are real ones, whatever its clock says.
 #[derive(Clone, Default)]
 pub struct Operator {
-    /// How far its clock is ahead.
+    /// Time by which the operator's clock is ahead.
     pub clock: i64,
     pub(super) seen_since: BTreeMap<(String, String), i64>,
     pub(super) seen_left: BTreeMap<(String, String), i64>,
-    /// Since when pods are endpoints of the stages' shadow Services.
+    /// Times since which pods are endpoints of the stages' shadow Services.
     pub(super) seen_shadows: BTreeMap<(String, String), i64>,
     /// Ready endpoints of the Services of instances.
     pub(super) seen_listed: BTreeSet<String>,
     pub(super) seen_marks: BTreeMap<String, (Mark, i64)>,
-    /// Since when pods carry their membership labels.
+    /// Times since which pods carry their membership labels.
     pub(super) seen_labels: BTreeMap<String, (BTreeSet<String>, i64)>,
     /// Whether a pod was ready, whether Services had it, and since when both were so.
     pub(super) seen_ready: BTreeMap<String, ((bool, bool), i64)>,
-    /// What was found when a pod was asked, and when that was.
+    /// Connections that were found when a pod was asked, and the time of the answer.
     pub(super) evidence: BTreeMap<String, (Connections, i64)>,
-    /// Whom to ask, and since when.
+    /// Instances to ask, and since when.
     pub(super) count: BTreeMap<InstanceName, i64>,
-    /// Deployments that were found to be somebody else's.
+    /// Deployments that were found to be of another owner.
     pub(super) foreign: BTreeSet<InstanceName>,
-    /// Kinds whose caches must show an own write before the next look, and until when that is waited for.
+    /// Kinds whose caches must show an own write before the next look, and the time at which that wait ends.
     pub(super) expects: BTreeSet<Kind>,
     pub(super) expects_until: i64,
     /// Chains whose last attempt failed.
     chains: BTreeMap<ChainKey, Stuck>,
 }
 
-/// A chain that could not be carried out.
+/// Chain that could not be carried out.
 #[derive(Clone, Default)]
 struct Stuck {
     failures: u32,
-    /// It is not tried before, unless the spec changes.
+    /// Time before which the chain is not tried again, unless the spec changes.
     until: i64,
     spec: Option<Spec>,
 }
 
 impl Sim {
-    /// One reconciliation. The answer says whether anything was written, and when to come again.
+    /// Runs one reconciliation. Returns whether anything was written, and when to look again.
     pub fn reconcile(&mut self, run: Run) -> (bool, Option<Time>) {
         self.written.clear();
         if self.released {
@@ -88,7 +88,7 @@ impl Sim {
         (changed || asks || wrote, wake.map(Time))
     }
 
-    /// The chains whose time has come. One that has nothing to do any more has no trouble.
+    /// Returns the chains that are due. A chain that has nothing to do any more has no failures.
     fn due(&mut self, chains: Vec<Chain>) -> Vec<Chain> {
         let (now, spec) = (self.now, self.shown_spec());
         let stuck = &mut self.operator.chains;
@@ -97,7 +97,8 @@ impl Sim {
         chains.into_iter().filter(|chain| !waits(chain)).collect()
     }
 
-    /// Carries chains out, each up to its own first failure. `None`: the operator has died. Else whether anything was written.
+    /// Carries chains out, each up to its own first failure. `None`: the operator has died. Otherwise returns whether anything
+    /// was written.
     fn carry_out_chains(&mut self, chains: Vec<Chain>, run: Run) -> Option<bool> {
         let (mut budget, mut wrote) = match run {
             Run::Whole => (usize::MAX, false),
@@ -108,7 +109,7 @@ impl Sim {
         for mut group in [stages, rest] {
             group.iter_mut().for_each(|chain| chain.actions.reverse());
             while !group.is_empty() {
-                // Any order: it changes with the time and from write to write.
+                // The order is arbitrary: it changes with the time and from write to write.
                 let turn = if self.interleaves { (self.now / 100) as usize + self.writes * 7 } else { 0 };
                 let index = turn % group.len();
                 let Some(action) = group[index].actions.pop() else {
@@ -135,7 +136,7 @@ impl Sim {
         Some(wrote)
     }
 
-    /// Until when the operator does not look, whatever it sees.
+    /// Returns the time before which the operator does not look, whatever it sees.
     fn waits(&mut self) -> Option<i64> {
         let operator = &mut self.operator;
         if !operator.expects.is_empty() && self.now < operator.expects_until {
@@ -145,7 +146,7 @@ impl Sim {
         None
     }
 
-    /// The rest of a chain is not carried out, and its next attempt comes later each time.
+    /// Stops a chain. The rest of it is not carried out, and each next attempt comes later than the one before.
     fn failed(&mut self, key: ChainKey) {
         let (now, spec) = (self.now, self.shown_spec());
         let stuck = self.operator.chains.entry(key).or_default();
@@ -153,7 +154,7 @@ impl Sim {
         *stuck = Stuck { failures: stuck.failures.saturating_add(1), until: now + wait, spec };
     }
 
-    /// The operator dies, or is no longer the one that leads.
+    /// Stops the operator: it dies, or no longer leads.
     fn stop(&mut self, run: Run, next: Option<&Action>) {
         if let Run::LoseAfter(_) = run {
             self.late = next.cloned().zip(self.decided.clone());
@@ -162,12 +163,12 @@ impl Sim {
         self.crash();
     }
 
-    /// What only the operator's memory knows is lost.
+    /// Loses everything that only the operator's memory has.
     pub fn crash(&mut self) {
         Kind::ALL.into_iter().for_each(|kind| self.refresh(kind));
         self.operator = Operator { clock: self.operator.clock, ..Operator::default() };
-        // Whoever starts knows nothing of what was before: every pod may have been an endpoint until just now.
-        // Of a Service, too, that is gone by now.
+        // A new operator knows nothing of the time before: every pod may have been an endpoint until just now, also of a Service
+        // that is gone by now.
         let services = self.stages.keys().map(String::as_str).filter(|name| !name.ends_with(SHADOW));
         for stage in services.chain([""]) {
             for pod in self.pods.keys() {
@@ -176,11 +177,11 @@ impl Sim {
         }
     }
 
-    /// A write of an operator that no longer leads is carried out after all.
+    /// Carries out a write of an operator that no longer leads.
     pub fn late_write(&mut self) {
         if let Some((action, world)) = self.late.take() {
             self.log(|| "late:".into());
-            // What has become of the world since then, that operator could not know.
+            // The old operator could not know what has become of the world since its decision.
             let newer = self.decided.replace(world);
             self.submit(&action);
             self.decided = newer;
@@ -266,9 +267,9 @@ impl Sim {
         self.log(|| text);
     }
 
-    /// Goes on until nothing is to be done any more, however long that takes; panics if it never ends.
+    /// Runs until nothing is left to be done, however long that takes; panics if it never ends.
     pub fn settle(&mut self) {
-        // Connections end some time, and a pod that cannot be asked can be again.
+        // Connections end at some time, and a pod that cannot be asked can be asked again.
         self.pods.values_mut().for_each(|pod| (pod.connections, pod.dumb) = (0, false));
         let horizon = Time(self.now + 40_000_000);
         for _ in 0..2_000 {
@@ -296,7 +297,7 @@ impl Sim {
         );
     }
 
-    /// Lets so many seconds pass, with the operator at work. Where it goes on writing, time goes on as well.
+    /// Lets this many seconds pass, with the operator at work. Time also passes where the operator writes without end.
     pub fn pass(&mut self, seconds: i64) {
         let end = self.now + seconds * 1_000;
         let mut looks = 0;
@@ -317,7 +318,7 @@ impl Sim {
     }
 }
 
-/// What the status says of a stage.
+/// Returns the memory that the status keeps of a stage.
 fn remembered(stage: &StageReport) -> StageMemory {
     StageMemory {
         color: stage.color.clone(),
@@ -341,7 +342,7 @@ fn remembered(stage: &StageReport) -> StageMemory {
     }
 }
 
-/// The same world with its lists the other way round.
+/// Returns the same world with its lists the other way round.
 fn shuffled(world: &World) -> World {
     let mut world = world.clone();
     world.colors.reverse();

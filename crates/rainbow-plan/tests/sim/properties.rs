@@ -5,7 +5,7 @@ use rainbow_plan::*;
 
 use super::{events::Event, history::History, operator::Run, *};
 
-/// Writes that one event may cause: each of all the pods there are changes its labels a few times.
+/// Writes that one event may cause: each of all the pods that exist changes its labels a few times.
 const WRITES_PER_EVENT: usize = 200;
 
 /// Writes that a write of an autoscaler may cause: a shift of each of three stages back and forth.
@@ -13,7 +13,7 @@ const WRITES_PER_SCALE: usize = 60;
 /// Seconds in which nothing happens.
 const PASSES: i64 = 600;
 
-/// The history happens, from the first write on, under these rules alone.
+/// Runs the history, from the first write on, under these rules alone.
 fn under_rules(history: &History, rules: Rules) -> Sim {
     let mut sim = Sim::new(history.spec.clone());
     (sim.tracing, sim.interleaves, sim.rules) = (true, true, rules);
@@ -21,12 +21,12 @@ fn under_rules(history: &History, rules: Rules) -> Sim {
     sim
 }
 
-/// These rules are kept, and still are when time passes.
+/// Checks that these rules are kept, and still are when time passes.
 pub fn keeps(rules: &'static [Rule]) -> impl Fn(&History) {
     |history| under_rules(history, Rules::of(rules)).pass(120)
 }
 
-/// When nothing happens any more and nothing is refused, everything comes to rest where the spec says.
+/// Checks that everything comes to rest where the spec says, when nothing happens any more and no write is refused.
 pub fn comes_to_rest(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.heal();
@@ -34,7 +34,7 @@ pub fn comes_to_rest(history: &History) {
     sim.check_rest();
 }
 
-/// The same where a stage may wait for a person between two tiers: that person lets it pass.
+/// Checks the same where a stage may wait for a user between two tiers: the user lets it pass.
 pub fn tiers_come_to_rest(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.heal();
@@ -43,7 +43,7 @@ pub fn tiers_come_to_rest(history: &History) {
     sim.check_rest();
 }
 
-/// A tier that a release does not change keeps its pods, on the way there and back, and gets none.
+/// Checks that a tier that a release does not change keeps its pods, on the way there and back, and gets none.
 pub fn leaves_unchanged_tiers(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.heal();
@@ -83,7 +83,7 @@ pub fn leaves_unchanged_tiers(history: &History) {
                     own.map(|(name, _)| name.clone()).collect()
                 };
                 let (was, is) = (of(&before), of(&sim));
-                // A user's smaller size takes effect when the spec's color serves.
+                // A smaller size that a user sets takes effect when the spec's color serves.
                 let is_smaller = (sim.full(&instance) as usize) < was.len();
                 assert!(
                     is_smaller || was.is_subset(&is),
@@ -98,19 +98,19 @@ pub fn leaves_unchanged_tiers(history: &History) {
     }
 }
 
-/// A stage has all its pods again a while after some were lost, whatever else is wrong.
+/// Checks that a stage has all its pods again a while after some were lost, even when other things are wrong.
 pub fn refills(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.pass(300);
     sim.check_refilled();
 }
 
-/// The number of writes is bounded by the number of events: nothing without effect is repeated without a pause.
+/// Checks that the number of writes is bounded by the number of events: a write without effect is not repeated without a pause.
 pub fn bounds_writes(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     let before = sim.writes;
     assert!(before <= WRITES_PER_EVENT * (history.events.len() + 5), "{before} writes");
-    // Whatever was under way ends; what cannot be written is tried more and more seldom.
+    // Everything that was under way ends; a refused write is tried more and more seldom.
     sim.pass(PASSES);
     let after = sim.writes - before;
     // An autoscaler that takes a color's pods away moves stages back each time.
@@ -119,19 +119,19 @@ pub fn bounds_writes(history: &History) {
     assert!(after <= most, "{after} writes when nothing happened\n{}", sim.trace.join("\n"));
 }
 
-/// A stage is taken to another color within one look after that is asked for, whatever else is stuck.
+/// Checks that a stage is taken to another color within one look after the user asks for it, even when other chains are stuck.
 pub fn moves_at_once(history: &History) {
     let sim = under_rules(history, Rules::of(&[]));
     (0..sim.spec.stages.len()).for_each(|index| moves_stage_at_once(&sim, index, false));
 }
 
-/// The same of a stage whose shift has just ended, and whose labels are not off yet.
+/// Checks the same of a stage whose shift has just ended, and whose labels are not off yet.
 pub fn moves_at_once_after_a_shift(history: &History) {
     let sim = under_rules(history, Rules::of(&[]));
     (0..sim.spec.stages.len()).for_each(|index| moves_stage_at_once(&sim, index, true));
 }
 
-/// The stage is told to go to any color that lives as a whole and is in use or new, so that no clock has to be stopped first.
+/// Sends the stage to any color that lives as a whole and is in use or new, so that no clock has to be stopped first.
 fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
     let stage = sim.spec.stages[index].clone();
     if sim.is_finishing(&stage.name) != finishing || sim.is_refused(&stage.name) {
@@ -139,7 +139,7 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
     }
     let ready = |instance: &InstanceName| {
         let wanted = stage.replicas.unwrap_or(u32::MAX).min(sim.full(instance));
-        // A pod that others have marked as the next to go may be gone at once.
+        // A pod that other writers have marked as the next to end may be gone at once.
         let stays = |pod: &SimPod| pod.ready && !pod.terminating && pod.mark != Mark::Leaving && pod.out.is_none();
         let serves = |pod: &&SimPod| pod.instance == *instance && stays(pod);
         wanted > 0 && sim.pods.values().filter(serves).count() as u32 >= wanted
@@ -166,7 +166,7 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
             Selection::Instance(selected) => sim.port(selected) != sim.port(instance),
             Selection::Members | Selection::Other => true,
         });
-        // So does a flip in one write.
+        // A flip in one write waits for the same.
         let is_seen = |pod: &Pod| pod.instance != *instance || pod.listed;
         let waits = sim.spec.swap == Swap::Direct && !sim.world().pods.iter().all(is_seen);
         if waits || has_other_ports {
@@ -185,14 +185,14 @@ fn moves_stage_at_once(sim: &Sim, index: usize, finishing: bool) {
     }
 }
 
-/// Trouble of one chain delays no other one: a stage comes to where it is told to be, although for good the writes of another
-/// stage, of the newest color, or of a color that ends are refused.
+/// Checks that trouble of one chain delays no other one: a stage comes to the color that it should serve, although the writes of
+/// another stage, of the newest color, or of a color that ends are refused for good.
 pub fn delays_no_other(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.heal();
     // A stage that moves with a surge waits for the end of connections.
     sim.pods.values_mut().for_each(|pod| (pod.connections, pod.dumb) = (0, false));
-    // Who waits for a slot waits for the end of another color.
+    // A color that waits for a slot waits for the end of another color.
     sim.spec.keep.live = 100;
     let mut well = sim.clone();
     well.settle();
@@ -224,7 +224,8 @@ pub fn delays_no_other(history: &History) {
     }
 }
 
-/// What serves does not depend on a spec that no stage was moved to. The second part of the history is about such specs.
+/// Checks that what serves does not depend on a spec that no stage was moved to. The second part of the history is about such
+/// specs.
 pub fn serves_its_own(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.heal();
@@ -240,8 +241,8 @@ pub fn serves_its_own(history: &History) {
     }
 }
 
-/// A steady state needs no controller: with the operator gone, lost pods come back by native means. A shift that is held half
-/// way is no steady state.
+/// Checks that a steady state needs no controller: with the operator gone, lost pods come back by native means. A shift that is
+/// held half way is no steady state.
 pub fn needs_no_controller(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));
     sim.heal();

@@ -1,8 +1,8 @@
-//! The rules that histories may break: ARCHITECTURE's invariants, one by one, so that a property can watch some of them.
+//! Rules that histories may break: ARCHITECTURE's invariants, one by one, so that a property can watch some of them.
 
 use super::*;
 
-/// A rule. A property says which rules it watches; a history that breaks another one goes on.
+/// Rule that a property may watch. A history that breaks a rule that is not watched continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// A stage never has fewer pods, as any node sees it, than it wants minus those that failed by themselves.
@@ -13,7 +13,8 @@ pub enum Rule {
     NobodySent,
     /// A pod that was let go has no connections, or its announced deadline has passed.
     NoCut,
-    /// The same of every pod that ends because Rainbow asked for fewer, whoever caused that.
+    /// No pod that ends because Rainbow asked for fewer has connections, whichever writer caused that, unless its announced
+    /// deadline has passed.
     NoCutByAnyCause,
     /// A pod is let go for a reason that the evidence gives.
     Evidence,
@@ -23,9 +24,9 @@ pub enum Rule {
     Whole,
     /// Only the entry moves: stages select pods of entry tiers, and an inner Service its own color.
     NoMixing,
-    /// Nothing of anybody else is written to.
+    /// No object of another owner is written to.
     Ownership,
-    /// Nothing that is in use is deleted for good.
+    /// No object that is in use is deleted for good.
     InUse,
     /// A write changes something.
     NoVainWrite,
@@ -37,7 +38,7 @@ pub enum Rule {
     Hold,
     /// The color that a stage served before keeps its pods while the color that took its place lacks some.
     WayBack,
-    /// Whoever scales a Deployment is not written against.
+    /// The planner does not write against the writer that scales a Deployment.
     Scaled,
     /// No caller that is newer than its callee serves.
     Tiers,
@@ -48,7 +49,7 @@ pub enum Rule {
 pub struct Rules(u32);
 
 impl Rules {
-    /// The rules that hold in any history of the cluster alone.
+    /// Rules that hold in any history of the cluster alone.
     pub const BASE: Self = Self::of(&[
         Rule::NoLoss,
         Rule::NobodySent,
@@ -66,7 +67,7 @@ impl Rules {
         Rule::Tiers,
     ]);
 
-    /// These rules.
+    /// Returns the set of these rules.
     pub const fn of(rules: &[Rule]) -> Self {
         let (mut bits, mut index) = (0, 0);
         while index < rules.len() {
@@ -82,7 +83,7 @@ impl Rules {
 }
 
 impl Sim {
-    /// The rule is watched.
+    /// Returns whether the rule is watched.
     pub fn watches(&self, rule: Rule) -> bool {
         self.rules.has(rule)
     }

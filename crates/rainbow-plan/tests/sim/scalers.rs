@@ -1,11 +1,12 @@
-//! Autoscalers, and what must hold of Deployments that they scale.
+//! Autoscalers, and checks of Deployments that they scale.
 
 use rainbow_plan::*;
 
 use super::*;
 
 impl Sim {
-    /// Writer that the policy of the color that has an instance names; the spec's own word for the color that it describes.
+    /// Returns the writer that the policy of the color that has an instance names; for the color that the spec describes, the
+    /// spec decides.
     pub fn scaling(&self, instance: &InstanceName) -> Scaling {
         let colors: Vec<&Color> = self.colors.values().filter(|color| has(color, instance)).collect();
         let described = colors.iter().find(|color| !self.invalid && self.is_spec(color));
@@ -14,7 +15,7 @@ impl Sim {
         tier.map_or(Scaling::Replicas, |tier| tier.scaling)
     }
 
-    /// Another writer than the planner decides how many pods the instance has.
+    /// Returns whether another writer than the planner decides how many pods the instance has.
     pub fn is_scaled(&self, instance: &InstanceName) -> bool {
         match self.hpas.get(instance) {
             Some(Scaler::Foreign { .. } | Scaler::Ours { .. } | Scaler::Deleting) => true,
@@ -22,12 +23,12 @@ impl Sim {
         }
     }
 
-    /// Pods of a scaled instance: those that its Deployment asks for.
+    /// Returns the pods of a scaled instance: those that its Deployment asks for.
     pub fn scaled_size(&self, instance: &InstanceName) -> Option<u32> {
         self.is_scaled(instance).then(|| self.deps.get(instance).map_or(0, |dep| dep.replicas))
     }
 
-    /// The user says who scales a tier of the version that the spec describes.
+    /// Sets the writer that scales a tier of the version that the spec describes, as its user does.
     pub fn say_scaling(&mut self, tier: &str, scaling: Scaling) {
         self.disturb();
         let described = self.spec.tiers.clone();
@@ -38,7 +39,7 @@ impl Sim {
         self.spec.tiers.iter_mut().filter(|known| known.name == tier).for_each(|known| known.scaling = scaling);
     }
 
-    /// The number that an autoscaler writes which finds that so many pods are needed. `None`: it writes nothing.
+    /// Returns the number that an autoscaler writes when it finds that this many pods are needed. `None`: it writes nothing.
     pub fn scaler_writes(&self, instance: &InstanceName, needed: u32) -> Option<u32> {
         let asked = self.deps.get(instance)?.replicas;
         match (self.hpas.get(instance), self.scaling(instance)) {
@@ -68,8 +69,8 @@ impl Sim {
         self.require(Rule::Ownership, ours, || format!("no autoscaler of ours: {instance:?}"));
     }
 
-    /// A Deployment of a color that lives is never asked for fewer pods than whoever scales it has asked for, and none is made smaller as long as
-    /// Rainbow's own autoscaler of it is seen.
+    /// Checks that a Deployment of a living color is never asked for fewer pods than the writer that scales it has asked for, and
+    /// that none is made smaller as long as Rainbow's own autoscaler of it is seen.
     pub(super) fn check_scaled(&self, instance: &InstanceName, replicas: Option<u32>) {
         let Some(world) = &self.decided else { return };
         let Some(found) = world.instances.get(instance) else { return };
@@ -89,8 +90,8 @@ impl Sim {
         });
     }
 
-    /// Pods that a scaled color has to have before it serves a stage: as many as the color that serves, as far as its scaler lets it, unless
-    /// the shift has waited for longer than the progress deadline.
+    /// Returns the pods that a scaled color must have before it serves a stage: as many as the color that serves, as far as its
+    /// scaler lets it, unless the shift has waited for longer than the progress deadline.
     pub(super) fn begins_with(&self, world: &World, stage: &Stage, instance: &InstanceName) -> Option<u32> {
         let scaling = |instance: &InstanceName| {
             let found = world.instances.get(instance).map(|found| &found.scaler);
@@ -121,7 +122,8 @@ impl Sim {
         Some(size.min(most))
     }
 
-    /// At rest, each tier with an autoscaler has one, with no other floor than its user's, and nothing else has one of Rainbow's.
+    /// Checks, at rest, that each tier with an autoscaler has one, with no other floor than its user's, and that nothing else has
+    /// one of Rainbow's.
     pub(super) fn check_scalers_at_rest(&self) {
         for (instance, dep) in self.deps.iter().filter(|(_, dep)| !dep.foreign && dep.labelled) {
             let Scaling::Autoscale { least, .. } = self.scaling(instance) else { continue };

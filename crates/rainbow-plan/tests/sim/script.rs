@@ -1,7 +1,7 @@
-//! Walks written down: what users and pods do (`>`), and what the planner has written about it.
+//! Recorded walks: what users and pods do (`>`), and what the planner writes in response.
 //!
-//! After a command come the writes, each group under the second it happened in (`@`), equal ones in a row counted; `|` and
-//! `!` are the report. `WALKS=write` writes the files anew.
+//! After a command come the writes. Each group stands under the second in which it happened (`@`), and equal writes in a row are
+//! counted; `|` and `!` are the report. `WALKS=write` writes the files again.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -9,7 +9,7 @@ use rainbow_plan::*;
 
 use super::{operator::Run, spec, *};
 
-/// Walks a walk and compares what comes of it with what is written there.
+/// Runs a walk and compares the result with the recorded one.
 #[track_caller]
 pub fn check(name: &str) {
     let path = format!("{}/tests/walks/{name}.walk", env!("CARGO_MANIFEST_DIR"));
@@ -50,7 +50,7 @@ impl Walk {
             return;
         }
         match words.as_slice() {
-            // A version in which these tiers change, and with them all that call them.
+            // Releases a version in which these tiers change, and with them all tiers that call them.
             ["release", color, changed @ ..] => {
                 sim.spec.color = (*color).into();
                 let mut changed: Vec<String> = changed.iter().map(|tier| (*tier).to_owned()).collect();
@@ -86,7 +86,7 @@ impl Walk {
                 sim.on_pods(name, pods.parse().unwrap(), |pod| pod.stuck = true);
             }
             ["ready", name] => sim.on_pods(name, usize::MAX, |pod| pod.stuck = false),
-            // The stage's Service gets another name in the spec. The observer then sees the old one under this key.
+            // Gives the stage's Service another name in the spec. The observer then sees the old Service under this key.
             ["rename", "service", stage] => {
                 sim.disturb();
                 let old = sim.stages.remove(*stage).unwrap();
@@ -100,7 +100,7 @@ impl Walk {
             }
             ["remove", "stage", name] => sim.spec.stages.retain(|known| known.name != *name),
             ["promote", stage, color] => self.stage(stage).color = Some((*color).into()),
-            // The user lets the stage go on after a tier.
+            // Lets the stage go on after a tier, as its user does.
             ["go", "on", stage, tier, color] => {
                 if let Between::Pause { passed, .. } = &mut self.stage(stage).between {
                     passed.insert(Step { tier: (*tier).into(), color: (*color).into() });
@@ -108,7 +108,7 @@ impl Walk {
             }
             ["pause", stage] => self.stage(stage).paused = true,
             ["resume", stage] => self.stage(stage).paused = false,
-            // `rainbow rollback`, with the revision of the newest color.
+            // The same as `rainbow rollback`, with the revision of the newest color.
             ["rollback", stage, color] => {
                 let revision = sim.colors.values().map(|color| color.revision).max();
                 let hold = Hold { id: (*color).into(), color: Some((*color).into()), paused: false, revision };
@@ -134,7 +134,7 @@ impl Walk {
             ["foreign", "service", name] => {
                 sim.svcs.insert(spec::named(name), Svc::Foreign);
             }
-            // An older version made it.
+            // An older version made the instance.
             ["older", name] => {
                 sim.unlabeled.insert(spec::named(name));
             }
@@ -188,11 +188,11 @@ impl Walk {
             ["status"] => {
                 self.status();
             }
-            // An event of a random history.
+            // Any other line is an event of a random history.
             _ => {
                 let event = line.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
                 sim.happen(&event);
-                // It is written as a command already.
+                // The event is written as a command already.
                 sim.trace.retain(|line| !line.starts_with("> "));
             }
         }

@@ -8,13 +8,13 @@ pub fn instance(tier: &str, color: &str) -> InstanceName {
     InstanceName::shared(tier, color)
 }
 
-/// What an instance is called: `tier-color`, or `tier@stage-color`.
+/// Returns the name of an instance: `tier-color`, or `tier@stage-color`.
 pub fn show(instance: &InstanceName) -> String {
     let stage = instance.stage.as_ref().map_or_else(String::new, |stage| format!("@{stage}"));
     format!("{}{stage}-{}", instance.tier, instance.color)
 }
 
-/// Reads what `show` writes.
+/// Reads a name that `show` writes.
 pub fn named(text: &str) -> InstanceName {
     let (tier, color) = text.rsplit_once('-').unwrap();
     match tier.split_once('@') {
@@ -23,17 +23,17 @@ pub fn named(text: &str) -> InstanceName {
     }
 }
 
-/// Both are instances of one version of a tier, whichever stages they belong to.
+/// Returns whether both are instances of one version of a tier, even of different stages.
 pub fn is_same(one: &InstanceName, other: &InstanceName) -> bool {
     (&one.tier, &one.color) == (&other.tier, &other.color)
 }
 
-/// The color has the instance, or stages have theirs of it.
+/// Returns whether the color has the instance, or stages have their own instances of it.
 pub fn has(color: &Color, instance: &InstanceName) -> bool {
     color.instances.get(&*instance.tier).is_some_and(|known| is_same(known, instance))
 }
 
-/// When the color left its last stage, or, for an instance that belongs to a stage, that stage.
+/// Returns when the color left its last stage, or, for an instance that belongs to a stage, that stage.
 pub fn released(color: &Color, instance: &InstanceName) -> Option<Time> {
     match &instance.stage {
         None => color.released,
@@ -43,19 +43,20 @@ pub fn released(color: &Color, instance: &InstanceName) -> Option<Time> {
     }
 }
 
-/// Tiers of which each stage has its own: they reach, near or far, a callee that may be newer.
+/// Returns whether each stage has its own instance of the tier: the tier reaches, directly or through others, a callee that may
+/// be newer.
 pub fn is_bound(tiers: &[Tier], name: &str) -> bool {
     let mut found = tiers.iter().filter(|tier| tier.name == name);
     found.any(|tier| !tier.calls.is_empty() || tier.needs.iter().any(|need| is_bound(tiers, need)))
 }
 
-/// The instance of a tier in a color, as it is in a stage.
+/// Returns the instance of a tier in a color, as it is in a stage.
 pub fn in_stage(color: &Color, tier: &str, stage: &str) -> Option<InstanceName> {
     let instance = color.instances.get(tier)?;
     Some(if is_bound(&color.tiers, tier) { instance.of_stage(stage) } else { instance.clone() })
 }
 
-/// Tiers such as `backend:5 frontend:5>backend`, in one version. A callee behind `~` may be newer.
+/// Returns tiers such as `backend:5 frontend:5>backend`, in one version. A callee behind `~` may be newer.
 pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
     text.split_whitespace()
         .map(|tier| {
@@ -75,7 +76,7 @@ pub fn tiers(text: &str, version: &str) -> Vec<Tier> {
         .collect()
 }
 
-/// The tier that a stage names, else the only entry tier, else nothing.
+/// Returns the tier that a stage names, else the only entry tier, else an empty name.
 pub fn entry(tiers: &[Tier], stage: &Stage) -> String {
     let calls = |tier: &Tier, name: &String| tier.needs.contains(name) || tier.calls.contains(name);
     let needed = |tier: &Tier| tiers.iter().any(|other| other.name != tier.name && calls(other, &tier.name));
@@ -84,25 +85,25 @@ pub fn entry(tiers: &[Tier], stage: &Stage) -> String {
     stage.tier.clone().or(only).unwrap_or_default()
 }
 
-/// What a stage is told in the end: the color, and whether it is paused. Holds go before the manifest.
+/// Returns the color that a stage should serve, and whether it is paused. Holds come before the manifest.
 pub fn told(stage: &Stage) -> (Option<&String>, bool) {
     let hold = stage.hold.as_ref();
     let color = hold.and_then(|hold| hold.color.as_ref()).or(stage.color.as_ref());
     (color, stage.paused || hold.is_some_and(|hold| hold.paused))
 }
 
-/// The stage's user pauses or resumes it.
+/// Pauses or resumes the stage, as its user does.
 pub fn pause(stage: &mut Stage, paused: bool) {
     stage.hold.get_or_insert_default().paused = paused;
     stage.paused &= paused;
 }
 
-/// The stage's user takes it back to a color; `None`: lets it go where the manifest says.
+/// Takes the stage back to a color, as its user does. `None`: lets it go where the manifest says.
 pub fn take_back(stage: &mut Stage, color: Option<String>) {
     stage.hold.get_or_insert_default().color = color;
 }
 
-/// A stage. The tier `-` is none.
+/// Returns a stage. The tier `-` means none.
 pub fn stage(name: &str, tier: &str) -> Stage {
     Stage {
         name: name.into(),
@@ -125,12 +126,12 @@ pub fn rolling(step: u32, seconds: u64) -> Shift {
     Shift::Rolling { step, every: Duration::from_secs(seconds), surge: None }
 }
 
-/// The stage moves to colors that are not whole.
+/// Returns whether the stage moves to colors that are not whole.
 pub fn has_surge(stage: &Stage) -> bool {
     matches!(stage.shift, Shift::Rolling { surge: Some(_), .. })
 }
 
-/// The value of `rolling=`: `STEP/SECONDS`, and `+PODS` or `+PERCENT%` for a surge.
+/// Reads the value of `rolling=`: `STEP/SECONDS`, and `+PODS` or `+PERCENT%` for a surge.
 fn rolling_of(value: &str) -> Shift {
     let (step, rest) = value.split_once('/').unwrap();
     let (every, surge) = rest.split_once('+').map_or((rest, None), |(every, surge)| (every, Some(surge)));
@@ -146,7 +147,7 @@ pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
     Spec { propagation, ..Spec::new(color, tiers, stages) }
 }
 
-/// What a line says of a spec. The answer tells whether it says anything of one.
+/// Applies a line to a spec. Returns whether the line is about a spec.
 pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
     match words {
         ["tiers", color, rest @ ..] => {
@@ -160,7 +161,7 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
         ["counted", names @ ..] if !names.is_empty() => {
             spec.tiers.iter_mut().for_each(|tier| tier.counted = names.contains(&tier.name.as_str()));
         }
-        // How long the tier's pods have to be ready.
+        // Time for which the tier's pods must be ready.
         ["minready", tier, seconds] => {
             let found = spec.tiers.iter_mut().find(|known| known.name == *tier).unwrap();
             found.min_ready = Duration::from_secs(seconds.parse().unwrap());
@@ -211,7 +212,7 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
     true
 }
 
-/// The lines that make this spec of an empty one, for `set`.
+/// Returns the lines that make this spec of an empty one, for `set`.
 pub fn lines(spec: &Spec) -> Vec<String> {
     let mut lines = Vec::new();
     let tier = |tier: &Tier| {

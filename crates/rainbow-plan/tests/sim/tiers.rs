@@ -1,21 +1,21 @@
-//! The order of tiers, at every moment: a caller that is newer than its callee never serves.
+//! Order of tiers, checked at every moment: a caller that is newer than its callee never serves.
 
 use rainbow_plan::*;
 
 use super::*;
 
-/// What is known of the ages of instances, and what other writers have done to addresses.
+/// Ages of instances, and edits that other writers have made to addresses.
 #[derive(Clone, Default)]
 pub struct Ages {
-    /// Revisions of the oldest and of the newest color that has ever had a version of a tier. What its pods can do does not change with the
-    /// end of a color that shares them.
+    /// Revisions of the oldest and of the newest color that has ever had a version of a tier. The end of a color that shares the
+    /// pods does not change what they can call.
     ever: BTreeMap<InstanceName, (i64, i64)>,
     /// Callees of a version of a tier that may be newer.
     calls: BTreeMap<InstanceName, Vec<String>>,
-    /// Addresses whose selector another writer has edited, and when Rainbow has taken that back; `i64::MAX` until then. Some node may act
-    /// on it a while longer.
+    /// Addresses whose selector another writer has edited, and when Rainbow has reverted that; `i64::MAX` until then. Some node
+    /// may act on the edit a while longer.
     selected: BTreeMap<String, i64>,
-    /// The same of pods, by address, on which another writer has put the label of that address.
+    /// The same for pods, by address, on which another writer has put the label of that address.
     labelled: BTreeMap<(String, String), i64>,
     /// Pods that got clients by such an edit, until these have gone.
     reached: BTreeSet<String>,
@@ -25,7 +25,7 @@ pub struct Ages {
 const FORGOTTEN: i64 = 2 * PROPAGATION;
 
 impl Ages {
-    /// A color has been made.
+    /// Records that a color has been made.
     pub(super) fn created(&mut self, color: &Color) {
         for instance in color.instances.values() {
             let tier = color.tiers.iter().find(|tier| tier.name == *instance.tier);
@@ -36,17 +36,17 @@ impl Ages {
         }
     }
 
-    /// Another writer has edited the selector of an address.
+    /// Records that another writer has edited the selector of an address.
     pub(super) fn selected_by_hand(&mut self, address: &str) {
         self.selected.insert(address.to_owned(), i64::MAX);
     }
 
-    /// Another writer has put the label of an address on a pod.
+    /// Records that another writer has put the label of an address on a pod.
     pub(super) fn labelled_by_hand(&mut self, address: &str, pod: &str) {
         self.labelled.insert((address.to_owned(), pod.to_owned()), i64::MAX);
     }
 
-    /// Rainbow has written the selector of an address.
+    /// Records that Rainbow has written the selector of an address.
     pub(super) fn taken_back(&mut self, address: &str, now: i64) {
         if let Some(until) = self.selected.get_mut(address).filter(|until| **until == i64::MAX) {
             *until = now;
@@ -55,12 +55,12 @@ impl Ages {
 }
 
 impl Sim {
-    /// The instances of stages are named, or, without a stage, those of all stages.
+    /// Returns whether the set has the instance, or, without a stage, the instances of all stages.
     pub(super) fn is_one_of(&self, all: &BTreeSet<InstanceName>, instance: &InstanceName) -> bool {
         all.contains(instance) || all.contains(&InstanceName { stage: None, ..instance.clone() })
     }
 
-    /// No caller that may get clients may reach a callee that is older.
+    /// Checks that no caller that may get clients may reach a callee that is older.
     pub(super) fn check_tiers(&mut self) {
         if !self.watches(Rule::Tiers) || !self.checking || self.pods.keys().all(|pod| !pod.contains('@')) {
             return;
@@ -84,7 +84,8 @@ impl Sim {
         }
     }
 
-    /// Clients use the Service of the stage, or, of an inner address, pods that call its tier are there or about to be.
+    /// Returns whether clients use the Service of the stage, or, for an inner address, whether pods that call its tier exist or
+    /// are about to.
     pub(super) fn is_used(&self, address: &str) -> bool {
         let Some((user, called)) = address.split_once('.') else { return true };
         let calls = |instance: &InstanceName| {
@@ -96,7 +97,7 @@ impl Sim {
         asked.map(|(instance, _)| instance).chain(self.pods.values().map(|pod| &pod.instance)).any(calls)
     }
 
-    /// The instances of stages whose pods may get clients, or have some.
+    /// Returns the instances of stages whose pods may get clients, or have some.
     fn callers(&self) -> BTreeSet<InstanceName> {
         let addresses: BTreeSet<&String> = self.endpoints.keys().chain(self.past.keys()).collect();
         let is_reached = |name: &String| addresses.iter().any(|address| self.leads(address, name));
@@ -109,7 +110,7 @@ impl Sim {
             if !all.insert(instance.clone()) {
                 continue;
             }
-            // What these call in their own color gets their clients.
+            // Callees in the same color get clients through their callers.
             let stage = instance.stage.as_deref().unwrap_or_default();
             for color in self.owners(&instance) {
                 let tier = color.tiers.iter().filter(|tier| tier.name == *instance.tier);
@@ -124,27 +125,27 @@ impl Sim {
         all
     }
 
-    /// The tier that an instance is of, as the oldest color says that has it.
+    /// Returns the tier of an instance, as in the oldest color that has it.
     fn tier_of(&self, instance: &InstanceName) -> Option<&Tier> {
         let owners = self.colors.values().filter(|color| spec::has(color, instance));
         let oldest = owners.min_by_key(|color| color.revision)?;
         oldest.tiers.iter().find(|tier| tier.name == *instance.tier)
     }
 
-    /// Revisions of the oldest and of the newest color that has ever had the instance.
+    /// Returns the revisions of the oldest and of the newest color that has ever had the instance.
     fn age(&self, instance: &InstanceName) -> (i64, i64) {
         let ever = self.ages.ever.get(&InstanceName { stage: None, ..instance.clone() });
         ever.copied().unwrap_or_default()
     }
 
-    /// Some node may send clients of the address to the pod, for another reason than an edit of another writer.
+    /// Returns whether some node may send clients of the address to the pod, for another reason than an edit of another writer.
     fn leads(&self, address: &str, pod: &str) -> bool {
         self.may_receive(address, pod)
             && !self.ages.selected.contains_key(address)
             && !self.ages.labelled.contains_key(&(address.to_owned(), pod.to_owned()))
     }
 
-    /// Edits that were taken back are of no account when every node has seen that, and so are their clients when they have gone.
+    /// Forgets edits that were reverted when every node has seen that, and their clients when these have gone.
     fn follow_edits(&mut self) {
         if self.ages.selected.is_empty() && self.ages.labelled.is_empty() && self.ages.reached.is_empty() {
             return;

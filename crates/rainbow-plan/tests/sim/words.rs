@@ -1,4 +1,4 @@
-//! The planner's reasons as the walks have them.
+//! Texts of the planner's reasons, as the walks have them.
 
 use rainbow_plan::*;
 

@@ -1,4 +1,4 @@
-//! What an operator sees: caches, each of which may lag by itself, and what it remembers.
+//! Operator's view of the model: caches, each of which may lag by itself, and the operator's memory.
 
 use rainbow_plan::*;
 
@@ -21,7 +21,7 @@ impl Kind {
         [Self::Rainbow, Self::Colors, Self::Deployments, Self::Services, Self::Pods, Self::Slices, Self::Budgets];
 }
 
-/// What the caches show.
+/// Content of the caches.
 #[derive(Clone, Default)]
 pub struct Shown {
     spec: Option<Spec>,
@@ -36,17 +36,17 @@ pub struct Shown {
     pods: BTreeMap<String, SimPod>,
     guard: Presence,
     budgets: BTreeMap<String, StageBudget>,
-    /// When each was fresh last.
+    /// Time when each cache was fresh last.
     fresh: BTreeMap<Kind, i64>,
 }
 
 impl Sim {
-    /// How far a cache may lag.
+    /// Returns how far a cache may lag.
     pub fn lag(&self, kind: Kind) -> i64 {
         self.lags.get(&kind).copied().unwrap_or(0)
     }
 
-    /// The caches that do not lag, and those that have lagged for as long as they may, are fresh.
+    /// Refreshes the caches that do not lag, and those that have lagged for as long as they may.
     pub fn refresh_due(&mut self) {
         for kind in Kind::ALL {
             let lag = self.lag(kind);
@@ -56,13 +56,13 @@ impl Sim {
         }
     }
 
-    /// When the next cache that lags is to be fresh.
+    /// Returns when the next cache that lags is to be refreshed.
     pub(super) fn next_refresh(&self) -> Option<i64> {
         let lagging = self.lags.iter().filter(|(_, lag)| **lag > 0);
         lagging.map(|(kind, lag)| self.shown.fresh.get(kind).copied().unwrap_or(self.now) + lag).min()
     }
 
-    /// A cache is fresh.
+    /// Refreshes a cache.
     pub fn refresh(&mut self, kind: Kind) {
         let shown = &mut self.shown;
         shown.fresh.insert(kind, self.now);
@@ -86,7 +86,7 @@ impl Sim {
         }
     }
 
-    /// The spec as an operator plans for it: what is invalid is told, and not used.
+    /// Returns the spec as an operator plans for it: invalid parts are marked as such and not used.
     pub(super) fn shown_spec(&self) -> Option<Spec> {
         let mut spec = self.shown.spec.clone()?;
         if self.shown.invalid {
@@ -96,13 +96,13 @@ impl Sim {
         Some(spec)
     }
 
-    /// The world as the operator that leads sees it.
+    /// Returns the world as the operator that leads sees it.
     pub fn world(&mut self) -> World {
         self.refresh_due();
         self.shown_world()
     }
 
-    /// The world as the caches show it.
+    /// Returns the world as the caches show it.
     pub(super) fn shown_world(&self) -> World {
         let shown = &self.shown;
         let spec = self.shown_spec().unwrap_or_else(|| self.spec.clone());
@@ -118,7 +118,7 @@ impl Sim {
             let count = shown.pods.values().filter(|pod| pod.instance == *name).count() as u32;
             let deployment = match shown.deps.get(name) {
                 Some(dep) if dep.foreign => Deployment::Foreign,
-                // Somebody took its labels off; an operator that has tried to make it knows that it is there.
+                // A user took the labels off; an operator that has tried to make the Deployment knows that it is there.
                 Some(dep) if !dep.labelled && self.operator.foreign.contains(name) => Deployment::Foreign,
                 Some(dep) if dep.labelled && dep.deleting => Deployment::Deleting,
                 Some(dep) if dep.labelled => Deployment::Ours {
@@ -159,7 +159,7 @@ impl Sim {
             (service_key(name), service)
         });
         let mut stages: BTreeMap<StageKey, StageService> = stages.collect();
-        // A name that an instance has, or shall have, is not the stage's.
+        // A name that an instance has, or should have, is not the stage's.
         let written = shown.spec.as_ref().unwrap_or(&self.spec);
         for stage in written.stages.iter().filter(|stage| !shown.stages.contains_key(&stage.name)) {
             let name = spec::instance(&spec::entry(&written.tiers, stage), &stage.name);
@@ -213,8 +213,8 @@ impl Sim {
         }
     }
 
-    /// What the operator remembers of endpoints and pods, from what is there now. It watches: it misses no change while it
-    /// lives, but where a cache lags, it sees several at once, as after a watch that broke.
+    /// Updates what the operator remembers of endpoints and pods, from the present state. The operator watches: it misses no
+    /// change while it lives. Where a cache lags, it sees several changes at once, as after a watch that broke.
     pub(crate) fn observe(&mut self) {
         if self.lag(Kind::Slices) == 0 {
             self.observe_slices();
@@ -278,7 +278,7 @@ impl Sim {
     }
 }
 
-/// Times by another clock.
+/// Conversion of times to another clock.
 trait By {
     fn by(self, ahead: i64) -> Self;
 }
