@@ -77,6 +77,7 @@ pub enum ConfigAccess {
     /// None: `spec.config: Versioned` is refused.
     #[default]
     None,
+    /// ConfigMaps only, no Secrets.
     ConfigMaps,
     /// ConfigMaps and Secrets.
     All,

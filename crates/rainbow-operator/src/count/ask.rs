@@ -39,7 +39,9 @@ impl CountVia {
 /// Pod to be asked for its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Whom<'a> {
+    /// Namespace of the pod.
     pub namespace: &'a str,
+    /// Name of the pod.
     pub pod: &'a str,
     /// Address of the pod, for [`CountVia::Direct`].
     pub address: Option<IpAddr>,
