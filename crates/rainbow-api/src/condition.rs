@@ -13,7 +13,7 @@ pub enum ConditionType {
     Ready,
     /// Of a Rainbow: a change is under way.
     Reconciling,
-    /// Progress needs an action: by the user, or because the API server refuses a write.
+    /// Nothing continues by itself: the user must act, or the API server refuses a write.
     Stalled,
     /// Of a color that drains: the connections of some pods cannot be read, so these pods are kept.
     ConnectionsUnknown,

@@ -141,7 +141,7 @@ impl Version {
     }
 }
 
-/// Returns the first `digits` of a value's hash. Objects of `serde_json` keep their keys sorted, so equal values have one text.
+/// Returns the first `digits` hexadecimal digits of a value's hash. Objects of `serde_json` keep their keys sorted, so equal values have one text.
 pub(crate) fn hash(value: &serde_json::Value, digits: usize) -> String {
     let digest = Sha256::digest(value.to_string());
     let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,7 +1,7 @@
 //! Rainbow's resources, labels and names: everything that other crates, other tools and people may rely on.
 //!
 //! The kinds are defined as Rust types. The CRDs in `deploy/crds` are generated from them by [`crds`]. Entry points: [`Rainbow`] and
-//! [`Color`] (the resources), [`read_spec`] and [`validate`] (a spec as its user wrote it).
+//! [`Color`] (the resources), [`read_spec`] and [`validate()`] (a spec as its user wrote it).
 //!
 //! | module | subject |
 //! |---|---|

@@ -368,8 +368,9 @@ pub struct Shift {
     pub rolling: Option<Rolling>,
     /// Time for which the pods that join and those that leave serve together, such as `90s`. Within this time everything that sends the
     /// stage's clients to pods must follow a change of the Service's endpoints. Default: `3m` where the Service's annotations ask for a
-    /// load balancer that addresses pods (AWS target type `ip`, GKE network endpoint groups). Otherwise it follows what the operator knows
-    /// of the cluster (`--swap`, `--propagation`), without `--swap direct` where a traffic policy of the Service is `Local`.
+    /// load balancer that addresses pods (AWS target type `ip`, GKE network endpoint groups), and `1m` where the Service is headless; in
+    /// both cases at least the operator's `--propagation`. Otherwise it follows what the operator knows of the cluster (`--swap`,
+    /// `--propagation`), without `--swap direct` where a traffic policy of the Service is `Local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<HumanDuration>,
     /// Behavior between one tier and the next, where needs are `compatible: Backward`.
@@ -460,7 +461,7 @@ pub struct Rolling {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub step: i32,
-    /// Time from one step to the next, such as `30s`.
+    /// Time from one step to the next, such as `30s`. Required.
     pub every: HumanDuration,
     /// Pods that may run beside those that the stage has, as a number or as a percentage of the stage's size such as `25%`. The new color
     /// then gets more pods as those of the old color end, in all tiers alike, and a way back in mid-shift has to start pods. No effect

@@ -230,7 +230,7 @@ pub struct StageServicePort {
     pub node_port: Option<i32>,
 }
 
-/// Returns the fields of a [`StageService`] or a [`TierService`] that belong into the `spec` of a Service, unchanged.
+/// Returns the fields of a [`StageService`] or a [`TierService`] that belong in the `spec` of a Service, unchanged.
 pub fn service_fields(service: &impl Serialize) -> Map<String, Value> {
     // Serialization fails only on a key that is no text or a number that JSON lacks. Neither type has one.
     let Ok(Value::Object(mut fields)) = serde_json::to_value(service) else { return Map::new() };

@@ -1,4 +1,4 @@
-//! The name that requests carry, so that audit logs and API priority rules can tell who sends them.
+//! Name that requests carry, so that audit logs and API priority rules can tell who sends them.
 
 use http::{HeaderValue, Request, header::USER_AGENT};
 use kube::{Client, client::Body};
@@ -6,7 +6,7 @@ use kube::{Client, client::Body};
 /// Name and version of the operator.
 pub(crate) const OPERATOR: &str = concat!("rainbow-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A client whose requests carry a `User-Agent`. A request that has one already keeps it.
+/// Returns a client whose requests carry a `User-Agent`. A request that already has one keeps it.
 pub fn named(client: Client, agent: &'static str) -> Client {
     let namespace = client.default_namespace().to_owned();
     let valid_until = *client.valid_until();

@@ -1,4 +1,4 @@
-//! Carries out writes, and says what to expect from the watches afterwards.
+//! Carries out writes and returns what to expect from the watches afterwards.
 
 mod copies;
 mod effect;
@@ -34,11 +34,11 @@ use crate::{
     uid::Uid,
 };
 
-/// Start of the refusal of an applied object with a field that the schema does not have, or with a value of another type. The
-/// API server answers it with code 500 up to 1.37 at least: <https://github.com/kubernetes/kubernetes/issues/139253>.
+/// Start of the API server's refusal of an applied object that has a field that the schema does not have, or a value of another type. The
+/// API server answers it with code 500, up to 1.37 at least: <https://github.com/kubernetes/kubernetes/issues/139253>.
 const NO_SUCH_FIELD: &str = "failed to create typed patch object";
 
-/// What a watch must show before the next plan: a decision on what was there before a write could repeat it.
+/// State that a watch must show before the next plan. A decision on the state before a write could repeat the write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expectation {
     pub(crate) kind: Kind,
@@ -46,28 +46,28 @@ pub(crate) struct Expectation {
     pub(crate) what: Expected,
 }
 
-/// What is expected of an object.
+/// State that is expected of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// This version or a later one.
     Version(u64),
-    /// Anything but the object of this uid at this version: it changes or goes.
+    /// Anything but the object of this uid at this version: the object changes or is deleted.
     Change { uid: String, version: u64 },
 }
 
-/// Why not everything was written.
+/// Reason why not everything was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The cluster is not what it was when the plan was made.
+    /// The cluster has changed since the plan was made.
     #[error("{0}")]
     Stale(String),
-    /// Somebody else's object has the name.
+    /// The name belongs to an object that is not Rainbow's.
     #[error("{}", messages::foreign(*kind, name))]
     Foreign { kind: Kind, name: String },
-    /// The namespace is being deleted, so nothing is made in it.
+    /// The namespace is being deleted, so nothing is created in it.
     #[error("{0}")]
     Ending(String),
-    /// The API server refuses it, and will again.
+    /// The API server refuses the write, and will refuse it again.
     #[error("{0}")]
     Rejected(String),
     /// The API server cannot be reached or is busy.
@@ -75,14 +75,14 @@ pub(crate) enum Failure {
     Unavailable(String),
 }
 
-/// What came of the writes.
+/// Result of writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) expectations: Vec<Expectation>,
-    /// Objects that are in order as the server answered them: uid, hash of what was applied, digest of the content.
+    /// Objects that are as they should be, as the server answered: uid, hash of what was applied, digest of the content.
     pub(crate) settled: Vec<(Uid, Fingerprint, u64)>,
     pub(crate) failure: Option<Failure>,
-    /// Services that were applied, and what the API server refused of them.
+    /// Services that were applied, each with the API server's refusal of a part of it, if there was one.
     pub(crate) services: Vec<(String, Option<String>)>,
 }
 
@@ -106,7 +106,7 @@ impl Outcome {
     }
 }
 
-/// A status that replaces that of the very object that was seen.
+/// Status that replaces the status of exactly the object that was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StatusWrite {
     pub(crate) kind: Kind,
@@ -115,7 +115,7 @@ pub(crate) struct StatusWrite {
     pub(crate) status: Value,
 }
 
-/// Writes statuses, all at the same time.
+/// Writes statuses, all concurrently.
 pub(crate) async fn write_statuses(client: &Client, key: &Key, writes: &[StatusWrite]) -> Outcome {
     let mut outcome = Outcome::default();
     for one in join_all(writes.iter().map(|write| write_status(client, key, write))).await {
@@ -136,7 +136,7 @@ fn api(client: &Client, key: &Key, kind: Kind) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), &key.namespace, &kind.resource())
 }
 
-/// Carries out chains, all at the same time, each up to its first failure: none waits for another.
+/// Carries out chains, all concurrently, each up to its first failure. No chain waits for another.
 pub(crate) async fn carry_out(site: &Site<'_>, chains: Vec<ChainWrites>) -> Vec<(ChainKey, Outcome)> {
     join_all(chains.into_iter().map(|chain| async move { (chain.key, in_turn(site, chain.batches).await) })).await
 }
@@ -181,7 +181,7 @@ pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Out
                 Err(failure) => Err(failure),
             }
         }
-        // A pod that is gone, or another one of the same name, needs no label: its watch tells the rest.
+        // A pod that is gone, or another pod of the same name, needs no label. Its watch reports the change.
         Operation::Label { name, body } => {
             let answer = api.patch(name, &merging(), &Patch::Merge(body)).await;
             let labeled = written(answer, Kind::Pod, name, &[404, 409, 422], &mut outcome);
@@ -214,7 +214,7 @@ pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Out
     outcome
 }
 
-/// Puts a finalizer on an object. In a namespace that is being deleted it would only keep the namespace.
+/// Puts a finalizer on an object. Fails in a namespace that is being deleted, since the finalizer would only keep the namespace.
 pub(crate) async fn hold(site: &Site<'_>, operation: &Operation) -> Outcome {
     match site.takes_objects().await {
         Ok(()) => carry_out_one(site, operation).await,
@@ -227,13 +227,13 @@ fn parameters(force: bool) -> PatchParams {
     if force { parameters.force() } else { parameters }
 }
 
-/// Of a patch that is no apply.
+/// Parameters of a patch that is not an apply.
 fn merging() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Makes sure that an apply creates an object, rather than taking another writer's over. An object of ours that has lost its labels is not seen
-/// by the watches: it gets `labels` again.
+/// Makes sure that an apply creates an object and does not take over another writer's. Watches do not see an object of ours that has lost
+/// its labels: it gets `labels` again.
 async fn nothing_there(
     api: &Api<DynamicObject>,
     key: &Key,
@@ -254,7 +254,7 @@ async fn nothing_there(
     }
 }
 
-/// Makes sure that an apply makes the object that is meant.
+/// Makes sure that an apply may create the object.
 async fn may_make(
     site: &Site<'_>,
     api: &Api<DynamicObject>,
@@ -273,7 +273,7 @@ async fn may_make(
     }
 }
 
-/// Deletes the ReplicaSets that a Deployment has left behind. `api` is that of Deployments.
+/// Deletes the ReplicaSets that a Deployment has left behind. `api` is the API of Deployments.
 async fn delete_replica_sets(
     client: &Client,
     api: &Api<DynamicObject>,
@@ -290,7 +290,7 @@ fn is_ours(object: &DynamicObject, key: &Key) -> bool {
     rainbow_of(&object.metadata) == Some(&key.name)
 }
 
-/// Puts labels on the very object that was found.
+/// Puts labels on exactly the object that was found.
 async fn relabel(
     api: &Api<DynamicObject>,
     kind: Kind,
@@ -315,7 +315,7 @@ async fn create(
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&parameters, &object).await {
         Err(Error::Api(status)) if status.reason == "AlreadyExists" => {
-            // Whose it is must be known: who is told to delete it will do so.
+            // The owner must be known: a user who is asked to delete the object will do so.
             let found = api.get_opt(name).await.map_err(|error| classify(kind, name, error))?;
             if found.is_none_or(|found| found.data["spec"]["rainbow"] == body["spec"]["rainbow"]) {
                 return Err(Failure::Stale(messages::there_already(kind, name)));
@@ -366,13 +366,14 @@ async fn apply(
     difference.map_or(Ok(()), |difference| Err(difference.failure(kind, name, &applied)))
 }
 
-/// An edit by another writer has made an apply impossible. Items of a list are told apart by a key, such as a port's number: an item whose key
-/// was edited is the other writer's, and stays beside ours with the same name.
+/// Returns whether another writer's edit has made an apply impossible. A key such as a port's number identifies an item of a list. An item
+/// whose key was edited belongs to the other writer, and stays beside ours with the same name.
 fn is_duplicate(status: &Status) -> bool {
     status.code == 422 && status.message.contains("Duplicate value")
 }
 
-/// Sets the whole lists of an object's spec, whoever has the items. Selector and ports of a Service change in this one write.
+/// Replaces the whole spec of an object with its lists, no matter which field manager has the items. Selector and ports of a Service change
+/// in this one write.
 async fn replace(api: &Api<DynamicObject>, name: &str, body: &Value) -> kube::Result<DynamicObject> {
     let mut metadata = json!({ "uid": body["metadata"]["uid"] });
     if let Some(version) = body["metadata"].get("resourceVersion") {
@@ -382,7 +383,7 @@ async fn replace(api: &Api<DynamicObject>, name: &str, body: &Value) -> kube::Re
     api.patch(name, &merging(), &Patch::Merge(body)).await
 }
 
-/// Takes keys out of a Service's selector that another field manager has put there: an apply leaves what others have.
+/// Removes keys from a Service's selector that another field manager has added. An apply leaves what others have.
 async fn reselect(
     api: &Api<DynamicObject>,
     name: &str,
@@ -398,7 +399,8 @@ async fn reselect(
     written(answer, Kind::Service, name, &[404], outcome)
 }
 
-/// Expects to see what was written. Any of these codes means that the object is gone, or is another one by now.
+/// Records that the watch must show what was written. Each of the codes in `gone` means that the object is gone, or that another one has
+/// its name.
 fn written(
     answer: kube::Result<DynamicObject>,
     kind: Kind,
@@ -434,8 +436,8 @@ async fn amend(
     written(answer, kind, name, &[404], outcome).and_then(|amended| effect::check(kind, name, &body, &amended))
 }
 
-/// Replaces a status as a whole, by a JSON patch. The patch tests the uid, so that the status of a deleted object never
-/// lands on its successor. It also removes fields that another field manager wrote, which a server-side apply leaves.
+/// Replaces a whole status by a JSON patch. The patch tests the uid, so that the status of a deleted object is never written to its
+/// successor. It also removes fields that another field manager wrote, which a server-side apply would leave.
 async fn set_status(
     api: &Api<DynamicObject>,
     kind: Kind,
@@ -451,7 +453,7 @@ async fn set_status(
     let patch = serde_json::from_value(Value::Array(steps))
         .map_err(|error| Failure::Rejected(messages::no_patch(kind, name, &error)))?;
     let answer = api.patch_status(name, &merging(), &Patch::<()>::Json(patch)).await;
-    // A refused test and a refused value have one code. Another object of the same name is no reason to complain.
+    // A failed test and a refused value have the same code. Another object of the same name is no error.
     if uid.is_some() && matches!(&answer, Err(Error::Api(refusal)) if refusal.code == 422) {
         let found = api.get_metadata_opt(name).await.map_err(|error| classify(kind, name, error))?;
         if found.is_none_or(|found| found.metadata.uid.as_deref() != uid) {
@@ -470,7 +472,7 @@ async fn delete(
     cascade: Cascade,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    // A pod is deleted for what is known of it: one that has changed is looked at again.
+    // A pod is deleted because of what is known of it. A pod that has changed since is planned for again.
     let resource_version = (kind == Kind::Pod && at > 0).then(|| at.to_string());
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version };
     let parameters = deletion(cascade).preconditions(preconditions);
@@ -490,7 +492,7 @@ fn deletion(cascade: Cascade) -> DeleteParams {
     }
 }
 
-/// Makes an owner the controller of a pod that has none, or takes it off. Other owners of the pod stay.
+/// Makes an owner the controller of a pod that has none, or removes that owner reference. Other owners of the pod stay.
 async fn control(
     api: &Api<DynamicObject>,
     name: &str,
@@ -555,14 +557,14 @@ fn classify(kind: Kind, name: &str, error: Error) -> Failure {
     }
 }
 
-/// Asks whether somebody else's objects are still there; those that are.
+/// Returns those of these objects that still exist and are not Rainbow's.
 pub(crate) async fn still_foreign(client: &Client, key: &Key, names: Vec<(Kind, String)>) -> Vec<(Kind, String)> {
     let mut still = Vec::new();
     for (kind, name) in names {
         match api(client, key, kind).get_opt(&name).await {
             Ok(None) => {}
             Ok(Some(found)) if is_ours(&found, key) => {}
-            // Unknown is not gone.
+            // An answer that is unknown does not mean that the object is gone.
             Ok(Some(_)) | Err(_) => still.push((kind, name)),
         }
     }
@@ -588,13 +590,13 @@ mod tests {
         check(429, "too many requests", Failure::Unavailable);
         check(503, "the server is currently unable to handle the request", Failure::Unavailable);
         check(500, "etcdserver: request timed out", Failure::Unavailable);
-        // The text of 1.37.
+        // Text of Kubernetes 1.37.
         let unknown = "failed to create typed patch object (default/a-v1; apps/v1, Kind=Deployment): \
                        .spec.template.spec.wrong: field not declared in schema";
         check(500, unknown, Failure::Rejected);
     }
 
-    /// Who is told that a color is somebody else's deletes it.
+    /// A user who learns from a message that a color belongs to another Rainbow deletes it.
     #[tokio::test]
     async fn whose_a_name_is_is_not_guessed() {
         let busy = tower::service_fn(|request: http::Request<kube::client::Body>| async move {

@@ -1,4 +1,4 @@
-//! What the watches have said, by application.
+//! State that the watches have shown, by application.
 
 mod app;
 mod names;
@@ -24,59 +24,58 @@ use place::{Place, Places};
 pub(crate) use scalers::InNamespace as ForeignScalers;
 use scalers::Scalers;
 
-/// All applications, and which object belongs to which.
+/// All applications, and the application that each object belongs to.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    /// Boxed: a table has room for twice as many entries as it holds.
+    /// Boxed, because a table has room for twice as many entries as it holds.
     pub(crate) apps: HashMap<Arc<Key>, Box<App>>,
-    /// Where objects are kept: their labels may change under them.
+    /// Application under which each object is kept. The labels of an object may change.
     places: Places,
     /// Autoscalers of other owners.
     scalers: Scalers,
     /// ConfigMaps and Secrets that applications name.
     originals: Originals,
-    /// By kind: the last failure of a list that has not been complete yet.
+    /// Last failure of a list that has not been complete yet, by kind.
     failed: HashMap<Kind, String>,
-    /// Kinds of which a list has begun. Before the first one nothing is known, so nothing can be gone after it.
+    /// Kinds of which a list has begun. Before the first list nothing is known, so nothing can be gone after it.
     begun: HashSet<Kind>,
-    /// By kind: what a later list under way has shown.
+    /// Objects that a later list under way has shown, by kind.
     listing: HashMap<Kind, HashSet<Place>>,
     listed: HashSet<Kind>,
-    /// By kind: the highest resource version of a watch event. Events come in the order of versions, so everything up to
-    /// it has been seen.
+    /// Highest resource version of a watch event, by kind. Events come in the order of versions, so everything up to it has been seen.
     seen: HashMap<Kind, u64>,
 }
 
 impl Cache {
-    /// Whether every kind that all applications depend on has been listed once: before, absence means nothing.
+    /// Returns whether every kind that all applications depend on has been listed once. Before that, absence means nothing.
     pub(crate) fn synced(&self) -> bool {
         Kind::ALWAYS.iter().all(|kind| self.listed.contains(kind))
     }
 
-    /// All is seen for the first time: what happened before is unknown.
+    /// Records that everything is seen for the first time: what happened before is unknown.
     pub(crate) fn start(&mut self, now: Time) {
         for app in self.apps.values_mut() {
             app.endpoints.start(now);
         }
     }
 
-    /// Whether a write that was answered with this version has come back through the watch.
+    /// Returns whether a write that was answered with this version has come back through the watch.
     pub(crate) fn has_seen(&self, key: &Key, kind: Kind, name: &str, version: u64) -> bool {
         self.seen.get(&kind).is_some_and(|seen| *seen >= version)
             || self.apps.get(key).and_then(|app| app.find(kind, name)).is_some_and(|(_, found)| found >= version)
     }
 
-    /// The application that an object belongs to.
+    /// Returns the application that an object belongs to.
     pub(crate) fn owner(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Key>> {
         self.places.get(self.places.of(kind, namespace, name)).filter(|key| !key.name.is_empty())
     }
 
-    /// Autoscalers of other owners in a namespace.
+    /// Returns the autoscalers of other owners in a namespace.
     pub(crate) fn foreign_scalers(&self, namespace: &str) -> Arc<ForeignScalers> {
         self.scalers.of(namespace)
     }
 
-    /// Takes in a change of a kind and answers whose it is.
+    /// Takes in a change of a kind and returns the applications that it concerns.
     pub(crate) fn change(&mut self, kind: Kind, change: Change<Object>, now: Time) -> Vec<Arc<Key>> {
         match change {
             Change::Restarted => {
@@ -148,7 +147,7 @@ impl Cache {
         keys
     }
 
-    /// The objects of a kind that a list has not shown.
+    /// Returns the objects of a kind that a list has not shown.
     fn not_shown(&self, kind: Kind, shown: &HashSet<Place>) -> Vec<(Place, Box<str>)> {
         let places = |(key, app): (&Arc<Key>, &App)| {
             let place = |name: Box<str>| (self.places.of(kind, &key.namespace, &name), name);
@@ -167,7 +166,7 @@ impl Cache {
         if let Live::Scaler(scaler) = &object.live {
             let Key { namespace, .. } = &object.key;
             if !scaler.is_ours {
-                // Rainbow's own may have lost its labels.
+                // An autoscaler of Rainbow's may have lost its labels.
                 keys.extend(self.take(kind, place, &object.name, now));
                 for deployment in self.scalers.put(namespace, &object.name, scaler) {
                     keys.extend(self.scaled(namespace, &deployment));
@@ -177,7 +176,7 @@ impl Cache {
             keys.extend(self.take_foreign_scaler(namespace, &object.name));
         }
         if let Live::Config(kind, None) = &object.live {
-            // A copy may have lost what makes it one.
+            // A copy may have lost what identifies it as one.
             let (kind, name) = (*kind, object.name);
             keys.extend(self.take(kind_of(kind), place, &name, now));
             keys.extend(self.original_seen(place, kind, &name, object.version));
@@ -205,7 +204,7 @@ impl Cache {
         self.scaled(namespace, &deployment)
     }
 
-    /// The application whose Deployment another owner's autoscaler scales, or has scaled: that is news for it.
+    /// Records a change for the application whose Deployment another owner's autoscaler scales, or has scaled. Returns that application.
     fn scaled(&mut self, namespace: &str, deployment: &str) -> Option<Arc<Key>> {
         let key = self.owner(Kind::Deployment, namespace, deployment).cloned()?;
         self.apps.get_mut(&key)?.changes += 1;

@@ -1,23 +1,23 @@
-//! What a watch of one kind says.
+//! Changes that a watch of one kind reports.
 
-/// A change, from the point of view of whoever keeps the objects of a kind.
+/// Change, from the point of view of the keeper of a kind's objects.
 pub(crate) enum Change<T> {
     /// The list begins again.
     Restarted,
     /// An object of the list.
     Listed(T),
-    /// The list is complete: what it did not show is gone.
+    /// The list is complete. Objects that it did not show are gone.
     Complete,
     /// An object is new or has changed.
     Seen(T),
     /// An object is gone.
     Gone(T),
-    /// The watch broke; it starts again by itself, later each time.
+    /// The watch broke. It starts again by itself, with a backoff.
     Failed(kube::Error),
 }
 
 impl<T> Change<T> {
-    /// The same of what becomes of the object.
+    /// Returns the same change with the object converted.
     pub(crate) fn map<U>(self, read: impl FnOnce(T) -> U) -> Change<U> {
         match self {
             Self::Restarted => Change::Restarted,

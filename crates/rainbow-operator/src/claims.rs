@@ -1,5 +1,5 @@
-//! Owners of names. Names of instances are made of tier and color, names of stages' Services of tier and stage, those of their shadows of
-//! these, and a user may name a Service: two of them may come to one name, and an object has one purpose.
+//! Owners of names. Names of instances are made of tier and color, names of stages' Services of tier and stage, and names of their shadows
+//! of these. A user may also name a Service. Two of them may have one name, and an object has one purpose.
 
 use rainbow_api::Color;
 use rainbow_plan::InstanceName;
@@ -12,7 +12,7 @@ use crate::{
     manifests::Scope,
 };
 
-/// By name, what an object is for: what is there first, then what the colors shall have.
+/// Purpose of each object by name: existing objects first, then those that the colors should have.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     services: BTreeMap<String, Owner>,
@@ -45,7 +45,7 @@ impl Claims {
         claims
     }
 
-    /// Purpose of the object of a kind and a name.
+    /// Returns the purpose of the object of a kind and a name.
     pub(crate) fn owner(&self, kind: Kind, name: &str) -> Option<&Owner> {
         match kind {
             Kind::Service => self.services.get(name),
@@ -62,7 +62,7 @@ impl Claims {
         }
     }
 
-    /// Who else has the name of an object of an instance.
+    /// Returns the other owner of the name of an instance's object, if there is one.
     pub(crate) fn other(&self, kind: Kind, name: &str, instance: &InstanceName) -> Option<&Owner> {
         self.owner(kind, name).filter(|owner| match owner {
             Owner::Instance(known) => known != instance,
@@ -71,7 +71,7 @@ impl Claims {
     }
 }
 
-/// Owners of the names of Services, with the stages of the spec, one after the other.
+/// Owners of the names of Services, with the stages of the spec, which are added one after the other.
 pub(crate) struct StageClaims<'a> {
     claims: &'a Claims,
     stages: BTreeMap<String, Owner>,
@@ -86,8 +86,8 @@ impl<'a> StageClaims<'a> {
         self.stages.get(name).or_else(|| self.claims.services.get(name))
     }
 
-    /// Purpose that a name has, which a stage's shadow Service needs, where it is another one. The shadow of a stage that `is_gone` makes
-    /// room.
+    /// Returns the purpose of a name that a stage's shadow Service needs, if the name has another purpose. The shadow of a stage that
+    /// `is_gone` gives way.
     pub(crate) fn other_than_shadow(&self, name: &str, stage: &str, is_gone: impl Fn(&str) -> bool) -> Option<&Owner> {
         self.owner(name).filter(|owner| match owner {
             Owner::Shadow(other) => other != stage && !is_gone(other),
@@ -95,8 +95,8 @@ impl<'a> StageClaims<'a> {
         })
     }
 
-    /// Gives a stage the name of its Service, unless it is taken: by whom. The Service of a stage that `is_gone` serves the stage that
-    /// has its name now.
+    /// Gives a stage the name of its Service, unless the name is taken; fails with its owner. The Service of a stage that `is_gone` serves
+    /// the stage that has its name now.
     pub(crate) fn claim(&mut self, name: &str, stage: &str, is_gone: impl Fn(&str) -> bool) -> Result<(), Owner> {
         match self.owner(name) {
             Some(Owner::Stage(other)) if other == stage || is_gone(other) => {}

@@ -1,27 +1,27 @@
-//! What time it is, and how times are written in statuses and annotations.
+//! Current time, and how times are written in statuses and annotations.
 
 use k8s_openapi::jiff::Timestamp;
 use rainbow_plan::Time;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// Where the operator reads the time.
+/// Source of the operator's time.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Clock {
-    /// The system's clock, which other machines and restarts agree on.
+    /// System clock, which other machines and restarts agree on.
     #[default]
     System,
-    /// Runs with the timers of tokio, so that it stands still where they are paused. For tests.
+    /// Clock that runs with the timers of tokio, so that it stands still where they are paused. For tests.
     Tokio {
-        /// The time at `start`.
+        /// Time at `start`.
         base: Time,
-        /// When it was `base`.
+        /// Instant at which the time was `base`.
         start: Instant,
     },
 }
 
 impl Clock {
-    /// A clock that goes with tokio's timers from now on.
+    /// Returns a clock that runs with tokio's timers from now on.
     pub fn tokio() -> Self {
         Self::Tokio { base: system_now(), start: Instant::now() }
     }
@@ -33,10 +33,10 @@ impl Clock {
         }
     }
 
-    /// When tokio's timers reach a time; at once if it has passed.
+    /// Returns the instant at which tokio's timers reach a time, which is now if the time has passed.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         let wait = time.0.saturating_sub(self.now().0).max(0).unsigned_abs();
-        // A time that is centuries away is as good as a day: the plan is asked again then.
+        // A time that is centuries away counts as a day: the plan is made again then.
         Instant::now() + Duration::from_millis(wait.min(24 * 3600 * 1000))
     }
 }
@@ -49,12 +49,12 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// RFC 3339 with milliseconds where there are any.
+/// Returns a time in RFC 3339, with milliseconds where there are any.
 pub(crate) fn write(time: Time) -> String {
     timestamp(time).to_string()
 }
 
-/// `None` for what is no time.
+/// Reads a time in RFC 3339. `None`: the text is no time.
 pub(crate) fn read(text: &str) -> Option<Time> {
     text.parse::<Timestamp>().ok().map(from_timestamp)
 }

@@ -1,4 +1,4 @@
-//! The planner's actions as writes to the API server. Pure: what is written is decided here.
+//! The planner's actions as writes to the API server. Pure: this module decides what is written.
 
 mod late;
 
@@ -28,39 +28,39 @@ use crate::{
     observe::Observed,
 };
 
-/// One write.
+/// Write to the API server, with everything that it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
-    /// Makes an object that must not exist yet.
+    /// Creates an object that must not exist yet.
     Create { kind: Kind, name: String, body: Value, counters: Counters },
-    /// Makes a copy of a ConfigMap or a Secret, whose content is read when the copy is made.
+    /// Creates a copy of a ConfigMap or a Secret, whose content is read when the copy is created.
     Copy { kind: Kind, name: String, source: ConfigName, body: Value, key: Option<ContentKey> },
-    /// Applies an object that is ours, or makes one where nothing is. `uid` is that of the object as it was seen.
+    /// Applies an object that is ours, or creates one where none exists. `uid` is the uid of the object as it was seen.
     Apply { kind: Kind, name: String, uid: Option<String>, body: Value, hash: Fingerprint },
     /// Changes labels and annotations of a pod.
     Label { name: String, body: Value },
-    /// Changes fields of the very object that was seen that are its user's as well.
+    /// Changes fields, of exactly the object that was seen, that its user may write as well.
     Amend { kind: Kind, name: String, version: u64, body: Value },
-    /// Deletes the very object that was seen.
+    /// Deletes exactly the object that was seen.
     Delete { kind: Kind, name: String, uid: String, version: u64, cascade: Cascade },
-    /// Changes an object so that what was written for it as it was before is refused.
+    /// Changes an object, so that a write that was meant for its previous version is refused.
     Touch { kind: Kind, name: String, body: Value },
-    /// Deletes the ReplicaSets with these labels that no Deployment owns. `name` is that of the Deployment that made them.
+    /// Deletes the ReplicaSets with these labels that no Deployment owns. `name` is the name of the Deployment that made them.
     DeleteReplicaSets { name: String, labels: Map<String, Value>, cascade: Cascade },
-    /// Deletes the same ReplicaSets of an instance that goes for good, with their pods, whatever Deployment has the name.
+    /// Deletes the same ReplicaSets, with their pods, of an instance that is removed for good, whether or not a Deployment has the name.
     SweepReplicaSets { name: String, labels: Map<String, Value> },
-    /// Makes an object the controller of a pod that has none, or takes it off the pod.
+    /// Makes an object the controller of a pod that has none, or removes that owner reference.
     Control { name: String, uid: String, owner: OwnerReference, controls: bool },
-    /// Sets the finalizers of the very object that was seen.
+    /// Sets the finalizers of exactly the object that was seen.
     Finalizers { kind: Kind, name: String, version: u64, finalizers: Vec<String> },
 }
 
 /// Resources of the counters that a new color records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counters {
-    /// Rainbow's own, which have to fit the namespace's limit ranges.
+    /// Rainbow's own, which must fit the namespace's limit ranges.
     Fitted,
-    /// As a setting has them.
+    /// Given by a setting.
     Given,
 }
 
@@ -96,10 +96,10 @@ impl Operation {
     }
 }
 
-/// Writes that may run at the same time; the next batch waits for all of them.
+/// Writes that may run concurrently. The next batch waits for all of them.
 pub(crate) type Batch = Vec<Operation>;
 
-/// What writes are made of.
+/// Input of a compilation.
 #[derive(Clone, Copy)]
 pub(crate) struct Basis<'a> {
     pub(crate) app: &'a App,
@@ -107,37 +107,37 @@ pub(crate) struct Basis<'a> {
     pub(crate) rainbow: &'a Rainbow,
     pub(crate) effective: &'a Effective,
     pub(crate) observed: &'a Observed,
-    /// The counter that new pods get.
+    /// Counter that new pods get.
     pub(crate) sidecar: Option<&'a NewSidecar>,
     pub(crate) now: Time,
-    /// Until when a write may arrive that was sent before this operator led, or that was not answered.
+    /// Time until which a write may arrive that was sent before this operator led, or that was not answered.
     pub(crate) late_until: Time,
 }
 
-/// The writes of a plan.
+/// Writes of a plan.
 pub(crate) struct Work {
-    /// Comes before all others: the Rainbow gets its finalizer.
+    /// Finalizer of the Rainbow. Written before everything else.
     pub(crate) hold: Option<Operation>,
-    /// Colors get their finalizers back: they are made with them, and `rainbow uninstall --keep-rainbows` takes them off.
+    /// Finalizers that colors get back. Colors are made with them, and `rainbow uninstall --keep-rainbows` removes them.
     pub(crate) color_holds: Vec<Operation>,
-    /// In the order of the plan's chains.
+    /// Writes of each chain, in the order of the plan's chains.
     pub(crate) chains: Vec<ChainWrites>,
 }
 
-/// The writes of a chain, one batch after the other.
+/// Writes of a chain, one batch after the other.
 pub(crate) struct ChainWrites {
     pub(crate) key: ChainKey,
     pub(crate) batches: Vec<Batch>,
 }
 
 impl Work {
-    /// Leaves out everything but the moves of stages.
+    /// Leaves out the finalizer of the Rainbow and all chains but those of stages.
     pub(crate) fn keep_stages(&mut self) {
         self.hold = None;
         self.chains.retain(ChainWrites::is_stage);
     }
 
-    /// How many writes there are.
+    /// Returns the number of writes.
     pub(crate) fn writes(&self) -> usize {
         let batches = self.chains.iter().flat_map(|chain| &chain.batches);
         usize::from(self.hold.is_some()) + self.color_holds.len() + batches.map(Vec::len).sum::<usize>()
@@ -158,11 +158,11 @@ impl ChainWrites {
     }
 }
 
-/// The writes of each chain of a plan, in the order of its actions.
+/// Returns the writes of each chain of a plan, in the order of its actions.
 pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
     let chains = plan.chains.iter().map(|chain| ChainWrites { key: chain.key.clone(), batches: batches(chain, basis) });
     let chains: Vec<ChainWrites> = chains.filter(|chain| !chain.batches.is_empty()).collect();
-    // Of a spec that is invalid from the first write on, nothing has been made.
+    // Nothing has been made of a spec that was invalid from the first write on.
     let nothing_made = basis.app.colors.is_empty() && basis.observed.world.spec.version == Version::Invalid;
     let root = &basis.rainbow.metadata;
     let is_held = root.deletion_timestamp.is_none() && !(nothing_made && chains.is_empty());
@@ -195,7 +195,7 @@ fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
     batches
 }
 
-/// Writes about pods, each about one of its own, that run at the same time.
+/// Writes about single pods, each about another one, that run concurrently.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Join,
@@ -243,8 +243,8 @@ impl Turn {
     }
 }
 
-/// Puts the finalizer on an object that lacks it: the Rainbow stays until what was made for it has gone in order, a color until its pods
-/// have.
+/// Puts the finalizer on an object that lacks it. The Rainbow stays until everything that was made for it has been deleted in order, a
+/// color until its pods have been.
 fn hold(kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
     let finalizers = meta.finalizers.clone().unwrap_or_default();
     if meta.deletion_timestamp.is_some() || finalizers.iter().any(|known| known == labels::FINALIZER) {
@@ -260,7 +260,7 @@ fn hold(kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
 
 struct Compiler<'a> {
     basis: Basis<'a>,
-    /// What is said of pods as the chain's writes so far leave it.
+    /// Labels and annotations of pods after the chain's writes so far.
     pods: BTreeMap<String, PodLabels>,
 }
 
@@ -387,7 +387,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A copy that a color or the spec's version has.
+    /// Makes a copy that a color or the spec's version has.
     fn copy(&self, copy: &rainbow_plan::ConfigName) -> Option<Operation> {
         let Basis { app, scope, rainbow, effective, .. } = self.basis;
         let kind = domain::kind_of_config(copy.kind);
@@ -398,8 +398,8 @@ impl Compiler<'_> {
         Some(Operation::Copy { kind, name: copy.name.clone(), source, body, key: app.config.key.clone() })
     }
 
-    /// Fewer pods of a Deployment that is not as it shall be, and nothing else: mending its template in the same write would
-    /// restart the pods that stay, and cut their connections.
+    /// Scales down a Deployment that is not up to date, and changes nothing else. Fixing its template in the same write would restart the
+    /// pods that stay, and cut their connections.
     fn scale_down(&self, instance: &InstanceName, replicas: u32) -> Option<Operation> {
         let Deployment::Ours { current: false, replicas: now, .. } =
             self.basis.observed.world.instances.get(instance)?.deployment
@@ -416,8 +416,8 @@ impl Compiler<'_> {
         })
     }
 
-    /// An apply of this size may end pods. What asks for more ends none, however late it comes; but an autoscaler may have asked for even more
-    /// since.
+    /// Returns whether an apply of this size may end pods. An apply that asks for more pods ends none, however late it arrives, but an
+    /// autoscaler may have asked for even more since.
     fn may_end_pods(&self, instance: &InstanceName, replicas: u32) -> bool {
         let Some(found) = self.basis.observed.world.instances.get(instance) else { return false };
         match (&found.deployment, &found.scaler) {
@@ -427,7 +427,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The autoscaler of an instance, as the color whose policy holds has it.
+    /// Applies the autoscaler of an instance, by the policy of the color that decides.
     fn scaler(&self, instance: &InstanceName, least: u32) -> Option<Operation> {
         let Basis { app, scope, rainbow, effective, .. } = self.basis;
         let color = effective.speaker(app, instance)?;
@@ -437,13 +437,13 @@ impl Compiler<'_> {
         Some(self.apply(Kind::HorizontalPodAutoscaler, body))
     }
 
-    /// The stage after which the membership labels of a stage's pods are called.
+    /// Returns the stage after which the membership labels of a stage's pods are named.
     fn label_of<'s>(&'s self, stage: &'s str) -> &'s str {
         self.basis.observed.labeled_as.get(stage).map_or(stage, String::as_str)
     }
 
-    /// Another selector for the Service of a stage that is invalid, and nothing else: the API server could refuse the rest. A Service
-    /// whose ports have to change with its selector is applied as a whole.
+    /// Changes only the selector of the Service of an invalid stage, since the API server could refuse the rest. A Service whose ports must
+    /// change with its selector is applied as a whole.
     fn reselect(
         &self,
         stage: &str,
@@ -479,7 +479,8 @@ impl Compiler<'_> {
         Operation::Apply { kind, name, uid, body, hash }
     }
 
-    /// An apply to the object as it was seen. A late write, of an operator that leads no more, must not change what another one has changed.
+    /// Restricts an apply to the object as it was seen. A late write of an operator that no longer leads must not change what another
+    /// operator has changed.
     fn only_as_seen(&self, kind: Kind, body: &mut Value) {
         let found = body["metadata"]["name"].as_str().and_then(|name| self.basis.app.find(kind, name));
         if let Some((_, version)) = found {
@@ -491,15 +492,15 @@ impl Compiler<'_> {
         self.delete_with(kind, name, Cascade::Background)
     }
 
-    /// An object that is being deleted already, and whose finalizers take their time, does not change by another deletion: a change of it
-    /// would be waited for in vain.
+    /// Deletes an object, unless it is being deleted already: while its finalizers are pending, another deletion changes nothing, and the
+    /// expected change would never come.
     fn delete_with(&self, kind: Kind, name: &str, cascade: Cascade) -> Option<Operation> {
         let app = self.basis.app;
         let (uid, version) = app.find(kind, name).filter(|_| !app.is_deleting(kind, name))?;
         Some(Operation::Delete { kind, name: name.to_owned(), uid: uid.to_string(), version, cascade })
     }
 
-    /// Makes the Rainbow a pod's controller, or takes it off.
+    /// Makes the Rainbow a pod's controller, or removes it as such.
     fn control(&self, pod: &str, controls: bool) -> Option<Operation> {
         let Basis { app, scope, rainbow, .. } = self.basis;
         let (uid, _) = app.find(Kind::Pod, pod)?;
@@ -507,11 +508,11 @@ impl Compiler<'_> {
         Some(Operation::Control { name: pod.to_owned(), uid: uid.to_string(), owner, controls })
     }
 
-    /// Asks for the deletion, then lets go: in this order a crash in between leaves a color that is being deleted.
+    /// Asks for the deletion first and removes the finalizer later. In this order a crash in between leaves a color that is being deleted.
     fn delete_color(&self, color: &str) -> Vec<Operation> {
         let Some((name, found)) = self.color(color) else { return Vec::new() };
         if found.metadata.deletion_timestamp.is_none() {
-            // What comes back through the watch is a color that is being deleted; the next plan lets it go.
+            // The watch then shows a color that is being deleted. The next plan removes its finalizer.
             return self.delete(Kind::Color, name).into_iter().collect();
         }
         let Some(release) = self.let_go(Kind::Color, name, &found.metadata) else { return Vec::new() };
@@ -520,8 +521,8 @@ impl Compiler<'_> {
         operations
     }
 
-    /// Deletes the ReplicaSets that orphaned Deployments have left of the instances that only this color has. ReplicaSets are not watched, and the
-    /// planner knows of one by its pods: one that was asked for none when its Deployment went is seen by no plan.
+    /// Deletes the ReplicaSets that orphaned Deployments have left of the instances that only this color has. ReplicaSets are not watched,
+    /// and the planner knows of one by its pods: no plan sees one that was scaled to 0 when its Deployment was deleted.
     fn sweep_replica_sets(&self, color: &str, found: &rainbow_api::Color) -> Vec<Operation> {
         let app = self.basis.app;
         let is_shared = |instance: &ColorInstance| {
@@ -555,7 +556,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// Takes back what was asked about a color's end. Both fields are their user's, so they are changed and not applied.
+    /// Clears the request to end a color. Both fields are their user's, so they are changed and not applied.
     fn clear_retire(&self, color: &str) -> Option<Operation> {
         let (name, found) = self.color(color)?;
         Some(Operation::Amend {
@@ -570,12 +571,12 @@ impl Compiler<'_> {
         self.basis.app.color(color).map(|(name, found)| (name, found.as_ref()))
     }
 
-    /// The write of an action about one pod. `None`: the pod is gone.
+    /// Returns the write of an action about one pod. `None`: the pod is gone.
     fn of_pod(&mut self, action: &Action) -> Option<Operation> {
         self.label(action).or_else(|| self.one(action).pop())
     }
 
-    /// One write about one pod, with everything that is said of it.
+    /// Returns one write about one pod, with all its labels and annotations that change.
     fn label(&mut self, action: &Action) -> Option<Operation> {
         let (Action::Join { pod, .. }
         | Action::Leave { pod, .. }
@@ -611,8 +612,8 @@ impl Compiler<'_> {
     }
 }
 
-/// Additions to the pods of an instance that a new color has: what the instance has where it is there already, so that its pods
-/// stay as they are, else what is put into new pods.
+/// Returns the additions to the pods of an instance of a new color: those of the existing instance, so that its pods stay as they are,
+/// otherwise those for new pods.
 fn made(
     app: &App,
     scope: &Scope<'_>,
@@ -647,7 +648,7 @@ fn made(
     }
 }
 
-/// Settings of the counters of an application's new instances.
+/// Returns the settings of the counters of an application's new instances.
 fn settings(rainbow: &Rainbow, sidecar: &NewSidecar) -> SidecarSettings {
     rainbow.spec.drain.sidecar.as_ref().map_or_else(|| sidecar.defaults.clone(), |own| own.or(&sidecar.defaults))
 }
@@ -701,7 +702,7 @@ mod tests {
         let ports = std::mem::take(&mut rainbow.spec.tiers[0].ports);
         assert_eq!(choose(&app, &rainbow), new(None), "there is nothing to count");
         rainbow.spec.tiers[0].ports = ports;
-        // An instance that is there already keeps what it has, whatever the operator and the cluster have become.
+        // An existing instance keeps what it has, however the operator and the cluster have changed.
         let instances = [("backend".to_owned(), backend())];
         let new = NewColor {
             name: "v1",

@@ -1,7 +1,7 @@
 //! ConfigMaps and Secrets that an application names: what is known of their content, and which copies follow from it.
 //!
-//! The watches show metadata alone, so that the operator holds nobody's data. The content of an object that an application names is read when
-//! the object is new or has changed, and only the name of the copy that follows from it is kept.
+//! The watches show metadata only, so that the operator holds no user's data. The content of an object that an application names is read
+//! when the object is new or has changed, and only the name of the resulting copy is kept.
 
 use rainbow_api::{ColorConfig, ConfigContent, ConfigKind, ConfigName, Demand, Reason};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +14,14 @@ use crate::{
 /// Whether the objects of a kind can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Readable {
-    /// They have been listed, and are watched.
+    /// The objects have been listed, and are watched.
     Yes,
     /// The first list is under way.
     #[default]
     NotYet,
     /// The operator was installed without the right.
     NotAllowed,
-    /// The API server's answer to the first list.
+    /// The API server refused the first list with this answer.
     Failed(String),
 }
 
@@ -41,27 +41,27 @@ impl Readables {
     }
 }
 
-/// Answer to a read of an object.
+/// Result of reading an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// The object is there, and its copy has this name.
+    /// The object exists, and its copy has this name.
     Content { version: u64, copy: String },
-    /// There is no such object.
+    /// The object does not exist.
     Absent,
     /// The object could not be read.
     Failed(String),
 }
 
-/// What is known of an object.
+/// State of an object that is followed.
 #[derive(Clone, Debug, Default)]
 struct Original {
-    /// Changes that the watch has shown. A read that was under way during one is of no use.
+    /// Number of changes that the watch has shown. A read during which one came is discarded.
     changes: u64,
-    /// `None`: the object is to be read.
+    /// Result of the last read. `None`: the object must be read.
     found: Option<Found>,
 }
 
-/// What is known of the configuration of an application.
+/// State of an application's configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
     originals: BTreeMap<ConfigName, Original>,
@@ -70,7 +70,7 @@ pub(crate) struct Config {
     pub(crate) readables: Readables,
 }
 
-/// An object to be read, and how often it had changed by then.
+/// Object to be read, with the number of its changes before the read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ToRead {
     pub(crate) name: ConfigName,
@@ -80,14 +80,14 @@ pub(crate) struct ToRead {
 /// Copies of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
-    /// All are known.
+    /// All copies are known.
     Copies(Vec<ColorConfig>),
     /// The version cannot be made: the reason, and the sentence for people.
     Blocked(Reason, String),
 }
 
 impl Config {
-    /// Follows these objects and no others. The answer are those that are new, and those that no longer are.
+    /// Follows these objects and no others. Returns the new ones, and those that are no longer followed.
     pub(crate) fn follow(&mut self, names: &BTreeSet<ConfigName>) -> (Vec<ConfigName>, Vec<ConfigName>) {
         let new: Vec<ConfigName> = names.iter().filter(|name| !self.originals.contains_key(*name)).cloned().collect();
         let old: Vec<ConfigName> = self.originals.keys().filter(|name| !names.contains(*name)).cloned().collect();
@@ -96,12 +96,12 @@ impl Config {
         (new, old)
     }
 
-    /// The objects that are followed.
+    /// Returns the objects that are followed.
     pub(crate) fn names(&self) -> impl Iterator<Item = &ConfigName> {
         self.originals.keys()
     }
 
-    /// The watch has shown an object at a version. Whether that is news.
+    /// Takes in that the watch has shown an object at a version. Returns whether that is news.
     pub(crate) fn see(&mut self, name: &ConfigName, version: u64) -> bool {
         let Some(original) = self.originals.get_mut(name) else { return false };
         let is_known = matches!(original.found, Some(Found::Content { version: known, .. }) if known >= version);
@@ -113,7 +113,7 @@ impl Config {
         false
     }
 
-    /// The watch has shown that an object is gone, or a list has not shown it. Whether that is news.
+    /// Takes in that the watch has shown that an object is gone, or that a list has not shown it. Returns whether that is news.
     pub(crate) fn miss(&mut self, name: &ConfigName) -> bool {
         let Some(original) = self.originals.get_mut(name) else { return false };
         if original.found == Some(Found::Absent) {
@@ -124,7 +124,7 @@ impl Config {
         true
     }
 
-    /// Objects that are to be read, of those that are asked for: all that are unknown, and all that could not be read.
+    /// Returns those of the objects that must be read: all that are unknown, and all that could not be read.
     pub(crate) fn to_read<'a>(&self, names: impl Iterator<Item = &'a ConfigName>) -> Vec<ToRead> {
         let unknown = |name: &ConfigName| {
             let original = self.originals.get(name)?;
@@ -135,7 +135,7 @@ impl Config {
         names.filter_map(unknown).collect()
     }
 
-    /// Takes in an answer, unless the object has changed since it was asked for.
+    /// Takes in the result of a read, unless the object has changed since.
     pub(crate) fn learn(&mut self, read: &ToRead, found: Found) {
         if let Some(original) = self.originals.get_mut(&read.name)
             && original.changes == read.changes
@@ -144,7 +144,7 @@ impl Config {
         }
     }
 
-    /// Name of the copy that an object has now.
+    /// Returns the name of the copy that an object has now.
     pub(crate) fn copy_of(&self, name: &ConfigName) -> Option<&str> {
         match self.originals.get(name)?.found.as_ref()? {
             Found::Content { copy, .. } => Some(copy),
@@ -152,7 +152,7 @@ impl Config {
         }
     }
 
-    /// The copies of a version whose templates name these objects.
+    /// Returns the copies of a version whose templates name these objects.
     pub(crate) fn resolve(&self, rainbow: &str, named: &BTreeMap<ConfigName, Demand>) -> Resolution {
         let mut copies = Vec::new();
         let (mut forbidden, mut failed, mut missing) = (BTreeSet::new(), Vec::new(), Vec::new());
@@ -227,7 +227,7 @@ mod tests {
         let read = config.to_read(names.iter());
         config.learn(&read[0], content(7));
         assert!(config.to_read(names.iter()).is_empty());
-        // What a watch shows of what is known already is no news; a lagging watch shows it after the read.
+        // A state that is known already is no news. A lagging watch shows it after the read.
         assert!(!config.see(&map("settings"), 7) && !config.see(&map("settings"), 6));
         assert!(config.see(&map("settings"), 8));
         let read = config.to_read(names.iter());

@@ -1,18 +1,18 @@
-//! Content of ConfigMaps and Secrets: what is copied of one, and the digest that a copy is named after.
+//! Content of ConfigMaps and Secrets: the part that is copied, and the digest that a copy is named after.
 //!
 //! Names of copies stand in Deployments, Colors and pods, which more people may read than Secrets. A plain hash of a short password can be
-//! guessed by trying passwords, so hashes of Secrets have a key: random, one for each Rainbow, in a Secret of its own.
+//! found by trying passwords, so hashes of Secrets have a key: random, one for each Rainbow, in a Secret of its own.
 
 use rainbow_api::{CONTENT_DIGITS, ConfigKind, ConfigName, copy_name};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
 
-/// Bytes of a block of SHA-256.
+/// Block size of SHA-256, in bytes.
 const BLOCK: usize = 64;
-/// Bytes of a key.
+/// Length of a key, in bytes.
 const KEY: usize = 32;
-/// Type of Secrets that only Kubernetes itself makes: the API server refuses another one with this type.
+/// Type of Secrets that only Kubernetes itself makes. The API server refuses another Secret of this type.
 const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 
 /// Key of the hashes of an application's Secrets.
@@ -31,7 +31,7 @@ impl ContentKey {
         Self(Arc::new(rand::random()))
     }
 
-    /// `None`: these are no bytes of a key.
+    /// Returns the key with these bytes. `None`: they have not the length of a key.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(Arc::new(bytes)))
     }
@@ -40,7 +40,7 @@ impl ContentKey {
         &*self.0
     }
 
-    /// HMAC with SHA-256 (RFC 2104).
+    /// Returns the HMAC with SHA-256 (RFC 2104).
     fn sign(&self, text: &[u8]) -> Vec<u8> {
         let mut block = [0; BLOCK];
         block[..KEY].copy_from_slice(&*self.0);
@@ -50,7 +50,7 @@ impl ContentKey {
     }
 }
 
-/// The fields of an object that are copied, as a whole.
+/// Returns the fields of an object that are copied, each as a whole.
 pub(crate) fn copied(kind: ConfigKind, object: &Value) -> Map<String, Value> {
     let fields: &[&str] = match kind {
         ConfigKind::ConfigMap => &["data", "binaryData"],
@@ -67,17 +67,17 @@ pub(crate) fn copied(kind: ConfigKind, object: &Value) -> Map<String, Value> {
     all
 }
 
-/// Name of the copy of an object as it is.
+/// Returns the name of the copy of an object as it is.
 pub(crate) fn name_of_copy(rainbow: &str, source: &ConfigName, object: &Value, key: Option<&ContentKey>) -> String {
     named(rainbow, source, &Value::Object(copied(source.kind, object)), key)
 }
 
-/// Name that stands for the copy of an object that does not exist, and need not. No object has it.
+/// Returns the name that stands for the copy of an object that does not exist and is optional. No object has this name.
 pub(crate) fn name_of_nothing(rainbow: &str, source: &ConfigName) -> String {
     named(rainbow, source, &Value::Null, None)
 }
 
-/// Two Rainbows of a namespace have no copy together: each deletes its own.
+/// Returns the name of a copy. The Rainbow is part of the digest, so that two Rainbows of a namespace share no copy: each deletes its own.
 fn named(rainbow: &str, source: &ConfigName, content: &Value, key: Option<&ContentKey>) -> String {
     let content = json!({ "rainbow": rainbow, "kind": source.kind, "name": source.name, "content": content });
     let text = content.to_string();
@@ -98,7 +98,7 @@ mod tests {
         ConfigName { kind, name: "settings".into() }
     }
 
-    /// RFC 4231, test case 1 with a key that was filled up, as HMAC does it.
+    /// RFC 4231, test case 1, with a key that is padded as HMAC does it.
     #[test]
     fn hashes_are_hmac() {
         let mut bytes = [0; KEY];

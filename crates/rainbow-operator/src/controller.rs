@@ -1,4 +1,4 @@
-//! The loop: which application is to be looked at, when, and what became of it.
+//! Loop of the operator: which application is looked at, when, and what came of it.
 
 use futures::{
     FutureExt, StreamExt,
@@ -32,29 +32,29 @@ use crate::{
     watch,
 };
 
-/// Applications that are written to at the same time.
+/// Number of applications that are written to concurrently.
 const CONCURRENCY: usize = 64;
-/// Applications that are looked at before changes are taken in again.
+/// Number of applications that are looked at before changes are taken in again.
 const LOOKS: usize = 100;
-/// Changes that are taken in before anything is decided on, so that a burst costs one decision.
+/// Number of changes that are taken in before a decision, so that a burst costs one decision.
 const BURST: usize = 1000;
-/// Longest time for writes that are under way when the operator is told to end: less than the 30 s after which a kubelet kills it.
+/// Longest time for writes that are under way when the operator is asked to end: less than the 30 s after which a kubelet kills it.
 const LAST_WRITES: Duration = Duration::from_secs(8);
 
-/// The moment from which the operator ends.
+/// Resolves at the moment from which the operator ends.
 type Shutdown = Shared<BoxFuture<'static, ()>>;
 
-/// Runs the operator until it is told to end. Dropping the future at any moment is safe: what is in the cluster says how
-/// to go on.
+/// Runs the operator until it is asked to end. Dropping the future at any moment is safe, since the state in the cluster tells how to
+/// continue.
 ///
-/// An API server that is away, or that lacks the custom resource definitions, is waited for.
+/// Waits for an API server that is not reachable, or that lacks the custom resource definitions.
 ///
 /// # Errors
-/// When the cluster's Kubernetes is older than [`discover::OLDEST`], when another operator acts and this one does not wait for it, or
+/// Fails when the cluster's Kubernetes is older than [`discover::OLDEST`], when another operator acts and this one does not wait for it, or
 /// when the watches end.
 pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
     let client = agent::named(client, agent::OPERATOR);
-    // Asked about again after the end has begun: an operator may lose its lease while its last writes are under way.
+    // Polled again after the end has begun: an operator may lose its lease while its last writes are under way.
     let shutdown = mem::replace(&mut options.shutdown, pending().boxed()).shared();
     tokio::select! {
         () = shutdown.clone() => return Ok(()),
@@ -75,7 +75,7 @@ pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
         }
         tracing::info!(name = election.identity, "this operator leads");
         let end = tokio::select! {
-            // What was under way is dropped, as in a crash: another one leads now.
+            // Writes under way are dropped, as in a crash: another operator leads now.
             rival = candidate.lost() => match (election.others, rival) {
                 (Others::Refuse, Some(rival)) => Some(Err(Error::NotAlone(rival))),
                 (Others::Refuse, None) | (Others::Wait, _) => None,
@@ -155,12 +155,12 @@ struct Operator {
     means: Means,
     counter: Counter,
     cache: Cache,
-    /// Boxed: a table has room for twice as many entries as it holds.
+    /// Boxed, because a table has room for twice as many entries as it holds.
     reconcilers: HashMap<Arc<Key>, Box<Reconciler>>,
     queue: Queue,
     throttle: Throttle,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// All caches have been filled once.
+    /// Whether all caches have been filled once.
     started: bool,
     health: Option<Health>,
 }
@@ -235,24 +235,24 @@ impl Operator {
         self.queue.push(key);
     }
 
-    /// Has an application looked at when its reconciler wants it. One whose writes are under way is looked at after them.
+    /// Schedules an application for the time that its reconciler wants. An application whose writes are under way is looked at after them.
     fn schedule(&mut self, key: &Arc<Key>) {
         let due = self.reconcilers.get(key).filter(|reconciler| !reconciler.running).and_then(|known| known.due);
         self.queue.wake_at(key, due);
     }
 
-    /// An application waits for a look, and may have one now.
+    /// Returns whether an application is queued and may be looked at now.
     fn may_start(&mut self) -> bool {
         self.started && self.running.len() < CONCURRENCY && !self.queue.is_empty() && self.throttle.until().is_none()
     }
 
-    /// The earliest time at which there may be something to do without a change.
+    /// Returns the earliest time at which there may be something to do without a change.
     fn next_wake(&mut self) -> Option<Instant> {
         let throttled = if self.queue.is_empty() { None } else { self.throttle.until() };
         self.queue.next_wake().into_iter().chain(throttled).min()
     }
 
-    /// Looks at those that have waited longest.
+    /// Looks at the applications that have waited longest.
     fn start(&mut self) {
         self.queue.wake(Instant::now());
         for _ in 0..LOOKS {
@@ -267,7 +267,7 @@ impl Operator {
     fn look(&mut self, key: &Arc<Key>) {
         let reconciler = self.reconcilers.entry(Arc::clone(key)).or_default();
         if reconciler.running {
-            // The end of its writes queues it again.
+            // The end of the writes queues the application again.
             return;
         }
         let with = With {

@@ -1,11 +1,11 @@
-//! How many connections the pods of draining colors have.
+//! Number of connections that the pods of draining colors have.
 //!
 //! ```text
 //! plan.count -> counting -> task: asks, at a pace of its own -> answers -> known -> world -> plan
 //! ```
 //!
-//! Only pods of draining colors are asked. What is known is kept in memory only: after a restart everything is unknown
-//! until it has been asked again, and unknown holds.
+//! Only pods of draining colors are asked. The answers are kept in memory only. After a restart everything is unknown until the pods have
+//! been asked again, and an unknown pod is kept.
 
 mod ask;
 mod ignored;

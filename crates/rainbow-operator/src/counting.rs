@@ -1,4 +1,4 @@
-//! Whose connections are counted now: the pods that a plan names, and how they are asked.
+//! Pods whose connections are counted now, as a plan names them, and how they are asked.
 
 use rainbow_api::IgnoredPeer;
 use rainbow_plan::{InstanceName, Plan, Time};
@@ -12,7 +12,7 @@ use crate::{
     messages,
 };
 
-/// The pods that are asked now.
+/// Pods that are asked now.
 #[derive(Default)]
 pub(crate) struct Counting {
     asked: Vec<Target>,
@@ -21,7 +21,7 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// Has the connections counted that the plan wants to know. Whether something is known now without a question.
+    /// Asks for the connections that the plan wants to know. Returns whether something is known now without a question.
     pub(crate) fn follow(
         &mut self,
         key: &Key,
@@ -46,7 +46,7 @@ impl Counting {
         news
     }
 
-    /// Has no connections counted any more.
+    /// Stops all questions.
     pub(crate) fn stop(&mut self, key: &Key, counter: &Counter) {
         if !self.asked.is_empty() {
             self.asked = Vec::new();
@@ -55,7 +55,7 @@ impl Counting {
     }
 }
 
-/// The pods to ask as a plan says; and of each pod of interest the name, the uid, and how its connections can be known.
+/// Returns the pods to ask by a plan, and for each pod of interest the name, the uid, and how its connections can be known.
 fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
     if plan.count.is_empty() {
         return Default::default();
@@ -71,7 +71,7 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
         let how = match sources.get(&instance) {
             None => continue,
             Some(Err(why)) => How::Never(why),
-            // It gets one before its first container starts, and keeps it to the end.
+            // A pod gets an address before its first container starts, and keeps it to the end.
             Some(Ok(_)) if pod.address.is_none() && !pod.ready => How::Unreachable,
             Some(Ok(source)) => {
                 asked.push(Target {
@@ -90,14 +90,14 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
     (asked, all)
 }
 
-/// How an instance's pods are asked.
+/// Returns how an instance's pods are asked.
 fn source(app: &App, effective: &Effective, instance: &InstanceName) -> Result<Source, &'static str> {
     let color = effective.speaker(app, instance).ok_or(messages::NO_TIER)?;
     let tier = color.spec.tiers.iter().find(|tier| tier.name == *instance.tier).ok_or(messages::NO_TIER)?;
     Source::of(&effective.rainbow.spec, effective.describes(color), color, tier).unwrap_or(Err(NO_COUNTER))
 }
 
-/// When the connections of instances are cut.
+/// Returns the time at which the connections of each instance are cut.
 fn deadlines(app: &App, plan: &Plan) -> BTreeMap<InstanceName, Time> {
     let mut all = BTreeMap::<InstanceName, Time>::new();
     for report in &plan.report.colors {

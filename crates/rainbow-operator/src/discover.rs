@@ -1,18 +1,18 @@
-//! Whether the cluster's Kubernetes is one that Rainbow supports. `docs/compatibility.md` lists what differs between the
-//! supported versions, and why no decision depends on it.
+//! Support of the cluster's Kubernetes by Rainbow. `docs/compatibility.md` lists what differs between the supported versions, and why no
+//! decision depends on it.
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Client;
 use std::{fmt, time::Duration};
 
-/// First wait after a failure; it doubles up to the longest.
+/// First wait after a failure. It doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// The oldest Kubernetes that Rainbow supports.
+/// Oldest Kubernetes that Rainbow supports.
 pub const OLDEST: Version = Version { major: 1, minor: 30 };
 
-/// A version of Kubernetes, without its patch.
+/// Version of Kubernetes, without its patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     major: u32,
@@ -26,7 +26,7 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// Version in an answer of `/version`; `None` where it has no number.
+    /// Returns the version in an answer of `/version`. `None`: the answer has no number.
     ///
     /// Some providers write a minor as `30+`. A build of Kubernetes without its linker flags leaves `major` and `minor` empty
     /// and says `v0.0.0-master+$Format:%H$`: there never was a Kubernetes 0.
@@ -35,7 +35,7 @@ impl Version {
         [fields, Self::of_text(&info.git_version)].into_iter().flatten().find(|version| version.major > 0)
     }
 
-    /// Version in a text such as `v1.30.14-gke.100`.
+    /// Returns the version in a text such as `v1.30.14-gke.100`.
     fn of_text(text: &str) -> Option<Self> {
         let (major, rest) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
         Self::parse(major, rest)
@@ -50,7 +50,7 @@ impl Version {
     }
 }
 
-/// The cluster's Kubernetes is older than [`OLDEST`].
+/// Error of a cluster whose Kubernetes is older than [`OLDEST`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this cluster runs Kubernetes {found}, and Rainbow needs {OLDEST} or later")]
 pub struct TooOld {
@@ -58,17 +58,17 @@ pub struct TooOld {
     found: String,
 }
 
-/// Whether Rainbow supports a cluster.
+/// Support of a cluster by Rainbow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// Its Kubernetes is new enough.
+    /// Kubernetes is new enough.
     Full,
-    /// Its version has no number. Such a build is its owner's own, and is taken for a current one.
+    /// The version has no number. Such a build is its owner's own, and counts as a current one.
     Unknown {
         /// Version as the cluster writes it.
         said: String,
     },
-    /// Its Kubernetes is too old.
+    /// Kubernetes is too old.
     None(TooOld),
 }
 
@@ -77,7 +77,7 @@ impl Support {
         let text = info.git_version.as_str();
         match Version::of(info) {
             Some(version) if version >= OLDEST => Self::Full,
-            // The long form has the patch, but is not shown where it contradicts the number that decided.
+            // The long form has the patch. It is not shown where it contradicts the number that decided.
             Some(version) if Version::of_text(text) == Some(version) => {
                 Self::None(TooOld { found: text.strip_prefix('v').unwrap_or(text).to_owned() })
             }
@@ -90,7 +90,7 @@ impl Support {
 /// Asks the API server for its version.
 ///
 /// # Errors
-/// When the API server does not answer, or not in a way that can be read.
+/// Fails when the API server does not answer, or when the answer cannot be read.
 pub async fn support(client: &Client) -> kube::Result<Support> {
     Ok(Support::of(&client.apiserver_version().await?))
 }
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// A cluster that does not answer may be a good one.
+    /// A cluster that does not answer may be supported.
     #[tokio::test(start_paused = true)]
     async fn no_answer_is_asked_for_again() {
         let asked = Arc::new(AtomicU32::new(0));

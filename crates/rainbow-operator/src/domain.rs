@@ -1,4 +1,4 @@
-//! Rainbow's resources as the planner's domain types, and back.
+//! Conversion of Rainbow's resources to the planner's domain types, and back.
 
 mod peer_owner;
 mod senders;
@@ -18,23 +18,23 @@ use crate::{
 pub(crate) use peer_owner::{OnePeer, PeerOwner};
 pub(crate) use senders::Senders;
 
-/// Time within which a load balancer that addresses pods sends clients to a new one: it takes 10 to 180 s to register and check one.
+/// Time within which a load balancer that addresses pods sends clients to a new pod: registering and checking one takes 10 to 180 s.
 const REGISTRATION: Duration = Duration::from_secs(180);
-/// Time for which clients of a headless Service may go by an old answer of the cluster's DNS: CoreDNS keeps answers for 30 s in its usual
-/// settings, and clients as long again (the JVM by default).
+/// Time for which clients of a headless Service may use an old answer of the cluster's DNS. CoreDNS keeps answers for 30 s in its usual
+/// settings, and clients keep them for as long again (the JVM by default).
 const RESOLUTION: Duration = Duration::from_secs(60);
 
-/// What the operator has to work with, whatever the application.
+/// Settings of the operator that are the same for all applications.
 #[derive(Clone, Debug)]
 pub(crate) struct Means {
-    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
+    /// Time by which the cluster's data plane may lag behind the endpoints that the API shows.
     pub(crate) propagation: Duration,
     pub(crate) swap: plan::Swap,
     /// The counter that new pods get.
     pub(crate) sidecar: Option<NewSidecar>,
-    /// Configuration that may be read.
+    /// Configuration that the operator may read.
     pub(crate) config: ConfigAccess,
-    /// Since when this operator leads.
+    /// Time since when this operator leads.
     pub(crate) leads_since: plan::Time,
 }
 
@@ -46,8 +46,8 @@ pub(crate) struct NewSidecar {
     pub(crate) defaults: api::SidecarSettings,
 }
 
-/// The spec that the planner goes by. `version` is what the tiers describe; `None` where the spec's own version is invalid. The stages named in
-/// `invalid` keep what they serve; `senders` are those of the stages' Services; `callers` is the [`callers_lag`].
+/// Returns the spec for the planner. `version` is what the tiers describe; `None` where the spec's own version is invalid. The stages named
+/// in `invalid` keep what they serve. `senders` are those of the stages' Services. `callers` is the [`callers_lag`].
 pub(crate) fn spec(
     rainbow: &Rainbow,
     version: Option<&Version>,
@@ -59,10 +59,9 @@ pub(crate) fn spec(
     let spec = &rainbow.spec;
     let mut stages: Vec<plan::Stage> = Vec::new();
     for found in &spec.stages {
-        // A name that is there twice is an error of the stage.
-        // The planner makes the addresses of inner tiers itself.
+        // A name that occurs twice is an error of the stage. The planner makes the addresses of inner tiers itself.
         if !plan::is_inner_name(&found.name) && stages.iter().all(|known| known.name != found.name) {
-            // The Service may become what the spec says in the very write that moves the stage.
+            // The Service may change to what the spec says in the same write that moves the stage.
             let senders = senders.get(&found.name).copied().max(Some(Senders::of_stage(&found.service)));
             let senders = senders.unwrap_or_default();
             let overlap = overlap(found, senders, means);
@@ -85,7 +84,7 @@ pub(crate) fn spec(
         progress_deadline: seconds(spec.progress_deadline()),
         config: BTreeSet::new(),
         reuse: match spec.reuse {
-            // A release of a callee alone leaves its callers as they are.
+            // A release of only a callee leaves its callers as they are.
             _ if !api::compatible_callees(&spec.tiers).is_empty() => plan::Reuse::Unchanged,
             api::Reuse::Never => plan::Reuse::Never,
             api::Reuse::Unchanged => plan::Reuse::Unchanged,
@@ -97,28 +96,28 @@ pub(crate) fn spec(
     }
 }
 
-/// A count that the API server or the validation has found to be at least 0.
+/// Converts a count that the API server or the validation has found to be at least 0.
 fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
-/// Source of the evidence that the connections of a color's pods have ended: the spec's word for the color that it describes, else
-/// the last word that the color remembers, else its snapshot. What a release says of its own pods says nothing of others.
+/// Returns the source of the evidence that the connections of a color's pods have ended: the spec's for the color that it describes,
+/// otherwise the last one that the color remembers, otherwise the snapshot's. What a release says of its own pods says nothing of others.
 pub(crate) fn evidence<'a>(spec: &api::RainbowSpec, described: bool, color: &'a api::Color) -> Cow<'a, api::Evidence> {
     if described {
         return Cow::Owned(api::Evidence::of(spec, &spec.tiers));
     }
     let status = color.status.as_ref().and_then(|status| status.evidence.as_ref());
     let known = status.or(color.spec.evidence.as_ref());
-    // An earlier version wrote nothing down: what the spec says now is all that is known, and is remembered from now on.
+    // An earlier version recorded nothing. The current spec is all that is known, and is remembered from now on.
     known.map_or_else(
         || Cow::Owned(api::Evidence::of(spec, color.spec.tiers.iter().map(|tier| current(spec, tier)))),
         Cow::Borrowed,
     )
 }
 
-/// Whether a tier's connections are counted. Those of the counter are, even where it is missing: then nothing is known of
-/// them, and that is told.
+/// Returns whether a tier's connections are counted. With `Sidecar` they are even where the counter is missing: then nothing is known of
+/// them, and that is reported.
 pub(crate) fn counted(evidence: &api::Evidence, tier: &api::Tier) -> bool {
     match evidence.of_tier(&tier.name) {
         api::Connections::Sidecar => !tier.tcp_ports().is_empty() || has_associations(tier),
@@ -127,12 +126,13 @@ pub(crate) fn counted(evidence: &api::Evidence, tier: &api::Tier) -> bool {
     }
 }
 
-/// Clients have associations with the tier's pods, which the counter does not see: they are connections, so they are unknown.
+/// Returns whether clients have associations with the tier's pods, which the counter does not see. They are connections, so they are
+/// unknown.
 pub(crate) fn has_associations(tier: &api::Tier) -> bool {
     tier.ports.iter().any(|port| port.protocol() == "SCTP")
 }
 
-/// Seconds that the pods of a color's tier have to be ready: by the same order of words as [`evidence`].
+/// Returns the seconds that the pods of a color's tier must be ready, in the same order of precedence as [`evidence`].
 pub(crate) fn min_ready(spec: &api::RainbowSpec, described: bool, color: &api::Color, tier: &api::Tier) -> i32 {
     let remembered = || color.status.as_ref()?.min_ready_seconds.get(&tier.name).copied();
     let snapshot = || tier.min_ready_seconds.unwrap_or(0);
@@ -142,7 +142,7 @@ pub(crate) fn min_ready(spec: &api::RainbowSpec, described: bool, color: &api::C
     }
 }
 
-/// Policy about the size of a color's tier: by the same order of words as [`evidence`].
+/// Returns the scaling policy of a color's tier, in the same order of precedence as [`evidence`].
 pub(crate) fn scaling(
     spec: &api::RainbowSpec,
     described: bool,
@@ -167,7 +167,7 @@ fn scaling_of(policy: &api::TierScaling) -> plan::Scaling {
     }
 }
 
-/// The tier as the spec has it now, where the spec still has it.
+/// Returns the tier as the spec has it now, or the given one where the spec has it no longer.
 fn current<'a>(spec: &'a api::RainbowSpec, tier: &'a api::Tier) -> &'a api::Tier {
     spec.tiers.iter().find(|current| current.name == tier.name).unwrap_or(tier)
 }
@@ -176,7 +176,7 @@ fn seconds(seconds: i32) -> Duration {
     Duration::from_secs(u64::from(count(seconds)))
 }
 
-/// A tier without what is policy.
+/// Converts a tier without its policy.
 fn tier(tier: &api::Tier, identity: Option<&String>) -> plan::Tier {
     plan::Tier {
         name: tier.name.clone(),
@@ -214,20 +214,21 @@ fn tiers_of_color(spec: &api::RainbowSpec, described: bool, color: &api::Color) 
     color.spec.tiers.iter().map(tier).collect()
 }
 
-/// Time for which pods that come and pods that go have to serve together, where that is not the cluster's own data plane's.
+/// Returns the time for which the pods that join and those that leave must serve together, where that differs from the cluster's own data
+/// plane.
 fn overlap(stage: &api::Stage, senders: Senders, means: &Means) -> Option<Duration> {
     let own = stage.shift.as_ref().and_then(|shift| shift.overlap);
     own.map(|own| own.0).or(match senders {
         Senders::Nodes => None,
-        // A node whose pods have all gone answers no client, until the load balancer has noticed.
+        // A node whose last pod has left answers no client until the load balancer has noticed.
         Senders::NodesLocally => Some(means.propagation),
         Senders::Clients => Some(RESOLUTION.max(means.propagation)),
         Senders::LoadBalancer => Some(REGISTRATION.max(means.propagation)),
     })
 }
 
-/// Longest time for which pods may be called by callers in the application after they have left the Services of their instances, where
-/// that is not the cluster's own data plane's.
+/// Returns the longest time for which callers in the application may call pods after the pods have left the Services of their instances,
+/// where that differs from the cluster's own data plane.
 pub(crate) fn callers_lag<'a>(mut tiers: impl Iterator<Item = &'a api::Tier>) -> Duration {
     if tiers.any(|tier| tier.service.is_headless()) { RESOLUTION } else { Duration::ZERO }
 }
@@ -235,14 +236,14 @@ pub(crate) fn callers_lag<'a>(mut tiers: impl Iterator<Item = &'a api::Tier>) ->
 fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
     let shift = match stage.shift_kind() {
         Some(api::ShiftKind::Rolling(rolling)) => {
-            // A surge that cannot be read makes the stage invalid, which goes nowhere but back.
+            // A surge that cannot be read makes the stage invalid. An invalid stage only goes back.
             let surge = rolling.surge().unwrap_or_default().map(|surge| match surge {
                 api::Surge::Pods(pods) => plan::Surge::Pods(pods),
                 api::Surge::Percent(percent) => plan::Surge::Percent(percent),
             });
             plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0, surge }
         }
-        // A stage that says two things is invalid, and goes nowhere but back.
+        // A stage with two ways to shift is invalid. An invalid stage only goes back.
         Some(api::ShiftKind::Flip) | None => plan::Shift::Flip,
     };
     plan::Stage {
@@ -268,7 +269,7 @@ fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
     }
 }
 
-/// What a stage does between two tiers.
+/// Returns what a stage does between two tiers.
 fn between(spec: &api::RainbowSpec, stage: &api::Stage) -> plan::Between {
     let tiers = stage.shift.as_ref().and_then(|shift| shift.tiers.as_ref());
     let Some(pause) = tiers.and_then(|tiers| tiers.pause.as_ref()) else { return plan::Between::Nothing };
@@ -281,8 +282,8 @@ fn hold(hold: &api::Hold) -> plan::Hold {
     plan::Hold { id: hold.id(), color: hold.color.clone(), paused: hold.paused, revision: hold.revision }
 }
 
-/// Memory in the status. A stage that has taken a Service over, as one that was renamed, goes on from what is remembered of the
-/// stage that had the Service; `services` are the names of the stages' Services.
+/// Returns the memory in the status. A stage that has taken over a Service, such as one that was renamed, continues from what is remembered
+/// of the stage that had the Service. `services` are the names of the stages' Services.
 pub(crate) fn memory(rainbow: &Rainbow, services: &BTreeMap<plan::StageKey, String>) -> plan::Memory {
     let status = rainbow.status.as_ref();
     let known = status.map(|status| status.stages.as_slice()).unwrap_or_default();
@@ -330,7 +331,7 @@ fn sizes(replicas: &BTreeMap<String, i32>) -> BTreeMap<String, u32> {
     replicas.iter().map(|(tier, replicas)| (tier.clone(), count(*replicas))).collect()
 }
 
-/// What a color's status says of tiers that one stage has for itself.
+/// Converts what a color's status says of tiers that one stage has for itself.
 fn part(part: &api::PartStatus) -> plan::PartMemory {
     plan::PartMemory {
         key: plan::PartKey { stage: part.stage.clone(), tier: part.tier.clone() },
@@ -342,7 +343,7 @@ fn part(part: &api::PartStatus) -> plan::PartMemory {
     }
 }
 
-/// A color; `described` says whether the spec describes it.
+/// Converts a color. `described` says whether the spec describes it.
 pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Color) -> plan::Color {
     let spec = &color.spec;
     let instances =
@@ -360,7 +361,7 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
         deleting: color.metadata.deletion_timestamp.is_some(),
         released: status.released_at.as_deref().and_then(clock::read),
         retired: status.retired_at.as_deref().and_then(clock::read),
-        // Before the first status the color has the word of the spec that it was made of.
+        // Before the first status the color has the entries of the spec that it was made of.
         entries: if status.phase.is_some() { status.entries.clone() } else { spec.entries.clone() },
         demoted: status.demoted,
         served: status.served.clone(),
@@ -372,7 +373,7 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
     }
 }
 
-/// Copies as the planner knows them.
+/// Converts copies of configuration.
 pub(crate) fn config_copies(config: &[api::ColorConfig]) -> BTreeSet<plan::ConfigCopy> {
     let copy =
         |one: &api::ColorConfig| plan::ConfigCopy { source: config_name(one.kind, &one.name), copy: one.copy.clone() };
@@ -402,12 +403,12 @@ fn deadline(deadline: api::Deadline) -> plan::Deadline {
     }
 }
 
-/// Something that keeps a Rainbow from being what its spec says, found before or after planning.
+/// Problem that keeps a Rainbow from being what its spec says, found before or after planning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
-    /// For machines.
+    /// Machine-readable reason.
     pub(crate) reason: api::Reason,
-    /// For people.
+    /// Sentence for people.
     pub(crate) message: String,
 }
 
@@ -415,15 +416,15 @@ pub(crate) struct Obstacle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     Instance(plan::InstanceName),
-    /// Name of the stage.
+    /// Stage of this name.
     Stage(String),
-    /// Shadow Service of a stage: name of the stage.
+    /// Shadow Service of the stage of this name.
     Shadow(String),
-    /// Name of another Rainbow in the namespace.
+    /// Another Rainbow of this name in the namespace.
     Rainbow(String),
 }
 
-/// Name of an instance's Deployment, and of its Service.
+/// Returns the name of an instance's Deployment, and of its Service.
 pub(crate) fn object_name(prefix: Option<&str>, instance: &plan::InstanceName) -> String {
     match &instance.stage {
         None => names::instance(prefix, &instance.tier, &instance.color),
@@ -431,7 +432,7 @@ pub(crate) fn object_name(prefix: Option<&str>, instance: &plan::InstanceName) -
     }
 }
 
-/// The instances of a color: each stage has its own of tiers that call a tier which may be newer.
+/// Returns the instances of a color. Each stage has its own of tiers that call a tier which may be newer.
 pub(crate) fn instances<'a>(
     color: &'a api::ColorSpec,
     stages: impl Iterator<Item = &'a str> + Clone,
@@ -447,12 +448,12 @@ pub(crate) fn instances<'a>(
     color.instances.iter().flat_map(own).collect()
 }
 
-/// The color has the instance, or stages have theirs of it.
+/// Returns whether the color has the instance, or stages have their own of it.
 pub(crate) fn has_version(color: &plan::Color, instance: &plan::InstanceName) -> bool {
     color.instances.get(&*instance.tier).is_some_and(|known| known.color == instance.color)
 }
 
-/// Names of the stages that users know.
+/// Returns the names of the stages that users know.
 pub(crate) fn user_stages(spec: &api::RainbowSpec) -> impl Iterator<Item = &str> + Clone {
     spec.stages.iter().map(|stage| stage.name.as_str()).filter(|name| !plan::is_inner_name(name))
 }
@@ -460,31 +461,29 @@ pub(crate) fn user_stages(spec: &api::RainbowSpec) -> impl Iterator<Item = &str>
 /// Names of the objects that the planner speaks of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names<'a> {
-    /// Name of the `Rainbow`.
     pub(crate) rainbow: &'a str,
-    /// What stands before the names of instances.
+    /// Prefix of the names of instances.
     pub(crate) prefix: Option<&'a str>,
-    /// Names of the stages' Services.
     pub(crate) services: &'a BTreeMap<plan::StageKey, String>,
-    /// Why instances lack pods: by tier and color of the instance.
+    /// Reasons why instances lack pods.
     pub(crate) troubles: &'a PodTroubles,
-    /// Who has a name that is needed, by kind and name of the object, where that is known.
+    /// Owner of each needed name that is taken, by kind and name of the object, where the owner is known.
     pub(crate) taken: &'a BTreeMap<(Kind, String), Owner>,
 }
 
-/// Why an instance lacks pods: one of its pods, and what its node or the scheduler says of it.
+/// Reason why an instance lacks pods: one of its pods, with what the pod's node or the scheduler says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodTrouble {
-    /// The pod or the Deployment.
+    /// Pod or Deployment.
     pub(crate) object: String,
     pub(crate) says: String,
     pub(crate) urgency: Urgency,
 }
 
-/// How likely it is that a trouble does not pass by itself, most first.
+/// Likelihood that a trouble does not pass by itself, most likely first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Urgency {
-    /// Someone has to do something.
+    /// A user must do something.
     Stuck,
     /// A probe has not passed yet.
     Unready,
@@ -492,26 +491,26 @@ pub(crate) enum Urgency {
     Starting,
 }
 
-/// By color and tier.
+/// Troubles by color and tier.
 pub(crate) type PodTroubles = BTreeMap<(String, String), PodTrouble>;
 
 impl Names<'_> {
-    /// Name of an instance's Deployment and Service.
+    /// Returns the name of an instance's Deployment and Service.
     pub(crate) fn instance(&self, instance: &plan::InstanceName) -> String {
         object_name(self.prefix, instance)
     }
 
-    /// Name of a stage's Service; empty where the stage has none.
+    /// Returns the name of a stage's Service. Empty: the stage has none.
     pub(crate) fn service(&self, stage: &str) -> String {
         self.services.get(&plan::StageKey::of(stage)).cloned().unwrap_or_default()
     }
 
-    /// Why a color lacks pods in a tier.
+    /// Returns the reason why a color lacks pods in a tier.
     pub(crate) fn trouble(&self, color: &str, tier: &str) -> Option<&PodTrouble> {
         self.troubles.get(&(color.to_owned(), tier.to_owned()))
     }
 
-    /// Purpose of an object that the planner asks for.
+    /// Returns the purpose of an object that the planner asks for.
     pub(crate) fn purpose(object: &plan::Object) -> Option<Owner> {
         match object {
             plan::Object::Deployment(instance) | plan::Object::Service(instance) | plan::Object::Scaler(instance) => {
@@ -525,7 +524,7 @@ impl Names<'_> {
         }
     }
 
-    /// Kind and name of an object.
+    /// Returns the kind and the name of an object.
     pub(crate) fn object(&self, object: &plan::Object) -> (Kind, String) {
         match object {
             plan::Object::Deployment(instance) => (Kind::Deployment, self.instance(instance)),
@@ -586,12 +585,12 @@ mod tests {
         check(true, &color(snapshot(), status()), (Connections::None, 30));
         check(false, &color(snapshot(), status()), (Connections::Http, 7));
         check(false, &color(snapshot(), json!({})), (Connections::Sidecar, 5));
-        // Of a color that an earlier version made nothing else is known than what the spec says now.
+        // Of a color that an earlier version made nothing is known but what the spec says now.
         check(false, &color(Value::Null, json!({})), (Connections::None, 5));
         check(false, &color(Value::Null, status()), (Connections::Http, 7));
     }
 
-    /// By protocols of a tier's ports, whether its connections are counted, where they are counted at all.
+    /// Whether a tier's connections are counted depends on the protocols of its ports.
     #[test]
     fn what_is_counted_depends_on_the_protocols() {
         let counted = |connections: &str, protocols: &[&str]| {

@@ -1,9 +1,8 @@
-//! Whether an object still is what was applied.
+//! Drift: whether an object still is what was applied.
 //!
-//! Three questions, cheapest first. Does the annotation name what shall be applied now? Is the content the very one that
-//! was found in order before? Is everything that was applied still in it? The second question is what keeps a server's
-//! normalisation (`1000m` becomes `1`) from being written against for ever: what the server answered to an apply counts
-//! as in order, whatever it looks like.
+//! Three questions, cheapest first. Does the annotation name what should be applied now? Is the content exactly the one that was found
+//! correct before? Does it still contain everything that was applied? The second question keeps the operator from writing against a
+//! server's normalisation (`1000m` becomes `1`) indefinitely: the server's answer to an apply counts as correct, with any content.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
@@ -20,7 +19,8 @@ use crate::uid::Uid;
 
 /// Hexadecimal digits of a fingerprint.
 const DIGITS: usize = 16;
-/// Annotations that are not compared: the fingerprint, what goes with a selector, and what the Deployment controller writes after every apply.
+/// Annotations that are not compared: the fingerprint, what belongs to a selector, and what the Deployment controller writes after every
+/// apply.
 const UNCOMPARED: [&str; 3] = [labels::APPLIED, labels::SERVES, "deployment.kubernetes.io/revision"];
 
 /// Hash of an object to be applied, without what varies on purpose.
@@ -43,15 +43,15 @@ impl Fingerprint {
         Self(digest.iter().take(size_of::<u64>()).fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Reads what an annotation says. Another's text is no fingerprint.
+    /// Reads an annotation. A text of another writer is no fingerprint.
     fn read(text: &str) -> Option<Self> {
         let own = text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         own.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
     }
 }
 
-/// What the API server answered to an apply: by uid, what was applied and the digest of the content then. An entry waits until
-/// the watch shows that content.
+/// Answers of the API server to applies, by uid: what was applied, and the digest of the content then. An entry waits until the watch shows
+/// that content.
 #[derive(Debug, Default)]
 pub(crate) struct Answers(HashMap<Uid, (Fingerprint, u64)>);
 
@@ -73,7 +73,7 @@ impl Answers {
     }
 }
 
-/// Counts the changes of what objects are rendered from. A fingerprint of an earlier epoch is computed again.
+/// Counter of the changes of what objects are rendered from. A fingerprint of an earlier epoch is computed again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch(u32);
 
@@ -83,22 +83,22 @@ impl Epoch {
     }
 }
 
-/// The part of a live object that can drift.
+/// Part of a live object that can drift.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
-    /// The annotation that says what was applied.
+    /// Annotation that says what was applied.
     applied: Option<Fingerprint>,
     /// Hash of the content.
     digest: u64,
     verdict: Verdict,
-    /// What is to be applied, and since which epoch.
+    /// Fingerprint of what should be applied, with the epoch of its computation.
     wanted: Option<(Epoch, Fingerprint)>,
 }
 
-/// Whether everything that was applied is in the content.
+/// Result of the comparison: whether everything that was applied is in the content.
 #[derive(Clone, Debug)]
 enum Verdict {
-    /// Not compared yet. The content is JSON text until then: a text is far smaller than a tree of values.
+    /// Not compared yet. The content is kept as JSON text until then, which is far smaller than a tree of values.
     Open(Box<str>),
     Current,
     Drifted,
@@ -112,17 +112,17 @@ impl Content {
         Self { applied, digest, verdict: Verdict::Open(text), wanted: None }
     }
 
-    /// Digest of the content, by which an answer of the API server is recognised later.
+    /// Returns the digest of the content, by which an answer of the API server is recognised later.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// What was applied is to be applied again.
+    /// Marks the content as drifted, so that the object is applied again.
     pub(crate) fn doubt(&mut self) {
         self.verdict = Verdict::Drifted;
     }
 
-    /// The later content is the same.
+    /// Returns whether a later content is the same.
     pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
         (self.applied, self.digest) == (later.applied, later.digest)
     }
@@ -135,8 +135,8 @@ impl Content {
         }
     }
 
-    /// Whether the object of this uid is as it should be; what varies on purpose (replicas, a stage's selector) is no part of
-    /// the comparison. What should be is rendered once in an epoch.
+    /// Returns whether the object of this uid is as it should be. What varies on purpose (replicas, a stage's selector) is not compared.
+    /// The desired object is rendered once in an epoch.
     pub(crate) fn is_current(
         &mut self,
         uid: &Uid,
@@ -151,7 +151,7 @@ impl Content {
         };
         self.wanted = Some((epoch, wanted));
         if self.applied != Some(wanted) {
-            // The content is never compared: what is applied now may be wanted again, and is applied once more then.
+            // The content is never compared: what is applied now may be wanted again, and is then applied once more.
             if matches!(self.verdict, Verdict::Open(_)) {
                 self.verdict = Verdict::Drifted;
             }
@@ -164,14 +164,14 @@ impl Content {
             let content = serde_json::from_str::<Value>(text);
             let wanted = rendered.unwrap_or_else(|| reduce(desired()));
             let same = content.is_ok_and(|content| contains(&content, &wanted));
-            // The text is never needed again: another annotation, or other content, is another state of the object.
+            // The text is not needed again: another annotation, or other content, is another state of the object.
             self.verdict = if same { Verdict::Current } else { Verdict::Drifted };
         }
         matches!(self.verdict, Verdict::Current)
     }
 }
 
-/// Notes the fingerprint of what is applied on the object itself, and answers it.
+/// Notes the fingerprint of what is applied on the object itself, and returns it.
 pub(crate) fn seal(object: &mut Value) -> Fingerprint {
     let fingerprint = Fingerprint::of(object);
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -181,7 +181,7 @@ pub(crate) fn seal(object: &mut Value) -> Fingerprint {
     fingerprint
 }
 
-/// The part of an object that is compared, in the form that [`reduce`] gives it.
+/// Part of an object that is compared, in the form that [`reduce`] gives it.
 #[derive(Serialize)]
 struct Compared<'a> {
     metadata: ComparedMeta<'a>,
@@ -202,8 +202,8 @@ struct ComparedOwner<'a> {
     kind: &'a str,
 }
 
-/// What can drift in a live object, as JSON text, and its digest. Annotations and labels of others come and go: they are compared where they
-/// are wanted, and a change of them costs a comparison, no more.
+/// Returns the part of a live object that can drift, as JSON text, with its digest. Annotations and labels of other writers come and go.
+/// They are compared where they are wanted, and a change of them costs only a comparison.
 fn content(meta: &ObjectMeta, spec: &Value) -> (Box<str>, u64) {
     let is_of_service = spec.get("ports").is_some();
     let owners = meta.owner_references.iter().flatten();
@@ -217,19 +217,19 @@ fn content(meta: &ObjectMeta, spec: &Value) -> (Box<str>, u64) {
         },
         spec: fields.map(|(field, value)| (field.as_str(), value)).collect(),
     };
-    // Texts and values of JSON can always be written.
+    // JSON texts and values can always be serialized.
     let text = serde_json::to_string(&compared).unwrap_or_default().into_boxed_str();
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     (text, hasher.finish())
 }
 
-/// A field of a spec that varies on purpose.
+/// Returns whether a field of a spec varies on purpose.
 fn varies(field: &str, is_of_service: bool) -> bool {
     field == "replicas" || (is_of_service && field == "selector")
 }
 
-/// The part of an object that is compared: labels, annotations, owners and the spec without what varies on purpose.
+/// Returns the part of an object that is compared: labels, annotations, owners, and the spec without what varies on purpose.
 fn reduce(mut object: Value) -> Value {
     let is_of_service = object.pointer("/spec/ports").is_some();
     let mut reduced = Map::new();
@@ -255,8 +255,8 @@ fn reduce(mut object: Value) -> Value {
     Value::Object(reduced)
 }
 
-/// Whether everything in `wanted` is in `live`. Lists of objects with names are matched by name, others by position; lists of texts or
-/// numbers are equal.
+/// Returns whether `live` contains everything in `wanted`. Lists of objects with names are matched by name, others by position. Lists of
+/// texts or numbers must be equal.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (_, Value::Null) => true,
@@ -265,7 +265,7 @@ fn contains(live: &Value, wanted: &Value) -> bool {
             // An empty list or object is the same as none.
             None => is_empty(value),
         }),
-        // A text or a number more is another list: `loadBalancerSourceRanges` would let others in.
+        // A list with one more text or number is another list: `loadBalancerSourceRanges` would admit other clients.
         (Value::Array(live), Value::Array(wanted)) if wanted.iter().any(|value| !value.is_object()) => live == wanted,
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() >= wanted.len()

@@ -1,8 +1,7 @@
-//! The spec that is planned for: what is invalid is told and not used, and all else goes on.
+//! Spec that is planned for: invalid parts are reported and not used, and everything else continues.
 //!
-//! A spec whose version is invalid makes no color. Colors then have the sizes and entry tiers that their statuses remember, and
-//! the color that was described last stays the newest. A stage that is invalid keeps what it serves. Policy that is invalid has been
-//! replaced where the object was read.
+//! A spec whose version is invalid makes no color. Colors then have the sizes and entry tiers that their statuses remember, and the color
+//! that was described last stays the newest. An invalid stage keeps what it serves. Invalid policy was replaced where the object was read.
 
 use rainbow_api::{
     Color, ColorConfig, ConfigName, Demand, Rainbow, Reason, SpecPart, Stage, StageService, Tier, TierConfig, Version,
@@ -25,25 +24,25 @@ use crate::{
     messages,
 };
 
-/// The spec that is planned for.
+/// Spec that is planned for.
 pub(crate) struct Effective {
-    /// The Rainbow with nothing in it that is invalid, stages aside.
+    /// Rainbow without anything invalid, except for stages.
     pub(crate) rainbow: Arc<Rainbow>,
-    /// Version that the tiers of `rainbow` describe. `None`: of no version is anything known.
+    /// Version that the tiers of `rainbow` describe. `None`: no version is known.
     pub(crate) version: Option<Version>,
     /// Copies of configuration that the version reads.
     pub(crate) config: Vec<ColorConfig>,
-    /// The spec itself describes that version.
+    /// Whether the spec itself describes that version.
     pub(crate) is_valid: bool,
-    /// The spec's words about drains are valid: `rainbow` has no others in place of them.
+    /// Whether the spec's drain settings are valid. Otherwise `rainbow` has others in their place.
     has_valid_drain: bool,
     /// Stages that keep what they serve.
     pub(crate) invalid_stages: BTreeSet<String>,
     /// Owners of the names.
     pub(crate) claims: Claims,
-    /// What is wrong with the spec, in one sentence.
+    /// Errors of the spec, in one sentence.
     pub(crate) invalid: Option<Obstacle>,
-    /// Reason for which the spec's version is not made yet, where that may pass by itself.
+    /// Reason why the spec's version is not made yet, where that may pass by itself.
     pub(crate) waits: Option<Obstacle>,
 }
 
@@ -59,13 +58,13 @@ impl Effective {
         let is_valid = |part: SpecPart| root.is_valid(&part);
         let asked = root.rainbow.spec.name_prefix.as_deref().unwrap_or_default();
         let prefix = scope.prefix.unwrap_or_default();
-        // Under another prefix everything would be made a second time, and both Deployments of an instance would select the
-        // pods of either. What is there keeps the names that it has, and so does what is added to it.
+        // Under another prefix everything would be made a second time, and both Deployments of an instance would select the pods of either.
+        // Existing objects keep their names, and new objects follow them.
         if prefix != asked && is_valid(SpecPart::NamePrefix) {
             errors.push(messages::prefix_changed(prefix, asked));
         }
         let mut version = root.version.clone();
-        // Without a prefix that can be used, the first color would have names that nobody asked for.
+        // Without a usable prefix, the first color would have names that its user did not ask for.
         if !is_valid(SpecPart::NamePrefix) && app.prefix().is_none() {
             version = None;
         }
@@ -76,7 +75,7 @@ impl Effective {
                 Resolution::Copies(copies) => Some(copies),
                 Resolution::Blocked(reason, message) => {
                     blocked = Some(Obstacle { reason, message });
-                    // The color that was described last may differ in nothing else: then the spec's policy is about it.
+                    // The color that was described last may differ in nothing else. Then the spec's policy applies to it.
                     last_config(app, root, &plain)
                 }
             };
@@ -112,7 +111,7 @@ impl Effective {
         if !inner.is_empty() {
             Arc::make_mut(&mut rainbow).spec.stages.extend(inner);
         }
-        // Whatever the spec of a Rainbow says that is being deleted: what was made has to go.
+        // The spec of a Rainbow that is being deleted does not matter: everything that was made must be deleted.
         let is_told = !errors.is_empty() && root.meta().deletion_timestamp.is_none();
         let invalid = is_told.then(|| Obstacle { reason: Reason::InvalidSpec, message: errors.join("; ") });
         let blocked = blocked.filter(|_| root.meta().deletion_timestamp.is_none());
@@ -127,13 +126,13 @@ impl Effective {
 }
 
 impl Effective {
-    /// The spec describes the color: its policy is about the color's pods. What is invalid says nothing of them.
+    /// Returns whether the spec describes the color, so that its policy applies to the color's pods. An invalid spec does not.
     pub(crate) fn describes(&self, color: &Color) -> bool {
         self.is_valid && self.has_valid_drain && self.version.as_ref().is_some_and(|version| version.is_of(&color.spec))
     }
 
-    /// The color whose policy holds for the pods of an instance that several colors may have: the one that the spec describes, else the
-    /// newest.
+    /// Returns the color whose policy applies to the pods of an instance that several colors may have: the one that the spec describes,
+    /// otherwise the newest.
     pub(crate) fn speaker<'a>(&self, app: &'a App, instance: &InstanceName) -> Option<&'a Arc<Color>> {
         let has = |color: &&Arc<Color>| {
             color.spec.instances.iter().any(|known| known.tier == *instance.tier && known.color == *instance.color)
@@ -141,18 +140,18 @@ impl Effective {
         app.colors.values().filter(has).max_by_key(|color| self.rank(color))
     }
 
-    /// Order of colors by whose policy holds for what they share.
+    /// Returns a color's rank: the policy of the color with the highest rank applies to what colors share.
     pub(crate) fn rank(&self, color: &Color) -> (bool, i64) {
         (self.describes(color), color.spec.revision)
     }
 }
 
-/// The addresses through which stages' callers reach tiers that may be newer, in the shape of stages: those of the spec's tiers and of each color's.
-/// Whether there is one at a time, the planner decides.
+/// Returns the addresses through which stages' callers reach tiers that may be newer, in the shape of stages: those of the spec's tiers and
+/// of each color's. The planner decides which of them exist at a time.
 fn inner_stages(app: &App, spec: &rainbow_api::RainbowSpec, prefix: &str) -> Vec<Stage> {
     let mut colors: Vec<&Arc<Color>> = app.colors.values().collect();
     colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
-    // What the spec says comes first, then what newer colors say.
+    // The spec comes first, then newer colors before older ones.
     let all = std::iter::once(&spec.tiers).chain(colors.into_iter().map(|color| &color.spec.tiers));
     let mut tiers: BTreeMap<&str, &Tier> = BTreeMap::new();
     for known in all {
@@ -167,7 +166,7 @@ fn inner_stages(app: &App, spec: &rainbow_api::RainbowSpec, prefix: &str) -> Vec
     spec.stages.iter().flat_map(of_stage).collect()
 }
 
-/// The objects that any tier's template names.
+/// Returns the objects that any tier's template names.
 fn named(config: &TierConfig) -> BTreeMap<ConfigName, Demand> {
     let mut all: BTreeMap<ConfigName, Demand> = BTreeMap::new();
     for (name, demand) in config.values().flatten() {
@@ -185,14 +184,15 @@ fn configured(root: &Root, plain: Version, config: &[ColorConfig]) -> Version {
     plain.configured(spec.color.as_deref(), &spec.tiers, &root.config, config)
 }
 
-/// The copies of the color that was described last, if the spec describes that color apart from the content of its configuration.
+/// Returns the copies of the color that was described last, if the spec describes that color apart from the content of its configuration.
 fn last_config(app: &App, root: &Root, plain: &Version) -> Option<Vec<ColorConfig>> {
     let (_, color) = app.color(root.status()?.color.as_deref()?)?;
     let config = &color.spec.config;
     configured(root, plain.clone(), config).is_of(&color.spec).then(|| config.clone())
 }
 
-/// The version that was described last, and its tiers: that of the last valid spec, else of the color that the status remembers.
+/// Returns the version that was described last, with its tiers: that of the last valid spec, otherwise of the color that the status
+/// remembers.
 fn remembered(app: &App, root: &Root) -> Option<(Version, Vec<Tier>)> {
     if let Some(last) = &root.last_version {
         return Some(last.as_ref().clone());
@@ -203,7 +203,7 @@ fn remembered(app: &App, root: &Root) -> Option<(Version, Vec<Tier>)> {
     Some((version, color.spec.tiers.clone()))
 }
 
-/// Why the color that the spec describes cannot be made: an object of another purpose has a name that it would give.
+/// Returns why the color that the spec describes cannot be made: an object of another purpose has a name that the color would use.
 fn clash(app: &App, claims: &Claims, root: &Root, version: &Version, scope: &Scope<'_>) -> Option<String> {
     if app.color(&version.color).is_some() {
         return None;
@@ -225,7 +225,7 @@ fn clash(app: &App, claims: &Claims, root: &Root, version: &Version, scope: &Sco
     })
 }
 
-/// Where not all stages can be read, those that have a Service and that nothing is known of.
+/// Returns the stages that have a Service and of which nothing is known, for a spec whose stages cannot all be read.
 fn unread_stages(app: &App, rainbow: &Rainbow) -> Vec<Stage> {
     let is_known = |name: &str| rainbow.spec.stages.iter().any(|stage| stage.name == name);
     let services = app.services.iter().filter(|(_, found)| !found.stage.is_empty() && !is_known(&found.stage));

@@ -1,7 +1,7 @@
-//! Since when pods are endpoints of the stages' Services, and since when they no longer are.
+//! Time since when pods are endpoints of the stages' Services, and since when they no longer are.
 //!
-//! The cluster does not say it, so it is remembered here, and it is safe to forget: after a restart everything counts as
-//! having happened just now, which costs one more wait for the data plane and nothing else.
+//! The cluster does not tell these times, so they are remembered here. Losing them is safe: after a restart everything counts as having
+//! happened just now, which costs only one more wait for the data plane.
 
 use rainbow_plan::Time;
 use std::{
@@ -12,22 +12,22 @@ use std::{
 
 use crate::named::Named;
 
-/// By name of the Service, then of the pod. A Service that is gone is still known by the pods that were its endpoints.
+/// Endpoints by name of the Service, then of the pod. A Service that is gone is still known by the pods that were its endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     present: Named<Pods>,
     left: Named<Pods>,
-    /// Those of the stages' shadow Services. No client is sent to them, so it does not matter who has left.
+    /// Endpoints of the stages' shadow Services. No client is sent to them, so it does not matter which pods have left.
     shadows: Named<Pods>,
-    /// When everything was seen for the first time. Any pod may have left any Service just before, also one that is gone.
+    /// Time at which everything was seen for the first time. Any pod, even one that is gone, may have left any Service just before.
     started: Option<Time>,
 }
 
-/// By pod, since when. The names are those that the pods are kept under.
+/// Time since when, by pod. The names are those under which the pods are kept.
 type Pods = Named<Time, Arc<str>>;
 
 impl Endpoints {
-    /// Takes in all slices as they are now: names of their Services and of ready pods.
+    /// Takes in all current slices: names of their Services and of ready pods.
     pub(crate) fn update<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [Arc<str>])>, now: Time) {
         let current = by_service(slices);
         for (service, pod) in replace(&mut self.present, &current, now) {
@@ -41,18 +41,18 @@ impl Endpoints {
         self.left.retain(|_, pods| !pods.is_empty());
     }
 
-    /// The same of the slices of shadow Services.
+    /// Takes in all current slices of shadow Services.
     pub(crate) fn update_shadows<'a>(&mut self, slices: impl Iterator<Item = (&'a str, &'a [Arc<str>])>, now: Time) {
         replace(&mut self.shadows, &by_service(slices), now);
     }
 
-    /// Every pod that is no endpoint is seen to be none for the first time: what happened before is unknown.
+    /// Records that everything is seen for the first time: what happened before is unknown.
     pub(crate) fn start(&mut self, now: Time) {
         self.started = Some(now);
     }
 
-    /// Forgets what everything that sends clients to pods knows by now: nothing is decided on it any more. `lag` is that of the endpoint
-    /// controller and of the slowest of those who use endpoints.
+    /// Forgets times that everything that sends clients to pods knows by now, since no decision depends on them any more. `lag` is the sum
+    /// for the endpoint controller and the slowest user of endpoints.
     pub(crate) fn expire(&mut self, now: Time, lag: Duration) {
         let known = |since: Time| since.after(lag) <= now;
         self.started = self.started.filter(|since| !known(*since));
@@ -62,37 +62,37 @@ impl Endpoints {
         self.left.retain(|_, pods| !pods.is_empty());
     }
 
-    /// Forgets what left and is gone.
+    /// Forgets pods that have left and are gone.
     pub(crate) fn prune(&mut self, exists: impl Fn(&str) -> bool) {
         for (_, left) in self.left.iter_mut() {
             left.retain(|pod, _| exists(pod));
         }
     }
 
-    /// The pod is gone.
+    /// Forgets a pod that is gone.
     pub(crate) fn forget(&mut self, pod: &str) {
         for (_, left) in self.left.iter_mut() {
             left.remove(pod);
         }
     }
 
-    /// The endpoints of Services: Service, pod, and since when.
+    /// Returns the endpoints of Services: Service, pod, and since when.
     pub(crate) fn present(&self) -> impl Iterator<Item = (&str, &str, Time)> {
         all(&self.present)
     }
 
-    /// The endpoints of shadow Services.
+    /// Returns the endpoints of shadow Services.
     pub(crate) fn in_shadows(&self) -> impl Iterator<Item = (&str, &str, Time)> {
         all(&self.shadows)
     }
 
-    /// The pods that are endpoints of Services no longer, and since when that has been seen.
+    /// Returns the pods that are no longer endpoints of Services, with the time since when that has been seen.
     pub(crate) fn left(&self) -> impl Iterator<Item = (&str, &str, Time)> {
         all(&self.left)
     }
 
-    /// Time at which everything was seen for the first time, until every client knows what was so before. Any pod may have left any
-    /// Service just before.
+    /// Returns the time at which everything was seen for the first time, until every client knows the state before it. Any pod may have
+    /// left any Service just before that time.
     pub(crate) fn started(&self) -> Option<Time> {
         self.started
     }
@@ -113,8 +113,8 @@ fn by_service<'a>(slices: impl Iterator<Item = (&'a str, &'a [Arc<str>])>) -> Cu
     current
 }
 
-/// Puts the endpoints that there are in the place of those that there were. A pod that stays keeps its time. Returns the pods that are
-/// gone, each with its Service.
+/// Replaces the previous endpoints by the current ones. A pod that stays keeps its time. Returns the pods that are gone, each with its
+/// Service.
 fn replace(present: &mut Named<Pods>, current: &Current<'_>, now: Time) -> Vec<(Box<str>, Arc<str>)> {
     let mut gone = Vec::new();
     for (service, pods) in present.iter_mut() {

@@ -1,38 +1,38 @@
 //! Fields of a Service that an API server does not let change once they are set.
 //!
-//! A stage's Service keeps what it has of them, so that no apply of it is refused because of them: the selector is written with all else.
-//! What the spec says otherwise is reported. The Service of an instance needs no such care, since another version has another one.
+//! A stage's Service keeps these fields, so that no apply of it is refused because of them and the selector is written with everything
+//! else. Differences from the spec are reported. The Service of an instance needs no such care, since another version has another Service.
 
 use rainbow_api::Stage;
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Value that a Service keeps although the spec says another one.
+/// Value that a Service keeps although the spec has another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// The Service has no address of its own, or has one.
+    /// Whether the Service is headless.
     Headless(bool),
-    /// The main family of its addresses.
+    /// Main family of the Service's addresses.
     Family(String),
-    /// Class of its load balancer; `None`: that of the cluster.
+    /// Class of the Service's load balancer. `None`: the cluster's.
     LoadBalancerClass(Option<String>),
     /// Port on which nodes say whether they have pods of the stage.
     HealthCheckNodePort(i32),
 }
 
-/// The fields, as a Service has them.
+/// Fixed fields, as a Service has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fixed {
     headless: bool,
     families: Box<[Box<str>]>,
-    /// `None`: the Service is not of type LoadBalancer, and may be anything when it becomes one.
+    /// `None`: the Service is not of type LoadBalancer, and may get any values when it becomes one.
     load_balancer: Option<LoadBalancer>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LoadBalancer {
     class: Option<Box<str>>,
-    /// `None`: it has none, and may get any.
+    /// `None`: the Service has no such port, and may get any.
     health_check_node_port: Option<i32>,
 }
 
@@ -54,13 +54,13 @@ impl Fixed {
         }
     }
 
-    /// Families of the Service's addresses, the main one first.
+    /// Returns the families of the Service's addresses, the main one first.
     pub(crate) fn families(&self) -> &[Box<str>] {
         &self.families
     }
 
-    /// Adds to the Service of an instance the family that Kubernetes has added: a list that lacks it is refused, unless the policy says
-    /// that one family is enough.
+    /// Adds the family that Kubernetes has added to the Service of an instance. The API server refuses a list that lacks it, unless the
+    /// policy says that one family is enough.
     pub(crate) fn keep_added_family(&self, service: &mut Value) {
         let spec = &mut service["spec"];
         let wanted = spec["ipFamilies"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Fixed {
         }
     }
 
-    /// The stage as its Service can be without being made again, and what it keeps although the spec says otherwise.
+    /// Returns the stage as its Service can be without being created again, and what the Service keeps although the spec has other values.
     pub(crate) fn possible<'a>(&self, stage: Cow<'a, Stage>) -> (Cow<'a, Stage>, Vec<Kept>) {
         let mut possible = stage.clone().into_owned();
         let mut kept = Vec::new();
@@ -89,7 +89,7 @@ impl Fixed {
         kept.push(Kept::Headless(self.headless));
         service.cluster_ip = self.headless.then(|| "None".to_owned());
         if self.headless {
-            // No other type can be headless, and nothing that another type has is possible.
+            // No other type can be headless, and no field of another type is possible.
             service.type_ = None;
             service.external_traffic_policy = None;
             service.load_balancer_class = None;
@@ -105,7 +105,7 @@ impl Fixed {
         let (Some(wanted), Some(main)) = (service.ip_families.first(), self.families.first()) else { return };
         let has_all =
             || self.families.iter().map(|family| &**family).eq(service.ip_families.iter().map(String::as_str));
-        // A list that lacks the family that Kubernetes has added is refused, unless the policy says that one is enough.
+        // The API server refuses a list that lacks the family that Kubernetes has added, unless the policy says that one is enough.
         let adds = self.families.len() > service.ip_families.len()
             && service.ip_family_policy.as_deref() != Some("SingleStack");
         let other = **main != **wanted;
@@ -115,7 +115,7 @@ impl Fixed {
         if (other || adds) && !has_all() {
             service.ip_families = self.families.iter().map(ToString::to_string).collect();
         }
-        // One family that stays leaves room for no second one.
+        // A single family that stays leaves no place for a second one.
         if other && service.ip_families.len() > 1 && service.ip_family_policy.as_deref() == Some("SingleStack") {
             service.ip_families.truncate(1);
         }
@@ -147,7 +147,8 @@ mod tests {
     use rainbow_api::service_fields;
     use serde_json::json;
 
-    /// A Service that is `live`, of a stage that says `wanted`, gets `expected`, and its user is told what it keeps.
+    /// Checks that a Service that is `live`, of a stage that asks for `wanted`, gets `expected`, and that its user is informed of what it
+    /// keeps.
     #[track_caller]
     fn check(live: Value, wanted: Value, expected: Value, kept: &[Kept]) {
         let stage: Stage = serde_json::from_value(json!({ "name": "active", "service": wanted })).unwrap();
@@ -185,7 +186,7 @@ mod tests {
         check(four(), four(), four(), &[]);
         check(four(), six(), four(), &kept);
         check(both(), json!({}), json!({}), &[]);
-        // Kubernetes has added the second one: a list without it is refused.
+        // Kubernetes has added the second family: a list without it is refused.
         let prefer = |families: Value| json!({ "ipFamilyPolicy": "PreferDualStack", "ipFamilies": families });
         check(both(), prefer(json!(["IPv4"])), prefer(json!(["IPv4", "IPv6"])), &[]);
         check(both(), prefer(json!(["IPv6", "IPv4"])), prefer(json!(["IPv4", "IPv6"])), &kept);

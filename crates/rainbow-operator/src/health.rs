@@ -1,4 +1,4 @@
-//! What the operator says of itself, over plain HTTP and for reading only: `/healthz`, `/readyz`, `/metrics`.
+//! State of the operator, over plain HTTP and read-only: `/healthz`, `/readyz`, `/metrics`.
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -21,16 +21,16 @@ use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 
 use crate::messages;
 
-/// How often the loop shows that it turns.
+/// Interval at which the loop shows that it turns.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
-/// A loop that has not turned for so long is stuck.
+/// Time without a turn after which the loop is stuck.
 const STUCK: Duration = Duration::from_secs(60);
-/// Who sends a request more slowly than this is hung up on.
+/// Time after which a client that sends its request too slowly is disconnected.
 const HEADERS: Duration = Duration::from_secs(5);
-/// Connections at a time; more wait.
+/// Largest number of concurrent connections. More connections wait.
 const CONNECTIONS: usize = 32;
 
-/// Figures and state, shared between the operator's loop and those who ask.
+/// Figures and state, shared between the operator's loop and its HTTP clients.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     state: Arc<State>,
@@ -44,14 +44,14 @@ struct State {
     writes: AtomicU64,
     failures: AtomicU64,
     looks: AtomicU64,
-    /// Nanoseconds, by [`Part`].
+    /// Nanoseconds of each [`Part`].
     spent: [AtomicU64; 3],
 }
 
-/// What the time of a look is spent on.
+/// Part of the time of a look.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
-    /// Making the world of what the watches have said.
+    /// Making the world from what the watches have shown.
     Observe,
     /// Deciding.
     Plan,
@@ -73,12 +73,12 @@ impl Part {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Phase {
-    /// Another one leads, or none yet, or the cluster has not said yet what it has.
+    /// Another operator leads, or none yet, or the cluster's version is not known yet.
     #[default]
     Waiting,
-    /// This one leads, and has not seen everything yet. When its loop last turned.
+    /// This operator leads, and has not seen everything yet. With the time of its loop's last turn.
     Reading(Instant),
-    /// This one leads and acts.
+    /// This operator leads and acts. With the time of its loop's last turn.
     Acting(Instant),
 }
 
@@ -91,27 +91,27 @@ impl Health {
         *self.state.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    /// Another one leads.
+    /// Records that another operator leads.
     pub(crate) fn waits(&self) {
         self.set(Phase::Waiting);
         self.state.applications.store(0, Relaxed);
     }
 
-    /// The loop turns: whether everything has been seen, and how many applications there are.
+    /// Records a turn of the loop: whether everything has been seen, and how many applications there are.
     pub(crate) fn beat(&self, started: bool, applications: usize) {
         let now = Instant::now();
         self.set(if started { Phase::Acting(now) } else { Phase::Reading(now) });
         self.state.applications.store(u64::try_from(applications).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// An application had its turn.
+    /// Records a turn of an application.
     pub(crate) fn turn(&self, writes: usize, failed: bool) {
         self.state.turns.fetch_add(1, Relaxed);
         self.state.writes.fetch_add(u64::try_from(writes).unwrap_or(0), Relaxed);
         self.state.failures.fetch_add(u64::from(failed), Relaxed);
     }
 
-    /// An application was looked at.
+    /// Records a look at an application.
     pub(crate) fn look(&self) {
         self.state.looks.fetch_add(1, Relaxed);
     }
@@ -134,14 +134,14 @@ impl Health {
 
     fn ready(&self) -> (StatusCode, String) {
         match self.phase() {
-            // It does what it is there for: it would take over.
+            // A waiting operator does its task: it is ready to take over.
             Phase::Waiting => (StatusCode::OK, messages::OK_WAITING.into()),
             Phase::Reading(_) => (StatusCode::SERVICE_UNAVAILABLE, messages::NOT_READ.into()),
             Phase::Acting(_) => (StatusCode::OK, messages::OK.into()),
         }
     }
 
-    /// Prometheus' text format.
+    /// Returns the metrics in Prometheus' text format.
     fn metrics(&self) -> String {
         let leading = u64::from(!matches!(self.phase(), Phase::Waiting));
         let State { applications, turns, writes, failures, looks, spent, .. } = &*self.state;
@@ -187,7 +187,7 @@ impl Health {
         response
     }
 
-    /// Answers whoever connects, as long as the future is polled.
+    /// Answers HTTP clients while the future is polled.
     pub async fn serve(self, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -195,7 +195,7 @@ impl Health {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, say: it passes.
+                    // A lack of file descriptors, for example, passes.
                     tracing::warn!(%error, "a connection for health or metrics was not taken");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
@@ -209,7 +209,7 @@ impl Health {
                 });
                 let mut connection = http1::Builder::new();
                 connection.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-                // A client that goes away is nobody's trouble.
+                // A client that disconnects is no error.
                 let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
                 drop(place);
             });

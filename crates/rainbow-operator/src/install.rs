@@ -1,5 +1,5 @@
-//! What a cluster needs to run the operator, as objects: the definitions, and, for an operator inside the cluster, its
-//! namespace, account, rights, priority, budget and Deployment. `rainbow install` applies them; `deploy/` holds them as files.
+//! Objects that a cluster needs to run the operator: the definitions and, for an operator inside the cluster, its namespace, account,
+//! rights, priority, budget and Deployment. `rainbow install` applies them; `deploy/` holds them as files.
 
 mod admission;
 mod availability;
@@ -11,40 +11,40 @@ pub use admission::{COLOR_NAMES, OBJECT_NAMES, TIER_ADDRESSES};
 
 use crate::{count::CountVia, kind::ConfigAccess, leader, options::TALLY_IMAGE};
 
-/// The namespace that the operator runs in, unless told otherwise.
+/// Default namespace of the operator.
 pub const NAMESPACE: &str = "rainbow-system";
-/// The operator's image, unless told otherwise.
+/// Default image of the operator.
 pub const IMAGE: &str = concat!("ghcr.io/rainbow-dev/rainbow:", env!("CARGO_PKG_VERSION"));
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 /// Name of the account, the roles, the lease, the priority class, the budget and the Deployment.
 pub const NAME: &str = leader::NAME;
-/// The port of `/healthz`, `/readyz` and `/metrics`.
+/// Port of `/healthz`, `/readyz` and `/metrics`.
 const HEALTH_PORT: u16 = 8081;
 
-/// Memory in MiB of an operator that looks after one application, most while it starts. `make bench` measures it.
+/// Memory in MiB of an operator with one application, at its highest during the start. `make bench` measures it.
 const MEMORY_ALONE: u32 = 32;
-/// Memory in KiB that each further application adds, most while it starts; with 3 colors and 30 pods. `make bench` measures it.
+/// Memory in KiB that each further application adds, at its highest during the start, with 3 colors and 30 pods. `make bench` measures it.
 const MEMORY_EACH: u32 = 36;
-/// Applications that the operator's memory limit has room for.
+/// Number of applications for which the operator's memory limit is sized.
 const APPLICATIONS: u32 = 2_000;
-/// The annotation of the operator's Deployment that says how its memory limit was computed.
+/// Annotation of the operator's Deployment that says how its memory limit was computed.
 const SIZED_FOR: &str = "rainbow.dev/memory-limit";
 
-/// What to install an operator into a cluster with.
+/// Settings of an operator to be installed into a cluster.
 #[derive(Clone, Debug)]
 pub struct Install {
-    /// The namespace it runs in.
+    /// Namespace of the operator.
     pub namespace: String,
-    /// Its image; the entry point is the `rainbow` binary.
+    /// Image of the operator. Its entry point is the `rainbow` binary.
     pub image: String,
-    /// The image of the counter that it puts into pods.
+    /// Image of the counter that the operator puts into pods.
     pub tally_image: String,
     /// Settings of the counter's container where an application has none of its own.
     pub sidecar: SidecarSettings,
-    /// How it asks pods for their connections.
+    /// Way in which the operator asks pods for their connections.
     pub count_via: CountVia,
-    /// Configuration that it may read and copy.
+    /// Configuration that the operator may read and copy.
     pub config_access: ConfigAccess,
 }
 
@@ -61,7 +61,7 @@ impl Default for Install {
     }
 }
 
-/// The custom resource definitions alone: all that an operator needs that runs outside the cluster.
+/// Returns only the custom resource definitions: all that an operator outside the cluster needs.
 pub fn definitions() -> Vec<Value> {
     crds()
         .into_iter()
@@ -78,7 +78,7 @@ fn with_type(api_version: &str, kind: &str) -> impl Fn(Value) -> Value {
     }
 }
 
-/// Everything, in the order in which it is to be applied.
+/// Returns all objects, in the order in which they must be applied.
 pub fn objects(install: &Install) -> Vec<Value> {
     let mut all = definitions();
     all.extend(admission::policies());
@@ -107,42 +107,42 @@ fn namespace(install: &Install) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata })
 }
 
-/// The account and its rights: no more than the operator's own calls need, each with its why.
+/// Returns the account and its rights: no more than the operator's own calls need, each with its reason.
 fn rights(install: &Install) -> Vec<Value> {
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
     let mut rules = vec![
-        // Rainbows are their users': the operator reads them and keeps its finalizer on them.
+        // Rainbows belong to their users: the operator reads them and keeps its finalizer on them.
         rule(&["rainbow.dev"], &["rainbows"], &["get", "list", "watch", "patch"]),
         rule(&["rainbow.dev"], &["colors"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["rainbow.dev"], &["rainbows/status", "colors/status"], &["patch"]),
-        // Owner references that block a deletion need this where OwnerReferencesPermissionEnforcement is on.
+        // Required for owner references that block a deletion, where OwnerReferencesPermissionEnforcement is on.
         rule(&["rainbow.dev"], &["rainbows/finalizers", "colors/finalizers"], &["update"]),
-        // Server-side apply is a patch, and a create where nothing is.
+        // Server-side apply is a patch, and a create where no object exists.
         rule(&["apps"], &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&[""], &["services"], &["get", "list", "watch", "create", "patch", "delete"]),
-        // Of an instance that drains: its pods go on without them.
+        // ReplicaSets of an instance that drains: its pods continue without them.
         rule(&["apps"], &["replicasets"], &["list", "delete"]),
-        // Membership labels and marks; pods of an instance that drains are deleted one by one.
+        // Membership labels and marks. Pods of an instance that drains are deleted one by one.
         rule(&[""], &["pods"], &["get", "list", "watch", "patch", "delete"]),
         // Ready pods of each stage.
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
-        // One for each Rainbow whose pods hold connections.
+        // One budget for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
-        // One for each instance of a tier with `autoscale`; those of others are read.
+        // One autoscaler for each instance of a tier with `autoscale`. Those of others are read.
         rule(&["autoscaling"], &["horizontalpodautoscalers"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
-        // Another operator of the cluster, with its lease in another namespace.
+        // Lease of another operator of the cluster, in another namespace.
         rule(&["coordination.k8s.io"], &["leases"], &["list"]),
-        // The counters of a new color have to fit them.
+        // Limit ranges that the counters of a new color must fit.
         rule(&[""], &["limitranges"], &["list"]),
-        // Nothing is made in a namespace that is being deleted. Selectors of `drain.ignore` may name namespaces.
+        // Nothing is created in a namespace that is being deleted. Selectors of `drain.ignore` may name namespaces.
         rule(&[""], &["namespaces"], &["get", "list"]),
     ];
     if install.count_via == CountVia::Api {
-        // It reaches every pod's ports, so only who asks for this way gets it.
+        // The right reaches every pod's ports, so only users who ask for this way get it.
         rules.push(rule(&[""], &["pods/proxy"], &["get"]));
     }
-    // Copies of `spec.config: Versioned`. The right to list Secrets shows all their data, so only who asks for it gets it.
+    // Copies of `spec.config: Versioned`. The right to list Secrets shows all their data, so only users who ask for it get it.
     if let Some(kinds) = match install.config_access {
         ConfigAccess::None => None,
         ConfigAccess::ConfigMaps => Some(&["configmaps"][..]),
@@ -150,7 +150,7 @@ fn rights(install: &Install) -> Vec<Value> {
     } {
         rules.push(rule(&[""], kinds, &["get", "list", "watch", "create", "delete"]));
     }
-    // Only in its own namespace: who leads.
+    // Leader election, only in the operator's own namespace.
     let lease = [
         rule(&["coordination.k8s.io"], &["leases"], &["create"]),
         json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [NAME], "verbs": ["get", "update"] }),
@@ -177,13 +177,13 @@ fn rights(install: &Install) -> Vec<Value> {
     ]
 }
 
-/// The memory limit in MiB: half as much again as was measured, since pods and templates may be larger.
+/// Returns the memory limit in MiB: 1.5 times the measured memory, since pods and templates may be larger.
 fn memory_limit() -> u32 {
     let measured = MEMORY_ALONE + (APPLICATIONS * MEMORY_EACH).div_ceil(1024);
     (measured * 3 / 2).next_multiple_of(32)
 }
 
-/// The labels of the operator's pods.
+/// Returns the labels of the operator's pods.
 fn selector() -> Value {
     json!({ "app.kubernetes.io/name": NAME })
 }
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// A right for everything, or over secrets, is never needed.
+    /// A right for everything, or for secrets, is never needed.
     #[test]
     fn rights_are_few() {
         let text = json!(rights(&Install::default())).to_string();
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Who asks through the API server may, and is told to; nobody else.
+    /// Only an operator that asks through the API server gets the right and the argument for it.
     #[test]
     fn the_way_to_count_has_its_right() {
         for (count_via, expected) in [(CountVia::Direct, false), (CountVia::Api, true)] {
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Only settings that differ from the usual are arguments.
+    /// Only settings that differ from the defaults become arguments.
     #[test]
     fn settings_of_the_counter_are_arguments() {
         let args = |sidecar: SidecarSettings| {
@@ -304,7 +304,7 @@ mod tests {
         );
     }
 
-    /// Who wants copies of configuration gives the right, and no more of it.
+    /// Versioned configuration gives the right for its kinds, and no more.
     #[test]
     fn copies_have_their_right() {
         for (config_access, maps, secrets) in [
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// The restricted pod security standard, which its own namespace enforces.
+    /// The operator meets the Pod Security level `restricted`, which its own namespace enforces.
     #[test]
     fn the_operator_is_restricted() {
         let deployment = deployment(&Install::default());

@@ -1,8 +1,8 @@
-//! Which application.
+//! Name of an application.
 
 use std::fmt;
 
-/// An application: namespace and name of its `Rainbow`.
+/// Namespace and name of an application's `Rainbow`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) namespace: String,

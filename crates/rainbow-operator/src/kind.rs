@@ -1,10 +1,9 @@
-//! The kinds of objects that the operator reads.
+//! Kinds of objects that the operator reads.
 
 use kube::core::{ApiResource, GroupVersionKind};
 use rainbow_api::ConfigKind;
 use std::fmt;
 
-/// Kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Rainbow,
@@ -20,7 +19,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kinds that every operator reads. ConfigMaps and Secrets are read where the operator has been given the right.
+    /// Kinds that every operator reads. ConfigMaps and Secrets are read where the operator has the right.
     pub(crate) const ALWAYS: [Self; 8] = [
         Self::Rainbow,
         Self::Color,
@@ -32,7 +31,7 @@ impl Kind {
         Self::HorizontalPodAutoscaler,
     ];
 
-    /// Name of the kind in manifests.
+    /// Returns the name of the kind in manifests.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Rainbow => "Rainbow",
@@ -59,7 +58,7 @@ impl Kind {
         }
     }
 
-    /// The kind as the generic client knows it.
+    /// Returns the kind for the generic client.
     pub(crate) fn resource(self) -> ApiResource {
         let (group, version) = self.api_version().split_once('/').unwrap_or(("", self.api_version()));
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, self.name()))
@@ -72,20 +71,20 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Objects with configuration that the operator may read. `rainbow install --versioned-config` gives the rights.
+/// Objects with configuration that the operator may read. `rainbow install --versioned-config` grants the rights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConfigAccess {
     /// None: `spec.config: Versioned` is refused.
     #[default]
     None,
-    /// ConfigMaps.
+    /// ConfigMaps only, no Secrets.
     ConfigMaps,
     /// ConfigMaps and Secrets.
     All,
 }
 
 impl ConfigAccess {
-    /// The kinds that are read beside [`Kind::ALWAYS`].
+    /// Returns the kinds that are read beside [`Kind::ALWAYS`].
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::None => &[],
@@ -95,7 +94,7 @@ impl ConfigAccess {
     }
 }
 
-/// Kind of an object with configuration, among all kinds.
+/// Returns the kind of an object with configuration, among all kinds.
 pub(crate) fn kind_of(kind: ConfigKind) -> Kind {
     match kind {
         ConfigKind::ConfigMap => Kind::ConfigMap,

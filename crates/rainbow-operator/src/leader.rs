@@ -1,12 +1,11 @@
 //! Leader election: of several operators that look after the same namespaces, one acts.
 //!
-//! A `Lease` names the one that leads. As client-go does it, and for its reasons: every write carries the resource version
-//! that was read, so that of two who try at the same time one fails; and how long a lease has not been renewed is measured
-//! by the clock of the one who looks, from when it first saw that very renewal, so that no two clocks are ever compared.
-//! Who cannot renew stops well before others may take over.
+//! A `Lease` names the one that leads, as in client-go and for its reasons. Every write carries the resource version that was read, so that
+//! of two concurrent attempts one fails. The age of a lease is measured by the observer's clock, from when the observer first saw exactly
+//! that renewal, so that no two clocks are ever compared. A leader that cannot renew stops well before others may take over.
 //!
-//! An operator that does not wait for its turn has a lease as well, so that others see it: a second one ends with a sentence, and one
-//! that was installed beside it waits. Leases of other namespaces are looked at, too.
+//! An operator that does not wait for its turn has a lease as well, so that others see it: a second one ends with a sentence, and one that
+//! was installed beside it waits. Leases of other namespaces are read, too.
 
 mod lease;
 mod rivals;
@@ -24,77 +23,76 @@ use rivals::{Found, Rivals};
 /// Name of the lease.
 pub const NAME: &str = "rainbow-operator";
 
-/// A leader that has not renewed for this long is gone. With `RETRY` and the time to list a cluster's objects, another one acts within
-/// 20 s; client-go's default of 15 s leaves too little for the list.
+/// Time without a renewal after which a leader is gone. With `RETRY` and the time to list a cluster's objects, another operator acts within
+/// 20 s. client-go's default of 15 s leaves too little for the list.
 const DURATION: Duration = Duration::from_secs(12);
-/// A leader that could not renew for this long stops: 4 s before another one may begin, for requests that are still on their way.
+/// Time without a renewal after which a leader stops: 4 s before another one may begin, for requests that are still on their way.
 const DEADLINE: Duration = Duration::from_secs(8);
-/// How often a leader renews.
+/// Interval of a leader's renewals.
 const RENEW: Duration = Duration::from_secs(3);
-/// How often one looks that does not lead, and how soon a renewal that failed is tried again.
+/// Interval at which a waiting operator looks, and time after which a failed renewal is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What an operator that does not wait for its turn takes for gone: shorter, since one that was killed and is started again by hand
-/// waits for it.
+/// Time without a renewal after which an operator that does not wait for its turn is gone: shorter, since one that was killed and is
+/// started again manually waits for it.
 const DURATION_OF_ONE: Duration = Duration::from_secs(5);
-/// How often it renews.
+/// Interval of the renewals of such an operator.
 const RENEW_OF_ONE: Duration = Duration::from_secs(2);
 
-/// Answers that will not become another one: no rights, or no such namespace.
+/// Answers that will not change: no rights, or no such namespace.
 const NO_LEASE: [u16; 3] = [401, 403, 404];
-/// How much longer than another one an operator waits that gave way to it.
+/// Time by which an operator that gave way waits longer than the other one.
 const GIVE_WAY: Duration = Duration::from_secs(4);
 
-/// What an operator does where another one acts.
+/// Behavior of an operator where another one acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
-    /// It waits for its turn.
+    /// The operator waits for its turn.
     Wait,
-    /// It ends, and says who acts.
+    /// The operator ends, and says which one acts.
     Refuse,
 }
 
-/// Who stands for election, and where.
+/// Settings of an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {
-    /// The namespace of the lease.
+    /// Namespace of the lease.
     pub namespace: String,
-    /// Who this is. No two processes that live at the same time may have the same name; one that comes back under its old
+    /// Name of this operator. No two processes that live at the same time may have the same name. A process that comes back under its old
     /// name, as a container of the same pod does, leads again at once.
     pub identity: String,
-    /// The only namespace that the operator looks at; `None`: all.
+    /// Only namespace that the operator looks at. `None`: all.
     pub scope: Option<String>,
-    /// What it does where another one acts.
+    /// Behavior where another operator acts.
     pub others: Others,
 }
 
-/// Stands for election, and leads when elected.
+/// Candidate of an election, which leads when elected.
 pub(crate) struct Candidate {
     own: Own,
     rivals: Rivals,
-    /// Name of the own lease's namespace.
+    /// Namespace of the own lease.
     namespace: String,
     others: Others,
     knows: Knows,
 }
 
-/// What a candidate knows of others, beside its lease.
+/// Knowledge of a candidate about others, beside its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Knows {
-    /// Nothing.
     Nothing,
-    /// An operator with a lease in another namespace acts. Whoever waits for it has no lease.
+    /// An operator with a lease in another namespace acts. An operator that waits for it has no lease.
     Rival,
-    /// Its rights do not let it have a lease: whether another operator acts cannot be told.
+    /// The rights do not allow a lease, so it is unknown whether another operator acts.
     NoLease,
 }
 
 /// Outcome of one attempt to lead.
 enum Standing {
     Elected,
-    /// Behind an operator that acts.
+    /// Another operator acts.
     Behind(Rival),
-    /// Time will tell.
+    /// Unknown yet. A later attempt will tell.
     Unsure,
 }
 
@@ -113,14 +111,14 @@ impl Candidate {
         }
     }
 
-    /// Waits until this one leads.
+    /// Waits until this operator leads.
     ///
     /// # Errors
-    /// The operator that acts, where this one does not wait for it.
+    /// Fails with the operator that acts, where this one does not wait for it.
     pub(crate) async fn elected(&mut self) -> Result<(), Rival> {
         let mut told = None;
         loop {
-            // A connection whose other end is gone answers nothing: the next attempt has another one.
+            // A connection whose other end is gone answers nothing. The next attempt opens another one.
             let standing = timeout(DEADLINE, self.turn()).await.unwrap_or_else(|_| {
                 tracing::warn!("the lease could not be looked at for {DEADLINE:?}");
                 Standing::Unsure
@@ -142,7 +140,7 @@ impl Candidate {
         }
     }
 
-    /// One attempt to lead.
+    /// Makes one attempt to lead.
     async fn turn(&mut self) -> Standing {
         if self.knows == Knows::Rival {
             match self.rivals.look().await {
@@ -177,7 +175,7 @@ impl Candidate {
             Found::Alive(rival) => {
                 self.own.resign().await;
                 self.knows = Knows::Rival;
-                // Two that began at the same time both gave way: one of them tries again first.
+                // Two operators that began at the same time have both given way. One of them tries again first.
                 if self.namespace > rival.namespace {
                     sleep(GIVE_WAY).await;
                 }
@@ -186,9 +184,9 @@ impl Candidate {
         }
     }
 
-    /// Goes on leading; returns when that is over. Whoever led stops then at once.
+    /// Keeps leading, and returns when that is over. The leader must then stop at once.
     ///
-    /// The operator that has taken over, where that is known.
+    /// Returns the operator that has taken over, where it is known.
     pub(crate) async fn lost(&mut self) -> Option<Rival> {
         if self.knows == Knows::NoLease {
             return std::future::pending().await;
@@ -196,7 +194,7 @@ impl Candidate {
         loop {
             let (renew, left) = match self.others {
                 Others::Wait => (RENEW, DEADLINE.saturating_sub(self.own.age())),
-                // Nobody waits for its lease: it goes on for as long as no other operator has begun.
+                // No operator waits for this lease: the leader continues until another operator has begun.
                 Others::Refuse => (RENEW_OF_ONE, DEADLINE),
             };
             match timeout(left, self.own.attempt()).await {
@@ -221,7 +219,7 @@ impl Candidate {
         }
     }
 
-    /// Gives the lease up, so that the next one need not wait.
+    /// Gives up the lease, so that the next operator need not wait.
     pub(crate) async fn resign(&mut self) {
         self.own.resign().await;
     }

@@ -1,4 +1,4 @@
-//! The operator: observes a cluster, asks the planner, applies its answer, reports.
+//! Operator: observes a cluster, asks the planner, applies its answer, reports.
 //!
 //! ```text
 //! watch -> change -> cache -> observe -> rainbow_plan::plan -> compile -> apply -> report
@@ -6,12 +6,22 @@
 //!                      +------ own writes must be seen first ----+
 //! ```
 //!
-//! `reconcile` is one turn of that for one application, `controller` the loop over all. ARCHITECTURE.md has a picture of the
-//! modules and of what each may use; a test compares it with the code.
+//! `reconcile` is one turn of that for one application, `controller` the loop over all. ARCHITECTURE.md has a picture and a table of the
+//! modules and of what each may use; a test compares the table with the code. The entry point is [`run`].
 //!
-//! One task owns all state. Everything that waits for the API server is a future that owns its input, so that dropping
-//! [`run`] at any moment is the same as a crash: the next start resumes from what is in the cluster.
-//! Beside it, a task of its own asks pods for their connections (`count`), so that silent ones keep nobody waiting.
+//! One task owns all state. Everything that waits for the API server is a future that owns its input, so that dropping [`run`] at any
+//! moment is the same as a crash: the next start resumes from the state of the cluster. Beside it, a separate task asks pods for their
+//! connections (`count`), so that pods that do not answer delay nothing else.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`agent`] | `User-Agent` of requests |
+//! | [`count`] | number of connections of pods |
+//! | [`discover`] | support of the cluster's version |
+//! | [`install`] | objects that `rainbow install` applies |
+//! | [`leader`] | leader election |
+//!
+//! The modules that are not public are in ARCHITECTURE.md.
 
 pub mod agent;
 mod apply;

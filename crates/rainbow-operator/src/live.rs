@@ -1,4 +1,4 @@
-//! What is kept of the objects that are watched: no more than decisions need, so that memory grows with what matters.
+//! State that is kept of watched objects: no more than decisions need, so that memory grows only with what matters.
 
 mod copy;
 mod image;
@@ -30,18 +30,18 @@ pub(crate) use templates::Templates;
 pub(crate) use trouble::Trouble;
 pub(crate) use workload::{Budget, Deployment, Service};
 
-/// Name of an instance by the labels of its objects. An instance that belongs to no stage is one that all stages share.
+/// Returns the name of an instance by the labels of its objects. All stages share an instance that belongs to no stage.
 pub(crate) fn instance(tier: impl Into<Arc<str>>, color: impl Into<Arc<str>>, belongs_to: &str) -> InstanceName {
     let shared = InstanceName::shared(tier, color);
     if belongs_to.is_empty() { shared } else { shared.of_stage(belongs_to) }
 }
 
-/// Objects that are of an instance.
+/// Implements `instance` for objects that belong to an instance.
 macro_rules! of_an_instance {
     ($($kind:ident)*) => {
         $(
             impl $kind {
-                /// Name of the instance.
+                /// Returns the name of the instance.
                 pub(crate) fn instance(&self) -> InstanceName {
                     let (tier, color) = (Arc::clone(&self.tier), Arc::clone(&self.color));
                     let stage = (!self.belongs_to.is_empty()).then(|| Arc::clone(&self.belongs_to));
@@ -54,7 +54,7 @@ macro_rules! of_an_instance {
 
 of_an_instance! { Deployment Service Pod Scaler }
 
-/// An object that a watch has shown, and the application that it belongs to.
+/// Object that a watch has shown, with the application that it belongs to.
 pub(crate) struct Object {
     pub(crate) key: Key,
     pub(crate) name: String,
@@ -62,7 +62,7 @@ pub(crate) struct Object {
     pub(crate) live: Live,
 }
 
-/// What is kept of an object, by its kind.
+/// State that is kept of an object, by its kind.
 pub(crate) enum Live {
     Rainbow(Root),
     /// `None`: the object cannot be read.
@@ -78,12 +78,13 @@ pub(crate) enum Live {
 }
 
 impl Object {
-    /// An object that the operator makes. One of another writer has a label of ours at most, and is no application's.
+    /// Returns an object of a kind that the operator makes. An object of another writer has at most a label of ours, and belongs to no
+    /// application.
     fn owned(meta: &ObjectMeta, live: Live) -> Self {
         Self::new(meta, rainbow_of(meta).unwrap_or_default(), live)
     }
 
-    /// An object that others make of one of ours, with its labels.
+    /// Returns an object that others make from one of ours, with its labels.
     fn labeled(meta: &ObjectMeta, live: Live) -> Self {
         Self::new(meta, label(meta, labels::RAINBOW), live)
     }
@@ -156,7 +157,7 @@ impl Object {
     }
 }
 
-/// What is needed of the metadata of a Rainbow or a Color.
+/// Returns the needed part of the metadata of a Rainbow or a Color.
 fn needed(meta: &ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: meta.name.clone(),
@@ -171,7 +172,7 @@ fn needed(meta: &ObjectMeta) -> ObjectMeta {
     }
 }
 
-/// What is kept of every object's metadata; names are the keys under which objects are kept.
+/// Metadata that is kept of every object. Names are the keys under which objects are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) uid: Uid,
@@ -180,7 +181,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    /// Both are of the same object, which is as alive as it was.
+    /// Returns whether both are metadata of the same object, which is being deleted in both or in none.
     fn is_repeated_by(&self, later: &Self) -> bool {
         (&self.uid, self.deleting) == (&later.uid, later.deleting)
     }
@@ -194,13 +195,13 @@ impl Meta {
     }
 }
 
-/// A resource version as a number. Versions are opaque by the API's definition, and numbers of one sequence on every API
-/// server; one that is no number counts as 0, and nothing waits for it.
+/// Returns a resource version as a number. Versions are opaque by the API's definition, and numbers of one sequence on every API server.
+/// One that is no number counts as 0, and nothing waits for it.
 pub(crate) fn version(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Value of a label, or the empty text.
+/// Returns the value of a label, or the empty text.
 pub(crate) fn label<'a>(meta: &'a ObjectMeta, key: &str) -> &'a str {
     meta.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The objects as they shall be, as they are applied: every field in them is Rainbow's, every other field is not.
+//! Objects as they should be, in the form in which they are applied: every field in them is Rainbow's, every other field is not.
 
 mod color;
 mod copy;
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 use crate::{kind::Kind, live::Templates};
 
-/// What all objects of one application have in common.
+/// Values that all objects of one application have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope<'a> {
     pub(crate) namespace: &'a str,
@@ -37,7 +37,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) templates: &'a Templates,
 }
 
-/// The labels that a selector names.
+/// Returns the labels that an instance's selector names.
 pub(crate) fn instance_labels(scope: &Scope<'_>, instance: &InstanceName) -> Map<String, Value> {
     let stage = instance.stage.as_deref().map(|stage| (labels::BELONGS_TO, stage));
     [(labels::RAINBOW, scope.rainbow), (labels::TIER, &instance.tier), (labels::COLOR, &instance.color)]
@@ -47,7 +47,7 @@ pub(crate) fn instance_labels(scope: &Scope<'_>, instance: &InstanceName) -> Map
         .collect()
 }
 
-/// The selector of an instance's Services. `labeled`: its pods carry the label of pods that serve.
+/// Returns the selector of an instance's Services. `labeled`: its pods carry the serving label.
 fn serving_labels(scope: &Scope<'_>, instance: &InstanceName, labeled: bool) -> Map<String, Value> {
     let mut selector = instance_labels(scope, instance);
     if labeled {
@@ -56,7 +56,7 @@ fn serving_labels(scope: &Scope<'_>, instance: &InstanceName, labeled: bool) -> 
     selector
 }
 
-/// An object of the Rainbow, with what each one has: its place, its labels, its owner.
+/// Returns an object of the Rainbow, with what each one has: its place, its labels, its owner.
 fn owned(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
@@ -70,7 +70,7 @@ fn owned(
     object
 }
 
-/// The same of a kind that has no spec.
+/// Returns the same for a kind that has no spec.
 fn object(scope: &Scope<'_>, rainbow: &Rainbow, kind: Kind, name: &str, labels: Map<String, Value>) -> Value {
     json!({
         "apiVersion": kind.api_version(),
@@ -84,7 +84,8 @@ fn object(scope: &Scope<'_>, rainbow: &Rainbow, kind: Kind, name: &str, labels: 
     })
 }
 
-/// A Service of the Rainbow with what its user says of it: labels, annotations, and fields that are copied. What Rainbow says comes on top.
+/// Adds to a Service of the Rainbow what its user asks for: labels, annotations, and fields that are copied. Rainbow's own labels and
+/// annotations take precedence.
 fn with_said(
     mut object: Value,
     labels: &BTreeMap<String, String>,
@@ -102,18 +103,18 @@ fn with_said(
     object
 }
 
-/// Labels of an object itself.
+/// Returns the labels of an object itself.
 fn managed(mut labels: Map<String, Value>) -> Map<String, Value> {
     labels.insert(labels::MANAGED_BY.into(), json!(labels::MANAGER));
     labels
 }
 
-/// The owner of everything that is made. An instance may be shared, so no color owns it.
+/// Returns the owner of every object that is made. An instance may be shared, so no color owns it.
 fn owner(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {
     json!([OwnerReference { block_owner_deletion: Some(true), ..controller(scope, rainbow) }])
 }
 
-/// The Rainbow as the controller of an object.
+/// Returns the Rainbow as the controller of an object.
 pub(crate) fn controller(scope: &Scope<'_>, rainbow: &Rainbow) -> OwnerReference {
     OwnerReference {
         api_version: Kind::Rainbow.api_version().to_owned(),

@@ -1,14 +1,14 @@
-//! Times since when pods carry their marks and their membership labels, by this operator's clock.
+//! Time since when pods carry their marks and their membership labels, by this operator's clock.
 //!
-//! The cluster does not record the former, and the time that is written beside a membership label is by the clock of the operator that
-//! wrote it. Both are safe to forget: after a restart what a pod carries counts as having been seen just now.
+//! The cluster does not record the time of a mark, and the time that is written beside a membership label is by the clock of the operator
+//! that wrote it. Both times may be lost: after a restart, marks and labels count as having been seen just now.
 
 use rainbow_plan::{Mark, Time};
 use std::collections::{BTreeSet, HashMap};
 
 use crate::live::PodLabels;
 
-/// Marks and labels of a pod, and since when it carries them.
+/// Marks and labels of a pod, with the time since when it carries them.
 #[derive(Debug)]
 struct Seen {
     mark: Mark,
@@ -17,7 +17,7 @@ struct Seen {
     labelled: Time,
 }
 
-/// By name of the pod; only of pods that carry or carried anything.
+/// Marks and labels by name of the pod, only of pods that carry or carried any.
 #[derive(Debug, Default)]
 pub(crate) struct Marks(HashMap<String, Seen>);
 
@@ -40,17 +40,17 @@ impl Marks {
         }
     }
 
-    /// The pod is gone.
+    /// Forgets a pod that is gone.
     pub(crate) fn forget(&mut self, pod: &str) {
         self.0.remove(pod);
     }
 
-    /// Time since which the pod carries its mark. A pod that never had one has always had none.
+    /// Returns the time since when the pod carries its mark. A pod that never had one has always had none.
     pub(crate) fn marked(&self, pod: &str) -> Time {
         self.0.get(pod).map_or(Time(0), |seen| seen.marked)
     }
 
-    /// Time since which the pod carries its membership labels.
+    /// Returns the time since when the pod carries its membership labels.
     pub(crate) fn labelled(&self, pod: &str) -> Time {
         self.0.get(pod).map_or(Time(0), |seen| seen.labelled)
     }

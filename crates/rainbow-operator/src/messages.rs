@@ -1,6 +1,6 @@
-//! Every sentence that the operator says to people: in conditions, statuses, events, and answers about connections.
+//! Every sentence of the operator for people: in conditions, statuses, events, and answers about connections.
 //!
-//! The planner and the modules of the operator know reasons; this module knows words.
+//! The planner and the other modules of the operator know reasons. This module knows their words.
 
 use rainbow_api::{ConfigKind, ConfigName, Cut, Hold, HumanDuration, ShiftStatus, StageStatus};
 use rainbow_plan::{
@@ -19,16 +19,14 @@ use crate::{
 /// Longest note of an event, in bytes, as the API server checks it.
 pub(crate) const NOTE_BYTES: usize = 1024;
 
-// What is asked of a Rainbow, and why it is not so.
+// State of a Rainbow, and reasons for it.
 
-/// Everything is as the spec says.
 pub(crate) const SETTLED: &str = "everything is as the spec says";
-/// Nothing is under way.
 pub(crate) const NOTHING_UNDER_WAY: &str = "nothing is under way";
-/// Nothing is stalled.
 pub(crate) const NOTHING_IN_THE_WAY: &str = "nothing is in the way";
 
-/// Why a stage or a color is not yet where it should be. `of` is the color whose pods are waited for, where the reason does not say it.
+/// Describes why a stage or a color is not yet where it should be. `of` is the color whose pods are waited for, where the reason does not
+/// name it.
 pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) -> String {
     match waiting {
         Waiting::ForeignService => "its Service's name is taken by another object".to_owned(),
@@ -110,16 +108,16 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
     }
 }
 
-/// Whether what may pass by itself is worth a word.
+/// Whether a trouble that may pass by itself is mentioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Patience {
-    /// Nodes may be preparing pods.
+    /// Nodes may still be preparing pods: it is not mentioned.
     ForAWhile,
-    /// Pods have had their time.
+    /// Pods have had their time: it is mentioned.
     Over,
 }
 
-/// `backend 0/1 ready (backend-v2-x: container `web` ended with code 1), frontend has no instance`.
+/// Describes what is lacking, such as `backend 0/1 ready (backend-v2-x: container `web` ended with code 1), frontend has no instance`.
 fn lacks(lacks: &[Lack], color: &str, names: &Names<'_>, patience: Patience) -> String {
     let because = |tier: &str| {
         let told = |trouble: &&PodTrouble| patience == Patience::Over || trouble.urgency != Urgency::Starting;
@@ -136,7 +134,7 @@ fn lacks(lacks: &[Lack], color: &str, names: &Names<'_>, patience: Patience) -> 
     lacks.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What a person has to fix, and how.
+/// Describes what a person must fix, and how.
 pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
     match problem {
         Problem::ColorInUse { color, config } if config.is_empty() => {
@@ -204,17 +202,17 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
     }
 }
 
-/// Colors that live, and why.
+/// Describes colors that live, and why.
 fn all(living: &[Living]) -> String {
     living.iter().map(self::living).collect::<Vec<_>>().join(", ")
 }
 
-/// The part of a problem's text that changes only when the problem does: counts of connections are left out.
+/// Returns the part of a problem's text that changes only when the problem does: counts of connections are left out.
 pub(crate) fn gist(message: &str) -> &str {
     message.split(": ").next().unwrap_or(message)
 }
 
-/// Two purposes come to one name.
+/// Describes two purposes that have the same name.
 pub(crate) fn name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner) -> String {
     let remedy = match purpose {
         Owner::Stage(stage) | Owner::Shadow(stage) => {
@@ -231,17 +229,17 @@ pub(crate) fn name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner)
     format!("{} cannot have {kind} `{name}`, which is that of {}: {remedy}", self::owner(purpose), self::owner(owner))
 }
 
-/// The color that the spec describes cannot be made for the sake of a name.
+/// Describes why the color that the spec describes cannot be made: a name is taken.
 pub(crate) fn color_name_taken(kind: Kind, name: &str, purpose: &Owner, owner: &Owner) -> String {
     format!("spec.color: {}", name_taken(kind, name, purpose, owner))
 }
 
-/// ``ConfigMap `settings` ``.
+/// Returns kind and name, such as ``ConfigMap `settings` ``.
 fn config_name(name: &rainbow_plan::ConfigName) -> String {
     format!("{} `{}`", domain::kind_of_config(name.kind), name.name)
 }
 
-/// The operator was installed without the right to read what templates name.
+/// Describes that the operator was installed without the right to read what templates name.
 pub(crate) fn config_not_allowed(names: &BTreeSet<ConfigName>) -> String {
     let access = if names.iter().any(|name| name.kind == ConfigKind::Secret) { "all" } else { "configmaps" };
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -252,7 +250,7 @@ pub(crate) fn config_not_allowed(names: &BTreeSet<ConfigName>) -> String {
     )
 }
 
-/// Required objects that do not exist.
+/// Describes required objects that do not exist.
 pub(crate) fn config_missing(names: &[&ConfigName]) -> String {
     let (names, verb) =
         (names.iter().map(ToString::to_string).collect::<Vec<_>>(), if names.len() == 1 { "does" } else { "do" });
@@ -284,7 +282,7 @@ pub(crate) fn foreign_config_key(name: &str) -> String {
     )
 }
 
-/// The object is another one than it was when the plan was made.
+/// Describes that the object has changed since the plan was made.
 pub(crate) fn config_changed(name: &ConfigName) -> String {
     format!("{name} has changed meanwhile")
 }
@@ -298,12 +296,12 @@ fn owner(owner: &Owner) -> String {
     }
 }
 
-/// An object that is not Rainbow's has a name that is needed.
+/// Describes that a needed name belongs to an object that is not Rainbow's.
 pub(crate) fn foreign(kind: Kind, name: &str) -> String {
     format!("{kind} `{name}` exists and is not Rainbow's")
 }
 
-/// `v1 (draining: 12 connections on 3 pods, connections of 1 pod unknown since …, cut at …)`.
+/// Describes a color that lives, such as `v1 (draining: 12 connections on 3 pods, connections of 1 pod unknown since …, cut at …)`.
 fn living(living: &Living) -> String {
     let because = match &living.because {
         LivesBecause::Stages(stages) => format!("stage {}", stages.join(", ")),
@@ -341,7 +339,7 @@ fn to_the_second(time: Time) -> String {
     clock::write(Time(time.0.div_euclid(1_000).saturating_mul(1_000)))
 }
 
-/// Stages that move: which, from where to where, and how far they are.
+/// Describes the stages that move: which, from where to where, and how far they are.
 pub(crate) fn shifting(report: &Report) -> Option<String> {
     let one = |name: String, report: &StageReport| {
         let shift = report.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Paused)?;
@@ -357,7 +355,7 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
     (!shifts.is_empty()).then(|| shifts.join("; "))
 }
 
-/// Stages that wait between two tiers.
+/// Describes the stages that wait between two tiers.
 pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
     let step = |stage: &StageReport| match stage.waiting.as_ref()? {
         waiting @ Waiting::BetweenTiers { .. } => {
@@ -369,7 +367,8 @@ pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
     (!steps.is_empty()).then(|| steps.join("; "))
 }
 
-/// Stages whose tiers have yet to follow: callers wait for callees, and on the way back callees for the end of newer callers.
+/// Describes the stages whose tiers must still follow: callers wait for callees, and on the way back callees wait for the end of newer
+/// callers.
 pub(crate) fn following(report: &Report, names: &Names<'_>) -> Option<String> {
     let one = |name: String, report: &StageReport| match report.waiting.as_ref()? {
         waiting @ (Waiting::ForTier { .. } | Waiting::ForNewerCallers { .. }) => {
@@ -386,7 +385,7 @@ pub(crate) fn following(report: &Report, names: &Names<'_>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// The stage was taken back by its user.
+/// Describes that a user has taken the stage back.
 pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
     let color = hold.color.as_deref().unwrap_or_default();
     let until = match hold.revision {
@@ -399,7 +398,7 @@ pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
     format!("held at `{color}`{origin} until {until}`rainbow promote {rainbow} --stage {stage}`")
 }
 
-/// Stages that are held in the middle of a shift.
+/// Describes the stages that are held in the middle of a shift.
 pub(crate) fn paused(stages: &[StageStatus]) -> Option<String> {
     let held = stages.iter().filter_map(|stage| {
         let shift = stage.shift.as_ref()?;
@@ -410,17 +409,17 @@ pub(crate) fn paused(stages: &[StageStatus]) -> Option<String> {
     (!held.is_empty()).then(|| held.join("; "))
 }
 
-/// Message of a stage that has been held for long.
+/// Returns the message of a stage that has been held for long.
 pub(crate) fn paused_long(shift: &ShiftStatus) -> String {
     format!("paused for long, since {}", shift.paused_since.as_deref().unwrap_or(&shift.started_at))
 }
 
-/// Sentence about a stage, such as `stage active: paused`.
+/// Returns a sentence about a stage, such as `stage active: paused`.
 pub(crate) fn of_stage(stage: &str, message: &str) -> String {
     format!("stage {stage}: {message}")
 }
 
-/// Stages whose color lacks pods.
+/// Describes the stages whose color lacks pods.
 pub(crate) fn degraded(report: &Report, names: &Names<'_>) -> Option<String> {
     let lacking = report.stages.iter().filter(|stage| stage.degraded.is_some()).filter_map(|stage| {
         let color = report.colors.iter().find(|color| Some(&color.name) == stage.color.as_ref())?;
@@ -432,7 +431,7 @@ pub(crate) fn degraded(report: &Report, names: &Names<'_>) -> Option<String> {
     (!lacking.is_empty()).then(|| lacking.join("; "))
 }
 
-/// Colors that wait for a slot.
+/// Describes the colors that wait for a slot.
 pub(crate) fn without_slot(report: &Report, names: &Names<'_>) -> Option<String> {
     let queued = report.colors.iter().filter_map(|color| match &color.waiting {
         Some(slot @ Waiting::ForSlot { .. }) => Some(of_color(&color.name, &waiting(slot, None, names))),
@@ -442,7 +441,7 @@ pub(crate) fn without_slot(report: &Report, names: &Names<'_>) -> Option<String>
     (!queued.is_empty()).then(|| queued.join("; "))
 }
 
-/// Colors whose pods are on their way.
+/// Describes the colors whose pods are starting.
 pub(crate) fn starting(report: &Report, names: &Names<'_>) -> Option<String> {
     let starting = report.colors.iter().filter(|color| color.phase == ColorPhase::Starting);
     let one = |color: &ColorReport| match &color.waiting {
@@ -459,7 +458,7 @@ pub(crate) fn starting(report: &Report, names: &Names<'_>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Colors whose pods have a reason not to be ready, other than that they are being started.
+/// Describes the colors whose pods have a reason not to be ready, other than that they are being started.
 pub(crate) fn unready(report: &Report, names: &Names<'_>) -> Option<String> {
     let one = |color: &ColorReport| {
         let Some(Waiting::ForPods { lacks }) = &color.waiting else { return None };
@@ -475,17 +474,17 @@ pub(crate) fn unready(report: &Report, names: &Names<'_>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Stages that serve nothing yet.
+/// Describes the stages that serve no color yet.
 pub(crate) fn without_color(report: &Report) -> Option<String> {
     let waiting = report.stages.iter().filter(|stage| stage.color.is_none());
     let names: Vec<&str> = waiting.map(|stage| stage.name.as_str()).collect();
     (!names.is_empty()).then(|| format!("stage {} serves no color yet", names.join(", ")))
 }
 
-/// Colors that have too few or too many pods.
+/// Message about colors that have too few or too many pods.
 pub(crate) const SIZING: &str = "colors are being brought to their sizes";
 
-/// The prefix of all names was changed while objects have names with the former one.
+/// Describes that the prefix of all names was changed while objects have names with the former one.
 pub(crate) fn prefix_changed(was: &str, is: &str) -> String {
     format!(
         "spec.namePrefix cannot change from \"{was}\" to \"{is}\" while Deployments have names with the former, so names keep the \
@@ -493,7 +492,7 @@ pub(crate) fn prefix_changed(was: &str, is: &str) -> String {
     )
 }
 
-/// Pods that do not start because the image of the counter cannot be pulled. The text does not vary from pod to pod.
+/// Describes pods that do not start because the image of the counter cannot be pulled. The text does not vary from pod to pod.
 pub(crate) fn no_counter_image(image: &str, color: &str, object: &str) -> String {
     format!(
         "pods of color {color} do not start: their node cannot pull `{image}`, the image of Rainbow's connection counter. Make it \
@@ -505,17 +504,17 @@ pub(crate) fn no_counter_image(image: &str, color: &str, object: &str) -> String
 
 // Writes that fail.
 
-/// What the API server says about an object.
+/// Returns what the API server says about an object.
 pub(crate) fn of_object(kind: Kind, name: &str, says: &dyn std::fmt::Display) -> String {
     format!("{kind} `{name}`: {says}")
 }
 
-/// Objects are needed in a namespace that is being deleted.
+/// Describes that objects are needed in a namespace that is being deleted.
 pub(crate) fn namespace_ends(namespace: &str) -> String {
     format!("namespace `{namespace}` is being deleted: nothing is made in it")
 }
 
-/// The object is not the one that the write was decided on.
+/// Describes that the object is not the one that the write was decided on.
 pub(crate) fn not_what_it_was(kind: Kind, name: &str, says: Option<&str>) -> String {
     match says {
         Some(says) => format!("{kind} `{name}` is not what it was: {says}"),
@@ -523,7 +522,7 @@ pub(crate) fn not_what_it_was(kind: Kind, name: &str, says: Option<&str>) -> Str
     }
 }
 
-/// A write was answered as if all were well, and a field is not what was written.
+/// Describes that a write was answered with success, and a field differs from what was written.
 pub(crate) fn without_effect(kind: Kind, name: &str, field: &str, managers: &[String]) -> String {
     let managers = managers.iter().map(|manager| format!("`{manager}`")).collect::<Vec<_>>().join(", ");
     let cause = match managers.as_str() {
@@ -533,27 +532,27 @@ pub(crate) fn without_effect(kind: Kind, name: &str, field: &str, managers: &[St
     format!("{kind} `{name}`: a write of `{field}` has no effect: {cause}")
 }
 
-/// A Deployment cannot be made yet: its ReplicaSet would find its name taken.
+/// Describes that a Deployment cannot be made yet: its ReplicaSet would find its name taken.
 pub(crate) fn replica_set_goes(deployment: &str) -> String {
     format!("a ReplicaSet of Deployment `{deployment}` is being deleted")
 }
 
-/// An object that should be made exists.
+/// Describes that an object that should be created exists.
 pub(crate) fn there_already(kind: Kind, name: &str) -> String {
     format!("{kind} `{name}` is there already")
 }
 
-/// A Color that should be made is another Rainbow's.
+/// Describes that a Color that should be created belongs to another Rainbow.
 pub(crate) fn color_of_another(kind: Kind, name: &str) -> String {
     format!("{kind} `{name}` exists and is not this Rainbow's: delete it or change spec.color")
 }
 
-/// A status cannot be written as a patch.
+/// Describes that a status cannot be written as a patch.
 pub(crate) fn no_patch(kind: Kind, name: &str, error: &dyn std::fmt::Display) -> String {
     format!("{kind} `{name}`: its status is no patch: {error}")
 }
 
-/// A stage's Service keeps what cannot change, although the spec says otherwise.
+/// Describes what a stage's Service keeps because it cannot change, although the spec has another value.
 pub(crate) fn kept(service: &str, stage: &str, kept: &Kept) -> String {
     let (field, what) = match kept {
         Kept::Headless(true) => ("clusterIP", "is headless, and cannot get an address".to_owned()),
@@ -575,64 +574,53 @@ pub(crate) fn kept(service: &str, stage: &str, kept: &Kept) -> String {
 
 // Connections.
 
-/// The pod has not been asked for its connections yet.
 pub(crate) const NOT_ASKED: &str = "not asked yet";
-/// Nothing is written down about the pod's tier.
+/// Reason where nothing is recorded about the pod's tier.
 pub(crate) const NO_TIER: &str = "no color has the pod's tier any more";
-/// The pod was made without the container that counts its connections.
+/// Reason of a pod that was made without the container that counts its connections.
 pub const NO_COUNTER: &str = "the pod was made without Rainbow's counter";
-/// The tier has ports of a protocol whose connections the counter does not see.
+/// Reason of a tier that has ports of a protocol whose connections the counter does not see.
 pub const ASSOCIATIONS: &str = "the counter does not see SCTP associations";
-/// The counter repeats an old answer.
 pub(crate) const CLOCK_STANDS_STILL: &str = "the answers are old ones: the counter's clock stands still";
-/// Connections that may be probes of the kubelet.
 pub(crate) const UNDECIDED: &str = "there are connections from the node that may be probes or clients";
-/// The connections of all pods can be read.
 pub(crate) const ALL_KNOWN: &str = "the connections of all its pods are known";
-/// The pod has no address yet.
 pub(crate) const NO_ADDRESS: &str = "the pod has no address";
-/// The request's connection was cut.
 pub(crate) const BROKEN_OFF: &str = "the connection broke off";
-/// No request reaches the API server.
 pub(crate) const NO_API_SERVER: &str = "the API server cannot be reached";
-/// The answer is no JSON.
 pub(crate) const NO_JSON: &str = "the answer is no JSON";
-/// The answer has another form than the counter's.
 pub(crate) const NO_TALLY: &str = "the answer is not that of the counter";
-/// The counter has seen a part of the connections.
+/// Reason where the counter has seen only a part of the connections.
 pub(crate) const IN_PART: &str = "not all connections could be seen";
 
-/// No answer came in time.
 pub(crate) fn no_answer(patience: Duration) -> String {
     format!("no answer within {} s", patience.as_secs())
 }
 
-/// The answer was a status other than 200.
+/// Describes an answer with a status other than 200.
 pub(crate) fn refused(how: &str, status: &dyn std::fmt::Display) -> String {
     format!("asked {how}, the answer was {status}")
 }
 
-/// The answer is longer than any that can be meant.
+/// Describes an answer that is longer than any valid one.
 pub(crate) fn too_long(limit: usize) -> String {
     format!("the answer has more than {} KiB", limit / 1024)
 }
 
-/// The path cannot be part of a request.
 pub(crate) fn no_path(path: &str) -> String {
     format!("`{path}` is no path")
 }
 
-/// The answer lacks the number.
+/// Describes an answer without the number.
 pub(crate) fn no_number(field: &str) -> String {
     format!("the answer has no number of connections at `{field}`")
 }
 
-/// The answer lacks a port.
+/// Describes an answer without a port.
 pub(crate) fn no_port(port: i32) -> String {
     format!("the answer does not speak of port {port}")
 }
 
-/// Pods whose connections cannot be read: how many, and why, of some of them.
+/// Describes the pods whose connections cannot be read: how many, and for some of them why.
 pub(crate) fn unknown(count: u32, why: &[(&str, &str)]) -> String {
     let of = match count {
         1 => "1 pod are not known, so it is kept".to_owned(),
@@ -642,7 +630,7 @@ pub(crate) fn unknown(count: u32, why: &[(&str, &str)]) -> String {
     format!("the connections of {of}: {}", pods.join("; "))
 }
 
-/// One peer is connected to every pod that holds a color.
+/// Describes that one peer is connected to every pod that holds a color.
 pub(crate) fn one_peer(peer: &OnePeer, rainbow: &str) -> String {
     let OnePeer { address, owner, pods } = peer;
     let (owner, remedy) = match owner {
@@ -674,7 +662,7 @@ pub(crate) fn color_retired(color: &str) -> String {
     format!("color {color} has no pods any more")
 }
 
-/// What is said of a color, where the subject is the Rainbow.
+/// Returns a message about a color, where the subject is the Rainbow.
 pub(crate) fn of_color(color: &str, message: &str) -> String {
     format!("color {color}: {message}")
 }
@@ -715,7 +703,7 @@ pub(crate) enum SizeOf<'a> {
     Color,
 }
 
-/// Another writer has scaled a Deployment from the size that it should have.
+/// Describes that another writer has scaled a Deployment from the size that it should have.
 pub(crate) fn scale_taken_back(
     deployment: &str,
     manager: &str,
@@ -738,7 +726,7 @@ pub(crate) fn shift_aborted(stage: &str, color: &str) -> String {
     format!("stage {stage} serves {color} as before")
 }
 
-/// Connections that are about to be cut, as many as a note has room for.
+/// Describes the connections that are about to be cut, as many as fit into a note.
 pub(crate) fn cuts(color: &str, cut: &[Cut]) -> String {
     let known: i64 = cut.iter().filter_map(|cut| cut.connections).fold(0, i64::saturating_add);
     let of = if cut.iter().all(|cut| cut.connections.is_some()) { "" } else { "at least " };
@@ -759,7 +747,7 @@ pub(crate) fn cuts(color: &str, cut: &[Cut]) -> String {
     message
 }
 
-/// `pod a-v1-x port 8081: 3, the oldest 12m`.
+/// Describes a cut, such as `pod a-v1-x port 8081: 3, the oldest 12m`.
 fn of_cut(cut: &Cut) -> String {
     let port = cut.port.map_or_else(String::new, |port| format!(" port {port}"));
     let number = cut.connections.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
@@ -768,22 +756,22 @@ fn of_cut(cut: &Cut) -> String {
     format!("pod {}{port}: {number}{age}", cut.pod)
 }
 
-// What the operator says of itself.
+// State of the operator itself.
 
-/// The loop turns, or another operator's does.
+/// Answer while the loop turns, or another operator's does.
 pub(crate) const OK: &str = "ok\n";
-/// Another operator leads, or none yet.
+/// Answer while another operator leads, or none yet.
 pub(crate) const OK_WAITING: &str = "ok: another operator leads, or the cluster has not answered yet\n";
-/// The API server's list cannot be watched on from.
+/// Error of a list from which no watch can start.
 pub(crate) const NO_VERSION: &str = "the API server's answer has no resourceVersion";
-/// The caches are not filled yet.
+/// Answer while the caches are not filled yet.
 pub(crate) const NOT_READ: &str = "not everything has been seen yet: are the definitions there?\n";
-/// Another path was asked for.
+/// Answer to a request for another path.
 pub(crate) const PATHS: &str = "there is /healthz, /readyz, /metrics\n";
-/// A request that would change something.
+/// Answer to a request that would change something.
 pub(crate) const READ_ONLY: &str = "for reading only\n";
 
-/// The loop has not turned for too long.
+/// Answer when the loop has not turned for too long.
 pub(crate) fn stuck(since: Duration) -> String {
     format!("the loop has not turned for {since:?}\n")
 }

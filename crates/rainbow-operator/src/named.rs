@@ -1,8 +1,7 @@
-//! Values by name, in the order of names. A sorted list: most have a few entries, and a tree has room for eleven in each node.
+//! Values by name, in the order of names. A sorted list is used since most have a few entries, and a tree has room for eleven in each node.
 
 use std::borrow::Borrow;
 
-/// Values by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Named<V, K = Box<str>>(Vec<(K, V)>);
 
@@ -33,7 +32,7 @@ impl<V, K: Borrow<str>> Named<V, K> {
         self.entry(name).map(|(_, value)| value)
     }
 
-    /// The name as it is kept, and its value.
+    /// Returns the name as it is kept, with its value.
     pub(crate) fn entry(&self, name: &str) -> Option<(&K, &V)> {
         self.place(name).ok().and_then(|place| self.0.get(place)).map(|(name, value)| (name, value))
     }
@@ -42,7 +41,7 @@ impl<V, K: Borrow<str>> Named<V, K> {
         self.place(name).ok().and_then(|place| self.0.get_mut(place)).map(|(_, value)| value)
     }
 
-    /// Puts a value, and answers the one that was there. A name that is there stays as it is kept.
+    /// Puts a value, and returns the previous one. A name that exists is kept as it is.
     pub(crate) fn insert(&mut self, name: K, value: V) -> Option<V> {
         match self.place(name.borrow()) {
             Ok(place) => self.0.get_mut(place).map(|(_, known)| std::mem::replace(known, value)),
@@ -53,7 +52,7 @@ impl<V, K: Borrow<str>> Named<V, K> {
         }
     }
 
-    /// The value of a name, made if there is none.
+    /// Returns the value of a name, which is added if there is none.
     pub(crate) fn or_default(&mut self, name: &str) -> &mut V
     where
         V: Default,
@@ -71,7 +70,7 @@ impl<V, K: Borrow<str>> Named<V, K> {
 
     fn insert_at(&mut self, place: usize, name: K, value: V) {
         if self.0.len() == self.0.capacity() {
-            // A quarter, where a list doubles by itself.
+            // The list grows by a quarter, where it would double by itself.
             self.0.reserve_exact(self.0.len() / 4 + 1);
         }
         self.0.insert(place, (name, value));

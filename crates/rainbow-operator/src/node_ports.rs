@@ -1,8 +1,8 @@
 //! Fixed node ports that move between the Services of an application.
 //!
 //! The API server refuses a Service a node port that another Service has, and keeps a node port that is no longer asked for. So a stage
-//! whose Service gets another name goes without the port until the former Service is gone, and of stages that swap their ports each
-//! gives its own up first. Clients of the port itself are without it for a moment; all others see nothing of that.
+//! whose Service gets another name has no port until the former Service is gone, and of stages that swap their ports each first gives up
+//! its own. Clients of the port itself are without it for a moment. All others notice nothing.
 
 use rainbow_api::{Rainbow, Stage};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -12,9 +12,9 @@ use crate::cache::App;
 /// Node ports of an application.
 #[derive(Debug, Default)]
 pub(crate) struct NodePorts {
-    /// By number: name of the Service that has it.
+    /// Name of the Service that has each port.
     held: BTreeMap<i32, Box<str>>,
-    /// By number: name of the stage that should have it.
+    /// Name of the stage that should have each port.
     wanted: BTreeMap<i32, String>,
 }
 
@@ -34,13 +34,13 @@ impl NodePorts {
         ports
     }
 
-    /// The stage as its Service can be now: without node ports that another Service has, and without any as long as its own is another
-    /// stage's.
+    /// Returns the stage as its Service can be now: without node ports that another Service has, and without any while its own port belongs
+    /// to another stage.
     pub(crate) fn possible<'a>(&self, stage: &'a Stage, service: &str) -> Cow<'a, Stage> {
         let is_others = |number: i32| self.held.get(&number).is_some_and(|holder| **holder != *service);
         let wanted_by_another = |number: &i32| self.wanted.get(number).is_some_and(|wanted| *wanted != stage.name);
         let mut own = self.held.iter().filter(|(_, holder)| ***holder == *service).map(|(number, _)| number);
-        // Giving a port up takes a moment as `ClusterIP`, which would delete a load balancer.
+        // Giving up a port makes the Service a `ClusterIP` for a moment. For a `LoadBalancer` that would delete the load balancer.
         let gives_up = own.any(wanted_by_another) && stage.service.type_.as_deref() == Some("NodePort");
         if !gives_up && !stage.service.ports.iter().filter_map(|port| port.node_port).any(is_others) {
             return Cow::Borrowed(stage);
@@ -51,7 +51,7 @@ impl NodePorts {
         }
         if gives_up {
             possible.service.type_ = None;
-            // A Service of that type has none.
+            // A Service of that type has no such policy.
             possible.service.external_traffic_policy = None;
         }
         Cow::Owned(possible)
@@ -78,7 +78,7 @@ mod tests {
         }
     }
 
-    /// Type of the Service and its node port.
+    /// Returns the type of the Service and its node port.
     fn possible(ports: &NodePorts, stage: &Stage, service: &str) -> (Option<String>, Option<i32>) {
         let possible = ports.possible(stage, service);
         (possible.service.type_.clone(), possible.service.ports[0].node_port)

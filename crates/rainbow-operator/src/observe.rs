@@ -1,4 +1,4 @@
-//! The world as the planner sees it, from what the watches have said.
+//! World as the planner sees it, built from what the watches have shown.
 
 mod copies;
 mod instances;
@@ -23,20 +23,19 @@ use pods::pods;
 use scalers::scaler;
 use stages::{Stages, stages};
 
-/// An object that somebody else made under a name that is needed: its kind and name.
+/// Objects of other makers under needed names, by kind and name.
 pub(crate) type Foreign = BTreeSet<(Kind, String)>;
 
-/// A world, and what is needed to act on its answer.
+/// World, and what is needed to act on the planner's answer.
 pub(crate) struct Observed {
     pub(crate) world: World,
-    /// Names of the stages' Services.
     pub(crate) stage_services: BTreeMap<StageKey, String>,
-    /// The stage after which the membership labels of a stage's pods are called, where that is another one: a stage that was renamed in
-    /// the middle of a shift ends the shift with the labels that it began with.
+    /// Stage after which the membership labels of a stage's pods are named, where that is another one. A stage that was renamed in the
+    /// middle of a shift ends the shift with the labels that it began with.
     pub(crate) labeled_as: BTreeMap<String, String>,
-    /// Who has a name that is needed.
+    /// Owners of needed names that are taken.
     pub(crate) taken: BTreeMap<(Kind, String), Owner>,
-    /// Stages that keep the Service that they have, since the name that they should have is taken: why.
+    /// Reasons why stages keep their present Service: the name that the Service should have is taken.
     pub(crate) clashes: Vec<String>,
 }
 
@@ -106,8 +105,8 @@ pub(crate) fn observe(
     Observed { world, stage_services, labeled_as, taken, clashes }
 }
 
-/// Compares an object with what it should be, as soon as the watches show it. While everything is listed this spares the memory
-/// for the content of all objects that are still to be compared.
+/// Compares an object with what it should be, as soon as the watches show it. While everything is listed, this saves the memory for the
+/// content of all objects that are still to be compared.
 pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, kind: Kind, name: &str) {
     let foreign = Foreign::new();
     let rainbow = &effective.rainbow;
@@ -125,7 +124,7 @@ pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, k
         }
         Kind::PodDisruptionBudget => {
             guard(app, scope, rainbow, &foreign);
-            // A stage that was renamed in the middle of a shift has its budget compared again in its turn.
+            // The budget of a stage that was renamed in the middle of a shift is compared again in the application's turn.
             budgets(app, scope, rainbow, &BTreeMap::new(), &foreign);
         }
         Kind::Rainbow
@@ -138,7 +137,7 @@ pub(crate) fn compare(app: &mut App, scope: &Scope<'_>, effective: &Effective, k
     }
 }
 
-/// The PodDisruptionBudget of the pods that hold connections.
+/// Returns the state of the PodDisruptionBudget of the pods that hold connections.
 fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign) -> Presence {
     let name = names::guard(scope.rainbow);
     let App { budgets, answers, epoch, .. } = app;
@@ -153,7 +152,7 @@ fn guard(app: &mut App, scope: &Scope<'_>, rainbow: &Rainbow, foreign: &Foreign)
     }
 }
 
-/// The PodDisruptionBudgets of stages that are, or were, held.
+/// Returns the state of the PodDisruptionBudgets of stages that are, or were, held.
 fn budgets(
     app: &mut App,
     scope: &Scope<'_>,

@@ -1,4 +1,4 @@
-//! How the operator runs, and why it ends.
+//! Settings of the operator, and the reasons why it ends.
 
 use futures::{FutureExt, future::BoxFuture};
 use rainbow_api::SidecarSettings;
@@ -14,38 +14,39 @@ use crate::{
     leader::{Election, Rival},
 };
 
-/// The counter's image, unless told otherwise.
+/// Default image of the counter.
 pub const TALLY_IMAGE: &str = concat!("ghcr.io/rainbow-dev/tally:", env!("CARGO_PKG_VERSION"));
 
-/// How the operator runs.
+/// Settings of the operator.
 pub struct Options {
-    /// The namespace to watch; `None` watches all.
+    /// Namespace to watch. `None`: all.
     pub namespace: Option<String>,
-    /// How long the cluster's data plane may lag behind the endpoints that the API shows.
+    /// Time by which the cluster's data plane may lag behind the endpoints that the API shows.
     pub propagation: Duration,
-    /// How a stage moves from pods to pods.
+    /// Way in which a stage moves from pods to pods.
     pub swap: Swap,
-    /// How pods are asked for their connections.
+    /// Way in which pods are asked for their connections.
     pub count_via: CountVia,
-    /// The image of the counter that is put into new pods; `None`: none is, and where it is wanted a color drains until
+    /// Image of the counter that is put into new pods. `None`: no counter is put into them, and where one is wanted a color drains until
     /// its deadline.
     pub tally_image: Option<String>,
     /// Settings of the counter's container where an application has none of its own.
     pub sidecar: SidecarSettings,
     /// ConfigMaps and Secrets that the operator has the right to read.
     pub config_access: ConfigAccess,
-    /// Of several operators one acts; the others wait, or end. `None`: this is the only one, whatever there is.
+    /// Election of one among several operators: one acts, the others wait or end. `None`: this operator acts in any case.
     pub election: Option<Election>,
-    /// Where the operator says how it is; [`Health::serve`] tells others.
+    /// State that the operator updates. [`Health::serve`] shows it to HTTP clients.
     pub health: Option<Health>,
-    /// Ends the operator: writes under way are finished, nothing new is begun.
+    /// Future that ends the operator: writes under way are finished, and nothing new begins.
     pub shutdown: BoxFuture<'static, ()>,
-    /// Where the time comes from.
+    /// Source of the time.
     pub clock: Clock,
 }
 
 impl Default for Options {
-    /// All namespaces, 3 s of propagation (kube-proxy's usual second, and some), no election, no end, the system's clock.
+    /// Returns the defaults: all namespaces, 3 s of propagation (kube-proxy's usual second, and some), no election, no end, the system's
+    /// clock.
     fn default() -> Self {
         Self {
             namespace: None,
@@ -63,7 +64,7 @@ impl Default for Options {
     }
 }
 
-/// Why the operator ended.
+/// Reason why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The watches ended, which they never do by themselves.

@@ -1,4 +1,4 @@
-//! Whose turn is next: those first that have waited longest, and those whose time has come.
+//! Queue of applications: those that have waited longest come first, and those that are due are added.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -8,31 +8,31 @@ use tokio::time::Instant;
 
 use crate::key::Key;
 
-/// The applications that are to be looked at, now or at a time.
+/// Applications that must be looked at, now or at a given time.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: VecDeque<Arc<Key>>,
-    /// Those in `waiting`: each is there once.
+    /// Applications in `waiting`, so that each is there only once.
     queued: HashSet<Arc<Key>>,
     timers: BTreeSet<(Instant, Arc<Key>)>,
-    /// By application, its entry in `timers`.
+    /// Entry of each application in `timers`.
     due: HashMap<Arc<Key>, Instant>,
 }
 
 impl Queue {
-    /// Puts an application at the end. One that waits already keeps its place.
+    /// Adds an application at the end. One that waits already keeps its place.
     pub(crate) fn push(&mut self, key: Arc<Key>) {
         if self.queued.insert(Arc::clone(&key)) {
             self.waiting.push_back(key);
         }
     }
 
-    /// Takes the application that has waited longest.
+    /// Removes and returns the application that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<Arc<Key>> {
         let key = self.waiting.pop_front()?;
         self.queued.remove(&key);
         if self.waiting.is_empty() {
-            // A start queues every application there is, and no later moment does.
+            // Only the start queues every application, so the memory is not needed later.
             self.waiting.shrink_to_fit();
             self.queued.shrink_to_fit();
         }
@@ -43,7 +43,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Says when an application is to be queued although nothing has changed; `None`: it is not.
+    /// Sets when an application is queued although nothing has changed. `None`: it is not.
     pub(crate) fn wake_at(&mut self, key: &Arc<Key>, at: Option<Instant>) {
         let before = match at {
             Some(at) => self.due.insert(Arc::clone(key), at),
@@ -60,12 +60,12 @@ impl Queue {
         }
     }
 
-    /// The earliest time at which an application is to be queued.
+    /// Returns the earliest time at which an application is due.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Queues the applications whose time has come.
+    /// Queues the applications that are due.
     pub(crate) fn wake(&mut self, now: Instant) {
         while self.next_wake().is_some_and(|at| at <= now) {
             let Some((_, key)) = self.timers.pop_first() else { return };

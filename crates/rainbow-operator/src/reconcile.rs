@@ -1,4 +1,4 @@
-//! One application's turn: observe → plan → compile → apply → report.
+//! One turn of one application: observe → plan → compile → apply → report.
 
 mod backoff;
 mod chains;
@@ -40,19 +40,19 @@ use refused::Refused;
 use taken::Taken;
 use unseen::Unseen;
 
-/// How long an answer about connections waits for more: many pods are asked at a time.
+/// Time that an answer about connections waits for further ones: many pods are asked concurrently.
 const ANSWERS: Duration = Duration::from_millis(100);
-/// Shortest wait before another look: a time that has passed would be asked for again and again.
+/// Shortest wait before another look. Without it, a time that has passed would cause one look after the other.
 const SOON: Duration = Duration::from_millis(1);
 
-/// What is remembered of an application between its turns.
+/// State of an application that is kept between its turns.
 #[derive(Default)]
 pub(crate) struct Reconciler {
-    /// Its writes are under way.
+    /// Whether writes of the application are under way.
     pub(crate) running: bool,
-    /// When to look again although nothing has changed.
+    /// Time of the next look although nothing has changed.
     pub(crate) due: Option<Instant>,
-    /// The last look found nothing to do, and how many changes the application had had by then.
+    /// Number of the application's changes at the last look, if that look found nothing to do.
     rests: Option<u64>,
     unseen: Unseen,
     taken: Taken,
@@ -62,29 +62,29 @@ pub(crate) struct Reconciler {
     reading: Backoff,
     /// Failures to write statuses.
     reporting: Backoff,
-    /// Failures to let go of what a Rainbow that is gone has left behind.
+    /// Failures to release what a Rainbow that is gone has left behind.
     leaving: Backoff,
     reporter: Reporter,
     counting: Counting,
-    /// When a write was last not answered: it may arrive all the same.
+    /// Time of the last write that was not answered. Such a write may still arrive.
     unanswered: Option<Time>,
 }
 
-/// What a turn needs, whatever the application.
+/// Input of a turn that is the same for all applications.
 pub(crate) struct With<'a> {
     pub(crate) client: &'a Client,
     pub(crate) clock: Clock,
     pub(crate) means: &'a Means,
     pub(crate) counter: &'a Counter,
-    /// Where it is noted how long looks take.
+    /// Place where the duration of looks is noted.
     pub(crate) health: Option<&'a Health>,
 }
 
 impl With<'_> {
-    /// Does a part of a look, and notes how long it takes.
+    /// Does a part of a look, and notes its duration.
     pub(crate) fn timed<T>(&self, part: Part, work: impl FnOnce() -> T) -> T {
         let Some(health) = self.health else { return work() };
-        // Not tokio's clock, which stands still in tests.
+        // Tokio's clock stands still in tests, so it is not used.
         let begin = std::time::Instant::now();
         let done = work();
         health.spent(part, begin.elapsed());
@@ -92,48 +92,48 @@ impl With<'_> {
     }
 }
 
-/// What to do in a turn.
+/// Outcome of a look: what to do in the turn.
 pub(crate) enum Step {
-    /// Nothing, until something changes or `due`.
+    /// Nothing is to do until something changes or `due`.
     Nothing,
     /// The application is gone.
     Forget,
-    /// Requests to the API server, and how many there are.
+    /// Requests to the API server, with their number.
     Run { writes: usize, turn: BoxFuture<'static, Done> },
 }
 
-/// What came of a turn.
+/// Result of a turn.
 pub(crate) struct Done {
     pub(crate) key: Arc<Key>,
-    /// Of all writes.
+    /// Outcome of all writes.
     pub(crate) outcome: Outcome,
-    /// The chains that were tried, and what each failed at.
+    /// Chains that were tried, each with its failure.
     chains: Vec<(ChainKey, Option<Failure>)>,
-    /// The Services that were applied, by chain, and what was refused of each.
+    /// Services that were applied: the chain, the name, and the API server's refusal of a part.
     services: Vec<(ChainKey, String, Option<String>)>,
-    /// What came of the report; `None`: there was nothing to report.
+    /// Result of the report. `None`: there was nothing to report.
     report: Option<Result<(), Failure>>,
     /// Configuration that was read.
     pub(crate) read: Option<ConfigAnswers>,
     purpose: Purpose,
     generation: Option<i64>,
-    /// Owners of addresses.
+    /// Owners of addresses that were asked for.
     owners: Owners,
 }
 
-/// What a turn's writes were for.
+/// Purpose of a turn's writes.
 enum Purpose {
-    /// To carry out a plan.
+    /// The turn carries out a plan.
     Plan,
-    /// To ask whether objects of others are still there; these are.
+    /// The turn asks whether objects of others still exist. These do.
     Ask(Foreign),
-    /// To read configuration.
+    /// The turn reads configuration.
     Read,
-    /// To let go of what a Rainbow that is gone has left behind.
+    /// The turn releases what a Rainbow that is gone has left behind.
     Leave,
 }
 
-/// What is the same for everything in a turn.
+/// Values that are the same for everything in a turn.
 struct Turn<'a> {
     key: &'a Arc<Key>,
     with: &'a With<'a>,
@@ -142,7 +142,7 @@ struct Turn<'a> {
 }
 
 impl Reconciler {
-    /// The whole of a turn. Nothing before the writes waits for anything, and the writes own what they need.
+    /// Plans and compiles one turn. Nothing before the writes waits, and the writes own their input.
     fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, root: &Root, prefix: &str, others: Others) -> Step {
         let Turn { key, now, .. } = *turn;
         let With { means, clock, counter, .. } = *turn.with;
@@ -202,7 +202,7 @@ impl Reconciler {
         let wakes = [wake, report.next, self.taken.next(), retry, ask_again, silent];
         wakes.into_iter().flatten().for_each(|wake| self.wait_until(wake));
         if silent.is_some() {
-            // Nothing is cut that cannot be reported, and nothing is made that would not be held.
+            // Nothing is cut that cannot be reported, and nothing is made that no finalizer would keep.
             if report.has_cuts() || work.hold.is_some() {
                 work.keep_stages();
             }
@@ -216,7 +216,7 @@ impl Reconciler {
         turn.run(Purpose::Plan, work, report)
     }
 
-    /// Takes a turn, if it is time.
+    /// Takes a turn, if one is due.
     pub(crate) fn step(&mut self, cache: &mut Cache, key: &Arc<Key>, with: &With<'_>) -> Step {
         if self.is_at_rest(cache, key) {
             return Step::Nothing;
@@ -246,8 +246,8 @@ impl Reconciler {
         self.reconcile(&turn, app, &root, &prefix, others)
     }
 
-    /// Reads what is not known of the configuration that the application names, before it is planned for. `None`: all is known, or what is not
-    /// waits for a later attempt.
+    /// Reads the unknown part of the configuration that the application names, before the application is planned for. `None`: everything is
+    /// known, or what is unknown waits for a later attempt.
     fn read(&mut self, turn: &Turn<'_>, cache: &mut Cache, root: &Root, with: &With<'_>) -> Option<Step> {
         let readables = cache.readables(with.means.config);
         let app = cache.apps.get_mut(turn.key)?;
@@ -269,7 +269,7 @@ impl Reconciler {
         (!questions.is_empty()).then(|| turn.read(questions))
     }
 
-    /// The Rainbow is gone. What is left of it goes with its owner, once nothing of Rainbow's holds it.
+    /// Handles a Rainbow that is gone. The garbage collector deletes what is left of it once no finalizer of Rainbow's holds it.
     fn leave(&mut self, key: &Arc<Key>, with: &With<'_>, is_held: bool) -> Step {
         self.stop_counting(key, with.counter);
         *self = Self { leaving: std::mem::take(&mut self.leaving), ..Self::default() };
@@ -289,14 +289,14 @@ impl Reconciler {
         Step::Run { writes: 1, turn: leave.boxed() }
     }
 
-    /// Nothing has changed since a look that found nothing to do, and the time that it waits for has not come. An event that changes
+    /// Returns whether nothing has changed since a look that found nothing to do, and the next look is not due. An event that changes
     /// nothing is no reason to decide again.
     fn is_at_rest(&self, cache: &Cache, key: &Key) -> bool {
         let changes = cache.apps.get(key).map(|app| app.changes);
         changes.is_some() && changes == self.rests && self.due.is_none_or(|due| Instant::now() < due)
     }
 
-    /// Takes in what came of a turn's writes.
+    /// Takes in the result of a turn's writes.
     pub(crate) fn finished(&mut self, done: Done, key: &Key, now: Time) {
         self.running = false;
         if done.chains.iter().any(|(_, failure)| matches!(failure, Some(Failure::Unavailable(_)))) {
@@ -309,7 +309,7 @@ impl Reconciler {
             Purpose::Ask(foreign) => return self.taken.asked(foreign),
             Purpose::Read => return,
             Purpose::Leave => {
-                // Also after a success: what still is to be let go was not there to be seen.
+                // Also after a success: an object that must still be released was not visible yet.
                 let wait = self.leaving.failed(None);
                 if let Some(failure) = done.outcome.failure {
                     tracing::info!(app = %key, %failure, again_in = ?wait, "what is left of a Rainbow is still held");
@@ -348,23 +348,23 @@ impl Reconciler {
         }
     }
 
-    /// No pod is asked for its connections any more.
+    /// Stops asking pods for their connections.
     pub(crate) fn stop_counting(&mut self, key: &Key, counter: &Counter) {
         self.counting.stop(key, counter);
     }
 
-    /// There is news about connections.
+    /// Takes in that there is news about connections.
     pub(crate) fn answered(&mut self) {
         self.rests = None;
         self.wait_until(Instant::now() + ANSWERS);
     }
 
-    /// Until when a write may arrive that this operator does not know the outcome of.
+    /// Returns the time until which a write may arrive whose outcome this operator does not know.
     fn late_until(&self, means: &Means) -> Time {
         self.unanswered.map_or(means.leads_since, |since| since.max(means.leads_since)).after(ON_ITS_WAY)
     }
 
-    /// Configuration was read: as a whole, or not.
+    /// Takes in that configuration was read, completely or not.
     pub(crate) fn has_read(&mut self, answers: &ConfigAnswers, done: &Done) {
         match answers.failed {
             true => drop(self.reading.failed(done.generation)),
@@ -378,7 +378,7 @@ impl Reconciler {
 }
 
 impl Turn<'_> {
-    /// Asks whether the objects of others are still there.
+    /// Asks whether the objects of others still exist.
     fn ask(&self, names: Foreign) -> Step {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = names.len();
@@ -389,7 +389,6 @@ impl Turn<'_> {
         Step::Run { writes, turn: ask.boxed() }
     }
 
-    /// Reads configuration.
     fn read(&self, questions: ConfigQuestions) -> Step {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = questions.len();
@@ -400,7 +399,7 @@ impl Turn<'_> {
         Step::Run { writes, turn: read.boxed() }
     }
 
-    /// Stages first. What is cut is reported before it is; everything else is reported when it is done.
+    /// Writes stages first. Cuts are reported before they happen, everything else after it is done.
     fn run(&self, purpose: Purpose, work: Work, report: Report) -> Step {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = work.writes() + report.writes();
@@ -447,7 +446,7 @@ impl Done {
         }
     }
 
-    /// Takes in what came of chains.
+    /// Takes in the results of chains.
     fn carried_out(&mut self, chains: Vec<(ChainKey, Outcome)>) {
         for (chain, mut outcome) in chains {
             let services = std::mem::take(&mut outcome.services).into_iter();
@@ -457,7 +456,7 @@ impl Done {
         }
     }
 
-    /// Takes in what came of statuses, and answers whether they were written.
+    /// Takes in the result of statuses, and returns whether they were written.
     fn reported(&mut self, outcome: Outcome) -> bool {
         let good = outcome.failure.is_none();
         let failure = outcome.failure.clone().map_or(Ok(()), Err);
@@ -466,7 +465,7 @@ impl Done {
         good
     }
 
-    /// The chains that failed.
+    /// Returns the chains that failed.
     fn failed(&self) -> BTreeSet<ChainKey> {
         let failed = self.chains.iter().filter(|(_, failure)| failure.is_some());
         failed.map(|(chain, _)| chain.clone()).collect()
@@ -483,7 +482,7 @@ pub(crate) fn compare(app: &mut App, key: &Key, kind: Kind, name: &str) {
     observe::compare(app, &scope, &effective, kind, name);
 }
 
-/// Prefix of all names: objects that were made keep theirs.
+/// Returns the prefix of all names. Existing objects keep theirs.
 fn prefix(app: &App, root: &Root) -> String {
     app.prefix().or(root.rainbow.spec.name_prefix.as_deref()).unwrap_or_default().to_owned()
 }
@@ -494,7 +493,7 @@ struct Others {
     scalers: Arc<ForeignScalers>,
 }
 
-/// The objects of others that are another Rainbow's, by kind and name.
+/// Objects that belong to another Rainbow, by kind and name.
 type Siblings = Vec<((Kind, String), Owner)>;
 
 fn siblings(cache: &Cache, key: &Key, foreign: &Foreign) -> Siblings {

@@ -1,4 +1,4 @@
-//! What is said about an application: statuses, conditions, events. Facts come from the plan, words from `messages`.
+//! Report about an application: statuses, conditions, events. Facts come from the plan, words from `messages`.
 
 mod cuts;
 mod events;
@@ -35,55 +35,56 @@ pub(crate) use crate::domain::Obstacle;
 pub(crate) use peers::Owners;
 pub(crate) use troubles::troubles;
 
-/// Steps of shifts are told at most this often: those of a slow shift one by one, those of a fast one not at all.
+/// Shortest time between an event and the next event about a step of a shift. The steps of a slow shift are reported one by one, those of a
+/// fast one not at all.
 const STEPS_EVERY: Duration = Duration::from_secs(10);
 
-/// What is remembered of an application's reports between its turns.
+/// State of an application's reports that is kept between its turns.
 #[derive(Default)]
 pub(crate) struct Reporter {
     pacing: Pacing,
     step_told: Option<Instant>,
-    /// Subjects of notes that are told once.
+    /// Subjects of notes that are published once, of which a note was published.
     told: BTreeSet<u64>,
-    /// Owners of the addresses that hold whole colors.
+    /// Owners of the addresses that are connected to every pod that holds a color.
     owners: Owners,
 }
 
-/// What a report is about.
+/// Input of a report.
 pub(crate) struct About<'a> {
     pub(crate) key: &'a Key,
     pub(crate) effective: &'a Effective,
     pub(crate) app: &'a App,
     pub(crate) names: Names<'a>,
-    /// What is wrong with the spec.
+    /// Problem of the spec.
     pub(crate) obstacle: Option<Obstacle>,
-    /// Why stages keep the Services that they have.
+    /// Reasons why stages keep their present Services.
     pub(crate) clashes: &'a [String],
-    /// Without the chains that are not carried out now.
+    /// Plan without the chains that are not carried out now.
     pub(crate) plan: &'a Plan,
     /// World that the plan was made for.
     pub(crate) world: &'a World,
-    /// What chains cannot be carried out for.
+    /// Reasons why chains cannot be carried out.
     pub(crate) troubles: &'a Troubles,
     pub(crate) now: Time,
 }
 
-/// By chain, what the API server says about its writes.
+/// Answers of the API server to the writes of each chain.
 pub(crate) type Troubles = BTreeMap<ChainKey, Obstacle>;
 
-/// What is to be written.
+/// Writes of a report.
 pub(crate) struct Report {
-    /// Statuses that tell of connections that are about to be cut.
+    /// Statuses with connections that are about to be cut.
     cuts: Vec<StatusWrite>,
     statuses: Vec<StatusWrite>,
-    /// With the chain whose success they tell of, where there is one.
+    /// Events, each with the chain whose success it reports, if there is one.
     notes: Vec<(Option<ChainKey>, Note)>,
-    /// Addresses that hold whole colors and whose owners are not known yet.
+    /// Addresses that are connected to every pod that holds a color and whose owners are not known yet.
     nameless: BTreeSet<IpAddr>,
-    /// The events are about it.
+    /// Object that the events are about.
     rainbow: Arc<Rainbow>,
     now: Time,
-    /// When there is more to say although nothing has changed.
+    /// Time of the next report although nothing has changed.
     pub(crate) next: Option<Instant>,
 }
 
@@ -92,17 +93,17 @@ impl Report {
         self.cuts.is_empty() && self.statuses.is_empty() && self.nameless.is_empty()
     }
 
-    /// How many writes there are.
+    /// Returns the number of writes.
     pub(crate) fn writes(&self) -> usize {
         self.cuts.len() + self.statuses.len() + self.notes.len()
     }
 
-    /// A status or an event is to be written when all else is done.
+    /// Returns whether a status or an event is to be written when everything else is done.
     pub(crate) fn has_statuses(&self) -> bool {
         !self.statuses.is_empty() || !self.notes.is_empty()
     }
 
-    /// Leaves everything out.
+    /// Discards all writes.
     pub(crate) fn silence(&mut self) {
         self.cuts.clear();
         self.statuses.clear();
@@ -110,22 +111,22 @@ impl Report {
         self.nameless.clear();
     }
 
-    /// Asks whose the addresses are that hold whole colors.
+    /// Asks for the owners of the addresses that are connected to every pod that holds a color.
     pub(crate) async fn owners(&self, client: &Client) -> Owners {
         peers::owners(client, &self.nameless).await
     }
 
-    /// Connections are about to be cut.
+    /// Returns whether connections are about to be cut.
     pub(crate) fn has_cuts(&self) -> bool {
         !self.cuts.is_empty()
     }
 
-    /// Writes down what is about to be cut, so that a crash between the two cannot hide a cut.
+    /// Writes what is about to be cut before the pods are deleted, so that a crash between the two cannot hide a cut.
     pub(crate) async fn announce(&self, client: &Client, key: &Key) -> Outcome {
         apply::write_statuses(client, key, &self.cuts).await
     }
 
-    /// Writes all other statuses, and the events when they are written. Nothing is told of what failed chains were to do.
+    /// Writes all other statuses and, once they are written, the events. Nothing is reported about what failed chains were to do.
     pub(crate) async fn publish(&self, client: &Client, key: &Key, failed: &BTreeSet<ChainKey>) -> Outcome {
         let outcome = apply::write_statuses(client, key, &self.statuses).await;
         if outcome.failure.is_none() {
@@ -138,12 +139,12 @@ impl Report {
 }
 
 impl Reporter {
-    /// Takes in whose addresses are.
+    /// Takes in the owners of addresses.
     pub(crate) fn named(&mut self, owners: Owners) {
         self.owners.extend(owners);
     }
 
-    /// The statuses that are to be written now, and the events that tell of what has changed.
+    /// Returns the statuses to be written now, and the events about what has changed.
     pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
         let About { key, effective, app, names, plan, world, troubles, now, .. } = about;
         let rainbow = &effective.rainbow;
@@ -160,7 +161,7 @@ impl Reporter {
                 events::of_action(action).or_else(edited)
             };
             let notes = chain.actions.iter().filter_map(told);
-            // What is told once is told of another writer, whatever becomes of the chain.
+            // A note that is published once is about another writer, so it does not depend on the chain's success.
             report.notes.extend(notes.map(|note| (note.once().is_none().then(|| chain.key.clone()), note)));
         }
 
@@ -227,7 +228,7 @@ fn colors(
     let none = ColorStatus::default();
     for found in &plan.report.colors {
         let Some((name, color)) = app.color(&found.name) else { continue };
-        // The status of a color that the plan deletes is of no interest any more.
+        // The status of a color that the plan deletes is not needed any more.
         let goes = |action: &Action| matches!(action, Action::DeleteColor { color } if *color == found.name);
         if plan.actions().any(goes) {
             continue;
@@ -262,7 +263,7 @@ fn colors(
     }
 }
 
-/// Connections of peers that hold nothing, over all pods of a color. `None`: there are none.
+/// Returns the number of connections of peers that hold nothing, over all pods of a color. `None`: there are none.
 fn ignored(app: &App, color: &Color) -> Option<u64> {
     let instances = &color.spec.instances;
     let has = |tier: &str, of: &str| instances.iter().any(|known| known.tier == tier && known.color == of);
@@ -276,20 +277,20 @@ fn of_rainbow(key: &Key, uid: Option<&str>, status: &rainbow_api::RainbowStatus)
     StatusWrite { kind: Kind::Rainbow, name, uid, status: json!(status) }
 }
 
-/// When it is time to tell of pods of which nothing is known.
+/// Returns when pods of which nothing is known must be reported.
 fn unknown(plan: &Plan, now: Time) -> Option<Instant> {
     let since = plan.report.colors.iter().filter_map(|color| color.drain.as_ref()?.unknown_since);
     let told = since.map(|since| since.after(status::UNKNOWN_AFTER)).filter(|at| *at > now).min()?;
     Some(after(told, now))
 }
 
-/// Instant of a time that has yet to come.
+/// Returns the instant of a time in the future.
 fn after(at: Time, now: Time) -> Instant {
     Instant::now() + Duration::from_millis(at.0.saturating_sub(now.0).unsigned_abs())
 }
 
-/// Pods that never start because the image of Rainbow's own counter cannot be pulled. Users did not ask for that container, so
-/// they are told at once and by name: of each image, the first color.
+/// Returns a problem for pods that never start because the image of Rainbow's own counter cannot be pulled. Users did not ask for that
+/// container, so it is reported at once and by name: for each image, the first color.
 fn missing_image(app: &App) -> Option<Obstacle> {
     let mut missing: BTreeMap<&str, &str> = BTreeMap::new();
     for pod in app.pods.values().filter(|pod| !pod.meta.deleting && !pod.finished) {

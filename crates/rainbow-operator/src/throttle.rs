@@ -1,16 +1,16 @@
-//! How much is written to the API server at most: a restart in a large cluster, or a change that concerns every application,
-//! must not take the API server away from all others.
+//! Limit of the writes to the API server: a restart in a large cluster, or a change that concerns every application, must not make the API
+//! server unavailable to others.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Writes that are allowed at once, and for each second after that.
+/// Number of writes that are allowed at once, and in each second after that.
 const BURST: f64 = 400.0;
 const PER_SECOND: f64 = 200.0;
-/// The longest time that one turn, however much it writes, holds all others up.
+/// Lowest balance: the longest time for which one turn, however much it writes, delays all others.
 const DEBT: f64 = -PER_SECOND;
 
-/// A bucket of writes that fills with time.
+/// Bucket of writes that fills with time.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     left: f64,
@@ -22,17 +22,17 @@ impl Throttle {
         Self { left: BURST, at: Instant::now() }
     }
 
-    /// When the next turn may begin; `None`: now.
+    /// Returns when the next turn may begin. `None`: now.
     pub(crate) fn until(&mut self) -> Option<Instant> {
         let now = Instant::now();
         self.left = (self.left + now.duration_since(self.at).as_secs_f64() * PER_SECOND).min(BURST);
         self.at = now;
-        // Timers have a grain of a millisecond.
+        // Timers have a resolution of a millisecond.
         (self.left < 1.0)
             .then(|| now + Duration::from_secs_f64((1.0 - self.left) / PER_SECOND).max(Duration::from_millis(1)))
     }
 
-    /// A turn has begun that writes so much. Turns are not divided: what is too much is waited for afterwards.
+    /// Takes the writes of a turn that has begun. Turns are not divided: an excess is waited for afterwards.
     pub(crate) fn spend(&mut self, writes: usize) {
         self.left = (self.left - writes as f64).max(DEBT);
     }

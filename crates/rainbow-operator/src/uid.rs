@@ -1,8 +1,8 @@
-//! The uid of an object: which of all objects that ever had its name.
+//! Uid of an object, which distinguishes it from all others that ever had its name.
 
 use std::fmt;
 
-/// A uid as it is written, in a form that takes half the memory where it is a UUID, as every API server makes them.
+/// Uid as it is written, in a form that takes half the memory where it is a UUID, as every API server makes them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Uid {
     Uuid([u8; 16]),
@@ -14,7 +14,7 @@ impl Uid {
         Self::uuid(text).map_or_else(|| Self::Other(text.into()), Self::Uuid)
     }
 
-    /// Reads `8-4-4-4-12` digits. Capital letters would not come out as they were written.
+    /// Reads `8-4-4-4-12` digits. Capital letters are refused, since they would not be written back as they were.
     fn uuid(text: &str) -> Option<[u8; 16]> {
         let dashes = [8, 13, 18, 23];
         let bytes = text.as_bytes();

@@ -1,4 +1,4 @@
-//! The watches: one a kind, as narrow as its labels allow.
+//! Watches: one for each kind, as narrow as its labels allow.
 
 mod stream;
 
@@ -18,14 +18,14 @@ use crate::{
 };
 use stream::{Part, Watched};
 
-/// A watch begins again after this long, where it left off. A watch whose connection has died silently is noticed then at the
-/// latest; Kubernetes clients usually take five minutes or more.
+/// Time after which a watch begins again, where it left off. A watch whose connection has died silently is noticed then at the latest.
+/// Kubernetes clients usually take five minutes or more.
 pub const WATCH: Duration = Duration::from_secs(50);
 
-/// The kinds that are listed before all others: what others have to be like follows from them.
+/// Kinds that are listed before all others, since the desired state of other objects follows from them.
 const FIRST: [Kind; 2] = [Kind::Rainbow, Kind::Color];
 
-/// What all watches say, in one stream.
+/// Returns the changes of all watches in one stream.
 pub(crate) fn all(
     client: &Client,
     namespace: Option<&str>,

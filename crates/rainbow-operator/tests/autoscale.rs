@@ -1,5 +1,5 @@
-//! Tiers that others scale: Rainbow's own autoscalers, those of other owners, any other controller. What an autoscaler writes is written
-//! as its controller does it, to the scale of a Deployment.
+//! Tiers that others scale: Rainbow's own autoscalers, those of other owners, any other controller. The tests write an autoscaler's size as
+//! its controller does, to the scale of a Deployment.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -34,7 +34,7 @@ async fn scaler(cluster: &Cluster, name: &str) -> Option<HorizontalPodAutoscaler
     cluster.api::<HorizontalPodAutoscaler>().get_opt(name).await.unwrap()
 }
 
-/// Fewest pods that an autoscaler may ask for.
+/// Returns the lower limit of an autoscaler.
 async fn least(cluster: &Cluster, name: &str) -> Option<i32> {
     scaler(cluster, name).await?.spec?.min_replicas
 }
@@ -48,7 +48,7 @@ async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-/// The sample, with a policy about the size of its frontend.
+/// Returns the sample with a scaling policy for its frontend.
 fn scaled(color: &str, field: &str, policy: Value) -> Value {
     let mut rainbow = seamless(color, 2);
     rainbow["spec"]["tiers"][1][field] = policy;
@@ -80,7 +80,7 @@ async fn an_autoscaler_of_each_instance_scales_it() {
     scale(&cluster, "frontend-v1", 4).await;
     pass(60).await;
     cluster.until("ready", async |c: &Cluster| c.is_ready().await).await;
-    // An apply of something else leaves the size.
+    // An apply of another field leaves the size.
     let mut other = autoscaled("v1");
     other["spec"]["progressDeadlineSeconds"] = json!(700);
     other["spec"]["tiers"][1]["autoscale"]["maxReplicas"] = json!(7);
@@ -111,7 +111,7 @@ async fn a_release_starts_with_as_many_pods_as_serve() {
     cluster.until("scaled", async |c: &Cluster| c.state().await["pods"]["frontend-v1"] == 5).await;
     cluster.apply(&autoscaled("v2")).await;
     cluster.until("v2 is tried", async |c: &Cluster| c.summary().await.starts_with("smoke=v2")).await;
-    // What its own autoscaler has found, it gets no load.
+    // The own autoscaler of v2 has found this size, since v2 gets no load.
     scale(&cluster, "frontend-v2", 3).await;
     cluster.promote("v2").await;
     cluster
@@ -120,7 +120,7 @@ async fn a_release_starts_with_as_many_pods_as_serve() {
         })
         .await;
     assert_eq!(replicas(&cluster, "frontend-v2").await, Some(5));
-    // The autoscaler of what drains is gone before the Deployment is made smaller.
+    // The autoscaler of a draining color is gone before the Deployment is scaled down.
     let mut before = None;
     cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
     for _ in 0..100_000 {
@@ -138,7 +138,7 @@ async fn a_release_starts_with_as_many_pods_as_serve() {
     assert_eq!(taken_back(&cluster).await, 0);
 }
 
-/// An autoscaler takes pods of the new color in the middle of a shift: the shift comes to its end all the same.
+/// An autoscaler removes pods of the new color in the middle of a shift: the shift finishes nevertheless.
 #[tokio::test(start_paused = true)]
 async fn a_shift_comes_to_its_end_although_it_is_scaled_in() {
     let mut rainbow = scaled("v1", "scaling", json!("External"));
@@ -189,7 +189,7 @@ async fn an_autoscaler_of_another_owner_is_left_alone() {
     scale(&cluster, "frontend-v1", 5).await;
     pass(60).await;
     assert_eq!((replicas(&cluster, "frontend-v1").await, taken_back(&cluster).await), (Some(5), 0));
-    // Without it, the size is Rainbow's again.
+    // Without the autoscaler, the size is Rainbow's again.
     scalers.delete("keda-hpa-front", &Default::default()).await.unwrap();
     cluster.until("taken back", async |c: &Cluster| replicas(c, "frontend-v1").await == Some(2)).await;
     assert_eq!(taken_back(&cluster).await, 1);

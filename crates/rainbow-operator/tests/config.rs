@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// A cluster whose operator may read ConfigMaps and Secrets.
+/// Starts a cluster whose operator may read ConfigMaps and Secrets.
 async fn cluster() -> Cluster {
     let mut cluster = Cluster::without_operator().await;
     cluster.config_access = ConfigAccess::All;
@@ -29,7 +29,7 @@ async fn cluster() -> Cluster {
     cluster
 }
 
-/// The sample application, whose backend reads a ConfigMap and a Secret. Without a color, the version has the name of its hash.
+/// Returns the sample application with a backend that reads a ConfigMap and a Secret. Without a color, the version is named after its hash.
 fn versioned(color: Option<&str>) -> Value {
     let mut rainbow = seamless(color.unwrap_or("x"), 2);
     if color.is_none() {
@@ -65,7 +65,7 @@ where
     cluster.api::<K>().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(&object)).await.unwrap();
 }
 
-/// Copies by name: the object that was copied.
+/// Returns the copies by name, with the object that was copied.
 async fn copies<K>(cluster: &Cluster) -> BTreeMap<String, String>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
@@ -79,7 +79,7 @@ async fn config_maps(cluster: &Cluster) -> Vec<String> {
     copies::<ConfigMap>(cluster).await.into_keys().collect()
 }
 
-/// The newest color, when everything is in order.
+/// Returns the newest color once everything is ready.
 async fn ready(cluster: &Cluster) -> Color {
     cluster.until("all is ready", async |c: &Cluster| c.is_ready().await).await;
     newest(cluster).await
@@ -90,7 +90,7 @@ async fn newest(cluster: &Cluster) -> Color {
     all.items.into_iter().max_by_key(|color| color.spec.revision).unwrap()
 }
 
-/// Waits for the newest color of this revision to have all its pods.
+/// Waits until the newest color has this revision and all its pods.
 async fn revision(cluster: &Cluster, revision: i64) -> Color {
     let is_up = async |c: &Cluster| {
         let all = c.api::<Color>().list(&ListParams::default()).await.unwrap();
@@ -105,7 +105,7 @@ fn copy_of(color: &Color, name: &str) -> String {
     color.spec.config.iter().find(|one| one.name == name).unwrap().copy.clone()
 }
 
-/// What the template of the backend's Deployment names: the ConfigMap and the Secret.
+/// Returns what the template of the backend's Deployment names: the ConfigMap and the Secret.
 async fn reads(cluster: &Cluster, color: &Color) -> (String, String) {
     let name = format!("backend-{}", color.spec.color);
     let found = cluster.api::<Deployment>().get(&name).await.unwrap();
@@ -116,7 +116,7 @@ async fn reads(cluster: &Cluster, color: &Color) -> (String, String) {
     (text("/volumes/0/configMap/name"), text(&format!("/containers/0/env/{at}/valueFrom/secretKeyRef/name")))
 }
 
-/// The first color, which reads the first content.
+/// Releases the first color, which reads the first content.
 async fn released(cluster: &Cluster) -> Color {
     settings(cluster, "one").await;
     password(cluster, "one").await;
@@ -151,7 +151,7 @@ async fn a_changed_object_is_a_release() {
     assert_ne!(copy_of(&third, "database"), secret);
     assert_eq!(copy_of(&third, "settings"), copy_of(&second, "settings"));
 
-    // Back to what there was is back to the color that there was.
+    // With the former content, the former color is the newest again.
     settings(&cluster, "one").await;
     password(&cluster, "secret-one").await;
     let is_first = async |c: &Cluster| {
@@ -221,7 +221,7 @@ async fn copies_go_with_the_last_color_that_reads_them() {
     assert_eq!(config_maps(&cluster).await.len(), 2, "a color without pods keeps its copy: it is a way back");
     assert_eq!(copies::<Secret>(&cluster).await.len(), 1);
 
-    // The way back.
+    // A return to v2 starts its pods with its copy.
     cluster.until("v2 is retired", async |c: &Cluster| c.color_phase("v2").await.as_deref() == Some("Retired")).await;
     cluster.promote("v2").await;
     cluster.until("v2 serves", async |c: &Cluster| c.summary().await.contains("active=v2")).await;
@@ -248,7 +248,7 @@ async fn a_missing_object_is_waited_for() {
     assert_eq!(copies::<Secret>(&cluster).await.len(), 0, "nothing is half-made");
     settings(&cluster, "one").await;
     ready(&cluster).await;
-    // Once there is a color, what serves goes on, and so does what the spec says of it.
+    // Once there is a color, what serves continues, and so do changes that the spec asks of it.
     cluster.api::<ConfigMap>().delete("settings", &Default::default()).await.unwrap();
     cluster.until("it is told", told).await;
     let mut larger = versioned(Some("v1"));
@@ -310,7 +310,7 @@ async fn without_the_right_it_is_said_what_to_do() {
                  operator, or set spec.config to `Shared`"
             )
         );
-        // Nothing that needs no copies waits for it.
+        // A spec that needs no copies does not wait for them.
         let mut shared = versioned(Some("v1"));
         shared["spec"]["config"] = json!("Shared");
         cluster.apply(&shared).await;
@@ -335,7 +335,7 @@ async fn a_copy_that_others_delete_is_put_back_where_that_is_possible() {
     delete(&maps, &copy).await;
     let back = async |c: &Cluster| config_maps(c).await.contains(&copy);
     cluster.until("it is back", back).await;
-    // Another one in its place, with the same labels, while no operator sees it.
+    // Another object takes its place, with the same labels, while no operator sees it.
     cluster.kill_operator().await;
     let mut edited = maps.get(&copy).await.unwrap();
     edited.metadata = kube::core::ObjectMeta {
@@ -355,7 +355,7 @@ async fn a_copy_that_others_delete_is_put_back_where_that_is_possible() {
     };
     cluster.until("the content is back", restored).await;
 
-    // The content is lost when the object has another one by now.
+    // The content is lost when the object has other content by now.
     settings(&cluster, "two").await;
     tokio::time::sleep(LONG).await;
     let before = cluster.api::<Deployment>().get("backend-v1").await.unwrap().metadata.resource_version;
@@ -374,7 +374,7 @@ async fn a_copy_that_others_delete_is_put_back_where_that_is_possible() {
     ready(&cluster).await;
 }
 
-/// The name of a copy is taken by an object of another owner.
+/// The name of a copy belongs to an object of another owner.
 #[tokio::test(start_paused = true)]
 async fn objects_of_others_are_left_alone() {
     let mut cluster = cluster().await;
@@ -388,7 +388,7 @@ async fn objects_of_others_are_left_alone() {
     cluster.until("it is told", told).await;
     let found = cluster.api::<ConfigMap>().get(&copy).await.unwrap();
     assert_eq!(found.data.unwrap()["mode"], "mine");
-    // The original may belong to the Rainbow, so that it goes with it: it is no copy for that.
+    // The original may belong to the Rainbow, so that it is deleted with it. That does not make it a copy.
     let owner = cluster.rainbow().await.controller_owner_ref(&()).unwrap();
     let owned = json!({ "metadata": { "ownerReferences": [owner], "labels": { labels::RAINBOW: "seamless", labels::MANAGED_BY: labels::MANAGER } } });
     cluster.api::<ConfigMap>().patch("settings", &PatchParams::default(), &Patch::Merge(owned)).await.unwrap();
@@ -398,7 +398,7 @@ async fn objects_of_others_are_left_alone() {
     assert!(cluster.api::<ConfigMap>().get_opt("settings").await.unwrap().is_some());
 }
 
-/// The operator stops dead after each write of a release by configuration, and another one ends what it has begun.
+/// The operator stops dead after each write of a release by configuration, and another one finishes what it has begun.
 #[tokio::test(start_paused = true)]
 async fn a_crash_after_any_write_is_resumed() {
     for crash in 1..40 {
@@ -425,7 +425,7 @@ async fn a_crash_after_any_write_is_resumed() {
     panic!("a release takes fewer writes");
 }
 
-/// The key of Secrets' hashes survives the operator, and a known one survives its Secret.
+/// The key for the hashes of Secrets survives the operator, and a known key survives its Secret.
 #[tokio::test(start_paused = true)]
 async fn a_restart_or_a_deleted_key_is_no_release() {
     let mut cluster = cluster().await;
@@ -448,7 +448,7 @@ async fn a_restart_or_a_deleted_key_is_no_release() {
     cluster.until("the first color is the newest", is_first).await;
 }
 
-/// The garbage collector takes them with the Rainbow.
+/// The garbage collector deletes copies and key with the Rainbow.
 #[tokio::test(start_paused = true)]
 async fn the_rainbow_owns_what_is_made() {
     let cluster = cluster().await;

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md and CONTRIBUTING.md say about the code is so.
+//! Checks that ARCHITECTURE.md and CONTRIBUTING.md say the truth about the code.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The parts of a turn, in order. Between two of them stands the planner.
+/// Parts of a turn, in order. The planner stands between the first two.
 const PIPELINE: [&str; 4] = ["observe", "compile", "apply", "report"];
 /// Modules that everything else may rely on, and that rely on nothing.
 const ROOTS: [&str; 3] = ["kind", "key", "change"];
@@ -19,7 +19,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The operator's modules, and which others each uses.
+/// Returns the operator's modules, each with the modules that it uses.
 fn graph() -> Graph {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -52,7 +52,7 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The modules behind every `crate::`, one of them or several in braces.
+/// Returns the modules behind every `crate::`, one of them or several in braces.
 fn used(text: &str) -> BTreeSet<String> {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = BTreeSet::new();
@@ -70,7 +70,7 @@ fn used(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The first word of each part of a list in braces, whose opening brace has been read.
+/// Returns the first word of each part of a list in braces, whose opening brace has been read.
 fn first_words(text: &str) -> Vec<String> {
     let (mut depth, mut begins, mut words) = (1, true, Vec::new());
     for (at, character) in text.char_indices() {
@@ -106,7 +106,7 @@ fn imports_are_understood() {
 fn no_module_uses_itself_through_others() {
     let graph = graph();
     let mut left = graph.clone();
-    // A module that uses nothing that is left can be taken away; what remains in the end is a circle.
+    // A module that uses nothing that is left can be removed. What remains in the end is a cycle.
     while let Some(free) = left.iter().find(|(_, used)| used.iter().all(|other| !left.contains_key(other))) {
         let free = free.0.clone();
         left.remove(&free);
@@ -141,7 +141,7 @@ fn the_parts_of_a_turn_know_the_part_before_them() {
     }
 }
 
-/// `| `module` | subject | `used` `used` |` in the table of ARCHITECTURE.md.
+/// Rows of the table in ARCHITECTURE.md have the form `| `module` | subject | `used` `used` |`.
 #[test]
 fn the_picture_of_the_modules_is_true() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
@@ -169,7 +169,7 @@ fn the_picture_of_the_modules_is_true() {
     assert!(gone.is_empty(), "ARCHITECTURE.md names modules that are gone: {gone:?}");
 }
 
-/// Everything in backticks.
+/// Returns everything in backticks.
 fn names(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

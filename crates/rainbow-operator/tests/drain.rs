@@ -1,4 +1,4 @@
-//! Drains on evidence: pods go one by one as their connections end, and what cannot be known holds.
+//! Drains on evidence: pods end one by one as their connections end, and pods with unknown connections are kept.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -22,7 +22,7 @@ use rainbow_api::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The sample application, whose connections are counted.
+/// Returns the sample application with connections that are counted.
 fn counted(color: &str, replicas: u32) -> Value {
     let mut rainbow = seamless(color, replicas);
     rainbow["spec"]["drain"] = json!({ "settle": "30s", "deadline": "10m" });
@@ -31,7 +31,7 @@ fn counted(color: &str, replicas: u32) -> Value {
     rainbow
 }
 
-/// v1 is out of every stage and its frontends say this; v2 serves.
+/// Returns a cluster in which v2 serves, no stage points at v1, and the frontends of v1 answer with `says`.
 async fn draining(says: &[Says]) -> (Cluster, Vec<String>) {
     let cluster = Cluster::start().await;
     let pods = drain_v1(&cluster, says).await;
@@ -58,7 +58,7 @@ async fn phase(cluster: &Cluster, color: &str) -> String {
     cluster.color_phase(color).await.unwrap_or_default()
 }
 
-/// The names of an instance's pods, in order.
+/// Returns the names of an instance's pods, in order.
 async fn pods(cluster: &Cluster, tier: &str, color: &str) -> Vec<String> {
     let list = ListParams::default().labels(&format!("rainbow.dev/tier={tier},rainbow.dev/color={color}"));
     let mut names: Vec<String> =
@@ -225,7 +225,7 @@ async fn a_crash_at_any_time_cuts_nobody() {
     assert_eq!(drain, None, "nothing was cut");
 }
 
-/// The counter has seen that nobody came while there was no operator.
+/// The counter has seen that no client came while there was no operator.
 #[tokio::test(start_paused = true)]
 async fn a_restart_does_not_begin_the_wait_anew() {
     let mut cluster = Cluster::start().await;
@@ -243,12 +243,12 @@ async fn a_restart_does_not_begin_the_wait_anew() {
         took >= Duration::from_secs(30) && took < Duration::from_secs(40),
         "it settles in 30 s, and went after {took:?}"
     );
-    // Of the other it is not known how long nobody has been there.
+    // The other pod's counter does not say for how long there has been no client.
     cluster.until("the other goes", async |c: &Cluster| left(c, 1).await).await;
     assert!(begin.elapsed() >= Duration::from_secs(50), "{:?}", begin.elapsed());
 }
 
-/// While a color drains, no controller chooses among its pods; one that is taken back has its Deployment again, and the same pods.
+/// While a color drains, no controller chooses among its pods. A color that is taken back gets its Deployment again, with the same pods.
 #[tokio::test(start_paused = true)]
 async fn pods_that_drain_have_no_deployment() {
     let (cluster, all) = draining(&[Says::Count(2), Says::Count(0), Says::Count(1)]).await;
@@ -288,8 +288,8 @@ async fn pods_without_a_deployment_go_with_their_rainbow() {
         .await;
 }
 
-/// A Deployment may be orphaned when it has asked for no pods already: an operator that takes over does not know yet that the pods that are left
-/// hold no connections. Its ReplicaSet has no pods then, by which the planner would know of it.
+/// A Deployment may be orphaned when it has already been scaled to 0: an operator that takes over does not know yet that the remaining pods
+/// hold no connections. Its ReplicaSet then has no pods, by which the planner would know of it.
 #[tokio::test(start_paused = true)]
 async fn a_replica_set_without_pods_goes_with_its_color() {
     let (cluster, all) = draining(&[Says::Count(2), Says::Count(0)]).await;
@@ -362,12 +362,12 @@ async fn an_application_says_itself_what_it_has() {
     assert_eq!(status(&cluster, "v1").await.drain, None, "nothing was cut");
 }
 
-/// Policy about the pods of a release says nothing of the pods of older colors: those are asked as before, also by an operator that knows
+/// Policy about the pods of a release does not apply to the pods of older colors. Those are asked as before, even by an operator that knows
 /// of them only what their colors remember.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_counted_otherwise_changes_nothing_for_older_colors() {
     let mut cluster = Cluster::start().await;
-    // Of v1 nothing was counted when the color was made; that was changed while the spec described the color.
+    // Connections of v1 were not counted when the color was made. That was changed while the spec described the color.
     let mut v1 = counted("v1", 1);
     v1["spec"]["drain"]["connections"] = json!("None");
     cluster.apply(&v1).await;
@@ -444,8 +444,8 @@ async fn a_tier_opts_out() {
     assert_eq!(color.spec.instances[1].sidecar.as_ref().unwrap().image, "tally:test");
 }
 
-/// An operator that supported clusters without native sidecars recorded a plain container there. Its pods are not restarted
-/// for the sake of a native one.
+/// An operator that supported clusters without native sidecars recorded a plain container there. Its pods are not restarted to get a native
+/// one.
 #[tokio::test(start_paused = true)]
 async fn a_plain_counter_that_a_color_recorded_stays() {
     let mut cluster = Cluster::without_operator().await;
@@ -471,7 +471,7 @@ async fn a_plain_counter_that_a_color_recorded_stays() {
     assert_eq!(containers("backend-v1").await, plain("backend b:1"));
     assert_eq!(containers("frontend-v1").await, plain("frontend f:1"));
 
-    // A new color takes the instance as it is, and gets a native counter where it starts pods of its own.
+    // A new color takes over the instance as it is, and gets a native counter where it starts pods of its own.
     cluster.apply(&unchanged("v2", "f:2")).await;
     cluster.until("v2 serves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
     assert_eq!(containers("backend-v1").await, plain("backend b:1"));
@@ -482,7 +482,7 @@ async fn a_plain_counter_that_a_color_recorded_stays() {
     assert_eq!(recorded, [false, true]);
 }
 
-/// A pod with an address, of an application that is not Rainbow's.
+/// Creates a pod with an address, of an application that is not Rainbow's.
 async fn stranger(cluster: &Cluster, namespace: &str, name: &str, address: &str) {
     let object = json!({ "metadata": { "name": namespace, "labels": { "team": namespace } } });
     let namespaces = Api::<Namespace>::all(cluster.client.clone());
@@ -495,7 +495,7 @@ async fn stranger(cluster: &Cluster, namespace: &str, name: &str, address: &str)
     pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }
 
-/// Peers of `drain.ignore` hold no pod, of a color that drains already as well; a peer that holds all is named before.
+/// Peers of `drain.ignore` hold no pod, even of a color that is already draining. Before that, a peer that holds all pods is named.
 #[tokio::test(start_paused = true)]
 async fn peers_that_are_ignored_hold_nothing() {
     let scraper = || Says::Peers(vec![("10.1.0.9", 1)]);
@@ -542,7 +542,7 @@ async fn peers_that_are_ignored_hold_nothing() {
         .await;
     assert_eq!(named(&cluster).await, None, "one pod is no pattern");
 
-    // An address that no selected pod has holds, whoever had it before.
+    // An address that no selected pod has holds the pod, no matter which pod had the address before.
     let pods_of = Api::<Pod>::namespaced(cluster.client.clone(), "monitoring");
     let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     pods_of.delete("prometheus-0", &at_once).await.unwrap();
@@ -555,7 +555,7 @@ async fn peers_that_are_ignored_hold_nothing() {
     cluster.until("v1 is retired", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
 }
 
-/// Settings of the counter are about new colors: a change of them restarts no pod.
+/// Settings of the counter apply to new colors only: a change of them restarts no pod.
 #[tokio::test(start_paused = true)]
 async fn settings_of_the_counter_are_about_new_colors() {
     let cluster = Cluster::start().await;
@@ -600,7 +600,7 @@ async fn settings_of_the_counter_are_about_new_colors() {
     assert!(new.get("restartPolicy").is_none(), "a plain container");
 }
 
-/// Makes color v1 of the Rainbow as an operator made it that put a plain container into pods.
+/// Creates color v1 of the Rainbow as an operator made it that put a plain container into pods.
 async fn record_plain_counter(cluster: &Cluster) {
     let rainbow = cluster.rainbow().await;
     let identities = identities(&rainbow.spec.tiers);
@@ -650,7 +650,7 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     cluster.apply(&shared("v1", "f:1")).await;
     cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await && c.summary().await.contains("active=v1")).await;
     let backend = cluster.api::<Deployment>().get("backend-v1").await.unwrap();
-    // A newer operator changes nothing in what is there.
+    // A newer operator changes nothing in existing pods.
     cluster.kill_operator().await;
     cluster.tally_image = Some("tally:newer".into());
     cluster.start_operator();
@@ -673,7 +673,7 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     let address = env.containers[0].env.as_ref().unwrap()[0].value.as_deref();
     assert_eq!(address, Some("backend-v1"));
 
-    // The color that introduced it goes; what lives has it still.
+    // The color that introduced the instance is deleted. The living color still has it.
     cluster.api::<Color>().delete("seamless-v1", &kube::api::DeleteParams::default()).await.unwrap();
     cluster
         .until("v1 is gone", async |c: &Cluster| c.api::<Color>().get_opt("seamless-v1").await.unwrap().is_none())
@@ -686,7 +686,7 @@ async fn unchanged_tiers_are_shared_and_their_pods_stay_as_they_are() {
     assert_eq!(state["deployments"], state["pods"], "what nobody has any more is gone");
 }
 
-/// The counter's image is not to be had: pods that get it never start, and that is told at once.
+/// The counter's image cannot be pulled: pods with it never start, and that is reported at once.
 #[tokio::test(start_paused = true)]
 async fn a_counter_that_cannot_be_pulled_is_told_at_once() {
     let mut cluster = Cluster::start().await;
@@ -716,7 +716,7 @@ async fn a_counter_that_cannot_be_pulled_is_told_at_once() {
         })
         .await;
 
-    // What the message says helps.
+    // The remedy in the message helps.
     cluster.kill_operator().await;
     cluster.tally_image = Some("tally:test".into());
     cluster.start_operator();

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{fmt::Debug, time::Duration};
 
-/// The object as `kubectl edit` leaves it: a merge patch, which replaces lists as wholes.
+/// Edits an object as `kubectl edit` does: with a merge patch, which replaces whole lists.
 async fn edit<K>(api: &Api<K>, name: &str, change: impl Fn(&mut Value))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
@@ -51,7 +51,7 @@ async fn a_port_of_a_service_that_is_edited_is_set_back() {
     }
 }
 
-/// The edit and a promotion at the same time: one write sets ports and selector.
+/// The edit and a promotion come together: one write sets ports and selector.
 #[tokio::test(start_paused = true)]
 async fn a_promotion_is_not_held_up_by_an_edited_port() {
     let cluster = Cluster::start().await;

@@ -1,4 +1,4 @@
-//! Writes that are answered as if all were well and have another effect than they should.
+//! Writes that are answered with success and do not have the right effect.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -10,14 +10,14 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A policy wants four pods of the backend, whatever is asked for.
+/// Policy that sets four pods for the backend, no matter what is asked for.
 fn four_backends(path: &str, body: &mut Value) {
     if path.contains("/deployments/backend-") && body["spec"]["replicas"].is_u64() {
         body["spec"]["replicas"] = json!(4);
     }
 }
 
-/// A policy takes membership labels off pods.
+/// Policy that removes membership labels from pods.
 fn no_members(path: &str, body: &mut Value) {
     let labels = body.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
     if let (true, Some(labels)) = (path.contains("/pods/"), labels) {
@@ -25,14 +25,14 @@ fn no_members(path: &str, body: &mut Value) {
     }
 }
 
-/// The same of each selector of the stage, which another policy narrows.
+/// Policy that narrows each selector of the stage.
 fn narrow_stage(path: &str, body: &mut Value) {
     if path.ends_with("/services/frontend-active") && body["spec"]["selector"].is_object() {
         body["spec"]["selector"]["policy"] = json!("yes");
     }
 }
 
-/// Writes of the operator to a path in ten minutes, and what the Rainbow says then.
+/// Returns the number of the operator's writes to a path in ten minutes, and the Rainbow's condition after them.
 async fn ten_minutes(cluster: &Cluster, part: &str) -> (usize, String) {
     cluster.writes.lock().unwrap().clear();
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -41,7 +41,7 @@ async fn ten_minutes(cluster: &Cluster, part: &str) -> (usize, String) {
     (writes, format!("{status} {reason} {message}"))
 }
 
-/// With growing pauses of a minute at most.
+/// Number of writes in ten minutes with growing pauses of at most a minute.
 const FEW: usize = 25;
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn a_selector_that_a_policy_narrows_is_told() {
     assert!(said.contains("Service `frontend-active`: a write of `spec.selector` has no effect"), "{said}");
 }
 
-/// Another writer's addition to a selector would leave the stage without endpoints. An apply leaves it; the operator does not.
+/// Another writer's addition to a selector would leave the stage without endpoints. An apply leaves it, so the operator removes it.
 #[tokio::test(start_paused = true)]
 async fn what_another_writer_adds_to_a_selector_is_taken_back() {
     let cluster = Cluster::start().await;
@@ -101,7 +101,7 @@ async fn what_another_writer_adds_to_a_selector_is_taken_back() {
     }
 }
 
-/// An injector adds a container to each Deployment, and a label to each of its pods' templates.
+/// Injector that adds a container to each Deployment, and a label to each pod template.
 fn inject(path: &str, body: &mut Value) {
     let Some(template) = body.pointer_mut("/spec/template").filter(|_| path.contains("/deployments/")) else { return };
     template["metadata"]["labels"]["injected"] = json!("yes");
@@ -110,7 +110,7 @@ fn inject(path: &str, body: &mut Value) {
     }
 }
 
-/// What the API server answers counts as in order, and an operator that starts anew finds everything of its own in it.
+/// The API server's answer counts as correct, and an operator that starts again finds everything of its own in it.
 #[tokio::test(start_paused = true)]
 async fn what_an_injector_adds_to_deployments_is_left_alone() {
     let mut cluster = Cluster::start().await;
@@ -124,8 +124,8 @@ async fn what_an_injector_adds_to_deployments_is_left_alone() {
     assert_eq!(ten_minutes(&cluster, "/deployments/").await.0, 0);
 }
 
-/// `kubectl rollout restart` and reloaders of configuration write an annotation into a template: the Deployment replaces its pods, and Rainbow
-/// lets it.
+/// `kubectl rollout restart` and reloaders of configuration write an annotation into a template. The Deployment replaces its pods, and
+/// Rainbow does not interfere.
 #[tokio::test(start_paused = true)]
 async fn a_restart_that_others_ask_for_is_left_alone() {
     let cluster = Cluster::start().await;
@@ -143,7 +143,7 @@ async fn a_restart_that_others_ask_for_is_left_alone() {
     assert!(found.is_some_and(|found| found.contains_key(key)));
 }
 
-/// A policy says who manages everything.
+/// Policy that labels every object with a manager.
 fn managed_by_helm(_: &str, body: &mut Value) {
     if let Some(labels) = body.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.insert("app.kubernetes.io/managed-by".into(), json!("Helm"));
@@ -164,15 +164,15 @@ async fn a_policy_may_say_who_manages_an_object() {
     assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is in the way"));
 }
 
-/// A Kubernetes that does not know a value of a Service's policy.
+/// Kubernetes that does not know a value of a Service's policy.
 fn unknown_distribution(path: &str, body: &mut Value) {
     if path.ends_with("/services/frontend-active") && body["spec"]["trafficDistribution"].is_string() {
         body["spec"]["trafficDistribution"] = json!("Unknown");
     }
 }
 
-/// What the API server refuses of a stage's Service holds up neither a release nor a rollback. It is told, tried again with growing pauses,
-/// and forgotten once the spec is another one or the API server takes it.
+/// A field of a stage's Service that the API server refuses blocks neither a release nor a rollback. The refusal is reported, the write is
+/// tried again with growing pauses, and the refusal is forgotten once the spec is another one or the API server accepts the field.
 #[tokio::test(start_paused = true)]
 async fn a_refused_field_of_a_service_does_not_stop_its_stage() {
     let cluster = Cluster::start().await;

@@ -1,4 +1,4 @@
-//! Namespaces and Rainbows that end while the operator looks on, and what they leave behind.
+//! Namespaces and Rainbows that are deleted while the operator runs, and what they leave behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -21,7 +21,7 @@ use rainbow_api::{Color, Rainbow, labels};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The namespace that ends.
+/// Namespace that is deleted.
 const DOOMED: &str = "doomed";
 
 fn doomed<K>(cluster: &Cluster) -> Api<K>
@@ -31,13 +31,13 @@ where
     Api::namespaced(cluster.client.clone(), DOOMED)
 }
 
-/// Writes that make an object: of Deployments, Services and budgets an apply makes one, too.
+/// Returns whether a write creates an object. An apply may create one, too, as for Deployments.
 fn is_made(write: &str) -> bool {
     write.starts_with("POST") && !write.ends_with("/events")
         || write.starts_with("PATCH") && write.contains("/doomed/deployments/")
 }
 
-/// A cluster with an application in a namespace that is being deleted, whose Rainbow the namespace controller has not come to yet.
+/// Returns a cluster with an application in a namespace that is being deleted, before the namespace controller has deleted the Rainbow.
 async fn ending() -> Cluster {
     let cluster = Cluster::start().await;
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
@@ -71,7 +71,7 @@ async fn apply(cluster: &Cluster, rainbow: &Value) {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_made_in_a_namespace_that_ends() {
     let cluster = ending().await;
-    // What the namespace controller deletes first, and a release that comes too late.
+    // Objects that the namespace controller deletes first, and a release that comes too late.
     doomed::<Deployment>(&cluster).delete("backend-v1", &DeleteParams::default()).await.unwrap();
     doomed::<Service>(&cluster).delete("backend-v1", &DeleteParams::default()).await.unwrap();
     apply(&cluster, &in_doomed("v2")).await;
@@ -86,7 +86,7 @@ async fn nothing_is_made_in_a_namespace_that_ends() {
     assert!(stalled.message.contains("namespace `doomed` is being deleted"), "{}", stalled.message);
 }
 
-/// The namespace controller deletes everything in it, in any order.
+/// The namespace controller deletes everything in the namespace, in any order.
 #[tokio::test(start_paused = true)]
 async fn an_application_ends_with_its_namespace() {
     let cluster = ending().await;
@@ -114,11 +114,11 @@ async fn an_application_ends_with_its_namespace() {
     assert!(made.is_empty(), "{made:#?}");
 }
 
-/// A Rainbow is deleted and its finalizer is removed manually. The garbage collector then deletes what it owned.
+/// Deletes a Rainbow and removes its finalizer manually. The garbage collector then deletes the objects that it owned.
 async fn rainbow_removed(cluster: &Cluster) {
     let api = cluster.api::<Rainbow>();
     let none = json!({ "metadata": { "finalizers": [] } });
-    // Both in one moment: the operator must not put its finalizer back in between.
+    // Both happen in one moment: the operator must not put its finalizer back in between.
     api.delete("seamless", &DeleteParams::default()).await.unwrap();
     api.patch("seamless", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
     assert!(api.get_opt("seamless").await.unwrap().is_none());
@@ -156,7 +156,7 @@ async fn colors_end_although_the_operator_was_away() {
     cluster.until("no color is left", async |c: &Cluster| no_color_is_left(c).await).await;
 }
 
-/// Other finalizers are those of others.
+/// The operator does not remove other finalizers.
 #[tokio::test(start_paused = true)]
 async fn a_color_keeps_the_finalizers_of_others() {
     let cluster = at_v1().await;
@@ -174,7 +174,7 @@ async fn a_color_keeps_the_finalizers_of_others() {
 #[tokio::test(start_paused = true)]
 async fn a_color_that_cannot_be_read_ends_too() {
     let cluster = at_v1().await;
-    // The definition of another version lets it in.
+    // The definition of another version admits it.
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let path = "/spec/versions/0/schema/openAPIV3Schema";
@@ -188,7 +188,7 @@ async fn a_color_that_cannot_be_read_ends_too() {
     cluster.until("no color is left", async |c: &Cluster| no_color_is_left(c).await).await;
 }
 
-/// A GitOps tool makes the application again at once, while the colors of the former one are still there.
+/// A GitOps tool creates the application again at once, while the colors of the former one still exist.
 #[tokio::test(start_paused = true)]
 async fn an_application_is_made_again_after_its_rainbow_was_removed() {
     let cluster = at_v1().await;
@@ -199,7 +199,7 @@ async fn an_application_is_made_again_after_its_rainbow_was_removed() {
     assert!(color.metadata.deletion_timestamp.is_none(), "another color of the same name");
 }
 
-/// `rainbow uninstall --keep-rainbows` takes finalizers off; the next operator needs them.
+/// `rainbow uninstall --keep-rainbows` removes finalizers. The next operator needs them.
 #[tokio::test(start_paused = true)]
 async fn finalizers_come_back_with_the_operator() {
     let mut cluster = at_v1().await;

@@ -24,13 +24,13 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-/// More than have their turn at a time.
+/// Number of busy applications: more than have their turn at a time.
 const BUSY: usize = 70;
-/// How long the API server takes for a write about a busy application.
+/// Time that the API server takes for a write about a busy application.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// An application whose Deployment another edits as soon as the operator has mended it, so that there is always something to
-/// write.
+/// Returns an application whose Deployment another writer edits as soon as the operator has corrected it, so that there is always something
+/// to write.
 fn busy(number: usize) -> Value {
     json!({
         "apiVersion": "rainbow.dev/v1alpha1",
@@ -49,7 +49,7 @@ fn busy(number: usize) -> Value {
     })
 }
 
-/// A client for the operator. Counts the times that a busy application's Deployment is mended.
+/// Returns a client for the operator, which counts how often a busy application's Deployment is corrected.
 fn restless(cluster: &Cluster, mended: &Arc<AtomicU32>) -> Client {
     let (router, other, mended) = (cluster.api.router(), cluster.client.clone(), Arc::clone(mended));
     let service = tower::service_fn(move |request: http::Request<Body>| {

@@ -1,4 +1,4 @@
-//! Holds in the spec: what they keep, and what the status remembers of them.
+//! Holds in the spec: their effect, and what the status remembers of them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -9,13 +9,13 @@ use kube::api::{Patch, PatchParams};
 use rainbow_api::Rainbow;
 use serde_json::{Value, json};
 
-/// As the command line writes it.
+/// Writes a hold as the command line does.
 async fn hold(cluster: &Cluster, hold: Value) {
     let patch = Patch::Merge(json!({ "spec": { "holds": [hold] } }));
     cluster.api::<Rainbow>().patch("seamless", &PatchParams::default(), &patch).await.unwrap();
 }
 
-/// Stage `smoke` follows the newest color, serves v2, and is taken back to v1.
+/// Returns a cluster in which stage `smoke` follows the newest color, has served v2, and is taken back to v1.
 async fn taken_back() -> Cluster {
     let cluster = Cluster::start().await;
     cluster.apply(&seamless("v1", 1)).await;
@@ -48,7 +48,7 @@ async fn a_manifest_that_is_applied_again_undoes_no_rollback() {
         cluster.apply(&seamless(color, 1)).await;
         cluster.until("it is seen, and changes nothing", async |c: &Cluster| c.is_ready().await && held(c).await).await;
     }
-    // What a later color ends stays ended, whoever is the operator.
+    // A hold that a later color has ended stays ended, under any operator.
     cluster.apply(&seamless("v3", 1)).await;
     cluster
         .until("v3 serves", async |c: &Cluster| c.summary().await == "smoke=v3, active=v1" && c.is_ready().await)
@@ -61,7 +61,7 @@ async fn a_manifest_that_is_applied_again_undoes_no_rollback() {
         .await;
 }
 
-/// The manifest says nothing of pauses.
+/// The manifest does not mention pauses.
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_is_a_hold_outlives_a_manifest() {
     let cluster = Cluster::start().await;

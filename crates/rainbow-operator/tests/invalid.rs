@@ -1,4 +1,4 @@
-//! Specs that are invalid: no color is made of them, and all else goes on.
+//! Invalid specs: no color is made of them, and everything else continues.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -18,7 +18,7 @@ use rainbow_api::{Color, Rainbow};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A version that only the operator's own validation refuses.
+/// Returns a version that only the operator's own validation refuses.
 fn broken(color: &str, replicas: u32) -> Value {
     let mut spec = seamless(color, replicas);
     spec["spec"]["tiers"][0]["template"]["spec"]["restartPolicy"] = json!("Never");
@@ -34,7 +34,7 @@ fn pin(spec: &Value, color: &str) -> Value {
     spec
 }
 
-/// v1 serves, and `active` moves to v2 in steps.
+/// Returns a cluster in which v1 serves and `active` moves to v2 in steps.
 async fn in_mid_shift(replicas: u32) -> (Cluster, Value) {
     let cluster = Cluster::start().await;
     let slow = |color: &str| {
@@ -60,7 +60,7 @@ fn comes_to<'a>(cluster: &'a Cluster, summary: &'a str) -> impl Future<Output = 
     })
 }
 
-/// The condition says that the spec is invalid, and names the field.
+/// Returns whether the condition says that the spec is invalid, and names the field.
 async fn is_told(cluster: &Cluster, field: &str) -> bool {
     let ready = cluster.condition("Ready").await;
     let stalled = cluster.condition("Stalled").await;
@@ -71,7 +71,7 @@ async fn is_told(cluster: &Cluster, field: &str) -> bool {
     })
 }
 
-/// By color: the ready endpoints of a Service.
+/// Returns the ready endpoints of a Service, by color.
 async fn endpoints(cluster: &Cluster, service: &str) -> Vec<String> {
     let slice = cluster.api::<EndpointSlice>().get_opt(&format!("{service}-x")).await.unwrap();
     let endpoints = slice.map(|slice| slice.endpoints).unwrap_or_default();
@@ -109,7 +109,7 @@ async fn an_invalid_version_holds_nothing_up_in_mid_shift() {
             gone && endpoints(c, "frontend-active").await == before
         })
         .await;
-    // The way back is open, and so is the way on; neither makes a color of what is invalid, or sizes one by it.
+    // The way back is open, and so is the way forward. Neither makes a color of the invalid version, or sizes one by it.
     cluster.apply(&pin(&v3, "v1")).await;
     comes_to(&cluster, "smoke=v2, active=v1").await;
     cluster.apply(&pin(&v3, "v2")).await;
@@ -118,7 +118,7 @@ async fn an_invalid_version_holds_nothing_up_in_mid_shift() {
     let colors = cluster.api::<Color>().list(&ListParams::default()).await.unwrap();
     assert_eq!(colors.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["seamless-v1", "seamless-v2"]);
     assert_eq!(cluster.state().await["deployments"]["backend-v2"], json!(3));
-    // The corrected spec goes on.
+    // The corrected spec moves forward.
     let mut corrected = seamless("v3", 3);
     corrected["spec"]["stages"] = v2["spec"]["stages"].clone();
     corrected["spec"]["stages"][ACTIVE]["shift"] = json!({ "flip": {} });
@@ -162,7 +162,7 @@ async fn a_drain_goes_on_while_the_spec_is_invalid() {
     assert!(is_told(&cluster, "tiers[backend]").await);
 }
 
-/// An invalid field of a stage holds that stage and no other; the way back is open.
+/// An invalid field of a stage blocks that stage and no other. The way back stays open.
 async fn invalid_stage(field: &'static str, change: impl Fn(&mut Value)) {
     let (mut cluster, v2) = in_mid_shift(3).await;
     let service = async |c: &Cluster| c.api::<Service>().get("frontend-active").await.unwrap().spec.unwrap();
@@ -171,14 +171,14 @@ async fn invalid_stage(field: &'static str, change: impl Fn(&mut Value)) {
     change(&mut invalid["spec"]["stages"][ACTIVE]);
     cluster.apply(&invalid).await;
     cluster.until("it is told", async |c: &Cluster| is_told(c, field).await).await;
-    // Another version comes in all other places.
+    // All other places get another version.
     for tier in [0, 1] {
         invalid["spec"]["tiers"][tier]["template"]["spec"]["containers"][0]["image"] = json!("x:v3");
     }
     invalid["spec"]["color"] = json!("v3");
     cluster.apply(&invalid).await;
     comes_to(&cluster, "smoke=v3, active=v1→v2 1/3").await;
-    // Hours later the share is what it was, whoever leads.
+    // Hours later the share is the same, under any leader.
     tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
     cluster.kill_operator().await;
     cluster.start_operator();
@@ -225,7 +225,7 @@ async fn a_drain_that_cannot_be_read_is_the_last_one_or_ends_nothing() {
     assert!(is_told(&cluster, "drain.settle").await);
     let phase = async |c: &Cluster, color: &str| c.color_phase(color).await.unwrap_or_default();
     cluster.until("v1 drains by the last policy", async |c: &Cluster| phase(c, "v1").await == "Retired").await;
-    // An operator that starts does not know it.
+    // An operator that starts does not know the last valid policy.
     cluster.kill_operator().await;
     let mut v3 = pin(&seamless("v3", 1), "v3");
     v3["spec"]["drain"] = v2["spec"]["drain"].clone();
@@ -321,7 +321,7 @@ async fn the_api_server_refuses_in_a_template_what_it_refuses_in_a_deployment() 
     assert_eq!(apply(&fine).await, Ok(()));
 }
 
-/// As with any kind, a client that does not ask for a strict answer gets a warning, and the field is dropped.
+/// As for any kind, a client that does not ask for strict validation gets a warning, and the field is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_field_that_no_pod_has_is_dropped_where_a_client_asks_for_no_more() {
     let cluster = Cluster::start().await;

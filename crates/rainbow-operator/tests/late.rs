@@ -1,4 +1,4 @@
-//! The last write of an operator that leads no more: it arrives when another operator has gone on.
+//! Last write of an operator that no longer leads: it arrives after another operator has continued.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -21,14 +21,15 @@ fn flip(color: &str) -> Value {
     rainbow
 }
 
-/// v1 serves, and v2 is told to; the first write that ends so is lost, and its operator dies. The next one takes the stage back to v1.
+/// Returns a cluster in which v1 serves and v2 is promoted. The first write whose name ends with `part` is lost, and its operator dies. The
+/// next operator takes the stage back to v1.
 async fn lost(part: &'static str) -> Cluster {
     let mut cluster = orphaned(part).await;
     cluster.start_operator();
     cluster
 }
 
-/// The same, before the next operator.
+/// Returns the same cluster before the next operator starts.
 async fn orphaned(part: &'static str) -> Cluster {
     let mut cluster = Cluster::start().await;
     cluster.apply(&flip("v1")).await;
@@ -60,7 +61,7 @@ async fn a_late_move_of_a_stage_moves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_late_scale_down_ends_nothing() {
     let cluster = lost("/deployments/frontend-v1").await;
-    // The next operator has scaled v1 down itself; a return brings it up again.
+    // The next operator has scaled v1 down itself. A return scales it up again.
     cluster.until("v1 is retired", async |c: &Cluster| c.color_phase("v1").await.as_deref() == Some("Retired")).await;
     cluster.promote("v1").await;
     cluster.until("v1 serves again", async |c: &Cluster| c.is_ready().await).await;
@@ -69,7 +70,7 @@ async fn a_late_scale_down_ends_nothing() {
     assert_eq!(deployment.spec.unwrap().replicas, Some(2));
 }
 
-/// The way back is asked for while nobody leads: v1 has all its pods, and nothing has changed it since the lost write was decided on.
+/// The return is requested while no operator leads: v1 has all its pods, and nothing has changed it since the decision for the lost write.
 #[tokio::test(start_paused = true)]
 async fn a_late_scale_down_does_not_end_what_serves_again() {
     let mut cluster = orphaned("/deployments/frontend-v1").await;
@@ -81,7 +82,7 @@ async fn a_late_scale_down_does_not_end_what_serves_again() {
     assert_eq!(deployment.spec.unwrap().replicas, Some(2));
 }
 
-/// The same of the operator's own write, whose connection broke.
+/// The same holds for the operator's own write, whose connection broke.
 #[tokio::test(start_paused = true)]
 async fn a_write_without_an_answer_does_not_end_what_serves_again() {
     let cluster = Cluster::start().await;
@@ -97,7 +98,7 @@ async fn a_write_without_an_answer_does_not_end_what_serves_again() {
     assert_eq!(cluster.late().await, [409]);
 }
 
-/// Pods that hold connections are ended one by one. The same of these.
+/// The same holds for pods with connections, which are ended one by one.
 #[tokio::test(start_paused = true)]
 async fn a_late_deletion_of_a_pod_does_not_end_what_serves_again() {
     let counted = |color: &str| {

@@ -18,13 +18,13 @@ use tower::ServiceExt;
 #[derive(Clone, Copy, PartialEq)]
 enum Streams {
     Served,
-    /// As an API server answers whose feature gate `WatchList` is off.
+    /// The API server answers as with the feature gate `WatchList` off.
     Refused,
     /// The connection ends before everything was sent.
     BrokenOff,
 }
 
-/// An operator of which all lists and watches are noted.
+/// Operator whose lists and watches are all noted.
 struct Operator {
     asked: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
@@ -67,7 +67,7 @@ fn refusal() -> http::Response<Reply> {
     (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(status)).into_response()
 }
 
-/// A release with lists that are served so; the streamed lists and the pages that were asked for.
+/// Makes a release with lists that are served in this way. Returns the numbers of streamed lists and of pages that were requested.
 async fn released(streams: Streams) -> (usize, usize) {
     let cluster = Cluster::without_operator().await;
     cluster.apply(&seamless("v1", 1)).await;
@@ -81,7 +81,7 @@ async fn released(streams: Streams) -> (usize, usize) {
     (operator.asked("sendInitialEvents=true"), operator.asked("limit="))
 }
 
-/// Kinds that are watched.
+/// Number of kinds that are watched.
 const KINDS: usize = 8;
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Names that come together: an object of ours has one purpose.
+//! Names that clash: an object of ours has one purpose.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -30,7 +30,7 @@ async fn service(cluster: &Cluster, name: &str) -> Option<Service> {
     cluster.api::<Service>().get_opt(name).await.unwrap()
 }
 
-/// The spec of a Service, and whose it is.
+/// Returns the identity, the labels and the spec of a Service.
 async fn content(cluster: &Cluster, name: &str) -> Value {
     let found = service(cluster, name).await.unwrap();
     json!([found.metadata.uid, found.metadata.labels, found.spec])
@@ -56,7 +56,7 @@ async fn a_stage_named_like_a_living_color_takes_nothing_over() {
     );
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(content(&cluster, "backend-v1").await, before, "untouched");
-    // Another name, and all is well.
+    // With another name, everything is fine.
     spec["spec"]["stages"][2]["service"] = json!({ "name": "backend-direct" });
     cluster.apply(&spec).await;
     cluster
@@ -75,7 +75,7 @@ async fn a_service_name_of_an_instance_is_refused_and_the_stage_keeps_its_own() 
     cluster.until("it is told", async |c: &Cluster| stalled(c).await.0 == "Conflict").await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(content(&cluster, "backend-v1").await, before, "untouched");
-    // The stage goes on under the name that it has.
+    // The stage continues under its present name.
     spec["spec"]["stages"][ACTIVE]["color"] = json!("v2");
     cluster.apply(&spec).await;
     cluster.until("it moves", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
@@ -99,7 +99,7 @@ async fn a_color_whose_names_are_taken_is_not_made() {
     assert_eq!(content(&cluster, "backend-v3").await, before, "untouched");
     assert!(cluster.api::<Color>().get_opt("seamless-v3").await.unwrap().is_none());
     assert_eq!(cluster.summary().await, "smoke=v2, active=v1, v3=v1");
-    // Tier and color make one name with another tier and another color.
+    // Tier and color have the same name together as another tier and another color.
     let mut other = seamless("b-v1", 2);
     other["spec"]["tiers"].as_array_mut().unwrap().push(json!({
         "name": "x", "template": { "spec": { "containers": [{ "name": "x", "image": "x:1" }] } } }));
@@ -133,7 +133,7 @@ async fn a_stage_that_is_renamed_under_its_service_keeps_what_it_serves() {
     assert_eq!((before.uid(), before.spec.unwrap().selector), (after.uid(), after.spec.unwrap().selector));
     assert_eq!(after.metadata.labels.unwrap()["rainbow.dev/stage"], "live");
 
-    // In the middle of a shift, too.
+    // The same holds in the middle of a shift.
     spec["spec"]["stages"][ACTIVE]["color"] = json!("v2");
     cluster.apply(&spec).await;
     cluster.until("it moves", async |c: &Cluster| c.summary().await == "smoke=v2, live=v1→v2 1/2").await;
@@ -189,7 +189,7 @@ async fn what_another_rainbow_has_is_told_by_its_name() {
     cluster.until("it is told", is_told).await;
 }
 
-/// The old Service of a stage that was renamed waits for whoever made its load balancer. The stage goes on.
+/// The old Service of a stage that was renamed waits for the controller that made its load balancer. The stage continues.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_slow_to_delete_holds_nothing_up() {
     let cluster = Cluster::start().await;

@@ -1,4 +1,4 @@
-//! Labels and owner references that others take off what the operator has made.
+//! Labels and owner references that others remove from objects that the operator has made.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{fmt::Debug, time::Duration};
 
-/// An object that another writer has edited.
+/// Object that another writer has edited.
 trait Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {}
 
 impl<T: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize> Object for T {}
@@ -29,13 +29,13 @@ async fn edit<K: Object>(api: &Api<K>, name: &str, metadata: Value) {
     api.patch(name, &parameters, &Patch::Merge(json!({ "metadata": metadata }))).await.unwrap();
 }
 
-/// Labels and owner references as they are.
+/// Returns the labels and the owner references.
 async fn marks<K: Object>(api: &Api<K>, name: &str) -> Value {
     let found = api.get(name).await.unwrap();
     json!([found.labels(), found.owner_references()])
 }
 
-/// Each of the edits is taken back, and everything goes on to be what it was.
+/// Checks that each of the edits is reverted, and that everything stays as it was.
 async fn check<K: Object>(cluster: &Cluster, api: &Api<K>, name: &str) {
     let before = marks(api, name).await;
     let uid = api.get(name).await.unwrap().uid();
@@ -96,7 +96,7 @@ async fn a_color_is_its_rainbows_whatever_its_labels_say() {
     }
 }
 
-/// The frontends of v1 hold connections, and their backends are out of sight.
+/// The frontends of v1 hold connections, and the operator does not see their backends.
 #[tokio::test(start_paused = true)]
 async fn a_draining_deployment_that_is_out_of_sight_ends_nothing() {
     let cluster = Cluster::start().await;

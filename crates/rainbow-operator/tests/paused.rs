@@ -1,4 +1,4 @@
-//! A shift that is held.
+//! Shift that is held.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Notes of the warnings about held shifts.
+/// Returns the notes of the warnings about held shifts.
 async fn warnings(cluster: &Cluster) -> Vec<String> {
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
     let warns =
@@ -41,7 +41,7 @@ async fn a_shift_that_is_held_for_long_is_a_warning() {
     assert!(message.starts_with("stage active is paused on the way from v1 to v2: 1 of 3 pods since "), "{message}");
     assert!(warnings(&cluster).await.is_empty());
 
-    // Neither the time that has passed nor the warning is lost with the operator.
+    // Neither the elapsed time nor the warning is lost with the operator.
     cluster.kill_operator().await;
     cluster.start_operator();
     tokio::time::sleep(HOUR).await;

@@ -1,4 +1,4 @@
-//! What goes wrong: crashes, other people's objects, invalid specs, edits by hand.
+//! Failures: crashes, other owners' objects, invalid specs, manual edits.
 
 mod common;
 
@@ -28,7 +28,7 @@ async fn at_v1(replicas: u32) -> Cluster {
     cluster
 }
 
-/// Ends with v2 in both stages, v1 retired and nothing to do.
+/// Applies v2 for both stages. In the end v1 is retired and there is nothing to do.
 async fn release(cluster: &Cluster) {
     let mut v2 = seamless("v2", 2);
     v2["spec"]["stages"][1]["color"] = json!("v2");
@@ -127,7 +127,7 @@ async fn a_foreign_deployment_is_left_alone() {
 async fn an_invalid_spec_is_told_and_nothing_else_happens() {
     let cluster = at_v1(2).await;
     let before = cluster.state().await;
-    // What a schema cannot say.
+    // A cycle is an error that a schema cannot express.
     let mut cycle = seamless("v2", 2);
     cycle["spec"]["tiers"][0]["needs"] = json!([{ "tier": "frontend" }]);
     cycle["spec"]["stages"][0]["tier"] = json!("frontend");
@@ -154,7 +154,7 @@ async fn an_invalid_spec_is_told_and_nothing_else_happens() {
     cluster.until("all is well again", async |c: &Cluster| c.is_ready().await).await;
 }
 
-/// What only the API server's own validation refuses.
+/// Returns volume mounts that only the API server's own validation refuses.
 fn unknown_volume() -> serde_json::Value {
     json!([{ "name": "none", "mountPath": "/none" }])
 }
@@ -227,7 +227,7 @@ async fn a_selector_that_another_writer_edits_is_set_back_and_reported() {
     assert!(!reasons.contains(&"ShiftStarted"), "nothing has moved: {reasons:?}");
 }
 
-/// Nothing but the Service itself says what the stage serves: all statuses are lost, and another writer has taken its selector.
+/// Only the Service itself tells what the stage serves: all statuses are lost, and another writer has changed its selector.
 #[tokio::test(start_paused = true)]
 async fn a_service_says_what_its_stage_serves() {
     let mut cluster = at_v1(2).await;
@@ -244,7 +244,7 @@ async fn a_service_says_what_its_stage_serves() {
     let services = cluster.api::<Service>();
     let edited = services.patch("frontend-active", &PatchParams::default(), &edit).await.unwrap();
     assert_eq!(edited.annotations()["rainbow.dev/serves"], "v1");
-    // Until its endpoints are gone, they say so, too.
+    // Until its endpoints are gone, they tell it, too.
     tokio::time::sleep(Duration::from_secs(30)).await;
     cluster.start_operator();
     let color = async |c: &Cluster| {
@@ -338,7 +338,7 @@ async fn deleting_takes_everything_in_order() {
     assert!(at("deployments/frontend-v1") < at("deployments/backend-v1"), "entry before inner: {writes:#?}");
 }
 
-/// Color and Services were taken away while there was no operator: nobody remembers who was an endpoint a moment ago.
+/// The color and the Services were deleted while there was no operator: no memory is left of recent endpoints.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_has_ends_when_the_data_plane_has_forgotten_it() {
     let mut cluster = at_v1(2).await;
@@ -391,7 +391,7 @@ async fn another_prefix_makes_nothing_a_second_time() {
     renamed["spec"]["namePrefix"] = json!("");
     cluster.apply(&renamed).await;
     cluster.until("it is well again", async |c: &Cluster| !refused(c).await && c.is_ready().await).await;
-    // What is there goes under the names it has, whatever the spec says by then.
+    // Existing objects are deleted under their own names, no matter what the spec says by then.
     renamed["spec"]["namePrefix"] = json!("new-");
     cluster.apply(&renamed).await;
     cluster.api::<Rainbow>().delete("seamless", &Default::default()).await.unwrap();
@@ -423,7 +423,7 @@ async fn two_rainbows_share_a_namespace() {
         .await;
 }
 
-/// Nothing is written to a cluster that is too old, the lease of an election included.
+/// Nothing is written to a cluster that is too old, not even the lease of an election.
 #[tokio::test(start_paused = true)]
 async fn an_old_cluster_is_refused() {
     let mut cluster = Cluster::without_operator().await;
@@ -438,7 +438,7 @@ async fn an_old_cluster_is_refused() {
     assert_eq!(*cluster.writes.lock().unwrap(), Vec::<String>::new());
 }
 
-/// Conditions name the object that is in the way, whatever its name is made of.
+/// Conditions name the object that blocks, no matter what its name is made of.
 #[tokio::test(start_paused = true)]
 async fn a_clash_is_told_by_the_name_of_the_object() {
     let cluster = Cluster::start().await;
@@ -462,7 +462,7 @@ async fn a_clash_is_told_by_the_name_of_the_object() {
     cluster.until("all three are named", told).await;
 }
 
-/// A version whose Deployment the API server refuses is a trouble of that version alone: the way back is free, and quick.
+/// A version whose Deployment the API server refuses is a trouble of that version alone: a rollback is possible, and quick.
 #[tokio::test(start_paused = true)]
 async fn a_refused_deployment_does_not_stop_a_rollback() {
     let cluster = at_v1(2).await;

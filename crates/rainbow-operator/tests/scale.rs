@@ -10,7 +10,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 use std::time::Duration;
 
-/// Writes as `kubectl scale` and the HPA controller do.
+/// Writes a scale as `kubectl scale` and the HPA controller do.
 async fn scale(cluster: &Cluster, manager: &str, name: &str, replicas: i32) {
     let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
@@ -21,7 +21,7 @@ async fn replicas(cluster: &Cluster, name: &str) -> i32 {
     cluster.api::<Deployment>().get(name).await.unwrap().spec.unwrap().replicas.unwrap()
 }
 
-/// Notes of the events with a reason.
+/// Returns the notes of the events with a reason.
 async fn notes(cluster: &Cluster, reason: &str) -> Vec<String> {
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
     let with = events.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
@@ -49,7 +49,7 @@ async fn a_scale_by_hand_is_taken_back_with_one_event() {
                     of Rainbow `seamless`, or set `tiers[frontend].autoscale`, or `tiers[frontend].scaling: External` where \
                     another controller decides";
     assert_eq!(told, [expected]);
-    // Another operator does not tell it again, another writer is another event.
+    // Another operator does not report it again. Another writer is another event.
     cluster.kill_operator().await;
     cluster.start_operator();
     for manager in ["kubectl", "kube-controller-manager"] {
@@ -61,7 +61,7 @@ async fn a_scale_by_hand_is_taken_back_with_one_event() {
     assert_eq!(notes(&cluster, "ScaleTakenBack").await.len(), 2);
 }
 
-/// The pods that are too many are taken out and drain, which takes a while: the event does not wait for that.
+/// The excess pods are taken out and drain, which takes a while. The event does not wait for that.
 #[tokio::test(start_paused = true)]
 async fn a_scale_up_is_told_at_once() {
     let mut cluster = serving().await;
@@ -80,7 +80,7 @@ async fn a_scale_up_is_told_at_once() {
     assert_eq!(notes(&cluster, "ScaleTakenBack").await.len(), 1);
 }
 
-/// A change of the spec is no other writer's.
+/// A change of the spec is not another writer's change.
 #[tokio::test(start_paused = true)]
 async fn replicas_of_the_spec_are_not_told() {
     let cluster = serving().await;

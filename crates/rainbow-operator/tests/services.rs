@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const STAGE: &str = "frontend-active";
 
-/// The application, whose stage `active` has this Service, and whose tier `backend` has that one.
+/// Returns the application with these Services of stage `active` and of tier `backend`.
 fn app(color: &str, stage: Value, tier: Value) -> Value {
     let mut app = seamless(color, 2);
     app["spec"]["stages"][1]["service"] = stage;
@@ -34,7 +34,7 @@ async fn serving(app: &Value) -> Cluster {
     cluster
 }
 
-/// Nothing is written for as long as nothing changes, nor by an operator that has just started.
+/// Checks that nothing is written while nothing changes, not even by an operator that has just started.
 async fn rests(cluster: &mut Cluster) {
     cluster.until("it is ready", async |c: &Cluster| c.is_ready().await).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -48,7 +48,7 @@ async fn rests(cluster: &mut Cluster) {
     assert_eq!(writes.iter().filter(|write| write.contains("/services")).count(), 0, "{writes:#?}");
 }
 
-/// Fields of a Service that have this value.
+/// Checks that fields of a Service have these values.
 #[track_caller]
 fn has(service: &Value, fields: &Value) {
     for (field, value) in fields.as_object().unwrap() {
@@ -56,7 +56,7 @@ fn has(service: &Value, fields: &Value) {
     }
 }
 
-/// Every field of a stage's Service is set, kept without a write, and removed again. What Kubernetes has chosen meanwhile may stay.
+/// Every field of a stage's Service is set, kept without a write, and removed again. A value that Kubernetes has chosen meanwhile may stay.
 #[tokio::test(start_paused = true)]
 async fn fields_of_a_stage_come_and_go() {
     let all = [
@@ -111,7 +111,7 @@ async fn fields_of_a_tier_are_part_of_its_version() {
     assert_eq!(found["metadata"]["labels"]["team"], "x");
     assert_eq!(found["metadata"]["annotations"]["example.com/a"], "b");
     rests(&mut cluster).await;
-    // The same name cannot be another version.
+    // Another version cannot have the same name.
     cluster.apply(&app("v1", json!({}), json!({}))).await;
     let is_refused = async |c: &Cluster| c.condition("Stalled").await.is_some_and(|(is, ..)| is == "True");
     cluster.until("it is refused", is_refused).await;
@@ -121,7 +121,8 @@ async fn fields_of_a_tier_are_part_of_its_version() {
     has(&service(&cluster, "backend-v1").await, &fields);
 }
 
-/// A stage's Service keeps its address, its main family, the class of its load balancer and its health check's port, says so, and goes on.
+/// A stage's Service keeps its address, its main family, the class of its load balancer and its health check's port. The operator reports
+/// that and continues.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_change_is_kept_and_stops_nothing() {
     let balancer = |class: &str, port: u16| json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Local", "loadBalancerClass": class, "healthCheckNodePort": port });
@@ -180,14 +181,14 @@ async fn what_cannot_change_is_kept_and_stops_nothing() {
         cluster.writes.lock().unwrap().clear();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(*cluster.writes.lock().unwrap(), [""; 0], "what is kept is not written again and again");
-        // Set back, all is well.
+        // With the former values, everything is fine.
         next["spec"]["stages"][1]["service"] = before;
         cluster.apply(&next).await;
         rests(&mut cluster).await;
     }
 }
 
-/// A class that is removed from the spec is kept without a word: something else may have set it.
+/// A class that is removed from the spec is kept without a report: something else may have set it.
 #[tokio::test(start_paused = true)]
 async fn a_class_that_the_spec_does_not_name_is_kept() {
     let with = |class: Value| json!({ "type": "LoadBalancer", "loadBalancerClass": class });
@@ -199,7 +200,7 @@ async fn a_class_that_the_spec_does_not_name_is_kept() {
     rests(&mut cluster).await;
 }
 
-/// The way to a headless Service: another name. Clients have the first one until the second one serves.
+/// A stage gets a headless Service under another name. Clients have the first Service until the second one serves.
 #[tokio::test(start_paused = true)]
 async fn another_name_makes_the_service_headless() {
     let mut cluster = serving(&app("v1", json!({}), json!({}))).await;
@@ -210,7 +211,7 @@ async fn another_name_makes_the_service_headless() {
     rests(&mut cluster).await;
 }
 
-/// The way to a headless Service under the same name, at the price of an outage: its user deletes it.
+/// A stage gets a headless Service under the same name, at the price of an outage, when its user deletes the Service.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_deleted_is_made_as_the_spec_says() {
     let mut cluster = serving(&app("v1", json!({}), json!({}))).await;
@@ -227,7 +228,7 @@ async fn a_service_that_is_deleted_is_made_as_the_spec_says() {
     rests(&mut cluster).await;
 }
 
-/// Stages that swap their node ports under the policy `Local` give the policy up with their type for a moment.
+/// Stages that swap their node ports under the policy `Local` lose the policy with their type for a moment.
 #[tokio::test(start_paused = true)]
 async fn node_ports_are_swapped_under_a_local_policy() {
     let stages = |smoke: u16, active: u16| {
@@ -249,7 +250,7 @@ async fn node_ports_are_swapped_under_a_local_policy() {
     rests(&mut cluster).await;
 }
 
-/// Labels and annotations of others stay, through changes and shifts; those that leave the spec go.
+/// Labels and annotations of others stay, through changes and shifts. Those that leave the spec are removed.
 #[tokio::test(start_paused = true)]
 async fn what_others_put_on_a_service_is_kept() {
     let own =
@@ -273,7 +274,7 @@ async fn what_others_put_on_a_service_is_kept() {
     assert_eq!(service(&cluster, "backend-v1").await["metadata"]["labels"]["cloud"], "a");
 }
 
-/// An edit that lets others in is set back.
+/// An edit that admits other clients is reverted.
 #[tokio::test(start_paused = true)]
 async fn a_range_that_others_add_is_removed() {
     let ranges = json!({ "type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"] });
@@ -285,8 +286,8 @@ async fn a_range_that_others_add_is_removed() {
     cluster.until("it is set back", is_back).await;
 }
 
-/// How long old and new pods serve together: as long as those who send clients to pods need, also where the spec is to change that in
-/// the very write that moves the stage.
+/// Old and new pods serve together for as long as the senders of clients need, even where the spec changes that in the same write that
+/// moves the stage.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_comes_with_the_move_counts() {
     for (fields, overlap) in [
@@ -314,7 +315,7 @@ async fn a_policy_that_comes_with_the_move_counts() {
     }
 }
 
-/// A stage that publishes pods that are not ready counts on those that are: a color that is not ready is not moved to, and a pod that is
+/// A stage that publishes pods that are not ready counts only ready pods: it does not move to a color that is not ready, and a pod that is
 /// not ready makes no step.
 #[tokio::test(start_paused = true)]
 async fn pods_that_are_not_ready_count_for_nothing() {
@@ -348,7 +349,7 @@ async fn pods_that_are_not_ready_count_for_nothing() {
     cluster.until("active serves v2", async |c: &Cluster| c.summary().await == "smoke=v2, active=v2").await;
 }
 
-/// What the API server would refuse, its schema refuses with the field's name, without the operator.
+/// A value that the API server would refuse in a Service is refused by the schema of Rainbow, with the field's name, without the operator.
 #[tokio::test(start_paused = true)]
 async fn the_schema_refuses_what_kubernetes_would() {
     let cluster = Cluster::without_operator().await;

@@ -27,13 +27,13 @@ async fn selector(cluster: &Cluster, name: &str) -> Value {
     json!(service(cluster, name).await.and_then(|service| service.spec?.selector))
 }
 
-/// Endpoints of a Service.
+/// Returns the number of endpoints of a Service.
 async fn endpoints(cluster: &Cluster, service: &str) -> usize {
     let slice: EndpointSlice = cluster.api().get(&format!("{service}-x")).await.unwrap();
     slice.endpoints.len()
 }
 
-/// Something changes in the cluster, so that the endpoint controller looks again.
+/// Changes something in the cluster, so that the endpoint controller looks again.
 async fn look_again(cluster: &Cluster) {
     let pods = cluster.api::<Pod>();
     let pod = pods.list(&ListParams::default()).await.unwrap().items[0].name_any();
@@ -41,7 +41,7 @@ async fn look_again(cluster: &Cluster) {
     pods.patch(&pod, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
-/// v1 is in `active`, v2 is ready, and the endpoint controller sees no membership label.
+/// Returns a cluster in which v1 is in `active`, v2 is ready, and the endpoint controller sees no membership label.
 async fn before_a_shift() -> Cluster {
     let cluster = Cluster::start().await;
     cluster.apply(&seamless("v1", 2)).await;
@@ -63,7 +63,7 @@ async fn a_shift_waits_for_the_endpoint_controller() {
     assert_eq!(spec.cluster_ip.as_deref(), Some("None"), "no client is given an address");
     assert_eq!(json!(spec.selector.unwrap())["member.rainbow.dev/active"], "yes");
     assert_eq!(found.owner_references()[0].kind, "Rainbow");
-    // Much longer than the time that is waited for where no shadow tells.
+    // The wait is much longer than the one without evidence by a shadow.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(selector(&cluster, STAGE).await["rainbow.dev/color"], "v1");
     assert_eq!((endpoints(&cluster, STAGE).await, endpoints(&cluster, SHADOW).await), (2, 0));
@@ -77,7 +77,7 @@ async fn a_shift_waits_for_the_endpoint_controller() {
     assert!(service(&cluster, SHADOW).await.is_none());
 }
 
-/// The shadow goes with its stage, also where the operator dies in between.
+/// The shadow is deleted with its stage, even where the operator dies in between.
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_is_removed_leaves_no_shadow() {
     let mut cluster = before_a_shift().await;
@@ -92,7 +92,7 @@ async fn a_stage_that_is_removed_leaves_no_shadow() {
     cluster.until("the stage is gone", async |c: &Cluster| service(c, STAGE).await.is_none()).await;
 }
 
-/// The stage's Service gets another name while the shift starts: there is one shadow at most in the end, and then none.
+/// The stage's Service gets another name while the shift starts: in the end there is at most one shadow, and then none.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_renamed_leaves_no_shadow() {
     let cluster = before_a_shift().await;
@@ -110,7 +110,7 @@ async fn a_service_that_is_renamed_leaves_no_shadow() {
     assert!(service(&cluster, SHADOW).await.is_none() && service(&cluster, "www-shadow").await.is_none());
 }
 
-/// An object that is not Rainbow's stays as it is, and a shift goes on by time.
+/// An object that is not Rainbow's stays as it is, and a shift continues by time.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_taken_stops_no_shift() {
     let cluster = before_a_shift().await;

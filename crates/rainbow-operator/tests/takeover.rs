@@ -1,4 +1,4 @@
-//! Two operators with one lease: how soon the second one acts.
+//! Takeover between two operators with one lease: how soon the second one acts.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -21,7 +21,7 @@ const TAKEOVER: Duration = Duration::from_secs(20);
 /// One of several operators.
 struct Replica {
     task: JoinHandle<()>,
-    /// SIGTERM.
+    /// Stands for SIGTERM.
     terminate: oneshot::Sender<()>,
 }
 
@@ -42,7 +42,7 @@ fn replica(cluster: &Cluster, identity: &str) -> Replica {
     Replica { task: tokio::spawn(async move { run(client, options).await.unwrap() }), terminate }
 }
 
-/// Two replicas and an application that serves. The first one leads.
+/// Starts two replicas and an application that serves. The first replica leads.
 async fn two() -> (Cluster, Replica, Replica) {
     let cluster = Cluster::without_operator().await;
     let first = replica(&cluster, "first");
@@ -50,7 +50,7 @@ async fn two() -> (Cluster, Replica, Replica) {
     let second = replica(&cluster, "second");
     cluster.apply(&seamless("v1", 2)).await;
     cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
-    // Any moment between two renewals.
+    // The moment lies between two renewals.
     tokio::time::sleep(Duration::from_millis(61_700)).await;
     (cluster, first, second)
 }
@@ -60,7 +60,7 @@ async fn leader(cluster: &Cluster) -> Option<String> {
     lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
 }
 
-/// Time until a release that is applied now is made.
+/// Returns the time until a release that is applied now is made.
 async fn acts_after(cluster: &Cluster) -> Duration {
     let begin = Instant::now();
     cluster.apply(&seamless("v2", 2)).await;
@@ -87,7 +87,7 @@ async fn another_one_acts_at_once_after_a_polite_end() {
     first.task.await.unwrap();
 }
 
-/// `kubectl rollout restart` of the operator: each one resigns while the next one waits.
+/// In a `kubectl rollout restart` of the operator, each replica resigns while the next one waits.
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_all_loses_no_lease() {
     let (cluster, first, second) = two().await;

@@ -1,4 +1,4 @@
-//! Callers that may be served by newer callees, over the in-process API: each stage has callers of its own, and a release goes tier by tier.
+//! Callers that newer callees may serve, over the in-process API: each stage has callers of its own, and a release moves tier by tier.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,7 +13,7 @@ use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The seamless example, whose backend may be newer than its frontend. Each tier has a version of its own.
+/// Returns the seamless example with a backend that may be newer than its frontend. Each tier has a version of its own.
 fn backward(color: &str, backend: &str, frontend: &str) -> Value {
     let mut rainbow = seamless(color, 2);
     for (tier, version) in [("backend", backend), ("frontend", frontend)] {
@@ -38,7 +38,7 @@ async fn selects(cluster: &Cluster, service: &str) -> Option<String> {
     service.spec?.selector?.get("rainbow.dev/color").cloned()
 }
 
-/// Pods by the Deployment that made them.
+/// Returns the pods by the Deployment that made them.
 async fn pods(cluster: &Cluster) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pod in cluster.api::<Pod>().list(&ListParams::default()).await.unwrap() {
@@ -63,7 +63,7 @@ async fn a_release_goes_tier_by_tier() {
     assert_eq!(before.keys().collect::<Vec<_>>(), ["backend//v1", "frontend/active/v1", "frontend/smoke/v1"]);
     assert_eq!((before["backend//v1"].len(), before["frontend/smoke/v1"].len()), (2, 1));
 
-    // The backend alone: smoke follows, and not one frontend is started.
+    // In a release of the backend alone, smoke follows and no frontend is started.
     let mut v2 = backward("v2", "v2", "v1");
     v2["spec"]["stages"][1]["color"] = json!("v1");
     cluster.apply(&v2).await;
@@ -83,7 +83,7 @@ async fn a_release_goes_tier_by_tier() {
     assert_eq!(after.keys().collect::<Vec<_>>(), ["backend//v2", "frontend/active/v1", "frontend/smoke/v1"]);
     assert_eq!(after["frontend/active/v1"], before["frontend/active/v1"], "no frontend was restarted");
 
-    // Both, and back again.
+    // A release of both tiers, and the way back.
     let mut v3 = backward("v3", "v3", "v3");
     v3["spec"]["stages"][1]["color"] = json!("v2");
     cluster.apply(&v3).await;

@@ -1,4 +1,4 @@
-//! The walk: first deploy, smoke, upgrade, and back.
+//! Walk: first deploy, smoke, upgrade, and back.
 
 mod common;
 
@@ -17,7 +17,7 @@ async fn first_deploy_smoke_upgrade_retire() {
     assert_eq!(state["services"]["frontend-active"]["rainbow.dev/color"], "v1");
     assert!(state["services"]["backend-v1"].is_object() && state["services"]["frontend-v1"].is_object());
 
-    // Nobody releases twice within a second; long enough for the data plane to be sure of v1.
+    // Releases do not follow each other within a second. The time is long enough for the data plane to know v1.
     tokio::time::sleep(Duration::from_secs(5)).await;
     cluster.writes.lock().unwrap().clear();
     let pods_before = *cluster.fake.made.lock().unwrap();
@@ -39,7 +39,7 @@ async fn first_deploy_smoke_upgrade_retire() {
     let writes = cluster.writes.lock().unwrap().clone();
     assert!(writes.len() <= 60, "{} writes for one release\n{writes:#?}", writes.len());
 
-    // A steady state: nothing is written, whatever time passes.
+    // A steady state writes nothing, no matter how much time passes.
     let revision = cluster.api.revision();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(cluster.api.revision(), revision, "{:#?}", cluster.writes.lock().unwrap().split_off(writes.len()));

@@ -10,10 +10,10 @@ use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Writes by kind: the resource, `/status` with it.
+/// Number of writes by kind: the resource, with `/status` where it is one.
 type Table = BTreeMap<String, usize>;
 
-/// Kind of a write such as `PATCH /apis/apps/v1/namespaces/default/deployments/web-v1`.
+/// Returns the kind of a write such as `PATCH /apis/apps/v1/namespaces/default/deployments/web-v1`.
 fn kind(write: &str) -> String {
     let path = write.split_once(' ').unwrap().1;
     let mut parts = path.split("/namespaces/default/").nth(1).unwrap_or(path).split('/');
@@ -24,7 +24,7 @@ fn kind(write: &str) -> String {
     }
 }
 
-/// The writes since this was called last.
+/// Returns the writes since the last call.
 fn written(cluster: &Cluster) -> Table {
     let mut table = Table::new();
     for write in std::mem::take(&mut *cluster.writes.lock().unwrap()) {
@@ -33,7 +33,7 @@ fn written(cluster: &Cluster) -> Table {
     table
 }
 
-/// An application of one tier of five pods, whose active stage moves as `shift` says.
+/// Returns an application of one tier with five pods, whose active stage moves by `shift`.
 fn one_tier(color: &str, shift: Value) -> Value {
     let mut rainbow = seamless(color, 5);
     let tiers = rainbow["spec"]["tiers"].as_array_mut().unwrap();
@@ -48,8 +48,8 @@ fn one_tier(color: &str, shift: Value) -> Value {
     rainbow
 }
 
-/// The writes of a release from v1 to v2 and of the end of v1. Each of the five pods of v1 has `connections`, which end one pod after
-/// the other.
+/// Returns the writes of a release from v1 to v2 and of the end of v1. Each of the five pods of v1 has `connections`, which end one pod
+/// after the other.
 async fn release(application: impl Fn(&str) -> Value, connections: u64) -> Table {
     let cluster = Cluster::start().await;
     cluster.apply(&application("v1")).await;
@@ -94,7 +94,7 @@ fn rolling(color: &str) -> Value {
     one_tier(color, json!({ "rolling": { "step": 1, "every": "2s" } }))
 }
 
-/// Beside the events, that are 19 writes; no pod is written to.
+/// A flip costs at most 15 writes beside the events. No pod is written to.
 #[tokio::test(start_paused = true)]
 async fn a_flip_of_pods_without_connections_writes_to_no_pod() {
     let most = [("colors", 1), ("deployments", 2), ("services", 3)];
@@ -118,8 +118,8 @@ async fn a_flip_of_pods_with_connections_writes_little_to_each() {
     check(&release(flip, 3).await, &[most.as_slice(), &told].concat());
 }
 
-/// Labels come and go twice for each pod: in mid-shift the stage's Service selects pods by a label. Two of the writes of Services make
-/// the stage's shadow Service and delete it.
+/// Labels are added and removed twice for each pod: in mid-shift the stage's Service selects pods by a label. Two of the writes of Services
+/// create and delete the stage's shadow Service.
 #[tokio::test(start_paused = true)]
 async fn a_rolling_shift_writes_a_status_a_step() {
     let most = [("colors", 1), ("deployments", 2), ("services", 6), ("pods", 20)];
@@ -127,7 +127,7 @@ async fn a_rolling_shift_writes_a_status_a_step() {
     check(&release(rolling, 0).await, &[most.as_slice(), &told].concat());
 }
 
-/// Nothing comes before the Service when a stage is taken back to a color that drains, and no write is refused.
+/// When a stage is taken back to a color that drains, the Service is written first, and no write is refused.
 #[tokio::test(start_paused = true)]
 async fn a_rollback_writes_the_service_first() {
     let cluster = Cluster::start().await;
@@ -137,7 +137,7 @@ async fn a_rollback_writes_the_service_first() {
     pods.iter().for_each(|pod| cluster.tally.say(&pod.name_any(), Says::Count(3)));
     cluster.apply(&flip("v2")).await;
     cluster.until("v2 serves", async |c: &Cluster| c.is_ready().await).await;
-    // By then the pods of v1 are held, and no controller but the Rainbow has them.
+    // By then the pods of v1 are held, and the Rainbow is their only controller.
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(cluster.color_phase("v1").await.as_deref(), Some("Draining"));
     written(&cluster);

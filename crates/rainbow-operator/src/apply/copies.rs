@@ -1,6 +1,6 @@
-//! Content of ConfigMaps and Secrets: read to learn which copy follows from it, and read again to make that very copy.
+//! Content of ConfigMaps and Secrets: read to learn which copy follows from it, and read again to make exactly that copy.
 //!
-//! Content is in memory as long as a function here runs. No error and no log quotes it.
+//! Content stays in memory only while a function here runs. No error and no log quotes it.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
@@ -21,20 +21,20 @@ use crate::{
     uid::Uid,
 };
 
-/// Field of the key in its Secret.
+/// Data key in the Secret that holds the key.
 const KEY: &str = "key";
 
-/// What to read of an application.
+/// Objects to read for an application.
 #[derive(Clone, Debug)]
 pub(crate) struct Questions {
     pub(crate) originals: Vec<ToRead>,
     pub(crate) copies: Vec<CopyToCheck>,
     pub(crate) key: Option<ContentKey>,
-    /// The Secret of the key, without the key.
+    /// Secret of the key, without the key.
     pub(crate) key_object: Value,
 }
 
-/// A copy whose content is to be compared with its name.
+/// Copy whose content is to be compared with its name.
 #[derive(Clone, Debug)]
 pub(crate) struct CopyToCheck {
     pub(crate) copy: ConfigName,
@@ -43,13 +43,13 @@ pub(crate) struct CopyToCheck {
     pub(crate) of: String,
 }
 
-/// What was read.
+/// Results of the reads.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) originals: Vec<(ToRead, Found)>,
     pub(crate) checks: Vec<(CopyToCheck, Check)>,
     pub(crate) key: Option<ContentKey>,
-    /// Something could not be read.
+    /// Whether a read has failed.
     pub(crate) failed: bool,
 }
 
@@ -109,7 +109,7 @@ async fn original(client: &Client, app: &Key, name: &ConfigName, key: Option<&Co
     }
 }
 
-/// Whether a copy is what its name says. One that is gone by now is for the watch to tell.
+/// Compares a copy with its name. A copy that is gone counts as intact, since the watch reports that.
 async fn check(client: &Client, app: &Key, one: &CopyToCheck, key: Option<&ContentKey>) -> Check {
     match get(client, app, &one.copy).await {
         Ok(Some(found)) if Uid::of(found.metadata.uid.as_deref().unwrap_or_default()) == one.uid => {
@@ -133,7 +133,7 @@ async fn get(client: &Client, app: &Key, name: &ConfigName) -> Result<Option<Dyn
     api(client, app, kind).get_opt(&name.name).await.map_err(|error| classify(kind, &name.name, error))
 }
 
-/// The key of the application. One that is known is written again where its Secret is gone, so that no name changes.
+/// Returns the key of the application. A known key is written again where its Secret is gone, so that no name changes.
 async fn ensure_key(site: &Site<'_>, known: Option<ContentKey>, object: Value) -> Result<ContentKey, String> {
     let mut secret: Secret = serde_json::from_value(object).map_err(|error| error.to_string())?;
     let name = secret.metadata.name.clone().unwrap_or_default();
@@ -155,13 +155,13 @@ fn key_in(found: &Secret, app: &Key) -> Option<ContentKey> {
     ContentKey::of(&bytes.0).filter(|_| is_ours)
 }
 
-/// The object is a copy that this Rainbow has made.
+/// Returns whether the object is a copy that this Rainbow has made.
 fn is_ours(meta: &ObjectMeta, app: &Key) -> bool {
     let is_copy = meta.annotations.as_ref().is_some_and(|all| all.contains_key(labels::COPY_OF));
     is_copy && rainbow_of(meta) == Some(&app.name)
 }
 
-/// Makes a copy of an object, if the object still has the content that the copy is named after: both are of one read.
+/// Makes a copy of an object, if the object still has the content that the copy is named after. Both are taken from one read.
 pub(super) async fn create(
     site: &Site<'_>,
     source: &ConfigName,
@@ -180,7 +180,7 @@ pub(super) async fn create(
     for (field, value) in content::copied(source.kind, &found.data) {
         body[field] = value;
     }
-    // An error of this conversion says where, and not what.
+    // The error of this conversion could quote content, so it is replaced.
     let object: DynamicObject =
         serde_json::from_value(body).map_err(|_| Failure::Rejected(messages::config_changed(source)))?;
     let api = api(client, app, kind);

@@ -1,7 +1,7 @@
-//! Whether a write had the effect that it was for.
+//! Effect of a write: whether the answer shows what was written.
 //!
-//! A write may be answered as if all were well and change nothing: a webhook rewrites it, or a policy keeps what is there. The next plan would ask for
-//! the same again, without a pause. So the fields that plans go by are looked for in the answer. All other fields may be normalised.
+//! A write may be answered with success and change nothing: a webhook rewrites it, or a policy keeps the old value. The next plan would ask
+//! for the same again, without a pause. So the answer is compared in the fields that plans depend on. All other fields may be normalised.
 
 use kube::api::DynamicObject;
 use serde_json::{Map, Value};
@@ -9,25 +9,25 @@ use serde_json::{Map, Value};
 use super::Failure;
 use crate::{kind::Kind, messages};
 
-/// Parents of fields that plans go by: all that is said of a pod, and Rainbow's own keys of any other object. A policy may have its own mind about
-/// `app.kubernetes.io/managed-by`.
+/// Parents of fields that plans depend on: all labels and annotations of a pod, and Rainbow's own keys of any other object. A policy may
+/// set `app.kubernetes.io/managed-by` as it likes.
 const PARENTS: [[&str; 2]; 2] = [["metadata", "labels"], ["metadata", "annotations"]];
-/// Part of each key of Rainbow's own.
+/// Part of each of Rainbow's own keys.
 const DOMAIN: &str = "rainbow.dev/";
-/// Numbers that plans go by.
+/// Numeric fields that plans depend on.
 const NUMBERS: [[&str; 2]; 2] = [["spec", "replicas"], ["spec", "minAvailable"]];
 const SELECTOR: [&str; 2] = ["spec", "selector"];
 
 /// Part of an answer that is not what was written.
 pub(super) enum Difference {
-    /// Keys of a Service's selector that were not written: another field manager has put them there.
+    /// Keys of a Service's selector that were not written: another field manager has added them.
     Additions(Vec<String>),
-    /// Path of a field that is not what was written.
+    /// Path of a field that differs from what was written.
     Field(Vec<String>),
 }
 
 impl Difference {
-    /// Failure whose message names the field, and the field managers that have it.
+    /// Returns a failure whose message names the field and the field managers that have it.
     pub(super) fn failure(self, kind: Kind, name: &str, answer: &DynamicObject) -> Failure {
         let path = match self {
             Self::Additions(_) => SELECTOR.map(str::to_owned).to_vec(),
@@ -37,12 +37,12 @@ impl Difference {
     }
 }
 
-/// Fails where a field of the answer is not what was written.
+/// Fails where a field of the answer differs from what was written.
 pub(super) fn check(kind: Kind, name: &str, written: &Value, answer: &DynamicObject) -> Result<(), Failure> {
     difference(kind, written, answer).map_or(Ok(()), |difference| Err(difference.failure(kind, name, answer)))
 }
 
-/// The first part of an answer that is not what was written. Additions to a selector come first, since they can be taken out.
+/// Returns the first part of an answer that differs from what was written. Additions to a selector come first, since they can be removed.
 pub(super) fn difference(kind: Kind, written: &Value, answer: &DynamicObject) -> Option<Difference> {
     let selector = selector(kind, written, answer);
     if matches!(selector, Some(Difference::Additions(_))) {
@@ -97,7 +97,7 @@ fn numbers(written: &Value, answer: &DynamicObject) -> Option<Difference> {
     NUMBERS.iter().find(|field| differs(field)).map(|field| Difference::Field(field.map(str::to_owned).to_vec()))
 }
 
-/// Field managers that have a field, or a part of it.
+/// Returns the field managers that have a field, or a part of it.
 fn managers(answer: &DynamicObject, path: &[String]) -> Vec<String> {
     let has = |fields: &Value| {
         let mut at = Some(fields);

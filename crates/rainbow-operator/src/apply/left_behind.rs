@@ -1,5 +1,5 @@
-//! What a Rainbow that is gone has left behind. Usually a Rainbow goes last. Where its finalizer was removed manually, colors remain
-//! that are being deleted, and that Rainbow's own finalizer keeps.
+//! Objects that a Rainbow that is gone has left behind. Usually a Rainbow is deleted last. Where its finalizer was removed manually, colors
+//! remain that are being deleted and that Rainbow's own finalizer keeps.
 
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -9,13 +9,13 @@ use rainbow_api::labels;
 use super::{Failure, Outcome, api, classify, set_finalizers};
 use crate::{key::Key, kind::Kind, live::version, messages};
 
-/// Whether Rainbow's finalizer keeps an object that is being deleted.
+/// Returns whether Rainbow's finalizer keeps an object that is being deleted.
 pub(crate) fn is_held(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().any(|known| known == labels::FINALIZER)
 }
 
-/// Takes the finalizer off the colors of a Rainbow that is gone. The API server is asked for both, because the watch of Rainbows may
-/// lag behind that of colors, and because a color that cannot be read is held, too.
+/// Removes the finalizer from the colors of a Rainbow that is gone. The API server is asked for both, because the watch of Rainbows may lag
+/// behind the watch of colors, and because a color that cannot be read is kept, too.
 pub(crate) async fn let_go(client: &Client, key: &Key) -> Outcome {
     let held = match held(client, key).await {
         Ok(held) => held,

@@ -1,4 +1,5 @@
-//! The limit ranges of a namespace, which the counters of a new color have to fit: a pod with a container that does not is refused.
+//! Limit ranges of a namespace, which the counters of a new color must fit. The API server refuses a pod with a container that does not
+//! fit.
 
 use k8s_openapi::api::core::v1::LimitRange;
 use kube::{Api, Error, api::ListParams};
@@ -7,7 +8,8 @@ use serde_json::{Value, json};
 use super::{Failure, Site, classify};
 use crate::{kind::Kind, manifests};
 
-/// Fits the counters that a color records for instances of its own. Without the right to list limit ranges they stay as they are.
+/// Fits the counters that a color records for its own instances to the limit ranges. Without the right to list limit ranges the counters
+/// stay as they are.
 pub(super) async fn fit(site: &Site<'_>, name: &str, color: &Value) -> Result<Value, Failure> {
     let mut color = color.clone();
     let of_color = color["spec"]["color"].clone();

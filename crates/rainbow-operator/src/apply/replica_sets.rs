@@ -1,4 +1,4 @@
-//! ReplicaSets. They are not watched: only an instance that drains, or that is taken back while it does, has to do with its own.
+//! ReplicaSets. They are not watched: only an instance that drains, or that is taken back while it drains, needs its own.
 
 use kube::{
     Api, Client, Error,
@@ -16,15 +16,15 @@ fn api(client: &Client, key: &Key) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), &key.namespace, &resource)
 }
 
-/// Query for objects with these labels.
+/// Returns the query for objects with these labels.
 fn with(labels: &Map<String, Value>) -> ListParams {
     let term = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
     let terms: Vec<String> = labels.iter().map(term).collect();
     ListParams::default().labels(&terms.join(","))
 }
 
-/// Deletes the ReplicaSets with these labels that no Deployment owns. Those that have no pods go first: as long as a pod has its ReplicaSet, the
-/// planner knows that there is something left to delete.
+/// Deletes the ReplicaSets with these labels that no Deployment owns. ReplicaSets without pods are deleted first: as long as a pod has its
+/// ReplicaSet, the planner knows that something is left to delete.
 pub(super) async fn delete(
     client: &Client,
     key: &Key,
@@ -53,8 +53,8 @@ pub(super) async fn delete(
     Ok(())
 }
 
-/// No ReplicaSet of a Deployment that is about to be made is being deleted. The Deployment controller would find the name of its ReplicaSet taken,
-/// choose another name with another `pod-template-hash`, and start new pods beside those that are there.
+/// Makes sure that no ReplicaSet of a Deployment that is about to be made is being deleted. Otherwise the Deployment controller would find
+/// the name of its ReplicaSet taken, choose another name with another `pod-template-hash`, and start new pods beside the existing ones.
 pub(super) async fn none_goes(
     client: &Client,
     key: &Key,

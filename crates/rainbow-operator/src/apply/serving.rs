@@ -1,8 +1,8 @@
-//! The part of a stage's Service that its clients depend on.
+//! Part of a stage's Service that its clients depend on.
 //!
-//! An apply is refused as a whole: for a value that this Kubernetes does not know, or that a policy does not want. What the user sets into
-//! a Service must not hold up a release, and least of all a rollback. So the selector and the ports are written without the rest, which
-//! stays as it is; the refusal is reported, and the whole is tried again later.
+//! The API server refuses an apply as a whole: for a value that this Kubernetes does not know, or that a policy forbids. A field that the
+//! user sets in a Service must not block a release, and least of all a rollback. So the selector and the ports are written without the
+//! rest, which stays as it is. The refusal is reported, and the whole is tried again later.
 
 use kube::{
     Api,
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use super::merging;
 
-/// Writes selector and ports of the very Service that an apply was for. `None`: these are refused as well, or the Service is another one by
-/// now.
+/// Writes selector and ports of exactly the Service that an apply was for. `None`: these are refused as well, or the Service is another one
+/// by now.
 pub(super) async fn write(api: &Api<DynamicObject>, name: &str, applied: &Value) -> Option<DynamicObject> {
     let patch = serde_json::from_value(steps(applied)?).ok()?;
     api.patch(name, &merging(), &Patch::<()>::Json(patch)).await.ok()
 }
 
-/// The steps of a JSON patch, which replaces a selector: a merge would keep keys that are not wanted any more.
+/// Returns the steps of a JSON patch, which replaces a selector. A merge would keep keys that are no longer wanted.
 fn steps(applied: &Value) -> Option<Value> {
     let metadata = &applied["metadata"];
     let mut steps = Vec::new();
@@ -29,7 +29,7 @@ fn steps(applied: &Value) -> Option<Value> {
             steps.push(json!({ "op": "test", "path": path, "value": value }));
         }
     }
-    // What was asked for, so that it is not asked for again at once; and what goes with the selector.
+    // Hash of what was asked for, so that it is not asked for again at once, and the color that goes with the selector.
     for key in [labels::APPLIED, labels::SERVES] {
         if let Some(value) = metadata["annotations"].get(key) {
             let path = format!("/metadata/annotations/{}", key.replace('/', "~1"));

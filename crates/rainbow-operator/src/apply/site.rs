@@ -1,5 +1,5 @@
-//! The namespace that writes go to. Nothing is made in one that is being deleted: the API server refuses it, and what was made just
-//! before would only be deleted again.
+//! Namespace that writes go to. Nothing is created in a namespace that is being deleted: the API server refuses it, and an object that was
+//! created just before would only be deleted again.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, core::Status};
@@ -8,14 +8,14 @@ use tokio::sync::OnceCell;
 use super::Failure;
 use crate::{key::Key, messages};
 
-/// Cause in the API server's refusal to make an object in a namespace that is being deleted.
+/// Cause in the API server's refusal to create an object in a namespace that is being deleted.
 const ENDING: &str = "NamespaceTerminating";
 
-/// Where one turn of an application writes.
+/// Namespace and client with which one turn of an application writes.
 pub(crate) struct Site<'a> {
     pub(super) client: &'a Client,
     pub(super) key: &'a Key,
-    /// The namespace is being deleted. Asked once, and only where an object is to be made.
+    /// Whether the namespace is being deleted. Asked once, and only where an object is to be created.
     is_ending: OnceCell<bool>,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// The API server refuses a write because the namespace is being deleted.
+/// Returns whether the API server refuses a write because the namespace is being deleted.
 pub(super) fn is_ending(refusal: &Status) -> bool {
     refusal.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == ENDING)
 }

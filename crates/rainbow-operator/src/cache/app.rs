@@ -1,4 +1,4 @@
-//! Everything that the watches have said of one application.
+//! State of one application, as the watches have shown it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{Color, ConfigKind, ConfigName, Tier, names as object_names};
@@ -26,40 +26,40 @@ use crate::{
 /// Objects of a kind by name. Boxed, because a list has room for more than it holds.
 type ByName<T, K = Box<str>> = Named<Box<T>, K>;
 
-/// Everything known of one application.
+/// Everything that is known of one application.
 #[derive(Debug, Default)]
 pub(crate) struct App {
     pub(crate) root: Option<Arc<Root>>,
     pub(crate) colors: Named<Arc<Color>>,
-    /// Names of colors that cannot be read: nothing is planned for them.
+    /// Names of colors that cannot be read. Nothing is planned for them.
     pub(crate) unreadable_colors: BTreeSet<Box<str>>,
-    /// The pod templates of the Rainbow and of all colors.
+    /// Pod templates of the Rainbow and of all colors.
     pub(crate) templates: Arc<Templates>,
-    /// By name of a color's object: digests of what a Service says of the ports of each of its tiers, in their order.
+    /// Digests of what a Service says of the ports of each tier of a color, in the order of the tiers, by name of the color's object.
     ports: Named<Box<[u64]>>,
     pub(crate) deployments: ByName<Deployment>,
     pub(crate) services: ByName<Service>,
-    /// Endpoints are kept under the same names.
+    /// Pods share their names with the endpoints.
     pub(crate) pods: ByName<Pod, Arc<str>>,
     pub(crate) slices: ByName<Slice>,
     pub(crate) budgets: ByName<Budget>,
     pub(crate) scalers: ByName<Scaler>,
-    /// Copies of ConfigMaps and Secrets.
+    /// Copies of ConfigMaps.
     pub(crate) config_maps: ByName<Copied>,
     pub(crate) secrets: ByName<Copied>,
-    /// The objects that they are copies of.
+    /// Objects that are copied.
     pub(crate) config: Config,
-    /// Since when pods are endpoints of stages and of their shadows.
+    /// Time since when pods are endpoints of stages and of their shadows.
     pub(crate) endpoints: Endpoints,
-    /// Since when pods carry their marks and membership labels.
+    /// Time since when pods carry their marks and membership labels.
     pub(crate) marks: Marks,
-    /// What is known of the connections of those pods that are asked.
+    /// Connections of the pods that are asked.
     pub(crate) known: Known,
-    /// What was answered to applies, until the watches show it.
+    /// Answers to applies, until the watches show them.
     pub(crate) answers: Answers,
-    /// Advances when objects are to be rendered again: when a spec changes, or what stands before their names.
+    /// Advances when objects must be rendered again: when a spec changes, or the prefix of names.
     pub(crate) epoch: Epoch,
-    /// Changes so far that a decision may depend on. A new resource version of an object that says the same is none.
+    /// Number of changes that a decision may depend on. A new resource version of an object with the same content is none.
     pub(crate) changes: u64,
     /// Names of tiers and colors, which all pods share.
     names: Names,
@@ -80,7 +80,7 @@ impl App {
             && self.secrets.is_empty()
     }
 
-    /// What stands before the names of the Deployments that were made; `None` where there is none.
+    /// Returns the prefix of the names of existing Deployments. `None`: there is no Deployment of an instance.
     pub(crate) fn prefix(&self) -> Option<&str> {
         self.deployments.iter().find_map(|(name, found)| {
             let plain = domain::object_name(None, &found.instance());
@@ -88,37 +88,37 @@ impl App {
         })
     }
 
-    /// Where an instance's template is written down: any color that has the instance has the same tier.
+    /// Returns the color and the tier that hold an instance's template. Every color that has the instance has the same tier.
     pub(crate) fn source(&self, instance: &InstanceName) -> Option<(&Arc<Color>, &Tier)> {
         let names_it = |color: &&Arc<Color>| {
             color.spec.instances.iter().any(|i| i.tier == *instance.tier && i.color == *instance.color)
         };
-        // The color that introduced the instance, if it is still there: its objects belong to it.
+        // The color that introduced the instance, if it still exists: its objects belong to it.
         let color = self.colors.values().filter(names_it).max_by_key(|color| color.spec.color == *instance.color)?;
         Some((color, color.spec.tiers.iter().find(|tier| tier.name == *instance.tier)?))
     }
 
-    /// The instance's pods carry a label that its Services ask for.
+    /// Returns whether the instance's pods carry a label that its Services ask for.
     pub(crate) fn is_labeled(&self, instance: &InstanceName) -> bool {
         let found = self.source(instance).map(|(color, _)| &color.spec.instances);
         let mut known = found.into_iter().flatten();
         known.any(|known| known.tier == *instance.tier && known.color == *instance.color && known.serving_label)
     }
 
-    /// Pods that are listed among the ready endpoints of their instances' own Services.
+    /// Returns the pods that are listed among the ready endpoints of their instances' own Services.
     pub(crate) fn listed(&self) -> impl Iterator<Item = &str> {
         let slices = self.slices.values().filter(|slice| slice.of == SliceOf::Instance);
         slices.flat_map(|slice| slice.ready.iter().map(AsRef::as_ref))
     }
 
-    /// Digest of what a Service says of the ports of a color's tier.
+    /// Returns the digest of what a Service says of the ports of a color's tier.
     pub(crate) fn ports(&self, color: &Color, tier: &str) -> Option<u64> {
         let name = object_names::color_object(&color.spec.rainbow, &color.spec.color);
         let index = color.spec.tiers.iter().position(|known| known.name == tier)?;
         self.ports.get(name.as_str())?.get(index).copied()
     }
 
-    /// The tier whose ports a stage's Service has: that of the pods that it selects. `None` where that is unknown.
+    /// Returns the tier whose ports a stage's Service has: the tier of the pods that it selects. `None`: unknown.
     pub(crate) fn selected_tier(&self, stage: &str, selects: &Selection) -> Option<&Tier> {
         let tier = |instance: &InstanceName| self.source(instance).map(|(_, tier)| tier);
         match selects {
@@ -132,13 +132,13 @@ impl App {
         }
     }
 
-    /// A color and the name of its object.
+    /// Returns a color and the name of its object.
     pub(crate) fn color(&self, color: &str) -> Option<(&str, &Arc<Color>)> {
         let found = self.colors.iter().find(|(_, found)| found.spec.color == color);
         found.map(|(name, found)| (&**name, found))
     }
 
-    /// Copies of a kind.
+    /// Returns the copies of a kind.
     pub(crate) fn copies(&self, kind: ConfigKind) -> &ByName<Copied> {
         match kind {
             ConfigKind::ConfigMap => &self.config_maps,
@@ -153,29 +153,29 @@ impl App {
         }
     }
 
-    /// The application names no ConfigMap and no Secret, and has no copy of one.
+    /// Returns whether the application names no ConfigMap and no Secret, and has no copy of one.
     pub(crate) fn has_no_config(&self) -> bool {
         self.config.names().next().is_none() && self.config_maps.is_empty() && self.secrets.is_empty()
     }
 
-    /// The ConfigMaps and Secrets that the spec names and that colors have copies of.
+    /// Returns the ConfigMaps and Secrets that the spec names or that colors have copies of.
     pub(super) fn configured(&self) -> BTreeSet<ConfigName> {
         let spec = self.root.iter().flat_map(|root| root.config.values().flat_map(BTreeMap::keys).cloned());
         let colors = self.colors.values().flat_map(|color| &color.spec.config);
         spec.chain(colors.map(|one| ConfigName { kind: one.kind, name: one.name.clone() })).collect()
     }
 
-    /// Uid and resource version of an object as last seen.
+    /// Returns the uid and the resource version of an object as last seen.
     pub(crate) fn find(&self, kind: Kind, name: &str) -> Option<(Uid, u64)> {
         self.meta(kind, name).map(|meta| (meta.uid, meta.version))
     }
 
-    /// An object is being deleted, as last seen.
+    /// Returns whether an object is being deleted, as last seen.
     pub(crate) fn is_deleting(&self, kind: Kind, name: &str) -> bool {
         self.meta(kind, name).is_some_and(|meta| meta.deleting)
     }
 
-    /// Metadata of an object as last seen.
+    /// Returns the metadata of an object as last seen.
     fn meta(&self, kind: Kind, name: &str) -> Option<Meta> {
         Some(match kind {
             Kind::Rainbow => Meta::of(self.root.as_ref()?.meta()),
@@ -191,7 +191,7 @@ impl App {
         })
     }
 
-    /// Names of all objects of a kind.
+    /// Returns the names of all objects of a kind.
     pub(super) fn names_of(&self, kind: Kind) -> Vec<Box<str>> {
         match kind {
             Kind::Rainbow => self.root.iter().filter_map(|root| root.meta().name.as_deref().map(Box::from)).collect(),
@@ -263,7 +263,7 @@ impl App {
                 self.names.share(&mut deployment.tier);
                 self.names.share(&mut deployment.color);
                 self.names.share(&mut deployment.belongs_to);
-                // The first one says what stands before all names.
+                // The first Deployment shows the prefix of all names.
                 if self.deployments.is_empty() {
                     self.epoch.advance();
                 }
@@ -276,10 +276,10 @@ impl App {
                 for name in [&mut service.tier, &mut service.color, &mut service.stage, &mut service.shadow_of] {
                     self.names.share(name);
                 }
-                // What a stage's Service should be depends on what it selects, and on what it cannot change.
+                // The desired Service of a stage depends on what the Service selects, and on what it cannot change.
                 let known = self.services.remove(name);
                 let ports_before = known.as_ref().map_or(&[][..], |known| &known.node_ports);
-                // A node port that one Service gives up is another one's to have.
+                // A node port that one Service gives up is free for another one.
                 if *ports_before != *service.node_ports {
                     self.epoch.advance();
                 }
@@ -302,7 +302,7 @@ impl App {
                 self.names.share(&mut scaler.tier);
                 self.names.share(&mut scaler.color);
                 self.names.share(&mut scaler.belongs_to);
-                // What the autoscaler should be is compared with the floor that it has.
+                // The desired autoscaler is compared with the floor that the autoscaler has.
                 if let Some(known) = self.scalers.remove(name).filter(|known| known.least == scaler.least) {
                     inherit(&mut scaler.content, &scaler.meta.uid, known.content, &known.meta.uid);
                 }
@@ -312,7 +312,7 @@ impl App {
                 let copies = self.copies_mut(kind);
                 let known = copies.remove(name);
                 if let Some(mut copy) = copy {
-                    // A copy is immutable: what was found in it stays.
+                    // A copy is immutable: what a check has found stays true.
                     if let Some(known) = known.filter(|known| known.meta.uid == copy.meta.uid) {
                         copy.check = known.check;
                     }
@@ -343,8 +343,8 @@ impl App {
         }
     }
 
-    /// Takes in a state of a pod or of a slice that says the same as the one before. Most are so: kubelets and the endpoint controller
-    /// write a lot that no decision depends on.
+    /// Takes in a state of an object that says the same as the one before, and returns whether it does. Most states do: kubelets and the
+    /// endpoint controller write a lot that no decision depends on.
     fn repeats(&mut self, name: &str, live: &Live) -> bool {
         let (known, new) = match live {
             Live::Pod(pod) => match self.pods.get_mut(name).filter(|known| known.is_repeated_by(pod)) {
@@ -373,14 +373,14 @@ impl App {
         true
     }
 
-    /// The name of a pod as it is kept already, or a new one.
+    /// Returns the name of a pod as it is already kept, or a new one.
     fn pod_name(&self, name: &str) -> Arc<str> {
         let known = self.pods.entry(name).map(|(known, _)| known);
         let ready = || self.slices.values().flat_map(|slice| &slice.ready).find(|known| ***known == *name);
         known.or_else(ready).map_or_else(|| name.into(), Arc::clone)
     }
 
-    /// Forgets the templates that nothing has any more.
+    /// Forgets the templates that nothing uses any more.
     fn forget_templates(&mut self) {
         let root = self.root.iter().flat_map(|root| root.tiers());
         let tiers = root.chain(self.colors.values().flat_map(|color| &color.spec.tiers));
@@ -444,12 +444,12 @@ impl App {
     }
 }
 
-/// Identity of a spec among those of an object.
+/// Identity of a spec among those of all objects of one name.
 fn generation(meta: &ObjectMeta) -> (Option<String>, Option<i64>) {
     (meta.uid.clone(), meta.generation)
 }
 
-/// Another object of the same name inherits nothing.
+/// Inherits the content of the same object. Another object of the same name inherits nothing.
 fn inherit(content: &mut Content, uid: &Uid, before: Content, uid_before: &Uid) {
     if uid == uid_before {
         content.inherit(before);

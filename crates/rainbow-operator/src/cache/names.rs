@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-/// The names in use; there are few of them.
+/// Names in use. There are few of them.
 #[derive(Debug, Default)]
 pub(super) struct Names(Vec<Arc<str>>);
 
 impl Names {
-    /// Replaces a name by an equal one that others have already.
+    /// Replaces a name by an equal one that is already kept.
     pub(super) fn share(&mut self, name: &mut Arc<str>) {
         if let Some(known) = self.0.iter().find(|known| *known == name) {
             *name = Arc::clone(known);
             return;
         }
-        // A new name is rare: a time to forget those that nothing has any more.
+        // A new name is rare, so this is the time to forget names that nothing uses any more.
         self.0.retain(|known| Arc::strong_count(known) > 1);
         self.0.push(Arc::clone(name));
         self.0.shrink_to_fit();

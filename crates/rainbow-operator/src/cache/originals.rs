@@ -16,7 +16,7 @@ use crate::{
     kind::{ConfigAccess, Kind, kind_of},
 };
 
-/// By place of an object, the applications that name it.
+/// Applications that name an object, by its place.
 #[derive(Debug, Default)]
 pub(super) struct Originals(HashMap<Place, Vec<Arc<Key>>>);
 
@@ -44,7 +44,7 @@ fn place(places: &Places, key: &Key, name: &ConfigName) -> Place {
 }
 
 impl Cache {
-    /// Whether the objects of each kind can be read, with this right.
+    /// Returns whether the objects of each kind can be read, with this right.
     pub(crate) fn readables(&self, access: ConfigAccess) -> Readables {
         let of = |kind: Kind| match self.failed.get(&kind) {
             _ if !access.kinds().contains(&kind) => Readable::NotAllowed,
@@ -55,7 +55,7 @@ impl Cache {
         Readables { config_maps: of(Kind::ConfigMap), secrets: of(Kind::Secret) }
     }
 
-    /// An application may name other objects than before.
+    /// Follows the objects that an application names now, which may be others than before.
     pub(super) fn follow_config(&mut self, key: &Arc<Key>) {
         let Some(app) = self.apps.get_mut(key) else { return };
         let (new, old) = app.config.follow(&app.configured());
@@ -63,7 +63,7 @@ impl Cache {
         old.iter().for_each(|name| self.originals.remove(place(&self.places, key, name), key));
     }
 
-    /// The watch has shown an object: the applications for which that is news.
+    /// Takes in an object that the watch has shown, and returns the applications for which that is news.
     pub(super) fn original_seen(&mut self, place: Place, kind: ConfigKind, name: &str, version: u64) -> Vec<Arc<Key>> {
         let name = ConfigName { kind, name: name.to_owned() };
         let mut keys = self.originals.of(place).to_vec();
@@ -76,7 +76,7 @@ impl Cache {
         keys
     }
 
-    /// An object is gone: the applications for which that is news.
+    /// Takes in that an object is gone, and returns the applications for which that is news.
     pub(super) fn original_missed(&mut self, place: Place, kind: ConfigKind, name: &str) -> Vec<Arc<Key>> {
         let name = ConfigName { kind, name: name.to_owned() };
         let mut keys = self.originals.of(place).to_vec();
@@ -89,7 +89,8 @@ impl Cache {
         keys
     }
 
-    /// The objects of a kind that a list has not shown are gone. `None`: the list was the first one, and nothing was known before it.
+    /// Takes in that the objects of a kind that a list has not shown are gone. `None`: the list was the first one, and nothing was known
+    /// before it.
     pub(super) fn originals_not_shown(&mut self, kind: Kind, shown: Option<&HashSet<Place>>) -> Vec<Arc<Key>> {
         let Some(shown) = shown else { return Vec::new() };
         let mut missed: Vec<(Place, ConfigName)> = Vec::new();
@@ -102,7 +103,7 @@ impl Cache {
         missed.into_iter().flat_map(gone).collect()
     }
 
-    /// Whether a kind can be read has changed: the applications that name objects of it.
+    /// Takes in whether it has changed that a kind can be read, and returns the applications that name objects of the kind.
     pub(super) fn config_changed(&mut self, kind: Kind, is_changed: bool) -> Vec<Arc<Key>> {
         if !is_changed || !matches!(kind, Kind::ConfigMap | Kind::Secret) {
             return Vec::new();

@@ -1,5 +1,5 @@
-//! Which application an object belongs to, by a short stand-in for the object's kind, namespace and name: there are as many
-//! entries as objects in the cluster.
+//! Application that an object belongs to, by a short stand-in for the object's kind, namespace and name: there are as many entries as
+//! objects in the cluster.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -9,12 +9,12 @@ use std::{
 
 use crate::{key::Key, kind::Kind};
 
-/// 128 bits of two keyed hashes of kind, namespace and name. Among ten million objects, two have the same one with a
-/// probability below 10⁻²⁴.
+/// 128 bits of two keyed hashes of kind, namespace and name. Among ten million objects, two have the same place with a probability below
+/// 10⁻²⁴.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place(u64, u64);
 
-/// By place, the application.
+/// Application of each place.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     all: HashMap<Place, Arc<Key>>,

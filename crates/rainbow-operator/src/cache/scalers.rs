@@ -1,4 +1,4 @@
-//! Autoscalers that are not Rainbow's, by namespace. Most scale something else: little is kept of each.
+//! Autoscalers that are not Rainbow's, by namespace. Most scale something else, so little is kept of each.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,15 +11,15 @@ use crate::{kind::Kind, live::Scaler};
 /// Autoscalers of a namespace, by name.
 pub(crate) type InNamespace = BTreeMap<Box<str>, Foreign>;
 
-/// What an autoscaler of another owner scales.
+/// Target of an autoscaler of another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Foreign {
-    /// Name of the Deployment; `None` where it scales something else.
+    /// Name of the Deployment. `None`: the target is something else.
     pub(crate) deployment: Option<Box<str>>,
     pub(crate) most: u32,
 }
 
-/// By namespace, autoscalers of other owners.
+/// Autoscalers of other owners, by namespace.
 #[derive(Debug, Default)]
 pub(super) struct Scalers(HashMap<Box<str>, Arc<InNamespace>>);
 
@@ -28,7 +28,7 @@ impl Scalers {
         self.0.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// Takes in an autoscaler. The answer are the Deployments that it scales now or has scaled, where that has changed.
+    /// Takes in an autoscaler. Returns the Deployments that it scales now or has scaled, where that has changed.
     pub(super) fn put(&mut self, namespace: &str, name: &str, scaler: &Scaler) -> Vec<Box<str>> {
         let new = Foreign { deployment: scaler.deployment.clone(), most: scaler.most };
         let all = Arc::make_mut(self.0.entry(namespace.into()).or_default());
@@ -39,7 +39,7 @@ impl Scalers {
         before.into_iter().chain([new]).filter_map(|one| one.deployment).collect()
     }
 
-    /// Forgets an autoscaler. The answer is the Deployment that it has scaled.
+    /// Forgets an autoscaler. Returns the Deployment that it has scaled.
     pub(super) fn remove(&mut self, namespace: &str, name: &str) -> Option<Box<str>> {
         let all = self.0.get_mut(namespace)?;
         let gone = Arc::make_mut(all).remove(name);
@@ -49,7 +49,7 @@ impl Scalers {
         gone?.deployment
     }
 
-    /// Namespace and name of those that a list has not shown.
+    /// Returns namespace and name of the autoscalers that a list has not shown.
     pub(super) fn not_shown(&self, places: &Places, shown: &HashSet<Place>) -> Vec<(Box<str>, Box<str>)> {
         let all =
             self.0.iter().flat_map(|(namespace, all)| all.keys().map(move |name| (namespace.clone(), name.clone())));

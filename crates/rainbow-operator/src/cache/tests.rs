@@ -92,7 +92,7 @@ fn the_first_and_the_last_deployment_say_what_names_begin_with() {
     assert_ne!(epochs[0], Epoch::default());
 }
 
-/// The ports that a Service should have depend on those of others: all are compared again when one of them changes.
+/// The ports that a Service should have depend on the ports of others, so all Services are compared again when one port changes.
 #[test]
 fn a_node_port_that_changes_concerns_all_services() {
     let mut cache = Cache::default();

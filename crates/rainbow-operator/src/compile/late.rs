@@ -1,9 +1,9 @@
-//! Writes that are still on their way: those of an operator that led before, and own ones that were not answered.
+//! Writes that are still on their way: those of an operator that led before, and own writes that were not answered.
 //!
-//! What ends pods is written for the very object that was seen (`only_as_seen`, preconditions of deletions). That is not enough for a color
-//! that drains and is taken back: nothing has changed it since the decision to end its pods. So what its pods' end would be written to is
-//! changed first, and what comes late is refused. That costs a round of writes before the Service, so it is done only for as long as
-//! something can be on its way.
+//! A write that ends pods names exactly the object that was seen (`only_as_seen`, preconditions of deletions). That does not suffice for a
+//! color that drains and is taken back: nothing has changed its objects since the decision to end its pods. So the objects that such a
+//! write would go to are changed first, and a late write is refused. That costs a round of writes before the Service, so it is done only
+//! while something can be on its way.
 
 use rainbow_api::labels;
 use rainbow_plan::{Action, Chain, Controller, Deployment, InstanceName, Selection};
@@ -16,7 +16,7 @@ use crate::{clock::timestamp, domain, kind::Kind};
 /// Longest time that an API server works on a request (`--request-timeout` of kube-apiserver).
 pub(crate) const ON_ITS_WAY: Duration = Duration::from_secs(60);
 
-/// Writes that come before all others of a chain.
+/// Returns the writes that come before all others of a chain.
 pub(super) fn precautions(chain: &Chain, basis: Basis<'_>) -> Batch {
     if basis.late_until <= basis.now {
         return Batch::new();
@@ -26,13 +26,13 @@ pub(super) fn precautions(chain: &Chain, basis: Basis<'_>) -> Batch {
     taken_back.into_iter().flat_map(|instance| touch(instance, basis)).collect()
 }
 
-/// Instances that clients are sent to again by an action.
+/// Returns the instances to which an action sends clients again.
 fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName> {
     let world = &basis.observed.world;
     let of_pod = |pod: &str| world.pods.iter().find(|known| *known.name == *pod).map(|pod| &pod.instance);
-    // The calls of an entry tier go on to the inner ones.
+    // The entry tier passes its calls on to the inner tiers.
     let of_colors = |entry: &InstanceName| -> Vec<&'a InstanceName> {
-        // Pods end of a color that drains, and of one that a shift leaves.
+        // A color that drains, and one that a shift leaves, are those whose pods end.
         let is_left = |color: &str| {
             let mut shifts = world.memory.stages.values().filter_map(|stage| stage.shift.as_ref());
             shifts.any(|shift| shift.from == color)
@@ -54,20 +54,20 @@ fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName>
     match action {
         Action::ApplyStage { selects: Selection::Instance(instance), .. } => of_colors(instance),
         Action::Join { pod, .. } => of_pod(pod).map(of_colors).unwrap_or_default(),
-        // Of an instance that was to become smaller.
+        // The pod belongs to an instance that was to become smaller.
         Action::PutBack { pod } => of_pod(pod).into_iter().collect(),
         _ => Vec::new(),
     }
 }
 
-/// Changes the objects that the end of an instance's pods would be written to.
+/// Changes the objects to which a write that ends an instance's pods would go.
 fn touch(instance: &InstanceName, basis: Basis<'_>) -> Vec<Operation> {
     let world = &basis.observed.world;
     let name = domain::object_name(basis.scope.prefix, instance);
     let is_ours =
         world.instances.get(instance).is_some_and(|found| matches!(found.deployment, Deployment::Ours { .. }));
     let deployment = is_ours.then_some((Kind::Deployment, name));
-    // Without a Deployment, Rainbow itself ends them.
+    // Without a Deployment, Rainbow itself ends the pods.
     let pods = world.pods.iter().filter(|pod| pod.instance == *instance && pod.controller == Controller::Rainbow);
     let pods = pods.map(|pod| (Kind::Pod, pod.name.to_string()));
     let body = json!({ "metadata": { "annotations": { labels::TAKEN_BACK: timestamp(basis.now) } } });

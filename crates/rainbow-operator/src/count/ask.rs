@@ -1,4 +1,4 @@
-//! One question to one pod: over the pod's own address, or over the API server where that cannot be reached.
+//! One question to one pod: at the pod's own address, or through the API server where the address cannot be reached.
 
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -14,38 +14,38 @@ use super::{
 };
 use crate::{agent, messages};
 
-/// How long an answer may take.
+/// Longest time for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// As long as an answer may be: the counter's own has some kilobytes.
+/// Longest answer in bytes. The counter's own answers have some kilobytes.
 const LONGEST: usize = 256 * 1024;
 
-/// How pods are asked for their connections.
+/// Way in which pods are asked for their connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CountVia {
-    /// At their own addresses: for an operator inside the cluster.
+    /// Pods are asked at their own addresses, for an operator inside the cluster.
     Direct,
-    /// Through the API server, which passes the question on: for an operator that cannot reach pods.
+    /// The API server passes the question on, for an operator that cannot reach pods.
     #[default]
     Api,
 }
 
 impl CountVia {
-    /// As it is right for where this process runs: pods reach each other.
+    /// Returns the way for the place where this process runs: inside a cluster, pods reach each other.
     pub fn of_environment() -> Self {
         if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() { Self::Direct } else { Self::Api }
     }
 }
 
-/// A pod to be asked for its connections.
+/// Pod to be asked for its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Whom<'a> {
-    /// Its namespace.
+    /// Namespace of the pod.
     pub namespace: &'a str,
-    /// Its name.
+    /// Name of the pod.
     pub pod: &'a str,
-    /// Its address, for [`CountVia::Direct`].
+    /// Address of the pod, for [`CountVia::Direct`].
     pub address: Option<IpAddr>,
-    /// Who answers in it.
+    /// Program in the pod that answers.
     pub source: &'a Source,
     /// Peers whose connections do not count.
     pub ignored: &'a Ignored,
@@ -54,7 +54,7 @@ pub struct Whom<'a> {
 /// Asks a pod.
 ///
 /// # Errors
-/// Why there is no answer, in words that do not vary from question to question.
+/// Fails with the reason why there is no answer, in words that do not vary from question to question.
 pub async fn ask(via: CountVia, client: &Client, whom: Whom<'_>) -> Result<Reading, String> {
     let answer = async {
         match (via, whom.address) {
@@ -79,7 +79,7 @@ fn port(source: &Source) -> i32 {
 fn path<'a>(whom: &Whom<'a>) -> &'a str {
     match whom.source {
         Source::Tally { .. } if whom.ignored.is_empty() => "/connections",
-        // All peers have to be known. A counter of an earlier version names ten of each port whatever it is asked for.
+        // All peers must be known. A counter of an earlier version names ten of each port, no matter how many it is asked for.
         Source::Tally { .. } => "/connections?peers=1000",
         Source::Http(http) => &http.path,
     }
@@ -95,7 +95,7 @@ async fn through_api(client: &Client, whom: Whom<'_>) -> Result<Bytes, String> {
 
 async fn directly(address: IpAddr, whom: Whom<'_>) -> Result<Bytes, String> {
     let (port, path) = (u16::try_from(port(whom.source)).unwrap_or(0), path(&whom));
-    // A kind of error has one text; the error itself may name local ports, which differ each time.
+    // Each kind of error has one text. The error itself may name local ports, which differ each time.
     let stream = TcpStream::connect((address, port)).await.map_err(|error| error.kind().to_string())?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
@@ -111,7 +111,7 @@ async fn directly(address: IpAddr, whom: Whom<'_>) -> Result<Bytes, String> {
     let mut connection = pin!(connection);
     let mut open = true;
     loop {
-        // The connection may end before the last of what it brought has been read.
+        // The connection may end before the last of its data has been read.
         tokio::select! {
             answer = &mut answer => return answer,
             _ = &mut connection, if open => open = false,
@@ -147,7 +147,7 @@ mod tests {
         net::TcpListener,
     };
 
-    /// What is made of an answer that a server on loopback gives.
+    /// Returns the result of an answer that a server on loopback gives.
     async fn answered(answer: Vec<u8>) -> Result<u64, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -155,7 +155,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 1024];
             let length = stream.read(&mut request).await.unwrap();
-            // It may close in the middle: that is what is tested.
+            // The client may close in the middle: that is what is tested.
             let _ = stream.write_all(&answer).await;
             String::from_utf8(request[..length].to_vec()).unwrap()
         });

@@ -1,7 +1,7 @@
-//! The addresses whose connections hold no pod, as `spec.drain.ignore` names them.
+//! Addresses whose connections hold no pod, as `spec.drain.ignore` names them.
 //!
-//! Addresses of selected pods are listed again and again while they are needed, and only then: no watch, and no memory but for the pods that
-//! are selected. A list that is too old selects nothing: unknown is never ignored.
+//! Addresses of selected pods are listed repeatedly while they are needed, and only then. There is no watch, and memory only for the
+//! selected pods. A list that is too old selects nothing: an unknown address is never ignored.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 /// Time between two lists of the selected pods.
 pub(super) const REFRESH: Duration = Duration::from_secs(2);
-/// Age beyond which a list selects nothing: an address that is free may have got another owner.
+/// Age beyond which a list selects nothing: a freed address may belong to another pod by then.
 const WORTH: Duration = Duration::from_secs(10);
-/// Namespaces that are listed one by one. Of more, the pods of all namespaces are listed at once.
+/// Largest number of namespaces that are listed one by one. With more, the pods of all namespaces are listed at once.
 const NAMESPACES: usize = 8;
 
 /// Addresses whose connections hold no pod.
@@ -22,9 +22,9 @@ const NAMESPACES: usize = 8;
 pub struct Ignored {
     blocks: Vec<Block>,
     selected: BTreeSet<IpAddr>,
-    /// When the pods were listed.
+    /// Time at which the pods were listed.
     listed: Option<Instant>,
-    /// There are peers to ignore, whether or not their addresses are known.
+    /// Whether there are peers to ignore, even if their addresses are not known.
     names_peers: bool,
 }
 
@@ -35,26 +35,26 @@ struct Block {
 }
 
 impl Ignored {
-    /// The addresses that are known without a question: those of no pods.
+    /// Returns the addresses that are known without a question: the ranges, without pods.
     pub fn of(peers: &[IgnoredPeer]) -> Self {
         let block = |peer: &IgnoredPeer| {
             let block = peer.ip_block.as_ref()?;
-            // The validation refuses what cannot be read. A range without one of its exceptions would ignore too much.
+            // The validation refuses a range that cannot be read. A range without one of its exceptions would ignore too much.
             let except: Result<Vec<Cidr>, _> = block.except.iter().map(|text| text.parse()).collect();
             Some(Block { range: block.cidr.parse().ok()?, except: except.ok()? })
         };
         Self { blocks: peers.iter().filter_map(block).collect(), names_peers: !peers.is_empty(), ..Self::default() }
     }
 
-    /// Whether there is nobody to ignore.
+    /// Returns whether there is no peer to ignore.
     pub fn is_empty(&self) -> bool {
         !self.names_peers
     }
 
-    /// These addresses, and those of the pods that the peers select.
+    /// Returns these addresses with those of the pods that the peers select.
     ///
     /// # Errors
-    /// The pods or their namespaces cannot be listed.
+    /// Fails when the pods or their namespaces cannot be listed.
     pub async fn resolve(self, client: &Client, namespace: &str, peers: &[IgnoredPeer]) -> Result<Self, kube::Error> {
         let listed = Instant::now();
         let selected = try_join_all(peers.iter().map(|peer| addresses(client, namespace, peer))).await?;
@@ -65,12 +65,11 @@ impl Ignored {
         Self { selected, listed: Some(listed), ..self }
     }
 
-    /// The selected addresses.
     pub(super) fn selected(&self) -> &BTreeSet<IpAddr> {
         &self.selected
     }
 
-    /// Whether the connections of an address hold nobody.
+    /// Returns whether the connections of an address hold no pod.
     pub fn covers(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let in_block = |block: &Block| {
@@ -81,7 +80,7 @@ impl Ignored {
     }
 }
 
-/// Whether some peers are pods.
+/// Returns whether some peers are pods.
 pub(super) fn selects(peers: &[IgnoredPeer]) -> bool {
     peers.iter().any(|peer| peer.pod_selector.is_some() || peer.namespace_selector.is_some())
 }
@@ -109,12 +108,12 @@ async fn addresses(client: &Client, own: &str, peer: &IgnoredPeer) -> Result<BTr
     }
 }
 
-/// As the API server's cache has it, which is how a NetworkPolicy is carried out as well.
+/// Reads from the API server's cache, as the implementation of a NetworkPolicy does as well.
 fn chosen(selector: &Selector) -> ListParams {
     ListParams::default().labels(&selector.query()).match_any()
 }
 
-/// Addresses that pods have of their own. An address that a pod has given back is not among them, nor is that of a node.
+/// Returns the addresses that pods have of their own. An address that a pod has given back is left out, and so is a node's.
 fn of_pods(pods: &[Pod], namespaces: Option<&BTreeSet<String>>) -> BTreeSet<IpAddr> {
     let is_meant = |pod: &&Pod| {
         let is_in = namespaces.is_none_or(|all| pod.namespace().is_some_and(|name| all.contains(&name)));

@@ -1,4 +1,4 @@
-//! What is known of the connections of pods, and for how long: an answer that is not renewed in time is worth nothing.
+//! Knowledge about the connections of pods, with its lifetime: an answer that is not renewed in time expires.
 
 use rainbow_plan::{Connections, Time};
 use std::{
@@ -9,35 +9,35 @@ use std::{
 use super::reading::Reading;
 use crate::messages;
 
-/// A clock in the pod that stands still for so long answers from a memory of old times.
+/// Longest time for which the clock in a pod may stand still. After it, the pod's answers come from an old memory.
 const STANDS_STILL: Duration = Duration::from_secs(10);
 
-/// What is known of those pods that are asked.
+/// Knowledge about the pods that are asked.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// By name.
+    /// Pods by name.
     pods: HashMap<String, Pod>,
-    /// How long a pod has to be without connections before it may go.
+    /// Time that a pod must be without connections before it may end.
     settle: Duration,
 }
 
-/// For how long an answer is worth something.
+/// Time for which an answer is valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worth {
-    /// By then the next one has come, or it is late.
+    /// Time by which the next answer has come, or is late.
     pub(crate) next: Duration,
-    /// Nothing is worth anything after that.
+    /// Time after which any answer has expired.
     pub(crate) last: Duration,
 }
 
-/// How the connections of a pod can be known.
+/// Way in which the connections of a pod can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// By asking it.
+    /// The pod is asked.
     Asked,
-    /// It has no address, so nobody can be connected to it.
+    /// The pod has no address, so no client can be connected to it.
     Unreachable,
-    /// Not at all, and why.
+    /// The connections cannot be known, for this reason.
     Never(&'static str),
 }
 
@@ -45,26 +45,26 @@ pub(crate) enum How {
 struct Pod {
     uid: String,
     how: How,
-    /// Since when it is to be asked.
+    /// Time since when the pod should be asked.
     wanted: Time,
     evidence: Option<Evidence>,
-    /// The last answer that said something, however old.
+    /// Last answer that said something, however old.
     reading: Option<Reading>,
-    /// What the answerer's clock said last, and when it was last seen to go on.
+    /// Last time of the answerer's clock, and when the clock was last seen to advance.
     clock: (Option<u64>, Time),
-    /// Since when all that is connected may be probes or clients.
+    /// Time since when all connections may be probes or clients.
     undecided: Option<Time>,
-    /// Why the last question came to nothing.
+    /// Reason why the last question was not answered.
     failure: Option<String>,
-    /// What was said of it last.
+    /// Last result that was reported.
     told: Option<(Connections, bool)>,
 }
 
-/// What the last answer said, together with those before.
+/// Content of the last answer, together with those before.
 #[derive(Clone, Copy, Debug)]
 struct Evidence {
     found: Found,
-    /// When the last answer came.
+    /// Time at which the last answer came.
     seen: Time,
     worth: Worth,
 }
@@ -76,8 +76,8 @@ enum Found {
 }
 
 impl Evidence {
-    /// The last moment at which it is worth something. That nobody was there is no evidence for longer than `settle`: so
-    /// long nobody has to have been there.
+    /// Returns the last moment at which the answer is valid. An idle answer expires after `settle`, or when the next answer is late if that
+    /// is later: a pod may go only when it has been idle for all of `settle`.
     fn until(&self, settle: Duration) -> Time {
         let worth = match self.found {
             Found::Busy { .. } => self.worth.last,
@@ -119,13 +119,13 @@ impl Pod {
         }
         match (evidence.found, self.undecided) {
             (Found::Busy { count, since }, _) => Connections::Busy { count, since },
-            // A pod that may have a client now is not let go.
+            // A pod that may have a client now is kept.
             (Found::Idle { .. }, Some(since)) => Connections::Unknown { since },
             (Found::Idle { since }, None) => Connections::Idle { since, counted: evidence.seen },
         }
     }
 
-    /// The connections without what changes at each count: of an idle pod, whether the counts span all of `settle`.
+    /// Returns the connections without what changes at each count, and for an idle pod whether the counts span all of `settle`.
     fn news(&self, settle: Duration, now: Time) -> (Connections, bool) {
         match self.connections(settle, now) {
             Connections::Idle { since, counted } => {
@@ -145,7 +145,7 @@ impl Pod {
         }
         let current = self.evidence.filter(|evidence| evidence.until(settle) >= now).map(|evidence| evidence.found);
         let found = match (reading.count, reading.fresh, current) {
-            // It says nothing: what was known before goes on to be worth what it was, and no longer.
+            // The answer says nothing. What was known before stays valid for as long as it was, and no longer.
             (0, 1.., _) => {
                 self.undecided = self.undecided.or(Some(now));
                 self.failure = Some(messages::UNDECIDED.to_owned());
@@ -172,8 +172,8 @@ impl Pod {
 }
 
 impl Known {
-    /// The pods that are of interest from now on, by name and uid; what was known of all others is forgotten. They may go
-    /// when they have had no connections for `settle`. Whether more is known now, without a question.
+    /// Sets the pods that are of interest from now on, by name and uid, and forgets all others. A pod may end when it has had no
+    /// connections for `settle`. Returns whether more is known now, without a question.
     pub(crate) fn ask<'a>(
         &mut self,
         pods: impl Iterator<Item = (&'a str, &'a str, How)>,
@@ -196,8 +196,8 @@ impl Known {
         news
     }
 
-    /// From now on connections of other peers count than before: of pods with peers that did not, nothing is known any more. Whether that is
-    /// news.
+    /// Forgets what is known of pods with peers that did not count before, because connections of other peers count from now on. Returns
+    /// whether that is news.
     pub(crate) fn count_others(&mut self, now: Time) -> bool {
         let mut news = false;
         for pod in self.pods.values_mut().filter(|pod| pod.reading.as_ref().is_some_and(|known| known.ignored > 0)) {
@@ -207,7 +207,7 @@ impl Known {
         news
     }
 
-    /// Takes an answer in, which is worth something for so long. Whether something else is to be said of the pod now.
+    /// Takes in an answer, which is valid for `worth`. Returns whether the pod's state or failure has changed.
     pub(crate) fn answer(
         &mut self,
         name: &str,
@@ -219,7 +219,7 @@ impl Known {
         let settle = self.settle;
         let Some(pod) = self.pods.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
         let failure = pod.failure.clone();
-        // What was said last may have become something else since, without an answer.
+        // The state that was reported last may have changed since, without an answer.
         let before = pod.news(settle, now);
         match answer {
             Ok(reading) => pod.take(reading, settle, now, worth),
@@ -229,22 +229,22 @@ impl Known {
         pod.told.replace(after) != Some(after) || before != after || failure != pod.failure
     }
 
-    /// What is known of a pod; of one that is not asked, that it is unknown from now on.
+    /// Returns what is known of a pod's connections. A pod that is not asked is unknown from now on.
     pub(crate) fn connections(&self, name: &str, now: Time) -> Connections {
         self.pods.get(name).map_or(Connections::Unknown { since: now }, |pod| pod.connections(self.settle, now))
     }
 
-    /// The last answer that said something, however old.
+    /// Returns the last answer that said something, however old.
     pub(crate) fn reading(&self, name: &str) -> Option<&Reading> {
         self.pods.get(name)?.reading.as_ref()
     }
 
-    /// Whether there is anything to say of a pod: it has answered, or it is known why not.
+    /// Returns whether anything is known of a pod: it has answered, or the reason why it has not is known.
     pub(crate) fn was_asked(&self, name: &str) -> bool {
         self.pods.get(name).is_some_and(|pod| pod.reading.is_some() || pod.failure.is_some())
     }
 
-    /// Why the connections of a pod are not known now.
+    /// Returns why the connections of a pod are not known now.
     pub(crate) fn failure(&self, name: &str) -> Option<&str> {
         self.pods.get(name)?.failure.as_deref()
     }
@@ -262,7 +262,7 @@ mod tests {
     const WORTH: Worth = Worth { next: Duration::from_secs(3), last: Duration::from_secs(5) };
     const SETTLE: Duration = Duration::from_secs(30);
 
-    /// Idle since then, as of the count at `counted`.
+    /// Idle since `since`, as of the count at `counted`.
     const fn idle(since: i64, counted: i64) -> Connections {
         Idle { since: Time(since), counted: Time(counted) }
     }
@@ -280,7 +280,7 @@ mod tests {
             Self(known)
         }
 
-        /// At so many milliseconds, an answer: count and fresh, or none; what is known then.
+        /// Takes an answer at a time in milliseconds: count and fresh, or none. Checks what is known then.
         #[track_caller]
         fn at(&mut self, now: i64, answer: Option<(u64, u64)>, expected: Connections) {
             let answer = answer
@@ -397,7 +397,7 @@ mod tests {
         table.at(10_000, Some((0, 0)), idle(6_000, 10_000));
         assert_eq!(table.0.connections("p", Time(14_000)), idle(6_000, 10_000));
         assert_eq!(table.0.connections("p", Time(14_001)), Unknown { since: Time(14_000) });
-        // Somebody who is there is believed longer than nobody.
+        // A busy answer is valid for longer than an idle one.
         table.at(15_000, Some((1, 0)), Busy { count: 1, since: Time(15_000) });
         assert_eq!(table.0.connections("p", Time(20_000)), Busy { count: 1, since: Time(15_000) });
     }
@@ -421,7 +421,7 @@ mod tests {
         let mut known = Table::new().0;
         known.answer("p", "u", quiet(100_000, 40), Time(100_000), WORTH);
         assert_eq!(known.connections("p", Time(100_000)), idle(60_000, 100_000));
-        // But not against what was seen here.
+        // A connection that was seen here takes precedence over what the answer says.
         let busy = Ok(Reading { count: 1, at: Some(101_000), ..Reading::default() });
         known.answer("p", "u", busy, Time(101_000), WORTH);
         known.answer("p", "u", quiet(110_000, 60), Time(110_000), WORTH);

@@ -1,33 +1,33 @@
-//! How often a pod is asked: often where something is about to happen, seldom where nothing can.
+//! Pace of the questions to a pod: fast where something is about to happen, slow where nothing can.
 
 use std::time::Duration;
 
 use super::reading::Reading;
 
-/// The shortest and the longest time between two questions to a pod.
+/// Shortest and longest time between two questions to a pod.
 const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
-/// Connections that cannot be told from probes yet can be told soon.
+/// Pause where connections cannot be distinguished from probes yet. They can be soon.
 const UNDECIDED: Duration = Duration::from_millis(500);
-/// Questions a second to all pods of an application that are worth asking often, and to those that are not: what costs
-/// nothing is asked more often than it has to be.
+/// Questions a second to all pods of an application that are worth asking often, and to those that are not: pods that cost nothing to ask
+/// are asked more often than necessary.
 const RATE: usize = 100;
 const SLOW_RATE: usize = 10;
-/// So long before a deadline it is worth knowing exactly what it will end.
+/// Time before a deadline from which it is worth knowing exactly which connections the deadline will end.
 const NEAR: Duration = Duration::from_secs(15);
-/// A connection that is older than this is likely to stay.
+/// Age in seconds beyond which a connection is likely to stay.
 const OLD: u64 = 60;
 
-/// What the last question came to.
+/// Result of the last question.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Last<'a> {
-    /// There was an answer.
+    /// The pod has answered.
     Read(&'a Reading),
-    /// There was none, for so many times in a row.
+    /// The pod has not answered, this many times in a row.
     Failed(u32),
 }
 
-/// The time to the next question to a pod, of so many that the application has, and so long before its deadline.
+/// Returns the time until the next question to a pod, for this number of pods of the application and this time until the pod's deadline.
 pub(super) fn pause(last: Last<'_>, pods: usize, to_deadline: Option<Duration>) -> Duration {
     let wanted = match last {
         Last::Failed(times) => SHORTEST.saturating_mul(2u32.saturating_pow(times.saturating_sub(1))).min(LONGEST),
@@ -37,8 +37,8 @@ pub(super) fn pause(last: Last<'_>, pods: usize, to_deadline: Option<Duration>) 
     wanted.max(each(pods, RATE))
 }
 
-/// The pause of each of so many pods at a rate for all of them: more pods are asked less often, so that the questions a
-/// second do not grow with them.
+/// Returns the pause of each pod at a rate for all pods. More pods are asked less often, so that the number of questions a second does not
+/// grow with them.
 fn each(pods: usize, rate: usize) -> Duration {
     Duration::from_millis(u64::try_from(pods.saturating_mul(1000) / rate).unwrap_or(u64::MAX)).min(LONGEST)
 }
@@ -46,10 +46,10 @@ fn each(pods: usize, rate: usize) -> Duration {
 fn answered(reading: &Reading) -> Duration {
     match reading.count {
         0 if reading.fresh > 0 => UNDECIDED,
-        // Settling, or about to.
+        // The pod settles, or is about to.
         0..=3 => SHORTEST,
         4..=30 => 2 * SHORTEST,
-        // Young ones come and go.
+        // Young connections come and go.
         _ if reading.oldest_seconds().is_some_and(|oldest| oldest < OLD) => 2 * SHORTEST,
         31..=100 => LONGEST / 2,
         _ => LONGEST,

@@ -1,4 +1,4 @@
-//! What a pod answers, read defensively: whoever answers on that port may be anybody, and says anything.
+//! Answers of pods, read defensively: any program may answer on the port, with any content.
 
 use rainbow_api::{Color, Connections, HttpCount, RainbowSpec, Tier};
 use rainbow_plan::Time;
@@ -9,31 +9,31 @@ use std::{net::IpAddr, time::Duration};
 use super::ignored::Ignored;
 use crate::{domain, messages};
 
-/// Peers that are kept of a port when those that do not count have been left out.
+/// Largest number of peers that are kept of a port, after those that do not count have been left out.
 const PEERS: usize = 10;
-/// Peers that are read of a port: as many as the counter names when it is asked for all.
+/// Largest number of peers that are read of a port: as many as the counter names when it is asked for all.
 const NAMED: usize = 1000;
-/// Ports that are kept: as many as a tier may have.
+/// Largest number of ports that are kept: as many as a tier may have.
 const PORTS: usize = 32;
 
-/// Who answers, and what counts in the answer.
+/// Program that answers, and what counts in its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The sidecar, which must speak of these ports.
+    /// Sidecar, which must name these ports.
     Tally {
-        /// Of the tier, in the pod.
+        /// Ports of the tier, in the pod.
         ports: Vec<i32>,
     },
-    /// The application itself.
+    /// Application itself.
     Http(HttpCount),
 }
 
 impl Source {
-    /// Pod's answerer for the connections of a color's tier. `described` says whether the spec describes the color. `None`: the pods are
-    /// not asked, time alone decides.
+    /// Returns the source of the connections of a color's tier. `described` says whether the spec describes the color. `None`: the pods are
+    /// not asked, and time alone decides.
     ///
     /// # Errors
-    /// Why no pod can be asked although connections decide.
+    /// Fails with the reason why no pod can be asked although connections decide.
     pub fn of(spec: &RainbowSpec, described: bool, color: &Color, tier: &Tier) -> Option<Result<Self, &'static str>> {
         let evidence = domain::evidence(spec, described, color);
         if !domain::counted(&evidence, tier) {
@@ -52,54 +52,54 @@ impl Source {
     }
 }
 
-/// What a pod has answered.
+/// Answer of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Connections that count.
+    /// Number of connections that count.
     pub count: u64,
-    /// Connections that may be the node's probes or clients behind it: too young to tell.
+    /// Number of connections that may be the node's probes or clients behind the node: too young to tell.
     pub fresh: u64,
-    /// By port, where that is known.
+    /// Connections by port, where they are known.
     pub ports: Vec<Port>,
-    /// The answerer's clock in milliseconds, where it says so: it must go on.
+    /// Clock of the program that answers, in milliseconds, where it sends one. The clock must advance.
     pub at: Option<u64>,
-    /// How long the answerer has seen nobody, where it says so: it looks more often than it is asked.
+    /// Time for which the program that answers has seen no connection, where it sends one. It looks more often than it is asked.
     pub idle: Duration,
-    /// Connections of peers that do not count. They are in no other number.
+    /// Number of connections of peers that do not count. They are in no other number.
     pub ignored: u64,
-    /// Those among `count` of peers that the answerer does not name, where some peers do not count: they may be of these.
+    /// Number of connections among `count` whose peers the answer does not name, where some peers do not count. They may belong to these.
     pub unnamed: u64,
 }
 
-/// The connections on one port.
+/// Connections on one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Its number in the pod.
+    /// Number of the port in the pod.
     pub port: i32,
-    /// Connections that count.
+    /// Number of connections that count.
     pub count: u64,
-    /// Age of the oldest one. `None`: it may be that of a connection that does not count.
+    /// Age of the oldest connection in seconds. `None`: the oldest may be a connection that does not count.
     pub oldest_seconds: Option<u64>,
-    /// Addresses and numbers of connections, most first.
+    /// Addresses of peers with their numbers of connections, most first.
     pub peers: Vec<(IpAddr, u64)>,
 }
 
 impl Reading {
-    /// Since when nobody is connected, where earlier answers do not say: the answerer may have looked all the time, so that the
-    /// wait need not begin anew because an operator has. What was seen here, that somebody was connected, goes before what it
-    /// says.
+    /// Returns the time since when there is no connection, where earlier answers do not tell. The program that answers may have looked all
+    /// the time, so the wait need not start again because an operator has. A connection that was seen here takes precedence over the
+    /// answer.
     pub(super) fn idle_since(&self, busy: Option<Time>, now: Time) -> Time {
         let idle = i64::try_from(self.idle.as_millis()).unwrap_or(i64::MAX);
         let said = Time(now.0.saturating_sub(idle));
         busy.map_or(said, |busy| said.max(busy)).min(now)
     }
 
-    /// Age of the oldest connection in seconds, where there is one and its age is known.
+    /// Returns the age of the oldest connection in seconds, where there is one and its age is known.
     pub fn oldest_seconds(&self) -> Option<u64> {
         self.ports.iter().filter(|port| port.count > 0).filter_map(|port| port.oldest_seconds).max()
     }
 
-    /// The same without the connections of peers that do not count. Those of peers that are not named count.
+    /// Returns the answer without the connections of peers that do not count. Connections of peers that are not named count.
     #[must_use]
     pub fn without(mut self, ignored: &Ignored) -> Self {
         for port in &mut self.ports {
@@ -127,7 +127,7 @@ impl Reading {
         self
     }
 
-    /// Addresses of the peers and numbers of their connections over all ports, most first.
+    /// Returns the addresses of the peers with the numbers of their connections over all ports, most first.
     pub fn peers(&self) -> Vec<(IpAddr, u64)> {
         let mut sums = std::collections::BTreeMap::<IpAddr, u64>::new();
         for (address, count) in self.ports.iter().flat_map(|port| &port.peers) {
@@ -141,7 +141,7 @@ impl Reading {
 /// Reads an answer.
 ///
 /// # Errors
-/// A short text that does not vary from answer to answer, why it says nothing.
+/// Fails with a short text, which does not vary from answer to answer, about why the answer says nothing.
 pub fn read(source: &Source, body: &[u8]) -> Result<Reading, String> {
     match source {
         Source::Tally { ports } => tally(ports, body),
@@ -160,7 +160,7 @@ struct Tally {
     fresh: u64,
     at: u64,
     complete: bool,
-    /// Counters of earlier versions do not say it.
+    /// Counters of earlier versions do not send this field.
     #[serde(default, rename = "idleSeconds")]
     idle_seconds: u64,
 }
@@ -188,7 +188,7 @@ fn tally(wanted: &[i32], body: &[u8]) -> Result<Reading, String> {
         return Err(messages::no_port(*missing));
     }
     let sum = said.ports.iter().fold(0u64, |sum, port| sum.saturating_add(port.count));
-    // Where the two differ, the worse one is believed.
+    // Where the two differ, the higher one is believed.
     let count = said.count.max(sum);
     if count == 0 && !said.complete {
         return Err(messages::IN_PART.to_owned());
@@ -248,15 +248,15 @@ mod tests {
         assert_eq!((one.oldest_seconds(), one.peers().len()), (None, 1), "the oldest may be the one that is left out");
         check(GOOD, &["10.0.0.0/8", "fd00::/8"], (0, 3, 0));
         check(GOOD, &["192.168.0.0/16"], (3, 0, 0));
-        // A counter that names some peers only: the others count, whoever they are.
+        // The counter names only some peers. The connections of the others count.
         let part = GOOD.replace(r#""count":3"#, r#""count":7"#);
         check(&part, &["0.0.0.0/0", "::/0"], (4, 3, 4));
-        // What is more than there can be is not believed.
+        // A number that is larger than possible is not believed.
         let liar = r#"{"ports":[{"port":8080,"count":1,"peers":[{"address":"10.0.0.2","count":9}]}],"count":2,"fresh":0,"at":1,"complete":true}"#;
         check(liar, &["10.0.0.0/8"], (1, 1, 0));
     }
 
-    /// A tier with an SCTP port is not asked, and unknown: its pods have connections that the counter does not see.
+    /// A tier with an SCTP port is not asked and unknown: its pods have connections that the counter does not see.
     #[test]
     fn associations_are_never_known() {
         let source = |protocols: &[&str]| {

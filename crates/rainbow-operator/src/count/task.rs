@@ -1,5 +1,4 @@
-//! The task that asks. It stands beside the loop that decides: a pod that does not answer, or a color of many pods, costs
-//! nobody else anything.
+//! Task that asks. It runs beside the loop that decides: a pod that does not answer, or a color with many pods, delays nothing else.
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
@@ -25,55 +24,54 @@ use super::{
 };
 use crate::{clock::Clock, key::Key};
 
-/// Questions that are open at one time, in all and for one application: so no application keeps others from being asked.
+/// Largest number of open questions, in all and for one application, so that no application keeps others from being asked.
 const OPEN: usize = 256;
 const OPEN_PER_APP: usize = 32;
-/// An answer is worth something until the second one after it should have come, and this.
+/// Time that an answer stays valid after the second answer after it should have come.
 const MARGIN: Duration = Duration::from_secs(2);
 /// Answers are taken in a moment after they have come, some sooner than others.
 const TAKING_IN: Duration = Duration::from_millis(100);
-/// Answers that wait to be looked at. When there are more, asking waits.
+/// Largest number of answers that wait to be looked at. When there are more, asking waits.
 const WAITING: usize = 1024;
 
-/// A pod to be asked.
+/// Pod to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) pod: String,
     pub(crate) uid: String,
     pub(crate) address: Option<IpAddr>,
     pub(crate) source: Arc<Source>,
-    /// When its connections are cut.
+    /// Time at which the pod's connections are cut.
     pub(crate) deadline: Option<Time>,
-    /// How long it has to be without connections before it may go.
+    /// Time that the pod must be without connections before it may end.
     pub(crate) settle: Duration,
 }
 
-/// What came of a question.
+/// Result of a question.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) key: Key,
     pub(crate) pod: String,
     pub(crate) uid: String,
     pub(crate) reading: Result<Reading, String>,
-    /// How long it is worth something.
+    /// Time for which the result is valid.
     pub(crate) worth: Worth,
 }
 
-/// The pods of an application that are to be asked from now on, instead of those before.
+/// Pods of an application that are to be asked from now on, instead of those before.
 struct Order {
     key: Key,
     targets: Vec<Target>,
     ignore: Arc<[IgnoredPeer]>,
 }
 
-/// The way to the task, which ends when this is dropped.
+/// Handle of the task, which ends when the handle is dropped.
 pub(crate) struct Counter {
     orders: mpsc::UnboundedSender<Order>,
     answers: mpsc::Receiver<Answer>,
 }
 
 impl Counter {
-    /// Starts the task.
     pub(crate) fn start(client: Client, via: CountVia, clock: Clock) -> Self {
         let (orders, orders_of_task) = mpsc::unbounded_channel();
         let (answers_of_task, answers) = mpsc::channel(WAITING);
@@ -83,42 +81,42 @@ impl Counter {
         Self { orders, answers }
     }
 
-    /// Says which pods of an application are to be asked, and whose connections hold none; no pod ends it.
+    /// Sets which pods of an application are asked, and which peers' connections hold none. An empty list stops the questions.
     pub(crate) fn order(&self, key: &Key, targets: Vec<Target>, ignore: &[IgnoredPeer]) {
-        // The task ends only with this.
+        // The task ends only with this handle.
         let _ = self.orders.send(Order { key: key.clone(), targets, ignore: ignore.into() });
     }
 
-    /// The next answer.
+    /// Waits for the next answer.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         self.answers.recv().await
     }
 
-    /// An answer that is there already.
+    /// Returns an answer that has come already.
     pub(crate) fn answer_now(&mut self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
 }
 
-/// An application whose pods are asked.
+/// Application whose pods are asked.
 #[derive(Default)]
 struct App {
     pods: HashMap<String, Asked>,
-    /// When which pod is to be asked next; those that are being asked are not in it.
+    /// Time of the next question to each pod. Pods that are being asked are not in it.
     due: BTreeSet<(Instant, String)>,
-    /// Questions that are open.
+    /// Number of open questions.
     open: usize,
     /// Peers whose connections hold no pod.
     ignore: Arc<[IgnoredPeer]>,
     ignored: Arc<Ignored>,
-    /// When the pods among these peers are to be listed next; `None`: they are being listed, or there are none.
+    /// Time at which the pods among these peers are listed next. `None`: they are being listed, or there are none.
     list: Option<Instant>,
-    /// The last list failed, which has been logged.
+    /// Whether the last list failed, which has been logged.
     list_failed: bool,
 }
 
 impl App {
-    /// Takes over whose connections hold no pod. What was asked before that is asked again at once.
+    /// Takes over which peers' connections hold no pod. Pods that were asked before are asked again at once.
     fn ignore(&mut self, ignore: Arc<[IgnoredPeer]>, now: Instant) {
         if self.ignore == ignore {
             return;
@@ -143,20 +141,20 @@ impl App {
 struct Asked {
     target: Target,
     failures: u32,
-    /// When it last had connections, and since when it has none, as far as answers say.
+    /// Time at which the pod last had connections, and time since when it has none, as far as answers say.
     busy: Option<Time>,
     idle: Option<Time>,
-    /// When it is to be asked; `None`: it is being asked.
+    /// Time of the next question. `None`: the pod is being asked.
     due: Option<Instant>,
 }
 
 impl Asked {
-    /// It is asked at once.
+    /// Returns a pod that is asked at once.
     fn new(target: Target, now: Instant) -> Self {
         Self { target, failures: 0, busy: None, idle: None, due: Some(now) }
     }
 
-    /// Takes in what an answer says of when it may go. One that says nothing changes nothing.
+    /// Takes in what an answer says of when the pod may end. An answer that says nothing changes nothing.
     fn see(&mut self, reading: &Reading, now: Time) {
         match (reading.count, reading.fresh) {
             (0, 0) => {
@@ -167,14 +165,14 @@ impl Asked {
         }
     }
 
-    /// How long until the answer that lets it go can come, if that is still to come.
+    /// Returns the time until the earliest answer after which the pod may end, if that is still to come.
     fn to_end(&self, now: Time) -> Option<Duration> {
         let end = self.idle?.after(self.target.settle).after(TAKING_IN);
         (end > now).then(|| between(now, end))
     }
 }
 
-/// The time from one moment to a later one; none where it is not later.
+/// Returns the time from one moment to a later one, or none where it is not later.
 fn between(from: Time, to: Time) -> Duration {
     Duration::from_millis(to.0.saturating_sub(from.0).max(0).unsigned_abs())
 }
@@ -182,7 +180,7 @@ fn between(from: Time, to: Time) -> Duration {
 enum Done {
     /// A pod was asked.
     Asked { key: Key, target: Target, ignore: Arc<[IgnoredPeer]>, reading: Result<Reading, String> },
-    /// The pods among the peers that hold none were listed.
+    /// The pods among the ignored peers were listed.
     Listed { key: Key, ignore: Arc<[IgnoredPeer]>, ignored: Result<Ignored, kube::Error> },
 }
 
@@ -232,7 +230,7 @@ impl Task {
         for target in order.targets {
             let known = before.remove(&target.pod).filter(|known| known.target.uid == target.uid);
             let mut asked = known.unwrap_or_else(|| Asked::new(target.clone(), now));
-            // What was asked in another way, or now has a deadline, is asked anew at once.
+            // A pod that was asked in another way, or that now has a deadline, is asked again at once.
             if asked.target != target {
                 asked.due = asked.due.map(|_| now);
                 asked.target = target;
@@ -248,7 +246,7 @@ impl Task {
         }
     }
 
-    /// Lists the pods among the peers that hold none, of each application whose pods are asked.
+    /// Lists the pods among the ignored peers, for each application whose pods are asked.
     fn list(&mut self) {
         let now = Instant::now();
         for (key, app) in self.apps.iter_mut().filter(|(_, app)| !app.pods.is_empty()) {
@@ -266,7 +264,7 @@ impl Task {
         }
     }
 
-    /// Takes a list over. One that fails leaves the one before, which selects nothing once it is too old.
+    /// Takes over a list. A failed list leaves the one before, which selects nothing once it is too old.
     fn listed(&mut self, key: &Key, ignore: &Arc<[IgnoredPeer]>, ignored: Result<Ignored, kube::Error>) {
         let Some(app) = self.apps.get_mut(key).filter(|app| app.ignore == *ignore) else { return };
         let now = Instant::now();
@@ -288,7 +286,7 @@ impl Task {
         }
     }
 
-    /// Asks those whose time has come, those first that have waited longest, as many as may be asked at once.
+    /// Asks the pods that are due, those first that have waited longest, as many as may be asked concurrently.
     fn start(&mut self) {
         let now = Instant::now();
         while self.open.len() < OPEN {
@@ -323,7 +321,7 @@ impl Task {
         }
     }
 
-    /// When the next pod is to be asked that may be.
+    /// Returns the time at which the next pod is due that may be asked.
     fn next(&self) -> Option<Instant> {
         if self.open.len() >= OPEN {
             return None;
@@ -350,7 +348,7 @@ impl Task {
         let asked =
             app.pods.get_mut(&target.pod).filter(|asked| asked.target.uid == target.uid && asked.due.is_none())?;
         if app.ignore != *ignore {
-            // Whose connections count is another matter now.
+            // Other peers count by now.
             let now = Instant::now();
             asked.due = Some(now);
             app.due.insert((now, target.pod));
@@ -367,7 +365,7 @@ impl Task {
         if let Ok(reading) = &reading {
             asked.see(reading, now);
         }
-        // Whoever waits for the end of the time to settle does not wait for the next question, too.
+        // A pod that waits for the end of its time to settle does not wait for the next question, too.
         let due = Instant::now() + asked.to_end(now).map_or(pause, |left| left.min(pause));
         asked.due = Some(due);
         app.due.insert((due, target.pod.clone()));
@@ -384,7 +382,7 @@ mod tests {
     use kube::client::Body;
     use std::{collections::BTreeMap, convert::Infallible, sync::Mutex};
 
-    /// What the API server was asked to pass on.
+    /// Requests that the API server was asked to pass on.
     #[derive(Default)]
     struct Seen {
         open: BTreeMap<String, usize>,
@@ -392,7 +390,7 @@ mod tests {
         asked: BTreeMap<String, Vec<Instant>>,
     }
 
-    /// Pods of namespace `silent` never answer, others have no connections.
+    /// Starts a counter. Pods of namespace `silent` never answer, others have no connections.
     fn counter(seen: &Arc<Mutex<Seen>>) -> Counter {
         let seen = Arc::clone(seen);
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -414,7 +412,7 @@ mod tests {
         Counter::start(Client::new(service, "default"), CountVia::Api, Clock::tokio())
     }
 
-    /// A question that is open; it may be given up at any time.
+    /// Open question, which may be given up at any time.
     struct Open(Arc<Mutex<Seen>>, String);
 
     impl Open {
@@ -487,9 +485,9 @@ mod tests {
         let drain = async |counter: &mut Counter| while counter.answer().await.is_some() {};
         let _ = tokio::time::timeout(Duration::from_millis(30_500), drain(&mut counter)).await;
         let times = |pod: &str| seen.lock().unwrap().asked[pod].len();
-        // No age is said, so the many count as young.
+        // The answer has no age, so the many connections count as young.
         assert_eq!((times("idle-0"), times("busy-0")), (31, 16));
-        // Before the deadline it is asked more often, at once.
+        // Before the deadline the pod is asked more often, at once.
         let deadline = counter_deadline();
         counter.order(&key("many"), targets("busy", 1, Some(deadline)), &[]);
         let _ = tokio::time::timeout(Duration::from_millis(10_500), drain(&mut counter)).await;

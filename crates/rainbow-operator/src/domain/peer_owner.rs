@@ -9,7 +9,7 @@ pub(crate) enum PeerOwner {
         namespace: String,
         name: String,
     },
-    /// Node: pods in its network, or clients whose address the node has replaced by its own.
+    /// Pods in the node's network, or clients whose address the node has replaced by its own.
     Node(String),
     /// No pod has the address, or pods may not be listed.
     Unknown,
@@ -20,6 +20,6 @@ pub(crate) enum PeerOwner {
 pub(crate) struct OnePeer {
     pub(crate) address: IpAddr,
     pub(crate) owner: PeerOwner,
-    /// Pods that it is connected to: all that hold the color.
+    /// Number of pods that the peer is connected to: all that hold the color.
     pub(crate) pods: usize,
 }

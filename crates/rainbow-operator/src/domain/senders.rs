@@ -3,34 +3,35 @@
 use rainbow_api::StageService;
 use serde_json::Value;
 
-/// Senders of a Service's clients to pods. The later ones need more time to follow a change of endpoints.
+/// Senders of a Service's clients to pods. Later variants need more time to follow a change of endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Senders {
-    /// The nodes, each to all pods.
+    /// Nodes, each to all pods.
     #[default]
     Nodes,
-    /// The nodes, each to its own pods alone: a traffic policy is `Local`.
+    /// Nodes, each only to its own pods: a traffic policy is `Local`.
     NodesLocally,
-    /// The clients themselves, by what the cluster's DNS has told them: the Service is headless.
+    /// Clients themselves, by the answers of the cluster's DNS: the Service is headless.
     Clients,
-    /// A load balancer that addresses pods, which it has to register and to check first.
+    /// Load balancer that addresses pods, which it must register and check first.
     LoadBalancer,
 }
 
-/// Annotations whose value `ip` asks for a load balancer that addresses pods: of the AWS Load Balancer Controller for a Service, and for
+/// Annotations whose value `ip` asks for a load balancer that addresses pods, of the AWS Load Balancer Controller: for a Service, and for
 /// an Ingress that leads to one.
 const TARGET_TYPES: [&str; 3] = [
     "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type",
     "service.beta.kubernetes.io/aws-load-balancer-target-type",
     "alb.ingress.kubernetes.io/target-type",
 ];
-/// The older way to ask for IP targets: its value is `nlb-ip`.
+/// Annotation that is the older way to ask for IP targets, with the value `nlb-ip`.
 const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
-/// Asks GKE for network endpoint groups of pods, for an Ingress or for ports.
+/// Annotation that asks GKE for network endpoint groups of pods, for an Ingress or for ports.
 const ENDPOINT_GROUPS: &str = "cloud.google.com/neg";
 
 impl Senders {
-    /// Senders of a Service with these annotations and these fields of its `spec`; a value that is not set is the empty text.
+    /// Returns the senders of a Service with these annotations and these fields of its `spec`. The empty text stands for a value that is
+    /// not set.
     pub(crate) fn of<'a>(annotation: impl Fn(&str) -> &'a str, field: impl Fn(&str) -> &'a str) -> Self {
         let targets =
             TARGET_TYPES.iter().any(|key| annotation(key) == "ip") || annotation(LOAD_BALANCER_TYPE) == "nlb-ip";
@@ -45,7 +46,7 @@ impl Senders {
         }
     }
 
-    /// Senders of a stage's Service when it is as the spec says.
+    /// Returns the senders of a stage's Service when it is as the spec says.
     pub(crate) fn of_stage(service: &StageService) -> Self {
         let annotation = |key: &str| service.annotations.get(key).map(String::as_str).unwrap_or_default();
         let field = |name: &str| match name {
@@ -58,7 +59,8 @@ impl Senders {
     }
 }
 
-/// An annotation such as `{"ingress": true}` or `{"exposed_ports": {"80": {}}}`. One that cannot be read may ask for groups.
+/// Returns whether an annotation such as `{"ingress": true}` or `{"exposed_ports": {"80": {}}}` asks for groups. An annotation that cannot
+/// be read may ask for them.
 fn has_endpoint_groups(annotation: &str) -> bool {
     if annotation.is_empty() {
         return false;
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The senders are the same, whether the Service is read or the spec that it is made of.
+    /// Checks that the senders are the same, whether the Service is read or the spec that it is made of.
     #[track_caller]
     fn check(annotations: Value, spec: Value, expected: Senders) {
         fn text<'a>(of: &'a Value, key: &str) -> &'a str {
@@ -94,7 +96,7 @@ mod tests {
         check(json!({}), json!({ "externalTrafficPolicy": "Local" }), Senders::NodesLocally);
         check(json!({}), json!({ "internalTrafficPolicy": "Local" }), Senders::NodesLocally);
         check(json!({}), json!({ "clusterIP": "None", "internalTrafficPolicy": "Local" }), Senders::Clients);
-        // A node falls back to others than the pods that it prefers.
+        // A node falls back to pods other than the preferred ones.
         check(json!({}), json!({ "trafficDistribution": "PreferSameNode" }), Senders::Nodes);
         for key in TARGET_TYPES {
             check(json!({ key: "ip" }), json!({ "externalTrafficPolicy": "Local" }), Senders::LoadBalancer);

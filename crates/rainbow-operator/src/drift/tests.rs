@@ -89,10 +89,10 @@ fn normalisation_is_written_against_once() {
     let mut answers = Answers::default();
     let mut normalised = live(desired("1", 1), &applied);
     assert!(!is_current(&mut normalised, &mut answers, &wanted));
-    // The answer to the apply looks the same again.
+    // The answer to the apply has this content.
     answers.remember(Uid::of("u"), Fingerprint::of(&wanted), normalised.digest);
     assert!(is_current(&mut normalised, &mut answers, &wanted));
-    // The next state, with the same content, is in order as well.
+    // The next state, with the same content, is correct as well.
     let mut next = live(desired("1", 4), &applied);
     next.inherit(normalised);
     assert!(is_current(&mut next, &mut answers, &wanted));

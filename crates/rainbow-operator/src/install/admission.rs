@@ -1,10 +1,10 @@
-//! What the API server refuses before anything is written, whatever the client: a color name that another version has, and names of
-//! objects that a sibling has; and an edit of the address of a tier, which could send callers to a callee that is older than they are. A
-//! definition's own rules see one object only; these see the others of its namespace.
+//! Admission policies: the API server refuses, before anything is written and for any client, a color name that another version has, names
+//! of objects that a sibling has, and an edit of the address of a tier, which could send callers to a callee that is older than they are.
+//! The rules of a definition see one object only. These policies see the other objects of its namespace.
 //!
-//! The operator checks the same and more, and reports it. So a policy that cannot be evaluated admits, and each of them refuses only
-//! what is certainly wrong: ports, needs and hashed color names are left to the operator. A write that changes none of the names is never
-//! refused, so that a Rainbow with a conflict can be rolled back, held, mended and deleted.
+//! The operator checks the same and more, and reports it. So a policy that cannot be evaluated admits, and each policy refuses only what is
+//! certainly wrong: ports, needs and hashed color names are left to the operator. A write that changes none of the names is never refused,
+//! so that a Rainbow with a conflict can be rolled back, held, fixed and deleted.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub const OBJECT_NAMES: &str = "rainbow-object-names";
 /// Name of the policy about the addresses of tiers, and of its binding.
 pub const TIER_ADDRESSES: &str = "rainbow-tier-addresses";
 
-/// The policies, each with its binding.
+/// Returns the policies, each with its binding.
 pub(super) fn policies() -> [Value; 6] {
     let [colors, objects] = [on_color_names(), on_object_names()];
     let addresses = binding(TIER_ADDRESSES, None);
@@ -37,7 +37,7 @@ pub(super) fn policies() -> [Value; 6] {
     ]
 }
 
-/// A policy about Rainbows that compares each with all objects of a kind in its namespace.
+/// Returns a policy about Rainbows that compares each with all objects of a kind in its namespace.
 fn policy(name: &str, beside: &str, conditions: &Value, variables: &Value, validation: &Value) -> Value {
     json!({
         "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": metadata(name, None),
@@ -52,7 +52,8 @@ fn policy(name: &str, beside: &str, conditions: &Value, variables: &Value, valid
     })
 }
 
-/// Without `namespace`, the objects `beside` that a policy compares with are those of the Rainbow's namespace.
+/// Returns a policy's binding. Without `namespace`, the objects `beside` that the policy compares with are those of the Rainbow's
+/// namespace.
 fn binding(policy: &str, beside: Option<Value>) -> Value {
     let mut spec = json!({ "policyName": policy, "validationActions": ["Deny"] });
     if let Some(beside) = beside {
@@ -63,7 +64,8 @@ fn binding(policy: &str, beside: Option<Value>) -> Value {
     })
 }
 
-/// The address of a tier selects what Rainbow says: callers may be newer than what another writer points it at.
+/// Returns the policy about the addresses of tiers. Only Rainbow moves such an address: callers may be newer than the callee that another
+/// writer chooses.
 fn on_tier_addresses() -> Value {
     let is_of_a_tier = format!("object.metadata.labels['{STAGE}'].contains('.')");
     let by_another = format!(
@@ -94,7 +96,7 @@ fn on_tier_addresses() -> Value {
     })
 }
 
-/// A color never changes its tiers.
+/// Returns the policy about color names: a color never changes its tiers.
 fn on_color_names() -> Value {
     let conditions = json!([
         { "name": "names-its-color", "expression": "has(object.metadata.name) && has(object.spec.color)" },
@@ -111,7 +113,7 @@ fn on_color_names() -> Value {
     policy(COLOR_NAMES, "Color", &conditions, &json!([]), &validation)
 }
 
-/// Two Rainbows of a namespace do not need an object of the same name.
+/// Returns the policy about object names: two Rainbows of a namespace must not need an object of the same name.
 fn on_object_names() -> Value {
     let conditions = json!([{ "name": "has-a-name", "expression": "has(object.metadata.name)" }]);
     let when_updated = |names: String| format!("request.operation != 'UPDATE' ? [] : {names}");
@@ -123,7 +125,7 @@ fn on_object_names() -> Value {
         variable("deployments", deployments("object")),
         variable("theirs", services("params")),
         variable("theirDeployments", deployments("params")),
-        // An instance has a Service of the name of its Deployment, where it has ports.
+        // An instance with ports has a Service with the name of its Deployment.
         variable("shared", "variables.services.filter(n, !(n in variables.before) && (n in variables.theirs || n in variables.theirDeployments)) \
             + variables.deployments.filter(n, !(n in variables.deploymentsBefore) && (n in variables.theirs || n in variables.theirDeployments))".to_owned()),
     ]);
@@ -136,7 +138,7 @@ fn on_object_names() -> Value {
     policy(OBJECT_NAMES, "Rainbow", &conditions, &variables, &validation)
 }
 
-/// CEL: names of the Services of a Rainbow's stages. A stage whose tier is not clear has none.
+/// Returns a CEL expression for the names of the Services of a Rainbow's stages. A stage whose tier is not clear has none.
 fn services(of: &str) -> String {
     // Tiers that no other needs.
     let entries = format!(
@@ -151,10 +153,10 @@ fn services(of: &str) -> String {
     )
 }
 
-/// CEL: names of the Deployments of the color that a Rainbow names.
+/// Returns a CEL expression for the names of the Deployments of the color that a Rainbow names.
 fn deployments(of: &str) -> String {
     let prefix = prefix(of);
-    // A tier that calls one which may be newer has a Deployment for each stage.
+    // A tier that calls a tier which may be newer has a Deployment for each stage.
     let shared = format!(
         "{of}.spec.tiers.filter(t, !has(t.needs) || !t.needs.exists(n, has(n.compatible) && n.compatible == 'Backward'))"
     );

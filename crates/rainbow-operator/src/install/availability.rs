@@ -1,16 +1,16 @@
-//! What keeps an operator there: a second replica on another node, a priority, a budget. Traffic needs no operator; a rollback does.
+//! Availability of an operator: a second replica on another node, a priority, a budget. Traffic needs no operator; a rollback does.
 
 use serde_json::{Value, json};
 
 use super::{Install, NAME, metadata};
 
-/// Operators in the cluster: one leads, one waits for its turn.
+/// Number of operators in the cluster: one leads, one waits for its turn.
 pub(super) const REPLICAS: u32 = 2;
-/// The highest priority that a class of a user may have. `system-cluster-critical` is higher, but some clusters (GKE, and any with a
-/// quota for it) allow that one in `kube-system` only.
+/// Highest priority that a class of a user may have. `system-cluster-critical` is higher, but some clusters (GKE, and any with a quota for
+/// it) allow it in `kube-system` only.
 const PRIORITY: u32 = 1_000_000_000;
 
-/// Pods of the operator run before those of applications.
+/// Returns the priority class by which pods of the operator run before those of applications.
 pub(super) fn priority_class() -> Value {
     json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": metadata(NAME, None),
@@ -19,7 +19,8 @@ pub(super) fn priority_class() -> Value {
     })
 }
 
-/// A drain of nodes takes one replica at a time. A replica that is not ready protects nothing, and does not block the drain.
+/// Returns the budget by which a drain of nodes evicts one replica at a time. A replica that is not ready protects nothing, and does not
+/// block the drain.
 pub(super) fn budget(install: &Install, selector: &Value) -> Value {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata(NAME, Some(&install.namespace)),
@@ -27,7 +28,7 @@ pub(super) fn budget(install: &Install, selector: &Value) -> Value {
     })
 }
 
-/// Replicas prefer different nodes, and different zones. In a cluster of one node, both run there.
+/// Returns the affinity by which replicas prefer different nodes, and different zones. In a cluster of one node, both run there.
 pub(super) fn affinity(selector: &Value) -> Value {
     let apart = |weight: u32, topology: &str| json!({ "weight": weight, "podAffinityTerm": { "topologyKey": topology, "labelSelector": { "matchLabels": selector } } });
     let preferred = [apart(100, "kubernetes.io/hostname"), apart(50, "topology.kubernetes.io/zone")];
@@ -43,7 +44,7 @@ mod tests {
         all.find(|object| object["kind"] == kind).unwrap()
     }
 
-    /// A drain of a node, and a node that is lost, leave an operator.
+    /// A drain of a node, or the loss of a node, leaves one operator running.
     #[test]
     fn one_replica_may_be_missing() {
         let deployment = find("Deployment");

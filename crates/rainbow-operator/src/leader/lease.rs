@@ -1,4 +1,4 @@
-//! The lease of an operator: looked at, taken, renewed and given up.
+//! Lease of an operator: looked at, taken, renewed and given up.
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -11,40 +11,40 @@ use tokio::time::{Instant, timeout};
 use super::{Election, NAME};
 use crate::clock::{Clock, timestamp};
 
-/// The annotation of a lease that names the only namespace its operator looks at.
+/// Annotation of a lease that names the only namespace that its operator looks at.
 const NAMESPACE: &str = "rainbow.dev/namespace";
-/// Longest time for giving a lease up: an operator that is told to end does not wait for an API server that does not answer.
+/// Longest time for giving up a lease: an operator that is asked to end does not wait for an API server that does not answer.
 const RESIGN: Duration = Duration::from_secs(2);
 
-/// The lease that one operator takes.
+/// Lease that one operator takes.
 pub(super) struct Own {
     api: Api<Lease>,
     identity: String,
-    /// The only namespace that the operator looks at.
+    /// Only namespace that the operator looks at.
     namespace: Option<String>,
-    /// How long it may go without a renewal.
+    /// Time that the lease may go without a renewal.
     duration: Duration,
     clock: Clock,
     seen: Option<Seen>,
 }
 
-/// The lease as it was last seen, and since when it is so.
+/// Lease as it was last seen, and since when it has been so.
 struct Seen {
     lease: Lease,
     since: Instant,
 }
 
-/// Whose turn it is.
+/// Operator whose turn it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Mine,
-    /// That of another operator, by its name.
+    /// Another operator, by its name.
     Theirs {
         holder: String,
-        /// It has renewed the lease since this one looked first.
+        /// Whether the operator has renewed the lease since this one looked first.
         renewed: bool,
     },
-    /// That of somebody who was faster: who, is seen next time.
+    /// An operator that was faster. The next look shows its name.
     Raced,
 }
 
@@ -60,18 +60,18 @@ impl Own {
         }
     }
 
-    /// Another API server.
+    /// Connects to another API server.
     #[cfg(test)]
     pub(super) fn serve_by(&mut self, client: Client) {
         self.api = Api::default_namespaced(client);
     }
 
-    /// Time since the last renewal that is known.
+    /// Returns the time since the last known renewal.
     pub(super) fn age(&self) -> Duration {
         self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.since.elapsed())
     }
 
-    /// One look at the lease and, where it may be had, one write.
+    /// Looks at the lease once and, where it may be taken, writes once.
     pub(super) async fn attempt(&mut self) -> kube::Result<Turn> {
         // An own renewal counts from here: others may see it from now on.
         let begin = Instant::now();
@@ -106,7 +106,7 @@ impl Own {
         }
     }
 
-    /// Gives the lease up, so that the next one need not wait. What fails here costs the others a wait, and no more.
+    /// Gives up the lease, so that the next operator need not wait. A failure here only costs the others a wait.
     pub(super) async fn resign(&mut self) {
         let Some(seen) = self.seen.take() else { return };
         let mut lease = seen.lease;
@@ -125,7 +125,7 @@ impl Own {
     }
 
     async fn replace(&self, lease: &Lease) -> kube::Result<Lease> {
-        // With the version that was read: the API server refuses it if anybody was faster.
+        // The lease carries the version that was read. The API server refuses it if another operator was faster.
         self.api.replace(NAME, &PostParams::default(), lease).await
     }
 
@@ -134,7 +134,7 @@ impl Own {
         Turn::Mine
     }
 
-    /// Makes a lease this one's, from now.
+    /// Makes a lease this operator's, from now.
     fn fill(&self, lease: &mut Lease) {
         let annotations = lease.metadata.annotations.get_or_insert_default();
         match &self.namespace {
@@ -163,18 +163,19 @@ fn lost_race(error: Error) -> kube::Result<Turn> {
     }
 }
 
-/// The operator that has a lease.
+/// Returns the operator that holds a lease.
 pub(super) fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// How long the holder asked for, so that those of other versions agree. One that says nothing is taken for gone after the longest.
+/// Returns the duration that the holder asked for, so that operators of different versions agree. A holder that says nothing is gone after
+/// the longest one.
 pub(super) fn duration(lease: &Lease) -> Duration {
     let asked = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
     asked.and_then(|seconds| u64::try_from(seconds).ok()).map_or(super::DURATION, Duration::from_secs)
 }
 
-/// The only namespace that the holder of a lease looks at; `None`: all.
+/// Returns the only namespace that the holder of a lease looks at. `None`: all.
 pub(super) fn scope(lease: &Lease) -> Option<&str> {
     lease.metadata.annotations.as_ref()?.get(NAMESPACE).map(String::as_str)
 }

@@ -1,5 +1,5 @@
-//! Operators that have their lease in other namespaces and look after the same Rainbows: two installations of one cluster, or one of them
-//! and an operator that was started by hand.
+//! Operators that have their lease in other namespaces and look after the same Rainbows: two installations of one cluster, or an
+//! installation and an operator that was started manually.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, Client, Error, ResourceExt, api::ListParams};
@@ -11,12 +11,12 @@ use super::{
     lease::{duration, holder, scope},
 };
 
-/// An operator that acts.
+/// Operator that acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rival {
-    /// Its name.
+    /// Name of the operator.
     pub holder: String,
-    /// The namespace of its lease.
+    /// Namespace of its lease.
     pub namespace: String,
 }
 
@@ -26,28 +26,28 @@ impl fmt::Display for Rival {
     }
 }
 
-/// What is known of the leases of other namespaces.
+/// Knowledge about the leases of other namespaces.
 pub(super) struct Rivals {
     api: Api<Lease>,
-    /// The namespace of the own lease.
+    /// Namespace of the own lease.
     own: String,
     scope: Option<String>,
     seen: HashMap<String, Seen>,
 }
 
-/// A lease that somebody else has.
+/// Lease of another operator.
 struct Seen {
     spec: Option<LeaseSpec>,
     since: Instant,
-    /// It has been renewed since it was first seen.
+    /// Whether the lease has been renewed since it was first seen.
     renewed: bool,
 }
 
-/// Who else is there.
+/// Other operators that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nobody,
-    /// A lease that either its operator will renew, or that is left from one that is gone: time will tell.
+    /// A lease that its operator may renew, or that an operator that is gone has left. A later look will tell.
     Perhaps,
     Alive(Rival),
 }
@@ -62,13 +62,12 @@ impl Rivals {
         }
     }
 
-    /// Looks at the leases of all namespaces.
     pub(super) async fn look(&mut self) -> Found {
         let named = ListParams::default().fields(&format!("metadata.name={NAME}"));
         match self.api.list(&named).await {
             Ok(leases) => self.judge(&leases.items),
             Err(Error::Api(status)) if status.is_forbidden() => {
-                // An operator of one namespace, or one that was installed by an earlier version.
+                // The operator is one of one namespace, or an earlier version has installed it.
                 tracing::debug!("leases of other namespaces may not be listed");
                 Found::Nobody
             }
@@ -105,7 +104,7 @@ impl Rivals {
         found
     }
 
-    /// The holder of a lease looks after a namespace that this operator looks after, too.
+    /// Returns whether the holder of a lease looks after a namespace that this operator looks after, too.
     fn overlaps(&self, lease: &Lease) -> bool {
         match (scope(lease), self.scope.as_deref()) {
             (Some(theirs), Some(own)) => theirs == own,

@@ -1,4 +1,4 @@
-//! Candidates of one cluster, with a clock that is moved.
+//! Tests with candidates of one cluster and a clock that is moved.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, ResourceExt};
@@ -20,7 +20,7 @@ impl Cluster {
         self.candidate_of(identity, "default", None, Others::Wait)
     }
 
-    /// One that does not wait for others.
+    /// Returns a candidate that does not wait for others.
     fn alone(&self, identity: &str, namespace: &str) -> Candidate {
         self.candidate_of(identity, namespace, None, Others::Refuse)
     }
@@ -47,13 +47,13 @@ async fn one_leads_and_the_next_takes_over_when_it_is_gone() {
     let (mut a, mut b) = (cluster.candidate("a"), cluster.candidate("b"));
     a.elected().await.unwrap();
     assert_eq!(cluster.leader().await.as_deref(), Some("a"));
-    // It renews, so nobody else gets the lease.
+    // The leader renews, so no other candidate gets the lease.
     tokio::select! {
         _ = a.lost() => panic!("a renews"),
         _ = b.elected() => panic!("a leads"),
         () = sleep(Duration::from_secs(120)) => {}
     }
-    // It dies without a word.
+    // The leader dies without giving up the lease.
     drop(a);
     let died = Instant::now();
     b.elected().await.unwrap();
@@ -95,7 +95,7 @@ async fn a_leader_that_was_deposed_stops() {
     let cluster = Cluster::new();
     let (mut a, mut b) = (cluster.candidate("a"), cluster.candidate("b"));
     a.elected().await.unwrap();
-    // As long as a process that is stopped does: it neither renews nor notices.
+    // The other one is elected after the time for which a stopped process neither renews nor notices.
     b.elected().await.unwrap();
     a.lost().await;
     assert_eq!(cluster.leader().await.as_deref(), Some("b"));
@@ -106,7 +106,7 @@ async fn a_leader_that_cannot_renew_stops_before_others_begin() {
     let cluster = Cluster::new();
     let mut a = cluster.candidate("a");
     a.elected().await.unwrap();
-    // An API server that never answers from now on.
+    // The API server never answers from now on.
     let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
         std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
     });
@@ -132,7 +132,7 @@ async fn of_two_that_do_not_wait_the_second_one_ends() {
         };
         assert_eq!(refused, Rival { holder: "a".into(), namespace: first.into() });
         assert!(begin.elapsed() <= SOON, "{:?}", begin.elapsed());
-        // The end of the first one makes room at once.
+        // The end of the first operator makes room at once.
         a.resign().await;
         let begin = Instant::now();
         b.elected().await.unwrap();
@@ -167,7 +167,7 @@ async fn different_namespaces_are_different_work() {
     }
 }
 
-/// Two installations of one cluster, by mistake: one of them acts, whatever the order.
+/// Of two installations of one cluster, made by mistake, one acts, in any order.
 #[tokio::test(start_paused = true)]
 async fn of_two_installations_one_leads_and_the_other_takes_over() {
     let cluster = Cluster::new();
@@ -189,7 +189,7 @@ async fn of_two_installations_one_leads_and_the_other_takes_over() {
     assert!((DEADLINE..DURATION + Duration::from_secs(8)).contains(&died.elapsed()), "{:?}", died.elapsed());
 }
 
-/// A write of others to a lease, such as a label, takes it from nobody.
+/// Another writer's change of a lease, such as a label, takes the lease from no operator.
 #[tokio::test(start_paused = true)]
 async fn a_write_of_others_is_no_takeover() {
     let cluster = Cluster::new();

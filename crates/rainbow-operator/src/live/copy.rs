@@ -1,33 +1,34 @@
-//! ConfigMaps and Secrets, of which the watches show metadata alone: Rainbow's copies, and the objects of others.
+//! ConfigMaps and Secrets, of which the watches show metadata only: Rainbow's copies, and the objects of others.
 
 use rainbow_api::labels;
 
 use super::{Meta, ShownMeta, rainbow_of};
 use crate::uid::Uid;
 
-/// A copy that Rainbow has made.
+/// Copy that Rainbow has made.
 #[derive(Clone, Debug)]
 pub(crate) struct Copied {
     pub(crate) meta: Meta,
     /// Name of the object that was copied.
     pub(crate) of: Box<str>,
-    /// The Rainbow that owns the copy.
+    /// Uid of the Rainbow that owns the copy.
     pub(crate) owner: Option<Uid>,
     pub(crate) check: Check,
 }
 
-/// Whether a copy has the content that it is named after. A copy is immutable, so one that was found to have it keeps it.
+/// Result of comparing a copy's content with its name. A copy is immutable, so one with the right content keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// The copy is to be read.
+    /// The copy must be read.
     Unknown,
     Intact,
-    /// Another writer has put another object in its place.
+    /// Another writer has replaced the copy by another object.
     Wrong,
 }
 
 impl Copied {
-    /// `None`: no copy of Rainbow's. An object that only has the Rainbow for its owner may be its user's: to go with the Rainbow.
+    /// Returns the copy. `None`: the object is no copy of Rainbow's. An object that only has the Rainbow as its owner may be its user's,
+    /// made to be deleted with the Rainbow.
     pub(super) fn of(object: &ShownMeta) -> Option<Box<Self>> {
         let meta = &object.metadata;
         rainbow_of(meta)?;

@@ -4,7 +4,7 @@ use rainbow_api::names;
 
 use super::shown::{ContainerStatus, ShownPod};
 
-/// Why a container waits whose image the node cannot get, as kubelets say it.
+/// Reasons of a waiting container whose image the node cannot get, in the kubelet's words.
 const NOT_PULLED: [&str; 6] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -14,7 +14,7 @@ const NOT_PULLED: [&str; 6] = [
     "ImageInspectError",
 ];
 
-/// The image of a pod's counter, where the node cannot get it.
+/// Returns the image of a pod's counter, where the node cannot get it.
 pub(super) fn missing_counter(pod: &ShownPod) -> Option<String> {
     let lists = [&pod.status.init_container_statuses, &pod.status.container_statuses];
     let counter = lists.into_iter().flatten().flatten().find(|container| container.name == names::SIDECAR)?;
@@ -23,7 +23,7 @@ pub(super) fn missing_counter(pod: &ShownPod) -> Option<String> {
     if !NOT_PULLED.contains(&reason.as_str()) {
         return None;
     }
-    // What was asked for: the status may have it in another form.
+    // The image that was asked for. The status may have it in another form.
     let mut containers = [&pod.spec.init_containers, &pod.spec.containers].into_iter().flatten().flatten();
     let asked = containers.find(|container| container.name == names::SIDECAR)?.image.clone();
     asked.or_else(|| counter.image.clone())

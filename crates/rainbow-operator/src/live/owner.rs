@@ -1,7 +1,7 @@
-//! The Rainbow that an object belongs to.
+//! Rainbow that an object belongs to.
 //!
-//! Other tools write labels: Helm and Kyverno set `app.kubernetes.io/managed-by`, and any label can be lost. So an owner reference to the Rainbow
-//! is enough, and an object without one is the Rainbow's if it still has both labels.
+//! Other tools write labels: Helm and Kyverno set `app.kubernetes.io/managed-by`, and any label can be lost. So an owner reference to the
+//! Rainbow suffices, and an object without one is the Rainbow's if it still has both labels.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
@@ -9,7 +9,7 @@ use rainbow_api::labels;
 use super::label;
 use crate::kind::Kind;
 
-/// Name of the Rainbow that made an object. `None`: another writer made the object.
+/// Returns the name of the Rainbow that made an object. `None`: another writer made it.
 pub(crate) fn rainbow_of(meta: &ObjectMeta) -> Option<&str> {
     let is_rainbow = |kind: &str, api_version: &str| {
         let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());

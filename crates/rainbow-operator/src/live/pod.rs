@@ -1,4 +1,4 @@
-//! Pods.
+//! Pods, as the watch shows them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::labels;
@@ -8,36 +8,34 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use super::{Meta, ShownPod, Trouble, image, label};
 use crate::{clock, kind::Kind};
 
-/// What Rainbow says of a pod by labels and annotations.
+/// Labels and annotations that Rainbow puts on a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PodLabels {
-    /// The stages that the pod is a member of, and since when.
+    /// Stages that the pod is a member of, each with the time since when.
     pub(crate) member: BTreeMap<String, Option<Time>>,
     pub(crate) mark: Mark,
-    /// As the label says it, which the pods of an instance that an older version made do not have.
+    /// Place by the serving label, which the pods of an instance that an older version made do not have.
     pub(crate) place: Place,
 }
 
-/// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) meta: Meta,
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
-    /// The stage that its instance belongs to; empty where all stages share the instance.
+    /// Stage that the pod's instance belongs to. Empty: all stages share the instance.
     pub(crate) belongs_to: Arc<str>,
     pub(crate) controller: Controller,
     pub(crate) ready: bool,
-    /// Since when the watch has shown `ready` as it is; what was before the start is unknown. Kept by the cache.
+    /// Time since when the watch has shown `ready` with this value. Before the start it is unknown. Kept by the cache.
     pub(crate) ready_since: Time,
-    /// It ran to its end or was evicted: it never comes back, and nothing waits for it.
+    /// Whether the pod has run to its end or was evicted. Such a pod never comes back, and nothing waits for it.
     pub(crate) finished: bool,
-    /// What Rainbow says of it.
     pub(crate) said: PodLabels,
     pub(crate) address: Option<IpAddr>,
-    /// The image of its counter, where the node cannot get it: the pod never starts.
+    /// Image of the pod's counter, where the node cannot get it, so that the pod never starts.
     pub(crate) missing_counter: Option<Box<str>>,
-    /// Why it is not ready.
+    /// Reason why the pod is not ready.
     pub(crate) trouble: Option<Trouble>,
 }
 
@@ -70,7 +68,8 @@ impl Pod {
     }
 }
 
-/// Owner that decides whether the pod lives. One that is neither a ReplicaSet nor Rainbow's own counts as a ReplicaSet: the pod is that owner's.
+/// Returns the owner that decides whether the pod lives. An owner that is neither a ReplicaSet nor Rainbow's own counts as a ReplicaSet:
+/// the pod belongs to that owner.
 fn controller(meta: &ObjectMeta) -> Controller {
     let owners = meta.owner_references.iter().flatten();
     let Some(controller) = owners.into_iter().find(|owner| owner.controller == Some(true)) else {
@@ -81,9 +80,9 @@ fn controller(meta: &ObjectMeta) -> Controller {
 }
 
 impl Pod {
-    /// A later state of the pod says the same.
+    /// Returns whether a later state of the pod says the same.
     pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
-        // A new field has to be compared, too.
+        // The pattern names every field: a new field must be compared, too.
         let Self {
             meta,
             tier,
@@ -106,7 +105,7 @@ impl Pod {
     }
 }
 
-/// Whether the pod has the label that Services ask for.
+/// Returns whether the pod has the label that Services ask for, and otherwise since when not.
 fn place(meta: &ObjectMeta) -> Place {
     if label(meta, labels::SERVING) == labels::YES {
         return Place::In;
@@ -115,7 +114,7 @@ fn place(meta: &ObjectMeta) -> Place {
     Place::Out { since }
 }
 
-/// The mark as it is written. Somebody's own deletion cost is none.
+/// Returns the mark as it is written. A deletion cost of another writer is no mark.
 fn mark(meta: &ObjectMeta) -> Mark {
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
     if label(meta, labels::HOLDING) == labels::YES {

@@ -9,25 +9,25 @@ use std::sync::Arc;
 
 use super::{ShownCustom, needed};
 
-/// Wait that stands in for one that cannot be read: about a hundred years. Nothing ends because of a wait that is unknown.
+/// Wait that replaces one that cannot be read: about a hundred years. Nothing ends because of an unknown wait.
 const UNKNOWN_WAIT: HumanDuration = HumanDuration::from_secs(100 * 365 * 24 * 3600);
 
-/// A `Rainbow` as it was read. Policy that is invalid has been replaced: by the last that was valid, else by what ends nothing.
+/// A `Rainbow` as it was read. Invalid policy has been replaced by the last valid one, or else by one that ends nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Root {
     pub(crate) rainbow: Arc<Rainbow>,
     /// Version that the spec describes. `None`: color or tiers are invalid.
     pub(crate) version: Option<Version>,
-    /// Version of the last spec that described one, and its tiers, where this one describes none.
+    /// Version of the last spec that described one, with its tiers, where this spec describes none.
     pub(crate) last_version: Option<Arc<(Version, Vec<Tier>)>>,
     /// ConfigMaps and Secrets that the templates name, where their content is part of the version.
     pub(crate) config: Arc<TierConfig>,
-    /// What is wrong with the spec.
+    /// Errors of the spec.
     pub(crate) errors: Vec<SpecError>,
 }
 
 impl Root {
-    /// Reads as much of an object as can be read.
+    /// Reads an object as far as possible.
     pub(crate) fn of(shown: ShownCustom) -> Self {
         let ShownCustom { metadata, spec, status } = shown;
         let status = serde_json::from_value::<Option<RainbowStatus>>(status).unwrap_or_else(|error| {
@@ -38,18 +38,18 @@ impl Root {
         Self::new(Rainbow { metadata: needed(&metadata), spec, status }, unread)
     }
 
-    /// The tiers, to pack their templates; none where the object is shared already.
+    /// Returns the tiers, so that their templates can be packed. `None`: the object is shared already.
     pub(crate) fn tiers_mut(&mut self) -> Option<&mut [Tier]> {
         Arc::get_mut(&mut self.rainbow).map(|rainbow| rainbow.spec.tiers.as_mut_slice())
     }
 
-    /// All tiers whose templates are needed.
+    /// Returns all tiers whose templates are needed.
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Tier> {
         let last = self.last_version.iter().flat_map(|last| &last.1);
         self.rainbow.spec.tiers.iter().chain(last)
     }
 
-    /// Checks what was read; `unread` is what could not be.
+    /// Checks what was read. `unread` are the errors of what could not be read.
     fn new(rainbow: Rainbow, unread: Vec<SpecError>) -> Self {
         let name = rainbow.metadata.name.as_deref().unwrap_or_default();
         let mut errors = unread;
@@ -74,12 +74,12 @@ impl Root {
         self.rainbow.status.as_ref()
     }
 
-    /// The part of the spec can be used.
+    /// Returns whether the part of the spec can be used.
     pub(crate) fn is_valid(&self, part: &SpecPart) -> bool {
         self.errors.iter().all(|error| error.part != *part)
     }
 
-    /// Takes over from the object as it was before what this one does not say in a valid way.
+    /// Takes over from the previous state of the object what this one does not say in a valid way.
     pub(crate) fn inherit(&mut self, before: &Self) {
         if self.errors.is_empty() || self.meta().uid != before.meta().uid {
             return;
@@ -92,7 +92,7 @@ impl Root {
         self.replace_policy(Some(before));
     }
 
-    /// Policy that is invalid is that of `before`, else what ends nothing.
+    /// Replaces invalid policy by that of `before`, or else by policy that ends nothing.
     fn replace_policy(&mut self, before: Option<&Self>) {
         let invalid = |part| !self.is_valid(&part);
         let (drain, keep) = (invalid(SpecPart::Drain), invalid(SpecPart::Keep));
@@ -106,7 +106,7 @@ impl Root {
             let unknown =
                 Drain { deadline: UNKNOWN_WAIT, settle: UNKNOWN_WAIT, ignore: Vec::new(), ..spec.drain.clone() };
             let valid = before.map_or(unknown, |before| before.drain.clone());
-            // The settings of the sidecar are a part of the version.
+            // The settings of the sidecar are part of the version.
             spec.drain = Drain { sidecar: spec.drain.sidecar.take(), ..valid };
         }
         if keep {
@@ -164,7 +164,7 @@ mod tests {
             (&after.rainbow.spec.drain, &after.rainbow.spec.keep),
             (&valid.rainbow.spec.drain, &valid.rainbow.spec.keep)
         );
-        // Policy is inherited from object to object, and not by another object of the same name.
+        // An object inherits policy from its previous state, and not from another object of the same name.
         let mut later = broken();
         later.inherit(&after);
         assert_eq!(later.rainbow.spec.drain, valid.rainbow.spec.drain);

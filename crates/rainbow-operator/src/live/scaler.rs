@@ -6,17 +6,16 @@ use std::sync::Arc;
 use super::{Meta, ShownApplied, label};
 use crate::drift::Content;
 
-/// A HorizontalPodAutoscaler.
 #[derive(Clone, Debug)]
 pub(crate) struct Scaler {
     pub(crate) meta: Meta,
-    /// Labels; empty where absent.
+    /// Labels. Empty: absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
     pub(crate) belongs_to: Arc<str>,
-    /// It carries the labels of what Rainbow makes.
+    /// Whether the object carries the labels of objects that Rainbow makes.
     pub(crate) is_ours: bool,
-    /// Name of the Deployment that it scales; `None` where it scales something else.
+    /// Name of the Deployment that the autoscaler scales. `None`: it scales something else.
     pub(crate) deployment: Option<Box<str>>,
     pub(crate) least: u32,
     pub(crate) most: u32,
@@ -24,7 +23,7 @@ pub(crate) struct Scaler {
 }
 
 impl Scaler {
-    /// The later state says the same as this one.
+    /// Returns whether a later state says the same.
     pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
         self.meta.is_repeated_by(&later.meta) && self.content.is_repeated_by(&later.content)
     }
@@ -32,7 +31,7 @@ impl Scaler {
     pub(super) fn of(object: &ShownApplied) -> Self {
         let (meta, spec) = (&object.metadata, &object.spec);
         let target = &spec["scaleTargetRef"];
-        // The version is the one that the author has looked the Deployment up in.
+        // The version in the reference is the one that its author has looked up, so only the group is compared.
         let group = target["apiVersion"].as_str().and_then(|version| version.split('/').next());
         let is_deployment = target["kind"] == "Deployment" && group == Some("apps");
         let name = target["name"].as_str().filter(|_| is_deployment);

@@ -1,5 +1,5 @@
-//! The part that is read of objects that watches show. Everything else is skipped while an object is parsed: the records of field managers
-//! alone are half of many an object, and a pod's spec is larger than all that is kept of it.
+//! Part of watched objects that is read. Everything else is skipped while an object is parsed: the records of field managers alone are half
+//! of many an object, and a pod's spec is larger than everything that is kept of it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
 use serde::{
@@ -9,12 +9,12 @@ use serde::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// An object as a watch reads it.
+/// Object as a watch reads it.
 pub(crate) trait Shown: DeserializeOwned + Clone + Send + 'static {
     fn metadata(&self) -> &ObjectMeta;
 }
 
-/// A Rainbow or a Color. Any may be one that cannot be understood, and must not hide the others.
+/// Rainbow or Color. One that cannot be read must not hide the others.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownCustom {
     #[serde(deserialize_with = "metadata")]
@@ -25,10 +25,10 @@ pub(crate) struct ShownCustom {
     pub(super) status: Value,
 }
 
-/// A Deployment, a Service or a PodDisruptionBudget, whose spec is compared with what it should be.
+/// Deployment, Service, PodDisruptionBudget or HorizontalPodAutoscaler, whose spec is compared with the desired one.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownApplied {
-    /// Of the records of field managers, those are read that own `spec.replicas`.
+    /// Metadata with only those records of field managers that own `spec.replicas`.
     #[serde(deserialize_with = "metadata_with_scalers")]
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
@@ -45,7 +45,7 @@ pub(super) struct AppliedStatus {
     pub(super) conditions: Option<Vec<Condition>>,
 }
 
-/// An object of which metadata alone is asked for.
+/// Object of which only the metadata is requested.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownMeta {
     #[serde(deserialize_with = "metadata")]
@@ -108,7 +108,7 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<String>,
     #[serde(default)]
     pub(super) ready: bool,
-    /// Its startup probe has passed.
+    /// Whether the startup probe has passed.
     pub(super) started: Option<bool>,
     pub(super) state: Option<ContainerState>,
     pub(super) last_state: Option<ContainerState>,
@@ -127,7 +127,7 @@ pub(super) struct Waiting {
     pub(super) message: Option<String>,
 }
 
-/// Nothing is read of a container that runs but that it does.
+/// Running container. Nothing more is read of it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Running {}
 
@@ -179,7 +179,7 @@ macro_rules! shown {
 
 shown!(ShownCustom, ShownApplied, ShownMeta, ShownPod, ShownSlice);
 
-/// Metadata without what is never read. `M` is what is read of the records of field managers.
+/// Metadata without the parts that are never read. `M` is the part that is read of the records of field managers.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound = "M: Deserialize<'de>")]
 struct Metadata<M> {
@@ -197,7 +197,7 @@ struct Metadata<M> {
     managed_fields: Option<M>,
 }
 
-/// The part of a field manager's record that says whether the manager owns `spec.replicas`.
+/// Part of a field manager's record that says whether the manager owns `spec.replicas`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Managed {

@@ -1,27 +1,26 @@
-//! EndpointSlices.
+//! EndpointSlices, as the watch shows them.
 
 use rainbow_api::labels;
 use std::sync::Arc;
 
 use super::{Meta, ShownSlice, label};
 
-/// Purpose of the Service that a slice is of.
+/// Purpose of the Service that a slice belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SliceOf {
     Instance,
     Stage,
-    /// The shadow Service of a stage.
+    /// Shadow Service of a stage.
     Shadow,
 }
 
-/// The ready endpoints of a Service, as one slice has them. Of a stage's Service these are the pods that clients are sent to. The other
-/// Services are evidence that the endpoint controller has seen pods as ready, so there the pods themselves have to be.
+/// Ready endpoints of a Service, as one slice has them. For a stage's Service these are the pods that clients are sent to. The other
+/// Services are evidence that the endpoint controller has seen pods as ready, so there the pods themselves must be ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) meta: Meta,
     pub(crate) service: Box<str>,
     pub(crate) of: SliceOf,
-    /// Names of pods.
     pub(crate) ready: Box<[Arc<str>]>,
 }
 
@@ -38,7 +37,7 @@ impl Slice {
             let Some(conditions) = &endpoint.conditions else { return true };
             // "A nil value should be interpreted as true."
             let sent_to = conditions.ready.unwrap_or(true);
-            // With `publishNotReadyAddresses` an endpoint is called ready whatever its pod is.
+            // With `publishNotReadyAddresses` an endpoint is called ready even if its pod is not.
             let pod_is_ready = conditions.serving.unwrap_or(true) && !conditions.terminating.unwrap_or(false);
             match of {
                 SliceOf::Stage => sent_to,
@@ -58,9 +57,9 @@ impl Slice {
 }
 
 impl Slice {
-    /// A later state of the slice says the same.
+    /// Returns whether a later state of the slice says the same.
     pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
-        // A new field has to be compared, too.
+        // The pattern names every field: a new field must be compared, too.
         let Self { meta, service, of, ready } = self;
         meta.is_repeated_by(&later.meta) && (service, of, ready) == (&later.service, &later.of, &later.ready)
     }
@@ -93,7 +92,7 @@ mod tests {
         assert_eq!(ready, ["a", "c"]);
     }
 
-    /// A stage may send its clients to pods that are not ready; they are no evidence that the endpoint controller has seen them ready.
+    /// A stage may send its clients to pods that are not ready. These are no evidence that the endpoint controller has seen them ready.
     #[test]
     fn a_pod_that_is_published_is_not_ready() {
         let ready = |label: &str| {

@@ -1,34 +1,34 @@
-//! Pod templates of an application's tiers, and the counters' containers as colors have them, packed: a tree of values takes ten times the memory of its text, and templates are
-//! needed only where an object is rendered. Equal ones are kept once, and one that is like another says only what differs: most
-//! versions differ in an image.
+//! Packed pod templates of an application's tiers, and packed containers of the counters that colors have recorded. A tree of values takes
+//! ten times the memory of its text, and templates are needed only where an object is rendered. Equal templates are kept once, and a
+//! template that is like another one stores only the difference: most versions differ in an image.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use rainbow_api::Tier;
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Key of the place in what a tier with ports by name has instead of its template. No template has it: it is no field of one.
+/// Key of the place in the stand-in for the template of a tier with ports by name. No template has this key, since it is no field of one.
 const PLACE: &str = "rainbow.dev/place";
-/// Templates that a new one is compared with.
+/// Largest number of templates that a new one is compared with.
 const BASES: usize = 8;
 
-/// The templates of an application. A tier whose template is packed has the number of its place here instead.
+/// Templates of an application. A tier whose template is packed has the number of its place here instead.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Templates(Vec<Option<Packed>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Packed {
-    /// Hash and length of the text.
+    /// Hash of the text. With the length it identifies candidates for equality.
     hash: u64,
     length: usize,
-    /// Place of the template that this one is like, which is like no other.
+    /// Place of the template that this one is like. That template is like no other.
     base: Option<usize>,
-    /// The text, compressed.
+    /// Compressed text.
     bytes: Box<[u8]>,
 }
 
 impl Templates {
-    /// Packs the templates of tiers as the API server shows them. A template that is no object was let in by no schema.
+    /// Packs the templates of tiers as the API server shows them. No schema admits a template that is no object.
     pub(crate) fn pack(&mut self, tiers: &mut [Tier]) {
         for tier in tiers {
             tier.template = if tier.template.is_object() {
@@ -39,12 +39,12 @@ impl Templates {
         }
     }
 
-    /// Packs a container. One that is no object was let in by no schema.
+    /// Packs a container. No schema admits a container that is no object.
     pub(crate) fn pack_container(&mut self, container: &mut Option<Value>) {
         *container = container.take().filter(Value::is_object).map(|found| Value::from(self.place(&found.to_string())));
     }
 
-    /// A container as it was written, packed or not.
+    /// Returns a container as it was written, packed or not.
     pub(crate) fn container(&self, container: &Value) -> Option<Value> {
         match number(container) {
             Some(place) => serde_json::from_str(&self.text(place)?).ok(),
@@ -52,7 +52,7 @@ impl Templates {
         }
     }
 
-    /// The template of a tier, packed or not.
+    /// Returns the template of a tier, packed or not.
     pub(crate) fn template(&self, tier: &Tier) -> Value {
         match place(tier) {
             Some(place) => self.text(place).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
@@ -60,7 +60,7 @@ impl Templates {
         }
     }
 
-    /// Tiers with their templates as they were written.
+    /// Returns tiers with their templates as they were written.
     pub(crate) fn unpacked(&self, tiers: &[Tier]) -> Vec<Tier> {
         tiers.iter().map(|tier| Tier { template: self.template(tier), ..tier.clone() }).collect()
     }
@@ -86,7 +86,7 @@ impl Templates {
         self.0.get(place)?.as_ref()
     }
 
-    /// Where a text is kept. Puts it somewhere if need be.
+    /// Returns the place of a text. Stores the text if it is new.
     fn place(&mut self, text: &str) -> usize {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
@@ -107,7 +107,7 @@ impl Templates {
         self.0.len() - 1
     }
 
-    /// The shortest form of a text: on its own, or as what differs from another one.
+    /// Returns the shortest form of a text: on its own, or as the difference from another one.
     fn compressed(&self, text: &str) -> (Option<usize>, Box<[u8]>) {
         let whole = lz4_flex::block::compress(text.as_bytes());
         let bases =
@@ -136,8 +136,8 @@ impl Templates {
     }
 }
 
-/// Stand-in for the template of a tier: the place, and beside it the ports that the tier's own target by name, so that their
-/// numbers are known without the template.
+/// Returns the stand-in for the template of a tier: the place and, beside it, the ports that the tier's own ports target by name, so that
+/// their numbers are known without the template.
 fn packed(place: usize, tier: &Tier) -> Value {
     let by_name = tier.ports.iter().filter_map(|port| match port.target() {
         IntOrString::String(name) => Some((name, port.protocol(), tier.container_port(port)?)),
@@ -152,13 +152,13 @@ fn packed(place: usize, tier: &Tier) -> Value {
     }
 }
 
-/// Where the template of a tier is kept, if it is packed.
+/// Returns the place of a tier's template, if it is packed.
 fn place(tier: &Tier) -> Option<usize> {
     let place = tier.template.as_u64().or_else(|| tier.template.get(PLACE)?.as_u64());
     place.and_then(|place| usize::try_from(place).ok())
 }
 
-/// The place that stands in for a container.
+/// Returns the place that stands for a container.
 fn number(container: &Value) -> Option<usize> {
     container.as_u64().and_then(|place| usize::try_from(place).ok())
 }

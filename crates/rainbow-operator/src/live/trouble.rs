@@ -1,15 +1,15 @@
-//! Why a pod is not ready, in the words of the kubelet and the scheduler.
+//! Reason why a pod is not ready, in the words of the kubelet and the scheduler.
 
 use super::shown::{Condition, ContainerState, ContainerStatus, ShownPod};
 
-/// Reasons of a waiting container that are the ordinary course of a start.
+/// Reasons of a waiting container that belong to the ordinary course of a start.
 const ORDINARY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// Reason of a container that waits before it is started again.
 const CRASH_LOOP: &str = "CrashLoopBackOff";
-/// Longest trouble, in characters: messages of container runtimes quote whole requests.
+/// Longest trouble, in characters. Messages of container runtimes quote whole requests.
 const LONGEST: usize = 300;
 
-/// Why a pod is not ready.
+/// Reason why a pod is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// The pod does not become ready by itself.
@@ -21,7 +21,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// The trouble of a pod. `None`: the pod is ready, is being deleted, or has only just been made.
+    /// Returns the trouble of a pod. `None`: the pod is ready, is being deleted, or has only just been made.
     pub(super) fn of(pod: &ShownPod) -> Option<Self> {
         let status = &pod.status;
         let conditions = status.conditions.as_deref().unwrap_or_default();
@@ -35,7 +35,7 @@ impl Trouble {
         }
         let init = status.init_container_statuses.iter().flatten();
         let main = status.container_statuses.iter().flatten();
-        // An init container may end; one that runs is a native sidecar, or has not ended yet.
+        // An init container may end. One that runs is a native sidecar, or has not ended yet.
         let stuck = init.clone().find_map(|container| does_not_run(container, MayEnd::Yes));
         if let Some(says) = stuck.or_else(|| main.clone().find_map(|container| does_not_run(container, MayEnd::No))) {
             return Some(Self::Stuck(cut(says)));
@@ -52,7 +52,7 @@ impl Trouble {
     }
 }
 
-/// Whether the end of a container is the ordinary course.
+/// Whether a container may end in the ordinary course.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MayEnd {
     Yes,
@@ -64,7 +64,7 @@ fn not_scheduled(condition: &Condition) -> Option<String> {
     Some(format!("not scheduled: {says}"))
 }
 
-/// Why a container does not run, or does not keep running, where that is not the ordinary course of a start.
+/// Returns why a container does not run, or does not keep running, where that is not the ordinary course of a start.
 fn does_not_run(container: &ContainerStatus, may_end: MayEnd) -> Option<String> {
     let name = &container.name;
     let state = container.state.as_ref()?;
@@ -72,7 +72,7 @@ fn does_not_run(container: &ContainerStatus, may_end: MayEnd) -> Option<String> 
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().filter(|reason| !ORDINARY.contains(reason))?;
         let says = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-        // The end is evidence of a crash; of another reason, such as a missing Secret, it is past.
+        // The last end is evidence of a crash. With another reason, such as a missing Secret, it is past.
         let ended = before.and_then(|before| ended(before, MayEnd::No)).filter(|_| reason == CRASH_LOOP);
         return Some(match ended {
             Some(ended) => format!("container `{name}` {ended} ({reason})"),
@@ -89,7 +89,7 @@ fn does_not_run(container: &ContainerStatus, may_end: MayEnd) -> Option<String> 
     Some(format!("container `{name}` {}", ended(state, may_end)?))
 }
 
-/// The end of a container.
+/// Describes the end of a container.
 fn ended(state: &ContainerState, may_end: MayEnd) -> Option<String> {
     let ended = state.terminated.as_ref()?;
     if ended.exit_code == 0 {
@@ -102,14 +102,14 @@ fn ended(state: &ContainerState, may_end: MayEnd) -> Option<String> {
     Some(format!("ended with code {}{reason}{last}", ended.exit_code))
 }
 
-/// A container that runs and is not ready.
+/// Describes a container that runs and is not ready.
 fn fails_probe(container: &ContainerStatus) -> Option<String> {
     let runs = container.state.as_ref().is_some_and(|state| state.running.is_some());
     let probe = if container.started == Some(false) { "startup" } else { "readiness" };
     (runs && !container.ready).then(|| format!("container `{}` has not passed its {probe} probe", container.name))
 }
 
-/// A container that its node prepares.
+/// Describes a container that its node prepares.
 fn starts(container: &ContainerStatus) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
@@ -191,7 +191,7 @@ mod tests {
         let says = "container `web` ended with code 0, although it should keep running";
         check(web(done.clone(), json!({})), stuck(says));
         check(web(loops, done.clone()), stuck(&format!("{says} (CrashLoopBackOff)")));
-        // What keeps the next start from happening is not the crash before it.
+        // The crash before is not what blocks the next start.
         let missing =
             json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "secret \"db\" not found" } });
         check(

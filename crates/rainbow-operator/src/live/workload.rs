@@ -1,4 +1,4 @@
-//! Deployments, Services and PodDisruptionBudgets: what the operator applies and compares.
+//! Deployments, Services and PodDisruptionBudgets: objects that the operator applies and compares.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{FIELD_MANAGER, labels};
@@ -9,11 +9,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Meta, ShownApplied, instance, label, rainbow_of, shown::AppliedStatus};
 use crate::{domain::Senders, drift::Content, fixed::Fixed};
 
-/// A Deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployment {
     pub(crate) meta: Meta,
-    /// Labels of its pods, which no writer can change; empty where absent.
+    /// Labels of the Deployment's pods, which no writer can change. Empty: absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
     pub(crate) belongs_to: Arc<str>,
@@ -22,11 +21,11 @@ pub(crate) struct Deployment {
     pub(crate) replicas: u32,
     /// Field manager that has written `replicas` since Rainbow has.
     pub(crate) scaled_by: Option<Box<str>>,
-    /// The Deployment controller has seen the newest spec.
+    /// Whether the Deployment controller has seen the newest spec.
     pub(crate) observed: bool,
-    /// Pods that the status counts.
+    /// Number of pods in the status.
     pub(crate) pods: u32,
-    /// Why the ReplicaSet controller cannot make pods, such as a quota.
+    /// Reason why the ReplicaSet controller cannot make pods, such as a quota.
     pub(crate) failure: Option<Box<str>>,
 }
 
@@ -53,48 +52,47 @@ impl Deployment {
     }
 }
 
-/// The field manager that owns `spec.replicas`, where that is not Rainbow. A writer that changes a field takes it from all others.
+/// Returns the field manager that owns `spec.replicas`, if it is not Rainbow. A writer that changes a field takes it from all others.
 fn scaled_by(meta: &ObjectMeta) -> Option<Box<str>> {
     let mut managers = meta.managed_fields.iter().flatten().filter_map(|managed| managed.manager.as_deref()).peekable();
     let first = *managers.peek()?;
     managers.all(|manager| manager != FIELD_MANAGER).then(|| first.into())
 }
 
-/// The message of the condition `ReplicaFailure`.
+/// Returns the message of the condition `ReplicaFailure`.
 fn failure(status: &AppliedStatus) -> Option<Box<str>> {
     let mut conditions = status.conditions.iter().flatten();
     let failed = conditions.find(|found| found.type_ == "ReplicaFailure" && found.status == "True")?;
     failed.message.as_deref().map(Into::into)
 }
 
-/// A Service, of an instance or of a stage, or the shadow of a stage's.
+/// Service of an instance or of a stage, or the shadow of a stage's.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) meta: Meta,
-    /// Labels; empty where absent.
+    /// Labels. Empty: absent.
     pub(crate) tier: Arc<str>,
     pub(crate) color: Arc<str>,
     pub(crate) belongs_to: Arc<str>,
     pub(crate) stage: Arc<str>,
-    /// The stage whose shadow Service it is; such a Service is no instance's, and not the stage's own.
+    /// Stage of which this is the shadow Service. Such a Service is no instance's, and not the stage's own.
     pub(crate) shadow_of: Arc<str>,
     pub(crate) content: Content,
     pub(crate) selects: Selection,
-    /// The selector asks for the label of pods that serve.
+    /// Whether the selector asks for the serving label.
     pub(crate) asks: bool,
-    /// Color that a stage serves, as it was written with the selector; empty where that is absent.
+    /// Color that a stage serves, as it was written with the selector. Empty: absent.
     pub(crate) serves: Arc<str>,
-    /// Node ports that it has.
     pub(crate) node_ports: Box<[i32]>,
     pub(crate) senders: Senders,
-    /// What cannot change without the Service being made again.
+    /// Fields that cannot change unless the Service is created again.
     pub(crate) fixed: Fixed,
-    /// The stage whose members it selects; empty where it selects none.
+    /// Stage whose members the Service selects. Empty: none.
     pub(crate) members_of: Box<str>,
 }
 
 impl Service {
-    /// The labels say what the Service is for. Without them its name does.
+    /// Returns whether the labels say what the Service is for. Without them its name does.
     pub(crate) fn says_what_for(&self) -> bool {
         !(self.stage.is_empty() && self.shadow_of.is_empty() && self.color.is_empty())
     }
@@ -132,19 +130,18 @@ impl Service {
     }
 }
 
-/// Senders of the Service's clients to pods.
+/// Returns the senders of the Service's clients to pods.
 fn senders(object: &ShownApplied) -> Senders {
     let text = |field: &str| object.spec.get(field).and_then(Value::as_str).unwrap_or_default();
     Senders::of(|key| annotation(&object.metadata, key), text)
 }
 
-/// A PodDisruptionBudget.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     pub(crate) meta: Meta,
-    /// Name of the stage that it is for; empty where it is for the pods of draining colors.
+    /// Name of the stage that the budget is for. Empty: it is for the pods of draining colors.
     pub(crate) stage: Box<str>,
-    /// Pods that have to stay, where that is said as a number.
+    /// Number of pods that must stay, where the budget has a number.
     pub(crate) least: Option<u32>,
     pub(crate) content: Content,
 }
@@ -161,26 +158,25 @@ impl Budget {
     }
 }
 
-/// Value of an annotation, or the empty text.
+/// Returns the value of an annotation, or the empty text.
 fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> &'a str {
     meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str).unwrap_or_default()
 }
 
-/// Node ports in the spec of a Service.
+/// Returns the node ports in the spec of a Service.
 fn node_ports(spec: &Value) -> Box<[i32]> {
     let ports = spec["ports"].as_array().into_iter().flatten();
     let numbers = ports.filter_map(|port| i32::try_from(port["nodePort"].as_i64()?).ok());
     numbers.collect()
 }
 
-/// What a Service selects, of a stage or of an instance, the label of pods that serve aside; and the stage whose
-/// members these are.
+/// Returns what a Service of a stage or of an instance selects, without the serving label, and the stage whose members these are.
 fn selection<'a>(rainbow: &str, is_of_stage: bool, selector: &BTreeMap<&'a str, &str>) -> (Selection, &'a str) {
     let get = |key: &str| selector.get(key).copied();
     if get(labels::RAINBOW) != Some(rainbow) {
         return (Selection::Other, "");
     }
-    // A stage that was renamed in the middle of a shift selects by the label that it had.
+    // A stage that was renamed in the middle of a shift selects by its former label.
     let is_member =
         |(key, value): (&&'a str, &&str)| key.strip_prefix(labels::MEMBER_PREFIX).filter(|_| *value == labels::MEMBER);
     let members_of = selector.iter().find_map(is_member);

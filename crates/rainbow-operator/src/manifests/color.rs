@@ -1,4 +1,4 @@
-//! A `Color`: the snapshot of the tiers.
+//! Manifest of a `Color`: the snapshot of the tiers.
 
 use rainbow_api::{
     Color, ColorConfig, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier,
@@ -10,18 +10,18 @@ use std::collections::BTreeMap;
 
 use super::{Scope, managed, owner};
 
-/// Additions of the operator to an instance's pods, as they are written down when the instance is made: an upgrade restarts nothing.
+/// Additions of the operator to an instance's pods. They are recorded when the instance is made, so that an upgrade restarts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Made {
-    /// The counter.
+    /// Counter of connections.
     pub(crate) sidecar: Option<Sidecar>,
-    /// The label that Services ask for.
+    /// Whether the pods carry the label that Services ask for.
     pub(crate) serving_label: bool,
     pub(crate) service_links: ServiceLinks,
     pub(crate) termination_messages: TerminationMessages,
 }
 
-/// What is to be made of the tiers in the spec.
+/// Color to be made of the tiers in the spec.
 pub(crate) struct NewColor<'a> {
     pub(crate) name: &'a str,
     pub(crate) revision: i64,
@@ -32,7 +32,7 @@ pub(crate) struct NewColor<'a> {
     pub(crate) config: &'a [ColorConfig],
 }
 
-/// A new `Color` of the tiers in the spec. It is created, never applied again: its spec is immutable.
+/// Returns a new `Color` of the tiers in the spec. It is created and never applied again: its spec is immutable.
 pub(crate) fn color(
     scope: &Scope<'_>,
     rainbow: &Rainbow,

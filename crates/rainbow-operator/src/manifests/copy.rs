@@ -1,4 +1,4 @@
-//! Copies of ConfigMaps and Secrets, and the key of the hashes of Secrets.
+//! Manifests of copies of ConfigMaps and Secrets, and of the key for the hashes of Secrets.
 
 use rainbow_api::{ConfigName, Rainbow, labels, names};
 use serde_json::{Map, Value, json};
@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 use super::{Scope, object};
 use crate::kind::kind_of;
 
-/// A copy without its content, which is read when the copy is made. Nothing of the original's metadata is copied: its labels may tell
-/// another tool to prune it.
+/// Returns a copy without its content, which is read when the copy is created. Nothing of the original's metadata is copied: its labels may
+/// make another tool prune the copy.
 pub(crate) fn copy(scope: &Scope<'_>, rainbow: &Rainbow, source: &ConfigName, name: &str) -> Value {
     let mut object = immutable(scope, rainbow, source, name);
     object["metadata"]["annotations"] = json!({ labels::COPY_OF: source.name });
     object
 }
 
-/// The Secret with the key, without the key.
+/// Returns the Secret of the key, without the key.
 pub(crate) fn config_key(scope: &Scope<'_>, rainbow: &Rainbow) -> Value {
     let name = names::config_key(scope.rainbow);
     let kind = rainbow_api::ConfigKind::Secret;

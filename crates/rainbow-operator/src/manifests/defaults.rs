@@ -3,7 +3,7 @@
 use rainbow_api::{ColorInstance, ServiceLinks, TerminationMessages};
 use serde_json::Value;
 
-/// Fills the fields in. What the template says is kept.
+/// Adds the fields. A value in the template is kept.
 pub(super) fn fill(template: &mut Value, instance: &ColorInstance) {
     let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
     let is_silent = |value: Option<&Value>| value.is_none_or(Value::is_null);

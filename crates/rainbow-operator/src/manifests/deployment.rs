@@ -1,4 +1,4 @@
-//! An instance's Deployment.
+//! Manifest of an instance's Deployment.
 
 use rainbow_api::{Color, Compatible, Need, Rainbow, Tier, bound_tiers, labels, names, read_copies};
 use rainbow_plan::InstanceName;
@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use super::{Scope, defaults, instance_labels, managed, owner, serving_labels, sidecar};
 use crate::{domain::object_name, kind::Kind};
 
-/// Old ReplicaSets that are kept: an instance's template never changes, so there is nothing to go back to.
+/// Number of old ReplicaSets that are kept. An instance's template never changes, so there is nothing to roll back to.
 const REVISION_HISTORY: i32 = 1;
 
-/// The Deployment of a tier as `color` has it.
+/// Returns the Deployment of a tier as `color` has it.
 pub(crate) fn deployment(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
@@ -23,7 +23,7 @@ pub(crate) fn deployment(
     let selector = instance_labels(scope, instance);
     let known = color.spec.instances.iter().find(|i| i.tier == tier.name);
     let identity = known.map(|i| i.identity.as_str()).unwrap_or_default();
-    // The selector lacks the label of pods that serve: a pod that loses it stays in its ReplicaSet.
+    // The selector does not have the serving label: a pod that loses the label stays in its ReplicaSet.
     let labeled = known.is_some_and(|i| i.serving_label);
     let labels = serving_labels(scope, instance, labeled);
     let mut deployment = json!({
@@ -40,7 +40,7 @@ pub(crate) fn deployment(
             "replicas": replicas,
             "revisionHistoryLimit": REVISION_HISTORY,
             "progressDeadlineSeconds": rainbow.spec.progress_deadline(),
-            // Should a template ever be mended, then without a pod less.
+            // If a template ever has to be repaired, the rollout keeps all pods that serve.
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } },
             "selector": { "matchLabels": selector },
             "template": template(scope, color, tier, instance, labels),
@@ -53,7 +53,7 @@ pub(crate) fn deployment(
     deployment
 }
 
-/// Name of the Service through which an instance reaches a tier that it needs.
+/// Returns the name of the Service through which an instance reaches a tier that it needs.
 fn address(
     scope: &Scope<'_>,
     color: &Color,
@@ -73,8 +73,8 @@ fn address(
     })
 }
 
-/// The user's template with the color's copies of configuration, Rainbow's labels, the addresses of the needed instances, the defaults and the counter that the instance
-/// was made with.
+/// Returns the user's template with the color's copies of configuration, Rainbow's labels, the addresses of the needed instances, the
+/// defaults, and the counter that the instance was made with.
 fn template(
     scope: &Scope<'_>,
     color: &Color,
@@ -106,7 +106,7 @@ fn template(
         let containers = template["spec"].get_mut(list).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten().filter(|_| !variables.is_empty()) {
             let own = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
-            // Before the container's own, so that those can refer to them as $(NAME).
+            // The addresses come before the container's own variables, so that those can refer to them as $(NAME).
             container["env"] = variables.iter().cloned().chain(own).collect();
         }
     }

@@ -1,7 +1,7 @@
-//! Colors as operators of earlier versions wrote them down, and the pod templates that those rendered. A template that differs by one byte
-//! restarts every pod of such a color when the operator is upgraded.
+//! Colors as operators of earlier versions recorded them, and the pod templates that those versions rendered. A template that differs by
+//! one byte restarts every pod of such a color when the operator is upgraded.
 //!
-//! Add a file for each new form of what a color writes down; change none.
+//! Add a file for each new form of what a color records. Change none.
 
 use rainbow_api::{Color, Rainbow};
 use rainbow_plan::InstanceName;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{Scope, deployment};
 use crate::live::{Live, Object, Templates};
 
-/// Forms by age: without counter or label that Services ask for; with one of them; with both; with the whole container.
+/// Forms by age: without counter or serving label, with one of them, with both, with the whole container.
 const EARLIER: [(&str, &str); 6] = [
     ("uncounted", include_str!("golden/uncounted.json")),
     ("uncounted-serving", include_str!("golden/uncounted-serving.json")),
     ("plain", include_str!("golden/plain.json")),
     ("native", include_str!("golden/native.json")),
     ("native-serving", include_str!("golden/native-serving.json")),
-    // This version would write another container.
+    // The current version would write another container.
     ("written-down", include_str!("golden/written-down.json")),
 ];
 
@@ -44,7 +44,7 @@ fn colors_of_earlier_versions_are_rendered_as_they_were() {
         let expected = golden["templates"].to_string();
         let color: Color = serde_json::from_value(golden["color"].clone()).unwrap();
         assert_eq!(rendered(&color, &Templates::default()).to_string(), expected, "{form}");
-        // The same through the cache, which packs what it keeps.
+        // The result is the same through the cache, which packs what it keeps.
         let shown = serde_json::from_value(golden["color"].clone()).unwrap();
         let Live::Color(Some(mut packed)) = Object::color(shown).live else { panic!("{form} cannot be read") };
         let mut templates = Templates::default();
@@ -54,7 +54,7 @@ fn colors_of_earlier_versions_are_rendered_as_they_were() {
             assert!(sidecar.container.as_ref().is_none_or(Value::is_number), "{form}");
         }
         assert_eq!(rendered(&packed, &templates).to_string(), expected, "{form}, packed");
-        // What is written back is what was read.
+        // A color is written back as it was read.
         assert_eq!(json!(color.spec.instances), golden["color"]["spec"]["instances"], "{form}");
     }
 }

@@ -1,4 +1,4 @@
-//! An instance's HorizontalPodAutoscaler.
+//! Manifest of an instance's HorizontalPodAutoscaler.
 
 use rainbow_api::{Autoscale, Rainbow};
 use rainbow_plan::InstanceName;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Scope, instance_labels, owned};
 use crate::{domain::object_name, kind::Kind};
 
-/// The autoscaler of an instance, as its tier's policy has it. `least` is the fewest pods that it may ask for now.
+/// Returns the autoscaler of an instance by its tier's policy. `least` is the lower limit that it has now.
 pub(crate) fn scaler(
     scope: &Scope<'_>,
     rainbow: &Rainbow,

@@ -1,4 +1,4 @@
-//! An instance's Service: how its dependents, and nobody else, reach it.
+//! Manifest of an instance's Service, through which only its dependents reach it.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use rainbow_api::{Rainbow, Tier, TierPort, declared_port, service_fields};
@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::{Scope, instance_labels, owned, serving_labels, with_said};
 use crate::{domain::object_name, kind::Kind};
 
-/// The Service of a tier's instance. `labeled`: its pods carry the label of pods that serve.
+/// Returns the Service of a tier's instance. `labeled`: its pods carry the serving label.
 pub(crate) fn service(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
@@ -28,7 +28,7 @@ pub(crate) fn service(
     with_said(object, &tier.service.labels, &tier.service.annotations, service_fields(&tier.service))
 }
 
-/// A port with everything spelled out that is a key of the list or has a default: what is applied is what comes back.
+/// Returns a port with every field that is a key of the list or has a default, so that the server's answer equals what is applied.
 fn port(port: &TierPort, target: Value) -> Value {
     let mut value = json!({
         "name": port.name,
@@ -42,8 +42,8 @@ fn port(port: &TierPort, target: Value) -> Value {
     value
 }
 
-/// The ports of a tier in a Service that moves between colors. A port that the containers declare under its name is targeted by the
-/// name, which is resolved for each pod: so pods with different numbers serve behind one Service.
+/// Returns the ports of a tier in a Service that moves between colors. A port that the containers declare under its name is targeted by
+/// that name, which is resolved for each pod, so that pods with different numbers can serve behind one Service.
 pub(super) fn moving_ports(tier: &Tier, template: &Value) -> Vec<Value> {
     let ports = tier.ports.iter().map(|known| {
         let target = known.target();
@@ -53,7 +53,7 @@ pub(super) fn moving_ports(tier: &Tier, template: &Value) -> Vec<Value> {
     ports.collect()
 }
 
-/// Equal for tiers whose pods can serve behind one Service. The tier's template is as it was written.
+/// Returns a digest that is equal for tiers whose pods can serve behind one Service. The tier's template must not be packed.
 pub(crate) fn ports_digest(tier: &Tier) -> u64 {
     let mut hasher = DefaultHasher::new();
     json!(moving_ports(tier, &tier.template)).to_string().hash(&mut hasher);

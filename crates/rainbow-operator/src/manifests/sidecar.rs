@@ -1,4 +1,4 @@
-//! The container that counts connections, as it is put into a pod template.
+//! Container that counts connections, as it is put into a pod template.
 
 mod resources;
 mod security;
@@ -9,25 +9,25 @@ pub(crate) use resources::fit;
 use rainbow_api::{Sidecar, SidecarSettings, Tier, names};
 use serde_json::{Value, json};
 
-/// What every probe has whose author gives no time.
+/// Default timeout of a probe in seconds.
 const PROBE_TIMEOUT: i64 = 1;
-/// As long as the counter takes a probe to be: more it refuses, and its pod would never start.
+/// Longest probe in seconds that the counter accepts. The counter refuses a longer one, and its pod would never start.
 const LONGEST_PROBE: i64 = 3600;
 
-/// The counter with its container, as it is put into the pods of a new instance from now on. It sees the pod's own sockets and nothing
-/// else, has no probe, so that it never decides whether the pod is ready, and ends as soon as it is told to.
+/// Returns the counter with its container, as it is put into the pods of a new instance from now on. The counter sees only the pod's own
+/// sockets. It has no probe, so that it never decides whether the pod is ready, and ends as soon as it gets the signal.
 pub(crate) fn recorded(tier: &Tier, template: &Value, image: &str, settings: &SidecarSettings) -> Sidecar {
     let mut container = container(tier, template, image, settings);
-    // Every supported cluster runs native sidecars; colors of earlier operators may have recorded a plain container.
+    // Every supported cluster runs native sidecars. Colors of earlier operators may have recorded a plain container.
     let native = settings.native.unwrap_or(true);
     if native {
-        // The first to start is the last to end: it counts to the end.
+        // The container that starts first ends last, so it counts to the end.
         container["restartPolicy"] = json!("Always");
     }
     Sidecar { image: image.to_owned(), native, container: Some(container) }
 }
 
-/// Puts the counter of an instance into its template. `written`: the container that the color has for it.
+/// Puts the counter of an instance into its template. `written` is the container that the color has recorded for it.
 pub(super) fn inject(template: &mut Value, tier: &Tier, sidecar: &Sidecar, written: Option<Value>) {
     let container = written.unwrap_or_else(|| unwritten::container(tier, template, sidecar));
     let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
@@ -36,7 +36,7 @@ pub(super) fn inject(template: &mut Value, tier: &Tier, sidecar: &Sidecar, writt
             list.insert(0, container);
         }
     } else if let Some(list) = list(spec, "containers") {
-        // The user's own stay first: tools take the first one where none is named.
+        // The user's own containers stay first: tools take the first container where none is named.
         list.push(container);
     }
 }
@@ -49,7 +49,7 @@ fn list<'a>(spec: &'a mut serde_json::Map<String, Value>, name: &str) -> Option<
     list.as_array_mut()
 }
 
-/// The container of new instances.
+/// Returns the container of new instances.
 fn container(tier: &Tier, template: &Value, image: &str, settings: &SidecarSettings) -> Value {
     let ports: Vec<String> = tier.tcp_ports().iter().map(ToString::to_string).collect();
     json!({
@@ -59,7 +59,7 @@ fn container(tier: &Tier, template: &Value, image: &str, settings: &SidecarSetti
         "env": [
             { "name": "TALLY_PORTS", "value": ports.join(",") },
             { "name": "TALLY_NODE", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "status.hostIP" } } },
-            // A connection from the node that is older than any probe is somebody's.
+            // A connection from the node that is older than any probe is a client's.
             { "name": "TALLY_PROBE_SECONDS", "value": (probe_timeout(template) + 1).to_string() },
         ],
         "resources": settings.resources.clone().unwrap_or_else(|| resources::of_template(template)),
@@ -67,7 +67,7 @@ fn container(tier: &Tier, template: &Value, image: &str, settings: &SidecarSetti
     })
 }
 
-/// The longest time in seconds that a probe of the template may take.
+/// Returns the longest time in seconds that a probe of the template may take.
 fn probe_timeout(template: &Value) -> i64 {
     let containers = ["containers", "initContainers"].into_iter().filter_map(|list| template["spec"][list].as_array());
     let probes = containers.flatten().flat_map(|container| {

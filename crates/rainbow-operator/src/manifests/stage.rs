@@ -1,4 +1,4 @@
-//! A stage's Service, what it selects, and the membership of pods.
+//! Manifest of a stage's Service, its selector, and the membership of pods.
 
 use rainbow_api::{Rainbow, Stage, Tier, labels, service_fields};
 use rainbow_plan::{InstanceName, Mark, Place, Selection};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Scope, owned, service::moving_ports, serving_labels, with_said};
 use crate::{clock, kind::Kind, live::PodLabels};
 
-/// The Service of a stage, without its selector. Its ports are those of `tier`, of the color that it selects.
+/// Returns the Service of a stage, without its selector. Its ports are those of `tier`, of the color that it selects.
 pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &str, tier: &Tier) -> Value {
     let labels: Map<String, Value> =
         [(labels::RAINBOW, scope.rainbow), (labels::TIER, tier.name.as_str()), (labels::STAGE, stage.name.as_str())]
@@ -16,7 +16,7 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &
             .collect();
     let ports = moving_ports(tier, &scope.templates.template(tier)).into_iter().map(|mut value| {
         if let Some(own) = stage.service.ports.iter().find(|own| value["name"] == own.name) {
-            // The pod's port stays what it is when the Service's differs.
+            // The pod's port stays the same when the Service's differs.
             if let Some(number) = own.port {
                 value["port"] = json!(number);
             }
@@ -35,9 +35,9 @@ pub(crate) fn stage(scope: &Scope<'_>, rainbow: &Rainbow, stage: &Stage, name: &
     with_said(object, &stage.service.labels, &stage.service.annotations, service_fields(&stage.service))
 }
 
-/// The shadow Service of a stage, with its selector. Its ports are those of `tier`, of the color that the stage's own Service selects, so
-/// that a pod that cannot be an endpoint of the one is none of the other. It is headless: nothing but its endpoints matters.
-/// The families of its addresses are those of the stage's own Service, too.
+/// Returns the shadow Service of a stage, with its selector. Its ports are those of `tier`, of the color that the stage's own Service
+/// selects, so that a pod that cannot be an endpoint of one Service is none of the other. It is headless, since only its endpoints matter.
+/// Its address families are those of the stage's own Service, too.
 pub(crate) fn shadow(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
@@ -62,7 +62,8 @@ pub(crate) fn shadow(
     owned(scope, rainbow, Kind::Service, name, labels, spec)
 }
 
-/// Puts the selector into a stage's Service. `labeled` tells whether an instance's pods carry the label of pods that serve. `Other` is nothing that is ever applied: the Service is left without one.
+/// Puts the selector into a stage's Service. `labeled` tells whether an instance's pods carry the serving label. `Other` is never applied:
+/// the Service is left without a selector.
 pub(crate) fn select(
     scope: &Scope<'_>,
     stage: &str,
@@ -78,16 +79,16 @@ pub(crate) fn select(
     service["spec"]["selector"] = Value::Object(selector);
 }
 
-/// Writes into a stage's Service which color the stage serves, beside the selector: where the status is lost and the selector is edited by
-/// another writer, that is what is left.
+/// Writes the color that the stage serves into the stage's Service, beside the selector. Where the status is lost and another writer edits
+/// the selector, this annotation is what is left.
 pub(crate) fn say(service: &mut Value, serves: Option<&str>) {
     if let Some(color) = serves {
         service["metadata"]["annotations"][labels::SERVES] = json!(color);
     }
 }
 
-/// A merge patch that changes a stage's Service from one selector to another; `before` and `after` tell as well whether the selector
-/// asks for the label of pods that serve. `None` where the one that is there is unknown.
+/// Returns a merge patch that changes a stage's Service from one selector to another. `before` and `after` also tell whether the selector
+/// asks for the serving label. `None`: the existing selector is unknown.
 pub(crate) fn reselect(
     scope: &Scope<'_>,
     stage: &str,
@@ -109,8 +110,8 @@ fn members(scope: &Scope<'_>, stage: &str) -> Map<String, Value> {
         .collect()
 }
 
-/// A merge patch that makes of what Rainbow says of a pod something else, and touches nothing that stays. So chains that write
-/// about one pod do not undo each other, and a label goes whatever field manager has put it on the pod.
+/// Returns a merge patch that changes Rainbow's labels and annotations of a pod, and touches nothing that stays. So chains that write to
+/// one pod do not undo each other, and a label is removed no matter which field manager has written it.
 pub(crate) fn relabel(uid: &str, before: &PodLabels, after: &PodLabels) -> Value {
     let (labels_before, annotations_before) = said(before);
     let (labels, annotations) = said(after);
@@ -121,7 +122,7 @@ pub(crate) fn relabel(uid: &str, before: &PodLabels, after: &PodLabels) -> Value
     } })
 }
 
-/// What a merge patch says: `null` takes a key away.
+/// Returns the content of a merge patch: `null` removes a key.
 fn changes(before: &Map<String, Value>, mut after: Map<String, Value>) -> Map<String, Value> {
     let gone: Vec<String> = before.keys().filter(|key| !after.contains_key(*key)).cloned().collect();
     after.retain(|key, value| before.get(key) != Some(value));
@@ -129,7 +130,7 @@ fn changes(before: &Map<String, Value>, mut after: Map<String, Value>) -> Map<St
     after
 }
 
-/// Labels and annotations.
+/// Returns the labels and annotations of a pod's state.
 fn said(of: &PodLabels) -> (Map<String, Value>, Map<String, Value>) {
     let mut labels: Map<String, Value> =
         of.member.keys().map(|stage| (labels::member(stage), json!(labels::MEMBER))).collect();

@@ -45,7 +45,7 @@ fn name(tier: &str) -> InstanceName {
     InstanceName::shared(tier, "v1")
 }
 
-/// A new color of the tiers of `rainbow()`.
+/// Returns a new color of the tiers of `rainbow()`.
 fn made_of(
     name: &str,
     instances: &[(String, InstanceName)],
@@ -89,7 +89,7 @@ fn a_deployment_carries_labels_and_addresses() {
         assert_eq!(template["metadata"]["labels"][key], *value);
     }
     assert_eq!(template["metadata"]["labels"]["app"], "x");
-    // The address comes first: the container's own variable refers to it.
+    // The address comes first, since the container's own variable refers to it.
     assert_eq!(
         template["spec"]["containers"][0]["env"],
         json!([{ "name": "BACKEND", "value": "s-backend-v1" }, { "name": "URL", "value": "http://$(BACKEND)" }])
@@ -198,7 +198,7 @@ fn a_selection_is_read_back() {
     assert_eq!(selects(&object(), labels::STAGE, "active"), Selection::Other, "there is no selector");
 }
 
-/// What a Service selects whose label says something.
+/// Returns what a Service with this label selects.
 fn selects(object: &Value, label: &str, value: &str) -> Selection {
     found(object, label, value).selects
 }
@@ -301,7 +301,7 @@ fn services_ask_for_the_label_that_pods_carry() {
         select(&scope(), "active", &mut outer, &Selection::Instance(name("frontend")), |_| labeled);
         assert_eq!(outer["spec"]["selector"]["rainbow.dev/serving"], expected);
     }
-    // An older version's instance stays as it is.
+    // An instance that an older version made stays as it is.
     let mut color = color;
     color.spec.instances.iter_mut().for_each(|instance| instance.serving_label = false);
     let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &name("frontend"), 5);
@@ -330,7 +330,7 @@ fn a_new_instance_has_defaults_where_its_template_is_silent() {
     let file = Some(json!("File"));
     assert_eq!(says(json!(true), json!("File")), (Some(json!(true)), file, logs.clone()));
     assert_eq!(says(json!(null), json!(null)), (Some(json!(false)), logs.clone(), logs));
-    // A color that an older version made has no such fields, and is rendered as it was.
+    // A color that an older version made has no such fields, and is rendered as before.
     let mut older = json!(color);
     for instance in older["spec"]["instances"].as_array_mut().unwrap() {
         for field in ["serviceLinks", "terminationMessages"] {
@@ -368,7 +368,7 @@ fn the_counter_is_put_where_it_was_recorded() {
     assert_eq!(env, ["TALLY_PORTS", "TALLY_NODE", "TALLY_PROBE_SECONDS"], "it needs nobody's address");
 }
 
-/// Names that YAML takes for numbers are texts everywhere.
+/// Names that YAML reads as numbers are texts everywhere.
 #[test]
 fn a_color_may_look_like_a_number() {
     for number in ["123456", "123e45", "000000", "1e1000"] {

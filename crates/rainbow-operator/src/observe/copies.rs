@@ -1,4 +1,4 @@
-//! Copies of ConfigMaps and Secrets.
+//! State of the copies of ConfigMaps and Secrets.
 
 use rainbow_api::{ColorConfig, ConfigContent, ConfigKind, ConfigName};
 use rainbow_plan::{CopyState, Source};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::Foreign;
 use crate::{cache::App, config::Readable, domain, kind::kind_of, live::Check, uid::Uid};
 
-/// The copies that colors have, that the spec's version has, and that exist. Nothing is said of a kind that is not watched.
+/// Returns the copies that colors have, that the spec's version has, and that exist. Copies of a kind that is not watched are left out.
 pub(super) fn copies(
     app: &App,
     owner: Option<&str>,
@@ -19,7 +19,7 @@ pub(super) fn copies(
     let named = named.filter(|one| one.content == ConfigContent::Copied);
     let mut all: BTreeMap<(ConfigKind, &str), &str> =
         named.map(|one| ((one.kind, one.copy.as_str()), one.name.as_str())).collect();
-    // A color that cannot be read may have any of the others.
+    // A color that cannot be read may have any of the other copies.
     if app.unreadable_colors.is_empty() {
         for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
             for (name, copy) in app.copies(kind).iter() {

@@ -1,4 +1,4 @@
-//! Instances: their Deployments and Services.
+//! State of instances: their Deployments and Services.
 
 use rainbow_api::{Color, RainbowSpec, Tier};
 use rainbow_plan::{Controller, Deployment, Instance, InstanceName, Presence, Scaler, Selection};
@@ -17,11 +17,11 @@ use crate::{
     manifests::{self, Scope},
 };
 
-/// Every instance that a color names or that exists, and how many pods it has.
+/// Returns every instance that a color names or that exists, with its number of pods.
 pub(super) fn instance_names(app: &App, spec: &RainbowSpec) -> Vec<(InstanceName, u32)> {
     let stages: Vec<&str> = domain::user_stages(spec).collect();
     let named = app.colors.values().flat_map(|color| domain::instances(&color.spec, stages.iter().copied()));
-    // A Service may be all that is left of an instance.
+    // The Service may be all that is left of an instance.
     let services = app.services.values().filter(|service| service.stage.is_empty()).map(|found| found.instance());
     let deployments = app.deployments.values().map(|found| found.instance());
     // Pods may run without a Deployment.
@@ -38,7 +38,7 @@ pub(super) fn instance_names(app: &App, spec: &RainbowSpec) -> Vec<(InstanceName
     names.into_iter().map(|name| (pods(&name), name)).map(|(pods, name)| (name, pods)).collect()
 }
 
-/// How many pods of each instance there are. The status of a Deployment does not count terminating pods, and may lag behind the
+/// Returns the number of existing pods of each instance. The status of a Deployment does not count terminating pods, and may lag behind the
 /// pods themselves.
 fn existing(app: &App) -> BTreeMap<InstanceName, u32> {
     let mut existing = BTreeMap::new();
@@ -48,7 +48,7 @@ fn existing(app: &App) -> BTreeMap<InstanceName, u32> {
     existing
 }
 
-/// An instance, of which so many pods exist, its autoscaler aside. `object` is the name of its objects.
+/// Returns the state of an instance without its autoscaler. `existing` is the number of its pods, `object` the name of its objects.
 pub(super) fn instance(
     app: &mut App,
     scope: &Scope<'_>,
@@ -70,7 +70,7 @@ pub(super) fn instance(
     };
     let mut identity = source
         .and_then(|(color, _)| Some(color.spec.instances.iter().find(|i| i.tier == *name.tier)?.identity.clone()));
-    // An object of ours with another purpose is as little this instance's as somebody else's is.
+    // An object of ours with another purpose is not this instance's either.
     let is_taken = |kind| foreign.contains(&(kind, object.to_owned())) || claims.other(kind, object, name).is_some();
     let deployment = match found {
         None if is_taken(Kind::Deployment) => Deployment::Foreign,
@@ -91,7 +91,7 @@ pub(super) fn instance(
             }
         }
     };
-    // What no color names any more is looked for, so that it can be deleted.
+    // A Service that no color names any more is looked for, so that it can be deleted.
     let needed = source.is_none_or(|(color, _)| {
         let is_called = color.spec.tiers.iter().any(|tier| tier.needs.iter().any(|need| need.tier == *name.tier));
         is_called || tier(color, &name.tier).is_some_and(|tier| !tier.ports.is_empty())

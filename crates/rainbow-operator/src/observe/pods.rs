@@ -1,4 +1,4 @@
-//! Pods, and what is known of them.
+//! State of pods, and what is known of them.
 
 use rainbow_plan::{Connections, InstanceName, Place, Pod, StageKey, Time};
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{cache::App, domain, effective::Effective, live};
 
-/// The pods that have not run to their end, in the order of their names.
+/// Returns the pods that have not run to their end, in the order of their names.
 pub(super) fn pods(
     app: &App,
     effective: &Effective,
@@ -53,7 +53,7 @@ pub(super) fn pods(
     pods
 }
 
-/// Instance and the policy that all its pods have.
+/// Instance with the policy of all its pods.
 struct InstancePolicy {
     name: InstanceName,
     is_counted: bool,
@@ -61,7 +61,7 @@ struct InstancePolicy {
 }
 
 impl InstancePolicy {
-    /// Pods of an application share the texts.
+    /// Returns whether a pod belongs to the instance. Pods of an application share their texts, so pointers are compared.
     fn is_of(&self, pod: &live::Pod) -> bool {
         let stage = self.name.stage.as_deref().unwrap_or_default();
         Arc::ptr_eq(&self.name.tier, &pod.tier)
@@ -70,7 +70,7 @@ impl InstancePolicy {
     }
 }
 
-/// Adds which Services have the pods as endpoints, and which had.
+/// Adds which Services have the pods as endpoints, and which had them.
 fn add_endpoints(pods: &mut [Pod], app: &App, stage_services: &BTreeMap<StageKey, String>) {
     let stages: BTreeMap<&str, &StageKey> = stage_services.iter().map(|(stage, service)| (&**service, stage)).collect();
     for name in app.listed() {
@@ -90,7 +90,7 @@ fn add_endpoints(pods: &mut [Pod], app: &App, stage_services: &BTreeMap<StageKey
     }
     for (service, name, since) in app.endpoints.left() {
         if let Some(pod) = by_name(pods, name) {
-            // Nodes may still send to where the Service of a removed stage pointed.
+            // Nodes may still send clients to the former endpoints of a removed stage's Service.
             let gone = || StageKey::Gone { service: Some(service.to_owned()) };
             pod.left.insert(stages.get(service).map_or_else(gone, |stage| (*stage).clone()), since);
         }
@@ -102,20 +102,20 @@ fn add_endpoints(pods: &mut [Pod], app: &App, stage_services: &BTreeMap<StageKey
     }
 }
 
-/// The pod of a name, among pods in the order of their names.
+/// Returns the pod of a name, among pods in the order of their names.
 fn by_name<'a>(pods: &'a mut [Pod], name: &str) -> Option<&'a mut Pod> {
     let place = pods.binary_search_by(|pod| (*pod.name).cmp(name)).ok()?;
     pods.get_mut(place)
 }
 
-/// The instances whose pods carry the label that Services ask for, by tier and color.
+/// Returns the instances whose pods carry the label that Services ask for, by tier and color.
 fn labeled(app: &App) -> BTreeSet<(&str, &str)> {
     let instances = app.colors.values().flat_map(|color| &color.spec.instances);
     let labeled = instances.filter(|instance| instance.serving_label);
     labeled.map(|instance| (instance.tier.as_str(), instance.color.as_str())).collect()
 }
 
-/// Whether the connections of an instance's pods are counted, by tier and color of the instance.
+/// Returns whether the connections of an instance's pods are counted, by tier and color of the instance.
 fn counted<'a>(app: &'a App, effective: &Effective) -> BTreeMap<(&'a str, &'a str), bool> {
     let mut colors: Vec<_> = app.colors.values().collect();
     colors.sort_by_key(|color| effective.rank(color));

@@ -1,4 +1,4 @@
-//! Autoscalers of instances.
+//! State of the autoscalers of instances.
 
 use rainbow_api::{Autoscale, Rainbow};
 use rainbow_plan::{InstanceName, Scaler};
@@ -10,7 +10,8 @@ use crate::{
     manifests::{self, Scope},
 };
 
-/// Autoscaler of an instance: an object that scales its Deployment, or that has the name of its own. `policy` is what an own one should be.
+/// Returns the autoscaler of an instance: an object that scales its Deployment, or that has the name of its own one. `policy` is the policy
+/// of its own one.
 pub(super) fn scaler(
     app: &mut App,
     scope: &Scope<'_>,

@@ -1,4 +1,4 @@
-//! The Services of stages, and their shadows: what they are called, what they select, and whether they are as the spec says.
+//! State of the Services of stages, and of their shadows: their names, their selectors, and whether they are as the spec says.
 
 use rainbow_api::{Rainbow, Stage, names, stage_tier};
 use rainbow_plan::{Selection, StageKey, StageService};
@@ -16,7 +16,7 @@ use crate::{
     node_ports::NodePorts,
 };
 
-/// The stages' Services as they are seen.
+/// Services of stages, as they are seen.
 #[derive(Default)]
 pub(super) struct Stages {
     pub(super) services: BTreeMap<StageKey, StageService>,
@@ -26,8 +26,8 @@ pub(super) struct Stages {
     pub(super) taken: Vec<(String, Owner)>,
 }
 
-/// Name of a stage's Service. Where the spec names none it is called after the tier that clients reach, and keeps its name when
-/// they reach another tier in another color: an address does not change with a release. `None` where the tier is unclear.
+/// Returns the name of a stage's Service. Where the spec names none, the Service is named after the tier that clients reach, and keeps its
+/// name when they reach another tier in another color: an address does not change with a release. `None`: the tier is unclear.
 fn service_name(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
     if let Some(name) = &stage.service.name {
         return Some(name.clone());
@@ -46,7 +46,7 @@ fn service_name(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
     }
 }
 
-/// The stages' Services, and their names.
+/// Returns the state of the stages' Services, and their names.
 pub(super) fn stages(app: &mut App, scope: &Scope<'_>, effective: &Effective, foreign: &Foreign) -> Stages {
     let Effective { rainbow, invalid_stages, .. } = effective;
     let in_spec = |name: &str| rainbow.spec.stages.iter().any(|stage| stage.name == name);
@@ -60,13 +60,13 @@ pub(super) fn stages(app: &mut App, scope: &Scope<'_>, effective: &Effective, fo
             continue;
         }
         let known = own_service(app, rainbow, stage);
-        // The name may be what is invalid.
+        // The name may be the invalid part.
         let wanted = if is_invalid { known.clone() } else { service_name(app, rainbow, stage) };
         let Some(wanted) = wanted else { continue };
         let claimed = claims.claim(&wanted, &stage.name, |other| !in_spec(other));
         let name = match (claimed, known) {
             (Ok(()), _) => wanted,
-            // The stage goes on with what it has.
+            // The stage continues with the Service that it has.
             (Err(owner), Some(known)) if known != wanted => {
                 let purpose = Owner::Stage(stage.name.clone());
                 seen.clashes.push(messages::name_taken(Kind::Service, &wanted, &purpose, &owner));
@@ -85,14 +85,14 @@ pub(super) fn stages(app: &mut App, scope: &Scope<'_>, effective: &Effective, fo
                 let (selects, label, asks) = (live.selects.clone(), live.members_of.to_string(), live.asks);
                 let serves = serves(&live.serves);
                 let labeled_as = (selects == Selection::Members && label != stage.name).then_some(label);
-                // The members of another stage are none of this one's, and a label that no pod has is nobody's.
+                // The members of another stage are not this one's, and a label that no pod has names no members.
                 let is_on_pods = |label: &str| app.pods.values().any(|pod| pod.said.member.contains_key(label));
                 let is_of_another = labeled_as.as_deref().is_some_and(|label| in_spec(label) || !is_on_pods(label));
                 let selects = if is_of_another { Selection::Other } else { selects };
                 if let Some(label) = labeled_as.filter(|_| !is_of_another) {
                     seen.labeled_as.insert(stage.name.clone(), label);
                 }
-                // Members carry a label of their own.
+                // The membership label replaces the serving label.
                 let asks_as_it_should = match &selects {
                     Selection::Instance(instance) => asks == app.is_labeled(instance),
                     Selection::Members | Selection::Other => true,
@@ -126,12 +126,12 @@ pub(super) fn stages(app: &mut App, scope: &Scope<'_>, effective: &Effective, fo
     seen
 }
 
-/// The color that a Service says its stage serves.
+/// Returns the color that a stage serves, as its Service says.
 fn serves(said: &str) -> Option<String> {
     (!said.is_empty()).then(|| said.to_owned())
 }
 
-/// The shadow Services. One lives for seconds, so what others have written to it does not matter, the selector aside.
+/// Adds the shadow Services. A shadow Service lives for seconds, so only its selector matters, not what others have written to it.
 fn shadows(app: &App, rainbow: &Rainbow, claims: &StageClaims<'_>, foreign: &Foreign, seen: &mut Stages) {
     let shadow = |seen: &Stages, stage: &str| seen.names.get(&StageKey::of(stage)).map(|own| names::shadow(own));
     for stage in &rainbow.spec.stages {
@@ -156,7 +156,8 @@ fn shadows(app: &App, rainbow: &Rainbow, claims: &StageClaims<'_>, foreign: &For
             seen.names.insert(StageKey::shadow(&stage.name), name);
         }
     }
-    // Of a stage that is gone, or whose Service had another name then: it is deleted, one after the other where there are several.
+    // Shadows of stages that are gone, or whose Service had another name then. They are deleted, one after the other where there are
+    // several.
     let left = app.services.iter().filter(|(_, live)| !live.shadow_of.is_empty());
     for (name, live) in left {
         let key = StageKey::shadow(&*live.shadow_of);
@@ -169,7 +170,7 @@ fn shadows(app: &App, rainbow: &Rainbow, claims: &StageClaims<'_>, foreign: &For
     }
 }
 
-/// Name of the Service that a stage has: the one that the status names, else any that is labeled as the stage's.
+/// Returns the name of a stage's present Service: the one that the status names, otherwise any that has the stage's label.
 fn own_service(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
     let status = rainbow.status.iter().flat_map(|status| &status.stages).find(|known| known.name == stage.name);
     let is_own = |name: &&str| app.services.get(name).is_some_and(|live| *live.stage == stage.name);
@@ -178,7 +179,8 @@ fn own_service(app: &App, rainbow: &Rainbow, stage: &Stage) -> Option<String> {
     told.or_else(any).map(str::to_owned)
 }
 
-/// The Service is as the spec says, its selector aside. What no color has any more cannot be rendered, and stays as it is.
+/// Returns whether the Service is as the spec says, without its selector. A Service with a tier that no color has any more cannot be
+/// rendered, and stays as it is.
 fn is_current(
     app: &mut App,
     scope: &Scope<'_>,

@@ -1,17 +1,16 @@
-//! How long to wait after a failure.
+//! Backoff after a failure.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The first wait after a failure; it doubles up to the longest.
+/// First wait after a failure. It doubles up to the longest.
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Failures in a row.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
-    /// Not before, unless the spec is another one.
+    /// Time before which no attempt is made, with the generation of the spec for which this holds.
     retry: Option<(Instant, Option<i64>)>,
 }
 
@@ -20,7 +19,7 @@ impl Backoff {
         *self = Self::default();
     }
 
-    /// Notes a failure to carry out a spec of this generation; how long to wait.
+    /// Notes a failure to carry out a spec of this generation. Returns the wait.
     pub(super) fn failed(&mut self, generation: Option<i64>) -> Duration {
         let wait = FIRST.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
@@ -28,12 +27,12 @@ impl Backoff {
         wait
     }
 
-    /// Failures in a row.
+    /// Returns the number of failures in a row.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// When the next attempt is due; `None`: now. Another spec is tried at once.
+    /// Returns when the next attempt is due. `None`: now. Another spec is tried at once.
     pub(super) fn until(&self, generation: Option<i64>) -> Option<Instant> {
         let (retry, of) = self.retry?;
         (of == generation && Instant::now() < retry).then_some(retry)

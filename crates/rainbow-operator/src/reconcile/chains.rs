@@ -1,4 +1,4 @@
-//! Chains that cannot be carried out: each waits on its own, and says why.
+//! Chains that cannot be carried out: each waits on its own, and has its own message.
 
 use rainbow_api::Reason;
 use rainbow_plan::{ChainKey, Plan};
@@ -11,17 +11,17 @@ use crate::{
     report::{Obstacle, Troubles},
 };
 
-/// An API server that fails to answer this many times in a row is a trouble to be told of. A few failures are none: they come
-/// with every restart of it.
+/// Number of failed answers of an API server in a row from which they are reported. A few failures come with every restart of an API
+/// server.
 const TOLD_AFTER: u32 = 4;
 
-/// The chains whose last attempt failed.
+/// Chains whose last attempt failed.
 #[derive(Debug, Default)]
 pub(super) struct Chains(BTreeMap<ChainKey, (Backoff, Failure)>);
 
 impl Chains {
-    /// Takes the chains out of a plan whose time has not come; when the next one's comes. A chain that is not in the plan has
-    /// nothing to do any more, and no trouble.
+    /// Removes the chains from a plan that are not due yet, and returns when the next one is. A chain that is not in the plan has nothing
+    /// to do any more, and no trouble.
     pub(super) fn keep_due(&mut self, plan: &mut Plan, generation: Option<i64>) -> Option<Instant> {
         self.0.retain(|key, _| plan.chains.iter().any(|chain| chain.key == *key));
         let until = |key: &ChainKey| self.0.get(key).and_then(|(backoff, _)| backoff.until(generation));
@@ -34,14 +34,14 @@ impl Chains {
         self.0.remove(key);
     }
 
-    /// Notes a failure to carry out a spec of this generation; how long the chain waits.
+    /// Notes a failure to carry out a spec of this generation. Returns the chain's wait.
     pub(super) fn failed(&mut self, key: ChainKey, failure: Failure, generation: Option<i64>) -> Duration {
         let (backoff, last) = self.0.entry(key).or_insert_with(|| (Backoff::default(), failure.clone()));
         *last = failure;
         backoff.failed(generation)
     }
 
-    /// What the API server says about the chains' writes.
+    /// Returns what the API server says about the chains' writes.
     pub(super) fn troubles(&self) -> Troubles {
         let trouble = |(backoff, failure): &(Backoff, Failure)| match failure {
             Failure::Rejected(message) | Failure::Ending(message) => {

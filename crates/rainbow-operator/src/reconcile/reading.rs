@@ -1,4 +1,4 @@
-//! Configuration that is to be read before the next plan.
+//! Configuration that must be read before the next plan.
 
 use rainbow_api::{ConfigKind, ConfigName};
 use std::collections::BTreeSet;
@@ -11,13 +11,13 @@ use crate::{
     manifests::{self, Scope},
 };
 
-/// What of an application's configuration is unknown, and decides about its next plan.
+/// Returns the unknown parts of an application's configuration that its next plan depends on.
 pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigQuestions {
     let is_copied = |kind: ConfigKind, copy: &str| {
         app.copies(kind).get(copy).is_some_and(|found| found.check != Check::Wrong && !found.meta.deleting)
     };
     let colors = app.colors.values().flat_map(|color| &color.spec.config);
-    // A copy that is there says nothing of the object, and needs nothing of it.
+    // An existing copy tells nothing about the object, and needs nothing of it.
     let lacks = colors.filter(|one| !is_copied(one.kind, &one.copy));
     let mut names: BTreeSet<ConfigName> =
         lacks.map(|one| ConfigName { kind: one.kind, name: one.name.clone() }).collect();
@@ -40,7 +40,7 @@ pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigQues
     }
 }
 
-/// A kind that the application names is being listed for the first time.
+/// Returns whether a kind that the application names is being listed for the first time.
 pub(super) fn is_being_listed(app: &App) -> bool {
     app.config.names().any(|name| *app.config.readables.of(name.kind) == Readable::NotYet)
 }

@@ -1,4 +1,4 @@
-//! Services that are in order but for what the API server refused of them.
+//! Services that are as they should be except for what the API server refused.
 
 use rainbow_api::Reason;
 use rainbow_plan::ChainKey;
@@ -11,22 +11,22 @@ use crate::{
     report::{Obstacle, Troubles},
 };
 
-/// By name.
+/// Refused Services by name.
 #[derive(Debug, Default)]
 pub(super) struct Refused(BTreeMap<String, Service>);
 
 #[derive(Debug)]
 struct Service {
     chain: ChainKey,
-    /// What the API server said.
+    /// Answer of the API server.
     says: String,
     backoff: Backoff,
-    /// It was asked for again.
+    /// Whether the Service was applied again since.
     asked: bool,
 }
 
 impl Refused {
-    /// Takes in what came of an apply.
+    /// Takes in the result of an apply.
     pub(super) fn applied(&mut self, chain: &ChainKey, name: String, refused: Option<String>, generation: Option<i64>) {
         let Some(says) = refused else {
             self.0.remove(&name);
@@ -38,7 +38,7 @@ impl Refused {
         self.0.insert(name, service);
     }
 
-    /// Has Services compared anew whose time has come, so that the plan applies them again; when the next one's comes.
+    /// Has Services that are due compared again, so that the plan applies them again. Returns when the next one is due.
     pub(super) fn retry(&mut self, app: &mut App, generation: Option<i64>) -> Option<Instant> {
         self.0.retain(|name, _| app.services.contains(name.as_str()));
         let mut next: Option<Instant> = None;
@@ -57,7 +57,7 @@ impl Refused {
         next
     }
 
-    /// What the API server says.
+    /// Returns what the API server says about the Services.
     pub(super) fn troubles(&self) -> Troubles {
         let trouble = |service: &Service| {
             let obstacle = Obstacle { reason: Reason::Rejected, message: service.says.clone() };

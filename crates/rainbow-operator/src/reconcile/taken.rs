@@ -5,11 +5,11 @@ use tokio::time::Instant;
 
 use crate::{kind::Kind, observe::Foreign};
 
-/// How often the API server is asked whether another's object has gone. Nothing else is polled, and this only while there is
-/// such an object: a watch would be on objects that are none of the operator's business.
+/// Interval at which the API server is asked whether another owner's object is gone. Nothing else is polled, and this only while there is
+/// such an object: a watch would read objects that are none of the operator's business.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Names that are needed, and when they were last asked about.
+/// Needed names that are taken, with the time of the last question.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     names: Foreign,
@@ -21,24 +21,24 @@ impl Taken {
         &self.names
     }
 
-    /// A name was found to be taken just now.
+    /// Records that a name was found to be taken just now.
     pub(super) fn insert(&mut self, kind: Kind, name: String) {
         self.names.insert((kind, name));
         self.asked = Some(Instant::now());
     }
 
-    /// These names are still taken.
+    /// Records that these names are still taken.
     pub(super) fn asked(&mut self, names: Foreign) {
         self.names = names;
         self.asked = Some(Instant::now());
     }
 
-    /// When to ask again; `None`: no name is taken.
+    /// Returns when to ask again. `None`: no name is taken.
     pub(super) fn next(&self) -> Option<Instant> {
         (!self.names.is_empty()).then(|| self.asked.unwrap_or_else(Instant::now) + EVERY)
     }
 
-    /// The names to ask about, if it is time.
+    /// Returns the names to ask about, if a question is due.
     pub(super) fn to_ask(&self) -> Option<Foreign> {
         self.next().filter(|next| Instant::now() >= *next).map(|_| self.names.clone())
     }

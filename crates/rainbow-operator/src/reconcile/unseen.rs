@@ -1,4 +1,4 @@
-//! Own writes that the watches have not shown yet. A decision on what was there before a write could repeat it.
+//! Own writes that the watches have not shown yet. A decision on the state before a write could repeat it.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -9,10 +9,10 @@ use crate::{
     key::Key,
 };
 
-/// How long an own write may take to come back through the watch before it is no longer waited for.
+/// Time within which an own write must come back through the watch. After it, the write is no longer waited for.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the watches must show before the next plan.
+/// Changes that the watches must show before the next plan.
 #[derive(Debug, Default)]
 pub(super) struct Unseen {
     expectations: Vec<Expectation>,
@@ -25,7 +25,7 @@ impl Unseen {
         self.since = Some(Instant::now());
     }
 
-    /// Until when to wait for own writes at most; `None`: all have come back.
+    /// Returns the time until which to wait for own writes at most. `None`: all have come back.
     pub(super) fn until(&mut self, cache: &Cache, key: &Key) -> Option<Instant> {
         self.expectations.retain(|expectation| !is_seen(cache, key, expectation));
         let since = self.since.filter(|_| !self.expectations.is_empty())?;

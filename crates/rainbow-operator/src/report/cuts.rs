@@ -1,4 +1,4 @@
-//! What a plan cuts: the connections of pods that go because their time is over.
+//! Cuts of a plan: the connections of pods that end because of their deadline.
 
 use rainbow_api::{Color, Cut};
 use rainbow_plan::{Action, ColorPhase, Connections, InstanceName, Plan, Time, Why};
@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use crate::cache::App;
 
-/// By name of the color, what the plan's actions cut, as far as it is known.
+/// Returns what the plan's actions cut, as far as it is known, by name of the color.
 pub(crate) fn cuts(plan: &Plan, app: &App, now: Time) -> BTreeMap<String, Vec<Cut>> {
     let mut all = BTreeMap::<String, Vec<Cut>>::new();
     for name in plan.actions().flat_map(past_their_time) {
         let Some(pod) = app.pods.get(name) else { continue };
         let instance = pod.instance();
         let owners = owners(app, plan, &instance);
-        // An inner tier is asked when its callers are gone; those whose time is over by then have no clients left to cut.
+        // The pods of an inner tier are asked when its callers are gone. If their deadline passes before that, they have no clients left to
+        // cut.
         if !app.known.was_asked(name) && owners.iter().all(|color| is_inner(color, &pod.tier)) {
             continue;
         }
@@ -77,7 +78,7 @@ fn of_pod(app: &App, pod: &str, now: Time) -> Vec<Cut> {
     }
 }
 
-/// The colors whose connections those of an instance are: those that drain, or, where none does, all that have it.
+/// Returns the colors that the connections of an instance belong to: those that drain or, where none does, all that have it.
 fn owners<'a>(app: &'a App, plan: &Plan, instance: &InstanceName) -> Vec<&'a Color> {
     let has = |color: &&Color| {
         color.spec.instances.iter().any(|known| known.tier == *instance.tier && known.color == *instance.color)
@@ -91,7 +92,7 @@ fn owners<'a>(app: &'a App, plan: &Plan, instance: &InstanceName) -> Vec<&'a Col
     if draining.is_empty() { all } else { draining }
 }
 
-/// Another tier of the color calls it.
+/// Returns whether another tier of the color calls the tier.
 fn is_inner(color: &Color, tier: &str) -> bool {
     color.spec.tiers.iter().any(|other| other.needs.iter().any(|need| need.tier == tier))
 }

@@ -1,5 +1,5 @@
-//! Kubernetes Events for what people want to know of, found by comparing the old status with the new one. So an operator
-//! that starts again tells nothing twice.
+//! Kubernetes Events about what people want to know, found by comparing the old status with the new one. So an operator that starts again
+//! reports nothing twice.
 
 use futures::future::join_all;
 use k8s_openapi::{
@@ -71,7 +71,7 @@ impl EventReason {
         }
     }
 
-    /// The event that says that a Rainbow is stalled, for the reason of the condition.
+    /// Returns the event for a stalled Rainbow, by the reason of the condition.
     fn of_stalled(reason: Option<Reason>) -> Self {
         match reason {
             Some(Reason::InvalidSpec) => Self::InvalidSpec,
@@ -111,19 +111,19 @@ impl EventReason {
     }
 }
 
-/// An event to be written.
+/// Event to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     warning: bool,
     reason: EventReason,
     message: String,
-    /// Subject of a note that is published once, however often it is told. The API server keeps an event for an hour, and refuses another
+    /// Subject of a note that is published once, however often it is made. The API server keeps an event for an hour, and refuses another
     /// one of its name.
     once: Option<u64>,
 }
 
 impl Note {
-    /// Whether the note tells of a step: those of a fast shift are left out.
+    /// Returns whether the note is about a step. Those of a fast shift are left out.
     pub(crate) fn is_step(&self) -> bool {
         self.reason == EventReason::ShiftStep
     }
@@ -136,13 +136,13 @@ impl Note {
         Self { warning: true, reason, message, once: None }
     }
 
-    /// Subject of the note, where one event of that subject is enough.
+    /// Returns the subject of the note, where one event of that subject is enough.
     pub(crate) fn once(&self) -> Option<u64> {
         self.once
     }
 }
 
-/// What an action tells when it is done.
+/// Returns the note about an action that is done.
 pub(crate) fn of_action(action: &Action) -> Option<Note> {
     match action {
         Action::CreateColor { color, .. } => {
@@ -153,7 +153,8 @@ pub(crate) fn of_action(action: &Action) -> Option<Note> {
     }
 }
 
-/// A stage's Service selects what Rainbow has not written, as far as the status tells, and is about to select what it should.
+/// Returns a note where a stage's Service has a selector that Rainbow has not written, as far as the status tells, and is about to get the
+/// right one.
 pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) -> Option<Note> {
     let Action::ApplyStage { stage, selects, .. } = action else { return None };
     let StageService::Ours { selects: before, .. } = world.stages.get(&StageKey::of(stage))? else { return None };
@@ -175,8 +176,7 @@ pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) ->
     })
 }
 
-/// Another writer has scaled a Deployment whose size is Rainbow's, and that is about to be taken back. `wanted` is the size that the
-/// Deployment should have, where that is known.
+/// Returns a note where another writer has scaled a Deployment whose size is Rainbow's, and the size is about to be set back.
 pub(crate) fn of_scale(action: &Action, about: &About<'_>) -> Option<Note> {
     let instance = match action {
         Action::ApplyDeployment { instance, .. } => instance,
@@ -196,7 +196,7 @@ pub(crate) fn of_scale(action: &Action, about: &About<'_>) -> Option<Note> {
     Some(Note { once: Some(subject.finish()), ..Note::warning(EventReason::ScaleTakenBack, message) })
 }
 
-/// What a change of the Rainbow's status tells.
+/// Returns the notes about a change of the Rainbow's status.
 pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> {
     let mut notes = Vec::new();
     for stage in &new.stages {
@@ -238,7 +238,7 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
                 notes.push(Note::normal(EventReason::ShiftAborted, messages::shift_aborted(name, &before.from)));
             }
             (None, None) => {
-                // Too fast to be seen on its way.
+                // The shift was too fast to be seen on its way.
                 if let Some((_, new)) = served.zip(stage.color.as_ref()).filter(|(old, new)| old != new) {
                     notes.push(Note::normal(EventReason::ShiftFinished, messages::shift_finished(name, new)));
                 }
@@ -248,7 +248,7 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
     }
     let stalled = |status: &RainbowStatus| {
         ConditionType::Stalled.find_true(&status.conditions).map(|c| {
-            // What is counted changes all the time: of that only which color waits is news.
+            // Counts change all the time. In a message with counts only the color that waits is news.
             let gist = if status::tells_counts(c) { messages::gist(&c.message) } else { &c.message };
             (Reason::of(c), gist.to_owned(), c.message.clone())
         })
@@ -262,7 +262,7 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
     notes
 }
 
-/// What a change of a color's status tells.
+/// Returns the notes about a change of a color's status.
 pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<Note> {
     use ColorPhase::{Ready, Retired, Serving, Starting};
     let mut notes = Vec::new();
@@ -287,7 +287,7 @@ pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<
         |status: &ColorStatus| ConditionType::HeldByOnePeer.find_true(&status.conditions).map(|c| c.message.clone());
     if let (None, Some(message)) = (peer(old), peer(new)) {
         let mut subject = DefaultHasher::new();
-        // The peer may come and go.
+        // The peer may come and go, so the event is published once for each peer.
         ("peer", name, message.split(' ').next()).hash(&mut subject);
         let message = messages::of_color(name, &message);
         notes.push(Note { once: Some(subject.finish()), ..Note::warning(EventReason::HeldByOnePeer, message) });
@@ -295,12 +295,12 @@ pub(crate) fn of_color(name: &str, old: &ColorStatus, new: &ColorStatus) -> Vec<
     notes
 }
 
-/// What is told of connections that are cut.
+/// Returns the note about connections that are cut.
 pub(crate) fn of_cuts(color: &str, cut: &[Cut]) -> Option<Note> {
     (!cut.is_empty()).then(|| Note::warning(EventReason::ConnectionsCut, messages::cuts(color, cut)))
 }
 
-/// Writes notes, all at the same time. An event that cannot be written is lost: nothing depends on it.
+/// Writes notes, all concurrently. An event that cannot be written is lost: nothing depends on it.
 pub(crate) async fn publish<'a>(
     client: &Client,
     namespace: &str,
@@ -343,7 +343,7 @@ pub(crate) async fn publish<'a>(
     join_all(notes.map(event).map(write)).await;
 }
 
-/// The beginning of a message that is longer than an event may have.
+/// Returns the beginning of a message that is longer than an event allows.
 fn shortened(message: &str) -> String {
     let end = (0..=message.len().min(NOTE_BYTES)).rev().find(|end| message.is_char_boundary(*end));
     message[..end.unwrap_or_default()].to_owned()

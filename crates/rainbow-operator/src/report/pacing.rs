@@ -1,38 +1,38 @@
-//! When statuses are written: at once where the next plan depends on it, else at most once a second, and counts seldom.
+//! Pace of statuses: at once where the next plan depends on them, otherwise at most once a second, and counts less often.
 
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 use super::status::Difference;
 
-/// A status is written at most this often because of anything that the next plan does not go by; and what changes little by little waits
-/// this long for more to change. A rollout changes many things at a time.
+/// Shortest time between two writes of a status because of a change that the next plan does not depend on. A minor change also waits this
+/// long for further ones, since a rollout changes many things at a time.
 const EVERY: Duration = Duration::from_secs(1);
-/// A status is written at most this often because of counts alone.
+/// Shortest time between two writes of a status because of counts alone.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
-/// The object that a status is of.
+/// Object that a status belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     Rainbow,
-    /// A color, by its name.
+    /// Color of this name.
     Color(String),
 }
 
-/// What is remembered between the turns of an application.
+/// Memory of all statuses between the turns of an application.
 #[derive(Default)]
 pub(super) struct Pacing(HashMap<Subject, Paced>);
 
 /// Memory of a status.
 #[derive(Clone, Copy, Debug, Default)]
 struct Paced {
-    /// When it was written last.
+    /// Time of the last write.
     written: Option<Instant>,
-    /// Since when it differs from what is written.
+    /// Time since when the status differs from what is written.
     differs: Option<Instant>,
 }
 
-/// One turn.
+/// One turn of an application.
 pub(super) struct Round<'a> {
     pacing: &'a mut Pacing,
     now: Instant,
@@ -46,7 +46,7 @@ impl Pacing {
 }
 
 impl Round<'_> {
-    /// Whether a status that differs so is to be written now.
+    /// Returns whether a status with this difference is to be written now.
     pub(super) fn is_due(&mut self, of: &Subject, difference: Difference) -> bool {
         let paced = self.pacing.0.entry(of.clone()).or_default();
         if difference == Difference::None {
@@ -69,7 +69,7 @@ impl Round<'_> {
         true
     }
 
-    /// Ends the turn; when to look again. Objects that are gone are forgotten.
+    /// Ends the turn. Returns when to look again. Objects that are gone are forgotten.
     pub(super) fn end(self, is_there: impl Fn(&Subject) -> bool) -> Option<Instant> {
         self.pacing.0.retain(|of, _| is_there(of));
         self.later

@@ -1,4 +1,4 @@
-//! A peer that is connected to every pod that holds a color: most often one that nobody would wait for, such as a scraper of metrics.
+//! Peer that is connected to every pod that holds a color: most often one that need not be waited for, such as a scraper of metrics.
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,16 +13,16 @@ use std::{
 
 use crate::{cache::App, domain::PeerOwner};
 
-/// A color drains for so long before a peer is named: most clients are gone by then.
+/// Time that a color drains before a peer is named: most clients are gone by then.
 const NAMED_AFTER: Duration = Duration::from_secs(60);
-/// Longest time that an answer may take.
+/// Longest time for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Owners of addresses, as far as they were asked for.
+/// Owners of addresses that were asked for.
 pub(crate) type Owners = BTreeMap<IpAddr, PeerOwner>;
 
-/// The address that is connected to every pod that holds a color, where there are two such pods or more; and how many there are. Of several
-/// addresses, the one with the most connections.
+/// Returns the address that is connected to every pod that holds a color, where there are two such pods or more, with the number of these
+/// pods. Of several addresses, the one with the most connections.
 pub(super) fn one_peer(report: &ColorReport, color: &Color, app: &App, now: Time) -> Option<(IpAddr, usize)> {
     report.drain.as_ref().filter(|drain| now >= drain.since.after(NAMED_AFTER))?;
     let instances = &color.spec.instances;
@@ -34,7 +34,7 @@ pub(super) fn one_peer(report: &ColorReport, color: &Color, app: &App, now: Time
     most_connected(&peers).map(|address| (address, peers.len()))
 }
 
-/// The address that is among the peers of every pod, if there are two pods or more.
+/// Returns the address that is among the peers of every pod, if there are two pods or more.
 fn most_connected(peers: &[Vec<(IpAddr, u64)>]) -> Option<IpAddr> {
     let (first, others) = peers.split_first().filter(|(_, others)| !others.is_empty())?;
     let count = |of: &[(IpAddr, u64)], address: IpAddr| of.iter().find(|(other, _)| *other == address).map(|(_, n)| *n);
@@ -45,7 +45,7 @@ fn most_connected(peers: &[Vec<(IpAddr, u64)>]) -> Option<IpAddr> {
     everywhere.max().map(|(_, address)| address.0)
 }
 
-/// When peers are to be named of a color that drains.
+/// Returns when peers of a color that drains may be named.
 pub(super) fn next(plan: &Plan, now: Time) -> Option<Time> {
     let drains = plan.report.colors.iter().filter_map(|color| color.drain.as_ref());
     drains.map(|drain| drain.since.after(NAMED_AFTER)).filter(|at| *at > now).min()

@@ -20,46 +20,47 @@ mod color;
 
 pub(crate) use color::{Basis, Remembered, UNKNOWN_AFTER, color, color_difference};
 
-/// A shift that is held for longer is a warning: its stage has two versions, and needs the operator for as long.
+/// Time from which a held shift is a warning: its stage has two versions, and needs the operator for as long as it is held.
 pub(crate) const PAUSED_LONG: Duration = Duration::from_secs(3600);
 
-/// How much a status has changed.
+/// Extent of a status's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Difference {
-    /// Not at all: nothing is written.
+    /// Nothing has changed: nothing is written.
     None,
-    /// In counts of connections, which change all the time: waits longer, for the next count is not far.
+    /// Counts of connections have changed, which happens all the time: it waits longer, since the next count comes soon.
     Counts,
-    /// In numbers, times and sentences of something that goes on: waits for more to change.
+    /// Numbers, times or sentences of something under way have changed: it waits for further changes.
     Minor,
-    /// In what tools and people wait for, such as a phase or the reason of a condition: written at once, but not again and again.
+    /// Something that tools and people wait for has changed, such as a phase or the reason of a condition: it is written at once, but not
+    /// repeatedly.
     State,
-    /// In what the next plan goes by, or in what stands in the way: written at once.
+    /// Something that the next plan depends on, or an obstacle, has changed: it is written at once.
     Major,
 }
 
-/// What the status of a Rainbow depends on besides the planner's report.
+/// Input of a Rainbow's status besides the planner's report.
 pub(crate) struct RainbowBasis<'a> {
     /// Generation of the spec that was planned for.
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
-    /// Findings about the spec, and causes behind the problems of the report, or soon will be.
+    /// Errors of the spec, and causes of the report's present or coming problems.
     pub(crate) causes: Vec<Obstacle>,
-    /// Reason for which the spec's version is not made yet, where that may pass by itself.
+    /// Reason why the spec's version is not made yet, where that may pass by itself.
     pub(crate) waits: Option<Obstacle>,
-    /// What the API server says about writes.
+    /// Answers of the API server to writes.
     pub(crate) troubles: &'a Troubles,
     pub(crate) overlaps: &'a Overlaps,
-    /// Those of the spec.
+    /// Holds of the spec.
     pub(crate) holds: &'a [Hold],
     pub(crate) old: &'a RainbowStatus,
     pub(crate) now: Time,
 }
 
-/// By stage: how long pods serve together, where that is not up to the cluster's own data plane.
+/// Time for which pods serve together, by stage, where that is not up to the cluster's own data plane.
 pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 
-/// The status of the Rainbow.
+/// Returns the status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
     let RainbowBasis { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
@@ -137,7 +138,7 @@ fn stage(
     }
 }
 
-/// Why the stage does not move. That a user has taken it back is said where nothing else keeps it.
+/// Returns why the stage does not move. A user's hold is named where nothing else keeps the stage.
 fn waiting(report: &StageReport, hold: Option<&Hold>, names: &Names<'_>) -> Option<String> {
     let is_held = report.hold == Some(HoldReport::Holds);
     match (&report.waiting, hold.filter(|hold| is_held && hold.color.is_some())) {
@@ -147,7 +148,7 @@ fn waiting(report: &StageReport, hold: Option<&Hold>, names: &Names<'_>) -> Opti
     }
 }
 
-/// When a shift has been held for long; `None` where it is not held.
+/// Returns when the shift will have been held for long. `None`: it is not held.
 pub(crate) fn paused_long_at(shift: &ShiftStatus) -> Option<Time> {
     Some(clock::read(shift.paused_since.as_deref()?)?.after(PAUSED_LONG))
 }
@@ -180,16 +181,16 @@ fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// `active=v1→v2 3/5, smoke=v2`.
+/// Returns a summary of the stages, such as `active=v1→v2 3/5, smoke=v2`.
 fn summary(stages: &[StageStatus]) -> String {
     let one = |stage: &StageStatus| match &stage.shift {
-        // While a shift is finished, the stage serves its new color already.
+        // While a shift finishes, the stage already serves its new color.
         Some(shift) if shift.from != shift.to => {
             format!("{}={}→{} {}/{}", stage.name, shift.from, shift.to, shift.moved, shift.of)
         }
         _ => {
             let held = if stage.held { " held" } else { "" };
-            // Tiers that have moved already, or have yet to.
+            // Tiers that have already moved, or have not moved yet.
             let apart = stage.tiers.iter().filter(|tier| tier.color != stage.color);
             let apart = apart.map(|tier| format!(" {}={}", tier.tier, tier.color.as_deref().unwrap_or("-")));
             format!("{}={}{held}{}", stage.name, stage.color.as_deref().unwrap_or("-"), apart.collect::<String>())
@@ -198,7 +199,7 @@ fn summary(stages: &[StageStatus]) -> String {
     stages.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What is under way: a reason and a sentence.
+/// Returns a reason and a sentence for what is under way.
 fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reason, String) {
     // A shift that waits for pods does not hide why they do not start.
     let because = |message: String| match messages::unready(report, names) {
@@ -223,7 +224,7 @@ fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reas
         .unwrap_or_else(sizing)
 }
 
-/// All problems as one obstacle; the first one names the reason.
+/// Returns all problems as one obstacle. The first one gives the reason.
 fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
     let reason = match problems.first()? {
         Problem::ColorInUse { .. } | Problem::InstanceInUse { .. } => Reason::ColorInUse,
@@ -240,18 +241,18 @@ fn obstacle(problems: &[Problem], names: &Names<'_>) -> Option<Obstacle> {
     Some(Obstacle { reason, message: messages.join("; ") })
 }
 
-/// Two obstacles as one; the first one names the reason.
+/// Joins two obstacles. The first one gives the reason.
 fn join(first: Obstacle, second: Obstacle) -> Obstacle {
     Obstacle { reason: first.reason, message: format!("{}; {}", first.message, second.message) }
 }
 
-/// What the API server says about the writes of a color's start and end.
+/// Returns what the API server says about the writes of a color's start and end.
 pub(crate) fn trouble_of_color(color: &str, troubles: &Troubles) -> Option<Obstacle> {
     let chains = [ChainKey::Start(color.to_owned()), ChainKey::End(color.to_owned())];
     chains.iter().filter_map(|chain| troubles.get(chain).cloned()).reduce(join)
 }
 
-/// The three conditions as kstatus reads them.
+/// Returns the three conditions as kstatus reads them.
 fn conditions(
     obstacle: Option<&Obstacle>,
     progress: Option<(Reason, String)>,
@@ -289,7 +290,7 @@ fn condition(
     now: Time,
 ) -> Condition {
     let status = if is { "True" } else { "False" };
-    // The time of the transition stays while the status does.
+    // The transition time stays while the status does.
     let since = type_.find(old).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
     Condition {
         type_: type_.to_string(),
@@ -301,17 +302,17 @@ fn condition(
     }
 }
 
-/// `metav1.Time` has whole seconds: what is written is what comes back.
+/// Returns a time in whole seconds, as `metav1.Time` has them, so that the server's answer equals what is written.
 fn whole_seconds(now: Time) -> k8s_openapi::jiff::Timestamp {
     timestamp(Time(now.0 - now.0.rem_euclid(1000)))
 }
 
-/// Whether a condition tells of connections, whose numbers change all the time.
+/// Returns whether a condition's message has numbers of connections, which change all the time.
 pub(crate) fn tells_counts(condition: &Condition) -> bool {
     Reason::of(condition) == Some(Reason::TooManyColors)
 }
 
-/// How a Rainbow's new status differs from the old one.
+/// Returns how a Rainbow's new status differs from the old one.
 pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Difference {
     if old == new {
         return Difference::None;
@@ -324,7 +325,7 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
     if without_counts(old) == without_counts(new) {
         return Difference::Counts;
     }
-    // When a shift began and that it ended can wait: the Service and its members say as much.
+    // The start and the end of a shift are not part of the memory: the Service and its members tell them.
     let remembered = |new: &StageStatus| {
         let known = old.stages.iter().find(|old| old.name == new.name);
         known.is_some_and(|old| memory(old) == memory(new))
@@ -340,7 +341,7 @@ pub(crate) fn rainbow_difference(old: &RainbowStatus, new: &RainbowStatus) -> Di
     }
 }
 
-/// The part that tools and people wait for.
+/// Returns the part that tools and people wait for.
 fn state(status: &RainbowStatus) -> impl PartialEq + '_ {
     let shift = |shift: &ShiftStatus| (shift.from.clone(), shift.to.clone(), shift.phase);
     let stage = |stage: &StageStatus| {
@@ -356,7 +357,7 @@ fn state(status: &RainbowStatus) -> impl PartialEq + '_ {
     )
 }
 
-/// Conditions without their sentences and times, and with their generation where that is of interest.
+/// Returns conditions without their messages and times, and with their generation where `generation` gives it.
 fn states(
     conditions: &[Condition],
     generation: impl Fn(&Condition) -> Option<i64>,
@@ -365,12 +366,12 @@ fn states(
     all.map(|found| (found.type_.as_str(), found.status.as_str(), found.reason.as_str(), generation(found))).collect()
 }
 
-/// What a stage remembers from one look to the next.
+/// Returns what a stage remembers from one look to the next.
 fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
     let StageStatus { color, previous, degraded_since, degraded_color, rejected, ended_hold, tiers, .. } = stage;
     let tier = |tier: &TierStatus| {
         let degraded = (tier.degraded_since.clone(), tier.degraded_color.clone());
-        // The callers follow when it is known for how long a tier has served them.
+        // The callers follow when it is known for how long a tier has served them, so `since` is included.
         (
             tier.tier.clone(),
             tier.color.clone(),

@@ -1,4 +1,4 @@
-//! Why colors lack pods, of those that do: what nodes, the scheduler and the ReplicaSet controller say.
+//! Reasons why colors lack pods, in the words of nodes, the scheduler and the ReplicaSet controller.
 
 use rainbow_plan::{ColorReport, Report, Waiting};
 
@@ -8,7 +8,7 @@ use crate::{
     live::{Deployment, Pod, Trouble},
 };
 
-/// One trouble of each tier of each color that waits for pods.
+/// Returns one trouble for each tier of each color that waits for pods.
 pub(crate) fn troubles(app: &App, report: &Report) -> PodTroubles {
     let lacks = |color: &&ColorReport| matches!(color.waiting, Some(Waiting::ForPods { .. }));
     let mut troubles = PodTroubles::new();
@@ -23,7 +23,7 @@ pub(crate) fn troubles(app: &App, report: &Report) -> PodTroubles {
     troubles
 }
 
-/// Pods that cannot be made say most, then pods that are stuck.
+/// Returns the trouble of an instance that says most: pods that cannot be made come first, then pods that are stuck.
 fn of_instance(app: &App, tier: &str, color: &str) -> Option<PodTrouble> {
     let is_deployment = |found: &Deployment| *found.tier == *tier && *found.color == *color;
     let failed = app.deployments.iter().filter(|(_, found)| is_deployment(found));

@@ -1,6 +1,6 @@
-//! The objects of one kind: all that there are, then what becomes of them.
+//! Objects of one kind: first all that exist, then their changes.
 //!
-//! kube's own `watcher` does the same, but streams a list from the API server's cache, however old that is (version `0`), has one
+//! kube's own `watcher` does the same, but streams a list from the API server's cache, however old the cache is (version `0`), has one
 //! timeout for lists and watches, and ends where the API server refuses to stream.
 
 use futures::{Stream, StreamExt, stream::BoxStream};
@@ -16,34 +16,34 @@ use tokio::time::timeout;
 use super::WATCH;
 use crate::{change::Change, live::Shown, messages};
 
-/// Objects of a page of a list. A page is in memory twice, as text and as objects, and there is one for each kind at a time.
+/// Number of objects in a page of a list. A page is in memory twice, as text and as objects, and there is one for each kind at a time.
 const PAGE: u32 = 100;
-/// A streamed list may take this long. One that takes longer comes in pages.
+/// Longest time of a streamed list. A list that takes longer comes in pages.
 const LIST: Duration = Duration::from_secs(600);
-/// Time by which the API server may end a watch later than it was asked to.
+/// Time by which the API server may end a watch later than requested.
 const MARGIN: Duration = Duration::from_secs(5);
 /// Annotation of the bookmark that ends a streamed list.
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
-/// Which objects are watched.
+/// Selection of objects to watch.
 pub(super) struct Watched {
     pub(super) client: Client,
-    /// Path of the kind, in a namespace or in all.
+    /// Path of the kind, in one namespace or in all.
     pub(super) path: String,
     pub(super) labels: Option<String>,
     pub(super) part: Part,
 }
 
-/// Part of each object that is asked for.
+/// Part of each object that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
-    /// The data never leaves the API server.
+    /// Metadata only: the data never leaves the API server.
     Metadata,
 }
 
 impl Watched {
-    /// Watches from a version on; with `initial`, all objects come first, as they are now or were then.
+    /// Watches from a version on. With `initial`, all objects come first, in a state that is at least as new as that version.
     async fn watch<T: Shown>(&self, time: Duration, initial: bool, version: &str) -> Result<Events<T>, Error> {
         let params = WatchParams {
             label_selector: self.labels.clone(),
@@ -61,7 +61,7 @@ impl Watched {
     }
 }
 
-/// Changes without end. After an error the next poll goes on.
+/// Returns changes without end. After an error the next poll continues.
 pub(super) fn changes<T: Shown>(watched: Watched) -> impl Stream<Item = Result<Change<T>, Error>> + Send {
     let watcher = Watcher { watched, streams: true, state: State::Start };
     futures::stream::unfold(watcher, |mut watcher| async move {
@@ -75,24 +75,24 @@ type Events<T> = BoxStream<'static, Result<WatchEvent<T>, Error>>;
 enum State<T> {
     /// Nothing is known.
     Start,
-    /// A list comes in pages. `version`: this page is the last one.
+    /// A list comes in pages. `version` is set on the last page.
     Pages { items: vec::IntoIter<T>, next: Option<String>, version: Option<String> },
     /// A list is streamed.
     Streamed(Events<T>),
     /// Everything up to this version is known.
     Known(String),
-    /// Everything up to this version is known, and what comes after it is on its way.
+    /// Everything up to this version is known, and later changes are being watched.
     Watching(String, Events<T>),
 }
 
 struct Watcher<T> {
     watched: Watched,
-    /// Lists are streamed, until the API server refuses that or one breaks off.
+    /// Whether lists are streamed, until the API server refuses that or a stream breaks off.
     streams: bool,
     state: State<T>,
 }
 
-/// A page of a list.
+/// Page of a list.
 #[derive(Deserialize)]
 #[serde(bound = "T: Shown")]
 struct Page<T> {
@@ -118,7 +118,7 @@ impl<T: Shown> Watcher<T> {
         }
     }
 
-    /// One step. An error leaves a state that the next step goes on from.
+    /// Takes one step. An error leaves a state from which the next step continues.
     async fn step(&mut self) -> Result<Option<Change<T>>, Error> {
         match std::mem::replace(&mut self.state, State::Start) {
             State::Start if self.streams => self.start_stream().await,
@@ -155,7 +155,7 @@ impl<T: Shown> Watcher<T> {
     }
 
     async fn start_stream(&mut self) -> Result<Option<Change<T>>, Error> {
-        // Without a version the API server sends what is newest, as it does for a list.
+        // Without a version the API server sends the newest state, as it does for a list.
         match self.watched.watch(LIST, true, "").await {
             Ok(events) => {
                 self.state = State::Streamed(events);
@@ -182,7 +182,7 @@ impl<T: Shown> Watcher<T> {
                 self.state = State::Streamed(events);
                 return Ok(None);
             }
-            // The next list comes in pages: those cannot break off for being long.
+            // The next list comes in pages, which cannot break off because of their length.
             Some(Ok(WatchEvent::Error(status))) => {
                 self.streams = false;
                 return Err(Error::Api(status));
@@ -191,7 +191,7 @@ impl<T: Shown> Watcher<T> {
                 self.streams = false;
                 return Err(error);
             }
-            // Nothing is deleted in a list.
+            // A streamed list contains no deletions.
             Some(Ok(WatchEvent::Deleted(_))) | None => {
                 self.streams = false;
                 return Ok(None);
@@ -252,12 +252,13 @@ impl<T: Shown> Watcher<T> {
     }
 }
 
-/// The next event. A connection that has been silent for so long counts as ended: the end may have been lost.
+/// Returns the next event. A connection that has been silent for longer than `time` and a margin counts as ended: its end may have been
+/// lost.
 async fn within<T>(time: Duration, events: &mut Events<T>) -> Option<Result<WatchEvent<T>, Error>> {
     timeout(time + MARGIN, events.next()).await.ok().flatten()
 }
 
-/// The version is too old to go on from: everything is listed again.
+/// Returns whether the version is too old to continue from, so that everything is listed again.
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 410)
 }

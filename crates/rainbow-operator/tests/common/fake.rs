@@ -1,5 +1,5 @@
-//! Stand-ins for the controllers and the nodes of a cluster: Deployments get pods, pods become ready, Services get
-//! endpoint slices with the labels of the Service. No more than the operator can notice.
+//! Fakes of the controllers and the nodes of a cluster: Deployments get pods, pods become ready, Services get endpoint slices with the
+//! labels of the Service. They do no more than the operator can notice.
 
 use futures::{FutureExt, StreamExt, stream::select_all};
 use k8s_openapi::api::{
@@ -26,9 +26,9 @@ pub struct Fake {
     pub broken: Arc<Mutex<BTreeSet<String>>>,
     /// Images that no node can pull.
     pub missing: Arc<Mutex<BTreeSet<String>>>,
-    /// Pods made so far.
+    /// Number of pods made so far.
     pub made: Arc<Mutex<u32>>,
-    /// The endpoint controller does not see membership labels.
+    /// Whether the endpoint controller does not see membership labels.
     pub sees_no_members: Arc<Mutex<bool>>,
 }
 
@@ -50,7 +50,7 @@ impl Fake {
                 watcher(Api::<Service>::all(client.clone()), all()).map(drop).boxed(),
             ]);
             while changes.next().await.is_some() {
-                // A look sees everything: one is enough for all changes that are there.
+                // A look sees everything, so one is enough for all changes that have come.
                 while changes.next().now_or_never().flatten().is_some() {}
                 this.sync(&client).await;
             }
@@ -78,7 +78,7 @@ impl Fake {
                 self.refill(&api, set, &pods).await;
             }
         }
-        // Pods of others are their tests' own.
+        // Pods of others belong to their tests.
         for pod in pods.iter().filter(|pod| pod.labels().contains_key("rainbow.dev/color")) {
             if is_lost(pod, &sets) {
                 let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
@@ -102,7 +102,7 @@ impl Fake {
         }
     }
 
-    /// The status of a pod with a container before the others whose image cannot be pulled.
+    /// Returns the status of a pod that has an init container whose image cannot be pulled.
     fn not_pulled(&self, pod: &Pod) -> Option<serde_json::Value> {
         let missing = self.missing.lock().unwrap();
         let init = pod.spec.as_ref()?.init_containers.iter().flatten();
@@ -113,7 +113,7 @@ impl Fake {
         }] } }))
     }
 
-    /// Keeps a Deployment's ReplicaSet, which is a new one, or one that has no owner.
+    /// Keeps a Deployment's ReplicaSet: creates one, or adopts one that has no owner.
     async fn scale(&self, client: &Client, deployment: &Deployment, sets: &[ReplicaSet], pods: &[Pod]) {
         let api: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
         let spec = deployment.spec.clone().unwrap();
@@ -152,7 +152,7 @@ impl Fake {
         }
     }
 
-    /// Adopts pods, and makes or deletes some.
+    /// Adopts pods, and creates or deletes some.
     async fn refill(&self, api: &Api<Pod>, set: &ReplicaSet, pods: &[Pod]) {
         let spec = set.spec.as_ref().unwrap();
         let selector = spec.selector.match_labels.clone().unwrap();
@@ -165,7 +165,7 @@ impl Fake {
         }
         let is_own = |pod: &&Pod| is_of(*pod, set) || (pod.owner_references().is_empty() && selected(pod));
         let mut own: Vec<&Pod> = alive.filter(is_own).collect();
-        // The last ones go first: those that are not ready, then the cheapest, as the ReplicaSet controller has it.
+        // The last pods go first: those that are not ready, then the cheapest, as in the ReplicaSet controller.
         own.sort_by_key(|pod| (!ready(pod), -cost(pod), pod.name_any()));
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap();
         for _ in own.len()..wanted {
@@ -230,18 +230,18 @@ fn ready(pod: &Pod) -> bool {
         && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
-/// The owner is one of the object's.
+/// Returns whether the owner is one of the object's owners.
 fn is_of(object: &impl ResourceExt, owner: &impl ResourceExt) -> bool {
     object.owner_references().iter().any(|known| Some(&known.uid) == owner.uid().as_ref())
 }
 
-/// The garbage collector deletes the object: an owner of this kind is gone.
+/// Returns whether the garbage collector deletes the object: an owner of this kind is gone.
 fn is_lost<K: Resource<DynamicType = ()>>(object: &impl ResourceExt, owners: &[K]) -> bool {
     let mut lost = object.owner_references().iter().filter(|owner| owner.kind == K::kind(&()));
     lost.any(|owner| !owners.iter().any(|known| known.meta().uid.as_ref() == Some(&owner.uid)))
 }
 
-/// The garbage collector lets objects go that are deleted without their dependents.
+/// Removes the owner references to objects that are deleted without their dependents, as the garbage collector does.
 async fn orphan<O, D>(client: &Client, owners: &[O], dependents: &[D])
 where
     O: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,

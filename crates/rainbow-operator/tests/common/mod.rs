@@ -1,4 +1,4 @@
-//! A cluster for tests: the real API server in process, and a fake of everything behind it.
+//! Cluster for tests: the real API server in process, and a fake of everything behind it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -39,25 +39,25 @@ pub struct Cluster {
     pub fake: fake::Fake,
     /// Every write of the operator, as `METHOD path`.
     pub writes: Arc<Mutex<Vec<String>>>,
-    /// Those of them that the API server refused.
+    /// Writes of the operator that the API server refused.
     pub refused: Arc<Mutex<Vec<String>>>,
-    /// Rewrites the bodies of the operator's writes, as an admission webhook does. Gets the path, too.
+    /// Webhook that rewrites the bodies of the operator's writes, as an admission webhook does.
     pub webhook: Arc<Mutex<Option<Webhook>>>,
-    /// Writes whose name ends so never arrive, and are kept: see [`Cluster::late`].
+    /// End of the names of writes that never arrive, and are kept: see [`Cluster::late`].
     pub lost: Arc<Mutex<Option<&'static str>>>,
-    /// The connection of a write that is lost breaks: its operator goes on.
+    /// Whether the connection of a lost write breaks, so that its operator continues.
     pub breaks: Arc<Mutex<bool>>,
     kept: Arc<Mutex<Vec<http::Request<kube::client::Body>>>>,
     /// `User-Agent` of every request of the operator, without repetitions.
     pub agents: Arc<Mutex<BTreeSet<String>>>,
-    /// The operator stops dead after this many writes.
+    /// Number of writes after which the operator stops dead.
     fuse: Arc<Mutex<Option<usize>>>,
     operator: Option<JoinHandle<()>>,
-    /// One for all operators, so that time goes on while there is none.
+    /// Clock of all operators, so that time continues while there is none.
     clock: Clock,
-    /// What the pods answer to those who ask for their connections.
+    /// Answers of the pods to questions about their connections.
     pub tally: tally::Tally,
-    /// The image of the counter.
+    /// Image of the counter.
     pub tally_image: Option<String>,
     /// ConfigMaps and Secrets that the operator may read.
     pub config_access: ConfigAccess,
@@ -65,14 +65,14 @@ pub struct Cluster {
     pub version: Option<Value>,
 }
 
-/// Changes the body of a write to a path.
+/// Changes the body of a write. The first argument is the path.
 pub type Webhook = fn(&str, &mut Value);
 
-/// How long the data plane may send to where a Service pointed.
+/// Time for which the data plane may send clients to a Service's former endpoints.
 pub const PROPAGATION: Duration = Duration::from_millis(50);
 
 impl Cluster {
-    /// A cluster with the definitions, the fake and the operator.
+    /// Starts a cluster with the definitions, the fake and the operator.
     pub async fn start() -> Self {
         let mut cluster = Self::without_operator().await;
         cluster.start_operator();
@@ -127,7 +127,7 @@ impl Cluster {
         }));
     }
 
-    /// The operator is gone from one moment to the next.
+    /// Stops the operator from one moment to the next.
     pub async fn kill_operator(&mut self) {
         if let Some(operator) = self.operator.take() {
             operator.abort();
@@ -135,13 +135,12 @@ impl Cluster {
         }
     }
 
-    /// After this many more writes, nothing the operator sends is answered any more: the write has happened, and the
-    /// operator never learns of it.
+    /// Blows the fuse after this many more writes: the last write happens, but no request of the operator is answered any more.
     pub fn fuse(&self, writes: usize) {
         *self.fuse.lock().unwrap() = Some(writes);
     }
 
-    /// The writes that were lost arrive now, whoever is the operator. The answers are their status codes.
+    /// Lets the lost writes arrive now, under any operator. Returns their status codes.
     pub async fn late(&self) -> Vec<u16> {
         *self.lost.lock().unwrap() = None;
         let kept = std::mem::take(&mut *self.kept.lock().unwrap());
@@ -246,7 +245,7 @@ impl Cluster {
         self.raw().delete("seamless", &Default::default()).await.unwrap();
     }
 
-    /// Rainbows as they are written, readable or not.
+    /// Returns the API of Rainbows as they are written, readable or not.
     fn raw(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), "default", &ApiResource::erase::<Rainbow>(&()))
     }
@@ -261,7 +260,7 @@ impl Cluster {
         self.api::<Rainbow>().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(rainbow)).await
     }
 
-    /// `rainbow promote`.
+    /// Writes what `rainbow promote` writes.
     pub async fn promote(&self, color: &str) {
         let mut rainbow = self.rainbow().await;
         rainbow.spec.stages.iter_mut().find(|stage| stage.name == "active").unwrap().color = Some(color.to_owned());
@@ -294,7 +293,7 @@ impl Cluster {
         Some(format!("{:?}", color.status?.phase?))
     }
 
-    /// Waits, in virtual time, until something is so.
+    /// Waits, in virtual time, until a condition holds.
     #[track_caller]
     pub fn until<'a, F>(
         &'a self,
@@ -308,7 +307,7 @@ impl Cluster {
         async move {
             let begin = tokio::time::Instant::now();
             loop {
-                // A look costs several requests: only after something has been written is there anything to see.
+                // A look costs several requests, and there is something new to see only after a write.
                 let revision = self.api.revision();
                 if condition(self).await {
                     return;
@@ -332,7 +331,7 @@ impl Cluster {
         }
     }
 
-    /// What is in the cluster, without what differs from run to run.
+    /// Returns what is in the cluster, without what differs from run to run.
     pub async fn state(&self) -> Value {
         let everything = ListParams::default();
         let deployments = self.api::<Deployment>().list(&everything).await.unwrap();
@@ -361,8 +360,7 @@ impl Cluster {
     }
 }
 
-/// The sample application at a version.
-/// A request whose body, where it has one, went through a webhook.
+/// Returns a request whose body, where it has one, went through a webhook.
 async fn rewritten(request: http::Request<kube::client::Body>, webhook: Webhook) -> http::Request<kube::client::Body> {
     let (mut parts, body) = request.into_parts();
     let mut bytes = body.collect_bytes().await.unwrap().to_vec();
@@ -374,6 +372,7 @@ async fn rewritten(request: http::Request<kube::client::Body>, webhook: Webhook)
     http::Request::from_parts(parts, bytes.into())
 }
 
+/// Returns the sample application at a version.
 pub fn seamless(color: &str, replicas: u32) -> Value {
     let tier = |name: &str, needs: Value| {
         json!({

@@ -1,4 +1,4 @@
-//! A stand-in for the counters in the pods, asked through the API server.
+//! Fake of the counters in the pods, asked through the API server.
 
 use serde_json::json;
 use std::{
@@ -6,28 +6,28 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What a pod answers.
+/// Answer of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Says {
-    /// So many connections on port 8080.
+    /// This many connections on port 8080.
     Count(u64),
-    /// So many connections of each of these addresses on port 8080.
+    /// This many connections of each of these addresses on port 8080.
     Peers(Vec<(&'static str, u64)>),
-    /// Nobody, as it has seen since then.
+    /// No connection, as the counter has seen since this instant.
     Nobody(tokio::time::Instant),
-    /// Connections too young to be told from probes.
+    /// This many connections that are too young to be distinguished from probes.
     Fresh(u64),
-    /// Something else.
+    /// Something that is no answer of a counter.
     Garbage(&'static str),
-    /// Nothing, ever.
+    /// No answer, ever.
     Hangs,
 }
 
 #[derive(Clone, Default)]
 pub struct Tally {
-    /// By name of the pod; others have no connections.
+    /// Answers by name of the pod. Other pods have no connections.
     says: Arc<Mutex<BTreeMap<String, Says>>>,
-    /// Who was asked.
+    /// Names of the pods that were asked.
     asked: Arc<Mutex<BTreeSet<String>>>,
     answers: Arc<Mutex<u64>>,
 }
@@ -37,7 +37,7 @@ impl Tally {
         self.says.lock().unwrap().insert(pod.to_owned(), says);
     }
 
-    /// The pods that were asked since this was called last.
+    /// Returns the pods that were asked since the last call.
     pub fn asked(&self) -> BTreeSet<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
@@ -76,7 +76,7 @@ impl Tally {
     }
 }
 
-/// The pod that a request wants to be passed on to, if it asks for connections.
+/// Returns the pod that a request is to be passed on to, if it asks for connections.
 pub fn asked(uri: &http::Uri) -> Option<&str> {
     let pods = uri.path().strip_prefix("/api/v1/namespaces/default/pods/")?;
     pods.strip_suffix(":9798/proxy/connections")
@@ -87,7 +87,7 @@ pub fn reply(body: String) -> http::Response<axum::body::Body> {
     http::Response::new(axum::body::Body::from(body))
 }
 
-/// A connection that breaks before the answer.
+/// Returns the answer of an API server whose connection to the pod breaks.
 pub fn unavailable() -> http::Response<axum::body::Body> {
     let mut response = reply("no answer".to_owned());
     *response.status_mut() = http::StatusCode::GATEWAY_TIMEOUT;

@@ -1,4 +1,4 @@
-//! The policies' expressions, evaluated as an API server does. That an API server takes them is for the suite on a real cluster.
+//! Expressions of the policies, evaluated as an API server does. The suite on a real cluster tests that an API server accepts them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rainbow_api::{RainbowSpec, object_names};
 
 use super::*;
 
-/// What a policy answers to a write; `None`: it admits.
+/// Returns a policy's answer to a write. `None`: it admits.
 fn refusal(policy: &Value, object: &Value, before: Option<&Value>, beside: &[Value]) -> Option<String> {
     beside.iter().find_map(|params| judge(policy, object, before, params))
 }
@@ -120,7 +120,7 @@ fn siblings_have_names_of_their_own() {
     assert_eq!(refused(&other, Some(&other)), None, "a conflict that is there already does not stop other changes");
 }
 
-/// A policy that knew other names than the operator would refuse what works.
+/// A policy with other names than the operator's would refuse what works.
 #[test]
 fn names_are_those_that_the_operator_gives() {
     let specs = [
@@ -154,7 +154,7 @@ fn names_are_those_that_the_operator_gives() {
     }
 }
 
-/// Only Rainbow points the address of a tier elsewhere.
+/// Only Rainbow changes the target of the address of a tier.
 #[test]
 fn addresses_of_tiers_are_moved_by_rainbow() {
     let service = |stage: &str, color: &str| {

@@ -1,23 +1,23 @@
-//! Requests and limits of the counter where no setting gives them: small, and such that the counter is never why a quota or a limit range
-//! refuses a pod whose own containers pass.
+//! Requests and limits of the counter where no setting gives them: small, and such that no quota and no limit range refuses a pod because
+//! of the counter when its own containers pass.
 
 use rainbow_api::amount;
 use serde_json::{Map, Value, json};
 
-/// Resources that quotas and limit ranges ask of each container.
+/// Resources that quotas and limit ranges require of each container.
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
 const CPU: &str = "1m";
 const CPU_LIMIT: &str = "50m";
-/// CPU of the counter of a pod whose containers request all that they may use. An estimate: it was not measured.
+/// CPU of the counter in a pod whose containers request everything that they may use. An estimate; it was not measured.
 const CPU_GUARANTEED: &str = "20m";
 const MEMORY: &str = "4Mi";
 const MEMORY_LIMIT: &str = "16Mi";
 
-/// Requests and limits for the pods of a template. They follow the template's own containers:
+/// Returns requests and limits for the pods of a template. They follow the template's own containers:
 ///
-/// - A CPU limit, which a quota on `limits.cpu` asks of every container, is there if all of them have one.
-/// - Requests equal limits if theirs do, so that the pod keeps the quality of service `Guaranteed`.
-/// - Of a resource that the template gives to the whole pod (`spec.resources`), the counter uses the pod's share.
+/// - The counter has a CPU limit, which a quota on `limits.cpu` requires of every container, if all of them have one.
+/// - Its requests equal its limits if theirs do, so that the pod keeps the quality of service `Guaranteed`.
+/// - Where the template gives a resource to the whole pod (`spec.resources`), the counter uses the pod's share.
 pub(super) fn of_template(template: &Value) -> Value {
     let containers = containers(template);
     let is_guaranteed = RESOURCES.iter().all(|resource| {
@@ -54,7 +54,7 @@ fn containers(template: &Value) -> Vec<&Value> {
 }
 
 /// Changes requests and limits to what the `limits` of a namespace's limit ranges allow: each container between minimum and maximum, and
-/// limits at most so many times the requests. A resource without a request is left as it is.
+/// limits at most a given multiple of the requests. A resource without a request stays as it is.
 pub(crate) fn fit(resources: &mut Value, limits: &[Value]) {
     for resource in RESOURCES {
         let Some(request) = amount(&resources["requests"][resource]) else { continue };
@@ -81,7 +81,7 @@ fn fit_one(resource: &str, request: f64, limit: Option<f64>, limits: &[Value]) -
     let least = |all: &mut dyn Iterator<Item = f64>| all.reduce(f64::min);
     let min = most(&mut of("Container", "min")).unwrap_or(0.0);
     let max = least(&mut of("Container", "max"));
-    // What each container keeps, the sum of all keeps as well.
+    // If each container keeps the ratio, the sum of all keeps it as well.
     let ratio = least(&mut of("Container", "maxLimitRequestRatio").chain(of("Pod", "maxLimitRequestRatio")));
     let asks_for_limit =
         max.is_some() || ratio.is_some() || of("Container", "default").chain(of("Pod", "max")).next().is_some();
@@ -93,9 +93,9 @@ fn fit_one(resource: &str, request: f64, limit: Option<f64>, limits: &[Value]) -
     (limit.map_or(request, |limit| request.min(limit)), limit)
 }
 
-/// An amount as Kubernetes writes it, rounded up.
+/// Returns an amount as Kubernetes writes it, rounded up.
 fn written(resource: &str, amount: f64) -> String {
-    /// Less than this is an error of the arithmetic.
+    /// Amount below which a difference is an error of the arithmetic.
     const NOISE: f64 = 1e-6;
     const MEBI: f64 = 1_048_576.0;
     match resource {
@@ -168,7 +168,7 @@ mod tests {
             { "type": "Container", "min": { "cpu": "200m" } },
         ]);
         check(two, ("200m", "4Mi"), ("200m", "16Mi"));
-        // Nothing is added to what the pod has as a whole.
+        // Nothing is added to resources that the pod has as a whole.
         let mut none = json!({ "requests": {}, "limits": {} });
         fit(&mut none, of("Container", "min", cpu("10m")).as_array().unwrap());
         assert_eq!(none, json!({ "requests": {}, "limits": {} }));

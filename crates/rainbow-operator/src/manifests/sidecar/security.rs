@@ -1,13 +1,13 @@
-//! Security context of the counter where no setting gives one: what the Pod Security level `restricted` asks of a container.
+//! Security context of the counter where no setting gives one: what the Pod Security level `restricted` requires of a container.
 
 use serde_json::{Value, json};
 
 /// User of the counter's image.
 const USER: i64 = 65532;
 
-/// Security context for the pods of a template. The user is that of the template's pod, else that of the image, or one from the range of
-/// the namespace on OpenShift, which refuses a number that is not in the range. Only where the template's pod runs as root, which
-/// `runAsNonRoot` excludes, the counter names a user of its own.
+/// Returns the security context for the pods of a template. The user is that of the template's pod, otherwise that of the image, or on
+/// OpenShift one from the namespace's range, since OpenShift refuses a number outside the range. The counter names a user of its own only
+/// where the template's pod runs as root, which `runAsNonRoot` excludes.
 pub(super) fn of_template(template: &Value) -> Value {
     let mut context = json!({
         "runAsNonRoot": true,

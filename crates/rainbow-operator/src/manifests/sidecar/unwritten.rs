@@ -1,12 +1,12 @@
-//! The container of instances whose color does not have it written down. All versions that wrote none down rendered this one, down to the
-//! byte. It is a copy on purpose: a change here restarts every pod that such a version made, so there is none.
+//! Container of instances whose color has not recorded it. All versions that recorded none rendered this one, down to the byte. It is a
+//! copy on purpose: a change here would restart every pod that such a version made, so do not change it.
 
 use rainbow_api::{Sidecar, Tier, names};
 use serde_json::{Value, json};
 
-/// What every probe has whose author gives no time.
+/// Default timeout of a probe in seconds.
 const PROBE_TIMEOUT: i64 = 1;
-/// As long as the counter takes a probe to be.
+/// Longest probe in seconds that the counter accepts.
 const LONGEST_PROBE: i64 = 3600;
 
 pub(super) fn container(tier: &Tier, template: &Value, sidecar: &Sidecar) -> Value {

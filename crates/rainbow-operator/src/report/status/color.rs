@@ -1,4 +1,4 @@
-//! The status of a color.
+//! Status of a color.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{
@@ -16,29 +16,29 @@ use crate::{
     messages,
 };
 
-/// Peers that are named of a pod.
+/// Number of peers that are named of a pod.
 const PEERS: usize = 5;
-/// The condition that tells of pods whose connections cannot be read.
+/// Condition about pods whose connections cannot be read.
 const UNKNOWN: ConditionType = ConditionType::ConnectionsUnknown;
-/// A pod is asked anew for so long before it is told that nothing is known of it.
+/// Time for which a pod is asked again before it is reported that nothing is known of it.
 pub(crate) const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
-/// Pods that a condition names.
+/// Number of pods that a condition names.
 const NAMED: usize = 3;
-/// Ends of connections that a status keeps.
+/// Number of cuts that a status keeps.
 const CUTS: usize = 100;
 
-/// What a status is made of, beside the planner's report.
+/// Input of a status, beside the planner's report.
 pub(crate) struct Basis<'a> {
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
     pub(crate) known: &'a Known,
     /// Peer that is connected to every pod that holds the color.
     pub(crate) peer: Option<OnePeer>,
-    /// Connections of peers that hold nothing, over all pods. `None`: there are none.
+    /// Number of connections of peers that hold nothing, over all pods. `None`: there are none.
     pub(crate) ignored: Option<u64>,
-    /// What is being cut now.
+    /// Connections that are being cut now.
     pub(crate) cut: &'a [Cut],
-    /// What the API server says about the writes of the color's start and end.
+    /// Answer of the API server to the writes of the color's start and end.
     pub(crate) trouble: Option<Obstacle>,
     pub(crate) remembered: Remembered,
     pub(crate) old: &'a ColorStatus,
@@ -48,11 +48,11 @@ pub(crate) struct Basis<'a> {
 /// Policy about a color's own pods that a later spec must not change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Remembered {
-    /// `None`: as in the snapshot.
+    /// Source of the evidence. `None`: as in the snapshot.
     evidence: Option<Evidence>,
-    /// By tier, where it is another than in the snapshot.
+    /// Seconds by tier, where they differ from the snapshot's.
     min_ready: BTreeMap<String, i32>,
-    /// By tier, where it is another than in the snapshot.
+    /// Policy by tier, where it differs from the snapshot's.
     scaling: BTreeMap<String, TierScaling>,
 }
 
@@ -73,7 +73,7 @@ impl Remembered {
     }
 }
 
-/// The status of a color.
+/// Returns the status of a color.
 pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
     let Basis { generation, old, now, .. } = basis;
     let (phase, ready) = match report.phase {
@@ -116,7 +116,7 @@ pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
     }
 }
 
-/// What is remembered of tiers that one stage has for itself.
+/// Returns the memory of tiers that one stage has for itself.
 fn part(part: &plan::PartMemory) -> PartStatus {
     PartStatus {
         stage: part.key.stage.clone(),
@@ -129,7 +129,7 @@ fn part(part: &plan::PartMemory) -> PartStatus {
     }
 }
 
-/// What `kubectl get colors` shows: nothing at all where nothing is known, since a zero would tell that nobody is connected.
+/// Returns the number that `kubectl get colors` shows. `None` where nothing is known, since a zero would mean that no client is connected.
 fn connections(report: &ColorReport) -> Option<i64> {
     let unknown = report.drain.as_ref().is_some_and(|drain| drain.unknown > 0);
     report.connections.filter(|count| *count > 0 || !unknown).map(long)
@@ -158,7 +158,7 @@ fn drain(report: &ColorReport, basis: &Basis<'_>) -> Option<DrainStatus> {
             holders: drain.holders.iter().map(|found| holder(found, basis.known)).collect(),
             cut,
         }),
-        // What was cut stays to be read as long as the color does not come back.
+        // The cuts stay readable as long as the color does not come back.
         None if report.phase == ColorPhase::Retired && !cut.is_empty() => {
             Some(DrainStatus { since: before.since, deadline: before.deadline, cut, ..DrainStatus::default() })
         }
@@ -195,7 +195,7 @@ fn why(pod: &str, known: &Known) -> String {
     known.failure(pod).unwrap_or(messages::NOT_ASKED).to_owned()
 }
 
-/// Whether there are pods of which nothing is known, and why.
+/// Returns the condition about pods of which nothing is known, with the reasons.
 fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
     let since = drain.unknown_since.filter(|since| drain.unknown > 0 && basis.now >= since.after(UNKNOWN_AFTER));
     let Some(since) = since else {
@@ -209,14 +209,14 @@ fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
     let message = messages::unknown(drain.unknown, &pods);
     let known = UNKNOWN.find_true(&basis.old.conditions);
     Condition {
-        // Since it has been so, not since it was noticed.
+        // The time since when it has been so, not since it was noticed.
         last_transition_time: known
             .map_or_else(|| ApiTime(whole_seconds(since)), |old| old.last_transition_time.clone()),
         ..condition(UNKNOWN, true, Reason::NoAnswer, message, basis.generation, &[], basis.now)
     }
 }
 
-/// How a color's new status differs from the old one.
+/// Returns how a color's new status differs from the old one.
 pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Difference {
     if old == new {
         return Difference::None;
@@ -249,12 +249,12 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     }
 }
 
-/// The part that tools and people wait for. The generation that a condition is about is no news of a color.
+/// Returns the part that tools and people wait for. The generation that a condition is about is no news of a color.
 fn state(status: &ColorStatus) -> impl PartialEq + '_ {
     (status.phase, &status.stages, states(&status.conditions, |_| None))
 }
 
-/// Ages grow by themselves: that is no change.
+/// Returns the status without ages, which grow by themselves and are no change.
 fn without_ages(status: &ColorStatus) -> ColorStatus {
     let mut status = status.clone();
     for holder in status.drain.iter_mut().flat_map(|drain| &mut drain.holders) {
@@ -263,7 +263,7 @@ fn without_ages(status: &ColorStatus) -> ColorStatus {
     status
 }
 
-/// What is the same whatever the counts are.
+/// Returns the part that does not depend on counts.
 fn without_counts(mut status: ColorStatus) -> ColorStatus {
     status.connections = None;
     if let Some(drain) = &mut status.drain {
