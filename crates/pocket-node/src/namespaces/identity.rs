@@ -12,13 +12,13 @@ use super::{
     sys::{self, SingleThreaded},
 };
 
-/// Which ids there are inside.
+/// Ids that exist inside the namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ids {
-    /// 0 to 65535, each being itself outside: real root started it.
+    /// Ids 0 to 65535, each the same outside: real root started the daemon.
     Range,
-    /// Only 0, which is the user who started it. A container with another id gets a user namespace of its own, in which
-    /// that id is the one that there is.
+    /// Id 0 only, which is the user who started the daemon. A container with another id gets a user namespace of its own, in
+    /// which only that id exists.
     Single,
 }
 
