@@ -59,7 +59,7 @@ impl Default for Colors {
 }
 
 impl Colors {
-    /// Returns the manifest of the Rainbow at a color. Its stage moves only when told to.
+    /// Returns the manifest of the Rainbow at a color. Its stage moves only on request.
     pub fn at(&self, color: &str) -> Value {
         let on_sigterm = match self.on_sigterm {
             OnSigterm::Drain => "drain",

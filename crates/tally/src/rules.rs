@@ -13,10 +13,10 @@ const MESH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)), IpAddr::V6(I
 /// Treatment of connections from inside the pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loopback {
-    /// They end with the pod, so they hold nothing.
+    /// Connections from inside do not count: they end with the pod, so they hold nothing.
     #[default]
     Ignored,
-    /// They count, for trials on one machine.
+    /// Connections from inside count, for trials on one machine.
     Counted,
 }
 

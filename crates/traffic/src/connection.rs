@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{Failure, FailureKind, Target};
 
-/// Limit of a body that is read. Replies are counted by body, so long ones are of no use here.
+/// Limit of a body that is read. Replies are counted by body, so long ones serve no purpose here.
 const BODY_LIMIT: usize = 64 * 1024;
 
 pub(crate) struct Connection {

@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Limit of the wait after the longest connection.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Record of one run. Times are since the stage was told to move.
+/// Record of one run. Times count from the start of the stage's move.
 struct Run {
     /// End of the last connection, by pod; 0 for a pod without connections.
     last: BTreeMap<String, f64>,

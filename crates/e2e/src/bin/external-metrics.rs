@@ -1,7 +1,7 @@
 //! Metrics adapter whose values a test sets: `external.metrics.k8s.io/v1beta1`, behind the API server's aggregation layer.
 //!
 //! The controller of HorizontalPodAutoscalers sends `GET …/namespaces/NAMESPACE/METRIC`. `PUT` of the same path, with a quantity as its
-//! body, sets the value. Requests come from the API server, which has authorized the sender.
+//! body, sets the value. Requests come from the API server, which has checked the sender.
 
 use std::{
     collections::BTreeMap,

@@ -78,7 +78,7 @@ pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()>
     ensure!(kubectl.ok_with(&apply, &three)?.contains("deployment.apps/web configured"));
     ensure!(replicas(&kubectl)? == "3");
 
-    // Another manager takes a field over, and kubectl names the former owner.
+    // Another manager takes a field over: the conflict names the field.
     kubectl.ok(&["scale", "deployment", "web", "--replicas=1"])?;
     let server_side = ["apply", "--server-side", "-f", "-"];
     let conflict = kubectl.cli().output_with_input(&server_side, &three)?;

@@ -32,7 +32,7 @@ pub(crate) async fn a_service_that_moves_at_once_drops_connections(scope: &mut S
     Ok(())
 }
 
-/// Does the same with Rainbow: the stage is told to move at once, and moves when there are pods to answer.
+/// Does the same with Rainbow: the stage has to move at once, and moves when there are pods to answer.
 pub(crate) async fn a_stage_that_moves_at_once_drops_none(scope: &mut Scope) -> Result<()> {
     let app = Colors { ready_after: SLOW, ..Colors::default() };
     app.release(scope, "123e45").await?;

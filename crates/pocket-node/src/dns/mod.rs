@@ -203,7 +203,7 @@ impl Server {
         let question = match Message::from_vec(bytes) {
             Ok(question) => question,
             Err(_) => {
-                // With an id, the client can be told that this is no message.
+                // With an id, the client can get the answer that this is no message.
                 return match bytes {
                     [a, b, flags, _, ..] if flags & 0x80 == 0 => {
                         let id = u16::from_be_bytes([*a, *b]);
@@ -213,7 +213,7 @@ impl Server {
                 };
             }
         };
-        // Answering an answer could go on indefinitely.
+        // Answering an answer could continue indefinitely.
         if question.metadata.message_type != MessageType::Query {
             return Local::Ignore;
         }

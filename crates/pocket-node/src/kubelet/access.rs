@@ -37,10 +37,7 @@ pub enum AccessError {
     },
     /// The container has no earlier run.
     #[error("previous terminated container \"{container}\" in pod \"{pod}\" not found")]
-    NoPrevious {
-        pod: String,
-        container: String,
-    },
+    NoPrevious { pod: String, container: String },
     /// The container does not run now.
     #[error("container not running ({0})")]
     NotRunning(String),

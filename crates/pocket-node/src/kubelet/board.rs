@@ -161,6 +161,7 @@ impl Board {
         lock(&self.view)
     }
 
+    /// Changes the view, and notifies all tasks that wait for a change.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
         let answer = change(&mut lock(&self.view));
         self.changed.notify_one();

@@ -107,7 +107,7 @@ impl<R: Runtime> PodContext<R> {
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        // A shutdown ends containers without ending the pods: they start again with the node. So it is not written to the status.
+        // A shutdown ends containers but not pods: they start again with the node. So their end is not written to the status.
         self.silent.is_cancelled() || self.node.shutdown.is_cancelled()
     }
 

@@ -87,7 +87,7 @@ pub(super) async fn prepare<R: Runtime>(
             mounts.push(Mount { source, target: target.into(), read_only: false });
         }
     }
-    // Shorter paths first: deeper mounts go on top.
+    // Parent paths sort first, so deeper mounts go on top.
     mounts.sort_by(|a, b| a.target.cmp(&b.target));
 
     let logs = context.log_dir().join(&definition.name);

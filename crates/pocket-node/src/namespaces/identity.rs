@@ -22,7 +22,7 @@ pub(crate) enum Ids {
     Single,
 }
 
-/// What Kubernetes' container runtimes leave to a container.
+/// Capabilities that Kubernetes' container runtimes leave to a container.
 const DEFAULT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
@@ -83,7 +83,7 @@ impl Ids {
         drop_capabilities(uid)
     }
 
-    /// The same for a further program in a container, whose user namespace this process has joined.
+    /// Becomes the user of a further program in a container, whose user namespace this process has joined.
     pub(crate) fn join(self, program: &Program) -> Result<(), Failure> {
         bound_capabilities()?;
         if self == Self::Range {

@@ -11,9 +11,9 @@ use crate::runtime::{Mount, RuntimeError};
 pub(crate) enum Request {
     /// Namespaces for a pod. No descriptors.
     Sandbox(SandboxRequest),
-    /// A container. Descriptors: the pod's user, network, host name and IPC namespaces; standard output; standard error.
+    /// Start of a container. Descriptors: the pod's user, network, host name and IPC namespaces; standard output; standard error.
     Start(StartRequest),
-    /// A further program in a container. Descriptors: the container's first process; standard input, output and error.
+    /// Start of a further program in a container. Descriptors: the container's first process; standard input, output and error.
     Exec(ExecRequest),
 }
 
