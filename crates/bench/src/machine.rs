@@ -1,8 +1,8 @@
-//! What the figures were measured on.
+//! Description of the machine on which the figures were measured.
 
 use std::fs;
 
-/// Processor, cores, memory and kernel in one line.
+/// Returns processor, cores, memory and kernel in one line.
 pub(crate) fn describe() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

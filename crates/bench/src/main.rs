@@ -1,4 +1,10 @@
-//! `make bench`: the figures of the main job, each beside its target. It never passes or fails on a time.
+//! `make bench`: the figures of the main job, each beside its target. No time makes it fail.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `figures` | the measurements, one module for each group |
+//! | `machine` | description of the machine |
+//! | `table` | results as text and JSON |
 
 mod figures;
 mod machine;
@@ -20,13 +26,13 @@ struct Args {
     /// Only figures whose name contains this
     #[arg(long)]
     only: Option<String>,
-    /// Where the JSON goes
+    /// Path of the JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Runs the operator on the cluster of this kubeconfig instead: for figures that measure it as a process
     #[arg(long, hide = true, requires = "operator_port")]
     operator: Option<PathBuf>,
-    /// Port of its metrics
+    /// Port of the operator's metrics
     #[arg(long, hide = true)]
     operator_port: Option<u16>,
 }
@@ -55,7 +61,7 @@ fn run(args: &Args) -> Result<()> {
         eprintln!("measuring: {name}");
         match runtime.block_on(measure(args.runs)) {
             Ok(figures) => results.figures.extend(figures),
-            // One figure that cannot be taken is no reason to lose the others; the table says so.
+            // A figure that cannot be taken must not lose the others; the table reports it.
             Err(error) => results.figures.push(Figure::failed(name, &format!("{error:#}"))),
         }
     }

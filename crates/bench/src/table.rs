@@ -1,47 +1,47 @@
-//! Figures, and how they are shown.
+//! Figures, and their table.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// One line of the table.
+/// Line of the table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
-    /// What was measured.
+    /// Name of what was measured.
     pub(crate) name: String,
     /// Unit of all numbers: `ms`, `s`, `MiB`, `%`, or empty for a count.
     pub(crate) unit: &'static str,
-    /// What is to be reached. For most figures less is better.
+    /// Target. For most figures less is better.
     pub(crate) target: Option<f64>,
-    /// More is better.
+    /// Whether more is better.
     pub(crate) more_is_better: bool,
-    /// Every run.
+    /// Values of all runs.
     pub(crate) runs: Vec<f64>,
-    /// The middle one.
+    /// Median of the runs.
     pub(crate) median: Option<f64>,
-    /// Why there is no number.
+    /// Reason why there is no number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
 impl Figure {
-    /// A figure of which less is better.
+    /// Creates a figure of which less is better.
     pub(crate) fn new(name: &str, unit: &'static str, target: f64, runs: Vec<f64>) -> Self {
         let median = median(&runs);
         Self { name: name.to_owned(), unit, target: Some(target), more_is_better: false, runs, median, error: None }
     }
 
-    /// A figure of which more is better.
+    /// Creates a figure of which more is better.
     pub(crate) fn at_least(name: &str, unit: &'static str, target: f64, runs: Vec<f64>) -> Self {
         Self { more_is_better: true, ..Self::new(name, unit, target, runs) }
     }
 
-    /// A figure to compare others with: what somebody else does has no target.
+    /// Creates a figure without a target, for comparison with others.
     pub(crate) fn beside(name: &str, unit: &'static str, runs: Vec<f64>) -> Self {
         Self { target: None, ..Self::new(name, unit, 0.0, runs) }
     }
 
-    /// A figure that could not be taken.
+    /// Creates a figure that could not be taken.
     pub(crate) fn failed(name: &str, error: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -55,7 +55,7 @@ impl Figure {
     }
 }
 
-/// All that was measured.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     machine: String,
@@ -68,7 +68,7 @@ impl Results {
         Self { machine, runs, figures: Vec::new() }
     }
 
-    /// For people.
+    /// Formats the table for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{}; medians of {} runs\n\n", self.machine, self.runs);
         let width = self.figures.iter().map(|figure| figure.name.chars().count()).max().unwrap_or(0);
@@ -95,7 +95,7 @@ impl Results {
     }
 }
 
-/// Three significant digits are all that a noisy machine gives.
+/// Rounds to three significant digits: a noisy machine gives no more.
 fn round(number: f64) -> String {
     if number.abs() >= 100.0 || number == number.trunc() { format!("{number:.0}") } else { format!("{number:.2}") }
 }

@@ -1,4 +1,4 @@
-//! The application under test: tiers in a chain, each of which names its version in its reply.
+//! Application under test: tiers in a chain, each of which names its version in its reply.
 
 use serde_json::{Value, json};
 
@@ -6,27 +6,27 @@ use serde_json::{Value, json};
 /// that is busy with other tests needs. A pod that is only slow fails no test.
 pub const POD_PATIENCE: u32 = 30;
 
-/// What a tier's program does on SIGTERM.
+/// Reaction of a tier's program to SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSigterm {
-    /// Finishes what it has and goes on accepting for a moment.
+    /// Finishes its requests and continues to accept for a moment.
     Drain,
-    /// Ends at once, in the middle of anything.
+    /// Ends at once, even in the middle of a request.
     Die,
 }
 
-/// How the active stage moves.
+/// Pace at which the active stage moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// All pods at once.
+    /// Moves all pods at once.
     Flip,
-    /// One pod, then a pause of so many milliseconds.
+    /// Moves one pod, then pauses for this number of milliseconds.
     OneEvery(u64),
-    /// One pod after the other, with one pod more than the stage has.
+    /// Moves one pod after the other, with a surge of one pod.
     OneMore,
 }
 
-/// An application as its user would describe it.
+/// Application as its user would describe it.
 #[derive(Clone, Debug)]
 pub struct App {
     /// Name of the Rainbow.
@@ -35,20 +35,20 @@ pub struct App {
     pub chain: Vec<&'static str>,
     /// Pods per tier.
     pub replicas: u32,
-    /// What the programs do on SIGTERM.
+    /// Reaction of the programs to SIGTERM.
     pub on_sigterm: OnSigterm,
-    /// How the active stage moves.
+    /// Pace at which the active stage moves.
     pub pace: Pace,
-    /// How long a color stays after its last stage left it.
+    /// Time for which a color stays after its last stage left it (`drain.settle`).
     pub settle: &'static str,
-    /// The port in the pods.
+    /// Port of the pods.
     pub port: Port,
 }
 
-/// The port that the programs listen on.
+/// Port on which the programs listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Its number.
+    /// Port number.
     pub number: u16,
     /// Way in which the tier names it.
     pub target: PortTarget,
@@ -66,14 +66,14 @@ pub enum PortTarget {
 }
 
 impl Pace {
-    /// A shift begins, and stays where it is: a test that must see it under way does not depend on how fast the machine is.
+    /// Pace of a shift that begins and then stays: a test that must see it in progress does not depend on the speed of the machine.
     pub const HELD: Self = Self::OneEvery(600_000);
-    /// A shift gets to its end.
+    /// Pace of a shift that reaches its end soon.
     pub const BRISK: Self = Self::OneEvery(300);
 }
 
 impl App {
-    /// Two tiers of `replicas` pods with a smoke and an active stage, and no retirement while a test looks.
+    /// Returns two tiers of `replicas` pods with a smoke and an active stage. No color retires during a test.
     pub fn two_tiers(replicas: u32) -> Self {
         Self {
             name: "seamless",
@@ -86,7 +86,7 @@ impl App {
         }
     }
 
-    /// The Rainbow at a version.
+    /// Returns the manifest of the Rainbow at a version.
     pub fn at(&self, version: &str) -> Value {
         let shift = match self.pace {
             Pace::Flip => json!({ "flip": {} }),
@@ -149,7 +149,7 @@ impl App {
         })
     }
 
-    /// What the whole chain answers at a version.
+    /// Returns the reply of the whole chain at a version.
     pub fn reply(&self, version: &str) -> String {
         let inner = self.chain.len() - 1;
         let parts: Vec<String> =

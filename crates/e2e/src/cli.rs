@@ -1,4 +1,4 @@
-//! Runs commands as a user would.
+//! Commands, run as a user would.
 
 use std::{
     collections::BTreeMap,
@@ -10,43 +10,41 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// A command with a fixed environment: `rainbow`, or kubectl.
+/// Command with a fixed environment: `rainbow`, or kubectl.
 #[derive(Clone, Debug)]
 pub struct Cli {
     program: PathBuf,
     env: BTreeMap<String, OsString>,
 }
 
-/// What a command said.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Output {
     /// Exit code; 128 + the signal's number when a signal ended it.
     pub code: i32,
-    /// Standard output.
     pub stdout: String,
-    /// Standard error.
     pub stderr: String,
 }
 
 impl Cli {
-    /// The command at `program`, without the caller's Kubernetes settings.
+    /// Creates the command at `program`, without the caller's Kubernetes settings.
     pub fn new(program: &Path) -> Self {
         Self { program: program.to_owned(), env: BTreeMap::new() }
     }
 
-    /// Where the command is.
+    /// Returns the path of the command.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// The same with one more variable.
+    /// Returns the same command with one more variable.
     pub fn with(&self, name: &str, value: impl Into<OsString>) -> Self {
         let mut cli = self.clone();
         cli.env.insert(name.to_owned(), value.into());
         cli
     }
 
-    /// A `Command` that is ready to be started.
+    /// Returns a `Command` that is ready to be started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).env_remove("KUBECONFIG").env("NO_COLOR", "1").envs(&self.env);
@@ -68,7 +66,7 @@ impl Cli {
             .spawn()
             .with_context(|| format!("cannot run {}", self.program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A command that fails early closes its input: that is its right.
+            // A command that fails early may close its input.
             let _ = stdin.write_all(input.as_bytes());
         }
         let output = child.wait_with_output()?;
@@ -83,7 +81,7 @@ impl Cli {
         })
     }
 
-    /// Runs the command, which must succeed, and answers its standard output.
+    /// Runs the command, which must succeed, and returns its standard output.
     pub fn ok(&self, args: &[&str]) -> Result<String> {
         let output = self.output(args)?;
         ensure!(
@@ -98,7 +96,7 @@ impl Cli {
         Ok(output.stdout)
     }
 
-    /// As [`Cli::ok`], on a thread for blocking work, so that traffic on the same runtime goes on.
+    /// Runs the command as [`Cli::ok`] does, on a thread for blocking work, so that traffic on the same runtime continues.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
         let (cli, args) = (self.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
         tokio::task::spawn_blocking(move || cli.ok(&args.iter().map(String::as_str).collect::<Vec<_>>())).await?

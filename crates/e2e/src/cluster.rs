@@ -1,4 +1,4 @@
-//! The cluster the suite runs on: an embedded one of its own, or whatever cluster the kubeconfig names.
+//! Cluster that the suite runs on: an embedded one of its own, or the one that the kubeconfig names.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,19 +21,19 @@ use crate::{
     reach::{Reach, Way},
 };
 
-/// A cluster that has the suite's images and Rainbow's resource definitions.
+/// Cluster that has the suite's images and Rainbow's resource definitions.
 #[derive(Debug)]
 pub struct Cluster {
     home: TempDir,
-    /// Pointed at the cluster.
+    /// Command with this cluster's address.
     cli: Cli,
     settings: Settings,
     kubeconfig: PathBuf,
-    /// What is to be undone in a cluster that is not the suite's own.
+    /// Record of the changes to undo in a cluster that is not the suite's own.
     given: Option<Given>,
     tally_image: String,
     kubectl: Option<Kubectl>,
-    /// Found out by the first test that asks.
+    /// Determined by the first test that asks.
     reach: OnceCell<Reach>,
 }
 
@@ -46,7 +46,7 @@ impl Cluster {
         Self::of(Settings::default())
     }
 
-    /// As [`Cluster::start`], with the operator in the cluster's own process, as users have it.
+    /// Starts as [`Cluster::start`] does, with the operator in the cluster's own process, as users have it.
     ///
     /// # Errors
     /// As [`Cluster::start`].
@@ -54,7 +54,7 @@ impl Cluster {
         Self::of(Settings { operator: OperatorPlace::Inside, ..Settings::default() })
     }
 
-    /// The cluster that the settings name, ready for tests.
+    /// Prepares the cluster that the settings name.
     ///
     /// # Errors
     /// As [`Cluster::start`]; or when the kubeconfig's cluster does not answer or does not take the images.
@@ -85,32 +85,32 @@ impl Cluster {
         Ok(Self { home, cli, settings, kubeconfig, given, tally_image, kubectl, reach: OnceCell::new() })
     }
 
-    /// The `rainbow` command, pointed at this cluster.
+    /// Returns the `rainbow` command, pointed at this cluster.
     pub fn cli(&self) -> &Cli {
         &self.cli
     }
 
-    /// Where tests may put files.
+    /// Returns the directory for files of tests.
     pub fn dir(&self) -> &Path {
         self.home.path()
     }
 
-    /// What the suite was told.
+    /// Returns the settings of the suite.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The kubectl that tests use, if this machine has one.
+    /// Returns the kubectl that tests use, if this machine has one.
     pub fn kubectl(&self) -> Option<&Kubectl> {
         self.kubectl.as_ref()
     }
 
-    /// The embedded cluster, not a given one.
+    /// Returns whether this is the embedded cluster and not a given one.
     pub fn is_embedded(&self) -> bool {
         self.settings.cluster == Which::Embedded
     }
 
-    /// New connections a second of a load that reaches Services in this way.
+    /// Returns the rate, in new connections a second, of a load that reaches Services in this way.
     pub(crate) fn rate(&self, reach: &Reach) -> f64 {
         self.settings.rate.unwrap_or(match reach {
             Reach::PortForward => load::RATE_FORWARDED,
@@ -119,31 +119,31 @@ impl Cluster {
         })
     }
 
-    /// Arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere, and if it is to lag,
-    /// the operator's own default must do.
+    /// Returns the arguments of the operators that tests start. The embedded data plane has endpoints at once; elsewhere, and with
+    /// a lag by settings, the operator's own default applies.
     pub(crate) fn operator_arguments(&self) -> &'static [&'static str] {
         if self.is_embedded() && self.settings.proxy_delay.is_none() { &["--propagation", "100ms"] } else { &[] }
     }
 
-    /// The image that operators put into pods to count their connections.
+    /// Returns the image of the sidecar that counts connections.
     pub(crate) fn tally_image(&self) -> &str {
         &self.tally_image
     }
 
-    /// About the time in which an operator starts and does something here: what random kills are spread over.
+    /// Returns the approximate time in which an operator starts and acts here. Random kills are spread over this time.
     pub fn operator_start(&self) -> Duration {
         Duration::from_millis(if self.is_embedded() { 400 } else { 2500 })
     }
 
-    /// Where its address and credentials are.
+    /// Returns the path of the kubeconfig with the cluster's address and credentials.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// How Services are reached.
+    /// Returns the way in which Services are reached.
     ///
     /// # Errors
-    /// When the settings name a way that is none here.
+    /// When the settings name a way that does not work here.
     pub async fn reach(&self) -> Result<&Reach> {
         // The embedded cluster opens node ports on this machine's loopback, and nothing else is needed.
         let way =
@@ -152,7 +152,7 @@ impl Cluster {
         self.reach.get_or_try_init(find).await
     }
 
-    /// Builds one more image of one of this build's programs, at version `v1`, and gives it to the cluster.
+    /// Builds one more image of one of this build's programs, at version `v1`, and loads it into the cluster.
     ///
     /// # Errors
     /// When the program is not built, or the cluster does not take the image.
@@ -161,7 +161,7 @@ impl Cluster {
         self.load(&images)
     }
 
-    /// As [`Cluster::build_image`], of a program of the tests' own.
+    /// Builds an image as [`Cluster::build_image`] does, of a program of the tests' own.
     ///
     /// # Errors
     /// As [`Cluster::build_image`].
@@ -178,7 +178,7 @@ impl Cluster {
         }
     }
 
-    /// Builds the image of the operator, `rainbow:e2e`, and gives it to the cluster.
+    /// Builds the image of the operator, `rainbow:e2e`, and loads it into the cluster.
     ///
     /// # Errors
     /// As [`Cluster::build_image`].
@@ -187,20 +187,20 @@ impl Cluster {
         self.load(&[image])
     }
 
-    /// Whether a test may install the operator for all namespaces and take everything of Rainbow out again, on two nodes.
+    /// Returns whether a test may install the operator for all namespaces and remove all of Rainbow again, on two nodes.
     pub fn may_install(&self) -> bool {
         self.given.as_ref().is_some_and(Given::may_install)
     }
 
-    /// Whether the cluster has autoscalers that act, and nothing has external metrics for them.
+    /// Returns whether the cluster has autoscalers that act, and no server of external metrics for them yet.
     pub fn has_autoscalers(&self) -> bool {
         self.given.as_ref().is_some_and(Given::has_autoscalers)
     }
 
-    /// Ends the embedded cluster; takes out of a given one what the suite put in.
+    /// Stops the embedded cluster, or removes from a given one everything that the suite added.
     ///
     /// # Errors
-    /// When something is left.
+    /// When something is left behind.
     pub fn stop(self) -> Result<()> {
         match self.given {
             Some(given) => given.leave(&self.cli),
@@ -209,21 +209,21 @@ impl Cluster {
     }
 }
 
-/// A client's configuration from a kubeconfig file.
+/// Reads a client's configuration from a kubeconfig file.
 pub(crate) async fn config(kubeconfig: &Path) -> Result<Config> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
 
-/// Where the programs of this build are: `RAINBOW_BIN_DIR`, or beside this test.
+/// Returns the directory of this build's programs: `RAINBOW_BIN_DIR`, or the one beside this test.
 ///
 /// # Errors
-/// Where this program has no directory.
+/// When this program has no directory.
 pub fn programs() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("RAINBOW_BIN_DIR") {
         return Ok(dir.into());
     }
     let test = std::env::current_exe()?;
-    // …/target/<profile>/deps/<this test>
+    // Path of the test: …/target/<profile>/deps/<this test>
     Ok(test.parent().and_then(Path::parent).context("the test program has no directory")?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The colors example as an application under test: one tier, whose connections last.
+//! Colors example as an application under test: one tier with long-lived connections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,29 +18,29 @@ use crate::{
 
 /// Name of the Rainbow and of its only tier, unless a test has two.
 pub const NAME: &str = "colors";
-/// Its stage.
+/// Name of the stage.
 const STAGE: &str = "active";
-/// New connections that must get a color before all are said to.
+/// Number of consecutive new connections that must get a color before all are assumed to.
 const IN_A_ROW: usize = 6;
-/// The stage's Service.
+/// Name of the stage's Service.
 pub const SERVICE: &str = "colors-active";
 
-/// The application as its user would describe it.
+/// Application as its user would describe it.
 #[derive(Clone, Debug)]
 pub struct Colors {
     /// Name of the Rainbow and of its only tier.
     pub name: &'static str,
     /// Pods of each color.
     pub replicas: u32,
-    /// What the program does on SIGTERM.
+    /// Reaction of the program to SIGTERM.
     pub on_sigterm: OnSigterm,
-    /// `spec.drain`.
+    /// Value of `spec.drain`.
     pub drain: Value,
     /// Colors that may live at once.
     pub live: u32,
     /// Time for which a color must be healthy before the color before it may drain.
     pub warm: &'static str,
-    /// How long a pod needs until it is ready.
+    /// Time that a pod needs until it is ready.
     pub ready_after: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Default for Colors {
 }
 
 impl Colors {
-    /// The Rainbow at a color. Its stage stays where it is until it is told to move.
+    /// Returns the manifest of the Rainbow at a color. Its stage moves only on request.
     pub fn at(&self, color: &str) -> Value {
         let on_sigterm = match self.on_sigterm {
             OnSigterm::Drain => "drain",
@@ -148,7 +148,7 @@ impl Colors {
     }
 
     /// Waits until new connections get to every pod of a color that the stage serves: each node's data plane has them all.
-    /// Nobody else may be connected to it.
+    /// No other client may be connected to the color.
     pub async fn spreads(&self, scope: &Scope, color: &str) -> Result<()> {
         let many = IN_A_ROW * usize::try_from(self.replicas)?;
         let pods = pods(scope, color).await?;
@@ -165,12 +165,12 @@ impl Colors {
         Ok(())
     }
 
-    /// Connections to whatever the stage serves.
+    /// Opens connections to the color that the stage serves.
     pub async fn hold(&self, scope: &Scope, kind: Kind, count: usize) -> Result<Held> {
         held::open_at(kind, &self.addresses(scope, kind).await?, count).await
     }
 
-    /// Where the stage is reached.
+    /// Returns the addresses at which the stage is reached.
     async fn addresses(&self, scope: &Scope, kind: Kind) -> Result<Vec<SocketAddr>> {
         let port = if kind == Kind::WebSocket { "http" } else { "lines" };
         let places = scope.places_of_port(&format!("{}-{STAGE}", self.name), port).await?;
@@ -178,17 +178,17 @@ impl Colors {
     }
 }
 
-/// What a connection to a color hears.
+/// Returns the line that connections to a color get.
 pub fn line(color: &str) -> String {
     format!("The color is #{color}")
 }
 
-/// A color as it is.
+/// Returns the current Color object.
 pub async fn color(scope: &Scope, color: &str) -> Result<DynamicObject> {
     Ok(scope.custom("Color").get(&format!("{NAME}-{color}")).await?)
 }
 
-/// Names of the pods of a color that have not been told to end.
+/// Returns the names of a color's pods that are not being deleted.
 pub async fn pods(scope: &Scope, color: &str) -> Result<Vec<String>> {
     let selector = ListParams::default().labels(&format!("rainbow.dev/color={color}"));
     let pods = scope.api::<Pod>().list(&selector).await?;
@@ -196,7 +196,7 @@ pub async fn pods(scope: &Scope, color: &str) -> Result<Vec<String>> {
     Ok(live.map(ResourceExt::name_any).collect())
 }
 
-/// Waits until a color has so many pods.
+/// Waits until a color has exactly `count` pods.
 pub async fn shrinks_to(scope: &Scope, color: &str, count: usize) -> Result<()> {
     eventually(&format!("color {color} has {count} pods"), || async {
         let pods = pods(scope, color).await?;
@@ -206,7 +206,7 @@ pub async fn shrinks_to(scope: &Scope, color: &str, count: usize) -> Result<()> 
     .await
 }
 
-/// How many connections the status says a color has.
+/// Waits until a color's status reports exactly `count` connections.
 pub async fn counts(scope: &Scope, name: &str, count: usize) -> Result<()> {
     eventually(&format!("the status of {name} says {count} connections"), || async {
         let status = color(scope, name).await?.data["status"].clone();
@@ -216,12 +216,12 @@ pub async fn counts(scope: &Scope, name: &str, count: usize) -> Result<()> {
     .await
 }
 
-/// Waits until no counter of a color counts a connection: those that a look at the stage has ended are gone, too.
+/// Waits until no counter of a color counts a connection: those that an earlier check of the stage opened and closed are gone, too.
 pub async fn quiet(scope: &Scope, color: &str) -> Result<()> {
     counts_add_up(scope, &pods(scope, color).await?, 0).await.map(drop)
 }
 
-/// Waits until the counters of some pods count so many connections, and answers how many each has.
+/// Waits until the counters of some pods count `sum` connections together. Returns the count of each pod.
 async fn counts_add_up(scope: &Scope, pods: &[String], sum: usize) -> Result<Vec<u64>> {
     let sum = u64::try_from(sum)?;
     eventually(&format!("the counters count {sum} connections"), || async {
@@ -232,7 +232,7 @@ async fn counts_add_up(scope: &Scope, pods: &[String], sum: usize) -> Result<Vec
     .await
 }
 
-/// How many connections a pod has, by its own counter.
+/// Returns the number of connections of a pod, by its own counter.
 pub async fn counted(scope: &Scope, pod: &str) -> Result<u64> {
     let uri = format!("/api/v1/namespaces/{}/pods/{pod}:9798/proxy/connections", scope.namespace);
     let request = http::Request::get(uri).body(Vec::new())?;

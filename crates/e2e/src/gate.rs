@@ -1,5 +1,5 @@
-//! A way to the API server that can be closed: a TCP proxy that forwards nothing while it is closed, and ends nothing either. What was sent
-//! meanwhile arrives late.
+//! Gate to the API server: a TCP proxy that can be closed. While closed it forwards nothing and ends nothing. Bytes sent
+//! meanwhile arrive late.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -12,7 +12,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// A proxy of this process. Dropping it ends its connections.
+/// Proxy in this process. Dropping it ends its connections.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
@@ -27,10 +27,10 @@ impl Drop for Gate {
 }
 
 impl Gate {
-    /// Opens a way to the API server that a kubeconfig names, and writes another kubeconfig, which names the way.
+    /// Opens a gate to the API server that a kubeconfig names, and writes another kubeconfig, which names the gate.
     ///
     /// # Errors
-    /// When the kubeconfig names no server, or one whose address cannot be found out.
+    /// When the kubeconfig names no server, or its address cannot be resolved.
     pub async fn to_server_of(kubeconfig: &Path, written: &Path) -> Result<Self> {
         let mut config = Kubeconfig::read_from(kubeconfig)?;
         let context = config.current_context.clone().context("the kubeconfig has no current context")?;
@@ -48,7 +48,7 @@ impl Gate {
         let gate = Self::to(address.with_context(|| format!("{host} has no address"))?).await?;
         cluster.tls_server_name.get_or_insert(host);
         cluster.server = Some(format!("https://{}{}", gate.address, server.path().trim_end_matches('/')));
-        // JSON is YAML.
+        // JSON is valid YAML.
         std::fs::write(written, serde_json::to_string(&config)?)?;
         Ok(gate)
     }
@@ -72,13 +72,13 @@ impl Gate {
         self.open.send_replace(false);
     }
 
-    /// Forwards what has waited, and everything after it.
+    /// Forwards the bytes that have waited, and everything after them.
     pub fn open(&self) {
         self.open.send_replace(true);
     }
 }
 
-/// One connection, until both sides have ended it or either is broken.
+/// Serves one connection until both sides have ended it or either is broken.
 async fn connect(mut client: TcpStream, server: SocketAddr, mut opened: watch::Receiver<bool>) {
     if opened.wait_for(|open| *open).await.is_err() {
         return;
@@ -113,7 +113,7 @@ async fn forward(
 mod tests {
     use super::*;
 
-    /// A server that sends back what it gets.
+    /// Starts a server that sends back everything it receives.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

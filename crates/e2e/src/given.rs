@@ -1,4 +1,4 @@
-//! A cluster that is not the suite's own: the one of the user's kubeconfig. It gets images and Rainbow, and is left as it
+//! Given cluster, which is not the suite's own: the one of the user's kubeconfig. It gets images and Rainbow, and is left as it
 //! was found.
 
 use std::{
@@ -23,36 +23,36 @@ use kube::{
 
 use crate::{Cli, OperatorPlace, Settings, cluster::config, images, loader};
 
-/// Namespace of the operator that the suite installs. Not the usual one, so that the user's own is never touched.
+/// Namespace of the operator that the suite installs. Differs from the usual one, so that the user's own is never touched.
 const OPERATOR_NAMESPACE: &str = "rainbow-test-system";
 
-/// What the suite did to a cluster, and how to undo it.
+/// Changes that the suite made to a cluster, with the data to undo them.
 #[derive(Debug)]
 pub(crate) struct Given {
     kubeconfig: PathBuf,
-    /// Rainbow's resource definitions were there before.
+    /// Whether Rainbow's resource definitions existed before.
     had_definitions: bool,
     has_autoscalers: bool,
-    /// How many nodes the cluster has.
+    /// Number of nodes of the cluster.
     nodes: usize,
     operator: OperatorPlace,
     load_command: Option<String>,
-    /// The counter's image, of this build.
+    /// Image of this build's counter.
     tally_image: String,
 }
 
-/// What is asked of a cluster before anything is done to it.
+/// Facts about a cluster, read before anything is changed.
 struct Found {
     version: String,
     nodes: Vec<Node>,
     had_definitions: bool,
     has_autoscalers: bool,
-    /// Namespace of an operator that is there already.
+    /// Namespace of an operator that exists already.
     operator: Option<String>,
 }
 
 impl Given {
-    /// Pins the context, gives the cluster the images, and puts Rainbow into it.
+    /// Pins the context, gives the cluster the images, and installs Rainbow.
     pub(crate) fn prepare(cli: &Cli, dir: &Path, settings: &Settings, images: &[String]) -> Result<Self> {
         let (kubeconfig, context) = pin(dir, settings.context.as_deref())?;
         let found = blocking(ask(&kubeconfig)).with_context(|| format!("the cluster of context `{context}`"))?;
@@ -95,7 +95,7 @@ impl Given {
         Ok(Self { kubeconfig, had_definitions, has_autoscalers, nodes, operator, load_command, tally_image })
     }
 
-    /// Gives the cluster more images, or says that it has to find them.
+    /// Gives the cluster more images, or reports that it has to find them.
     pub(crate) fn load(&self, cli: &Cli, dir: &Path, images: &[String]) -> Result<()> {
         match &self.load_command {
             Some(command) => images::load(cli, dir, images, command),
@@ -106,17 +106,17 @@ impl Given {
         }
     }
 
-    /// Whether a test may install the operator for all namespaces and take everything of Rainbow out again, on two nodes.
+    /// Returns whether a test may install the operator for all namespaces and remove all of Rainbow again, on two nodes.
     pub(crate) fn may_install(&self) -> bool {
         self.operator == OperatorPlace::Outside && !self.had_definitions && self.nodes > 1
     }
 
-    /// Whether the cluster has autoscalers that act, and nothing has external metrics for them.
+    /// Returns whether the cluster has autoscalers that act, and no server of external metrics for them yet.
     pub(crate) fn has_autoscalers(&self) -> bool {
         self.has_autoscalers
     }
 
-    /// The image that operators put into pods to count their connections.
+    /// Returns the image of the sidecar that counts connections.
     pub(crate) fn tally_image(&self) -> &str {
         &self.tally_image
     }
@@ -125,7 +125,7 @@ impl Given {
         &self.kubeconfig
     }
 
-    /// Takes Rainbow out again, unless it was there before or somebody has begun to use it.
+    /// Removes Rainbow again, unless it existed before or a Rainbow exists now.
     pub(crate) fn leave(&self, cli: &Cli) -> Result<()> {
         let in_use = blocking(any_rainbow(&self.kubeconfig))?;
         let keep = self.had_definitions || in_use;
@@ -147,7 +147,7 @@ async fn any_rainbow(kubeconfig: &Path) -> Result<bool> {
     }
 }
 
-/// Writes a kubeconfig of one context, so that a change of the user's own in the middle changes nothing here.
+/// Writes a kubeconfig with one context, so that a change of the user's own kubeconfig during the run has no effect here.
 fn pin(dir: &Path, context: Option<&str>) -> Result<(PathBuf, String)> {
     let mut kubeconfig = Kubeconfig::read().context("no kubeconfig: set KUBECONFIG, or run on the embedded cluster")?;
     let context = match context {
@@ -159,7 +159,7 @@ fn pin(dir: &Path, context: Option<&str>) -> Result<(PathBuf, String)> {
     kubeconfig.contexts.retain(|known| known.name == context);
     kubeconfig.current_context = Some(context.clone());
     let path = dir.join("kubeconfig");
-    // JSON is YAML.
+    // JSON is valid YAML.
     let text = serde_json::to_string(&kubeconfig)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(text.as_bytes())?;
@@ -175,7 +175,7 @@ async fn ask(kubeconfig: &Path) -> Result<Found> {
     let had_definitions = definitions.items.iter().any(|definition| definition.name_any().ends_with(".rainbow.dev"));
     let groups = client.list_api_groups().await?.groups;
     let serves = |name: &str| groups.iter().any(|group| group.name == name);
-    // A part of the API can be added where there is an aggregation layer, and there the controllers of Kubernetes run, too.
+    // The API can be extended where there is an aggregation layer, and there the controllers of Kubernetes run, too.
     let has_autoscalers = serves("apiregistration.k8s.io") && !serves("external.metrics.k8s.io");
     let operators = ListParams::default().labels("app.kubernetes.io/name=rainbow-operator");
     let operators = Api::<Deployment>::all(client).list(&operators).await?;
@@ -183,7 +183,7 @@ async fn ask(kubeconfig: &Path) -> Result<Found> {
     Ok(Found { version, nodes, had_definitions, has_autoscalers, operator })
 }
 
-/// Runs a future to its end from a caller that may or may not be a task itself.
+/// Runs a future to its end, for callers inside and outside of tasks.
 fn blocking<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
     let run = || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future);
     thread::scope(|scope| scope.spawn(run).join()).map_err(|_| anyhow!("asking the cluster panicked"))?

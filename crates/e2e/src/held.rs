@@ -1,4 +1,4 @@
-//! Clients that connect once and stay: each listens to lines, and knows whether somebody cut it.
+//! Clients that connect once and stay: each reads lines, and records whether its connection was cut.
 
 use std::{
     collections::BTreeMap,
@@ -22,12 +22,12 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use crate::eventually;
 
-/// Longest wait for a connection and its first line.
+/// Limit of the wait for a connection and its first line.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections that are opened at the same time.
+/// Number of connections that are opened at the same time.
 const AT_ONCE: usize = 20;
 
-/// How a client listens.
+/// Kind of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Plain TCP: one line after the other.
@@ -38,7 +38,7 @@ pub enum Kind {
     WebSocket,
 }
 
-/// Connections that stay until they are dropped, closed, or cut.
+/// Set of connections that stay until they are dropped, closed, or cut.
 #[derive(Debug, Default)]
 pub struct Held {
     clients: Vec<Client>,
@@ -50,14 +50,14 @@ struct Client {
     task: JoinHandle<()>,
 }
 
-/// What one client has heard.
+/// Record of one client's connection.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     first: String,
     lines: u64,
-    /// Something else than the first line: a connection has one color.
+    /// Line that differs from the first one: a connection has one color.
     other: Option<String>,
-    /// How it ended, when the client did not end it.
+    /// Reason why the connection ended, when the client did not end it.
     cut: Option<String>,
 }
 
@@ -74,10 +74,10 @@ impl Client {
 }
 
 impl Held {
-    /// Opens so many connections; each has had its first line when this returns.
+    /// Opens `count` connections; each has had its first line when this returns.
     ///
     /// # Errors
-    /// One cannot be opened, or hears nothing.
+    /// When a connection cannot be opened, or gets no line.
     pub async fn open(kind: Kind, address: SocketAddr, count: usize) -> Result<Self> {
         traffic::raise_file_limit();
         let clients = stream::iter(0..count).map(|_| open(kind, address)).buffer_unordered(AT_ONCE);
@@ -85,17 +85,17 @@ impl Held {
         Ok(Self { clients: clients.into_iter().collect::<Result<_>>()? })
     }
 
-    /// How many there are, cut ones included.
+    /// Returns the number of connections, cut ones included.
     pub fn len(&self) -> usize {
         self.clients.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
 
-    /// What they hear, and how many hear it.
+    /// Returns the lines that the connections get, with the number of connections for each.
     pub fn heard(&self) -> BTreeMap<String, usize> {
         let mut heard = BTreeMap::new();
         for client in &self.clients {
@@ -104,22 +104,22 @@ impl Held {
         heard
     }
 
-    /// Takes over the connections of another.
+    /// Takes over the connections of another set.
     pub fn append(&mut self, mut other: Self) {
         self.clients.append(&mut other.clients);
     }
 
-    /// The client ends some of them.
+    /// Closes some of the connections from the client's side.
     pub fn close(&mut self, count: usize) {
         self.clients.truncate(self.clients.len().saturating_sub(count));
     }
 
-    /// How many were cut.
+    /// Returns the number of cut connections.
     pub fn cut(&self) -> usize {
         self.clients.iter().filter(|client| client.seen().cut.is_some()).count()
     }
 
-    /// None may have been cut, and none may have heard two things.
+    /// Checks that no connection was cut, and that none got two different lines.
     pub fn whole(&self) -> Result<()> {
         for (number, client) in self.clients.iter().enumerate() {
             let seen = client.seen();
@@ -133,7 +133,7 @@ impl Held {
         Ok(())
     }
 
-    /// Waits until each has heard one more line, so that each is known to be alive.
+    /// Waits until each connection has got one more line, so that each is known to be alive.
     pub async fn alive(&self) -> Result<()> {
         let before: Vec<u64> = self.clients.iter().map(|client| client.seen().lines).collect();
         eventually("every held connection hears one more line", || async {
@@ -147,7 +147,7 @@ impl Held {
     }
 }
 
-/// Opens so many connections, spread over several addresses as evenly as can be.
+/// Opens `count` connections, spread over several addresses as evenly as possible.
 pub async fn open_at(kind: Kind, addresses: &[SocketAddr], count: usize) -> Result<Held> {
     let (share, more) = (count / addresses.len().max(1), count % addresses.len().max(1));
     let counts = (0..).map(|at| share + usize::from(at < more));
@@ -207,14 +207,14 @@ async fn open(kind: Kind, address: SocketAddr) -> Result<Client> {
 enum Ear {
     Lines {
         lines: Lines<BufReader<OwnedReadHalf>>,
-        /// Dropping it would end the client's direction.
+        /// Kept, because dropping it would end the client's direction.
         _open: OwnedWriteHalf,
     },
     WebSocket(Box<WebSocketStream<TcpStream>>),
 }
 
 impl Ear {
-    /// The next line; `None` at an orderly end.
+    /// Returns the next line; `None` at an orderly end.
     async fn next(&mut self) -> Result<Option<String>> {
         match self {
             Self::Lines { lines, .. } => Ok(lines.next_line().await?),
@@ -236,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that says two lines to each client, and then ends the first one.
+    /// Starts a server that sends two lines to each client, and then ends the first connection.
     async fn server() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

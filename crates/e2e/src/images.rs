@@ -1,4 +1,4 @@
-//! The images that tests use: built from this build's programs, and handed to the cluster.
+//! Images that tests use: built from this build's programs, and loaded into the cluster.
 
 use std::path::Path;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::{Cli, programs, shell};
 
-/// An image of a program. Its versions differ in their environment alone.
+/// Image of a program. Its versions differ in their environment alone.
 pub(crate) struct Image<'a> {
     name: &'a str,
     program: &'a str,
-    /// The port on which the program listens, if not its usual one.
+    /// Port on which the program listens, if not its usual one.
     port: Option<u16>,
     versions: &'a [&'a str],
 }
 
 impl<'a> Image<'a> {
-    /// The image that is named after its program.
+    /// Returns the image that is named after its program.
     pub(crate) const fn of(program: &'a str, versions: &'a [&'a str]) -> Self {
         Self { name: program, program, port: None, versions }
     }
@@ -27,7 +27,7 @@ const IMAGES: &[Image] = &[
     Image::of("frontend", &["v1", "v2", "v3"]),
     Image::of("backend", &["v1", "v2", "v3"]),
     Image::of("colors", &["v1"]),
-    // In the counter's place it answers what is no count.
+    // In the counter's place this image returns a reply that is no count.
     Image { name: "liar", program: "backend", port: Some(9798), versions: &["v1"] },
 ];
 
@@ -47,7 +47,7 @@ pub(crate) fn build(cli: &Cli, dir: &Path, prefix: &str, image: &Image<'_>) -> R
     build_from(cli, dir, prefix, image, &file)
 }
 
-/// Builds all versions of an image whose program is not among this build's.
+/// Builds all versions of an image whose program is not among this build's programs.
 pub(crate) fn build_from(cli: &Cli, dir: &Path, prefix: &str, image: &Image<'_>, file: &Path) -> Result<Vec<String>> {
     let Image { name, program, port, versions } = image;
     let context = dir.join(format!("image-{name}"));
@@ -66,7 +66,7 @@ pub(crate) fn build_from(cli: &Cli, dir: &Path, prefix: &str, image: &Image<'_>,
     versions.iter().map(build).collect()
 }
 
-/// Builds the image of one of Rainbow's own programs, which must be a static one: the operator, the counter.
+/// Builds the image of one of Rainbow's own programs, the operator or the counter. The program must be static.
 pub(crate) fn build_plain(cli: &Cli, dir: &Path, prefix: &str, program: &str) -> Result<String> {
     let file = programs()?.join(program);
     ensure!(file.exists(), "{} is missing: `make build` builds it", file.display());
@@ -81,7 +81,7 @@ pub(crate) fn build_plain(cli: &Cli, dir: &Path, prefix: &str, program: &str) ->
     Ok(image)
 }
 
-/// Gives images to a cluster that does not share the local store.
+/// Loads images into a cluster that does not share the local store.
 pub(crate) fn load(cli: &Cli, dir: &Path, images: &[String], command: &str) -> Result<()> {
     let one_by_one = command.contains("{image}");
     let groups: Vec<&[String]> = if one_by_one { images.chunks(1).collect() } else { vec![images] };
@@ -97,7 +97,7 @@ pub(crate) fn load(cli: &Cli, dir: &Path, images: &[String], command: &str) -> R
     std::fs::remove_file(archive).context("the image archive")
 }
 
-/// Puts the prefix before the names of the suite's own images, wherever a manifest has one.
+/// Adds the prefix to the names of the suite's own images, wherever a manifest has one.
 pub(crate) fn prefix_all(manifest: &mut Value, prefix: &str) {
     match manifest {
         Value::Object(fields) => {

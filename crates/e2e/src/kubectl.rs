@@ -1,4 +1,4 @@
-//! kubectl as users run it, pointed at the suite's cluster.
+//! Kubectl as users run it, pointed at the suite's cluster.
 
 use std::{
     env,
@@ -11,27 +11,27 @@ use serde_json::Value;
 
 use crate::{Cli, Output};
 
-/// A kubectl that runs on this machine.
+/// Kubectl that runs on this machine.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
     program: PathBuf,
-    /// As the program says it, such as `v1.37.2`.
+    /// Version as the program reports it, such as `v1.37.2`.
     version: String,
     minor: u32,
 }
 
 impl Kubectl {
-    /// The kubectl that the suite was told to use; the one on the `PATH` if it was told none; `None` if there is no such.
+    /// Finds the kubectl that the settings name, else the one on the `PATH`. Returns `None` if there is none.
     ///
     /// # Errors
-    /// When the program that the suite was told to use does not run.
+    /// When the kubectl that the settings name does not run.
     pub fn find(wanted: Option<&str>) -> Result<Option<Self>> {
         match wanted.filter(|wanted| !wanted.is_empty()) {
             Some(wanted) => Self::at(Path::new(wanted)).map(Some),
             None => {
                 let path = env::var_os("PATH").unwrap_or_default();
                 let found = env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|program| program.is_file());
-                // One that does not run, and was not asked for, is none.
+                // A kubectl on the `PATH` that does not run is ignored.
                 Ok(found.and_then(|program| Self::at(&program).ok()))
             }
         }
@@ -47,29 +47,29 @@ impl Kubectl {
         ensure!(output.status.success(), "`{shown} version --client` ended with {}: {told}", output.status);
         let answer: Value = serde_json::from_slice(&output.stdout)?;
         let text = |field: &str| answer["clientVersion"][field].as_str().unwrap_or_default().to_owned();
-        // Builds of some distributions say `37+`.
+        // Builds of some distributions report `37+`.
         let minor = text("minor").trim_end_matches('+').parse();
         let minor = minor.with_context(|| format!("`{shown} version --client` says no version: {answer}"))?;
         Ok(Self { program: program.to_owned(), version: text("gitVersion"), minor })
     }
 
-    /// Where it is.
+    /// Returns the path of the program.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Its version, as it says it.
+    /// Returns the version as the program reports it.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The 37 of 1.37.
+    /// Returns the minor version: 37 of 1.37.
     pub fn minor(&self) -> u32 {
         self.minor
     }
 
-    /// The program with a home of its own in `dir`, so that caches and preferences of the caller are none of it, and a copy
-    /// of the kubeconfig there whose namespace is `namespace`.
+    /// Returns the program with a home of its own in `dir`, so that caches and preferences of the caller have no effect, and with a
+    /// copy of the kubeconfig there whose namespace is `namespace`.
     pub(crate) fn in_namespace(&self, kubeconfig: &Path, dir: &Path, namespace: &str) -> Result<KubectlScope> {
         let home = dir.join(format!("kubectl-{namespace}"));
         std::fs::create_dir_all(&home)?;
@@ -81,7 +81,7 @@ impl Kubectl {
     }
 }
 
-/// kubectl in one namespace.
+/// Kubectl in one namespace.
 #[derive(Clone, Debug)]
 pub struct KubectlScope {
     cli: Cli,
@@ -89,17 +89,17 @@ pub struct KubectlScope {
 }
 
 impl KubectlScope {
-    /// The 37 of 1.37.
+    /// Returns the minor version: 37 of 1.37.
     pub fn minor(&self) -> u32 {
         self.minor
     }
 
-    /// The program itself, to be started with arguments.
+    /// Returns the program itself, to be started with arguments.
     pub fn cli(&self) -> &Cli {
         &self.cli
     }
 
-    /// Runs the command, which must succeed, and answers its standard output.
+    /// Runs the command, which must succeed, and returns its standard output.
     ///
     /// # Errors
     /// When it fails.
@@ -107,7 +107,7 @@ impl KubectlScope {
         self.cli.ok(args)
     }
 
-    /// As [`KubectlScope::ok`], with a standard input.
+    /// Runs the command as [`KubectlScope::ok`] does, with a standard input.
     ///
     /// # Errors
     /// When it fails.
@@ -117,10 +117,10 @@ impl KubectlScope {
         Ok(output.stdout)
     }
 
-    /// Runs the command, which must say all of these on its standard output, and no warning.
+    /// Runs the command, which must print all of `expected` on its standard output, and no warning.
     ///
     /// # Errors
-    /// When it fails, or says something else.
+    /// When the command fails, or prints something else.
     pub fn says(&self, args: &[&str], expected: &[&str]) -> Result<String> {
         let output = self.cli.output(args)?;
         let Output { code, stdout, stderr } = &output;
@@ -132,10 +132,10 @@ impl KubectlScope {
         Ok(output.stdout)
     }
 
-    /// Runs the command, which must fail and say this on its standard error.
+    /// Runs the command, which must fail and print `expected` on its standard error.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the command succeeds or prints another error.
     pub fn fails(&self, args: &[&str], expected: &str) -> Result<()> {
         let Output { code, stdout, stderr } = self.cli.output(args)?;
         let told = format!("`kubectl {}` ended with {code}:\n{stdout}{stderr}", args.join(" "));

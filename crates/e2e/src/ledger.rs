@@ -1,4 +1,4 @@
-//! What a watch has ever said of the objects of a namespace, also of those that were there for a moment only.
+//! Record of everything that a watch has ever reported of the objects of a namespace, also of short-lived ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +29,7 @@ impl<V> Drop for Ledger<V> {
 }
 
 impl<V: Clone + Ord + Send + 'static> Ledger<V> {
-    /// Watches from now on. `file` says the entry of an object and its value; an object without an entry is left out.
+    /// Watches from now on. `file` returns the entry of an object and its value; an object without an entry is left out.
     pub fn open<K>(api: Api<K>, file: impl Fn(&K) -> Option<(String, V)> + Send + 'static) -> Self
     where
         K: Resource<DynamicType: Clone + Default> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -38,7 +38,7 @@ impl<V: Clone + Ord + Send + 'static> Ledger<V> {
         let written = entries.clone();
         let watched = watcher(api, watcher::Config::default()).default_backoff();
         let task = watched.for_each(move |event| {
-            // A watch that fails is begun again.
+            // A watch that fails is started again.
             if let Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) = event
                 && let Some((entry, value)) = file(&object)
             {
@@ -49,7 +49,7 @@ impl<V: Clone + Ord + Send + 'static> Ledger<V> {
         Self { entries, task: tokio::spawn(task) }
     }
 
-    /// All entries so far.
+    /// Returns all entries so far.
     pub fn entries(&self) -> BTreeMap<String, BTreeSet<V>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

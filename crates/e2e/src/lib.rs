@@ -1,6 +1,32 @@
-//! What the end-to-end tests stand on: a cluster, a namespace with an operator of its own, and the `rainbow` command.
+//! Foundation of the end-to-end tests: a cluster, a namespace with an operator of its own, and the `rainbow` command.
 //!
 //! The tests use only what users have: the command, the Kubernetes API, and an HTTP client that knows nothing of Rainbow.
+//!
+//! Entry points: [`Cluster::of`] prepares the cluster, and [`Scope::new`] gives a test its namespace.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `app` | the chain of tiers as an application under test |
+//! | `cli` | commands, run as a user would |
+//! | `cluster` | the cluster that the suite runs on |
+//! | [`colors`] | the colors example as an application under test |
+//! | [`gate`] | a proxy to the API server that can be closed |
+//! | `given` | a cluster that is not the suite's own |
+//! | [`held`] | connections that stay |
+//! | `images` | images of the tests |
+//! | `kubectl` | kubectl in a test's namespace |
+//! | [`ledger`] | record of a watch |
+//! | [`load`] | traffic with every reply checked |
+//! | `loader` | the command that loads images into a cluster |
+//! | [`metrics`] | external metrics for autoscalers |
+//! | `operator` | the operator of a test |
+//! | [`processes`] | facts about processes from `/proc` |
+//! | `reach` | ways to reach a Service |
+//! | `replica` | one of several operators of a namespace |
+//! | `scope` | namespace, operator and client of one test |
+//! | `settings` | options of the suite |
+//! | `shell` | shell commands given by the user of the suite |
+//! | `wait` | waiting for a condition |
 
 mod app;
 mod cli;

@@ -7,29 +7,29 @@ use traffic::{FailureTally, Load, ReplyTally, Report, Target, Traffic, Verdict};
 
 use crate::reach::Place;
 
-/// New connections a second: what the acceptance of a shift asks for.
+/// New connections a second, as the acceptance of a shift requires.
 pub const RATE: f64 = 300.0;
-/// The same for clusters that share their machine with the tests.
+/// Same for clusters that share their machine with the tests.
 pub const RATE_ELSEWHERE: f64 = 200.0;
-/// The same where the API server carries every connection: each costs it three requests and a tunnel to a node.
+/// Same where the API server carries every connection: each costs it three requests and a tunnel to a node.
 pub const RATE_FORWARDED: f64 = 20.0;
-/// Longest time for a connection to open, and for a request in all. What is lost stays lost; what is only slow, because the
-/// machine has other things to do, is no failure.
+/// Limits of the time for a connection to open, and for a request in all. A lost request stays lost; one that is only slow,
+/// because the machine is busy, is no failure.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const TIMEOUT: Duration = Duration::from_secs(40);
-/// Clients that keep their connection.
+/// Number of clients that keep their connection.
 const KEEP_ALIVE: usize = 8;
 
-/// Which clients a load has.
+/// Kinds of clients of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clients {
     /// New connections, and clients that keep theirs.
     All,
-    /// New connections only: time-based draining cannot know of those that are kept.
+    /// New connections only: time-based draining cannot know of kept connections.
     New,
 }
 
-/// Load on every place at which a Service answers, as one.
+/// Load at every place where a Service answers, as one.
 pub struct Loads {
     parts: Vec<Traffic>,
 }
@@ -56,12 +56,12 @@ impl Loads {
         Ok(Self { parts })
     }
 
-    /// What was seen so far.
+    /// Returns a report of everything seen so far.
     pub fn report(&self) -> Report {
         merge(self.parts.iter().map(Traffic::report))
     }
 
-    /// Ends the load and tells all that was seen.
+    /// Ends the load and returns the final report.
     pub async fn stop(self) -> Report {
         let mut reports = Vec::new();
         for part in self.parts {
@@ -70,13 +70,13 @@ impl Loads {
         merge(reports)
     }
 
-    /// Ends the load; no request may have failed and no reply may be mixed.
+    /// Ends the load and checks that no request has failed and no reply was mixed.
     pub async fn clean(self) -> Result<Report> {
         judged(self.stop().await)
     }
 }
 
-/// Several reports as one. Latencies cannot be added up, and no test asks for them.
+/// Merges several reports. Latencies cannot be added up, and no test needs them.
 fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
     let mut all = Report::default();
     for report in reports {
@@ -113,7 +113,7 @@ pub async fn query(url: &str) -> Result<String> {
     reply.map(|text| text.trim().to_owned()).map_err(|failure| anyhow::anyhow!("{failure:?}"))
 }
 
-/// Ends the traffic; no request may have failed and no reply may be mixed.
+/// Ends the traffic and checks that no request has failed and no reply was mixed.
 pub async fn clean(traffic: Traffic) -> Result<Report> {
     judged(traffic.stop().await)
 }
@@ -126,7 +126,7 @@ fn judged(report: Report) -> Result<Report> {
     Ok(report)
 }
 
-/// Every tier of a reply must name the same version: `frontend:v1 - backend:v1`.
+/// Judges a reply, in which every tier must name the same version: `frontend:v1 - backend:v1`.
 pub fn judge(reply: &str) -> Verdict {
     let mut versions =
         reply.trim_end_matches('\n').split(" - ").map(|part| part.split_once(':').map(|(_, version)| version));

@@ -1,11 +1,11 @@
-//! How a cluster gets images.
+//! Command by which a cluster gets images.
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
 use crate::Settings;
 
-/// The command that gives the cluster an `{archive}`: what the user says, or what the cluster's own tool has for it.
+/// Returns the command that loads an `{archive}` into the cluster: the user's, or the one of the cluster's own tool.
 pub(crate) fn command(settings: &Settings, context: &str, nodes: &[Node]) -> Option<String> {
     if let Some(command) = &settings.load_command {
         return Some(command.clone());
@@ -32,13 +32,13 @@ fn detected(context: &str, nodes: &[Node]) -> Option<String> {
     minikube.map(|name| format!("minikube image load {{archive}} --profile {name}"))
 }
 
-/// `kind://docker/<cluster>/<node>`
+/// Returns the cluster's name of a provider id `kind://docker/<cluster>/<node>`.
 fn kind_cluster(node: &Node) -> Option<String> {
     let id = node.spec.as_ref()?.provider_id.as_deref()?;
     id.strip_prefix("kind://")?.split('/').nth(1).map(str::to_owned)
 }
 
-/// Nodes are called `k3d-<cluster>-server-0` and `k3d-<cluster>-agent-0`.
+/// Returns the cluster's name of a node `k3d-<cluster>-server-0` or `k3d-<cluster>-agent-0`.
 fn k3d_cluster(node: &Node) -> Option<String> {
     let name = node.name_any();
     let inner = name.strip_prefix("k3d-")?;

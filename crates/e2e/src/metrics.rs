@@ -1,6 +1,6 @@
 //! External metrics whose values a test sets, for the controller of HorizontalPodAutoscalers.
 //!
-//! Registration is for the whole cluster: one test at a time has it.
+//! The registration is for the whole cluster, so only one test at a time can have it.
 
 use std::{path::PathBuf, thread};
 
@@ -22,7 +22,7 @@ pub const PROGRAM: &str = "external-metrics";
 const API_SERVICE: &str = "v1beta1.external.metrics.k8s.io";
 const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
-/// The cluster's external metrics. Dropping it takes them out of the API: the adapter has to be there for as long as it is registered, since no
+/// External metrics of the cluster. Dropping this removes them from the API: the adapter must exist as long as it is registered, since no
 /// namespace can be deleted while a part of the API does not answer.
 pub struct ExternalMetrics {
     client: Client,
@@ -57,7 +57,7 @@ impl ExternalMetrics {
     /// Sets a metric of the test's namespace.
     ///
     /// # Errors
-    /// When the adapter does not take it.
+    /// When the adapter does not accept the value.
     pub async fn set(&self, metric: &str, value: u32) -> Result<()> {
         let path = format!("/apis/{GROUP_VERSION}/namespaces/{}/{metric}", self.namespace);
         let value = value.to_string();
@@ -71,7 +71,7 @@ impl ExternalMetrics {
 
 impl Drop for ExternalMetrics {
     fn drop(&mut self) {
-        // A test that is given up ends here as well, and cannot wait in its own runtime.
+        // A test that is abandoned ends here as well, and cannot wait in its own runtime.
         let kubeconfig = self.kubeconfig.clone();
         let removed = thread::spawn(move || remove(&kubeconfig)).join();
         match removed {

@@ -1,4 +1,4 @@
-//! The operator of a test: a process of its own, so that it can be killed, or the one that runs in the cluster.
+//! Operator of a test: a process of its own, so that it can be killed, or the one that runs in the cluster.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{Cli, Cluster, OperatorPlace, Replica, gate::Gate};
 
-/// A running `rainbow operator` for one namespace. Dropping it ends it.
+/// Running `rainbow operator` for one namespace. Dropping it ends it.
 #[derive(Debug)]
 pub struct Operator {
     cli: Cli,
@@ -23,7 +23,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts an operator, unless the cluster has one for all; what it logs is appended to `log`.
+    /// Starts an operator, unless the cluster has one for all; its log is appended to `log`.
     pub(crate) fn start(cluster: &Cluster, namespace: &str, log: PathBuf) -> Result<Self> {
         let mut operator = Self {
             cli: cluster.cli().clone(),
@@ -40,7 +40,7 @@ impl Operator {
         Ok(operator)
     }
 
-    /// SIGKILL: no time to tidy up.
+    /// Sends SIGKILL, which leaves no time to clean up.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -48,23 +48,23 @@ impl Operator {
         }
     }
 
-    /// Starts it again.
+    /// Starts the operator again.
     pub fn restart(&mut self) -> Result<()> {
         self.restart_with_tally(&self.tally_image.clone())
     }
 
-    /// Starts it again, without the right to read ConfigMaps and Secrets.
+    /// Starts the operator again, without the right to read ConfigMaps and Secrets.
     pub fn restart_without_config(&mut self) -> Result<()> {
         self.start_with(&["--tally-image", &self.tally_image.clone()])
     }
 
-    /// Starts it again with other credentials, such as those of a proxy.
+    /// Starts the operator again with other credentials, such as those of a proxy.
     pub fn restart_with_kubeconfig(&mut self, kubeconfig: &Path) -> Result<()> {
         self.cli = self.cli.with("KUBECONFIG", kubeconfig);
         self.restart()
     }
 
-    /// Starts it again, to put another image into pods as their counter.
+    /// Starts the operator again with another image for the counter of new pods.
     pub fn restart_with_tally(&mut self, image: &str) -> Result<()> {
         self.start_with(&["--tally-image", image, "--versioned-config", "all"])
     }
@@ -85,7 +85,7 @@ impl Operator {
         Ok(())
     }
 
-    /// One more operator of the same namespace, which waits for its turn to lead.
+    /// Starts one more operator of the same namespace, which waits to be elected leader.
     pub(crate) fn replica(&self, kubeconfig: &Path, gate: Gate) -> Result<Replica> {
         ensure!(self.place == OperatorPlace::Outside, "the operator in the cluster acts on this namespace, too");
         let own = ["operator", "--leader-elect", "--namespace", &self.namespace, "--tally-image", &self.tally_image];
@@ -93,7 +93,7 @@ impl Operator {
         Replica::start(&self.cli.with("KUBECONFIG", kubeconfig), arguments, self.log.clone(), gate)
     }
 
-    /// Starts it if it was killed.
+    /// Starts the operator if it was killed.
     pub(crate) fn ensure_running(&mut self) -> Result<()> {
         if self.place == OperatorPlace::Inside || self.child.is_some() { Ok(()) } else { self.restart() }
     }

@@ -1,8 +1,8 @@
-//! What the kernel says of processes.
+//! Facts about processes, from `/proc`.
 
 use std::{collections::BTreeSet, fs};
 
-/// Processes whose environment has `name=value`: those of one embedded cluster, which its pods' processes do not inherit.
+/// Returns the processes whose environment has `name=value`: those of one embedded cluster, which its pods' processes do not inherit.
 pub fn with_env(name: &str, value: &str) -> BTreeSet<i32> {
     let wanted = format!("{name}={value}");
     all_where(|pid| {
@@ -11,7 +11,7 @@ pub fn with_env(name: &str, value: &str) -> BTreeSet<i32> {
     })
 }
 
-/// The given processes and their children, all the way down.
+/// Returns the given processes and all their descendants.
 pub fn with_descendants(roots: &BTreeSet<i32>) -> BTreeSet<i32> {
     let mut family = roots.clone();
     loop {
@@ -24,23 +24,23 @@ pub fn with_descendants(roots: &BTreeSet<i32>) -> BTreeSet<i32> {
     }
 }
 
-/// A process's name, as `ps` shows it.
+/// Returns a process's name, as `ps` shows it.
 pub fn name(pid: i32) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
 }
 
-/// Whether a process exists.
+/// Returns whether a process exists.
 pub fn exists(pid: i32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)
 }
 
-/// A process's resident memory in KiB, where pages shared by several processes count in parts (`Pss`).
+/// Returns a process's resident memory in KiB, where pages shared by several processes count in parts (`Pss`).
 pub fn memory_kib(pid: i32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok())
 }
 
-/// A process's resident memory in KiB, shared pages included (`VmRSS`).
+/// Returns a process's resident memory in KiB, shared pages included (`VmRSS`).
 pub fn resident_kib(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())
@@ -54,6 +54,6 @@ fn all_where(wanted: impl Fn(i32) -> bool) -> BTreeSet<i32> {
 
 fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, so count from the last one.
+    // The name in parentheses may contain any character, so fields are counted from the last parenthesis.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! One of several operators of the same namespace, each with its own way to the API server.
+//! Operator that is one of several of the same namespace, each with its own gate to the API server.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Cli, eventually, gate::Gate};
 
-/// A `rainbow operator --leader-elect` process of one namespace. Dropping it ends it.
+/// Process of `rainbow operator --leader-elect` for one namespace. Dropping it ends it.
 #[derive(Debug)]
 pub struct Replica {
     cli: Cli,
@@ -27,17 +27,17 @@ impl Replica {
         Ok(Self { cli: cli.clone(), arguments, log, gate, child })
     }
 
-    /// Whether a lease's holder is this very process.
+    /// Returns whether a lease's holder is this very process.
     pub fn is(&self, holder: &str) -> bool {
         holder.rsplit_once('_').is_some_and(|(_, process)| process == self.child.id().to_string())
     }
 
-    /// The way to the API server.
+    /// Returns the gate to the API server.
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     ///
     /// # Errors
     /// When the process cannot be ended.
@@ -47,10 +47,10 @@ impl Replica {
         Ok(())
     }
 
-    /// SIGTERM, after which it has to end by itself.
+    /// Sends SIGTERM, after which the process must end by itself.
     ///
     /// # Errors
-    /// When it does not end, or not as it should.
+    /// When the process does not end, or ends with a failure.
     pub async fn terminate(&mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
         let child = tokio::sync::Mutex::new(&mut self.child);
@@ -62,7 +62,7 @@ impl Replica {
         Ok(())
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     ///
     /// # Errors
     /// When the process cannot be stopped.
@@ -70,7 +70,7 @@ impl Replica {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     ///
     /// # Errors
     /// When the process cannot be continued.
@@ -78,19 +78,19 @@ impl Replica {
         self.signal(Signal::CONT)
     }
 
-    /// Starts it again after its end.
+    /// Starts the process again after its end.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the process does not start.
     pub fn restart(&mut self) -> Result<()> {
         self.child = spawn(&self.cli, &self.arguments, &self.log)?;
         Ok(())
     }
 
-    /// Fails if it has ended by itself.
+    /// Checks that the process has not ended by itself.
     ///
     /// # Errors
-    /// As said.
+    /// When the process has ended.
     pub fn runs(&mut self) -> Result<()> {
         let ended = self.child.try_wait()?;
         ensure!(ended.is_none(), "an operator ended by itself: {ended:?}");

@@ -1,4 +1,4 @@
-//! What one test has for itself: a namespace, an operator that looks at nothing else, and a client.
+//! Scope of one test: a namespace, an operator that watches no other one, and a client.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,25 +28,23 @@ use crate::{
     load::{self, Clients, Loads},
 };
 
-/// Label of every namespace that the suite makes, so that one command finds those of a run that was killed.
+/// Label of every namespace that the suite creates, so that one command finds those of a run that was killed.
 const MADE_BY: (&str, &str) = ("app.kubernetes.io/created-by", "rainbow-e2e");
-/// Longest name of a namespace.
+/// Limit of the length of a namespace's name.
 const NAME_LIMIT: usize = 63;
-/// What is shown of an operator's log.
+/// Number of lines of an operator's log that are shown.
 const LOG_LINES: usize = 40;
 const LOG_WIDTH: usize = 400;
-/// Replies in a row, at each place, until a Service is said to answer so: while the data plane learns, old ones slip in.
+/// Number of consecutive replies, at each place, until a Service counts as answering: while the data plane learns, old replies slip in.
 const IN_A_ROW: usize = 10;
 
-/// A namespace with an operator of its own.
+/// Namespace with an operator of its own.
 pub struct Scope {
-    /// The Kubernetes API.
+    /// Client of the Kubernetes API.
     pub client: Client,
-    /// The `rainbow` command, pointed at the namespace.
+    /// Command `rainbow`, pointed at the namespace.
     pub cli: Cli,
-    /// Name of the namespace.
     pub namespace: String,
-    /// The operator.
     pub operator: Operator,
     kubeconfig: PathBuf,
     kubectl: Option<KubectlScope>,
@@ -62,7 +60,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Makes the namespace and starts the operator.
+    /// Creates the namespace and starts the operator.
     pub async fn new(cluster: &Cluster, name: &str) -> Result<Self> {
         let kubeconfig = cluster.kubeconfig().to_owned();
         let client = Client::try_from(config(&kubeconfig).await?)?;
@@ -92,49 +90,49 @@ impl Scope {
         })
     }
 
-    /// kubectl, pointed at the namespace.
+    /// Returns kubectl, pointed at the namespace.
     pub fn kubectl(&self) -> Result<KubectlScope> {
         self.kubectl.clone().context("the suite has no kubectl")
     }
 
-    /// How clients of this cluster are configured.
+    /// Returns the configuration of clients of this cluster.
     pub async fn config(&self) -> Result<Config> {
         config(&self.kubeconfig).await
     }
 
-    /// Where the cluster's address and credentials are.
+    /// Returns the path of the kubeconfig with the cluster's address and credentials.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// What goes before the names of images in this cluster.
+    /// Returns the prefix of the names of images in this cluster.
     pub fn image_prefix(&self) -> &str {
         &self.image_prefix
     }
 
-    /// About the time in which an operator starts and does something here.
+    /// Returns the approximate time in which an operator starts and acts here.
     pub fn operator_start(&self) -> Duration {
         self.operator_start
     }
 
-    /// Time for which a test that makes trouble does so.
+    /// Returns the duration for which a test makes trouble.
     pub fn chaos(&self) -> Duration {
         self.chaos
     }
 
-    /// Seed of what happens at random.
+    /// Returns the seed of random choices.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// One more operator of this namespace, which waits for its turn to lead, and has a way of its own to the API server.
+    /// Starts one more operator of this namespace, which waits to be elected leader and has its own gate to the API server.
     pub async fn replica(&self, name: &str) -> Result<Replica> {
         let kubeconfig = self.log.with_file_name(format!("kubeconfig-{}-{name}", self.namespace));
         let gate = Gate::to_server_of(&self.kubeconfig, &kubeconfig).await?;
         self.operator.replica(&kubeconfig, gate)
     }
 
-    /// How a node of this cluster is cut off.
+    /// Returns the way to cut off a node of this cluster.
     pub fn cut(&self) -> Result<&Cut> {
         self.cut.as_ref().context("the suite was not told how to cut a node off")
     }
@@ -160,7 +158,7 @@ impl Scope {
         self.answers(&format!("{}-{stage}", app.chain[0]), &app.reply(version)).await
     }
 
-    /// Waits until every new connection to a Service is answered so.
+    /// Waits until every new connection to a Service gets the expected reply.
     pub async fn answers(&self, service: &str, expected: &str) -> Result<()> {
         let places = self.places(service).await?;
         eventually(&format!("{service} answers {expected}"), || async {
@@ -175,7 +173,7 @@ impl Scope {
         .await
     }
 
-    /// Waits until a stage serves a version, and nothing is under way there.
+    /// Waits until a stage serves a version and no shift is in progress there.
     pub async fn serves(&self, app: &App, stage: &str, version: &str) -> Result<()> {
         eventually(&format!("stage {stage} serves {version}"), || async {
             let status = self.stage(app, stage).await?;
@@ -186,20 +184,20 @@ impl Scope {
         .await
     }
 
-    /// What the status says of a stage.
+    /// Returns the status of a stage.
     pub async fn stage(&self, app: &App, stage: &str) -> Result<Value> {
         let rainbow = self.rainbow(app).await?;
         let stages = rainbow.data["status"]["stages"].as_array().context("no status.stages yet")?.clone();
         stages.into_iter().find(|entry| entry["name"] == stage).with_context(|| format!("no status for stage {stage}"))
     }
 
-    /// How many pods of the new color serve in the shift under way.
+    /// Returns the number of pods of the new color that serve in the current shift.
     pub async fn moved(&self, app: &App) -> Result<i64> {
         let stage = self.stage(app, "active").await?;
         stage["shift"]["moved"].as_i64().with_context(|| format!("no shift under way: {stage}"))
     }
 
-    /// Waits until at least so many pods of the new color serve in the shift under way.
+    /// Waits until at least this number of pods of the new color serve in the current shift.
     pub async fn has_moved(&self, app: &App, pods: i64) -> Result<()> {
         eventually(&format!("{pods} pods have moved"), || async {
             let moved = self.moved(app).await?;
@@ -209,18 +207,18 @@ impl Scope {
         .await
     }
 
-    /// The Rainbow as it is.
+    /// Returns the current Rainbow.
     pub async fn rainbow(&self, app: &App) -> Result<DynamicObject> {
         Ok(self.custom("Rainbow").get(app.name).await?)
     }
 
-    /// Rainbow's own kinds.
+    /// Returns the API of one of Rainbow's own kinds.
     pub fn custom(&self, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("rainbow.dev", "v1alpha1", kind));
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
-    /// Any kind of this namespace.
+    /// Returns the API of any kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -229,54 +227,54 @@ impl Scope {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Where a Service answers at its first port; on several nodes, each of them.
+    /// Returns the places where a Service answers at its first port; with several nodes, one for each.
     pub async fn places(&self, service: &str) -> Result<Vec<Place>> {
         self.reach.places(&self.api(), service, None).await
     }
 
-    /// Where a named port of a Service answers.
+    /// Returns the places where a named port of a Service answers.
     pub async fn places_of_port(&self, service: &str, port: &str) -> Result<Vec<Place>> {
         self.reach.places(&self.api(), service, Some(port)).await
     }
 
-    /// One of the addresses at which a Service answers: `http://address:port/`.
+    /// Returns one of the addresses at which a Service answers: `http://address:port/`.
     pub async fn url(&self, service: &str) -> Result<String> {
         Ok(self.places(service).await?.first().context("the Service answers nowhere")?.to_string())
     }
 
-    /// New connections a second of a load.
+    /// Returns the rate of a load, in new connections a second.
     pub fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// The same for a load that need not be so many.
+    /// Returns the rate of a load, limited to `most`.
     pub fn rate_up_to(&self, most: f64) -> f64 {
         self.rate.min(most)
     }
 
-    /// Load on a Service, at every place at which it answers.
+    /// Starts a load on a Service, at every place where it answers.
     pub async fn load(&self, service: &str) -> Result<Loads> {
         Loads::start(&self.places(service).await?, self.rate, Clients::All).await
     }
 
-    /// Load on a Service by clients of one kind.
+    /// Starts a load on a Service by clients of one kind.
     pub async fn load_by(&self, service: &str, clients: Clients) -> Result<Loads> {
         Loads::start(&self.places(service).await?, self.rate, clients).await
     }
 
-    /// Load at some of the places at which a Service answers.
+    /// Starts a load at some of the places where a Service answers.
     pub async fn load_at(&self, places: &[Place]) -> Result<Loads> {
         Loads::start(places, self.rate, Clients::All).await
     }
 
-    /// Load on a Service that does not go through one of the nodes.
+    /// Starts a load on a Service that avoids one of the nodes.
     pub async fn load_past(&self, service: &str, node: &str) -> Result<Loads> {
         let mut places = self.places(service).await?;
         places.retain(|place| place.node.as_deref() != Some(node));
         Loads::start(&places, self.rate, Clients::All).await
     }
 
-    /// The pods of a color, by tier.
+    /// Returns the pods of a color, by tier.
     pub async fn pods(&self, color: &str) -> Result<BTreeMap<String, Vec<Pod>>> {
         let selector = ListParams::default().labels(&format!("rainbow.dev/color={color}"));
         let mut tiers: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
@@ -286,13 +284,13 @@ impl Scope {
         Ok(tiers)
     }
 
-    /// The UIDs of all pods there are: compare two sets to count the pods started in between.
+    /// Returns the UIDs of all pods. The difference of two sets is the pods started in between.
     pub async fn pod_uids(&self) -> Result<BTreeSet<String>> {
         let pods = self.api::<Pod>().list(&ListParams::default()).await?;
         Ok(pods.items.iter().filter_map(ResourceExt::uid).collect())
     }
 
-    /// Waits until every Deployment of a color has the size it shall have.
+    /// Waits until every Deployment of a color has the wanted size.
     pub async fn scaled(&self, color: &str, pods_per_tier: i32) -> Result<()> {
         let selector = ListParams::default().labels(&format!("rainbow.dev/color={color}"));
         eventually(&format!("color {color} has {pods_per_tier} pods per tier"), || async {
@@ -309,16 +307,16 @@ impl Scope {
         .await
     }
 
-    /// Removes what a failed test left, whatever state it is in.
+    /// Removes what a failed test left behind, in any state.
     pub async fn abandon(mut self) -> Result<()> {
-        // The test may have killed the operator, which is what takes finalizers off.
+        // The test may have killed the operator, which is needed to remove finalizers.
         self.operator.ensure_running()?;
         self.remove().await
     }
 
     /// Removes the namespace and waits until it is gone.
     pub async fn remove(mut self) -> Result<()> {
-        // Rainbows first: they hold a finalizer that only a running operator takes off.
+        // Rainbows first: they have a finalizer that only a running operator removes.
         let rainbows = self.custom("Rainbow");
         for rainbow in rainbows.list(&ListParams::default()).await? {
             rainbows.delete(&rainbow.name_any(), &DeleteParams::default()).await?;
@@ -343,7 +341,7 @@ impl Scope {
         .await
     }
 
-    /// Where a kubelet takes its time to let go of pods that have ended (a minute, at times), nobody waits for it.
+    /// Force-deletes the pods that are being deleted, on a given cluster: a kubelet there may take a minute to remove pods that have ended.
     async fn let_go(&self) -> Result<()> {
         if self.embedded {
             return Ok(());
@@ -361,7 +359,7 @@ impl Scope {
         Ok(())
     }
 
-    /// What helps to understand a failure.
+    /// Collects information that helps to understand a failure.
     pub async fn diagnose(&self) -> String {
         let rainbows = self.custom("Rainbow").list(&ListParams::default()).await;
         let status = rainbows
@@ -408,7 +406,7 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A namespace of a name that nobody else has, and that pods can be made in.
+/// Creates a namespace with a unique name, in which pods can be created.
 async fn make_namespace(client: &Client, name: &str) -> Result<String> {
     let salt = random() & 0xffff;
     let test: String = name.replace("::", "-").replace('_', "-").chars().take(NAME_LIMIT - 7).collect();
@@ -416,7 +414,7 @@ async fn make_namespace(client: &Client, name: &str) -> Result<String> {
     let object = json!({ "metadata": { "name": namespace, "labels": { MADE_BY.0: MADE_BY.1 } } });
     let namespaces = Api::<Namespace>::all(client.clone());
     namespaces.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
-    // A pod is refused for as long as its account is not there.
+    // A pod is refused as long as its service account does not exist.
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), &namespace);
     eventually("the namespace has its service account", || async { Ok(accounts.get("default").await?) }).await?;
     Ok(namespace)

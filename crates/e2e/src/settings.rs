@@ -1,4 +1,4 @@
-//! Which cluster the suite runs on, and what it needs to be told of it.
+//! Settings of the suite: the cluster that it runs on, and facts about it.
 
 use clap::{Args, ValueEnum};
 
@@ -7,7 +7,7 @@ use crate::reach::Way;
 /// Seconds in which each kind of trouble happens once or twice.
 const CHAOS: u64 = 75;
 
-/// Options of the suite. Each is also read from the environment, for those who cannot change a command line.
+/// Options of the suite. Each is also read from the environment, for callers that cannot change a command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
     /// The cluster to run on
@@ -19,19 +19,19 @@ pub struct Settings {
     /// Shell command that gives the cluster an image archive, `{archive}`; with `{image}` in it, it runs once per image
     #[arg(long, env = "RAINBOW_TEST_LOAD_COMMAND", value_name = "COMMAND")]
     pub load_command: Option<String>,
-    /// What goes before the names of images, such as `registry.example/tests/`
+    /// Prefix of the names of images, such as `registry.example/tests/`
     #[arg(long, env = "RAINBOW_TEST_IMAGE_PREFIX", value_name = "PREFIX", default_value = "")]
     pub image_prefix: String,
     /// Where the operator runs
     #[arg(long, env = "RAINBOW_TEST_OPERATOR", value_enum, default_value_t, value_name = "WHERE")]
     pub operator: OperatorPlace,
-    /// How Services are reached
+    /// Way in which Services are reached
     #[arg(long, env = "RAINBOW_TEST_REACH", value_enum, default_value_t, value_name = "WAY")]
     pub reach: Way,
     /// New connections a second of a load (default: 300 on the embedded cluster, 200 elsewhere, 20 through the API)
     #[arg(long, env = "RAINBOW_TEST_RATE", value_name = "N")]
     pub rate: Option<f64>,
-    /// Lag of the embedded cluster's Service proxy, such as `1s`, which is what kube-proxy does
+    /// Lag of the embedded cluster's Service proxy, such as `1s`, which is kube-proxy's
     #[arg(long, env = "RAINBOW_TEST_PROXY_DELAY", value_name = "TIME")]
     pub proxy_delay: Option<String>,
     /// Shell command that cuts a node off the network; `{node}` is its name
@@ -52,25 +52,25 @@ pub struct Settings {
     /// Seconds of troubles in the test of two operators
     #[arg(long, env = "RAINBOW_TEST_CHAOS", value_name = "SECONDS", default_value_t = CHAOS)]
     pub chaos: u64,
-    /// Seed of what happens at random in that test (default: another one each time; it is printed)
+    /// Seed of random choices in that test (default: another one each time; it is printed)
     #[arg(long, env = "RAINBOW_TEST_SEED", value_name = "N")]
     pub seed: Option<u64>,
-    /// Keep the namespace of a test that failed, and what runs in it
+    /// Keep the namespace of a failed test, and everything that runs in it
     #[arg(long, env = "RAINBOW_TEST_KEEP")]
     pub keep: bool,
 }
 
-/// The cluster to run on.
+/// Cluster to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Which {
-    /// An embedded one of the suite's own.
+    /// An embedded cluster of the suite's own.
     #[default]
     Embedded,
-    /// The one of the kubeconfig, whatever it is.
+    /// Any cluster that the kubeconfig names.
     Current,
 }
 
-/// Where the operator runs.
+/// Place where the operator runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OperatorPlace {
     /// Each test has a process of its own, which it may kill.
@@ -80,7 +80,7 @@ pub enum OperatorPlace {
     Inside,
 }
 
-/// A way to cut a node off.
+/// Way to cut a node off.
 #[derive(Clone, Debug)]
 pub struct Cut {
     /// Name of the node.
@@ -90,12 +90,12 @@ pub struct Cut {
 }
 
 impl Settings {
-    /// Whether the pods' processes and network namespaces are within this program's reach.
+    /// Returns whether this program can reach the pods' processes and network namespaces.
     pub fn reaches_pods(&self) -> bool {
         self.local_pods || self.cluster == Which::Embedded
     }
 
-    /// How a node can be cut off, if the settings say so.
+    /// Returns the way to cut a node off, if the settings have one.
     pub fn cut(&self) -> Option<Cut> {
         let (cut, mend, node) = (self.cut_command.clone()?, self.mend_command.clone()?, self.cut_node.clone()?);
         Some(Cut { node, cut, mend })

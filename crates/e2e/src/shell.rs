@@ -1,4 +1,4 @@
-//! Commands that the user of the suite gives, with places to fill in.
+//! Shell commands that the user of the suite gives, with placeholders.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), &quote(value)))
 }
 
-/// One word for the shell, whatever is in it.
+/// Quotes any value as one word for the shell.
 fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }

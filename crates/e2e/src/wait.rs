@@ -1,4 +1,4 @@
-//! Waiting for something to become true.
+//! Wait for a condition.
 
 use std::{
     future::Future,
@@ -7,14 +7,14 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// How long anything may take before a test gives up. Generous: a test says what happens, not how fast.
+/// Limit of a wait, after which a test fails. Generous: a test checks what happens, not how fast.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The suite looks at clusters it knows nothing of, so it asks instead of watching: soon at first, then less and less
+/// Interval of the checks. The suite knows nothing of its cluster, so it polls instead of watching: quickly at first, then less and less
 /// often, so that many tests do not keep a small cluster busy.
 const FIRST: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_millis(250);
 
-/// Waits until `look` answers `Ok(value)`. `Err` says what is still missing, which is also what the failure says.
+/// Waits until `look` returns `Ok(value)`. Its `Err` describes what is still missing, and appears in the test's failure.
 pub async fn eventually<T, F, Fut>(what: &str, mut look: F) -> Result<T>
 where
     F: FnMut() -> Fut,

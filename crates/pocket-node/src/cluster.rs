@@ -1,4 +1,4 @@
-//! Services and their endpoints as the proxy, the DNS server and the kubelet need them: one watch for all three.
+//! Services and their endpoints, as the proxy, the DNS server and the kubelet need them: one watch for all three.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,7 +20,6 @@ use crate::{
 /// Transport protocol of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// TCP.
     #[default]
     Tcp,
     /// UDP.
@@ -28,7 +27,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Reads the API's word; anything but `UDP` and `TCP` is not proxied.
+    /// Parses the API's `protocol`. Returns `None` for a protocol that is not proxied (neither `UDP` nor `TCP`).
     pub fn parse(text: Option<&str>) -> Option<Self> {
         match text.unwrap_or("TCP") {
             "TCP" => Some(Self::Tcp),
@@ -37,7 +36,7 @@ impl Protocol {
         }
     }
 
-    /// The API's word.
+    /// Returns the API's word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
@@ -46,37 +45,37 @@ impl Protocol {
     }
 }
 
-/// How a Service is reached.
+/// Kind of address at which clients reach a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// At an address of its own.
+    /// Cluster IP.
     Cluster(Ipv4Addr),
-    /// At its pods' addresses.
+    /// Addresses of the Service's pods.
     Headless,
-    /// It is another name for this one.
+    /// Name that the Service is an alias for.
     External(String),
-    /// It has no address (yet).
+    /// No address (yet).
     None,
 }
 
-/// What a Service opens on the node, beyond its own address.
+/// Ports that a Service opens on the node, beyond its own address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// Nothing.
+    /// None.
     Inside,
-    /// Its node ports.
+    /// Node ports.
     NodePort,
-    /// Its node ports, and its ports.
+    /// Node ports, and the Service's own ports.
     LoadBalancer,
 }
 
 /// Endpoints that a Service's traffic may reach: `internalTrafficPolicy`, `externalTrafficPolicy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// All.
+    /// All endpoints.
     #[default]
     Cluster,
-    /// Those on the node that the traffic arrives at.
+    /// Endpoints on the node at which the traffic arrives.
     Local,
 }
 
@@ -86,58 +85,50 @@ impl Policy {
     }
 }
 
-/// A Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Namespace and name.
     pub key: Key,
-    /// UID, for events.
     pub uid: String,
-    /// How it is reached.
+    /// Kind of address at which clients reach the Service.
     pub address: Address,
-    /// What it opens on the node.
+    /// Ports that the Service opens on the node.
     pub exposure: Exposure,
-    /// Its ports.
     pub ports: Vec<ServicePort>,
-    /// `sessionAffinity: ClientIP` and for how long.
+    /// Duration of `sessionAffinity: ClientIP`; `None` without affinity.
     pub affinity: Option<Duration>,
-    /// Endpoints for clients in the cluster.
+    /// Policy for clients in the cluster.
     pub internal: Policy,
-    /// Endpoints for clients outside.
+    /// Policy for clients outside.
     pub external: Policy,
-    /// Addresses of pods that are not ready count as well.
+    /// Pods that are not ready count as endpoints, too.
     pub publish_not_ready: bool,
-    /// What its status says about load balancing.
+    /// Load balancer ingress points of the Service's status.
     pub ingress: Vec<core::LoadBalancerIngress>,
 }
 
-/// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Name; empty if the only one.
+    /// Name; empty for the only port of a Service.
     pub name: String,
-    /// Protocol.
     pub protocol: Protocol,
-    /// At the Service's address.
+    /// Port at the Service's address.
     pub port: u16,
-    /// On the node.
+    /// Port on the node.
     pub node_port: Option<u16>,
 }
 
-/// A pod behind a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its address.
     pub ip: Ipv4Addr,
-    /// Takes new connections.
+    /// Endpoint takes new connections.
     pub ready: bool,
-    /// Would take new connections, were it not ending.
+    /// Endpoint would take new connections if it were not terminating.
     pub serving: bool,
-    /// It is ending.
     pub terminating: bool,
-    /// Its host name under the Service's name.
+    /// Host name under the Service's name.
     pub hostname: Option<String>,
-    /// Name of its node.
+    /// Name of the endpoint's node.
     pub node: Option<String>,
 }
 
@@ -146,7 +137,7 @@ pub struct Endpoint {
 pub struct Slice {
     /// Port name, protocol, number.
     pub ports: Vec<(String, Protocol, u16)>,
-    /// The endpoints; each has all the ports.
+    /// Endpoints; each has all the ports.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -162,17 +153,17 @@ struct State {
     services: BTreeMap<Key, Arc<Service>>,
     /// By Service, then by name of the slice.
     slices: HashMap<Key, BTreeMap<String, Arc<Slice>>>,
-    /// Which Service a slice belongs to.
+    /// Service that each slice belongs to, by slice.
     owners: HashMap<Key, Key>,
 }
 
 impl Cluster {
-    /// An empty one.
+    /// Creates an empty cluster.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Watches Services and EndpointSlices until the shutdown.
+    /// Watches Services and EndpointSlices until shutdown.
     pub async fn run(self: Arc<Self>, client: Client, shutdown: CancellationToken) {
         let services =
             follow(Api::<core::Service>::all(client.clone()), watcher::Config::default(), |change| match change {
@@ -193,25 +184,23 @@ impl Cluster {
         }
     }
 
-    /// Keys of Services that changed, or whose endpoints did. Starts with all there are.
+    /// Returns a channel of keys of Services that changed or whose endpoints changed. Begins with the keys of all Services.
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Key> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        // Both under one lock of the state: nothing is missed in between.
+        // One lock of the state covers both the first keys and the registration, so no change is missed in between.
         let state = read(&self.state);
         for key in state.services.keys() {
-            // The receiver is at hand, so this cannot fail.
+            // Cannot fail: the receiver still exists.
             let _ = sender.send(key.clone());
         }
         lock(&self.listeners).push(sender);
         receiver
     }
 
-    /// A Service.
     pub fn service(&self, key: &Key) -> Option<Arc<Service>> {
         read(&self.state).services.get(key).cloned()
     }
 
-    /// The Services of a namespace, by name.
     pub fn services_in(&self, namespace: &str) -> Vec<Arc<Service>> {
         let from = Key::new(namespace, "");
         let state = read(&self.state);
@@ -223,17 +212,15 @@ impl Cluster {
             .collect()
     }
 
-    /// All Services.
     pub fn services(&self) -> Vec<Arc<Service>> {
         read(&self.state).services.values().cloned().collect()
     }
 
-    /// The slices of a Service.
     pub fn slices(&self, service: &Key) -> Vec<Arc<Slice>> {
         read(&self.state).slices.get(service).map(|slices| slices.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether a Service or an endpoint has an address: the Service and, for an endpoint, its host name.
+    /// Finds the Service at an address, or the headless Service with an endpoint at it, and then also the endpoint's host name.
     pub fn at_address(&self, ip: Ipv4Addr) -> Option<(Key, Option<String>)> {
         let state = read(&self.state);
         if let Some(service) = state.services.values().find(|service| service.address == Address::Cluster(ip)) {
@@ -246,7 +233,7 @@ impl Cluster {
         })
     }
 
-    /// Takes in a Service.
+    /// Stores a Service.
     pub fn put_service(&self, object: &core::Service) {
         let service = Arc::new(parse_service(object));
         let key = service.key.clone();
@@ -256,13 +243,11 @@ impl Cluster {
         }
     }
 
-    /// Forgets a Service.
     pub fn remove_service(&self, key: &Key) {
         write(&self.state).services.remove(key);
         self.tell(key);
     }
 
-    /// Takes in an EndpointSlice.
     pub fn put_slice(&self, object: &discovery::EndpointSlice) {
         let key = Key::of(object);
         let owner = object
@@ -288,7 +273,6 @@ impl Cluster {
         }
     }
 
-    /// Forgets an EndpointSlice.
     pub fn remove_slice(&self, key: &Key) {
         let mut state = write(&self.state);
         let Some(owner) = state.owners.remove(key) else {
@@ -309,7 +293,7 @@ impl Cluster {
     }
 }
 
-/// The name of an endpoint under its Service's name: its host name, or its address with dashes.
+/// Returns the name of an endpoint under its Service's name: its host name, or its address with dashes.
 pub fn host_label(endpoint: &Endpoint) -> String {
     endpoint.hostname.clone().unwrap_or_else(|| endpoint.ip.to_string().replace('.', "-"))
 }
@@ -377,7 +361,7 @@ fn parse_slice(object: &discovery::EndpointSlice) -> Slice {
         .iter()
         .filter_map(|endpoint| {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
-            // Nil is to be read as "yes" for ready and as "as ready" for serving.
+            // A missing `ready` means true, and a missing `serving` means the value of `ready`.
             let ready = conditions.ready.unwrap_or(true);
             Some(Endpoint {
                 ip: endpoint.addresses.first()?.parse().ok()?,

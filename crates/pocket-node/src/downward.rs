@@ -1,4 +1,4 @@
-//! What a pod may learn of itself: `fieldRef` and `resourceFieldRef`, in variables and in files.
+//! Facts that a pod may learn about itself: `fieldRef` and `resourceFieldRef`, in variables and in files.
 
 use std::net::Ipv4Addr;
 
@@ -10,37 +10,35 @@ use kube::ResourceExt;
 
 use crate::quantity::{divided, nanos};
 
-/// What the node adds to the pod object.
+/// Facts that the node adds to the pod object.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeFacts {
-    /// The node's address.
     pub host_ip: Ipv4Addr,
-    /// The pod's address.
     pub pod_ip: Option<Ipv4Addr>,
-    /// What limits are when none is set: the node's processors,
+    /// The node's processors: the limit where a container sets none.
     pub cpus: u32,
-    /// and its memory in bytes.
+    /// The node's memory in bytes: the limit where a container sets none.
     pub memory: u64,
 }
 
-/// Why a reference has no value.
+/// Reason why a reference has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownwardError {
-    /// No such field.
+    /// Unknown field.
     #[error("unsupported fieldPath: {0}")]
     UnsupportedField(String),
-    /// No such container.
+    /// Unknown container.
     #[error("container {0} not found")]
     NoContainer(String),
-    /// No such resource.
+    /// Unknown resource.
     #[error("unsupported container resource: {0}")]
     UnsupportedResource(String),
 }
 
-/// The value of a `fieldRef`.
+/// Returns the value of a `fieldRef`.
 ///
 /// # Errors
-/// When the path names nothing that pods may read.
+/// When the path names no field that pods may read.
 pub fn field(pod: &Pod, facts: &NodeFacts, path: &str) -> Result<String, DownwardError> {
     if let Some((map, key)) = subscript(path) {
         return match map {
@@ -67,23 +65,23 @@ pub fn field(pod: &Pod, facts: &NodeFacts, path: &str) -> Result<String, Downwar
     })
 }
 
-/// `metadata.labels['x']` as its parts.
+/// Splits `metadata.labels['x']` into its parts.
 fn subscript(path: &str) -> Option<(&str, &str)> {
     let (map, rest) = path.split_once('[')?;
     let key = rest.strip_suffix(']')?;
     Some((map, key.trim_matches(|c| c == '\'' || c == '"')))
 }
 
-/// A map as files show it: one `key="value"` a line, sorted.
+/// Formats a map as files show it: one `key="value"` a line, sorted.
 fn lines(map: &std::collections::BTreeMap<String, String>) -> String {
     let lines: Vec<_> = map.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
     lines.join("\n")
 }
 
-/// The value of a `resourceFieldRef`. `container` is the one that asks, unless the reference names another.
+/// Returns the value of a `resourceFieldRef`. `container` is the container that asks, unless the reference names another.
 ///
 /// # Errors
-/// When it names no container or no resource of one.
+/// When the reference names an unknown container or resource.
 pub fn resource(
     pod: &Pod,
     facts: &NodeFacts,

@@ -1,4 +1,4 @@
-//! A container's environment, as the kubelet makes it. Pure: what it refers to is fetched before.
+//! Environment of a container, as the kubelet makes it. Pure: the objects that it refers to are fetched before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +18,10 @@ pub enum Source {
     Secret(String),
 }
 
-/// What was found of them: `None` where there is no such object.
+/// Data of the objects that were looked up: `None` where there is no such object.
 pub type Sources = BTreeMap<Source, Option<BTreeMap<String, Vec<u8>>>>;
 
-/// Why a container's environment cannot be made. The container waits with `CreateContainerConfigError`.
+/// Reason why a container's environment cannot be made. The container waits with `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
     /// A ConfigMap that is not optional is missing.
@@ -33,21 +33,20 @@ pub enum EnvError {
     /// A key that is not optional is missing.
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
     NoKey {
-        /// The key.
         key: String,
-        /// `ConfigMap` or `Secret`.
+        /// Kind of the object: `ConfigMap` or `Secret`.
         kind: &'static str,
-        /// Of the pod.
+        /// Namespace of the pod.
         namespace: String,
-        /// Of the object.
+        /// Name of the object.
         name: String,
     },
-    /// A field or resource that does not exist.
+    /// Unknown field or resource.
     #[error(transparent)]
     Downward(#[from] DownwardError),
 }
 
-/// The ConfigMaps and Secrets a container's environment refers to.
+/// Returns the ConfigMaps and Secrets that a container's environment refers to.
 pub fn references(container: &Container) -> BTreeSet<Source> {
     let mut sources = BTreeSet::new();
     for from in container.env_from.iter().flatten() {
@@ -61,10 +60,10 @@ pub fn references(container: &Container) -> BTreeSet<Source> {
     sources
 }
 
-/// The variables of a container: Services', `envFrom`, `env`, each over the former. The image's own are not among them.
+/// Builds the variables of a container from Services, `envFrom` and `env`; a later source overrides. The image's own are not included.
 ///
 /// # Errors
-/// When something that is not optional is missing.
+/// When an object or a key that is not optional is missing.
 pub fn container(
     pod: &Pod,
     container: &Container,
@@ -96,7 +95,7 @@ pub fn container(
             (None, None) => {}
         }
     }
-    // References see Services' variables and those of `env` before them, but not `envFrom`: as the kubelet does.
+    // As in the kubelet, references see Services' variables and those of `env` before them, but not `envFrom`.
     let mut visible = services;
     for variable in container.env.iter().flatten() {
         let value = match &variable.value_from {
@@ -111,7 +110,7 @@ pub fn container(
     Ok(all)
 }
 
-/// `None`: optional and missing, so there is no such variable.
+/// Resolves `valueFrom`. `None` means optional and missing: no such variable.
 fn value_from(
     pod: &Pod,
     container: &Container,
@@ -153,7 +152,7 @@ fn value_from(
     }
 }
 
-/// Replaces `$(NAME)` by the variable's value if there is one; `$$` is a literal `$`; anything else stays.
+/// Replaces `$(NAME)` with the variable's value if there is one; `$$` is a literal `$`; all other text stays.
 pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -181,7 +180,7 @@ pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
     out
 }
 
-/// The variables that tell a container of a Service, as Docker's links did.
+/// Builds the variables that describe Services to a container, as Docker's links did.
 pub fn service_variables<'a>(services: impl IntoIterator<Item = &'a Service>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for service in services {
@@ -303,7 +302,7 @@ mod tests {
         assert_eq!(env["X_COLOR"], "red");
         assert_eq!(env["T"], "t");
         assert!(!env.contains_key("O"));
-        // The kubelet does not expand what comes from envFrom.
+        // The kubelet does not expand values from `envFrom`.
         assert_eq!(env["E"], "$(X_COLOR)");
     }
 

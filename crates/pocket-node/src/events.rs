@@ -1,4 +1,4 @@
-//! Events, written in the background and counted when they repeat.
+//! Events, written in the background. A repeated event raises the count of the first one.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,12 +14,10 @@ use kube::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-/// How much attention an event asks for.
+/// Type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
-    /// All is as it should be.
     Normal,
-    /// Something is wrong.
     Warning,
 }
 
@@ -42,7 +40,7 @@ struct Entry {
     at: Timestamp,
 }
 
-/// Takes events; never waits. When the writer cannot keep up, events are dropped, as is usual in Kubernetes.
+/// Accepts events without waiting. Events are dropped when the writer cannot keep up, as is usual in Kubernetes.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     sender: mpsc::Sender<Entry>,
@@ -52,18 +50,17 @@ pub struct Recorder {
 impl Recorder {
     const QUEUE: usize = 1024;
 
-    /// A recorder, and the task that writes for it: it ends when all recorders are gone.
+    /// Creates a recorder, and the task that writes for it. The task ends when all recorders are gone.
     pub fn new(client: Client, component: &'static str, host: String) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, receiver) = mpsc::channel(Self::QUEUE);
         (Self { sender, component }, write(client, host, receiver))
     }
 
-    /// The same, in the name of another component.
+    /// Returns the same recorder in the name of another component.
     pub fn named(&self, component: &'static str) -> Self {
         Self { sender: self.sender.clone(), component }
     }
 
-    /// Records an event about an object.
     pub fn record(&self, about: ObjectReference, severity: Severity, reason: &'static str, message: impl Into<String>) {
         let entry =
             Entry { component: self.component, about, severity, reason, message: message.into(), at: Timestamp::now() };
@@ -73,7 +70,7 @@ impl Recorder {
     }
 }
 
-/// A reference to a pod, or to one of its containers.
+/// Builds a reference to a pod, or to one of its containers.
 pub fn pod_reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".into()),
@@ -89,7 +86,7 @@ pub fn pod_reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectRefere
     }
 }
 
-/// Events that say the same of the same object.
+/// Key of equal events of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Same {
     uid: String,
@@ -98,7 +95,7 @@ struct Same {
     message: String,
 }
 
-/// The last events, to count them on.
+/// The latest events, kept so that a repeated one is counted.
 #[derive(Debug, Default)]
 struct Recent {
     written: HashMap<Same, (String, i32)>,
@@ -138,7 +135,7 @@ async fn write(client: Client, host: String, mut receiver: mpsc::Receiver<Entry>
                     recent.remember(same, name, count + 1);
                     continue;
                 }
-                // It was cleaned up meanwhile: a new one then.
+                // The event was cleaned up in the meantime: create a new one.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
                     tracing::debug!(%error, "event not counted");
@@ -164,7 +161,7 @@ async fn write(client: Client, host: String, mut receiver: mpsc::Receiver<Entry>
         };
         match events.create(&PostParams::default(), &event).await {
             Ok(_) => recent.remember(same, name, 1),
-            // In a namespace that is going away, for instance.
+            // Happens in a namespace that is being deleted, for example.
             Err(error) => tracing::debug!(%error, "event not written"),
         }
     }

@@ -1,10 +1,10 @@
-//! `/etc/hosts` and `/etc/resolv.conf` of a pod. Pure.
+//! Files `/etc/hosts` and `/etc/resolv.conf` of a pod. Pure.
 
 use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-/// `/etc/hosts`.
+/// Builds `/etc/hosts`.
 pub fn hosts(spec: &PodSpec, ip: Ipv4Addr, hostname: &str, namespace: &str, domain: &str) -> String {
     let mut text = String::from(
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
@@ -27,7 +27,7 @@ pub fn hosts(spec: &PodSpec, ip: Ipv4Addr, hostname: &str, namespace: &str, doma
     text
 }
 
-/// `/etc/resolv.conf`: of the cluster, of the host, or the pod's own.
+/// Builds `/etc/resolv.conf`: the cluster's, the host's, or the pod's own.
 pub fn resolv_conf(spec: &PodSpec, namespace: &str, domain: &str, cluster_dns: Ipv4Addr, host: &str) -> String {
     let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
     match spec.dns_policy.as_deref() {
@@ -43,7 +43,7 @@ pub fn resolv_conf(spec: &PodSpec, namespace: &str, domain: &str, cluster_dns: I
                 }
             }
         }
-        // ClusterFirstWithHostNet means the same where there is no host network.
+        // ClusterFirstWithHostNet means the same, since there is no host network.
         _ => {
             servers.push(cluster_dns.to_string());
             searches = vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()];

@@ -1,23 +1,23 @@
-//! The node's own network, seen from the process's ordinary runtime.
+//! Access to the node's own network from the process's ordinary runtime.
 
 use std::{future::Future, io, net::Ipv4Addr};
 
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A way into the node's network: tasks on `handle` open their sockets there, where pods and Services have their addresses.
+/// Entry to the node's network: tasks on `handle` open their sockets there, where pods and Services have their addresses.
 ///
-/// Sockets of any other task belong to the host. In tests both are the same.
+/// Sockets of any other task belong to the host. In tests both networks are the same.
 #[derive(Clone, Debug)]
 pub struct NodeNet {
-    /// A runtime whose threads all live in the node's network namespace.
+    /// Runtime whose threads all live in the node's network namespace.
     pub handle: Handle,
-    /// The node's address there, which pods see as `status.hostIP`.
+    /// Address of the node in that network, which pods see as `status.hostIP`.
     pub node_ip: Ipv4Addr,
 }
 
 impl NodeNet {
-    /// Runs a future in the node's network. Dropping the answer stops it.
+    /// Runs a future in the node's network. Dropping the returned future stops it.
     ///
     /// # Errors
     /// When the node's runtime is shutting down.

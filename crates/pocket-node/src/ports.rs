@@ -1,8 +1,8 @@
-//! Ports by number or by name.
+//! Container ports by number or by name.
 
 use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::util::intstr::IntOrString};
 
-/// The number of a port of a container, given as a number, a name of one of its ports, or a number in a string.
+/// Returns the number of a container's port, given as a number, as the name of one of its ports, or as a number in a string.
 pub fn resolve(port: &IntOrString, container: &Container) -> Option<u16> {
     let number = match port {
         IntOrString::Int(number) => *number,

@@ -1,6 +1,6 @@
 //! Kubernetes quantities (`250m`, `64Mi`, `1e3`) as exact numbers, as far as `resourceFieldRef` and the QoS class need them.
 
-/// A quantity in thousand-millionths (nano), so that every suffix is exact. `None` if it is no quantity.
+/// Parses a quantity into billionths (nano), so that every suffix is exact. `None` if it is no quantity.
 pub fn nanos(text: &str) -> Option<i128> {
     let end = text
         .char_indices()
@@ -16,7 +16,7 @@ pub fn nanos(text: &str) -> Option<i128> {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    // More than nine decimals cannot be held; they are cut as the API rounds them anyway.
+    // More than nine decimals cannot be held; they are cut, and the API rounds them anyway.
     let fraction = &fraction[..fraction.len().min(9)];
     let part: i128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let base = whole * 1_000_000_000 + part * 10i128.pow(9 - u32::try_from(fraction.len()).ok()?);
@@ -51,7 +51,7 @@ fn scale(nanos: i128, suffix: &str) -> Option<i128> {
     }
 }
 
-/// How often the divisor goes into the quantity, rounded up, as `resourceFieldRef` wants it. A divisor of 0 counts as 1.
+/// Divides a quantity by a divisor, rounded up, as `resourceFieldRef` requires. A divisor of 0 counts as 1.
 pub fn divided(quantity: i128, divisor: i128) -> i128 {
     let divisor = if divisor <= 0 { 1_000_000_000 } else { divisor };
     if quantity <= 0 { 0 } else { (quantity + divisor - 1) / divisor }

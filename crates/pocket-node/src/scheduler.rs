@@ -1,6 +1,6 @@
-//! The scheduler: binds pods to nodes, and says of those that fit nowhere why, in kube-scheduler's own sentences.
+//! Scheduler: binds pods to nodes, and reports why a pod fits nowhere, in kube-scheduler's own sentences.
 //!
-//! Honours what kube-scheduler's default plugins filter by, in their order ([`filter`]): cordons, taints, node
+//! Applies the filters of kube-scheduler's default plugins, in their order ([`filter`]): cordons, taints, node
 //! selectors and affinity, host ports, requests of resources, topology spread, affinity and anti-affinity of pods. Nothing is
 //! scored: of several nodes that fit, the first by name is taken. Pods are never preempted.
 //!
@@ -45,22 +45,21 @@ pub(crate) use {
     ports::{HostPort, of as host_ports},
 };
 
-/// Name by which pods ask for this scheduler, and that its events carry.
+/// Name by which pods select this scheduler. Its events carry the name, too.
 pub(crate) const NAME: &str = "default-scheduler";
 
-/// The scheduler.
 pub struct Scheduler {
     client: Client,
     host: String,
 }
 
 impl Scheduler {
-    /// A scheduler for the pods of a cluster. Events carry the host's name.
+    /// Creates a scheduler for the pods of a cluster. Events carry the host's name.
     pub fn new(client: Client, host: impl Into<String>) -> Self {
         Self { client, host: host.into() }
     }
 
-    /// Runs until the shutdown.
+    /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         let (events, recording) = Recorder::new(self.client.clone(), NAME, self.host);
         let (sender, inputs) = mpsc::unbounded_channel();
@@ -83,7 +82,7 @@ impl Scheduler {
     }
 }
 
-/// News that the scheduler gets.
+/// Input of the scheduler's queue.
 enum Input {
     Pod(Box<Change<Pod>>),
     Node(Box<Change<Node>>),
@@ -107,7 +106,7 @@ async fn watch(client: Client, inputs: mpsc::UnboundedSender<Input>) {
     tokio::join!(pods, nodes, namespaces);
 }
 
-/// Kinds that have been listed. Nothing is decided before all are: no pod must be refused because the nodes were not listed yet.
+/// Kinds that have been listed. Nothing is decided before all are: no pod may be refused because the nodes were not listed yet.
 #[derive(Default)]
 struct Synced {
     pods: bool,
@@ -115,11 +114,11 @@ struct Synced {
     namespaces: bool,
 }
 
-/// A pod without a node.
+/// Pod without a node.
 struct Waiting {
     pod: Arc<Pod>,
     view: PodView,
-    /// The last that was reported about it.
+    /// Refusal that was reported last for the pod.
     said: Option<Refusal>,
 }
 
@@ -127,7 +126,7 @@ struct Waiting {
 struct Queue {
     snapshot: Snapshot,
     waiting: HashMap<Key, Waiting>,
-    /// UIDs of pods that are being bound, and count as bound already.
+    /// UIDs of pods that are being bound and count as bound already.
     assumed: HashMap<Key, String>,
     synced: Synced,
     writer: Writer,
@@ -211,7 +210,7 @@ impl Queue {
         }
     }
 
-    /// Tries to place every pod that waits: the most important first, then the oldest.
+    /// Tries to place every waiting pod: the highest priority first, then the oldest.
     fn place(&mut self) {
         let mut order: Vec<_> = self
             .waiting
@@ -256,5 +255,4 @@ impl Queue {
     }
 }
 
-/// Labels of an object.
 type Labels = BTreeMap<String, String>;

@@ -1,4 +1,4 @@
-//! Locks that do not care about poisoning: nothing here panics while holding one.
+//! Locks that ignore poisoning: no code here panics while holding one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -1,4 +1,4 @@
-//! Follows all objects of a kind, over breaks and re-lists of the watch.
+//! Watch on all objects of a kind that survives breaks and re-lists.
 
 use std::{collections::HashSet, fmt::Debug, pin::pin, time::Duration};
 
@@ -9,22 +9,19 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// Namespace (empty if it has none) and name of an object.
+/// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its namespace, or empty.
+    /// Namespace; empty for an object without one.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 
 impl Key {
-    /// A key of both parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// The key of an object.
     pub fn of<K: Resource>(object: &K) -> Self {
         Self::new(object.namespace().unwrap_or_default(), object.name_any())
     }
@@ -36,17 +33,17 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// What happened to an object.
+/// Change of an object.
 pub(crate) enum Change<K> {
-    /// It is new or changed. After a re-list also if nothing changed.
+    /// Object is new or changed. Also sent after a re-list if nothing changed.
     Put(K),
-    /// It is gone.
+    /// Object is gone.
     Gone(Key),
-    /// Everything that exists has been reported once.
+    /// Every existing object has been reported once.
     Synced,
 }
 
-/// Reports changes for ever. Watch errors are retried with a growing delay.
+/// Reports changes indefinitely. Watch errors are retried with a growing delay.
 pub(crate) async fn follow<K>(api: Api<K>, config: watcher::Config, mut on: impl FnMut(Change<K>))
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -54,7 +51,7 @@ where
     const FIRST_DELAY: Duration = Duration::from_millis(50);
     const LAST_DELAY: Duration = Duration::from_secs(5);
 
-    // Only keys are kept, to tell after a re-list what has gone meanwhile.
+    // Only keys are kept, to find after a re-list which objects have gone meanwhile.
     let mut known: HashSet<Key> = HashSet::new();
     let mut listed: HashSet<Key> = HashSet::new();
     let mut delay = FIRST_DELAY;
@@ -98,7 +95,7 @@ where
     }
 }
 
-/// Field ownership is half of an object, and nobody here reads it.
+/// Drops the field ownership: it is half of an object, and no reader here needs it.
 fn slim<K: Resource>(mut object: K) -> K {
     object.managed_fields_mut().clear();
     object

@@ -1,4 +1,4 @@
-//! Since when each connection has been there. The kernel does not say, so each sample is compared with the one before.
+//! Age of each connection. The kernel does not report it, so each sample is compared with the one before.
 
 use std::{
     mem,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::socket::Socket;
 
-/// More connections than this are not listed one by one, so that memory is bounded.
+/// Limit of connections that are listed one by one, so that memory is bounded.
 pub const LIMIT: usize = 100_000;
 
-/// What tells one connection from another. In order of ports, then of peers.
+/// Identity of a connection. Ordered by port, then by peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// The port that is served.
+    /// Port that the pod serves.
     pub port: u16,
     peer: Ipv6Addr,
     peer_port: u16,
@@ -22,7 +22,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of a socket. The pod's own address is left out: with the cookie the rest is unique.
+    /// Builds the key of a socket. The pod's own address is left out: with the cookie the rest is unique.
     pub fn new(socket: &Socket) -> Self {
         let peer = match socket.peer.ip() {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -31,19 +31,19 @@ impl Key {
         Self { port: socket.local.port(), peer, peer_port: socket.peer.port(), cookie: socket.cookie }
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     pub fn peer(&self) -> IpAddr {
         self.peer.to_canonical()
     }
 }
 
-/// How exactly ages are kept. Four bytes of these are thirteen years.
+/// Resolution of ages. In four bytes, these ticks last thirteen years.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The connections of the last sample.
+/// Connections of the last sample.
 ///
-/// Two lists side by side, and a second pair that the next sample is written into: with many connections this is most of
-/// what the program needs, and memory that is never given back is never scattered.
+/// Two parallel lists, and a second pair that the next sample is written into: with many connections this is most of
+/// the program's memory, and memory that is never released is never fragmented.
 #[derive(Debug, Default)]
 pub struct Ages {
     keys: Vec<Key>,
@@ -53,7 +53,7 @@ pub struct Ages {
     spare_seen: Vec<u32>,
 }
 
-/// A sample that is being taken.
+/// Sample that is being taken.
 #[derive(Debug)]
 pub struct Sample {
     keys: Vec<Key>,
@@ -61,7 +61,6 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Adds a connection.
     pub fn add(&mut self, key: Key) {
         if self.keys.len() < LIMIT {
             self.keys.push(key);
@@ -72,14 +71,14 @@ impl Sample {
 }
 
 impl Ages {
-    /// Begins a sample.
+    /// Begins a sample. [`Ages::update`] ends it.
     pub fn sample(&mut self) -> Sample {
         let mut keys = mem::take(&mut self.spare_keys);
         keys.clear();
         Sample { keys, overflow: 0 }
     }
 
-    /// Takes a sample over: what the last one had keeps its age, the rest is new.
+    /// Replaces the last sample: connections that were in it keep their age, and the others are new.
     pub fn update(&mut self, sample: Sample, now: Duration) {
         let Sample { mut keys, overflow } = sample;
         keys.sort_unstable();
@@ -98,18 +97,18 @@ impl Ages {
         self.overflow = overflow;
     }
 
-    /// The connections, in order of ports and peers.
+    /// Returns the connections, in order of ports and peers.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// When a sample first had the connection at an index of [`Ages::keys`], from the start of this program. It may be
-    /// older than that, by the time between two samples.
+    /// Returns the time, since the start of this program, of the first sample with the connection at an index of [`Ages::keys`].
+    /// The connection may be older than that, by the time between two samples.
     pub fn seen(&self, index: usize) -> Duration {
         TICK * self.seen.get(index).copied().unwrap_or_default()
     }
 
-    /// How many more there are, of which nothing else is known.
+    /// Returns the number of connections beyond [`LIMIT`], of which nothing else is known.
     pub fn overflow(&self) -> usize {
         self.overflow
     }
@@ -160,7 +159,7 @@ mod tests {
     }
 
     proptest! {
-        /// Compared with a map from key to first sight.
+        /// Compares the ages with a map from key to first sample.
         #[test]
         fn ages_are_those_of_unbroken_presence(
             samples in proptest::collection::vec(

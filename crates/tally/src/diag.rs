@@ -1,4 +1,4 @@
-//! The socket table by netlink (`sock_diag`): one question per address family, answered from the kernel's memory.
+//! Socket table by netlink (`sock_diag`): one question per address family, answered from the kernel's memory.
 
 use std::{io, mem::MaybeUninit, net::SocketAddr, os::fd::OwnedFd, time::Duration};
 
@@ -18,15 +18,15 @@ use rustix::net::{
 
 use crate::socket::{Socket, State};
 
-/// The kernel fills as much as it is given, up to this.
+/// Size of the receive buffer. The kernel fills a buffer up to this size.
 const BUFFER: usize = 32 * 1024;
-/// The kernel answers at once; a limit all the same, so that nothing hangs for ever.
+/// Limit of the wait for an answer. The kernel answers at once; the limit only prevents a hang.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the table could not be read.
+/// Reason why the table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A system call failed: netlink is not allowed here, or not there.
+    /// A system call failed: netlink is not allowed here, or does not exist.
     #[error("netlink: {0}")]
     System(#[from] io::Error),
     /// The kernel's answer is not understood.
@@ -46,19 +46,19 @@ impl From<DecodeError> for Error {
     }
 }
 
-/// Whether an answer holds all sockets.
+/// Completeness of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
-    /// It does.
+    /// Answer holds all sockets.
     Whole,
-    /// The table changed so much meanwhile that the kernel says some may be missing.
+    /// Table changed so much during the dump that, as the kernel reports, some sockets may be missing.
     Interrupted,
 }
 
 /// Calls `each` for every connection of this network namespace.
 ///
 /// # Errors
-/// Netlink cannot be used, or its answer is not understood; `each` may have been called for some by then.
+/// When netlink cannot be used, or its answer is not understood; `each` may have been called for some connections by then.
 pub fn read(mut each: impl FnMut(&Socket)) -> Result<Coverage, Error> {
     let netlink = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -133,14 +133,14 @@ fn request(family: u8, sequence: u32) -> Vec<u8> {
     bytes
 }
 
-/// Whether there is more to come.
+/// Whether a dump continues after a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     More,
     Done,
 }
 
-/// Takes one datagram of the kernel's apart.
+/// Parses one datagram of the kernel.
 fn messages(mut bytes: &[u8], sequence: u32, each: &mut impl FnMut(&Socket)) -> Result<(Coverage, Progress), Error> {
     let mut coverage = Coverage::Whole;
     while !bytes.is_empty() {
@@ -148,7 +148,7 @@ fn messages(mut bytes: &[u8], sequence: u32, each: &mut impl FnMut(&Socket)) -> 
         let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
         // Messages begin at multiples of four; nothing is added after the last.
         let next = length.next_multiple_of(4).min(bytes.len());
-        // What an earlier question left behind is not for us.
+        // Answers to an earlier question are skipped.
         if message.sequence_number() == sequence {
             if message.flags() & NLM_F_DUMP_INTR != 0 {
                 coverage = Coverage::Interrupted;
@@ -181,7 +181,7 @@ fn messages(mut bytes: &[u8], sequence: u32, each: &mut impl FnMut(&Socket)) -> 
     Ok((coverage, Progress::More))
 }
 
-/// What an end or an error begins with: zero, or an error's number below zero.
+/// Reads the number at the beginning of an end or an error: zero, or a negative error number.
 fn number(payload: &[u8]) -> Option<i32> {
     payload.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
 }
@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// One `inet_diag_msg` in a netlink message, as `include/uapi/linux/inet_diag.h` lays it out.
+    /// Builds one `inet_diag_msg` in a netlink message, as `include/uapi/linux/inet_diag.h` lays it out.
     fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend(u32::try_from(16 + payload.len()).unwrap().to_ne_bytes());

@@ -1,4 +1,4 @@
-//! `tally`: what clients hold of this pod, told on port 9798. See the settings for its environment.
+//! `tally`: serves the counts of a pod's client connections on port 9798. See [`Settings`] for its environment.
 
 use std::{
     env,
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    // As process 1 of its container it gets only the signals that it has asked for. It ends at once: a pod must never
+    // As process 1 of its container, `tally` gets only the signals that it has a handler for. It ends at once: a pod must never
     // wait for it.
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;

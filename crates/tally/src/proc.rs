@@ -1,4 +1,4 @@
-//! The socket table from `/proc/net`, for places where netlink is not allowed; and the routes to find the node by.
+//! Socket table from `/proc/net`, for places where netlink is not allowed; and the default routes, which lead to the node.
 
 use std::{
     fs::File,
@@ -9,13 +9,13 @@ use std::{
 
 use crate::socket::{Socket, State};
 
-/// Longest line that is looked at. The kernel's are of 150 to 210 bytes.
+/// Limit of a line that is parsed. The kernel's lines have 150 to 210 bytes.
 const LINE: u64 = 1024;
 
-/// Calls `each` for every connection listed in `tcp` and `tcp6` of a directory that is laid out as `/proc/net`.
+/// Calls `each` for every connection listed in `tcp` and `tcp6` of a directory laid out as `/proc/net`.
 ///
 /// # Errors
-/// `tcp` cannot be read, or `tcp6` is there and cannot, or a line is not understood.
+/// When `tcp` cannot be read, or `tcp6` exists and cannot be read, or a line is not understood.
 pub fn read(dir: &Path, mut each: impl FnMut(&Socket)) -> io::Result<()> {
     table(&dir.join("tcp"), &mut each)?;
     match table(&dir.join("tcp6"), &mut each) {
@@ -28,7 +28,7 @@ pub fn read(dir: &Path, mut each: impl FnMut(&Socket)) -> io::Result<()> {
 fn table(path: &Path, each: &mut impl FnMut(&Socket)) -> io::Result<()> {
     lines(path, |number, line| {
         if number == 0 {
-            return Ok(()); // the headings
+            return Ok(()); // heading
         }
         match socket(line) {
             Ok(Some(socket)) => each(&socket),
@@ -55,7 +55,7 @@ fn lines(path: &Path, mut each: impl FnMut(usize, &str) -> io::Result<()>) -> io
     Ok(())
 }
 
-/// One line: `sl local rem st tx_queue:rx_queue tr:when retrnsmt uid timeout inode …`. `None`: a state of no interest.
+/// Parses `sl local rem st tx_queue:rx_queue tr:when retrnsmt uid timeout inode …`. Returns `None` for a state that is of no interest.
 fn socket(line: &str) -> Result<Option<Socket>, &'static str> {
     let mut fields = line.split_ascii_whitespace();
     let mut field = |what| fields.next().ok_or(what);
@@ -76,18 +76,18 @@ fn socket(line: &str) -> Result<Option<Socket>, &'static str> {
     Ok(Some(Socket { local, peer, state, unacknowledged, owned: inode != 0, cookie: 0 }))
 }
 
-/// `0100007F:1F90`; each group of eight digits is a word in the machine's own order.
+/// Parses `0100007F:1F90`; each group of eight digits is a word in the machine's own byte order.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     Some(SocketAddr::new(address_of(address, Order::Machine)?.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// How the kernel writes the words of an address.
+/// Byte order in which the kernel writes the words of an address.
 #[derive(Clone, Copy)]
 enum Order {
-    /// As a number of this machine.
+    /// Machine's own byte order.
     Machine,
-    /// Byte by byte.
+    /// Network byte order.
     Network,
 }
 
@@ -112,8 +112,8 @@ fn address_of(hex: &str, order: Order) -> Option<IpAddr> {
     }
 }
 
-/// The routers of the default routes, from `route` and `ipv6_route` of a directory that is laid out as `/proc/net`. In
-/// a pod that is the node, on most networks. What cannot be read is no gateway.
+/// Returns the routers of the default routes, from `route` and `ipv6_route` of a directory laid out as `/proc/net`. In a pod
+/// the router is the node, on most networks. A file that cannot be read yields no gateway.
 pub fn gateways(dir: &Path) -> Vec<IpAddr> {
     let mut found = Vec::new();
     let mut add = |address: Option<IpAddr>| {

@@ -1,13 +1,13 @@
-//! Since when samples have found nobody: whoever asks for the first time need not wait and look for as long himself.
+//! Time since which samples have found no client: with it a first question is answered without a wait of the same length.
 
 use std::time::Duration;
 
 use crate::report::Report;
 
-/// Between samples that are further apart than this, anybody may have been there.
+/// Largest distance of two samples without doubt: between samples further apart, a client may have been there.
 const GAP: Duration = Duration::from_secs(15);
 
-/// The samples that have found nobody, one after the other.
+/// Unbroken series of samples without a client.
 #[derive(Debug, Default)]
 pub struct Quiet {
     first: Option<Duration>,
@@ -15,7 +15,7 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// Takes a sample's report in, and tells for how long nobody has been there.
+    /// Adds a sample's report. Returns for how long no client has been there.
     pub fn sample(&mut self, report: &Report, now: Duration) -> Duration {
         let nobody = report.count == 0 && report.fresh == 0 && report.complete;
         let goes_on = now.saturating_sub(self.last) <= GAP;

@@ -1,4 +1,4 @@
-//! What is counted, for those who ask.
+//! Report of the counts, as JSON and as Prometheus text.
 
 use std::{cmp::Reverse, fmt::Write, net::IpAddr, time::Duration};
 
@@ -9,12 +9,12 @@ use crate::{
     rules::{Peer, Rules},
 };
 
-/// Peers that are named of each port where a question does not say how many.
+/// Number of peers named for each port where a question does not state a number.
 pub const PEERS: usize = 10;
-/// Peers that are kept of all ports together, and so the most that a question can get.
+/// Number of peers kept for all ports together, and so the most that a question can get.
 const MOST: usize = 1000;
 
-/// The connections of one moment.
+/// Connections at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -22,46 +22,45 @@ pub struct Report {
     pub ports: Vec<Port>,
     /// Connections on all ports.
     pub count: u64,
-    /// Connections that may be the kubelet's probes: from the node's address, and younger than a probe may get. Too
-    /// early to say; ask again.
+    /// Connections that may be the kubelet's probes: from the node's address, and younger than a probe may get. They cannot be
+    /// classified yet; ask again later.
     pub fresh: u64,
-    /// When the table was read, in milliseconds since 1970.
+    /// Time at which the table was read, in milliseconds since 1970.
     pub at: u64,
-    /// Whether all connections were seen. If not, there may be more.
+    /// Whether all connections were seen. If `false`, there may be more.
     pub complete: bool,
-    /// For how long no sample has found anybody; set by who takes the samples.
+    /// Seconds for which no sample has found a client; set by the sampler.
     pub idle_seconds: u64,
 }
 
-/// The connections on one port.
+/// Connections on one port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
-    /// Which.
+    /// Port number.
     pub port: u16,
-    /// Connections of clients.
+    /// Connections that clients hold.
     pub count: u64,
     /// Connections that may be probes.
     pub fresh: u64,
-    /// How long the oldest of `count` has been seen. 0 without any.
+    /// Seconds for which the oldest of `count` has been seen. 0 without any.
     pub oldest_seconds: u64,
-    /// Who holds most of `count`, most first; ten at most, or as many as the question asks for.
+    /// Peers that hold most of `count`, most first; ten at most, or as many as the question asks for.
     pub peers: Vec<PeerCount>,
 }
 
-/// The connections of one client.
+/// Connections of one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PeerCount {
-    /// Its address.
     pub address: IpAddr,
-    /// How many.
+    /// Number of connections.
     pub count: u64,
 }
 
 impl Report {
     /// Counts a sample. `now` is on the clock of the ages, `at` in milliseconds since 1970.
     pub fn new(rules: &Rules, ages: &Ages, now: Duration, at: u64, whole: bool) -> Self {
-        // Memory stays bounded whatever the number of ports.
+        // Memory stays bounded for any number of ports.
         let most = (MOST / rules.ports.len().max(1)).max(PEERS);
         let ports: Vec<Port> = rules.ports.iter().map(|port| Port::new(*port, rules, ages, now, most)).collect();
         let overflow = ages.overflow() as u64;
@@ -75,14 +74,14 @@ impl Report {
         }
     }
 
-    /// The same with so many peers of each port at most.
+    /// Returns the report with at most this number of peers of each port.
     #[must_use]
     pub fn with_peers(mut self, most: usize) -> Self {
         self.ports.iter_mut().for_each(|port| port.peers.truncate(most));
         self
     }
 
-    /// As Prometheus reads it.
+    /// Formats the report as Prometheus text.
     pub fn metrics(&self) -> String {
         let mut text = String::new();
         let mut family = |name: &str, help: &str, value: &dyn Fn(&Port) -> u64| {
@@ -130,7 +129,7 @@ impl Port {
         counted
     }
 
-    /// Keeps the peers with the most connections, by address where they are equal.
+    /// Adds a peer, and keeps those with the most connections; equal counts are ordered by address.
     fn add_peer(&mut self, peer: PeerCount, most: usize) {
         if peer.count == 0 {
             return;
@@ -171,7 +170,7 @@ mod tests {
         Key::new(&Socket { local, peer, state: State::Established, unacknowledged: 0, owned: true, cookie: 0 })
     }
 
-    /// Samples, each at its second; then the report at the last one.
+    /// Takes samples, each at its second, and returns the report at the last one.
     fn report(samples: &[(u64, &[Key])]) -> Report {
         let mut ages = Ages::default();
         let mut now = Duration::ZERO;
@@ -220,9 +219,9 @@ mod tests {
         assert_eq!((young.count, young.fresh, young.ports[0].peers.len()), (0, 1, 0));
         let old = report(&[(0, &[]), (5, &[node]), (7, &[node])]);
         assert_eq!((old.count, old.fresh, old.ports[0].oldest_seconds), (1, 0, 2));
-        // Just started: how old it is cannot be known, so nothing is said of it yet.
+        // Just started: the age of the connection is unknown, so it is not classified yet.
         assert_eq!(report(&[(0, &[node])]).fresh, 1);
-        // Anybody else counts at once.
+        // Any other address counts at once.
         assert_eq!(report(&[(0, &[key(8080, "10.0.0.2", 1)])]).count, 1);
     }
 

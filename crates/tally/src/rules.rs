@@ -1,4 +1,4 @@
-//! Which sockets are connections of the pod's clients.
+//! Rules that decide which sockets are connections of the pod's clients.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -7,44 +7,43 @@ use std::{
 
 use crate::{ages::Key, socket::Socket};
 
-/// What a service mesh's proxy inside the pod calls the application from (Istio): behind it are clients, but also probes.
+/// Source address of a service mesh's proxy inside the pod (Istio). Behind it are clients, but also probes.
 const MESH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)), IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6))];
 
-/// What to do with connections from inside the pod.
+/// Treatment of connections from inside the pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loopback {
-    /// They end with the pod, so they hold nothing.
+    /// Connections from inside do not count: they end with the pod, so they hold nothing.
     #[default]
     Ignored,
-    /// They count: for trying things out on one machine.
+    /// Connections from inside count, for trials on one machine.
     Counted,
 }
 
-/// What counts.
+/// Settings that decide which connections count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The ports that the pod serves, in ascending order.
+    /// Ports that the pod serves, in ascending order.
     pub ports: Vec<u16>,
-    /// The node's own addresses. What comes from there is the kubelet's probe, or a client whose address the node has
+    /// Node's own addresses. A connection from there is the kubelet's probe, or that of a client whose address the node has
     /// replaced by its own: only time can tell them apart.
     pub node: Vec<IpAddr>,
-    /// No probe lasts longer.
+    /// Longest duration of a probe.
     pub probe: Duration,
-    /// Connections from inside the pod.
+    /// Treatment of connections from inside the pod.
     pub loopback: Loopback,
 }
 
-/// Who is at the other end.
+/// Kind of the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A client.
     Client,
-    /// A client behind the node's address, or a probe.
+    /// Client behind the node's address, or a probe.
     Node,
 }
 
 impl Rules {
-    /// The socket's key, if it is somebody's connection to one of the ports.
+    /// Returns the socket's key, if it is a client's connection to one of the ports.
     pub fn key(&self, socket: &Socket) -> Option<Key> {
         if self.ports.binary_search(&socket.local.port()).is_err() || !socket.is_held() {
             return None;
@@ -57,7 +56,7 @@ impl Rules {
         Some(Key::new(socket))
     }
 
-    /// Who an address is.
+    /// Classifies an address.
     pub fn peer(&self, address: IpAddr) -> Peer {
         if self.node.contains(&address) || MESH.contains(&address) { Peer::Node } else { Peer::Client }
     }
@@ -92,10 +91,10 @@ mod tests {
             ("10.0.0.5:50000", "10.0.0.9:8080", State::Established, false), // the pod is the client
             ("127.0.0.1:8080", "127.0.0.1:40000", State::Established, false),
             ("[::1]:8080", "[::1]:40000", State::Established, false),
-            ("10.0.0.5:8080", "10.0.0.5:40000", State::Established, false), // its own address
+            ("10.0.0.5:8080", "10.0.0.5:40000", State::Established, false), // the pod's own address
             ("10.0.0.5:8080", "127.0.0.6:40000", State::Established, true),
             ("[fd00::5]:8080", "[::6]:40000", State::Established, true),
-            ("10.0.0.5:8080", "10.0.0.1:40000", State::Established, true), // the node: a matter of its age
+            ("10.0.0.5:8080", "10.0.0.1:40000", State::Established, true), // the node: its age decides
         ] {
             assert_eq!(counts(&rules(), local, peer, state), wanted, "{local} {peer} {state:?}");
         }

@@ -1,4 +1,4 @@
-//! When the table is read: when somebody asks, and now and then meanwhile, so that the ages are known when it matters.
+//! Schedule of samples: the table is read on every question, and periodically between questions, so that ages are known when needed.
 
 use std::{
     path::Path,
@@ -16,23 +16,23 @@ use crate::{
     rules::Rules,
 };
 
-/// Questions that come so soon after another get its answer.
+/// Time for which a report answers further questions.
 const SAME: Duration = Duration::from_millis(100);
-/// A sample that takes longer than this is dear: thousands of connections.
+/// Duration from which a sample counts as expensive: thousands of connections.
 const DEAR: Duration = Duration::from_millis(1);
-/// How old the answer to a question may be where a sample is dear. Samples are taken more often than that while somebody
-/// asks, so only the first question waits for one.
+/// Age that an answer may have where a sample is expensive. Samples are taken more often than that while questions arrive,
+/// so only the first question waits for one.
 const DEAR_SAME: Duration = Duration::from_millis(1500);
-/// Between samples while somebody asks.
+/// Time between samples while questions arrive.
 const BUSY: Duration = Duration::from_secs(1);
-/// Between samples while nobody does.
+/// Time between samples while none arrive.
 const IDLE: Duration = Duration::from_secs(10);
-/// Without a question for so long, nobody asks.
+/// Time without a question after which sampling becomes rare.
 const ASKED: Duration = Duration::from_secs(60);
-/// How often the kernel may say that the table changed while it was read.
+/// Number of dumps that are tried when the kernel reports that the table changed while it was read.
 const ATTEMPTS: usize = 3;
 
-/// Why there is no report.
+/// Error of both ways to read the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the socket table cannot be read: {netlink}; {proc}")]
 pub struct Unreadable {
@@ -40,33 +40,33 @@ pub struct Unreadable {
     proc: String,
 }
 
-/// Where the last sample came from.
+/// Origin of the last sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `sock_diag`.
+    /// Netlink `sock_diag`.
     Netlink,
-    /// `/proc/net/tcp` and `tcp6`.
+    /// Files `/proc/net/tcp` and `tcp6`.
     Proc,
 }
 
-/// Reads the table of this network namespace.
+/// Reader of the table of this network namespace.
 pub struct Sampler {
     rules: Rules,
     started: Instant,
     /// Held while a sample is taken.
     seen: Mutex<Seen>,
-    /// Held for a moment only, so that a sample under way keeps nobody waiting.
+    /// Held for a moment only, so that a sample in progress blocks no other caller.
     known: Mutex<Known>,
 }
 
-/// What the samples have shown.
+/// Knowledge gained from the samples.
 #[derive(Default)]
 struct Seen {
     ages: Ages,
     quiet: Quiet,
 }
 
-/// What questions are answered with.
+/// State from which questions are answered.
 #[derive(Default)]
 struct Known {
     last: Option<Last>,
@@ -81,8 +81,8 @@ struct Last {
 }
 
 impl Known {
-    /// The last report, while it may still be given as an answer. That nobody is connected is never said from memory: a
-    /// pod may be ended for it, and somebody may have come meanwhile.
+    /// Returns the last report while it is still valid as an answer. A report without connections is never reused: a pod may
+    /// be ended because of it, and a client may have come meanwhile.
     fn current(&self) -> Option<&Report> {
         let last = self.last.as_ref().filter(|last| last.report.count > 0)?;
         let same = if last.took < DEAR { SAME } else { DEAR_SAME };
@@ -91,15 +91,15 @@ impl Known {
 }
 
 impl Sampler {
-    /// Nothing is read yet.
+    /// Creates a sampler. Reads nothing yet.
     pub fn new(rules: Rules) -> Self {
         Self { rules, started: Instant::now(), seen: Mutex::default(), known: Mutex::default() }
     }
 
-    /// What is there now.
+    /// Returns a report of the connections now.
     ///
     /// # Errors
-    /// The table can be read in neither way.
+    /// When the table can be read in neither way.
     pub fn ask(&self) -> Result<Report, Unreadable> {
         {
             let mut known = self.known();
@@ -109,7 +109,7 @@ impl Sampler {
             }
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have asked the same meanwhile.
+        // Another caller may have taken a sample meanwhile.
         let answered = self.known().current().cloned();
         match answered {
             Some(report) => Ok(report),
@@ -117,16 +117,16 @@ impl Sampler {
         }
     }
 
-    /// Where the last sample came from.
+    /// Returns the origin of the last sample.
     pub fn source(&self) -> Option<Source> {
         self.known().source
     }
 
-    /// Reads the table now and then, for ever.
+    /// Reads the table periodically, indefinitely.
     pub fn run(&self) {
         loop {
             if self.is_due() {
-                // Whoever asks hears of a failure.
+                // A failure is reported to the next question.
                 let _ = self.sample(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
             }
             thread::sleep(BUSY);
@@ -144,8 +144,8 @@ impl Sampler {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the table. A failure leaves the ages as they are, but no report that would be older and older, and nobody knows
-    /// who was there meanwhile.
+    /// Reads the table. A failure keeps the ages. It drops the last report, which would only get older, and the idle time, since
+    /// a client may have been there meanwhile.
     fn sample(&self, Seen { ages, quiet }: &mut Seen) -> Result<Report, Unreadable> {
         let at = Instant::now();
         let (sample, coverage, source) = match self.by_netlink(ages) {
@@ -189,7 +189,7 @@ impl Sampler {
 
     fn by_proc(&self, ages: &mut Ages) -> std::io::Result<crate::ages::Sample> {
         let mut sample = ages.sample();
-        // Of this process, so of its network namespace, whatever the mount of `/proc` is of.
+        // `self` is this process, and so its network namespace, whichever namespace the mount of `/proc` belongs to.
         proc::read(Path::new("/proc/self/net"), |socket| {
             if let Some(key) = self.rules.key(socket) {
                 sample.add(key);

@@ -1,4 +1,4 @@
-//! The HTTP side: a few threads, one request a connection, limits on everything.
+//! HTTP server: a few threads, one request a connection, limits on everything.
 
 use std::{
     io::{self, Read, Write},
@@ -10,27 +10,27 @@ use std::{
 
 use crate::{report::PEERS, sampler::Sampler};
 
-/// Requests answered at the same time; more wait in the kernel's queue.
+/// Number of requests answered at the same time; more wait in the kernel's queue.
 const THREADS: usize = 4;
-/// Stack of a thread. The deepest call here needs a few KiB, and the netlink buffer is not on it.
+/// Stack size of a thread. The deepest call here needs a few KiB, and the netlink buffer is not on it.
 const STACK: usize = 128 * 1024;
 /// Longest request head.
 const HEAD_LIMIT: usize = 4 * 1024;
 /// Longest time for one request, its reply included.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Listens on the first address that can be listened on.
+/// Listens on the first address that can be bound.
 ///
 /// # Errors
-/// None can be.
+/// When no address can be bound.
 pub fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     TcpListener::bind(addresses)
 }
 
-/// Answers questions, for ever.
+/// Answers questions indefinitely.
 ///
 /// # Errors
-/// A thread cannot be started.
+/// When a thread cannot be started.
 pub fn serve(listener: TcpListener, sampler: &Arc<Sampler>) -> io::Result<()> {
     let listener = Arc::new(listener);
     let mut threads = Vec::new();
@@ -41,7 +41,7 @@ pub fn serve(listener: TcpListener, sampler: &Arc<Sampler>) -> io::Result<()> {
     let sampler = sampler.clone();
     threads.push(thread::Builder::new().stack_size(STACK).spawn(move || sampler.run())?);
     for thread in threads {
-        // They never end.
+        // The threads never end.
         let _ = thread.join();
     }
     Ok(())
@@ -50,7 +50,7 @@ pub fn serve(listener: TcpListener, sampler: &Arc<Sampler>) -> io::Result<()> {
 fn accept(listener: &TcpListener, sampler: &Sampler) {
     loop {
         match listener.accept() {
-            // Who asks and goes away is no matter of ours.
+            // A client that leaves before its answer is no error.
             Ok((stream, _)) => drop(connection(stream, sampler)),
             Err(error) => {
                 eprintln!("accept: {error}");
@@ -94,10 +94,10 @@ fn connection(mut stream: TcpStream, sampler: &Sampler) -> io::Result<()> {
     Ok(())
 }
 
-/// What somebody wants to know.
+/// Subject of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// Connections, with so many peers of each port.
+    /// Connections, with at most `peers` peers of each port.
     Connections {
         peers: usize,
     },
@@ -107,7 +107,7 @@ enum Asked {
     NotByGet,
 }
 
-/// A request, as far as it has come.
+/// Request, as far as it has been received.
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     Partial,
@@ -137,7 +137,7 @@ fn parse(buffer: &[u8]) -> Parsed {
     }
 }
 
-/// The number of peers that a question asks for: `peers=100`. Parameters that are not known are of no account.
+/// Returns the number of peers that a question asks for: `peers=100`. Unknown parameters are ignored.
 fn peers(query: &str) -> usize {
     let asked = query.split('&').find_map(|parameter| parameter.strip_prefix("peers=")?.parse().ok());
     asked.unwrap_or(PEERS)
@@ -176,7 +176,7 @@ impl Reply {
         Self { status, kind: "text/plain", body: format!("{text}\n"), with_body: true }
     }
 
-    /// The head alone, which still says how long the body would be.
+    /// Returns the reply without its body. The head still states the body's length.
     fn head(self) -> Self {
         Self { with_body: false, ..self }
     }

@@ -1,4 +1,4 @@
-//! The environment of the container.
+//! Settings from the environment of the container.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,23 +7,23 @@ use std::{
 
 use crate::rules::{Loopback, Rules};
 
-/// Where questions are answered by default.
+/// Default address of the server.
 pub const LISTEN: &str = ":9798";
-/// By default probes time out after one second, and a second more is allowed for their end.
+/// Default age of probes in seconds: probes time out after one second by default, and one more second is allowed for their end.
 const PROBE_SECONDS: u64 = 2;
-/// Longer than any probe should take: a mistake.
+/// Limit of the age of probes in seconds. No probe takes longer, so a larger value is a mistake.
 const PROBE_LIMIT: u64 = 3600;
 
-/// What the program is told.
+/// Settings of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to listen, in order of preference.
+    /// Addresses to listen on, in order of preference.
     pub listen: Vec<SocketAddr>,
-    /// What to count.
+    /// Rules that decide which connections count.
     pub rules: Rules,
 }
 
-/// What is wrong with a variable.
+/// Error in a variable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {what}")]
 pub struct Invalid {
@@ -43,7 +43,7 @@ impl Settings {
     /// | `TALLY_LOOPBACK` | `ignore` | `count` counts connections from inside the pod, too |
     ///
     /// # Errors
-    /// One cannot be read.
+    /// When a variable cannot be parsed.
     pub fn read(variable: impl Fn(&str) -> Option<String>, gateways: Vec<IpAddr>) -> Result<Self, Invalid> {
         let get = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let ports = ports(&get("TALLY_PORTS").unwrap_or_default())?;
@@ -98,7 +98,7 @@ fn ports(text: &str) -> Result<Vec<u16>, Invalid> {
     Ok(ports)
 }
 
-/// `:port` is every address of both families; where there is no IPv6, of the one there is.
+/// Parses an address. `:port` means every address of both families, or of IPv4 alone where there is no IPv6.
 fn addresses(text: &str) -> Option<Vec<SocketAddr>> {
     match text.strip_prefix(':') {
         Some(port) => {

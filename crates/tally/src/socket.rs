@@ -1,42 +1,42 @@
-//! One TCP socket, as the kernel lists it.
+//! TCP socket, as the kernel lists it.
 
 use std::net::SocketAddr;
 
-/// A socket of this network namespace.
+/// Socket of this network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// The pod's end.
+    /// Address of the pod's end.
     pub local: SocketAddr,
-    /// The client's end.
+    /// Address of the client's end.
     pub peer: SocketAddr,
-    /// Where the connection is in its life.
+    /// TCP state.
     pub state: State,
     /// Bytes that the client has not acknowledged yet. The end of the stream counts as one.
     pub unacknowledged: u32,
-    /// Whether a process has it open. A connection that is established but not accepted yet has no owner either.
+    /// Whether a process has the socket open. A connection that is established but not accepted yet has no owner either.
     pub owned: bool,
-    /// The kernel's own number for it, 0 where that is not known.
+    /// Kernel's own number of the socket; 0 where it is unknown.
     pub cookie: u64,
 }
 
-/// The states of TCP that the kernel lists.
+/// TCP states that the kernel lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Data goes both ways.
     Established,
     /// Connecting, as a client.
     SynSent,
-    /// Somebody connects.
+    /// A client connects.
     SynReceived,
-    /// The pod has ended its direction; the client has not acknowledged all of it.
+    /// Pod has ended its direction; the client has not acknowledged all of it.
     FinWait1,
-    /// The pod has ended its direction; the client may still send.
+    /// Pod has ended its direction; the client may still send.
     FinWait2,
     /// Over; remembered for late packets.
     TimeWait,
     /// Not in use.
     Closed,
-    /// The client has ended its direction; the pod may still send.
+    /// Client has ended its direction; the pod may still send.
     CloseWait,
     /// Both have ended; the client has not acknowledged all of it.
     LastAck,
@@ -47,12 +47,12 @@ pub enum State {
 }
 
 impl State {
-    /// By the kernel's number (`include/net/tcp_states.h`).
+    /// Converts the kernel's number (`include/net/tcp_states.h`).
     pub fn from_kernel(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Established,
             2 => Self::SynSent,
-            // 12 is how the kernel keeps a connection that is being opened.
+            // 12 is the kernel's state for a connection that is being opened (`TCP_NEW_SYN_RECV`).
             3 | 12 => Self::SynReceived,
             4 => Self::FinWait1,
             5 => Self::FinWait2,
@@ -68,14 +68,14 @@ impl State {
 }
 
 impl Socket {
-    /// Whether somebody would lose something if the pod ended now.
+    /// Returns whether a client would lose data if the pod ended now.
     pub fn is_held(&self) -> bool {
         match self.state {
             State::Established | State::FinWait1 | State::CloseWait => true,
-            // Without an owner the program has closed it, and all it sent has arrived: the kernel only waits for the
+            // Without an owner the program has closed the socket, and all that it sent has arrived: the kernel only waits for the
             // client's own end, up to a minute.
             State::FinWait2 => self.owned,
-            // Both ends are done; but the last bytes of a reply may be on their way.
+            // Both ends are done, but the last bytes of a reply may still be in transit.
             State::LastAck | State::Closing => self.unacknowledged > 1,
             State::SynSent | State::SynReceived | State::TimeWait | State::Closed | State::Listen => false,
         }

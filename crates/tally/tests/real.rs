@@ -1,4 +1,4 @@
-//! The kernel's own table, with connections on loopback; and the program itself.
+//! Tests with the kernel's own table, with connections on loopback, and with the program itself.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -15,15 +15,15 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tally::{diag, proc, socket::Socket};
 
-/// How many connections the program must cope with.
+/// Number of connections that the program must cope with.
 const MANY: usize = 10_000;
 /// Longest queue of a listener, by the kernel's default.
 const QUEUE: usize = 4000;
 
-/// Tests share this process's limit of open files, which may allow [`MANY`] connections only once.
+/// Lock for this process's limit of open files, which may allow [`MANY`] connections only once at a time.
 static FILES: Mutex<()> = Mutex::new(());
 
-/// Connections that no program accepts: the kernel has established them all the same.
+/// Connections that no program accepts; the kernel has established them nevertheless.
 struct Held {
     ports: Vec<u16>,
     _listeners: Vec<TcpListener>,
@@ -86,7 +86,7 @@ fn ipv6_and_mapped_addresses_are_seen() {
     assert_eq!(on(&[port], &sockets), expected);
 }
 
-/// The program, on a port that the kernel chooses.
+/// Running program, on a port that the kernel chooses.
 struct Program {
     child: Child,
     address: SocketAddr,
@@ -154,7 +154,7 @@ fn the_program_counts_as_connections_come_and_go() {
     // Half closed by the client: the pod may still send.
     held.clients[0].shutdown(Shutdown::Write).unwrap();
     program.counts(3);
-    // Closed by both ends. Nobody accepts here, so the kernel ends the pod's side when the listener is gone.
+    // Closed by both ends. No program accepts here, so the kernel ends the pod's side when the listener is gone.
     held.clients.clear();
     held._listeners.clear();
     program.counts(0);
@@ -187,7 +187,7 @@ fn clients_that_say_nothing_keep_nobody_out_for_long() {
 fn a_signal_ends_it_at_once_with_success() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut program = Program::start(&[8080]);
-        // In the middle of a request, too.
+        // The signal arrives in the middle of a request, too.
         let mut stream = TcpStream::connect(program.address).unwrap();
         stream.write_all(b"GET / HT").unwrap();
         kill_process(Pid::from_child(&program.child), signal).unwrap();

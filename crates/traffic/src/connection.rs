@@ -1,4 +1,4 @@
-//! One connection, and requests on it.
+//! Connection to the server, and requests on it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{Failure, FailureKind, Target};
 
-/// Longest body that is read. Replies are kept by body, so long ones are no use here.
+/// Limit of a body that is read. Replies are counted by body, so long ones serve no purpose here.
 const BODY_LIMIT: usize = 64 * 1024;
 
 pub(crate) struct Connection {
@@ -24,10 +24,10 @@ pub(crate) struct Connection {
     pub(crate) opened: Instant,
 }
 
-/// How a request on a kept connection ended.
+/// Outcome of a request on a kept connection.
 pub(crate) enum Kept {
     Done(Result<String, Failure>),
-    /// The connection was closed before the request was sent: not a failure, the request goes on a new one.
+    /// The connection was closed before the request was sent. This is no failure: the request is sent on a new connection.
     Stale,
 }
 
@@ -44,11 +44,11 @@ impl Connection {
             .await
             .map_err(|_| Failure::new(FailureKind::ConnectTimeout, format_args!("not open after {limit:?}")))?
             .map_err(|error| Failure::connect(&error))?;
-        // Without it a second small request on a kept connection may wait 40 ms for the acknowledgement of the first.
+        // Without `TCP_NODELAY`, a second small request on a kept connection may wait 40 ms for the acknowledgement of the first.
         let _ = stream.set_nodelay(true);
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::exchange(&error))?;
-        // Errors of the driver reach the request under way; an idle connection that ends is seen by `is_closed`.
+        // Errors of the driver reach the current request; `is_closed` reports an idle connection that ends.
         let driver = tokio::spawn(async move {
             let _ = connection.await;
         });
@@ -102,7 +102,7 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a connection of its own.
 pub(crate) async fn get_once(target: &Target, connect: Duration, limit: Duration) -> Result<String, Failure> {
     let deadline = Instant::now() + limit;
     let mut connection = Connection::open(target, connect.min(limit)).await?;

@@ -1,24 +1,24 @@
-//! The ways a request fails.
+//! Kinds of failed requests.
 
 use std::{error::Error, fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request has no good reply.
+/// Failure of a request to get a good reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {detail}")]
 pub struct Failure {
-    /// Which way it failed.
+    /// Kind of the failure.
     pub kind: FailureKind,
-    /// What exactly was seen.
+    /// Details of what was seen.
     pub detail: String,
 }
 
-/// The ways a request fails.
+/// Kind of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FailureKind {
-    /// Nobody listens there.
+    /// No program listens at the address.
     ConnectRefused,
     /// The connection did not open in time.
     ConnectTimeout,
@@ -28,13 +28,13 @@ pub enum FailureKind {
     Reset,
     /// The other side closed the connection before the reply was complete.
     ClosedEarly,
-    /// No complete reply in time.
+    /// No complete reply arrived in time.
     Timeout,
-    /// A reply with a status other than 2xx.
+    /// The reply has a status other than 2xx.
     BadStatus,
-    /// A reply that is no HTTP, or not of the expected shape.
+    /// The reply is no HTTP, or not of the expected shape.
     BadReply,
-    /// This machine ran out of something, such as file descriptors or ports: says nothing of the server.
+    /// This machine ran out of a resource, such as file descriptors or ports. The failure says nothing about the server.
     Local,
 }
 
@@ -59,7 +59,7 @@ impl Failure {
         Self { kind, detail: detail.to_string() }
     }
 
-    /// A connection that could not be opened.
+    /// Classifies the failure of a connection that could not be opened.
     pub(crate) fn connect(error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::ConnectionRefused => FailureKind::ConnectRefused,
@@ -72,7 +72,7 @@ impl Failure {
         Self::new(kind, error)
     }
 
-    /// A request that was sent, at least in part.
+    /// Classifies the failure of a request that was sent, at least in part.
     pub(crate) fn exchange(error: &hyper::Error) -> Self {
         let mut source = error.source();
         while let Some(cause) = source {

@@ -1,14 +1,27 @@
-//! An HTTP load client that knows nothing of what it calls, and checks every reply.
+//! HTTP load client that knows nothing of the server it calls, and checks every reply.
 //!
-//! It can do three kinds of load at once, each as real clients do it:
+//! Entry point: [`Traffic::start`] runs a [`Load`], and [`Traffic::stop`] returns its [`Report`]. A load consists of three kinds
+//! of clients at once, each as real clients behave:
 //!
-//! - new connections at a fixed rate, whatever the replies take (an open loop: a slow server does not slow the load);
+//! - new connections at a fixed rate, however long the replies take (an open loop: a slow server does not slow the load);
 //! - clients that each open a new connection as soon as they have their reply (a closed loop: the highest rate there is);
 //! - clients that keep their connection and send request after request on it.
 //!
 //! Every reply is counted by its body, with the times of the first and the last; every failure by its kind. A
 //! [`Pattern`] finds replies that contradict themselves, such as a frontend of one version with a backend of another. A [`Rule`] also knows
 //! callees that may be newer than their callers.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `connection` | one connection, and requests on it |
+//! | `failure` | kinds of failed requests |
+//! | `pattern` | shape of a good reply |
+//! | `recorder` | counts of all workers |
+//! | `report` | result of a load |
+//! | `rule` | pattern and versions by which replies are judged |
+//! | `target` | address of the server |
+//! | `versions` | order of versions, and which may serve one request together |
+//! | `workers` | the three kinds of load |
 
 mod connection;
 mod failure;
@@ -33,30 +46,30 @@ pub use versions::{Compatible, Order};
 
 use recorder::Recorder;
 
-/// Judges the body of a reply whose status was 2xx.
+/// Check that judges the body of a reply with a 2xx status.
 pub type Check = Arc<dyn Fn(&str) -> Verdict + Send + Sync>;
-/// Hears of every request as it ends.
+/// Callback for every request as it ends.
 pub type Listener = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// When it ended, in milliseconds since the Unix epoch.
+    /// End of the request, in milliseconds since the Unix epoch.
     pub at_ms: i64,
-    /// From when it was due to its end.
+    /// Time from when the request was due to its end.
     pub took: Duration,
-    /// The body of the reply, or why there is none.
+    /// Body of the reply, or the reason why there is none.
     pub result: Result<String, Failure>,
-    /// What the check thought of the body.
+    /// Verdict of the check on the body.
     pub verdict: Verdict,
 }
 
-/// What to send.
+/// Description of a load.
 #[derive(Clone)]
 pub struct Load {
-    /// Where to.
+    /// Server to call.
     pub target: Target,
-    /// New connections per second, in an open loop. 0: none.
+    /// New connections per second, in an open loop. 0 means none.
     pub rate: f64,
     /// Clients in a closed loop, each with a new connection per request.
     pub closed: usize,
@@ -64,22 +77,22 @@ pub struct Load {
     pub keep_alive: usize,
     /// Pause of a keep-alive client between a reply and its next request.
     pub pause: Duration,
-    /// A keep-alive client opens a new connection when its own is this old. `None`: only when the server closes it.
+    /// Age at which a keep-alive client opens a new connection. With `None` it does so only when the server closes the old one.
     pub max_age: Option<Duration>,
     /// Longest time for a connection to open.
     pub connect_timeout: Duration,
     /// Longest time for a request, connecting included.
     pub timeout: Duration,
-    /// Ends the load. `None`: [`Traffic::stop`] does.
+    /// Duration of the load. With `None`, [`Traffic::stop`] ends it.
     pub duration: Option<Duration>,
-    /// Judges replies. `None`: all 2xx are good.
+    /// Check of replies. With `None`, every 2xx is good.
     pub check: Option<Check>,
-    /// Hears of every request.
+    /// Callback for every request.
     pub listener: Option<Listener>,
 }
 
 impl Load {
-    /// No load yet, with timeouts of 5 s (connecting) and 10 s (in all).
+    /// Creates a load without clients yet, with timeouts of 5 s (connecting) and 10 s (in all).
     pub fn new(target: Target) -> Self {
         Self {
             target,
@@ -97,7 +110,7 @@ impl Load {
     }
 }
 
-/// A load under way.
+/// Running load.
 pub struct Traffic {
     recorder: Arc<Recorder>,
     stop: CancellationToken,
@@ -115,17 +128,17 @@ impl Traffic {
         Self { recorder, stop, tasks }
     }
 
-    /// What was seen so far.
+    /// Returns a report of everything seen so far.
     pub fn report(&self) -> Report {
         self.recorder.report()
     }
 
-    /// Waits until the load ends by itself, as its duration says.
+    /// Waits until the load ends by itself, after its duration.
     pub async fn finished(&self) {
         self.tasks.wait().await;
     }
 
-    /// Starts nothing new, waits for the replies still under way, and tells everything that was seen.
+    /// Starts no new request, waits for the outstanding replies, and returns the final report.
     pub async fn stop(self) -> Report {
         self.stop.cancel();
         self.tasks.wait().await;
@@ -139,16 +152,16 @@ impl Drop for Traffic {
     }
 }
 
-/// Sends one request on a connection of its own and tells the body of the reply.
+/// Sends one request on a connection of its own and returns the body of the reply.
 ///
 /// # Errors
-/// Every reply that is no 2xx, and every way to get none, is a [`Failure`].
+/// When the reply is no 2xx, or none arrives.
 pub async fn get(target: &Target, timeout: Duration) -> Result<String, Failure> {
     connection::get_once(target, timeout, timeout).await
 }
 
-/// Lets this process open as many sockets as the system allows it to: the usual soft limit of 1024 is too small for a load.
-/// It tries only: a load that needs more than it gets reports [`FailureKind::Local`].
+/// Raises this process's limit of open files to the highest allowed: the usual soft limit of 1024 is too small for a load.
+/// A failure is ignored: a load that needs more files than allowed reports [`FailureKind::Local`].
 pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -1,4 +1,4 @@
-//! `traffic URL`: load on a URL, every reply checked, a report at the end.
+//! `traffic URL`: sends load to a URL, checks every reply, and prints a report at the end.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use traffic::{Compatible, Load, Order, Pattern, Report, Rule, Target, Traffic};
 #[derive(Parser)]
 #[command(name = "traffic", version)]
 struct Args {
-    /// Where to: http://host[:port]/path
+    /// URL to call: http://host[:port]/path
     url: String,
     /// New connections per second, not slowed by slow replies
     #[arg(long, default_value_t = 0.0, value_name = "N")]

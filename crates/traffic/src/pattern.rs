@@ -1,21 +1,21 @@
-//! Replies that contradict themselves.
+//! Shape of a good reply, which finds replies that contradict themselves.
 
 use std::{collections::BTreeMap, str::FromStr};
 
-/// What a check thinks of a reply.
+/// Result of a check of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should be.
+    /// Reply is as expected.
     Good,
-    /// It has two versions, and the callee is newer than its caller, which may be so.
+    /// Reply has two versions, and the callee is newer than its caller, which is allowed.
     Compatible,
-    /// It mixes what must not be mixed.
+    /// Reply mixes versions that must not be mixed.
     Mixed,
-    /// It has another shape altogether. Counts as a failure.
+    /// Reply has another shape altogether. Counts as a failure.
     Unexpected,
 }
 
-/// The shape of a good reply, such as `frontend:{v} - backend:{v}`: a name in braces stands for any text that is not
+/// Shape of a good reply, such as `frontend:{v} - backend:{v}`: a name in braces stands for any text that is not
 /// empty, and equal names stand for equal texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -28,16 +28,16 @@ enum Part {
     Hole(String),
 }
 
-/// A text that is no pattern.
+/// Error in the text of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// `{` without `}`.
+    /// A `{` without `}`.
     #[error("pattern `{0}`: a `{{` has no `}}`")]
     Unclosed(String),
-    /// `{}`.
+    /// Braces without a name: `{}`.
     #[error("pattern `{0}`: the braces hold no name")]
     Unnamed(String),
-    /// `{a}{b}`.
+    /// Two names without text between them: `{a}{b}`.
     #[error("pattern `{0}`: two names touch, so nothing says where the first ends")]
     Touching(String),
 }
@@ -79,7 +79,7 @@ impl Pattern {
         }
     }
 
-    /// Reads the texts that the names stand for, in the order of the pattern. `None`: the reply has another shape.
+    /// Reads the texts that the names stand for, in the order of the pattern. Returns `None` for a reply of another shape.
     pub fn read<'a>(&'a self, reply: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
         let mut found = Vec::new();
         let mut rest = reply;

@@ -1,4 +1,4 @@
-//! Counts what the workers see.
+//! Recorder that counts what the workers see.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,11 @@ use crate::{
     Check, Failure, FailureKind, FailureTally, Latency, Listener, Outcome, ReplyTally, Report, Sample, Verdict,
 };
 
-/// Different bodies that are told apart; a server with a counter in its replies must not fill the memory.
+/// Number of different bodies that are counted separately; a server with a counter in its replies must not fill the memory.
 const BODIES: usize = 1000;
-/// Failures of a kind that are kept word by word.
+/// Number of failures of a kind that are kept word by word.
 const SAMPLES: usize = 5;
-/// The longest latency that is told apart: ten minutes.
+/// Longest latency that is measured: ten minutes.
 const LONGEST_US: u64 = 600_000_000;
 
 pub(crate) struct Recorder {
@@ -37,7 +37,7 @@ struct Seen {
     closed_idle: u64,
     replies: BTreeMap<String, ReplyTally>,
     failures: BTreeMap<FailureKind, FailureTally>,
-    /// On new connections, and on kept ones.
+    /// Latencies on new connections, and on kept ones.
     latency: [Option<Histogram<u32>>; 2],
 }
 
@@ -53,7 +53,7 @@ impl Recorder {
         Self { check, listener, started_ms: now_ms(), seen }
     }
 
-    /// A counter is whole after every statement, so a lock poisoned by somebody's panic is still good.
+    /// Locks the counters. They are consistent after every statement, so a lock poisoned by a panic is still good.
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

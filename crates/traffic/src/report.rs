@@ -1,4 +1,4 @@
-//! What a load has seen.
+//! Report of a load.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::FailureKind;
 
-/// What a load has seen. Times are milliseconds since the Unix epoch.
+/// Report of a load. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// When the load began.
+    /// Start of the load.
     pub started_ms: i64,
-    /// When this report was made.
+    /// Time of this report.
     pub ended_ms: i64,
     /// Requests that have ended, well or not.
     pub requests: u64,
-    /// Those without a good reply.
+    /// Requests without a good reply.
     pub failed: u64,
-    /// Those whose reply mixed what must not be mixed. They are not among `failed`.
+    /// Requests whose reply mixed versions that must not be mixed. They are not among `failed`.
     pub mixed: u64,
-    /// Those whose callee was newer than its caller, which the check allows. They are neither among `failed` nor among `mixed`.
+    /// Requests whose callee was newer than its caller, which the check allows. They are neither among `failed` nor among `mixed`.
     #[serde(default)]
     pub compatible: u64,
     /// Requests that were due but not sent, since too many waited for a reply.
@@ -31,11 +31,10 @@ pub struct Report {
     pub closed_idle: u64,
     /// Replies by body, with at most 1000 different bodies; the rest under an empty one.
     pub replies: BTreeMap<String, ReplyTally>,
-    /// Failures by kind.
     pub failures: BTreeMap<FailureKind, FailureTally>,
-    /// How long requests on new connections took, connecting included.
+    /// Latency of requests on new connections, connecting included.
     pub latency: Latency,
-    /// How long requests on kept connections took.
+    /// Latency of requests on kept connections.
     pub latency_kept: Latency,
 }
 
@@ -43,16 +42,16 @@ pub struct Report {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplyTally {
-    /// How many.
+    /// Number of replies.
     pub count: u64,
-    /// When the first came.
+    /// Time of the first reply.
     pub first_ms: i64,
-    /// When the last came.
+    /// Time of the last reply.
     pub last_ms: i64,
-    /// The check says that this body mixes what must not be mixed.
+    /// Whether the check found that this body mixes versions that must not be mixed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
-    /// The check says that this body has two versions that may serve together.
+    /// Whether the check found that this body has two versions that may serve together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compatible: bool,
 }
@@ -61,53 +60,53 @@ pub struct ReplyTally {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureTally {
-    /// How many.
+    /// Number of failures.
     pub count: u64,
-    /// When the first was seen.
+    /// Time of the first failure.
     pub first_ms: i64,
-    /// When the last was seen.
+    /// Time of the last failure.
     pub last_ms: i64,
-    /// The first few.
+    /// First few failures.
     pub samples: Vec<Sample>,
 }
 
-/// One failure.
+/// Sample of a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
-    /// When.
+    /// Time of the failure.
     pub at_ms: i64,
-    /// What was seen.
+    /// Details of what was seen.
     pub detail: String,
-    /// Whether it was on a kept connection.
+    /// Whether the failure was on a kept connection.
     pub kept: bool,
 }
 
-/// How long requests took that had a reply, in microseconds, exact to three digits.
+/// Latencies of the requests that had a reply, in microseconds, exact to three digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// How many were measured.
+    /// Number of measured requests.
     pub count: u64,
-    /// Half of them took at most this.
+    /// Median: half of the requests took at most this.
     pub p50_us: u64,
-    /// 90 %.
+    /// 90th percentile.
     pub p90_us: u64,
-    /// 99 %.
+    /// 99th percentile.
     pub p99_us: u64,
-    /// 99.9 %.
+    /// 99.9th percentile.
     pub p999_us: u64,
-    /// The slowest.
+    /// Slowest request.
     pub max_us: u64,
 }
 
 impl Report {
-    /// Every request had a good, unmixed reply, and there was at least one.
+    /// Returns whether every request was sent and had a good, unmixed reply, and there was at least one.
     pub fn is_clean(&self) -> bool {
         self.requests > 0 && self.failed == 0 && self.mixed == 0 && self.skipped == 0
     }
 
-    /// Requests per second.
+    /// Returns the number of requests per second.
     pub fn per_second(&self) -> f64 {
         let milliseconds = (self.ended_ms - self.started_ms).max(1);
         self.requests as f64 * 1000.0 / milliseconds as f64

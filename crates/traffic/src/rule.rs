@@ -1,10 +1,10 @@
-//! Rule that replies are judged by.
+//! Rule by which replies are judged.
 
 use std::collections::BTreeMap;
 
 use crate::{Compatible, Order, Pattern, Verdict};
 
-/// Rule that replies are judged by: their shape, and the versions that may be in one reply.
+/// Rule by which replies are judged: their shape, and the versions that may be in one reply.
 ///
 /// In the pattern a caller stands before its callee, as in `frontend:{v} - backend:{v}`: texts with equal names are compared with the one before.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Rule {
     pub pattern: Pattern,
     /// Versions that a caller and its callee may have.
     pub compatible: Compatible,
-    /// Which version is newer.
+    /// Order of versions, which decides which one is newer.
     pub order: Order,
 }
 

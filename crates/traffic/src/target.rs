@@ -1,10 +1,10 @@
-//! Where requests go.
+//! Target of requests.
 
 use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
 
 use http::Uri;
 
-/// Where requests go: an `http://` URL, resolved once, so that name service is no part of what is measured.
+/// Target of requests: an `http://` URL, resolved once, so that name service is no part of what is measured.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub(crate) inner: Arc<Inner>,
@@ -13,33 +13,32 @@ pub struct Target {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) address: SocketAddr,
-    /// The `Host` header.
+    /// Value of the `Host` header.
     pub(crate) host: String,
     /// Path and query.
     pub(crate) path: String,
 }
 
-/// A URL that cannot be called.
+/// Error in a URL.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// No `http://host[:port]/path`.
+    /// The text is no `http://host[:port]/path`.
     #[error("`{0}` is no URL to call: write http://host[:port]/path")]
     Malformed(String),
     /// The host has no address.
     #[error("`{host}` has no address: {cause}")]
     Unresolved {
-        /// The host.
         host: String,
-        /// What the resolver said.
+        /// Error of the resolver.
         cause: String,
     },
 }
 
 impl Target {
-    /// Reads a URL and looks its host up.
+    /// Parses a URL and resolves its host.
     ///
     /// # Errors
-    /// The URL is no `http://` one, or its host has no address.
+    /// When the URL is no `http://` URL, or its host has no address.
     pub async fn resolve(url: &str) -> Result<Self, TargetError> {
         let malformed = || TargetError::Malformed(url.to_owned());
         let uri = Uri::from_str(url).map_err(|_| malformed())?;
@@ -58,12 +57,12 @@ impl Target {
         Ok(Self::at(address, authority.as_str(), path))
     }
 
-    /// A known address, with the `Host` header and the path to send.
+    /// Creates a target from a known address, with the `Host` header and the path to send.
     pub fn at(address: SocketAddr, host: &str, path: &str) -> Self {
         Self { inner: Arc::new(Inner { address, host: host.to_owned(), path: path.to_owned() }) }
     }
 
-    /// The address that connections go to.
+    /// Returns the address that connections go to.
     pub fn address(&self) -> SocketAddr {
         self.inner.address
     }

@@ -17,10 +17,10 @@ pub enum Compatible {
 /// Order of versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// By text, with numbers by value: `v1`, `v2`, `v10`. Texts without such an order, as hashes of commits, need [`Order::Given`].
+    /// Order by text, with numbers by value: `v1`, `v2`, `v10`. Texts without such an order, as hashes of commits, need [`Order::Given`].
     #[default]
     Natural,
-    /// As listed, oldest first. A version that is not in the list is neither older nor newer than another one.
+    /// Order as listed, oldest first. A version that is not in the list is neither older nor newer than another one.
     Given(Vec<String>),
 }
 
@@ -34,7 +34,7 @@ impl FromStr for Order {
 }
 
 impl Order {
-    /// Whether a version is newer than another one. `false` where the order does not know.
+    /// Returns whether a version is newer than another one. `false` where the order does not contain one of them.
     pub fn is_newer(&self, version: &str, than: &str) -> bool {
         match self {
             Self::Natural => natural(version, than) == Ordering::Greater,
@@ -64,13 +64,13 @@ fn natural(one: &str, other: &str) -> Ordering {
     one.len().cmp(&other.len())
 }
 
-/// The digits, or the other characters, that a text begins with, and the rest.
+/// Splits off the digits, or the other characters, that a text begins with.
 fn piece(text: &str) -> (&str, &str) {
     let is_number = text.starts_with(|first: char| first.is_ascii_digit());
     text.split_at(text.find(|next: char| next.is_ascii_digit() != is_number).unwrap_or(text.len()))
 }
 
-/// A number without leading zeros.
+/// Returns a number without leading zeros; `None` for other text.
 fn number(piece: &str) -> Option<&str> {
     piece.starts_with(|first: char| first.is_ascii_digit()).then(|| piece.trim_start_matches('0'))
 }

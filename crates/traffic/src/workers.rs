@@ -1,4 +1,4 @@
-//! The three kinds of load.
+//! Workers of the three kinds of load.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::{
     recorder::Recorder,
 };
 
-/// Requests of the open loop that may wait for a reply at one time. More would run out of ports or memory and say
-/// nothing of the server; what is not sent is reported.
+/// Number of requests of the open loop that may wait for a reply at one time. More would run out of ports or memory and say
+/// nothing about the server. Requests that are not sent for this reason are reported.
 const IN_FLIGHT: usize = 8192;
 /// Pause after a failed attempt of a keep-alive or closed-loop client, so that a refusing server is not called in a
 /// tight loop.
@@ -39,8 +39,8 @@ pub(crate) fn spawn(load: Arc<Load>, recorder: &Arc<Recorder>, stop: &Cancellati
     }
 }
 
-/// Request number n is due at the start plus n/rate, whatever became of the earlier ones. Latency counts from when it
-/// was due, so that a stall shows in full.
+/// Runs the open loop. Request number n is due at the start plus n/rate, whatever became of the earlier ones. Latency counts from
+/// when a request was due, so that a stall shows in full.
 async fn open_loop(load: Arc<Load>, recorder: Arc<Recorder>, stop: CancellationToken, tasks: TaskTracker) {
     let start = Instant::now();
     let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT));
@@ -80,8 +80,8 @@ async fn closed_loop(load: Arc<Load>, recorder: Arc<Recorder>, stop: Cancellatio
     }
 }
 
-/// A client with a connection of its own. When the server closes it between two requests, as it may, the client opens a
-/// new one and nothing has failed. When it is closed under a request, that request has failed.
+/// Runs a client with a connection of its own. When the server closes it between two requests, as it may, the client opens a
+/// new one and nothing has failed. When it is closed during a request, that request has failed.
 async fn keep_alive(load: Arc<Load>, recorder: Arc<Recorder>, stop: CancellationToken) {
     let mut kept: Option<Connection> = None;
     while !stop.is_cancelled() {

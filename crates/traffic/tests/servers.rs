@@ -1,4 +1,4 @@
-//! The client against servers that behave in every way a server can.
+//! Tests of the client against servers that behave in every way a server can.
 #![allow(clippy::unwrap_used, reason = "a test fails by it, helpers included")]
 
 use std::{
@@ -16,7 +16,7 @@ use tokio::{
 };
 use traffic::{FailureKind, Load, Pattern, Report, Target, Traffic};
 
-/// A server whose n-th connection is handled by `handle`.
+/// Starts a server whose n-th connection is handled by `handle`.
 async fn server<F, Fut>(handle: F) -> SocketAddr
 where
     F: Fn(usize, TcpStream) -> Fut + Send + 'static,
@@ -33,7 +33,7 @@ where
     address
 }
 
-/// Reads one request; false at the end of the connection.
+/// Reads one request; returns `false` at the end of the connection.
 async fn request(stream: &mut TcpStream) -> bool {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
@@ -124,7 +124,7 @@ async fn tells_failures_apart() {
 
 #[tokio::test]
 async fn keeps_connections_and_forgives_only_idle_ones() {
-    // Each connection answers three requests and is then closed: between requests for the first ten, after that under one.
+    // Each connection answers three requests and is then closed: between requests for the first ten, after that during one.
     let address = server(|number, mut stream| async move {
         for _ in 0..3 {
             request(&mut stream).await;
@@ -178,7 +178,7 @@ async fn an_old_connection_is_left_in_time() {
 async fn a_slow_server_does_not_slow_the_load() {
     let address = server(|_, mut stream| async move {
         request(&mut stream).await;
-        // Longer than the whole load, so no reply comes before the last request is due.
+        // The reply takes longer than the whole load, so no reply comes before the last request is due.
         tokio::time::sleep(Duration::from_millis(400)).await;
         reply(&mut stream, "200 OK", "slow").await;
     })

@@ -1,4 +1,9 @@
-//! What is generated and committed: `cargo xtask gen` writes it, `cargo xtask gen --check` says what is stale.
+//! Generator of the committed files: `cargo xtask gen` writes them, `cargo xtask gen --check` reports those that are stale.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `generate` | all generated files |
+//! | `pod_types` | the table of a pod template's types |
 
 mod generate;
 mod pod_types;
@@ -15,9 +20,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes what is generated: deploy/ and crates/rainbow-api/src/pod_types.txt
+    /// Writes the generated files: deploy/ and crates/rainbow-api/src/pod_types.txt
     Gen {
-        /// Writes nothing, and fails when a file is not as it would be written
+        /// Writes nothing, and fails when a file is not up to date
         #[arg(long)]
         check: bool,
     },

@@ -25,7 +25,7 @@ const HEADER: &str = "\
 # reference (a list), or {} and a reference (a map).
 ";
 
-/// Content of the table.
+/// Returns the content of the table.
 pub(crate) fn table(root: &Path) -> anyhow::Result<String> {
     let path = root.join(SOURCE);
     let all = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -64,7 +64,7 @@ fn cut(all: &str) -> anyhow::Result<String> {
     Ok(table)
 }
 
-/// A reference without what only server-side apply and merge patches need.
+/// Converts a reference, without the parts that only server-side apply and merge patches need.
 fn reference(text: &str, types: &BTreeMap<&str, &str>) -> anyhow::Result<String> {
     let text = text.split('|').next().unwrap_or_default().trim_end_matches(['.', '-']).trim_start_matches(['~', '*']);
     if let Some((_, element)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {

@@ -1,4 +1,4 @@
-//! Sends bytes as fast as they are taken, or takes them and counts: for the throughput figure.
+//! `bulk`: sends bytes as fast as they are read, or reads and counts them, for the throughput figure.
 
 use std::{
     io::{Read, Write},
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Large enough that system calls do not count.
+/// Size of a write or read, large enough that the cost of system calls does not matter.
 const CHUNK: usize = 256 * 1024;
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn serve(port: &str) -> Result<(), Box<dyn std::error::Error>> {
         let mut stream = stream?;
         std::thread::spawn(move || {
             let chunk = vec![0; CHUNK];
-            // Until the client has enough and closes.
+            // Ends when the client has enough and closes the connection.
             while stream.write_all(&chunk).is_ok() {}
         });
     }

@@ -1,4 +1,4 @@
-//! What a drain on evidence costs and saves: how long pods are kept after the last connection of each has ended, beside what
+//! Costs and savings of a drain on evidence: how long pods are kept after the last connection of each has ended. Beside them stands what
 //! a fixed time would have kept, and cut, of the very same connections.
 //!
 //! Six pods leave their stage with connections of different lengths. The runs are made at the same time, since each lasts as
@@ -20,35 +20,35 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::table::Figure;
 
-/// Pods of the color that drains.
+/// Number of pods of the color that drains.
 const PODS: u32 = 6;
-/// How long a pod has to be without connections, in seconds.
+/// Seconds that a pod has to be without connections.
 const SETTLE: u32 = 2;
-/// How long each connection lasts after its pod has left the stage, in seconds.
+/// Seconds that each connection lasts after its pod has left the stage.
 const LENGTHS: [u32; 12] = [1, 3, 5, 8, 10, 12, 15, 20, 25, 31, 35, 40];
-/// Times that people give to a Deployment's old pods.
+/// Times that users commonly give to a Deployment's old pods.
 const FIXED: [(&str, u32); 2] = [("30 s", 30), ("10 min", 600)];
-/// Between the beginnings of runs, so that they do not all do the same at the same moment.
+/// Time between the beginnings of runs, so that they do not all do the same at the same moment.
 const APART: Duration = Duration::from_millis(1700);
-/// How often it is looked which pods are there.
+/// Interval of the checks which pods exist.
 const LOOK: Duration = Duration::from_millis(50);
-/// After the longest connection.
+/// Limit of the wait after the longest connection.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What one run has seen. Times are since the stage was told to move.
+/// Record of one run. Times count from the start of the stage's move.
 struct Run {
-    /// By pod, when its last connection ended; 0 where it had none.
+    /// End of the last connection, by pod; 0 for a pod without connections.
     last: BTreeMap<String, f64>,
-    /// By pod, when it was gone.
+    /// Time at which each pod was gone.
     gone: BTreeMap<String, f64>,
-    /// When each connection ended.
+    /// End of each connection.
     ends: Vec<f64>,
-    /// Connections that did not end by themselves.
+    /// Number of connections that did not end by themselves.
     cut: usize,
 }
 
 impl Run {
-    /// Pod-seconds after the last connection of each pod, where pods go at these times.
+    /// Returns the pod-seconds after the last connection of each pod, where pods go at these times.
     fn kept(&self, goes: impl Fn(&str) -> f64) -> f64 {
         self.last.iter().map(|(pod, last)| (goes(pod) - last).max(0.0)).sum()
     }
@@ -57,7 +57,7 @@ impl Run {
         self.gone.get(pod).copied().unwrap_or(f64::INFINITY)
     }
 
-    /// The times from each pod's last connection to its end, beyond the time to settle, the shortest first.
+    /// Returns the times from each pod's last connection to its end, beyond the time to settle, the shortest first.
     fn late(&self) -> Vec<f64> {
         let mut late: Vec<f64> =
             self.last.iter().map(|(pod, last)| self.gone(pod) - last - f64::from(SETTLE)).collect();
@@ -65,7 +65,7 @@ impl Run {
         late
     }
 
-    /// Connections that are longer than so many seconds.
+    /// Counts the connections that are longer than this number of seconds.
     fn longer(&self, seconds: u32) -> f64 {
         self.ends.iter().filter(|end| **end > f64::from(seconds)).count() as f64
     }
@@ -126,12 +126,12 @@ async fn run(cluster: &Cluster, number: u32) -> Result<Run> {
     Ok(Run { last, gone: gone?, ends, cut })
 }
 
-/// One connection after the other, each with its pod.
+/// Opens one connection after the other, and finds the pod of each.
 async fn connect(scope: &Scope, app: &Colors) -> Result<Vec<(String, Held)>> {
     let mut before = counts(scope, 0).await?;
     let mut held = Vec::new();
     for number in 1..=LENGTHS.len() {
-        // The server of a websocket sees at once that its client has gone; one that only writes, when it writes next.
+        // The server of a websocket sees at once that its client has gone; one that only writes sees it at its next write.
         let one = app.hold(scope, Kind::WebSocket, 1).await?;
         let after = counts(scope, u64::try_from(number)?).await?;
         let pod = after.iter().find(|(pod, count)| before.get(*pod).is_none_or(|before| before < count));
@@ -141,7 +141,7 @@ async fn connect(scope: &Scope, app: &Colors) -> Result<Vec<(String, Held)>> {
     Ok(held)
 }
 
-/// Connections by pod, once there are so many.
+/// Returns the connections by pod as soon as there are `sum` of them.
 async fn counts(scope: &Scope, sum: u64) -> Result<BTreeMap<String, u64>> {
     e2e::eventually(&format!("{sum} connections are counted"), || async {
         let mut counts = BTreeMap::new();
@@ -156,7 +156,7 @@ async fn counts(scope: &Scope, sum: u64) -> Result<BTreeMap<String, u64>> {
     .await
 }
 
-/// A connection that its client has closed, and when; or that was cut before.
+/// Connection that its client has closed at a time, or that was cut before.
 struct Closed {
     pod: String,
     at: f64,
@@ -174,7 +174,7 @@ async fn close(held: Vec<(String, Held)>, begin: Instant) -> Vec<Closed> {
     closed
 }
 
-/// When each pod of the color was gone.
+/// Returns the time at which each pod of the color was gone.
 async fn gone(scope: &Scope, begin: Instant) -> Result<BTreeMap<String, f64>> {
     let list = ListParams::default().labels("rainbow.dev/color=c1");
     let all = async {

@@ -1,4 +1,4 @@
-//! What the embedded cluster takes, operator included, and what each pod adds beyond its application.
+//! Memory of the embedded cluster, operator included, and the memory that each pod adds beyond its application.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use e2e::{Cluster, Scope, processes};
 use super::pods::{deployment, scale};
 use crate::table::Figure;
 
-/// Pods that are started to see what one costs.
+/// Number of pods that are started to measure the memory of one.
 const PODS: i32 = 20;
-/// Memory is looked at when start-up is over.
+/// Time after which start-up is over and memory is read.
 const REST: Duration = Duration::from_secs(2);
 
 pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
@@ -34,7 +34,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     ])
 }
 
-/// KiB of everything the cluster runs but the application's own processes.
+/// Returns the memory in KiB of everything that the cluster runs except the application's own processes.
 fn own_memory(cluster: &Cluster) -> u64 {
     let roots = processes::with_env("RAINBOW_HOME", &cluster.dir().to_string_lossy());
     let family = processes::with_descendants(&roots);

@@ -1,4 +1,4 @@
-//! The figures. Each module takes one group of them, on a cluster of its own.
+//! Figures. Each module takes one group of them, on a cluster of its own.
 
 mod drain;
 mod memory;
@@ -17,7 +17,7 @@ use anyhow::Result;
 
 use crate::table::Figure;
 
-/// Takes figures, in so many runs.
+/// Function that takes figures, in the given number of runs.
 type Measure = fn(u32) -> Pin<Box<dyn Future<Output = Result<Vec<Figure>>>>>;
 
 /// All groups, cheapest first.

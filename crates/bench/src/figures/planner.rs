@@ -1,4 +1,4 @@
-//! One decision of the planner over a large application, and over one with many colors that drain.
+//! Time of one decision of the planner for a large application, and for one with many draining colors.
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,18 @@ use rainbow_plan::{
 
 use crate::table::Figure;
 
-/// How large an application is.
+/// Size of an application.
 struct Size {
     colors: usize,
     tiers: usize,
-    /// Of each tier of a color.
+    /// Pods of each tier of a color.
     pods: usize,
 }
 
 const LARGE: Size = Size { colors: 20, tiers: 10, pods: 50 };
-/// Sixteen that drain, one that serves, and one that is about to.
+/// Sixteen colors that drain, one that serves, and one that is about to.
 const MANY: Size = Size { colors: 18, tiers: 2, pods: 10 };
-/// Decisions per run, to be well above the clock's grain.
+/// Number of decisions per run, to be well above the clock's resolution.
 const DECISIONS: u32 = 20;
 
 pub(crate) fn measure(runs: u32) -> Result<Vec<Figure>> {
@@ -36,7 +36,7 @@ pub(crate) fn measure(runs: u32) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Milliseconds of a decision, in each run.
+/// Returns the milliseconds of a decision, in each run.
 fn times(world: &World, now: Time, runs: u32) -> Result<Vec<f64>> {
     ensure!(!plan(world, now).report.colors.is_empty(), "the planner has nothing to say");
     let times = (0..runs).map(|_| {
@@ -49,7 +49,7 @@ fn times(world: &World, now: Time, runs: u32) -> Result<Vec<f64>> {
     Ok(times.collect())
 }
 
-/// Clients are connected to the pods of colors that drain, but for some of which this is not known, or not any more.
+/// Connects clients to the pods of draining colors; for some pods this is unknown, or no longer known.
 fn hold(world: &mut World, now: Time) {
     let since = Time(now.0 - 500);
     let draining: Vec<&str> =
@@ -65,7 +65,7 @@ fn hold(world: &mut World, now: Time) {
     world.guard = Presence::Current;
 }
 
-/// The newest color is about to take over from the one before; all others are still up.
+/// Builds a world in which the newest color is about to take over from the one before; all others are still up.
 fn world(size: &Size, now: Time) -> World {
     let tiers = |color: &str| -> Vec<Tier> {
         (0..size.tiers)

@@ -1,4 +1,4 @@
-//! From `apply` of ten pods to all ten Ready, with the image already unpacked.
+//! Time from `apply` of ten pods until all ten are Ready, with the image already unpacked.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     let mut scope = Scope::new(&cluster, "pods").await?;
     scope.operator.kill();
     let mut times = Vec::new();
-    // One more than is counted: the first unpacks the image.
+    // One run more than is counted: the first unpacks the image.
     for run in 0..=runs {
         scale(&scope, &deployment(0), 0).await?;
         let took = scale(&scope, &deployment(PODS), PODS).await?;
@@ -29,7 +29,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     Ok(vec![Figure::new("apply of ten pods to all Ready", "s", 1.0, times)])
 }
 
-/// The Deployment with so many pods.
+/// Builds the Deployment with the given number of pods.
 pub(crate) fn deployment(replicas: i32) -> Value {
     let labels = json!({ "app": "ten" });
     json!({
@@ -55,7 +55,7 @@ pub(crate) fn deployment(replicas: i32) -> Value {
     })
 }
 
-/// Applies it and waits until as many pods are ready, and no other is left.
+/// Applies the Deployment and waits until `wanted` pods are ready, and no other is left. Returns the time that it took.
 pub(crate) async fn scale(scope: &Scope, manifest: &Value, wanted: i32) -> Result<Duration> {
     let start = Instant::now();
     scope.apply_manifest(manifest)?;

@@ -1,5 +1,5 @@
-//! What a release costs: how fast a flip and its way back are, what a rolling shift adds to its own pace, how many pods
-//! are started, and how much is written to the API.
+//! Cost of a release: the times of a flip and of its way back, the time that a rolling shift adds to its own pace, the number of
+//! started pods, and the number of writes to the API.
 
 use std::{
     sync::{
@@ -26,14 +26,14 @@ use crate::table::Figure;
 const RATE: f64 = 500.0;
 /// Pods of each of the two tiers.
 const PODS: u32 = 5;
-/// From step to step of the rolling shift.
+/// Time from step to step of the rolling shift.
 const EVERY: Duration = Duration::from_secs(2);
-/// How often it is looked whether the rolling shift has come to its end, and for how long.
+/// Interval of the checks whether the rolling shift has completed, and limit of the wait.
 const LOOK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// As long as a steady state is looked at.
+/// Time for which a steady state is observed.
 const QUIET: Duration = Duration::from_secs(10);
-/// What `rainbow local up` tells its operator: the embedded cluster's data plane follows within milliseconds.
+/// Propagation time that `rainbow local up` gives its operator: the embedded cluster's data plane follows within milliseconds.
 const PROPAGATION: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
@@ -92,7 +92,7 @@ async fn flip(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     Ok(())
 }
 
-/// Points the active stage at `to` under load; tells milliseconds to the first reply of `to` and to the last one of `from`.
+/// Points the active stage at `to` under load. Returns the milliseconds to the first reply of `to` and to the last one of `from`.
 async fn move_to(scope: &Scope, app: &App, to: &str, from: &str) -> Result<(f64, f64)> {
     let mut load = Load::new(Target::resolve(&scope.url("frontend-active").await?).await?);
     load.rate = RATE;
@@ -129,7 +129,7 @@ async fn rolling(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     let ideal = EVERY * (PODS - 1);
     all.over.push((begun.elapsed().as_secs_f64() / ideal.as_secs_f64() - 1.0) * 100.0);
     all.started.push(scope.pod_uids().await?.difference(&pods).count() as f64);
-    // The release is over when the last pod of the old color has ended, not when it was told to.
+    // The release is over when the last pod of the old color has ended, not when its end was requested.
     e2e::eventually("v1 is retired", || async {
         let color = scope.custom("Color").get(&format!("{}-v1", app.name)).await?;
         ensure!(color.data["status"]["phase"] == "Retired", "it is {}", color.data["status"]["phase"]);
@@ -146,7 +146,7 @@ async fn rolling(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the active stage serves a version, and looks so often that it adds nothing to what is measured.
+/// Waits until the active stage serves a version. The checks are so frequent that they add nothing to the measured time.
 async fn arrived(scope: &Scope, app: &App, version: &str) -> Result<()> {
     let serves = async {
         loop {
@@ -169,7 +169,7 @@ pub(super) async fn promote(scope: &Scope, app: &App, color: &str) -> Result<()>
     Ok(())
 }
 
-/// A namespace whose operator runs in this process and counts what it writes.
+/// Creates a namespace whose operator runs in this process and counts its writes.
 pub(super) async fn start(
     cluster: &Cluster,
     name: &str,
@@ -187,7 +187,7 @@ pub(super) async fn start(
     Ok((scope, writes, operator))
 }
 
-/// A client that counts every request that is no read.
+/// Creates a client that counts every request that is no read.
 fn counting(config: Config, writes: Arc<AtomicU64>) -> Result<Client> {
     let layer = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
         if request.method() != http::Method::GET {

@@ -1,5 +1,5 @@
-//! What the operator costs with a thousand applications: memory, a look, rest, a start, and what one application notices of
-//! the others. The API server is in this process and has no nodes; the operator is a process of its own.
+//! Cost of the operator with a thousand applications: memory, a reconcile, an idle operator, a start, and the effect of the others on
+//! one application. The API server is in this process and has no nodes; the operator is a process of its own.
 
 mod application;
 mod cluster;
@@ -24,21 +24,21 @@ use nodes::Nodes;
 use operator::Operator;
 pub(crate) use operator::serve;
 
-/// Applications, unless `BENCH_APPLICATIONS` says another number.
+/// Number of applications, unless `BENCH_APPLICATIONS` sets another one.
 const APPLICATIONS: usize = 1_000;
-/// What is extrapolated to.
+/// Number of applications of the extrapolation.
 const MANY: usize = 10_000;
-/// Nothing that is waited for takes longer.
+/// Limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Nothing has been written for so long: everything is done.
+/// Time without a write after which everything counts as done.
 const QUIET: Duration = Duration::from_secs(4);
-/// Longer than any watch: each begins again once in that time.
+/// Time at rest, longer than any watch: each is renewed once in that time.
 const REST: Duration = Duration::from_secs(60);
-/// Freed memory is given back by then.
+/// Time after which freed memory has been released.
 const SETTLED: Duration = Duration::from_secs(25);
-/// A busy application is disturbed this often: its Deployment is scaled by another, and the operator takes that back.
+/// Interval at which a busy application is disturbed: another writer scales its Deployment, and the operator reverts that.
 const DISTURBED: Duration = Duration::from_secs(10);
-/// Requests at the same time where everything is touched.
+/// Number of concurrent requests where everything is touched.
 const TOUCHES: usize = 8;
 
 fn applications() -> usize {
@@ -101,7 +101,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Makes the applications; what one alone takes: memory at rest and at most, and seconds to start.
+/// Creates the applications. Returns the figures of one alone: memory at rest, peak memory, and seconds to start.
 async fn build(cluster: &Cluster, number: usize) -> Result<(f64, f64, f64)> {
     let first = namespace(0);
     cluster.namespace(&first).await?;
@@ -131,7 +131,7 @@ fn namespace(number: usize) -> String {
     format!("team-{number:05}")
 }
 
-/// Share of a core in percent.
+/// Returns the share of a core in percent.
 async fn idle(operator: &Operator) -> Result<f64> {
     let (begin, before) = (Instant::now(), operator.processor_time()?);
     tokio::time::sleep(REST).await;
@@ -139,7 +139,7 @@ async fn idle(operator: &Operator) -> Result<f64> {
     Ok(spent.as_secs_f64() / begin.elapsed().as_secs_f64() * 100.0)
 }
 
-/// Microseconds of looks, in each run.
+/// Microseconds of reconciles, in each run.
 #[derive(Default)]
 struct Looks {
     observe: Vec<f64>,
@@ -148,12 +148,12 @@ struct Looks {
     processor: Vec<f64>,
 }
 
-/// What is changed in each application before a look. Neither leads to a write.
+/// Object that is changed in each application before a reconcile. Neither change leads to a write.
 #[derive(Clone, Copy)]
 enum Touch {
     /// A condition of a Deployment: everything is decided again.
     Deployment,
-    /// An annotation of a pod: the operator keeps nothing of it, and sees that nothing has changed.
+    /// An annotation of a pod: the operator does not keep it, and sees that nothing has changed.
     Pod,
 }
 
@@ -239,7 +239,7 @@ async fn neighbour(cluster: &Cluster, number: usize, runs: u32) -> Result<Busy> 
     Ok(busy)
 }
 
-/// Seconds from the apply of a new color until it serves and is said to.
+/// Returns the seconds from the apply of a new color until it serves and its status says so.
 async fn release(cluster: &Cluster, namespace: &str, color: &str) -> Result<f64> {
     let begin = Instant::now();
     cluster.apply(&manifest(namespace, color, "1s")).await?;

@@ -1,4 +1,4 @@
-//! What the way through a Service costs, against the way straight to the pod. Client and server are pods.
+//! Cost of the way through a Service, against the way straight to the pod. Client and server are pods.
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{Cluster, Scope};
@@ -10,7 +10,7 @@ use crate::table::Figure;
 
 /// Seconds of each measurement.
 const SECONDS: u32 = 3;
-/// Clients that connect again and again.
+/// Number of clients that connect again and again.
 const CLIENTS: u32 = 16;
 
 pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
@@ -48,7 +48,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Starts a server pod with a Service on port 80, and tells the pod's address.
+/// Starts a server pod with a Service on port 80, and returns the pod's address.
 async fn server(scope: &Scope, name: &str, image: &str, args: &[&str], port: u16) -> Result<String> {
     let mut pod = pod(name, image, args);
     pod["metadata"]["labels"] = json!({ "app": name });
@@ -70,7 +70,7 @@ async fn server(scope: &Scope, name: &str, image: &str, args: &[&str], port: u16
     .await
 }
 
-/// Runs a client pod to its end and tells what it printed.
+/// Runs a client pod to its end and returns its output.
 async fn client(scope: &Scope, name: &str, image: &str, args: &[&str]) -> Result<String> {
     scope.apply_manifest(&pod(name, image, args))?;
     let pods = scope.api::<Pod>();

@@ -1,4 +1,4 @@
-//! From `rainbow local up` to an API that answers, and to a node that is Ready.
+//! Time from `rainbow local up` to an API that answers, and to a node that is Ready.
 
 use std::{
     path::Path,
@@ -16,9 +16,9 @@ use kube::{
 
 use crate::table::Figure;
 
-/// Nothing on a working machine takes longer.
+/// Limit of the wait. A working machine takes less.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks: well below what is measured.
+/// Interval of the checks: well below the measured times.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {

@@ -1,8 +1,8 @@
-//! What the counter costs in a pod: how fast it answers while very many connections are held, what it keeps in memory, and
-//! how large it is.
+//! Cost of the counter in a pod: its response time while very many connections are held, its memory, and the size of its
+//! binary.
 //!
-//! Both ends of each connection are in one network namespace here, so the kernel lists twice as many sockets as a pod with
-//! so many clients has.
+//! Both ends of each connection are in one network namespace here, so the kernel lists twice as many sockets as in a pod with
+//! this number of clients.
 
 use std::{
     fs,
@@ -20,13 +20,13 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::table::Figure;
 
-/// Connections that are held.
+/// Number of held connections.
 const CONNECTIONS: usize = 10_000;
-/// Connections that wait at one listener: nobody accepts them, and the kernel has established them all the same.
+/// Number of connections that wait at one listener: no program accepts them, and the kernel has established them nevertheless.
 const QUEUE: usize = 4000;
-/// Questions of a run.
+/// Number of questions in a run.
 const QUESTIONS: usize = 40;
-/// As often as the operator asks a pod that is nearly empty, and longer than a cheap answer is given again.
+/// Interval at which the operator asks a pod that is nearly empty. Longer than a cheap answer is reused.
 const PAUSE: Duration = Duration::from_millis(120);
 
 pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
@@ -34,7 +34,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     let program = e2e::programs()?.join("tally");
     let held = Held::open(CONNECTIONS)?;
     let counter = Counter::start(&program, &held)?;
-    // It has to get to know the connections first.
+    // The counter has to learn the connections first.
     counter.ask()?;
     let (mut middle, mut worst, mut resident) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
@@ -57,7 +57,7 @@ pub(crate) async fn measure(runs: u32) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Connections on loopback, and where they lead.
+/// Connections on loopback, with their ports and listeners.
 struct Held {
     ports: Vec<u16>,
     _listeners: Vec<TcpListener>,
@@ -82,7 +82,7 @@ impl Held {
     }
 }
 
-/// A counter that runs. Dropping it ends it.
+/// Running counter. Dropping it ends it.
 struct Counter {
     child: Child,
     address: SocketAddr,
@@ -108,7 +108,7 @@ impl Counter {
         Ok(counter)
     }
 
-    /// Asks once; the answer has to be right. Tells how long it took.
+    /// Asks once, and checks the answer. Returns the time that it took.
     fn ask(&self) -> Result<Duration> {
         let start = Instant::now();
         let mut stream = TcpStream::connect(self.address)?;

@@ -85,7 +85,7 @@ async fn release(cluster: &Cluster, name: &str, kind: Kind, all: &mut Runs) -> R
     Ok(())
 }
 
-/// The app at a color whose frontend is always v1.
+/// Builds the manifest of the app at a color whose frontend is always v1.
 fn manifest(app: &App, color: &str, kind: Kind) -> Value {
     let mut manifest = app.at("v1");
     manifest["spec"]["color"] = json!(color);
@@ -99,7 +99,7 @@ fn manifest(app: &App, color: &str, kind: Kind) -> Value {
     manifest
 }
 
-/// Every stage serves a color in all tiers, every Deployment has its pods, and no other color has any.
+/// Checks that every stage serves a color in all tiers, every Deployment has its pods, and no other color has any.
 async fn at_rest(scope: &Scope, app: &App, color: &str) -> Result<()> {
     for stage in ["smoke", "active"] {
         let status = scope.stage(app, stage).await?;

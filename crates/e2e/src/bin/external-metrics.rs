@@ -1,7 +1,7 @@
-//! A metrics adapter whose values a test sets: `external.metrics.k8s.io/v1beta1`, behind the API server's aggregation layer.
+//! Metrics adapter whose values a test sets: `external.metrics.k8s.io/v1beta1`, behind the API server's aggregation layer.
 //!
-//! `GET …/namespaces/NAMESPACE/METRIC` is what the controller of HorizontalPodAutoscalers asks. `PUT` of the same path, with a quantity as its
-//! body, sets the value. Requests come from the API server, which has checked who sends them.
+//! The controller of HorizontalPodAutoscalers sends `GET …/namespaces/NAMESPACE/METRIC`. `PUT` of the same path, with a quantity as its
+//! body, sets the value. Requests come from the API server, which has checked the sender.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use tokio_rustls::{
     },
 };
 
-/// The port that the pod listens on.
+/// Port on which the pod listens.
 const PORT: u16 = 8443;
 const GROUP: &str = "external.metrics.k8s.io";
 const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
@@ -56,7 +56,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// A certificate of its own: the APIService says not to verify it.
+/// Creates a self-signed certificate: the APIService says not to verify it.
 fn tls() -> Result<ServerConfig> {
     let made = rcgen::generate_simple_self_signed(["external-metrics".to_owned()])?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -87,13 +87,13 @@ async fn answer(request: Request<Incoming>, values: Values) -> Result<Response<F
     })
 }
 
-/// Answer to the first question of discovery.
+/// Answers the first request of discovery.
 fn group() -> Value {
     let version = json!({ "groupVersion": GROUP_VERSION, "version": "v1beta1" });
     json!({ "kind": "APIGroup", "apiVersion": "v1", "name": GROUP, "versions": [version], "preferredVersion": version })
 }
 
-/// Metrics can be got and nothing else, so that the deletion of a namespace passes them by.
+/// Lists the resource with the verb `get` alone, so that the deletion of a namespace skips it.
 fn resources() -> Value {
     json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": GROUP_VERSION,

@@ -1,4 +1,4 @@
-//! What the suite may send load to.
+//! Guard that decides which addresses the suite may send load to.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -9,12 +9,12 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use tokio::{net::TcpStream, time::timeout};
 
-/// Longest time for a node's kubelet to take a connection.
+/// Time limit for a node's kubelet to accept a connection.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Where a kubelet listens, unless the node says otherwise.
+/// Port of a kubelet, unless the node reports another one.
 const KUBELET: u16 = 10250;
 
-/// The address of a node, if load may go there; else the reason why not.
+/// Returns the address of a node if load may go there, else the reason against it.
 pub(super) async fn node_address(node: &Node) -> Result<IpAddr, String> {
     let name = node.name_any();
     let status = node.status.as_ref();
@@ -37,7 +37,7 @@ pub(super) async fn node_address(node: &Node) -> Result<IpAddr, String> {
     }
 }
 
-/// Only this machine, private networks, and the networks that are set aside for benchmarks.
+/// Allows only this machine, private networks, and the networks that are reserved for benchmarks.
 pub(super) fn allowed(what: &str, ip: IpAddr) -> Result<(), String> {
     let inside = match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || is_shared_or_benchmark(ip),
@@ -49,7 +49,7 @@ pub(super) fn allowed(what: &str, ip: IpAddr) -> Result<(), String> {
     Err(format!("{what} has the address {ip}, which is no private one: tests send no load to public addresses"))
 }
 
-/// 100.64.0.0/10 (between a provider and its customers) and 198.18.0.0/15 (benchmarks).
+/// Returns whether an address is in 100.64.0.0/10 (between a provider and its customers) or 198.18.0.0/15 (benchmarks).
 fn is_shared_or_benchmark(ip: Ipv4Addr) -> bool {
     let [a, b, ..] = ip.octets();
     (a == 100 && b & 0xc0 == 64) || (a == 198 && b & 0xfe == 18)
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_must_answer_before_load_goes_there() {
-        // Nobody may listen on port 1 of a loopback address, but a node on loopback is this machine: it is taken.
+        // No program may listen on port 1 of a loopback address, but a node on loopback is this machine: it is accepted.
         let node = |ip: &str, port: u16| -> Node {
             serde_json::from_value(json!({ "metadata": { "name": "n" }, "status": {
                 "addresses": [{ "type": "Hostname", "address": "n" }, { "type": "InternalIP", "address": ip }],

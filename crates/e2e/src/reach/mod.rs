@@ -1,7 +1,7 @@
-//! How tests reach a Service: the one place that knows the difference between clusters.
+//! Ways in which tests reach a Service. Differences between clusters are handled here and nowhere else.
 //!
-//! Load is sent to addresses of this machine and of private networks only, and only to those that the cluster itself
-//! calls its own.
+//! Load is sent to addresses of this machine and of private networks only, and only to those that the cluster reports as
+//! its own.
 
 mod guard;
 mod port_forward;
@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use k8s_openapi::api::core::v1::{Node, Service, ServicePort};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-/// What the user of the suite wishes.
+/// Way to reach Services that the user of the suite chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Way {
     /// Node ports where nodes can be reached, else through the API.
@@ -26,11 +26,11 @@ pub enum Way {
     NodePort,
     /// Service addresses, where this machine has a route to them.
     ClusterIp,
-    /// Through the API, to a ready pod of the Service: tests everything but the cluster's own data plane.
+    /// Through the API, to a ready pod of the Service: this tests everything but the cluster's own data plane.
     PortForward,
 }
 
-/// How Services are reached.
+/// Way in which Services are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// By their node port on any of these nodes.
@@ -41,21 +41,18 @@ pub enum Reach {
     PortForward,
 }
 
-/// A node that can be reached.
+/// Node that can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAddress {
-    /// Its name.
     pub node: String,
-    /// Its address.
     pub address: IpAddr,
 }
 
-/// Where a Service answers.
+/// Place where a Service answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The node behind the address, if it is one's.
+    /// Node behind the address, if it belongs to one.
     pub node: Option<String>,
-    /// The address.
     pub address: SocketAddr,
 }
 
@@ -66,7 +63,7 @@ impl fmt::Display for Place {
 }
 
 impl Reach {
-    /// Finds out what is possible.
+    /// Determines what is possible.
     pub(crate) async fn find(client: &Client, way: Way) -> Result<Self> {
         match way {
             Way::PortForward => return Ok(Self::PortForward),
@@ -91,7 +88,7 @@ impl Reach {
         }
     }
 
-    /// Where a port of a Service answers: the named one, else the first.
+    /// Returns the places where a port of a Service answers: the named port, else the first.
     pub(crate) async fn places(&self, services: &Api<Service>, name: &str, port: Option<&str>) -> Result<Vec<Place>> {
         let service = services.get(name).await?;
         let found = find_port(&service, port).with_context(|| format!("Service {name} has no port {port:?}"))?;

@@ -1,4 +1,4 @@
-//! Through the API: a port of this machine whose connections go to ready pods of a Service.
+//! Port forwarding through the API: a port of this machine whose connections go to ready pods of a Service.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,8 +13,8 @@ use k8s_openapi::{
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Listens until the runtime of the test ends. What the Service selects is asked again for each connection, as its
-/// selector is what tests are about.
+/// Listens until the runtime of the test ends. The Service's selector is read again for each connection, since tests change
+/// it.
 pub(super) async fn open(client: Client, service: &Service, port: &ServicePort) -> Result<SocketAddr> {
     let namespace = service.namespace().context("a Service without a namespace")?;
     let forward = Forward {
@@ -29,7 +29,7 @@ pub(super) async fn open(client: Client, service: &Service, port: &ServicePort) 
         while let Ok((stream, _)) = listener.accept().await {
             let forward = forward.clone();
             tokio::spawn(async move {
-                // The client sees a closed connection, and says so in its report.
+                // The client sees a closed connection, and reports it.
                 if let Err(error) = forward.carry(stream).await {
                     eprintln!("a connection to {} is not carried: {error:#}", forward.service);
                 }
@@ -52,12 +52,12 @@ impl Forward {
         let (pod, port) = self.choose().await?;
         let mut forwarder = self.pods.portforward(&pod, &[port]).await?;
         let mut remote = forwarder.take_stream(port).context("no stream for the port")?;
-        // Either side may go away in the middle: that is the test's business, not a failure here.
+        // Either side may go away in the middle. The test judges that; here it is no failure.
         let _ = tokio::io::copy_bidirectional(&mut stream, &mut remote).await;
         Ok(())
     }
 
-    /// One ready pod after the other.
+    /// Chooses the ready pods in turn.
     async fn choose(&self) -> Result<(String, u16)> {
         static TURN: AtomicUsize = AtomicUsize::new(0);
         let selector = self.services.get(&self.service).await?.spec.and_then(|spec| spec.selector).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The cluster itself: an embedded one must not be kinder to its clients and pods than a real one, so both run these.
+//! Tests of the cluster itself: an embedded one must not be kinder to its clients and pods than a real one, so both run them.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Scope, eventually};
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-/// A pod with the backend of the two-tier example.
+/// Builds a pod with the backend of the two-tier example.
 fn pod(name: &str, spec: &Value) -> Value {
     let mut spec = spec.clone();
     spec["containers"] = json!([{"name": "c", "image": "backend:v1", "ports": [{"containerPort": 8080}],
@@ -25,7 +25,7 @@ async fn ready(scope: &Scope, name: &str) -> Result<Pod> {
     .await
 }
 
-/// A pod that must not be beside another one waits, says so in the scheduler's words, and runs when the other one is gone.
+/// Checks that a pod that must not be beside another one waits, reports that in the scheduler's words, and runs when the other is gone.
 pub(crate) async fn a_pod_that_does_not_fit_waits(scope: &mut Scope) -> Result<()> {
     // All nodes are in one part of the cluster by this key.
     let term = json!({"topologyKey": "kubernetes.io/os", "labelSelector": {"matchLabels": {"app": "lonely"}}});
@@ -48,7 +48,7 @@ pub(crate) async fn a_pod_that_does_not_fit_waits(scope: &mut Scope) -> Result<(
     Ok(())
 }
 
-/// Of two endpoints of a Service one refuses: its share of the connections fails, and is not sent to the other one.
+/// Checks that, of two endpoints of a Service, the refusing one fails its share of the connections, and none is sent to the other instead.
 pub(crate) async fn an_endpoint_that_refuses_fails_its_connections(scope: &mut Scope) -> Result<()> {
     scope.apply_manifest(&pod("one", &json!({})))?;
     let pod = ready(scope, "one").await?;

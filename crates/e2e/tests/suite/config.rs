@@ -47,14 +47,14 @@ impl Source {
         Ok(())
     }
 
-    /// Names of the copies.
+    /// Returns the names of the copies.
     async fn copies(self, scope: &Scope) -> Result<BTreeSet<String>> {
         let all = self.api(scope).list(&ListParams::default()).await?;
         let is_copy = |object: &&DynamicObject| object.annotations().get(COPY_OF).is_some_and(|of| of == NAME);
         Ok(all.iter().filter(is_copy).map(ResourceExt::name_any).collect())
     }
 
-    /// The application, whose inner tier says what it reads. The version has the name of its hash.
+    /// Builds the application, whose inner tier replies with the value that it reads. The version is named after its hash.
     fn app(self, app: &App) -> Value {
         let mut rainbow = app.at("v1");
         let spec = &mut rainbow["spec"];
@@ -80,7 +80,7 @@ fn reply(value: &str) -> String {
     format!("frontend:v1 - backend:{value}")
 }
 
-/// Waits for the newest color to be another one than those.
+/// Waits for a newest color that is none of `not`.
 async fn newest(scope: &Scope, app: &App, not: &[&str]) -> Result<String> {
     eventually("there is a new color", || async {
         let status = scope.rainbow(app).await?.data["status"].clone();
@@ -91,7 +91,7 @@ async fn newest(scope: &Scope, app: &App, not: &[&str]) -> Result<String> {
     .await
 }
 
-/// Waits for a color to have no pods.
+/// Waits until a color is retired.
 async fn retired(scope: &Scope, color: &str) -> Result<()> {
     eventually(&format!("{color} is retired"), || async {
         let found = scope.custom("Color").get(&format!("seamless-{color}")).await?;
@@ -101,7 +101,7 @@ async fn retired(scope: &Scope, color: &str) -> Result<()> {
     .await
 }
 
-/// Deletes all pods of a color, and waits for others in their places.
+/// Deletes all pods of a color, and waits for their replacements.
 async fn restart(scope: &Scope, color: &str) -> Result<()> {
     let before = scope.pod_uids().await?;
     let pods: Api<Pod> = scope.api();
@@ -199,7 +199,7 @@ pub(crate) async fn a_used_color_name_is_refused(scope: &mut Scope) -> Result<()
     scope.answers("frontend-smoke", &reply("two")).await
 }
 
-/// The operator was installed without the right.
+/// Checks the condition of a Rainbow whose operator was installed without the right to read the objects.
 pub(crate) async fn without_the_right_it_is_told(scope: &mut Scope) -> Result<()> {
     let app = app();
     scope.operator.restart_without_config()?;
@@ -208,7 +208,7 @@ pub(crate) async fn without_the_right_it_is_told(scope: &mut Scope) -> Result<()
     says(scope, &app, "Stalled", "`rainbow install --versioned-config all`").await
 }
 
-/// Waits for a condition to be True and to say something.
+/// Waits until a condition is True and its message contains a text.
 async fn says(scope: &Scope, app: &App, condition: &str, text: &str) -> Result<()> {
     eventually(&format!("{condition} says {text}"), || async {
         let status = scope.rainbow(app).await?.data["status"].clone();

@@ -1,4 +1,4 @@
-//! The operator dies at any moment, and nothing comes of it.
+//! Tests in which the operator dies at any moment, without consequences.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use rand::RngExt;
 
-/// Kills in one shift.
+/// Number of kills in one shift.
 const KILLS: usize = 20;
 
-/// SIGKILL at random moments of a shift; each time it is started again and goes on.
+/// Kills the operator with SIGKILL at random moments of a shift; each time it is started again and continues.
 pub(crate) async fn operator_killed_twenty_times_in_a_shift(scope: &mut Scope) -> Result<()> {
-    // Slow enough that many of the kills are in the middle of it.
+    // Slow enough that many of the kills fall into the shift.
     let app = App { on_sigterm: OnSigterm::Die, pace: Pace::OneEvery(2_000), ..App::two_tiers(5) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
@@ -30,7 +30,7 @@ pub(crate) async fn operator_killed_twenty_times_in_a_shift(scope: &mut Scope) -
     scope.scaled("v2", 5).await
 }
 
-/// With the operator gone in the middle of a shift, traffic goes on; when it is back, the shift ends as it should.
+/// Checks that traffic continues without the operator in the middle of a shift, and that the shift completes when it is back.
 pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
     let mut app = App { pace: Pace::HELD, ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
@@ -54,10 +54,10 @@ pub(crate) async fn traffic_needs_no_operator(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// A node is cut off the network in the middle of a shift, long enough for the cluster to give it up, and comes back.
+/// Cuts a node off the network in the middle of a shift, long enough for the cluster to give it up, and connects it again.
 ///
 /// Requests fail while the cluster still sends them to the node's pods: nothing in a cluster can know of that sooner. No
-/// reply is mixed, traffic flows again without the node, and the shift ends as it should.
+/// reply is mixed, traffic flows again without the node, and the shift completes.
 pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
     let mut app = App { on_sigterm: OnSigterm::Die, pace: Pace::HELD, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
@@ -86,7 +86,7 @@ pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
     scope.scaled("v2", 4).await?;
     let report = traffic.stop().await;
     ensure!(report.mixed == 0, "{} mixed replies: {:?}", report.mixed, report.replies.keys());
-    // All is well again, at every node.
+    // All nodes answer again.
     scope.answers("frontend-active", &app.reply("v2")).await?;
     let traffic = scope.load("frontend-active").await?;
     tokio::time::sleep(CALM).await;
@@ -94,10 +94,10 @@ pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Without a failure for so long, traffic is said to flow.
+/// Time without a failure after which traffic counts as flowing.
 const CALM: Duration = Duration::from_secs(5);
 
-/// Connects the node again, however the test ends.
+/// Guard that connects the node again, however the test ends.
 struct Mended(Cut);
 
 impl Drop for Mended {
@@ -108,7 +108,7 @@ impl Drop for Mended {
     }
 }
 
-/// Waits until a node's condition Ready is so.
+/// Waits until a node's condition Ready has this status.
 async fn node_is(scope: &Scope, name: &str, ready: &str) -> Result<()> {
     let nodes = Api::<Node>::all(scope.client.clone());
     eventually(&format!("node {name} is Ready: {ready}"), || async {

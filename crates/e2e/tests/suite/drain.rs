@@ -1,6 +1,6 @@
-//! Colors that drain: who is connected stays connected, who is not goes, and nobody is forgotten.
+//! Tests of colors that drain: pods with connections stay, pods without go, and no connection is forgotten.
 //!
-//! The programs die at SIGTERM, in the middle of everything: a connection that lives was left alone.
+//! The programs die at SIGTERM, even in the middle of a request: a connection that lives was left alone.
 
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
@@ -25,30 +25,30 @@ use kube::{
 use rand::RngExt;
 use serde_json::json;
 
-/// Connections that each of three colors holds.
+/// Number of connections that each of three colors holds.
 const MANY: usize = 300;
-/// Connections to each pod, on average, when every pod is to have some: the data plane may choose by chance.
+/// Average number of connections to each pod, so that every pod gets some: the data plane may choose at random.
 const EACH: usize = 15;
-/// Kills of the operator.
+/// Number of kills of the operator.
 const KILLS: usize = 20;
-/// Flips back and forth under load.
+/// Number of flips back and forth under load.
 const FLIPS: usize = 50;
-/// Colors at once.
+/// Number of colors at once.
 const RAINBOW: usize = 20;
-/// Which pods a ReplicaSet takes first.
+/// Annotation by which a ReplicaSet orders the pods that it deletes.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// Whether the cluster's autoscaler may move a pod.
+/// Annotation that tells the cluster's autoscaler whether it may move a pod.
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
-/// Three colors, each with connections; the stage goes from one to the other and back. The colors' names are what commits
-/// begin with now and then, and what YAML takes for numbers.
+/// Flips the stage between three colors and back, each with connections. The colors have names with which commits begin
+/// now and then, and which YAML takes for numbers.
 pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 3, ..Colors::default() };
     let names = ["123456", "123e45", "000000"];
     let mut held: Vec<Held> = Vec::new();
     for name in names {
         app.release(scope, name).await?;
-        // A pod that no connection gets to would rightly leave.
+        // A pod without a connection would rightly leave.
         app.spreads(scope, name).await?;
         let mut new = app.hold(scope, Kind::Lines, MANY - 20).await?;
         new.append(app.hold(scope, Kind::OneWay, 20).await?);
@@ -69,7 +69,7 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
     }
     ensure!(scope.pod_uids().await? == before, "flips started or ended pods");
 
-    // Each leaves when its own connections have ended, and the others stay.
+    // Each color leaves when its own connections have ended, and the others stay.
     for (number, name) in names[..2].iter().enumerate() {
         held[number].close(MANY);
         shrinks_to(scope, name, 0).await?;
@@ -81,8 +81,8 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
     Ok(())
 }
 
-/// Peers that the policy ignores hold no pod of a color that drains already. Which address a pod sees is up to the data plane, so all
-/// addresses but those of the documentation's ranges are ignored.
+/// Checks that peers that the policy ignores hold no pod of a color that drains already. The address that a pod sees is up to the data
+/// plane, so all addresses but those of the documentation's ranges are ignored.
 pub(crate) async fn ignored_peers_hold_nothing(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 1, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -103,7 +103,7 @@ pub(crate) async fn ignored_peers_hold_nothing(scope: &mut Scope) -> Result<()> 
     shrinks_to(scope, "c1", 0).await
 }
 
-/// Idle pods do not wait for a busy one, and the busy one is guarded until it is idle.
+/// Checks that idle pods do not wait for a busy one, and that the busy one is guarded until it is idle.
 pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 4, ..Colors::default() };
     let (mut held, busy) = one_busy(&app, scope, "c1").await?;
@@ -132,7 +132,7 @@ pub(crate) async fn idle_pods_leave_before_busy_ones(scope: &mut Scope) -> Resul
     .await
 }
 
-/// Waits until the budget allows no disruption, and asks for a pod's eviction in vain.
+/// Waits until the budget allows no disruption, and checks that a pod's eviction is refused.
 async fn guarded(scope: &Scope, pod: &str) -> Result<()> {
     eventually("the budget allows no disruption", || async {
         let guard = scope.api::<PodDisruptionBudget>().get("colors-draining").await?;
@@ -147,7 +147,7 @@ async fn guarded(scope: &Scope, pod: &str) -> Result<()> {
         Ok(())
     })
     .await?;
-    // The client would ask again and again.
+    // By default the client would repeat the request again and again.
     let mut config = scope.config().await?;
     config.default_retry = false;
     let pods = Api::<Pod>::namespaced(Client::try_from(config)?, &scope.namespace);
@@ -160,16 +160,16 @@ fn is_too_many(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 429)
 }
 
-/// Releases a color, and connects to one of its pods: the connection, and the name of the pod.
+/// Releases a color, and opens a connection to one of its pods. Returns the connection and the name of the pod.
 async fn one_busy(app: &Colors, scope: &Scope, name: &str) -> Result<(Held, String)> {
     app.release(scope, name).await?;
-    // Who looked whether the stage serves is not to be taken for the one that stays.
+    // The connections that checked the stage must not be taken for the one that stays.
     colors::quiet(scope, name).await?;
     let held = app.hold(scope, Kind::Lines, 1).await?;
     Ok((held, busy_pod(scope, name).await?))
 }
 
-/// The pod of a color that has connections.
+/// Returns the pod of a color that has connections.
 async fn busy_pod(scope: &Scope, name: &str) -> Result<String> {
     eventually("one pod is busy", || async {
         let mut busy = Vec::new();
@@ -184,7 +184,7 @@ async fn busy_pod(scope: &Scope, name: &str) -> Result<String> {
     .await
 }
 
-/// A stage pointed back at a draining color takes it as it is.
+/// Checks that a stage that is pointed back at a draining color takes it as it is.
 pub(crate) async fn a_draining_color_is_taken_back_as_it_is(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 3, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -211,8 +211,8 @@ pub(crate) async fn a_draining_color_is_taken_back_as_it_is(scope: &mut Scope) -
     held.alive().await
 }
 
-/// While a color drains, no controller chooses among its pods: it has no Deployment and no ReplicaSet. A color that is taken back has them again,
-/// and the same pods.
+/// Checks that no controller chooses among the pods of a draining color: it has no Deployment and no ReplicaSet. A color that is taken back has
+/// them again, with the same pods.
 pub(crate) async fn pods_that_drain_have_no_deployment(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 3, ..Colors::default() };
     let (mut held, busy) = one_busy(&app, scope, "c1").await?;
@@ -242,21 +242,21 @@ pub(crate) async fn pods_that_drain_have_no_deployment(scope: &mut Scope) -> Res
     shrinks_to(scope, "c1", 0).await
 }
 
-/// Names of the ReplicaSets of a color.
+/// Returns the names of the ReplicaSets of a color.
 async fn replica_sets(scope: &Scope, name: &str) -> Result<Vec<String>> {
     let selector = ListParams::default().labels(&format!("rainbow.dev/color={name}"));
     let sets = scope.api::<ReplicaSet>().list(&selector).await?;
     Ok(sets.items.iter().map(ResourceExt::name_any).collect())
 }
 
-/// Kind of the owner that decides whether a pod lives.
+/// Returns the kind of a pod's controller.
 async fn controller(scope: &Scope, pod: &str) -> Result<Option<String>> {
     let pod = scope.api::<Pod>().get(pod).await?;
     let owners = pod.owner_references().iter().filter(|owner| owner.controller == Some(true));
     Ok(owners.map(|owner| owner.kind.clone()).next())
 }
 
-/// How many pods of a color carry something that only a draining color's pods carry.
+/// Counts the pods of a color with a mark that only pods of a draining color carry.
 async fn marks(scope: &Scope, name: &str) -> Result<usize> {
     let pods = scope.pods(name).await?.into_values().flatten();
     let marked = pods.filter(|pod| {
@@ -266,7 +266,7 @@ async fn marks(scope: &Scope, name: &str) -> Result<usize> {
     Ok(marked.count())
 }
 
-/// The application is to be asked, and what it answers is no number; or nobody answers. Its connections are unknown, so it
+/// Checks that a color is held when the application's HTTP probe returns no number, or no program answers. Its connections are unknown, so it
 /// stays, though another color with the same number of connections leaves meanwhile.
 pub(crate) async fn what_is_not_understood_holds(scope: &mut Scope) -> Result<()> {
     let answers = json!({ "port": 8080, "path": "/color", "field": "/count" });
@@ -284,7 +284,7 @@ pub(crate) async fn what_is_not_understood_holds(scope: &mut Scope) -> Result<()
     Ok(())
 }
 
-/// Waits for the condition that says so, and for a reason.
+/// Waits for the condition `ConnectionsUnknown` with a reason.
 pub(crate) async fn unknown(scope: &Scope, name: &str, reason: &str) -> Result<()> {
     eventually(&format!("the status says that {name} is unknown"), || async {
         let status = color(scope, name).await?.data["status"].clone();
@@ -297,7 +297,7 @@ pub(crate) async fn unknown(scope: &Scope, name: &str, reason: &str) -> Result<(
     .await
 }
 
-/// The counter dies while its pod drains: it is started again, and no connection is cut.
+/// Kills the counter while its pod drains: it is started again, and no connection is cut.
 pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
@@ -307,7 +307,7 @@ pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<
     counts(scope, "c1", held.len()).await?;
     signal(&counters, "KILL")?;
     held.alive().await?;
-    // It is counted again by a counter that knows nothing of before.
+    // The connections are counted again by a counter without memory of before.
     eventually("the counters are back", || async {
         let mut sum = 0;
         for pod in pods(scope, "c1").await? {
@@ -323,7 +323,7 @@ pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<
     shrinks_to(scope, "c1", 0).await
 }
 
-/// The counter hangs, and the last connection ends: nobody knows it, so the pods stay until the counter answers again.
+/// Freezes the counter, then ends the last connection: that cannot be known, so the pods stay until the counter answers again.
 pub(crate) async fn a_counter_that_hangs_holds(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
@@ -344,7 +344,7 @@ pub(crate) async fn a_counter_that_hangs_holds(scope: &mut Scope) -> Result<()> 
     shrinks_to(scope, "c1", 0).await
 }
 
-/// Somebody else answers in the counter's place.
+/// Replaces the counter by a program with other replies.
 pub(crate) async fn a_counter_that_talks_nonsense_holds(scope: &mut Scope) -> Result<()> {
     let liar = format!("{}liar:v1", scope.image_prefix());
     scope.operator.restart_with_tally(&liar)?;
@@ -352,7 +352,7 @@ pub(crate) async fn a_counter_that_talks_nonsense_holds(scope: &mut Scope) -> Re
     app.release(scope, "c1").await?;
     app.release(scope, "c2").await?;
     unknown(scope, "c1", "not that of the counter").await?;
-    // The control's counter must be a good one.
+    // The control application needs a good counter.
     scope.operator.restart()?;
     unknown(scope, "c1", "not that of the counter").await?;
     outlives_another(scope, "c1").await?;
@@ -360,8 +360,8 @@ pub(crate) async fn a_counter_that_talks_nonsense_holds(scope: &mut Scope) -> Re
     shrinks_to(scope, "c1", 0).await
 }
 
-/// The counter's image is not to be had, so the pods of a new color never start. That is told at once, with what to do about
-/// it; who is connected notices nothing.
+/// Uses a counter whose image cannot be pulled, so that the pods of a new color never start. The status reports that at once, with the
+/// remedy; open connections notice nothing.
 pub(crate) async fn a_counter_that_cannot_be_pulled_is_told(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
@@ -379,7 +379,7 @@ pub(crate) async fn a_counter_that_cannot_be_pulled_is_told(scope: &mut Scope) -
     })
     .await?;
     held.alive().await?;
-    // As the message says: another image, and the color is made anew.
+    // The remedy of the message: another image, and the color is made again.
     scope.operator.restart()?;
     scope.custom("Color").delete("colors-c2", &DeleteParams::default()).await?;
     app.ready(scope, "c2").await?;
@@ -387,8 +387,8 @@ pub(crate) async fn a_counter_that_cannot_be_pulled_is_told(scope: &mut Scope) -
     held.alive().await
 }
 
-/// Another application's color drains from beginning to end, and this one, which nobody is connected to either, is still
-/// all there.
+/// Checks that a color is still complete after another application's color, which has no connections either, has drained from beginning
+/// to end.
 pub(crate) async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {
     let before = pods(scope, name).await?;
     let control = Colors { name: "control", replicas: 1, ..Colors::default() };
@@ -401,7 +401,7 @@ pub(crate) async fn outlives_another(scope: &Scope, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Connections to every pod of a color: one that none got to would rightly leave, and its counter with it.
+/// Opens connections to every pod of a color: a pod without one would rightly leave, and its counter with it.
 async fn hold_each(app: &Colors, scope: &Scope, name: &str) -> Result<Held> {
     app.spreads(scope, name).await?;
     let held = app.hold(scope, Kind::Lines, EACH * usize::try_from(app.replicas)?).await?;
@@ -419,7 +419,7 @@ fn signal(processes: &[i32], name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The processes that count for a color: their environment names the ports, and their pod.
+/// Returns the counter processes of a color: their environment names the ports, and their pod.
 async fn counters(scope: &Scope, name: &str) -> Result<Vec<i32>> {
     let pods = pods(scope, name).await?;
     let counters = processes::with_env("TALLY_PORTS", "8080,8081");
@@ -429,7 +429,7 @@ async fn counters(scope: &Scope, name: &str) -> Result<Vec<i32>> {
     Ok(mine)
 }
 
-/// SIGKILL at random moments while colors drain and connections end; it is started again and goes on.
+/// Kills the operator with SIGKILL at random moments while colors drain and connections end; it is started again and continues.
 pub(crate) async fn operator_killed_twenty_times_in_a_drain(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 3, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -459,7 +459,7 @@ pub(crate) async fn operator_killed_twenty_times_in_a_drain(scope: &mut Scope) -
     Ok(())
 }
 
-/// A pool that never empties: its color ends at the deadline, and what was cut is told.
+/// Checks that a color with a connection pool that never empties ends at the deadline, and that the cut connections are reported.
 pub(crate) async fn a_pool_ends_at_the_deadline_with_a_report(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 1, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -494,7 +494,7 @@ pub(crate) async fn a_pool_ends_at_the_deadline_with_a_report(scope: &mut Scope)
     other.alive().await
 }
 
-/// A websocket is a connection like any other, for as long as it is open.
+/// Checks that a websocket counts as a connection as long as it is open.
 pub(crate) async fn websockets_last(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
@@ -511,9 +511,9 @@ pub(crate) async fn websockets_last(scope: &mut Scope) -> Result<()> {
     new.alive().await
 }
 
-/// Back and forth under new connections, with some that stay: none fails, none is cut, no pod is started or ended.
+/// Flips back and forth under new connections, with some that stay: none fails, none is cut, no pod is started or ended.
 pub(crate) async fn flips_back_and_forth_under_load(scope: &mut Scope) -> Result<()> {
-    // Nothing leaves meanwhile.
+    // No pod leaves meanwhile.
     let drain = json!({ "connections": "Sidecar", "settle": "1h", "deadline": "24h" });
     let app = Colors { drain, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -546,7 +546,7 @@ pub(crate) async fn flips_back_and_forth_under_load(scope: &mut Scope) -> Result
     Ok(())
 }
 
-/// `retire` asks before it cuts; `retire --force` cuts that color and no other, and says what.
+/// Checks that `retire` is refused for a color with connections, and that `retire --force` cuts that color and no other, and reports the cuts.
 pub(crate) async fn retire_is_refused_and_forced(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 1, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -569,7 +569,7 @@ pub(crate) async fn retire_is_refused_and_forced(scope: &mut Scope) -> Result<()
     other.alive().await
 }
 
-/// Twenty colors at once, each with connections. One more waits, and says for what; it comes when a slot is free.
+/// Runs twenty colors at once, each with connections. One more waits, with the reason in its status, and comes when a slot is free.
 pub(crate) async fn twenty_colors_at_once(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 1, live: u32::try_from(RAINBOW)?, ..Colors::default() };
     let names: Vec<String> = (0..RAINBOW).map(|number| format!("{number:06}")).collect();
@@ -610,7 +610,7 @@ pub(crate) async fn twenty_colors_at_once(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// A color that is deleted while a stage points at it stays, with everything that is connected to it; a color that drains
+/// Checks that a color that is deleted while a stage points at it stays, with all of its connections, and that a draining color
 /// goes, with its own connections and no others.
 pub(crate) async fn deleting_a_color_ends_no_other(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();

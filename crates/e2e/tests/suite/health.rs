@@ -1,4 +1,4 @@
-//! Versions that fail after they have taken over, and versions that never serve.
+//! Tests of versions that fail after they have taken over, and of versions that never serve.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, Scope, eventually};
@@ -17,10 +17,10 @@ use std::{
 };
 use tokio::task::JoinHandle;
 
-/// A condition that the test sets on pods, as the controller of a load balancer does.
+/// Condition that the test sets on pods, as the controller of a load balancer does.
 const GATE: &str = "e2e.rainbow.dev/healthy";
 
-/// v2 takes over and fails. v1 keeps its pods until v2 is healthy again, although everything else would let them go.
+/// Checks that v1 keeps its pods while v2, which has taken over, fails, until v2 is healthy again, although everything else would let them go.
 pub(crate) async fn a_way_back_from_a_version_that_fails(scope: &mut Scope) -> Result<()> {
     let app = App { settle: "0s", ..App::two_tiers(2) };
     scope.deploy(&app, "v1", "active").await?;
@@ -57,7 +57,7 @@ pub(crate) async fn a_way_back_from_a_version_that_fails(scope: &mut Scope) -> R
     is_retired(scope, "seamless-v1").await
 }
 
-/// v2 takes over and fails for good. With `onStalled: RollBack` the stage goes back to v1 by itself and stays there; another version takes over.
+/// Checks that with `onStalled: RollBack` the stage returns by itself to v1 when v2 fails for good, and stays there; another version takes over.
 pub(crate) async fn a_stage_takes_itself_back(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
@@ -69,7 +69,7 @@ pub(crate) async fn a_stage_takes_itself_back(scope: &mut Scope) -> Result<()> {
     scope.serves(&app, "smoke", "v2").await?;
     scope.cli.run(&["promote", app.name, "--wait"]).await?;
     scope.serves(&app, "active", "v2").await?;
-    // Only now, so that a slow machine has the time to bring v2 up.
+    // Set only now, so that a slow machine has the time to bring v2 up.
     v2["spec"]["progressDeadlineSeconds"] = json!(1);
     v2["spec"]["stages"][1]["color"] = json!("v2");
     scope.apply_manifest(&v2)?;
@@ -86,7 +86,7 @@ pub(crate) async fn a_stage_takes_itself_back(scope: &mut Scope) -> Result<()> {
     scope.serves(&app, "active", "v2").await
 }
 
-/// v2 never becomes ready, so no stage moves to it. With `onStalled: RollBack` the stages give it up, and its pods end.
+/// Checks that no stage moves to a v2 that never becomes ready. With `onStalled: RollBack` the stages give it up, and its pods end.
 pub(crate) async fn a_version_that_never_becomes_ready_is_given_up(scope: &mut Scope) -> Result<()> {
     let app = App { settle: "1h", ..App::two_tiers(2) };
     scope.deploy(&app, "v1", "active").await?;
@@ -105,8 +105,8 @@ pub(crate) async fn a_version_that_never_becomes_ready_is_given_up(scope: &mut S
     scope.answers("frontend-active", &app.reply("v1")).await
 }
 
-/// `failed` never becomes ready, so no client ever reaches it: it goes as soon as `last` is there, although colors settle for an hour, and
-/// the only place in the history is not its own.
+/// Checks that `failed`, which never becomes ready and so never gets a client, goes as soon as `last` exists, although colors settle for an
+/// hour, and that it does not take the only place in the history.
 pub(crate) async fn a_version_that_never_served_goes_at_once(scope: &mut Scope) -> Result<()> {
     let app = App { settle: "1h", ..App::two_tiers(2) };
     let release = |mut manifest: Value, color: &str| {
@@ -137,7 +137,7 @@ pub(crate) async fn a_version_that_never_served_goes_at_once(scope: &mut Scope) 
     .await
 }
 
-/// The app at a version whose pods wait for [`GATE`].
+/// Builds the app at a version whose pods wait for [`GATE`].
 fn gated(app: &App, version: &str) -> Value {
     let mut manifest = app.at(version);
     for tier in manifest["spec"]["tiers"].as_array_mut().into_iter().flatten() {
@@ -146,7 +146,7 @@ fn gated(app: &App, version: &str) -> Value {
     manifest
 }
 
-/// Setter of [`GATE`] on all pods of a color, as they come.
+/// Setter of [`GATE`] on all pods of a color, also on new ones.
 struct Gate {
     healthy: Arc<AtomicBool>,
     task: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! Manifests after a release by `deploy`, and after a rollback of what they say.
+//! Tests of manifests that are applied after a release by `deploy`, and after a rollback of their own color.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, Scope, eventually};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const APP: &str = "seamless";
 
-/// `deploy` writes the image of a tier, and the manifest after it has the tier no longer, or under another name.
+/// Checks that a tier whose image `deploy` has written goes when the next manifest has the tier no longer, or under another name.
 pub(crate) async fn a_tier_goes_after_a_deploy(scope: &mut Scope) -> Result<()> {
     let mut app = App { chain: vec!["frontend", "cache", "backend"], ..App::two_tiers(1) };
     scope.deploy(&app, "v1", "active").await?;
@@ -49,7 +49,7 @@ async fn tiers(scope: &Scope, app: &App) -> Result<Vec<String>> {
     Ok(tiers.iter().filter_map(|tier| tier["name"].as_str().map(str::to_owned)).collect())
 }
 
-/// The manifest that was rolled back is applied again, by each tool in each of its ways. A later color goes on.
+/// Applies again the manifest that was rolled back, by each tool in each of its ways. A later color proceeds.
 pub(crate) async fn an_old_manifest_undoes_no_rollback(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     for version in ["v1", "v2"] {
@@ -84,7 +84,7 @@ pub(crate) async fn an_old_manifest_undoes_no_rollback(scope: &mut Scope) -> Res
     scope.serves(&app, "smoke", "v2").await
 }
 
-/// The operator has seen the manifest, and the stage serves what it was taken back to.
+/// Waits until the operator has seen the manifest, and checks that the stage serves the color of the rollback.
 async fn stays(scope: &Scope, app: &App) -> Result<()> {
     eventually("the operator has seen the manifest", || async {
         let rainbow = scope.rainbow(app).await?;

@@ -1,5 +1,5 @@
-//! Kubernetes' own controller of HorizontalPodAutoscalers, which reads a metric that the test sets: each tier has as many pods as the metric says, or
-//! as many as Rainbow's floor.
+//! Tests with Kubernetes' own controller of HorizontalPodAutoscalers, which reads a metric that the test sets: each tier has as many pods as
+//! the metric says, or as many as Rainbow's floor.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, Pace, Scope, eventually, load::Clients, metrics::ExternalMetrics};
@@ -8,11 +8,11 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 const METRIC: &str = "load";
-/// Pods of a tier under much load, and under little.
+/// Pods of a tier under high load, and under low load.
 const MANY: u32 = 4;
 const FEW: u32 = 1;
 
-/// Scenarios one after the other: the metrics are registered for the whole cluster.
+/// Runs the scenarios one after the other: the metrics are registered for the whole cluster.
 pub(crate) async fn a_real_autoscaler_scales_in_mid_shift(scope: &mut Scope) -> Result<()> {
     let metrics = ExternalMetrics::start(scope).await?;
     let test = Test { scope, metrics: &metrics };
@@ -28,7 +28,7 @@ struct Test<'a> {
 }
 
 impl Test<'_> {
-    /// The autoscalers of both colors want one pod in the middle of a shift, and get it for the new color when the stage has moved.
+    /// Checks that the autoscalers of both colors want one pod in the middle of a shift, and get it for the new color when the stage has moved.
     async fn falls_in_a_rolling_shift(&self) -> Result<()> {
         let mut app = self.two_colors(MANY, Pace::HELD).await?;
         let traffic = self.scope.load_by("frontend-active", Clients::New).await?;
@@ -49,7 +49,7 @@ impl Test<'_> {
         self.delete(&app).await
     }
 
-    /// The stage moves in one write, and the autoscaler acts before it, with it or after it.
+    /// Moves the stage in one write; the autoscaler acts before it, with it or after it.
     async fn falls_in_flips(&self) -> Result<()> {
         let app = self.two_colors(MANY, Pace::Flip).await?;
         let traffic = self.scope.load_by("frontend-active", Clients::New).await?;
@@ -66,7 +66,7 @@ impl Test<'_> {
         self.delete(&app).await
     }
 
-    /// More pods are wanted in the middle of a shift, and both colors get them.
+    /// Checks that both colors get more pods when these are wanted in the middle of a shift.
     async fn rises_in_a_rolling_shift(&self) -> Result<()> {
         let mut app = self.two_colors(2, Pace::HELD).await?;
         let traffic = self.scope.load_by("frontend-active", Clients::New).await?;
@@ -85,7 +85,7 @@ impl Test<'_> {
         self.delete(&app).await
     }
 
-    /// The stage goes back with as many pods as it had, and the autoscaler of the color that serves again is obeyed then.
+    /// Checks that the stage goes back with as many pods as it had, and that the autoscaler of the color that serves again decides from then on.
     async fn rolls_back_while_it_falls(&self) -> Result<()> {
         let app = self.two_colors(MANY, Pace::HELD).await?;
         let traffic = self.scope.load_by("frontend-active", Clients::New).await?;
@@ -101,7 +101,7 @@ impl Test<'_> {
         self.delete(&app).await
     }
 
-    /// An application whose active stage serves v1 with so many pods as the metric says, and whose v2 is at the smoke stage.
+    /// Prepares an application whose active stage serves v1 with as many pods as the metric says, and whose v2 is at the smoke stage.
     async fn two_colors(&self, load: u32, pace: Pace) -> Result<App> {
         let app = App { replicas: load, pace, ..App::two_tiers(0) };
         self.metrics.set(METRIC, load).await?;
@@ -146,7 +146,7 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// Waits until each tier of a color is asked for so many pods, and has them.
+    /// Waits until the Deployment of each tier of a color asks for this number of pods, and has them.
     async fn has_pods(&self, app: &App, color: &str, pods: u32) -> Result<()> {
         let pods = i32::try_from(pods)?;
         for tier in &app.chain {
@@ -163,7 +163,7 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// Deletes the application, so that the next one has the names.
+    /// Deletes the application, so that the next one can use the names.
     async fn delete(&self, app: &App) -> Result<()> {
         self.scope.custom("Rainbow").delete(app.name, &DeleteParams::default()).await?;
         eventually("the application is gone", || async {

@@ -1,4 +1,4 @@
-//! Bad input: a clear sentence that names the field, an exit code, and nothing half-applied.
+//! Tests of bad input: a clear sentence that names the field, an exit code, and nothing half-applied.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// Exit code for bad input and wrong usage.
 const USAGE: i32 = 2;
 
-/// A spoilt manifest and what the message must contain.
+/// Spoilt manifest, and the parts that the message must contain.
 struct Case {
     what: &'static str,
     spoil: fn(&mut Value),
@@ -102,18 +102,18 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Container of the inner tier.
+/// Returns the container of the inner tier.
 fn container(rainbow: &mut Value) -> &mut Value {
     &mut rainbow["spec"]["tiers"][1]["template"]["spec"]["containers"][0]
 }
 
-/// The command finds these before it asks a cluster.
+/// Checks the errors that the command finds before it contacts a cluster.
 pub(crate) fn refused_before_anything_is_sent(cluster: &Cluster) -> Result<()> {
     let app = App::two_tiers(1);
     for case in CASES {
         let mut manifest = app.at("v1");
         (case.spoil)(&mut manifest);
-        // A sound object first: nothing of the input may be applied when a later document is bad.
+        // A valid object comes first: nothing of the input may be applied when a later document is bad.
         let sound = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "half" }, "data": {} });
         let input = format!("{sound}\n---\n{manifest}\n");
         let output = cluster.cli().output_with_input(&["apply", "-f", "-"], &input)?;
@@ -129,7 +129,7 @@ pub(crate) fn refused_before_anything_is_sent(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// No cluster, an unreadable kubeconfig, and one without the needed permission bits.
+/// Checks the errors for a missing cluster, an unreadable kubeconfig, and one without the needed permission bits.
 pub(crate) fn no_cluster(cluster: &Cluster) -> Result<()> {
     let home = cluster.dir().join("no-cluster");
     std::fs::create_dir_all(&home)?;
@@ -162,12 +162,12 @@ pub(crate) fn no_cluster(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What only the cluster knows: the status says it, and what runs goes on.
+/// Checks errors that only the cluster can find: the status reports them, and running versions continue.
 pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     scope.deploy(&app, "v1", "active").await?;
 
-    // A used color name with other tiers, by a client that does not look before.
+    // A used color name with other tiers, by a client that does not check first.
     let image =
         json!([{ "op": "replace", "path": "/spec/tiers/1/template/spec/containers/0/image", "value": "backend:v2" }]);
     let image: Patch<()> = Patch::Json(serde_json::from_value(image)?);
@@ -196,7 +196,7 @@ pub(crate) async fn refused_by_the_cluster(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Refusals of commands after a look at the cluster, and of the API server: nothing is written.
+/// Checks refusals of commands after a look at the cluster, and of the API server: nothing is written.
 pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     scope.deploy(&app, "v1", "active").await?;
@@ -221,14 +221,14 @@ pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Res
     // An empty image.
     let empty = ["deploy", app.name, "--color", "v2", "--image", "backend="];
     refused(&empty, "", &["spec.tiers[backend].template.spec.containers[0].image", "is empty"])?;
-    // A check of pods that the API server alone makes.
+    // A check of pods that only the API server makes.
     let mut unmounted = app.at("v2");
     container(&mut unmounted)["volumeMounts"] = json!([{ "name": "data", "mountPath": "/data" }]);
     let mount = "spec.tiers[backend].template.spec.containers[0].volumeMounts[0].name";
     refused(&["apply", "-f", "-", "--dry-run"], &unmounted.to_string(), &[mount, "data"])?;
     refused(&["apply", "-f", "-"], &unmounted.to_string(), &[mount, "data"])?;
 
-    // At admission, whatever the client is.
+    // At admission, for any client.
     type Change = fn(&mut Value);
     let admission: [(Change, &str); 4] = [
         (|container| container["readinesProbe"] = json!({ "httpGet": { "port": 8080 } }), "readinesProbe"),
@@ -254,7 +254,7 @@ pub(crate) async fn refused_before_anything_is_written(scope: &mut Scope) -> Res
     Ok(())
 }
 
-/// Two Rainbows of one namespace with the same tiers and stages: the second is refused, and what it would serve is never another's reply.
+/// Creates two Rainbows with the same tiers and stages in one namespace: the second is refused, and its replies never appear at another's stage.
 pub(crate) async fn two_of_the_same_names(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     scope.deploy(&app, "v1", "active").await?;
@@ -267,7 +267,7 @@ pub(crate) async fn two_of_the_same_names(scope: &mut Scope) -> Result<()> {
         ensure!(parts.iter().all(|part| output.stderr.contains(part)), "{}", output.stderr);
     }
     ensure!(scope.custom("Rainbow").get_opt("solo").await?.is_none(), "it was written");
-    // By a client that does not look before.
+    // Created by a client that does not check first.
     scope.custom("Rainbow").create(&PostParams::default(), &serde_json::from_value(solo.clone())?).await?;
     eventually("the condition names the sibling", || async {
         let conditions = scope.custom("Rainbow").get("solo").await?.data["status"]["conditions"].to_string();
@@ -284,7 +284,7 @@ pub(crate) async fn two_of_the_same_names(scope: &mut Scope) -> Result<()> {
     scope.answers("frontend-active", &app.reply("v1")).await
 }
 
-/// Waits until the conditions say all of the parts.
+/// Waits until the conditions contain all of the parts.
 async fn said(scope: &Scope, app: &App, parts: &[&str]) -> Result<()> {
     eventually(&format!("the status says {parts:?}"), || async {
         let conditions = scope.rainbow(app).await?.data["status"]["conditions"].to_string();
@@ -294,7 +294,7 @@ async fn said(scope: &Scope, app: &App, parts: &[&str]) -> Result<()> {
     .await
 }
 
-/// Objects of needed names that belong to somebody else: a condition, and not one byte of them changes.
+/// Checks that foreign objects with needed names lead to a condition, and that not one byte of them changes.
 pub(crate) async fn foreign_objects_stay_untouched(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     let service: Service = serde_json::from_value(json!({

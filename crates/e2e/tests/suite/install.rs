@@ -1,4 +1,4 @@
-//! What `rainbow install` puts into a cluster: two operators for all namespaces, and policies at admission. It has the cluster for itself.
+//! Test of `rainbow install`: two operators for all namespaces, and policies at admission. It has the cluster for itself.
 
 use std::{
     collections::BTreeSet,
@@ -18,17 +18,17 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// Namespace of the operators. Not the usual one, which may be the user's.
+/// Namespace of the operators. Differs from the usual one, which may be the user's.
 const NAMESPACE: &str = "rainbow-test-install";
 /// Name of the lease, and of the operators' label.
 const NAME: &str = "rainbow-operator";
 const SELECTOR: &str = "app.kubernetes.io/name=rainbow-operator";
 
-/// Two replicas on two nodes look after a release through the end of the one that leads and the drain of its node, policies refuse what is
-/// wrong and nothing else, and nothing is left in the end.
+/// Checks that two replicas on two nodes carry a release through the end of the leader and the drain of its node, that policies refuse what is
+/// wrong and nothing else, and that nothing is left in the end.
 pub(crate) async fn two_replicas_and_policies(scope: &mut Scope) -> Result<()> {
     let done = installed(scope).await;
-    // Whatever has happened: the next test needs the definitions, and nodes that take pods.
+    // Runs after any outcome: the next test needs the definitions, and nodes that accept pods.
     let nodes = uncordon(scope).await;
     let left = scope.cli.run(&["uninstall", "--operator-namespace", NAMESPACE, "--purge"]).await;
     let definitions = scope.cli.run(&["install", "--crds-only"]).await;
@@ -41,7 +41,7 @@ pub(crate) async fn two_replicas_and_policies(scope: &mut Scope) -> Result<()> {
 async fn installed(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(3);
     scope.deploy(&app, "v1", "active").await?;
-    // Of the time before there were policies: a sibling of the same names.
+    // An object from the time before the policies: a sibling with the same names.
     let twin = manifest(scope, &app, "twin", "v1", "v1")?;
     scope.custom("Rainbow").create(&PostParams::default(), &serde_json::from_value(twin)?).await?;
     scope.operator.kill();
@@ -63,7 +63,7 @@ async fn installed(scope: &mut Scope) -> Result<()> {
     nothing_is_left(&scope.client).await
 }
 
-/// Load on a release, of which one pod has moved.
+/// Starts a load on a release of which one pod has moved.
 async fn in_mid_shift(scope: &Scope, app: &App, version: &str) -> Result<Loads> {
     scope.apply(app, version)?;
     scope.serves(app, "smoke", version).await?;
@@ -73,7 +73,7 @@ async fn in_mid_shift(scope: &Scope, app: &App, version: &str) -> Result<Loads> 
     Ok(traffic)
 }
 
-/// The pod that leads ends in the middle of a release.
+/// Deletes the leader's pod in the middle of a release.
 async fn the_leader_is_deleted(scope: &Scope, operators: &Operators) -> Result<()> {
     let app = App { pace: Pace::OneEvery(2_000), ..App::two_tiers(3) };
     let traffic = in_mid_shift(scope, &app, "v2").await?;
@@ -86,8 +86,8 @@ async fn the_leader_is_deleted(scope: &Scope, operators: &Operators) -> Result<(
     operators.are_ready(2).await
 }
 
-/// The node of the pod that leads is drained in the middle of a release, and then the other one, on which both replicas are by then: the budget lets
-/// one of them go.
+/// Drains the leader's node in the middle of a release, and then the other one, on which both replicas are by then: the budget allows one
+/// of them to be evicted.
 async fn the_node_is_drained(scope: &Scope, operators: &Operators) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let mut app = App { pace: Pace::HELD, ..App::two_tiers(3) };
@@ -113,14 +113,14 @@ async fn the_node_is_drained(scope: &Scope, operators: &Operators) -> Result<()>
     operators.are_ready(2).await
 }
 
-/// What is refused by whatever client, in the words of docs/refused.md, and what is not.
+/// Checks what is refused from any client, in the words of docs/refused.md, and what is not.
 async fn policies(scope: &Scope, app: &App) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let used = manifest(scope, app, app.name, "v1", "v2")?;
     let in_use = "spec.color: color `v1` exists with other tiers: give the color a new name";
     refused(&kubectl, &used, in_use).await.context("a used color name")?;
     let sibling = manifest(scope, app, "sibling", "v1", "v1")?;
-    // Two rainbows have the names: the API server tells of either.
+    // Two Rainbows have the names: the message may name either.
     let names =
         "` in the same namespace: frontend-smoke, frontend-active, frontend-v1, backend-v1: set spec.namePrefix";
     refused(&kubectl, &sibling, names).await.context("names of a sibling")?;
@@ -148,7 +148,7 @@ async fn policies(scope: &Scope, app: &App) -> Result<()> {
     scope.answers("frontend-active", &app.reply("v1")).await
 }
 
-/// No other writer than Rainbow points the address of a tier elsewhere.
+/// Checks that no other writer than Rainbow can point the address of a tier elsewhere.
 async fn address_of_a_tier(scope: &Scope) -> Result<()> {
     let services = scope.api::<Service>();
     let service = json!({
@@ -158,7 +158,7 @@ async fn address_of_a_tier(scope: &Scope) -> Result<()> {
     services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
     let by = |manager: &str| PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     let tries = AtomicU32::new(0);
-    // A policy that was applied a moment ago may not be known yet; each edit is another one.
+    // A policy that was applied a moment ago may not be active yet, so each try makes another edit.
     eventually("an edit is refused", || async {
         let color = format!("v{}", tries.fetch_add(1, Ordering::Relaxed) + 3);
         let elsewhere = Patch::Merge(json!({ "spec": { "selector": { "color": color } } }));
@@ -174,7 +174,7 @@ async fn address_of_a_tier(scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-/// A manifest under a name, with a color of another version's images.
+/// Builds a manifest with a name, and with a color of another version's images.
 fn manifest(scope: &Scope, app: &App, name: &str, color: &str, version: &str) -> Result<Value> {
     let mut manifest = app.at(version);
     manifest["metadata"]["name"] = json!(name);
@@ -186,7 +186,7 @@ fn manifest(scope: &Scope, app: &App, name: &str, color: &str, version: &str) ->
     Ok(manifest)
 }
 
-/// A policy is evaluated some moments after it was made.
+/// Waits until a manifest is refused: a policy becomes active some moments after its creation.
 async fn refused(kubectl: &KubectlScope, manifest: &Value, expected: &str) -> Result<()> {
     let text = manifest.to_string();
     eventually(&format!("it is refused: {expected}"), || async {
@@ -213,7 +213,7 @@ impl Operators {
         Self { pods: Api::namespaced(client(), NAMESPACE), leases: Api::namespaced(client(), NAMESPACE) }
     }
 
-    /// Pods that have not been told to end.
+    /// Returns the pods that are not being deleted.
     async fn live(&self) -> Result<Vec<Pod>> {
         let found = self.pods.list(&ListParams::default().labels(SELECTOR)).await?;
         Ok(found.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
@@ -227,7 +227,7 @@ impl Operators {
         self.pods.get(pod).await?.spec.and_then(|spec| spec.node_name).context("the pod is on no node")
     }
 
-    /// Name of the pod that leads.
+    /// Returns the name of the leader's pod.
     async fn leader(&self) -> Result<String> {
         let lease = self.leases.get(NAME).await?;
         let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
@@ -259,7 +259,7 @@ impl Operators {
     }
 }
 
-/// Evicts the operators of a node, as for its upgrade. What else runs there has budgets of its own.
+/// Evicts the operators of a node, as for its upgrade. Other pods there have budgets of their own.
 async fn drain(kubectl: &KubectlScope, node: &str, timeout: &str) -> Result<Output> {
     let cli = kubectl.cli().clone();
     let (selector, timeout) = (format!("--pod-selector={SELECTOR}"), format!("--timeout={timeout}"));
@@ -267,7 +267,7 @@ async fn drain(kubectl: &KubectlScope, node: &str, timeout: &str) -> Result<Outp
     tokio::task::spawn_blocking(move || cli.output(&["drain", &node, &selector, &timeout])).await?
 }
 
-/// All nodes take pods again.
+/// Makes all nodes schedulable again.
 async fn uncordon(scope: &Scope) -> Result<()> {
     let nodes = Api::<Node>::all(scope.client.clone());
     for node in nodes.list(&ListParams::default()).await? {
@@ -278,7 +278,7 @@ async fn uncordon(scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-/// No object of a kind without namespaces says that it is Rainbow's.
+/// Checks that no cluster-scoped object is labelled as Rainbow's.
 async fn nothing_is_left(client: &Client) -> Result<()> {
     let kinds = [
         ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy"),

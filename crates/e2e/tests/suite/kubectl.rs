@@ -1,4 +1,4 @@
-//! What users do with kubectl, whatever its version: on the embedded cluster it must go as on a real one.
+//! Tests of users' tasks with kubectl of any version: on the embedded cluster they must work as on a real one.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const SECONDS: &str = "--timeout=60s";
 
-/// A Deployment of the backend with its Service, under the names that the cluster has.
+/// Builds a Deployment of the backend with its Service, with the image names of the cluster.
 fn manifest(scope: &Scope, replicas: i32) -> String {
     let prefix = scope.image_prefix();
     format!(
@@ -62,7 +62,7 @@ fn replicas(kubectl: &KubectlScope) -> Result<String> {
     kubectl.ok(&["get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"])
 }
 
-/// Client-side and server-side apply, diff, patches of each kind, labels, edit, replace and delete.
+/// Tests client-side and server-side apply, diff, patches of each kind, labels, edit, replace and delete.
 pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let (two, three) = (manifest(scope, 2), manifest(scope, 3));
@@ -78,7 +78,7 @@ pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()>
     ensure!(kubectl.ok_with(&apply, &three)?.contains("deployment.apps/web configured"));
     ensure!(replicas(&kubectl)? == "3");
 
-    // Another manager takes a field over, and is told whose it was.
+    // Another manager takes a field over: the conflict names the field.
     kubectl.ok(&["scale", "deployment", "web", "--replicas=1"])?;
     let server_side = ["apply", "--server-side", "-f", "-"];
     let conflict = kubectl.cli().output_with_input(&server_side, &three)?;
@@ -147,7 +147,7 @@ pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()>
     kubectl.ok(&["delete", "deployment", "web", "--ignore-not-found"]).map(drop)
 }
 
-/// Sizes, images, revisions, and the words that kubectl has for them.
+/// Tests sizes, images, revisions, and kubectl's messages about them.
 pub(crate) async fn rolls_out_and_back(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     deploy(scope, &kubectl, 2)?;
@@ -162,7 +162,7 @@ pub(crate) async fn rolls_out_and_back(scope: &mut Scope) -> Result<()> {
     kubectl.says(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
     kubectl.says(&["rollout", "history", "deployment/web"], &["REVISION", "1 ", "2 "])?;
     kubectl.says(&["rollout", "history", "deployment/web", "--revision=2"], &["backend:v2", "pod-template-hash="])?;
-    // Newer ones warn that a later `apply` does not know of it.
+    // Newer versions warn that a later `apply` does not know of the undo.
     ensure!(kubectl.ok(&["rollout", "undo", "deployment/web"])?.contains("deployment.apps/web rolled back"));
     kubectl.says(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
     let image = kubectl.ok(&["get", "deployment", "web", "-o", "jsonpath={..image}"])?;
@@ -175,7 +175,7 @@ pub(crate) async fn rolls_out_and_back(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Tables, descriptions, schemas, rights: what is asked and changes nothing.
+/// Tests tables, descriptions, schemas and rights: commands that change nothing.
 pub(crate) async fn shows_and_explains(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     deploy(scope, &kubectl, 2)?;
@@ -247,14 +247,14 @@ pub(crate) async fn shows_and_explains(scope: &mut Scope) -> Result<()> {
         &["namespaces\n", "customresourcedefinitions.apiextensions.k8s.io\n"],
     )?;
     kubectl.says(&["api-versions"], &["apps/v1\n", "rainbow.dev/v1alpha1\n", "v1\n"])?;
-    // Of a server that is far older or newer kubectl warns.
+    // Kubectl warns about a server that is far older or newer.
     let version: Value = serde_json::from_str(&kubectl.ok(&["version", "-o", "json"])?)?;
     ensure!(version["serverVersion"]["gitVersion"].is_string(), "{version}");
     kubectl.says(&["cluster-info"], &["is running at"])?;
     kubectl.says(&["auth", "can-i", "create", "pods"], &["yes"])?;
     kubectl.says(&["auth", "can-i", "--list"], &["Resources", "*.*"])?;
     kubectl.says(&["auth", "whoami"], &["Username"])?;
-    // Where there is no metrics server, kubectl says so.
+    // Without a metrics server, kubectl reports that.
     if !kubectl.ok(&["api-versions"])?.contains("metrics.k8s.io") {
         kubectl.fails(&["top", "pods"], "Metrics API not available")?;
         kubectl.fails(&["top", "nodes"], "Metrics API not available")?;
@@ -262,11 +262,11 @@ pub(crate) async fn shows_and_explains(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// `create` with a subcommand: newer kubectls send these as protobuf.
+/// Tests `create` with a subcommand: newer kubectls send these as protobuf.
 pub(crate) async fn creates_by_generators(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let account = format!("--serviceaccount={}:sa", scope.namespace);
-    // Of the whole cluster, so their names must be this test's own.
+    // Cluster-scoped objects need names that are this test's own.
     let (role, class) = (format!("{}-role", scope.namespace), format!("{}-class", scope.namespace));
     let image = format!("--image={}backend:v1", scope.image_prefix());
     let bind = format!("--clusterrole={role}");
@@ -298,7 +298,7 @@ pub(crate) async fn creates_by_generators(scope: &mut Scope) -> Result<()> {
         ensure!(said.starts_with(expected) && said.ends_with(" created\n"), "{args:?}: {said}");
         Ok(())
     });
-    // What is not in the namespace does not go with it.
+    // Objects outside the namespace are not deleted with it.
     for kind in ["clusterrole", "clusterrolebinding"] {
         kubectl.ok(&["delete", kind, &role, "--ignore-not-found"])?;
     }
@@ -321,7 +321,6 @@ pub(crate) async fn creates_by_generators(scope: &mut Scope) -> Result<()> {
     kubectl.says(&["describe", "cronjob", "cj"], &["0 0 1 1 *"]).map(drop)
 }
 
-/// Logs, commands and ports of pods.
 /// Reads the log of the one pod in each of the ways that users do.
 fn read_logs(kubectl: &KubectlScope, pod: &str) -> Result<()> {
     kubectl.says(&["logs", "deployment/web"], &["listens on port 8080"])?;
@@ -335,7 +334,7 @@ fn read_logs(kubectl: &KubectlScope, pod: &str) -> Result<()> {
 /// Deploys one pod, reads its log, and returns its name (`pod/NAME`).
 ///
 /// Several nodes on one machine share `/var/log/pods`, and each kubelet removes once a minute the logs of pods that are not its own
-/// (`evictPodLogsDirectories`). A pod that lost its log so gets no other one: then all begins again with another pod.
+/// (`evictPodLogsDirectories`). A pod that has lost its log this way gets no other one, so the function starts over with another pod.
 fn pod_whose_log_is_read(scope: &Scope, kubectl: &KubectlScope) -> Result<String> {
     const TRIES: usize = 5;
     let mut tries = 0;
@@ -352,11 +351,12 @@ fn pod_whose_log_is_read(scope: &Scope, kubectl: &KubectlScope) -> Result<String
     }
 }
 
+/// Tests logs, commands and ports of pods.
 pub(crate) async fn reaches_into_pods(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let pod = pod_whose_log_is_read(scope, &kubectl)?;
 
-    // The image has one program, and its port is taken.
+    // The image has one program, whose port is taken.
     let second = kubectl.cli().output(&["exec", &pod, "--", "/backend"])?;
     ensure!(second.code == 1 && second.stderr.contains("terminated with exit code 1"), "{second:?}");
     ensure!(second.stderr.contains("backend: "), "what it says on its standard error arrives: {second:?}");
@@ -383,7 +383,7 @@ pub(crate) async fn reaches_into_pods(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Watches, and waiting for what is not there yet or no longer.
+/// Tests watches, and waits for objects that do not exist yet or no longer exist.
 pub(crate) async fn watches_and_waits(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let mut watch = Background::start(&kubectl, &["get", "deployments", "-w", "-o", "name"])?;
@@ -412,7 +412,7 @@ pub(crate) async fn watches_and_waits(scope: &mut Scope) -> Result<()> {
     }
 }
 
-/// An eviction that a budget forbids is refused at once, and says why.
+/// Checks that an eviction that a budget forbids is refused at once, with the reason.
 pub(crate) async fn evicts(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     deploy(scope, &kubectl, 1)?;
@@ -430,7 +430,7 @@ pub(crate) async fn evicts(scope: &mut Scope) -> Result<()> {
     kubectl.says(&["wait", "--for=delete", &format!("pod/{pod}"), SECONDS], &[]).map(drop)
 }
 
-/// Rainbow's own kinds, and Rainbow as kubectl's plugin.
+/// Tests Rainbow's own kinds, and Rainbow as kubectl's plugin.
 pub(crate) async fn knows_rainbow(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let app = App { pace: Pace::Flip, ..App::two_tiers(1) };
@@ -461,7 +461,7 @@ pub(crate) async fn knows_rainbow(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// A kubectl that goes on until it is stopped.
+/// Kubectl process that runs until it is stopped.
 struct Background {
     child: Child,
     lines: Receiver<String>,
@@ -477,7 +477,7 @@ impl Background {
         Ok(Self { child, lines })
     }
 
-    /// The next line of its standard output.
+    /// Returns the next line of the standard output.
     fn line(&mut self) -> Result<String> {
         match self.lines.recv_timeout(Duration::from_secs(60)) {
             Ok(line) => Ok(line),
@@ -495,7 +495,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // One that has ended cannot be killed, which is fine.
+        // A process that has ended cannot be killed, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The life of the embedded cluster: nothing is left, whatever happens to it.
+//! Tests of the life of the embedded cluster: nothing is left, whatever happens to it.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use e2e::{Cli, Cluster, processes};
 
-/// A home of its own, so that the suite's cluster is left alone.
+/// Home of its own, so that the suite's cluster is left alone.
 struct Home {
     dir: tempfile::TempDir,
     cli: Cli,
@@ -44,12 +44,12 @@ impl Home {
         until("the pod's process runs", || ensure_that(!self.pod_processes().is_empty(), "no process yet"))
     }
 
-    /// The cluster's own processes.
+    /// Returns the cluster's own processes.
     fn processes(&self) -> BTreeSet<i32> {
         processes::with_env("RAINBOW_HOME", &self.dir.path().to_string_lossy())
     }
 
-    /// The processes of pods.
+    /// Returns the processes of pods.
     fn pod_processes(&self) -> BTreeSet<i32> {
         let family = processes::with_descendants(&self.processes());
         family.into_iter().filter(|pid| processes::name(*pid).as_deref() == Some("backend")).collect()
@@ -75,7 +75,7 @@ impl Drop for Home {
     }
 }
 
-/// `up`, again `up`, `status`, `down`, `status`, again `down`.
+/// Runs `up`, again `up`, `status`, `down`, `status`, again `down`.
 pub(crate) fn up_status_down(cluster: &Cluster) -> Result<()> {
     let home = Home::new(cluster)?;
     let output = home.cli.output(&["local", "status"])?;
@@ -97,7 +97,7 @@ pub(crate) fn up_status_down(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// SIGKILL of everything the cluster's own: its pods end with it, and the next `up` has the objects again.
+/// Kills all of the cluster's own processes with SIGKILL: its pods end with it, and the next `up` has the objects again.
 pub(crate) fn killed_and_up_again(cluster: &Cluster) -> Result<()> {
     let home = Home::new(cluster)?;
     home.up()?;
@@ -114,7 +114,7 @@ pub(crate) fn killed_and_up_again(cluster: &Cluster) -> Result<()> {
     home.nothing_is_left(&pods)
 }
 
-/// Two `up` at once: both end well, and there is one cluster.
+/// Runs two `up` at once: both end well, and there is one cluster.
 pub(crate) fn two_at_the_same_time(cluster: &Cluster) -> Result<()> {
     let home = Home::new(cluster)?;
     let start = || -> Result<Child> {
@@ -132,7 +132,7 @@ pub(crate) fn two_at_the_same_time(cluster: &Cluster) -> Result<()> {
     home.nothing_is_left(&BTreeSet::new())
 }
 
-/// SIGINT of a cluster in the foreground ends it as `down` does.
+/// Checks that SIGINT ends a cluster in the foreground as `down` does.
 pub(crate) fn interrupted(cluster: &Cluster) -> Result<()> {
     let home = Home::new(cluster)?;
     let mut command = home.cli.command(&["local", "up", "--foreground", "--api-port", "0"]);

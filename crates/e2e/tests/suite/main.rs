@@ -1,7 +1,33 @@
-//! The end-to-end suite: real processes and sockets, on one cluster for all tests.
+//! End-to-end suite: real processes and sockets, on one cluster for all tests.
 //!
 //! A test is a function that takes a [`Scope`]: a namespace and an operator of its own, on the embedded cluster or on
-//! the one of the kubeconfig. What a test asks of its cluster beyond that is said where it is listed, below.
+//! the one of the kubeconfig. Further needs of a test are stated where it is listed, below.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `cluster` | faithfulness of the embedded cluster |
+//! | `config` | ConfigMaps and Secrets as part of a version |
+//! | `crash` | operators and nodes that fail |
+//! | `drain` | connections of draining colors |
+//! | `health` | versions that fail |
+//! | `holds` | manifests after `deploy` and `rollback` |
+//! | `hpa`, `scale` | autoscalers |
+//! | `input` | bad input |
+//! | `install` | `rainbow install` |
+//! | `kubectl` | kubectl |
+//! | `local` | life of the embedded cluster |
+//! | `network` | failing networks during a drain |
+//! | `others` | other writers |
+//! | `plain`, `seed` | the proofs of concept's own ways |
+//! | `reuse` | shared instances |
+//! | `serves` | independence of what serves from later specs |
+//! | `service` | fields of Services |
+//! | `shift` | shifts under load |
+//! | `sidecar` | start of the counter |
+//! | `takeover` | two operators, one of which leads |
+//! | `tiers` | releases tier by tier |
+//! | `unready` | pods that do not become ready |
+//! | `walk` | the main job by Rainbow's own commands |
 
 mod cluster;
 mod config;
@@ -44,11 +70,11 @@ use clap::Parser;
 use e2e::{Cluster, OperatorPlace, Reach, Scope, Settings, Which, metrics};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// How many tests run at once where not told. Each has its own load, and one machine often is client and cluster.
+/// Default number of tests at once. Each has its own load, and often one machine is client and cluster.
 const AT_ONCE: usize = 3;
-/// Longest time of a test. The slowest takes 5 min on a real cluster of a machine with two cores.
+/// Time limit of a test. The slowest takes 5 min on a real cluster of a machine with two cores.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
-/// Time that a test has beyond [`LIMIT`] to say what it was waiting for and to clean up.
+/// Time that a test has beyond [`LIMIT`] to report what it waits for and to clean up.
 const LAST_WORDS: Duration = Duration::from_secs(2 * 60);
 
 #[derive(Parser)]
@@ -60,27 +86,27 @@ struct Options {
     settings: Settings,
 }
 
-/// What a test asks of its cluster. Where there is none of it, the test is shown as ignored.
+/// Requirement of a test on its cluster. Where it is not met, the test is shown as ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
-    /// It is about the embedded cluster itself.
+    /// Test of the embedded cluster itself.
     Embedded,
-    /// Its clients' connections are counted. Those that come through the API are not: they begin in the pod itself.
+    /// Connections of clients are counted. Those that come through the API are not: they begin in the pod itself.
     Counted,
-    /// It kills or replaces its operator.
+    /// Test kills or replaces its operator.
     OperatorOutside,
-    /// It signals processes of pods, so they must be this machine's.
+    /// Test signals processes of pods, so they must be this machine's.
     Processes,
-    /// It pulls the cables of pods: as `Processes`, and this machine must have the programs that can.
+    /// Test disconnects pods from the network: as `Processes`, and this machine must have the programs for it.
     Cables,
-    /// It runs kubectl.
+    /// Test runs kubectl.
     Kubectl,
-    /// Autoscalers that Kubernetes' own controller moves, by metrics that the test registers.
+    /// Autoscalers are moved by Kubernetes' own controller, by metrics that the test registers.
     Autoscalers,
-    /// An operator of all namespaces may be installed and taken out again, with no other test beside it: only where there was no Rainbow before,
+    /// Operator of all namespaces may be installed and removed again, with no other test in parallel: only where Rainbow did not exist before,
     /// and on two nodes.
     Install,
-    /// It cuts a node off: only where the suite was told how, and with no other test beside it.
+    /// Test cuts a node off: only where the settings say how, and with no other test in parallel.
     CutNode,
 }
 
@@ -113,7 +139,7 @@ impl Needs {
         }
     }
 
-    /// Whether a test has the cluster for itself.
+    /// Returns whether a test has the cluster for itself.
     fn is_alone(self) -> bool {
         matches!(self, Self::CutNode | Self::Install)
     }
@@ -138,7 +164,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&harness, trials(cluster.as_ref(), &settings, reach.as_ref()));
     let stopped = match cluster.map(Arc::try_unwrap) {
         Some(Ok(cluster)) => cluster.stop(),
-        // A test that still holds it has been abandoned by the harness; the process ends and takes it along.
+        // A test that still holds the cluster was abandoned by the harness; the process ends and takes it along.
         Some(Err(_)) | None => Ok(()),
     };
     if let Err(error) = stopped {
@@ -148,7 +174,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// What is said of kubectl before the tests: ignored ones do not say why.
+/// Describes the kubectl in use, before the tests: an ignored test does not show its reason.
 fn which_kubectl(cluster: &Cluster) -> String {
     match cluster.kubectl() {
         Some(kubectl) => format!("kubectl: {} at {}", kubectl.version(), kubectl.program().display()),
@@ -158,7 +184,7 @@ fn which_kubectl(cluster: &Cluster) -> String {
     }
 }
 
-/// The cluster, and how its Services are reached.
+/// Starts the cluster, and determines how its Services are reached.
 fn start(settings: &Settings) -> Result<(Arc<Cluster>, Reach)> {
     let cluster = Cluster::of(settings.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -166,14 +192,14 @@ fn start(settings: &Settings) -> Result<(Arc<Cluster>, Reach)> {
     match found {
         Ok(reach) => Ok((Arc::new(cluster), reach)),
         Err(error) => {
-            // What is told is why, not that something could not be undone either.
+            // The first error is reported, not that something could not be undone either.
             let _ = cluster.stop();
             Err(error)
         }
     }
 }
 
-/// Gives the cluster what only some tests need, where they are not ignored.
+/// Gives the cluster the images that only some tests need, where these tests are not ignored.
 fn give_images(cluster: &Cluster) -> Result<()> {
     if cluster.has_autoscalers() {
         cluster.build_image_from(metrics::PROGRAM, Path::new(env!("CARGO_BIN_EXE_external-metrics")))?;
@@ -343,7 +369,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
 
 type Test = for<'a> fn(&'a mut Scope) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// A test with a namespace of its own, which must be gone without a trace afterwards.
+/// Builds a test with a namespace of its own, which must be gone without a trace afterwards.
 fn scoped(
     cluster: Option<&Arc<Cluster>>,
     turns: &Arc<RwLock<()>>,
@@ -363,7 +389,7 @@ fn scoped(
     })
 }
 
-/// A test that fails when it has not ended by itself, so that one that hangs neither holds up the others nor stays unnamed.
+/// Builds a test that fails when it does not end by itself, so that one that hangs neither holds up the others nor stays unnamed.
 /// A failure is printed when it happens: the harness prints it at the end, which a run that is cut off does not reach.
 fn limited(name: &'static str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::test(name, move || {
@@ -389,7 +415,7 @@ async fn run(cluster: &Cluster, name: &str, test: Test) -> Result<()> {
     let Err(error) = ended.context("the test has not ended by itself").flatten() else { return scope.remove().await };
     let diagnosis = scope.diagnose().await;
     if !cluster.settings().keep {
-        // What went wrong first is what is told.
+        // The first failure is the one to report.
         if let Err(left) = scope.abandon().await {
             eprintln!("{name}: something is left: {left:#}");
         }

@@ -1,6 +1,6 @@
-//! Networks that fail while colors drain: a pod that cannot be asked, and a client that is gone without a word.
+//! Tests of networks that fail while colors drain: a pod that cannot be asked, and a client that vanishes without closing its connection.
 //!
-//! The cable is pulled in a pod's own network namespace, with `nsenter` and `ip`: nothing in the cluster helps, or knows.
+//! The network is disconnected in a pod's own network namespace, with `nsenter` and `ip`: nothing in the cluster helps, or knows.
 
 use std::{
     collections::BTreeMap,
@@ -21,22 +21,22 @@ use serde_json::{Value, json};
 
 use crate::drain::{outlives_another, unknown};
 
-/// A pod's interface.
+/// Name of a pod's interface.
 const INTERFACE: &str = "eth0";
-/// The pod that holds a connection and vanishes.
+/// Name of the pod that holds a connection and vanishes.
 const CLIENT: &str = "client";
-/// The variable by which its processes are known, and no others on this machine: its value is the test's namespace.
+/// Variable that identifies the client's processes, and no others on this machine: its value is the test's namespace.
 const MARK: &str = "RAINBOW_TEST_CLIENT_OF";
 
-/// Draining pods are cut off, and half of their clients leave meanwhile: nobody can know, so the pods stay, and the status
-/// says so and since when. When the network is back, so is the rest of the clients, none of whom was cut.
+/// Disconnects draining pods while half of their clients leave: that cannot be known, so the pods stay, and the status
+/// reports that and since when. When the network is back, the other clients still have their connections.
 pub(crate) async fn a_pod_cut_off_holds(scope: &mut Scope) -> Result<()> {
     let app = Colors::default();
     app.release(scope, "c1").await?;
     let mut held = app.hold(scope, Kind::Lines, 10).await?;
     app.release(scope, "c2").await?;
     counts(scope, "c1", 10).await?;
-    // A pod that none of them got to may go: it has to be gone first.
+    // A pod without a connection may go, and has to be gone first.
     let pods = eventually("every pod of c1 has connections", || async {
         let pods = pods(scope, "c1").await?;
         for pod in &pods {
@@ -53,22 +53,22 @@ pub(crate) async fn a_pod_cut_off_holds(scope: &mut Scope) -> Result<()> {
     held.close(5);
     unknown(scope, "c1", "").await?;
     let since = since(scope, "c1").await?;
-    // The last answer was worth something for a moment, and a status has whole seconds.
+    // The last answer was valid for a moment, and a status has whole seconds.
     ensure!(since.as_second() >= began.as_second(), "cut off at {began}, and unknown since {since}");
     outlives_another(scope, "c1").await?;
     held.whole()?;
     for cable in cables {
         cable.plug_in()?;
     }
-    // Who was left hears what was said meanwhile, and the counters see who has gone.
+    // The clients that are left get the lines sent meanwhile, and the counters see which have gone.
     held.alive().await?;
     counts(scope, "c1", 5).await?;
     held.close(5);
     shrinks_to(scope, "c1", 0).await
 }
 
-/// A client vanishes without closing its connection, as one whose machine has lost its power: the connection counts, and
-/// its color is held until the deadline. The report names the address that held it.
+/// Makes a client vanish without closing its connection, like a machine that has lost its power: the connection counts, and
+/// holds its color until the deadline. The report names the address that held it.
 pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut Scope) -> Result<()> {
     let app = Colors { replicas: 1, ..Colors::default() };
     app.release(scope, "c1").await?;
@@ -76,7 +76,7 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
     let server = address(scope, &pod).await?;
     scope.apply_manifest(&client(&format!("{server}:8080"), &scope.namespace))?;
     let peer = address(scope, CLIENT).await?;
-    // It asks the server once and keeps the connection.
+    // The client calls the server once and keeps the connection.
     eventually("the client has a connection", || async {
         let path = format!("/api/v1/namespaces/{}/pods/{CLIENT}:8080/proxy/", scope.namespace);
         scope.client.request_text(http::Request::get(path).body(Vec::new())?).await?;
@@ -84,7 +84,7 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
         Ok(())
     })
     .await?;
-    // Those of the questions, which went over the pool's first connection, are all there is.
+    // The connections of these calls, which went over the pool's first connection, are all that exist.
     let open = usize::try_from(counted(scope, &pod).await?)?;
     let cable = Cable::pull(MARK, &scope.namespace)?;
     for process in processes::with_env(MARK, &scope.namespace) {
@@ -114,7 +114,7 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
     .await
 }
 
-/// A pod that keeps a connection to a server once it has been asked.
+/// Builds a pod that keeps a connection to a server after its first request.
 fn client(server: &str, mark: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -137,7 +137,7 @@ fn client(server: &str, mark: &str) -> Value {
     })
 }
 
-/// A pod's address, once it runs.
+/// Returns a pod's address when the pod runs.
 async fn address(scope: &Scope, pod: &str) -> Result<String> {
     eventually(&format!("{pod} runs"), || async {
         let status = scope.api::<Pod>().get(pod).await?.status.context("no status")?;
@@ -147,7 +147,7 @@ async fn address(scope: &Scope, pod: &str) -> Result<String> {
     .await
 }
 
-/// Since when the status says that a color's connections are unknown.
+/// Returns the time since which the status reports a color's connections as unknown.
 async fn since(scope: &Scope, name: &str) -> Result<Timestamp> {
     let status = color(scope, name).await?.data["status"].clone();
     let conditions = status["conditions"].as_array().context("no conditions")?;
@@ -156,16 +156,16 @@ async fn since(scope: &Scope, name: &str) -> Result<Timestamp> {
     Ok(found["lastTransitionTime"].as_str().context("no time")?.parse()?)
 }
 
-/// The network of a pod, pulled out. A network that is gone with its pod need not be plugged in again.
+/// Disconnected network of a pod. A network that is gone with its pod need not be connected again.
 struct Cable {
-    /// How to enter the pod's network namespace.
+    /// Arguments that enter the pod's network namespace.
     enter: Vec<String>,
-    /// What goes when the interface does.
+    /// Default gateway, whose route goes when the interface does.
     gateway: Option<String>,
 }
 
 impl Cable {
-    /// The cable of the pod whose processes have a variable of that value, as no others on this machine have.
+    /// Disconnects the pod whose processes have a variable of that value, as no others on this machine have.
     fn pull(name: &str, value: &str) -> Result<Self> {
         let process = processes::with_env(name, value).into_iter().next();
         let process = process.with_context(|| format!("no process has {name}={value}"))?;
@@ -194,8 +194,8 @@ impl Cable {
     }
 }
 
-/// The namespaces in which a pod's network can be changed: its own, as the user who owns it, which is that of the process
-/// that started the pod's first one.
+/// Returns the namespaces in which a pod's network can be changed: its network namespace, and the user namespace that owns it, which is
+/// that of the process that started the pod's first one.
 fn enter(process: i32) -> Result<Vec<String>> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let fields: BTreeMap<&str, &str> = status.lines().filter_map(|line| line.split_once(':')).collect();
@@ -209,13 +209,13 @@ fn enter(process: i32) -> Result<Vec<String>> {
     Ok(enter)
 }
 
-/// Whether this machine has the two programs. Nothing is started: it is asked when tests are only listed, too.
+/// Returns whether this machine has the two programs. Starts nothing, since this is also called when tests are only listed.
 pub(crate) fn can_pull() -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     ["nsenter", "ip"].iter().all(|program| env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// Runs a command to its end; it has to succeed.
+/// Runs a command to its end. The command must succeed.
 fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("cannot run {program}"))?;

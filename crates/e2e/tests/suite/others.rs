@@ -1,4 +1,4 @@
-//! Other writers: labels, ports and selectors of what Rainbow has made are edited, and nothing is lost by it.
+//! Tests of other writers: labels, ports and selectors of Rainbow's objects are edited, and nothing is lost by it.
 
 use anyhow::{Result, ensure};
 use e2e::{App, Scope, eventually};
@@ -13,7 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 use std::fmt::Debug;
 
-/// Helm and Kyverno write `app.kubernetes.io/managed-by`, and somebody takes Rainbow's own label off. A release goes on meanwhile.
+/// Writes `app.kubernetes.io/managed-by` as Helm and Kyverno do, and removes Rainbow's own label. A release continues meanwhile.
 pub(crate) async fn labels_that_others_write(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(3);
     scope.deploy(&app, "v1", "active").await?;
@@ -39,7 +39,7 @@ pub(crate) async fn labels_that_others_write(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Someone edits the port of a stage's Service and narrows its selector. Both are set back, and a promotion in the same moment is not held up.
+/// Edits the port of a stage's Service and narrows its selector. Both are set back, and a promotion in the same moment is not held up.
 pub(crate) async fn a_service_that_others_edit(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
@@ -67,7 +67,7 @@ fn as_kubectl() -> PatchParams {
     PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() }
 }
 
-/// Puts labels on all objects of a kind; `null` takes one off.
+/// Puts labels on all objects of a kind; `null` removes one.
 async fn label_all<K>(api: &Api<K>, labels: &Value) -> Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,

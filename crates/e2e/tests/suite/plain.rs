@@ -1,6 +1,6 @@
-//! The proof of concept's own way: Deployments and Services named by hand, a rolling update with `minReadySeconds`.
+//! Test of the proof of concept's own way: Deployments and Services named by hand, a rolling update with `minReadySeconds`.
 //!
-//! The manifests in `examples/seamless/plain` are what a reader applies with kubectl; this applies the same objects.
+//! The manifests in `examples/seamless/plain` are those that a reader applies with kubectl; this test applies the same objects.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ fn apply(scope: &Scope, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// As `kubectl rollout status` looks at it, and nothing of an earlier image left.
+/// Waits for a rollout by the criteria of `kubectl rollout status`, and until no pod of an earlier image is left.
 async fn rolled_out(scope: &Scope, name: &str, image: &str) -> Result<()> {
     eventually(&format!("{name} is rolled out with {image}"), || async {
         let deployment = scope.api::<Deployment>().get(name).await?;

@@ -1,4 +1,4 @@
-//! Colors that share what has not changed: a release starts the changed tiers and those that call them, and nothing mixes.
+//! Tests of colors that share unchanged instances: a release starts the changed tiers and their callers, and nothing mixes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,10 +19,10 @@ const NAME: &str = "tree";
 const REPLICAS: usize = 2;
 /// New connections a second; each costs one to every tier below.
 const RATE: f64 = 40.0;
-/// Replies at least, before and after the stage has moved.
+/// Least number of replies, before and after the stage has moved.
 const REPLIES: u64 = 20;
 
-/// Tiers and what they need, the entry first.
+/// Tiers and their needs, the entry first.
 type Shape = &'static [(&'static str, &'static [&'static str])];
 
 const CHAIN: Shape =
@@ -30,7 +30,7 @@ const CHAIN: Shape =
 const DIAMOND: Shape =
     &[("gate", &["shop"]), ("shop", &["left", "right"]), ("left", &["store"]), ("right", &["store"]), ("store", &[])];
 
-/// The application at one version: each tier has its own, which is in its replies.
+/// Application at one version: each tier has a version of its own, which its replies contain.
 struct Tree {
     shape: Shape,
     versions: BTreeMap<&'static str, u32>,
@@ -45,9 +45,9 @@ impl Tree {
         self.shape.iter().find(|(name, _)| *name == tier).map_or(&[], |(_, needs)| needs)
     }
 
-    /// A tier and all that call it, however far away.
+    /// Returns a tier and all its direct and indirect callers.
     fn from(&self, changed: &'static str) -> BTreeSet<&'static str> {
-        // Who needs a tier comes before it.
+        // A caller comes before the tiers that it needs.
         self.shape.iter().rev().fold(BTreeSet::from([changed]), |mut found, (tier, needs)| {
             if needs.iter().any(|need| found.contains(need)) {
                 found.insert(tier);
@@ -56,7 +56,7 @@ impl Tree {
         })
     }
 
-    /// What the whole tree answers through a tier.
+    /// Returns the reply of the whole tree through a tier.
     fn reply(&self, tier: &str) -> String {
         let needs = self.needs(tier);
         let program = if needs.is_empty() { "backend" } else { "frontend" };
@@ -123,13 +123,13 @@ pub(crate) async fn a_diamond_starts_what_changed_and_its_callers(scope: &mut Sc
     releases(scope, DIAMOND, "left").await
 }
 
-/// The entry changes, then a tier in the middle, then the innermost.
+/// Releases a change of the entry, then of a tier in the middle, then of the innermost.
 async fn releases(scope: &Scope, shape: Shape, middle: &'static str) -> Result<()> {
     let mut tree = Tree::new(shape);
     let (entry, leaf) = (shape[0].0, shape[shape.len() - 1].0);
     release(scope, &tree, "a").await?;
     scope.answers(&format!("{entry}-active"), &tree.reply(entry)).await?;
-    // The color whose instance each tier has.
+    // Color whose instance each tier has.
     let mut made: BTreeMap<&str, &str> = shape.iter().map(|(tier, _)| (*tier, "a")).collect();
     let mut before = "a";
     for (color, changed) in [("b", entry), ("c", middle), ("d", leaf)] {
@@ -147,7 +147,7 @@ async fn releases(scope: &Scope, shape: Shape, middle: &'static str) -> Result<(
         scope.answers(&format!("{entry}-active"), &new).await?;
         made.extend(starts.iter().map(|tier| (*tier, color)));
 
-        // Nothing else has been started, not even for a moment: nothing else is there that was not there before.
+        // Nothing else was started, not even for a moment: no pod exists that did not exist before.
         let shared: BTreeSet<String> = pods
             .iter()
             .filter(|(tier, _)| !starts.contains(tier.as_str()))
@@ -189,7 +189,7 @@ async fn release(scope: &Scope, tree: &Tree, color: &str) -> Result<()> {
     Ok(())
 }
 
-/// The UIDs of all pods that have not been told to end, by tier.
+/// Returns the UIDs of all pods that are not being deleted, by tier.
 async fn running(scope: &Scope) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut tiers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in scope.api::<Pod>().list(&ListParams::default()).await? {
@@ -201,7 +201,7 @@ async fn running(scope: &Scope) -> Result<BTreeMap<String, BTreeSet<String>>> {
     Ok(tiers)
 }
 
-/// The instances that have pods: `<tier>-<color that introduced it>`.
+/// Returns the instances that have pods: `<tier>-<color that introduced it>`.
 async fn instances(scope: &Scope) -> Result<BTreeSet<String>> {
     let pods = scope.api::<Pod>().list(&ListParams::default()).await?;
     let name = |pod: Pod| {
@@ -211,7 +211,7 @@ async fn instances(scope: &Scope) -> Result<BTreeSet<String>> {
     Ok(pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(name).collect())
 }
 
-/// `diff` and `status` say what is shared, and with whom.
+/// Checks that `diff` and `status` report what is shared, and with which color.
 async fn told(
     scope: &Scope,
     old: &str,
@@ -243,12 +243,12 @@ async fn told(
     Ok(())
 }
 
-/// Requests to the stage. A reply is one color's or the other's, from top to bottom.
+/// Starts requests to the stage. A reply is of one color or the other, from top to bottom.
 async fn load(scope: &Scope, entry: &str, old: &str, new: &str) -> Result<Traffic> {
     traffic::raise_file_limit();
     let mut load = Load::new(Target::resolve(&scope.url(&format!("{entry}-active")).await?).await?);
     (load.rate, load.keep_alive, load.pause) = (scope.rate_up_to(RATE), 2, Duration::from_millis(100));
-    // What is only slow is no failure.
+    // A slow request is no failure.
     (load.connect_timeout, load.timeout) = (Duration::from_secs(20), Duration::from_secs(40));
     let whole = [old.to_owned(), new.to_owned()];
     load.check = Some(Arc::new(move |reply: &str| {
@@ -257,7 +257,7 @@ async fn load(scope: &Scope, entry: &str, old: &str, new: &str) -> Result<Traffi
     Ok(Traffic::start(load))
 }
 
-/// Waits until a reply has come often.
+/// Waits until a reply has arrived many times.
 async fn replies(load: &Traffic, reply: &str) -> Result<()> {
     let before = count(&load.report(), reply);
     eventually(&format!("many replies are {reply}"), || async {

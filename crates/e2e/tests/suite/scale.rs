@@ -1,5 +1,5 @@
-//! Autoscalers: what scales a Deployment in the middle of a shift. It is written as the controller of HorizontalPodAutoscalers does it, to the scale
-//! of the Deployment, within the bounds of the autoscaler.
+//! Tests of autoscalers that scale a Deployment in the middle of a shift. The test writes as the controller of HorizontalPodAutoscalers does:
+//! to the scale of the Deployment, within the bounds of the autoscaler.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, Pace, Scope, eventually, load::Clients};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const PODS: i32 = 4;
 
-/// The frontend has a policy about its size.
+/// Builds a manifest whose frontend has a policy about its size.
 fn scaled(app: &App, version: &str, field: &str, policy: &Value) -> Value {
     let mut manifest = app.at(version);
     manifest["spec"]["tiers"][0][field] = policy.clone();
@@ -36,13 +36,13 @@ async fn replicas(scope: &Scope, deployment: &str) -> Result<i32> {
     found.spec.and_then(|spec| spec.replicas).context("a Deployment without replicas")
 }
 
-/// Fewest pods that an autoscaler may ask for.
+/// Returns the fewest pods that an autoscaler may ask for.
 async fn least(scope: &Scope, name: &str) -> Result<Option<i32>> {
     let found = scope.api::<HorizontalPodAutoscaler>().get_opt(name).await?;
     Ok(found.and_then(|found| found.spec).and_then(|spec| spec.min_replicas))
 }
 
-/// An autoscaler's controller that finds that one pod is enough. It never ends.
+/// Acts as an autoscaler's controller that finds one pod to be enough. Never returns.
 async fn scale_in(scope: &Scope, deployments: &[&str]) -> Result<()> {
     loop {
         for deployment in deployments {
@@ -56,7 +56,7 @@ async fn scale_in(scope: &Scope, deployments: &[&str]) -> Result<()> {
     }
 }
 
-/// The autoscalers of both colors want one pod as soon as the stage moves. They get it when the stage has moved.
+/// Checks that the autoscalers of both colors, which want one pod as soon as the stage moves, get it when the stage has moved.
 pub(crate) async fn an_autoscaler_scales_in_during_a_shift(scope: &mut Scope) -> Result<()> {
     let app = App { replicas: PODS.unsigned_abs(), ..App::two_tiers(0) };
     let policy = json!({ "minReplicas": 1, "maxReplicas": 6 });
@@ -89,8 +89,8 @@ pub(crate) async fn an_autoscaler_scales_in_during_a_shift(scope: &mut Scope) ->
     Ok(())
 }
 
-/// Another controller takes half of the pods of the new color in the middle of a shift: what it has taken is replaced by the old color, and the shift
-/// comes to its end without those pods.
+/// Scales the new color down to half in the middle of a shift, as another controller would: the old color replaces the removed pods, and the shift
+/// completes without them.
 pub(crate) async fn another_controller_scales_in_during_a_shift(scope: &mut Scope) -> Result<()> {
     let app = App { replicas: PODS.unsigned_abs(), pace: Pace::OneEvery(2_000), ..App::two_tiers(0) };
     let policy = json!("External");

@@ -1,4 +1,4 @@
-//! The second proof of concept's own way beside Rainbow's: a Service that is pointed at a color.
+//! Tests of the second proof of concept's own way beside Rainbow's: a Service that is pointed at a color.
 
 use std::{path::Path, time::Duration};
 
@@ -11,10 +11,10 @@ use e2e::{
 use k8s_openapi::api::apps::v1::Deployment;
 use traffic::{Load, Report, Target, Traffic};
 
-/// How long a pod of the new color needs until it is ready: long enough to be seen.
+/// Time that a pod of the new color needs until it is ready: long enough to be seen.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Everything of a new color is applied at once, as the proof of concept does it: the Service moves before there are pods.
+/// Applies everything of a new color at once, as the proof of concept does: the Service moves before there are pods.
 pub(crate) async fn a_service_that_moves_at_once_drops_connections(scope: &mut Scope) -> Result<()> {
     apply(scope, "deployment.yaml", "123e45")?;
     ready(scope, "123e45").await?;
@@ -32,7 +32,7 @@ pub(crate) async fn a_service_that_moves_at_once_drops_connections(scope: &mut S
     Ok(())
 }
 
-/// The same with Rainbow: the stage is told to move at once, and moves when there is somebody to answer.
+/// Does the same with Rainbow: the stage has to move at once, and moves when there are pods to answer.
 pub(crate) async fn a_stage_that_moves_at_once_drops_none(scope: &mut Scope) -> Result<()> {
     let app = Colors { ready_after: SLOW, ..Colors::default() };
     app.release(scope, "123e45").await?;
@@ -78,7 +78,7 @@ fn apply(scope: &Scope, file: &str, color: &str) -> Result<()> {
     );
     let manifest = manifest.replace("image: \"colors:COLOR\"", &environment).replace("COLOR\"", &format!("{color}\""));
     let manifest = manifest.replace("-COLOR", &format!("-{color}"));
-    // Fixed node ports are for one user of a cluster.
+    // A fixed node port can be used only once in a cluster.
     let manifest = manifest.replace(", nodePort: 31080", "").replace(", nodePort: 31081", "");
     let output = scope.cli.output_with_input(&["apply", "-f", "-"], &manifest)?;
     ensure!(output.code == 0, "{file}: {}", output.stderr);

@@ -1,4 +1,4 @@
-//! What serves depends on nothing that no stage was moved to: ports, tiers and sizes of a release count when it is promoted.
+//! Tests that what serves depends on nothing that no stage was moved to: ports, tiers and sizes of a release count when it is promoted.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -20,20 +20,20 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// Connections that are held while the color becomes smaller.
+/// Number of connections that are held while the color becomes smaller.
 const HELD: usize = 60;
 
-/// The containers declare the port under its name, so pods of both colors serve behind one Service.
+/// Changes a port that the containers declare under its name, so pods of both colors serve behind one Service.
 pub(crate) async fn a_declared_port_that_changes(scope: &mut Scope) -> Result<()> {
     another_port(scope, PortTarget::Declared).await
 }
 
-/// Nothing but the number says which port it is, so the Service moves in one write.
+/// Changes a port that is known by its number alone, so the Service moves in one write.
 pub(crate) async fn a_port_that_changes(scope: &mut Scope) -> Result<()> {
     another_port(scope, PortTarget::Number).await
 }
 
-/// The tier targets the port by a name of its own, which each pod resolves for itself.
+/// Changes a port that the tier targets by a name of its own, which each pod resolves for itself.
 pub(crate) async fn a_named_port_that_changes(scope: &mut Scope) -> Result<()> {
     another_port(scope, PortTarget::Named).await
 }
@@ -55,7 +55,7 @@ async fn another_port(scope: &mut Scope, target: PortTarget) -> Result<()> {
     Ok(())
 }
 
-/// A release of half the pods leaves those that serve alone until it has taken their place.
+/// Checks that a release of half the pods does not change those that serve until it has replaced them.
 pub(crate) async fn a_smaller_release(scope: &mut Scope) -> Result<()> {
     let v1 = App::two_tiers(4);
     let v2 = App { replicas: 2, ..v1.clone() };
@@ -73,7 +73,7 @@ pub(crate) async fn a_smaller_release(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// A release whose connections are not counted leaves those of the color before alone: that color is counted as it was.
+/// Checks that a release without counted connections keeps those of the color before: that color is counted as it was.
 pub(crate) async fn a_release_that_is_counted_otherwise(scope: &mut Scope) -> Result<()> {
     let c1 = Colors::default();
     let c2 = Colors { drain: json!({ "connections": "None", "settle": "1s" }), ..Colors::default() };
@@ -87,7 +87,7 @@ pub(crate) async fn a_release_that_is_counted_otherwise(scope: &mut Scope) -> Re
     shrinks_to(scope, "c1", 0).await
 }
 
-/// A node sends clients to its own pods alone, so old and new pods serve together for a while, in a flip and on the way back.
+/// Checks that old and new pods serve together for a while, in a flip and on the way back, when nodes send clients to their own pods alone.
 pub(crate) async fn a_flip_under_a_local_policy_overlaps(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::Flip, ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
@@ -106,7 +106,7 @@ pub(crate) async fn a_flip_under_a_local_policy_overlaps(scope: &mut Scope) -> R
     scope.serves(&app, "active", "v1").await
 }
 
-/// v2 has no `gate` any more. Clients of v1 pass it as long as v1 serves, and the address stays the same.
+/// Releases a v2 without the tier `gate`. Clients of v1 pass it as long as v1 serves, and the address stays the same.
 pub(crate) async fn a_release_without_the_tier_in_front(scope: &mut Scope) -> Result<()> {
     let v1 = App { chain: vec!["gate", "frontend", "backend"], ..App::two_tiers(2) };
     let v2 = App { chain: vec!["frontend", "backend"], ..v1.clone() };
@@ -126,7 +126,7 @@ pub(crate) async fn a_release_without_the_tier_in_front(scope: &mut Scope) -> Re
     Ok(())
 }
 
-/// Five pods become three: those that are connected stay connected, also with the two that go, and new connections are served.
+/// Scales five pods down to three: all connections last, also those to the two that go, and new connections are served.
 pub(crate) async fn fewer_replicas_cut_no_connection(scope: &mut Scope) -> Result<()> {
     let drain = json!({ "connections": "Sidecar", "settle": "3s", "deadline": "24h" });
     let five = Colors { replicas: 5, drain, ..Colors::default() };
@@ -148,7 +148,7 @@ pub(crate) async fn fewer_replicas_cut_no_connection(scope: &mut Scope) -> Resul
         Ok(())
     })
     .await?;
-    // Longer than it takes to let an idle pod go.
+    // Longer than it takes to end an idle pod.
     tokio::time::sleep(Duration::from_secs(8)).await;
     ensure!(pods(scope, "c1").await? == before, "a pod that is connected has gone");
     held.alive().await?;
@@ -165,8 +165,8 @@ pub(crate) async fn fewer_replicas_cut_no_connection(scope: &mut Scope) -> Resul
     held.alive().await
 }
 
-/// Half-way through a shift the spec names a v3 that no Deployment can have. A pod that is lost is replaced, and the way back is open; the
-/// corrected spec goes on.
+/// Names in the spec, half-way through a shift, a v3 that no Deployment can have. A lost pod is replaced, and the way back is open; the
+/// corrected spec proceeds.
 pub(crate) async fn an_invalid_spec_in_mid_shift(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::HELD, ..App::two_tiers(3) };
     let traffic = in_mid_shift(scope, &app).await?;
@@ -200,7 +200,7 @@ pub(crate) async fn an_invalid_spec_in_mid_shift(scope: &mut Scope) -> Result<()
     Ok(())
 }
 
-/// The default name of the stage's Service is that of the Service through which v1's frontends reach v1's backends.
+/// Adds a stage whose Service has the default name of the Service through which v1's frontends reach v1's backends.
 pub(crate) async fn a_stage_named_like_a_living_color(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
@@ -230,8 +230,8 @@ pub(crate) async fn a_stage_named_like_a_living_color(scope: &mut Scope) -> Resu
     Ok(())
 }
 
-/// A stage that is held in the middle of a shift has a budget: its members are evicted one at a time, each when the one before is replaced. The
-/// budget goes with the hold.
+/// Checks that a stage that is held in the middle of a shift has a budget: its members are evicted one at a time, each when the one before is
+/// replaced. The budget goes with the hold.
 pub(crate) async fn a_held_stage_has_a_budget(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::HELD, ..App::two_tiers(3) };
     let traffic = in_mid_shift(scope, &app).await?;
@@ -258,12 +258,12 @@ pub(crate) async fn a_held_stage_has_a_budget(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Two stages swap their fixed node ports. The API server gives one port to one Service, so one of them is without it for a moment.
+/// Swaps the fixed node ports of two stages. The API server gives one port to one Service, so one of them is without it for a moment.
 pub(crate) async fn stages_swap_their_node_ports(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
     scope.serves(&app, "smoke", "v1").await?;
-    // Whatever the cluster has given them, so that no port has to be free.
+    // Uses the ports that the cluster has given them, so that no port has to be free.
     let (smoke, active) = (node_port(scope, "smoke").await?, node_port(scope, "active").await?);
     for (of_smoke, of_active) in [(smoke, active), (active, smoke)] {
         let mut spec = scope.rainbow(&app).await?.data["spec"].clone();
@@ -287,7 +287,7 @@ async fn node_port(scope: &Scope, stage: &str) -> Result<i32> {
     ports.first().and_then(|port| port.node_port).context("it has no node port")
 }
 
-/// Load on a stage that has moved one pod from v1 to v2.
+/// Starts a load on a stage that has moved one pod from v1 to v2.
 async fn in_mid_shift(scope: &Scope, app: &App) -> Result<Loads> {
     scope.deploy(app, "v1", "active").await?;
     let traffic = scope.load("frontend-active").await?;
@@ -311,7 +311,7 @@ async fn replace_spec(scope: &Scope, app: &App, spec: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The condition has the reason, and says so.
+/// Waits until the condition `Stalled` has the reason and the text.
 async fn is_told(scope: &Scope, app: &App, reason: &str, text: &str) -> Result<()> {
     eventually("the condition", || async {
         let rainbow = scope.rainbow(app).await?;
@@ -328,7 +328,7 @@ async fn is_told(scope: &Scope, app: &App, reason: &str, text: &str) -> Result<(
     .await
 }
 
-/// Ready pods with the membership label of the active stage.
+/// Returns the ready pods with the membership label of the active stage.
 async fn members(scope: &Scope) -> Result<BTreeSet<String>> {
     let pods = scope.api::<Pod>().list(&ListParams::default().labels("member.rainbow.dev/active=yes")).await?;
     let ready = |pod: &&Pod| {

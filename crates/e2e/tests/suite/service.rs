@@ -1,4 +1,4 @@
-//! The fields of Services that users set, as clients and the cluster's data plane see them.
+//! Tests of the fields of Services that users set, as clients and the cluster's data plane see them.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-/// Replies in a row that are the same by chance once in 10^12 times, where two pods answer.
+/// Number of equal consecutive replies that occur by chance once in 10^12 times, where two pods answer.
 const IN_A_ROW: usize = 40;
 
-/// The application, with a Service of the stage `active` that has these fields.
+/// Builds the application, with a Service of the stage `active` that has these fields.
 fn with(app: &App, version: &str, service: Value) -> Value {
     let mut rainbow = app.at(version);
     rainbow["spec"]["stages"][1]["service"] = service;
@@ -22,8 +22,8 @@ async fn stage_service(scope: &Scope) -> Result<Value> {
     Ok(json!(scope.api::<Service>().get("frontend-active").await?))
 }
 
-/// In the middle of a shift each client stays with one color. What others put on the Service stays on it through all of the shift, and
-/// what leaves the spec leaves the Service.
+/// Checks that in the middle of a shift each client stays with one color. Fields that others put on the Service stay on it through all of the
+/// shift, and fields that leave the spec leave the Service.
 pub(crate) async fn affinity_through_a_shift(scope: &mut Scope) -> Result<()> {
     let mut app = App { pace: Pace::HELD, ..App::two_tiers(2) };
     let sticky = json!({
@@ -70,12 +70,12 @@ pub(crate) async fn affinity_through_a_shift(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// A flip under the policy `Local` loses nothing on nodes that have pods of both colors, and old and new pods overlap.
+/// Checks that a flip under the policy `Local` loses nothing on nodes that have pods of both colors, and that old and new pods overlap.
 pub(crate) async fn local_traffic_through_a_flip(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::Flip, ..App::two_tiers(4) };
     let at = |version: &str| {
         let mut rainbow = with(&app, version, json!({ "type": "NodePort", "externalTrafficPolicy": "Local" }));
-        // All pods of a version are there before the stage moves.
+        // All pods of a version exist before the stage moves.
         rainbow["spec"]["stages"][0]["replicas"] = json!(4);
         let labels = json!({ "rainbow.dev/tier": "frontend", "rainbow.dev/color": version });
         rainbow["spec"]["tiers"][0]["template"]["spec"]["topologySpreadConstraints"] = json!([{
@@ -103,7 +103,7 @@ pub(crate) async fn local_traffic_through_a_flip(scope: &mut Scope) -> Result<()
     Ok(())
 }
 
-/// Places where the stage answers, on nodes that have a pod of the entry tier of each of these colors.
+/// Returns the places where the stage answers, on nodes that have a pod of the entry tier of each of these colors.
 async fn places_of(scope: &Scope, colors: &[&str]) -> Result<Vec<Place>> {
     let mut places = scope.places("frontend-active").await?;
     for color in colors {

@@ -1,4 +1,4 @@
-//! Shifts under load: every reply is checked, none may fail, none may be mixed.
+//! Tests of shifts under load: every reply is checked, none may fail, none may be mixed.
 
 use anyhow::{Result, ensure};
 use e2e::{App, OnSigterm, Pace, Scope, eventually, load::Clients};
@@ -29,7 +29,7 @@ pub(crate) async fn three_tiers_in_a_chain(scope: &mut Scope) -> Result<()> {
     shift(scope, &App { chain: vec!["edge", "middle", "store"], ..App::two_tiers(2) }).await
 }
 
-/// v1 → v2 under load: only whole replies of v1 and of v2, and all of v2 afterwards.
+/// Shifts from v1 to v2 under load: only whole replies of v1 and of v2, and all of v2 afterwards.
 async fn shift(scope: &mut Scope, app: &App) -> Result<()> {
     scope.deploy(app, "v1", "active").await?;
     scope.deploy(app, "v2", "smoke").await?;
@@ -37,7 +37,7 @@ async fn shift(scope: &mut Scope, app: &App) -> Result<()> {
     let traffic = scope.load(&service).await?;
     scope.cli.run(&["promote", app.name, "--wait"]).await?;
     scope.serves(app, "active", "v2").await?;
-    // The load goes on until every node has the last change: a flip is done before they do.
+    // The load continues until every node has the last change: a flip is done before they have.
     scope.answers(&service, &app.reply("v2")).await?;
     eventually("the load has seen v2", || async {
         let seen = traffic.report().replies;
@@ -51,14 +51,14 @@ async fn shift(scope: &mut Scope, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// The new color gets pods as those of the old one end, and no tier ever has more than one pod too many.
+/// Checks that the new color gets pods as those of the old one end, and that no tier ever has more than one pod too many.
 pub(crate) async fn with_one_pod_more(scope: &mut Scope) -> Result<()> {
     const PODS: u32 = 4;
     let app = App { on_sigterm: OnSigterm::Die, settle: "500ms", pace: Pace::OneMore, ..App::two_tiers(PODS) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
     scope.scaled("v2", 1).await?;
-    // Time-based draining cannot know of connections that are kept.
+    // Time-based draining cannot know of kept connections.
     let traffic = scope.load_by("frontend-active", Clients::New).await?;
     scope.cli.run(&["promote", app.name]).await?;
     tokio::select! {
@@ -69,7 +69,7 @@ pub(crate) async fn with_one_pod_more(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Ends when a tier has more pods than that, those that are being deleted aside.
+/// Fails when a tier has more pods than `most`, not counting those that are being deleted.
 async fn at_most(scope: &Scope, most: usize) -> Result<()> {
     loop {
         let mut tiers: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -83,12 +83,12 @@ async fn at_most(scope: &Scope, most: usize) -> Result<()> {
     }
 }
 
-/// The old color goes away while clients call: a pod leaves its Service, the data plane learns it, then the pod ends.
+/// Retires the old color while clients call: a pod leaves its Service, the data plane learns it, then the pod ends.
 pub(crate) async fn retires_under_load_with_pods_that_die_at_once(scope: &mut Scope) -> Result<()> {
     let app = App { on_sigterm: OnSigterm::Die, settle: "500ms", ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    // Time-based draining cannot know of connections that are kept.
+    // Time-based draining cannot know of kept connections.
     let traffic = scope.load_by("frontend-active", Clients::New).await?;
     scope.cli.run(&["promote", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v2").await?;
@@ -97,7 +97,7 @@ pub(crate) async fn retires_under_load_with_pods_that_die_at_once(scope: &mut Sc
     Ok(())
 }
 
-/// Pods of both colors are killed during the shift. Requests may fail, as their pod died; none may be mixed.
+/// Kills pods of both colors during the shift. Requests may fail, as their pod died; none may be mixed.
 pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> {
     let mut app = App { on_sigterm: OnSigterm::Die, pace: Pace::HELD, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
@@ -121,7 +121,7 @@ pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> 
     Ok(())
 }
 
-/// A color that never becomes ready stays out of every stage, and the status says why.
+/// Checks that a color that never becomes ready stays out of every stage, and that the status says why.
 pub(crate) async fn a_color_that_never_becomes_ready_stays_out(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
@@ -129,7 +129,7 @@ pub(crate) async fn a_color_that_never_becomes_ready_stays_out(scope: &mut Scope
     let mut broken = app.at("v2");
     broken["spec"]["progressDeadlineSeconds"] = 2.into();
     let probe = &mut broken["spec"]["tiers"][1]["template"]["spec"]["containers"][0]["readinessProbe"];
-    probe["httpGet"]["port"] = 8099.into(); // where nobody listens
+    probe["httpGet"]["port"] = 8099.into(); // no program listens there
     broken["spec"]["stages"][1]["color"] = "v2".into();
     scope.apply_manifest(&broken)?;
     eventually("the Rainbow is stalled", || async {

@@ -1,4 +1,4 @@
-//! The counter starts wherever the application's own containers may: it is never why a namespace refuses a pod.
+//! Tests that the counter starts wherever the application's own containers may: it is never the reason why a namespace refuses a pod.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{App, Scope, eventually};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Name of the counter's container.
 const COUNTER: &str = "rainbow-tally";
 
-/// A quota that asks every container for all limits, a limit range, and Pod Security at its strictest.
+/// Starts the counter under a quota that asks every container for all limits, a limit range, and the strictest Pod Security.
 pub(crate) async fn starts_where_a_namespace_is_strict(scope: &mut Scope) -> Result<()> {
     let quota = json!({ "metadata": { "name": "all" }, "spec": { "hard": {
         "requests.cpu": "4", "requests.memory": "4Gi", "limits.cpu": "8", "limits.memory": "4Gi",
@@ -44,7 +44,7 @@ pub(crate) async fn starts_where_a_namespace_is_strict(scope: &mut Scope) -> Res
     counters_run(scope, "v1").await
 }
 
-/// The application runs as root and says so for its whole pod; the counter does not.
+/// Starts the counter in a pod whose security context sets root for all containers; the counter does not run as root.
 pub(crate) async fn starts_in_a_pod_of_root(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(1);
     let mut manifest = counted(&app);
@@ -56,7 +56,7 @@ pub(crate) async fn starts_in_a_pod_of_root(scope: &mut Scope) -> Result<()> {
     counters_run(scope, "v1").await
 }
 
-/// The application at v1, with counters.
+/// Builds the application at v1, with counters.
 fn counted(app: &App) -> Value {
     let mut manifest = app.at("v1");
     manifest["spec"]["drain"]["connections"] = json!("Sidecar");

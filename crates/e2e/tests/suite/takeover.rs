@@ -1,5 +1,5 @@
-//! Two operators of which one leads, each of which is killed, frozen, cut off from the API server and told to end, while releases, rollbacks and
-//! held connections go on.
+//! Test of two operators of which one leads. Each is killed, frozen, cut off from the API server and terminated, while releases, rollbacks and
+//! held connections continue.
 
 use std::{
     collections::BTreeMap,
@@ -38,19 +38,19 @@ use serde_json::json;
 
 /// Pods per tier.
 const PODS: u32 = 2;
-/// Connections to each color that are held.
+/// Number of held connections to each color.
 const HELD: usize = 4;
-/// Colors that have held connections at the same time.
+/// Number of colors that have held connections at the same time.
 const COLORS_HELD: usize = 3;
 /// Milliseconds between two troubles.
 const PAUSE: std::ops::Range<u64> = 2_000..8_000;
 /// Milliseconds for which an operator is frozen or cut off: longer than a lease.
 const AWAY: std::ops::Range<u64> = 15_000..25_000;
-/// Longest time until another operator leads, on a machine that is busy with other things.
+/// Time limit until another operator leads, on a machine that is busy with other things.
 const TAKEOVER: Duration = Duration::from_secs(90);
 const LEASE: &str = "rainbow-operator";
 
-/// What happens to an operator.
+/// Kind of trouble for an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     Killed,
@@ -59,7 +59,7 @@ enum Trouble {
     Terminated,
 }
 
-/// Releases of two applications under load, while operators come and go.
+/// Releases two applications under load, while operators come and go.
 pub(crate) async fn operators_in_turn(scope: &mut Scope) -> Result<()> {
     let (time, seed) = (scope.chaos(), scope.seed());
     println!("takeover: seed {seed}, {time:?} of troubles");
@@ -118,7 +118,7 @@ pub(crate) async fn operators_in_turn(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Deployments and pods that were made.
+/// Records of the created Deployments and pods.
 struct Instances {
     deployments: Ledger<String>,
     asked: Ledger<i32>,
@@ -140,8 +140,8 @@ impl Instances {
         }
     }
 
-    /// How many Deployments and pods were made. Each Deployment must have been made once, and no instance may have started more pods than it was
-    /// asked for; one that is taken back early starts fewer.
+    /// Returns the number of created Deployments and pods. Each Deployment must have been created once, and no instance may have started more pods
+    /// than it was asked for; one that is taken back early starts fewer.
     fn made_once(&self) -> Result<(usize, usize)> {
         let deployments = self.deployments.entries();
         let again: Vec<_> = deployments.iter().filter(|(_, uids)| uids.len() != 1).collect();
@@ -163,14 +163,14 @@ fn longest(times: &[Duration]) -> f64 {
     times.iter().max().copied().unwrap_or_default().as_secs_f64()
 }
 
-/// Holders of the lease, since when each has been seen.
+/// Holders of the lease, and the time at which each was first seen.
 #[derive(Default)]
 struct Leaders {
     seen: Mutex<Vec<(Instant, String)>>,
 }
 
 impl Leaders {
-    /// Looks at the lease. It never ends by itself.
+    /// Polls the lease. Never returns without an error.
     async fn watch(&self, scope: &Scope) -> Result<()> {
         loop {
             let lease = scope.api::<Lease>().get_opt(LEASE).await?;
@@ -187,13 +187,13 @@ impl Leaders {
         }
     }
 
-    /// Holder of the lease; empty if none has it.
+    /// Returns the holder of the lease; empty if there is none.
     fn now(&self) -> String {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.last().map(|(_, holder)| holder.clone()).unwrap_or_default()
     }
 
-    /// Time from a moment until another one than its leader then led.
+    /// Returns the time from a moment until another operator than the one before leads.
     async fn after(&self, moment: Instant, before: &str) -> Result<Duration> {
         eventually("another operator leads", || async {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +205,7 @@ impl Leaders {
     }
 }
 
-/// What has happened to the operators.
+/// Record of the troubles.
 #[derive(Default)]
 struct Tally {
     counts: BTreeMap<Trouble, usize>,
@@ -214,7 +214,7 @@ struct Tally {
     after_sigterm: Vec<Duration>,
 }
 
-/// Troubles in turn, each kind once before any comes again, most of them of the operator that leads.
+/// Makes troubles in turn, each kind once before any comes again, most of them for the leader.
 async fn troubles(replicas: &mut [Replica; 2], leaders: &Leaders, mut random: StdRng, time: Duration) -> Result<Tally> {
     let begin = Instant::now();
     let mut tally = Tally::default();
@@ -276,14 +276,14 @@ async fn troubles(replicas: &mut [Replica; 2], leaders: &Leaders, mut random: St
     Ok(tally)
 }
 
-/// One release after another of two tiers, shifted pod by pod or at once, of which some are rolled back on the way. How many there were, and how
-/// many of them were rolled back.
+/// Makes one release after another of two tiers, shifted pod by pod or at once, some of which are rolled back on the way. Returns the number of
+/// releases, and of those that were rolled back.
 async fn releases(scope: &Scope, app: &App, over: &AtomicBool, mut random: StdRng) -> Result<(usize, usize)> {
     let (mut released, mut rolled_back, mut serving) = (1, 0, "c1".to_owned());
     while !over.load(Ordering::Relaxed) {
         released += 1;
         let color = format!("c{released}");
-        // Both paces, each with and without a rollback, the more telling ones first.
+        // Both paces, each with and without a rollback; the more revealing ones first.
         let (pace, back) = match released % 4 {
             2 => (Pace::OneEvery(1_000), true),
             3 => (Pace::Flip, false),
@@ -307,8 +307,8 @@ async fn releases(scope: &Scope, app: &App, over: &AtomicBool, mut random: StdRn
     Ok((released, rolled_back))
 }
 
-/// One release after another, to each of which clients connect that stay while later ones come. The connections that are left, and how many
-/// releases there were.
+/// Makes one release after another. Clients connect to each and stay while later ones come. Returns the connections that are left, and the
+/// number of releases.
 async fn held_releases(scope: &Scope, app: &Colors, over: &AtomicBool) -> Result<(Held, usize)> {
     let mut held = Vec::new();
     let mut released = 1;
@@ -331,7 +331,7 @@ async fn held_releases(scope: &Scope, app: &Colors, over: &AtomicBool) -> Result
     Ok((all, released))
 }
 
-/// Each color answers with its name.
+/// Applies a color of the app. Each color replies with its name.
 fn apply(scope: &Scope, app: &App, color: &str) -> Result<()> {
     let mut manifest = app.at("v1");
     let spec = &mut manifest["spec"];
@@ -340,13 +340,13 @@ fn apply(scope: &Scope, app: &App, color: &str) -> Result<()> {
         let env = &mut tier["template"]["spec"]["containers"][0]["env"];
         env.as_array_mut().context("no environment")?.push(json!({ "name": "VERSION", "value": color }));
     }
-    // The way back outlives every rollback; later, colors go away while the test looks.
+    // The warm period outlasts every rollback; later, colors go away while the test runs.
     spec["drain"] = json!({ "connections": "Sidecar", "settle": "1s", "deadline": "24h" });
     spec["keep"] = json!({ "live": 8, "history": 3, "warm": "20s" });
     scope.apply_manifest(&manifest)
 }
 
-/// Deletes the applications, and waits until the namespace has nothing of theirs.
+/// Deletes the applications, and waits until the namespace has none of their objects.
 async fn nothing_is_left(scope: &Scope, apps: &[&str]) -> Result<()> {
     for app in apps {
         scope.custom("Rainbow").delete(app, &DeleteParams::default()).await?;
@@ -369,7 +369,7 @@ async fn nothing_is_left(scope: &Scope, apps: &[&str]) -> Result<()> {
     .await
 }
 
-/// Objects that have not been told to end.
+/// Returns the names of the objects that are not being deleted.
 async fn names<K>(scope: &Scope) -> Result<Vec<String>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,

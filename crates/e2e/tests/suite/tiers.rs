@@ -1,4 +1,4 @@
-//! Releases that go tier by tier: a backend may be newer than the frontends that it serves, and never older.
+//! Tests of releases that go tier by tier: a backend may be newer than the frontends that it serves, and never older.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use traffic::Report;
 
 const APP: &str = "seamless";
-/// Kills in one release.
+/// Number of kills in one release.
 const KILLS: usize = 20;
 
-/// Colors go as soon as evidence lets them.
+/// Builds an app whose colors go as soon as evidence allows.
 fn app(replicas: u32) -> App {
     App { settle: "1s", ..App::two_tiers(replicas) }
 }
 
-/// The manifest of a color with a version of each tier.
+/// Builds the manifest of a color with a version of each tier.
 fn manifest(app: &App, color: &str, (frontend, backend): (&str, &str)) -> Result<Value> {
     let mut manifest = app.at(color);
     for tier in manifest["spec"]["tiers"].as_array_mut().context("no tiers")? {
@@ -36,7 +36,7 @@ fn manifest(app: &App, color: &str, (frontend, backend): (&str, &str)) -> Result
     Ok(manifest)
 }
 
-/// The same with frontends that keep their connections to backends, and with connections that are counted.
+/// Changes a manifest to frontends that keep their connections to backends, and to counted connections.
 fn pooled(mut manifest: Value) -> Result<Value> {
     manifest["spec"]["drain"] = json!({ "deadline": "24h", "settle": "1s", "connections": "Sidecar" });
     for tier in manifest["spec"]["tiers"].as_array_mut().context("no tiers")? {
@@ -46,7 +46,7 @@ fn pooled(mut manifest: Value) -> Result<Value> {
     Ok(manifest)
 }
 
-/// No request failed, and no reply came from a frontend that is newer than its backend. The answer tells how many replies came from a
+/// Checks that no request failed, and that no reply came from a frontend that is newer than its backend. Returns the number of replies from a
 /// backend that is newer than its frontend.
 fn compatible(report: &Report) -> Result<u64> {
     ensure!(report.requests > 0 && report.failed == 0, "{} of {} failed: {report:?}", report.failed, report.requests);
@@ -62,7 +62,7 @@ fn compatible(report: &Report) -> Result<u64> {
     Ok(compatible)
 }
 
-/// The color that a Service selects.
+/// Returns the color that a Service selects.
 async fn selects(scope: &Scope, service: &str) -> Result<String> {
     let found = scope.api::<Service>().get(service).await?;
     let selector = found.spec.and_then(|spec| spec.selector).context("no selector")?;
@@ -78,7 +78,7 @@ async fn selects_in_time(scope: &Scope, service: &str, color: &str) -> Result<()
     .await
 }
 
-/// Uids of pods by tier, stage and the color that introduced them.
+/// Returns the UIDs of pods by tier, stage and the color that introduced them.
 async fn pods(scope: &Scope) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in scope.api::<Pod>().list(&ListParams::default()).await? {
@@ -101,7 +101,7 @@ async fn serves(scope: &Scope, app: &App, stage: &str, color: &str) -> Result<()
     .await
 }
 
-/// The operator is killed twenty times in a release of both tiers; then the release is taken back.
+/// Kills the operator twenty times in a release of both tiers; then takes the release back.
 pub(crate) async fn operator_killed_twenty_times_tier_by_tier(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::OneEvery(1_000), ..app(3) };
     scope.apply_manifest(&manifest(&app, "v1", ("v1", "v1"))?)?;
@@ -134,7 +134,7 @@ pub(crate) async fn operator_killed_twenty_times_tier_by_tier(scope: &mut Scope)
     serves(scope, &app, "active", "v1").await
 }
 
-/// A release of the backend alone starts no frontend, and smoke tests the pods that active gets.
+/// Checks that a release of the backend alone starts no frontend, and that smoke tests the pods that active gets.
 pub(crate) async fn a_release_of_the_backend_alone(scope: &mut Scope) -> Result<()> {
     let app = app(3);
     scope.apply_manifest(&manifest(&app, "v1", ("v1", "v1"))?)?;
@@ -157,7 +157,7 @@ pub(crate) async fn a_release_of_the_backend_alone(scope: &mut Scope) -> Result<
     Ok(())
 }
 
-/// Each tier of smoke is tested before the next follows; a test that fails takes the stage back.
+/// Checks that each tier of smoke is tested before the next follows, and that a failed test takes the stage back.
 pub(crate) async fn tested_tier_by_tier(scope: &mut Scope) -> Result<()> {
     let app = app(1);
     let paused = |mut manifest: Value| {
@@ -185,7 +185,7 @@ pub(crate) async fn tested_tier_by_tier(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Frontends keep their connections to backends of before: these stay until the frontends let go.
+/// Checks that backends stay as long as frontends keep connections to them.
 pub(crate) async fn connections_between_tiers_hold(scope: &mut Scope) -> Result<()> {
     let app = app(2);
     scope.apply_manifest(&pooled(manifest(&app, "v1", ("v1", "v1"))?)?)?;
@@ -213,7 +213,7 @@ pub(crate) async fn connections_between_tiers_hold(scope: &mut Scope) -> Result<
     ensure!(held.get("backend//v1").is_some_and(|pods| !pods.is_empty()), "backends of v1 went: {held:?}");
     ensure!(held["frontend/active/v1"] == before["frontend/active/v1"], "{held:?}");
     compatible(&traffic.stop().await)?;
-    // Frontends of another version take the place of those that hold them.
+    // Frontends of another version replace those that hold the connections.
     scope.apply_manifest(&pooled(manifest(&app, "v3", ("v2", "v2"))?)?)?;
     scope.cli.run(&["promote", APP, "--wait", "--timeout", "5m"]).await?;
     eventually("the backends of v1 have gone", || async {

@@ -1,4 +1,4 @@
-//! Pods that do not become ready: the condition, `--wait` and `why` say the reason, and the stage stays where it is.
+//! Tests of pods that do not become ready: the condition, `--wait` and `why` report the reason, and the stage stays where it is.
 
 use anyhow::{Result, ensure};
 use e2e::{App, Scope, eventually, load::Clients};
@@ -10,15 +10,15 @@ use kube::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Exit code of a wait whose time has passed.
+/// Exit code of a wait that timed out.
 const TIMED_OUT: i32 = 4;
 
-/// A version that does not start.
+/// Version that does not start.
 struct Case {
     color: &'static str,
     /// Changes the inner tier's container.
     spoil: fn(&mut Value),
-    /// Words that the reason has.
+    /// Words of the reason.
     expect: &'static [&'static str],
     /// Words of a warning that `why` quotes.
     warning: &'static str,
@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
         color: "deaf",
         spoil: |container| set(container, "READY_AFTER_MS", "86400000"),
         expect: &["has not passed its readiness probe"],
-        // The kubelet alone knows what the probe was answered.
+        // Only the kubelet knows the reply to the probe.
         warning: "Readiness probe failed",
     },
     Case {
@@ -83,7 +83,7 @@ pub(crate) async fn pods_that_do_not_start_say_why(scope: &mut Scope) -> Result<
             Ok(())
         })
         .await?;
-        // The reason varies while a node tries again, so a look may come between two tries.
+        // The reason varies while a node tries again, so a check may fall between two tries.
         eventually(&format!("a wait for {} says why", case.color), || async {
             let output =
                 scope.cli.output(&["deploy", "seamless", "--color", case.color, "--wait", "--timeout", "2s"])?;
@@ -102,8 +102,8 @@ pub(crate) async fn pods_that_do_not_start_say_why(scope: &mut Scope) -> Result<
 /// Condition of a pod that a controller of load balancers sets.
 const GATE: &str = "lb.example.com/registered";
 
-/// A controller of load balancers, as that of AWS is: it registers the pods of a Service, ready or not, and says so in each of them. It
-/// never ends.
+/// Acts as a controller of load balancers, such as that of AWS: registers the pods of a Service, ready or not, and sets the condition in each of
+/// them. Never returns without an error.
 async fn register(scope: &Scope, service: &str) -> Result<()> {
     let slices = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
     let pods = scope.api::<Pod>();
@@ -126,8 +126,8 @@ async fn register(scope: &Scope, service: &str) -> Result<()> {
     }
 }
 
-/// A gate that opens when a pod is behind a Service holds no release up: the color's own Service has its pods from the start. Where nobody opens
-/// it, the condition names pod and gate.
+/// Checks that a readiness gate that opens when a pod is behind a Service holds no release up: the color's own Service has its pods from the
+/// start. If the gate is never opened, the condition names pod and gate.
 pub(crate) async fn a_readiness_gate_opens_by_the_own_service(scope: &mut Scope) -> Result<()> {
     let app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;

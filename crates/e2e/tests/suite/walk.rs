@@ -1,11 +1,11 @@
-//! The main job, step by step, with Rainbow's own commands.
+//! Tests of the main job, step by step, with Rainbow's own commands.
 
 use anyhow::{Result, ensure};
 use e2e::{App, OnSigterm, Pace, Scope, eventually};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 
-/// v1, v2 beside it as a smoke stage, the active stage moved, v1 retired, everything deleted.
+/// Releases v1, then v2 beside it as a smoke stage, moves the active stage, retires v1, and deletes everything.
 pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
     let app = App { settle: "500ms", ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
@@ -36,7 +36,7 @@ pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Rollback in the middle of a shift and after it: one write, no pod start.
+/// Rolls back in the middle of a shift and after it: one write, no pod start.
 pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<()> {
     let mut app = App { on_sigterm: OnSigterm::Die, pace: Pace::HELD, ..App::two_tiers(4) };
     scope.deploy(&app, "v1", "active").await?;
@@ -63,7 +63,7 @@ pub(crate) async fn rolls_back_without_a_pod_start(scope: &mut Scope) -> Result<
     Ok(())
 }
 
-/// A paused shift holds its share; abort returns to the old color.
+/// Checks that a paused shift holds its share, and that abort returns to the old color.
 pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
     let app = App { pace: Pace::HELD, ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
@@ -86,7 +86,7 @@ pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Replicas are policy: scaling in the middle of a shift makes no color and loses no request.
+/// Checks that replicas are policy: scaling in the middle of a shift creates no color and loses no request.
 pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     let mut app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;
@@ -108,7 +108,7 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Waits until `rainbow query` shows that. After a shift the data plane may need a moment for the last change.
+/// Waits until `rainbow query` prints the expected reply. After a shift the data plane may need a moment for the last change.
 async fn says(scope: &Scope, stage: &str, expected: &str) -> Result<()> {
     eventually(&format!("stage {stage} answers {expected}"), || async {
         let said = scope.cli.run(&["query", "seamless", "--stage", stage]).await?;

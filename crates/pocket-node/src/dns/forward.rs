@@ -1,4 +1,4 @@
-//! Names outside of the cluster: passed on to the host's resolvers, through the host's network.
+//! Names outside the cluster: questions are forwarded to the host's resolvers, through the host's network.
 
 use std::{
     io,
@@ -15,9 +15,9 @@ use tokio::{
 
 use crate::sync::lock;
 
-/// One resolver gets this long.
+/// Timeout of one resolver.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// One that did not answer is not asked again for this long, so that a host without network fails promptly.
+/// Pause after a resolver did not answer, so that a host without network fails promptly.
 const REST: Duration = Duration::from_secs(10);
 
 /// The host's resolvers.
@@ -26,7 +26,7 @@ pub(super) struct Upstreams {
     servers: Vec<(SocketAddr, Mutex<Option<Instant>>)>,
 }
 
-/// The resolvers that a `resolv.conf` names.
+/// Returns the resolvers that a `resolv.conf` names.
 pub fn upstreams(resolv_conf: &str) -> Vec<SocketAddr> {
     resolv_conf
         .lines()
@@ -43,7 +43,7 @@ impl Upstreams {
         Self { servers: servers.into_iter().map(|server| (server, Mutex::new(None))).collect() }
     }
 
-    /// The first answer; `None` if no resolver gives one.
+    /// Returns the first answer, or `None` if no resolver gives one.
     pub(super) async fn ask(&self, question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
         for (server, rests) in &self.servers {
             if lock(rests).is_some_and(|until| until > Instant::now()) {
@@ -72,7 +72,7 @@ async fn udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; 4096];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        // The id must be the question's: anything else is a late or a forged answer.
+        // A packet with another id is a late or a forged answer.
         if length >= 12 && buffer.get(..2) == question.get(..2) {
             buffer.truncate(length);
             return Ok(buffer);

@@ -1,4 +1,4 @@
-//! The cluster's DNS server: names of Services and pods, everything else passed on to the host's resolvers.
+//! Cluster DNS server: answers names of Services and pods, and forwards everything else to the host's resolvers.
 
 mod forward;
 mod zone;
@@ -28,14 +28,14 @@ use crate::{cluster::Cluster, net::NodeNet};
 
 pub use forward::upstreams;
 
-/// What the DNS server has to know.
+/// Settings of the DNS server.
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
-    /// Where it listens, in the node's network. Usually `10.96.0.10:53`.
+    /// Address to listen at, in the node's network. Usually `10.96.0.10:53`.
     pub listen: SocketAddr,
-    /// Usually `cluster.local`.
+    /// Cluster domain, usually `cluster.local`.
     pub domain: String,
-    /// Address ranges (address, prefix length) of Services and pods, whose reverse names nobody else knows.
+    /// Address ranges (address, prefix length) of Services and pods. Their reverse names are known to no other server.
     pub reverse: Vec<(Ipv4Addr, u8)>,
     /// Resolvers for all other names, asked through the host's network; see [`upstreams`].
     pub upstreams: Vec<SocketAddr>,
@@ -52,22 +52,22 @@ struct Server {
     cluster: Arc<Cluster>,
     zone: Zone,
     upstreams: Upstreams,
-    /// Questions that wait for the host's resolvers.
+    /// Permits for questions that wait for the host's resolvers.
     waiting: Semaphore,
 }
 
-/// Questions that may wait for the host's resolvers at once, and connections at once.
+/// Limit of questions that wait for the host's resolvers at once, and of connections at once.
 const AT_ONCE: usize = 128;
-/// What a client can take over UDP if it does not say.
+/// Size of a UDP answer for a client that states no size.
 const PLAIN_UDP: u16 = 512;
-/// A connection that asks nothing for so long is closed.
+/// Time after which a connection without a question is closed.
 const IDLE: Duration = Duration::from_secs(10);
 
 impl Dns {
     /// Opens the server's ports.
     ///
     /// # Errors
-    /// When the address is not to be had, or the domain is none.
+    /// When the address cannot be bound, or the domain is no domain name.
     pub async fn bind(net: &NodeNet, cluster: Arc<Cluster>, config: DnsConfig) -> io::Result<Self> {
         let zone = Zone::new(&config.domain, config.reverse).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is no domain name", config.domain))
@@ -75,7 +75,7 @@ impl Dns {
         let (udp, tcp) = net
             .run(async move {
                 let tcp = TcpListener::bind(config.listen).await?;
-                // In tests the port is the system's choice; it is the same for both.
+                // In tests the system chooses the port; UDP uses the port that TCP got.
                 let udp = UdpSocket::bind(tcp.local_addr()?).await?;
                 Ok::<_, io::Error>((udp, tcp))
             })
@@ -85,15 +85,15 @@ impl Dns {
         Ok(Self { server, udp: Arc::new(udp), tcp })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens at.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
 
-    /// Answers until the shutdown. Runs on the ordinary runtime, because the host's resolvers are in the host's network.
+    /// Answers until shutdown. Runs on the ordinary runtime, because the host's resolvers are in the host's network.
     pub async fn run(self, shutdown: CancellationToken) {
         tokio::select! {
             () = serve_udp(self.server.clone(), self.udp) => {}
@@ -111,7 +111,7 @@ async fn serve_udp(server: Arc<Server>, socket: Arc<UdpSocket>) {
             Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "DNS question not received");
-                // An answer could not be delivered; should it be worse, this keeps it from turning in circles.
+                // Usually an answer that could not be delivered. The pause prevents a busy loop if the error is a lasting one.
                 sleep(Duration::from_millis(1)).await;
                 continue;
             }
@@ -120,7 +120,7 @@ async fn serve_udp(server: Arc<Server>, socket: Arc<UdpSocket>) {
         match server.local(&buffer[..length]) {
             Local::Answer(answer, limit) => {
                 if let Some(bytes) = encode(&answer, Some(limit)) {
-                    // A client that is gone does not need it.
+                    // The client may be gone by now.
                     let _ = socket.send_to(&bytes, client).await;
                 }
             }
@@ -190,11 +190,11 @@ async fn connection(server: &Server, mut stream: TcpStream) -> io::Result<()> {
 }
 
 enum Local {
-    /// Answer this, and how long it may be over UDP.
+    /// Answer, and the size that it may have over UDP.
     Answer(Message, u16),
-    /// Ask others.
+    /// Question for the host's resolvers.
     Forward(Message),
-    /// It is no question at all.
+    /// Bytes that are no question.
     Ignore,
 }
 
@@ -203,7 +203,7 @@ impl Server {
         let question = match Message::from_vec(bytes) {
             Ok(question) => question,
             Err(_) => {
-                // With an id there is somebody to tell that this is no message.
+                // With an id, the client can get the answer that this is no message.
                 return match bytes {
                     [a, b, flags, _, ..] if flags & 0x80 == 0 => {
                         let id = u16::from_be_bytes([*a, *b]);
@@ -213,7 +213,7 @@ impl Server {
                 };
             }
         };
-        // Answering answers would go on for ever.
+        // Answering an answer could continue indefinitely.
         if question.metadata.message_type != MessageType::Query {
             return Local::Ignore;
         }
@@ -247,7 +247,7 @@ impl Server {
     }
 }
 
-/// A message as bytes; cut, and marked so, if it is longer than allowed.
+/// Encodes a message; a message that is longer than the limit is truncated and marked as such.
 fn encode(message: &Message, limit: Option<u16>) -> Option<Vec<u8>> {
     let bytes = message.to_vec().ok()?;
     match limit {
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(answer.queries.len(), 1);
         let answer = over_udp(server, &[0x12, 0x34, 0, 0, 0xff]).await;
         assert_eq!((answer.metadata.id, answer.metadata.response_code), (0x1234, ResponseCode::FormErr));
-        // Still there.
+        // The server still runs.
         let answer = over_udp(server, &question("db.n.svc.cluster.local.").to_vec().unwrap()).await;
         assert_eq!(answer.answers.len(), 1);
     }

@@ -1,4 +1,4 @@
-//! What the cluster's names mean, after Kubernetes' DNS specification. Pure: a question and the cluster in, an answer out.
+//! Meaning of the cluster's names, after Kubernetes' DNS specification. Pure: a question and the cluster in, an answer out.
 
 use std::net::Ipv4Addr;
 
@@ -15,10 +15,10 @@ use crate::{
     watch::Key,
 };
 
-/// How long answers may be kept, in seconds. As short as CoreDNS': endpoints change at any time.
+/// Seconds for which answers may be cached. As short as CoreDNS': endpoints change at any time.
 const TTL: u32 = 5;
 
-/// The part of the name space that is the cluster's.
+/// Part of the name space that belongs to the cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Zone {
     domain: Name,
@@ -27,20 +27,20 @@ pub(crate) struct Zone {
     reverse: Vec<(Ipv4Addr, u8)>,
 }
 
-/// What is to be done with a question.
+/// Action for a question.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// Answer this.
+    /// Answer from the cluster.
     Answer(Message),
-    /// It is about a name outside of the cluster.
+    /// Question about a name outside the cluster.
     Forward,
 }
 
-/// What there is of a name.
+/// Records found for a name.
 enum Found {
     /// No such name.
     Nothing,
-    /// The name exists: records of the wanted type, if any, and records that help.
+    /// Existing name: records of the wanted type, if any, and additional records.
     Records(Vec<Record>, Vec<Record>),
 }
 
@@ -49,14 +49,14 @@ impl Found {
         Self::Records(records, Vec::new())
     }
 
-    /// The name exists, without records of the wanted type.
+    /// Returns a name that exists, without records of the wanted type.
     fn empty() -> Self {
         Self::records(Vec::new())
     }
 }
 
 impl Zone {
-    /// Of a domain such as `cluster.local`. `None` if it is no domain name.
+    /// Creates the zone of a domain such as `cluster.local`. `None` if it is no domain name.
     pub(crate) fn new(domain: &str, reverse: Vec<(Ipv4Addr, u8)>) -> Option<Self> {
         let mut name = Name::from_ascii(domain).ok()?;
         name.set_fqdn(true);
@@ -64,7 +64,6 @@ impl Zone {
         (!labels.is_empty()).then_some(Self { domain: name, labels, reverse })
     }
 
-    /// Answers a question.
     pub(crate) fn reply(&self, cluster: &Cluster, question: &Message) -> Reply {
         let head = &question.metadata;
         let refuse = |code| Reply::Answer(Message::error_msg(head.id, head.op_code, code));
@@ -110,7 +109,7 @@ impl Zone {
             }
         };
         if empty {
-            // It says for how long to remember that there is nothing.
+            // The SOA record says how long to remember that there is nothing.
             message.add_authority(self.soa());
         }
         message
@@ -122,7 +121,7 @@ impl Zone {
         Record::from_rdata(self.domain.clone(), TTL, RData::SOA(soa))
     }
 
-    /// A name of labels below the domain.
+    /// Builds a name from labels below the domain.
     fn name(&self, labels: &[&str]) -> Option<Name> {
         let mut name = self.domain.clone();
         for label in labels.iter().rev() {
@@ -131,7 +130,7 @@ impl Zone {
         Some(name)
     }
 
-    /// A name below the domain, given without it.
+    /// Resolves a name below the domain, given without the domain.
     fn inside(&self, cluster: &Cluster, name: &[String], query: &Query) -> Found {
         let parts: Vec<&str> = name.iter().map(String::as_str).collect();
         match parts.as_slice() {
@@ -217,10 +216,10 @@ impl Zone {
                 ips.sort_unstable();
                 ips.dedup();
                 if ips.is_empty() {
-                    // As CoreDNS says it of a headless Service without endpoints.
+                    // CoreDNS gives the same answer for a headless Service without endpoints.
                     return Found::Nothing;
                 }
-                // Clients take the first: it shall not be the same for all.
+                // Clients take the first address; rotating the list spreads them.
                 let turn = rand::random::<u32>() as usize % ips.len();
                 ips.rotate_left(turn);
                 addresses(query, ips)
@@ -229,7 +228,7 @@ impl Zone {
         }
     }
 
-    /// `_port._protocol.service…`
+    /// Answers `_port._protocol.service…`.
     fn port(
         &self,
         service: &Service,
@@ -277,7 +276,7 @@ impl Zone {
         Found::Records(answers, additionals)
     }
 
-    /// `None`: the address is not the cluster's.
+    /// Answers a reverse name. `None` if the address is not the cluster's.
     fn reverse(&self, cluster: &Cluster, ip: Ipv4Addr, query: &Query) -> Option<Found> {
         if let Some((service, host)) = cluster.at_address(ip) {
             let target = match &host {
@@ -300,12 +299,12 @@ impl Zone {
     }
 }
 
-/// Labels of a name, in lower case.
+/// Returns the labels of a name, in lower case.
 fn labels(name: &Name) -> Vec<String> {
     name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect()
 }
 
-/// The address of `d.c.b.a.in-addr.arpa`.
+/// Returns the address of `d.c.b.a.in-addr.arpa`.
 fn reverse_address(name: &[String]) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = name.iter().map(String::as_str).collect();
     let [d, c, b, a, "in-addr", "arpa"] = parts.as_slice() else {
@@ -331,7 +330,7 @@ fn addresses(query: &Query, ips: Vec<Ipv4Addr>) -> Found {
     }
 }
 
-/// A record of the very name that was asked for, in its spelling.
+/// Builds a record for the name that was asked for, in the question's spelling.
 fn record(query: &Query, data: RData) -> Record {
     Record::from_rdata(query.name().clone(), TTL, data)
 }

@@ -1,4 +1,4 @@
-//! What the API server asks of the node: logs, exec, port-forward.
+//! Requests of the API server to the node: logs, exec, port-forward.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     watch::Key,
 };
 
-/// Why a request to the node was refused.
+/// Reason why a request to the node was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     /// This node does not run the pod.
@@ -27,33 +27,26 @@ pub enum AccessError {
     /// The pod has no such container.
     #[error("container {1} is not valid for pod {0}")]
     NoContainer(String, String),
-    /// The container has not run (yet).
+    /// The container has not run yet.
     #[error("container \"{container}\" in pod \"{pod}\" is waiting to start: {reason}")]
     Waiting {
-        /// Name of the pod.
         pod: String,
-        /// Name of the container.
         container: String,
-        /// What it waits for.
+        /// Reason of the waiting container.
         reason: String,
     },
-    /// There is no run before this one.
+    /// The container has no earlier run.
     #[error("previous terminated container \"{container}\" in pod \"{pod}\" not found")]
-    NoPrevious {
-        /// Name of the pod.
-        pod: String,
-        /// Name of the container.
-        container: String,
-    },
-    /// It does not run now.
+    NoPrevious { pod: String, container: String },
+    /// The container does not run now.
     #[error("container not running ({0})")]
     NotRunning(String),
-    /// The program could not be run, or the port not be reached.
+    /// The program could not be run, or the port could not be reached.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Answers the API server. Cheap to clone.
+/// Answers the API server's requests. Cheap to clone.
 pub struct Access<R: Runtime> {
     node: Arc<Shared<R>>,
 }
@@ -75,7 +68,7 @@ impl<R: Runtime> Access<R> {
         pods.get(&key).cloned().ok_or_else(|| AccessError::NoPod(key.to_string()))
     }
 
-    /// A container's log.
+    /// Streams a container's log.
     ///
     /// # Errors
     /// When there is no such log.
@@ -84,7 +77,7 @@ impl<R: Runtime> Access<R> {
         let (place, slot) = find(&context.board.read(), &query.container)
             .ok_or_else(|| AccessError::NoContainer(query.pod.clone(), query.container.clone()))?;
         let run = if query.previous {
-            // The current run is the one that is seen; before it there must have been one.
+            // The caller sees the current run; an earlier one must exist.
             if slot.restarts == 0 && !matches!(&slot.state, State::Waiting { .. } if slot.last.is_some()) {
                 return Err(AccessError::NoPrevious { pod: query.pod, container: query.container });
             }
@@ -142,7 +135,7 @@ impl<R: Runtime> Access<R> {
     /// Connects to a port of a pod.
     ///
     /// # Errors
-    /// When the pod has no network or nobody listens.
+    /// When the pod has no network or no program listens.
     pub async fn port_forward(&self, namespace: &str, pod: &str, port: u16) -> Result<TcpStream, AccessError> {
         let context = self.pod(namespace, pod)?;
         let ip = {

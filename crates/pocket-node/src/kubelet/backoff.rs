@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long a container that ended waits before it is started again, as the kubelet counts it:
-/// not at all the first time, then 10 s, doubled up to 5 min, forgotten after 10 min of running.
+/// Delay before a container that ended is started again, as in the kubelet:
+/// none the first time, then 10 s, doubled up to 5 min, reset after 10 min of running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CrashLoop {
     next: Duration,
@@ -14,12 +14,12 @@ impl CrashLoop {
     const LAST: Duration = Duration::from_secs(300);
     const FORGET: Duration = Duration::from_secs(600);
 
-    /// For a container that was restarted before: it does not get the free first restart again.
+    /// Creates the backoff of a container that was restarted before: it does not get the free first restart again.
     pub(crate) fn resumed(restarts: i32) -> Self {
         Self { next: if restarts > 0 { Self::FIRST } else { Duration::ZERO } }
     }
 
-    /// The delay before the next start of a container that ran for so long.
+    /// Returns the delay before the next start of a container that ran for `ran`.
     pub(crate) fn delay(&mut self, ran: Duration) -> Duration {
         if ran >= Self::FORGET {
             *self = Self::default();
@@ -30,7 +30,7 @@ impl CrashLoop {
     }
 }
 
-/// A delay that doubles between two bounds.
+/// Delay that doubles between two bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubling {
     next: Duration,
@@ -38,29 +38,28 @@ pub(crate) struct Doubling {
 }
 
 impl Doubling {
-    /// From `first` to `last`.
     pub(crate) const fn new(first: Duration, last: Duration) -> Self {
         Self { next: first, last }
     }
 
-    /// For sandboxes and volumes: what they wait for is made by others within moments, so it begins small.
+    /// Backoff for sandboxes and volumes. Begins small: other components usually create the missing objects within moments.
     pub(crate) const fn setup() -> Self {
         Self::new(Duration::from_millis(100), Duration::from_secs(10))
     }
 
-    /// For images: the store is local, so looking again costs next to nothing, and one need not wait minutes as for a registry.
+    /// Backoff for images. The store is local: a new attempt costs next to nothing, so the minutes of a registry backoff are not needed.
     pub(crate) const fn image() -> Self {
         Self::new(Duration::from_secs(1), Duration::from_secs(16))
     }
 
-    /// The next delay.
+    /// Returns the next delay.
     pub(crate) fn delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.last);
         delay
     }
 
-    /// Whether it has stopped growing.
+    /// Returns whether the delay has stopped growing.
     pub(crate) fn is_longest(&self) -> bool {
         self.next == self.last
     }

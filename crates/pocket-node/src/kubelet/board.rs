@@ -1,4 +1,4 @@
-//! What the kubelet knows of one pod at this moment. Container tasks write to it; the status writer reads it.
+//! Current knowledge of the kubelet about one pod. Container tasks write to it; the status writer reads it.
 
 use std::{
     net::Ipv4Addr,
@@ -11,27 +11,25 @@ use tokio::sync::Notify;
 
 use crate::{runtime::Exit, sync::lock};
 
-/// How a container ended.
+/// Record of how a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// As `exitCode`.
+    /// Exit code, as in `exitCode`.
     pub(crate) code: i32,
-    /// The signal that ended it.
+    /// Signal that ended the container.
     pub(crate) signal: Option<i32>,
     /// `Completed`, `Error`, `ContainerCannotRun`, …
     pub(crate) reason: String,
-    /// What it left in its termination log, or why it could not run.
+    /// Content of the termination log, or the reason why the container could not run.
     pub(crate) message: Option<String>,
-    /// When it was started.
     pub(crate) started: Option<Timestamp>,
-    /// When it ended.
     pub(crate) finished: Timestamp,
     /// `pocket://…`
     pub(crate) container_id: Option<String>,
 }
 
 impl Ended {
-    /// From a runtime's answer.
+    /// Converts a runtime's answer.
     pub(crate) fn new(
         exit: Exit,
         started: Timestamp,
@@ -54,43 +52,38 @@ impl Ended {
     }
 }
 
-/// Where a container is.
+/// State of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Not running (yet, or for now).
+    /// Not running (yet, or at the moment).
     Waiting {
         /// `ContainerCreating`, `PodInitializing`, `CrashLoopBackOff`, `ImagePullBackOff`, …
         reason: String,
-        /// More about it.
+        /// Details of the reason.
         message: Option<String>,
     },
-    /// Running.
     Running {
-        /// Since when.
+        /// Start of the run.
         since: Timestamp,
     },
-    /// Ended.
     Ended(Ended),
 }
 
-/// One container of the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// Name.
     pub(crate) name: String,
     /// Image, as the pod names it.
     pub(crate) image: String,
-    /// A native sidecar: an init container that runs beside the others.
+    /// Native sidecar: an init container that runs beside the others.
     pub(crate) sidecar: bool,
-    /// Where it is.
     pub(crate) state: State,
-    /// How it ended the time before.
+    /// End of the previous run.
     pub(crate) last: Option<Ended>,
-    /// How often it was restarted.
+    /// Number of restarts.
     pub(crate) restarts: i32,
     /// Readiness, as probed.
     pub(crate) ready: bool,
-    /// Runs and has passed its startup probe and its postStart hook.
+    /// Container runs and has passed its startup probe and its postStart hook.
     pub(crate) started: bool,
     /// `sha256:…`
     pub(crate) image_id: String,
@@ -98,22 +91,20 @@ pub(crate) struct Slot {
     pub(crate) container_id: Option<String>,
 }
 
-/// The pod, by the containers' order in its spec.
+/// State of the pod; containers are in the order of its spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
-    /// When the kubelet took the pod.
+    /// Time at which the kubelet accepted the pod.
     pub(crate) start_time: Option<Timestamp>,
-    /// Its address; unset without a sandbox.
+    /// IP address; unset without a sandbox.
     pub(crate) ip: Option<Ipv4Addr>,
-    /// The sandbox stands.
+    /// Sandbox exists.
     pub(crate) sandbox: bool,
-    /// Init containers.
     pub(crate) init: Vec<Slot>,
-    /// Containers.
     pub(crate) apps: Vec<Slot>,
-    /// All init containers are through (sidecars: started).
+    /// All init containers have completed (sidecars: have started).
     pub(crate) initialized: bool,
-    /// The pod has failed as a whole: reason and message.
+    /// Reason and message of a pod that has failed as a whole.
     pub(crate) failed: Option<(String, String)>,
     /// No container will be started any more.
     pub(crate) over: bool,
@@ -122,26 +113,24 @@ pub(crate) struct View {
 /// Index of a container on the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
-    /// An init container.
     Init(usize),
-    /// A container.
     App(usize),
 }
 
-/// The view, shared, with a bell.
+/// Shared view of a pod, with notifications.
 #[derive(Debug)]
 pub(crate) struct Board {
     view: Mutex<View>,
-    /// Rung on every change for the one task that writes the status.
+    /// Notified on every change, for the one task that writes the status.
     pub(crate) changed: Notify,
-    /// Rung on every change for the one task that leads the pod.
+    /// Notified on every change, for the one task that leads the pod.
     pub(crate) progressed: Notify,
-    /// Rung on every change for anybody who follows a log.
+    /// Notified on every change, for all log followers.
     pub(crate) told: Notify,
 }
 
 impl Board {
-    /// For a pod as its object says; after a restart of the node with what the former run has left in the status.
+    /// Creates the board of a pod. After a restart of the node it starts from the status that the former run left.
     pub(crate) fn new(pod: &Pod, now: Timestamp) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let status = pod.status.clone().unwrap_or_default();
@@ -168,12 +157,11 @@ impl Board {
         Self { view: Mutex::new(view), changed: Notify::new(), progressed: Notify::new(), told: Notify::new() }
     }
 
-    /// Reads.
     pub(crate) fn read(&self) -> MutexGuard<'_, View> {
         lock(&self.view)
     }
 
-    /// Changes the pod.
+    /// Changes the view, and notifies all tasks that wait for a change.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
         let answer = change(&mut lock(&self.view));
         self.changed.notify_one();
@@ -182,14 +170,12 @@ impl Board {
         answer
     }
 
-    /// Changes a container.
     pub(crate) fn slot<T>(&self, place: Place, change: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         self.update(|view| view.slot(place).map(change))
     }
 }
 
 impl View {
-    /// A container.
     pub(crate) fn slot(&mut self, place: Place) -> Option<&mut Slot> {
         match place {
             Place::Init(index) => self.init.get_mut(index),
@@ -223,7 +209,7 @@ fn slot(
     slot.image_id.clone_from(&before.image_id);
     let state = before.state.clone().unwrap_or_default();
     let last = before.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| ended(end, now));
-    // Containers do not outlive the node's process. One that ran was ended with it, which nobody saw.
+    // Containers do not outlive the node's process. A container that ran ended with it, unobserved.
     slot.last = match state {
         ContainerState { running: Some(running), .. } => Some(Ended {
             code: 255,

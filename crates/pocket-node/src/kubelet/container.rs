@@ -1,4 +1,4 @@
-//! Runs one container: start, probes, restarts with back-off, polite end.
+//! Task of one container: start, probes, restarts with backoff, graceful termination.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -26,18 +26,17 @@ use crate::{
     sync::lock,
 };
 
-/// What a container is to its pod.
+/// Role of a container in its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Runs to its end before the next begins.
+    /// Init container: runs to its end before the next container starts.
     Init,
-    /// An init container that runs beside the others.
+    /// Native sidecar: an init container that runs beside the others.
     Sidecar,
-    /// A container.
+    /// Ordinary container.
     App,
 }
 
-/// The task of a container.
 pub(super) struct Actor<R: Runtime> {
     pub(super) context: Arc<PodContext<R>>,
     pub(super) sandbox: Arc<R::Sandbox>,
@@ -51,7 +50,6 @@ pub(super) struct Actor<R: Runtime> {
     pub(super) begun: CancellationToken,
 }
 
-/// A container that runs.
 struct Run<C> {
     container: Arc<C>,
     definition: ContainerDef,
@@ -61,16 +59,16 @@ struct Run<C> {
     prepared: Prepared,
 }
 
-/// Why a container that runs is not left alone.
+/// Reason to terminate a running container.
 enum Trouble {
     Hook(String),
     Probe(Kind, Option<Duration>),
 }
 
 impl<R: Runtime> Actor<R> {
-    /// Runs the container until it will not be started again, or the stop.
+    /// Runs the container until it will not be started again, or until it is stopped.
     pub(super) async fn run(mut self) {
-        // Whatever the way out: others wait for these.
+        // Other tasks wait for these, so both fire on every way out.
         let _begun = self.begun.clone().drop_guard();
         let _ended = self.order.ended.clone().drop_guard();
         let policy = self.policy();
@@ -81,7 +79,7 @@ impl<R: Runtime> Actor<R> {
             };
             (slot.restarts, former)
         });
-        // From a former life of the node.
+        // The container may have ended before the node was restarted.
         if let Some(end) = former
             && !(policy.restarts(end.code) || self.role == Role::Init && end.code == 0)
         {
@@ -110,7 +108,7 @@ impl<R: Runtime> Actor<R> {
         match self.role {
             Role::Sidecar => RestartPolicy::Always,
             Role::App => RestartPolicy::of(&self.context.pod()),
-            // An init container that has done its work is not run again.
+            // An init container that has succeeded is not run again.
             Role::Init => match RestartPolicy::of(&self.context.pod()) {
                 RestartPolicy::Always => RestartPolicy::OnFailure,
                 other => other,
@@ -132,7 +130,7 @@ impl<R: Runtime> Actor<R> {
         self.context.node.events.record(about, severity, reason, message);
     }
 
-    /// It ends while it waits: what it was before is what it is.
+    /// Stops a waiting container: the end of its last run becomes its state.
     fn stopped(&self) {
         self.slot(|slot| {
             if let (State::Waiting { .. }, Some(end)) = (&slot.state, slot.last.clone()) {
@@ -142,7 +140,7 @@ impl<R: Runtime> Actor<R> {
         });
     }
 
-    /// Waits before the next start; `false` if it shall end instead.
+    /// Waits before the next start; returns `false` if the container is stopped instead.
     async fn back_off(&mut self, end: Ended, delay: Duration) -> bool {
         let name = self.peek(|slot| slot.name.clone());
         let pod = format!("{}_{}({})", self.context.key.name, self.context.key.namespace, self.context.uid);
@@ -159,7 +157,7 @@ impl<R: Runtime> Actor<R> {
         }
     }
 
-    /// Tries to start it until it runs, fails in a way that counts as an end, or shall end.
+    /// Tries to start the container until it runs, fails in a way that counts as an end, or is stopped.
     async fn start(&mut self) -> Started<R::Container> {
         let mut images = Doubling::image();
         let mut others = Doubling::setup();
@@ -190,7 +188,7 @@ impl<R: Runtime> Actor<R> {
         }
     }
 
-    /// Puts on the board, and in an event, why it does not start. What does not change is not said again and again.
+    /// Reports on the board, and in an event, why the container does not start. An unchanged reason is not repeated.
     fn report(&self, obstacle: &Obstacle, tries: u32, settled: bool) {
         let image = self.peek(|slot| slot.image.clone());
         let (reason, message) = match obstacle {
@@ -282,14 +280,14 @@ impl<R: Runtime> Actor<R> {
         }
     }
 
-    /// Stays with a container until it has ended: how, after how long, and whether because it should.
+    /// Attends a running container to its end. Returns the end, the duration of the run, and whether the pod's end asked for the exit.
     async fn attend(&mut self, run: Box<Run<R::Container>>) -> (Ended, Duration, bool) {
         let container = run.container.clone();
         let net = self.context.node.net.clone();
         let prober = Prober { net: &net, ip: self.sandbox.ip(), container: &*container, spec: &run.definition };
         let watcher = Watcher { context: &self.context, place: self.place, name: &run.definition.name };
         let started = CancellationToken::new();
-        // Readiness goes on while the container ends: a pod that still serves says so.
+        // Readiness probes continue during termination, so that a pod that still serves is reported as ready.
         let readiness = async {
             started.cancelled().await;
             prober.readiness(&watcher).await;
@@ -305,7 +303,7 @@ impl<R: Runtime> Actor<R> {
         (end, run.since.elapsed(), stopped)
     }
 
-    /// Follows a container from its start to its exit, and says whether the exit was asked for by the pod's end.
+    /// Follows a container from its start to its exit. Returns the exit, and whether the pod's end asked for it.
     async fn follow(
         &self,
         run: &Run<R::Container>,
@@ -394,7 +392,7 @@ enum Started<C> {
     Stopped,
 }
 
-/// Puts what probes say on the board.
+/// Writes the results of probes to the board.
 struct Watcher<'a, R: Runtime> {
     context: &'a PodContext<R>,
     place: Place,
@@ -402,7 +400,7 @@ struct Watcher<'a, R: Runtime> {
 }
 
 impl<R: Runtime> Watcher<'_, R> {
-    /// The container has passed its hook and its startup probe.
+    /// Records that the container has passed its hook and its startup probe.
     fn started(&self) {
         self.set(|slot| !slot.started, |slot| slot.started = true);
     }
@@ -427,7 +425,7 @@ impl<R: Runtime> Observer for Watcher<'_, R> {
     }
 }
 
-/// The slot of a container that has ended.
+/// Records on its slot that a container has ended.
 fn ended(slot: &mut Slot, end: Ended) {
     slot.ready = false;
     slot.started = false;
@@ -435,21 +433,21 @@ fn ended(slot: &mut Slot, end: Ended) {
     slot.state = State::Ended(end);
 }
 
-/// Whether it was started before, so that the next start is a restart.
+/// Returns whether the container was started before, so that the next start is a restart.
 fn has_run(slot: &Slot) -> bool {
     slot.last.is_some() || matches!(slot.state, State::Ended(_))
 }
 
-/// Waits until the container shall end; until when it may take.
+/// Waits until the container must end. Returns the deadline.
 async fn stop_asked(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
     match stop.wait_for(Option::is_some).await {
         Ok(deadline) => deadline.unwrap_or_else(Instant::now),
-        // Its pod's task is gone: nobody will come for it.
+        // The pod's task is gone, so no deadline will come.
         Err(_) => Instant::now(),
     }
 }
 
-/// What the container wrote to its termination log, or the end of its log.
+/// Returns the container's termination message, or the end of its log.
 fn last_words<C>(run: &Run<C>, exit: Exit) -> Option<String> {
     let words = read_end(&run.prepared.last_words, 4096).filter(|words| !words.is_empty());
     let fall_back = run.definition.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
@@ -464,7 +462,7 @@ fn read_end(path: &Path, most: usize) -> Option<String> {
     Some(String::from_utf8_lossy(&text[text.len().saturating_sub(most)..]).into_owned())
 }
 
-/// As Go writes durations: `10s`, `2m40s`, `5m0s`.
+/// Formats a duration as Go does: `10s`, `2m40s`, `5m0s`.
 fn in_words(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
@@ -472,7 +470,7 @@ fn in_words(duration: Duration) -> String {
     }
 }
 
-/// 256 random bits in hexadecimal.
+/// Container id: 256 random bits in hexadecimal.
 struct Id([u128; 2]);
 
 impl Id {

@@ -1,4 +1,4 @@
-//! A runtime without processes, for tests. What a container does is said by its image's name.
+//! Runtime without processes, for tests. The image's name decides how a container behaves.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,12 +20,14 @@ use crate::{
     sync::lock,
 };
 
+/// Runtime whose containers behave as their image's name says:
+///
 /// - `app`: ends with 143 on SIGTERM.
 /// - `stubborn`: ends on SIGKILL only.
 /// - `job`: ends with 0 after a second.
 /// - `minute`: ends with 0 after a minute.
 /// - `crash`: ends with 1 after a second.
-/// - `broken`: its program is not there.
+/// - `broken`: has no program to execute.
 #[derive(Clone, Default)]
 pub(super) struct Fake {
     pub(super) world: Arc<Mutex<World>>,
@@ -34,11 +36,11 @@ pub(super) struct Fake {
 #[derive(Default)]
 pub(super) struct World {
     pub(super) images: HashSet<String>,
-    /// What happened: `start NAME`, `NAME signal N`, `NAME exec PROGRAM`, `remove POD`.
+    /// Log of what happened: `start NAME`, `NAME signal N`, `NAME exec PROGRAM`, `remove POD`.
     pub(super) story: Vec<(String, Instant)>,
     pub(super) specs: Vec<ContainerSpec>,
     pub(super) sandboxes: usize,
-    /// Exit codes of programs run by exec; 0 if none is given.
+    /// Exit codes of programs run by exec; 0 for others.
     pub(super) programs: HashMap<String, i32>,
     addresses: u8,
 }
@@ -58,7 +60,7 @@ impl Fake {
         lock(&self.world).story.iter().map(|(what, _)| what.clone()).collect()
     }
 
-    /// When something happened, in seconds since the first of it.
+    /// Returns the times of an entry of the story, in seconds since its first occurrence.
     pub(super) fn times(&self, what: &str) -> Vec<u64> {
         let world = lock(&self.world);
         let times: Vec<_> = world.story.iter().filter(|(happened, _)| happened == what).map(|(_, at)| *at).collect();

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{probes::Prober, runtime::Container};
 
-/// Runs a hook to its end. An error says what went wrong.
+/// Runs a hook to its end. The error describes what went wrong.
 pub(super) async fn run<C: Container>(handler: &LifecycleHandler, prober: &Prober<'_, C>) -> Result<(), String> {
     if let Some(exec) = &handler.exec {
         prober.exec(exec).await

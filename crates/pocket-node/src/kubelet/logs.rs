@@ -1,4 +1,4 @@
-//! Reads container logs in the CRI format, as `kubectl logs` asks for them.
+//! Reader of container logs in the CRI format, for `kubectl logs`.
 
 use std::{
     collections::VecDeque,
@@ -16,33 +16,30 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::namespaces::sys;
 
-/// Which part of which log.
+/// Selection of a log and of a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogQuery {
-    /// Namespace of the pod.
     pub namespace: String,
-    /// Name of the pod.
     pub pod: String,
-    /// Name of the container.
     pub container: String,
-    /// Go on as lines are written, until the container ends.
+    /// Continues as lines are written, until the container ends.
     pub follow: bool,
-    /// The run before the last restart.
+    /// Selects the run before the last restart.
     pub previous: bool,
-    /// Put the time before each line.
+    /// Puts the time before each line.
     pub timestamps: bool,
-    /// Only the last so many lines.
+    /// Selects only this number of last lines.
     pub tail_lines: Option<u64>,
-    /// Only lines written since then.
+    /// Selects only lines written since this time.
     pub since: Option<Timestamp>,
-    /// At most so many bytes.
+    /// Limits the number of bytes.
     pub limit_bytes: Option<u64>,
 }
 
 /// One record of a CRI log: `<time> <stream> <P|F> <text>`.
 struct Record<'a> {
     time: &'a str,
-    /// The line goes on in the next record.
+    /// Line continues in the next record.
     partial: bool,
     text: &'a [u8],
 }
@@ -56,7 +53,7 @@ fn parse(line: &[u8]) -> Option<Record<'_>> {
     Some(Record { time, partial: tag == b"P", text })
 }
 
-/// Turns records into what the reader wants.
+/// Converts records into the text that the reader asked for.
 struct Shape {
     timestamps: bool,
     since: Option<Timestamp>,
@@ -69,7 +66,7 @@ impl Shape {
         Self { timestamps: query.timestamps, since: query.since, left: query.limit_bytes, within_line: false }
     }
 
-    /// Appends a record's text; `false` once the limit is reached.
+    /// Appends a record's text; returns `false` when the limit is reached.
     fn take(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(record) = parse(line) else {
             return true;
@@ -102,7 +99,7 @@ impl Shape {
     }
 }
 
-/// The end of a log, as plain text.
+/// Returns the end of a log as plain text.
 pub(super) fn tail(path: &Path, lines: u64, most: usize) -> Option<String> {
     let (mut file, _) = open(path).ok()?;
     let query = LogQuery { tail_lines: Some(lines), ..LogQuery::default() };
@@ -121,10 +118,10 @@ fn open(path: &Path) -> io::Result<(BufReader<File>, u64)> {
     Ok((BufReader::with_capacity(16 << 10, file), inode))
 }
 
-/// The last lines of a file; the rest of a line that is still being written is left.
+/// Returns the last lines of a file; an unfinished line at the end is left out.
 fn last_lines(file: &mut BufReader<File>, count: u64) -> io::Result<VecDeque<Vec<u8>>> {
     let mut lines: VecDeque<Vec<u8>> = VecDeque::new();
-    // Whole lines only: partial records belong to the next full one.
+    // Counts whole lines only: partial records belong to the next full one.
     let mut whole = 0u64;
     loop {
         let mut line = Vec::new();
@@ -145,7 +142,7 @@ fn last_lines(file: &mut BufReader<File>, count: u64) -> io::Result<VecDeque<Vec
     }
 }
 
-/// The part of a log that a query wants, in pieces. `ended` tells when the container will not write any more.
+/// Streams the part of a log that a query selects, in pieces. `ended` resolves when the container will not write any more.
 pub(super) fn stream(
     path: PathBuf,
     query: LogQuery,
@@ -173,7 +170,7 @@ pub(super) fn stream(
                     return None;
                 },
                 () = &mut ended => {
-                    // What was in the pipe when the container ended is written in the next moments.
+                    // Output that was in the pipe when the container ended is written within moments.
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     over = true;
                 }
@@ -193,7 +190,7 @@ struct Reader {
 impl Reader {
     const PIECE: usize = 32 << 10;
 
-    /// The next piece; empty if there is nothing more at the moment.
+    /// Returns the next piece; empty if there is nothing more at the moment.
     fn read(&mut self) -> io::Result<Bytes> {
         let mut out = Vec::new();
         let (file, inode, shape) = match &mut self.state {
@@ -201,7 +198,7 @@ impl Reader {
             None => {
                 let (file, inode) = match open(&self.path) {
                     Ok(opened) => opened,
-                    // It has not written anything yet.
+                    // The container has not written anything yet.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Bytes::new()),
                     Err(error) => return Err(error),
                 };
@@ -219,7 +216,7 @@ impl Reader {
             }
             file.seek_relative(-i64::try_from(length).unwrap_or(0))?;
             if length == 0 && std::fs::metadata(&self.path).is_ok_and(|meta| meta.ino() != *inode) {
-                // Put aside: this file is read to its end, and there is a new one.
+                // The log was rotated: this file is read to its end, and there is a new one.
                 let (fresh, number) = open(&self.path)?;
                 *file = fresh;
                 *inode = number;
@@ -237,7 +234,7 @@ impl Reader {
             let dir = self.path.parent().unwrap_or(Path::new("/"));
             inotify::add_watch(&watch, dir, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE)?;
             self.watch = Some(sys::watch(watch, Interest::READABLE)?);
-            // What was written before the watch stood would not be told.
+            // inotify does not report what was written before the watch existed.
             return Ok(());
         }
         let Some(watch) = &self.watch else {
@@ -245,14 +242,14 @@ impl Reader {
         };
         let mut ready = watch.readable().await?;
         let mut buffer = [0; 1024];
-        // What exactly happened does not matter, only that it is taken.
+        // The events are only drained; their content does not matter.
         while rustix::io::read(ready.get_inner(), &mut buffer).is_ok() {}
         ready.clear_ready();
         Ok(())
     }
 }
 
-/// Goes to where the query begins, with the part that was put aside; `false` if the limit is reached already.
+/// Seeks to where the query begins, including the rotated part of the log; returns `false` if the limit is reached already.
 fn begin(
     path: &Path,
     file: &mut BufReader<File>,

@@ -1,7 +1,7 @@
-//! The kubelet: takes the pods of its node, runs their containers, keeps their status.
+//! Kubelet: takes the pods of its node, runs their containers, keeps their status.
 //!
-//! One task leads a pod through its life ([`pod`]), one task runs each container ([`container`]); both put what happens on the
-//! pod's [`board`], from which one writer per pod derives the status and writes it when it changed.
+//! One task leads a pod through its life ([`pod`]), and one task runs each container ([`container`]). Both record what happens
+//! on the pod's [`board`]. One writer per pod derives the status from the board and writes it when it changed.
 
 mod access;
 mod backoff;
@@ -48,36 +48,35 @@ use crate::{
 pub use access::{Access, AccessError};
 pub use logs::LogQuery;
 
-/// What the kubelet has to know.
+/// Settings of the kubelet.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Name of its Node object, which others make.
+    /// Name of the Node object, which another component creates.
     pub node_name: String,
-    /// Where volumes and logs live. Nobody else writes there.
+    /// Directory of volumes and logs. No other component writes there.
     pub state_dir: PathBuf,
     /// Address of the cluster's DNS server.
     pub cluster_dns: Ipv4Addr,
-    /// Usually `cluster.local`.
+    /// Cluster domain, usually `cluster.local`.
     pub cluster_domain: String,
-    /// Where pods' host ports are opened on the host.
+    /// Host address at which pods' host ports are opened.
     pub host_ip: Ipv4Addr,
-    /// What pods with `dnsPolicy: Default` get, usually the text of the host's `/etc/resolv.conf`.
+    /// Resolver configuration for pods with `dnsPolicy: Default`, usually the text of the host's `/etc/resolv.conf`.
     pub host_resolv_conf: String,
-    /// At most so long may a pod take to end when the node shuts down.
+    /// Limit of a pod's termination when the node shuts down.
     pub shutdown_grace: Duration,
-    /// The node's processors, for `resourceFieldRef`.
+    /// Processors of the node, for `resourceFieldRef`.
     pub cpus: u32,
-    /// The node's memory in bytes, for `resourceFieldRef`.
+    /// Memory of the node in bytes, for `resourceFieldRef`.
     pub memory: u64,
 }
 
-/// The kubelet.
 pub struct Kubelet<R: Runtime> {
     shared: Arc<Shared<R>>,
     events: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// What all of the kubelet's tasks use.
+/// State that all of the kubelet's tasks share.
 pub(crate) struct Shared<R: Runtime> {
     client: Client,
     runtime: R,
@@ -85,7 +84,7 @@ pub(crate) struct Shared<R: Runtime> {
     cluster: Arc<Cluster>,
     config: Config,
     events: Recorder,
-    /// By namespace and name: the pods that have a task.
+    /// Pods that have a task.
     pods: Mutex<HashMap<Key, Arc<PodContext<R>>>>,
     /// Namespaces and names of ConfigMaps and Secrets that changed.
     changes: broadcast::Sender<(String, Source)>,
@@ -93,7 +92,7 @@ pub(crate) struct Shared<R: Runtime> {
 }
 
 impl<R: Runtime> Kubelet<R> {
-    /// A kubelet that runs pods with a runtime. `cluster` must be kept up to date by somebody ([`Cluster::run`]).
+    /// Creates a kubelet that runs pods with a runtime. The caller must keep `cluster` up to date ([`Cluster::run`]).
     pub fn new(client: Client, runtime: R, net: NodeNet, cluster: Arc<Cluster>, config: Config) -> Self {
         let (events, writer) = Recorder::new(client.clone(), "kubelet", config.node_name.clone());
         let shared = Arc::new(Shared {
@@ -110,12 +109,12 @@ impl<R: Runtime> Kubelet<R> {
         Self { shared, events: Box::pin(writer) }
     }
 
-    /// Logs, exec and port-forward for the API server.
+    /// Returns the access to logs, exec and port-forward for the API server.
     pub fn access(&self) -> Access<R> {
         Access::new(self.shared.clone())
     }
 
-    /// Runs until the shutdown, and then until all containers have ended. Objects in the API stay as they are then.
+    /// Runs until shutdown, and then until all containers have ended. Objects in the API keep the state they have at the shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { shared, events } = self;
         let events = tokio::spawn(events);
@@ -128,15 +127,15 @@ impl<R: Runtime> Kubelet<R> {
         shared.shutdown.cancel();
         pods.close();
         pods.wait().await;
-        // The last of the shared state, and so of the recorder, may be held by an Access.
+        // An `Access` may hold the last reference to the shared state, and so to the recorder.
         events.abort();
     }
 }
 
-/// Tells pods of ConfigMaps and Secrets that changed. Only metadata is watched: who shows an object fetches it.
+/// Notifies pods of ConfigMaps and Secrets that changed. Only metadata is watched: a pod that shows an object fetches it.
 async fn follow_objects<R: Runtime>(shared: &Shared<R>) {
     let tell = |namespace: String, source: Source| {
-        // Nobody listens: no pod shows an object.
+        // Fails when no pod shows an object: then there is no receiver.
         let _ = shared.changes.send((namespace, source));
     };
     let maps =
@@ -158,11 +157,10 @@ async fn follow_objects<R: Runtime>(shared: &Shared<R>) {
     tokio::join!(maps, secrets);
 }
 
-/// Gives every pod of the node its task.
+/// Starts a task for every pod of the node.
 struct Dispatch<R: Runtime> {
     shared: Arc<Shared<R>>,
     tasks: TaskTracker,
-    /// By namespace and name.
     pods: HashMap<Key, Entry>,
 }
 
@@ -199,7 +197,7 @@ impl<R: Runtime> Dispatch<R> {
         let uid = pod.uid().unwrap_or_default();
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
         if self.pods.get(&key).is_some_and(|entry| entry.uid != uid) {
-            // Deleted and made again between two looks.
+            // The pod was deleted and created again between two events.
             self.gone(&key);
         }
         if node != self.shared.config.node_name {
@@ -225,7 +223,7 @@ impl<R: Runtime> Dispatch<R> {
         }
     }
 
-    /// What pods left that are no more, in a former life of the node.
+    /// Removes the directories of pods that no longer exist, left by a former run of the node.
     fn clean(&self) {
         let uids: Vec<&str> = self.pods.values().map(|entry| entry.uid.as_str()).collect();
         let state = &self.shared.config.state_dir;

@@ -1,4 +1,4 @@
-//! Leads one pod through its life: sandbox, init containers, containers, end.
+//! Leader of one pod through its life: sandbox, init containers, containers, termination.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -48,32 +48,32 @@ use crate::{
     watch::Key,
 };
 
-/// The latest of a pod's object.
+/// Latest state of a pod's object.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
     pub(super) pod: Arc<Pod>,
-    /// The object is gone.
+    /// Object no longer exists.
     pub(super) gone: bool,
 }
 
-/// What the tasks of one pod share.
+/// State that the tasks of one pod share.
 pub(crate) struct PodContext<R: Runtime> {
     pub(super) node: Arc<Shared<R>>,
     pub(super) key: Key,
     pub(super) uid: String,
     pub(super) board: Board,
     latest: Mutex<Arc<Pod>>,
-    /// The pod as it is run: with what the kubelet adds.
+    /// Pod as it is run, with the kubelet's additions.
     effective: Mutex<Arc<Pod>>,
-    /// Containers that run, by name.
+    /// Running containers by name.
     pub(super) running: Mutex<HashMap<String, Arc<R::Container>>>,
-    /// Where each volume is on the node.
+    /// Directory of each volume on the node.
     pub(super) volumes: Mutex<BTreeMap<String, PathBuf>>,
-    /// Host ports, while the sandbox stands.
+    /// Host ports, while the sandbox exists.
     host_ports: Mutex<Option<HostPorts>>,
-    /// Rung when the object was seen anew.
+    /// Notified when the object was seen again.
     seen: Notify,
-    /// Write no status any more.
+    /// Cancelled when no status may be written any more.
     silent: CancellationToken,
 }
 
@@ -94,12 +94,12 @@ impl<R: Runtime> PodContext<R> {
         }
     }
 
-    /// The object as last seen.
+    /// Returns the object as last seen.
     pub(super) fn pod(&self) -> Arc<Pod> {
         lock(&self.latest).clone()
     }
 
-    /// The object was seen anew.
+    /// Stores the object as seen now.
     pub(super) fn latest(&self, pod: Arc<Pod>) {
         *lock(&self.latest) = pod;
         self.board.changed.notify_one();
@@ -107,16 +107,16 @@ impl<R: Runtime> PodContext<R> {
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        // What a shutdown does to containers is not the pods' story: they are started again with the node.
+        // A shutdown ends containers but not pods: they start again with the node. So their end is not written to the status.
         self.silent.is_cancelled() || self.node.shutdown.is_cancelled()
     }
 
-    /// The pod as it is run.
+    /// Returns the pod as it is run.
     pub(super) fn effective(&self) -> Arc<Pod> {
         lock(&self.effective).clone()
     }
 
-    /// A container's definition.
+    /// Returns a container's definition.
     pub(super) fn definition(&self, place: Place) -> Option<ContainerDef> {
         let pod = self.effective();
         let spec = pod.spec.as_ref()?;
@@ -126,12 +126,12 @@ impl<R: Runtime> PodContext<R> {
         }
     }
 
-    /// Below it: the pod's volumes and files.
+    /// Returns the directory of the pod's volumes and files.
     pub(super) fn dir(&self) -> PathBuf {
         self.node.config.state_dir.join("pods").join(&self.uid)
     }
 
-    /// Below it: a directory of logs for each container.
+    /// Returns the directory with a log directory for each container.
     pub(super) fn log_dir(&self) -> PathBuf {
         let name = format!("{}_{}_{}", self.key.namespace, self.key.name, self.uid);
         self.node.config.state_dir.join("logs").join(name)
@@ -150,17 +150,17 @@ impl<R: Runtime> PodContext<R> {
         self.node.events.record(pod_reference(&self.pod(), None), severity, reason, message);
     }
 
-    /// For events about a container.
+    /// Builds the reference for events about a container.
     pub(super) fn container_reference(&self, name: &str, place: Place) -> ObjectReference {
         pod_reference(&self.pod(), Some((name, matches!(place, Place::Init(_)))))
     }
 
-    /// The pod's host name.
+    /// Returns the pod's host name.
     pub(super) fn hostname(&self) -> String {
         let pod = self.effective();
         let spec = pod.spec.as_ref();
         let mut name = spec.and_then(|spec| spec.hostname.clone()).unwrap_or_else(|| self.key.name.clone());
-        // What Linux takes; a name is ASCII.
+        // Linux takes 63 bytes at most, and a name is ASCII.
         name.truncate(63);
         name.trim_end_matches(['-', '.']).to_owned()
     }
@@ -169,7 +169,7 @@ impl<R: Runtime> PodContext<R> {
         RestartPolicy::of(&self.pod())
     }
 
-    /// Waits until some ConfigMap or Secret of the pod's namespace has changed: what was missing may be there now.
+    /// Waits until a ConfigMap or Secret of the pod's namespace has changed: a missing object may exist now.
     pub(super) async fn object_changed(&self, mut changes: broadcast::Receiver<(String, Source)>) {
         loop {
             match changes.recv().await {
@@ -181,40 +181,40 @@ impl<R: Runtime> PodContext<R> {
     }
 }
 
-/// Why a pod shall end.
+/// Reason why a pod must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// Its object is being deleted: it goes when the pod has ended.
+    /// Object is being deleted: it is removed when the pod has ended.
     Deleted,
-    /// Its object is gone already.
+    /// Object no longer exists.
     Gone,
-    /// The node shuts down.
+    /// Node shuts down.
     Shutdown,
-    /// It has run for longer than `activeDeadlineSeconds`.
+    /// Pod has run for longer than `activeDeadlineSeconds`.
     Deadline,
 }
 
-/// That a pod shall end, and until when it may take.
+/// Request to end a pod, with the deadline.
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     cause: Cause,
     deadline: Instant,
 }
 
-/// Where the wish to end comes from.
+/// Sources of the request to end.
 struct Reins {
     updates: watch::Receiver<Update>,
     shutdown: CancellationToken,
     shutdown_grace: Duration,
     active_deadline: Option<Instant>,
-    /// The grace that was asked for, and when it was seen first.
+    /// Shortest grace period requested, and the time at which the request was first seen.
     asked: Option<(Duration, Instant)>,
-    /// The node shuts down.
+    /// Node shuts down.
     ending: bool,
 }
 
 impl Reins {
-    /// Waits until the pod shall end. Answers at once if that is so already.
+    /// Waits until the pod must end. Returns at once if it must end already.
     async fn asked(&mut self) -> Stop {
         loop {
             if let Some(stop) = self.look() {
@@ -224,7 +224,7 @@ impl Reins {
         }
     }
 
-    /// Waits until the end shall come sooner than `than`.
+    /// Waits until the deadline becomes earlier than `than`.
     async fn sooner(&mut self, than: Instant) -> Stop {
         loop {
             self.news().await;
@@ -236,7 +236,7 @@ impl Reins {
         }
     }
 
-    /// Waits until there is something to look at.
+    /// Waits until there is something new to look at.
     async fn news(&mut self) {
         if self.ending {
             return std::future::pending().await;
@@ -256,12 +256,12 @@ impl Reins {
         if update.gone {
             return Some(Stop { cause: Cause::Gone, deadline: now });
         }
-        // However long a pod may take, the node does not wait for longer than this.
+        // The node's shutdown does not wait longer than this, whatever grace period a pod has.
         let latest = now + self.shutdown_grace;
         if update.pod.metadata.deletion_timestamp.is_some() {
             let grace = update.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
             let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-            // A later look at the same wish does not prolong it, and a shorter grace counts from the first one, too.
+            // A later look at the same request does not prolong it, and a shorter grace period also counts from the first one.
             let (former, since) = self.asked.unwrap_or((grace, now));
             let grace = former.min(grace);
             self.asked = Some((grace, since));
@@ -292,7 +292,7 @@ fn grace_of(pod: &Pod) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// The task of a pod.
+/// Runs the task of a pod.
 pub(super) async fn run<R: Runtime>(context: Arc<PodContext<R>>, updates: watch::Receiver<Update>) {
     let finished = CancellationToken::new();
     let leading = async {
@@ -317,7 +317,7 @@ pub(super) async fn run<R: Runtime>(context: Arc<PodContext<R>>, updates: watch:
     }
 }
 
-/// Removes the object, now that the pod has ended.
+/// Removes the object after the pod has ended.
 async fn delete<R: Runtime>(context: &PodContext<R>) {
     let pods: Api<Pod> = Api::namespaced(context.node.client.clone(), &context.key.namespace);
     let now = DeleteParams {
@@ -341,7 +341,7 @@ async fn delete<R: Runtime>(context: &PodContext<R>) {
     }
 }
 
-/// Removes a directory with all in it; what is not there is gone.
+/// Removes a directory with its content. A missing directory is no error.
 pub(super) fn remove_dir(path: &Path) {
     if let Err(error) = std::fs::remove_dir_all(path)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -376,7 +376,7 @@ async fn lead<R: Runtime>(context: &Arc<PodContext<R>>, updates: watch::Receiver
     settle_former(context);
     if !context.board.read().over {
         if let Some(stop) = reins.look() {
-            // Asked to end before it began.
+            // The pod was asked to end before it began.
             context.board.update(|view| view.over = true);
             return finish(context, &mut reins, stop).await;
         }
@@ -384,7 +384,7 @@ async fn lead<R: Runtime>(context: &Arc<PodContext<R>>, updates: watch::Receiver
             return finish(context, &mut reins, stop).await;
         }
     }
-    // It has ended by itself. Its object stays until somebody deletes it.
+    // The pod has ended by itself. Its object stays until it is deleted.
     loop {
         let stop = reins.asked().await;
         if stop.cause != Cause::Deadline {
@@ -393,7 +393,7 @@ async fn lead<R: Runtime>(context: &Arc<PodContext<R>>, updates: watch::Receiver
     }
 }
 
-/// After the containers have ended for this reason: waits for the deletion if it was only the deadline.
+/// Finishes after the containers have ended for this cause. After a mere deadline, waits for the deletion.
 async fn finish<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins, stop: Stop) -> Cause {
     if stop.cause != Cause::Deadline {
         return stop.cause;
@@ -410,7 +410,7 @@ async fn finish<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins, sto
     }
 }
 
-/// What a former life of the node has left: a pod that had ended stays so, and so do containers that are not to be restarted.
+/// Settles the state left by a former run of the node: a pod that had ended stays ended, as do containers that are not to be restarted.
 fn settle_former<R: Runtime>(context: &PodContext<R>) {
     let policy = context.policy();
     let pod = context.pod();
@@ -438,7 +438,7 @@ fn settle_former<R: Runtime>(context: &PodContext<R>) {
     });
 }
 
-/// From the sandbox to the end of all containers. `None`: they ended by themselves.
+/// Runs the pod from the sandbox to the end of all containers. `None` means that they ended by themselves.
 async fn live<R: Runtime>(context: &Arc<PodContext<R>>, reins: &mut Reins) -> Option<Stop> {
     let mut delay = Doubling::setup();
     let mut sandbox = None;
@@ -491,7 +491,7 @@ async fn tear_down<R: Runtime>(context: &PodContext<R>, sandbox: Option<R::Sandb
 
 type Trouble = (&'static str, String);
 
-/// Volumes, network and the files about it. What stands already is kept. When tokens must be renewed.
+/// Sets up volumes, the network and its files, and keeps what exists already. Returns when tokens must be renewed.
 async fn set_up<R: Runtime>(
     context: &Arc<PodContext<R>>,
     sandbox: &mut Option<R::Sandbox>,
@@ -566,7 +566,7 @@ fn write_files<R: Runtime>(context: &PodContext<R>, pod: &Pod, ip: Ipv4Addr) -> 
     std::fs::write(dir.join("resolv.conf"), resolv)
 }
 
-/// Keeps the files of volumes up to date, for ever.
+/// Keeps the files of volumes up to date, indefinitely.
 async fn refresh<R: Runtime>(context: &Arc<PodContext<R>>, renew: Option<Duration>) {
     let mut renew = renew.map(|after| Instant::now() + after);
     let effective = context.effective();
@@ -588,7 +588,7 @@ async fn refresh<R: Runtime>(context: &Arc<PodContext<R>>, renew: Option<Duratio
             },
             () = relabelled(context, &known), if fields => known = labels(&context.pod()),
         }
-        // Labels and annotations as they are now, volumes as they were set up.
+        // Labels and annotations are the current ones, volumes those of the setup.
         let mut pod = (*context.effective()).clone();
         pod.metadata = context.pod().metadata.clone();
         let dir = context.dir().join("volumes");
@@ -597,7 +597,7 @@ async fn refresh<R: Runtime>(context: &Arc<PodContext<R>>, renew: Option<Duratio
                 renew = volumes.renew.map(|after| Instant::now() + after);
                 delay = Doubling::setup();
             }
-            // Files stay as they are when an object is deleted; the kubelet does the same.
+            // As with the kubelet, files stay as they are when an object is deleted.
             Err((name, error)) => {
                 context.event(
                     Severity::Warning,
@@ -620,14 +620,14 @@ fn labels(pod: &Pod) -> Labels {
     (pod.metadata.labels.clone(), pod.metadata.annotations.clone())
 }
 
-/// Waits until labels or annotations differ.
+/// Waits until labels or annotations differ from `known`.
 async fn relabelled<R: Runtime>(context: &PodContext<R>, known: &Labels) {
     while labels(&context.pod()) == *known {
         context.seen.notified().await;
     }
 }
 
-/// The container tasks of a pod.
+/// Container tasks of a pod.
 struct Crew<R: Runtime> {
     context: Arc<PodContext<R>>,
     sandbox: Arc<R::Sandbox>,
@@ -635,7 +635,7 @@ struct Crew<R: Runtime> {
     regular: JoinSet<()>,
     /// Native sidecars.
     sidecars: JoinSet<()>,
-    /// Tells all of them to end, until when.
+    /// Deadline for all tasks to end, set when the pod must end.
     stop: watch::Sender<Option<Instant>>,
     /// Order in which sidecars and containers end.
     orders: HashMap<Place, Order>,
@@ -657,7 +657,7 @@ impl<R: Runtime> Crew<R> {
         }
     }
 
-    /// Starts the task of a container; returns what is cancelled when the next container may start.
+    /// Starts the task of a container. Returns the token that is cancelled when the next container may start.
     fn spawn(&mut self, place: Place, role: Role) -> CancellationToken {
         let begun = CancellationToken::new();
         let actor = Actor {
@@ -675,9 +675,9 @@ impl<R: Runtime> Crew<R> {
         begun
     }
 
-    /// Starts all containers in order and waits until none of them will run again (sidecars may).
+    /// Starts all containers in order, and waits until none of them will run again (sidecars may).
     ///
-    /// Dropping this leaves the containers to `end`.
+    /// Dropping the future leaves the containers to `end`.
     async fn work(&mut self) {
         let (init, apps) = {
             let view = self.context.board.read();
@@ -712,7 +712,7 @@ impl<R: Runtime> Crew<R> {
             }
         });
         for index in 0..apps {
-            // One after the other, hooks included; a container that cannot start holds no other one up.
+            // Containers start one after the other, hooks included; a container that cannot start delays no other one.
             self.spawn(Place::App(index), Role::App).cancelled().await;
         }
         while self.regular.join_next().await.is_some() {}
@@ -727,7 +727,7 @@ impl<R: Runtime> Crew<R> {
         }
     }
 
-    /// Ends what runs. The deadline may come sooner meanwhile, also by a deletion.
+    /// Ends the running containers. The deadline may become earlier meanwhile, for example by a deletion.
     async fn end(&mut self, stop: Stop, reins: &mut Reins) {
         // No sidecar waits for a container that was never started.
         for (place, order) in &self.orders {
@@ -755,7 +755,7 @@ impl<R: Runtime> Crew<R> {
     }
 }
 
-/// Order in which the containers of a pod end: first the containers, then the sidecars from the last to the first.
+/// Returns the order in which the containers of a pod end: first the containers, then the sidecars from the last to the first.
 fn orders(view: &View) -> HashMap<Place, Order> {
     let mut orders: HashMap<Place, Order> =
         (0..view.apps.len()).map(|index| (Place::App(index), Order::default())).collect();

@@ -1,4 +1,4 @@
-//! From a container's definition and its image to what the runtime shall start.
+//! Preparation of a container: from its definition and its image to the specification for the runtime.
 
 use std::{collections::BTreeMap, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -14,24 +14,24 @@ use crate::{
     watch::Key,
 };
 
-/// Why a container cannot be started (yet).
+/// Reason why a container cannot be started (yet).
 #[derive(Debug)]
 pub(super) enum Obstacle {
-    /// The image is not there, and the pod says that it must be.
+    /// The image is missing, and the pod forbids pulling it.
     NeverPull,
-    /// The image is not there.
+    /// The image is missing.
     NoImage(String),
-    /// Something the container refers to is wrong or missing: `CreateContainerConfigError`.
+    /// An object or value that the container refers to is wrong or missing: `CreateContainerConfigError`.
     Config(String),
-    /// The node is in trouble: `CreateContainerError`.
+    /// The node has failed: `CreateContainerError`.
     Node(String),
 }
 
-/// What is started, and what the status says of it.
+/// Specification to start, and the facts about it that the status reports.
 pub(super) struct Prepared {
     pub(super) spec: ContainerSpec,
     pub(super) image_id: String,
-    /// What the container may write its last words to.
+    /// File for the container's termination message.
     pub(super) last_words: PathBuf,
 }
 
@@ -87,11 +87,11 @@ pub(super) async fn prepare<R: Runtime>(
             mounts.push(Mount { source, target: target.into(), read_only: false });
         }
     }
-    // What lies deeper is mounted later.
+    // Parent paths sort first, so deeper mounts go on top.
     mounts.sort_by(|a, b| a.target.cmp(&b.target));
 
     let logs = context.log_dir().join(&definition.name);
-    // Only the log of the run before is kept.
+    // Only the log of the previous run is kept.
     for old in [format!("{}.log", attempt - 2), format!("{}.log.1", attempt - 2)] {
         if let Err(error) = fs::remove_file(logs.join(old))
             && error.kind() != io::ErrorKind::NotFound
@@ -119,7 +119,7 @@ pub(super) async fn prepare<R: Runtime>(
     Ok(Prepared { spec, image_id: image.id, last_words })
 }
 
-/// An empty file that anybody may write to.
+/// Creates an empty file that every user may write to.
 fn touch(path: &std::path::Path) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
@@ -128,7 +128,7 @@ fn touch(path: &std::path::Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
 }
 
-/// The Services that a container's variables tell of: those of its namespace if it wants links, and `kubernetes` in any case.
+/// Returns the Services that a container's variables describe: those of its namespace if it wants links, and always `kubernetes`.
 fn linked<R: Runtime>(context: &PodContext<R>, pod: &Pod) -> Vec<std::sync::Arc<Service>> {
     let master = Key::new("default", "kubernetes");
     let mut services: Vec<_> = context.node.cluster.service(&master).into_iter().collect();
@@ -139,7 +139,7 @@ fn linked<R: Runtime>(context: &PodContext<R>, pod: &Pod) -> Vec<std::sync::Arc<
     services
 }
 
-/// The program: `command` replaces the image's entry point and drops its arguments, `args` replaces its arguments.
+/// Returns the program: `command` replaces the image's entry point and drops its arguments, `args` replaces its arguments.
 fn argv(definition: &ContainerDef, image: &ImageDefaults, env: &BTreeMap<String, String>) -> Vec<String> {
     let expanded = |list: &Option<Vec<String>>| {
         list.as_ref()
@@ -153,7 +153,7 @@ fn argv(definition: &ContainerDef, image: &ImageDefaults, env: &BTreeMap<String,
     }
 }
 
-/// The image's variables, the container's over them, and what every program expects.
+/// Merges the image's variables, the container's over them, and the variables that every program expects.
 fn whole_env(
     image: &ImageDefaults,
     own: BTreeMap<String, String>,
@@ -174,7 +174,7 @@ fn whole_env(
     env
 }
 
-/// User and group ids: the container's, the pod's, the image's.
+/// Returns user and group ids: the container's, else the pod's, else the image's.
 fn user(pod: &Pod, definition: &ContainerDef, image: &ImageDefaults) -> Result<(u32, u32), String> {
     let own = definition.security_context.clone().unwrap_or_default();
     let pods = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The quality-of-service class of a pod.
+//! Quality-of-service class of a pod.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::api::resource::Quan
 
 use crate::quantity::nanos;
 
-/// `Guaranteed`, `Burstable` or `BestEffort`, as Kubernetes defines them.
+/// Returns `Guaranteed`, `Burstable` or `BestEffort`, as Kubernetes defines them.
 pub(crate) fn class(spec: &PodSpec) -> &'static str {
     let value = |map: &Option<BTreeMap<String, Quantity>>, resource: &str| {
         map.as_ref().and_then(|map| map.get(resource)).and_then(|Quantity(text)| nanos(text)).filter(|value| *value > 0)

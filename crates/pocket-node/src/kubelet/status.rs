@@ -1,4 +1,4 @@
-//! A pod's status, from what the kubelet knows. Pure.
+//! Status of a pod, derived from the kubelet's knowledge. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -14,19 +14,18 @@ use super::{
     qos,
 };
 
-/// Whether containers of a pod are started again.
+/// Rule by which containers of a pod are started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RestartPolicy {
-    /// Whatever happened.
+    /// After every end.
     Always,
-    /// If they failed.
+    /// After a failure.
     OnFailure,
-    /// Never.
     Never,
 }
 
 impl RestartPolicy {
-    /// Of a pod.
+    /// Returns the policy of a pod.
     pub(crate) fn of(pod: &Pod) -> Self {
         match pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) {
             Some("Never") => Self::Never,
@@ -35,7 +34,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Whether a container that ended with this code is started again.
+    /// Returns whether a container that ended with this code is started again.
     pub(crate) fn restarts(self, code: i32) -> bool {
         match self {
             Self::Always => true,
@@ -45,7 +44,7 @@ impl RestartPolicy {
     }
 }
 
-/// The phase, as the kubelet derives it from the containers.
+/// Returns the phase, as the kubelet derives it from the containers.
 pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
     if view.failed.is_some() {
         return "Failed";
@@ -57,7 +56,7 @@ pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
         return "Failed";
     }
     if !view.initialized {
-        // Ended before its containers began: it will not get further.
+        // The pod ended before its containers began, so it gets no further.
         return if view.over { "Failed" } else { "Pending" };
     }
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
@@ -85,12 +84,12 @@ pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
     }
 }
 
-/// The whole status. `old` is what the API has: times of conditions that did not change, and conditions of others, stay.
+/// Computes the whole status. From `old`, the status in the API, the times of unchanged conditions and conditions of others are kept.
 pub(crate) fn compute(pod: &Pod, view: &View, node_ip: &str, now: Timestamp) -> PodStatus {
     let old = pod.status.clone().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
     let phase = match old.phase.as_deref() {
-        // A pod never comes back from its end.
+        // A terminal phase is final.
         Some("Succeeded") => "Succeeded",
         Some("Failed") => "Failed",
         _ => phase(view, RestartPolicy::of(pod)),
@@ -118,7 +117,7 @@ pub(crate) fn compute(pod: &Pod, view: &View, node_ip: &str, now: Timestamp) -> 
     }
 }
 
-/// Why a condition does not hold: reason and message.
+/// Reason and message of a condition that does not hold.
 type Trouble = (String, Option<String>);
 
 fn conditions(pod: &Pod, view: &View, phase: &str, now: Timestamp) -> Vec<PodCondition> {
@@ -206,7 +205,7 @@ fn container(slot: &Slot, init: bool) -> ContainerStatus {
         },
         State::Ended(end) => terminated(end),
     };
-    // An init container that is through counts as ready.
+    // An init container that has succeeded counts as ready.
     let through = init && !slot.sidecar && matches!(&slot.state, State::Ended(end) if end.code == 0);
     ContainerStatus {
         name: slot.name.clone(),
@@ -237,7 +236,7 @@ fn terminated(end: &Ended) -> ContainerState {
     }
 }
 
-/// The API keeps whole seconds; so does what is compared with it.
+/// Rounds to whole seconds, as the API does, so that times can be compared with the API's.
 fn time(timestamp: Timestamp) -> Time {
     Time(Timestamp::from_second(timestamp.as_second()).unwrap_or(timestamp))
 }
@@ -300,7 +299,7 @@ mod tests {
             let pod = pod(policy, 0, 2);
             assert_eq!(phase(&view(&pod, &states), RestartPolicy::of(&pod)), expected, "{policy} {states:?}");
         }
-        // In back-off it has run before, so the pod counts as running.
+        // A container in backoff has run before, so the pod counts as running.
         let pod = pod("Always", 0, 1);
         let mut crashing = view(&pod, &[wait]);
         crashing.apps[0].last = Some(end(1));

@@ -1,9 +1,9 @@
-//! Ends one container: preStop hook, its turn, SIGTERM, SIGKILL.
+//! Termination of one container: preStop hook, its turn, SIGTERM, SIGKILL.
 //!
-//! The steps and the way the grace period is spent are those of `killContainer` in `kuberuntime_container.go` and of
-//! `kuberuntime_termination_order.go` (Kubernetes 1.37): all containers' hooks begin at once, also those of sidecars; a sidecar's
-//! signal waits until the containers and all later sidecars have ended; every container gets two seconds after its signal,
-//! however long hook and turn have taken. Time is counted in whole seconds, rounded down.
+//! The steps and the use of the grace period are those of `killContainer` in `kuberuntime_container.go` and of
+//! `kuberuntime_termination_order.go` (Kubernetes 1.37). All containers' hooks begin at once, also those of sidecars. A sidecar's
+//! signal waits until the containers and all later sidecars have ended. Every container gets two seconds after its signal,
+//! regardless of how long hook and turn have taken. Time is counted in whole seconds, rounded down.
 
 use std::{pin::pin, time::Duration};
 
@@ -30,7 +30,7 @@ const LEAST_GRACE: u64 = 2;
 pub(super) struct Order {
     /// Cancelled when this container has ended and will not start again.
     pub(super) ended: CancellationToken,
-    /// The same of the containers that end before.
+    /// Same tokens of the containers that end before this one.
     pub(super) after: Vec<CancellationToken>,
 }
 
@@ -43,13 +43,13 @@ impl Order {
     }
 }
 
-/// The end of one container.
+/// Termination of one container.
 pub(super) struct Termination<'a, C> {
     pub(super) prober: &'a Prober<'a, C>,
     pub(super) pre_stop: Option<&'a LifecycleHandler>,
-    /// Order to keep, if the whole pod ends.
+    /// Order of termination, if the whole pod ends.
     pub(super) order: Option<&'a Order>,
-    /// Deadline of the pod, which may come nearer meanwhile.
+    /// Deadline of the pod, which may become earlier meanwhile.
     pub(super) stop: watch::Receiver<Option<Instant>>,
     /// End of the grace period as known at the beginning.
     pub(super) deadline: Instant,
@@ -70,11 +70,11 @@ impl<C: Container> Termination<'_, C> {
                 hook_failed(why);
             }
         };
-        // A hook that is too slow goes on beside the rest, as the kubelet's goroutine does.
+        // A hook that is too slow continues beside the other steps, as the kubelet's goroutine does.
         let mut hook = pin!(hook);
         let mut hook_running = false;
         if pre_stop.is_some() && grace.seconds > 0 {
-            // The container's own exit does not end the wait: the kubelet does not look.
+            // The container's own exit does not end the wait: the kubelet does not check for it.
             hook_running = !grace.spend(&mut self.stop, &mut hook).await;
         }
         if let Some(order) = self.order
@@ -123,7 +123,7 @@ struct Grace {
 }
 
 impl Grace {
-    /// Waits for something as long as the grace period lasts, and takes the time from it. Returns whether it has ended.
+    /// Waits for a future within the grace period, and deducts the time. Returns whether the future has completed.
     async fn spend(&mut self, stop: &mut watch::Receiver<Option<Instant>>, what: impl Future<Output = ()>) -> bool {
         let began = Instant::now();
         let until = began + Duration::from_secs(self.seconds);
@@ -143,13 +143,13 @@ impl Grace {
     }
 }
 
-/// Seconds until an instant. What is less than a whole one counts as one: a grace period that has just begun is not shorter.
+/// Returns the seconds until an instant, rounded up, so that a grace period that has just begun is not shortened.
 fn whole_seconds(until: Instant) -> u64 {
     let left = until.saturating_duration_since(Instant::now());
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
 }
 
-/// Waits for an instant. A pod's deadline that comes nearer meanwhile shortens the wait, but not below `least`.
+/// Waits for an instant. A pod's deadline that becomes earlier meanwhile shortens the wait, but not below `least`.
 async fn reached(stop: &mut watch::Receiver<Option<Instant>>, mut until: Instant, least: Instant) {
     let mut known = *stop.borrow_and_update();
     loop {

@@ -74,7 +74,7 @@ impl Lab {
         self.pods().create(&PostParams::default(), &pod).await.unwrap()
     }
 
-    /// Waits for a pod to be as wanted, for at most two hours of the paused clock.
+    /// Waits until a pod is as wanted, for at most two hours of the paused clock.
     async fn until(&self, name: &str, wanted: impl Fn(&Pod) -> bool) -> Pod {
         let mut last = None;
         for _ in 0..144_000 {
@@ -252,7 +252,7 @@ async fn containers_that_crash_are_restarted_more_and_more_slowly() {
     lab.create("p", one("crash")).await;
     let pod = lab.until("p", |pod| restarts(pod) == 4).await;
     assert_eq!(phase(&pod), "Running");
-    // Each run takes one second: at once, then after 10, 20 and 40.
+    // Each run takes one second: starts at once, then after 10, 20 and 40.
     assert_eq!(lab.fake.times("start c"), [0, 1, 12, 33, 74]);
     let pod = lab.until("p", |pod| waiting(pod) == "CrashLoopBackOff").await;
     let status = pod.status.unwrap().container_statuses.unwrap()[0].clone();
@@ -373,7 +373,7 @@ async fn a_start_that_is_awaited_is_not_seen_late() {
     )
     .await;
     lab.until("p", |pod| phase(pod) == "Running").await;
-    // Three periods, although it was asked far more often.
+    // Three periods pass before the restart, although the probe ran far more often.
     lab.until("p", |pod| restarts(pod) == 1).await;
     let asked = lab.fake.times("c exec up");
     let killed = lab.fake.times("c signal 15").len();
@@ -447,7 +447,7 @@ async fn service_accounts_are_shown_to_containers() {
     let maps: Api<ConfigMap> = Api::namespaced(lab.client.clone(), "default");
     let root = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "root"}});
     maps.create(&PostParams::default(), &serde_json::from_value(root).unwrap()).await.unwrap();
-    // What the pod says counts more than what its account says.
+    // The pod's own setting overrides that of its account.
     for (name, account, automount, shown) in [
         ("a", "mounts-true", None, true),
         ("b", "mounts-true", Some(false), false),

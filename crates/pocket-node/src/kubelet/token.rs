@@ -1,4 +1,4 @@
-//! The service account's token in every container, where the API server did not put it there already.
+//! Service account token in every container, where the API server has not added it already.
 
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount, Volume, VolumeMount};
 use kube::{Api, Client, ResourceExt};
@@ -7,9 +7,9 @@ use serde_json::json;
 const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME: &str = "kube-api-access";
 
-/// The pod with a volume for its service account's token, the cluster's certificate and its namespace.
+/// Returns the pod with a volume for its service account's token, the cluster's certificate and its namespace.
 ///
-/// A missing `default` account is no error: the pod then runs without.
+/// A missing `default` account is no error: the pod then runs without a token.
 ///
 /// # Errors
 /// When the account that the pod names does not exist, or the API does not answer.
@@ -30,7 +30,7 @@ pub(super) async fn with_token(client: &Client, pod: &Pod) -> Result<Pod, String
         .get_opt(&name)
         .await
         .map_err(|error| format!("service account \"{name}\": {error}"))?;
-    // What the pod says counts more than what its account says.
+    // The pod's own setting overrides that of its account.
     let wanted = spec.automount_service_account_token == Some(true);
     match account {
         Some(account) if account.automount_service_account_token == Some(false) && !wanted => return Ok(pod),

@@ -1,4 +1,4 @@
-//! Writes a pod's status when it changed, and only then.
+//! Writer of a pod's status: writes only when the status has changed.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &Can
                     written = Some(status);
                     delay = Doubling::setup();
                 }
-                // Gone, or another pod by now: there is nobody to tell.
+                // The pod is gone, or another pod has its name: there is no status to write.
                 Err(kube::Error::Api(answer)) if answer.code == 404 => return,
                 Err(kube::Error::Api(answer)) if answer.code == 409 && last => return,
                 Err(error) => {
@@ -56,7 +56,7 @@ pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &Can
     }
 }
 
-/// The pod with the status as we last wrote it, and what others have added meanwhile.
+/// Returns the pod with the status as last written here, and with the conditions that others have added meanwhile.
 fn base(latest: &Pod, written: Option<&PodStatus>) -> Pod {
     let mut pod = latest.clone();
     let Some(written) = written else {
@@ -77,7 +77,7 @@ fn base(latest: &Pod, written: Option<&PodStatus>) -> Pod {
 async fn write<R: Runtime>(context: &PodContext<R>, base: &Pod, status: &PodStatus) -> Result<(), kube::Error> {
     let mut body = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
     if let Value::Object(fields) = &mut body {
-        // In a merge patch, what is absent would stay.
+        // A merge patch keeps absent fields, so these are cleared explicitly.
         for field in ["podIP", "podIPs", "initContainerStatuses"] {
             fields.entry(field).or_insert(Value::Null);
         }
@@ -86,7 +86,7 @@ async fn write<R: Runtime>(context: &PodContext<R>, base: &Pod, status: &PodStat
     let gated =
         base.spec.as_ref().is_some_and(|spec| spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
     if gated {
-        // Others write conditions, too: a list is written whole, so it must be the one we have seen.
+        // Other writers set conditions, too, and a patch replaces the whole list: it must be based on the list seen here.
         metadata["resourceVersion"] = json!(base.metadata.resource_version);
     }
     let pods: Api<Pod> = Api::namespaced(context.node.client.clone(), &context.key.namespace);

@@ -1,4 +1,4 @@
-//! Messages with file descriptors over a socket pair, as they go between the server and its helper processes.
+//! Messages with file descriptors over a socket pair, between the server and its helper processes.
 
 use std::{
     fs::File,
@@ -16,17 +16,16 @@ use rustix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Most descriptors in one message.
+/// Limit of descriptors in one message.
 const MAX_FDS: usize = 12;
-/// Longest message. Longer things travel as a file.
+/// Size limit of a message. Larger values travel as a file.
 const MAX_MESSAGE: usize = 16 << 10;
 
-/// Two connected sockets that keep the bounds of messages and see when the other end is closed everywhere.
+/// Creates two connected sockets that keep message boundaries and notice when the other end is closed everywhere.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Sends a message.
 pub(crate) fn send<T: Serialize>(
     socket: impl AsFd,
     message: &T,
@@ -48,7 +47,7 @@ pub(crate) fn send<T: Serialize>(
     }
 }
 
-/// Receives a message; `None` when the other end is closed.
+/// Receives a message; returns `None` when the other end is closed.
 pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
@@ -75,7 +74,7 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Opti
     Ok(Some((serde_json::from_slice(&bytes[..received.bytes])?, fds)))
 }
 
-/// Puts a value of any size into a file in memory.
+/// Writes a value of any size to a file in memory.
 pub(crate) fn to_file<T: Serialize>(value: &T) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("request", MemfdFlags::CLOEXEC)?);
     file.write_all(&serde_json::to_vec(value)?)?;

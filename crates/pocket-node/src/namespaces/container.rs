@@ -1,6 +1,6 @@
-//! Starts a container in a pod's namespaces, and further programs in a container.
+//! Start of a container in a pod's namespaces, and of further programs in a container.
 //!
-//! Every container has its own mount and pid namespaces, so its program is process 1 and gets signals as it does on any
+//! Every container has its own mount and pid namespaces, so its program is process 1 and gets signals as on any
 //! other Kubernetes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +28,7 @@ pub(crate) fn start(
     report: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
     let [user, network, host_name, ipc, stdout, stderr] = fds;
-    // The user namespace first: it brings the capabilities for the others.
+    // The user namespace comes first, since it brings the capabilities for the others.
     for (fd, kind) in [
         (&user, LinkNameSpaceType::User),
         (&network, LinkNameSpaceType::Network),

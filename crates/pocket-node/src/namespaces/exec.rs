@@ -1,4 +1,4 @@
-//! The streams of a further program in a container: pipes, or a terminal.
+//! Streams of a further program in a container: pipes, or a terminal.
 
 use std::{
     fs::File,
@@ -24,14 +24,14 @@ use tokio::{
 use super::sys;
 use crate::runtime::{ExecSession, Exit};
 
-/// The program's ends of its standard streams.
+/// Program's ends of its standard streams.
 pub(crate) struct Theirs {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
 
-/// Makes streams: the program's ends, and a session that lacks only its end.
+/// Creates the streams: the program's ends, and a session that has everything but the program's end of life.
 pub(crate) fn streams(stdin: bool, tty: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, ExecSession)> {
     if tty { terminal(stdin, exit) } else { pipes(stdin, exit) }
 }
@@ -64,7 +64,7 @@ fn terminal(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, E
     rustix::io::ioctl_fionbio(&master, true)?;
     let master = Terminal(Arc::new(sys::watch(master, Interest::READABLE | Interest::WRITABLE)?));
     let (resize, mut sizes) = mpsc::channel::<(u16, u16)>(4);
-    // Weak, so that the terminal closes when its streams are dropped.
+    // A weak reference lets the terminal close when its streams are dropped.
     let sized = Arc::downgrade(&master.0);
     tokio::spawn(async move {
         while let Some((columns, rows)) = sizes.recv().await {
@@ -88,7 +88,7 @@ fn terminal(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, E
     Ok((theirs, session))
 }
 
-/// The server's side of a terminal.
+/// Server's side of a terminal.
 #[derive(Clone)]
 struct Terminal(Arc<AsyncFd<OwnedFd>>);
 
@@ -102,7 +102,7 @@ impl AsyncRead for Terminal {
                     buf.advance(length);
                     return Poll::Ready(Ok(()));
                 }
-                // That is how a terminal says that nobody has it open on the other side.
+                // EIO is a terminal's sign that no process has the other side open.
                 Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => return Poll::Ready(Ok(())),
                 Ok(Err(error)) => return Poll::Ready(Err(error)),
                 Err(_would_block) => {}

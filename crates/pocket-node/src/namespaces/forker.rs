@@ -1,8 +1,8 @@
-//! The helper that forks: one small process with one thread, made before the server has any other thread.
+//! Helper that forks: one small process with one thread, made before the server has any other thread.
 //!
-//! A process with many threads can hardly do anything between fork and exec; this one can do all it wants. It lives in the
-//! node's network namespace. For each request it forks a process that does the work, so requests run side by side. A
-//! program's process is left behind by that process and so becomes the server's own child.
+//! A process with many threads can hardly do anything between fork and exec; this helper has no such limits. It lives in the
+//! node's network namespace. For each request it forks a process that does the work, so requests run side by side. That
+//! process leaves the program's process behind, which so becomes the server's own child.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::network::{netlink::Index, setup};
 
-/// Everything the helper knows.
+/// State of the helper.
 pub(crate) struct Forker {
     pub(crate) alone: SingleThreaded,
     pub(crate) ids: Ids,
@@ -33,7 +33,7 @@ pub(crate) struct Forker {
     pub(crate) bridge: Index,
 }
 
-/// A process at work, and where its end is to be reported.
+/// Process that works on a request, and the channel to which its end is reported.
 struct Worker {
     process: OwnedFd,
     report: OwnedFd,
@@ -124,7 +124,7 @@ impl Forker {
         }
     }
 
-    /// Lets a new process do what a request asks for.
+    /// Forks a process that does what a request asks for.
     fn fork(&self, workers: &mut Vec<Worker>, mut fds: Vec<OwnedFd>) -> Option<Worker> {
         if fds.len() < 2 {
             return None;
@@ -162,7 +162,7 @@ impl Forker {
     }
 }
 
-/// Exactly so many descriptors.
+/// Returns exactly `N` descriptors, or fails.
 pub(crate) fn descriptors<const N: usize>(fds: Vec<OwnedFd>) -> Result<[OwnedFd; N], Failure> {
     <[OwnedFd; N]>::try_from(fds).map_err(|fds| {
         Failure::node(format!("{N} descriptors expected, not {}", fds.len()))(io::ErrorKind::InvalidData.into())

@@ -12,17 +12,17 @@ use super::{
     sys::{self, SingleThreaded},
 };
 
-/// Which ids there are inside.
+/// Ids that exist inside the namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ids {
-    /// 0 to 65535, each being itself outside: real root started it.
+    /// Ids 0 to 65535, each the same outside: real root started the daemon.
     Range,
-    /// Only 0, which is the user who started it. A container with another id gets a user namespace of its own, in which
-    /// that id is the one that there is.
+    /// Id 0 only, which is the user who started the daemon. A container with another id gets a user namespace of its own, in
+    /// which only that id exists.
     Single,
 }
 
-/// What Kubernetes' container runtimes leave to a container.
+/// Capabilities that Kubernetes' container runtimes leave to a container.
 const DEFAULT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
@@ -83,7 +83,7 @@ impl Ids {
         drop_capabilities(uid)
     }
 
-    /// The same for a further program in a container, whose user namespace this process has joined.
+    /// Becomes the user of a further program in a container, whose user namespace this process has joined.
     pub(crate) fn join(self, program: &Program) -> Result<(), Failure> {
         bound_capabilities()?;
         if self == Self::Range {

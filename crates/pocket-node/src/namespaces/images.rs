@@ -1,4 +1,4 @@
-//! Images as the runtime needs them: what they say of themselves, and users by name.
+//! Images as the runtime needs them: their defaults, and users by name.
 
 use std::{fs, path::PathBuf};
 
@@ -6,10 +6,10 @@ use pocket_image::{Error, Image, ImageStore};
 
 use crate::runtime::{ImageDefaults, RuntimeError};
 
-/// An image that can be run.
+/// Image that can be run.
 pub(crate) struct Ready {
     pub(crate) defaults: ImageDefaults,
-    /// Topmost first.
+    /// Directories of the layers, topmost first.
     pub(crate) layers: Vec<PathBuf>,
 }
 
@@ -36,13 +36,13 @@ fn defaults(image: Image, layers: &[PathBuf]) -> ImageDefaults {
     }
 }
 
-/// A file of the image, from the topmost layer that has it.
+/// Reads a file of the image, from the topmost layer that has it.
 fn read(layers: &[PathBuf], file: &str) -> String {
     layers.iter().find_map(|layer| fs::read_to_string(layer.join(file)).ok()).unwrap_or_default()
 }
 
-/// Turns the names of `user[:group]` into numbers, as the image's own files say. Names that they do not have stay, for
-/// whoever starts the container to complain about.
+/// Turns the names of `user[:group]` into numbers, according to the image's own files. Unknown names stay as they are: the
+/// start of the container then reports them.
 fn numeric_user(user: &str, read: impl Fn(&str) -> String) -> String {
     if user.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! Writes a container's output as log files in the CRI format, `<RFC 3339> stdout F <text>`, as `kubectl logs` reads them.
+//! Writer of a container's output as log files in the CRI format, `<RFC 3339> stdout F <text>`, which `kubectl logs` reads.
 
 use std::{
     fs::{self, File},
@@ -9,9 +9,9 @@ use std::{
 
 use tokio::net::unix::pipe::Receiver;
 
-/// Longer lines are cut into parts, as other runtimes do.
+/// Length above which a line is split into parts, as other runtimes do.
 const MAX_LINE: usize = 16 << 10;
-/// A file that has grown beyond this is put aside as `<name>.1`, and what was there before is lost.
+/// Size above which a file is renamed to `<name>.1`; a former `<name>.1` is lost.
 const MAX_FILE: u64 = 10 << 20;
 const CHUNK: usize = 8 << 10;
 
@@ -33,7 +33,7 @@ async fn try_write(path: &Path, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<
         };
         let side = if from_out { &mut out } else { &mut err };
         let Some((pipe, stream)) = side else { continue };
-        // Only while there is something to read: an idle container costs no buffer.
+        // The buffer exists only while there is something to read: an idle container costs no buffer.
         let mut buffer = [0; CHUNK];
         let mut text = Vec::new();
         match pipe.try_read(&mut buffer) {
@@ -45,7 +45,7 @@ async fn try_write(path: &Path, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        // A full disk must not stop the container: what cannot be written is lost.
+        // A full disk must not stop the container, so output that cannot be written is lost.
         if let Err(error) = log.append(&text) {
             tracing::debug!(path = %path.display(), %error, "log lines are lost");
         }
@@ -125,7 +125,7 @@ impl Stream {
         }
     }
 
-    /// The stream's end: a last line without an end is a line too.
+    /// Handles the stream's end: a last line without a newline is a line, too.
     fn end(&mut self, text: &mut Vec<u8>) {
         if !self.line.is_empty() {
             self.flush('F', jiff::Timestamp::now(), text);

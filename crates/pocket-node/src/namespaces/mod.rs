@@ -1,10 +1,10 @@
-//! Runs pods as processes in Linux namespaces, with or without root.
+//! Container runtime: runs pods as processes in Linux namespaces, with or without root.
 //!
-//! - [`enter`] is the daemon's first step (see `nest`): two processes, of which the inner one is the server.
+//! - [`enter`] is the daemon's first step (see `nest`): it makes two processes, and the inner one is the server.
 //! - `forker` is a small helper process with one thread that makes every other process.
 //! - A pod is a user, a network, a host name and an IPC namespace, held by descriptors (see `sandbox`). A container adds a
 //!   mount and a pid namespace (see `container`, `rootfs`).
-//! - [`Namespaces`] is the [`Runtime`](crate::runtime::Runtime) over all that.
+//! - [`Namespaces`] implements [`Runtime`](crate::runtime::Runtime) with these.
 
 mod channel;
 mod container;
@@ -31,8 +31,8 @@ pub use runtime::{Namespaces, PodSandbox, Running};
 
 use crate::{net::NodeNet, network, runtime::RuntimeError};
 
-/// Gives back memory that is not needed: what was freed, and what holds the program's code. Most of that ran at the start only;
-/// the rest comes back by itself.
+/// Releases memory that is not needed: freed memory, and the pages of the program's code. Most of the code ran at the start
+/// only; pages that are needed again are loaded again.
 pub fn release_memory() {
     sys::release_heap();
     if let Err(error) = sys::release_code() {
@@ -40,7 +40,7 @@ pub fn release_memory() {
     }
 }
 
-/// What the server gets of its namespaces.
+/// Handles of the namespaces that the server gets.
 #[derive(Debug)]
 pub struct Inside {
     forker: OwnedFd,
@@ -48,17 +48,16 @@ pub struct Inside {
     ids: identity::Ids,
 }
 
-/// Where the runtime keeps things.
+/// Settings of the runtime.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Directory for what containers write; it is emptied at the start. Same file system as the images, if possible.
+    /// Directory for files that containers write; emptied at the start. On the file system of the images, if possible.
     pub dir: PathBuf,
-    /// The images.
     pub images: ImageStore,
 }
 
 impl Inside {
-    /// Whether containers may have any user id (real root started it), and not only one.
+    /// Returns whether containers may have any user id (real root started the daemon), and not only one.
     pub fn has_all_ids(&self) -> bool {
         self.ids == identity::Ids::Range
     }

@@ -1,7 +1,7 @@
-//! The daemon's first steps: user, mount and pid namespaces of its own.
+//! First steps of the daemon: user, mount and pid namespaces of its own.
 //!
-//! Two processes come out of it. The inner one is process 1 of its pid namespace and is the server; when it ends, however
-//! it ends, the kernel ends every pod with it and undoes every mount. The outer one stays in the host's namespaces, waits
+//! The result is two processes. The inner one is process 1 of its pid namespace and is the server; when it ends for any
+//! reason, the kernel ends every pod with it and undoes every mount. The outer one stays in the host's namespaces, waits
 //! for the inner one and passes signals on; if it dies, the kernel ends the inner one too.
 
 use std::{
@@ -29,24 +29,24 @@ use super::{
 };
 use crate::runtime::RuntimeError;
 
-/// Which process this is.
+/// Role of this process after the fork.
 #[derive(Debug)]
 pub enum Entered {
-    /// The inner one: the server.
+    /// Inner process: the server.
     Inside(Inside),
-    /// The outer one, and the inner one has ended with this exit code.
+    /// Outer process; the inner one has ended with this exit code.
     Outside(u8),
 }
 
-/// Why the daemon cannot have namespaces.
+/// Reason why the daemon cannot have namespaces.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// User namespaces are forbidden.
     #[error("this machine forbids user namespaces ({error}): {advice}")]
     Forbidden {
-        /// What the system said.
+        /// Error of the system call.
         error: io::Error,
-        /// What to do.
+        /// Advice for the user.
         advice: String,
     },
     /// `/proc` cannot be mounted.
@@ -54,7 +54,7 @@ pub enum EnterError {
         "/proc cannot be mounted ({0}): some of it is hidden, as in Docker's containers; start the container with `--security-opt systempaths=unconfined --security-opt seccomp=unconfined`, or with `--privileged`"
     )]
     Proc(io::Error),
-    /// Something else.
+    /// Any other failure.
     #[error(transparent)]
     Other(#[from] RuntimeError),
 }
@@ -82,7 +82,7 @@ pub fn enter() -> Result<Entered, EnterError> {
             let range = (outer_uid == 0).then(|| Ids::Range.map(pid, outer_uid, outer_gid));
             let ids = match range {
                 Some(Ok(())) => Ids::Range,
-                // Root in a container may have fewer ids, or not the right to hand them on.
+                // Root in a container may have fewer ids, or may not be allowed to map them.
                 _ => {
                     Ids::Single
                         .map(pid, outer_uid, outer_gid)
@@ -97,9 +97,9 @@ pub fn enter() -> Result<Entered, EnterError> {
     }
 }
 
-/// The inner process.
+/// Sets up the inner process.
 fn inside(alone: SingleThreaded, outside: &OwnedFd) -> Result<Inside, EnterError> {
-    // A terminal's signals are for the outer process, which passes them on in order.
+    // A terminal's signals go to the outer process, which passes them on in order.
     let _ = setsid();
     let _ = set_name(c"pocket");
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failure::call("tie the server to its parent"))?;
@@ -151,7 +151,7 @@ fn supervise(inner: OwnedFd) -> io::Result<u8> {
     })
 }
 
-/// What to do where user namespaces are refused.
+/// Returns advice for a machine where user namespaces are refused.
 fn advice(error: &io::Error) -> String {
     let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let is = |path: &str, value: &str| setting(path).is_some_and(|text| text == value);

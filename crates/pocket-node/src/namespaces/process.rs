@@ -1,4 +1,4 @@
-//! A process that the helper started for the server: asking for it, and waiting for its end.
+//! Processes that the helper starts for the server: the request, and the wait for the end.
 
 use std::{
     io,
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::runtime::{Exit, RuntimeError};
 
-/// The way to the helper that forks.
+/// Connection to the helper that forks.
 #[derive(Debug)]
 pub(crate) struct Requests {
     socket: AsyncFd<OwnedFd>,
 }
 
-/// Where the reports on one request arrive.
+/// Channel of the reports on one request.
 pub(crate) struct Reports {
     socket: AsyncFd<OwnedFd>,
 }
@@ -54,11 +54,11 @@ impl Requests {
 }
 
 impl Reports {
-    /// The next report; `None` when there will be no more.
+    /// Returns the next report, or `None` when there will be no more.
     pub(crate) async fn next(&self) -> Result<Option<(Report, Vec<OwnedFd>)>, Failure> {
         self.socket
             .async_io(Interest::READABLE, |socket| match channel::receive::<Report>(socket) {
-                // A process that is killed before it has read what it inherited closes the channel that way.
+                // A process that is killed before it has read what it inherited closes the channel with this error.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
                 other => other,
             })
@@ -96,7 +96,7 @@ fn died() -> Failure {
     Failure::node("start a program")(io::Error::other("the process that should start it has died"))
 }
 
-/// A child of the server.
+/// Child of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     fd: Arc<AsyncFd<OwnedFd>>,
@@ -107,12 +107,12 @@ impl Process {
         Ok(Self { fd: Arc::new(sys::watch(pidfd, Interest::READABLE)?) })
     }
 
-    /// Its handle.
+    /// Returns the process's pidfd.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.get_ref().as_fd()
     }
 
-    /// Waits for its end and takes it away. To be called once.
+    /// Waits for the end and reaps the process. To be called once.
     pub(crate) async fn wait(&self) -> io::Result<Exit> {
         loop {
             let mut ready = self.fd.readable().await?;
@@ -129,7 +129,7 @@ impl Process {
         }
     }
 
-    /// Sends a signal; nothing happens if it has ended or there is no such signal.
+    /// Sends a signal. Does nothing if the process has ended or the signal does not exist.
     pub(crate) fn signal(&self, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
             let _ = pidfd_send_signal(self.fd(), signal);

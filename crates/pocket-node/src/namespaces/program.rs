@@ -1,4 +1,4 @@
-//! Executes a container's program: finds it, and says precisely why it cannot be run.
+//! Execution of a container's program: finds it, and reports precisely why it cannot be run.
 
 use std::{
     fs, io,
@@ -14,14 +14,13 @@ use super::protocol::{Failure, Program};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A program's standard streams.
 pub(crate) struct Streams {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
 
-/// Goes to the working directory, making it if it is missing, as Docker does.
+/// Changes to the working directory. A missing one is created, as Docker does.
 pub(crate) fn enter_directory(path: &str) -> Result<(), Failure> {
     let path = if path.is_empty() { "/" } else { path };
     match std::env::set_current_dir(path) {
@@ -33,7 +32,7 @@ pub(crate) fn enter_directory(path: &str) -> Result<(), Failure> {
     }
 }
 
-/// Becomes the program. Returns only when that fails.
+/// Replaces the process by the program. Returns only when that fails.
 pub(crate) fn execute(program: &Program, streams: Streams) -> Failure {
     let Some((name, arguments)) = program.argv.split_first() else {
         return Failure::Container("no command was given, and the image has none".to_owned());
@@ -63,7 +62,7 @@ pub(crate) fn execute(program: &Program, streams: Streams) -> Failure {
     Failure::Container(format!("exec {name:?}: {why}"))
 }
 
-/// A name with a slash is a path; another one is looked for.
+/// Finds a program: a name with a slash is a path; any other is searched for.
 fn find(name: &str, path: &str) -> Option<String> {
     if name.contains('/') {
         return Some(name.to_owned());
@@ -74,7 +73,7 @@ fn find(name: &str, path: &str) -> Option<String> {
     })
 }
 
-/// An error in the words of C programs: `no such file or directory`.
+/// Formats an error in the words of C programs: `no such file or directory`.
 fn say(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! What the server asks of the helper that forks, and what comes back.
+//! Requests of the server to the helper that forks, and the reports on them.
 
 use std::{collections::BTreeMap, io, net::Ipv4Addr, path::PathBuf};
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::runtime::{Mount, RuntimeError};
 
-/// A wish. It comes with the descriptors that its variant names, after the request's file and the channel for reports.
+/// Request to the helper. Its descriptors, which each variant lists, follow the request's file and the channel for reports.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Namespaces for a pod. No descriptors.
     Sandbox(SandboxRequest),
-    /// A container. Descriptors: the pod's user, network, host name and IPC namespaces; standard output; standard error.
+    /// Start of a container. Descriptors: the pod's user, network, host name and IPC namespaces; standard output; standard error.
     Start(StartRequest),
-    /// A further program in a container. Descriptors: the container's first process; standard input, output and error.
+    /// Start of a further program in a container. Descriptors: the container's first process; standard input, output and error.
     Exec(ExecRequest),
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct ExecRequest {
     pub(crate) tty: bool,
 }
 
-/// What to run, and as whom.
+/// Program to run, and its user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Program {
     pub(crate) argv: Vec<String>,
@@ -57,7 +57,7 @@ pub(crate) struct Root {
     pub(crate) upper: PathBuf,
     /// Empty directory on the same file system, for the kernel.
     pub(crate) work: PathBuf,
-    /// Where to mount it; any empty directory, since nobody else sees the mount.
+    /// Mount point; any empty directory, since no other process sees the mount.
     pub(crate) target: PathBuf,
     pub(crate) read_only: bool,
 }
@@ -75,7 +75,7 @@ impl From<Mount> for MountAt {
     }
 }
 
-/// What happened. After a successful `Start` or `Exec` the channel closes when the program is executed.
+/// Report on a request. After a successful `Start` or `Exec` the channel closes when the program is executed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
     /// The helper is ready. Descriptor: the node's network namespace.
@@ -86,19 +86,19 @@ pub(crate) enum Report {
     Started,
     /// The process in between has ended, so the program's process is the server's child now.
     Orphaned,
-    /// It could not be done.
+    /// The request failed.
     Failed(Failure),
 }
 
-/// Why it could not be done.
+/// Reason why a request failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Failure {
-    /// The container's own fault: the program, its user, a mount's target.
+    /// Fault of the container: its program, its user, a mount's target.
     Container(String),
-    /// The node's fault.
+    /// Fault of the node.
     Node {
         what: String,
-        /// A number of the system's, or a text if there is none.
+        /// The system's error number, or a text if there is none.
         error: Result<i32, String>,
     },
 }
@@ -108,7 +108,7 @@ impl Failure {
         move |error| Self::Node { what: what.into(), error: error.raw_os_error().ok_or_else(|| error.to_string()) }
     }
 
-    /// For system calls of rustix.
+    /// Wraps an error of a system call of rustix.
     pub(crate) fn call(what: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Self {
         move |error| Self::Node { what: what.into(), error: Ok(error.raw_os_error()) }
     }

@@ -1,6 +1,6 @@
-//! A container's root file system: the image's layers below a writable one, `/proc`, `/dev`, `/sys`, and what is mounted.
+//! Root file system of a container: the image's layers below a writable one, `/proc`, `/dev`, `/sys`, and the mounts.
 //!
-//! Runs as the first process of the container's mount and pid namespaces. Nothing of it is seen outside, and the kernel
+//! Runs as the first process of the container's mount and pid namespaces. None of it is visible outside, and the kernel
 //! undoes all of it when the container ends.
 
 use std::{
@@ -32,12 +32,12 @@ const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd/2", "stderr"),
     ("pts/ptmx", "ptmx"),
 ];
-/// Files that tell of the machine, or change it. Container runtimes hide them.
+/// Files that reveal or change the machine. Container runtimes hide them.
 const HIDDEN_FILES: [&str; 6] =
     ["/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug"];
-/// Directories of that kind.
+/// Directories that are hidden for the same reason.
 const HIDDEN_DIRS: [&str; 4] = ["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/firmware"];
-/// What containers may read but not write.
+/// Paths that containers may read but not write.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
@@ -80,7 +80,7 @@ fn layers(root: &Root) -> Result<(), Failure> {
     if root.layers.is_empty() {
         return mount_bind(&root.upper, target).map_err(Failure::call("mount an image without layers"));
     }
-    // The kernel takes one page of options, so names are relative if they can be.
+    // The kernel takes one page of options, so names are relative if possible.
     let common = root.layers[0].parent().filter(|dir| root.layers.iter().all(|layer| layer.parent() == Some(dir)));
     let lower: Vec<String> = root
         .layers
@@ -121,7 +121,7 @@ fn overlay(target: &Path, options: &str) -> Result<(), Errno> {
     mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str())
 }
 
-/// A path in overlay's options.
+/// Escapes a path for overlay's options.
 fn escape(path: &Path) -> String {
     let mut text = String::new();
     for c in path.to_string_lossy().chars() {
@@ -133,7 +133,7 @@ fn escape(path: &Path) -> String {
     text
 }
 
-/// Copies a directory's content over another one's.
+/// Copies the content of a directory over that of another.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -160,7 +160,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The container's root while it is being made. Paths are looked up inside it, whatever symlinks the image has.
+/// Container's root under construction. Paths are looked up inside it, whatever symlinks the image has.
 struct Tree {
     root: OwnedFd,
 }
@@ -171,7 +171,7 @@ impl Tree {
         openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     }
 
-    /// Opens a directory, made with its parents if it is missing.
+    /// Opens a directory; a missing one is created with its parents.
     fn directory(&self, path: &str) -> Result<OwnedFd, Failure> {
         let fail = |error| Failure::call(format!("make {path} in the container"))(error);
         match self.open(path) {
@@ -190,7 +190,7 @@ impl Tree {
         self.open(path).map_err(fail)
     }
 
-    /// Opens a file, made empty if it is missing.
+    /// Opens a file; a missing one is created empty.
     fn file(&self, path: &str) -> Result<OwnedFd, Failure> {
         let fail = |error| Failure::call(format!("make {path} in the container"))(error);
         match self.open(path) {
@@ -205,7 +205,7 @@ impl Tree {
     }
 }
 
-/// A path for a descriptor, for calls that take paths only.
+/// Returns a path for a descriptor, for calls that take paths only.
 fn path_of(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
@@ -214,7 +214,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// `/sys`, read-only. Some hosts refuse it, and few programs look at it.
+/// Mounts `/sys`, read-only. Some hosts refuse it, and few programs need it.
 fn sys(at: &Tree) {
     if let Ok(dir) = at.directory("/sys") {
         let _ = mount("sysfs", path_of(&dir), "sysfs", SAFE | MountFlags::RDONLY, None);
@@ -243,13 +243,13 @@ fn devices(at: &Tree) -> Result<(), Failure> {
     let pts = at.directory("/dev/pts")?;
     let options = c"newinstance,ptmxmode=0666,mode=0620";
     if mount("devpts", path_of(&pts), "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, options).is_err() {
-        // Terminals inside are a comfort; without them the link would only mislead.
+        // Terminals inside are optional; without them the link would only mislead.
         let _ = unlinkat(&dev, "ptmx", AtFlags::empty());
     }
     Ok(())
 }
 
-/// A file or directory of the node.
+/// Mounts a file or directory of the node.
 fn bind(at: &Tree, wanted: &MountAt) -> Result<(), Failure> {
     let shown = format!("{} at {}", wanted.source.display(), wanted.target);
     let source = fs::metadata(&wanted.source).map_err(|error| Failure::Container(format!("mount {shown}: {error}")))?;
@@ -259,14 +259,14 @@ fn bind(at: &Tree, wanted: &MountAt) -> Result<(), Failure> {
     let target = if source.is_dir() { at.directory(&wanted.target)? } else { at.file(&wanted.target)? };
     mount_bind_recursive(&wanted.source, path_of(&target)).map_err(Failure::call(format!("mount {shown}")))?;
     if wanted.read_only {
-        // The descriptor is of what lies below the mount now.
+        // The first descriptor refers to what lies below the mount now.
         let mounted = at.open(&wanted.target).map_err(Failure::call(format!("open {shown}")))?;
         make_read_only(&path_of(&mounted)).map_err(Failure::call(format!("make {shown} read-only")))?;
     }
     Ok(())
 }
 
-/// Makes a mount read-only and leaves its other flags, which a user namespace may not take away.
+/// Makes a mount read-only and keeps its other flags, which a user namespace may not remove.
 fn make_read_only(path: &str) -> Result<(), Errno> {
     let now = statvfs(path)?.f_flag;
     let mut flags = MountFlags::BIND | MountFlags::RDONLY;
@@ -285,7 +285,7 @@ fn make_read_only(path: &str) -> Result<(), Errno> {
     mount_remount(path, flags, "")
 }
 
-/// Hides what a container shall not see of the machine. Run inside.
+/// Hides the parts of the machine that a container must not see. Runs inside the container.
 fn protect() -> Result<(), Failure> {
     for path in READ_ONLY {
         let done = mount_bind_recursive(path, path).and_then(|()| make_read_only(path));

@@ -1,4 +1,4 @@
-//! The container runtime: pods and containers as the kubelet sees them.
+//! Container runtime: pods and containers as the kubelet sees them.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// How long to wait for the last log lines of a container that has ended.
+/// Limit of the wait for the last log lines of a container that has ended.
 const LAST_LINES: Duration = Duration::from_secs(2);
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -48,13 +48,12 @@ struct Inner {
     ids: Ids,
     config: Config,
     addresses: Addresses,
-    /// Makes names that were never used.
+    /// Counter for names that were never used.
     counter: AtomicU32,
-    /// Where containers' roots are mounted; always empty here.
+    /// Mount point of containers' roots; always empty outside the containers.
     target: PathBuf,
 }
 
-/// A pod's namespaces.
 #[derive(Debug)]
 pub struct PodSandbox {
     lease: Lease,
@@ -63,9 +62,9 @@ pub struct PodSandbox {
     network: OwnedFd,
     host_name: OwnedFd,
     ipc: OwnedFd,
-    /// What the pod's containers write.
+    /// Directory of the files that the pod's containers write.
     dir: PathBuf,
-    /// Containers that were not seen to end.
+    /// Containers whose end has not been seen.
     running: Arc<Mutex<HashMap<u32, Running>>>,
 }
 
@@ -75,7 +74,7 @@ impl Sandbox for PodSandbox {
     }
 }
 
-/// One container. Cheap to clone.
+/// Running container. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Running {
     process: Process,
@@ -86,7 +85,7 @@ pub struct Running {
 
 impl Namespaces {
     pub(crate) fn new(requests: OwnedFd, ids: Ids, config: Config) -> io::Result<Self> {
-        // What an earlier run left when it was killed.
+        // Removes the leftovers of an earlier run that was killed.
         remove_all(&config.dir)?;
         let target = config.dir.join("root");
         fs::create_dir_all(&target)?;
@@ -167,7 +166,7 @@ impl Runtime for Namespaces {
         let (out_read, out_write) = pipe()?;
         let (err_read, err_write) = pipe()?;
         if inner.ids == Ids::Range && (program.uid, program.gid) != (0, 0) {
-            // So that `/dev/stdout` can be opened by the container's user.
+            // Lets the container's user open `/dev/stdout`.
             let (uid, gid) = (rustix::fs::Uid::from_raw(program.uid), rustix::fs::Gid::from_raw(program.gid));
             for fd in [&out_write, &err_write] {
                 let _ = rustix::fs::fchown(fd, Some(uid), Some(gid));
@@ -212,7 +211,7 @@ impl Runtime for Namespaces {
                 tracing::error!(%error, "the end of a container is unknown");
                 Exit::Code(255)
             });
-            // Who learns of the end may read the log at once.
+            // A caller that learns of the end may read the log at once.
             let _ = tokio::time::timeout(LAST_LINES, log).await;
             lock(&running).remove(&number);
             let _ = ended.send(Some(exit));
@@ -230,7 +229,7 @@ impl Runtime for Namespaces {
             container.wait().await;
         }
         let dir = sandbox.dir.clone();
-        // The address is free, and the interfaces go, when the last descriptor is closed.
+        // The address becomes free, and the interfaces go, when the last descriptor is closed.
         drop(sandbox);
         let removed = blocking("remove a pod's files", move || remove_all(&dir)).await;
         if let Ok(Err(error)) = removed {
@@ -254,7 +253,7 @@ impl Container for Running {
     }
 
     fn signal(&self, signal: i32) {
-        // Its process may be somebody else's by now only if it was waited for.
+        // Until the process has been waited for, its number cannot belong to another process.
         if self.exit.borrow().is_none() {
             self.process.signal(signal);
         }
@@ -280,7 +279,7 @@ impl Container for Running {
             let mut ended = ended;
             let exit = tokio::select! {
                 exit = process.wait() => exit,
-                // Nobody is interested any more: without its reader it would only block.
+                // The caller has dropped the session: without a reader the program would only block.
                 () = ended.closed() => {
                     process.signal(1);
                     process.wait().await
@@ -302,7 +301,7 @@ async fn blocking<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send
         .map_err(|error| RuntimeError::Node { what: what.to_owned(), source: io::Error::other(error) })
 }
 
-/// Removes a directory with all that is in it, if it is there.
+/// Removes a directory with its content, if it exists.
 fn remove_all(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

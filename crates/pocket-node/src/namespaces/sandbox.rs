@@ -1,4 +1,4 @@
-//! Makes a pod's namespaces. They are held by descriptors alone; no process of the pod has to stay.
+//! Namespaces of a pod, held by descriptors alone; no process of the pod has to stay.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -20,7 +20,7 @@ use crate::network::setup;
 pub(crate) fn make(forker: &Forker, request: &SandboxRequest, report: BorrowedFd<'_>) -> Result<(), Failure> {
     let new = New { user: true, network: true, host_name: true, ipc: true, ..New::default() };
     match sys::fork(&forker.alone, new).map_err(Failure::node("make the pod's namespaces"))? {
-        // It only has to be there until its namespaces are open.
+        // The child only has to exist until its namespaces are open.
         Forked::Child => loop {
             std::thread::park();
         },

@@ -1,4 +1,4 @@
-//! The few system calls that Rust cannot check: fork and its relatives. All `unsafe` of the crate is here.
+//! System calls that Rust cannot check: fork and its relatives. All `unsafe` of the crate is here.
 #![allow(unsafe_code, reason = "fork and unshare have no safe form; each use says why it is sound")]
 
 use std::{
@@ -12,12 +12,12 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Proof that the process had one thread. Whoever holds it starts no thread and then forks.
+/// Proof that the process had one thread. The holder starts no thread and then forks.
 #[derive(Debug)]
 pub(crate) struct SingleThreaded(());
 
 impl SingleThreaded {
-    /// Counts the process's threads.
+    /// Checks that the process has exactly one thread.
     pub(crate) fn check() -> io::Result<Self> {
         match fs::read_dir("/proc/self/task")?.count() {
             1 => Ok(Self(())),
@@ -26,17 +26,17 @@ impl SingleThreaded {
     }
 }
 
-/// Which of the two processes after a fork this one is.
+/// Side of a fork that this process is on.
 #[derive(Debug)]
 pub(crate) enum Forked {
-    /// The one that forked.
+    /// Process that forked.
     Parent {
-        /// The child, as this process sees it.
+        /// Pid of the child, as this process sees it.
         pid: Pid,
-        /// A handle on it.
+        /// Pidfd of the child.
         pidfd: OwnedFd,
     },
-    /// The new one.
+    /// New process.
     Child,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct New {
     pub(crate) ipc: bool,
 }
 
-/// Forks. The child goes on where this returns, with a copy of everything.
+/// Forks. The child continues where this returns, with a copy of everything.
 pub(crate) fn fork(_alone: &SingleThreaded, new: New) -> io::Result<Forked> {
     let flag = |wanted: bool, flag: libc::c_int| if wanted { flag } else { 0 };
     let flags = libc::CLONE_PIDFD
@@ -71,7 +71,7 @@ pub(crate) fn fork(_alone: &SingleThreaded, new: New) -> io::Result<Forked> {
         Ok(0) => Ok(Forked::Child),
         Ok(pid) if pid > 0 => {
             let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
-            // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+            // SAFETY: the kernel has just made this descriptor for this process; nothing else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Forked::Parent { pid, pidfd })
         }
@@ -91,13 +91,13 @@ pub(crate) fn unshare_user(_alone: &SingleThreaded) -> io::Result<()> {
     Ok(unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }?)
 }
 
-/// Gives back the memory that holds the program's code. What is needed again comes back by itself from the system's page cache,
-/// which is where it came from; what only ran at the start does not.
+/// Releases the memory that holds the program's code. Pages that are needed again come back from the system's page cache,
+/// where they came from; pages that only ran at the start do not.
 pub(crate) fn release_code() -> io::Result<()> {
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         let Some((start, end)) = code(line) else { continue };
-        // SAFETY: the kernel has just said that this is a private mapping of a file that can be run but not written. Nobody
-        // has changed a page of it, so whoever looks at one again gets the same bytes from the file.
+        // SAFETY: the kernel has just reported this as a private mapping of a file that can be run but not written. No page of it
+        // was changed, so the next access to a page gets the same bytes from the file.
         let result = unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
         if result != 0 {
             return Err(io::Error::last_os_error());
@@ -106,14 +106,14 @@ pub(crate) fn release_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives memory that was freed, but kept for later, back to the system. Other allocators do so by themselves.
+/// Returns freed memory that the allocator has kept to the system. Other allocators do so by themselves.
 pub(crate) fn release_heap() {
-    // SAFETY: it takes a number and may be called by any thread at any time.
+    // SAFETY: `malloc_trim` takes a number and may be called by any thread at any time.
     #[cfg(target_env = "gnu")]
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
-/// The range of a line of `/proc/self/maps`, if it is code of a file.
+/// Returns the range of a line of `/proc/self/maps`, if it is code of a file.
 fn code(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -124,8 +124,8 @@ fn code(line: &str) -> Option<(usize, usize)> {
 
 /// Lets the current tokio runtime watch a descriptor.
 pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and only the `AsyncFd` can drop it, which takes
-    // it from the runtime first.
+    // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and only the `AsyncFd` can drop it, after it has
+    // removed the descriptor from the runtime.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
 }
 

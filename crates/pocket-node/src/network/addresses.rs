@@ -1,4 +1,4 @@
-//! Hands out addresses to pods.
+//! Allocator of pod addresses.
 
 use std::{
     collections::HashSet,
@@ -8,9 +8,9 @@ use std::{
 
 use super::Range;
 
-/// Free and used addresses of a range. The first two (network, node) and the last (broadcast) are never given.
+/// Free and used addresses of a range. The first two (network, node) and the last (broadcast) are never assigned.
 ///
-/// An address is given again as late as possible: clients may still remember who had it.
+/// An address is reused as late as possible: clients may still remember its former pod.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
     range: Range,
@@ -23,7 +23,7 @@ struct State {
     next: u32,
 }
 
-/// An address in use. It is free again when this is dropped.
+/// Address in use. It becomes free when the lease is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) ip: Ipv4Addr,
@@ -38,7 +38,7 @@ impl Addresses {
         Self { range, state: Arc::default() }
     }
 
-    /// An address that nobody has; `None` if all are in use.
+    /// Takes a free address; returns `None` if all are in use.
     pub(crate) fn take(&self) -> Option<Lease> {
         let usable = self.range.size().saturating_sub(RESERVED + 1);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

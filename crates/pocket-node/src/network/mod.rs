@@ -1,7 +1,7 @@
-//! The node's own network: one private network namespace with a bridge, to which every pod is connected.
+//! Network of the node: one private network namespace with a bridge, to which every pod is connected.
 //!
 //! Service addresses are routed to the node itself (a `local` route), so that ordinary sockets of the node can listen on
-//! them. Nothing of the host's network is touched.
+//! them. The host's network is left untouched.
 
 mod addresses;
 pub(crate) mod netlink;
@@ -16,28 +16,28 @@ pub(crate) use addresses::{Addresses, Lease};
 
 use crate::net::NodeNet;
 
-/// A range of IPv4 addresses.
+/// Range of IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Range {
-    /// Its first address.
+    /// First address.
     pub base: Ipv4Addr,
-    /// How many leading bits are the same for all.
+    /// Number of leading bits that all addresses share.
     pub prefix: u8,
 }
 
 impl Range {
-    /// Whether an address is in the range.
+    /// Returns whether an address is in the range.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
         u32::from(address) & mask == u32::from(self.base) & mask
     }
 
-    /// The address at a distance from the first one.
+    /// Returns the address at a distance from the first one.
     pub fn nth(self, offset: u32) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.base).wrapping_add(offset))
     }
 
-    /// How many addresses there are.
+    /// Returns the number of addresses.
     pub const fn size(self) -> u32 {
         match 1u32.checked_shl(32 - self.prefix as u32) {
             Some(size) => size,
@@ -56,30 +56,30 @@ impl std::fmt::Display for Range {
 pub const POD_RANGE: Range = Range { base: Ipv4Addr::new(10, 244, 0, 0), prefix: 24 };
 /// Addresses of Services.
 pub const SERVICE_RANGE: Range = Range { base: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 };
-/// The node's address on the bridge, which is the pods' gateway.
+/// Address of the node on the bridge, which is the pods' gateway.
 pub const NODE_IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
-/// Where the cluster's DNS answers.
+/// Address of the cluster's DNS server.
 pub const DNS_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-/// Where pods find the API server.
+/// Address of the API server for pods.
 pub const API_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
-/// The threads in the node's network. Their tasks end when this is dropped, which may be done anywhere.
+/// Threads in the node's network. Their tasks end when this is dropped, which is allowed anywhere.
 #[derive(Debug)]
 pub struct Threads(Option<Runtime>);
 
 impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // A runtime that is simply dropped waits for its threads, which is forbidden in another one's tasks.
+            // Dropping a runtime waits for its threads, which is forbidden in a task of another runtime.
             runtime.shutdown_background();
         }
     }
 }
 
-/// A runtime of `workers` threads that live in a network namespace, and the way into it.
+/// Starts a runtime of `workers` threads in a network namespace, and returns the access to it.
 pub(crate) fn start(namespace: OwnedFd, workers: usize) -> io::Result<(Threads, NodeNet)> {
     let namespace = std::sync::Arc::new(namespace);
-    // One attempt here, so that a refusal is an error and not a thread that silently works in the host's network.
+    // One attempt is made here, so that a refusal is an error and not a thread that silently works in the host's network.
     let probe = namespace.clone();
     std::thread::spawn(move || enter(&probe)).join().map_err(|_| io::Error::other("thread died"))??;
     let runtime = Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! A little of rtnetlink, without an async runtime: it is used in forked helpers that have none.
+//! Minimal rtnetlink client without an async runtime, for forked helpers that have none.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use rustix::net::{self, AddressFamily as Family, RecvFlags, SendFlags, SocketFla
 
 use super::Range;
 
-/// A connection to the kernel about the network namespace in which it was made.
+/// Connection to the kernel for the network namespace in which it was made.
 pub(crate) struct Netlink {
     socket: OwnedFd,
     sequence: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Netlink {
 pub(crate) type Index = u32;
 
 impl Netlink {
-    /// Opens one in the calling thread's network namespace.
+    /// Opens a connection in the calling thread's network namespace.
     pub(crate) fn open() -> io::Result<Self> {
         let socket =
             // Protocol 0 is NETLINK_ROUTE.
@@ -38,15 +38,15 @@ impl Netlink {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// The index of an interface.
+    /// Returns the index of an interface.
     pub(crate) fn index(&self, name: &str) -> io::Result<Index> {
         // A netlink socket does not answer this ioctl.
         let socket = net::socket_with(Family::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
         Ok(net::netdevice::name_to_index(&socket, name)?)
     }
 
-    /// Makes a bridge with a hardware address of its own. Without one it takes the lowest of its ports, and as ports come and
-    /// go pods would send to an address that nobody has any more.
+    /// Creates a bridge with a hardware address of its own. Without one the bridge takes the lowest address of its ports, and as
+    /// ports come and go, pods would send to an address that no longer exists.
     pub(crate) fn add_bridge(&mut self, name: &str, mac: [u8; 6]) -> io::Result<Index> {
         let mut message = LinkMessage::default();
         message.attributes = vec![
@@ -58,7 +58,7 @@ impl Netlink {
         self.index(name)
     }
 
-    /// Makes a pair of interfaces: one here, up and on a bridge, and its peer in another namespace.
+    /// Creates a pair of interfaces: one here, up and on a bridge, and its peer in another namespace.
     pub(crate) fn add_veth(
         &mut self,
         name: &str,
@@ -100,7 +100,7 @@ impl Netlink {
         self.create(RouteNetlinkMessage::NewAddress(message))
     }
 
-    /// Routes everything that has no other route over a gateway.
+    /// Adds a default route over a gateway.
     pub(crate) fn add_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
@@ -112,7 +112,7 @@ impl Netlink {
         self.create(RouteNetlinkMessage::NewRoute(message))
     }
 
-    /// Takes all addresses of a range for this host's own: sockets may listen on them.
+    /// Makes all addresses of a range this host's own, so that sockets may listen on them.
     pub(crate) fn add_local_route(&mut self, range: Range, index: Index) -> io::Result<()> {
         const TABLE_LOCAL: u8 = 255;
         let mut message = RouteMessage::default();

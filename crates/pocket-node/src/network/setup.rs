@@ -1,4 +1,4 @@
-//! Sets up the network of the node and of a pod. Runs in single-threaded helper processes.
+//! Setup of the network of the node and of a pod. Runs in single-threaded helper processes.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use super::{
 const BRIDGE: &str = "pocket0";
 const POD_INTERFACE: &str = "eth0";
 
-/// A failed step: what was tried, and what the system said.
+/// Failed step: what was tried, and the system's error.
 pub(crate) type Failed = (String, io::Error);
 
 fn step<T>(what: impl FnOnce() -> String, result: io::Result<T>) -> Result<T, Failed> {
@@ -43,13 +43,13 @@ pub(crate) fn node() -> Result<Index, Failed> {
     Ok(bridge)
 }
 
-/// The hardware address follows from the address, so that neighbours' caches stay right when an address is used again.
+/// Derives the hardware address from the IP address, so that neighbour caches stay right when an address is reused.
 fn hardware_address(ip: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = ip.octets();
     [0x02, 0x00, a, b, c, d]
 }
 
-/// Connects a pod's fresh network namespace to the bridge, from the node's; ends inside the pod's.
+/// Connects a pod's fresh network namespace to the bridge. Begins in the node's namespace and ends in the pod's.
 pub(crate) fn pod(bridge: Index, host_name: &str, ip: Ipv4Addr, pod: BorrowedFd<'_>) -> Result<(), Failed> {
     let text = |text: &'static str| move || text.to_owned();
     let mac = hardware_address(ip);
@@ -65,17 +65,17 @@ pub(crate) fn pod(bridge: Index, host_name: &str, ip: Ipv4Addr, pod: BorrowedFd<
     let lo = step(text("find the pod's loopback interface"), netlink.index("lo"))?;
     step(text("set the pod's loopback up"), netlink.set_up(lo))?;
     let eth0 = step(text("find the pod's interface"), netlink.index(POD_INTERFACE))?;
-    // Link-local IPv6 would only cost: no one routes it.
+    // Link-local IPv6 would only cost: no route leads to it.
     sysctl("net/ipv6/conf/eth0/disable_ipv6", "1");
     step(|| format!("give the pod the address {ip}"), netlink.add_address(eth0, ip, POD_RANGE.prefix))?;
     step(text("set the pod's interface up"), netlink.set_up(eth0))?;
     step(text("set the pod's default route"), netlink.add_default_route(NODE_IP))?;
-    // As every container runtime does: programs without privileges may listen on port 80.
+    // As in every container runtime, programs without privileges may listen on port 80.
     sysctl("net/ipv4/ip_unprivileged_port_start", "0");
     Ok(())
 }
 
-/// Sets a kernel parameter of the current network namespace. They are comforts: a kernel without one is fine.
+/// Sets a kernel parameter of the current network namespace. Failures are ignored: a kernel without the parameter is fine.
 fn sysctl(name: &str, value: &str) {
     let _ = fs::write(format!("/proc/sys/{name}"), value);
 }

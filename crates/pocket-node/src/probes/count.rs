@@ -1,26 +1,26 @@
-//! When a probe's results change its verdict, and when it is asked again. Pure.
+//! Verdict of a probe after each result, and the time of the next attempt. Pure.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Probe;
 
-/// A probe's numbers, with Kubernetes' defaults.
+/// Numbers of a probe, with Kubernetes' defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Before the first attempt.
+    /// Delay before the first attempt.
     pub initial_delay: Duration,
-    /// Between attempts.
+    /// Time between attempts.
     pub period: Duration,
-    /// For one attempt.
+    /// Time limit of one attempt.
     pub timeout: Duration,
-    /// Failures in a row that make it fail.
+    /// Consecutive failures that make the probe fail.
     pub failures: u32,
-    /// Successes in a row that make it succeed.
+    /// Consecutive successes that make the probe succeed.
     pub successes: u32,
 }
 
 impl Schedule {
-    /// Of a probe.
+    /// Reads the schedule of a probe.
     pub fn of(probe: &Probe) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(
@@ -40,22 +40,22 @@ impl Schedule {
     }
 }
 
-/// What a result means.
+/// Meaning of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing new.
+    /// No change.
     Same,
-    /// It has now succeeded often enough.
+    /// Probe has now succeeded often enough.
     Up,
-    /// It has now failed often enough.
+    /// Probe has now failed often enough.
     Down,
 }
 
-/// Counts results, and paces a container that starts.
+/// Counter of results that also paces the probes of a starting container.
 ///
-/// Until the first success a probe that is `eager` is asked again after 10 ms, 20 ms, 40 ms … up to its period, so that a container
-/// is seen ready when it is and not up to a period later. Such additional attempts never count as failures: a threshold still
-/// means as many periods as it says.
+/// Until the first success, an `eager` probe is repeated after 10 ms, 20 ms, 40 ms … up to its period, so that a container
+/// is seen ready when it is, and not up to a period later. These additional attempts never count as failures: a threshold still
+/// means the number of periods that it says.
 #[derive(Clone, Debug)]
 pub struct Counter {
     schedule: Schedule,
@@ -70,12 +70,11 @@ pub struct Counter {
 impl Counter {
     const FIRST: Duration = Duration::from_millis(10);
 
-    /// For a probe of this schedule.
     pub fn new(schedule: Schedule, eager: bool) -> Self {
         Self { schedule, eager: eager.then_some(Self::FIRST), up: None, successes: 0, failures: 0, since_failure: None }
     }
 
-    /// Takes in a result: what it means, how long to wait before the next attempt, and whether the result counted.
+    /// Takes a result. Returns its meaning, the wait before the next attempt, and whether the result counted.
     pub fn take(&mut self, success: bool) -> (Verdict, Duration, bool) {
         if success {
             self.eager = None;

@@ -1,4 +1,4 @@
-//! The gRPC health check (`grpc.health.v1.Health/Check`), one unary call over plain HTTP/2.
+//! gRPC health check (`grpc.health.v1.Health/Check`): one unary call over plain HTTP/2.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::http::plain;
 
-/// Asks a server for the health of a service. `Ok` if it serves.
+/// Asks a server for the health of a service. Returns `Ok` if it serves.
 pub(crate) async fn check(ip: IpAddr, port: u16, service: &str) -> Result<(), String> {
     let address = SocketAddr::new(ip, port);
     let stream = TcpStream::connect(address)
@@ -49,7 +49,7 @@ fn grpc_status(headers: &http::HeaderMap) -> Option<u32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-/// A length-prefixed `HealthCheckRequest { service = 1 }`.
+/// Encodes a length-prefixed `HealthCheckRequest { service = 1 }`.
 fn request(service: &str) -> Bytes {
     let mut message = BytesMut::new();
     if !service.is_empty() {
@@ -69,7 +69,7 @@ fn request(service: &str) -> Bytes {
     frame.freeze()
 }
 
-/// The `status` of a length-prefixed `HealthCheckResponse { status = 1 }`; absent means 0.
+/// Reads the `status` of a length-prefixed `HealthCheckResponse { status = 1 }`; an absent one means 0.
 fn serving(frame: &[u8]) -> Option<u8> {
     let message = frame.get(5..)?;
     match message {

@@ -20,32 +20,31 @@ use tokio_rustls::{
     },
 };
 
-/// A GET request.
+/// GET request.
 #[derive(Clone, Debug)]
 pub(crate) struct Get {
-    /// Where to connect to.
+    /// Address to connect to.
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
-    /// TLS, without a look at the certificate.
+    /// Whether to use TLS. The certificate is not checked.
     pub(crate) tls: bool,
-    /// Path and query.
     pub(crate) path: String,
-    /// A `Host` among them goes over the address.
+    /// Request headers. A `Host` header overrides the address.
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// At most so much of a body is read, as the kubelet does.
+/// Limit of the bytes read from a body, as in the kubelet.
 const BODY: usize = 10 * 1024;
 
 impl Get {
-    /// Sends it and follows redirects within the host. The status and the beginning of the body.
+    /// Sends the request and follows redirects within the host. Returns the status and the beginning of the body.
     pub(crate) async fn send(mut self) -> Result<(u16, String), String> {
         for _ in 0..10 {
             let (status, location, body) = self.once().await?;
             match location.filter(|_| (300..400).contains(&status)) {
                 Some(location) => match self.redirected(&location) {
                     Some(path) => self.path = path,
-                    // To another host: that is answer enough.
+                    // A redirect to another host is not followed: the response counts as it is.
                     None => return Ok((status, body)),
                 },
                 None => return Ok((status, body)),
@@ -92,7 +91,7 @@ impl Get {
                 response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let body = match Limited::new(response.into_body(), BODY).collect().await {
                 Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-                // Too long: its status is all that matters.
+                // The body is too long: only the status matters.
                 Err(_) => String::new(),
             };
             Ok((status, location, body))
@@ -120,7 +119,7 @@ impl Get {
         for (name, value) in &self.headers {
             let name = HeaderName::try_from(name).map_err(|error| format!("header {name}: {error}"))?;
             let value = HeaderValue::try_from(value).map_err(|error| format!("header {name}: {error}"))?;
-            // The first of a name replaces the default, further ones are added.
+            // The first header of a name replaces the default; further ones are added.
             if named.contains(&name) {
                 headers.append(name, value);
             } else {
@@ -132,7 +131,7 @@ impl Get {
     }
 }
 
-/// An I/O error without Rust's `(os error N)`.
+/// Formats an I/O error without Rust's `(os error N)`.
 pub(crate) fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
@@ -152,7 +151,7 @@ fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// Probes do not look at certificates: the kubelet documents that it does not.
+/// Verifier that accepts every certificate: the kubelet documents that its probes do not check them.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

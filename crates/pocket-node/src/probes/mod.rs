@@ -22,19 +22,19 @@ use crate::{
 
 pub use count::{Counter, Schedule, Verdict};
 
-/// Which of the three probes.
+/// Kind of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Must succeed before the others begin.
     Startup,
-    /// Its failure restarts the container.
+    /// Restarts the container when it fails.
     Liveness,
-    /// Its failure takes the pod out of its Services.
+    /// Removes the pod from its Services when it fails.
     Readiness,
 }
 
 impl Kind {
-    /// As events say it.
+    /// Returns the name used in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Startup => "Startup",
@@ -44,37 +44,36 @@ impl Kind {
     }
 }
 
-/// What probes report while they run.
+/// Receiver of the results of running probes.
 pub trait Observer: Send + Sync {
-    /// Readiness changed.
+    /// Handles a change of readiness.
     fn ready(&self, ready: bool);
-    /// An attempt failed, in words.
+    /// Handles a failed attempt, with a message.
     fn failed(&self, kind: Kind, message: &str);
 }
 
-/// A container whose probe failed for good: it is to be restarted.
+/// Final failure of a container's probe: the container must be restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unhealthy {
-    /// Which probe.
+    /// Probe that failed.
     pub kind: Kind,
-    /// How long the container has to end, if the probe says so.
+    /// Grace period for the container to end, if the probe sets one.
     pub grace: Option<Duration>,
 }
 
-/// The probes of one run of a container.
+/// Probes of one run of a container.
 pub struct Prober<'a, C> {
-    /// How to reach the pod.
+    /// Network in which the pod is reachable.
     pub net: &'a NodeNet,
-    /// The pod's address.
     pub ip: Ipv4Addr,
-    /// What is probed.
+    /// Container that is probed.
     pub container: &'a C,
-    /// Its definition.
+    /// Definition of the container.
     pub spec: &'a ContainerDef,
 }
 
 impl<C: Container> Prober<'_, C> {
-    /// Asks the startup probe until it decides: `Ok` when the container has started or has no such probe.
+    /// Runs the startup probe until it decides: `Ok` when the container has started or has no such probe.
     ///
     /// # Errors
     /// When the probe has failed for good.
@@ -93,7 +92,7 @@ impl<C: Container> Prober<'_, C> {
         }
     }
 
-    /// Asks the liveness probe until it has failed for good. Never ends without such a probe.
+    /// Runs the liveness probe until it has failed for good. Never returns without such a probe.
     pub async fn liveness(&self, observer: &impl Observer) -> Unhealthy {
         let Some(probe) = &self.spec.liveness_probe else {
             return std::future::pending().await;
@@ -108,7 +107,7 @@ impl<C: Container> Prober<'_, C> {
         }
     }
 
-    /// Follows readiness indefinitely, also while the container ends, as the kubelet does.
+    /// Follows readiness indefinitely, also during termination, as the kubelet does.
     pub async fn readiness(&self, observer: &impl Observer) {
         let Some(probe) = &self.spec.readiness_probe else {
             observer.ready(true);
@@ -127,7 +126,7 @@ impl<C: Container> Prober<'_, C> {
         }
     }
 
-    /// One attempt: what it decides, and the pause after it.
+    /// Makes one attempt. Returns its verdict and the pause after it.
     async fn step(
         &self,
         kind: Kind,
@@ -145,7 +144,7 @@ impl<C: Container> Prober<'_, C> {
         (verdict, wait)
     }
 
-    /// Asks once. An error says what is wrong.
+    /// Probes once. The error describes what is wrong.
     pub async fn attempt(&self, probe: &Probe) -> Result<(), String> {
         let limit = Schedule::of(probe).timeout;
         let asked = async {
@@ -164,7 +163,7 @@ impl<C: Container> Prober<'_, C> {
         timeout(limit, asked).await.unwrap_or_else(|_| Err(format!("probe timed out after {limit:?}")))
     }
 
-    /// Runs a program in the container; its output if it fails.
+    /// Runs a program in the container. The error is its output.
     pub async fn exec(&self, action: &ExecAction) -> Result<(), String> {
         let argv = action.command.clone().unwrap_or_default();
         if argv.is_empty() {
@@ -176,7 +175,7 @@ impl<C: Container> Prober<'_, C> {
         let (mut text, mut errors) = (Vec::new(), Vec::new());
         let errors_read = async {
             if let Some(mut stderr) = stderr {
-                // What cannot be read is missing in a message, nothing more.
+                // Output that cannot be read is only missing in the message.
                 let _ = stderr.read_to_end(&mut errors).await;
             }
         };
@@ -191,10 +190,10 @@ impl<C: Container> Prober<'_, C> {
         Err(if text.is_empty() { format!("command exited with {}", exit.code()) } else { text })
     }
 
-    /// Sends a GET request; any status from 200 to 399 is well.
+    /// Sends a GET request; any status from 200 to 399 is a success.
     pub async fn http(&self, action: &HTTPGetAction) -> Result<(), String> {
         let port = ports::resolve(&action.port, self.spec).ok_or_else(|| no_port(&action.port))?;
-        // A host that is no address is not resolved: names in probes mean a Host header in practice.
+        // A host name is not resolved: names in probes mean a Host header in practice.
         let ip = match action.host.as_deref().filter(|host| !host.is_empty()) {
             Some(host) => {
                 host.parse().map_err(|_| format!("host \"{host}\" is no IP address; use httpHeaders to set Host"))?

@@ -1,4 +1,4 @@
-//! Which endpoint gets the next connection, as kube-proxy decides it (`pkg/proxy/topology.go`, Kubernetes 1.37).
+//! Choice of the endpoint for the next connection, as kube-proxy decides it (`pkg/proxy/topology.go`, Kubernetes 1.37).
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Endpoints {
     /// Endpoints that take new connections: the ready ones, or, if none is, those that still serve while they terminate.
     pub(crate) usable: Vec<SocketAddrV4>,
-    /// Endpoints that keep the UDP flows they have: all that serve, whatever the policy says about new ones.
+    /// Endpoints that keep the UDP flows they have: all that serve, regardless of the policy for new ones.
     pub(crate) serving: Vec<SocketAddrV4>,
 }
 
@@ -51,7 +51,7 @@ fn filter(slices: &[Arc<Slice>], port: &ServicePort, wanted: impl Fn(&Endpoint) 
     found
 }
 
-/// Endpoints of one port of a Service, and the clients that stay with theirs.
+/// Endpoints of one port of a Service, and the clients that stay with their endpoint.
 #[derive(Debug)]
 pub(crate) struct Backend {
     endpoints: RwLock<Arc<Endpoints>>,
@@ -66,20 +66,20 @@ struct Affinity {
 }
 
 impl Backend {
-    /// Backend of a Service, without endpoints yet.
+    /// Creates the backend of a Service, without endpoints yet.
     pub(crate) fn new(service: &Service) -> Self {
         let backend = Self { endpoints: RwLock::default(), affinity: Mutex::default() };
         backend.set_affinity(service.affinity);
         backend
     }
 
-    /// Backend of a host port: one endpoint, whatever becomes of it.
+    /// Creates the backend of a host port: one fixed endpoint.
     pub(crate) fn of_pod(endpoint: SocketAddrV4) -> Self {
         let endpoints = Endpoints { usable: vec![endpoint], serving: vec![endpoint] };
         Self { endpoints: RwLock::new(endpoints.into()), affinity: Mutex::default() }
     }
 
-    /// Replaces the session affinity. One that stays keeps its clients.
+    /// Replaces the session affinity. An unchanged affinity keeps its clients.
     pub(crate) fn set_affinity(&self, lasts: Option<Duration>) {
         let mut affinity = lock(&self.affinity);
         if affinity.as_ref().map(|affinity| affinity.lasts) != lasts {
@@ -94,13 +94,13 @@ impl Backend {
         }
     }
 
-    /// Returns whether a UDP flow to an endpoint goes on.
+    /// Returns whether a UDP flow to an endpoint continues.
     pub(crate) fn keeps(&self, endpoint: SocketAddrV4) -> bool {
         read(&self.endpoints).serving.contains(&endpoint)
     }
 
     /// Picks the endpoint for one connection of a client: at random, since kube-proxy's rules keep no order either, and only once,
-    /// since they do not look whether the endpoint answers.
+    /// since those rules do not check whether the endpoint answers.
     pub(crate) fn pick(&self, client: IpAddr) -> Option<SocketAddrV4> {
         let endpoints = read(&self.endpoints).clone();
         let random = || endpoints.usable.choose(&mut rand::rng()).copied();
@@ -190,7 +190,7 @@ mod tests {
             (vec![slice(&[&ending, &away])], "http", all, vec![at(5, 8080)]),
             (vec![slice(&[&ending, &away])], "http", local, vec![at(3, 8080)]),
             (vec![slice(&[&away, &nowhere])], "http", local, vec![]),
-            // `publishNotReadyAddresses`: the slice calls them ready, whatever else they are.
+            // With `publishNotReadyAddresses` the slice reports them as ready, regardless of their other conditions.
             (vec![slice(&[&published])], "http", all, vec![at(7, 8080)]),
         ] {
             assert_eq!(Endpoints::of(&slices, &port(name), policy, "here").usable, expected);
@@ -209,7 +209,7 @@ mod tests {
         for _ in 0..3000 {
             *counts.entry(backend.pick(CLIENT).unwrap()).or_insert(0) += 1;
         }
-        // Ten standard deviations.
+        // The bounds are ten standard deviations wide.
         assert!(counts.len() == 3 && counts.values().all(|count| (740..1260).contains(count)), "{counts:?}");
     }
 

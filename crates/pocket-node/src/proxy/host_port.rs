@@ -1,4 +1,4 @@
-//! Host ports: ports of the host that lead to one pod as long as its sandbox stands.
+//! Host ports: ports of the host that lead to one pod as long as its sandbox exists.
 
 use std::{
     io,
@@ -11,11 +11,11 @@ use tokio::{net::UdpSocket, runtime::Handle};
 use super::{Door, balance::Backend, splice, tcp, udp};
 use crate::{net::NodeNet, scheduler::HostPort};
 
-/// Where a node's host ports are opened.
+/// Network and address of a node's host ports.
 #[derive(Clone, Debug)]
 pub(crate) struct Host<'a> {
     pub(crate) net: &'a NodeNet,
-    /// Address on the host. In its own network the node has another one, where pods reach the ports.
+    /// Address on the host. In its own network the node has another one, at which pods reach the ports.
     pub(crate) ip: Ipv4Addr,
 }
 
@@ -29,7 +29,7 @@ impl HostPorts {
     /// Opens the host ports of a pod, all or none.
     ///
     /// # Errors
-    /// When one cannot be opened: which, why, and what helps.
+    /// When a port cannot be opened. The message says which, why, and what helps.
     pub(crate) async fn open(host: &Host<'_>, pod: Ipv4Addr, wanted: &[HostPort]) -> Result<Self, String> {
         let mut opened = Self::default();
         for port in wanted {
@@ -60,7 +60,7 @@ impl HostPorts {
         Ok(())
     }
 
-    /// Gives the ports back.
+    /// Releases the ports.
     pub(crate) async fn close(self) {
         for door in self.doors {
             door.close().await;

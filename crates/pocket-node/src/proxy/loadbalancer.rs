@@ -1,4 +1,4 @@
-//! What a load balancer's Service says about where it is reached.
+//! Load balancer status of a Service: where clients reach it.
 
 use std::net::Ipv4Addr;
 
@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::cluster::{Exposure, Service, ServicePort};
 
-/// The status that a Service should have: the host's loopback, with each of its ports. A port that could not be opened carries an
-/// error (`PortInUse`, `PortForbidden`); its node port works nevertheless.
+/// Returns the ingress points that a Service should have: the host's loopback, with each of its ports. A port that could not be
+/// opened carries an error (`PortInUse`, `PortForbidden`); its node port works nevertheless.
 pub(super) fn ingress(
     service: &Service,
     host: Ipv4Addr,
@@ -34,7 +34,7 @@ pub(super) fn ingress(
     }]
 }
 
-/// Writes it if it is not what the Service says already.
+/// Writes the status if it differs from the Service's.
 pub(super) async fn report(
     client: &Client,
     service: &Service,
@@ -48,7 +48,7 @@ pub(super) async fn report(
     let services: Api<ServiceObject> = Api::namespaced(client.clone(), &service.key.namespace);
     let list = if wanted.is_empty() { json!(null) } else { json!(wanted) };
     let patch = json!({"metadata": {"uid": service.uid}, "status": {"loadBalancer": {"ingress": list}}});
-    // When it fails the next change of the Service tries again; that it is gone is no failure.
+    // After a failure, the next change of the Service tries again; a Service that is gone is no failure.
     if let Err(error) = services.patch_status(&service.key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
         tracing::debug!(service = %service.key, %error, "load balancer status not written");
     }

@@ -1,12 +1,12 @@
-//! Services for pods and for the host: a user-space proxy that picks an endpoint per connection.
+//! Service proxy for pods and for the host: a user-space proxy that picks an endpoint per connection.
 //!
-//! Every port of a Service has a [`balance::Backend`] for clients in the cluster and one for clients outside, which say who takes
-//! the next connection, and doors that feed them: at the Service's address in the node's network; at its node port on the host's
-//! loopback; for a load balancer at its own port there. A change of endpoints changes the backend in place and takes effect with
-//! the next connection. Established connections are not touched by anything: not by endpoints that leave, not by the Service's
-//! deletion.
+//! Every port of a Service has a [`balance::Backend`] for clients in the cluster and one for clients outside, which choose the
+//! endpoint of the next connection, and doors that feed them: at the Service's address in the node's network; at its node port on
+//! the host's loopback; for a load balancer at its own port there. A change of endpoints changes the backend in place and takes
+//! effect with the next connection. Established connections are not touched by anything: not by endpoints that leave, not by the
+//! Service's deletion.
 //!
-//! The proxy is not kinder than kube-proxy: one endpoint is picked at random and asked once, and a port without endpoints refuses
+//! The proxy is not kinder than kube-proxy: one endpoint is picked at random and tried once, and a port without endpoints refuses
 //! connections. A port under the policy `Local` whose endpoints are all on other nodes refuses, too, where kube-proxy drops.
 
 mod balance;
@@ -42,21 +42,20 @@ use crate::{
     watch::Key,
 };
 
-/// What the proxy has to know.
+/// Settings of the proxy.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
-    /// For events.
+    /// Name of the node, for events.
     pub node_name: String,
-    /// Where node ports and load balancers are opened on the host.
+    /// Host address at which node ports and load balancers are opened.
     pub host_ip: Ipv4Addr,
-    /// Service addresses that other servers have, such as the cluster's DNS server and the API server.
+    /// Service addresses at which other servers listen, such as the cluster's DNS server and the API server.
     pub not_mine: Vec<Ipv4Addr>,
-    /// Least time between two looks at what has changed: kube-proxy's `minSyncPeriod`, which is one second there. Zero follows every
+    /// Least time between two rounds of changes: kube-proxy's `minSyncPeriod`, which is one second there. Zero follows every
     /// change at once.
     pub min_sync_period: Duration,
 }
 
-/// The proxy.
 pub struct Proxy {
     client: Client,
     net: NodeNet,
@@ -64,23 +63,23 @@ pub struct Proxy {
     config: ProxyConfig,
 }
 
-/// Where a port of a Service is opened.
+/// Place where a port of a Service is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Front {
-    /// In the node's network.
+    /// Address in the node's network.
     Inside(SocketAddrV4),
-    /// On the host.
+    /// Port on the host.
     Host(u16),
 }
 
-/// A port that the proxy holds.
+/// Port that the proxy holds.
 enum Door {
     Tcp(tcp::Door),
     Udp(udp::Door),
 }
 
 impl Door {
-    /// Takes connections from now on.
+    /// Accepts connections from now on.
     fn open(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(door) => door.open(),
@@ -92,12 +91,12 @@ impl Door {
     async fn shut(&mut self) {
         match self {
             Self::Tcp(door) => door.shut().await,
-            // At worst datagrams are swallowed instead of refused.
+            // At worst, datagrams are swallowed instead of refused.
             Self::Udp(door) => drop(door.shut()),
         }
     }
 
-    /// Gives the port back; when this returns, it can be opened again.
+    /// Releases the port. After this it can be opened again.
     async fn close(self) {
         match self {
             Self::Tcp(door) => door.close().await,
@@ -106,11 +105,11 @@ impl Door {
     }
 }
 
-/// One port of a Service.
+/// Port of a Service.
 struct Port {
-    /// For clients in the cluster.
+    /// Backend for clients in the cluster.
     inside: Arc<Backend>,
-    /// For clients outside.
+    /// Backend for clients outside.
     outside: Arc<Backend>,
     fronts: HashMap<Front, Result<Door, Refusal>>,
 }
@@ -132,15 +131,15 @@ impl Port {
     }
 }
 
-/// Why a port could not be opened.
+/// Reason why a port could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal {
-    /// As `PortStatus.error`.
+    /// Value of `PortStatus.error`.
     reason: &'static str,
     message: String,
 }
 
-/// Everything that is open.
+/// State of everything that is open.
 struct State {
     client: Client,
     net: NodeNet,
@@ -151,16 +150,16 @@ struct State {
     services: BTreeMap<Key, HashMap<(Protocol, u16), Port>>,
 }
 
-/// How often ports that others hold are tried again.
+/// Interval at which ports that other programs hold are tried again.
 const RETRY: Duration = Duration::from_secs(15);
 
 impl Proxy {
-    /// A proxy for the Services of a cluster, which somebody keeps up to date ([`Cluster::run`]).
+    /// Creates a proxy for the Services of a cluster, which the caller keeps up to date ([`Cluster::run`]).
     pub fn new(client: Client, net: NodeNet, cluster: Arc<Cluster>, config: ProxyConfig) -> Self {
         Self { client, net, cluster, config }
     }
 
-    /// Runs until the shutdown; then all ports are closed. Host ports are opened by the runtime that this runs on.
+    /// Runs until shutdown; then all ports are closed. The runtime that this runs on opens the host ports.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { client, net, cluster, config } = self;
         let (events, writer) = Recorder::new(client.clone(), "service-proxy", config.node_name.clone());
@@ -177,7 +176,7 @@ impl Proxy {
 impl State {
     async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Key>) {
         let mut changed = BTreeSet::new();
-        // Changes that come while this lies ahead are gathered until then.
+        // Changes that arrive before this instant are collected until then.
         let mut next = Instant::now();
         loop {
             let refused = self.services.values().flat_map(|ports| ports.values()).flat_map(|port| port.fronts.values());
@@ -194,7 +193,7 @@ impl State {
                         freed |= self.reconcile(&key).await;
                     }
                     if freed {
-                        // Others may wait for it.
+                        // Another Service may wait for the port.
                         self.retry().await;
                     }
                     next = Instant::now() + self.config.min_sync_period;
@@ -216,14 +215,14 @@ impl State {
         }
     }
 
-    /// Brings a Service's ports in line with it; returns whether a port of the host was given back.
+    /// Brings a Service's ports in line with its spec; returns whether a port of the host was released.
     async fn reconcile(&mut self, key: &Key) -> bool {
         let service = self.cluster.service(key);
         let slices = self.cluster.slices(key);
         let mut former = self.services.remove(key).unwrap_or_default();
         let specs = service.as_ref().map(|service| service.ports.as_slice()).unwrap_or_default();
         let affinity = service.as_ref().and_then(|service| service.affinity);
-        // First what is no longer wanted, so that its ports are free for what is.
+        // Closes unwanted ports first, so that they are free for the wanted ones.
         let mut freed = false;
         let mut kept = HashMap::new();
         for spec in specs {
@@ -253,7 +252,7 @@ impl State {
                 Front::Inside(_) => !inside.usable.is_empty(),
                 Front::Host(_) => !outside.usable.is_empty(),
             };
-            // A door shuts before the endpoints leave it: connections that stand already still get one of those.
+            // A door shuts before the endpoints leave it, so that connections that are established already still get one of those.
             for (_, door) in port.fronts.iter_mut().filter(|(front, _)| !served(front)) {
                 if let Ok(door) = door {
                     door.shut().await;
@@ -329,7 +328,7 @@ impl State {
         siblings: &HashMap<(Protocol, u16), Port>,
     ) -> Result<Door, Refusal> {
         let refuse = |error, holder| Err(refusal(front, self.config.host_ip, &error, holder));
-        // Asked first, because the kernel lets a port be bound twice while none of the two listens.
+        // Checked first, because the kernel lets a port be bound twice while neither socket listens.
         if let Some(holder) = self.holder(key, front, protocol, siblings) {
             return refuse(io::ErrorKind::AddrInUse.into(), Some(holder));
         }
@@ -365,7 +364,7 @@ impl State {
         }
     }
 
-    /// Which Service holds a front.
+    /// Returns the Service that holds a front.
     fn holder(
         &self,
         key: &Key,
@@ -396,7 +395,7 @@ impl State {
     }
 }
 
-/// Closes doors; returns whether the host has a port back.
+/// Closes doors; returns whether a port of the host was released.
 async fn close_all(fronts: HashMap<Front, Result<Door, Refusal>>) -> bool {
     let mut freed = false;
     for (front, door) in fronts {
@@ -408,7 +407,7 @@ async fn close_all(fronts: HashMap<Front, Result<Door, Refusal>>) -> bool {
     freed
 }
 
-/// Why a port could not be opened, and what helps.
+/// Describes why a port could not be opened, and what helps.
 fn refusal(front: Front, host: Ipv4Addr, error: &io::Error, holder: Option<Key>) -> Refusal {
     let address = match front {
         Front::Inside(address) => address,

@@ -1,7 +1,7 @@
-//! Moves bytes between two sockets: short messages through a buffer on the stack, which takes the fewest system calls; long ones
-//! inside the kernel, through pipes, which takes the fewest copies.
+//! Transfer of bytes between two sockets: short messages through a buffer on the stack, which takes the fewest system calls; long
+//! ones inside the kernel, through pipes, which takes the fewest copies.
 //!
-//! A connection holds a pipe only while bytes are on their way, so one that is idle costs no buffer at all.
+//! A connection holds a pipe only while bytes are in transit, so an idle one costs no buffer at all.
 
 use std::{
     io,
@@ -20,11 +20,11 @@ use tokio::{io::Interest, net::TcpStream};
 
 use crate::sync::lock;
 
-/// Bytes moved at once, and the size of a pipe if the system grants it.
+/// Number of bytes moved at once, and the size of a pipe if the system grants it.
 const CHUNK: usize = 256 << 10;
-/// Messages shorter than this are copied.
+/// Size below which messages are copied.
 const SMALL: usize = 8 << 10;
-/// Empty pipes kept for later.
+/// Number of empty pipes kept for later.
 const SPARE: usize = 32;
 
 struct Pipe {
@@ -44,7 +44,7 @@ impl Pipes {
             return Ok(pipe);
         }
         let (out, inn) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Beyond the user's share of pipe memory it stays as it is, which only makes it slower.
+        // Beyond the user's share of pipe memory, the pipe keeps its size and is only slower.
         let _ = fcntl_setpipe_size(&inn, CHUNK);
         Ok(Pipe { out, inn })
     }
@@ -57,8 +57,8 @@ impl Pipes {
     }
 }
 
-/// Moves bytes both ways until both sides have closed. The end of one way is passed on; the other goes on. The end of the second
-/// one is left to the caller, who closes both sockets: that says as much, and takes a system call less.
+/// Moves bytes both ways until both sides have closed. The end of the first direction is passed on, and the other continues. The
+/// end of the second is left to the caller, who closes both sockets: that has the same effect with one system call less.
 ///
 /// # Errors
 /// When one side has reset the connection.
@@ -81,7 +81,7 @@ async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream, half: &AtomicB
         if next == Next::Long {
             let pipe = pipes.take()?;
             next = burst(&pipe, from, to).await?;
-            // Only an empty pipe comes here; after an error it is dropped with what is in it.
+            // Only an empty pipe comes here; after an error the pipe is dropped with its content.
             pipes.put(pipe);
         }
         if next == Next::End {
@@ -89,7 +89,7 @@ async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream, half: &AtomicB
                 return Ok(());
             }
             return match shutdown(to.as_fd(), Shutdown::Write) {
-                // It is closed already.
+                // The socket is closed already.
                 Err(rustix::io::Errno::NOTCONN) => Ok(()),
                 result => result.map_err(Into::into),
             };
@@ -97,25 +97,25 @@ async fn one_way(pipes: &Pipes, from: &TcpStream, to: &TcpStream, half: &AtomicB
     }
 }
 
-/// What a message says about the next.
+/// Prediction about the next message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// It will be short.
+    /// Next message will be short.
     Short,
-    /// It will be long.
+    /// Next message will be long.
     Long,
-    /// There will be none.
+    /// No further message.
     End,
 }
 
-/// Copies at most a short message; what could not be sent at once is returned. Not a future, so the buffer lives on the stack only.
+/// Copies at most a short message; returns the rest that could not be sent at once. Not a future, so the buffer lives on the stack only.
 fn copy(from: &TcpStream, to: &TcpStream) -> io::Result<(Vec<u8>, Next)> {
     let mut buffer = [0; SMALL];
     let mut taken = None;
     let result = from.try_io(Interest::READABLE, || {
         let (length, _) = recv(from.as_fd(), &mut buffer, RecvFlags::DONTWAIT)?;
         taken = Some(length);
-        // A buffer that is not filled means that the socket is empty: saying so now saves asking it again.
+        // A buffer that is not filled means that the socket is empty: reporting that now saves another attempt.
         if (1..SMALL).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
     let length = match (taken, result) {
@@ -136,7 +136,7 @@ fn copy(from: &TcpStream, to: &TcpStream) -> io::Result<(Vec<u8>, Next)> {
     Ok((buffer[sent..length].to_vec(), next))
 }
 
-/// Sends all of it.
+/// Sends all bytes.
 async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         to.writable().await?;
@@ -149,7 +149,7 @@ async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves what there is.
+/// Moves all available bytes.
 async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<Next> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     let mut moved = 0;
@@ -160,7 +160,7 @@ async fn burst(pipe: &Pipe, from: &TcpStream, to: &TcpStream) -> io::Result<Next
             Ok(0) => return Ok(Next::End),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Nothing at all was a false alarm, which says nothing about the next message.
+                // No bytes at all is a false alarm, which predicts nothing about the next message.
                 return Ok(if (1..SMALL).contains(&moved) { Next::Short } else { Next::Long });
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -1,4 +1,4 @@
-//! TCP: one endpoint per connection, chosen when it comes.
+//! TCP: one endpoint per connection, chosen when the connection arrives.
 
 use std::{
     io,
@@ -59,13 +59,13 @@ enum State {
 /// When the address is taken or may not be used.
 pub(super) async fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await?;
-    // Small messages must not wait for each other here, whatever the two ends do. Every connection inherits it.
+    // Small messages must not wait for each other here, whatever the two ends do. Every connection inherits the option.
     set_tcp_nodelay(listener.as_fd(), true)?;
     Ok(listener)
 }
 
 impl Door {
-    /// A door at a port that was just bound in the network of `home`. Open.
+    /// Creates an open door at a port that was just bound in the network of `home`.
     pub(super) fn new(listener: TcpListener, home: Handle, relay: Relay) -> Self {
         let state = State::open(listener, &home, &relay);
         Self { state, home, relay }
@@ -104,7 +104,7 @@ impl Door {
             }
         };
         task.abort();
-        // The error says that it was aborted.
+        // The error says that the task was aborted.
         let _ = task.await;
         while let Some(Ok((client, _))) = listener.accept().now_or_never() {
             self.relay.take(client);
@@ -117,7 +117,7 @@ impl Door {
         }
     }
 
-    /// Gives the port back; when this returns, it can be bound again.
+    /// Releases the port. After this it can be bound again.
     pub(super) async fn close(mut self) {
         self.shut().await;
     }
@@ -136,10 +136,10 @@ pub(super) async fn accept(listener: Arc<TcpListener>, relay: Relay) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => relay.take(client),
-            // The client was faster to go than we to look.
+            // The client closed the connection before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                // Out of descriptors, most likely: others must end first.
+                // Most likely out of descriptors: other connections must end first.
                 tracing::warn!(%error, "a Service's port cannot accept connections at the moment");
                 sleep(Duration::from_millis(20)).await;
             }
@@ -160,9 +160,9 @@ impl Relay {
 
 /// Connects a client with its endpoint.
 ///
-/// The client's connection stands before the endpoint is asked, which is the one thing that a proxy in user space cannot do as
-/// kube-proxy's rules do: where a client of those sees `ECONNREFUSED` in `connect`, a client here sees `ECONNRESET` right after it.
-/// An endpoint that does not answer at all is waited for as long as the kernel tries (3 s for an address that is gone, else 2 min).
+/// The client's connection is established before the endpoint is asked. This is the one difference between a proxy in user space
+/// and kube-proxy's rules: where their client sees `ECONNREFUSED` in `connect`, a client here sees `ECONNRESET` right after it.
+/// The wait for an endpoint that does not answer lasts as long as the kernel tries (3 s for an address that is gone, else 2 min).
 async fn serve(client: TcpStream, endpoint: SocketAddrV4, pipes: Arc<splice::Pipes>) {
     let server = match TcpStream::connect(endpoint).await {
         Ok(server) => server,
@@ -171,17 +171,17 @@ async fn serve(client: TcpStream, endpoint: SocketAddrV4, pipes: Arc<splice::Pip
             return reset(&client);
         }
     };
-    // As for the client's side, see `listen`.
+    // Same as for the client's side, see `listen`.
     let _ = server.set_nodelay(true);
     if splice::pump(&pipes, &client, &server).await.is_err() {
-        // One side has broken off: the other must see the same.
+        // One side has reset the connection: the other must see the same.
         reset(&client);
         reset(&server);
     }
 }
 
-/// Makes the close of a connection send a reset instead of a polite end.
+/// Makes the close of a connection send a reset instead of an orderly end.
 fn reset(stream: &TcpStream) {
-    // If it fails, the end is polite after all.
+    // If this fails, the end is orderly after all.
     let _ = set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
 }

@@ -1,4 +1,4 @@
-//! The proxy on loopback addresses that nobody else uses, and ports that need no privilege.
+//! Tests of the proxy on loopback addresses that no other test uses, and ports that need no privilege.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Lab {
         self.cluster.put_service(&service);
     }
 
-    /// Endpoints of a Service: all on 127.0.0.1, so one slice for each, with its port.
+    /// Sets the endpoints of a Service: all on 127.0.0.1, so each port has its own slice.
     fn endpoints(&self, name: &str, protocol: &str, ports: &[u16]) {
         for slot in 0..4 {
             let slice = format!("{name}-{slot}");
@@ -68,7 +68,7 @@ impl Lab {
     }
 }
 
-/// A server that greets with its name and then echoes until the client has said all; its port.
+/// Starts a server that greets with its name and then echoes until the client has sent everything. Returns its port.
 async fn server(name: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -136,7 +136,7 @@ async fn connections_outlive_every_change() {
     for (stream, text) in [(&mut old, "still here"), (&mut fresh, "me too")] {
         stream.write_all(text.as_bytes()).await.unwrap();
         assert_eq!(read(stream, text.len()).await, text);
-        // One side says all it has to say, the other goes on.
+        // One side closes its direction, and the other continues.
         stream.shutdown().await.unwrap();
         let mut rest = String::new();
         stream.read_to_string(&mut rest).await.unwrap();
@@ -170,7 +170,7 @@ async fn every_byte_arrives_both_ways() {
     let byte = |at: usize| (at.wrapping_mul(2_654_435_761) >> 13) as u8;
     let writer = tokio::spawn(async move {
         let data: Vec<u8> = (0..SIZE).map(byte).collect();
-        // Pieces of odd sizes, the sizes of which mean nothing to the proxy.
+        // The pieces have odd sizes, which mean nothing to the proxy.
         let mut rest = data.as_slice();
         let mut piece = 1;
         while !rest.is_empty() {
@@ -195,7 +195,7 @@ async fn meets(address: (&str, u16)) -> Result<char, io::ErrorKind> {
     byte.map(char::from).map_err(|error| error.kind())
 }
 
-/// A port where no server listens.
+/// Returns a port where no server listens.
 async fn closed() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
@@ -312,7 +312,7 @@ async fn changes_are_gathered_for_the_sync_period() {
     while meets(address).await == Ok('a') {
         sleep(Duration::from_millis(10)).await;
     }
-    // The look that opened the port began the period.
+    // The round that opened the port began the period.
     assert!(changed.elapsed() > period / 2, "{:?}", changed.elapsed());
     assert_eq!(meets(address).await, Ok('b'));
 }
@@ -408,7 +408,7 @@ async fn udp_has_sessions() {
     let ask = || async {
         loop {
             let mut buffer = [0; 100];
-            // A datagram before the port is open is lost, as it should be.
+            // A datagram before the port is open is lost, as expected.
             if client.send(b"x").await.is_ok()
                 && let Ok(Ok(length)) = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await
             {
@@ -440,7 +440,7 @@ async fn a_udp_port_without_endpoints_is_unreachable() {
         for _ in 0..2 {
             lab.endpoints("s", "UDP", &[port]);
             let mut buffer = [0; 8];
-            // A datagram before the port is open is lost, as it should be.
+            // A datagram before the port is open is lost, as expected.
             while timeout(Duration::from_millis(50), server.recv_from(&mut buffer)).await.is_err() {
                 let _ = client.send(b"x").await;
             }

@@ -1,4 +1,4 @@
-//! UDP: one session per client, with an endpoint of its own, forgotten when nothing passes for a while.
+//! UDP: one session per client, with an endpoint of its own, which ends after a time without datagrams.
 
 use std::{
     collections::HashMap,
@@ -13,14 +13,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::balance::Backend;
 
-/// A session without a datagram in either direction ends after this long, as entries of the kernel's connection tracking do
+/// Idle time after which a session ends, as with entries of the kernel's connection tracking
 /// (`nf_conntrack_udp_timeout`, and `nf_conntrack_udp_timeout_stream` once the endpoint has answered).
 const IDLE: Duration = Duration::from_secs(30);
 const IDLE_STREAM: Duration = Duration::from_secs(120);
-/// Datagrams that wait for a session's socket. More are dropped, as networks do.
+/// Limit of datagrams that wait for a session's socket. Further ones are dropped, as networks do.
 const QUEUE: usize = 64;
 const LARGEST: usize = 65_535;
-/// Clients at once, per port.
+/// Limit of clients at once, per port.
 const SESSIONS: usize = 8192;
 
 struct Session {
@@ -35,14 +35,14 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// A door at a port that was just bound in the network of `home`. Open. Sessions are tasks of `node`, whose sockets reach pods.
+    /// Creates an open door at a port just bound in the network of `home`. Sessions are tasks of `node`, whose sockets reach pods.
     pub(super) fn new(socket: UdpSocket, home: &Handle, backend: Arc<Backend>, node: Handle) -> Self {
         let socket = Arc::new(socket);
         let task = AbortOnDropHandle::new(home.spawn(forward(socket.clone(), backend, node)));
         Self { socket, task }
     }
 
-    /// Takes datagrams from now on.
+    /// Accepts datagrams from now on.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -50,7 +50,7 @@ impl Door {
         Ok(rustix::net::connect_unspec(&self.socket)?)
     }
 
-    /// Refuses datagrams from now on: a socket that is connected to itself gets none, and the kernel tells clients that the port is
+    /// Refuses datagrams from now on: a socket that is connected to itself gets none, and the kernel reports the port to clients as
     /// unreachable, as kube-proxy's rules do for a Service without endpoints.
     ///
     /// # Errors
@@ -60,10 +60,10 @@ impl Door {
         Ok(rustix::net::connect(&self.socket, &own)?)
     }
 
-    /// Gives the port back.
+    /// Releases the port.
     pub(super) async fn close(self) {
         self.task.abort();
-        // The error says that it was aborted.
+        // The error says that the task was aborted.
         let _ = self.task.await;
     }
 }
@@ -75,7 +75,7 @@ async fn forward(socket: Arc<UdpSocket>, backend: Arc<Backend>, node: Handle) {
     loop {
         let (length, client) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
-            // An answer of ours could not be delivered.
+            // An answer of this socket could not be delivered.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
             Err(error) => {
                 tracing::warn!(%error, "a Service's UDP port cannot receive at the moment");
@@ -99,7 +99,7 @@ async fn forward(socket: Arc<UdpSocket>, backend: Arc<Backend>, node: Handle) {
             sessions.insert(client, Session { endpoint, datagrams });
         }
         if let Some(session) = sessions.get(&client) {
-            // Full: dropped.
+            // A full queue drops the datagram.
             let _ = session.datagrams.try_send(buffer[..length].to_vec());
         }
     }
@@ -133,7 +133,7 @@ async fn session(
                     None => false,
                 },
                 ready = socket.readable() => {
-                    // The buffer lives only while there is something to put in it.
+                    // The buffer exists only while there is something to put in it.
                     if ready.is_ok() && answer(&socket, &front, client).await {
                         idle = IDLE_STREAM;
                     }
@@ -148,7 +148,7 @@ async fn session(
     }
 }
 
-/// Passes one datagram of the endpoint on to the client; whether there was one.
+/// Forwards one datagram of the endpoint to the client; returns whether there was one.
 async fn answer(socket: &UdpSocket, front: &UdpSocket, client: SocketAddr) -> bool {
     let mut buffer = vec![0; LARGEST];
     match socket.try_recv(&mut buffer) {
@@ -157,7 +157,7 @@ async fn answer(socket: &UdpSocket, front: &UdpSocket, client: SocketAddr) -> bo
             let _ = front.send_to(&buffer[..length], client).await;
             true
         }
-        // A false alarm, or the endpoint has refused a datagram.
+        // Either a false alarm, or the endpoint has refused a datagram.
         Err(_) => false,
     }
 }

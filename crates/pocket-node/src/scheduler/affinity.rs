@@ -10,7 +10,7 @@ use super::{
     pod::PodView,
 };
 
-/// One required term: pods that it means, and the part of the cluster in which it counts.
+/// Required term: the pods that it selects, and the topology key of the part of the cluster in which it counts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Term {
     topology_key: String,
@@ -27,7 +27,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Reads a pod.
+    /// Reads the terms of a pod.
     pub(crate) fn of(spec: &PodSpec, namespace: &str, labels: &Labels) -> Self {
         let affinity = spec.affinity.as_ref();
         let read = |terms: Option<&Vec<PodAffinityTerm>>| {
@@ -50,7 +50,7 @@ impl Term {
         }
         Self {
             topology_key: term.topology_key.clone(),
-            // The API server writes these keys into the selector of a new pod; said twice it means the same.
+            // The API server writes these keys into the selector of a new pod; a duplicate changes nothing.
             selector: Matcher::of(term.label_selector.as_ref())
                 .with_keys(term.match_label_keys.iter().flatten(), labels)
                 .without_keys(term.mismatch_label_keys.iter().flatten(), labels),
@@ -73,7 +73,7 @@ impl Term {
     }
 }
 
-/// Says which rule between pods a node would break.
+/// Checks that a node breaks no rule between pods. The obstacle names the broken rule.
 pub(crate) fn check(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> Result<(), Obstacle> {
     let placed = || snapshot.placed();
     if !satisfies_affinity(pod, node, snapshot) {
@@ -92,8 +92,8 @@ pub(crate) fn check(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> Resu
     Ok(())
 }
 
-/// Every term needs a pod in the node's part of the cluster; only pods that match all terms count. The first of pods that want to
-/// be with one another has none to be with, and is let through.
+/// Returns whether every term has a pod in the node's part of the cluster; only pods that match all terms count. The first of a
+/// set of pods with affinity to one another finds no such pod, and is accepted.
 fn satisfies_affinity(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> bool {
     let terms = &pod.terms.affinity;
     if terms.is_empty() {

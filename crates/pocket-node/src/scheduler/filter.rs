@@ -1,4 +1,4 @@
-//! Whether a pod fits a node, and the sentence about a pod that fits none. Pure.
+//! Check whether a pod fits a node, and the sentence about a pod that fits none. Pure.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,33 +18,33 @@ pub(crate) struct Snapshot {
     pub(crate) namespaces: HashMap<String, Labels>,
 }
 
-/// Why a pod does not fit a node.
+/// Reason why a pod does not fit a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
     pub(crate) reasons: Vec<String>,
-    /// The end of other pods could make room.
+    /// Termination of other pods could make room.
     pub(crate) resolvable: bool,
 }
 
 impl Obstacle {
-    /// An obstacle that other pods are.
+    /// Creates an obstacle that consists of other pods.
     pub(crate) fn resolvable(reason: &str) -> Self {
         Self { reasons: vec![reason.to_owned()], resolvable: true }
     }
 
-    /// An obstacle that stays whatever other pods do.
+    /// Creates an obstacle that does not depend on other pods.
     pub(crate) fn fixed(reason: &str) -> Self {
         Self { reasons: vec![reason.to_owned()], resolvable: false }
     }
 }
 
 impl Snapshot {
-    /// Pods of a node.
+    /// Returns the pods of a node.
     pub(crate) fn on(&self, node: &str) -> impl Iterator<Item = &PodView> {
         self.pods.values().map(AsRef::as_ref).filter(move |pod| pod.node.as_deref() == Some(node))
     }
 
-    /// All pods, with their nodes.
+    /// Returns all pods with their nodes.
     pub(crate) fn placed(&self) -> impl Iterator<Item = (&PodView, &NodeView)> {
         self.pods.values().filter_map(|pod| Some((&**pod, self.nodes.get(pod.node.as_deref()?)?)))
     }
@@ -64,7 +64,7 @@ impl Snapshot {
         Err(sentence(pod, &obstacles))
     }
 
-    /// Asks the filters in the order of kube-scheduler's default plugins; the first that refuses speaks for the node.
+    /// Runs the filters in the order of kube-scheduler's default plugins; returns the first refusal.
     fn check(&self, pod: &PodView, node: &NodeView) -> Result<(), Obstacle> {
         if let Some(reason) = &pod.unsupported {
             return Err(Obstacle::fixed(reason));
@@ -88,7 +88,7 @@ impl Snapshot {
     }
 }
 
-/// The sentence of `FitError` in `framework/types.go`, with that of `preemption.go` behind it.
+/// Builds the sentence of `FitError` in `framework/types.go`, followed by that of `preemption.go`.
 fn sentence(pod: &PodView, obstacles: &[Obstacle]) -> String {
     let filters =
         count(obstacles.len(), obstacles.iter().flat_map(|obstacle| obstacle.reasons.iter().map(String::as_str)));

@@ -5,10 +5,10 @@ use kube::core::{Expression, Selector, SelectorExt};
 
 use super::Labels;
 
-/// A label selector as a pod's constraints have it.
+/// Label selector of a pod's constraints.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Matcher {
-    /// A missing selector matches nothing, and so does one that cannot be read.
+    /// Selector that is missing or cannot be read, and so matches nothing.
     Nothing,
     Selector(Selector),
 }

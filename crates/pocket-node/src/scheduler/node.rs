@@ -1,4 +1,4 @@
-//! The scheduler's view of a node, and the wishes of a pod that concern the node alone: cordon, taints, selector and affinity.
+//! View of a node for the scheduler, and the requirements of a pod that concern the node alone: cordon, taints, selector and affinity.
 
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration};
 use kube::ResourceExt;
@@ -8,12 +8,11 @@ use super::{
     resources::{self, Amounts},
 };
 
-/// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeView {
     pub(crate) name: String,
     pub(crate) labels: Labels,
-    /// `kubectl cordon`.
+    /// Node is cordoned (`kubectl cordon`).
     pub(crate) unschedulable: bool,
     pub(crate) taints: Vec<Taint>,
     pub(crate) allocatable: Amounts,
@@ -29,7 +28,6 @@ pub(crate) struct Taint {
 }
 
 impl NodeView {
-    /// Reads a node.
     pub(crate) fn of(node: &Node) -> Self {
         let spec = node.spec.clone().unwrap_or_default();
         let taints = spec.taints.unwrap_or_default().into_iter().filter(|taint| taint.effect != "PreferNoSchedule");
@@ -46,17 +44,17 @@ impl NodeView {
     }
 }
 
-/// Wishes of a pod that concern its node alone.
+/// Requirements of a pod that concern its node alone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NodeWish {
     tolerations: Vec<Toleration>,
     selector: Labels,
-    /// `requiredDuringSchedulingIgnoredDuringExecution`: one of them must fit.
+    /// Terms of `requiredDuringSchedulingIgnoredDuringExecution`, one of which must fit.
     terms: Option<Vec<NodeSelectorTerm>>,
 }
 
 impl NodeWish {
-    /// Reads a pod.
+    /// Reads the requirements of a pod.
     pub(crate) fn of(spec: &PodSpec) -> Self {
         let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         let required = affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
@@ -96,7 +94,7 @@ impl NodeWish {
     }
 }
 
-/// Says which field of a pod is not supported here, because pods share nothing with the host.
+/// Describes the field of a pod that is not supported here, because pods share nothing with the host.
 pub(crate) fn unsupported(spec: &PodSpec) -> Option<String> {
     let asked = [(spec.host_network, "hostNetwork"), (spec.host_pid, "hostPID"), (spec.host_ipc, "hostIPC")];
     let (_, field) = asked.iter().find(|(value, _)| *value == Some(true))?;

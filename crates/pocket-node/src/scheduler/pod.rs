@@ -1,4 +1,4 @@
-//! The scheduler's view of a pod.
+//! View of a pod for the scheduler.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +13,6 @@ use super::{
     spread::{self, Constraint},
 };
 
-/// A pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PodView {
     pub(crate) uid: String,
@@ -23,14 +22,14 @@ pub(crate) struct PodView {
     pub(crate) node: Option<String>,
     pub(crate) priority: i32,
     pub(crate) created: Option<Timestamp>,
-    /// The pod is to be placed by this scheduler.
+    /// Pod is to be placed by this scheduler.
     pub(crate) ours: bool,
-    /// The pod waits for its scheduling gates.
+    /// Pod waits for its scheduling gates.
     pub(crate) gated: bool,
     pub(crate) terminating: bool,
-    /// The pod has succeeded or failed, and uses nothing any more.
+    /// Pod has succeeded or failed, and uses nothing any more.
     pub(crate) ended: bool,
-    /// `preemptionPolicy: Never`.
+    /// Pod has `preemptionPolicy: Never`.
     pub(crate) never_preempts: bool,
     /// Sentence about a field that no node here supports.
     pub(crate) unsupported: Option<String>,
@@ -42,7 +41,6 @@ pub(crate) struct PodView {
 }
 
 impl PodView {
-    /// Reads a pod.
     pub(crate) fn of(pod: &Pod) -> Self {
         let namespace = pod.namespace().unwrap_or_default();
         let labels = pod.labels().clone();

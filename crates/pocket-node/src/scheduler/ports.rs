@@ -1,11 +1,10 @@
-//! Ports of the host that pods ask for (`nodeports`).
+//! Host ports that pods ask for (`nodeports`).
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-/// A port of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostPort {
-    /// `0.0.0.0` is all.
+    /// Host address; `0.0.0.0` means all.
     pub(crate) ip: String,
     pub(crate) protocol: String,
     pub(crate) port: u16,
@@ -17,14 +16,14 @@ pub(crate) struct HostPort {
 const ALL: &str = "0.0.0.0";
 
 impl HostPort {
-    /// Returns whether two pods cannot have both.
+    /// Returns whether one node cannot open both ports.
     pub(crate) fn conflicts(&self, other: &Self) -> bool {
         let ips = self.ip == other.ip || self.ip == ALL || other.ip == ALL;
         ips && self.protocol == other.protocol && self.port == other.port
     }
 }
 
-/// Host ports of a pod's containers and sidecars.
+/// Returns the host ports of a pod's containers and sidecars.
 pub(crate) fn of(spec: &PodSpec) -> Vec<HostPort> {
     let sidecars =
         spec.init_containers.iter().flatten().filter(|init| init.restart_policy.as_deref() == Some("Always"));

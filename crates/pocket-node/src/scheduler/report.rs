@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{Recorder, Severity, pod_reference};
 
-/// Why a pod has no node, as its condition says it.
+/// Reason why a pod has no node, as its condition states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     reason: &'static str,
@@ -24,19 +24,19 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// No node fits.
+    /// Creates the refusal of a pod that fits no node.
     pub(super) fn unschedulable(message: String) -> Self {
         Self { reason: "Unschedulable", message }
     }
 
-    /// The pod is not to be placed yet.
+    /// Creates the refusal of a pod with scheduling gates.
     pub(super) fn gated() -> Self {
         let message = "Scheduling is blocked due to non-empty scheduling gates".to_owned();
         Self { reason: "SchedulingGated", message }
     }
 }
 
-/// Writes to the API.
+/// Writer to the API.
 #[derive(Clone)]
 pub(super) struct Writer {
     pub(super) client: Client,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Binds a pod; returns whether it is bound now. Trouble of the API server is waited out.
+    /// Binds a pod; returns whether it is bound now. Retries while the API server fails.
     pub(super) async fn bind(&self, pod: &Pod, node: &str) -> bool {
         const FIRST_DELAY: Duration = Duration::from_secs(1);
         const LAST_DELAY: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ impl Writer {
                     self.events.record(pod_reference(pod, None), Severity::Normal, "Scheduled", message);
                     return true;
                 }
-                // Gone, bound already, or another pod of that name: the watch will tell.
+                // The pod is gone, bound already, or another pod of that name: the watch will report it.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return false,
                 Err(error) => {
                     tracing::warn!(pod = %format_args!("{namespace}/{name}"), %error, "binding failed");
@@ -88,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// Says in a pod's status, and in an event, why it has no node.
+    /// Reports in a pod's status, and in an event, why it has no node.
     pub(super) async fn refuse(&self, pod: &Pod, refusal: &Refusal) {
         let old = pod.status.clone().unwrap_or_default().conditions.unwrap_or_default();
         let former = old.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");

@@ -1,4 +1,4 @@
-//! Requests of resources: what a pod asks for, and whether a node has it left (`noderesources/fit.go`).
+//! Resource requests: the amounts that a pod asks for, and whether a node has them left (`noderesources/fit.go`).
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ use k8s_openapi::{
 use super::{filter::Obstacle, node::NodeView, pod::PodView};
 use crate::quantity::nanos;
 
-/// Amounts by the name of the resource, in thousand-millionths.
+/// Amounts by the name of the resource, in billionths.
 pub(crate) type Amounts = BTreeMap<String, i128>;
 
-/// One unit.
+/// One unit, in billionths.
 const ONE: i128 = 1_000_000_000;
 
-/// Reads a list of resources. What is no quantity counts as nothing; the API lets none through.
+/// Reads a list of resources. An invalid quantity counts as nothing; the API accepts none.
 pub(crate) fn amounts(list: &BTreeMap<String, Quantity>) -> Amounts {
     list.iter().filter_map(|(name, Quantity(text))| Some((name.clone(), nanos(text)?))).collect()
 }
 
-/// Sums up a pod's requests: its containers and sidecars together, or what its init containers need at one moment if that is
-/// more, and its overhead. What the pod asks for as a whole counts instead (`component-helpers/resource`).
+/// Sums up a pod's requests: its containers and sidecars together, or the peak of its init containers if that is more, and
+/// its overhead. Requests of the pod as a whole replace the sum (`component-helpers/resource`).
 pub(crate) fn requests(spec: &PodSpec) -> Amounts {
     let mut total = Amounts::new();
     for container in &spec.containers {
@@ -51,7 +51,7 @@ fn of_container(container: &Container) -> Amounts {
     container.resources.as_ref().map(of_requirements).unwrap_or_default()
 }
 
-/// A limit without a request is the request.
+/// Returns the requests of a container; a limit without a request is the request.
 fn of_requirements(resources: &ResourceRequirements) -> Amounts {
     let mut requests = resources.limits.as_ref().map(amounts).unwrap_or_default();
     requests.extend(resources.requests.as_ref().map(amounts).unwrap_or_default());
@@ -72,7 +72,7 @@ fn raise(total: &mut Amounts, least: &Amounts) {
     }
 }
 
-/// Names the resources of which a node with these pods has too little left.
+/// Checks that a node with these pods has enough resources left. The obstacle names the scarce ones.
 pub(crate) fn check<'a>(
     pod: &PodView,
     node: &NodeView,

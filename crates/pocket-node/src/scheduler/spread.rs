@@ -12,20 +12,19 @@ use super::{
     pod::PodView,
 };
 
-/// One constraint.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Constraint {
     topology_key: String,
     selector: Matcher,
     max_skew: usize,
     min_domains: usize,
-    /// `nodeAffinityPolicy: Honor`: nodes that the pod does not select do not count.
+    /// Whether only nodes that the pod selects count (`nodeAffinityPolicy: Honor`).
     honors_affinity: bool,
-    /// `nodeTaintsPolicy: Honor`: nodes whose taints the pod does not tolerate do not count.
+    /// Whether only nodes whose taints the pod tolerates count (`nodeTaintsPolicy: Honor`).
     honors_taints: bool,
 }
 
-/// Constraints of a pod that must be kept.
+/// Returns the mandatory constraints of a pod.
 pub(crate) fn of(spec: &PodSpec, labels: &Labels) -> Vec<Constraint> {
     let all = spec.topology_spread_constraints.iter().flatten();
     all.filter(|constraint| constraint.when_unsatisfiable == "DoNotSchedule")
@@ -53,13 +52,13 @@ impl Constraint {
     }
 
     fn counts(&self, pod: &PodView, other: &PodView) -> bool {
-        // A selector of everything counts no pod, as upstream has it.
+        // A selector of everything counts no pod, as in upstream.
         let selected = !self.selector.is_everything() && self.selector.matches(&other.labels);
         selected && other.namespace == pod.namespace && !other.terminating
     }
 }
 
-/// Says whether a node would make the spread too uneven.
+/// Checks that a node would not make the spread too uneven.
 pub(crate) fn check(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> Result<(), Obstacle> {
     for constraint in &pod.spread {
         let Some(here) = node.labels.get(&constraint.topology_key) else {
@@ -78,7 +77,7 @@ pub(crate) fn check(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> Resu
     Ok(())
 }
 
-/// Pods that count in each part of the cluster. Only nodes that have the labels of all constraints count.
+/// Counts the matching pods in each part of the cluster. Only nodes with the labels of all constraints count.
 fn domains<'a>(constraint: &Constraint, pod: &PodView, snapshot: &'a Snapshot) -> HashMap<&'a str, usize> {
     let labelled = |node: &NodeView| pod.spread.iter().all(|other| node.labels.contains_key(&other.topology_key));
     let mut domains = HashMap::new();

@@ -1,4 +1,4 @@
-//! Which pods fit, what is said of the others, and that they are tried again.
+//! Tests of the scheduler: which pods fit, the sentences about the others, and the retries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ fn node(name: &str, labels: Value, spec: Value) -> Node {
     .unwrap()
 }
 
-/// A pod: `{"labels": …, "spec": …}`, with one container if the spec has none.
+/// Builds a pod from `{"labels": …, "spec": …}`, with one container if the spec has none.
 fn pod(name: &str, parts: &Value) -> Pod {
     let mut spec = parts["spec"].clone();
     if spec.get("containers").is_none() {
@@ -47,7 +47,7 @@ fn snapshot(nodes: &[Node], pods: &[Pod]) -> Snapshot {
     snapshot
 }
 
-/// The sentence about a pod that one node does not take.
+/// Returns the sentence about a pod that one node does not take.
 fn no(why: &str) -> String {
     no_help(why, "No preemption victims found for incoming pod")
 }
@@ -60,7 +60,7 @@ fn fixed(why: &str) -> String {
     no_help(why, "Preemption is not helpful for scheduling")
 }
 
-/// Checks where a pod goes on one node with other pods on it: `Ok` or the sentence.
+/// Checks the placement of a pod on one node with other pods on it: `Ok` or the sentence.
 #[track_caller]
 fn check(node: &Node, others: &[Value], incoming: &Value, expected: Result<(), String>) {
     let on_node: Vec<_> = others
@@ -177,7 +177,7 @@ fn requests_of_resources() {
             json!({"spec": {"initContainers": [sidecar(json!({"cpu": "1"}))], "containers": [asks(json!({"cpu": "1500m"}))]}}),
             Err(fixed("1 Insufficient cpu")),
         ),
-        // An init container runs beside the sidecars before it only.
+        // An init container runs beside only those sidecars that come before it.
         (
             vec![],
             json!({"spec": {"initContainers": [asks(json!({"cpu": "2"})), sidecar(json!({"cpu": "1"}))],
@@ -190,7 +190,7 @@ fn requests_of_resources() {
             "containers": [asks(json!({"cpu": "1"}))]}}),
             Err(fixed("1 Insufficient cpu")),
         ),
-        // A limit alone is a request; overhead comes on top; what the pod asks for as a whole counts instead of its containers'.
+        // A limit alone is a request; overhead is added; requests of the pod as a whole replace those of its containers.
         (
             vec![],
             json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "3"}}}]}}),
@@ -211,7 +211,7 @@ fn requests_of_resources() {
     }
 }
 
-/// A pod that wants to be apart from, or together with, the pods of a selector.
+/// Builds a pod that must be apart from, or together with, the pods of a selector.
 fn term(kind: &str, labels: Value, more: Value) -> Value {
     let mut term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}});
     term.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -261,7 +261,7 @@ fn pods_that_keep_together() {
     for (others, incoming, expected) in [
         (vec![web.clone()], with(json!({"app": "db"}), json!({})), Ok(())),
         (vec![], with(json!({"app": "db"}), json!({})), lonely()),
-        // The first of pods that want to be with one another.
+        // The first of a set of pods that have affinity to one another.
         (vec![], with(json!({"app": "web"}), json!({})), Ok(())),
         (vec![web.clone()], with(json!({"app": "web"}), json!({"topologyKey": "rack"})), lonely()),
     ] {
@@ -281,7 +281,7 @@ fn pods_that_are_spread() {
     let web = json!({"labels": {"app": "web"}, "spec": {}});
     let uneven = || Err(no("1 node(s) didn't match pod topology spread constraints"));
     for (others, incoming, expected) in [
-        // One zone is as even as it can be.
+        // One zone alone is always even.
         (vec![web.clone(), web.clone()], spread(json!({})), Ok(())),
         (vec![], spread(json!({"minDomains": 2})), Ok(())),
         (vec![web.clone()], spread(json!({"minDomains": 2})), uneven()),
@@ -392,7 +392,7 @@ async fn a_pod_waits_until_the_obstacle_is_gone() {
         events.items.iter().filter(|event| event.reason.as_deref() == Some("FailedScheduling")).collect();
     assert_eq!(failed.len(), 2);
     assert_eq!(failed[0].source.as_ref().unwrap().component.as_deref(), Some("default-scheduler"));
-    // The oldest that waits is next. A pod that is being deleted still counts; here there is no kubelet, so it is gone at once.
+    // The oldest waiting pod is next. A pod in deletion still counts; without a kubelet here, it is gone at once.
     lab.pods().delete("a", &DeleteParams::default().grace_period(0)).await.unwrap();
     lab.until("b", bound).await;
     sleep(Duration::from_secs(5)).await;

@@ -8,10 +8,8 @@ use std::{
     path::{Component, Path},
 };
 
-/// A file of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
-    /// Content.
     pub(crate) data: Vec<u8>,
     /// Permission bits.
     pub(crate) mode: u32,
@@ -23,17 +21,17 @@ pub(crate) type Files = BTreeMap<String, File>;
 const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
 
-/// Whether a path stays inside the volume and does not meddle with its layout.
+/// Returns whether a path stays inside the volume and does not interfere with its layout.
 pub(crate) fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.starts_with("..")
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// Makes a directory show exactly these files. `false` if it did already.
+/// Makes a directory show exactly these files. Returns `false` if it did already.
 ///
 /// # Errors
-/// When the file system refuses something; the former files then stay visible.
+/// When the file system refuses an operation; the former files then stay visible.
 pub(crate) fn write(dir: &Path, files: &Files) -> io::Result<bool> {
     fs::create_dir_all(dir)?;
     let former = fs::read_link(dir.join(DATA)).ok();
@@ -53,7 +51,7 @@ pub(crate) fn write(dir: &Path, files: &Files) -> io::Result<bool> {
         }
         let mut options = fs::OpenOptions::new();
         io::Write::write_all(&mut options.write(true).create_new(true).mode(0o600).open(&path)?, &file.data)?;
-        // Apart from creation, so that the umask has no say.
+        // Set separately from the creation, so that the umask does not apply.
         fs::set_permissions(&path, fs::Permissions::from_mode(file.mode & 0o777))?;
     }
     let new = dir.join(DATA_NEW);
@@ -71,7 +69,7 @@ pub(crate) fn write(dir: &Path, files: &Files) -> io::Result<bool> {
     Ok(true)
 }
 
-/// One link for every first part of a path; those of files that are gone are removed.
+/// Creates one link for every first part of a path, and removes those of files that are gone.
 fn link(dir: &Path, files: &Files) -> io::Result<()> {
     let wanted: BTreeSet<&str> = files.keys().map(|path| path.split('/').next().unwrap_or(path)).collect();
     for name in &wanted {

@@ -1,4 +1,4 @@
-//! A pod's volumes on the node: directories that its containers mount.
+//! Volumes of a pod on the node: directories that its containers mount.
 
 mod atomic;
 mod mounts;
@@ -25,18 +25,17 @@ use crate::{
 
 pub use mounts::mounts;
 
-/// Why a volume cannot be set up. The pod waits; it is tried again.
+/// Reason why a volume cannot be set up. The pod waits and the setup is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     /// An object that is not optional is missing.
     #[error("{} not found", describe(.0))]
     Missing(Source),
-    /// A key of it that is not optional is missing.
+    /// A key that is not optional is missing in an object.
     #[error("{} references non-existent key: {key}", describe(.source_object))]
     MissingKey {
-        /// The key.
         key: String,
-        /// Where it should be.
+        /// Object in which the key is missing.
         source_object: Source,
     },
     /// A path leads out of its volume.
@@ -45,26 +44,26 @@ pub enum VolumeError {
     /// A mount names no volume.
     #[error("volume \"{0}\" is not a volume of the pod")]
     NoVolume(String),
-    /// No such kind of volume here.
+    /// The kind of volume is not supported here.
     #[error(
         "volumes of type {0} are not supported here: use emptyDir, configMap, secret, downwardAPI, projected or hostPath"
     )]
     Unsupported(String),
-    /// A hostPath is not what it should be.
+    /// A hostPath is of another type than required.
     #[error("hostPath type check failed: {0} is not a {1}")]
     HostPath(String, String),
-    /// A field or resource that does not exist.
+    /// Unknown field or resource.
     #[error(transparent)]
     Downward(#[from] DownwardError),
-    /// The file system said no.
+    /// The file system refused an operation.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// Operation that failed.
         what: String,
-        /// What it said.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// The API said no.
+    /// The API refused a request.
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
@@ -76,19 +75,19 @@ fn describe(source: &Source) -> String {
     }
 }
 
-/// The volumes of one pod that has them set up.
+/// Volumes of one pod after the setup.
 #[derive(Clone, Debug, Default)]
 pub struct Volumes {
-    /// Where each is on the node.
+    /// Directory of each volume on the node.
     pub paths: BTreeMap<String, PathBuf>,
-    /// When its tokens must be renewed.
+    /// Time until the tokens must be renewed.
     pub renew: Option<Duration>,
 }
 
 /// Fetches ConfigMaps and Secrets of a namespace.
 ///
 /// # Errors
-/// When the API does not answer; an object that is missing is no error.
+/// When the API does not answer; a missing object is no error.
 pub async fn fetch(client: &Client, namespace: &str, wanted: BTreeSet<Source>) -> Result<Sources, kube::Error> {
     let mut found = Sources::new();
     for source in wanted {
@@ -110,12 +109,12 @@ pub async fn fetch(client: &Client, namespace: &str, wanted: BTreeSet<Source>) -
     Ok(found)
 }
 
-/// The ConfigMaps and Secrets that a pod's volumes show.
+/// Returns the ConfigMaps and Secrets that a pod's volumes show.
 pub fn references(pod: &Pod) -> BTreeSet<Source> {
     volumes(pod).flat_map(sources::references).collect()
 }
 
-/// Whether files of the pod's volumes follow its own labels and annotations.
+/// Returns whether files of the pod's volumes follow its own labels and annotations.
 pub fn shows_fields(pod: &Pod) -> bool {
     volumes(pod).any(|volume| {
         volume.downward_api.is_some()
@@ -127,10 +126,10 @@ fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
     pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
 }
 
-/// Makes what is missing of a pod's volumes below `dir`, and brings files up to date. Called again when an object changes.
+/// Creates a pod's missing volumes below `dir`, and updates files. Called again when an object changes.
 ///
 /// # Errors
-/// At the first volume that cannot be made; with its name.
+/// At the first volume that cannot be made. The error carries its name.
 pub async fn set_up(
     client: &Client,
     pod: &Pod,
@@ -156,7 +155,7 @@ pub async fn set_up(
     Ok(all)
 }
 
-/// File work here is done in place: some small files in the page cache, which is quicker than a trip to another thread.
+/// Sets up one volume. The file work is done in place: small files in the page cache are quicker than a trip to another thread.
 async fn one(
     client: &Client,
     pod: &Pod,
@@ -190,7 +189,7 @@ async fn one(
     Ok((path, renew))
 }
 
-/// A token of the pod's service account.
+/// Requests a token of the pod's service account. Returns also the duration for which it is valid.
 async fn request_token(
     client: &Client,
     pod: &Pod,
@@ -217,12 +216,12 @@ async fn request_token(
         return Ok((String::new(), Duration::from_secs(75)));
     };
     let good_for = status.expiration_timestamp.0.duration_since(jiff::Timestamp::now());
-    // Not more often than a minute, whatever the answer says.
+    // Renewal is limited to once a minute, whatever the answer says.
     let good_for = Duration::try_from(good_for).unwrap_or_default().max(Duration::from_secs(75));
     Ok((status.token, good_for))
 }
 
-/// The one field of a volume that is set, for messages.
+/// Returns the name of the one field of a volume that is set, for messages.
 fn kind(volume: &Volume) -> String {
     let value = serde_json::to_value(volume).unwrap_or_default();
     let fields =

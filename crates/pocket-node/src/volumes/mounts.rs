@@ -1,4 +1,4 @@
-//! Which file or directory of the node appears where in a container.
+//! Mounts of a container: which file or directory of the node appears at which path.
 
 use std::{
     collections::BTreeMap,
@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, VolumeMount};
 use super::{VolumeError, atomic::is_inside};
 use crate::{env::expand, runtime::Mount};
 
-/// The mounts of a container, from its volumes' places on the node.
+/// Returns the mounts of a container, from its volumes' directories on the node.
 ///
 /// # Errors
-/// When a mount names no volume, or its subPath leads out of it or cannot be made.
+/// When a mount names no volume, or its subPath leads out of the volume or cannot be made.
 pub fn mounts(
     container: &Container,
     volumes: &BTreeMap<String, PathBuf>,
@@ -41,7 +41,7 @@ fn one(
     Ok(Mount { source, target: mount.mount_path.clone(), read_only: mount.read_only == Some(true) })
 }
 
-/// A path in a volume, made as a directory if there is nothing. Links are followed only as far as they stay inside.
+/// Resolves a path in a volume; a missing one is created as a directory. Links are followed only as far as they stay inside.
 fn below(root: &Path, sub: &str) -> Result<PathBuf, VolumeError> {
     let outside = || VolumeError::Outside(sub.to_owned());
     if !is_inside(sub) {
@@ -54,7 +54,7 @@ fn below(root: &Path, sub: &str) -> Result<PathBuf, VolumeError> {
         Ok(real) if real.starts_with(&root) => Ok(real),
         Ok(_) => Err(outside()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // What exists of it must be inside before anything is made below it.
+            // The existing part of the path must be inside before anything is made below it.
             let existing = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok()).unwrap_or_default();
             if !existing.starts_with(&root) {
                 return Err(outside());
@@ -66,10 +66,10 @@ fn below(root: &Path, sub: &str) -> Result<PathBuf, VolumeError> {
     }
 }
 
-/// Checks a hostPath, and makes it where its type says so.
+/// Checks a hostPath, and creates it where its type requires that.
 ///
 /// # Errors
-/// When there is something else than the type says.
+/// When the path is of another type than required.
 pub(crate) fn host_path(source: &HostPathVolumeSource) -> Result<PathBuf, VolumeError> {
     let path = PathBuf::from(&source.path);
     let io = |error| VolumeError::Io { what: format!("hostPath \"{}\"", source.path), source: error };

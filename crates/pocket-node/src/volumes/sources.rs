@@ -1,4 +1,4 @@
-//! The files of configMap, secret, downwardAPI and projected volumes. Pure: the objects are fetched before.
+//! Files of configMap, secret, downwardAPI and projected volumes. Pure: the objects are fetched before.
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,18 @@ use crate::{
     env::{Source, Sources},
 };
 
-/// A token that a volume asks for.
+/// Token that a volume asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TokenWish {
-    /// Where in the volume.
+    /// Path in the volume.
     pub(crate) path: String,
-    /// For whom; empty is the API server.
+    /// Audience of the token; empty means the API server.
     pub(crate) audience: Option<String>,
-    /// How long it shall be good, in seconds.
+    /// Requested lifetime in seconds.
     pub(crate) seconds: i64,
 }
 
-/// What a volume is made of.
+/// Returns the ConfigMaps and Secrets that a volume is made of.
 pub(crate) fn references(volume: &Volume) -> BTreeSet<Source> {
     let mut all = BTreeSet::new();
     all.extend(volume.config_map.iter().map(|map| Source::ConfigMap(map.name.clone())));
@@ -36,7 +36,7 @@ pub(crate) fn references(volume: &Volume) -> BTreeSet<Source> {
     all
 }
 
-/// The tokens a volume asks for.
+/// Returns the tokens that a volume asks for.
 pub(crate) fn tokens(volume: &Volume) -> Vec<TokenWish> {
     volume
         .projected
@@ -51,7 +51,7 @@ pub(crate) fn tokens(volume: &Volume) -> Vec<TokenWish> {
         .collect()
 }
 
-/// Whether a volume's files are made from API objects, and so change with them.
+/// Returns whether a volume's files are made from API objects, and so change with them.
 pub(crate) fn is_made_of_objects(volume: &Volume) -> bool {
     volume.config_map.is_some()
         || volume.secret.is_some()
@@ -59,10 +59,10 @@ pub(crate) fn is_made_of_objects(volume: &Volume) -> bool {
         || volume.projected.is_some()
 }
 
-/// The files of such a volume; tokens come from `token`.
+/// Builds the files of such a volume; `token` supplies the tokens.
 ///
 /// # Errors
-/// When something that is not optional is missing, or a path leads out of the volume.
+/// When an object or key that is not optional is missing, or a path leads out of the volume.
 pub(crate) fn files(
     pod: &Pod,
     facts: &NodeFacts,

@@ -1,4 +1,4 @@
-//! The program in the pods.
+//! Program that runs in the pods.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        // Connects, and tells the hardware address that the gateway has for it.
+        // Connects, and prints the hardware address that the pod has for the gateway.
         "gateway" => {
             drop(TcpStream::connect(argument(1)).unwrap());
             let neighbours = std::fs::read_to_string("/proc/net/arp").unwrap();
@@ -47,7 +47,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
             println!("terminal {}", std::io::stdin().is_terminal());
             ExitCode::SUCCESS
         }
-        // What a program sees of its surroundings.
+        // Prints what a program sees of its surroundings.
         "look" => {
             let file = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|error| error.kind().to_string());
             let status = file("/proc/self/status");

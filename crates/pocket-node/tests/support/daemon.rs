@@ -1,4 +1,4 @@
-//! The process that has the runtime.
+//! Daemon process, which has the runtime.
 
 use std::{collections::BTreeSet, fs, path::Path, process::ExitCode};
 
@@ -32,7 +32,7 @@ pub(crate) fn main(scenario: &str) -> ExitCode {
     std::process::exit(0)
 }
 
-/// An image of this very binary, with the libraries that it has loaded.
+/// Builds an image of this very binary, with the libraries that it has loaded.
 fn build(images: &ImageStore) {
     let exe = fs::canonicalize("/proc/self/exe").unwrap();
     let mut files = vec![(FileToAdd::Copy(exe.clone()), "/bin/app".to_owned(), 0o755)];
@@ -41,7 +41,7 @@ fn build(images: &ImageStore) {
     for path in loaded.into_iter().filter(|path| path.starts_with('/') && Path::new(path) != exe) {
         files.push((FileToAdd::Copy(path.into()), path.to_owned(), 0o755));
     }
-    // Where the loader looks, and where the program says its loader is.
+    // Paths of the loader: where it looks, and where the program says that it is.
     for link in ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"] {
         if let Ok(target) = fs::canonicalize(link) {
             files.push((FileToAdd::Copy(target), link.to_owned(), 0o755));

@@ -1,4 +1,4 @@
-//! Runs the scenarios one after the other, each as a daemon of its own.
+//! Harness: runs the scenarios one after the other, each as a daemon of its own.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ fn in_directory<T>(work: impl FnOnce(&Path) -> T) -> T {
     result
 }
 
-/// Whoever kills the outer process kills everything.
+/// Checks that killing the outer process kills everything.
 fn killed_daemon() -> bool {
     in_directory(kill_daemon)
 }
@@ -85,7 +85,7 @@ fn wait_until(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// All processes below one.
+/// Returns all processes below one.
 fn descendants(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;

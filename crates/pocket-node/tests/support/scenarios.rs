@@ -1,4 +1,4 @@
-//! What is tried.
+//! Scenarios of the namespace tests.
 
 use std::{
     collections::BTreeMap,
@@ -81,7 +81,7 @@ impl World {
         lines(&log)
     }
 
-    /// What a server in the pods answers, asked from the node's network.
+    /// Returns the answer of a server in the pods, asked from the node's network.
     async fn ask(&self, address: std::net::Ipv4Addr, port: u16) -> String {
         let answer = self.net.handle.spawn(async move {
             loop {
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// The lines of a log, without their times.
+/// Returns the lines of a log, without their times.
 fn lines(log: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
@@ -131,7 +131,7 @@ async fn network(world: &World) {
     assert!(tokio::net::TcpListener::bind("10.96.7.7:80").await.is_err());
 }
 
-/// The gateway keeps its hardware address while pods come: an old pod would send to one that nobody has any more.
+/// Checks that the gateway keeps its hardware address while pods come: an old pod would send to one that no longer exists.
 async fn gateway(world: &World) {
     let listener = world.net.run(tokio::net::TcpListener::bind("10.96.7.7:80")).await.unwrap().unwrap();
     let _accepting = tokio_util::task::AbortOnDropHandle::new(world.net.handle.spawn(async move {
@@ -161,7 +161,7 @@ async fn ends(world: &World) {
     assert_eq!(running.wait().await, Exit::Signal(9));
     assert_eq!(running.wait().await.code(), 137);
 
-    // Process 1 ignores what it has no handler for, as everywhere on Kubernetes.
+    // Process 1 ignores signals without a handler, as everywhere on Kubernetes.
     let running = world.start(&pod, &["serve", "81", "alive"]).await;
     running.signal(15);
     assert_eq!(world.ask(pod.ip(), 81).await, "alive");
@@ -207,7 +207,7 @@ async fn surroundings(world: &World) {
     }
     let root = found.iter().find(|line| line.starts_with("stdout F root=")).unwrap();
     assert!(!root.contains("tmp") && !root.contains("home"), "nothing of the host is seen: {root}");
-    // What one container writes, another does not see; nor does the image change.
+    // Files that one container writes are invisible to another, and the image does not change.
     let found = world.output(&pod, look(true)).await;
     assert!(found.contains(&"stdout F root-write=read-only filesystem or storage medium".to_owned()), "{found:#?}");
     assert!(!found.iter().any(|line| line.contains("written")), "{found:#?}");
@@ -221,14 +221,14 @@ async fn users(world: &World) {
     let found = world.output(&pod, ContainerSpec { uid: 101, gid: 102, ..world.spec(&["look"]) }).await;
     for expected in ["uid=101 gid=102", "root-write=permission denied", "shm=ok"] {
         if expected.starts_with("root") && !world.all_ids {
-            // The one id that there is owns everything.
+            // The single id owns everything.
             continue;
         }
         assert!(found.contains(&format!("stdout F {expected}")), "{expected} is not in {found:#?}");
     }
     let caps = found.iter().find(|line| line.contains("caps=")).unwrap();
     assert!(caps.contains("caps=0000000000000000"), "{caps}");
-    // A further program in it has the same user.
+    // A further program in the container has the same user.
     let running = world
         .namespaces
         .start(&pod, ContainerSpec { uid: 101, gid: 102, ..world.spec(&["serve", "8080", "x"]) })
@@ -332,13 +332,13 @@ async fn leaves_nothing(world: &World) {
         drop(running);
         world.namespaces.remove(pod).await;
     }
-    // Tasks that were told so drop their descriptors a moment later.
+    // Tasks that were cancelled drop their descriptors a moment later.
     while count() != before {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// Starts ten at once. Prints how long it took; nothing depends on it.
+/// Starts ten containers at once. Prints the time that it takes, which no assertion depends on.
 async fn ten_pods(world: &World) {
     world.namespaces.image("app:v1").await.unwrap();
     let began = Instant::now();

@@ -1,8 +1,8 @@
-//! A color: its name, as the release is called, and how it looks.
+//! Color of a release: its name and its appearance.
 
 use std::{fmt, str::FromStr};
 
-/// The color of a release. Any name will do; one that begins with six hexadecimal digits, as a commit does, is shown in
+/// Color of a release. Any name is allowed; a name that begins with six hexadecimal digits, as a commit does, is shown in
 /// that very color.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Color(String);
@@ -26,12 +26,12 @@ impl fmt::Display for Color {
 }
 
 impl Color {
-    /// What connections that stay open are told, again and again.
+    /// Returns the line that open connections get periodically.
     pub fn line(&self) -> String {
         format!("The color is {self}")
     }
 
-    /// Red, green and blue.
+    /// Returns red, green and blue.
     fn rgb(&self) -> Option<[u8; 3]> {
         let digits = self.0.get(..6)?;
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -41,10 +41,10 @@ impl Color {
         Some([part(0)?, part(2)?, part(4)?])
     }
 
-    /// The page.
+    /// Renders the page.
     pub fn page(&self) -> String {
         let [red, green, blue] = self.rgb().unwrap_or([0xff; 3]);
-        // How bright it looks, to write on it in black or in white (Rec. 709).
+        // Brightness of the color, to write on it in black or in white (Rec. 709).
         let bright = 2126 * u32::from(red) + 7152 * u32::from(green) + 722 * u32::from(blue) > 10_000 * 128;
         let ink = if bright { "#000" } else { "#fff" };
         format!(

@@ -1,4 +1,4 @@
-//! How the program ends.
+//! End of the program.
 
 use std::{future::Future, io, process, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::settings::{OnSigterm, Settings};
 
-/// Longest wait for connections to close once the program has taken its leave.
+/// Limit of the wait for connections to close, once the program has asked them to.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// What all parts of the program look at to know whether it ends. Clones are the same.
+/// State that all parts of the program check to know whether it ends. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct End {
     ending: CancellationToken,
@@ -22,31 +22,31 @@ pub struct End {
 }
 
 impl End {
-    /// Whether it has been told to end: not ready any more, though it still accepts.
+    /// Returns whether the program has been asked to end: it is not ready any more, though it still accepts.
     pub fn is_ending(&self) -> bool {
         self.ending.is_cancelled()
     }
 
-    /// Waits until connections shall be closed.
+    /// Waits until connections must be closed.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
     }
 
-    /// Takes leave of every connection.
+    /// Asks every connection to close.
     pub fn close(&self) {
         self.ending.cancel();
         self.closing.cancel();
     }
 
-    /// Runs something that is waited for at the end.
+    /// Runs a connection's task, which is waited for at the end.
     pub fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         self.connections.spawn(connection);
     }
 
-    /// Waits for SIGTERM or SIGINT and does what the settings say. Returns when the program may exit.
+    /// Waits for SIGTERM or SIGINT and ends as the settings say. Returns when the program may exit.
     ///
     /// # Errors
-    /// Signals cannot be listened to.
+    /// When signals cannot be listened for.
     pub async fn wait(&self, settings: &Settings) -> io::Result<()> {
         // In a container this is process 1, for which the kernel ignores signals without a handler: every mode needs one.
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -62,7 +62,7 @@ impl End {
         }
         self.close();
         self.connections.close();
-        // Whoever does not take the hint is cut.
+        // A connection that has not closed by then is cut.
         let _ = timeout(FINISH, self.connections.wait()).await;
         Ok(())
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{color::Color, end::End, settings::Settings};
 
-/// What the handlers share.
+/// State that the handlers share.
 #[derive(Clone)]
 struct Shared {
     color: Color,
@@ -25,7 +25,7 @@ struct Shared {
     end: End,
 }
 
-/// Everything that is served by HTTP. Any path but the named ones is the page.
+/// Builds the router of everything served by HTTP. Any path but the named ones is the page.
 pub fn router(settings: &Settings, end: End) -> Router {
     let shared = Shared {
         color: settings.color.clone(),
@@ -61,7 +61,7 @@ async fn websocket(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> R
     })
 }
 
-/// Talks to one client until it has gone, or until the program takes its leave.
+/// Talks to one client until the client has gone, or until the program closes its connections.
 async fn talk(mut socket: WebSocket, shared: Shared) {
     let line = shared.color.line();
     let mut ticks = interval(shared.every);
@@ -69,7 +69,7 @@ async fn talk(mut socket: WebSocket, shared: Shared) {
     loop {
         let sent = tokio::select! {
             _ = ticks.tick() => socket.send(Message::text(line.as_str())).await,
-            // Reading answers pings and closes; what else comes is ignored.
+            // Reading answers pings and closes; anything else that arrives is ignored.
             received = socket.recv() => match received {
                 Some(received) => received.map(|_| ()),
                 None => return,

@@ -1,4 +1,4 @@
-//! Lines: the color at once, and again after each interval, until somebody ends it.
+//! Lines over TCP: the color at once, and again after each interval, until the client or the program ends the connection.
 
 use std::{io, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{color::Color, end::End};
 
-/// Accepts clients until the program does not any more.
+/// Accepts clients until the program closes its connections.
 pub async fn serve(listener: TcpListener, color: Color, every: Duration, end: End) {
     loop {
         let accepted = tokio::select! {
@@ -21,7 +21,7 @@ pub async fn serve(listener: TcpListener, color: Color, every: Duration, end: En
             Ok((stream, _)) => {
                 let (color, inner) = (color.clone(), end.clone());
                 end.spawn(async move {
-                    // A client that goes away in the middle is no matter of ours.
+                    // A client that goes away in the middle is no error.
                     let _ = stream.set_nodelay(true);
                     let (input, output) = stream.into_split();
                     let _ = talk(input, output, &color, every, &inner).await;
@@ -35,7 +35,7 @@ pub async fn serve(listener: TcpListener, color: Color, every: Duration, end: En
     }
 }
 
-/// Talks to one client. It ends when the client has gone, or when the program takes its leave. A client that only ends its
+/// Talks to one client. Ends when the client has gone, or when the program closes its connections. A client that only ends its
 /// own direction is still listening.
 async fn talk(
     mut input: impl AsyncRead + Unpin,
@@ -79,7 +79,7 @@ mod tests {
         let mut lines = BufReader::new(client_input).lines();
         let start = tokio::time::Instant::now();
         for number in 0..3u32 {
-            // What is sent changes nothing, the end of sending neither.
+            // Neither the client's bytes nor the end of its direction change anything.
             match number {
                 0 => client_output.write_all(b"hello\n").await.unwrap(),
                 1 => client_output.shutdown().await.unwrap(),

@@ -1,11 +1,11 @@
-//! The colors example.
+//! Server of the colors example.
 
 use std::{env, net::Ipv4Addr, process::ExitCode};
 
 use colors::{end::End, http, lines, settings::Settings};
 use tokio::net::TcpListener;
 
-// One thread is plenty, and keeps the program small: many of its pods run at once.
+// One thread is enough, and keeps the program small: many of its pods run at once.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run().await {

@@ -4,29 +4,29 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::color::Color;
 
-/// What the program is told.
+/// Settings of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `COLOR`: the name of the color. The image sets it.
+    /// `COLOR`: name of the color. The image sets it.
     pub color: Color,
-    /// `HTTP_PORT`: pages and websockets, 8080 by default.
+    /// `HTTP_PORT`: port of pages and websockets, 8080 by default.
     pub http_port: u16,
-    /// `TCP_PORT`: lines, 8081 by default.
+    /// `TCP_PORT`: port of lines, 8081 by default.
     pub tcp_port: u16,
-    /// `INTERVAL_MS`: between two lines, 5000 by default.
+    /// `INTERVAL_MS`: time between two lines, 5000 by default.
     pub interval: Duration,
-    /// `ON_SIGTERM`: how to end.
+    /// `ON_SIGTERM`: reaction to SIGTERM.
     pub on_sigterm: OnSigterm,
-    /// `GRACE_MS`: how long connections are still accepted after SIGTERM with `ON_SIGTERM=drain`, 5000 by default.
+    /// `GRACE_MS`: time for which connections are still accepted after SIGTERM with `ON_SIGTERM=drain`, 5000 by default.
     pub grace: Duration,
-    /// `READY_AFTER_MS`: `/ready` answers 503 until then, 0 by default.
+    /// `READY_AFTER_MS`: time for which `/ready` answers 503 after the start, 0 by default.
     pub ready_after: Duration,
 }
 
-/// What SIGTERM does.
+/// Reaction to SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSigterm {
-    /// Goes on accepting for the grace time, then takes its leave of every connection.
+    /// Continues to accept for the grace time, then closes every connection in an orderly way.
     Drain,
     /// Exits at once, as a program without a signal handler would outside a container.
     Die,
@@ -48,7 +48,7 @@ impl Settings {
     /// Reads the environment.
     ///
     /// # Errors
-    /// A variable has a value that cannot be read, or `COLOR` has none.
+    /// When a variable has an invalid value, or `COLOR` is not set.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let milliseconds = |name, default| number(&variable, name, default).map(Duration::from_millis);
         let color = variable("COLOR").ok_or("COLOR: it is not set; the image's build does that")?;

@@ -1,4 +1,4 @@
-//! How the frontend calls the backend.
+//! Client with which the frontend calls the backend.
 
 use std::{
     io::{self, Read, Write},
@@ -11,7 +11,7 @@ use std::{
 /// Longest reply.
 const REPLY_LIMIT: usize = 64 * 1024;
 
-/// Whether connections are kept.
+/// Reuse of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connections {
     /// Each request has a connection of its own.
@@ -32,19 +32,19 @@ impl FromStr for Connections {
     }
 }
 
-/// A client of one address, `host` or `host:port`.
+/// Client of one address, `host` or `host:port`.
 pub struct Client {
     host: String,
     connections: Connections,
     /// Longest time for connecting, and for each read and write.
     timeout: Duration,
     idle: Mutex<Vec<TcpStream>>,
-    /// A Service's address outlives its pods, so it is looked up once, and again when nobody answers there.
+    /// Resolved address. A Service's address outlives its pods, so it is resolved once, and again when no server answers there.
     address: Mutex<Option<SocketAddr>>,
 }
 
 impl Client {
-    /// A client that has no connection yet.
+    /// Creates a client without a connection yet.
     pub fn new(host: &str, connections: Connections, timeout: Duration) -> Self {
         let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
         Self { host, connections, timeout, idle: Mutex::default(), address: Mutex::default() }
@@ -53,7 +53,7 @@ impl Client {
     /// Sends `GET /` and returns the body.
     ///
     /// # Errors
-    /// The server cannot be reached, or answers with anything but 200.
+    /// When the server cannot be reached, or answers with another status than 200.
     pub fn get(&self) -> io::Result<String> {
         // A kept connection may have been closed meanwhile; a GET may be sent again.
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -63,7 +63,7 @@ impl Client {
             return Ok(body);
         }
         self.exchange(self.connect()?).map_err(|error| match error.kind() {
-            // A socket's own timeout is reported as `EAGAIN`, whose text says nothing of time.
+            // A socket's own timeout is reported as `EAGAIN`, whose text does not mention a timeout.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("{} does not answer within {:?}", self.host, self.timeout),

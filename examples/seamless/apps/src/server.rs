@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server: GET, keep-alive, and an orderly end.
+//! Small HTTP/1.1 server: GET, keep-alive, and an orderly end.
 
 use std::{
     io::{self, Read, Write},
@@ -21,35 +21,35 @@ use crate::settings::{OnSigterm, Settings};
 
 /// Longest request head.
 const HEAD_LIMIT: usize = 8 * 1024;
-/// A kept connection without a request for so long is closed.
+/// Time after which a kept connection without a request is closed.
 const IDLE: Duration = Duration::from_secs(75);
-/// Stack of a connection's thread. The deepest call here needs a few KiB, a name lookup some more.
+/// Stack size of a connection's thread. The deepest call here needs a few KiB, a name lookup some more.
 const STACK: usize = 256 * 1024;
-/// Longest wait for requests under way once listening has ended.
+/// Limit of the wait for outstanding requests once listening has ended.
 const FINISH: Duration = Duration::from_secs(25);
 
-/// A reply: status and body.
+/// Reply: status and body.
 pub struct Reply {
-    /// Such as 200.
+    /// HTTP status, such as 200.
     pub status: u16,
-    /// Plain text.
+    /// Plain text of the body.
     pub body: String,
 }
 
 impl Reply {
-    /// 200 with a body.
+    /// Creates a reply of status 200 with a body.
     pub fn ok(body: impl Into<String>) -> Self {
         Self { status: 200, body: body.into() }
     }
 }
 
-/// What the accepting thread, the connections and the signal handler share.
+/// State that the accepting thread, the connections and the signal handler share.
 struct State<H> {
     settings: Settings,
     handler: H,
     started: Instant,
     ending: AtomicBool,
-    /// Requests read but not yet answered.
+    /// Number of requests read but not yet answered.
     busy: AtomicUsize,
 }
 
@@ -57,7 +57,7 @@ struct State<H> {
 /// everything else by the handler.
 ///
 /// # Errors
-/// The port cannot be listened on, or signals cannot be.
+/// When the port cannot be listened on, or signals cannot be listened for.
 pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'static) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, settings.port))?;
     // In a container this is process 1, for which the kernel ignores signals without a handler: every mode needs one.
@@ -83,7 +83,7 @@ pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'st
             OnSigterm::Close => {}
             OnSigterm::Drain => thread::sleep(state.settings.grace),
         }
-        // Wakes the accepting thread, whose next call fails; whoever connects now is refused.
+        // Wakes the accepting thread, whose next call fails; later connections are refused.
         let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
         let _ = accepting.join();
         let deadline = Instant::now() + FINISH;
@@ -100,7 +100,7 @@ fn accept<H: Fn() -> Reply + Send + Sync + 'static>(listener: &TcpListener, stat
             Ok((stream, _)) => {
                 let state = state.clone();
                 let started = thread::Builder::new().stack_size(STACK).spawn(move || {
-                    // A client that goes away in the middle is no matter of ours.
+                    // A client that goes away in the middle is no error.
                     let _ = connection(stream, &state);
                 });
                 if let Err(error) = started {
@@ -157,7 +157,7 @@ struct Head {
     understood: bool,
 }
 
-/// Reads one request head; `None` at the end of the connection. What follows the head stays in the buffer.
+/// Reads one request head; returns `None` at the end of the connection. Bytes after the head stay in the buffer.
 fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Head>> {
     let mut chunk = [0; 1024];
     loop {
@@ -211,7 +211,7 @@ fn write_reply(stream: &mut TcpStream, reply: &Reply, close: bool) -> io::Result
     };
     let connection = if close { "close" } else { "keep-alive" };
     let Reply { status, body } = reply;
-    // One write, so that one packet carries the whole reply.
+    // A single write lets one packet carry the whole reply.
     let text = format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}\n",
         body.len() + 1

@@ -2,30 +2,30 @@
 
 use std::{env, fmt, str::FromStr, time::Duration};
 
-/// What both tiers are told by their environment.
+/// Settings of both tiers from their environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `VERSION`: part of every reply. The images set it.
     pub version: String,
-    /// `PORT` to listen on, 8080 by default.
+    /// `PORT`: port to listen on, 8080 by default.
     pub port: u16,
-    /// `ON_SIGTERM`: how to end.
+    /// `ON_SIGTERM`: reaction to SIGTERM.
     pub on_sigterm: OnSigterm,
-    /// `GRACE_MS`: how long connections are still accepted after SIGTERM with `ON_SIGTERM=drain`, 5000 by default.
+    /// `GRACE_MS`: time for which connections are still accepted after SIGTERM with `ON_SIGTERM=drain`, 5000 by default.
     pub grace: Duration,
-    /// `READY_AFTER_MS`: `/ready` answers 503 until then, 0 by default.
+    /// `READY_AFTER_MS`: time for which `/ready` answers 503 after the start, 0 by default.
     pub ready_after: Duration,
-    /// `FAIL=1`: every reply is a 500, although `/ready` says all is well. A release that must not reach users.
+    /// `FAIL=1`: every reply is a 500, although `/ready` reports success. A release like that must not reach users.
     pub fail: bool,
 }
 
-/// What SIGTERM does.
+/// Reaction to SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSigterm {
-    /// Goes on accepting for the grace time, asks clients to close their connections, finishes every request. What a
+    /// Continues to accept for the grace time, asks clients to close their connections, finishes every request, as a
     /// well-made server does.
     Drain,
-    /// Stops listening at once and finishes the requests under way. What most servers do.
+    /// Stops listening at once and finishes the outstanding requests, as most servers do.
     Close,
     /// Exits at once, as a program without a signal handler would outside a container.
     Die,
@@ -48,7 +48,7 @@ impl Settings {
     /// Reads the environment.
     ///
     /// # Errors
-    /// A variable has a value that cannot be read.
+    /// When a variable has an invalid value.
     pub fn read() -> Result<Self, String> {
         Ok(Self {
             version: env::var("VERSION").unwrap_or_else(|_| "dev".into()),
@@ -61,10 +61,10 @@ impl Settings {
     }
 }
 
-/// A variable of the environment, or a default where it is not set.
+/// Reads a variable of the environment; returns the default where it is not set.
 ///
 /// # Errors
-/// It is set to something that cannot be read.
+/// When the variable has an invalid value.
 pub fn variable<T: FromStr<Err: fmt::Display>>(name: &str, default: T) -> Result<T, String> {
     match env::var(name) {
         Ok(text) if !text.is_empty() => text.parse().map_err(|error| format!("{name}: {error}")),

@@ -1,4 +1,4 @@
-//! Argo Rollouts: its controller as a process of this machine, and what its users do.
+//! Argo Rollouts: its controller as a process of this machine, and the actions of its users.
 
 use std::{
     fs::File,
@@ -24,10 +24,10 @@ use crate::{
     proxy::Proxy,
 };
 
-/// Field manager of what a user applies.
+/// Field manager of the user's applies.
 const USER: &str = "bench";
 
-/// A running controller for one namespace. Dropping it ends it.
+/// Running controller for one namespace. Dropping it ends it.
 pub(crate) struct Controller {
     child: Child,
 }
@@ -40,7 +40,7 @@ impl Drop for Controller {
 }
 
 impl Controller {
-    /// Starts the controller for the namespace that the proxy's credentials name, as the only one.
+    /// Starts the only controller of the namespace that the proxy's credentials name.
     pub(crate) fn start(program: &Path, proxy: &Proxy, namespace: &str) -> Result<Self> {
         let log = File::create(proxy.kubeconfig().with_extension("log")).context("the controller's log")?;
         let mut command = Command::new(program);
@@ -55,7 +55,7 @@ impl Controller {
     }
 }
 
-/// Whether the cluster has the CustomResourceDefinition of Rollouts.
+/// Returns whether the cluster has the CustomResourceDefinition of Rollouts.
 pub(crate) async fn is_defined(client: &Client) -> Result<bool> {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     Ok(definitions.get_opt("rollouts.argoproj.io").await?.is_some())
@@ -75,32 +75,32 @@ pub(crate) async fn apply(scope: &Scope, release: &Release<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Promotes the version that waits, as `kubectl argo rollouts promote` does.
+/// Promotes the waiting version, as `kubectl argo rollouts promote` does.
 pub(crate) async fn promote(scope: &Scope) -> Result<()> {
     let patch = json!({ "status": { "pauseConditions": null, "controllerPause": false } });
     rollouts(scope).patch_status(NAME, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
-/// Whether the newest version waits to be promoted.
+/// Checks that the newest version waits to be promoted.
 pub(crate) async fn waits(scope: &Scope) -> Result<()> {
     let status = status(scope).await?;
     ensure!(status["pauseConditions"].as_array().is_some_and(|pauses| !pauses.is_empty()), "no pause: {status}");
     Ok(())
 }
 
-/// Whether everything is as the spec says.
+/// Checks that the Rollout is as its spec says.
 pub(crate) async fn settled(scope: &Scope) -> Result<()> {
     let status = status(scope).await?;
     ensure!(status["phase"] == "Healthy", "the phase is {}", status["phase"]);
     Ok(())
 }
 
-/// Whether the controller has seen the newest spec, and what it says.
+/// Returns the status, after a check that the controller has seen the newest spec.
 async fn status(scope: &Scope) -> Result<Value> {
     let rollout = rollouts(scope).get(NAME).await?;
     let status = rollout.data["status"].clone();
-    // A string, which Argo Rollouts has made of the number.
+    // The generation is a string: Argo Rollouts has made it from the number.
     let seen = status["observedGeneration"].as_str().and_then(|text| text.parse().ok());
     ensure!(seen == rollout.metadata.generation, "the controller has not seen the spec");
     Ok(status)

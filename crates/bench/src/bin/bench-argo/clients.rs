@@ -1,4 +1,4 @@
-//! The load of a measurement: new connections at a rate, whose replies tell which version serves.
+//! Load of a measurement: new connections at a rate, whose replies name the version that serves.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,29 +9,29 @@ use e2e::{
 };
 use traffic::{Load, Target, Traffic};
 
-/// A version that has not answered for so long is gone: longer than kube-proxy takes for a change.
+/// Time without a reply of a version after which it counts as gone: longer than kube-proxy takes for a change.
 const GONE: Duration = Duration::from_secs(4);
-/// How often the replies are looked at.
+/// Interval at which the replies are checked.
 const LOOK: Duration = Duration::from_millis(100);
-/// After which a version never arrives.
+/// Limit of the wait for a version.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Load on a Service, at every place at which it answers.
+/// Load on a Service, at every place where it answers.
 pub(crate) struct Clients {
     parts: Vec<Traffic>,
 }
 
-/// When replies of a version came, in milliseconds since the Unix epoch.
+/// Times of the replies of a version, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
-    /// The last reply of any other version.
+    /// Last reply of any other version.
     pub(crate) last_other: i64,
-    /// The first reply of the version, at the place where it came last.
+    /// First reply of the version, at the place where it arrived last.
     pub(crate) first: i64,
 }
 
 impl Clients {
-    /// Starts so many new connections a second.
+    /// Starts a load of `rate` new connections a second.
     pub(crate) async fn start(scope: &Scope, service: &str, rate: f64) -> Result<Self> {
         traffic::raise_file_limit();
         let places = scope.places_of_port(service, "http").await?;
@@ -44,12 +44,12 @@ impl Clients {
         Ok(Self { parts })
     }
 
-    /// Requests that have failed up to now.
+    /// Returns the number of requests that have failed up to now.
     pub(crate) fn failed(&self) -> u64 {
         self.parts.iter().map(|part| part.report().failed).sum()
     }
 
-    /// Waits until only a version answers, at every place.
+    /// Waits until only one version answers, at every place.
     pub(crate) async fn only(&self, color: &str) -> Result<Arrival> {
         let begin = now();
         loop {
@@ -75,7 +75,7 @@ impl Clients {
             let others = replies.iter().filter(|(body, _)| !own(body)).map(|(_, tally)| tally.last_ms);
             arrival.last_other = others.fold(arrival.last_other, i64::max);
             arrival.first = arrival.first.max(mine.first_ms);
-            // A version that was here before has to be here again.
+            // A version that served before must serve again.
             if now() - mine.last_ms > millis(GONE) / 4 {
                 return None;
             }
@@ -83,7 +83,7 @@ impl Clients {
         Some(arrival)
     }
 
-    /// Ends the load; the requests that failed.
+    /// Ends the load. Returns the number of requests that failed.
     pub(crate) async fn stop(self) -> u64 {
         let mut failed = 0;
         for part in self.parts {
@@ -100,7 +100,7 @@ pub(crate) async fn hold(scope: &Scope, service: &str, count: usize) -> Result<H
     held::open_at(Kind::Lines, &addresses, count).await
 }
 
-/// Milliseconds since the Unix epoch.
+/// Returns the milliseconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     millis(since)

@@ -1,4 +1,4 @@
-//! One tool with an application of its own: a namespace, a controller behind a proxy, and the acts that both tools know.
+//! Contestant: one tool with an application of its own, a namespace, a controller behind a proxy, and the actions that both tools have.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     rainbow,
 };
 
-/// A tool that releases.
+/// Tool that releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Tool {
     /// Argo Rollouts
@@ -24,7 +24,7 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    /// As the table calls it.
+    /// Returns the name in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Argo => "Argo Rollouts",
@@ -33,7 +33,7 @@ impl Tool {
     }
 }
 
-/// A tool at work.
+/// Running tool.
 pub(crate) struct Contestant {
     pub(crate) tool: Tool,
     pub(crate) scope: Scope,
@@ -61,16 +61,16 @@ impl Contestant {
 
     /// Removes everything.
     pub(crate) async fn stop(self) -> Result<()> {
-        // What it would write while the namespace goes is of no interest.
+        // Writes of the controller during the deletion of the namespace are of no interest.
         drop(self.controller);
         self.scope.remove().await
     }
 
-    /// Removes everything after an error, and says what helps to understand it.
+    /// Removes everything after an error, and adds information that helps to understand it.
     pub(crate) async fn fail(self, error: anyhow::Error) -> anyhow::Error {
         let more = self.scope.diagnose().await;
         drop(self.controller);
-        // The error says more than a second one would.
+        // The first error says more than a second one would.
         let _ = self.scope.abandon().await;
         error.context(more)
     }
@@ -83,7 +83,7 @@ impl Contestant {
         }
     }
 
-    /// Brings the first version up, and waits until it serves.
+    /// Starts the first version, and waits until it serves.
     pub(crate) async fn begin(&self, release: &Release<'_>) -> Result<()> {
         self.apply(release).await?;
         self.ready(release).await?;
@@ -114,25 +114,25 @@ impl Contestant {
         }
     }
 
-    /// Takes users back to a version that was there before.
+    /// Takes users back to an earlier version.
     pub(crate) async fn back(&self, release: &Release<'_>) -> Result<()> {
         match self.tool {
-            // `kubectl argo rollouts undo` writes the template of the version before, as this does.
+            // `kubectl argo rollouts undo` writes the template of the previous version, as this does.
             Tool::Argo => argo::apply(&self.scope, release).await,
             Tool::Rainbow => rainbow::back(&self.scope, release.color).await,
         }
     }
 
-    /// Waits until a version that was replaced is on its way out, but still has its pods.
+    /// Waits until a replaced version is on its way out, but still has its pods.
     pub(crate) async fn drains(&self, color: &str) -> Result<()> {
         match self.tool {
-            // Its pods have a time, and it is up.
+            // Argo Rollouts has no such phase: the pods have a deadline, which has passed.
             Tool::Argo => Ok(()),
             Tool::Rainbow => eventually(&format!("{color} drains"), || rainbow::drains(&self.scope, color)).await,
         }
     }
 
-    /// Waits until a version serves users and nothing is under way.
+    /// Waits until a version serves users and no shift is in progress.
     pub(crate) async fn settled(&self, release: &Release<'_>) -> Result<()> {
         eventually(&format!("{} serves", release.color), || async {
             match self.tool {

@@ -1,5 +1,17 @@
-//! `make bench-argo`: the same releases by Argo Rollouts and by Rainbow, one after the other on the same cluster, with the same
-//! images and the same load. It never passes or fails on a time.
+//! `make bench-argo`: measures the same releases by Argo Rollouts and by Rainbow, one after the other on the same cluster, with the same
+//! images and the same load. No time makes it fail.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `argo`, `rainbow` | the actions of the tools' users |
+//! | `clients` | load of a measurement |
+//! | `contestant` | one tool with an application of its own |
+//! | `machine` | description of the machine |
+//! | `manifests` | the application as a Rollout and as a Rainbow |
+//! | `pods` | pods over time |
+//! | `proxy`, `writes` | the controller's writes |
+//! | `scenario`, `scenarios` | what is measured, and how |
+//! | `table` | results as text and JSON |
 
 mod argo;
 mod clients;
@@ -25,7 +37,7 @@ use contestant::Tool;
 use scenario::Scenario;
 use table::Table;
 
-/// New connections a second, unless `--rate` says otherwise.
+/// Default of `--rate`, in new connections a second.
 const RATE: f64 = 150.0;
 
 /// Measures releases on the cluster of the current kubeconfig, and prints a table; with --json, writes the same as JSON.
@@ -50,7 +62,7 @@ struct Args {
     /// Measure the embedded cluster instead
     #[arg(long)]
     embedded: bool,
-    /// Where the JSON goes, with each run and each write of a controller
+    /// Path of the JSON, with each run and each write of a controller
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -66,7 +78,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures everything; false where a scenario could not be measured.
+/// Measures everything; returns `false` where a scenario could not be measured.
 fn run(args: Args) -> Result<bool> {
     let mut settings = args.settings;
     settings.cluster = if args.embedded { Which::Embedded } else { Which::Current };
@@ -94,7 +106,7 @@ fn run(args: Args) -> Result<bool> {
                 }
             }
         }
-        // A long measurement that is broken off leaves what it has.
+        // A long measurement that is interrupted leaves its results so far.
         if let Some(path) = &args.json {
             std::fs::write(path, serde_json::to_string_pretty(&table.json())? + "\n")?;
         }
@@ -104,7 +116,7 @@ fn run(args: Args) -> Result<bool> {
     Ok(table.is_complete())
 }
 
-/// Version and size of the cluster; and why Argo Rollouts cannot be measured, if it cannot.
+/// Returns version and size of the cluster, and the reason why Argo Rollouts cannot be measured, if there is one.
 async fn conditions(cluster: &Cluster, no_program: bool) -> Result<(String, Option<String>)> {
     let scope = Scope::new(cluster, "bench-version").await?;
     let version = scope.client.apiserver_version().await?.git_version;

@@ -1,64 +1,64 @@
-//! What is released: one tier of one program, as a Rollout and as a Rainbow.
+//! Manifests of the released application: one tier of one program, as a Rollout and as a Rainbow.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Name of the application, whoever releases it.
+/// Name of the application, with either tool.
 pub(crate) const NAME: &str = "colors";
-/// Service of those who use the application.
+/// Service of the application's users.
 pub(crate) const ACTIVE: &str = "colors-active";
-/// Service of those who try the next version.
+/// Service for trials of the next version.
 pub(crate) const PREVIEW: &str = "colors-preview";
 /// Label of pods that names their version, with either tool.
 pub(crate) const VERSION: &str = "version";
-/// For a release with care: seconds that a pod has to be ready, and seconds until a release without progress is taken back.
+/// Numbers of a careful release: seconds that a pod has to be ready, and seconds until a release without progress is taken back.
 const CARE: (u32, u32) = (10, 30);
 
-/// How a release goes.
+/// Strategy of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
     /// All of the new version beside the old one, then one change of the Service. The old version stays for `keep`.
     Flip { keep: Keep },
-    /// Pod by pod, with one pod more than there are.
+    /// Pod by pod, with a surge of one pod.
     Rolling(Care),
 }
 
-/// How long the version before stays after it has been replaced.
+/// Time for which the previous version stays after it has been replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// As the tool has it: 30 s with both.
+    /// Default of the tool: 30 s with both.
     Default,
-    /// Given.
+    /// Given time.
     For(Duration),
 }
 
-/// Whether a release is careful.
+/// Care of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Care {
-    /// A pod that is ready is good.
+    /// Pod that is ready counts as good.
     None,
-    /// A pod has to be ready for a while, and a release that makes no progress is taken back.
+    /// Pod has to be ready for a while, and a release that makes no progress is taken back.
     MinReady,
 }
 
-/// What the program does.
+/// Behaviour of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
     /// Serves.
     Steady,
-    /// Is ready at once, and dies about three seconds after each start.
+    /// Becomes ready at once, and dies about three seconds after each start.
     Crashing,
 }
 
-/// One version of the application, and the way to release it.
+/// Version of the application, and the way to release it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Release<'a> {
     pub(crate) color: &'a str,
     pub(crate) pods: u32,
     pub(crate) strategy: Strategy,
     pub(crate) health: Health,
-    /// The new version serves users as soon as it is ready.
+    /// Whether the new version serves users as soon as it is ready.
     pub(crate) promotes_itself: bool,
 }
 
@@ -77,7 +77,7 @@ impl Release<'_> {
             "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1 },
         });
         if self.health == Health::Crashing {
-            // No program listens there, so the kubelet ends the container at the first look.
+            // No program listens there, so the kubelet ends the container at the first probe.
             container["livenessProbe"] = json!({
                 "httpGet": { "path": "/live", "port": 9 },
                 "initialDelaySeconds": 3, "periodSeconds": 1, "failureThreshold": 1,
@@ -89,7 +89,7 @@ impl Release<'_> {
         })
     }
 
-    /// As a Rollout of Argo Rollouts.
+    /// Builds a Rollout of Argo Rollouts.
     pub(crate) fn rollout(&self, prefix: &str) -> Value {
         let strategy = match self.strategy {
             Strategy::Flip { keep } => {
@@ -122,7 +122,7 @@ impl Release<'_> {
         rollout
     }
 
-    /// Services that a Rollout needs. Rainbow makes its own.
+    /// Builds the Services that a Rollout needs. Rainbow makes its own.
     pub(crate) fn services(&self) -> Vec<Value> {
         let names: &[&str] = match self.strategy {
             Strategy::Flip { .. } => &[ACTIVE, PREVIEW],
@@ -139,7 +139,7 @@ impl Release<'_> {
         names.iter().map(service).collect()
     }
 
-    /// As a Rainbow.
+    /// Builds a Rainbow.
     pub(crate) fn rainbow(&self, prefix: &str) -> Value {
         let promote = if self.promotes_itself { "Auto" } else { "Manual" };
         let service = json!({ "type": "NodePort" });

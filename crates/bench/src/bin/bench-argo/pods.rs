@@ -1,4 +1,4 @@
-//! Pods over time: how many there are of a version, and for how many pod-seconds.
+//! Pods over time: their number of a version, and their pod-seconds.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 
 use crate::manifests::VERSION;
 
-/// Between two looks.
+/// Time between two counts.
 const LOOK: Duration = Duration::from_millis(200);
-/// After which pods never go.
+/// Limit of the wait for pods to go.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Counts the pods that some pods are too many, times seconds, until it is dropped.
+/// Sums up the pod-seconds of surplus pods until it is dropped.
 pub(crate) struct Surplus {
     seconds: Arc<Mutex<f64>>,
     task: JoinHandle<()>,
@@ -49,13 +49,13 @@ impl Surplus {
         Self { seconds, task }
     }
 
-    /// Pod-seconds up to now.
+    /// Returns the pod-seconds up to now.
     pub(crate) fn seconds(&self) -> f64 {
         *self.seconds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits until a version has no pod that is not being deleted; how many pod-seconds it had meanwhile.
+/// Waits until all pods of a version are gone or being deleted. Returns the pod-seconds that it had meanwhile.
 pub(crate) async fn gone(scope: &Scope, color: &str) -> Result<f64> {
     let (api, of_color) = (scope.api::<Pod>(), ListParams::default().labels(&format!("{VERSION}={color}")));
     let (begin, mut last, mut seconds) = (Instant::now(), Instant::now(), 0.0);
@@ -73,7 +73,7 @@ pub(crate) async fn gone(scope: &Scope, color: &str) -> Result<f64> {
     }
 }
 
-/// How many pods of a version are ready.
+/// Returns the number of ready pods of a version.
 pub(crate) async fn ready(scope: &Scope, color: &str) -> Result<usize> {
     let of_color = ListParams::default().labels(&format!("{VERSION}={color}"));
     let pods = scope.api::<Pod>().list(&of_color).await?.items;

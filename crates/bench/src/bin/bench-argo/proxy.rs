@@ -1,4 +1,4 @@
-//! A proxy between a controller and the API server, which counts the controller's writes and can make them slow.
+//! Proxy between a controller and the API server, which counts the controller's writes and can make them slow.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,13 +20,13 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{clients::now, writes::Write};
 
-/// Longest body of a request: what etcd takes, and some.
+/// Size limit of a request's body: somewhat more than etcd takes.
 const LIMIT: usize = 4 << 20;
-/// Headers that are about one connection, of which there are two here.
+/// Headers that belong to one connection. A proxied request has two connections.
 const OF_A_CONNECTION: [HeaderName; 4] =
     [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, HeaderName::from_static("keep-alive")];
 
-/// A proxy on a port of its own. Dropping it ends it.
+/// Proxy on a port of its own. Dropping it ends it.
 pub(crate) struct Proxy {
     kubeconfig: PathBuf,
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Seen {
-    /// Time that each write waits before it is sent on.
+    /// Time that each write waits before it is forwarded.
     delay: Duration,
     writes: Vec<Write>,
 }
@@ -75,17 +75,17 @@ impl Proxy {
         Ok(Self { kubeconfig, shared, server: task })
     }
 
-    /// Credentials for a controller that is to be watched.
+    /// Returns the kubeconfig for the controller that is to be watched.
     pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// Makes each write of the controller wait before it is sent on.
+    /// Delays each write of the controller before it is forwarded.
     pub(crate) fn slow_down(&self, delay: Duration) {
         self.shared.seen().delay = delay;
     }
 
-    /// The writes since a moment, in milliseconds since the Unix epoch.
+    /// Returns the writes since a moment, in milliseconds since the Unix epoch.
     pub(crate) fn writes_since(&self, since: i64) -> Vec<Write> {
         self.shared.seen().writes.iter().filter(|write| write.at >= since).cloned().collect()
     }
@@ -96,7 +96,7 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a write; its number, and the time that it has to wait.
+    /// Records a write. Returns its number, and the time that it has to wait.
     fn record(&self, write: Write) -> (usize, Duration) {
         let mut seen = self.seen();
         seen.writes.push(write);
@@ -124,7 +124,7 @@ async fn pass_on(shared: &Shared, request: Request) -> Result<Response> {
     if let Some(headers) = onward.headers_mut() {
         *headers = parts.headers;
     }
-    // A watch streams: its body is passed on as it comes.
+    // A watch is a stream: its body is forwarded as it arrives.
     let mut response = shared.client.send(onward.body(kube::client::Body::from(body))?).await?.map(Body::new);
     OF_A_CONNECTION.iter().for_each(|name| drop(response.headers_mut().remove(name)));
     if let Some((number, _)) = write
@@ -147,7 +147,7 @@ mod tests {
     };
     use std::time::Instant;
 
-    /// An API server, and clients of it through a proxy.
+    /// Starts an API server, and returns a client of it through a proxy.
     async fn through(dir: &Path) -> (Proxy, Client, JoinHandle<()>) {
         let api = pocket_api::Api::new(pocket_api::Options::default()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

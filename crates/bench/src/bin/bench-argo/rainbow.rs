@@ -1,4 +1,4 @@
-//! Rainbow: what its users do. The operator is the scope's own, behind a proxy.
+//! Rainbow: the actions of its users. The operator is the scope's own, behind a proxy.
 
 use anyhow::{Context, Result, ensure};
 use e2e::Scope;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::manifests::{NAME, Release};
 
-/// Field manager of what a user applies.
+/// Field manager of the user's applies.
 const USER: &str = "bench";
 
 /// Applies a version.
@@ -28,7 +28,7 @@ pub(crate) async fn back(scope: &Scope, color: &str) -> Result<()> {
     scope.cli.run(&["rollback", NAME, "--to", color]).await.map(drop)
 }
 
-/// Whether a stage serves a color and nothing is under way there.
+/// Checks that a stage serves a color and no shift is in progress there.
 pub(crate) async fn serves(scope: &Scope, stage: &str, color: &str) -> Result<()> {
     let rainbow = scope.custom("Rainbow").get(NAME).await?;
     let stages = rainbow.data["status"]["stages"].as_array().context("no status.stages yet")?;
@@ -37,7 +37,7 @@ pub(crate) async fn serves(scope: &Scope, stage: &str, color: &str) -> Result<()
     Ok(())
 }
 
-/// Whether a color drains.
+/// Checks that a color drains.
 pub(crate) async fn drains(scope: &Scope, color: &str) -> Result<()> {
     let color = scope.custom("Color").get(&format!("{NAME}-{color}")).await?;
     let phase: &Value = &color.data["status"]["phase"];

@@ -1,11 +1,11 @@
-//! What is measured: scenarios, and the rows that they fill.
+//! Scenarios of the measurement, and the rows that they fill.
 
 use clap::ValueEnum;
 
-/// Most runs of a scenario that takes a minute or more.
+/// Limit of the runs of a scenario that takes a minute or more.
 const LONG: u32 = 3;
 
-/// One way to use a tool.
+/// Way to use a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// A version is applied and comes into the preview, without load
@@ -26,7 +26,7 @@ pub(crate) enum Scenario {
     CrashWithCare,
 }
 
-/// A figure.
+/// Figure of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Preview,
@@ -42,7 +42,7 @@ pub(crate) enum Row {
 }
 
 impl Scenario {
-    /// As progress calls it.
+    /// Returns the name used in messages about progress.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Preview => "preview",
@@ -56,7 +56,7 @@ impl Scenario {
         }
     }
 
-    /// How often it is run where `runs` are asked for.
+    /// Returns the number of runs of the scenario when `runs` are asked for.
     pub(crate) fn runs(self, runs: u32) -> u32 {
         match self {
             Self::Preview | Self::SlowRollback | Self::Return => runs,
@@ -64,7 +64,7 @@ impl Scenario {
         }
     }
 
-    /// The rows that it fills.
+    /// Returns the rows that the scenario fills.
     pub(crate) fn rows(self) -> &'static [Row] {
         match self {
             Self::Preview => &[Row::Preview],
@@ -80,7 +80,7 @@ impl Scenario {
 }
 
 impl Row {
-    /// As the table calls it.
+    /// Returns the name in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Preview => "from apply to v2 in the preview, no load, s",
@@ -96,7 +96,7 @@ impl Row {
         }
     }
 
-    /// As JSON calls it.
+    /// Returns the name in the JSON.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Preview => "preview",

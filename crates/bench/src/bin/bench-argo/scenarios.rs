@@ -1,4 +1,4 @@
-//! The scenarios, each run again and again with the same application.
+//! Measurement of the scenarios, each repeated with the same application.
 
 use std::{path::Path, time::Duration};
 
@@ -16,34 +16,34 @@ use crate::{
     writes::Write,
 };
 
-/// Pods of a version, and of a small one.
+/// Pods of a version, and of a small version.
 const PODS: u32 = 5;
 const FEW_PODS: u32 = 2;
-/// Connections that last.
+/// Number of long-lived connections.
 const HELD: usize = 100;
-/// Time that each write takes more where the API server is slow.
+/// Delay of each write where the API server is slow.
 const SLOW: Duration = Duration::from_millis(1500);
-/// New connections a second that look which version the preview has: no load.
+/// New connections a second that check which version the preview has: no load.
 const LOOKS: f64 = 20.0;
-/// How long connections last after the release.
+/// Time for which connections last after the release.
 const LAST: Duration = Duration::from_secs(10);
-/// For how long requests are counted that a crashing version loses.
+/// Time for which the lost requests of a crashing version are counted.
 const CRASHING: Duration = Duration::from_secs(60);
-/// A controller that has written nothing for so long is done.
+/// Time without a write after which a controller counts as done.
 const QUIET: Duration = Duration::from_secs(8);
-/// After this time a controller that was started counts as one that runs: Rainbow's is more careful in its first minute as the leader.
+/// Time after which a started controller counts as a running one: Rainbow's is more careful in its first minute as the leader.
 const WARM_UP: Duration = Duration::from_secs(65);
-/// The shortest time that a version stays after it has been replaced.
+/// Shortest time that a version stays after it has been replaced.
 const BRIEFLY: Keep = Keep::For(Duration::from_secs(1));
 
-/// One run.
+/// Results of one run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Run {
-    /// A value for each row of the scenario.
+    /// Value for each row of the scenario.
     pub(crate) values: Vec<f64>,
-    /// Requests that failed, and connections that were cut.
+    /// Number of requests that failed, and of connections that were cut.
     pub(crate) lost: u64,
-    /// What the controller wrote; times are milliseconds since the beginning of what is measured.
+    /// Writes of the controller; times are milliseconds since the beginning of the measured part.
     pub(crate) writes: Vec<Write>,
 }
 
@@ -89,12 +89,12 @@ pub(crate) async fn measure(
     Ok(all)
 }
 
-/// A version that is flipped to.
+/// Builds a version that is released by a flip.
 fn flip(color: &str, keep: Keep) -> Release<'_> {
     Release { color, pods: PODS, strategy: Strategy::Flip { keep }, health: Health::Steady, promotes_itself: false }
 }
 
-/// From apply to the moment from which every look at the preview shows the new version.
+/// Measures the time from apply until every check of the preview shows the new version.
 async fn preview(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
     contestant.begin(&flip("c0", Keep::Default)).await?;
     let looks = Clients::start(&contestant.scope, PREVIEW, LOOKS).await?;
@@ -115,9 +115,9 @@ async fn preview(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
     Ok(all)
 }
 
-/// From the user's write to the last reply of the version that is taken back, while every write of the controller is slow.
+/// Measures the time from the user's write to the last reply of the version that is taken back, while every write of the controller is slow.
 async fn slow_rollback(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
-    // Argo Rollouts keeps the old version for a time, and it has to be there still; with Rainbow it has to drain.
+    // Argo Rollouts keeps the old version for a time, and it must still exist; with Rainbow it has to drain.
     let keep = if contestant.tool == Tool::Rainbow { BRIEFLY } else { Keep::Default };
     let old = flip("c0", keep);
     contestant.begin(&old).await?;
@@ -149,7 +149,7 @@ async fn slow_rollback(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
     Ok(all)
 }
 
-/// From the user's write to the last reply of the version that is taken back, where the other one has to start its pods.
+/// Measures the time from the user's write to the last reply of the version that is taken back, where the other one has to start its pods.
 async fn return_to_retired(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
     let (one, other) = (flip("c0", BRIEFLY), flip("c1", BRIEFLY));
     contestant.begin(&one).await?;
@@ -158,7 +158,7 @@ async fn return_to_retired(contestant: &Contestant, runs: u32) -> Result<Vec<Run
     contestant.previewed(&other).await?;
     contestant.promote(&other).await?;
     clients.only(other.color).await?;
-    // Where users are, and where they go.
+    // Version that users are at, and version that they go to.
     let (mut from, mut to) = (other, one);
     let mut all = Vec::new();
     for _ in 0..runs {
@@ -175,7 +175,7 @@ async fn return_to_retired(contestant: &Contestant, runs: u32) -> Result<Vec<Run
     Ok(all)
 }
 
-/// A whole release: the writes from apply until nothing is written any more, and how long old pods stay after their connections.
+/// Measures a whole release: the writes from apply until nothing is written any more, and how long old pods stay after their connections.
 async fn release(contestant: &Contestant, pods: u32, connections: usize, runs: u32) -> Result<Vec<Run>> {
     let begun = Release { pods, ..flip("c0", Keep::Default) };
     contestant.begin(&begun).await?;
@@ -199,7 +199,7 @@ async fn release(contestant: &Contestant, pods: u32, connections: usize, runs: u
         let kept = gone(&contestant.scope, &old).await?;
         quiet(contestant).await;
         let mut run = Run::new(contestant, begin, clients.failed() - failed + cut, Vec::new());
-        // The second is for a scenario that has connections.
+        // The second value is for a scenario with connections.
         run.values = if connections == 0 { vec![run.writes.len() as f64] } else { vec![run.writes.len() as f64, kept] };
         all.push(run);
         old = color;
@@ -209,7 +209,7 @@ async fn release(contestant: &Contestant, pods: u32, connections: usize, runs: u
     Ok(all)
 }
 
-/// A release pod by pod: pods that there are too many, and the time to the last reply of the old version.
+/// Measures a release pod by pod: the surplus of pods, and the time to the last reply of the old version.
 async fn rolling(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
     let begun = by_pod("c0", Care::None, Health::Steady);
     contestant.begin(&begun).await?;
@@ -235,7 +235,7 @@ async fn rolling(contestant: &Contestant, runs: u32) -> Result<Vec<Run>> {
     Ok(all)
 }
 
-/// A release of a version that crashes: the requests that are lost.
+/// Measures a release of a version that crashes: the requests that are lost.
 async fn crash(contestant: &Contestant, care: Care) -> Result<Vec<Run>> {
     contestant.begin(&by_pod("c0", care, Health::Steady)).await?;
     let clients = load(&contestant.scope).await?;
@@ -251,7 +251,7 @@ async fn crash(contestant: &Contestant, care: Care) -> Result<Vec<Run>> {
     Ok(all)
 }
 
-/// A version that goes into service pod by pod, by itself.
+/// Builds a version that goes into service pod by pod, by itself.
 fn by_pod(color: &str, care: Care, health: Health) -> Release<'_> {
     Release { color, pods: PODS, strategy: Strategy::Rolling(care), health, promotes_itself: true }
 }

@@ -1,4 +1,4 @@
-//! The table: a row a figure, a column a tool.
+//! Table of the results: a row a figure, a column a tool.
 
 use std::fmt::Write;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::{contestant::Tool, scenario::Scenario, scenarios::Run};
 
-/// What became of a scenario with one tool.
+/// Outcome of a scenario with one tool.
 enum Outcome {
     Measured(Vec<Run>),
     Skipped(String),
     Failed(String),
 }
 
-/// All that was measured.
+/// All results.
 pub(crate) struct Table {
     machine: String,
     cluster: String,
@@ -22,11 +22,11 @@ pub(crate) struct Table {
     entries: Vec<(Scenario, Tool, Outcome)>,
 }
 
-/// A figure of several runs.
+/// Figure of several runs.
 struct Figure {
     median: f64,
     runs: usize,
-    /// Requests that failed and connections that were cut, in all runs.
+    /// Number of requests that failed and of connections that were cut, in all runs.
     lost: u64,
 }
 
@@ -50,7 +50,7 @@ impl Table {
         self.entries.push((scenario, tool, Outcome::Skipped(reason.to_owned())));
     }
 
-    /// Everything that was begun could be measured.
+    /// Returns whether every measurement that was begun succeeded.
     pub(crate) fn is_complete(&self) -> bool {
         self.entries.iter().all(|(_, _, outcome)| !matches!(outcome, Outcome::Failed(_)))
     }
@@ -76,7 +76,7 @@ impl Table {
         Some(Figure { median: median(&values)?, runs: values.len(), lost })
     }
 
-    /// For people.
+    /// Formats the table for people.
     pub(crate) fn text(&self) -> String {
         const WIDTH: usize = 46;
         let mut text = format!(
@@ -117,7 +117,7 @@ impl Table {
         text
     }
 
-    /// For programs.
+    /// Formats the table for programs.
     pub(crate) fn json(&self) -> Value {
         let tool = |scenario: Scenario, at: usize, tool: Tool| match self.outcome(scenario, tool) {
             Some(Outcome::Measured(runs)) => {
@@ -153,7 +153,7 @@ impl Table {
     }
 }
 
-/// The middle value; of an even number the mean of the two in the middle.
+/// Returns the middle value; of an even number, the mean of the two in the middle.
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -162,7 +162,7 @@ fn median(values: &[f64]) -> Option<f64> {
     Some(if sorted.len() % 2 == 1 { *upper } else { (sorted.get(middle - 1)? + upper) / 2.0 })
 }
 
-/// Whole numbers as such, others with two digits.
+/// Formats whole numbers without digits after the point, and others with two.
 fn number(number: f64) -> String {
     if number == number.trunc() { format!("{number:.0}") } else { format!("{number:.2}") }
 }

@@ -3,24 +3,24 @@
 use http::Method;
 use serde::Serialize;
 
-/// Groups whose objects are no part of a release: leader election, and questions that are asked by POST.
+/// API groups whose objects are no part of a release: leader election, and queries that are sent by POST.
 const NO_RELEASE: [&str; 3] = ["coordination.k8s.io", "authorization.k8s.io", "authentication.k8s.io"];
 
-/// A write that a controller has sent to the API server.
+/// Write that a controller has sent to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Write {
-    /// When it was sent, in milliseconds since the Unix epoch.
+    /// Time at which the write was sent, in milliseconds since the Unix epoch.
     pub(crate) at: i64,
     pub(crate) verb: String,
-    /// Such as `services` or `rollouts/status`.
+    /// Resource, such as `services` or `rollouts/status`.
     pub(crate) resource: String,
     pub(crate) name: String,
-    /// The answer's status; 0 while there is none.
+    /// Status of the response; 0 while there is none.
     pub(crate) status: u16,
 }
 
 impl Write {
-    /// A request as a write; `None` for a read, and for what is no part of a release.
+    /// Converts a request to a write. Returns `None` for a read, and for an object that is no part of a release.
     pub(crate) fn of(at: i64, method: &Method, path: &str) -> Option<Self> {
         if !matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
             return None;

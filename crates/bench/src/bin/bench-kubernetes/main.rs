@@ -1,5 +1,14 @@
-//! `make bench-kubernetes`: a release by kubectl alone, in the two ways of the proofs of concept, beside the same release by
-//! Rainbow, one after the other on the same cluster, under the same load. It never passes or fails on a time.
+//! `make bench-kubernetes`: measures a release by kubectl alone, in the two ways of the proofs of concept, beside the same release by
+//! Rainbow, one after the other on the same cluster, under the same load. No time makes it fail.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `machine` | description of the machine |
+//! | `measure` | one release in one way |
+//! | `pods` | pods over time |
+//! | `table` | results as text and JSON |
+//! | `traffics` | load of a measurement |
+//! | `way` | the ways to release |
 
 #[path = "../../machine.rs"]
 mod machine;
@@ -29,7 +38,7 @@ struct Args {
     /// Seconds from pod to pod: `minReadySeconds` of the rolling update, `every` of Rainbow's shift
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     every: u32,
-    /// What the programs do on SIGTERM
+    /// Reaction of the programs to SIGTERM
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_sigterm: Sigterm,
     /// Only these ways
@@ -38,18 +47,18 @@ struct Args {
     /// Measure the embedded cluster instead
     #[arg(long)]
     embedded: bool,
-    /// Where the JSON goes
+    /// Path of the JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// What the programs do on SIGTERM.
+/// Reaction of the programs to SIGTERM.
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Sigterm {
-    /// End at once, as a program does that does not care for the signal
+    /// End at once, as a program without a handler for the signal does
     #[default]
     Die,
-    /// Go on accepting for a moment
+    /// Continue to accept for a moment
     Drain,
 }
 
@@ -62,7 +71,7 @@ impl From<Sigterm> for OnSigterm {
     }
 }
 
-/// What is the same for every way.
+/// Settings that are the same for every way.
 #[derive(Clone, Copy)]
 struct Plan {
     pods: u32,
@@ -81,7 +90,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything could be measured.
+/// Measures all ways; returns whether everything could be measured.
 fn run(args: Args) -> Result<bool> {
     let mut settings = args.settings;
     settings.cluster = if args.embedded { Which::Embedded } else { Which::Current };
@@ -96,7 +105,7 @@ fn run(args: Args) -> Result<bool> {
             continue;
         }
         eprintln!("measuring: {}", way.name());
-        // One way that cannot be measured is no reason to lose the others; the table says so.
+        // A way that cannot be measured must not lose the others; the table reports it.
         table.add(*way, runtime.block_on(measure::measure(&cluster, *way, &plan)));
     }
     print!("{}", table.text());

@@ -1,4 +1,4 @@
-//! One release in one way: v1 serves, v2 comes, all is v2, all is v1 again.
+//! Measurement of one release in one way: v1 serves, v2 comes, all is v2, all is v1 again.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use crate::{
     way::Way,
 };
 
-/// Load before anything happens, and after: what comes late is seen, too.
+/// Time of load before anything happens, and after it, so that late failures are seen, too.
 const AROUND: Duration = Duration::from_secs(3);
 
-/// What was measured. Times are seconds.
+/// Results of a measurement. Times are seconds.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Measured {
     pub(crate) requests: u64,
     pub(crate) failed: u64,
     pub(crate) mixed: u64,
-    /// From the word to go to the last reply of the old color.
+    /// Time from the start of the move to the last reply of the old color.
     pub(crate) all_new: f64,
-    /// The same without the pace that was asked for.
+    /// Same time without the requested pace.
     pub(crate) beyond_pace: f64,
-    /// From the word to go back to the last reply of the new color.
+    /// Time from the start of the way back to the last reply of the new color.
     pub(crate) all_old: f64,
     pub(crate) pods_created: usize,
     pub(crate) pods_created_back: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Measured {
     pub(crate) surplus_pod_seconds: f64,
 }
 
-/// Version and size of the cluster, and the new connections a second that it is given.
+/// Returns version and size of the cluster, and the rate of the load on it, in new connections a second.
 pub(crate) async fn conditions(cluster: &Cluster) -> Result<(String, f64)> {
     let scope = Scope::new(cluster, "bench-version").await?;
     let version = scope.client.apiserver_version().await?.git_version;
@@ -56,7 +56,7 @@ pub(crate) async fn measure(cluster: &Cluster, way: Way, plan: &Plan) -> Result<
         }
         Err(error) => {
             let more = scope.diagnose().await;
-            // The error says more than a second one would.
+            // The first error says more than a second one would.
             let _ = scope.abandon().await;
             Err(error.context(more))
         }

@@ -1,4 +1,4 @@
-//! Counts the pods of a namespace while something happens: how many were started, and how many there were for how long.
+//! Pods of a namespace over time: the number of started pods, and the pod-seconds.
 
 use std::{
     collections::BTreeSet,
@@ -12,30 +12,30 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use tokio::task::JoinHandle;
 
-/// How often it is looked. No pod lives for less.
+/// Interval of the counts. No pod lives for less.
 const EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 struct Seen {
     uids: BTreeSet<String>,
-    /// Pods times seconds.
+    /// Sum of pods times seconds.
     pod_seconds: f64,
     seconds: f64,
 }
 
-/// Looks at the pods until it is dropped.
+/// Counts the pods until it is dropped.
 pub(crate) struct Census {
     seen: Arc<Mutex<Seen>>,
     before: BTreeSet<String>,
     task: JoinHandle<()>,
 }
 
-/// What was seen.
+/// Result of a count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
-    /// Pods that were not there at the beginning.
+    /// Number of pods that did not exist at the beginning.
     pub(crate) started: usize,
-    /// Pods beyond those that are needed, times seconds.
+    /// Pods beyond the needed ones, times seconds.
     pub(crate) surplus: f64,
 }
 
@@ -47,7 +47,7 @@ impl Census {
         Ok(Self { seen, before, task })
     }
 
-    /// What has been seen up to now, where so many pods are needed.
+    /// Returns the result up to now, where `needed` pods are needed.
     pub(crate) fn count(&self, needed: u32) -> Count {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         Count {

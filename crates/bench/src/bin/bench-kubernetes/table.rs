@@ -1,4 +1,4 @@
-//! The table: a column a way, a row a figure, and what Rainbow is to reach.
+//! Table of the results: a column a way, a row a figure, and the target of Rainbow.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Plan, measure::Measured, way::Way};
 
-/// A row: its name, what is to be reached, and where the number is.
+/// Row: its name, the target, and the value of a measurement.
 struct Row {
     name: &'static str,
     key: &'static str,
@@ -15,7 +15,7 @@ struct Row {
     of: fn(&Measured) -> f64,
 }
 
-/// All that was measured.
+/// All results.
 pub(crate) struct Table {
     machine: String,
     cluster: String,
@@ -37,7 +37,7 @@ impl Table {
         self.columns.push((way, measured));
     }
 
-    /// Everything could be measured.
+    /// Returns whether everything could be measured.
     pub(crate) fn is_complete(&self) -> bool {
         self.columns.iter().all(|(_, measured)| measured.is_ok())
     }
@@ -58,7 +58,7 @@ impl Table {
         ]
     }
 
-    /// For people.
+    /// Formats the table for people.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "{}\n{}; {} + {} pods, {} s from pod to pod, {} new connections a second and kept ones, programs {}\n\n",
@@ -98,7 +98,7 @@ impl Table {
         text
     }
 
-    /// For programs.
+    /// Formats the table for programs.
     pub(crate) fn json(&self) -> Value {
         let targets: serde_json::Map<String, Value> =
             self.rows().iter().filter_map(|row| Some((row.key.to_owned(), json!(row.target?)))).collect();
@@ -118,7 +118,7 @@ impl Table {
     }
 }
 
-/// Whole numbers as such, others with two digits.
+/// Formats whole numbers without digits after the point, and others with two.
 fn number(number: f64) -> String {
     if number == number.trunc() { format!("{number:.0}") } else { format!("{number:.2}") }
 }

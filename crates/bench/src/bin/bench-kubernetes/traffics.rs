@@ -1,5 +1,5 @@
-//! The load of a measurement: new connections at a rate, whose replies tell when a release has arrived, and a few clients
-//! that keep theirs, who must not fail either but stay where they are.
+//! Load of a measurement: new connections at a rate, whose replies show when a release has arrived, and a few clients
+//! that keep their connection. These must not fail either, but stay at their version.
 
 use std::{
     sync::Arc,
@@ -10,16 +10,16 @@ use anyhow::Result;
 use e2e::{Scope, load};
 use traffic::{Load, Report, Target, Traffic};
 
-/// Clients that keep their connection, at each place.
+/// Number of clients that keep their connection, at each place.
 const KEPT: usize = 4;
 
-/// Load on a Service, at every place at which it answers.
+/// Load on a Service, at every place where it answers.
 pub(crate) struct Mixture {
     new: Vec<Traffic>,
     kept: Vec<Traffic>,
 }
 
-/// What became of the requests.
+/// Outcome of the requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Requests {
     pub(crate) sent: u64,
@@ -45,7 +45,7 @@ impl Mixture {
         Ok(Self { new, kept })
     }
 
-    /// When a new connection was last answered so, in milliseconds since the Unix epoch.
+    /// Returns the time of the last such reply on a new connection, in milliseconds since the Unix epoch.
     pub(crate) fn last(&self, reply: &str) -> Option<i64> {
         let of = |report: Report| {
             report.replies.iter().find(|(body, _)| body.trim() == reply).map(|(_, tally)| tally.last_ms)
@@ -66,7 +66,7 @@ impl Mixture {
     }
 }
 
-/// Milliseconds since the Unix epoch.
+/// Returns the milliseconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,4 +1,4 @@
-//! The ways to release: what is done at each step, and when it is done.
+//! Ways to release: the actions of each step, and the condition of its end.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::Plan;
 
-/// The manifests for kubectl: COLOR, STAGE, PODS, PACE and SIGTERM are filled in.
+/// Manifests for kubectl, with placeholders: COLOR, STAGE, PODS, PACE and SIGTERM.
 const BACKEND: &str = include_str!("../../../manifests/backend.yaml");
 const ROLLING: &str = include_str!("../../../manifests/rolling.yaml");
 const REPOINT: &str = include_str!("../../../manifests/repoint.yaml");
-/// How often it is looked whether a step is done.
+/// Interval of the checks whether a step is done.
 const LOOK: Duration = Duration::from_millis(250);
-/// Beyond its own pace, how long a step may take before it counts as one that never ends.
+/// Time, beyond its own pace, after which a step counts as one that never ends.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A way to release.
+/// Way to release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Way {
     /// A smoke deployment, then a rolling update with `minReadySeconds`, by kubectl
@@ -32,7 +32,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// As the table calls it.
+    /// Returns the name in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KubectlRolling => "kubectl, rolling",
@@ -42,12 +42,12 @@ impl Way {
         }
     }
 
-    /// It is Rainbow's.
+    /// Returns whether the way is one of Rainbow's.
     pub(crate) fn is_rainbow(self) -> bool {
         matches!(self, Self::RainbowRolling | Self::RainbowFlip)
     }
 
-    /// The time that is asked for from the first pod to the last.
+    /// Returns the requested time from the first pod to the last.
     pub(crate) fn pace(self, plan: &Plan) -> Duration {
         match self {
             Self::RainbowRolling => plan.every * plan.pods.saturating_sub(1),
@@ -57,7 +57,7 @@ impl Way {
         }
     }
 
-    /// Brings v1 up, and waits until it serves.
+    /// Starts v1, and waits until it serves.
     pub(crate) async fn begin(self, scope: &Scope, plan: &Plan) -> Result<()> {
         match self {
             Self::KubectlRolling => {
@@ -79,17 +79,17 @@ impl Way {
         scope.answers("frontend-active", "frontend:v1 - backend:v1").await
     }
 
-    /// Brings v2 up beside v1, as far as this way does, and tries it out.
+    /// Starts v2 beside v1, as far as the way does, and tests it.
     pub(crate) async fn prepare(self, scope: &Scope, plan: &Plan) -> Result<()> {
         match self {
             Self::KubectlRolling => {
                 apply(scope, plan, BACKEND, "v2", "")?;
-                // One pod is enough to look at.
+                // One pod is enough for the test.
                 apply(scope, &Plan { pods: 1, every: Duration::from_secs(1), ..*plan }, ROLLING, "v2", "smoke")?;
                 self.rolled_out(scope, plan, &["backend-v2", "frontend-smoke"]).await?;
                 scope.answers("frontend-smoke", "frontend:v2 - backend:v2").await
             }
-            // All at once: the Service is pointed at what has only just been asked for.
+            // Everything at once: the Service is pointed at a Deployment that was only just requested.
             Self::KubectlRepoint => Ok(()),
             Self::RainbowRolling | Self::RainbowFlip => {
                 scope.apply_manifest(&self.rainbow(plan, "v2"))?;
@@ -116,13 +116,13 @@ impl Way {
     pub(crate) fn back(self, scope: &Scope, plan: &Plan) -> Result<()> {
         match self {
             Self::KubectlRolling => apply(scope, plan, ROLLING, "v1", "active"),
-            // Its Deployment has never gone, so this writes the Service only.
+            // The Deployment has never gone, so this writes the Service only.
             Self::KubectlRepoint => apply(scope, plan, REPOINT, "v1", ""),
             Self::RainbowRolling | Self::RainbowFlip => scope.cli.ok(&["rollback", "seamless"]).map(drop),
         }
     }
 
-    /// Waits until the cluster says that users are at a color.
+    /// Waits until the cluster reports that users are at a color.
     pub(crate) async fn arrived(self, scope: &Scope, plan: &Plan, color: &str) -> Result<()> {
         match self {
             Self::KubectlRolling => self.rolled_out(scope, plan, &["frontend-active"]).await?,
@@ -150,7 +150,7 @@ impl Way {
         App { pace, on_sigterm: plan.on_sigterm, ..App::two_tiers(plan.pods) }
     }
 
-    /// The Rainbow, whose smoke stage has all pods: what was tried out is what goes into service.
+    /// Builds the Rainbow, whose smoke stage has all pods: the tested pods are those that go into service.
     fn rainbow(self, plan: &Plan, color: &str) -> serde_json::Value {
         let mut rainbow = self.app(plan).at(color);
         if let Some(smoke) = rainbow["spec"]["stages"][0].as_object_mut() {
@@ -159,7 +159,7 @@ impl Way {
         rainbow
     }
 
-    /// As `kubectl rollout status` sees it.
+    /// Waits for a rollout by the criteria of `kubectl rollout status`.
     async fn rolled_out(self, scope: &Scope, plan: &Plan, names: &[&str]) -> Result<()> {
         for name in names {
             self.wait(plan, &format!("{name} is rolled out"), async || {
@@ -191,7 +191,7 @@ impl Way {
     }
 }
 
-/// Applies a manifest as it is: Rainbow's command writes what it is given, as `kubectl apply --server-side` does.
+/// Applies a manifest as it is: Rainbow's command writes its input unchanged, as `kubectl apply --server-side` does.
 fn apply(scope: &Scope, plan: &Plan, manifest: &str, color: &str, stage: &str) -> Result<()> {
     let on_sigterm = match plan.on_sigterm {
         OnSigterm::Die => "die",

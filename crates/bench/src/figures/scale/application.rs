@@ -1,17 +1,17 @@
-//! The application that there are a thousand of.
+//! Application of which a thousand copies are measured.
 
 use serde_json::{Value, json};
 
-/// Colors that live: one serves, the others drain for a day.
+/// Number of live colors: one serves, the others drain for a day.
 pub(super) const COLORS: usize = 3;
 /// Pods of each of the two tiers of a color.
 const REPLICAS: i32 = 5;
-/// Pods of an application.
+/// Number of pods of an application.
 pub(super) const PODS: usize = COLORS * 2 * REPLICAS as usize;
 /// Name of the Rainbow in each namespace.
 pub(super) const NAME: &str = "shop";
 
-/// A Rainbow of two tiers and two stages, with a template of ordinary size.
+/// Builds a Rainbow of two tiers and two stages, with a template of ordinary size.
 pub(super) fn manifest(namespace: &str, color: &str, settle: &str) -> Value {
     json!({
         "apiVersion": "rainbow.dev/v1alpha1",

@@ -1,4 +1,4 @@
-//! An API server in this process, without nodes and controllers, which the operator reaches over loopback.
+//! API server in this process, without nodes and controllers, which the operator reaches over loopback.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::application;
 
-/// Applications that are copied at the same time.
+/// Number of applications that are copied at the same time.
 const COPIES: usize = 8;
 
 pub(super) struct Cluster {
@@ -72,7 +72,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether the application in a namespace is ready, and serves a color in every stage.
+    /// Returns whether the application in a namespace is ready, and serves a color in every stage.
     pub(super) async fn serves(&self, namespace: &str, color: &str) -> Result<bool> {
         let api = api(&self.client, Some(namespace), &kind("rainbow.dev/v1alpha1", "Rainbow"));
         let found = api.get(application::NAME).await?;
@@ -83,7 +83,7 @@ impl Cluster {
         Ok(seen && ready && status["summary"] == format!("smoke={color}, active={color}"))
     }
 
-    /// Copies all objects of a namespace into other, new ones.
+    /// Copies all objects of a namespace into other, new namespaces.
     pub(super) async fn copy(&self, from: &str, to: Vec<String>) -> Result<()> {
         let mut objects = Vec::new();
         for (api_version, name) in [

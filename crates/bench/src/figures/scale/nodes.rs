@@ -1,4 +1,4 @@
-//! Stands in for the controllers and nodes of one namespace: Deployments get pods, which are ready at once, and Services
+//! Substitute for the controllers and nodes of one namespace: Deployments get pods, which are ready at once, and Services
 //! get endpoint slices.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -18,10 +18,10 @@ use tokio::task::JoinHandle;
 
 use super::cluster::Cluster;
 
-/// Between two looks at the namespace, which is as long as its pods take to start.
+/// Interval of the checks of the namespace, which is also the time that its pods take to start.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Runs until it is dropped.
+/// Task that runs until it is dropped.
 pub(super) struct Nodes(JoinHandle<()>);
 
 impl Drop for Nodes {
@@ -41,7 +41,7 @@ impl Nodes {
                 slices: Api::namespaced(client, &namespace),
             };
             loop {
-                // An object may go between a look and a write: the next look sees it.
+                // An object may go between a read and a write: the next round sees that.
                 let _ = node.sync().await;
                 tokio::time::sleep(EVERY).await;
             }

@@ -1,4 +1,4 @@
-//! The operator as a process of its own, and what it and the kernel say of it.
+//! Operator as a process of its own, with its metrics and the kernel's figures about it.
 
 use std::{
     collections::BTreeMap,
@@ -20,9 +20,9 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The API server has no data plane that could lag.
+/// Propagation time: this API server has no data plane that could lag.
 const PROPAGATION: Duration = Duration::from_millis(50);
-/// An operator that has not looked at everything by then never does.
+/// Limit of the wait for an operator to process everything.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) struct Operator {
@@ -46,7 +46,7 @@ pub(crate) async fn serve(kubeconfig: &Path, port: u16) -> Result<()> {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        // What is in the cluster says how to go on: it may die at any time.
+        // All state needed to continue is in the cluster, so the operator may die at any time.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -70,7 +70,7 @@ impl Operator {
         Ok(Self { child, port, started: Instant::now() })
     }
 
-    /// Waits until it has looked at so many applications; how long that took from its start.
+    /// Waits until the operator has made this number of reconciles. Returns the time from its start.
     pub(super) async fn looked_at(&self, applications: usize) -> Result<Duration> {
         loop {
             if let Ok(metrics) = self.metrics().await
@@ -94,7 +94,7 @@ impl Operator {
         Ok(Metrics(figures.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()))
     }
 
-    /// Processor time that its threads have had.
+    /// Returns the processor time of the operator's threads.
     pub(super) fn processor_time(&self) -> Result<Duration> {
         let mut total = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -105,7 +105,7 @@ impl Operator {
         Ok(Duration::from_nanos(total))
     }
 
-    /// Resident memory in MiB: now, and the most that it ever was.
+    /// Returns the resident memory in MiB: now, and at its peak.
     pub(super) fn memory(&self) -> Result<(f64, f64)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let field = |name: &str| {

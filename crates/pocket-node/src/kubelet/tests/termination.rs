@@ -4,14 +4,14 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// Deletes a pod; when that was.
+/// Deletes a pod. Returns the time of the deletion.
 async fn delete(lab: &Lab, name: &str) -> Instant {
     sleep(Duration::from_secs(1)).await;
     lab.pods().delete(name, &DeleteParams::default()).await.unwrap();
     Instant::now()
 }
 
-/// Events of the story from an instant on, with the seconds since.
+/// Returns the entries of the story from an instant on, with the seconds since.
 fn since(lab: &Lab, from: Instant) -> Vec<String> {
     let world = lock(&lab.fake.world);
     let later = world.story.iter().filter(|(_, at)| *at >= from);

@@ -1,4 +1,4 @@
-//! The inner tier: answers with its name and version.
+//! Inner tier: answers with its name and version.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The entry tier, or one in the middle: calls its backends and answers with its own version and theirs.
+//! Entry tier, or one in the middle: calls its backends and answers with its own version and theirs.
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -8,7 +8,7 @@ use seamless_apps::{
     settings::{Settings, variable},
 };
 
-/// Backends that one frontend may have: `BACKEND`, `BACKEND_2` and so on.
+/// Number of backends that one frontend may have: `BACKEND`, `BACKEND_2` and so on.
 const MOST: u32 = 9;
 
 fn main() -> ExitCode {
