@@ -1,7 +1,7 @@
 //! Tests with real pods in real namespaces. This binary has a `main` of its own, since the daemon's first steps need a process
 //! with one thread. Each scenario runs as a daemon of its own, which this binary starts by executing itself; the same binary is
 //! also the program in the pods.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod support;
 

@@ -27,6 +27,7 @@
 //! | `options` | options of the cluster |
 //! | `progress` | messages from a starting daemon to `up` |
 //! | `rest` | periodic tasks: expiry of events, release of memory |
+#![warn(missing_docs)]
 
 mod certificates;
 mod cluster;

@@ -1,6 +1,6 @@
 //! Life of a cluster, from the outside: up, down, two at a time, killed. The test has a `main` of its own: the daemon is
 //! this same binary, executed again, which must fork while it has one thread.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 

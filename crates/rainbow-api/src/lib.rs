@@ -28,6 +28,7 @@
 //! | `names` | names of objects |
 //! | `object_names` | all objects that a `Rainbow` makes, by name |
 //! | `pod_types` | types of a pod template's fields |
+#![warn(missing_docs)]
 
 mod autoscale;
 mod cidr;

@@ -142,7 +142,7 @@ impl Health {
     }
 
     /// Returns the metrics in Prometheus' text format.
-    fn metrics(&self) -> String {
+    pub fn metrics(&self) -> String {
         let leading = u64::from(!matches!(self.phase(), Phase::Waiting));
         let State { applications, turns, writes, failures, looks, spent, .. } = &*self.state;
         let figures = [

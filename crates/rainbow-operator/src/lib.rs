@@ -68,4 +68,5 @@ pub use health::Health;
 pub use kind::ConfigAccess;
 pub use options::{Error, Options, TALLY_IMAGE};
 pub use rainbow_plan::Swap;
+pub use report::events;
 pub use watch::WATCH;

@@ -35,6 +35,11 @@ pub(crate) use crate::domain::Obstacle;
 pub(crate) use peers::Owners;
 pub(crate) use troubles::troubles;
 
+/// Returns the reasons of all events that the operator writes, with their meanings.
+pub fn events() -> impl Iterator<Item = (&'static str, &'static str)> {
+    events::EventReason::ALL.into_iter().map(|reason| (reason.as_str(), reason.meaning()))
+}
+
 /// Shortest time between an event and the next event about a step of a shift. The steps of a slow shift are reported one by one, those of a
 /// fast one not at all.
 const STEPS_EVERY: Duration = Duration::from_secs(10);

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `generate` | all generated files |
 //! | `pod_types` | the table of a pod template's types |
+//! | `reference` | the reference of all names, `docs/reference.md` |
 
 mod generate;
 mod pod_types;
+mod reference;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

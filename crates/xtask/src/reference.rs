@@ -3,12 +3,13 @@
 
 mod fields;
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use rainbow_api::{ColorPhase, ConditionType, Reason, ShiftPhase, labels};
-use rainbow_operator::{Metric, events, install};
+use rainbow_operator::{Health, events, install};
 use serde_json::Value;
+use tally::{ages::Ages, report::Report, rules::{Loopback, Rules}};
 
 /// Path of the reference, from the root.
 pub(crate) const PATH: &str = "docs/reference.md";
@@ -59,9 +60,11 @@ pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
     let _ = write!(text, "\n## Labels, annotations and finalizers\n\nNo user sets them.\n\n| key | meaning |\n|---|---|\n");
     names(&mut text, labels::KEYS);
     let _ = write!(text, "\n## Metrics\n\nOf the operator (`rainbow operator --health-listen`, path `/metrics`):\n");
-    metrics(&mut text, Metric::ALL.map(|one| (one.name, one.kind, one.help)));
-    let _ = write!(text, "\nOf the container that counts connections, in each pod (port 15020, path `/metrics`):\n");
-    metrics(&mut text, tally::METRICS.map(|one| (one.name, one.kind, one.help)));
+    metrics(&mut text, &Health::default().metrics());
+    let listen = tally::settings::LISTEN;
+    let _ = write!(text, "\nOf the container that counts connections, in each pod (`{listen}`, path `/metrics`):\n");
+    let rules = Rules { ports: vec![80], node: Vec::new(), probe: Duration::ZERO, loopback: Loopback::default() };
+    metrics(&mut text, &Report::new(&rules, &Ages::default(), Duration::ZERO, 0, true).metrics());
     for section in ["Exit codes", "Environment"] {
         let _ = write!(text, "\n{}\n", section_of_commands(root, section)?);
     }
@@ -74,9 +77,13 @@ fn names(text: &mut String, rows: impl IntoIterator<Item = (&'static str, &'stat
     }
 }
 
-fn metrics(text: &mut String, rows: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>) {
+/// Adds the metrics of a text in Prometheus' format.
+fn metrics(text: &mut String, exposition: &str) {
     let _ = write!(text, "\n| metric | type | meaning |\n|---|---|---|\n");
-    for (name, kind, help) in rows {
+    let mut lines = exposition.lines();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else { continue };
+        let kind = lines.next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
         let _ = writeln!(text, "| `{name}` | {kind} | {} |", fields::cell(help));
     }
 }
@@ -89,4 +96,25 @@ fn section_of_commands(root: &Path, title: &str) -> anyhow::Result<String> {
     let Some((_, rest)) = commands.split_once(&heading) else { bail!("docs/cli.md has no section `{title}`") };
     let section = rest.split("\n## ").next().unwrap_or_default();
     Ok(format!("{heading}\n{}", section.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use std::fs;
+
+    use crate::generate::root;
+
+    /// A reader may paste what an example shows.
+    #[test]
+    fn examples_are_valid() {
+        let text = fs::read_to_string(root().join(super::EXAMPLES)).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        for document in documents {
+            let (spec, unreadable) = rainbow_api::read_spec(&document["spec"]);
+            assert!(unreadable.is_empty(), "{unreadable:?}");
+            let errors = rainbow_api::validate(&spec);
+            assert!(errors.is_empty(), "{errors:?}");
+        }
+    }
 }

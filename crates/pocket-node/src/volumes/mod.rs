@@ -178,10 +178,11 @@ async fn one(
         return Err(VolumeError::Unsupported(kind(volume)));
     }
     let mut tokens = BTreeMap::new();
-    let mut renew = None;
+    let mut renew: Option<Duration> = None;
     for wish in sources::tokens(volume) {
         let (token, good_for) = request_token(client, pod, &wish).await?;
-        renew = Some(good_for.mul_f64(0.8));
+        let due = good_for.mul_f64(0.8);
+        renew = Some(renew.map_or(due, |earlier| earlier.min(due)));
         tokens.insert(wish, token);
     }
     let files = sources::files(pod, facts, volume, found, |wish| tokens.get(wish).cloned())?;

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use rainbow_api::{
-    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase,
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase, documented_enum,
 };
 use rainbow_plan::{Action, InstanceName, Selection, StageKey, StageService, Time, World};
 
@@ -22,55 +22,52 @@ use crate::{
     messages::{self, NOTE_BYTES, SizeOf},
 };
 
-/// Reason of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventReason {
-    ColorCreated,
-    ColorReady,
-    ColorRetired,
-    ColorDeleted,
-    ShiftStarted,
-    ShiftStep,
-    ShiftPaused,
-    ShiftFinished,
-    ShiftAborted,
-    SelectorRestored,
-    ScaleTakenBack,
-    ConnectionsUnknown,
-    HeldByOnePeer,
-    ConnectionsCut,
-    InvalidSpec,
-    Conflict,
-    ColorStalled,
-    CounterImageUnavailable,
-    Stalled,
+documented_enum! {
+    /// Reason of an event.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum EventReason {
+        /// A color was made of the tiers of the spec.
+        ColorCreated,
+        /// All pods of a color are ready.
+        ColorReady,
+        /// A color has no pods any more. It is kept as history.
+        ColorRetired,
+        /// A color was deleted, because `keep.history` others are kept.
+        ColorDeleted,
+        /// A stage begins to move to a color.
+        ShiftStarted,
+        /// A stage has moved by some pods. Steps that follow each other quickly are left out.
+        ShiftStep,
+        /// A shift is held.
+        ShiftPaused,
+        /// A stage serves the color that it moved to.
+        ShiftFinished,
+        /// A stage goes back to the color that it came from.
+        ShiftAborted,
+        /// Another writer changed the selector of a stage, and Rainbow took the change back.
+        SelectorRestored,
+        /// Another writer scaled a Deployment, and Rainbow took the change back.
+        ScaleTakenBack,
+        /// The connections of some pods of a draining color cannot be read, so these pods are kept.
+        ConnectionsUnknown,
+        /// One peer is connected to every pod that holds a draining color.
+        HeldByOnePeer,
+        /// The deadline of a drain ends connections. The event is written before the pods end.
+        ConnectionsCut,
+        /// The spec is not valid.
+        InvalidSpec,
+        /// A needed name belongs to an object that is not Rainbow's.
+        Conflict,
+        /// A color was not ready within the progress deadline.
+        ColorStalled,
+        /// No node can pull the image of the container that counts connections.
+        CounterImageUnavailable,
+        /// Progress needs an action, for another reason. The condition `Stalled` names it.
+        Stalled,
+    }
 }
 
 impl EventReason {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::ColorCreated => "ColorCreated",
-            Self::ColorReady => "ColorReady",
-            Self::ColorRetired => "ColorRetired",
-            Self::ColorDeleted => "ColorDeleted",
-            Self::ShiftStarted => "ShiftStarted",
-            Self::ShiftStep => "ShiftStep",
-            Self::ShiftPaused => "ShiftPaused",
-            Self::ShiftFinished => "ShiftFinished",
-            Self::ShiftAborted => "ShiftAborted",
-            Self::SelectorRestored => "SelectorRestored",
-            Self::ScaleTakenBack => "ScaleTakenBack",
-            Self::ConnectionsUnknown => "ConnectionsUnknown",
-            Self::HeldByOnePeer => "HeldByOnePeer",
-            Self::ConnectionsCut => "ConnectionsCut",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::Conflict => "Conflict",
-            Self::ColorStalled => "ColorStalled",
-            Self::CounterImageUnavailable => "CounterImageUnavailable",
-            Self::Stalled => "Stalled",
-        }
-    }
-
     /// Returns the event for a stalled Rainbow, by the reason of the condition.
     fn of_stalled(reason: Option<Reason>) -> Self {
         match reason {

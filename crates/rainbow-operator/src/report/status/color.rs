@@ -228,13 +228,9 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     let cut = |status: &ColorStatus| status.drain.as_ref().map_or(0, |drain| drain.cut.len());
     let memory = |status: &ColorStatus| {
         (
-            status.released_at.clone(),
-            status.retired_at.clone(),
-            status.entries.clone(),
-            status.demoted,
-            status.replicas.clone(),
+            (status.released_at.clone(), status.retired_at.clone(), status.demoted, status.served.clone()),
+            (status.entries.clone(), status.replicas.clone(), status.parts.clone()),
             (status.evidence.clone(), status.min_ready_seconds.clone(), status.scaling.clone()),
-            status.served.clone(),
             cut(status),
         )
     };
@@ -405,6 +401,22 @@ mod tests {
         let mut later = report(Some(3));
         later.drain.as_mut().unwrap().deadline = None;
         assert_eq!(color_difference(&old, &status(&later, &known(Ok(12)), &old, 2_000, &[])), Difference::Minor);
+    }
+
+    #[test]
+    fn what_the_planner_reads_back_is_written_at_once() {
+        let part = |released_at: Option<&str>| PartStatus {
+            stage: "active".into(),
+            tier: None,
+            released_at: released_at.map(ToOwned::to_owned),
+            retired_at: None,
+            demoted: false,
+            replicas: BTreeMap::new(),
+            served: None,
+        };
+        let with = |parts| ColorStatus { parts, ..ColorStatus::default() };
+        let released = with(vec![part(Some("2026-11-30T12:00:00Z"))]);
+        assert_eq!(color_difference(&with(vec![part(None)]), &released), Difference::Major);
     }
 
     #[test]
