@@ -132,7 +132,8 @@ impl App {
             "needs": needs,
             "ports": [{ "name": "http", "port": 80, "targetPort": target }],
             "template": { "spec": {
-                "terminationGracePeriodSeconds": 10,
+                // A pod that drains ends as soon as no node sends it clients any more: how long that takes depends on the machine.
+                "terminationGracePeriodSeconds": 60,
                 "containers": [{
                     "name": name,
                     "image": format!("{image}:{version}"),

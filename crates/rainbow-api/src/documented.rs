@@ -42,13 +42,13 @@ macro_rules! documented_enum {
 macro_rules! documented_keys {
     (
         $(#[$attribute:meta])*
-        $list:ident;
+        $visibility:vis $list:ident;
         $($(#[doc = $doc:literal])+ $name:ident = $key:literal;)+
     ) => {
-        $($(#[doc = $doc])+ pub const $name: &str = $key;)+
+        $($(#[doc = $doc])+ $visibility const $name: &str = $key;)+
 
         $(#[$attribute])*
-        pub const $list: [(&str, &str); [$($key),+].len()] = [$(($key, concat!($($doc),+).trim_ascii()),)+];
+        $visibility const $list: [(&str, &str); [$($key),+].len()] = [$(($key, concat!($($doc),+).trim_ascii()),)+];
     };
 }
 
@@ -70,7 +70,7 @@ mod tests {
 
     documented_keys! {
         /// Keys of the test.
-        KEYS;
+        pub(super) KEYS;
         /// Label of the test.
         LABEL = "example.com/label";
     }

@@ -4,7 +4,7 @@ use crate::documented::documented_keys;
 
 documented_keys! {
     /// Keys that Rainbow writes, with their meanings.
-    KEYS;
+    pub KEYS;
     /// Label on every object that Rainbow makes: name of the Rainbow.
     RAINBOW = "rainbow.dev/rainbow";
     /// Label on every object made for a tier: name of the tier.

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use rainbow_api::{Color, Rainbow, Version, labels};
-use rainbow_operator::count::{CountVia, Ignored, Reading, Source, Whom, ask};
+use rainbow_operator::count::{CountVia, Ignored, PodAddress, Reading, Source, ask};
 use serde::Serialize;
 
 use crate::{context::Cluster, error::Result};
@@ -102,7 +102,8 @@ impl Evidence {
         let answers = stream::iter(asked.into_iter().map(|(pod, source)| async move {
             let answer = match &source {
                 Ok(Some(source)) => {
-                    let whom = Whom { namespace: &cluster.namespace, pod: &pod.pod, address: None, source, ignored };
+                    let whom =
+                        PodAddress { namespace: &cluster.namespace, pod: &pod.pod, address: None, source, ignored };
                     ask(CountVia::Api, &cluster.client, whom).await
                 }
                 Ok(None) => Ok(Reading::default()),

@@ -19,7 +19,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use rainbow_operator::{
     agent,
-    leader::{Election, Others},
+    leader::{Contention, Election},
 };
 
 use crate::{
@@ -68,7 +68,7 @@ async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
             namespace: "default".to_owned(),
             identity: "rainbow-local".to_owned(),
             scope: None,
-            others: Others::Wait,
+            others: Contention::Wait,
         }),
         // The cluster is its user's own.
         config_access: rainbow_operator::ConfigAccess::All,

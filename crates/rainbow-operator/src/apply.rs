@@ -19,13 +19,15 @@ use rainbow_api::{FIELD_MANAGER, labels};
 use rainbow_plan::{Cascade, ChainKey};
 use serde_json::{Map, Value, json};
 
-pub(crate) use copies::{Answers as ConfigAnswers, CopyToCheck, Questions as ConfigQuestions, read as read_config};
+pub(crate) use copies::{
+    CopyToCheck, ReadRequests as ConfigRequests, ReadResults as ConfigResults, read as read_config,
+};
 use effect::Difference;
 pub(crate) use left_behind::{is_held, let_go};
 pub(crate) use site::Site;
 
 use crate::{
-    compile::{Batch, ChainWrites, Counters, Operation},
+    compile::{Batch, ChainWrites, Operation, SidecarResources},
     drift::{Content, Fingerprint},
     key::Key,
     kind::Kind,
@@ -163,8 +165,8 @@ pub(crate) async fn carry_out_one(site: &Site<'_>, operation: &Operation) -> Out
         Operation::Create { kind, name, body, counters } => {
             let body = match (site.takes_objects().await, counters) {
                 (Err(failure), _) => Err(failure),
-                (Ok(()), Counters::Fitted) => limit_ranges::fit(site, name, body).await,
-                (Ok(()), Counters::Given) => Ok(body.clone()),
+                (Ok(()), SidecarResources::Fitted) => limit_ranges::fit(site, name, body).await,
+                (Ok(()), SidecarResources::Given) => Ok(body.clone()),
             };
             match body {
                 Ok(body) => create(&api, *kind, name, &body, &mut outcome).await,

@@ -20,7 +20,7 @@ use crate::{
 };
 pub(crate) use app::App;
 use originals::Originals;
-use place::{Place, Places};
+use place::{AppIndex, NameHash};
 pub(crate) use scalers::InNamespace as ForeignScalers;
 use scalers::Scalers;
 
@@ -30,7 +30,7 @@ pub(crate) struct Cache {
     /// Boxed, because a table has room for twice as many entries as it holds.
     pub(crate) apps: HashMap<Arc<Key>, Box<App>>,
     /// Application under which each object is kept. The labels of an object may change.
-    places: Places,
+    places: AppIndex,
     /// Autoscalers of other owners.
     scalers: Scalers,
     /// ConfigMaps and Secrets that applications name.
@@ -40,7 +40,7 @@ pub(crate) struct Cache {
     /// Kinds of which a list has begun. Before the first list nothing is known, so nothing can be gone after it.
     begun: HashSet<Kind>,
     /// Objects that a later list under way has shown, by kind.
-    listing: HashMap<Kind, HashSet<Place>>,
+    listing: HashMap<Kind, HashSet<NameHash>>,
     listed: HashSet<Kind>,
     /// Highest resource version of a watch event, by kind. Events come in the order of versions, so everything up to it has been seen.
     seen: HashMap<Kind, u64>,
@@ -148,7 +148,7 @@ impl Cache {
     }
 
     /// Returns the objects of a kind that a list has not shown.
-    fn not_shown(&self, kind: Kind, shown: &HashSet<Place>) -> Vec<(Place, Box<str>)> {
+    fn not_shown(&self, kind: Kind, shown: &HashSet<NameHash>) -> Vec<(NameHash, Box<str>)> {
         let places = |(key, app): (&Arc<Key>, &App)| {
             let place = |name: Box<str>| (self.places.of(kind, &key.namespace, &name), name);
             app.names_of(kind).into_iter().map(place).collect::<Vec<_>>()
@@ -161,7 +161,7 @@ impl Cache {
             .collect()
     }
 
-    fn put(&mut self, kind: Kind, place: Place, object: Object, now: Time) -> Vec<Arc<Key>> {
+    fn put(&mut self, kind: Kind, place: NameHash, object: Object, now: Time) -> Vec<Arc<Key>> {
         let mut keys = Vec::new();
         if let Live::Scaler(scaler) = &object.live {
             let Key { namespace, .. } = &object.key;
@@ -211,7 +211,7 @@ impl Cache {
         Some(key)
     }
 
-    fn take(&mut self, kind: Kind, place: Place, name: &str, now: Time) -> Option<Arc<Key>> {
+    fn take(&mut self, kind: Kind, place: NameHash, name: &str, now: Time) -> Option<Arc<Key>> {
         let key = self.places.remove(place)?;
         let app = self.apps.get_mut(&key)?;
         app.remove(kind, name);

@@ -23,7 +23,7 @@ use crate::{
     effective::Effective,
     kind::{Kind, kind_of},
     live::{PodLabels, version},
-    manifests::{self, Made, NewColor, Scope},
+    manifests::{self, NewColor, PodAdditions, Scope},
     node_ports::NodePorts,
     observe::Observed,
 };
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     /// Creates an object that must not exist yet.
-    Create { kind: Kind, name: String, body: Value, counters: Counters },
+    Create { kind: Kind, name: String, body: Value, counters: SidecarResources },
     /// Creates a copy of a ConfigMap or a Secret, whose content is read when the copy is created.
     Copy { kind: Kind, name: String, source: ConfigName, body: Value, key: Option<ContentKey> },
     /// Applies an object that is ours, or creates one where none exists. `uid` is the uid of the object as it was seen.
@@ -57,7 +57,7 @@ pub(crate) enum Operation {
 
 /// Resources of the counters that a new color records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counters {
+pub(crate) enum SidecarResources {
     /// Rainbow's own, which must fit the namespace's limit ranges.
     Fitted,
     /// Given by a setting.
@@ -101,7 +101,7 @@ pub(crate) type Batch = Vec<Operation>;
 
 /// Input of a compilation.
 #[derive(Clone, Copy)]
-pub(crate) struct Basis<'a> {
+pub(crate) struct CompileInput<'a> {
     pub(crate) app: &'a App,
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) rainbow: &'a Rainbow,
@@ -115,7 +115,7 @@ pub(crate) struct Basis<'a> {
 }
 
 /// Writes of a plan.
-pub(crate) struct Work {
+pub(crate) struct PlanWrites {
     /// Finalizer of the Rainbow. Written before everything else.
     pub(crate) hold: Option<Operation>,
     /// Finalizers that colors get back. Colors are made with them, and `rainbow uninstall --keep-rainbows` removes them.
@@ -130,7 +130,7 @@ pub(crate) struct ChainWrites {
     pub(crate) batches: Vec<Batch>,
 }
 
-impl Work {
+impl PlanWrites {
     /// Leaves out the finalizer of the Rainbow and all chains but those of stages.
     pub(crate) fn keep_stages(&mut self) {
         self.hold = None;
@@ -159,7 +159,7 @@ impl ChainWrites {
 }
 
 /// Returns the writes of each chain of a plan, in the order of its actions.
-pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
+pub(crate) fn compile(plan: &Plan, basis: CompileInput<'_>) -> PlanWrites {
     let chains = plan.chains.iter().map(|chain| ChainWrites { key: chain.key.clone(), batches: batches(chain, basis) });
     let chains: Vec<ChainWrites> = chains.filter(|chain| !chain.batches.is_empty()).collect();
     // Nothing has been made of a spec that was invalid from the first write on.
@@ -167,19 +167,19 @@ pub(crate) fn compile(plan: &Plan, basis: Basis<'_>) -> Work {
     let root = &basis.rainbow.metadata;
     let is_held = root.deletion_timestamp.is_none() && !(nothing_made && chains.is_empty());
     let colors = basis.app.colors.iter().filter(|_| is_held);
-    Work {
+    PlanWrites {
         hold: hold(Kind::Rainbow, basis.scope.rainbow, root).filter(|_| is_held),
         color_holds: colors.filter_map(|(name, color)| hold(Kind::Color, name, &color.metadata)).collect(),
         chains,
     }
 }
 
-fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
+fn batches(chain: &Chain, basis: CompileInput<'_>) -> Vec<Batch> {
     let mut compiler = Compiler { basis, pods: BTreeMap::new() };
     let mut batches: Vec<Batch> = vec![late::precautions(chain, basis)];
     let mut pending = BTreeMap::new();
     for (index, action) in chain.actions.iter().enumerate() {
-        let Some(turn) = Turn::of(action) else {
+        let Some(turn) = PodWrite::of(action) else {
             batches.extend(compiler.one(action).into_iter().map(|operation| vec![operation]));
             continue;
         };
@@ -187,7 +187,7 @@ fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
         if let Some(operation) = compiler.of_pod(action) {
             pending.insert(operation.name().to_owned(), operation);
         }
-        if chain.actions.get(index + 1).and_then(Turn::of) != Some(turn) && !pending.is_empty() {
+        if chain.actions.get(index + 1).and_then(PodWrite::of) != Some(turn) && !pending.is_empty() {
             batches.push(std::mem::take(&mut pending).into_values().collect());
         }
     }
@@ -197,7 +197,7 @@ fn batches(chain: &Chain, basis: Basis<'_>) -> Vec<Batch> {
 
 /// Writes about single pods, each about another one, that run concurrently.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum PodWrite {
     Join,
     Leave,
     Mark,
@@ -208,7 +208,7 @@ enum Turn {
     End,
 }
 
-impl Turn {
+impl PodWrite {
     fn of(action: &Action) -> Option<Self> {
         match action {
             Action::Join { .. } => Some(Self::Join),
@@ -259,14 +259,14 @@ fn hold(kind: Kind, name: &str, meta: &ObjectMeta) -> Option<Operation> {
 }
 
 struct Compiler<'a> {
-    basis: Basis<'a>,
+    basis: CompileInput<'a>,
     /// Labels and annotations of pods after the chain's writes so far.
     pods: BTreeMap<String, PodLabels>,
 }
 
 impl Compiler<'_> {
     fn one(&self, action: &Action) -> Vec<Operation> {
-        let Basis { app, scope, rainbow, effective, observed, sidecar, .. } = self.basis;
+        let CompileInput { app, scope, rainbow, effective, observed, sidecar, .. } = self.basis;
         match action {
             Action::CreateColor { color, revision, instances, entries } => vec![Operation::Create {
                 kind: Kind::Color,
@@ -278,8 +278,8 @@ impl Compiler<'_> {
                     manifests::color(scope, rainbow, &new, made)
                 },
                 counters: match sidecar.is_some_and(|sidecar| settings(rainbow, sidecar).resources.is_some()) {
-                    true => Counters::Given,
-                    false => Counters::Fitted,
+                    true => SidecarResources::Given,
+                    false => SidecarResources::Fitted,
                 },
             }],
             Action::CreateCopy { copy } => self.copy(copy).into_iter().collect(),
@@ -389,7 +389,7 @@ impl Compiler<'_> {
 
     /// Makes a copy that a color or the spec's version has.
     fn copy(&self, copy: &rainbow_plan::ConfigName) -> Option<Operation> {
-        let Basis { app, scope, rainbow, effective, .. } = self.basis;
+        let CompileInput { app, scope, rainbow, effective, .. } = self.basis;
         let kind = domain::kind_of_config(copy.kind);
         let mut all = app.colors.values().flat_map(|color| &color.spec.config).chain(&effective.config);
         let known = all.find(|known| kind_of(known.kind) == kind && known.copy == copy.name)?;
@@ -429,7 +429,7 @@ impl Compiler<'_> {
 
     /// Applies the autoscaler of an instance, by the policy of the color that decides.
     fn scaler(&self, instance: &InstanceName, least: u32) -> Option<Operation> {
-        let Basis { app, scope, rainbow, effective, .. } = self.basis;
+        let CompileInput { app, scope, rainbow, effective, .. } = self.basis;
         let color = effective.speaker(app, instance)?;
         let tier = color.spec.tiers.iter().find(|tier| tier.name == *instance.tier)?;
         let policy = domain::scaling(&rainbow.spec, effective.describes(color), color, tier).autoscale?;
@@ -451,7 +451,7 @@ impl Compiler<'_> {
         tier: &Tier,
         (selects, serves): (&Selection, Option<&str>),
     ) -> Option<Operation> {
-        let Basis { app, scope, observed, .. } = self.basis;
+        let CompileInput { app, scope, observed, .. } = self.basis;
         let is_invalid = observed.world.spec.stages.iter().any(|known| known.name == stage && known.invalid);
         let live = app.services.get(name).filter(|_| is_invalid)?;
         let label = self.label_of(stage);
@@ -502,7 +502,7 @@ impl Compiler<'_> {
 
     /// Makes the Rainbow a pod's controller, or removes it as such.
     fn control(&self, pod: &str, controls: bool) -> Option<Operation> {
-        let Basis { app, scope, rainbow, .. } = self.basis;
+        let CompileInput { app, scope, rainbow, .. } = self.basis;
         let (uid, _) = app.find(Kind::Pod, pod)?;
         let owner = manifests::controller(scope, rainbow);
         Some(Operation::Control { name: pod.to_owned(), uid: uid.to_string(), owner, controls })
@@ -586,7 +586,7 @@ impl Compiler<'_> {
         else {
             return None;
         };
-        let Basis { app, now, .. } = self.basis;
+        let CompileInput { app, now, .. } = self.basis;
         let found = app.pods.get(pod.as_str())?;
         let labeled_as = |stage: &str| self.label_of(stage).to_owned();
         let label = match action {
@@ -621,7 +621,7 @@ fn made(
     tier: &Tier,
     instance: &InstanceName,
     new: Option<&NewSidecar>,
-) -> Made {
+) -> PodAdditions {
     let known = app.colors.values().flat_map(|color| &color.spec.instances);
     if let Some(shared) = known.into_iter().find(|known| known.tier == *instance.tier && known.color == *instance.color)
     {
@@ -629,7 +629,7 @@ fn made(
             let container = sidecar.container.as_ref().and_then(|container| scope.templates.container(container));
             Sidecar { container, ..sidecar.clone() }
         };
-        return Made {
+        return PodAdditions {
             sidecar: shared.sidecar.as_ref().map(unpacked),
             serving_label: shared.serving_label,
             service_links: shared.service_links,
@@ -640,7 +640,7 @@ fn made(
     let recorded = |sidecar: &NewSidecar| {
         manifests::recorded(tier, &scope.templates.template(tier), &sidecar.image, &settings(rainbow, sidecar))
     };
-    Made {
+    PodAdditions {
         sidecar: new.filter(|_| wanted).map(recorded),
         serving_label: true,
         service_links: ServiceLinks::Off,
@@ -681,13 +681,13 @@ mod tests {
         let mut rainbow = rainbow();
         let tier = |rainbow: &Rainbow| rainbow.spec.tiers[0].clone();
         let mut app = App::default();
-        let new = |sidecar| Made {
+        let new = |sidecar| PodAdditions {
             sidecar,
             serving_label: true,
             service_links: ServiceLinks::Off,
             termination_messages: TerminationMessages::Logs,
         };
-        let older = || Made { sidecar: Some(tally(false)), ..Made::default() };
+        let older = || PodAdditions { sidecar: Some(tally(false)), ..PodAdditions::default() };
         let usual = NewSidecar { image: "tally:1".into(), defaults: SidecarSettings::default() };
         let choose =
             |app: &App, rainbow: &Rainbow| made(app, &scope, rainbow, &tier(rainbow), &backend(), Some(&usual));

@@ -13,7 +13,7 @@ use crate::{
 
 /// Whether the objects of a kind can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Readable {
+pub(crate) enum ReadAccess {
     /// The objects have been listed, and are watched.
     Yes,
     /// The first list is under way.
@@ -27,13 +27,13 @@ pub(crate) enum Readable {
 
 /// Whether the objects of each kind can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Readables {
-    pub(crate) config_maps: Readable,
-    pub(crate) secrets: Readable,
+pub(crate) struct ReadAccesses {
+    pub(crate) config_maps: ReadAccess,
+    pub(crate) secrets: ReadAccess,
 }
 
-impl Readables {
-    pub(crate) fn of(&self, kind: ConfigKind) -> &Readable {
+impl ReadAccesses {
+    pub(crate) fn of(&self, kind: ConfigKind) -> &ReadAccess {
         match kind {
             ConfigKind::ConfigMap => &self.config_maps,
             ConfigKind::Secret => &self.secrets,
@@ -43,7 +43,7 @@ impl Readables {
 
 /// Result of reading an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum ReadOutcome {
     /// The object exists, and its copy has this name.
     Content { version: u64, copy: String },
     /// The object does not exist.
@@ -58,7 +58,7 @@ struct Original {
     /// Number of changes that the watch has shown. A read during which one came is discarded.
     changes: u64,
     /// Result of the last read. `None`: the object must be read.
-    found: Option<Found>,
+    found: Option<ReadOutcome>,
 }
 
 /// State of an application's configuration.
@@ -67,12 +67,12 @@ pub(crate) struct Config {
     originals: BTreeMap<ConfigName, Original>,
     /// Key of the hashes of Secrets, once it is known.
     pub(crate) key: Option<ContentKey>,
-    pub(crate) readables: Readables,
+    pub(crate) readables: ReadAccesses,
 }
 
 /// Object to be read, with the number of its changes before the read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ToRead {
+pub(crate) struct ObjectToRead {
     pub(crate) name: ConfigName,
     pub(crate) changes: u64,
 }
@@ -104,7 +104,7 @@ impl Config {
     /// Takes in that the watch has shown an object at a version. Returns whether that is news.
     pub(crate) fn see(&mut self, name: &ConfigName, version: u64) -> bool {
         let Some(original) = self.originals.get_mut(name) else { return false };
-        let is_known = matches!(original.found, Some(Found::Content { version: known, .. }) if known >= version);
+        let is_known = matches!(original.found, Some(ReadOutcome::Content { version: known, .. }) if known >= version);
         if !is_known || version == 0 {
             original.changes += 1;
             original.found = None;
@@ -116,7 +116,7 @@ impl Config {
     /// Takes in that the watch has shown that an object is gone, or that a list has not shown it. Returns whether that is news.
     pub(crate) fn miss(&mut self, name: &ConfigName) -> bool {
         let Some(original) = self.originals.get_mut(name) else { return false };
-        if original.found == Some(Found::Absent) {
+        if original.found == Some(ReadOutcome::Absent) {
             return false;
         }
         original.changes += 1;
@@ -125,18 +125,18 @@ impl Config {
     }
 
     /// Returns those of the objects that must be read: all that are unknown, and all that could not be read.
-    pub(crate) fn to_read<'a>(&self, names: impl Iterator<Item = &'a ConfigName>) -> Vec<ToRead> {
+    pub(crate) fn to_read<'a>(&self, names: impl Iterator<Item = &'a ConfigName>) -> Vec<ObjectToRead> {
         let unknown = |name: &ConfigName| {
             let original = self.originals.get(name)?;
-            let is_due = matches!(original.found, None | Some(Found::Failed(_)));
-            let is_readable = *self.readables.of(name.kind) == Readable::Yes;
-            (is_due && is_readable).then(|| ToRead { name: name.clone(), changes: original.changes })
+            let is_due = matches!(original.found, None | Some(ReadOutcome::Failed(_)));
+            let is_readable = *self.readables.of(name.kind) == ReadAccess::Yes;
+            (is_due && is_readable).then(|| ObjectToRead { name: name.clone(), changes: original.changes })
         };
         names.filter_map(unknown).collect()
     }
 
     /// Takes in the result of a read, unless the object has changed since.
-    pub(crate) fn learn(&mut self, read: &ToRead, found: Found) {
+    pub(crate) fn learn(&mut self, read: &ObjectToRead, found: ReadOutcome) {
         if let Some(original) = self.originals.get_mut(&read.name)
             && original.changes == read.changes
         {
@@ -147,8 +147,8 @@ impl Config {
     /// Returns the name of the copy that an object has now.
     pub(crate) fn copy_of(&self, name: &ConfigName) -> Option<&str> {
         match self.originals.get(name)?.found.as_ref()? {
-            Found::Content { copy, .. } => Some(copy),
-            Found::Absent | Found::Failed(_) => None,
+            ReadOutcome::Content { copy, .. } => Some(copy),
+            ReadOutcome::Absent | ReadOutcome::Failed(_) => None,
         }
     }
 
@@ -158,18 +158,18 @@ impl Config {
         let (mut forbidden, mut failed, mut missing) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (name, demand) in named {
             match self.readables.of(name.kind) {
-                Readable::NotAllowed => drop(forbidden.insert(name.clone())),
-                Readable::Failed(why) => failed.push(messages::not_listed(name.kind, why)),
-                Readable::NotYet => failed.push(messages::not_read_yet(name)),
-                Readable::Yes => match (self.originals.get(name).and_then(|known| known.found.as_ref()), demand) {
-                    (Some(Found::Content { copy, .. }), _) => {
+                ReadAccess::NotAllowed => drop(forbidden.insert(name.clone())),
+                ReadAccess::Failed(why) => failed.push(messages::not_listed(name.kind, why)),
+                ReadAccess::NotYet => failed.push(messages::not_read_yet(name)),
+                ReadAccess::Yes => match (self.originals.get(name).and_then(|known| known.found.as_ref()), demand) {
+                    (Some(ReadOutcome::Content { copy, .. }), _) => {
                         copies.push(one(name, copy.clone(), ConfigContent::Copied))
                     }
-                    (Some(Found::Absent), Demand::Optional) => {
+                    (Some(ReadOutcome::Absent), Demand::Optional) => {
                         copies.push(one(name, content::name_of_nothing(rainbow, name), ConfigContent::Absent));
                     }
-                    (Some(Found::Absent), Demand::Required) => missing.push(name),
-                    (Some(Found::Failed(why)), _) => failed.push(why.clone()),
+                    (Some(ReadOutcome::Absent), Demand::Required) => missing.push(name),
+                    (Some(ReadOutcome::Failed(why)), _) => failed.push(why.clone()),
                     (None, _) => failed.push(messages::not_read_yet(name)),
                 },
             }
@@ -204,12 +204,12 @@ mod tests {
         ConfigName { kind: ConfigKind::Secret, name: name.into() }
     }
 
-    fn content(version: u64) -> Found {
-        Found::Content { version, copy: format!("settings-{version}") }
+    fn content(version: u64) -> ReadOutcome {
+        ReadOutcome::Content { version, copy: format!("settings-{version}") }
     }
 
     fn config() -> Config {
-        let readables = Readables { config_maps: Readable::Yes, secrets: Readable::NotAllowed };
+        let readables = ReadAccesses { config_maps: ReadAccess::Yes, secrets: ReadAccess::NotAllowed };
         let mut config = Config { readables, ..Config::default() };
         config.follow(&[map("settings"), map("extra"), secret("database")].into());
         config
@@ -220,7 +220,7 @@ mod tests {
         let mut config = config();
         let names = [map("settings")];
         let read = config.to_read(names.iter());
-        assert_eq!(read, [ToRead { name: map("settings"), changes: 0 }]);
+        assert_eq!(read, [ObjectToRead { name: map("settings"), changes: 0 }]);
         assert!(config.see(&map("settings"), 7), "the watch shows a change");
         config.learn(&read[0], content(6));
         assert_eq!(config.copy_of(&map("settings")), None, "the answer may be older");
@@ -231,7 +231,7 @@ mod tests {
         assert!(!config.see(&map("settings"), 7) && !config.see(&map("settings"), 6));
         assert!(config.see(&map("settings"), 8));
         let read = config.to_read(names.iter());
-        config.learn(&read[0], Found::Absent);
+        config.learn(&read[0], ReadOutcome::Absent);
         assert!(!config.miss(&map("settings")) && config.see(&map("settings"), 9));
         assert!(!config.see(&map("other"), 1), "an object that nobody names");
     }
@@ -247,10 +247,10 @@ mod tests {
         let (required, optional) = (Demand::Required, Demand::Optional);
         assert_eq!(reason(&config, secret("database"), optional), Some(Reason::ConfigNotAllowed));
         assert_eq!(reason(&config, map("settings"), required), Some(Reason::Unavailable), "not read yet");
-        config.learn(&ToRead { name: map("settings"), changes: 0 }, Found::Absent);
+        config.learn(&ObjectToRead { name: map("settings"), changes: 0 }, ReadOutcome::Absent);
         assert_eq!(reason(&config, map("settings"), required), Some(Reason::ConfigMissing));
-        config.learn(&ToRead { name: map("settings"), changes: 0 }, content(1));
-        config.learn(&ToRead { name: map("extra"), changes: 0 }, Found::Absent);
+        config.learn(&ObjectToRead { name: map("settings"), changes: 0 }, content(1));
+        config.learn(&ObjectToRead { name: map("extra"), changes: 0 }, ReadOutcome::Absent);
         let Resolution::Copies(copies) =
             config.resolve("shop", &named(&[(map("settings"), required), (map("extra"), optional)]))
         else {

@@ -19,15 +19,15 @@ use crate::{
     clock::Clock,
     count::{Answer, Counter},
     discover,
-    domain::{Means, NewSidecar},
+    domain::{NewSidecar, OperatorSettings},
     health::{self, Health, Part},
     key::Key,
     kind::Kind,
-    leader::{Candidate, Others},
+    leader::{Candidate, Contention},
     live::Object,
     options::{Error, Options},
     queue::Queue,
-    reconcile::{Done, Reconciler, Step, With, compare, learn},
+    reconcile::{Environment, NextStep, Reconciler, TurnResult, compare, learn},
     throttle::Throttle,
     watch,
 };
@@ -77,8 +77,8 @@ pub async fn run(client: Client, mut options: Options) -> Result<(), Error> {
         let end = tokio::select! {
             // Writes under way are dropped, as in a crash: another operator leads now.
             rival = candidate.lost() => match (election.others, rival) {
-                (Others::Refuse, Some(rival)) => Some(Err(Error::NotAlone(rival))),
-                (Others::Refuse, None) | (Others::Wait, _) => None,
+                (Contention::Refuse, Some(rival)) => Some(Err(Error::NotAlone(rival))),
+                (Contention::Refuse, None) | (Contention::Wait, _) => None,
             },
             end = lead(&client, &mut options, shutdown.clone()) => Some(end),
         };
@@ -99,7 +99,7 @@ async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) ->
     let mut operator = Operator {
         client: client.clone(),
         clock: options.clock,
-        means: Means {
+        settings: OperatorSettings {
             propagation: options.propagation,
             swap: options.swap,
             sidecar: options.tally_image.as_ref().map(sidecar),
@@ -152,14 +152,14 @@ async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) ->
 struct Operator {
     client: Client,
     clock: Clock,
-    means: Means,
+    settings: OperatorSettings,
     counter: Counter,
     cache: Cache,
     /// Boxed, because a table has room for twice as many entries as it holds.
     reconcilers: HashMap<Arc<Key>, Box<Reconciler>>,
     queue: Queue,
     throttle: Throttle,
-    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    running: FuturesUnordered<BoxFuture<'static, TurnResult>>,
     /// Whether all caches have been filled once.
     started: bool,
     health: Option<Health>,
@@ -204,17 +204,17 @@ impl Operator {
     }
 
     fn answered(&mut self, answer: Answer) {
-        let Answer { key, pod, uid, reading, worth } = answer;
+        let Answer { key, pod, uid, reading, validity } = answer;
         let Some((key, _)) = self.cache.apps.get_key_value(&key) else { return };
         let key = Arc::clone(key);
         let Some(app) = self.cache.apps.get_mut(&key) else { return };
-        if app.known.answer(&pod, &uid, reading, self.clock.now(), worth) {
+        if app.known.answer(&pod, &uid, reading, self.clock.now(), validity) {
             self.reconcilers.entry(Arc::clone(&key)).or_default().answered();
             self.schedule(&key);
         }
     }
 
-    fn finished(&mut self, mut done: Done) {
+    fn finished(&mut self, mut done: TurnResult) {
         let key = Arc::clone(&done.key);
         if let Some(health) = &self.health {
             health.turn(done.outcome.expectations.len(), done.outcome.failure.is_some());
@@ -270,10 +270,10 @@ impl Operator {
             // The end of the writes queues the application again.
             return;
         }
-        let with = With {
+        let with = Environment {
             client: &self.client,
             clock: self.clock,
-            means: &self.means,
+            settings: &self.settings,
             counter: &self.counter,
             health: self.health.as_ref(),
         };
@@ -282,12 +282,12 @@ impl Operator {
             health.look();
         }
         match step {
-            Step::Nothing => {}
-            Step::Forget => {
+            NextStep::Nothing => {}
+            NextStep::Forget => {
                 reconciler.stop_counting(key, &self.counter);
                 self.reconcilers.remove(key);
             }
-            Step::Run { writes, turn } => {
+            NextStep::Run { writes, turn } => {
                 reconciler.running = true;
                 self.throttle.spend(writes);
                 self.running.push(turn);

@@ -15,10 +15,10 @@ mod reading;
 mod task;
 
 pub use crate::messages::{ASSOCIATIONS, NO_COUNTER};
-pub use ask::{CountVia, Whom, ask};
+pub use ask::{CountVia, PodAddress, ask};
 pub use ignored::Ignored;
 #[cfg(test)]
-pub(crate) use known::Worth;
-pub(crate) use known::{How, Known};
+pub(crate) use known::Validity;
+pub(crate) use known::{CountMethod, Known};
 pub use reading::{Port, Reading, Source, read};
 pub(crate) use task::{Answer, Counter, Target};

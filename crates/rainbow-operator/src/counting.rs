@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     cache::App,
-    count::{Counter, How, NO_COUNTER, Source, Target},
+    count::{CountMethod, Counter, NO_COUNTER, Source, Target},
     effective::Effective,
     key::Key,
     messages,
@@ -56,7 +56,7 @@ impl Counting {
 }
 
 /// Returns the pods to ask by a plan, and for each pod of interest the name, the uid, and how its connections can be known.
-fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(String, String, How)>) {
+fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(String, String, CountMethod)>) {
     if plan.count.is_empty() {
         return Default::default();
     }
@@ -70,9 +70,9 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
         let instance = pod.instance();
         let how = match sources.get(&instance) {
             None => continue,
-            Some(Err(why)) => How::Never(why),
+            Some(Err(why)) => CountMethod::Never(why),
             // A pod gets an address before its first container starts, and keeps it to the end.
-            Some(Ok(_)) if pod.address.is_none() && !pod.ready => How::Unreachable,
+            Some(Ok(_)) if pod.address.is_none() && !pod.ready => CountMethod::Unreachable,
             Some(Ok(source)) => {
                 asked.push(Target {
                     pod: name.to_string(),
@@ -82,7 +82,7 @@ fn targets(app: &App, effective: &Effective, plan: &Plan) -> (Vec<Target>, Vec<(
                     deadline: deadlines.get(&instance).copied(),
                     settle: effective.rainbow.spec.drain.settle.0,
                 });
-                How::Asked
+                CountMethod::Asked
             }
         };
         all.push((name.to_string(), pod.meta.uid.to_string(), how));

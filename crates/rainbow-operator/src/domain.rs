@@ -26,7 +26,7 @@ const RESOLUTION: Duration = Duration::from_secs(60);
 
 /// Settings of the operator that are the same for all applications.
 #[derive(Clone, Debug)]
-pub(crate) struct Means {
+pub(crate) struct OperatorSettings {
     /// Time by which the cluster's data plane may lag behind the endpoints that the API shows.
     pub(crate) propagation: Duration,
     pub(crate) swap: plan::Swap,
@@ -54,7 +54,7 @@ pub(crate) fn spec(
     invalid: &BTreeSet<String>,
     senders: &BTreeMap<String, Senders>,
     callers: Duration,
-    means: &Means,
+    means: &OperatorSettings,
 ) -> plan::Spec {
     let spec = &rainbow.spec;
     let mut stages: Vec<plan::Stage> = Vec::new();
@@ -216,7 +216,7 @@ fn tiers_of_color(spec: &api::RainbowSpec, described: bool, color: &api::Color) 
 
 /// Returns the time for which the pods that join and those that leave must serve together, where that differs from the cluster's own data
 /// plane.
-fn overlap(stage: &api::Stage, senders: Senders, means: &Means) -> Option<Duration> {
+fn overlap(stage: &api::Stage, senders: Senders, means: &OperatorSettings) -> Option<Duration> {
     let own = stage.shift.as_ref().and_then(|shift| shift.overlap);
     own.map(|own| own.0).or(match senders {
         Senders::Nodes => None,
@@ -626,7 +626,7 @@ mod tests {
     #[test]
     fn an_overlap_is_as_long_as_the_slowest_sender_needs() {
         let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
-        let means = Means {
+        let means = OperatorSettings {
             propagation: Duration::from_secs(3),
             swap: plan::Swap::Direct,
             sidecar: None,

@@ -53,9 +53,9 @@ impl Fingerprint {
 /// Answers of the API server to applies, by uid: what was applied, and the digest of the content then. An entry waits until the watch shows
 /// that content.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(HashMap<Uid, (Fingerprint, u64)>);
+pub(crate) struct AwaitedContents(HashMap<Uid, (Fingerprint, u64)>);
 
-impl Answers {
+impl AwaitedContents {
     pub(crate) fn remember(&mut self, uid: Uid, applied: Fingerprint, digest: u64) {
         self.0.insert(uid, (applied, digest));
     }
@@ -141,7 +141,7 @@ impl Content {
         &mut self,
         uid: &Uid,
         epoch: Epoch,
-        answers: &mut Answers,
+        answers: &mut AwaitedContents,
         desired: impl Fn() -> Value,
     ) -> bool {
         let mut rendered = None;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// Value that a Service keeps although the spec has another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum KeptValue {
     /// Whether the Service is headless.
     Headless(bool),
     /// Main family of the Service's addresses.
@@ -72,7 +72,7 @@ impl Fixed {
     }
 
     /// Returns the stage as its Service can be without being created again, and what the Service keeps although the spec has other values.
-    pub(crate) fn possible<'a>(&self, stage: Cow<'a, Stage>) -> (Cow<'a, Stage>, Vec<Kept>) {
+    pub(crate) fn possible<'a>(&self, stage: Cow<'a, Stage>) -> (Cow<'a, Stage>, Vec<KeptValue>) {
         let mut possible = stage.clone().into_owned();
         let mut kept = Vec::new();
         self.keep_address(&mut possible, &mut kept);
@@ -81,12 +81,12 @@ impl Fixed {
         if possible == *stage { (stage, kept) } else { (Cow::Owned(possible), kept) }
     }
 
-    fn keep_address(&self, stage: &mut Stage, kept: &mut Vec<Kept>) {
+    fn keep_address(&self, stage: &mut Stage, kept: &mut Vec<KeptValue>) {
         let service = &mut stage.service;
         if service.is_headless() == self.headless {
             return;
         }
-        kept.push(Kept::Headless(self.headless));
+        kept.push(KeptValue::Headless(self.headless));
         service.cluster_ip = self.headless.then(|| "None".to_owned());
         if self.headless {
             // No other type can be headless, and no field of another type is possible.
@@ -100,7 +100,7 @@ impl Fixed {
         }
     }
 
-    fn keep_families(&self, stage: &mut Stage, kept: &mut Vec<Kept>) {
+    fn keep_families(&self, stage: &mut Stage, kept: &mut Vec<KeptValue>) {
         let service = &mut stage.service;
         let (Some(wanted), Some(main)) = (service.ip_families.first(), self.families.first()) else { return };
         let has_all =
@@ -110,7 +110,7 @@ impl Fixed {
             && service.ip_family_policy.as_deref() != Some("SingleStack");
         let other = **main != **wanted;
         if other {
-            kept.push(Kept::Family(main.to_string()));
+            kept.push(KeptValue::Family(main.to_string()));
         }
         if (other || adds) && !has_all() {
             service.ip_families = self.families.iter().map(ToString::to_string).collect();
@@ -121,21 +121,21 @@ impl Fixed {
         }
     }
 
-    fn keep_load_balancer(&self, stage: &mut Stage, kept: &mut Vec<Kept>) {
+    fn keep_load_balancer(&self, stage: &mut Stage, kept: &mut Vec<KeptValue>) {
         let service = &mut stage.service;
         let is_one = service.type_.as_deref() == Some("LoadBalancer");
         let Some(own) = self.load_balancer.as_ref().filter(|_| is_one) else { return };
         if service.load_balancer_class.as_deref() != own.class.as_deref() {
             // Where the spec is silent, something else in the cluster may have set the class.
             if service.load_balancer_class.is_some() {
-                kept.push(Kept::LoadBalancerClass(own.class.as_deref().map(str::to_owned)));
+                kept.push(KeptValue::LoadBalancerClass(own.class.as_deref().map(str::to_owned)));
             }
             service.load_balancer_class = own.class.as_deref().map(str::to_owned);
         }
         if let (Some(wanted), Some(port)) = (service.health_check_node_port, own.health_check_node_port)
             && wanted != port
         {
-            kept.push(Kept::HealthCheckNodePort(port));
+            kept.push(KeptValue::HealthCheckNodePort(port));
             service.health_check_node_port = Some(port);
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     /// Checks that a Service that is `live`, of a stage that asks for `wanted`, gets `expected`, and that its user is informed of what it
     /// keeps.
     #[track_caller]
-    fn check(live: Value, wanted: Value, expected: Value, kept: &[Kept]) {
+    fn check(live: Value, wanted: Value, expected: Value, kept: &[KeptValue]) {
         let stage: Stage = serde_json::from_value(json!({ "name": "active", "service": wanted })).unwrap();
         let (possible, found) = Fixed::of(&live).possible(Cow::Borrowed(&stage));
         let mut fields = Value::Object(service_fields(&possible.service));
@@ -165,16 +165,16 @@ mod tests {
     fn an_address_is_for_life() {
         let live = || json!({ "type": "ClusterIP", "clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"] });
         check(live(), json!({}), json!({}), &[]);
-        check(live(), json!({ "clusterIP": "None" }), json!({}), &[Kept::Headless(false)]);
+        check(live(), json!({ "clusterIP": "None" }), json!({}), &[KeptValue::Headless(false)]);
         let headless = || json!({ "type": "ClusterIP", "clusterIP": "None", "ipFamilies": ["IPv4"] });
         check(headless(), json!({ "clusterIP": "None" }), json!({ "clusterIP": "None" }), &[]);
-        check(headless(), json!({}), json!({ "clusterIP": "None" }), &[Kept::Headless(true)]);
+        check(headless(), json!({}), json!({ "clusterIP": "None" }), &[KeptValue::Headless(true)]);
         let outside = json!({
             "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30500, "loadBalancerClass": "a",
             "loadBalancerSourceRanges": ["10.0.0.0/8"], "allocateLoadBalancerNodePorts": false, "sessionAffinity": "ClientIP",
         });
         let expected = json!({ "clusterIP": "None", "sessionAffinity": "ClientIP" });
-        check(headless(), outside, expected, &[Kept::Headless(true)]);
+        check(headless(), outside, expected, &[KeptValue::Headless(true)]);
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let four = || json!({ "ipFamilies": ["IPv4"] });
         let both = || json!({ "ipFamilies": ["IPv4", "IPv6"] });
         let six = || json!({ "ipFamilies": ["IPv6"] });
-        let kept = [Kept::Family("IPv4".into())];
+        let kept = [KeptValue::Family("IPv4".into())];
         check(four(), four(), four(), &[]);
         check(four(), six(), four(), &kept);
         check(both(), json!({}), json!({}), &[]);
@@ -220,14 +220,14 @@ mod tests {
         };
         let class = |class: &str| kind(json!({ "loadBalancerClass": class }));
         check(class("a"), class("a"), class("a"), &[]);
-        check(class("a"), class("b"), class("a"), &[Kept::LoadBalancerClass(Some("a".into()))]);
+        check(class("a"), class("b"), class("a"), &[KeptValue::LoadBalancerClass(Some("a".into()))]);
         check(class("a"), kind(json!({})), class("a"), &[]);
-        check(kind(json!({})), class("b"), kind(json!({})), &[Kept::LoadBalancerClass(None)]);
+        check(kind(json!({})), class("b"), kind(json!({})), &[KeptValue::LoadBalancerClass(None)]);
         check(json!({ "type": "NodePort" }), class("b"), class("b"), &[]);
         check(class("a"), json!({ "type": "NodePort" }), json!({ "type": "NodePort" }), &[]);
         let local = |port: i32| kind(json!({ "externalTrafficPolicy": "Local", "healthCheckNodePort": port }));
         check(local(1), local(1), local(1), &[]);
-        check(local(1), local(2), local(1), &[Kept::HealthCheckNodePort(1)]);
+        check(local(1), local(2), local(1), &[KeptValue::HealthCheckNodePort(1)]);
         check(kind(json!({})), local(2), local(2), &[]);
     }
 }

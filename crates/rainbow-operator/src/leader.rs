@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 pub use rivals::Rival;
 
 use crate::clock::Clock;
-use lease::{Own, Turn};
-use rivals::{Found, Rivals};
+use lease::{Holder, OwnLease};
+use rivals::{RivalLeases, Rivalry};
 
 /// Name of the lease.
 pub const NAME: &str = "rainbow-operator";
@@ -46,7 +46,7 @@ const GIVE_WAY: Duration = Duration::from_secs(4);
 
 /// Behavior of an operator where another one acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
+pub enum Contention {
     /// The operator waits for its turn.
     Wait,
     /// The operator ends, and says which one acts.
@@ -64,22 +64,22 @@ pub struct Election {
     /// Only namespace that the operator looks at. `None`: all.
     pub scope: Option<String>,
     /// Behavior where another operator acts.
-    pub others: Others,
+    pub others: Contention,
 }
 
 /// Candidate of an election, which leads when elected.
 pub(crate) struct Candidate {
-    own: Own,
-    rivals: Rivals,
+    own: OwnLease,
+    rivals: RivalLeases,
     /// Namespace of the own lease.
     namespace: String,
-    others: Others,
-    knows: Knows,
+    others: Contention,
+    knows: KnownRivals,
 }
 
 /// Knowledge of a candidate about others, beside its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Knows {
+enum KnownRivals {
     Nothing,
     /// An operator with a lease in another namespace acts. An operator that waits for it has no lease.
     Rival,
@@ -99,15 +99,15 @@ enum Standing {
 impl Candidate {
     pub(crate) fn new(client: &Client, election: &Election, clock: Clock) -> Self {
         let duration = match election.others {
-            Others::Wait => DURATION,
-            Others::Refuse => DURATION_OF_ONE,
+            Contention::Wait => DURATION,
+            Contention::Refuse => DURATION_OF_ONE,
         };
         Self {
-            own: Own::new(client, election, duration, clock),
-            rivals: Rivals::new(client, election),
+            own: OwnLease::new(client, election, duration, clock),
+            rivals: RivalLeases::new(client, election),
             namespace: election.namespace.clone(),
             others: election.others,
-            knows: Knows::Nothing,
+            knows: KnownRivals::Nothing,
         }
     }
 
@@ -127,7 +127,7 @@ impl Candidate {
                 Standing::Elected => return Ok(()),
                 Standing::Unsure => {}
                 Standing::Behind(rival) => {
-                    if self.others == Others::Refuse {
+                    if self.others == Contention::Refuse {
                         return Err(rival);
                     }
                     if told.as_ref() != Some(&rival) {
@@ -142,18 +142,18 @@ impl Candidate {
 
     /// Makes one attempt to lead.
     async fn turn(&mut self) -> Standing {
-        if self.knows == Knows::Rival {
+        if self.knows == KnownRivals::Rival {
             match self.rivals.look().await {
-                Found::Nobody => self.knows = Knows::Nothing,
-                Found::Perhaps => return Standing::Unsure,
-                Found::Alive(rival) => return Standing::Behind(rival),
+                Rivalry::Nobody => self.knows = KnownRivals::Nothing,
+                Rivalry::Perhaps => return Standing::Unsure,
+                Rivalry::Alive(rival) => return Standing::Behind(rival),
             }
         }
         let turn = match self.own.attempt().await {
             Ok(turn) => turn,
-            Err(Error::Api(status)) if self.others == Others::Refuse && NO_LEASE.contains(&status.code) => {
+            Err(Error::Api(status)) if self.others == Contention::Refuse && NO_LEASE.contains(&status.code) => {
                 tracing::warn!(error = %status, "whether another operator acts cannot be told");
-                self.knows = Knows::NoLease;
+                self.knows = KnownRivals::NoLease;
                 return Standing::Elected;
             }
             Err(error) => {
@@ -162,19 +162,19 @@ impl Candidate {
             }
         };
         match turn {
-            Turn::Mine => {}
-            Turn::Raced => return Standing::Unsure,
-            Turn::Theirs { renewed: false, .. } if self.others == Others::Refuse => return Standing::Unsure,
-            Turn::Theirs { holder, .. } => {
+            Holder::Mine => {}
+            Holder::Raced => return Standing::Unsure,
+            Holder::Theirs { renewed: false, .. } if self.others == Contention::Refuse => return Standing::Unsure,
+            Holder::Theirs { holder, .. } => {
                 return Standing::Behind(Rival { holder, namespace: self.namespace.clone() });
             }
         }
         match self.rivals.look().await {
-            Found::Nobody => Standing::Elected,
-            Found::Perhaps => Standing::Unsure,
-            Found::Alive(rival) => {
+            Rivalry::Nobody => Standing::Elected,
+            Rivalry::Perhaps => Standing::Unsure,
+            Rivalry::Alive(rival) => {
                 self.own.resign().await;
-                self.knows = Knows::Rival;
+                self.knows = KnownRivals::Rival;
                 // Two operators that began at the same time have both given way. One of them tries again first.
                 if self.namespace > rival.namespace {
                     sleep(GIVE_WAY).await;
@@ -188,29 +188,29 @@ impl Candidate {
     ///
     /// Returns the operator that has taken over, where it is known.
     pub(crate) async fn lost(&mut self) -> Option<Rival> {
-        if self.knows == Knows::NoLease {
+        if self.knows == KnownRivals::NoLease {
             return std::future::pending().await;
         }
         loop {
             let (renew, left) = match self.others {
-                Others::Wait => (RENEW, DEADLINE.saturating_sub(self.own.age())),
+                Contention::Wait => (RENEW, DEADLINE.saturating_sub(self.own.age())),
                 // No operator waits for this lease: the leader continues until another operator has begun.
-                Others::Refuse => (RENEW_OF_ONE, DEADLINE),
+                Contention::Refuse => (RENEW_OF_ONE, DEADLINE),
             };
             match timeout(left, self.own.attempt()).await {
-                Ok(Ok(Turn::Mine)) => {
+                Ok(Ok(Holder::Mine)) => {
                     sleep(renew).await;
                     continue;
                 }
-                Ok(Ok(Turn::Theirs { holder, .. })) => {
+                Ok(Ok(Holder::Theirs { holder, .. })) => {
                     tracing::warn!(leader = holder, "another operator has taken over");
                     return Some(Rival { holder, namespace: self.namespace.clone() });
                 }
-                Ok(Ok(Turn::Raced)) => {}
+                Ok(Ok(Holder::Raced)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be renewed"),
                 Err(_) => {
                     tracing::warn!("the lease could not be renewed for {DEADLINE:?}");
-                    if self.others == Others::Wait {
+                    if self.others == Contention::Wait {
                         return None;
                     }
                 }

@@ -10,7 +10,7 @@ mod service;
 mod sidecar;
 mod stage;
 
-pub(crate) use color::{Made, NewColor, color};
+pub(crate) use color::{NewColor, PodAdditions, color};
 pub(crate) use copy::{config_key, copy};
 pub(crate) use deployment::deployment;
 pub(crate) use guard::{guard, stage_budget};

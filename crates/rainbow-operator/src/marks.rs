@@ -10,7 +10,7 @@ use crate::live::PodLabels;
 
 /// Marks and labels of a pod, with the time since when it carries them.
 #[derive(Debug)]
-struct Seen {
+struct MarkTimes {
     mark: Mark,
     marked: Time,
     stages: BTreeSet<String>,
@@ -19,15 +19,15 @@ struct Seen {
 
 /// Marks and labels by name of the pod, only of pods that carry or carried any.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(HashMap<String, Seen>);
+pub(crate) struct PodMarks(HashMap<String, MarkTimes>);
 
-impl Marks {
+impl PodMarks {
     /// Takes in what a pod carries now.
     pub(crate) fn see(&mut self, pod: &str, labels: &PodLabels, now: Time) {
         let Some(seen) = self.0.get_mut(pod) else {
             if labels.mark != Mark::None || !labels.member.is_empty() {
                 let stages = labels.member.keys().cloned().collect();
-                self.0.insert(pod.to_owned(), Seen { mark: labels.mark, marked: now, stages, labelled: now });
+                self.0.insert(pod.to_owned(), MarkTimes { mark: labels.mark, marked: now, stages, labelled: now });
             }
             return;
         };
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn remembers_since_when() {
-        let mut marks = Marks::default();
+        let mut marks = PodMarks::default();
         marks.see("p", &labels(Mark::None, &[]), Time(1));
         assert!(marks.0.is_empty(), "most pods never have one");
         marks.see("p", &labels(Mark::Leaving, &[]), Time(2));

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 use crate::{
     clock,
     domain::{self, Names, OnePeer, Owner, PeerOwner, PodTrouble, Urgency},
-    fixed::Kept,
+    fixed::KeptValue,
     kind::Kind,
 };
 
@@ -553,18 +553,18 @@ pub(crate) fn no_patch(kind: Kind, name: &str, error: &dyn std::fmt::Display) ->
 }
 
 /// Describes what a stage's Service keeps because it cannot change, although the spec has another value.
-pub(crate) fn kept(service: &str, stage: &str, kept: &Kept) -> String {
+pub(crate) fn kept(service: &str, stage: &str, kept: &KeptValue) -> String {
     let (field, what) = match kept {
-        Kept::Headless(true) => ("clusterIP", "is headless, and cannot get an address".to_owned()),
-        Kept::Headless(false) => ("clusterIP", "has an address, and cannot become headless".to_owned()),
-        Kept::Family(family) => ("ipFamilies", format!("has {family} as its main family, which cannot change")),
-        Kept::LoadBalancerClass(Some(class)) => {
+        KeptValue::Headless(true) => ("clusterIP", "is headless, and cannot get an address".to_owned()),
+        KeptValue::Headless(false) => ("clusterIP", "has an address, and cannot become headless".to_owned()),
+        KeptValue::Family(family) => ("ipFamilies", format!("has {family} as its main family, which cannot change")),
+        KeptValue::LoadBalancerClass(Some(class)) => {
             ("loadBalancerClass", format!("has the load balancer class `{class}`, which cannot change"))
         }
-        Kept::LoadBalancerClass(None) => {
+        KeptValue::LoadBalancerClass(None) => {
             ("loadBalancerClass", "has a load balancer without a class, and cannot get one".to_owned())
         }
-        Kept::HealthCheckNodePort(port) => ("healthCheckNodePort", format!("has {port}, which cannot change")),
+        KeptValue::HealthCheckNodePort(port) => ("healthCheckNodePort", format!("has {port}, which cannot change")),
     };
     format!(
         "spec.stages[{stage}].service.{field}: Service `{service}` {what}: set it back, or set another \

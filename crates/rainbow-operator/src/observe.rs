@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cache::{App, ForeignScalers},
-    domain::{self, Means, Owner},
+    domain::{self, OperatorSettings, Owner},
     effective::Effective,
     kind::Kind,
     manifests::{self, Scope},
@@ -46,7 +46,7 @@ pub(crate) fn observe(
     effective: &Effective,
     foreign: &Foreign,
     others: &ForeignScalers,
-    means: &Means,
+    settings: &OperatorSettings,
     now: Time,
 ) -> Observed {
     let Effective { rainbow, version, is_valid, config, invalid_stages, claims, .. } = effective;
@@ -78,11 +78,11 @@ pub(crate) fn observe(
     let senders = stages.names.iter().filter_map(sender).collect();
     let tiers = app.colors.values().flat_map(|color| &color.spec.tiers).chain(&rainbow.spec.tiers);
     let callers = domain::callers_lag(tiers);
-    let mut spec = domain::spec(rainbow, version.filter(|_| *is_valid), invalid_stages, &senders, callers, means);
+    let mut spec = domain::spec(rainbow, version.filter(|_| *is_valid), invalid_stages, &senders, callers, settings);
     if *is_valid {
         spec.config = domain::config_copies(config);
     }
-    app.endpoints.expire(now, means.propagation.saturating_add(spec.longest_lag()));
+    app.endpoints.expire(now, settings.propagation.saturating_add(spec.longest_lag()));
     let pods = pods(app, effective, &stages.names, &stages.labeled_as, now);
     let guard = guard(app, scope, rainbow, foreign);
     let budgets = budgets(app, scope, rainbow, &stages.labeled_as, foreign);

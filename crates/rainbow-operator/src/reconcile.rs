@@ -15,15 +15,15 @@ use tokio::time::Instant;
 
 use crate::{
     apply::{
-        ConfigAnswers, ConfigQuestions, Failure, Outcome, Site, carry_out, hold, is_held, let_go, read_config,
+        ConfigRequests, ConfigResults, Failure, Outcome, Site, carry_out, hold, is_held, let_go, read_config,
         still_foreign,
     },
     cache::{App, Cache, ForeignScalers},
     clock::Clock,
-    compile::{Basis, ChainWrites, ON_ITS_WAY, Work, compile},
+    compile::{ChainWrites, CompileInput, ON_ITS_WAY, PlanWrites, compile},
     count::Counter,
     counting::Counting,
-    domain::{Means, Names, Owner},
+    domain::{Names, OperatorSettings, Owner},
     effective::Effective,
     health::{Health, Part},
     key::Key,
@@ -31,14 +31,14 @@ use crate::{
     live::Root,
     manifests::Scope,
     observe::{self, Foreign, Observed, observe},
-    report::{About, Owners, Report, Reporter, troubles},
+    report::{Owners, Report, ReportInput, Reporter, troubles},
 };
 use backoff::Backoff;
 use chains::Chains;
 pub(crate) use reading::learn;
 use refused::Refused;
-use taken::Taken;
-use unseen::Unseen;
+use taken::TakenNames;
+use unseen::UnseenChanges;
 
 /// Time that an answer about connections waits for further ones: many pods are asked concurrently.
 const ANSWERS: Duration = Duration::from_millis(100);
@@ -54,8 +54,8 @@ pub(crate) struct Reconciler {
     pub(crate) due: Option<Instant>,
     /// Number of the application's changes at the last look, if that look found nothing to do.
     rests: Option<u64>,
-    unseen: Unseen,
-    taken: Taken,
+    unseen: UnseenChanges,
+    taken: TakenNames,
     chains: Chains,
     refused: Refused,
     /// Failures to read configuration.
@@ -71,16 +71,16 @@ pub(crate) struct Reconciler {
 }
 
 /// Input of a turn that is the same for all applications.
-pub(crate) struct With<'a> {
+pub(crate) struct Environment<'a> {
     pub(crate) client: &'a Client,
     pub(crate) clock: Clock,
-    pub(crate) means: &'a Means,
+    pub(crate) settings: &'a OperatorSettings,
     pub(crate) counter: &'a Counter,
     /// Place where the duration of looks is noted.
     pub(crate) health: Option<&'a Health>,
 }
 
-impl With<'_> {
+impl Environment<'_> {
     /// Does a part of a look, and notes its duration.
     pub(crate) fn timed<T>(&self, part: Part, work: impl FnOnce() -> T) -> T {
         let Some(health) = self.health else { return work() };
@@ -93,17 +93,17 @@ impl With<'_> {
 }
 
 /// Outcome of a look: what to do in the turn.
-pub(crate) enum Step {
+pub(crate) enum NextStep {
     /// Nothing is to do until something changes or `due`.
     Nothing,
     /// The application is gone.
     Forget,
     /// Requests to the API server, with their number.
-    Run { writes: usize, turn: BoxFuture<'static, Done> },
+    Run { writes: usize, turn: BoxFuture<'static, TurnResult> },
 }
 
 /// Result of a turn.
-pub(crate) struct Done {
+pub(crate) struct TurnResult {
     pub(crate) key: Arc<Key>,
     /// Outcome of all writes.
     pub(crate) outcome: Outcome,
@@ -114,7 +114,7 @@ pub(crate) struct Done {
     /// Result of the report. `None`: there was nothing to report.
     report: Option<Result<(), Failure>>,
     /// Configuration that was read.
-    pub(crate) read: Option<ConfigAnswers>,
+    pub(crate) read: Option<ConfigResults>,
     purpose: Purpose,
     generation: Option<i64>,
     /// Owners of addresses that were asked for.
@@ -136,16 +136,23 @@ enum Purpose {
 /// Values that are the same for everything in a turn.
 struct Turn<'a> {
     key: &'a Arc<Key>,
-    with: &'a With<'a>,
+    with: &'a Environment<'a>,
     generation: Option<i64>,
     now: Time,
 }
 
 impl Reconciler {
     /// Plans and compiles one turn. Nothing before the writes waits, and the writes own their input.
-    fn reconcile(&mut self, turn: &Turn<'_>, app: &mut App, root: &Root, prefix: &str, others: Others) -> Step {
+    fn reconcile(
+        &mut self,
+        turn: &Turn<'_>,
+        app: &mut App,
+        root: &Root,
+        prefix: &str,
+        others: ForeignObjects,
+    ) -> NextStep {
         let Turn { key, now, .. } = *turn;
-        let With { means, clock, counter, .. } = *turn.with;
+        let Environment { settings, clock, counter, .. } = *turn.with;
         let templates = Arc::clone(&app.templates);
         let scope =
             Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix), templates: &templates };
@@ -154,8 +161,9 @@ impl Reconciler {
         let foreign = self.taken.names();
         let effective = Effective::of(app, root, &scope);
         let rainbow = &effective.rainbow;
-        let mut observed =
-            turn.with.timed(Part::Observe, || observe(app, &scope, &effective, foreign, &others.scalers, means, now));
+        let mut observed = turn
+            .with
+            .timed(Part::Observe, || observe(app, &scope, &effective, foreign, &others.scalers, settings, now));
         observed.taken.extend(others.siblings);
         let mut plan = turn.with.timed(Part::Plan, || plan(&observed.world, now));
         let retry = self.chains.keep_due(&mut plan, turn.generation);
@@ -163,10 +171,10 @@ impl Reconciler {
             self.wait_until(Instant::now() + SOON);
         }
 
-        let sidecar = means.sidecar.as_ref();
+        let sidecar = settings.sidecar.as_ref();
         let mut work = compile(
             &plan,
-            Basis {
+            CompileInput {
                 app,
                 scope: &scope,
                 rainbow,
@@ -174,7 +182,7 @@ impl Reconciler {
                 observed: &observed,
                 sidecar,
                 now,
-                late_until: self.late_until(means),
+                late_until: self.late_until(settings),
             },
         );
         let pods = troubles(app, &plan.report);
@@ -183,7 +191,7 @@ impl Reconciler {
         let mut troubles = self.refused.troubles();
         troubles.extend(self.chains.troubles());
         let obstacle = effective.invalid.clone();
-        let about = About {
+        let about = ReportInput {
             key,
             effective: &effective,
             app,
@@ -211,22 +219,22 @@ impl Reconciler {
         }
         if work.is_empty() && report.is_empty() {
             self.rests = Some(app.changes);
-            return Step::Nothing;
+            return NextStep::Nothing;
         }
         turn.run(Purpose::Plan, work, report)
     }
 
     /// Takes a turn, if one is due.
-    pub(crate) fn step(&mut self, cache: &mut Cache, key: &Arc<Key>, with: &With<'_>) -> Step {
+    pub(crate) fn step(&mut self, cache: &mut Cache, key: &Arc<Key>, with: &Environment<'_>) -> NextStep {
         if self.is_at_rest(cache, key) {
-            return Step::Nothing;
+            return NextStep::Nothing;
         }
         (self.due, self.rests) = (None, None);
         if let Some(until) = self.unseen.until(cache, key) {
             self.wait_until(until);
-            return Step::Nothing;
+            return NextStep::Nothing;
         }
-        let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
+        let Some(app) = cache.apps.get_mut(key) else { return NextStep::Forget };
         let Some(root) = app.root.clone() else {
             let unreadable = !app.unreadable_colors.is_empty();
             let is_held = unreadable || app.colors.values().any(|color| is_held(&color.metadata));
@@ -240,23 +248,23 @@ impl Reconciler {
             return step;
         }
         let siblings = siblings(cache, key, self.taken.names());
-        let others = Others { siblings, scalers: cache.foreign_scalers(&key.namespace) };
-        let Some(app) = cache.apps.get_mut(key) else { return Step::Forget };
+        let others = ForeignObjects { siblings, scalers: cache.foreign_scalers(&key.namespace) };
+        let Some(app) = cache.apps.get_mut(key) else { return NextStep::Forget };
         let prefix = prefix(app, &root);
         self.reconcile(&turn, app, &root, &prefix, others)
     }
 
     /// Reads the unknown part of the configuration that the application names, before the application is planned for. `None`: everything is
     /// known, or what is unknown waits for a later attempt.
-    fn read(&mut self, turn: &Turn<'_>, cache: &mut Cache, root: &Root, with: &With<'_>) -> Option<Step> {
-        let readables = cache.readables(with.means.config);
+    fn read(&mut self, turn: &Turn<'_>, cache: &mut Cache, root: &Root, with: &Environment<'_>) -> Option<NextStep> {
+        let readables = cache.readables(with.settings.config);
         let app = cache.apps.get_mut(turn.key)?;
         app.config.readables = readables;
         if root.meta().deletion_timestamp.is_some() || app.has_no_config() {
             return None;
         }
         if reading::is_being_listed(app) {
-            return Some(Step::Nothing);
+            return Some(NextStep::Nothing);
         }
         if let Some(until) = self.reading.until(turn.generation) {
             self.wait_until(until);
@@ -270,23 +278,23 @@ impl Reconciler {
     }
 
     /// Handles a Rainbow that is gone. The garbage collector deletes what is left of it once no finalizer of Rainbow's holds it.
-    fn leave(&mut self, key: &Arc<Key>, with: &With<'_>, is_held: bool) -> Step {
+    fn leave(&mut self, key: &Arc<Key>, with: &Environment<'_>, is_held: bool) -> NextStep {
         self.stop_counting(key, with.counter);
         *self = Self { leaving: std::mem::take(&mut self.leaving), ..Self::default() };
         if !is_held {
             self.leaving.succeeded();
-            return Step::Nothing;
+            return NextStep::Nothing;
         }
         if let Some(until) = self.leaving.until(None) {
             self.wait_until(until);
-            return Step::Nothing;
+            return NextStep::Nothing;
         }
         let (client, key) = (with.client.clone(), Arc::clone(key));
         let leave = async move {
             let outcome = let_go(&client, &key).await;
-            Done { outcome, ..Done::new(key, Purpose::Leave, None) }
+            TurnResult { outcome, ..TurnResult::new(key, Purpose::Leave, None) }
         };
-        Step::Run { writes: 1, turn: leave.boxed() }
+        NextStep::Run { writes: 1, turn: leave.boxed() }
     }
 
     /// Returns whether nothing has changed since a look that found nothing to do, and the next look is not due. An event that changes
@@ -297,7 +305,7 @@ impl Reconciler {
     }
 
     /// Takes in the result of a turn's writes.
-    pub(crate) fn finished(&mut self, done: Done, key: &Key, now: Time) {
+    pub(crate) fn finished(&mut self, done: TurnResult, key: &Key, now: Time) {
         self.running = false;
         if done.chains.iter().any(|(_, failure)| matches!(failure, Some(Failure::Unavailable(_)))) {
             self.unanswered = Some(now);
@@ -360,12 +368,12 @@ impl Reconciler {
     }
 
     /// Returns the time until which a write may arrive whose outcome this operator does not know.
-    fn late_until(&self, means: &Means) -> Time {
-        self.unanswered.map_or(means.leads_since, |since| since.max(means.leads_since)).after(ON_ITS_WAY)
+    fn late_until(&self, settings: &OperatorSettings) -> Time {
+        self.unanswered.map_or(settings.leads_since, |since| since.max(settings.leads_since)).after(ON_ITS_WAY)
     }
 
     /// Takes in that configuration was read, completely or not.
-    pub(crate) fn has_read(&mut self, answers: &ConfigAnswers, done: &Done) {
+    pub(crate) fn has_read(&mut self, answers: &ConfigResults, done: &TurnResult) {
         match answers.failed {
             true => drop(self.reading.failed(done.generation)),
             false => self.reading.succeeded(),
@@ -379,32 +387,32 @@ impl Reconciler {
 
 impl Turn<'_> {
     /// Asks whether the objects of others still exist.
-    fn ask(&self, names: Foreign) -> Step {
+    fn ask(&self, names: Foreign) -> NextStep {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = names.len();
         let ask = async move {
             let still = still_foreign(&client, &key, names.into_iter().collect()).await;
-            Done::new(key, Purpose::Ask(still.into_iter().collect()), generation)
+            TurnResult::new(key, Purpose::Ask(still.into_iter().collect()), generation)
         };
-        Step::Run { writes, turn: ask.boxed() }
+        NextStep::Run { writes, turn: ask.boxed() }
     }
 
-    fn read(&self, questions: ConfigQuestions) -> Step {
+    fn read(&self, questions: ConfigRequests) -> NextStep {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = questions.len();
         let read = async move {
             let answers = read_config(&Site::new(&client, &key), questions).await;
-            Done { read: Some(answers), ..Done::new(Arc::clone(&key), Purpose::Read, generation) }
+            TurnResult { read: Some(answers), ..TurnResult::new(Arc::clone(&key), Purpose::Read, generation) }
         };
-        Step::Run { writes, turn: read.boxed() }
+        NextStep::Run { writes, turn: read.boxed() }
     }
 
     /// Writes stages first. Cuts are reported before they happen, everything else after it is done.
-    fn run(&self, purpose: Purpose, work: Work, report: Report) -> Step {
+    fn run(&self, purpose: Purpose, work: PlanWrites, report: Report) -> NextStep {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = work.writes() + report.writes();
         let run = async move {
-            let mut done = Done::new(Arc::clone(&key), purpose, generation);
+            let mut done = TurnResult::new(Arc::clone(&key), purpose, generation);
             let site = Site::new(&client, &key);
             if let Some(operation) = &work.hold
                 && !done.reported(hold(&site, operation).await)
@@ -427,11 +435,11 @@ impl Turn<'_> {
             done.owners = report.owners(&client).await;
             done
         };
-        Step::Run { writes, turn: run.boxed() }
+        NextStep::Run { writes, turn: run.boxed() }
     }
 }
 
-impl Done {
+impl TurnResult {
     fn new(key: Arc<Key>, purpose: Purpose, generation: Option<i64>) -> Self {
         Self {
             key,
@@ -488,15 +496,15 @@ fn prefix(app: &App, root: &Root) -> String {
 }
 
 /// Objects of other owners in the namespace.
-struct Others {
-    siblings: Siblings,
+struct ForeignObjects {
+    siblings: SiblingObjects,
     scalers: Arc<ForeignScalers>,
 }
 
 /// Objects that belong to another Rainbow, by kind and name.
-type Siblings = Vec<((Kind, String), Owner)>;
+type SiblingObjects = Vec<((Kind, String), Owner)>;
 
-fn siblings(cache: &Cache, key: &Key, foreign: &Foreign) -> Siblings {
+fn siblings(cache: &Cache, key: &Key, foreign: &Foreign) -> SiblingObjects {
     let sibling = |(kind, name): &(Kind, String)| {
         let owner = cache.owner(*kind, &key.namespace, name).filter(|owner| ***owner != *key)?;
         Some(((*kind, name.clone()), Owner::Rainbow(owner.name.clone())))

@@ -56,7 +56,7 @@ pub(crate) struct Reporter {
 }
 
 /// Input of a report.
-pub(crate) struct About<'a> {
+pub(crate) struct ReportInput<'a> {
     pub(crate) key: &'a Key,
     pub(crate) effective: &'a Effective,
     pub(crate) app: &'a App,
@@ -150,8 +150,8 @@ impl Reporter {
     }
 
     /// Returns the statuses to be written now, and the events about what has changed.
-    pub(crate) fn report(&mut self, about: &About<'_>) -> Report {
-        let About { key, effective, app, names, plan, world, troubles, now, .. } = about;
+    pub(crate) fn report(&mut self, about: &ReportInput<'_>) -> Report {
+        let ReportInput { key, effective, app, names, plan, world, troubles, now, .. } = about;
         let rainbow = &effective.rainbow;
         let mut report = Report::new(rainbow, *now);
         if plan.actions().any(|action| matches!(action, Action::Release)) {
@@ -181,7 +181,7 @@ impl Reporter {
         let waits = about.effective.waits.clone();
         let (overlaps, holds) = (&overlaps.collect(), rainbow.spec.holds.as_slice());
         let basis =
-            status::RainbowBasis { generation, names, causes, waits, troubles, overlaps, holds, old, now: *now };
+            status::RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, old, now: *now };
         let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(old, &new)) {
             report.tell(events::of_rainbow(old, &new));
@@ -223,13 +223,13 @@ impl Report {
 }
 
 fn colors(
-    about: &About<'_>,
+    about: &ReportInput<'_>,
     cut: &BTreeMap<String, Vec<Cut>>,
     owners: &Owners,
     round: &mut pacing::Round<'_>,
     report: &mut Report,
 ) {
-    let About { app, effective, plan, troubles, now, .. } = about;
+    let ReportInput { app, effective, plan, troubles, now, .. } = about;
     let none = ColorStatus::default();
     for found in &plan.report.colors {
         let Some((name, color)) = app.color(&found.name) else { continue };
@@ -242,7 +242,7 @@ fn colors(
         let cut = cut.get(&found.name).map(Vec::as_slice).unwrap_or_default();
         let generation = color.metadata.generation;
         let trouble = status::trouble_of_color(&found.name, troubles);
-        let remembered = status::Remembered::of(&effective.rainbow.spec, effective.describes(color), color);
+        let remembered = status::ColorPolicy::of(&effective.rainbow.spec, effective.describes(color), color);
         let (names, known) = (&about.names, &app.known);
         let ignored = ignored(app, color);
         let peer = match peers::one_peer(found, color, app, *now) {
@@ -255,7 +255,18 @@ fn colors(
                 }
             },
         };
-        let basis = status::Basis { generation, names, known, peer, ignored, cut, trouble, remembered, old, now: *now };
+        let basis = status::ColorStatusInput {
+            generation,
+            names,
+            known,
+            peer,
+            ignored,
+            cut,
+            trouble,
+            remembered,
+            old,
+            now: *now,
+        };
         let new = status::color(found, &basis);
         if !round.is_due(&Subject::Color(found.name.clone()), status::color_difference(old, &new)) {
             continue;

@@ -15,7 +15,7 @@ use kube::{
 use rainbow_api::{Color, Rainbow};
 use rainbow_operator::{
     Options,
-    leader::{Election, Others},
+    leader::{Contention, Election},
     run,
 };
 use serde_json::{Value, json};
@@ -429,7 +429,8 @@ async fn an_old_cluster_is_refused() {
     let mut cluster = Cluster::without_operator().await;
     cluster.version = Some(json!({ "major": "1", "minor": "27", "gitVersion": "v1.27.3" }));
     cluster.apply(&seamless("v1", 1)).await;
-    let election = Election { namespace: "default".into(), identity: "a".into(), scope: None, others: Others::Wait };
+    let election =
+        Election { namespace: "default".into(), identity: "a".into(), scope: None, others: Contention::Wait };
     for election in [None, Some(election)] {
         let ended = run(cluster.operator_client(), Options { election, ..Options::default() }).await;
         let error = ended.unwrap_err().to_string();

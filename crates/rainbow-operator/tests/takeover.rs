@@ -9,7 +9,7 @@ use futures::FutureExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use rainbow_operator::{
     Options,
-    leader::{Election, Others},
+    leader::{Contention, Election},
     run,
 };
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn replica(cluster: &Cluster, identity: &str) -> Replica {
             namespace: "default".into(),
             identity: identity.into(),
             scope: None,
-            others: Others::Wait,
+            others: Contention::Wait,
         }),
         propagation: common::PROPAGATION,
         shutdown: terminated.map(drop).boxed(),

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use rainbow_api::HumanDuration;
 use rainbow_operator::{
     ConfigAccess, CountVia, Health, Options, Swap, TALLY_IMAGE, WATCH, install,
-    leader::{Election, Others},
+    leader::{Contention, Election},
 };
 use tokio::{
     net::TcpListener,
@@ -209,7 +209,7 @@ fn election(context: &Context, namespace: Option<String>, waits: bool) -> Electi
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
         format!("{machine}_{}", std::process::id())
     });
-    let others = if waits { Others::Wait } else { Others::Refuse };
+    let others = if waits { Contention::Wait } else { Contention::Refuse };
     Election { namespace, identity, scope: context.namespace.clone(), others }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Failure, Outcome, Site, api, classify, written};
 use crate::{
-    config::{Found, ToRead},
+    config::{ObjectToRead, ReadOutcome},
     content::{self, ContentKey},
     key::Key,
     kind::{Kind, kind_of},
@@ -26,8 +26,8 @@ const KEY: &str = "key";
 
 /// Objects to read for an application.
 #[derive(Clone, Debug)]
-pub(crate) struct Questions {
-    pub(crate) originals: Vec<ToRead>,
+pub(crate) struct ReadRequests {
+    pub(crate) originals: Vec<ObjectToRead>,
     pub(crate) copies: Vec<CopyToCheck>,
     pub(crate) key: Option<ContentKey>,
     /// Secret of the key, without the key.
@@ -45,15 +45,15 @@ pub(crate) struct CopyToCheck {
 
 /// Results of the reads.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
-    pub(crate) originals: Vec<(ToRead, Found)>,
+pub(crate) struct ReadResults {
+    pub(crate) originals: Vec<(ObjectToRead, ReadOutcome)>,
     pub(crate) checks: Vec<(CopyToCheck, Check)>,
     pub(crate) key: Option<ContentKey>,
     /// Whether a read has failed.
     pub(crate) failed: bool,
 }
 
-impl Questions {
+impl ReadRequests {
     pub(crate) fn is_empty(&self) -> bool {
         self.originals.is_empty() && self.copies.is_empty()
     }
@@ -64,8 +64,8 @@ impl Questions {
 }
 
 /// Reads everything that is asked for.
-pub(crate) async fn read(site: &Site<'_>, questions: Questions) -> Answers {
-    let Questions { originals, copies, key, key_object } = questions;
+pub(crate) async fn read(site: &Site<'_>, questions: ReadRequests) -> ReadResults {
+    let ReadRequests { originals, copies, key, key_object } = questions;
     let names = originals.iter().map(|one| &one.name).chain(copies.iter().map(|one| &one.copy));
     let has_secrets = names.into_iter().any(|name| name.kind == ConfigKind::Secret);
     let key = match has_secrets {
@@ -77,13 +77,13 @@ pub(crate) async fn read(site: &Site<'_>, questions: Questions) -> Answers {
         (ConfigKind::Secret, Ok(key)) => Ok(Some(key)),
         (ConfigKind::Secret, Err(why)) => Err(why.clone()),
     };
-    let mut answers = Answers::default();
+    let mut answers = ReadResults::default();
     for one in originals {
         let found = match key_of(one.name.kind) {
             Ok(key) => original(site.client, site.key, &one.name, key).await,
-            Err(why) => Found::Failed(why),
+            Err(why) => ReadOutcome::Failed(why),
         };
-        answers.failed |= matches!(found, Found::Failed(_));
+        answers.failed |= matches!(found, ReadOutcome::Failed(_));
         answers.originals.push((one, found));
     }
     for one in copies {
@@ -98,14 +98,14 @@ pub(crate) async fn read(site: &Site<'_>, questions: Questions) -> Answers {
     answers
 }
 
-async fn original(client: &Client, app: &Key, name: &ConfigName, key: Option<&ContentKey>) -> Found {
+async fn original(client: &Client, app: &Key, name: &ConfigName, key: Option<&ContentKey>) -> ReadOutcome {
     match get(client, app, name).await {
-        Ok(None) => Found::Absent,
+        Ok(None) => ReadOutcome::Absent,
         Ok(Some(object)) => {
             let copy = content::name_of_copy(&app.name, name, &object.data, key);
-            Found::Content { version: version(&object.metadata), copy }
+            ReadOutcome::Content { version: version(&object.metadata), copy }
         }
-        Err(failure) => Found::Failed(messages::not_read(name, &failure)),
+        Err(failure) => ReadOutcome::Failed(messages::not_read(name, &failure)),
     }
 }
 

@@ -13,12 +13,12 @@ use crate::{
     config::Config,
     count::Known,
     domain,
-    drift::{Answers, Content, Epoch},
+    drift::{AwaitedContents, Content, Epoch},
     endpoints::Endpoints,
     kind::Kind,
     live::{Budget, Copied, Deployment, Live, Meta, Pod, Root, Scaler, Service, Slice, SliceOf, Templates},
     manifests,
-    marks::Marks,
+    marks::PodMarks,
     named::Named,
     uid::Uid,
 };
@@ -52,11 +52,11 @@ pub(crate) struct App {
     /// Time since when pods are endpoints of stages and of their shadows.
     pub(crate) endpoints: Endpoints,
     /// Time since when pods carry their marks and membership labels.
-    pub(crate) marks: Marks,
+    pub(crate) marks: PodMarks,
     /// Connections of the pods that are asked.
     pub(crate) known: Known,
     /// Answers to applies, until the watches show them.
-    pub(crate) answers: Answers,
+    pub(crate) answers: AwaitedContents,
     /// Advances when objects must be rendered again: when a spec changes, or the prefix of names.
     pub(crate) epoch: Epoch,
     /// Number of changes that a decision may depend on. A new resource version of an object with the same content is none.

@@ -8,28 +8,28 @@ use std::{
 
 use super::{
     Cache,
-    place::{Place, Places},
+    place::{AppIndex, NameHash},
 };
 use crate::{
-    config::{Readable, Readables},
+    config::{ReadAccess, ReadAccesses},
     key::Key,
     kind::{ConfigAccess, Kind, kind_of},
 };
 
 /// Applications that name an object, by its place.
 #[derive(Debug, Default)]
-pub(super) struct Originals(HashMap<Place, Vec<Arc<Key>>>);
+pub(super) struct Originals(HashMap<NameHash, Vec<Arc<Key>>>);
 
 impl Originals {
-    fn of(&self, place: Place) -> &[Arc<Key>] {
+    fn of(&self, place: NameHash) -> &[Arc<Key>] {
         self.0.get(&place).map_or(&[], Vec::as_slice)
     }
 
-    fn add(&mut self, place: Place, key: &Arc<Key>) {
+    fn add(&mut self, place: NameHash, key: &Arc<Key>) {
         self.0.entry(place).or_default().push(Arc::clone(key));
     }
 
-    fn remove(&mut self, place: Place, key: &Key) {
+    fn remove(&mut self, place: NameHash, key: &Key) {
         if let Some(all) = self.0.get_mut(&place) {
             all.retain(|known| **known != *key);
             if all.is_empty() {
@@ -39,20 +39,20 @@ impl Originals {
     }
 }
 
-fn place(places: &Places, key: &Key, name: &ConfigName) -> Place {
+fn place(places: &AppIndex, key: &Key, name: &ConfigName) -> NameHash {
     places.of(kind_of(name.kind), &key.namespace, &name.name)
 }
 
 impl Cache {
     /// Returns whether the objects of each kind can be read, with this right.
-    pub(crate) fn readables(&self, access: ConfigAccess) -> Readables {
+    pub(crate) fn readables(&self, access: ConfigAccess) -> ReadAccesses {
         let of = |kind: Kind| match self.failed.get(&kind) {
-            _ if !access.kinds().contains(&kind) => Readable::NotAllowed,
-            _ if self.listed.contains(&kind) => Readable::Yes,
-            Some(failure) => Readable::Failed(failure.clone()),
-            None => Readable::NotYet,
+            _ if !access.kinds().contains(&kind) => ReadAccess::NotAllowed,
+            _ if self.listed.contains(&kind) => ReadAccess::Yes,
+            Some(failure) => ReadAccess::Failed(failure.clone()),
+            None => ReadAccess::NotYet,
         };
-        Readables { config_maps: of(Kind::ConfigMap), secrets: of(Kind::Secret) }
+        ReadAccesses { config_maps: of(Kind::ConfigMap), secrets: of(Kind::Secret) }
     }
 
     /// Follows the objects that an application names now, which may be others than before.
@@ -64,7 +64,13 @@ impl Cache {
     }
 
     /// Takes in an object that the watch has shown, and returns the applications for which that is news.
-    pub(super) fn original_seen(&mut self, place: Place, kind: ConfigKind, name: &str, version: u64) -> Vec<Arc<Key>> {
+    pub(super) fn original_seen(
+        &mut self,
+        place: NameHash,
+        kind: ConfigKind,
+        name: &str,
+        version: u64,
+    ) -> Vec<Arc<Key>> {
         let name = ConfigName { kind, name: name.to_owned() };
         let mut keys = self.originals.of(place).to_vec();
         keys.retain(|key| {
@@ -77,7 +83,7 @@ impl Cache {
     }
 
     /// Takes in that an object is gone, and returns the applications for which that is news.
-    pub(super) fn original_missed(&mut self, place: Place, kind: ConfigKind, name: &str) -> Vec<Arc<Key>> {
+    pub(super) fn original_missed(&mut self, place: NameHash, kind: ConfigKind, name: &str) -> Vec<Arc<Key>> {
         let name = ConfigName { kind, name: name.to_owned() };
         let mut keys = self.originals.of(place).to_vec();
         keys.retain(|key| {
@@ -91,15 +97,15 @@ impl Cache {
 
     /// Takes in that the objects of a kind that a list has not shown are gone. `None`: the list was the first one, and nothing was known
     /// before it.
-    pub(super) fn originals_not_shown(&mut self, kind: Kind, shown: Option<&HashSet<Place>>) -> Vec<Arc<Key>> {
+    pub(super) fn originals_not_shown(&mut self, kind: Kind, shown: Option<&HashSet<NameHash>>) -> Vec<Arc<Key>> {
         let Some(shown) = shown else { return Vec::new() };
-        let mut missed: Vec<(Place, ConfigName)> = Vec::new();
+        let mut missed: Vec<(NameHash, ConfigName)> = Vec::new();
         for (key, app) in &self.apps {
             let names = app.config.names().filter(|name| kind_of(name.kind) == kind);
             let places = names.map(|name| (place(&self.places, key, name), name.clone()));
             missed.extend(places.filter(|(place, _)| !shown.contains(place)));
         }
-        let gone = |(place, name): (Place, ConfigName)| self.original_missed(place, name.kind, &name.name);
+        let gone = |(place, name): (NameHash, ConfigName)| self.original_missed(place, name.kind, &name.name);
         missed.into_iter().flat_map(gone).collect()
     }
 

@@ -12,27 +12,27 @@ use crate::{key::Key, kind::Kind};
 /// 128 bits of two keyed hashes of kind, namespace and name. Among ten million objects, two have the same place with a probability below
 /// 10⁻²⁴.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place(u64, u64);
+pub(super) struct NameHash(u64, u64);
 
 /// Application of each place.
 #[derive(Debug, Default)]
-pub(super) struct Places {
-    all: HashMap<Place, Arc<Key>>,
+pub(super) struct AppIndex {
+    all: HashMap<NameHash, Arc<Key>>,
     first: RandomState,
     second: RandomState,
 }
 
-impl Places {
-    pub(super) fn of(&self, kind: Kind, namespace: &str, name: &str) -> Place {
+impl AppIndex {
+    pub(super) fn of(&self, kind: Kind, namespace: &str, name: &str) -> NameHash {
         let object = (kind, namespace, name);
-        Place(self.first.hash_one(object), self.second.hash_one(object))
+        NameHash(self.first.hash_one(object), self.second.hash_one(object))
     }
 
-    pub(super) fn get(&self, place: Place) -> Option<&Arc<Key>> {
+    pub(super) fn get(&self, place: NameHash) -> Option<&Arc<Key>> {
         self.all.get(&place)
     }
 
-    pub(super) fn insert(&mut self, place: Place, key: Arc<Key>) {
+    pub(super) fn insert(&mut self, place: NameHash, key: Arc<Key>) {
         self.all.insert(place, key);
     }
 
@@ -41,7 +41,7 @@ impl Places {
         self.all.is_empty()
     }
 
-    pub(super) fn remove(&mut self, place: Place) -> Option<Arc<Key>> {
+    pub(super) fn remove(&mut self, place: NameHash) -> Option<Arc<Key>> {
         self.all.remove(&place)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::place::{Place, Places};
+use super::place::{AppIndex, NameHash};
 use crate::{kind::Kind, live::Scaler};
 
 /// Autoscalers of a namespace, by name.
@@ -50,7 +50,7 @@ impl Scalers {
     }
 
     /// Returns namespace and name of the autoscalers that a list has not shown.
-    pub(super) fn not_shown(&self, places: &Places, shown: &HashSet<Place>) -> Vec<(Box<str>, Box<str>)> {
+    pub(super) fn not_shown(&self, places: &AppIndex, shown: &HashSet<NameHash>) -> Vec<(Box<str>, Box<str>)> {
         let all =
             self.0.iter().flat_map(|(namespace, all)| all.keys().map(move |name| (namespace.clone(), name.clone())));
         let is_shown =

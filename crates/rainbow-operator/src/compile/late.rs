@@ -10,14 +10,14 @@ use rainbow_plan::{Action, Chain, Controller, Deployment, InstanceName, Selectio
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Basis, Batch, Operation};
+use super::{Batch, CompileInput, Operation};
 use crate::{clock::timestamp, domain, kind::Kind};
 
 /// Longest time that an API server works on a request (`--request-timeout` of kube-apiserver).
 pub(crate) const ON_ITS_WAY: Duration = Duration::from_secs(60);
 
 /// Returns the writes that come before all others of a chain.
-pub(super) fn precautions(chain: &Chain, basis: Basis<'_>) -> Batch {
+pub(super) fn precautions(chain: &Chain, basis: CompileInput<'_>) -> Batch {
     if basis.late_until <= basis.now {
         return Batch::new();
     }
@@ -27,7 +27,7 @@ pub(super) fn precautions(chain: &Chain, basis: Basis<'_>) -> Batch {
 }
 
 /// Returns the instances to which an action sends clients again.
-fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName> {
+fn taken_back<'a>(action: &'a Action, basis: CompileInput<'a>) -> Vec<&'a InstanceName> {
     let world = &basis.observed.world;
     let of_pod = |pod: &str| world.pods.iter().find(|known| *known.name == *pod).map(|pod| &pod.instance);
     // The entry tier passes its calls on to the inner tiers.
@@ -61,7 +61,7 @@ fn taken_back<'a>(action: &'a Action, basis: Basis<'a>) -> Vec<&'a InstanceName>
 }
 
 /// Changes the objects to which a write that ends an instance's pods would go.
-fn touch(instance: &InstanceName, basis: Basis<'_>) -> Vec<Operation> {
+fn touch(instance: &InstanceName, basis: CompileInput<'_>) -> Vec<Operation> {
     let world = &basis.observed.world;
     let name = domain::object_name(basis.scope.prefix, instance);
     let is_ours =

@@ -38,7 +38,7 @@ impl CountVia {
 
 /// Pod to be asked for its connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Whom<'a> {
+pub struct PodAddress<'a> {
     /// Namespace of the pod.
     pub namespace: &'a str,
     /// Name of the pod.
@@ -55,7 +55,7 @@ pub struct Whom<'a> {
 ///
 /// # Errors
 /// Fails with the reason why there is no answer, in words that do not vary from question to question.
-pub async fn ask(via: CountVia, client: &Client, whom: Whom<'_>) -> Result<Reading, String> {
+pub async fn ask(via: CountVia, client: &Client, whom: PodAddress<'_>) -> Result<Reading, String> {
     let answer = async {
         match (via, whom.address) {
             (CountVia::Api, _) => through_api(client, whom).await,
@@ -76,7 +76,7 @@ fn port(source: &Source) -> i32 {
     }
 }
 
-fn path<'a>(whom: &Whom<'a>) -> &'a str {
+fn path<'a>(whom: &PodAddress<'a>) -> &'a str {
     match whom.source {
         Source::Tally { .. } if whom.ignored.is_empty() => "/connections",
         // All peers must be known. A counter of an earlier version names ten of each port, no matter how many it is asked for.
@@ -85,7 +85,7 @@ fn path<'a>(whom: &Whom<'a>) -> &'a str {
     }
 }
 
-async fn through_api(client: &Client, whom: Whom<'_>) -> Result<Bytes, String> {
+async fn through_api(client: &Client, whom: PodAddress<'_>) -> Result<Bytes, String> {
     let (port, path) = (port(whom.source), path(&whom));
     let uri = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy{path}", whom.namespace, whom.pod);
     let request = Request::get(uri).body(Body::empty()).map_err(|_| messages::no_path(path))?;
@@ -93,7 +93,7 @@ async fn through_api(client: &Client, whom: Whom<'_>) -> Result<Bytes, String> {
     body(response, "through the API server").await
 }
 
-async fn directly(address: IpAddr, whom: Whom<'_>) -> Result<Bytes, String> {
+async fn directly(address: IpAddr, whom: PodAddress<'_>) -> Result<Bytes, String> {
     let (port, path) = (u16::try_from(port(whom.source)).unwrap_or(0), path(&whom));
     // Each kind of error has one text. The error itself may name local ports, which differ each time.
     let stream = TcpStream::connect((address, port)).await.map_err(|error| error.kind().to_string())?;
@@ -162,7 +162,7 @@ mod tests {
         let http = HttpCount { port: i32::from(address.port()), path: "/open?x=1".into(), field: "n".into() };
         let source = Source::Http(http);
         let ignored = &Ignored::of(&[]);
-        let whom = Whom { namespace: "default", pod: "p", address: Some(address.ip()), source: &source, ignored };
+        let whom = PodAddress { namespace: "default", pod: "p", address: Some(address.ip()), source: &source, ignored };
         let nobody = Client::new(
             tower::service_fn(|_: Request<Body>| async {
                 Err::<Response<Body>, _>(std::io::Error::other("not to be asked"))

@@ -23,7 +23,7 @@ pub(crate) struct Known {
 
 /// Time for which an answer is valid.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Worth {
+pub(crate) struct Validity {
     /// Time by which the next answer has come, or is late.
     pub(crate) next: Duration,
     /// Time after which any answer has expired.
@@ -32,7 +32,7 @@ pub(crate) struct Worth {
 
 /// Way in which the connections of a pod can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub(crate) enum CountMethod {
     /// The pod is asked.
     Asked,
     /// The pod has no address, so no client can be connected to it.
@@ -44,7 +44,7 @@ pub(crate) enum How {
 #[derive(Debug)]
 struct Pod {
     uid: String,
-    how: How,
+    how: CountMethod,
     /// Time since when the pod should be asked.
     wanted: Time,
     evidence: Option<Evidence>,
@@ -63,14 +63,14 @@ struct Pod {
 /// Content of the last answer, together with those before.
 #[derive(Clone, Copy, Debug)]
 struct Evidence {
-    found: Found,
+    found: Counted,
     /// Time at which the last answer came.
     seen: Time,
-    worth: Worth,
+    validity: Validity,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum Counted {
     Busy { count: u32, since: Time },
     Idle { since: Time },
 }
@@ -79,19 +79,19 @@ impl Evidence {
     /// Returns the last moment at which the answer is valid. An idle answer expires after `settle`, or when the next answer is late if that
     /// is later: a pod may go only when it has been idle for all of `settle`.
     fn until(&self, settle: Duration) -> Time {
-        let worth = match self.found {
-            Found::Busy { .. } => self.worth.last,
-            Found::Idle { .. } => self.worth.next.max(settle).min(self.worth.last),
+        let validity = match self.found {
+            Counted::Busy { .. } => self.validity.last,
+            Counted::Idle { .. } => self.validity.next.max(settle).min(self.validity.last),
         };
-        self.seen.after(worth)
+        self.seen.after(validity)
     }
 }
 
 impl Pod {
-    fn new(uid: &str, how: How, now: Time) -> Self {
+    fn new(uid: &str, how: CountMethod, now: Time) -> Self {
         let failure = match how {
-            How::Never(why) => Some(why.to_owned()),
-            How::Asked | How::Unreachable => None,
+            CountMethod::Never(why) => Some(why.to_owned()),
+            CountMethod::Asked | CountMethod::Unreachable => None,
         };
         Self {
             uid: uid.to_owned(),
@@ -107,10 +107,10 @@ impl Pod {
     }
 
     fn connections(&self, settle: Duration, now: Time) -> Connections {
-        let Some(evidence) = self.evidence.filter(|_| self.how == How::Asked) else {
+        let Some(evidence) = self.evidence.filter(|_| self.how == CountMethod::Asked) else {
             return match self.how {
-                How::Unreachable => Connections::Idle { since: self.wanted, counted: now },
-                How::Asked | How::Never(_) => Connections::Unknown { since: self.wanted },
+                CountMethod::Unreachable => Connections::Idle { since: self.wanted, counted: now },
+                CountMethod::Asked | CountMethod::Never(_) => Connections::Unknown { since: self.wanted },
             };
         };
         let until = evidence.until(settle);
@@ -118,10 +118,10 @@ impl Pod {
             return Connections::Unknown { since: until };
         }
         match (evidence.found, self.undecided) {
-            (Found::Busy { count, since }, _) => Connections::Busy { count, since },
+            (Counted::Busy { count, since }, _) => Connections::Busy { count, since },
             // A pod that may have a client now is kept.
-            (Found::Idle { .. }, Some(since)) => Connections::Unknown { since },
-            (Found::Idle { since }, None) => Connections::Idle { since, counted: evidence.seen },
+            (Counted::Idle { .. }, Some(since)) => Connections::Unknown { since },
+            (Counted::Idle { since }, None) => Connections::Idle { since, counted: evidence.seen },
         }
     }
 
@@ -135,7 +135,7 @@ impl Pod {
         }
     }
 
-    fn take(&mut self, reading: Reading, settle: Duration, now: Time, worth: Worth) {
+    fn take(&mut self, reading: Reading, settle: Duration, now: Time, validity: Validity) {
         let (at, ticked) = self.clock;
         if reading.at.is_none() || reading.at != at {
             self.clock = (reading.at, now);
@@ -151,20 +151,20 @@ impl Pod {
                 self.failure = Some(messages::UNDECIDED.to_owned());
                 return;
             }
-            (0, 0, Some(Found::Idle { since })) => Found::Idle { since },
+            (0, 0, Some(Counted::Idle { since })) => Counted::Idle { since },
             (0, 0, _) => {
-                let busy = self.evidence.filter(|evidence| matches!(evidence.found, Found::Busy { .. }));
-                Found::Idle { since: reading.idle_since(busy.map(|evidence| evidence.seen), now) }
+                let busy = self.evidence.filter(|evidence| matches!(evidence.found, Counted::Busy { .. }));
+                Counted::Idle { since: reading.idle_since(busy.map(|evidence| evidence.seen), now) }
             }
             (count, _, before) => {
                 let since = match before {
-                    Some(Found::Busy { since, .. }) => since,
+                    Some(Counted::Busy { since, .. }) => since,
                     _ => now,
                 };
-                Found::Busy { count: u32::try_from(count).unwrap_or(u32::MAX), since }
+                Counted::Busy { count: u32::try_from(count).unwrap_or(u32::MAX), since }
             }
         };
-        self.evidence = Some(Evidence { found, seen: now, worth });
+        self.evidence = Some(Evidence { found, seen: now, validity });
         self.undecided = None;
         self.failure = None;
         self.reading = Some(reading);
@@ -176,7 +176,7 @@ impl Known {
     /// connections for `settle`. Returns whether more is known now, without a question.
     pub(crate) fn ask<'a>(
         &mut self,
-        pods: impl Iterator<Item = (&'a str, &'a str, How)>,
+        pods: impl Iterator<Item = (&'a str, &'a str, CountMethod)>,
         settle: Duration,
         now: Time,
     ) -> bool {
@@ -186,7 +186,7 @@ impl Known {
         for (name, uid, how) in pods {
             asked.insert(name);
             if self.pods.get(name).is_none_or(|known| known.uid != uid || known.how != how) {
-                news |= how != How::Asked;
+                news |= how != CountMethod::Asked;
                 self.pods.insert(name.to_owned(), Pod::new(uid, how, now));
             }
         }
@@ -207,14 +207,14 @@ impl Known {
         news
     }
 
-    /// Takes in an answer, which is valid for `worth`. Returns whether the pod's state or failure has changed.
+    /// Takes in an answer, which is valid for `validity`. Returns whether the pod's state or failure has changed.
     pub(crate) fn answer(
         &mut self,
         name: &str,
         uid: &str,
         answer: Result<Reading, String>,
         now: Time,
-        worth: Worth,
+        validity: Validity,
     ) -> bool {
         let settle = self.settle;
         let Some(pod) = self.pods.get_mut(name).filter(|pod| pod.uid == uid) else { return false };
@@ -222,7 +222,7 @@ impl Known {
         // The state that was reported last may have changed since, without an answer.
         let before = pod.news(settle, now);
         match answer {
-            Ok(reading) => pod.take(reading, settle, now, worth),
+            Ok(reading) => pod.take(reading, settle, now, validity),
             Err(why) => pod.failure = Some(why),
         }
         let after = pod.news(settle, now);
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
     use Connections::{Busy, Idle, Unknown};
 
-    const WORTH: Worth = Worth { next: Duration::from_secs(3), last: Duration::from_secs(5) };
+    const WORTH: Validity = Validity { next: Duration::from_secs(3), last: Duration::from_secs(5) };
     const SETTLE: Duration = Duration::from_secs(30);
 
     /// Idle since `since`, as of the count at `counted`.
@@ -276,7 +276,7 @@ mod tests {
 
         fn settling(settle: Duration) -> Self {
             let mut known = Known::default();
-            known.ask([("p", "u", How::Asked)].into_iter(), settle, Time(0));
+            known.ask([("p", "u", CountMethod::Asked)].into_iter(), settle, Time(0));
             Self(known)
         }
 
@@ -364,7 +364,7 @@ mod tests {
     fn another_pod_of_the_same_name_is_another_pod() {
         let mut table = Table::new();
         table.at(1_000, Some((0, 0)), idle(1_000, 1_000));
-        table.0.ask([("p", "new", How::Asked)].into_iter(), SETTLE, Time(2_000));
+        table.0.ask([("p", "new", CountMethod::Asked)].into_iter(), SETTLE, Time(2_000));
         assert!(!table.0.answer("p", "u", Ok(Reading::default()), Time(3_000), WORTH), "an answer of the old one");
         assert_eq!(table.0.connections("p", Time(3_000)), Unknown { since: Time(2_000) });
         table.0.ask(std::iter::empty(), SETTLE, Time(4_000));
@@ -375,12 +375,12 @@ mod tests {
     fn some_are_known_without_a_question() {
         let mut table = Table::new();
         table.at(1_000, Some((2, 0)), Busy { count: 2, since: Time(1_000) });
-        assert!(table.0.ask([("p", "u", How::Unreachable)].into_iter(), SETTLE, Time(2_000)));
-        assert!(!table.0.ask([("p", "u", How::Unreachable)].into_iter(), SETTLE, Time(3_000)));
+        assert!(table.0.ask([("p", "u", CountMethod::Unreachable)].into_iter(), SETTLE, Time(2_000)));
+        assert!(!table.0.ask([("p", "u", CountMethod::Unreachable)].into_iter(), SETTLE, Time(3_000)));
         assert_eq!(table.0.connections("p", Time(99_000)), idle(2_000, 99_000));
-        assert!(!table.0.ask([("p", "u", How::Asked)].into_iter(), SETTLE, Time(4_000)));
+        assert!(!table.0.ask([("p", "u", CountMethod::Asked)].into_iter(), SETTLE, Time(4_000)));
         assert_eq!(table.0.connections("p", Time(4_500)), Unknown { since: Time(4_000) }, "it has an address now");
-        assert!(table.0.ask([("p", "u", How::Never("no counter"))].into_iter(), SETTLE, Time(5_000)));
+        assert!(table.0.ask([("p", "u", CountMethod::Never("no counter"))].into_iter(), SETTLE, Time(5_000)));
         assert_eq!(table.0.connections("p", Time(6_000)), Unknown { since: Time(5_000) });
         assert_eq!(table.0.failure("p"), Some("no counter"));
     }

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use super::{
-    ask::{self, CountVia, Whom},
+    ask::{self, CountVia, PodAddress},
     ignored::{self, Ignored},
-    known::Worth,
+    known::Validity,
     pace::{self, Last},
     reading::{Reading, Source},
 };
@@ -55,11 +55,11 @@ pub(crate) struct Answer {
     pub(crate) uid: String,
     pub(crate) reading: Result<Reading, String>,
     /// Time for which the result is valid.
-    pub(crate) worth: Worth,
+    pub(crate) validity: Validity,
 }
 
 /// Pods of an application that are to be asked from now on, instead of those before.
-struct Order {
+struct TargetUpdate {
     key: Key,
     targets: Vec<Target>,
     ignore: Arc<[IgnoredPeer]>,
@@ -67,7 +67,7 @@ struct Order {
 
 /// Handle of the task, which ends when the handle is dropped.
 pub(crate) struct Counter {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<TargetUpdate>,
     answers: mpsc::Receiver<Answer>,
 }
 
@@ -84,7 +84,7 @@ impl Counter {
     /// Sets which pods of an application are asked, and which peers' connections hold none. An empty list stops the questions.
     pub(crate) fn order(&self, key: &Key, targets: Vec<Target>, ignore: &[IgnoredPeer]) {
         // The task ends only with this handle.
-        let _ = self.orders.send(Order { key: key.clone(), targets, ignore: ignore.into() });
+        let _ = self.orders.send(TargetUpdate { key: key.clone(), targets, ignore: ignore.into() });
     }
 
     /// Waits for the next answer.
@@ -101,7 +101,7 @@ impl Counter {
 /// Application whose pods are asked.
 #[derive(Default)]
 struct App {
-    pods: HashMap<String, Asked>,
+    pods: HashMap<String, PodSchedule>,
     /// Time of the next question to each pod. Pods that are being asked are not in it.
     due: BTreeSet<(Instant, String)>,
     /// Number of open questions.
@@ -138,7 +138,7 @@ impl App {
     }
 }
 
-struct Asked {
+struct PodSchedule {
     target: Target,
     failures: u32,
     /// Time at which the pod last had connections, and time since when it has none, as far as answers say.
@@ -148,7 +148,7 @@ struct Asked {
     due: Option<Instant>,
 }
 
-impl Asked {
+impl PodSchedule {
     /// Returns a pod that is asked at once.
     fn new(target: Target, now: Instant) -> Self {
         Self { target, failures: 0, busy: None, idle: None, due: Some(now) }
@@ -177,9 +177,9 @@ fn between(from: Time, to: Time) -> Duration {
     Duration::from_millis(to.0.saturating_sub(from.0).max(0).unsigned_abs())
 }
 
-enum Done {
+enum Completed {
     /// A pod was asked.
-    Asked { key: Key, target: Target, ignore: Arc<[IgnoredPeer]>, reading: Result<Reading, String> },
+    PodSchedule { key: Key, target: Target, ignore: Arc<[IgnoredPeer]>, reading: Result<Reading, String> },
     /// The pods among the ignored peers were listed.
     Listed { key: Key, ignore: Arc<[IgnoredPeer]>, ignored: Result<Ignored, kube::Error> },
 }
@@ -189,12 +189,12 @@ struct Task {
     via: CountVia,
     clock: Clock,
     apps: HashMap<Key, App>,
-    open: FuturesUnordered<BoxFuture<'static, Done>>,
+    open: FuturesUnordered<BoxFuture<'static, Completed>>,
     answers: mpsc::Sender<Answer>,
 }
 
 impl Task {
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<TargetUpdate>) {
         loop {
             self.list();
             self.start();
@@ -206,8 +206,8 @@ impl Task {
                 },
                 Some(done) = self.open.next() => {
                     let answer = match done {
-                        Done::Asked { key, target, ignore, reading } => self.finished(key, target, &ignore, reading),
-                        Done::Listed { key, ignore, ignored } => {
+                        Completed::PodSchedule { key, target, ignore, reading } => self.finished(key, target, &ignore, reading),
+                        Completed::Listed { key, ignore, ignored } => {
                             self.listed(&key, &ignore, ignored);
                             None
                         }
@@ -222,14 +222,14 @@ impl Task {
         }
     }
 
-    fn take(&mut self, order: Order) {
+    fn take(&mut self, order: TargetUpdate) {
         let app = self.apps.entry(order.key.clone()).or_default();
         let now = Instant::now();
         let mut before = std::mem::take(&mut app.pods);
         app.due.clear();
         for target in order.targets {
             let known = before.remove(&target.pod).filter(|known| known.target.uid == target.uid);
-            let mut asked = known.unwrap_or_else(|| Asked::new(target.clone(), now));
+            let mut asked = known.unwrap_or_else(|| PodSchedule::new(target.clone(), now));
             // A pod that was asked in another way, or that now has a deadline, is asked again at once.
             if asked.target != target {
                 asked.due = asked.due.map(|_| now);
@@ -259,7 +259,7 @@ impl Task {
             self.open.push(Box::pin(async move {
                 let listed = timeout(ask::PATIENCE, known.resolve(&client, &key.namespace, &ignore)).await;
                 let ignored = listed.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())));
-                Done::Listed { key, ignore, ignored }
+                Completed::Listed { key, ignore, ignored }
             }));
         }
     }
@@ -305,7 +305,7 @@ impl Task {
                     let (client, via, key, target) = (self.client.clone(), self.via, key.clone(), asked.target.clone());
                     let (ignore, ignored) = (Arc::clone(&app.ignore), Arc::clone(&app.ignored));
                     self.open.push(Box::pin(async move {
-                        let whom = Whom {
+                        let whom = PodAddress {
                             namespace: &key.namespace,
                             pod: &target.pod,
                             address: target.address,
@@ -313,7 +313,7 @@ impl Task {
                             ignored: &ignored,
                         };
                         let reading = ask::ask(via, &client, whom).await;
-                        Done::Asked { key, target, ignore, reading }
+                        Completed::PodSchedule { key, target, ignore, reading }
                     }));
                 }
                 None => return,
@@ -370,8 +370,8 @@ impl Task {
         asked.due = Some(due);
         app.due.insert((due, target.pod.clone()));
         let next = pause + ask::PATIENCE;
-        let worth = Worth { next, last: next + pause + MARGIN };
-        Some(Answer { key, pod: target.pod, uid: target.uid, reading, worth })
+        let validity = Validity { next, last: next + pause + MARGIN };
+        Some(Answer { key, pod: target.pod, uid: target.uid, reading, validity })
     }
 }
 

@@ -20,13 +20,13 @@ fn fingerprint(desired: &Value) -> String {
     Fingerprint::of(desired).to_string()
 }
 
-fn is_current(content: &mut Content, answers: &mut Answers, desired: &Value) -> bool {
+fn is_current(content: &mut Content, answers: &mut AwaitedContents, desired: &Value) -> bool {
     content.is_current(&Uid::of("u"), Epoch::default(), answers, || desired.clone())
 }
 
 #[track_caller]
 fn check(object: Value, applied: &str, expected: bool) {
-    let found = is_current(&mut live(object, applied), &mut Answers::default(), &desired("1", 1));
+    let found = is_current(&mut live(object, applied), &mut AwaitedContents::default(), &desired("1", 1));
     assert_eq!(found, expected);
 }
 
@@ -77,7 +77,7 @@ fn a_range_more_is_drift() {
     let wanted = service(&["10.0.0.0/8"]);
     let applied = fingerprint(&wanted);
     let is_current =
-        |ranges: &[&str]| is_current(&mut live(service(ranges), &applied), &mut Answers::default(), &wanted);
+        |ranges: &[&str]| is_current(&mut live(service(ranges), &applied), &mut AwaitedContents::default(), &wanted);
     assert!(is_current(&["10.0.0.0/8"]));
     assert!(!is_current(&["10.0.0.0/8", "0.0.0.0/0"]) && !is_current(&[]));
 }
@@ -86,7 +86,7 @@ fn a_range_more_is_drift() {
 fn normalisation_is_written_against_once() {
     let wanted = desired("1000m", 1);
     let applied = fingerprint(&wanted);
-    let mut answers = Answers::default();
+    let mut answers = AwaitedContents::default();
     let mut normalised = live(desired("1", 1), &applied);
     assert!(!is_current(&mut normalised, &mut answers, &wanted));
     // The answer to the apply has this content.
@@ -109,7 +109,7 @@ fn what_should_be_is_rendered_once_in_an_epoch() {
         rendered.set(rendered.get() + 1);
         desired("1", 1)
     };
-    let (mut epoch, mut answers) = (Epoch::default(), Answers::default());
+    let (mut epoch, mut answers) = (Epoch::default(), AwaitedContents::default());
     let mut content = live(desired("1", 1), &fingerprint(&desired("1", 1)));
     for _ in 0..3 {
         assert!(content.is_current(&Uid::of("u"), epoch, &mut answers, render));

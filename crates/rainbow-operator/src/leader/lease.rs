@@ -17,7 +17,7 @@ const NAMESPACE: &str = "rainbow.dev/namespace";
 const RESIGN: Duration = Duration::from_secs(2);
 
 /// Lease that one operator takes.
-pub(super) struct Own {
+pub(super) struct OwnLease {
     api: Api<Lease>,
     identity: String,
     /// Only namespace that the operator looks at.
@@ -25,18 +25,18 @@ pub(super) struct Own {
     /// Time that the lease may go without a renewal.
     duration: Duration,
     clock: Clock,
-    seen: Option<Seen>,
+    seen: Option<ObservedLease>,
 }
 
 /// Lease as it was last seen, and since when it has been so.
-struct Seen {
+struct ObservedLease {
     lease: Lease,
     since: Instant,
 }
 
 /// Operator whose turn it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Holder {
     Mine,
     /// Another operator, by its name.
     Theirs {
@@ -48,7 +48,7 @@ pub(super) enum Turn {
     Raced,
 }
 
-impl Own {
+impl OwnLease {
     pub(super) fn new(client: &Client, election: &Election, duration: Duration, clock: Clock) -> Self {
         Self {
             api: Api::namespaced(client.clone(), &election.namespace),
@@ -72,7 +72,7 @@ impl Own {
     }
 
     /// Looks at the lease once and, where it may be taken, writes once.
-    pub(super) async fn attempt(&mut self) -> kube::Result<Turn> {
+    pub(super) async fn attempt(&mut self) -> kube::Result<Holder> {
         // An own renewal counts from here: others may see it from now on.
         let begin = Instant::now();
         let Some(lease) = self.api.get_opt(NAME).await? else {
@@ -91,12 +91,12 @@ impl Own {
             Some(seen) => (begin, holder(&seen.lease) == holder(&lease)),
             None => (begin, false),
         };
-        self.seen = Some(Seen { lease: lease.clone(), since });
+        self.seen = Some(ObservedLease { lease: lease.clone(), since });
         let held = holder(&lease).filter(|holder| *holder != self.identity);
         if let Some(holder) = held
             && since.elapsed() < duration(&lease)
         {
-            return Ok(Turn::Theirs { holder: holder.to_owned(), renewed });
+            return Ok(Holder::Theirs { holder: holder.to_owned(), renewed });
         }
         let mut next = lease;
         self.fill(&mut next);
@@ -129,9 +129,9 @@ impl Own {
         self.api.replace(NAME, &PostParams::default(), lease).await
     }
 
-    fn mine(&mut self, lease: Lease, since: Instant) -> Turn {
-        self.seen = Some(Seen { lease, since });
-        Turn::Mine
+    fn mine(&mut self, lease: Lease, since: Instant) -> Holder {
+        self.seen = Some(ObservedLease { lease, since });
+        Holder::Mine
     }
 
     /// Makes a lease this operator's, from now.
@@ -156,9 +156,9 @@ impl Own {
     }
 }
 
-fn lost_race(error: Error) -> kube::Result<Turn> {
+fn lost_race(error: Error) -> kube::Result<Holder> {
     match error {
-        Error::Api(status) if status.code == 409 => Ok(Turn::Raced),
+        Error::Api(status) if status.code == 409 => Ok(Holder::Raced),
         other => Err(other),
     }
 }

@@ -27,16 +27,16 @@ impl fmt::Display for Rival {
 }
 
 /// Knowledge about the leases of other namespaces.
-pub(super) struct Rivals {
+pub(super) struct RivalLeases {
     api: Api<Lease>,
     /// Namespace of the own lease.
     own: String,
     scope: Option<String>,
-    seen: HashMap<String, Seen>,
+    seen: HashMap<String, ObservedLease>,
 }
 
 /// Lease of another operator.
-struct Seen {
+struct ObservedLease {
     spec: Option<LeaseSpec>,
     since: Instant,
     /// Whether the lease has been renewed since it was first seen.
@@ -45,14 +45,14 @@ struct Seen {
 
 /// Other operators that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Rivalry {
     Nobody,
     /// A lease that its operator may renew, or that an operator that is gone has left. A later look will tell.
     Perhaps,
     Alive(Rival),
 }
 
-impl Rivals {
+impl RivalLeases {
     pub(super) fn new(client: &Client, election: &Election) -> Self {
         Self {
             api: Api::all(client.clone()),
@@ -62,25 +62,25 @@ impl Rivals {
         }
     }
 
-    pub(super) async fn look(&mut self) -> Found {
+    pub(super) async fn look(&mut self) -> Rivalry {
         let named = ListParams::default().fields(&format!("metadata.name={NAME}"));
         match self.api.list(&named).await {
             Ok(leases) => self.judge(&leases.items),
             Err(Error::Api(status)) if status.is_forbidden() => {
                 // The operator is one of one namespace, or an earlier version has installed it.
                 tracing::debug!("leases of other namespaces may not be listed");
-                Found::Nobody
+                Rivalry::Nobody
             }
             Err(error) => {
                 tracing::warn!(%error, "leases of other namespaces cannot be listed");
-                Found::Perhaps
+                Rivalry::Perhaps
             }
         }
     }
 
-    fn judge(&mut self, leases: &[Lease]) -> Found {
+    fn judge(&mut self, leases: &[Lease]) -> Rivalry {
         let now = Instant::now();
-        let mut found = Found::Nobody;
+        let mut found = Rivalry::Nobody;
         let mut seen = HashMap::new();
         for lease in leases {
             let namespace = lease.namespace().unwrap_or_default();
@@ -89,13 +89,13 @@ impl Rivals {
             };
             let state = match self.seen.remove(&namespace) {
                 Some(before) if before.spec == lease.spec => before,
-                before => Seen { spec: lease.spec.clone(), since: now, renewed: before.is_some() },
+                before => ObservedLease { spec: lease.spec.clone(), since: now, renewed: before.is_some() },
             };
             if now.duration_since(state.since) < duration(lease) {
                 if state.renewed {
-                    found = Found::Alive(Rival { holder: holder.to_owned(), namespace: namespace.clone() });
-                } else if found == Found::Nobody {
-                    found = Found::Perhaps;
+                    found = Rivalry::Alive(Rival { holder: holder.to_owned(), namespace: namespace.clone() });
+                } else if found == Rivalry::Nobody {
+                    found = Rivalry::Perhaps;
                 }
             }
             seen.insert(namespace, state);

@@ -17,15 +17,15 @@ impl Cluster {
     }
 
     fn candidate(&self, identity: &str) -> Candidate {
-        self.candidate_of(identity, "default", None, Others::Wait)
+        self.candidate_of(identity, "default", None, Contention::Wait)
     }
 
     /// Returns a candidate that does not wait for others.
     fn alone(&self, identity: &str, namespace: &str) -> Candidate {
-        self.candidate_of(identity, namespace, None, Others::Refuse)
+        self.candidate_of(identity, namespace, None, Contention::Refuse)
     }
 
-    fn candidate_of(&self, identity: &str, namespace: &str, scope: Option<&str>, others: Others) -> Candidate {
+    fn candidate_of(&self, identity: &str, namespace: &str, scope: Option<&str>, others: Contention) -> Candidate {
         let scope = scope.map(str::to_owned);
         let election = Election { namespace: namespace.into(), identity: identity.into(), scope, others };
         Candidate::new(&self.api.client("default"), &election, self.clock)
@@ -86,7 +86,7 @@ async fn of_two_at_the_same_time_one_is_elected() {
     let (mut a, mut b) = (cluster.candidate("a"), cluster.candidate("b"));
     // Both have read the same lease before either writes.
     let (first, second) = tokio::join!(a.own.attempt(), b.own.attempt());
-    let mine = [first.unwrap(), second.unwrap()].into_iter().filter(|turn| matches!(turn, Turn::Mine)).count();
+    let mine = [first.unwrap(), second.unwrap()].into_iter().filter(|turn| matches!(turn, Holder::Mine)).count();
     assert_eq!(mine, 1);
 }
 
@@ -155,11 +155,11 @@ async fn one_that_was_killed_holds_the_next_up_for_seconds() {
 #[tokio::test(start_paused = true)]
 async fn different_namespaces_are_different_work() {
     let cluster = Cluster::new();
-    let mut one = cluster.candidate_of("a", "default", Some("default"), Others::Refuse);
-    let mut other = cluster.candidate_of("b", "kube-system", Some("kube-system"), Others::Refuse);
+    let mut one = cluster.candidate_of("a", "default", Some("default"), Contention::Refuse);
+    let mut other = cluster.candidate_of("b", "kube-system", Some("kube-system"), Contention::Refuse);
     one.elected().await.unwrap();
     other.elected().await.unwrap();
-    let mut all = cluster.candidate_of("c", "kube-public", None, Others::Refuse);
+    let mut all = cluster.candidate_of("c", "kube-public", None, Contention::Refuse);
     tokio::select! {
         _ = one.lost() => panic!("the first one goes on"),
         _ = other.lost() => panic!("the other one goes on"),
@@ -171,8 +171,8 @@ async fn different_namespaces_are_different_work() {
 #[tokio::test(start_paused = true)]
 async fn of_two_installations_one_leads_and_the_other_takes_over() {
     let cluster = Cluster::new();
-    let mut a = cluster.candidate_of("a", "kube-system", None, Others::Wait);
-    let mut b = cluster.candidate_of("b", "default", None, Others::Wait);
+    let mut a = cluster.candidate_of("a", "kube-system", None, Contention::Wait);
+    let mut b = cluster.candidate_of("b", "default", None, Contention::Wait);
     let first = tokio::select! {
         _ = a.elected() => "a",
         _ = b.elected() => "b",

@@ -12,7 +12,7 @@ use super::{Scope, managed, owner};
 
 /// Additions of the operator to an instance's pods. They are recorded when the instance is made, so that an upgrade restarts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Made {
+pub(crate) struct PodAdditions {
     /// Counter of connections.
     pub(crate) sidecar: Option<Sidecar>,
     /// Whether the pods carry the label that Services ask for.
@@ -37,7 +37,7 @@ pub(crate) fn color(
     scope: &Scope<'_>,
     rainbow: &Rainbow,
     new: &NewColor<'_>,
-    made: impl Fn(&Tier, &InstanceName) -> Made,
+    made: impl Fn(&Tier, &InstanceName) -> PodAdditions,
 ) -> Value {
     let NewColor { name, revision, instances, entries, version, config } = *new;
     let tiers = scope.templates.unpacked(&rainbow.spec.tiers);

@@ -34,7 +34,7 @@ fn rainbow() -> Rainbow {
     .unwrap()
 }
 
-const NEW: Made = Made {
+const NEW: PodAdditions = PodAdditions {
     sidecar: None,
     serving_label: true,
     service_links: ServiceLinks::Off,
@@ -49,7 +49,7 @@ fn name(tier: &str) -> InstanceName {
 fn made_of(
     name: &str,
     instances: &[(String, InstanceName)],
-    made: impl Fn(&rainbow_api::Tier, &InstanceName) -> Made,
+    made: impl Fn(&rainbow_api::Tier, &InstanceName) -> PodAdditions,
 ) -> serde_json::Value {
     let version = rainbow_api::Version::of(&rainbow().spec);
     let (entries, version) = (&BTreeMap::new(), Some(&version));
@@ -347,7 +347,7 @@ fn tally(native: bool) -> Sidecar {
 #[test]
 fn the_counter_is_put_where_it_was_recorded() {
     let instances = [("backend".to_owned(), name("backend")), ("frontend".to_owned(), name("frontend"))];
-    let counted = |tier: &rainbow_api::Tier, _: &InstanceName| Made {
+    let counted = |tier: &rainbow_api::Tier, _: &InstanceName| PodAdditions {
         sidecar: (tier.name == "frontend").then(|| tally(true)),
         ..NEW
     };

@@ -5,7 +5,7 @@ use rainbow_plan::{CopyState, Source};
 use std::collections::BTreeMap;
 
 use super::Foreign;
-use crate::{cache::App, config::Readable, domain, kind::kind_of, live::Check, uid::Uid};
+use crate::{cache::App, config::ReadAccess, domain, kind::kind_of, live::Check, uid::Uid};
 
 /// Returns the copies that colors have, that the spec's version has, and that exist. Copies of a kind that is not watched are left out.
 pub(super) fn copies(
@@ -29,7 +29,7 @@ pub(super) fn copies(
     }
     let mut states = BTreeMap::new();
     for ((kind, copy), of) in all {
-        if *app.config.readables.of(kind) != Readable::Yes {
+        if *app.config.readables.of(kind) != ReadAccess::Yes {
             continue;
         }
         let is_same = app.config.copy_of(&ConfigName { kind, name: of.to_owned() }) == Some(copy);

@@ -4,15 +4,15 @@ use rainbow_api::{ConfigKind, ConfigName};
 use std::collections::BTreeSet;
 
 use crate::{
-    apply::{ConfigAnswers, ConfigQuestions, CopyToCheck},
+    apply::{ConfigRequests, ConfigResults, CopyToCheck},
     cache::App,
-    config::Readable,
+    config::ReadAccess,
     live::{Check, Root},
     manifests::{self, Scope},
 };
 
 /// Returns the unknown parts of an application's configuration that its next plan depends on.
-pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigQuestions {
+pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigRequests {
     let is_copied = |kind: ConfigKind, copy: &str| {
         app.copies(kind).get(copy).is_some_and(|found| found.check != Check::Wrong && !found.meta.deleting)
     };
@@ -24,7 +24,7 @@ pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigQues
     names.extend(root.config.values().flat_map(|named| named.keys()).cloned());
     let mut copies = Vec::new();
     for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
-        let all = app.copies(kind).iter().filter(|_| *app.config.readables.of(kind) == Readable::Yes);
+        let all = app.copies(kind).iter().filter(|_| *app.config.readables.of(kind) == ReadAccess::Yes);
         let unknown = all.filter(|(_, found)| found.check == Check::Unknown && !found.meta.deleting);
         copies.extend(unknown.map(|(name, found)| CopyToCheck {
             copy: ConfigName { kind, name: name.to_string() },
@@ -32,7 +32,7 @@ pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigQues
             of: found.of.to_string(),
         }));
     }
-    ConfigQuestions {
+    ConfigRequests {
         originals: app.config.to_read(names.iter()),
         copies,
         key: app.config.key.clone(),
@@ -42,11 +42,11 @@ pub(super) fn questions(app: &App, root: &Root, scope: &Scope<'_>) -> ConfigQues
 
 /// Returns whether a kind that the application names is being listed for the first time.
 pub(super) fn is_being_listed(app: &App) -> bool {
-    app.config.names().any(|name| *app.config.readables.of(name.kind) == Readable::NotYet)
+    app.config.names().any(|name| *app.config.readables.of(name.kind) == ReadAccess::NotYet)
 }
 
 /// Takes in what was read.
-pub(crate) fn learn(app: &mut App, answers: ConfigAnswers) {
+pub(crate) fn learn(app: &mut App, answers: ConfigResults) {
     app.changes += 1;
     if let Some(key) = answers.key {
         app.config.key = Some(key);

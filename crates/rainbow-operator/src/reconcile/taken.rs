@@ -11,12 +11,12 @@ const EVERY: Duration = Duration::from_secs(15);
 
 /// Needed names that are taken, with the time of the last question.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct TakenNames {
     names: Foreign,
     asked: Option<Instant>,
 }
 
-impl Taken {
+impl TakenNames {
     pub(super) fn names(&self) -> &Foreign {
         &self.names
     }

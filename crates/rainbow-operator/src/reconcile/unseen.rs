@@ -14,12 +14,12 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Changes that the watches must show before the next plan.
 #[derive(Debug, Default)]
-pub(super) struct Unseen {
+pub(super) struct UnseenChanges {
     expectations: Vec<Expectation>,
     since: Option<Instant>,
 }
 
-impl Unseen {
+impl UnseenChanges {
     pub(super) fn expect(&mut self, expectations: Vec<Expectation>) {
         self.expectations.extend(expectations);
         self.since = Some(Instant::now());

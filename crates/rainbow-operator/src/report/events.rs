@@ -8,13 +8,14 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use rainbow_api::{
-    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase, documented_enum,
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase,
+    documented_enum,
 };
 use rainbow_plan::{Action, InstanceName, Selection, StageKey, StageService, Time, World};
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{About, status};
+use super::{ReportInput, status};
 use crate::{
     clock::timestamp,
     domain,
@@ -174,7 +175,7 @@ pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) ->
 }
 
 /// Returns a note where another writer has scaled a Deployment whose size is Rainbow's, and the size is about to be set back.
-pub(crate) fn of_scale(action: &Action, about: &About<'_>) -> Option<Note> {
+pub(crate) fn of_scale(action: &Action, about: &ReportInput<'_>) -> Option<Note> {
     let instance = match action {
         Action::ApplyDeployment { instance, .. } => instance,
         Action::TakeOut { pod } => &about.world.pods.iter().find(|known| *known.name == *pod)?.instance,

@@ -21,11 +21,11 @@ pub(super) enum Subject {
 
 /// Memory of all statuses between the turns of an application.
 #[derive(Default)]
-pub(super) struct Pacing(HashMap<Subject, Paced>);
+pub(super) struct Pacing(HashMap<Subject, StatusPace>);
 
 /// Memory of a status.
 #[derive(Clone, Copy, Debug, Default)]
-struct Paced {
+struct StatusPace {
     /// Time of the last write.
     written: Option<Instant>,
     /// Time since when the status differs from what is written.
@@ -65,7 +65,7 @@ impl Round<'_> {
             self.later = Some(self.later.map_or(due, |later| later.min(due)));
             return false;
         }
-        *paced = Paced { written: Some(self.now), differs: None };
+        *paced = StatusPace { written: Some(self.now), differs: None };
         true
     }
 

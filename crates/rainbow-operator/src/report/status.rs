@@ -18,7 +18,7 @@ use crate::{
 
 mod color;
 
-pub(crate) use color::{Basis, Remembered, UNKNOWN_AFTER, color, color_difference};
+pub(crate) use color::{ColorPolicy, ColorStatusInput, UNKNOWN_AFTER, color, color_difference};
 
 /// Time from which a held shift is a warning: its stage has two versions, and needs the operator for as long as it is held.
 pub(crate) const PAUSED_LONG: Duration = Duration::from_secs(3600);
@@ -40,7 +40,7 @@ pub(crate) enum Difference {
 }
 
 /// Input of a Rainbow's status besides the planner's report.
-pub(crate) struct RainbowBasis<'a> {
+pub(crate) struct RainbowStatusInput<'a> {
     /// Generation of the spec that was planned for.
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
@@ -61,8 +61,8 @@ pub(crate) struct RainbowBasis<'a> {
 pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 
 /// Returns the status of the Rainbow.
-pub(crate) fn rainbow(report: &Report, basis: RainbowBasis<'_>) -> RainbowStatus {
-    let RainbowBasis { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
+pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> RainbowStatus {
+    let RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
     let tier_before = |stage: &str, tier: &str| {
         let before = old.stages.iter().find(|known| known.name == stage)?;
@@ -447,7 +447,7 @@ mod tests {
             paused: false,
         }];
         let basis =
-            RainbowBasis { generation: Some(3), names, causes, waits: None, troubles, overlaps, holds, old, now };
+            RainbowStatusInput { generation: Some(3), names, causes, waits: None, troubles, overlaps, holds, old, now };
         rainbow(report, basis)
     }
 

@@ -6,7 +6,7 @@ use std::{
     process,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -51,6 +51,17 @@ struct State<H> {
     ending: AtomicBool,
     /// Number of requests read but not yet answered.
     busy: AtomicUsize,
+    /// Time of the last request of a client, in milliseconds since the start.
+    last_request: AtomicU64,
+}
+
+impl<H> State<H> {
+    /// Returns the time that a drain still has to take: until no client has sent a request for the grace time. A node that has not learned yet
+    /// that the pod ends sends clients for as long as it takes, which no fixed time covers. The pod's grace period is the limit.
+    fn drain_left(&self, since: Duration, now: Duration) -> Duration {
+        let last = Duration::from_millis(self.last_request.load(Ordering::SeqCst)).max(since);
+        (last + self.settings.grace).saturating_sub(now)
+    }
 }
 
 /// Serves until SIGTERM or SIGINT, then ends as the settings say. `/ready` and `/slow/<milliseconds>` are answered here,
@@ -69,6 +80,7 @@ pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'st
         started: Instant::now(),
         ending: AtomicBool::new(false),
         busy: AtomicUsize::new(0),
+        last_request: AtomicU64::new(0),
     });
     let accepting = {
         let (listener, state) = (listener.try_clone()?, state.clone());
@@ -81,7 +93,16 @@ pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'st
         match mode {
             OnSigterm::Die => process::exit(143),
             OnSigterm::Close => {}
-            OnSigterm::Drain => thread::sleep(state.settings.grace),
+            OnSigterm::Drain => {
+                let since = state.started.elapsed();
+                loop {
+                    let left = state.drain_left(since, state.started.elapsed());
+                    if left.is_zero() {
+                        break;
+                    }
+                    thread::sleep(left);
+                }
+            }
         }
         // Wakes the accepting thread, whose next call fails; later connections are refused.
         let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
@@ -142,6 +163,8 @@ fn answer<H: Fn() -> Reply>(head: &Head, state: &State<H>) -> Reply {
         let ready = state.started.elapsed() >= state.settings.ready_after && !state.ending.load(Ordering::SeqCst);
         return if ready { Reply::ok("ready") } else { Reply { status: 503, body: "not ready".into() } };
     }
+    let now = u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    state.last_request.store(now, Ordering::SeqCst);
     if let Some(milliseconds) = head.path.strip_prefix("/slow/").and_then(|text| text.parse::<u32>().ok()) {
         thread::sleep(Duration::from_millis(milliseconds.into()));
     }
@@ -217,4 +240,33 @@ fn write_reply(stream: &mut TcpStream, reply: &Reply, close: bool) -> io::Result
         body.len() + 1
     );
     stream.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_lasts_until_clients_stay_away() {
+        let state = |last_request| State {
+            settings: Settings { grace: Duration::from_secs(5), ..Settings::read().unwrap() },
+            handler: (),
+            started: Instant::now(),
+            ending: AtomicBool::new(true),
+            busy: AtomicUsize::new(0),
+            last_request: AtomicU64::new(last_request),
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            state(2_000).drain_left(seconds(10), seconds(10)),
+            seconds(5),
+            "the last request was before the signal"
+        );
+        assert_eq!(
+            state(13_000).drain_left(seconds(10), seconds(14)),
+            seconds(4),
+            "a client was sent after the signal"
+        );
+        assert_eq!(state(13_000).drain_left(seconds(10), seconds(18)), Duration::ZERO);
+    }
 }

@@ -11,7 +11,7 @@ pub struct Settings {
     pub port: u16,
     /// `ON_SIGTERM`: reaction to SIGTERM.
     pub on_sigterm: OnSigterm,
-    /// `GRACE_MS`: time for which connections are still accepted after SIGTERM with `ON_SIGTERM=drain`, 5000 by default.
+    /// `GRACE_MS`: with `ON_SIGTERM=drain`, time without a request after which the program ends, 5000 by default.
     pub grace: Duration,
     /// `READY_AFTER_MS`: time for which `/ready` answers 503 after the start, 0 by default.
     pub ready_after: Duration,
@@ -22,7 +22,7 @@ pub struct Settings {
 /// Reaction to SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSigterm {
-    /// Continues to accept for the grace time, asks clients to close their connections, finishes every request, as a
+    /// Continues to accept until clients stay away for the grace time, asks them to close their connections, finishes every request, as a
     /// well-made server does.
     Drain,
     /// Stops listening at once and finishes the outstanding requests, as most servers do.

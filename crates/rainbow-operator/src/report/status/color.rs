@@ -28,7 +28,7 @@ const NAMED: usize = 3;
 const CUTS: usize = 100;
 
 /// Input of a status, beside the planner's report.
-pub(crate) struct Basis<'a> {
+pub(crate) struct ColorStatusInput<'a> {
     pub(crate) generation: Option<i64>,
     pub(crate) names: &'a Names<'a>,
     pub(crate) known: &'a Known,
@@ -40,14 +40,14 @@ pub(crate) struct Basis<'a> {
     pub(crate) cut: &'a [Cut],
     /// Answer of the API server to the writes of the color's start and end.
     pub(crate) trouble: Option<Obstacle>,
-    pub(crate) remembered: Remembered,
+    pub(crate) remembered: ColorPolicy,
     pub(crate) old: &'a ColorStatus,
     pub(crate) now: Time,
 }
 
 /// Policy about a color's own pods that a later spec must not change.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Remembered {
+pub(crate) struct ColorPolicy {
     /// Source of the evidence. `None`: as in the snapshot.
     evidence: Option<Evidence>,
     /// Seconds by tier, where they differ from the snapshot's.
@@ -56,7 +56,7 @@ pub(crate) struct Remembered {
     scaling: BTreeMap<String, TierScaling>,
 }
 
-impl Remembered {
+impl ColorPolicy {
     pub(crate) fn of(spec: &RainbowSpec, described: bool, color: &Color) -> Self {
         let evidence = domain::evidence(spec, described, color);
         let is_snapshot = color.spec.evidence.as_ref() == Some(&*evidence);
@@ -74,8 +74,8 @@ impl Remembered {
 }
 
 /// Returns the status of a color.
-pub(crate) fn color(report: &ColorReport, basis: &Basis<'_>) -> ColorStatus {
-    let Basis { generation, old, now, .. } = basis;
+pub(crate) fn color(report: &ColorReport, basis: &ColorStatusInput<'_>) -> ColorStatus {
+    let ColorStatusInput { generation, old, now, .. } = basis;
     let (phase, ready) = match report.phase {
         ColorPhase::Starting => (api::ColorPhase::Starting, false),
         ColorPhase::Ready => (api::ColorPhase::Ready, true),
@@ -139,7 +139,7 @@ fn long(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn drain(report: &ColorReport, basis: &Basis<'_>) -> Option<DrainStatus> {
+fn drain(report: &ColorReport, basis: &ColorStatusInput<'_>) -> Option<DrainStatus> {
     let before = basis.old.drain.clone().unwrap_or_default();
     let mut cut = before.cut;
     for new in basis.cut {
@@ -196,7 +196,7 @@ fn why(pod: &str, known: &Known) -> String {
 }
 
 /// Returns the condition about pods of which nothing is known, with the reasons.
-fn unknown(drain: &DrainReport, basis: &Basis<'_>) -> Condition {
+fn unknown(drain: &DrainReport, basis: &ColorStatusInput<'_>) -> Condition {
     let since = drain.unknown_since.filter(|since| drain.unknown > 0 && basis.now >= since.after(UNKNOWN_AFTER));
     let Some(since) = since else {
         let message = messages::ALL_KNOWN.to_owned();
@@ -278,20 +278,20 @@ fn without_counts(mut status: ColorStatus) -> ColorStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::count::{How, Worth};
+    use crate::count::{CountMethod, Validity};
 
     const POD: &str = r#"{"ports":[{"port":8081,"count":3,"oldestSeconds":12,"peers":[{"address":"10.0.0.2","count":3}]}],"count":3,"fresh":0,"at":1,"complete":true}"#;
 
     fn known(answer: Result<u64, &str>) -> Known {
         let mut known = Known::default();
-        known.ask([("p", "u", How::Asked)].into_iter(), Duration::from_secs(30), Time(0));
+        known.ask([("p", "u", CountMethod::Asked)].into_iter(), Duration::from_secs(30), Time(0));
         let reading = answer.map_err(str::to_owned).map(|age| {
             let text = POD.replace("12", &age.to_string());
             let source = crate::count::Source::Tally { ports: vec![8081] };
             crate::count::read(&source, text.as_bytes()).unwrap()
         });
         let minute = Duration::from_secs(60);
-        known.answer("p", "u", reading, Time(0), Worth { next: minute, last: minute });
+        known.answer("p", "u", reading, Time(0), Validity { next: minute, last: minute });
         known
     }
 
@@ -329,10 +329,10 @@ mod tests {
     fn status(report: &ColorReport, known: &Known, old: &ColorStatus, now: i64, cut: &[Cut]) -> ColorStatus {
         let (services, troubles, taken) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
         let names = &Names { rainbow: "colors", prefix: None, services, troubles, taken };
-        let remembered = Remembered::default();
+        let remembered = ColorPolicy::default();
         color(
             report,
-            &Basis {
+            &ColorStatusInput {
                 generation: Some(1),
                 names,
                 known,
