@@ -118,7 +118,7 @@ async fn what_an_injector_adds_to_deployments_is_left_alone() {
     cluster.apply(&seamless("v1", 2)).await;
     cluster.until("v1 serves", async |c: &Cluster| c.is_ready().await).await;
     let (writes, said) = ten_minutes(&cluster, "/deployments/").await;
-    assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is in the way"));
+    assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is stalled"));
     cluster.kill_operator().await;
     cluster.start_operator();
     assert_eq!(ten_minutes(&cluster, "/deployments/").await.0, 0);
@@ -161,7 +161,7 @@ async fn a_policy_may_say_who_manages_an_object() {
     cluster.promote("v2").await;
     cluster.until("v2 serves", async |c: &Cluster| c.is_ready().await).await;
     let (writes, said) = ten_minutes(&cluster, "/services/").await;
-    assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is in the way"));
+    assert_eq!((writes, said.as_str()), (0, "False NothingInTheWay nothing is stalled"));
 }
 
 /// Kubernetes that does not know a value of a Service's policy.

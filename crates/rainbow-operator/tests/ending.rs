@@ -45,7 +45,7 @@ async fn ending() -> Cluster {
     namespaces.create(&PostParams::default(), &namespace).await.unwrap();
     apply(&cluster, &in_doomed("v1")).await;
     cluster
-        .until("v1 is on its way", async |c: &Cluster| {
+        .until("v1 is starting", async |c: &Cluster| {
             doomed::<Deployment>(c).get_opt("backend-v1").await.unwrap().is_some()
         })
         .await;

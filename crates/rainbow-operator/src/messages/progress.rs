@@ -1,0 +1,165 @@
+//! Changes that are under way: shifts, steps between tiers, colors that start.
+
+use rainbow_api::{Hold, ShiftStatus, StageStatus};
+use rainbow_plan::{ColorPhase, ColorReport, Lack, Report, ShiftPhase, StageReport, TierReport, Waiting};
+
+use super::{
+    events::{of_color, shift_paused},
+    reasons::{self, Patience},
+};
+use crate::domain::{Names, Urgency};
+
+/// Describes the stages that move: which, from where to where, and how far they are.
+pub(crate) fn shifting(report: &Report) -> Option<String> {
+    let one = |name: String, report: &StageReport| {
+        let shift = report.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Paused)?;
+        let step = format!("{} of {} pods", shift.moved, shift.of);
+        Some(format!("{name} moves from {} to {}: {step}", shift.from, shift.to))
+    };
+    let of_stage = |stage: &StageReport| {
+        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
+        let tiers = stage.tiers.iter().filter_map(tier);
+        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
+    };
+    let shifts: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
+    (!shifts.is_empty()).then(|| shifts.join("; "))
+}
+
+/// Describes the stages that wait between two tiers.
+pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
+    let step = |stage: &StageReport| match stage.waiting.as_ref()? {
+        waiting @ Waiting::BetweenTiers { .. } => {
+            Some(format!("stage {}: {}", stage.name, reasons::waiting(waiting, None, names)))
+        }
+        _ => None,
+    };
+    let steps: Vec<String> = report.stages.iter().filter_map(step).collect();
+    (!steps.is_empty()).then(|| steps.join("; "))
+}
+
+/// Describes the stages whose tiers must still follow: callers wait for callees, and on the way back callees wait for the end of newer
+/// callers.
+pub(crate) fn following(report: &Report, names: &Names<'_>) -> Option<String> {
+    let one = |name: String, report: &StageReport| match report.waiting.as_ref()? {
+        waiting @ (Waiting::ForTier { .. } | Waiting::ForNewerCallers { .. }) => {
+            Some(format!("{name}: {}", reasons::waiting(waiting, None, names)))
+        }
+        _ => None,
+    };
+    let of_stage = |stage: &StageReport| {
+        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
+        let tiers = stage.tiers.iter().filter_map(tier);
+        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
+    };
+    let all: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Describes that a user has taken the stage back.
+pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
+    let color = hold.color.as_deref().unwrap_or_default();
+    let until = match hold.revision {
+        Some(_) => "a later color, or ",
+        None => "",
+    };
+    let origin = hold.origin();
+    let origin = if origin.is_empty() { origin } else { format!(" {origin}") };
+    let stage = &hold.stage;
+    format!("held at `{color}`{origin} until {until}`rainbow promote {rainbow} --stage {stage}`")
+}
+
+/// Describes the stages that are held in the middle of a shift.
+pub(crate) fn paused(stages: &[StageStatus]) -> Option<String> {
+    let held = stages.iter().filter_map(|stage| {
+        let shift = stage.shift.as_ref()?;
+        let since = shift.paused_since.as_deref()?;
+        Some(format!("{} since {since}", shift_paused(&stage.name, &shift.from, &shift.to, shift.moved, shift.of)))
+    });
+    let held: Vec<String> = held.collect();
+    (!held.is_empty()).then(|| held.join("; "))
+}
+
+/// Returns the message of a stage that has been held for long.
+pub(crate) fn paused_long(shift: &ShiftStatus) -> String {
+    format!("paused for long, since {}", shift.paused_since.as_deref().unwrap_or(&shift.started_at))
+}
+
+/// Returns a sentence about a stage, such as `stage active: paused`.
+pub(crate) fn of_stage(stage: &str, message: &str) -> String {
+    format!("stage {stage}: {message}")
+}
+
+/// Describes the stages whose color lacks pods.
+pub(crate) fn degraded(report: &Report, names: &Names<'_>) -> Option<String> {
+    let lacking = report.stages.iter().filter(|stage| stage.degraded.is_some()).filter_map(|stage| {
+        let color = report.colors.iter().find(|color| Some(&color.name) == stage.color.as_ref())?;
+        let Some(Waiting::ForPods { lacks }) = &color.waiting else { return None };
+        let lacks = reasons::lacks(lacks, &color.name, names, Patience::Over);
+        Some(format!("color {} of stage {} lacks pods: {lacks}", color.name, stage.name))
+    });
+    let lacking: Vec<String> = lacking.collect();
+    (!lacking.is_empty()).then(|| lacking.join("; "))
+}
+
+/// Describes the colors that wait for a slot.
+pub(crate) fn without_slot(report: &Report, names: &Names<'_>) -> Option<String> {
+    let queued = report.colors.iter().filter_map(|color| match &color.waiting {
+        Some(slot @ Waiting::ForSlot { .. }) => Some(of_color(&color.name, &reasons::waiting(slot, None, names))),
+        _ => None,
+    });
+    let queued: Vec<String> = queued.collect();
+    (!queued.is_empty()).then(|| queued.join("; "))
+}
+
+/// Describes the colors whose pods are starting.
+pub(crate) fn starting(report: &Report, names: &Names<'_>) -> Option<String> {
+    let starting = report.colors.iter().filter(|color| color.phase == ColorPhase::Starting);
+    let one = |color: &ColorReport| match &color.waiting {
+        Some(Waiting::ForPods { lacks }) => {
+            format!(
+                "color {} is starting: {}",
+                color.name,
+                reasons::lacks(lacks, &color.name, names, Patience::ForAWhile)
+            )
+        }
+        _ => format!("color {} is starting", color.name),
+    };
+    let all: Vec<String> = starting.map(one).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Describes the colors whose pods have a reason not to be ready, other than that they are being started.
+pub(crate) fn unready(report: &Report, names: &Names<'_>) -> Option<String> {
+    let one = |color: &ColorReport| {
+        let Some(Waiting::ForPods { lacks }) = &color.waiting else { return None };
+        let has_reason = lacks.iter().any(|lack| match lack {
+            Lack::Pods { tier, .. } => {
+                names.trouble(&color.name, tier).is_some_and(|trouble| trouble.urgency != Urgency::Starting)
+            }
+            Lack::Instance { .. } | Lack::MinReady { .. } => false,
+        });
+        has_reason.then(|| of_color(&color.name, &reasons::lacks(lacks, &color.name, names, Patience::ForAWhile)))
+    };
+    let all: Vec<String> = report.colors.iter().filter_map(one).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Describes the stages that serve no color yet.
+pub(crate) fn without_color(report: &Report) -> Option<String> {
+    let waiting = report.stages.iter().filter(|stage| stage.color.is_none());
+    let names: Vec<&str> = waiting.map(|stage| stage.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("stage {} serves no color yet", names.join(", ")))
+}
+
+/// Message about colors that have too few or too many pods.
+pub(crate) const SIZING: &str = "colors are being brought to their sizes";
+
+/// Describes pods that do not start because the image of the counter cannot be pulled. The text does not vary from pod to pod.
+pub(crate) fn no_counter_image(image: &str, color: &str, object: &str) -> String {
+    format!(
+        "pods of color {color} do not start: their node cannot pull `{image}`, the image of Rainbow's connection counter. Make it \
+         available under this name and they start by themselves. Or give the operator another one (--tally-image), or do \
+         without (drain.connections: None, or connections: None of a tier), and then delete the color (kubectl delete color \
+         {object}): it is made again"
+    )
+}
