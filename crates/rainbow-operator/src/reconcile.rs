@@ -400,7 +400,8 @@ impl Turn<'_> {
         Step::Run { writes, turn: read.boxed() }
     }
 
-    /// Stages first. What is cut is reported before it is; everything else is reported when it is done.
+    /// Stages first. A color that a stage sends its first clients to is reported before that, and what is cut before it is; everything else
+    /// is reported when it is done.
     fn run(&self, purpose: Purpose, work: Work, report: Report) -> Step {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = work.writes() + report.writes();
@@ -411,6 +412,10 @@ impl Turn<'_> {
                 && !done.reported(hold(&site, operation).await)
             {
                 return done;
+            }
+            // A stage waits for nothing: where this cannot be written, the next look finds what it serves.
+            if report.has_served() {
+                done.reported(report.announce_served(&client, &key).await);
             }
             let (stages, mut rest): (Vec<_>, Vec<_>) = work.chains.into_iter().partition(ChainWrites::is_stage);
             done.carried_out(carry_out(&site, stages).await);

@@ -73,6 +73,8 @@ pub(crate) type Troubles = BTreeMap<ChainKey, Obstacle>;
 
 /// What is to be written.
 pub(crate) struct Report {
+    /// Statuses of colors that a stage is about to send its first clients to.
+    served: Vec<StatusWrite>,
     /// Statuses that tell of connections that are about to be cut.
     cuts: Vec<StatusWrite>,
     statuses: Vec<StatusWrite>,
@@ -89,12 +91,12 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn is_empty(&self) -> bool {
-        self.cuts.is_empty() && self.statuses.is_empty() && self.nameless.is_empty()
+        self.served.is_empty() && self.cuts.is_empty() && self.statuses.is_empty() && self.nameless.is_empty()
     }
 
     /// How many writes there are.
     pub(crate) fn writes(&self) -> usize {
-        self.cuts.len() + self.statuses.len() + self.notes.len()
+        self.served.len() + self.cuts.len() + self.statuses.len() + self.notes.len()
     }
 
     /// A status or an event is to be written when all else is done.
@@ -104,6 +106,7 @@ impl Report {
 
     /// Leaves everything out.
     pub(crate) fn silence(&mut self) {
+        self.served.clear();
         self.cuts.clear();
         self.statuses.clear();
         self.notes.clear();
@@ -113,6 +116,16 @@ impl Report {
     /// Asks whose the addresses are that hold whole colors.
     pub(crate) async fn owners(&self, client: &Client) -> Owners {
         peers::owners(client, &self.nameless).await
+    }
+
+    /// A stage is about to send its first clients to a color.
+    pub(crate) fn has_served(&self) -> bool {
+        !self.served.is_empty()
+    }
+
+    /// Writes down which colors stages are about to send clients to, so that a crash between the two cannot hide that a color has served.
+    pub(crate) async fn announce_served(&self, client: &Client, key: &Key) -> Outcome {
+        apply::write_statuses(client, key, &self.served).await
     }
 
     /// Connections are about to be cut.
@@ -207,8 +220,8 @@ impl Reporter {
 impl Report {
     fn new(rainbow: &Arc<Rainbow>, now: Time) -> Self {
         let rainbow = Arc::clone(rainbow);
-        let (cuts, statuses, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { cuts, statuses, notes, nameless: BTreeSet::new(), rainbow, now, next: None }
+        let (served, cuts, statuses, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { served, cuts, statuses, notes, nameless: BTreeSet::new(), rainbow, now, next: None }
     }
 
     fn tell(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -258,7 +271,14 @@ fn colors(
         report.tell(events::of_cuts(&found.name, cut));
         let (name, uid) = (name.to_owned(), color.metadata.uid.clone());
         let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
-        if cut.is_empty() { report.statuses.push(write) } else { report.cuts.push(write) }
+        let kind = if !cut.is_empty() {
+            &mut report.cuts
+        } else if status::serves_more(old, &new) {
+            &mut report.served
+        } else {
+            &mut report.statuses
+        };
+        kind.push(write);
     }
 }
 

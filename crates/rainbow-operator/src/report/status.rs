@@ -18,7 +18,7 @@ use crate::{
 
 mod color;
 
-pub(crate) use color::{Basis, Remembered, UNKNOWN_AFTER, color, color_difference};
+pub(crate) use color::{Basis, Remembered, UNKNOWN_AFTER, color, color_difference, serves_more};
 
 /// A shift that is held for longer is a warning: its stage has two versions, and needs the operator for as long.
 pub(crate) const PAUSED_LONG: Duration = Duration::from_secs(3600);
