@@ -407,7 +407,8 @@ impl Turn<'_> {
         NextStep::Run { writes, turn: read.boxed() }
     }
 
-    /// Writes stages first. Cuts are reported before they happen, everything else after it is done.
+    /// Writes stages first. A color that a stage sends its first clients to is reported before that, and cuts are reported before they happen.
+    /// Everything else is reported after it is done.
     fn run(&self, purpose: Purpose, work: PlanWrites, report: Report) -> NextStep {
         let (client, key, generation) = (self.with.client.clone(), Arc::clone(self.key), self.generation);
         let writes = work.writes() + report.writes();
@@ -418,6 +419,10 @@ impl Turn<'_> {
                 && !done.reported(hold(&site, operation).await)
             {
                 return done;
+            }
+            // A stage waits for nothing: where this cannot be written, the next look finds what it serves.
+            if report.has_served() {
+                done.reported(report.announce_served(&client, &key).await);
             }
             let (stages, mut rest): (Vec<_>, Vec<_>) = work.chains.into_iter().partition(ChainWrites::is_stage);
             done.carried_out(carry_out(&site, stages).await);

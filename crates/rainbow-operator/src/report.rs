@@ -79,6 +79,8 @@ pub(crate) type Troubles = BTreeMap<ChainKey, Obstacle>;
 
 /// Writes of a report.
 pub(crate) struct Report {
+    /// Statuses of colors that a stage is about to send its first clients to.
+    served: Vec<StatusWrite>,
     /// Statuses with connections that are about to be cut.
     cuts: Vec<StatusWrite>,
     statuses: Vec<StatusWrite>,
@@ -95,12 +97,12 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn is_empty(&self) -> bool {
-        self.cuts.is_empty() && self.statuses.is_empty() && self.nameless.is_empty()
+        self.served.is_empty() && self.cuts.is_empty() && self.statuses.is_empty() && self.nameless.is_empty()
     }
 
     /// Returns the number of writes.
     pub(crate) fn writes(&self) -> usize {
-        self.cuts.len() + self.statuses.len() + self.notes.len()
+        self.served.len() + self.cuts.len() + self.statuses.len() + self.notes.len()
     }
 
     /// Returns whether a status or an event is to be written when everything else is done.
@@ -110,6 +112,7 @@ impl Report {
 
     /// Discards all writes.
     pub(crate) fn silence(&mut self) {
+        self.served.clear();
         self.cuts.clear();
         self.statuses.clear();
         self.notes.clear();
@@ -119,6 +122,16 @@ impl Report {
     /// Asks for the owners of the addresses that are connected to every pod that holds a color.
     pub(crate) async fn owners(&self, client: &Client) -> Owners {
         peers::owners(client, &self.nameless).await
+    }
+
+    /// Returns whether a stage is about to send its first clients to a color.
+    pub(crate) fn has_served(&self) -> bool {
+        !self.served.is_empty()
+    }
+
+    /// Records which colors stages are about to send clients to, so that a crash between the two cannot hide that a color has served.
+    pub(crate) async fn announce_served(&self, client: &Client, key: &Key) -> Outcome {
+        apply::write_statuses(client, key, &self.served).await
     }
 
     /// Returns whether connections are about to be cut.
@@ -213,8 +226,8 @@ impl Reporter {
 impl Report {
     fn new(rainbow: &Arc<Rainbow>, now: Time) -> Self {
         let rainbow = Arc::clone(rainbow);
-        let (cuts, statuses, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { cuts, statuses, notes, nameless: BTreeSet::new(), rainbow, now, next: None }
+        let (served, cuts, statuses, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { served, cuts, statuses, notes, nameless: BTreeSet::new(), rainbow, now, next: None }
     }
 
     fn tell(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -275,7 +288,14 @@ fn colors(
         report.tell(events::of_cuts(&found.name, cut));
         let (name, uid) = (name.to_owned(), color.metadata.uid.clone());
         let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
-        if cut.is_empty() { report.statuses.push(write) } else { report.cuts.push(write) }
+        let kind = if !cut.is_empty() {
+            &mut report.cuts
+        } else if status::serves_more(old, &new) {
+            &mut report.served
+        } else {
+            &mut report.statuses
+        };
+        kind.push(write);
     }
 }
 

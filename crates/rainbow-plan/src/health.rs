@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Degraded, Deployment, InstanceName, OnStalled, Problem, Shift, StageMemory, Tier, Time,
+    Action, ChainKey, Degraded, Deployment, InstanceName, OnStalled, Pod, Problem, Selection, Shift, StageKey,
+    StageMemory, StageService, Tier, Time,
     colors::Role,
     draft::Draft,
     situation::{Goal, Points, Situation, has_ready},
@@ -188,14 +189,35 @@ fn color_before(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
     }
 }
 
-/// Returns the stages that have sent clients to a color, as far as the status and the cluster tell. `None`: unknown.
-pub(crate) fn served(view: &View<'_>, situations: &[Situation<'_>], id: ColorId) -> Option<BTreeSet<String>> {
+/// Returns the stages that have sent clients to a color, or do so by this plan, as far as the status and the cluster tell. `None`: unknown.
+pub(crate) fn served(
+    view: &View<'_>,
+    situations: &[Situation<'_>],
+    draft: &Draft,
+    id: ColorId,
+) -> Option<BTreeSet<String>> {
     let color = view.colors[id];
-    let reached = situations.iter().filter(|situation| reaches(view, situation, id));
-    let reached: BTreeSet<String> = reached.map(|situation| situation.stage.name.clone()).collect();
+    let reached = situations.iter().filter(|situation| reaches(view, situation, draft, id));
+    let mut reached: BTreeSet<String> = reached.map(|situation| situation.stage.name.clone()).collect();
+    let mut is_unknown = false;
+    for pod in color.instances.values().flat_map(|instance| view.pods(instance)) {
+        for key in services_of(view, pod) {
+            match key {
+                StageKey::Stage(stage) | StageKey::Former { stage, .. } => {
+                    if stands_for(view, situations, stage, &pod.instance) == Some(id) {
+                        reached.insert(stage.clone());
+                    }
+                }
+                // No name is left of the stage that the Service had.
+                StageKey::Gone { .. } => is_unknown = true,
+                StageKey::Shadow { .. } => {}
+            }
+        }
+    }
     let mut own = color.instances.values().filter(|instance| *instance.color == color.name).peekable();
     let is_new = own.peek().is_some() && own.all(|instance| is_absent(view, instance));
     match &color.served {
+        Some(known) if known.is_empty() && reached.is_empty() && is_unknown => None,
         Some(known) => Some(known.union(&reached).cloned().collect()),
         None if is_new || !reached.is_empty() => Some(reached),
         None => None,
@@ -206,14 +228,53 @@ fn is_absent(view: &View<'_>, instance: &InstanceName) -> bool {
     matches!(view.deployment(instance), Deployment::Absent | Deployment::Foreign) && view.pods(instance).is_empty()
 }
 
-/// Returns whether a stage sends clients to the color.
-fn reaches(view: &View<'_>, situation: &Situation<'_>, id: ColorId) -> bool {
-    let of_color = |instance| situation.owner(view, instance) == Some(id);
-    let points = match situation.points {
-        Points::Instance(instance) => of_color(instance) && has_ready(view, situation.stage, id),
-        Points::Members => situation.members.iter().any(|pod| of_color(&pod.instance)),
-        Points::Nowhere | Points::Foreign | Points::Other => false,
+/// Returns the color that an instance stands for in a stage, which may have been removed from the spec.
+fn stands_for(view: &View<'_>, situations: &[Situation<'_>], stage: &str, instance: &InstanceName) -> Option<ColorId> {
+    match situations.iter().find(|situation| situation.stage.name == stage) {
+        Some(situation) => situation.owner(view, instance),
+        None => view.owners(instance).first().copied(),
+    }
+}
+
+/// Returns the Services that send clients to a pod, or have done so. Those of removed stages and those that a stage had under another name
+/// are among them.
+fn services_of<'a>(view: &View<'a>, pod: &'a Pod) -> impl Iterator<Item = &'a StageKey> {
+    let selects = |(key, service): &(&'a StageKey, &StageService)| match service {
+        StageService::Ours { selects: Selection::Instance(instance), .. } => pod.ready && *instance == pod.instance,
+        StageService::Ours { selects: Selection::Members, .. } => {
+            matches!(key, StageKey::Stage(stage) | StageKey::Former { stage, .. } if pod.member.contains_key(stage))
+        }
+        StageService::Ours { selects: Selection::Other, .. } | StageService::Foreign => false,
     };
-    let is_endpoint = |instance| view.pods(instance).iter().any(|pod| pod.endpoint.contains_key(&situation.key));
-    points || situation.instance(view, id).is_some_and(|instance| of_color(instance) && is_endpoint(instance))
+    let selecting = view.world.stages.iter().filter(selects).map(|(key, _)| key);
+    // An observer that has just started reports of each pod that it may have left any Service.
+    let is_guess = pod.left.contains_key(&StageKey::Gone { service: None });
+    let left = pod.left.keys().filter(move |_| !is_guess);
+    selecting.chain(pod.endpoint.keys()).chain(left)
+}
+
+/// Returns whether a stage sends clients to the color when this plan is carried out. Operators record that before they carry it out: a crash
+/// right after the write of the Service would hide it, where another writer deletes the Service, or a user removes the stage, before the
+/// next look.
+fn reaches(view: &View<'_>, situation: &Situation<'_>, draft: &Draft, id: ColorId) -> bool {
+    let of_color = |instance: &InstanceName| situation.owner(view, instance) == Some(id);
+    let actions = draft.actions(&ChainKey::Stage(situation.key.clone()));
+    let selects = actions.iter().find_map(|action| {
+        let Action::ApplyStage { selects, .. } = action else { return None };
+        Some(selects)
+    });
+    let is_joining =
+        |name: &str| actions.iter().any(|action| matches!(action, Action::Join { pod, .. } if pod == name));
+    let joins = |pod: &Pod| pod.member.contains_key(&situation.stage.name) || is_joining(&pod.name);
+    match (selects, &situation.points) {
+        (Some(Selection::Instance(instance)), _) => {
+            of_color(instance) && view.pods(instance).iter().any(|pod| pod.ready)
+        }
+        (Some(Selection::Members), _) | (None, Points::Members) => {
+            let mut pods = view.colors[id].instances.values().flat_map(|instance| view.pods(instance));
+            pods.any(|pod| joins(pod) && of_color(&pod.instance))
+        }
+        (Some(Selection::Other), _)
+        | (None, Points::Instance(_) | Points::Nowhere | Points::Foreign | Points::Other) => false,
+    }
 }

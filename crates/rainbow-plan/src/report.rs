@@ -179,7 +179,7 @@ impl Reporter<'_, '_> {
             entries: self.view.entries(id),
             demoted: is_demoted(self.view, self.situations, id),
             sizes: self.view.sizes(color, |tier| self.begins(color, tier)),
-            served: health::served(self.view, self.situations, id),
+            served: health::served(self.view, self.situations, draft, id),
             connections,
             drain,
             waiting,

@@ -643,7 +643,6 @@ fn a_small_stage_on_its_way_back_wakes_when_its_pods_are_known() {
 /// The Service of a stage is deleted before the operator has seen which pods served behind it: the colors that have served are
 /// recorded too late.
 #[test]
-#[ignore = "a color goes as one that has never served, although clients may have been sent to it"]
 fn a_color_behind_a_lost_service_has_served() {
     let history = "
         tiers v1 t0:1
@@ -666,7 +665,6 @@ fn a_color_behind_a_lost_service_has_served() {
 
 /// The same of a stage that is removed.
 #[test]
-#[ignore = "a color goes as one that has never served, although clients may have been sent to it"]
 fn a_color_of_a_removed_stage_has_served() {
     let history = "
         tiers v1 t0:1

@@ -18,7 +18,7 @@ use crate::{
 
 mod color;
 
-pub(crate) use color::{ColorPolicy, ColorStatusInput, UNKNOWN_AFTER, color, color_difference};
+pub(crate) use color::{ColorPolicy, ColorStatusInput, UNKNOWN_AFTER, color, color_difference, serves_more};
 
 /// Time from which a held shift is a warning: its stage has two versions, and needs the operator for as long as it is held.
 pub(crate) const PAUSED_LONG: Duration = Duration::from_secs(3600);

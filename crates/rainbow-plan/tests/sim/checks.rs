@@ -98,6 +98,13 @@ impl Sim {
         if !ends.is_empty() && ends.iter().all(is_out) {
             return;
         }
+        // A color that a stage with a surge leaves gets no replacements of lost pods whose place new pods have taken. No pod ends by that.
+        let alive = self.pods.values().filter(|pod| pod.instance == *instance && !pod.terminating).count();
+        let selects_all = Some(&Selection::Instance(instance.clone()));
+        let is_left = |stage: &Stage| spec::has_surge(stage) && self.selected(&stage.name) != selects_all;
+        if ends.is_empty() && replicas as usize >= alive && self.spec.stages.iter().any(is_left) {
+            return;
+        }
         let drains = !ends.is_empty() || replicas == 0 || (self.ended(instance) && self.full(instance) >= dep.replicas);
         if !drains || self.full(instance) == 0 {
             self.require(Rule::Order, dep.replicas > self.full(instance), || {

@@ -80,12 +80,13 @@ impl Sim {
         self.decided = Some(world);
         let asks = self.ask_for(&plan.count);
         let due = self.due(plan.chains);
+        let announced = self.write_served(&plan.report);
         let Some(wrote) = self.carry_out_chains(due, run) else { return (true, None) };
         let changed = self.write_status(&plan.report);
         self.hear_sizes();
         let wake = plan.wake.map(|wake| wake.0 - self.operator.clock);
         let wake = self.operator.chains.values().map(|chain| chain.until).chain(wake).min();
-        (changed || asks || wrote, wake.map(Time))
+        (changed || announced || asks || wrote, wake.map(Time))
     }
 
     /// Returns the chains that are due. A chain that has nothing to do any more has no failures.
@@ -167,13 +168,10 @@ impl Sim {
     pub fn crash(&mut self) {
         Kind::ALL.into_iter().for_each(|kind| self.refresh(kind));
         self.operator = Operator { clock: self.operator.clock, ..Operator::default() };
-        // A new operator knows nothing of the time before: every pod may have been an endpoint until just now, also of a Service
-        // that is gone by now.
-        let services = self.stages.keys().map(String::as_str).filter(|name| !name.ends_with(SHADOW));
-        for stage in services.chain([""]) {
-            for pod in self.pods.keys() {
-                self.operator.seen_left.insert((stage.to_owned(), pod.clone()), self.now);
-            }
+        // A new operator knows nothing of the time before: every pod may have been an endpoint until just now. The operator cannot tell of
+        // which Service.
+        for pod in self.pods.keys() {
+            self.operator.seen_left.insert((String::new(), pod.clone()), self.now);
         }
     }
 
@@ -194,12 +192,38 @@ impl Sim {
         self.memory.color.clone_from(&report.described);
         self.write_color_statuses(report);
         let changed = before != (self.memory.clone(), self.colors.clone());
+        self.expect_statuses(changed);
+        changed
+    }
+
+    fn expect_statuses(&mut self, changed: bool) {
         for kind in [Kind::Rainbow, Kind::Colors] {
             if changed && self.lag(kind) > 0 {
                 self.operator.expects.insert(kind);
                 self.operator.expects_until = self.now + VISIBLE_WITHIN;
             }
         }
+    }
+
+    /// Colors that a stage is about to send clients to: that is written down before it does so.
+    fn write_served(&mut self, report: &Report) -> bool {
+        let before = self.colors.clone();
+        for told in &report.colors {
+            if let Some(color) = self.colors.get_mut(&told.name) {
+                color.served.clone_from(&told.served);
+                for part in &told.parts {
+                    match color.parts.iter_mut().find(|known| known.key == part.key) {
+                        Some(known) => known.served.clone_from(&part.served),
+                        None => {
+                            let new = PartMemory { served: part.served.clone(), ..PartMemory::new(part.key.clone()) };
+                            color.parts.push(new);
+                        }
+                    }
+                }
+            }
+        }
+        let changed = before != self.colors;
+        self.expect_statuses(changed);
         changed
     }
 

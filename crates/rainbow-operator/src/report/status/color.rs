@@ -6,7 +6,10 @@ use rainbow_api::{
     Reason, TierScaling,
 };
 use rainbow_plan::{self as plan, ColorPhase, ColorReport, Connections, DrainReport, Time};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Difference, Obstacle, condition, signed, states, whole_seconds};
 use crate::{
@@ -243,6 +246,15 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     } else {
         Difference::Minor
     }
+}
+
+/// Returns whether a stage, or an address, sends clients to the color that has not done so before, as far as the old status says.
+pub(crate) fn serves_more(old: &ColorStatus, new: &ColorStatus) -> bool {
+    let all = |status: &ColorStatus| -> BTreeSet<String> {
+        let parts = status.parts.iter().filter_map(|part| part.served.as_ref());
+        status.served.iter().chain(parts).flatten().cloned().collect()
+    };
+    !all(new).is_subset(&all(old))
 }
 
 /// Returns the part that tools and people wait for. The generation that a condition is about is no news of a color.
