@@ -67,6 +67,14 @@ pub fn member(stage: &str) -> String {
     format!("{MEMBER_PREFIX}{stage}")
 }
 
+/// Annotation of a Rainbow that says why its version is released, as `kubectl rollout history` knows it. A color keeps what it was when the
+/// color was made.
+pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+/// Annotation of a Rainbow: a color and the user who released it, such as `v2 ann`. The color of this name keeps the user.
+pub const RELEASED_BY: &str = "rainbow.dev/released-by";
+/// Annotation of a color, followed by a stage's name: who moved the stage to the color last, when and why, as JSON.
+pub const MOVED_PREFIX: &str = "moved.rainbow.dev/";
+
 /// The annotation that says when a pod joined a stage.
 pub fn joined(stage: &str) -> String {
     format!("{JOINED_PREFIX}{stage}")
