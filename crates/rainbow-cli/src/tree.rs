@@ -146,9 +146,12 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
             let _ = write!(text, ", {countdown}");
         }
     } else if stage.color.is_none() {
-        let _ = write!(text, "  {BUSY}serves nothing yet{BUSY:#}");
+        let yet = if drawing.view.state == State::Deleting { "" } else { " yet" };
+        let _ = write!(text, "  {BUSY}serves nothing{yet}{BUSY:#}");
     }
-    if let Some(message) = said(stage.message.as_deref(), phase, now) {
+    // What the headline says is not said again.
+    let message = stage.message.as_deref().filter(|_| drawing.view.state != State::Deleting);
+    if let Some(message) = said(message, phase, now) {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
     let moves = stage_moves(stage, drawing.view);
