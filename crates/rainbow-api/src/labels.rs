@@ -44,6 +44,14 @@ documented_keys! {
     FINALIZER = "rainbow.dev/teardown";
     /// Label on pods that hold connections while their color drains. The drain's PodDisruptionBudget selects it. The value is `yes`.
     HOLDING = "rainbow.dev/holding";
+    /// Annotation of a Rainbow that says why its version is released, as `kubectl rollout history` knows it. A color keeps the text that was
+    /// there when the color was made.
+    CHANGE_CAUSE = "kubernetes.io/change-cause";
+    /// Annotation of a Rainbow: a color and the user who released it, such as `v2 ann`. The color of this name keeps the user.
+    RELEASED_BY = "rainbow.dev/released-by";
+    /// Prefix of an annotation of a color, followed by a stage's name: user who last moved the stage to the color, with the time and the
+    /// reason, as JSON.
+    MOVED_PREFIX = "moved.rainbow.dev/";
     /// Annotation that tells the ReplicaSet controller which pods to delete first: those with the lowest number.
     DELETION_COST = "controller.kubernetes.io/pod-deletion-cost";
     /// Annotation that keeps cluster-autoscaler from emptying a pod's node.

@@ -88,9 +88,16 @@ pub(crate) enum Command {
     Drain(commands::drain::Args),
     /// Do not keep a color as a way back; with --force end its connections, too
     Retire(commands::retire::Args),
-    /// Stages, colors, tiers and pods
+    /// Stages, colors, tiers and pods of an application; without a name all applications
     Status(commands::status::Args),
-    /// Why a color is not ready, what holds it, and what would free it
+    /// All applications, one line each; `rainbow ls` is the same
+    #[command(visible_alias = "ls")]
+    List(commands::list::Args),
+    /// Logs of an application's pods, each line behind the name of its pod
+    Logs(commands::logs::Args),
+    /// Open a stage in the browser
+    Open(commands::open::Args),
+    /// Why an application does not move or is not ready; of a color, what holds it, and what would free it
     Why(commands::why::Args),
     /// How two colors differ, tier by tier
     Diff(commands::diff::Args),
@@ -100,7 +107,7 @@ pub(crate) enum Command {
     Poll(commands::poll::Args),
     /// Run a command against a stage; by its exit code the stage goes on, or back
     Test(commands::test::Args),
-    /// The colors there are and were
+    /// The colors there are and were: with which images, by whom, and why
     History(commands::history::Args),
     /// Delete an application with everything that was made for it
     Delete(commands::delete::Args),
@@ -122,6 +129,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StageArgs {
     /// Name of the Rainbow
+    #[arg(value_parser = crate::which::rainbow_name)]
     pub(crate) name: String,
     /// Name of the stage (default: `active`, or the only one it can be)
     #[arg(long, value_name = "STAGE")]
@@ -137,6 +145,8 @@ pub(crate) struct MoveArgs {
     /// Name of the color (default: of `promote` the newest; of `rollback` the one before, in a shift the one it comes from)
     #[arg(long, value_name = "COLOR")]
     pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
@@ -182,14 +192,29 @@ impl SidecarArgs {
 }
 
 /// Whether to wait, and how long.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WaitArgs {
-    /// Wait until it is done
+    /// Wait until it is done, and say what for
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Longest wait, such as 90s or 10m; 0 is no limit
-    #[arg(long, value_name = "TIME", default_value = "0", requires = "wait")]
-    pub(crate) timeout: rainbow_api::HumanDuration,
+    /// Longest wait, such as 90s or 10m; 0 is no limit (default: 10m, or twice the time that the slowest stage's own steps take)
+    #[arg(long, value_name = "TIME", requires = "wait")]
+    pub(crate) timeout: Option<rainbow_api::HumanDuration>,
+}
+
+impl WaitArgs {
+    /// Longest wait for an application.
+    pub(crate) fn limit(&self, rainbow: &rainbow_api::Rainbow) -> rainbow_api::HumanDuration {
+        self.timeout.unwrap_or_else(|| crate::pace::patience(rainbow))
+    }
+}
+
+/// Why something is done.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct MessageArgs {
+    /// Why, in a sentence that `rainbow history` shows
+    #[arg(short, long, value_name = "TEXT", value_parser = crate::cause::message)]
+    pub(crate) message: Option<String>,
 }
 
 #[cfg(test)]

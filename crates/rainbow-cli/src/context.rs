@@ -62,6 +62,7 @@ impl Context {
         config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         self.printer.detail(format_args!("cluster: {server} (from {source})"));
+        self.printer.doing(format_args!("asking the cluster at {server}"));
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         if !names::is_dns_label(&namespace) {
             return Err(Error::Usage(format!(
@@ -154,8 +155,8 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// A Rainbow by name.
-    pub(crate) async fn rainbow(&self, name: &str) -> Result<Rainbow> {
+    /// A Rainbow by name; `None` where there is none.
+    pub(crate) async fn find_rainbow(&self, name: &str) -> Result<Option<Rainbow>> {
         // Other characters would make it another path of the API.
         let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
         if name.chars().all(|c| c == '.') || !name.chars().all(is_fine) {
@@ -163,10 +164,15 @@ impl Cluster {
                 "`{name}` is no name of a Rainbow: use lower case letters, digits and `-`"
             )));
         }
-        let api = self.api::<Rainbow>();
-        if let Some(rainbow) = api.get_opt(name).await.map_err(|error| self.error(&error))? {
+        self.api::<Rainbow>().get_opt(name).await.map_err(|error| self.error(&error))
+    }
+
+    /// A Rainbow by name.
+    pub(crate) async fn rainbow(&self, name: &str) -> Result<Rainbow> {
+        if let Some(rainbow) = self.find_rainbow(name).await? {
             return Ok(rainbow);
         }
+        let api = self.api::<Rainbow>();
         let all = match api.list(&Default::default()).await {
             Ok(all) => all,
             Err(kube::Error::Api(status)) if status.code == 404 => return Err(not_installed()),

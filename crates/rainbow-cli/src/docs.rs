@@ -30,6 +30,10 @@ pub(crate) fn markdown(mut command: Command) -> String {
             "COLORTERM, TERM",
             "how many colors the terminal has: `COLORTERM=truecolor` all, a `TERM` with `256` so many; with fewer, names are bold",
         ),
+        (
+            "LC_ALL, LC_CTYPE, LANG",
+            "the first that is set names the locale: lines and bars are drawn in ASCII where it is not UTF-8",
+        ),
         ("RUST_LOG", "what `rainbow operator` logs, such as `debug` (default: `info,kube=warn`)"),
     ] {
         let _ = writeln!(text, "- `{name}`: {what}");
@@ -139,10 +143,18 @@ mod tests {
         }
         let ends = |word: &&str| !["|", "||", "&&", ";", ">", "&", "…", "#"].contains(word);
         let words = |line: &str| -> Vec<String> {
-            line.split_whitespace()
-                .take_while(ends)
-                .map(|word| word.trim_matches(['\'', '"', ')']).to_owned())
-                .collect()
+            let mut words: Vec<String> = Vec::new();
+            let mut is_quoted = false;
+            for word in line.split_whitespace().take_while(ends) {
+                let plain = word.trim_matches(['\'', '"', ')']);
+                match words.last_mut().filter(|_| is_quoted) {
+                    Some(last) => last.push_str(plain),
+                    None => words.push(plain.to_owned()),
+                }
+                // A text of several words is one.
+                is_quoted ^= word.matches('"').count() % 2 == 1;
+            }
+            words
         };
         let lines = code.into_iter().map(|line| line.trim().trim_start_matches("$ "));
         let lines = lines.filter(|line| line.starts_with("rainbow ")).map(words);

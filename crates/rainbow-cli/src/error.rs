@@ -12,6 +12,7 @@ Exit codes:
   4    --timeout has passed
   5    the cluster refused: forbidden, or in conflict with another change; or its Kubernetes is too old
   6    --wait: a stage does not move, because it is paused or was moved elsewhere by hand
+  7    --wait: it has failed: pods are not ready in time, the stage was taken back, or something has to be fixed first
   130  ended by Ctrl-C";
 
 /// Why a command failed. Each message is one sentence that says what is wrong, where, and what to do.
@@ -38,6 +39,9 @@ pub(crate) enum Error {
     /// A user holds the thing that is waited for.
     #[error("{0}")]
     Held(String),
+    /// What is waited for does not come before something is fixed.
+    #[error("{0}")]
+    Stalled(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -61,6 +65,7 @@ impl Error {
             Self::TimedOut(_) => 4,
             Self::Refused(_) => 5,
             Self::Held(_) => 6,
+            Self::Stalled(_) => 7,
             Self::Interrupted => 130,
         }
     }
@@ -122,6 +127,8 @@ mod tests {
             Error::TimedOut(String::new()),
             Error::NoCluster(String::new()),
             Error::Refused(String::new()),
+            Error::Held(String::new()),
+            Error::Stalled(String::new()),
             Error::Interrupted,
             Error::Trouble(String::new()),
             Error::Told,

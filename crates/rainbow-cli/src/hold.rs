@@ -94,9 +94,11 @@ pub(crate) fn color<'a>(rainbow: &'a Rainbow, stage: &str) -> Option<&'a str> {
     hold.color.as_deref().filter(|_| ended != Some(&hold.id()))
 }
 
-fn now() -> String {
+/// The time, in whole seconds.
+pub(crate) fn now() -> String {
     let now = jiff::Timestamp::now();
-    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+    let whole = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Trunc);
+    now.round(whole).unwrap_or(now).to_string()
 }
 
 #[cfg(test)]

@@ -1,18 +1,23 @@
 //! The `rainbow` command, also known to kubectl as `kubectl rainbow`.
 
 mod args;
+mod cause;
 mod commands;
 mod context;
 mod docs;
 mod error;
 mod evidence;
 mod git;
+#[cfg(test)]
+mod golden;
 mod hold;
+mod live;
 mod local;
 mod manifest;
 mod observe;
 mod output;
 mod ownership;
+mod pace;
 mod paint;
 mod patch;
 mod printer;
@@ -20,6 +25,7 @@ mod reach;
 mod refusal;
 mod release;
 mod stage;
+mod terminal;
 mod tree;
 mod view;
 mod wait;
@@ -44,7 +50,9 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let printer = Printer::new(cli.global.ansi, cli.global.quiet, cli.global.verbose);
-    match run(cli, printer) {
+    let result = run(cli, printer);
+    live::clear();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Who has pressed Ctrl-C knows why it has ended.
@@ -77,6 +85,8 @@ fn run(cli: Cli, printer: Printer) -> Result {
         .build()
         .map_err(|error| Error::failed("cannot start", error))?;
     runtime.block_on(async {
+        // On a thread of its own: some commands do their work without waiting for anything.
+        tokio::spawn(live::watch());
         // A command that has to clean up listens to Ctrl-C itself; for the others it is the end.
         match cli.command {
             Command::Local(args) => commands::local::run(&context, args).await,
@@ -108,8 +118,11 @@ async fn short(context: &Context, command: Command) -> Result {
         Command::Resume(args) => commands::pause::run(context, args, false).await,
         Command::Drain(args) => commands::drain::run(context, args).await,
         Command::Retire(args) => commands::retire::run(context, args).await,
+        Command::List(args) => commands::list::run(context, args).await,
         Command::Status(args) => commands::status::run(context, args).await,
         Command::Query(args) => commands::query::run(context, args).await,
+        Command::Logs(args) => commands::logs::run(context, args).await,
+        Command::Open(args) => commands::open::run(context, args).await,
         Command::Why(args) => commands::why::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Test(args) => commands::test::run(context, args).await,

@@ -9,6 +9,7 @@ use kube::{
     runtime::{WatchStreamExt, reflector, watcher},
 };
 use rainbow_api::{Color, Rainbow, labels};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     context::Cluster,
@@ -26,7 +27,7 @@ pub(crate) struct Observer {
     changes: Changes,
 }
 
-type Changes = Pin<Box<dyn Stream<Item = Result<(), watcher::Error>> + Send>>;
+pub(crate) type Changes = Pin<Box<dyn Stream<Item = Result<(), watcher::Error>> + Send>>;
 
 impl Observer {
     /// Starts to follow. The Rainbow must exist; a clear error says so otherwise.
@@ -74,19 +75,8 @@ impl Observer {
         Ok(())
     }
 
-    /// Lost connections are made again by the watchers; only what will not get better is an error.
     fn check(&self, change: Option<Result<(), watcher::Error>>) -> Result {
-        match change {
-            Some(Ok(())) => Ok(()),
-            Some(Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))) => {
-                match self.cluster.error(&error) {
-                    Error::Failed(_) => Ok(()),
-                    other => Err(other),
-                }
-            }
-            Some(Err(_)) => Ok(()),
-            None => Err(Error::Failed("the watch has ended".into())),
-        }
+        check(&self.cluster, change)
     }
 
     /// The state now; `None` when the Rainbow is gone.
@@ -101,6 +91,47 @@ impl Observer {
     }
 }
 
+/// Lost connections are made again by the watchers; only what will not get better is an error.
+pub(crate) fn check(cluster: &Cluster, change: Option<Result<(), watcher::Error>>) -> Result {
+    match change {
+        Some(Ok(())) => Ok(()),
+        Some(Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))) => {
+            match cluster.error(&error) {
+                Error::Failed(_) => Ok(()),
+                other => Err(other),
+            }
+        }
+        Some(Err(_)) => Ok(()),
+        None => Err(Error::Failed("the watch has ended".into())),
+    }
+}
+
+/// Changes of the terminal's size.
+pub(crate) struct Resizes {
+    signal: Signal,
+    /// The size has changed, and nothing was drawn since.
+    is_new: bool,
+}
+
+impl Resizes {
+    pub(crate) fn new() -> Result<Self> {
+        let signal = signal(SignalKind::window_change());
+        let signal = signal.map_err(|error| Error::failed("cannot follow the size of the terminal", error))?;
+        Ok(Self { signal, is_new: false })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        self.signal.recv().await;
+        self.is_new = true;
+    }
+
+    /// Whether there was one since it was asked last.
+    pub(crate) fn is_new(&mut self) -> bool {
+        std::mem::take(&mut self.is_new)
+    }
+}
+
 fn all<K>(store: &reflector::Store<K>) -> Vec<K>
 where
     K: reflector::Lookup + Clone + 'static,
@@ -109,7 +140,8 @@ where
     store.state().iter().map(|object| (**object).clone()).collect()
 }
 
-fn follow<K>(api: Api<K>, config: watcher::Config) -> (reflector::Store<K>, Changes)
+/// Follows the objects of a kind: what there is, and a stream that drives it.
+pub(crate) fn follow<K>(api: Api<K>, config: watcher::Config) -> (reflector::Store<K>, Changes)
 where
     K: kube::Resource<DynamicType = ()> + Clone + Debug + Send + Sync + serde::de::DeserializeOwned + 'static,
 {

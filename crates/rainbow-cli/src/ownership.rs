@@ -12,6 +12,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use rainbow_api::labels;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -27,15 +28,17 @@ pub(crate) fn taken_over(
     tiers: &BTreeSet<String>,
 ) -> Option<Vec<ManagedFieldsEntry>> {
     let mut entries = meta.managed_fields.clone()?;
-    let mut taken = Map::new();
+    let (mut taken, mut causes) = (Map::new(), Map::new());
     for entry in &mut entries {
         let is_own = entry.manager.as_deref() == Some(FIELD_MANAGER);
         if is_own && entry.operation.as_deref() == Some(APPLY) || entry.subresource.is_some() {
             continue;
         }
-        let Some(spec) = entry.fields_v1.as_mut().and_then(|fields| fields.0.get_mut("f:spec")?.as_object_mut()) else {
-            continue;
-        };
+        let Some(fields) = entry.fields_v1.as_mut() else { continue };
+        if is_own {
+            causes.extend(take_causes(&mut fields.0));
+        }
+        let Some(spec) = fields.0.get_mut("f:spec").and_then(Value::as_object_mut) else { continue };
         for field in ["f:color", "f:tiers"] {
             let whole = is_own.then(|| spec.remove(field)).flatten();
             let part = || take_tiers(spec.get_mut(field).filter(|_| field == "f:tiers")?.as_object_mut()?, tiers);
@@ -44,7 +47,7 @@ pub(crate) fn taken_over(
             }
         }
     }
-    if taken.is_empty() {
+    if taken.is_empty() && causes.is_empty() {
         return None;
     }
     let owner = entries.iter_mut().find(|entry| is_applied(entry));
@@ -62,7 +65,7 @@ pub(crate) fn taken_over(
             entries.last_mut()?.fields_v1.get_or_insert_with(|| FieldsV1(json!({})))
         }
     };
-    merge(&mut owned.0, json!({ "f:spec": taken }));
+    merge(&mut owned.0, fields_of(taken, causes));
     entries.retain(|entry| !entry.fields_v1.as_ref().is_some_and(|fields| is_empty(&fields.0)));
     Some(entries)
 }
@@ -77,20 +80,20 @@ pub(crate) fn handed_over(meta: &ObjectMeta) -> Option<Vec<ManagedFieldsEntry>> 
     };
     let owner = entries.iter().position(|entry| is_applied(entry) && applies(entry));
     let owner = owner.or_else(|| entries.iter().position(applies))?;
-    let mut given = Map::new();
+    let (mut given, mut causes) = (Map::new(), Map::new());
     for entry in &mut entries {
         let is_own = entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() != Some(APPLY);
         let fields = entry.fields_v1.as_mut().filter(|_| is_own && entry.subresource.is_none());
-        let Some(spec) = fields.and_then(|fields| fields.0.get_mut("f:spec")?.as_object_mut()) else { continue };
+        let Some(fields) = fields else { continue };
+        causes.extend(take_causes(&mut fields.0));
+        let Some(spec) = fields.0.get_mut("f:spec").and_then(Value::as_object_mut) else { continue };
         given.extend(["f:color", "f:tiers"].into_iter().filter_map(|field| spec.remove_entry(field)));
     }
-    if given.is_empty() {
+    if given.is_empty() && causes.is_empty() {
         return None;
     }
-    merge(
-        &mut entries.get_mut(owner)?.fields_v1.get_or_insert_with(|| FieldsV1(json!({}))).0,
-        json!({ "f:spec": given }),
-    );
+    let owned = entries.get_mut(owner)?.fields_v1.get_or_insert_with(|| FieldsV1(json!({})));
+    merge(&mut owned.0, fields_of(given, causes));
     entries.retain(|entry| !entry.fields_v1.as_ref().is_some_and(|fields| is_empty(&fields.0)));
     Some(entries)
 }
@@ -115,6 +118,34 @@ fn is_applied(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(FIELD_MANAGER)
         && entry.operation.as_deref() == Some(APPLY)
         && entry.subresource.is_none()
+}
+
+/// Takes what is owned of the annotations that say why a version is released and by whom.
+fn take_causes(owned: &mut Value) -> Map<String, Value> {
+    let Some(metadata) = owned.get_mut("f:metadata").and_then(Value::as_object_mut) else { return Map::new() };
+    let Some(annotations) = metadata.get_mut("f:annotations").and_then(Value::as_object_mut) else { return Map::new() };
+    let keys = [labels::CHANGE_CAUSE, labels::RELEASED_BY].map(|key| format!("f:{key}"));
+    let taken = keys.iter().filter_map(|key| annotations.remove_entry(key)).collect();
+    // A field without parts would be owned as a whole.
+    if annotations.is_empty() {
+        metadata.remove("f:annotations");
+    }
+    if metadata.is_empty() {
+        owned.as_object_mut().and_then(|owned| owned.remove("f:metadata"));
+    }
+    taken
+}
+
+/// Fields of the spec and annotations, as managed fields have them.
+fn fields_of(spec: Map<String, Value>, annotations: Map<String, Value>) -> Value {
+    let mut fields = Map::new();
+    if !spec.is_empty() {
+        fields.insert("f:spec".to_owned(), Value::Object(spec));
+    }
+    if !annotations.is_empty() {
+        fields.insert("f:metadata".to_owned(), json!({ "f:annotations": annotations }));
+    }
+    Value::Object(fields)
 }
 
 /// Takes what is owned of tiers that the manifest does not have.
@@ -222,6 +253,27 @@ mod tests {
             ]))
         );
         assert_eq!(handed_over(&meta(json!([entry("rainbow-cli", "Update", deployed)]))), None, "nobody applies");
+    }
+
+    /// Else the reason of one release would be that of the next.
+    #[test]
+    fn what_deploy_said_of_a_release_goes_with_the_next() {
+        let cause = json!({ "f:kubernetes.io/change-cause": {} });
+        let of = |manager: &str, annotations: Value| {
+            json!({
+                "manager": manager, "operation": "Update", "apiVersion": "rainbow.dev/v1alpha1", "fieldsType": "FieldsV1",
+                "fieldsV1": { "f:metadata": { "f:annotations": annotations } },
+            })
+        };
+        let taken_by = |entries: Value| taken(entries, &[]).unwrap();
+        let mut applied = entry("rainbow-cli", "Apply", json!({}));
+        applied["fieldsV1"] = json!({ "f:metadata": { "f:annotations": cause } });
+        assert_eq!(taken_by(json!([of("rainbow-cli", cause.clone())])), json!([applied]));
+        let both = json!({ ".": {}, "f:kubernetes.io/change-cause": {} });
+        let rest = of("rainbow-cli", json!({ ".": {} }));
+        assert_eq!(taken_by(json!([of("rainbow-cli", both)])), json!([rest, applied]));
+        // What others say stays theirs.
+        assert_eq!(taken(json!([of("kubectl-annotate", cause)]), &[]), None);
     }
 
     #[test]

@@ -32,6 +32,13 @@ const PALETTE: [RgbColor; 12] = [
 ];
 
 impl Depth {
+    /// Depth of the terminal here, which is asked once.
+    fn of_this_terminal() -> Self {
+        static DEPTH: OnceLock<Depth> = OnceLock::new();
+        // Tests compare codes, wherever they run.
+        if cfg!(test) { Self::Palette } else { *DEPTH.get_or_init(Self::of_terminal) }
+    }
+
     /// What the terminal says of itself.
     fn of_terminal() -> Self {
         let of = |name: &str| env::var(name).unwrap_or_default();
@@ -55,9 +62,21 @@ pub(crate) struct Painted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Painted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        static DEPTH: OnceLock<Depth> = OnceLock::new();
-        let style = badge(self.0, *DEPTH.get_or_init(Depth::of_terminal));
-        write!(f, "{style}{}{style:#}", self.0)
+        Tinted { text: self.0, color: self.0 }.fmt(f)
+    }
+}
+
+/// A text in the color that a color's name stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tinted<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) color: &'a str,
+}
+
+impl fmt::Display for Tinted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let style = badge(self.color, Depth::of_this_terminal());
+        write!(f, "{style}{}{style:#}", self.text)
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) async fn change_checked(
 }
 
 /// The Rainbow with the change made.
-fn changed(rainbow: &Rainbow, change: &Change) -> Result<Rainbow> {
+pub(crate) fn changed(rainbow: &Rainbow, change: &Change) -> Result<Rainbow> {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let wrong = |error: &dyn std::error::Error| Error::failed(format!("cannot change rainbow `{name}`"), error);
     let mut object = serde_json::to_value(rainbow).map_err(|error| wrong(&error))?;

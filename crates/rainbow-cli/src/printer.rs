@@ -9,6 +9,11 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 
+use crate::{
+    live,
+    terminal::{Charset, Room, cut, width},
+};
+
 /// When to use colors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorWhen {
@@ -31,6 +36,11 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const NAME: Style = Style::new().bold();
 /// Of what matters less.
 pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Spaces between two columns of a table.
+const GAP: usize = 3;
+/// Columns that a cell keeps when it gives way.
+const NARROWEST: usize = 8;
 
 /// Prints. Colors are taken out by the stream where they are not wanted.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +66,45 @@ impl Printer {
 
     /// A part of the answer, as it is.
     pub(crate) fn text(&self, text: impl Display) {
+        live::clear();
         let mut out = anstream::stdout().lock();
         if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
             unheard(&error);
         }
+    }
+
+    /// A line of another program's, as it is, behind a prefix of ours.
+    pub(crate) fn raw(&self, prefix: impl Display, line: &[u8]) {
+        live::clear();
+        let mut text = uncolored(prefix.to_string()).into_bytes();
+        text.extend_from_slice(line);
+        text.push(b'\n');
+        let mut out = io::stdout().lock();
+        if let Err(error) = out.write_all(&text).and_then(|()| out.flush()) {
+            unheard(&error);
+        }
+    }
+
+    /// A drawn answer: lines end where the terminal does, and the locale decides the characters.
+    pub(crate) fn drawn(&self, text: &str) {
+        self.text(Room::of_stdout().cut(text));
+    }
+
+    /// An answer in sentences: lines that are too long for the terminal go on below.
+    pub(crate) fn sentences(&self, text: &str) {
+        self.text(Room::of_stdout().wrap(text));
+    }
+
+    /// What is being done from now on. It is shown if it takes long and the terminal can: until something is printed.
+    pub(crate) fn doing(&self, what: impl Display) {
+        if !self.quiet {
+            live::doing(what.to_string());
+        }
+    }
+
+    /// Whether a line of progress can be written over and over again.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.quiet && live::is_possible()
     }
 
     /// A line about what is going on. `--quiet` drops it.
@@ -104,7 +149,9 @@ fn unheard(error: &io::Error) -> ! {
 
 /// Standard error may be closed; then there is nobody to tell.
 fn to_stderr(text: impl Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    live::clear();
+    let text = text.to_string();
+    let _ = writeln!(anstream::stderr().lock(), "{}", Charset::of_locale().write(&text));
 }
 
 /// A text on the terminal that is drawn over by the next one.
@@ -117,21 +164,27 @@ impl Screen {
     /// Replaces the last text. Where nothing can be drawn over, it is printed below.
     pub(crate) fn draw(&mut self, printer: Printer, text: &str) {
         if !printer.can_redraw() {
-            return printer.text(text);
+            return printer.drawn(text);
         }
-        let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_row));
-        let text = cropped(text, rows);
-        // Whoever wants no colors still wants one text in place of the other: only the text's own codes are taken out.
-        let text = match anstream::AutoStream::choice(&io::stdout()) {
-            anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
-            _ => text,
-        };
+        live::clear();
+        let room = Room::of_stdout();
+        let text = room.cut(&cropped(text, room.rows.unwrap_or(0)));
+        // Without colors, too, one text takes the place of the other: only the text's own codes are taken out.
+        let text = uncolored(text);
         let frame = frame(&text, self.lines);
         let mut out = io::stdout().lock();
         if let Err(error) = out.write_all(frame.as_bytes()).and_then(|()| out.flush()) {
             unheard(&error);
         }
         self.lines = text.lines().count();
+    }
+}
+
+/// The text without the codes of its colors, where standard output takes none.
+fn uncolored(text: String) -> String {
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
+        _ => text,
     }
 }
 
@@ -156,21 +209,33 @@ fn frame(text: &str, last_lines: usize) -> String {
 
 /// Rows in columns, as `kubectl get` prints them. Cells may have colors.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |cell: &str| anstream::adapter::strip_str(cell).to_string().chars().count();
-    let mut widths: Vec<usize> = header.iter().map(|cell| width(cell)).collect();
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(width(cell));
-        }
-    }
-    let mut text = String::new();
+    let room = Room { columns: None, rows: None, charset: Charset::Utf8 };
+    table_within(header, rows, &[], room)
+}
+
+/// A table that fits the room, if the columns that may give way are wide enough for that.
+pub(crate) fn table_within(header: &[&str], rows: &[Vec<String>], flexible: &[usize], room: Room) -> String {
     let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&header).chain(rows) {
-        let cells = row.iter().zip(&widths).map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest - width(cell))));
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
+    let rows: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max();
+    let mut widths: Vec<usize> = (0..header.len()).map(|column| widest(column).unwrap_or_default()).collect();
+    let takes = |widths: &[usize], gap: usize| widths.iter().sum::<usize>() + gap * widths.len().saturating_sub(1);
+    let columns = room.columns.unwrap_or(usize::MAX);
+    let gap = if takes(&widths, GAP) > columns { GAP - 1 } else { GAP };
+    while takes(&widths, gap) > columns {
+        let widest = flexible.iter().copied().filter(|column| widths[*column] > NARROWEST);
+        let Some(widest) = widest.max_by_key(|column| widths[*column]) else { break };
+        widths[widest] -= 1;
     }
-    text
+    let line = |row: &Vec<String>| {
+        let cell = |(cell, wide): (&String, &usize)| {
+            let cell = cut(cell, *wide, room.charset);
+            format!("{cell}{}", " ".repeat(wide.saturating_sub(width(&cell))))
+        };
+        let cells: Vec<String> = row.iter().zip(&widths).map(cell).collect();
+        format!("{}\n", cells.join(&" ".repeat(gap)).trim_end())
+    };
+    rows.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -186,6 +251,21 @@ mod tests {
         assert_eq!(
             table(&["N", "VALUE", "Z"], &rows),
             "N     VALUE        Z\na     long value   x\nbbb                y\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_table_cuts_what_may_give_way() {
+        let rows = [vec!["a".to_owned(), "x".repeat(30), "y".repeat(20)]];
+        let at = |room| table_within(&["N", "X", "Y"], &rows, &[1, 2], crate::golden::room(room));
+        assert!(at(57).contains(&format!("a   {}   {}", "x".repeat(30), "y".repeat(20))));
+        let narrow = at(40);
+        assert!(narrow.lines().all(|line| width(line) <= 40), "{narrow}");
+        assert!(narrow.contains("a  xxxxx") && narrow.contains("xxx") && narrow.contains("yyy"), "{narrow}");
+        assert!(
+            at(10).lines().all(|line| width(line) == 1 + 2 * 2 + 2 * NARROWEST || line.starts_with('N')),
+            "{}",
+            at(10)
         );
     }
 

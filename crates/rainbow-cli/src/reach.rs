@@ -26,7 +26,16 @@ const TRY: Duration = Duration::from_secs(1);
 /// A way to a stage. The tunnel, if it is one, ends when this is dropped.
 pub(crate) struct Reached {
     pub(crate) target: Target,
-    _tunnel: Option<Tunnel>,
+    /// Address as a browser takes it.
+    pub(crate) url: String,
+    tunnel: Option<Tunnel>,
+}
+
+impl Reached {
+    /// The way is through the API, and ends with this program.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.tunnel.is_some()
+    }
 }
 
 struct Tunnel(JoinHandle<()>);
@@ -118,7 +127,7 @@ async fn address(
         match tokio::time::timeout(TRY, TcpStream::connect(target.address())).await {
             Ok(Ok(_)) => {
                 context.printer.detail(format_args!("stage {name}: {target}"));
-                return Ok(Reached { target, _tunnel: None });
+                return Ok(Reached { target, url, tunnel: None });
             }
             _ => context.printer.detail(format_args!("stage {name}: {target} does not answer")),
         }
@@ -203,7 +212,8 @@ async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: 
             });
         }
     });
-    Ok(Reached { target: Target::at(address, &name, path), _tunnel: Some(Tunnel(task)) })
+    let url = format!("http://{address}{path}");
+    Ok(Reached { target: Target::at(address, &name, path), url, tunnel: Some(Tunnel(task)) })
 }
 
 /// A ready pod, another one each time. `Err(None)`: there is none.

@@ -1,102 +1,213 @@
 //! An application as a tree: stages, the colors they serve, their tiers, their pods.
 
+mod fit;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::{collections::BTreeSet, fmt::Write};
 
 use anstyle::Style;
 use jiff::Timestamp;
-use rainbow_api::{ColorPhase, ShiftPhase, TierStatus};
+use rainbow_api::{ColorPhase, ShiftPhase, ShiftStatus, TierStatus};
 
 use crate::{
+    pace,
     paint::Painted,
     printer::{BAD, BUSY, DIM, GOOD, NAME},
+    terminal::Room,
     view::{ColorView, PodView, Share, StageView, State, TierView, View},
     words::{self, count},
 };
 
-/// Cells of a share bar.
+/// Cells of a bar.
 const BAR: i32 = 10;
 
+/// What of an application is drawn, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Addresses and nodes of pods, too.
+    pub(crate) wide: bool,
+    /// All pods, whether something happens to them or not, however little room there is.
+    pub(crate) pods: bool,
+    pub(crate) room: Room,
+}
+
+/// How much is drawn of the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    /// All pods.
+    All,
+    /// Those of colors to which something happens.
+    Moving,
+    /// Those that are not ready or hold connections.
+    Troubled,
+    /// None: tiers have their numbers.
+    Counts,
+    /// Not even the tiers of stages to which nothing happens.
+    Stages,
+}
+
+#[derive(Debug, Default)]
 struct Node {
     text: String,
     children: Vec<Node>,
+    /// Something happens to it.
+    moves: bool,
 }
 
 /// How it is drawn, and what has been.
-struct Drawing {
+struct Drawing<'a> {
+    view: &'a View,
     wide: bool,
+    detail: Detail,
     now: Timestamp,
     /// Colors that were drawn in full.
     colors: BTreeSet<String>,
+    /// Colors that were named with the number of their pods alone.
+    named: BTreeSet<String>,
     /// Tier, color and stage of the instances whose pods were drawn: shared ones are drawn once.
     instances: BTreeSet<(String, String, Option<String>)>,
 }
 
-/// Draws a view. `wide` adds addresses and nodes. `now` says how far away the next step is.
-pub(crate) fn draw(view: &View, wide: bool, now: Timestamp) -> String {
-    let mut drawing = Drawing { wide, now, colors: BTreeSet::new(), instances: BTreeSet::new() };
-    let mut children: Vec<Node> = view.stages.iter().map(|stage| stage_node(stage, view, &mut drawing)).collect();
-    let rest: Vec<&ColorView> = view.colors.iter().filter(|color| !drawing.colors.contains(&color.name)).collect();
+/// Draws a view. `now` says how far away the next step is.
+pub(crate) fn draw(view: &View, look: &Look, now: Timestamp) -> String {
+    let details: &[Detail] = match look.pods || look.wide {
+        true => &[Detail::All],
+        false => &[Detail::Moving, Detail::Troubled, Detail::Counts, Detail::Stages],
+    };
+    fit::choose(details, look.room, |detail| tree(view, look.wide, detail, now))
+}
+
+fn tree(view: &View, wide: bool, detail: Detail, now: Timestamp) -> Node {
+    let mut drawing = Drawing {
+        view,
+        wide,
+        detail,
+        now,
+        colors: BTreeSet::new(),
+        named: BTreeSet::new(),
+        instances: BTreeSet::new(),
+    };
+    let mut children: Vec<Node> = view.stages.iter().map(|stage| stage_node(stage, &mut drawing)).collect();
+    let is_drawn = |name: &String| drawing.colors.contains(name) || drawing.named.contains(name);
+    let rest: Vec<&ColorView> = view.colors.iter().filter(|color| !is_drawn(&color.name)).collect();
     let rest: Vec<Node> =
-        rest.into_iter().map(|color| color_node(&title(&color.name, None), color, Tiers::All, &mut drawing)).collect();
+        rest.into_iter().map(|color| color_node(&title(&color.name), color, Place::Nowhere, &mut drawing)).collect();
     if !rest.is_empty() {
-        children.push(Node { text: format!("{DIM}in no stage{DIM:#}"), children: rest });
+        let moves = rest.iter().any(|node| node.moves);
+        let text = format!("{DIM}in no stage{DIM:#}");
+        children.push(Node { text, children: rest, moves });
     }
-    let root = Node { text: root(view), children };
-    let mut text = String::new();
-    write_node(&root, "", "", &mut text);
-    text
+    Node { text: root(view, now), children, moves: true }
 }
 
-fn write_node(node: &Node, first: &str, rest: &str, text: &mut String) {
-    text.push_str(first);
-    text.push_str(node.text.trim_end());
-    text.push('\n');
-    for (at, child) in node.children.iter().enumerate() {
-        let (branch, below) = if at + 1 < node.children.len() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
-        write_node(child, &format!("{rest}{branch}"), &format!("{rest}{below}"), text);
-    }
+fn root(view: &View, now: Timestamp) -> String {
+    let (style, word) = state_word(view.state);
+    let message = view.message.as_ref().map(|message| words::aged(message, now)).unwrap_or_default();
+    let state = headline(word, &message);
+    // The word has its color; where the message says it as well, the message has.
+    let state = match state.strip_prefix(word) {
+        Some(message) => format!("{style}{word}{style:#}{message}"),
+        None => format!("{style}{state}{style:#}"),
+    };
+    format!("{NAME}{}{NAME:#}  {state}", view.name)
 }
 
-fn root(view: &View) -> String {
-    let (style, word) = match view.state {
+/// A state in a word, and its color.
+pub(crate) fn state_word(state: State) -> (Style, &'static str) {
+    match state {
         State::Ready => (GOOD, "Ready"),
         State::Reconciling => (BUSY, "Reconciling"),
         State::Paused => (BUSY, "Paused"),
         State::Stalled => (BAD, "Stalled"),
         State::Unobserved => (BUSY, "Not seen by the operator yet"),
-    };
-    let message = view.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("{NAME}{}{NAME:#}  {style}{word}{style:#}{message}", view.name)
+        State::Deleting => (BUSY, "Deleting"),
+    }
 }
 
-fn stage_node(stage: &StageView, view: &View, drawing: &mut Drawing) -> Node {
+/// `Reconciling: stage active moves`. A message that has the word does without it.
+fn headline(word: &str, message: &str) -> String {
+    let says = |message: &str| message.split_whitespace().any(|other| other.eq_ignore_ascii_case(word));
+    match message {
+        "" => word.to_owned(),
+        message if says(message) => message.to_owned(),
+        message => format!("{word}: {message}"),
+    }
+}
+
+fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
+    let now = drawing.now;
     let mut text = format!("stage {NAME}{}{NAME:#}  {DIM}{}{DIM:#}", stage.name, stage.service);
+    let mut phase = "";
     if let Some(shift) = &stage.shift {
-        let phase = match shift.phase {
-            ShiftPhase::Preparing => "preparing",
-            ShiftPhase::Shifting => "shifting",
-            ShiftPhase::Paused => "paused",
-            ShiftPhase::Finishing => "finishing",
-        };
-        let _ = match shift.phase {
-            ShiftPhase::Finishing => write!(text, "  {BUSY}{phase}{BUSY:#} {}/{}", shift.moved, shift.of),
-            _ => {
-                let (from, to) = (Painted(&shift.from), Painted(&shift.to));
-                write!(text, "  {BUSY}{phase}{BUSY:#} {from} → {to} {}/{}", shift.moved, shift.of)
-            }
-        };
-        if let Some(seconds) = shift.next_step_at.as_deref().and_then(|time| until(time, drawing.now)) {
-            let _ = write!(text, ", next step in {seconds}s");
+        phase = phase_word(shift.phase);
+        text.push_str(&shift_text(shift, phase, now));
+        if let Some(countdown) = pace::countdown(stage.pace, shift, now) {
+            let _ = write!(text, ", {countdown}");
         }
     } else if stage.color.is_none() {
-        let _ = write!(text, "  {BUSY}serves nothing yet{BUSY:#}");
+        let yet = if drawing.view.state == State::Deleting { "" } else { " yet" };
+        let _ = write!(text, "  {BUSY}serves nothing{yet}{BUSY:#}");
     }
-    if let Some(message) = &stage.message {
+    // What the headline says is not said again.
+    let message = stage.message.as_deref().filter(|_| drawing.view.state != State::Deleting);
+    if let Some(message) = said(message, phase, now) {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
-    let tiers = stage.tiers.iter().map(|tier| moving_tier_node(tier, drawing.now)).collect::<Vec<_>>();
-    let colors = stage.shares.iter().map(|share| share_node(share, &stage.name, view, drawing));
-    Node { children: tiers.into_iter().chain(colors).collect(), text }
+    let moves = stage_moves(stage, drawing.view);
+    if drawing.detail == Detail::Stages && !moves {
+        text.push_str(&summary(stage, drawing.view));
+        drawing.named.extend(stage.shares.iter().map(|share| share.color.clone()));
+        return Node { text, children: Vec::new(), moves };
+    }
+    let mut children: Vec<Node> = stage.tiers.iter().map(|tier| moving_tier_node(tier, now)).collect();
+    children.extend(stage.shares.iter().map(|share| share_node(share, &stage.name, drawing)));
+    Node { text, children, moves }
+}
+
+/// The stage moves or is to move, or its color is not settled.
+fn stage_moves(stage: &StageView, view: &View) -> bool {
+    let unsettled = |share: &Share| view.color(&share.color).is_none_or(|color| !is_settled(color));
+    stage.shift.is_some()
+        || stage.color.is_none()
+        || stage.target.is_some() && stage.target != stage.color
+        || stage.tiers.iter().any(|tier| tier.shift.is_some() || tier.color != stage.color)
+        || stage.shares.iter().any(unsettled)
+}
+
+/// Colors of a stage to which nothing happens, and how many pods they have.
+fn summary(stage: &StageView, view: &View) -> String {
+    let one = |share: &Share| {
+        let tiers = view.color(&share.color).map(|color| color.tiers.as_slice()).unwrap_or_default();
+        let ready: i32 = tiers.iter().map(|tier| tier.ready).sum();
+        format!("  {}  {GOOD}{} ready{GOOD:#}", Painted(&share.color), count(ready.into(), "pod"))
+    };
+    stage.shares.iter().map(one).collect()
+}
+
+fn phase_word(phase: ShiftPhase) -> &'static str {
+    match phase {
+        ShiftPhase::Preparing => "preparing",
+        ShiftPhase::Shifting => "shifting",
+        ShiftPhase::Paused => "paused",
+        ShiftPhase::Finishing => "finishing",
+    }
+}
+
+fn shift_text(shift: &ShiftStatus, phase: &str, now: Timestamp) -> String {
+    let (from, to) = (Painted(&shift.from), Painted(&shift.to));
+    let since = shift.paused_since.as_deref().and_then(|time| words::age(time, now));
+    let since = since.map(|age| format!(" for {age}")).unwrap_or_default();
+    match shift.phase {
+        ShiftPhase::Finishing => format!("  {BUSY}{phase}{BUSY:#} {}/{}", shift.moved, shift.of),
+        _ => format!("  {BUSY}{phase}{BUSY:#} {from} → {to} {}/{}{since}", shift.moved, shift.of),
+    }
+}
+
+/// A message of the operator's with ages for times; `None` where it only repeats what is said already.
+fn said(message: Option<&str>, phase: &str, now: Timestamp) -> Option<String> {
+    let message = message.filter(|message| phase.is_empty() || !message.starts_with(phase))?;
+    Some(words::aged(message, now))
 }
 
 /// A tier that moves on its own: through which address callers reach it, and which color serves them.
@@ -110,84 +221,118 @@ fn moving_tier_node(tier: &TierStatus, now: Timestamp) -> Node {
         (_, Some(color)) => write!(text, "  {}", Painted(color)),
         (_, None) => write!(text, "  {BUSY}serves nothing yet{BUSY:#}"),
     };
-    let next = tier.shift.as_ref().and_then(|shift| shift.next_step_at.as_deref());
-    if let Some(seconds) = next.and_then(|time| until(time, now)) {
-        let _ = write!(text, ", next step in {seconds}s");
+    if let Some(countdown) = tier.shift.as_ref().and_then(|shift| pace::countdown(None, shift, now)) {
+        let _ = write!(text, ", {countdown}");
     }
-    if let Some(message) = &tier.message {
+    if let Some(message) = said(tier.message.as_deref(), "", now) {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
-    Node { text, children: Vec::new() }
+    Node { text, children: Vec::new(), moves: tier.shift.is_some() }
 }
 
-/// Whole seconds from now to a time; `None` when it has passed or is unreadable.
-fn until(time: &str, now: Timestamp) -> Option<i64> {
-    let time: Timestamp = time.parse().ok()?;
-    Some(time.as_second() - now.as_second()).filter(|seconds| *seconds > 0)
-}
-
-/// Tiers of a color that are drawn.
+/// Where a color is drawn.
 #[derive(Clone, Copy)]
-enum Tiers<'a> {
-    All,
-    /// Those that all stages share, and those that this one has for itself.
+enum Place<'a> {
+    /// Below no stage, with all its tiers.
+    Nowhere,
+    /// Below a stage, with the tiers that all stages share, and those that this one has for itself.
     In(&'a str),
-    /// Those that this stage has for itself.
-    Of(&'a str),
+    /// Below a second stage, with those that this one has for itself.
+    Again(&'a str),
 }
 
-impl Tiers<'_> {
+impl Place<'_> {
     fn has(self, tier: &TierView) -> bool {
         match (self, &tier.stage) {
-            (Self::All, _) | (Self::In(_), None) => true,
-            (Self::Of(_), None) => false,
-            (Self::In(stage) | Self::Of(stage), Some(own)) => stage == own,
+            (Self::Nowhere, _) | (Self::In(_), None) => true,
+            (Self::Again(_), None) => false,
+            (Self::In(stage) | Self::Again(stage), Some(own)) => stage == own,
         }
     }
 }
 
-fn share_node(share: &Share, stage: &str, view: &View, drawing: &mut Drawing) -> Node {
-    let title = title(&share.color, Some(share.percent));
-    match view.color(&share.color) {
-        // A color that several stages serve is drawn in full once.
-        Some(color) if !drawing.colors.insert(share.color.clone()) => {
-            let own = color.tiers.iter().filter(|tier| Tiers::Of(stage).has(tier));
-            let children = own.map(|tier| tier_node(tier, color, drawing)).collect();
-            Node { text: format!("{title}  {DIM}as above{DIM:#}"), children }
-        }
-        Some(color) => color_node(&title, color, Tiers::In(stage), drawing),
-        None => Node { text: format!("{title}  {BAD}gone{BAD:#}"), children: Vec::new() },
+fn share_node(share: &Share, stage: &str, drawing: &mut Drawing<'_>) -> Node {
+    let view = drawing.view;
+    let Some(color) = view.color(&share.color) else {
+        let text = format!("{}  {BAD}gone{BAD:#}", title(&share.color));
+        return Node { text, ..Node::default() };
+    };
+    let title = format!("{}  {}", title(&share.color), bar_of(share, stage, color));
+    // A color that several stages serve is drawn in full once.
+    if drawing.colors.insert(share.color.clone()) {
+        return color_node(&title, color, Place::In(stage), drawing);
     }
+    let own = color.tiers.iter().filter(|tier| Place::Again(stage).has(tier));
+    let children = own.map(|tier| tier_node(tier, color, drawing)).collect();
+    Node { text: format!("{title}  {DIM}as above{DIM:#}"), children, moves: false }
 }
 
-fn title(color: &str, percent: Option<i32>) -> String {
-    let color = Painted(color);
-    let Some(percent) = percent else { return color.to_string() };
-    let full = ((percent * BAR + 50) / 100).clamp(0, BAR);
-    let bar: String = (0..BAR).map(|cell| if cell < full { '█' } else { '░' }).collect();
-    format!("{color}  {bar} {percent:>3}%")
+fn title(color: &str) -> String {
+    Painted(color).to_string()
 }
 
-fn color_node(title: &str, color: &ColorView, drawn: Tiers<'_>, drawing: &mut Drawing) -> Node {
+/// The share that a color has of a stage; of one that starts, how far its pods are.
+fn bar_of(share: &Share, stage: &str, color: &ColorView) -> String {
+    let starts = matches!(color.phase, None | Some(ColorPhase::Starting | ColorPhase::Stalled));
+    let (ready, wanted) = color.pods();
+    if share.percent > 0 && !(starts && ready < wanted && share.percent == 100) {
+        return format!("{} {:>3}% of {stage}", bar(share.percent), share.percent);
+    }
+    let percent = ready.saturating_mul(100).checked_div(wanted).unwrap_or_default();
+    format!("{} {ready}/{wanted} pods ready", bar(percent))
+}
+
+/// A bar that is full only when all is there, and empty only when nothing is.
+fn bar(percent: i32) -> String {
+    let full = match percent {
+        ..=0 => 0,
+        100.. => BAR,
+        percent => ((percent * BAR + 50) / 100).clamp(1, BAR - 1),
+    };
+    (0..BAR).map(|cell| if cell < full { '█' } else { '░' }).collect()
+}
+
+fn color_node(title: &str, color: &ColorView, place: Place<'_>, drawing: &mut Drawing<'_>) -> Node {
     let (style, word) = match color.phase {
+        _ if color.deleting => (BUSY, "Deleting"),
         Some(ColorPhase::Starting) => (BUSY, "Starting"),
         Some(ColorPhase::Ready) => (GOOD, "Ready"),
+        // The color's status is older than the stage's.
+        Some(ColorPhase::Serving) if matches!(place, Place::Nowhere) => (BUSY, "Leaving"),
         Some(ColorPhase::Serving) => (GOOD, "Serving"),
         Some(ColorPhase::Draining) => (BUSY, "Draining"),
         Some(ColorPhase::Retired) => (DIM, "Retired"),
         Some(ColorPhase::Stalled) => (BAD, "Stalled"),
         None => (DIM, "New"),
     };
-    let what = match facts(color, drawing.now) {
-        Some(facts) => format!("  {facts}"),
-        None => color.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default(),
+    let message = color.message.as_ref().filter(|_| !color.deleting);
+    let what = match (facts(color, drawing.now), message) {
+        (Some(facts), _) => format!("  {facts}"),
+        (None, Some(message)) => format!(": {}", words::aged(message, drawing.now)),
+        (None, None) => String::new(),
     };
     let retired = color.phase == Some(ColorPhase::Retired);
-    let tiers = color.tiers.iter().filter(|tier| drawn.has(tier) && (!retired || !tier.pods.is_empty()));
+    let tiers = color.tiers.iter().filter(|tier| place.has(tier) && (!retired || !tier.pods.is_empty()));
     Node {
         children: tiers.map(|tier| tier_node(tier, color, drawing)).collect(),
         text: format!("{title}  {style}{word}{style:#}{what}"),
+        moves: !is_settled(color),
     }
+}
+
+/// Something happens to the color.
+fn is_moving(color: &ColorView, view: &View) -> bool {
+    let is_end = |shift: &ShiftStatus| shift.from == color.name || shift.to == color.name;
+    let shifts = |stage: &StageView| {
+        stage.shift.as_ref().is_some_and(is_end)
+            || stage.tiers.iter().filter_map(|tier| tier.shift.as_ref()).any(is_end)
+    };
+    !is_settled(color) || view.stages.iter().any(shifts)
+}
+
+/// The color neither starts nor ends.
+fn is_settled(color: &ColorView) -> bool {
+    !color.deleting && matches!(color.phase, Some(ColorPhase::Ready | ColorPhase::Serving | ColorPhase::Retired))
 }
 
 /// What is known of a drain, in a few words.
@@ -220,7 +365,7 @@ fn facts(color: &ColorView, now: Timestamp) -> Option<String> {
     Some(parts.join(", "))
 }
 
-fn tier_node(tier: &TierView, color: &ColorView, drawing: &mut Drawing) -> Node {
+fn tier_node(tier: &TierView, color: &ColorView, drawing: &mut Drawing<'_>) -> Node {
     let style = if tier.ready >= tier.replicas { GOOD } else { BUSY };
     let mut text = format!("{}  {style}{}/{} ready{style:#}", tier.name, tier.ready, tier.replicas);
     if tier.instance != color.name {
@@ -235,14 +380,34 @@ fn tier_node(tier: &TierView, color: &ColorView, drawing: &mut Drawing) -> Node 
     if !others.is_empty() {
         let _ = write!(text, "  shared with {}", others.join(", "));
     }
-    if !drawing.instances.insert((tier.name.clone(), tier.instance.clone(), tier.stage.clone())) {
-        if !tier.pods.is_empty() {
-            let _ = write!(text, "  {DIM}pods as above{DIM:#}");
-        }
-        return Node { text, children: Vec::new() };
+    let pods = i32::try_from(tier.pods.len()).unwrap_or(i32::MAX);
+    let is_new = drawing.instances.insert((tier.name.clone(), tier.instance.clone(), tier.stage.clone()));
+    let shown: Vec<&PodView> = tier.pods.iter().filter(|pod| is_new && is_drawn(pod, tier, color, drawing)).collect();
+    let hidden = tier.pods.len() - shown.len();
+    if !is_new && drawing.detail == Detail::All && pods > 0 {
+        let _ = write!(text, "  {DIM}pods as above{DIM:#}");
+    } else if shown.is_empty() && pods > tier.replicas.max(tier.ready) {
+        let _ = write!(text, "  {DIM}{}{DIM:#}", count(pods.into(), "pod"));
     }
-    let width = tier.pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
-    Node { text, children: tier.pods.iter().map(|pod| pod_node(pod, width, drawing.wide)).collect() }
+    let width = shown.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
+    let mut children: Vec<Node> = shown.iter().map(|pod| pod_node(pod, width, drawing.wide)).collect();
+    if hidden > 0 && !children.is_empty() {
+        children.push(Node { text: format!("{DIM}{hidden} more ready{DIM:#}"), ..Node::default() });
+    }
+    Node { text, children, moves: false }
+}
+
+fn is_drawn(pod: &PodView, tier: &TierView, color: &ColorView, drawing: &Drawing<'_>) -> bool {
+    let holds = |pod: &PodView| {
+        let holder = pod.holder.as_ref();
+        holder.is_some_and(|holder| holder.unknown.is_some() || holder.connections.is_some_and(|number| number > 0))
+    };
+    match drawing.detail {
+        Detail::All => true,
+        Detail::Moving => is_moving(color, drawing.view) || tier.pods.iter().any(|pod| !pod.ready),
+        Detail::Troubled => !pod.ready || holds(pod),
+        Detail::Counts | Detail::Stages => false,
+    }
 }
 
 fn pod_node(pod: &PodView, width: usize, wide: bool) -> Node {
@@ -273,229 +438,5 @@ fn pod_node(pod: &PodView, width: usize, wide: bool) -> Node {
         let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "<none>".into());
         let _ = write!(text, "  {}  {}", or(&pod.ip), or(&pod.node));
     }
-    Node { text, children: Vec::new() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::view::World;
-    use serde_json::json;
-
-    fn world(shift: serde_json::Value) -> World {
-        let tiers = json!([
-            { "name": "backend", "replicas": 2, "template": {} },
-            { "name": "frontend", "replicas": 2, "needs": [{ "tier": "backend" }], "template": {} },
-        ]);
-        let color = |name: &str, revision: i64, phase: &str| {
-            json!({
-                "apiVersion": "rainbow.dev/v1alpha1", "kind": "Color",
-                "metadata": { "name": format!("shop-{name}") },
-                "spec": {
-                    "rainbow": "shop", "color": name, "revision": revision, "tiers": tiers,
-                    "instances": [
-                        { "tier": "backend", "color": name, "identity": "1" },
-                        { "tier": "frontend", "color": name, "identity": "2" },
-                    ],
-                },
-                "status": { "phase": phase },
-            })
-        };
-        let labels = |tier: &str, color: &str| json!({ "rainbow.dev/rainbow": "shop", "rainbow.dev/tier": tier, "rainbow.dev/color": color });
-        let deployment = |tier: &str, color: &str| {
-            json!({
-                "metadata": { "name": format!("{tier}-{color}"), "labels": labels(tier, color) },
-                "spec": { "replicas": 2, "selector": {}, "template": {} },
-            })
-        };
-        let pod = |tier: &str, color: &str, number: i32, ready: bool, member: bool| {
-            let mut labels = labels(tier, color);
-            if member {
-                labels["member.rainbow.dev/active"] = json!("yes");
-            }
-            json!({
-                "metadata": { "name": format!("{tier}-{color}-{number}"), "labels": labels },
-                "spec": { "containers": [], "nodeName": "pocket" },
-                "status": {
-                    "phase": "Running", "podIP": format!("10.244.0.{number}"),
-                    "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
-                    "containerStatuses": if ready { json!([]) } else { json!([{
-                        "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-                        "state": { "waiting": { "reason": "CrashLoopBackOff" } },
-                    }]) },
-                },
-            })
-        };
-        let from = |value| serde_json::from_value(value).unwrap();
-        World {
-            rainbow: serde_json::from_value(json!({
-                "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow",
-                "metadata": { "name": "shop", "namespace": "default", "generation": 3 },
-                "spec": { "tiers": tiers },
-                "status": {
-                    "observedGeneration": 3, "color": "v2",
-                    "stages": [
-                        { "name": "smoke", "service": "frontend-smoke", "color": "v2", "target": "v2" },
-                        { "name": "active", "service": "frontend-active", "color": "v1", "target": "v2", "shift": shift },
-                    ],
-                    "conditions": [{
-                        "type": "Reconciling", "status": "True", "reason": "Shifting", "message": "stage active moves to v2",
-                        "lastTransitionTime": "2026-01-01T00:00:00Z",
-                    }],
-                },
-            }))
-            .unwrap(),
-            colors: vec![
-                serde_json::from_value(color("v0", 1, "Retired")).unwrap(),
-                serde_json::from_value(color("v1", 2, "Serving")).unwrap(),
-                serde_json::from_value(color("v2", 3, "Serving")).unwrap(),
-            ],
-            deployments: ["v1", "v2"]
-                .into_iter()
-                .flat_map(|color| [deployment("backend", color), deployment("frontend", color)])
-                .map(|value| serde_json::from_value(value).unwrap())
-                .collect(),
-            pods: vec![
-                from(pod("backend", "v1", 1, true, false)),
-                from(pod("backend", "v1", 2, true, false)),
-                from(pod("frontend", "v1", 3, true, true)),
-                from(pod("frontend", "v1", 4, true, false)),
-                from(pod("backend", "v2", 5, true, false)),
-                from(pod("backend", "v2", 6, false, false)),
-                from(pod("frontend", "v2", 7, true, true)),
-                from(pod("frontend", "v2", 8, true, false)),
-            ],
-        }
-    }
-
-    fn drawn(world: &World, wide: bool) -> String {
-        let now = "2026-01-01T00:00:20Z".parse().unwrap();
-        anstream::adapter::strip_str(&draw(&View::new(world), wide, now)).to_string()
-    }
-
-    #[test]
-    fn in_the_middle_of_a_shift() {
-        let shift = json!({
-            "from": "v1", "to": "v2", "phase": "Shifting", "moved": 1, "of": 2,
-            "startedAt": "2026-01-01T00:00:00Z", "nextStepAt": "2026-01-01T00:00:32Z",
-        });
-        let expected = "\
-shop  Reconciling: stage active moves to v2
-├─ stage smoke  frontend-smoke
-│  └─ v2  ██████████ 100%  Serving
-│     ├─ backend  1/2 ready
-│     │  ├─ backend-v2-5  Ready
-│     │  └─ backend-v2-6  CrashLoopBackOff, 3 restarts
-│     └─ frontend  2/2 ready
-│        ├─ frontend-v2-7  Ready  in active
-│        └─ frontend-v2-8  Ready
-├─ stage active  frontend-active  shifting v1 → v2 1/2, next step in 12s
-│  ├─ v1  █████░░░░░  50%  Serving
-│  │  ├─ backend  2/2 ready
-│  │  │  ├─ backend-v1-1  Ready
-│  │  │  └─ backend-v1-2  Ready
-│  │  └─ frontend  2/2 ready
-│  │     ├─ frontend-v1-3  Ready  in active
-│  │     └─ frontend-v1-4  Ready
-│  └─ v2  █████░░░░░  50%  as above
-└─ in no stage
-   └─ v0  Retired
-";
-        assert_eq!(drawn(&world(shift), false), expected);
-    }
-
-    #[test]
-    fn wide_adds_addresses() {
-        let text = drawn(&world(json!(null)), true);
-        assert!(text.contains("backend-v1-1  Ready  10.244.0.1  pocket\n"), "{text}");
-        assert!(text.contains("└─ v1  ██████████ 100%  Serving"), "{text}");
-    }
-
-    #[test]
-    fn before_the_operator_has_seen_it() {
-        let mut world = world(json!(null));
-        world.rainbow.status = None;
-        world.colors.clear();
-        assert_eq!(drawn(&world, false), "shop  Not seen by the operator yet\n");
-    }
-
-    #[test]
-    fn a_drain_shows_what_holds_it() {
-        let mut world = world(json!(null));
-        let color = |value| serde_json::from_value::<rainbow_api::ColorStatus>(value).unwrap();
-        world.colors[1].status = Some(color(json!({ "phase": "Retired", "drain": {
-            "since": "2026-01-01T00:00:00Z", "connections": 0, "unknownPods": 0, "pods": 0,
-            "cut": [{ "pod": "frontend-v1-3", "port": 80, "connections": 2 }],
-        } })));
-        world.colors[2].status = Some(color(json!({
-            "phase": "Draining", "connections": 5,
-            "drain": {
-                "since": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T10:00:20Z",
-                "connections": 5, "unknownPods": 1, "pods": 4,
-                "holders": [
-                    { "pod": "frontend-v2-7", "tier": "frontend", "connections": 5, "oldestSeconds": 9 },
-                    { "pod": "frontend-v2-8", "tier": "frontend", "unknown": "no answer" },
-                ],
-            },
-            "conditions": [{
-                "type": "ConnectionsUnknown", "status": "True", "reason": "NoAnswer", "message": "",
-                "lastTransitionTime": "2026-01-01T00:00:10Z",
-            }],
-        })));
-        let text = drawn(&world, false);
-        for line in [
-            "v2  ██████████ 100%  Draining  5 connections, 1 pod unknown for 10s, ends in 10h at the latest\n",
-            "frontend-v2-7  Ready  5 connections  in active\n",
-            "frontend-v2-8  Ready  unknown: no answer\n",
-            "v1  ██████████ 100%  Retired  2 connections cut at its deadline\n",
-        ] {
-            assert!(text.contains(line), "{line}{text}");
-        }
-    }
-
-    /// Each stage shows its own frontends, and where its backend's address is.
-    #[test]
-    fn tiers_of_stages_are_drawn_with_them() {
-        let mut world = world(json!(null));
-        for color in &mut world.colors {
-            color.spec.tiers[1].needs[0].compatible = rainbow_api::Compatible::Backward;
-        }
-        let status = world.rainbow.status.as_mut().unwrap();
-        for (stage, color) in status.stages.iter_mut().zip(["v2", "v1"]) {
-            let message = (color == "v1").then(|| "waits".to_owned());
-            let service = format!("backend-{}", stage.name);
-            let tier = TierStatus {
-                tier: "backend".into(),
-                service,
-                color: Some(color.into()),
-                message,
-                ..TierStatus::default()
-            };
-            stage.tiers.push(tier);
-        }
-        let belong = |metadata: &mut kube::api::ObjectMeta, stage: &str| {
-            let labels = metadata.labels.as_mut().unwrap();
-            if labels["rainbow.dev/tier"] == "frontend" {
-                labels.insert("rainbow.dev/belongs-to".into(), stage.into());
-            }
-        };
-        world.deployments.iter_mut().for_each(|deployment| belong(&mut deployment.metadata, "active"));
-        world.pods.iter_mut().for_each(|pod| belong(&mut pod.metadata, "active"));
-        let text = drawn(&world, false);
-        let (smoke, active) = text.split_once("─ stage active").unwrap();
-        assert!(smoke.contains("├─ tier backend  backend-smoke  v2\n"), "{text}");
-        assert!(smoke.contains("backend  ") && !smoke.contains("frontend-v2-"), "{text}");
-        assert!(active.contains("├─ tier backend  backend-active  v1  waits\n"), "{text}");
-        assert!(active.contains("frontend-v1-3"), "{text}");
-    }
-
-    #[test]
-    fn shared_pods_are_drawn_once() {
-        let mut world = world(json!(null));
-        world.colors[2].spec.instances[0].color = "v1".into();
-        let text = drawn(&world, false);
-        assert!(text.contains("backend  2/2 ready  of v1\n"), "{text}");
-        assert!(text.contains("backend  2/2 ready  shared with v2  pods as above\n"), "{text}");
-        assert_eq!(text.matches("backend-v1-1").count(), 1, "{text}");
-    }
+    Node { text, ..Node::default() }
 }

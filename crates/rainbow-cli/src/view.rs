@@ -6,10 +6,13 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 use rainbow_api::{
-    Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, bound_tiers, labels,
+    Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, StageStatus, Tier, bound_tiers,
+    labels,
 };
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::pace::Pace;
 
 /// The objects an application consists of.
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ pub(crate) struct View {
     pub(crate) state: State,
     /// Why it is so.
     pub(crate) message: Option<String>,
+    pub(crate) created: Option<String>,
     pub(crate) stages: Vec<StageView>,
     /// Newest first.
     pub(crate) colors: Vec<ColorView>,
@@ -45,10 +49,12 @@ pub(crate) enum State {
     Reconciling,
     /// A stage is held in the middle of a shift, and nothing else is under way.
     Paused,
-    /// A person has to mend something.
+    /// A person has to fix something.
     Stalled,
-    /// The operator has not seen the newest spec yet.
+    /// The operator has not seen the newest spec yet: what the status says is older than the last command.
     Unobserved,
+    /// The Rainbow is being deleted.
+    Deleting,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -59,10 +65,15 @@ pub(crate) struct StageView {
     pub(crate) color: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) previous: Option<String>,
+    /// Since when the stage serves its color.
+    pub(crate) since: Option<String>,
     pub(crate) shift: Option<rainbow_api::ShiftStatus>,
     pub(crate) message: Option<String>,
     /// Which color has which share of the stage; the one it comes from first.
     pub(crate) shares: Vec<Share>,
+    /// How fast the stage moves, where it moves by steps.
+    #[serde(skip)]
+    pub(crate) pace: Option<Pace>,
     /// The tiers that move on their own, inner tiers first.
     pub(crate) tiers: Vec<rainbow_api::TierStatus>,
 }
@@ -80,6 +91,8 @@ pub(crate) struct ColorView {
     pub(crate) name: String,
     pub(crate) revision: i64,
     pub(crate) phase: Option<ColorPhase>,
+    /// The color, or its Rainbow, is being deleted.
+    pub(crate) deleting: bool,
     pub(crate) message: Option<String>,
     pub(crate) created: Option<String>,
     /// When it left its last stage.
@@ -134,7 +147,9 @@ impl View {
         let mut colors: Vec<&Color> = world.colors.iter().collect();
         colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
         let stages = status.stages.into_iter().map(|stage| StageView {
-            shares: shares(stage.color.as_deref(), stage.shift.as_ref()),
+            shares: shares(&stage, &members(world, &stage)),
+            pace: pace(world, &stage.name),
+            since: stage.since,
             name: stage.name,
             service: stage.service,
             color: stage.color,
@@ -150,6 +165,7 @@ impl View {
             color: status.color,
             state,
             message,
+            created: world.rainbow.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
             stages: stages.collect(),
             colors: colors.into_iter().map(|color| color_view(color, world)).collect(),
         }
@@ -161,16 +177,30 @@ impl View {
     }
 }
 
-/// The conditions, as kstatus reads them.
-fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>) {
+impl ColorView {
+    /// Pods that are ready, and those that it wants.
+    pub(crate) fn pods(&self) -> (i32, i32) {
+        self.tiers.iter().fold((0, 0), |(ready, wanted), tier| (ready + tier.ready, wanted + tier.replicas))
+    }
+}
+
+/// The conditions, as kstatus reads them. A status that is older than the spec says nothing of what its user wants now.
+pub(crate) fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>) {
     let of = |type_: ConditionType| type_.find_true(conditions);
     let said = |condition: &Condition| Some(condition.message.clone()).filter(|message| !message.is_empty());
     let observed = rainbow.status.as_ref().and_then(|status| status.observed_generation);
+    if rainbow.metadata.deletion_timestamp.is_some() {
+        let stalled = of(ConditionType::Stalled).and_then(said);
+        return (State::Deleting, Some(stalled.unwrap_or_else(|| "pods end, entry tiers first".to_owned())));
+    }
+    if observed.is_none() {
+        return (State::Unobserved, None);
+    }
+    if observed < rainbow.metadata.generation {
+        return (State::Unobserved, Some("what follows is older than the last change".to_owned()));
+    }
     if let Some(stalled) = of(ConditionType::Stalled) {
         return (State::Stalled, said(stalled));
-    }
-    if observed.is_none() || observed < rainbow.metadata.generation {
-        return (State::Unobserved, None);
     }
     match (of(ConditionType::Ready), of(ConditionType::Reconciling)) {
         (Some(_), None) => (State::Ready, None),
@@ -180,23 +210,48 @@ fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>)
     }
 }
 
-fn shares(color: Option<&str>, shift: Option<&rainbow_api::ShiftStatus>) -> Vec<Share> {
-    match shift {
-        Some(shift) if shift.phase == ShiftPhase::Finishing || shift.from == shift.to => {
-            vec![Share { color: shift.to.clone(), percent: 100 }]
+fn pace(world: &World, stage: &str) -> Option<Pace> {
+    world.rainbow.spec.stages.iter().find(|known| known.name == stage).and_then(Pace::of)
+}
+
+/// Ready pods in a stage that moves, by color, but for those of the colors between which it moves.
+fn members(world: &World, stage: &StageStatus) -> BTreeMap<String, i32> {
+    let key = format!("{}{}", labels::MEMBER_PREFIX, stage.name);
+    let ends: Vec<&str> = stage.shift.iter().flat_map(|shift| [shift.from.as_str(), shift.to.as_str()]).collect();
+    let is_of_ends = |tier: &str, instance: &str| {
+        let ends = world.colors.iter().filter(|color| ends.contains(&color.spec.color.as_str()));
+        ends.flat_map(|color| &color.spec.instances).any(|it| it.tier == tier && it.color == instance)
+    };
+    let mut members = BTreeMap::new();
+    for pod in world.pods.iter().filter(|pod| label(&pod.metadata, &key) == Some(labels::MEMBER) && is_ready(pod)) {
+        let (Some(tier), Some(color)) = (label(&pod.metadata, labels::TIER), label(&pod.metadata, labels::COLOR))
+        else {
+            continue;
+        };
+        if !ends.contains(&color) && !is_of_ends(tier, color) {
+            *members.entry(color.to_owned()).or_default() += 1;
         }
-        Some(shift) if shift.of > 0 && shift.phase != ShiftPhase::Preparing => {
-            let percent = (shift.moved.saturating_mul(100) / shift.of).clamp(0, 100);
-            vec![
-                Share { color: shift.from.clone(), percent: 100 - percent },
-                Share { color: shift.to.clone(), percent },
-            ]
-        }
-        Some(shift) => {
-            vec![Share { color: shift.from.clone(), percent: 100 }, Share { color: shift.to.clone(), percent: 0 }]
-        }
-        None => color.map(|color| Share { color: color.to_owned(), percent: 100 }).into_iter().collect(),
     }
+    members
+}
+
+/// Which color has which share of the stage. `members` are pods of colors that the shift is not about.
+fn shares(stage: &StageStatus, members: &BTreeMap<String, i32>) -> Vec<Share> {
+    let share = |color: &str, percent| Share { color: color.to_owned(), percent };
+    let Some(shift) = &stage.shift else {
+        return stage.color.iter().map(|color| share(color, 100)).collect();
+    };
+    if shift.phase == ShiftPhase::Finishing || shift.from == shift.to {
+        return vec![share(&shift.to, 100)];
+    }
+    let part = |pods: i32, of: i32| (pods.saturating_mul(100) / of.max(1)).clamp(0, 100);
+    let to = if shift.phase == ShiftPhase::Preparing { 0 } else { part(shift.moved, shift.of) };
+    // A stage that was told of another color in mid-shift still has pods of the one before.
+    let all = shift.of.max(1).saturating_add(members.values().sum());
+    let others: Vec<Share> = members.iter().map(|(color, pods)| share(color, part(*pods, all))).collect();
+    let from = 100 - to - others.iter().map(|share| share.percent).sum::<i32>();
+    let ends = [share(&shift.from, from.max(0)), share(&shift.to, to)];
+    ends.into_iter().chain(others).collect()
 }
 
 fn color_view(color: &Color, world: &World) -> ColorView {
@@ -223,6 +278,7 @@ fn color_view(color: &Color, world: &World) -> ColorView {
         name: color.spec.color.clone(),
         revision: color.spec.revision,
         phase: status.phase,
+        deleting: [&color.metadata, &world.rainbow.metadata].iter().any(|meta| meta.deletion_timestamp.is_some()),
         message: message.map(|condition| condition.message.clone()).filter(|message| !message.is_empty()),
         created: color.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
         released_at: status.released_at.clone(),
@@ -232,6 +288,16 @@ fn color_view(color: &Color, world: &World) -> ColorView {
         tiers: tiers.collect(),
         drain: status.drain,
     }
+}
+
+/// Images of tiers in the order of their containers, each with the name of its tier.
+pub(crate) fn images(tiers: &[Tier]) -> Vec<(String, String)> {
+    let of_tier = |tier: &Tier| {
+        let containers = tier.template.pointer("/spec/containers").and_then(|containers| containers.as_array());
+        let images = containers.into_iter().flatten().filter_map(|container| container.get("image")?.as_str());
+        images.map(|image| (tier.name.clone(), image.to_owned())).collect::<Vec<_>>()
+    };
+    tiers.iter().flat_map(of_tier).collect()
 }
 
 /// The condition that says that connections cannot be read.
@@ -261,7 +327,7 @@ fn stages_with(world: &World, tier: &str, instance: &str) -> BTreeSet<String> {
     all.filter_map(|metadata| label(metadata, labels::BELONGS_TO)).map(str::to_owned).collect()
 }
 
-fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+pub(crate) fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str)
 }
 
@@ -286,13 +352,18 @@ fn tier_view(tier: &str, instance: &str, stage: Option<String>, world: &World, h
     }
 }
 
+/// The pod takes requests, and is not about to end.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 fn pod_view(pod: &Pod, holders: &[Holder]) -> PodView {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
     let terminating = pod.metadata.deletion_timestamp.is_some();
-    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let ready =
-        !terminating && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = is_ready(pod);
     let waiting = containers.iter().find_map(|container| {
         let state = container.state.as_ref()?;
         let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());

@@ -11,9 +11,19 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ColorArgs {
     /// Name of the Rainbow, which may be left out where only one has such a color, and name of the color
-    #[arg(value_names = ["NAME", "COLOR"], num_args = 1..=2, required = true)]
+    #[arg(value_names = ["NAME", "COLOR"], num_args = 1..=2, required = true, value_parser = rainbow_name)]
     names: Vec<String>,
 }
+
+/// Name of a Rainbow as it is given: alone, or as kubectl prints and understands it: `rb/shop`, `rainbow/shop`.
+pub(crate) fn rainbow_name(given: &str) -> Result<String, std::convert::Infallible> {
+    let name = given.split_once('/').filter(|(kind, _)| KINDS.contains(&kind.to_lowercase().as_str()));
+    Ok(name.map_or(given, |(_, name)| name).to_owned())
+}
+
+/// Words for the kind of a Rainbow.
+const KINDS: [&str; 6] =
+    ["rb", "rainbow", "rainbows", "rainbow.rainbow.dev", "rainbows.rainbow.dev", "rainbows.v1alpha1.rainbow.dev"];
 
 /// A color with its application.
 #[derive(Debug)]
@@ -57,22 +67,51 @@ impl Found {
 impl ColorArgs {
     /// Finds it in the cluster.
     pub(crate) async fn find(&self, cluster: &Cluster) -> Result<Found> {
-        let (name, color) = match self.names.as_slice() {
-            [name, color] => (name.clone(), color),
-            [color] => (rainbow_of(cluster, &[color]).await?, color),
-            _ => return Err(Error::Usage("give a color".into())),
-        };
+        match self.names.as_slice() {
+            [name, color] => Found::find(cluster, name.clone(), color).await,
+            [color] => Found::find(cluster, rainbow_of(cluster, &[color]).await?, color).await,
+            _ => Err(Error::Usage("give a color".into())),
+        }
+    }
+}
+
+impl Found {
+    /// Finds a color of an application.
+    pub(crate) async fn find(cluster: &Cluster, name: String, color: &str) -> Result<Self> {
         let rainbow = cluster.rainbow(&name).await?;
         let colors = cluster.colors(&name).await?;
         let color = pick(&name, &colors, color)?.clone();
-        Ok(Found { rainbow, color, colors })
+        Ok(Self { rainbow, color, colors })
     }
 }
 
 /// The one application that has all these colors.
 pub(crate) async fn rainbow_of(cluster: &Cluster, colors: &[&str]) -> Result<String> {
     let all = cluster.all_colors().await?;
-    only(&cluster.namespace, &all, colors)
+    let found = only(&cluster.namespace, &all, colors);
+    // A color may have been forgotten behind the name of the application.
+    if let (Err(Error::NotFound(_)), Some(first)) = (&found, colors.first())
+        && let Some(rainbow) = cluster.find_rainbow(first).await?
+    {
+        return Err(forgotten(&rainbow, &all, colors));
+    }
+    found
+}
+
+/// The first of the names is that of an application: one color is missing.
+fn forgotten(rainbow: &Rainbow, all: &[Color], names: &[&str]) -> Error {
+    let name = rainbow.metadata.name.as_deref().unwrap_or_default();
+    let mut colors: Vec<&Color> = all.iter().filter(|color| color.spec.rainbow == name).collect();
+    colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
+    let given = names.get(1..).unwrap_or_default();
+    let rest = colors.iter().map(|color| color.spec.color.as_str()).filter(|color| !given.contains(color));
+    let rest: Vec<&str> = rest.collect();
+    let what = match (given, rest.as_slice()) {
+        (_, []) => "it has no color to choose".to_owned(),
+        ([], rest) => format!("name one of its colors behind it: {}", rest.join(", ")),
+        (given, rest) => format!("name one more of its colors beside `{}`: {}", given.join("`, `"), rest.join(", ")),
+    };
+    Error::Usage(format!("`{name}` is a rainbow, not a color: {what}"))
 }
 
 fn only(namespace: &str, all: &[Color], colors: &[&str]) -> Result<String> {
@@ -112,6 +151,34 @@ pub(crate) fn pick<'a>(rainbow: &str, colors: &'a [Color], name: &str) -> Result
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_rainbow_is_named_as_kubectl_names_it() {
+        for given in ["shop", "rb/shop", "rainbow/shop", "Rainbow/shop", "rainbows.rainbow.dev/shop"] {
+            assert_eq!(rainbow_name(given).unwrap(), "shop", "{given}");
+        }
+        assert_eq!(rainbow_name("pod/shop").unwrap(), "pod/shop");
+    }
+
+    #[test]
+    fn a_forgotten_color_is_missed() {
+        let rainbow =
+            serde_json::from_value(json!({ "metadata": { "name": "shop" }, "spec": { "tiers": [] } })).unwrap();
+        let color = |color: &str, revision: i64| -> Color {
+            serde_json::from_value(json!({
+                "metadata": { "name": format!("shop-{color}") },
+                "spec": { "rainbow": "shop", "color": color, "revision": revision, "tiers": [], "instances": [] },
+            }))
+            .unwrap()
+        };
+        let all = [color("v7", 7), color("v8", 8), color("v6", 6)];
+        let said = |names: &[&str]| forgotten(&rainbow, &all, names).to_string();
+        assert_eq!(said(&["shop"]), "`shop` is a rainbow, not a color: name one of its colors behind it: v8, v7, v6");
+        assert_eq!(
+            said(&["shop", "v8"]),
+            "`shop` is a rainbow, not a color: name one more of its colors beside `v8`: v7, v6"
+        );
+    }
 
     #[test]
     fn a_color_finds_its_rainbow() {

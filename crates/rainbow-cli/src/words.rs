@@ -7,12 +7,18 @@ pub(crate) fn count(number: i64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// A number of seconds as kubectl writes ages: `42s`, `5m`, `3h`, `2d`.
+/// A number of seconds in at most two units, none of which is rounded up: `42s`, `5m30s`, `59m`, `23h59m`, `2d3h`.
 pub(crate) fn seconds(seconds: i64) -> String {
+    let pair = |big: i64, unit: &str, small: i64, part: &str| match small {
+        0 => format!("{big}{unit}"),
+        small => format!("{big}{unit}{small}{part}"),
+    };
     match seconds.max(0) {
-        seconds @ 0..120 => format!("{seconds}s"),
-        seconds @ 120..7200 => format!("{}m", seconds / 60),
-        seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..600 => pair(seconds / 60, "m", seconds % 60, "s"),
+        seconds @ 600..3600 => format!("{}m", seconds / 60),
+        seconds @ 3600..172_800 => pair(seconds / 3600, "h", seconds % 3600 / 60, "m"),
+        seconds @ 172_800..691_200 => pair(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
         seconds => format!("{}d", seconds / 86_400),
     }
 }
@@ -26,6 +32,30 @@ pub(crate) fn age(time: &str, now: Timestamp) -> Option<String> {
 pub(crate) fn seconds_since(time: &str, now: Timestamp) -> Option<i64> {
     let time: Timestamp = time.parse().ok()?;
     Some(now.as_second() - time.as_second())
+}
+
+/// A sentence of the operator's, with ages in place of times: `since 2026-01-01T00:00:00Z` becomes `for 5m`.
+pub(crate) fn aged(text: &str, now: Timestamp) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let time = word.trim_end_matches([',', ';', ':', ')', '.']);
+        let Some(since) = Some(time).filter(|time| time.ends_with('Z')).and_then(|time| seconds_since(time, now))
+        else {
+            words.push(word.to_owned());
+            continue;
+        };
+        let mark = &word[time.len()..];
+        // Clocks differ: what has happened was not in the future.
+        let said = match words.last().map(String::as_str) {
+            Some("since") => format!("for {}", seconds(since)),
+            Some("until") => format!("for {}", seconds(-since)),
+            _ if since >= 0 => format!("{} ago", seconds(since)),
+            _ => format!("in {}", seconds(-since)),
+        };
+        words.pop_if(|word| ["since", "until", "at"].contains(&word.as_str()));
+        words.push(format!("{said}{mark}"));
+    }
+    words.join(" ")
 }
 
 /// When a drain ends at the latest: `ends in 23h at the latest`.
@@ -47,9 +77,16 @@ mod tests {
         let now = "2026-01-03T00:00:00Z".parse().unwrap();
         for (time, expected) in [
             ("2026-01-02T23:59:18Z", "42s"),
+            ("2026-01-02T23:58:02Z", "1m58s"),
+            ("2026-01-02T23:58:00Z", "2m"),
             ("2026-01-02T23:55:00Z", "5m"),
-            ("2026-01-02T20:59:00Z", "3h"),
+            ("2026-01-02T23:00:01Z", "59m"),
+            ("2026-01-02T20:59:00Z", "3h1m"),
+            ("2026-01-02T00:00:00Z", "24h"),
+            ("2026-01-02T00:00:01Z", "23h59m"),
             ("2026-01-01T00:00:00Z", "2d"),
+            ("2025-12-31T21:00:00Z", "2d3h"),
+            ("2025-12-26T00:00:00Z", "8d"),
             ("2027-01-01T00:00:00Z", "0s"),
         ] {
             assert_eq!(age(time, now).unwrap(), expected);
@@ -64,5 +101,20 @@ mod tests {
         assert_eq!(deadline(Some("2026-01-02T23:00:00Z"), now), "its deadline has passed");
         assert_eq!(deadline(None, now), "has no deadline");
         assert_eq!((count(1, "pod"), count(0, "pod")), ("1 pod".into(), "0 pods".into()));
+    }
+
+    #[test]
+    fn times_in_sentences_become_ages() {
+        let now = "2026-01-03T00:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("paused since 2026-01-02T23:55:00Z; held", "paused for 5m; held"),
+            ("waits until 2026-01-03T00:02:00Z before", "waits for 2m before"),
+            ("(cut at 2026-01-03T01:00:00Z)", "(cut in 1h)"),
+            ("at 2026-01-02T23:59:00Z", "1m ago"),
+            ("by ann since 2026-01-03T00:00:01Z", "by ann for 0s"),
+            ("no time at all: Z", "no time at all: Z"),
+        ] {
+            assert_eq!(aged(text, now), expected);
+        }
     }
 }

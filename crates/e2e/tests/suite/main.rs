@@ -54,6 +54,7 @@ mod takeover;
 mod tiers;
 mod unready;
 mod walk;
+mod watching;
 
 use std::{
     future::Future,
@@ -270,6 +271,9 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         serves::a_held_stage_has_a_budget,
         serves::stages_swap_their_node_ports,
         holds::a_tier_goes_after_a_deploy,
+        watching::history_says_why,
+        watching::a_wait_that_is_left_goes_on,
+        watching::logs_of_all_pods,
         shift::pods_killed_during_a_shift,
         shift::a_color_that_never_becomes_ready_stays_out,
         others::labels_that_others_write,

@@ -9,12 +9,14 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{self, Scope},
 };
-use rainbow_api::Rainbow;
+use rainbow_api::{Rainbow, labels};
 
 use crate::{
-    args::WaitArgs,
+    args::{MessageArgs, WaitArgs},
+    cause,
     context::{Cluster, Context, not_installed},
     error::{Error, Result},
+    hold,
     manifest::{self, Document},
     ownership,
     patch::FIELD_MANAGER,
@@ -35,6 +37,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
     #[command(flatten)]
+    message: MessageArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
@@ -54,7 +58,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     };
     let documents = manifest::read(&args.files, color.as_deref())?;
     let cluster = context.cluster().await?;
-    let targets = targets(&cluster, documents).await?;
+    let mut targets = targets(&cluster, documents).await?;
+    tell(&cluster, &mut targets, args.message.message.as_deref()).await?;
     // First everything as a rehearsal, so that nothing is written when a later object would be refused.
     let mut rainbows: Vec<(&Target, Rainbow)> = Vec::new();
     for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {
@@ -102,7 +107,27 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         applied.push((there, rainbow));
     }
     for (there, rainbow) in applied.iter().filter(|_| args.wait.wait) {
-        wait::ready(context, there, rainbow, args.wait.timeout).await?;
+        wait::ready(context, there, rainbow, args.wait.limit(rainbow)).await?;
+    }
+    Ok(())
+}
+
+/// Adds to the Rainbows why they are released, and by whom. What a manifest says of it itself stays.
+async fn tell(cluster: &Cluster, targets: &mut [Target], message: Option<&str>) -> Result {
+    let rainbows: Vec<&mut Target> = targets.iter_mut().filter(|target| target.is_rainbow).collect();
+    if rainbows.is_empty() {
+        return Ok(());
+    }
+    let by = hold::author(cluster).await;
+    for target in rainbows {
+        let Ok(spec) = serde_json::from_value(target.document.object.data["spec"].clone()) else { continue };
+        let name = target.document.object.metadata.name.clone().unwrap_or_default();
+        let found = target.api.get_metadata_opt(&name).await.map_err(|error| cluster.error(&error))?;
+        let before = found.and_then(|found| found.metadata.annotations).unwrap_or_default();
+        let annotations = target.document.object.metadata.annotations.get_or_insert_default();
+        let own = annotations.get(labels::CHANGE_CAUSE).filter(|_| message.is_none()).cloned();
+        let told = cause::of_release(&before, &spec, message.or(own.as_deref()), by.as_deref());
+        annotations.extend(told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
     }
     Ok(())
 }

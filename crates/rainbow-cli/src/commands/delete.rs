@@ -1,25 +1,20 @@
 //! `rainbow delete`: an application with everything that was made for it.
 
-use std::pin::pin;
-
-use futures::TryStreamExt;
-use kube::{
-    api::DeleteParams,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::api::DeleteParams;
 use rainbow_api::Rainbow;
 
 use crate::{
     args::WaitArgs,
-    context::{Cluster, Context},
+    context::Context,
     error::{Error, Result},
-    wait,
+    pace, wait,
 };
 
 /// Arguments of `rainbow delete`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow
+    #[arg(value_parser = crate::which::rainbow_name)]
     name: String,
     /// It is fine if there is no such Rainbow
     #[arg(long)]
@@ -42,29 +37,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         Err(error) => return Err(cluster.error(&error)),
     }
     if args.wait.wait {
-        context.printer.progress(format_args!("{}: entry tiers end first, then what they needed", args.name));
-        let gone = wait::limit(args.wait.timeout, gone(&cluster, &args.name)).await;
-        gone.ok_or_else(|| {
-            Error::TimedOut(format!(
-                "rainbow `{}` is still there after {}; is an operator running?",
-                args.name, args.wait.timeout
-            ))
-        })??;
+        let limit = args.wait.timeout.unwrap_or_else(pace::usual);
+        wait::gone(context, &cluster, &args.name, limit).await?;
         context.printer.line(format_args!("rainbow.rainbow.dev/{} deleted", args.name));
     } else {
         context.printer.line(format_args!("rainbow.rainbow.dev/{} is being deleted", args.name));
     }
     Ok(())
-}
-
-/// Follows the object until it is gone.
-async fn gone(cluster: &Cluster, name: &str) -> Result {
-    let api = cluster.api::<Rainbow>();
-    let mut object = pin!(watcher::watch_object(api, name).default_backoff());
-    while let Some(state) = object.try_next().await.map_err(|error| Error::failed("the watch failed", error))? {
-        if state.is_none() {
-            return Ok(());
-        }
-    }
-    Err(Error::Failed("the watch has ended".into()))
 }

@@ -6,10 +6,11 @@ use rainbow_api::{Rainbow, Tier};
 use serde_json::{Value, json};
 
 use crate::{
-    args::WaitArgs,
+    args::{MessageArgs, WaitArgs},
+    cause,
     context::{Cluster, Context},
     error::{Error, Result, hint},
-    ownership,
+    hold, ownership,
     patch::{self, Change},
     refusal, release, stage, wait,
 };
@@ -21,6 +22,7 @@ const HAND_OVERS: usize = 10;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow
+    #[arg(value_parser = crate::which::rainbow_name)]
     name: String,
     /// Name of the new version, such as v2; `git` takes the first six digits of the commit here (default: a hash of the tiers)
     #[arg(long)]
@@ -31,6 +33,8 @@ pub(crate) struct Args {
     /// Environment variable for a tier's container; {color} stands for the color's name
     #[arg(long = "env", value_name = "TIER:NAME=VALUE")]
     env: Vec<Assignment>,
+    #[command(flatten)]
+    message: MessageArgs,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -71,8 +75,18 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
         refusal::check_version(rainbow)?;
         refusal::check(&cluster, rainbow, &[]).await
     };
-    let (rainbow, written) =
-        patch::change_checked(&cluster, &args.name, |rainbow| change(rainbow, &args), check).await?;
+    let by = hold::author(&cluster).await;
+    let make = |rainbow: &Rainbow| {
+        let mut change = change(rainbow, &args)?;
+        if !change.operations().is_empty() {
+            let before = rainbow.metadata.annotations.clone().unwrap_or_default();
+            let spec = patch::changed(rainbow, &change)?.spec;
+            let told = cause::of_release(&before, &spec, args.message.message.as_deref(), by.as_deref());
+            cause::write(&mut change, rainbow, told);
+        }
+        Ok(change)
+    };
+    let (rainbow, written) = patch::change_checked(&cluster, &args.name, make, check).await?;
     if written {
         hand_over(&cluster, &args.name).await;
         let color = rainbow.spec.color.as_ref().map(|color| format!(" as color {color}")).unwrap_or_default();
@@ -82,7 +96,7 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
     }
     stage::warn_of_pinned(context, &rainbow);
     if args.wait.wait {
-        wait::ready(context, &cluster, &rainbow, args.wait.timeout).await?;
+        wait::ready(context, &cluster, &rainbow, args.wait.limit(&rainbow)).await?;
     }
     Ok(())
 }
@@ -228,7 +242,8 @@ mod tests {
             color: color.map(str::to_owned),
             images: images.iter().map(|text| text.parse().unwrap()).collect(),
             env: env.iter().map(|text| text.parse().unwrap()).collect(),
-            wait: WaitArgs { wait: false, timeout: Default::default() },
+            message: MessageArgs::default(),
+            wait: WaitArgs::default(),
         }
     }
 

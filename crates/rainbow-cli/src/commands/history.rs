@@ -1,16 +1,20 @@
 //! `rainbow history`: the colors there are and were.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use rainbow_api::{Color, ColorInstance};
+use rainbow_api::{Color, ColorInstance, labels};
 use serde::Serialize;
 
 use crate::{
+    cause::{self, Moved},
     context::Context,
     error::Result,
     output::{self, Format},
     paint::Painted,
-    printer::table,
-    view::sharers,
+    printer::table_within,
+    terminal::Room,
+    view::{self, sharers},
     words,
 };
 
@@ -18,6 +22,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow
+    #[arg(value_parser = crate::which::rainbow_name)]
     name: String,
     /// Form of the answer
     #[arg(short, long, value_enum)]
@@ -43,7 +48,21 @@ struct Line {
     created: Option<String>,
     released_at: Option<String>,
     retired_at: Option<String>,
-    images: Vec<String>,
+    /// Images by tier, in the order of containers.
+    images: Vec<Image>,
+    /// User who released it, where that is known.
+    by: Option<String>,
+    /// Why it was released.
+    cause: Option<String>,
+    /// Why stages were moved to it, by stage.
+    moves: BTreeMap<String, Moved>,
+}
+
+/// An image of a tier.
+#[derive(Debug, Serialize)]
+struct Image {
+    tier: String,
+    image: String,
 }
 
 /// A tier whose instance other colors have, too.
@@ -67,20 +86,28 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         return Ok(());
     }
     let wide = args.output == Some(Format::Wide);
-    let mut header = vec!["REVISION", "COLOR", "PHASE", "READY", "STAGES", "CONNECTIONS", "SHARED", "AGE"];
-    if wide {
-        header.extend(["RELEASED", "RETIRED", "CUT", "IMAGES"]);
-    }
-    let now = Timestamp::now();
-    let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wide, now)).collect();
-    context.printer.text(table(&header, &rows));
+    let room = Room::of_stdout();
+    let text = draw(&lines, wide, Room { columns: room.columns.filter(|_| !wide), ..room }, Timestamp::now());
+    // What is asked for in full is cut nowhere.
+    context.printer.text(if wide { room.charset.write(&text).into_owned() } else { room.cut(&text) });
     Ok(())
+}
+
+fn draw(lines: &[Line], wide: bool, room: Room, now: Timestamp) -> String {
+    let mut header = vec!["REV", "COLOR", "PHASE", "STAGES", "AGE", "IMAGES", "BY", "WHY"];
+    if wide {
+        header.extend(["READY", "CONNECTIONS", "SHARED", "RELEASED", "RETIRED", "CUT"]);
+    }
+    let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wide, now)).collect();
+    // Images, users and reasons.
+    let flexible = [5, 6, 7];
+    table_within(&header, &rows, &flexible, room)
 }
 
 fn line(color: &Color, all: &[Color]) -> Line {
     let status = color.status.clone().unwrap_or_default();
-    let containers = color.spec.tiers.iter().filter_map(|tier| tier.template.pointer("/spec/containers")?.as_array());
-    let images = containers.flatten().filter_map(|container| container.get("image")?.as_str().map(str::to_owned));
+    let annotation = |key: &str| color.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
+    let images = view::images(&color.spec.tiers).into_iter().map(|(tier, image)| Image { tier, image });
     let drain = status.drain.as_ref();
     Line {
         connections: status.connections,
@@ -96,6 +123,9 @@ fn line(color: &Color, all: &[Color]) -> Line {
         released_at: status.released_at,
         retired_at: status.retired_at,
         images: images.collect(),
+        by: annotation(labels::RELEASED_BY),
+        cause: annotation(labels::CHANGE_CAUSE),
+        moves: cause::moves(color),
     }
 }
 
@@ -126,16 +156,43 @@ fn row(line: &Line, wide: bool, now: Timestamp) -> Vec<String> {
         line.revision.to_string(),
         Painted(&line.color).to_string(),
         line.phase.map_or_else(|| "-".into(), |phase| format!("{phase:?}")),
-        or_dash(&line.ready),
         or_dash(&line.stages),
-        connections,
-        or_dash(&shared),
         ago(&line.created),
+        or_dash(&Some(images(&line.images, wide)).filter(|text| !text.is_empty())),
+        or_dash(&line.by),
+        or_dash(&Some(why(line, now)).filter(|text| !text.is_empty())),
     ];
     if wide {
-        row.extend([ago(&line.released_at), ago(&line.retired_at), line.cut.to_string(), line.images.join(",")]);
+        let (released, retired) = (ago(&line.released_at), ago(&line.retired_at));
+        row.extend([or_dash(&line.ready), connections, or_dash(&shared), released, retired, line.cut.to_string()]);
     }
     row
+}
+
+/// `backend:v2 frontend:v2`: without registries, and with the tier's name where the image has another.
+fn images(images: &[Image], wide: bool) -> String {
+    let one = |Image { tier, image }: &Image| {
+        let short = image.rsplit('/').next().unwrap_or(image);
+        let short = short.split_once("@sha256:").map_or(short.to_owned(), |(name, digest)| {
+            format!("{name}@{}", digest.chars().take(7).collect::<String>())
+        });
+        match (wide, short.split([':', '@']).next() == Some(tier)) {
+            (true, _) => format!("{tier}={image}"),
+            (false, true) => short,
+            (false, false) => format!("{tier}={short}"),
+        }
+    };
+    images.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Why the color was released, and why stages were moved to it.
+fn why(line: &Line, now: Timestamp) -> String {
+    let moved = |(stage, moved): (&String, &Moved)| {
+        let by = moved.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let age = words::age(&moved.at, now).map(|age| format!(" {age} ago")).unwrap_or_default();
+        format!("{stage} {}{by}{age}: {}", moved.what, moved.message)
+    };
+    line.cause.iter().cloned().chain(line.moves.iter().map(moved)).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -177,9 +234,66 @@ mod tests {
         let first = shown(&colors[0]).plain();
         assert_eq!(
             first,
-            ["2", "000000", "Draining", "2/2", "-", "7, 2 pods unknown", "b of v1", "2m", "90s", "-", "3", "a:2"]
+            [
+                "2",
+                "000000",
+                "Draining",
+                "-",
+                "2m30s",
+                "a=a:2",
+                "-",
+                "-",
+                "2/2",
+                "7, 2 pods unknown",
+                "b of v1",
+                "1m30s",
+                "-",
+                "3"
+            ]
         );
-        assert_eq!(shown(&colors[1]).plain()[..7], ["1", "v1", "-", "-", "-", "-", "b with 000000"]);
+        let second = shown(&colors[1]).plain();
+        assert_eq!(second[..8], ["1", "v1", "-", "-", "-", "-", "-", "-"]);
+        assert_eq!(second[10], "b with 000000");
+    }
+
+    #[test]
+    fn who_released_what_and_why_at_every_width() {
+        let color = |name: &str, revision: i64, phase: &str, stages: &str, annotations: serde_json::Value| -> Color {
+            let tier = |tier: &str, image: &str| json!({ "name": tier, "template": { "spec": { "containers": [{ "name": tier, "image": image }] } } });
+            let backend = format!("registry.example.com:5000/shop/backend:{name}");
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": format!("shop-{name}"), "annotations": annotations,
+                    "creationTimestamp": format!("2026-01-01T0{}:00:00Z", revision),
+                },
+                "spec": {
+                    "rainbow": "shop", "color": name, "revision": revision, "instances": [],
+                    "tiers": [tier("backend", &backend), tier("frontend", "web@sha256:0123456789abcdef")],
+                },
+                "status": { "phase": phase, "ready": "10/10", "stages": stages },
+            }))
+            .unwrap()
+        };
+        let moved =
+            json!({ "what": "rolled back", "by": "bob", "at": "2026-01-01T03:30:00Z", "message": "checkout is slow" });
+        let colors = [
+            color(
+                "v3",
+                3,
+                "Serving",
+                "smoke",
+                json!({ "kubernetes.io/change-cause": "new prices", "rainbow.dev/released-by": "ann" }),
+            ),
+            color("v2", 2, "Serving", "active", json!({ "moved.rainbow.dev/active": moved.to_string() })),
+            color("v1", 1, "Retired", "", json!(null)),
+        ];
+        let lines: Vec<Line> = colors.iter().map(|it| line(it, &colors)).collect();
+        let now = "2026-01-01T04:00:00Z".parse().unwrap();
+        crate::golden::check_with("history", |room| room.cut(&draw(&lines, false, room, now)));
+        crate::golden::check_whole(
+            "history-wide",
+            &draw(&lines, true, Room { columns: None, ..crate::golden::room(80) }, now),
+        );
     }
 
     trait Plain {

@@ -152,6 +152,7 @@ fn build(context: &Context, store: &ImageStore, args: Build) -> Result {
         )));
     }
     let tags = args.tags.clone();
+    context.printer.doing(format_args!("building {}", tags.join(", ")));
     let builder = Builder { context: args.dir, dockerfile: args.file, build_args, tags };
     let built = builder.build(store).map_err(|error| missing(store, error))?;
     for warning in built.warnings {
@@ -164,6 +165,7 @@ fn build(context: &Context, store: &ImageStore, args: Build) -> Result {
 }
 
 fn load(context: &Context, store: &ImageStore, file: &PathBuf) -> Result {
+    context.printer.doing(format_args!("loading {}", file.display()));
     let loaded = if file.as_os_str() == "-" {
         store.load(io::stdin().lock())
     } else {
@@ -182,6 +184,7 @@ fn load(context: &Context, store: &ImageStore, file: &PathBuf) -> Result {
 }
 
 fn save(context: &Context, store: &ImageStore, images: &[String], output: Option<PathBuf>) -> Result {
+    context.printer.doing(format_args!("saving {}", images.join(", ")));
     match output {
         Some(path) => {
             write(store, images, &path)?;

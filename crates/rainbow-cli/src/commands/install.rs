@@ -20,7 +20,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use rainbow_api::labels;
+use rainbow_api::{HumanDuration, labels};
 use rainbow_operator::{
     TALLY_IMAGE,
     discover::{self, Support},
@@ -32,7 +32,7 @@ use crate::{
     commands::operator::{VersionedConfig, Via},
     context::{Cluster, Context},
     error::{Error, Result},
-    output,
+    output, pace,
     patch::FIELD_MANAGER,
     wait,
 };
@@ -115,7 +115,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         }
     }
     if args.wait.wait && !args.crds_only {
-        runs(context, &cluster, &namespace, &args.wait).await?;
+        let goes_on = format!(
+            "the operator starts all the same: `kubectl get pods -n {namespace}` shows it, `rainbow uninstall` takes it out again"
+        );
+        let limit = args.wait.timeout.unwrap_or_else(pace::usual);
+        wait::interruptible(context, &goes_on, runs(context, &cluster, &namespace, limit)).await?;
     }
     Ok(())
 }
@@ -209,9 +213,9 @@ async fn established(cluster: &Cluster, name: &str) -> Result {
 }
 
 /// Waits until the operator runs as it was installed just now.
-async fn runs(context: &Context, cluster: &Cluster, namespace: &str, wait: &WaitArgs) -> Result {
+async fn runs(context: &Context, cluster: &Cluster, namespace: &str, limit: HumanDuration) -> Result {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
-    let mut shown = String::new();
+    let mut line = wait::Line::new(context.printer);
     let waiting = async {
         loop {
             let deployment = deployments
@@ -223,16 +227,13 @@ async fn runs(context: &Context, cluster: &Cluster, namespace: &str, wait: &Wait
                 return Ok(());
             }
             let text = hindrance(cluster, namespace).await?.unwrap_or_else(|| "it starts".into());
-            if text != shown {
-                context.printer.progress(format_args!("{}: {text}", install::NAME));
-                shown = text;
-            }
+            line.show(&format!("{}: {text}", install::NAME), "");
             tokio::time::sleep(LOOK).await;
         }
     };
-    wait::limit(wait.timeout, waiting).await.unwrap_or_else(|| {
-        Err(Error::TimedOut(format!("the operator does not run after {}: {shown}", wait.timeout)))
-    })?;
+    wait::limit(limit, waiting)
+        .await
+        .unwrap_or_else(|| Err(Error::TimedOut(format!("the operator does not run after {limit}: {}", line.last()))))?;
     context.printer.line(format_args!("deployment.apps/{} runs", install::NAME));
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     local::{self, Up},
+    words,
 };
 
 /// What to do with the local cluster.
@@ -68,7 +69,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result {
         }
         Command::Status => match local::status()? {
             Status::Up(up) => {
-                printer.line(format_args!("up at {}, process {}, since {}", up.server, up.pid, up.started));
+                let now = jiff::Timestamp::now();
+                let age = words::age(&up.started.to_string(), now).unwrap_or_else(|| "an unknown time".into());
+                printer.line(format_args!("up at {}, process {}, for {age}", up.server, up.pid));
                 printer.line(format_args!("kubeconfig {}", up.kubeconfig.display()));
                 Ok(())
             }

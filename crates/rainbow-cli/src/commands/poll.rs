@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     printer::{BAD, DIM, GOOD, Printer, Screen},
     reach, stage,
+    terminal::{Charset, Room, cut, width},
 };
 
 use replies::Judge;
@@ -28,8 +29,12 @@ const REDRAW: Duration = Duration::from_millis(500);
 const LINES: Duration = Duration::from_secs(5);
 /// Longest time for a stage to serve anything before the first request.
 const PATIENCE: HumanDuration = HumanDuration::from_secs(60);
-/// Cells of the longest bar.
+/// Cells of the longest bar, where there is room for them.
 const BAR: u64 = 40;
+/// Cells that a bar has, and columns that a reply has, whatever the other needs.
+const LEAST_BAR: usize = 10;
+/// Columns where there is no terminal.
+const COLUMNS: usize = 80;
 
 /// Arguments of `rainbow poll`.
 #[derive(Debug, clap::Args)]
@@ -99,7 +104,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             () = tokio::time::sleep(pause), if redraws => {
                 let report = traffic.report();
                 if printer.can_redraw() {
-                    screen.draw(printer, &histogram(&report));
+                    screen.draw(printer, &histogram(&report, columns()));
                 } else {
                     printer.line(one_line(&report));
                 }
@@ -110,9 +115,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     if args.json {
         printer.line(crate::output::json(&report)?);
     } else if redraws && printer.can_redraw() {
-        screen.draw(printer, &histogram(&report));
+        screen.draw(printer, &histogram(&report, columns()));
     } else {
-        printer.text(format_args!("\n{}", histogram(&report)));
+        printer.drawn(&format!("\n{}", histogram(&report, columns())));
     }
     verdict(printer, &report)
 }
@@ -123,6 +128,10 @@ async fn reach(context: &Context, args: &Args) -> Result<(reach::Reached, Judge)
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
     let reached = reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, PATIENCE).await?;
     Ok((reached, Judge::start(&cluster, &args.stage.name).await?))
+}
+
+fn columns() -> usize {
+    Room::of_stdout().columns.unwrap_or(COLUMNS)
 }
 
 fn verdict(printer: Printer, report: &Report) -> Result {
@@ -184,37 +193,35 @@ fn counts(report: &Report) -> String {
     format!("requests={requests} failed={failed} mixed={mixed} compatible={compatible}")
 }
 
-/// One bar per reply, with when it was first and last seen; then what failed, then how long it took.
-fn histogram(report: &Report) -> String {
+/// One bar per reply, with when it was first and last seen; then what failed, then how long it took. No line is longer than `columns`.
+fn histogram(report: &Report, columns: usize) -> String {
     let most = report.replies.values().map(|tally| tally.count).max().unwrap_or(1).max(1);
+    let times = |first, last| format!("{}–{}", clock(first), clock(last));
+    // Number, spaces between the columns, times, and the longest mark.
+    let room = columns.saturating_sub(9 + 2 + 2 + 2 + 17 + 12);
+    let longest = report.replies.keys().map(|body| width(body.lines().next().unwrap_or_default())).max().unwrap_or(0);
+    let body_room = longest.min(room.saturating_sub(LEAST_BAR)).max(LEAST_BAR);
+    let bar_room = u64::try_from(room.saturating_sub(body_room)).unwrap_or(BAR).clamp(1, BAR);
     let mut text = String::new();
     for (body, tally) in &report.replies {
-        let cells = (tally.count * BAR).div_ceil(most);
+        let body = cut(body.lines().next().unwrap_or_default(), body_room, Charset::of_locale());
+        let gap = " ".repeat(longest.min(body_room).saturating_sub(width(&body)));
+        let cells = (tally.count * bar_room).div_ceil(most);
         let bar = "█".repeat(usize::try_from(cells).unwrap_or_default());
         let mark = tally_mark(tally);
-        let _ = writeln!(
-            text,
-            "{:>9}  {body}  {GOOD}{bar}{GOOD:#}  {DIM}{}–{}{DIM:#}{mark}",
-            tally.count,
-            clock(tally.first_ms),
-            clock(tally.last_ms)
-        );
+        let times = times(tally.first_ms, tally.last_ms);
+        let _ = writeln!(text, "{:>9}  {body}{gap}  {GOOD}{bar}{GOOD:#}  {DIM}{times}{DIM:#}{mark}", tally.count);
     }
     for (kind, tally) in &report.failures {
         let detail = tally.samples.first().map(|sample| sample.detail.as_str()).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{:>9}  {BAD}FAILED{BAD:#} {kind}: {detail}  {DIM}{}–{}{DIM:#}",
-            tally.count,
-            clock(tally.first_ms),
-            clock(tally.last_ms)
-        );
+        let times = times(tally.first_ms, tally.last_ms);
+        let _ = writeln!(text, "{:>9}  {BAD}FAILED{BAD:#} {kind}  {DIM}{times}{DIM:#}  {detail}", tally.count);
     }
     let latency = if report.latency.count > 0 { &report.latency } else { &report.latency_kept };
     let ms = |us: u64| us as f64 / 1000.0;
     let _ = writeln!(
         text,
-        "{} per_second={:.1} p50={:.1}ms p99={:.1}ms max={:.1}ms",
+        "{}\nper_second={:.1} p50={:.1}ms p99={:.1}ms max={:.1}ms",
         counts(report),
         report.per_second(),
         ms(latency.p50_us),
@@ -236,13 +243,28 @@ mod tests {
         report.replies.insert("b".into(), ReplyTally { count: 2, mixed: true, ..ReplyTally::default() });
         report.replies.insert("c".into(), ReplyTally { count: 3, compatible: true, ..ReplyTally::default() });
         report.failures.insert(FailureKind::Reset, FailureTally { count: 1, ..FailureTally::default() });
-        let text = anstream::adapter::strip_str(&histogram(&report)).to_string();
+        let at = |report: &Report, columns| anstream::adapter::strip_str(&histogram(report, columns)).to_string();
+        let text = at(&report, 120);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with(&format!("       10  a  {}  ", "█".repeat(40))), "{text}");
         assert!(lines[1].starts_with("        2  b  ████████  ") && lines[1].ends_with("MIXED"), "{text}");
         assert!(lines[2].starts_with("        3  c  ") && lines[2].ends_with("  compatible"), "{text}");
-        assert!(lines[3].starts_with("        1  FAILED connection reset: "), "{text}");
-        assert!(lines[4].starts_with("requests=13 failed=1 mixed=2 compatible=3 "), "{text}");
+        assert!(lines[3].starts_with("        1  FAILED connection reset  "), "{text}");
+        assert_eq!(lines[4], "requests=13 failed=1 mixed=2 compatible=3");
+        assert!(lines[5].starts_with("per_second="), "{text}");
         assert_eq!(one_line(&report), "requests=13 failed=1 mixed=2 compatible=3  a: 10  b: 2  c: 3");
+    }
+
+    #[test]
+    fn the_summary_fits_the_terminal() {
+        let mut report = Report::default();
+        for (body, count) in [("a", 10), ("frontend:v1 - backend:v1, and all that it says", 1000)] {
+            report.replies.insert(body.into(), ReplyTally { count, mixed: count > 10, ..ReplyTally::default() });
+        }
+        for columns in [80, 100, 120] {
+            let text = anstream::adapter::strip_str(&histogram(&report, columns)).to_string();
+            assert!(text.lines().all(|line| width(line) <= columns), "{columns}: {text}");
+            assert!(text.contains("██████████"), "{columns}: {text}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::{
     args::{MoveArgs, StageArgs, WaitArgs},
+    cause::{self, Moved},
     context::{Cluster, Context},
     error::{Error, Result, hint},
     hold::{self, Lift},
@@ -15,7 +16,8 @@ use crate::{
 pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
     let colors = cluster.colors(&args.stage.name).await?;
-    move_stage(context, &cluster, &args.stage, &args.wait, "promoted to", |rainbow, stage| match &args.to {
+    let how = How { what: "promoted", message: args.message.message.as_deref(), wait: &args.wait };
+    move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
         Some(color) => Ok(Goal::Color(color.clone())),
         None => forward(rainbow, stage, &colors),
     })
@@ -30,6 +32,16 @@ fn forward(rainbow: &Rainbow, stage: &Stage, colors: &[Color]) -> Result<Goal> {
         Promote::Auto => Goal::Newest(newest),
         Promote::Manual => Goal::Color(newest),
     })
+}
+
+/// How a stage is moved.
+#[derive(Clone, Copy)]
+pub(crate) struct How<'a> {
+    /// In words, such as `promoted`.
+    pub(crate) what: &'a str,
+    /// Why.
+    pub(crate) message: Option<&'a str>,
+    pub(crate) wait: &'a WaitArgs,
 }
 
 /// Where a stage shall go.
@@ -59,13 +71,12 @@ pub(crate) async fn move_stage(
     context: &Context,
     cluster: &Cluster,
     args: &StageArgs,
-    waiting: &WaitArgs,
-    verb: &str,
+    how: How<'_>,
     choose: impl Fn(&Rainbow, &Stage) -> Result<Goal>,
 ) -> Result {
     let colors = cluster.colors(&args.name).await?;
     let by = hold::author(cluster).await;
-    let mut moved = (String::new(), String::new());
+    let mut moved = (String::new(), String::new(), false);
     let (rainbow, written) = patch::change(cluster, &args.name, |rainbow| {
         let stage = stage::choose(rainbow, args.stage.as_deref())?;
         let (goal, mut change) = (choose(rainbow, stage)?, Change::default());
@@ -80,6 +91,7 @@ pub(crate) async fn move_stage(
             hold::pass(&mut change, rainbow, steps, by.as_ref());
         }
         exists(rainbow, &color, &colors)?;
+        let is_back = matches!(goal, Goal::Back(_));
         let lifted = || hold::lifted(rainbow.spec.hold(&stage.name), Lift::Color);
         match goal {
             // A second time changes nothing, not even since when it is so.
@@ -97,13 +109,18 @@ pub(crate) async fn move_stage(
                 change.stage(rainbow, &stage.name, "color", None);
             }
         }
-        moved = (stage.name.clone(), color);
+        moved = (stage.name.clone(), color, is_back);
         Ok(change)
     })
     .await?;
-    let (stage, color) = moved;
-    let what = if written { format!("{verb} {color}") } else { format!("set to {color} already") };
+    let (stage, color, is_back) = moved;
+    let what = if written { format!("{} to {color}", how.what) } else { format!("set to {color} already") };
     context.printer.line(format_args!("stage {stage} of {} {what}", args.name));
+    if let Some(message) = how.message {
+        let at = hold::now();
+        let moved = Moved { what: how.what.to_owned(), by, at, message: message.to_owned() };
+        cause::record(context, cluster, &args.name, &color, &stage, &moved).await;
+    }
     if let Some(phase) =
         colors.iter().find(|other| other.spec.color == color).and_then(|color| color.status.as_ref()?.phase)
         && phase == ColorPhase::Retired
@@ -115,12 +132,13 @@ pub(crate) async fn move_stage(
             "stage {stage} is paused: it moves after `rainbow resume {} --stage {stage}`",
             args.name
         ));
-        if waiting.wait {
+        if how.wait.wait {
             context.printer.progress("waiting for it nevertheless");
         }
     }
-    if waiting.wait {
-        wait::serves(context, cluster, &rainbow, &stage, &color, waiting.timeout).await?;
+    if how.wait.wait {
+        let limit = how.wait.limit(&rainbow);
+        wait::serves(context, cluster, &rainbow, (&stage, &color), is_back, limit).await?;
         context.printer.line(format_args!("stage {stage} of {} serves {color}", args.name));
     }
     Ok(())

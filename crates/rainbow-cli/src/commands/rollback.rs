@@ -2,7 +2,7 @@
 
 use rainbow_api::{Hold, Rainbow, Stage};
 
-use super::promote::{Goal, move_stage};
+use super::promote::{Goal, How, move_stage};
 use crate::{
     args::{MoveArgs, StageArgs, WaitArgs},
     context::Context,
@@ -23,7 +23,8 @@ pub(crate) struct AbortArgs {
 
 pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
     let cluster = context.cluster().await?;
-    move_stage(context, &cluster, &args.stage, &args.wait, "rolled back to", |rainbow, stage| match &args.to {
+    let how = How { what: "rolled back", message: args.message.message.as_deref(), wait: &args.wait };
+    move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
         Some(color) => Ok(Goal::Back(color.clone())),
         None => before(rainbow, stage).map(Goal::Back),
     })
@@ -83,7 +84,8 @@ pub(crate) async fn abort(context: &Context, args: AbortArgs) -> Result {
     let (stage, from) = aborted;
     context.printer.line(format_args!("shift of stage {stage} of {} aborted: back to {from}", args.stage.name));
     if args.wait.wait {
-        wait::serves(context, &cluster, &rainbow, &stage, &from, args.wait.timeout).await?;
+        let limit = args.wait.limit(&rainbow);
+        wait::serves(context, &cluster, &rainbow, (&stage, &from), true, limit).await?;
         context.printer.line(format_args!("stage {stage} of {} serves {from}", args.stage.name));
     }
     Ok(())

@@ -5,12 +5,15 @@ use std::{net::SocketAddr, process::ExitStatus};
 use rainbow_api::{HumanDuration, Promote, Rainbow, Stage, names, stage_tier};
 use tokio::process;
 
-use super::{promote::Goal, promote::move_stage, rollback};
+use super::{
+    promote::{Goal, How, move_stage},
+    rollback,
+};
 use crate::{
     args::{StageArgs, WaitArgs},
     context::{Cluster, Context},
     error::{Error, Result},
-    hold,
+    hold, live,
     patch::{self, Change},
     reach, stage,
     view::State,
@@ -56,13 +59,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     if args.keep {
         return Err(Error::Failed(format!("{failed}; the stage stays where it is, as --keep says")));
     }
-    let (waiting, of) =
-        (WaitArgs { wait: false, timeout: args.timeout }, StageArgs { stage: Some(chosen), ..args.stage });
-    move_stage(context, &cluster, &of, &waiting, "rolled back to", |rainbow, stage| {
-        rollback::before(rainbow, stage).map(Goal::Back)
-    })
-    .await
-    .map_err(|error| Error::Failed(format!("{failed}; {error}")))?;
+    let of = StageArgs { stage: Some(chosen), ..args.stage };
+    let how = How { what: "rolled back", message: None, wait: &WaitArgs::default() };
+    move_stage(context, &cluster, &of, how, |rainbow, stage| rollback::before(rainbow, stage).map(Goal::Back))
+        .await
+        .map_err(|error| Error::Failed(format!("{failed}; {error}")))?;
     Err(Error::Failed(failed))
 }
 
@@ -146,6 +147,8 @@ async fn execute(
     let address = |address: SocketAddr| address.to_string();
     let mut child = process::Command::new(program);
     child.args(arguments).kill_on_drop(true);
+    // From here on the terminal is the program's.
+    live::clear();
     if let Some(tier) = stage_tier(&rainbow.spec, stage) {
         child.env(names::default_env(tier), address(entry.target.address()));
     }

@@ -1,29 +1,35 @@
-//! `rainbow why`: why a color is not ready, what holds it, and what would free it.
+//! `rainbow why`: why an application does not move or is not ready; what holds a color, and what would free it.
 
+mod app;
 mod explain;
 mod moves;
+mod pods;
+mod stage;
 mod unready;
 
 use jiff::Timestamp;
+use rainbow_api::Rainbow;
 use serde::Serialize;
 
 use crate::{
-    context::Context,
-    error::Result,
+    context::{Cluster, Context},
+    error::{Error, Result, hint},
     evidence::{Evidence, Peer, PodEvidence},
     output::{self, Format},
     paint::Painted,
     printer::{BAD, DIM, NAME, table},
-    which::{ColorArgs, Found},
+    which::{self, Found},
     words::{self, count},
 };
 
 /// Arguments of `rainbow why`.
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "rainbow why [OPTIONS] [NAME] <COLOR>")]
+#[command(override_usage = "rainbow why [OPTIONS] [NAME] [COLOR]")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    color: ColorArgs,
+    /// Name of the Rainbow, which may be left out where there is only one, or only one that has the color; and name of a color. Without a
+    /// color: why the application does not move or is not ready
+    #[arg(value_names = ["NAME", "COLOR"], num_args = 0..=2, value_parser = which::rainbow_name)]
+    names: Vec<String>,
     /// Form of the answer
     #[arg(short, long, value_enum)]
     output: Option<Format>,
@@ -73,16 +79,51 @@ struct Why {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
-    let found = args.color.find(&cluster).await?;
+    let found = match args.names.as_slice() {
+        [] => return app::run(context, &cluster, &only_rainbow(&cluster).await?, args.output).await,
+        // The name of an application comes first: its colors have two names.
+        [name] if cluster.find_rainbow(name).await?.is_some() => {
+            return app::run(context, &cluster, name, args.output).await;
+        }
+        [name] => of_either(&cluster, name).await?,
+        [name, color, ..] => Found::find(&cluster, name.clone(), color).await?,
+    };
+    context.printer.doing(format_args!("asking the pods of {}", found.color()));
     let evidence = Evidence::gather(&cluster, &found.rainbow, &found.color).await?;
     let now = Timestamp::now();
     let unready = unready::explain(&cluster, &found.color).await?;
     let why = why(&found, unready, evidence, now);
     let pods = why.pods.iter().filter(|pod| holds(pod)).map(|pod| pod.pod.clone());
     if !output::print(context.printer, args.output, &why, pods)? {
-        context.printer.text(draw(&why, args.output == Some(Format::Wide), now));
+        context.printer.sentences(&draw(&why, args.output == Some(Format::Wide), now));
     }
     Ok(())
+}
+
+/// A color by its name alone, where no application has the name.
+async fn of_either(cluster: &Cluster, name: &str) -> Result<Found> {
+    let all = cluster.all_colors().await?;
+    if all.iter().any(|color| color.spec.color == name) {
+        return Found::find(cluster, which::rainbow_of(cluster, &[name]).await?, name).await;
+    }
+    let mut known = rainbows(cluster).await?;
+    known.extend(all.into_iter().map(|color| color.spec.color));
+    let hint = hint(name, &known);
+    Err(Error::NotFound(format!("namespace `{}` has no rainbow and no color `{name}`{hint}", cluster.namespace)))
+}
+
+async fn rainbows(cluster: &Cluster) -> Result<Vec<String>> {
+    let all = cluster.api::<Rainbow>().list(&Default::default()).await.map_err(|error| cluster.error(&error))?;
+    Ok(all.items.into_iter().filter_map(|rainbow| rainbow.metadata.name).collect())
+}
+
+/// The application that is meant where none is named.
+async fn only_rainbow(cluster: &Cluster) -> Result<String> {
+    match rainbows(cluster).await?.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Error::NotFound(format!("namespace `{}` has no rainbow", cluster.namespace))),
+        several => Err(Error::Usage(format!("say which rainbow: {}", several.join(", ")))),
+    }
 }
 
 fn why(found: &Found, unready: Vec<String>, evidence: Evidence, now: Timestamp) -> Why {
@@ -261,7 +302,7 @@ what holds it
   1 pod more without connections
 what would free it
   by itself: a pod goes when it has had no connections for 5s
-  at the latest in 23h (2026-01-02T00:00:00Z): its deadline ends what is left; `rainbow drain colors 3c3fdc --deadline TIME` moves it
+  at the latest in 23h55m (2026-01-02T00:00:00Z): its deadline ends what is left; `rainbow drain colors 3c3fdc --deadline TIME` moves it
   at once: `rainbow retire colors 3c3fdc --force` ends its connections
 "
         );

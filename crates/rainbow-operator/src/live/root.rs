@@ -3,9 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rainbow_api::{
     Config as ConfigPolicy, Drain, HumanDuration, Keep, Rainbow, RainbowStatus, SpecError, SpecPart, Tier, TierConfig,
-    Version, config_of_tiers, read_spec, validate, validate_name,
+    Version, config_of_tiers, labels, read_spec, validate, validate_name,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{ShownCustom, needed};
 
@@ -35,7 +35,8 @@ impl Root {
             None
         });
         let (spec, unread) = read_spec(&spec);
-        Self::new(Rainbow { metadata: needed(&metadata), spec, status }, unread)
+        let metadata = ObjectMeta { annotations: causes(&metadata), ..needed(&metadata) };
+        Self::new(Rainbow { metadata, spec, status }, unread)
     }
 
     /// Returns the tiers, so that their templates can be packed. `None`: the object is shared already.
@@ -120,6 +121,14 @@ impl Root {
             spec.name_prefix = before.and_then(|before| before.name_prefix.clone());
         }
     }
+}
+
+/// Annotations that a new color keeps.
+fn causes(meta: &ObjectMeta) -> Option<BTreeMap<String, String>> {
+    let kept = |(key, _): &(&String, &String)| [labels::CHANGE_CAUSE, labels::RELEASED_BY].contains(&key.as_str());
+    let all = meta.annotations.iter().flatten().filter(kept);
+    let all: BTreeMap<String, String> = all.map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 #[cfg(test)]

@@ -79,5 +79,41 @@ pub(crate) fn color(
         "finalizers": [labels::FINALIZER],
         "ownerReferences": owner(scope, rainbow),
     });
+    let causes = causes(rainbow, name);
+    if !causes.is_empty() {
+        object["metadata"]["annotations"] = Value::Object(causes);
+    }
     object
+}
+
+/// Why the color is made, and who released it, as far as the Rainbow says so of this color.
+fn causes(rainbow: &Rainbow, color: &str) -> Map<String, Value> {
+    let annotation = |key: &str| rainbow.metadata.annotations.as_ref().and_then(|all| all.get(key));
+    let cause = annotation(labels::CHANGE_CAUSE).filter(|cause| !cause.is_empty());
+    // Another writer may have changed the version since, and is not named.
+    let by = annotation(labels::RELEASED_BY).and_then(|by| by.split_once(' ')).filter(|(of, _)| *of == color);
+    let cause = cause.map(|cause| (labels::CHANGE_CAUSE.to_owned(), json!(cause)));
+    cause.into_iter().chain(by.map(|(_, by)| (labels::RELEASED_BY.to_owned(), json!(by)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_color_keeps_why_it_was_made_and_by_whom() {
+        let of = |annotations: Value| {
+            let rainbow: Rainbow = serde_json::from_value(json!({
+                "metadata": { "name": "shop", "annotations": annotations }, "spec": { "tiers": [] },
+            }))
+            .unwrap();
+            Value::Object(causes(&rainbow, "v2"))
+        };
+        let both =
+            of(json!({ "kubernetes.io/change-cause": "new prices", "rainbow.dev/released-by": "v2 ann b", "x": "y" }));
+        assert_eq!(both, json!({ "kubernetes.io/change-cause": "new prices", "rainbow.dev/released-by": "ann b" }));
+        let other = of(json!({ "kubernetes.io/change-cause": "", "rainbow.dev/released-by": "v1 ann" }));
+        assert_eq!(other, json!({}), "of an earlier color");
+        assert_eq!(of(json!(null)), json!({}));
+    }
 }

@@ -19,12 +19,16 @@ pub(super) async fn explain(cluster: &Cluster, color: &Color) -> Result<Vec<Stri
     let Some(says) = condition(color) else { return Ok(Vec::new()) };
     let selector = ListParams::default().labels(&format!("{}={}", labels::RAINBOW, color.spec.rainbow));
     let pods = cluster.api::<Pod>().list(&selector).await.map_err(|error| cluster.error(&error))?.items;
-    let fields = ListParams::default().fields("involvedObject.kind=Pod,type=Warning");
-    // Without the right to list events the condition has to do.
-    let events = cluster.api::<Event>().list(&fields).await.map(|list| list.items).unwrap_or_default();
+    let events = events(cluster).await;
     let mut sentences = vec![says];
     sentences.extend(warnings(&unready(&pods, color), events));
     Ok(sentences)
+}
+
+/// Warnings about pods. Without the right to list events, statuses have to do.
+pub(super) async fn events(cluster: &Cluster) -> Vec<Event> {
+    let fields = ListParams::default().fields("involvedObject.kind=Pod,type=Warning");
+    cluster.api::<Event>().list(&fields).await.map(|list| list.items).unwrap_or_default()
 }
 
 /// What the operator says of the color, where it lacks pods.
@@ -60,8 +64,8 @@ fn unready(pods: &[Pod], color: &Color) -> BTreeMap<String, String> {
     unready.filter_map(|pod| Some((pod.metadata.uid.clone()?, pod.metadata.name.clone()?))).collect()
 }
 
-/// The newest warning about each of the pods, the newest first; one that several pods have once.
-fn warnings(pods: &BTreeMap<String, String>, events: Vec<Event>) -> Vec<String> {
+/// The newest warning about each of the pods, by pod. `pods` has their names by uid.
+pub(super) fn newest(pods: &BTreeMap<String, String>, events: Vec<Event>) -> BTreeMap<&str, (Timestamp, String)> {
     let mut newest: BTreeMap<&str, (Timestamp, String)> = BTreeMap::new();
     for event in events {
         let uid = event.involved_object.uid.as_deref().unwrap_or_default();
@@ -75,6 +79,12 @@ fn warnings(pods: &BTreeMap<String, String>, events: Vec<Event>) -> Vec<String> 
             *known = (at, text);
         }
     }
+    newest
+}
+
+/// The newest warnings, the newest first; one that several pods have once.
+fn warnings(pods: &BTreeMap<String, String>, events: Vec<Event>) -> Vec<String> {
+    let newest = newest(pods, events);
     let mut all: Vec<(&str, Timestamp, String)> = newest.into_iter().map(|(pod, (at, text))| (pod, at, text)).collect();
     all.sort_by_key(|(_, at, _)| std::cmp::Reverse(*at));
     let mut shown: Vec<(&str, String)> = Vec::new();

@@ -1,0 +1,129 @@
+//! How long a stage takes that moves step by step.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rainbow_api::{HumanDuration, Rainbow, ShiftKind, ShiftPhase, ShiftStatus, Stage, stage_tier};
+
+use crate::words;
+
+/// Longest wait of a command that is not told how long to wait.
+const USUAL: Duration = Duration::from_secs(600);
+
+/// Steps of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Pods exchanged at a time.
+    step: i32,
+    every: Duration,
+}
+
+impl Pace {
+    /// Pace of a stage that moves by steps.
+    pub(crate) fn of(stage: &Stage) -> Option<Self> {
+        match stage.shift_kind()? {
+            ShiftKind::Rolling(rolling) => Some(Self { step: rolling.step.max(1), every: rolling.every.0 }),
+            ShiftKind::Flip => None,
+        }
+    }
+
+    /// Time from the first of these pods to the last.
+    pub(crate) fn takes(&self, pods: i32) -> Duration {
+        let steps = pods.max(0).saturating_add(self.step - 1) / self.step;
+        self.every.saturating_mul(u32::try_from(steps - 1).unwrap_or_default())
+    }
+
+    /// Seconds until the last pods of a shift have moved, if nothing holds it up.
+    fn left(&self, shift: &ShiftStatus, now: Timestamp) -> Option<i64> {
+        let pods = shift.of - shift.moved;
+        if shift.phase != ShiftPhase::Shifting || pods <= 0 {
+            return None;
+        }
+        let next = next_step(shift, now)?;
+        Some(next.saturating_add(i64::try_from(self.takes(pods).as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// Seconds until the next step. `None`: none is due, or one is under way.
+fn next_step(shift: &ShiftStatus, now: Timestamp) -> Option<i64> {
+    let since = words::seconds_since(shift.next_step_at.as_deref()?, now)?;
+    Some(-since).filter(|seconds| *seconds > 0)
+}
+
+/// `next step in 12s, about 42s left`. `None`: nothing is known of it.
+pub(crate) fn countdown(pace: Option<Pace>, shift: &ShiftStatus, now: Timestamp) -> Option<String> {
+    let next = next_step(shift, now)?;
+    let left = pace.and_then(|pace| pace.left(shift, now)).filter(|left| *left > next);
+    let left = left.map(|left| format!(", about {} left", words::seconds(left))).unwrap_or_default();
+    Some(format!("next step in {}{left}", words::seconds(next)))
+}
+
+/// Longest wait for an application, where its user says nothing: ten minutes, or twice the time that a stage takes by its own steps and
+/// pauses.
+pub(crate) fn patience(rainbow: &Rainbow) -> HumanDuration {
+    let longest = rainbow.spec.stages.iter().map(|stage| takes(rainbow, stage)).max().unwrap_or_default();
+    HumanDuration(USUAL.max(longest.saturating_mul(2)))
+}
+
+/// Longest wait for what has no pace of its own.
+pub(crate) fn usual() -> HumanDuration {
+    HumanDuration(USUAL)
+}
+
+/// Time that a stage takes to move if all goes well and pods are there.
+fn takes(rainbow: &Rainbow, stage: &Stage) -> Duration {
+    let entry = stage_tier(&rainbow.spec, stage);
+    let tier = rainbow.spec.tiers.iter().find(|tier| Some(tier.name.as_str()) == entry);
+    let pods = stage.replicas.or(tier.map(|tier| tier.replicas)).unwrap_or(1);
+    let shift = stage.shift.as_ref();
+    let steps = Pace::of(stage).map(|pace| pace.takes(pods)).unwrap_or_default();
+    let overlap = shift.and_then(|shift| shift.overlap).unwrap_or_default().0;
+    let one = steps.saturating_add(overlap.saturating_mul(u32::try_from(pods).unwrap_or(1)));
+    // Tiers that move on their own take their time one after the other, with a pause behind each.
+    let pause = shift.and_then(|shift| shift.tiers.as_ref()?.pause.as_ref()?.duration);
+    let own = u32::try_from(rainbow_api::bound_tiers(&rainbow.spec.tiers).len()).unwrap_or_default();
+    one.saturating_mul(own.saturating_add(1)).saturating_add(pause.unwrap_or_default().0.saturating_mul(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shift(moved: i32, next: Option<&str>) -> ShiftStatus {
+        serde_json::from_value(json!({
+            "from": "v1", "to": "v2", "phase": "Shifting", "moved": moved, "of": 5, "startedAt": "", "nextStepAt": next,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn counts_down_to_the_next_step_and_to_the_last() {
+        let now = "2026-01-01T00:00:20Z".parse().unwrap();
+        let said = |pace, moved, next| countdown(pace, &shift(moved, next), now);
+        let pace = |step| Some(Pace { step, every: Duration::from_secs(30) });
+        let soon = Some("2026-01-01T00:00:32Z");
+        assert_eq!(said(pace(1), 2, soon).unwrap(), "next step in 12s, about 1m12s left");
+        assert_eq!(said(pace(2), 2, soon).unwrap(), "next step in 12s, about 42s left");
+        assert_eq!(said(pace(5), 2, soon).unwrap(), "next step in 12s", "it is the last");
+        assert_eq!(said(None, 2, soon).unwrap(), "next step in 12s");
+        assert_eq!(said(pace(1), 2, Some("2026-01-01T00:00:20Z")), None, "it is due");
+        assert_eq!(said(pace(1), 2, None), None);
+    }
+
+    #[test]
+    fn a_slow_stage_is_waited_for_longer() {
+        let rainbow = |every: &str| -> Rainbow {
+            serde_json::from_value(json!({
+                "metadata": { "name": "shop" },
+                "spec": {
+                    "tiers": [{ "name": "web", "replicas": 5, "template": {} }],
+                    "stages": [{ "name": "smoke" }, { "name": "active", "shift": { "rolling": { "step": 1, "every": every } } }],
+                },
+            }))
+            .unwrap()
+        };
+        assert_eq!(patience(&rainbow("30s")).to_string(), "10m");
+        assert_eq!(patience(&rainbow("10m")).to_string(), "1h20m", "four pauses between five steps, twice");
+    }
+}
