@@ -28,7 +28,7 @@ mod rest;
 mod up;
 
 pub use daemon::{Context, Extra, Running, entry, nothing_else};
-pub use down::{Down, down, purge};
+pub use down::{Down, down, purge, stop};
 pub use error::Error;
 pub use options::{Options, default_state_dir};
 pub use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ pub use up::{Status, Up, status, up};
 
 /// The name of the cluster's one node.
 pub const NODE: &str = "pocket";
-/// The name of the context, cluster and user in the kubeconfig.
+/// The usual name of the context, cluster and user in the kubeconfig.
 pub const CONTEXT: &str = "rainbow-local";
 
 /// Where the kubeconfig of a state directory is, whether the cluster is up or not.
