@@ -23,6 +23,8 @@ use rivals::{Found, Rivals};
 
 /// Name of the lease.
 pub const NAME: &str = "rainbow-operator";
+/// Annotation of the lease with the version of the operator that holds it.
+pub const VERSION: &str = "rainbow.dev/version";
 
 /// A leader that has not renewed for this long is gone. With `RETRY` and the time to list a cluster's objects, another one acts within
 /// 20 s; client-go's default of 15 s leaves too little for the list.
