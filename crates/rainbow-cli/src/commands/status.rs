@@ -23,6 +23,7 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow
+    #[arg(add = crate::complete::rainbows())]
     name: String,
     /// Go on showing it as it changes
     #[arg(short, long)]
