@@ -190,14 +190,14 @@ mod tests {
         let client = api.client("default");
         let machine = Machine::this();
         assert!(machine.cpus > 0 && machine.memory > 1 << 20);
-        install(&client, &machine, "v1.33.0+pocket", 6443).await.unwrap();
+        install(&client, &machine, "v1.33.0+pocket", ([127, 0, 0, 1], 6443).into()).await.unwrap();
         let nodes = Api::<Node>::all(client.clone());
         let first = nodes.get(NODE).await.unwrap();
         nodes
             .patch(NODE, &PatchParams::default(), &Patch::Merge(json!({ "metadata": { "labels": { "mine": "yes" } } })))
             .await
             .unwrap();
-        install(&client, &machine, "v1.33.0+pocket", 7443).await.unwrap();
+        install(&client, &machine, "v1.33.0+pocket", ([127, 0, 0, 1], 7443).into()).await.unwrap();
         let second = nodes.get(NODE).await.unwrap();
         assert_eq!(first.metadata.uid, second.metadata.uid);
         assert_eq!(second.metadata.labels.unwrap()["mine"], "yes");

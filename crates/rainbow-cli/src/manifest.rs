@@ -6,6 +6,8 @@ mod schema;
 mod source;
 mod wrong;
 
+use std::sync::Arc;
+
 use kube::{Resource, core::DynamicObject};
 use rainbow_api::Rainbow;
 use serde_json::Value;
@@ -32,6 +34,40 @@ pub(crate) struct Document {
     /// `file:line` where it begins.
     pub(crate) at: String,
     pub(crate) object: DynamicObject,
+    places: Places,
+}
+
+/// Where the fields of a document stand.
+#[derive(Clone, Debug)]
+struct Places {
+    file: String,
+    /// Line of the file that the text begins with.
+    first_line: usize,
+    source: Arc<Source>,
+    /// Path of the object in the text.
+    at: String,
+}
+
+impl Places {
+    fn of(&self, path: &str) -> Place {
+        let place = self.source.place(&format!("{}{path}", self.at)).unwrap_or(START);
+        Place { line: place.line + self.first_line - 1, ..place }
+    }
+}
+
+impl Document {
+    /// A field that is wrong, with its place.
+    pub(crate) fn finding(&self, wrong: &Wrong) -> Finding {
+        let Place { line, column } = self.places.of(&wrong.path);
+        Finding {
+            file: self.places.file.clone(),
+            line,
+            column,
+            object: Some(shown(&self.object)),
+            path: Some(wrong.path.clone()),
+            message: wrong.message.clone(),
+        }
+    }
 }
 
 /// What an input holds.
@@ -139,9 +175,9 @@ struct Parser<'a> {
 }
 
 /// An object, and where it is in its document: nowhere, or an entry of a list.
-struct Part<'a> {
+struct Part {
     value: Value,
-    source: &'a Source,
+    source: Arc<Source>,
     /// Path of the object in the document, with a dot behind it where it has one.
     at: String,
 }
@@ -159,7 +195,7 @@ impl Parser<'_> {
         };
         match serde_saphyr::from_str::<Value>(part) {
             Ok(Value::Null) => {}
-            Ok(value) => self.object(Part { value, source: &source, at: String::new() }),
+            Ok(value) => self.object(Part { value, source: Arc::new(source), at: String::new() }),
             Err(error) => {
                 let place = error.location().map_or(START, |location| Place {
                     line: usize::try_from(location.line()).unwrap_or(1),
@@ -175,7 +211,7 @@ impl Parser<'_> {
         }
     }
 
-    fn object(&mut self, mut part: Part<'_>) {
+    fn object(&mut self, mut part: Part) {
         let Value::Object(fields) = &part.value else {
             let message = "no Kubernetes object: write a map with apiVersion, kind and metadata";
             return self.about(&part, None, "", message);
@@ -199,9 +235,12 @@ impl Parser<'_> {
         if let (true, Some(items)) = (kind.ends_with("List"), part.value.get("items").and_then(Value::as_array)) {
             for (index, item) in items.iter().enumerate() {
                 let at = format!("{}items[{index}].", part.at);
-                self.object(Part { value: item.clone(), source: part.source, at });
+                self.object(Part { value: item.clone(), source: Arc::clone(&part.source), at });
             }
             return;
+        }
+        if kind == "List" {
+            return self.about(&part, None, "items", "must be a list of objects: write each of them after `- `");
         }
         if let Some(wrong) = wrong_kind(&version, &kind) {
             return self.about(&part, None, &wrong.path, &wrong.message);
@@ -213,7 +252,7 @@ impl Parser<'_> {
         let is_rainbow = kind == "Rainbow" && version.starts_with("rainbow.dev/");
         if is_rainbow {
             let mut wrong = release::manifest(&mut part.value, self.color);
-            wrong.extend(rules::check(&part.value, part.source, &part.at));
+            wrong.extend(rules::check(&part.value, &part.source, &part.at));
             wrong.sort_by_key(|wrong| self.line(self.place(&part, &wrong.path)));
             let shown = format!("rainbow `{name}`");
             for wrong in &wrong {
@@ -222,7 +261,15 @@ impl Parser<'_> {
         }
         let at = format!("{}:{}", self.file, self.line(self.place(&part, "")));
         match serde_json::from_value(part.value.clone()) {
-            Ok(object) => self.into.documents.push(Document { at, object }),
+            Ok(object) => {
+                let places = Places {
+                    file: self.file.to_owned(),
+                    first_line: self.first_line,
+                    source: Arc::clone(&part.source),
+                    at: part.at.clone(),
+                };
+                self.into.documents.push(Document { at, object, places });
+            }
             Err(_) if is_rainbow && !part.value["metadata"].is_object() => {}
             Err(_) => {
                 let shown = format!("{} `{name}`", kind.to_lowercase());
@@ -232,7 +279,7 @@ impl Parser<'_> {
         }
     }
 
-    fn nameless(&mut self, part: &Part<'_>, kind: &str, name: &Value) {
+    fn nameless(&mut self, part: &Part, kind: &str, name: &Value) {
         let own = |path: &str| part.value.pointer(path).and_then(Value::as_object);
         let misspelt = |fields: &serde_json::Map<String, Value>, meant: &str| {
             let known = ["apiVersion", "kind", "metadata", "spec", "status", "data", "name", "namespace", "labels"];
@@ -258,13 +305,13 @@ impl Parser<'_> {
     }
 
     /// Adds a finding about a field of an object.
-    fn about(&mut self, part: &Part<'_>, object: Option<&str>, path: &str, message: &str) {
+    fn about(&mut self, part: &Part, object: Option<&str>, path: &str, message: &str) {
         let place = self.place(part, path);
         let path = Some(path.to_owned()).filter(|path| !path.is_empty());
         self.add(place, object.map(str::to_owned), path, message.to_owned());
     }
 
-    fn place(&self, part: &Part<'_>, path: &str) -> Place {
+    fn place(&self, part: &Part, path: &str) -> Place {
         part.source.place(&format!("{}{path}", part.at)).unwrap_or(START)
     }
 

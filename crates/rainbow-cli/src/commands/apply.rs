@@ -1,5 +1,7 @@
 //! `rainbow apply`: manifests, as `kubectl apply --server-side`, but all or nothing as far as that can be known before.
 
+mod answer;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -264,7 +266,7 @@ async fn rehearse_replacing(cluster: &Cluster, target: &Target, mut found: Dynam
     found.metadata.managed_fields = None;
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
     let name = found.metadata.name.clone().unwrap_or_default();
-    target.api.replace(&name, &params, &found).await.map_err(|error| at(target, cluster.error(&error)))
+    target.api.replace(&name, &params, &found).await.map_err(|error| refused(cluster, target, &error))
 }
 
 async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<DynamicObject> {
@@ -286,7 +288,16 @@ async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<Dyna
         field_validation: Some(ValidationDirective::Strict),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| at(target, cluster.error(&error)))
+    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| refused(cluster, target, &error))
+}
+
+/// An answer of the API server with the places of what it names.
+fn refused(cluster: &Cluster, target: &Target, error: &kube::Error) -> Error {
+    let placed = match error {
+        kube::Error::Api(status) => answer::placed(&target.document, status),
+        _ => None,
+    };
+    placed.unwrap_or_else(|| at(target, cluster.error(error)))
 }
 
 /// An error with the place of the object in the input.

@@ -211,7 +211,10 @@ fn save(context: &Context, store: &ImageStore, images: &[String], output: Option
 
 /// Writes a file that is there as a whole or not at all: half an archive is worse than none, and worse than the one before.
 fn write(store: &ImageStore, images: &[String], path: &Path) -> Result {
-    let cannot = |error: io::Error| Error::failed(format_args!("cannot write {}", path.display()), error);
+    let cannot = |error: io::Error| {
+        let text = format!("cannot write {}: {}", path.display(), io_cause(&error));
+        if error.kind() == io::ErrorKind::NotFound { Error::Usage(text) } else { Error::Failed(text) }
+    };
     // A link stays, and what it leads to is replaced.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // What is no plain file, such as a pipe, cannot be replaced.

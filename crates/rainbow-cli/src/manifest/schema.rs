@@ -64,7 +64,15 @@ impl Checker<'_> {
             }
             (Some("string"), Value::String(text)) => self.choice(schema, text, path),
             (Some("boolean"), Value::Bool(_)) | (Some("number"), Value::Number(_)) => {}
-            (Some("integer"), Value::Number(number)) if number.is_i64() => {}
+            (Some("integer"), Value::Number(number)) if number.is_i64() => {
+                let fits = number.as_i64().is_some_and(|number| i32::try_from(number).is_ok());
+                if !fits && schema["format"] == "int32" {
+                    self.add(
+                        path,
+                        format!("`{number}` is too far from 0: write a number from {} to {}", i32::MIN, i32::MAX),
+                    );
+                }
+            }
             (Some(wanted), found) => {
                 let written = self.source.plain(&format!("{}{path}", self.at)).map(str::to_owned);
                 self.add(path, type_message(wanted, found, written.as_deref()));

@@ -81,6 +81,11 @@ fn what_is_no_object() {
             &["1: apiVersion: Rainbow has no version `v1beta1`, only v1alpha1: write rainbow.dev/v1alpha1"],
         ),
         (
+            "no list",
+            object("apiVersion: v1\nkind: List\nitems: {}\n"),
+            &["3: items: must be a list of objects: write each of them after `- `"],
+        ),
+        (
             "kind misspelt",
             object("apiVersion: rainbow.dev/v1alpha1\nkind: Rainbo\nmetadata: { name: a }\n"),
             &["2: kind: rainbow.dev/v1alpha1 has no kind `Rainbo`: did you mean `Rainbow`?"],
@@ -177,6 +182,22 @@ fn values_of_another_type() {
             "half a number",
             spec("  keep: { live: 1.5 }"),
             &["5: rainbow `shop`: spec.keep.live: `1.5` is no whole number: write one"],
+        ),
+        (
+            "a number beyond all bounds",
+            spec("  keep: { live: 5000000000 }"),
+            &[
+                "5: rainbow `shop`: spec.keep.live: `5000000000` is too far from 0: write a number from -2147483648 to 2147483647",
+            ],
+        ),
+        (
+            "metrics",
+            format!(
+                "{HEAD}spec:\n  tiers:\n  - name: web\n    autoscale:\n      maxReplicas: 3\n      metrics: [{{ type: Resource, resource: {{ name: cpu, target: {{ type: Utilization, averageUtilization: high }} }} }}]\n    template: {{ spec: {{ containers: [{{ name: web, image: web:1 }}] }} }}\n"
+            ),
+            &[
+                "9: rainbow `shop`: spec.tiers[web].autoscale.metrics[0].resource.target.averageUtilization: does not fit: write it as in a HorizontalPodAutoscaler of autoscaling/v2",
+            ],
         ),
         (
             "no choice",
