@@ -75,8 +75,8 @@ impl Authority {
         &self.certificate
     }
 
-    /// Returns the TLS configuration of the API server, which asks clients for certificates but accepts clients without one.
-    pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
+    /// TLS for the API server, which asks clients for certificates but lets them come without.
+    pub(crate) fn server(&self, address: Ipv4Addr) -> Result<Arc<ServerConfig>, Error> {
         let mut params = params("kube-apiserver")?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = [
@@ -89,9 +89,9 @@ impl Authority {
         .into_iter()
         .map(|name| name.try_into().map(SanType::DnsName).map_err(failed))
         .collect::<Result<_, _>>()?;
-        params
-            .subject_alt_names
-            .extend([Ipv4Addr::LOCALHOST, API_IP, NODE_IP].map(|address| SanType::IpAddress(IpAddr::V4(address))));
+        params.subject_alt_names.extend(
+            [Ipv4Addr::LOCALHOST, address, API_IP, NODE_IP].map(|address| SanType::IpAddress(IpAddr::V4(address))),
+        );
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
 
@@ -203,15 +203,22 @@ mod tests {
         let old = first.administrator().unwrap();
         let second = Authority::open(&files).unwrap();
         for name in ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"] {
-            assert!(handshake(first.server().unwrap(), &old, name).unwrap(), "{name}");
-            assert!(handshake(second.server().unwrap(), &old, name).unwrap(), "{name}, after a restart");
+            assert!(handshake(first.server(Ipv4Addr::LOCALHOST).unwrap(), &old, name).unwrap(), "{name}");
+            assert!(
+                handshake(second.server(Ipv4Addr::LOCALHOST).unwrap(), &old, name).unwrap(),
+                "{name}, after a restart"
+            );
         }
-        assert!(handshake(first.server().unwrap(), &old, "example.com").is_err());
+        assert!(handshake(first.server(Ipv4Addr::LOCALHOST).unwrap(), &old, "example.com").is_err());
+        assert!(handshake(first.server([127, 9, 8, 7].into()).unwrap(), &old, "127.9.8.7").unwrap());
 
         let other = tempfile::tempdir().unwrap();
         let stranger = Authority::open(&Files::new(other.path())).unwrap().administrator().unwrap();
         let stranger = Client { authority: old.authority.clone(), ..stranger };
-        assert!(handshake(first.server().unwrap(), &stranger, "localhost").is_err(), "another cluster's administrator");
+        assert!(
+            handshake(first.server(Ipv4Addr::LOCALHOST).unwrap(), &stranger, "localhost").is_err(),
+            "another cluster's administrator"
+        );
     }
 
     #[test]
@@ -226,7 +233,8 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let ended = past.signed_by(&key, &authority.issuer).unwrap().pem();
         let client = Client { certificate: ended, key: key.serialize_pem(), ..authority.administrator().unwrap() };
-        let error = handshake(authority.server().unwrap(), &client, "localhost").unwrap_err().to_string();
+        let error =
+            handshake(authority.server(Ipv4Addr::LOCALHOST).unwrap(), &client, "localhost").unwrap_err().to_string();
         assert!(error.contains("expired"), "{error}");
 
         // An authority that has expired is replaced at the next start, with everything that it has signed.
@@ -236,7 +244,10 @@ mod tests {
         files::write_private(&files.certificates().join("ca.key"), key.serialize_pem().as_bytes()).unwrap();
         let renewed = Authority::open(&files).unwrap();
         assert!(renewed.certificate() != old && is_good(renewed.certificate()) && !is_good(&old) && !is_good("no"));
-        assert!(handshake(renewed.server().unwrap(), &renewed.administrator().unwrap(), "localhost").unwrap());
+        assert!(
+            handshake(renewed.server(Ipv4Addr::LOCALHOST).unwrap(), &renewed.administrator().unwrap(), "localhost")
+                .unwrap()
+        );
         assert_eq!(Authority::open(&files).unwrap().certificate(), renewed.certificate());
     }
 

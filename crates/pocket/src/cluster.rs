@@ -39,7 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// Running cluster.
 pub(crate) struct Cluster {
     api: Api,
-    port: u16,
+    /// Where the API server listens on the host.
+    address: SocketAddr,
     shutdown: CancellationToken,
     /// Tasks that must not end before the cluster does.
     essential: JoinSet<&'static str>,
@@ -59,10 +60,11 @@ impl Cluster {
         step: &impl Fn(&str),
     ) -> Result<Self, Error> {
         let failed = |message: String| Error::Failed { message, log_tail: String::new(), log: files.log() };
-        let listener = listen(files, arguments.api_port).await?;
-        let port = listener.local_addr().map_err(Error::file("listen for", files.dir()))?.port();
+        let listener = listen(files, arguments.address, arguments.api_port).await?;
+        let address = listener.local_addr().map_err(Error::file("listen for", files.dir()))?;
+        let port = address.port();
         let authority = Authority::open(files)?;
-        let tls = authority.server()?;
+        let tls = authority.server(arguments.address)?;
         let options = pocket_api::Options {
             persistence: Some(files.cluster()),
             token_key: Some(certificates::token_key(files)?),
@@ -76,9 +78,9 @@ impl Cluster {
             "the API server",
             pocket_api::serve(listener, tls.clone(), api.clone(), Authenticator::new()),
         ));
-        // A client that needs only the API need not wait for the node.
-        publish(files, &authority, port)?;
-        step(&format!("API server on {}", server(port)));
+        // Whoever waits for the API alone need not wait for the node.
+        publish(files, &authority, &arguments.name, address)?;
+        step(&format!("API server on {}", server(address)));
 
         let images = ImageStore::open(files.images()).map_err(|error| failed(error.to_string()))?;
         let config = Config { dir: files.containers(), images };
@@ -94,14 +96,22 @@ impl Cluster {
         polite.spawn(pocket_controllers::run(client.clone(), settings, shutdown.clone().cancelled_owned()));
         let machine = Machine::this();
         node::start(
-            node::Parts { api: &api, files, runtime, net, machine: &machine, proxy_delay: arguments.proxy_delay },
+            node::Parts {
+                api: &api,
+                files,
+                runtime,
+                net,
+                machine: &machine,
+                address: arguments.address,
+                proxy_delay: arguments.proxy_delay,
+            },
             shutdown,
             &mut essential,
             &mut polite,
         )
         .await
         .map_err(|error| failed(format!("the cluster's DNS: {error}")))?;
-        objects::install(&client, &machine, &version, port)
+        objects::install(&client, &machine, &version, address)
             .await
             .map_err(|error| failed(format!("the cluster's own objects: {error}")))?;
         let at_rest = api.clone();
@@ -110,7 +120,7 @@ impl Cluster {
             "the watch for a rest"
         });
         step("node ready");
-        Ok(Self { api, port, shutdown: shutdown.clone(), essential, polite, _threads: threads })
+        Ok(Self { api, address, shutdown: shutdown.clone(), essential, polite, _threads: threads })
     }
 
     /// Returns a client inside the process.
@@ -120,7 +130,7 @@ impl Cluster {
 
     /// Returns the address of the API server.
     pub(crate) fn server(&self) -> String {
-        server(self.port)
+        server(self.address)
     }
 
     /// Waits until a task ends that must not end, and returns a sentence that names it.
@@ -146,15 +156,15 @@ impl Cluster {
     }
 }
 
-fn server(port: u16) -> String {
-    format!("https://127.0.0.1:{port}")
+fn server(address: SocketAddr) -> String {
+    format!("https://{address}")
 }
 
 /// Writes the kubeconfig, and the port for the next start.
-fn publish(files: &Files, authority: &Authority, port: u16) -> Result<(), Error> {
-    let config = kubeconfig::render(&server(port), &authority.administrator()?);
+fn publish(files: &Files, authority: &Authority, name: &str, address: SocketAddr) -> Result<(), Error> {
+    let config = kubeconfig::render(name, &server(address), &authority.administrator()?);
     files::write_private(&files.kubeconfig(), config.as_bytes())?;
-    files::write_private(&files.port(), port.to_string().as_bytes())
+    files::write_private(&files.port(), address.port().to_string().as_bytes())
 }
 
 /// Runs an essential task, and returns its name when it ends.
@@ -176,12 +186,12 @@ async fn serve_in_node(api: Api, tls: Arc<rustls::ServerConfig>, port: u16) -> i
     pocket_api::serve(listener, tls, api, Authenticator::new()).await
 }
 
-/// Listens on the wanted port; without one, on the port of the last start, the usual port, or any port.
-async fn listen(files: &Files, wanted: u16) -> Result<TcpListener, Error> {
-    let bind = |port: u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+/// Takes the port that is wanted; otherwise the one of last time, or the usual one, or any.
+async fn listen(files: &Files, address: Ipv4Addr, wanted: u16) -> Result<TcpListener, Error> {
+    let bind = |port: u16| TcpListener::bind(SocketAddr::from((address, port)));
     if wanted != 0 {
         return bind(wanted).await.map_err(|error| Error::Failed {
-            message: format!("port {wanted} of 127.0.0.1 cannot be used ({error}): choose another one, or none"),
+            message: format!("port {wanted} of {address} cannot be used ({error}): choose another one, or none"),
             log_tail: String::new(),
             log: files.log(),
         });

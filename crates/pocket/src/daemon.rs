@@ -4,6 +4,7 @@ use std::{
     fs,
     future::Future,
     io::{self, Write},
+    net::Ipv4Addr,
     path::PathBuf,
     pin::Pin,
     time::Duration,
@@ -32,6 +33,8 @@ const MAX_BLOCKING: usize = 8;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Arguments {
     pub(crate) state_dir: PathBuf,
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
     pub(crate) api_port: u16,
     pub(crate) proxy_delay: Duration,
     pub(crate) audience: Audience,

@@ -39,8 +39,24 @@ pub fn down(state_dir: &Path) -> Result<Down, Error> {
     if !files.dir().exists() {
         return Ok(Down::WasDown);
     }
-    let found = stop(&files)?;
+    let found = end(&files)?;
     for path in [files.record(), files.cluster(), files.node(), files.containers()] {
+        files::remove_all(&path)?;
+    }
+    Ok(found)
+}
+
+/// Ends the cluster and keeps what is in it: the next [`up`](crate::up) starts its pods again.
+///
+/// # Errors
+/// As [`down`].
+pub fn stop(state_dir: &Path) -> Result<Down, Error> {
+    let files = Files::new(state_dir);
+    if !files.dir().exists() {
+        return Ok(Down::WasDown);
+    }
+    let found = end(&files)?;
+    for path in [files.record(), files.containers()] {
         files::remove_all(&path)?;
     }
     Ok(found)
@@ -55,8 +71,8 @@ pub fn purge(state_dir: &Path) -> Result<Down, Error> {
     if !files.dir().exists() {
         return Ok(Down::WasDown);
     }
-    let found = stop(&files)?;
-    // Only known files are removed, because the directory may be shared by mistake.
+    let found = end(&files)?;
+    // Only what is ours: the directory may be shared by mistake.
     for path in [
         files.record(),
         files.cluster(),
@@ -80,7 +96,7 @@ pub fn purge(state_dir: &Path) -> Result<Down, Error> {
     }
 }
 
-fn stop(files: &Files) -> Result<Down, Error> {
+fn end(files: &Files) -> Result<Down, Error> {
     if !lock::is_held(files)? {
         return Ok(Down::WasDown);
     }

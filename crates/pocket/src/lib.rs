@@ -45,7 +45,7 @@ mod rest;
 mod up;
 
 pub use daemon::{Context, Extra, Running, entry, nothing_else};
-pub use down::{Down, down, purge};
+pub use down::{Down, down, purge, stop};
 pub use error::Error;
 pub use options::{Options, default_state_dir};
 pub use tokio_util::sync::CancellationToken;

@@ -34,6 +34,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) runtime: Namespaces,
     pub(crate) net: NodeNet,
     pub(crate) machine: &'a Machine,
+    /// Address of the host at which node ports and load balancers listen.
+    pub(crate) address: Ipv4Addr,
     pub(crate) proxy_delay: Duration,
 }
 
@@ -44,7 +46,7 @@ pub(crate) async fn start(
     essential: &mut JoinSet<&'static str>,
     polite: &mut JoinSet<()>,
 ) -> std::io::Result<()> {
-    let Parts { api, files, runtime, net, machine, proxy_delay } = parts;
+    let Parts { api, files, runtime, net, machine, address, proxy_delay } = parts;
     let client = api.client("default");
     let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let services = Cluster::new();
@@ -53,7 +55,7 @@ pub(crate) async fn start(
         state_dir: files.node(),
         cluster_dns: DNS_IP,
         cluster_domain: DOMAIN.to_owned(),
-        host_ip: Ipv4Addr::LOCALHOST,
+        host_ip: address,
         host_resolv_conf: resolv_conf.clone(),
         shutdown_grace: SHUTDOWN_GRACE,
         cpus: machine.cpus,
@@ -73,7 +75,7 @@ pub(crate) async fn start(
     let dns = Dns::bind(&net, services.clone(), config).await?;
     let config = ProxyConfig {
         node_name: NODE.to_owned(),
-        host_ip: Ipv4Addr::LOCALHOST,
+        host_ip: address,
         not_mine: vec![DNS_IP],
         min_sync_period: proxy_delay,
     };

@@ -1,6 +1,9 @@
 //! Objects that every cluster has: its node, and the Services of its API and its DNS.
 
-use std::{fs, net::Ipv4Addr};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -49,18 +52,18 @@ impl Machine {
     }
 }
 
-/// Creates or updates the node and the cluster's own Services.
-pub(crate) async fn install(client: &Client, machine: &Machine, version: &str, api_port: u16) -> kube::Result<()> {
+/// Makes or brings up to date the node and the cluster's own Services.
+pub(crate) async fn install(client: &Client, machine: &Machine, version: &str, api: SocketAddr) -> kube::Result<()> {
     let services = Api::<Service>::namespaced(client.clone(), "default");
     ensure(&services, "kubernetes", &kubernetes_service()).await?;
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), "default");
-    ensure(&slices, "kubernetes", &kubernetes_endpoints(api_port)).await?;
+    ensure(&slices, "kubernetes", &kubernetes_endpoints(api.port())).await?;
     let system = Api::<Service>::namespaced(client.clone(), "kube-system");
     ensure(&system, "kube-dns", &dns_service()).await?;
 
     let nodes = Api::<Node>::all(client.clone());
     ensure(&nodes, NODE, &node()).await?;
-    let status = json!({ "status": node_status(machine, version) });
+    let status = json!({ "status": node_status(machine, version, api.ip()) });
     nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await?;
     Ok(())
 }
@@ -127,7 +130,7 @@ fn node() -> Value {
     })
 }
 
-fn node_status(machine: &Machine, version: &str) -> Value {
+fn node_status(machine: &Machine, version: &str, address: IpAddr) -> Value {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({
@@ -140,10 +143,9 @@ fn node_status(machine: &Machine, version: &str) -> Value {
         "memory": format!("{}Ki", machine.memory / 1024),
         "pods": MAX_PODS.to_string(),
     });
-    // The InternalIP is the host's loopback, where node ports are open for the users of this status. The node's own address has no
-    // meaning on the host, where another machine may have it; pods learn it as `status.hostIP`.
-    let addresses: [(&str, String); 2] =
-        [("InternalIP", Ipv4Addr::LOCALHOST.to_string()), ("Hostname", NODE.to_owned())];
+    // Where node ports are open for whoever reads this: the host's loopback. The node's own address means nothing on the
+    // host, where another machine may have it; pods learn it as `status.hostIP`.
+    let addresses: [(&str, String); 2] = [("InternalIP", address.to_string()), ("Hostname", NODE.to_owned())];
     json!({
         "addresses": addresses.map(|(kind, address)| json!({ "type": kind, "address": address })),
         "capacity": resources,
@@ -188,14 +190,14 @@ mod tests {
         let client = api.client("default");
         let machine = Machine::this();
         assert!(machine.cpus > 0 && machine.memory > 1 << 20);
-        install(&client, &machine, "v1.33.0+pocket", 6443).await.unwrap();
+        install(&client, &machine, "v1.33.0+pocket", ([127, 0, 0, 1], 6443).into()).await.unwrap();
         let nodes = Api::<Node>::all(client.clone());
         let first = nodes.get(NODE).await.unwrap();
         nodes
             .patch(NODE, &PatchParams::default(), &Patch::Merge(json!({ "metadata": { "labels": { "mine": "yes" } } })))
             .await
             .unwrap();
-        install(&client, &machine, "v1.33.0+pocket", 7443).await.unwrap();
+        install(&client, &machine, "v1.33.0+pocket", ([127, 0, 0, 1], 7443).into()).await.unwrap();
         let second = nodes.get(NODE).await.unwrap();
         assert_eq!(first.metadata.uid, second.metadata.uid);
         assert_eq!(second.metadata.labels.unwrap()["mine"], "yes");

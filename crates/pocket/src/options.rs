@@ -1,6 +1,7 @@
 //! Options of the local cluster.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +13,12 @@ use crate::Error;
 pub struct Options {
     /// Directory of all files that are kept.
     pub state_dir: PathBuf,
-    /// Port of the API server on 127.0.0.1; 0 takes the port of the last start, or 6443, or any.
+    /// Name of the context, the cluster and the user in the kubeconfig.
+    pub name: String,
+    /// Address of the host's loopback, in 127.0.0.0/8, at which the API server, node ports and load balancers listen. Clusters with an
+    /// address each do not compete for ports.
+    pub address: Ipv4Addr,
+    /// Port of the API server; 0 takes the one it had before, or 6443, or any.
     pub api_port: u16,
     /// Whether to become the daemon instead of starting it: [`crate::up`] does not return then unless it fails.
     pub foreground: bool,
@@ -28,6 +34,8 @@ impl Options {
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
+            name: crate::CONTEXT.to_owned(),
+            address: Ipv4Addr::LOCALHOST,
             api_port: 0,
             foreground: false,
             timeout: Duration::from_secs(60),

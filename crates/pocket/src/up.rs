@@ -45,7 +45,9 @@ pub enum Status {
         /// Process of the daemon, if it is known.
         pid: Option<u32>,
     },
-    /// No daemon.
+    /// No daemon runs, and what is in the cluster is kept for the next one.
+    Stopped,
+    /// No daemon runs, and nothing is in the cluster.
     Down,
 }
 
@@ -56,7 +58,7 @@ pub enum Status {
 pub fn status(state_dir: &std::path::Path) -> Result<Status, Error> {
     let files = Files::new(state_dir);
     if !lock::is_held(&files)? {
-        return Ok(Status::Down);
+        return Ok(if files.cluster().exists() { Status::Stopped } else { Status::Down });
     }
     Ok(match Record::read(&files) {
         // A killed daemon may still be ending.
@@ -84,7 +86,7 @@ pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Up, Error
                 wait_for_other(&files, options, deadline, progress)?;
                 continue;
             }
-            Status::Down => {}
+            Status::Stopped | Status::Down => {}
         }
         if let Some(up) = start(&files, options, deadline, progress)? {
             return Ok(up);
@@ -103,6 +105,8 @@ fn start(
     let log_start = log.metadata().map_or(0, |meta| meta.len());
     let arguments = |audience| Arguments {
         state_dir: files.dir().to_owned(),
+        name: options.name.clone(),
+        address: options.address,
         api_port: options.api_port,
         proxy_delay: options.proxy_delay,
         audience,

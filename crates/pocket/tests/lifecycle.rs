@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, ListParams, LogParams, ObjectMeta, PostParams},
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
-use pocket::{Down, Options, Status, down, kubeconfig_path, purge, status, up};
+use pocket::{Down, Options, Status, down, kubeconfig_path, purge, status, stop, up};
 use pocket_image::{FileToAdd, ImageStore, QuickBuild};
 use serde_json::json;
 
@@ -33,8 +33,9 @@ fn main() -> ExitCode {
         in_a_pod();
         return ExitCode::SUCCESS;
     }
-    let all: [Test; 7] = [
+    let all: [Test; 8] = [
         ("up_and_down", up_and_down),
+        ("stopped", stopped),
         ("two_at_a_time", two_at_a_time),
         ("killed", killed),
         ("full_disk", full_disk),
@@ -128,7 +129,35 @@ fn up_and_down(state: &Path) {
     assert!(!state.exists());
 }
 
-/// Checks that a service account's token authenticates the account, with the certificate that every namespace has.
+/// A cluster that is stopped keeps what is in it. Its address is its own, so that the ports of another cluster are no matter.
+fn stopped(state: &Path) {
+    let options = || Options { address: [127, 9, 8, 7].into(), name: "elsewhere".to_owned(), ..options(state) };
+    let first = up(&options(), &mut |_| {}).unwrap();
+    assert!(first.server.starts_with("https://127.9.8.7:"), "{}", first.server);
+    with_client(state, async |client| {
+        let map = ConfigMap {
+            metadata: ObjectMeta { name: Some("kept".to_owned()), ..ObjectMeta::default() },
+            ..ConfigMap::default()
+        };
+        Api::<ConfigMap>::namespaced(client, "default").create(&PostParams::default(), &map).await.unwrap();
+    });
+    assert_eq!(stop(state).unwrap(), Down::Ended);
+    assert!(matches!(status(state).unwrap(), Status::Stopped));
+    assert_eq!(stop(state).unwrap(), Down::WasDown);
+    let again = up(&options(), &mut |_| {}).unwrap();
+    assert!(!again.already && again.server == first.server);
+    with_client(state, async |client| {
+        Api::<ConfigMap>::namespaced(client.clone(), "default").get("kept").await.unwrap();
+        let node = Api::<Node>::all(client).get("pocket").await.unwrap();
+        let addresses = node.status.unwrap().addresses.unwrap();
+        assert!(addresses.iter().any(|address| address.address == "127.9.8.7"), "{addresses:?}");
+    });
+    let kubeconfig = Kubeconfig::read_from(kubeconfig_path(state)).unwrap();
+    assert_eq!(kubeconfig.current_context.as_deref(), Some("elsewhere"));
+    assert_eq!(down(state).unwrap(), Down::Ended);
+}
+
+/// Whoever has a service account's token comes in under its name, with the certificate that every namespace has.
 async fn service_account(state: &Path, client: Client) {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
     let maps = Api::<ConfigMap>::namespaced(client, "default");
@@ -334,6 +363,9 @@ fn extra_that_fails(state: &Path) {
     fs::write(state.join("fail"), "").unwrap();
     let error = up(&options(state), &mut |_| {}).unwrap_err();
     assert_eq!(error.to_string(), "the cluster cannot start: the extra does not like it here");
+    // What earlier parts have made is kept for the next start.
+    assert!(matches!(status(state).unwrap(), Status::Stopped));
+    assert_eq!(down(state).unwrap(), Down::WasDown);
     assert!(matches!(status(state).unwrap(), Status::Down));
 }
 

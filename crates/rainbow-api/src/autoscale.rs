@@ -4,6 +4,7 @@ use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricS
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::Tier;
 
@@ -65,28 +66,40 @@ impl Autoscale {
         self.min_replicas.unwrap_or(1)
     }
 
-    /// Returns what is wrong: for each error the field and a sentence.
-    pub(crate) fn errors(&self) -> Vec<(&'static str, String)> {
+    /// Finding: the field, and a sentence.
+    pub(crate) fn errors(&self) -> Vec<(String, String)> {
         let mut errors = Vec::new();
         if self.least() < 1 {
-            errors.push((".minReplicas", format!("{} is too few: use 1 or more", self.least())));
+            errors.push((".minReplicas".to_owned(), format!("{} is too few: use 1 or more", self.least())));
         }
         if self.max_replicas < self.least() {
             let message = format!("{} is less than minReplicas, which is {}", self.max_replicas, self.least());
-            errors.push((".maxReplicas", format!("{message}: use as many or more")));
+            errors.push((".maxReplicas".to_owned(), format!("{message}: use as many or more")));
         }
-        if let Err(error) = serde_json::from_value::<Vec<MetricSpec>>(Value::Array(self.metrics.clone())) {
-            errors.push((".metrics", format!("{error}: write them as in a HorizontalPodAutoscaler of autoscaling/v2")));
-        }
+        let misfit = "does not fit: write it as in a HorizontalPodAutoscaler of autoscaling/v2";
+        let metrics = Value::Array(self.metrics.clone());
         let behavior = self.behavior.clone().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        if let Err(error) = serde_json::from_value::<HorizontalPodAutoscalerBehavior>(behavior) {
-            errors.push((".behavior", format!("{error}: write it as in a HorizontalPodAutoscaler of autoscaling/v2")));
-        }
+        let places = [
+            misfits::<Vec<MetricSpec>>(&metrics).map(|place| format!(".metrics{place}")),
+            misfits::<HorizontalPodAutoscalerBehavior>(&behavior).map(|place| format!(".behavior{place}")),
+        ];
+        errors.extend(places.into_iter().flatten().map(|place| (place, misfit.to_owned())));
         errors
     }
 }
 
-/// Scaling policy of a tier, as a color remembers it.
+/// Place of the first value that is none of the type, as the rest of a path.
+fn misfits<T: serde::de::DeserializeOwned>(value: &Value) -> Option<String> {
+    let error = serde_path_to_error::deserialize::<_, T>(value).err()?;
+    let steps = error.path().iter().map(|segment| match segment {
+        Segment::Seq { index } => format!("[{index}]"),
+        Segment::Map { key } => format!(".{key}"),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    });
+    Some(steps.collect())
+}
+
+/// Policy of a tier about its size, as a color remembers it.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TierScaling {

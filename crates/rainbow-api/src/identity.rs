@@ -1,6 +1,6 @@
 //! Identity of an instance: a Merkle tree over templates, ports and needs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -26,14 +26,34 @@ pub fn identities(tiers: &[Tier]) -> BTreeMap<String, Identity> {
             if known.contains_key(&tier.name) {
                 continue;
             }
-            let needs: Option<BTreeMap<_, _>> =
-                tier.own_needs().map(|need| Some((&need.tier, (known.get(&need.tier)?, &need.env)))).collect();
+            let needs: Option<BTreeMap<_, _>> = tier
+                .own_needs()
+                .map(|need| {
+                    let callee = known.get(&need.tier)?;
+                    // Left out where there is none, as below. The number is part of what the callee is.
+                    let value = match &need.port {
+                        None => json!([callee, need.env]),
+                        Some(port) => json!([callee, need.env, port]),
+                    };
+                    Some((&need.tier, value))
+                })
+                .collect();
             if let Some(needs) = needs {
                 let mut content =
                     json!({ "name": tier.name, "ports": tier.ports, "template": tier.template, "needs": needs });
-                // A callee that may be newer is not part of the caller's identity. The way in which the caller reaches it is.
-                let calls: BTreeMap<&str, &Option<String>> =
-                    tier.compatible_needs().map(|need| (need.tier.as_str(), &need.env)).collect();
+                // A callee that may be newer is not part of what the caller is, but how the caller reaches it.
+                let calls: BTreeMap<&str, Value> = tier
+                    .compatible_needs()
+                    .map(|need| {
+                        let callee = tiers.iter().find(|other| other.name == need.tier);
+                        // The number is part of the caller, which has it in a variable.
+                        let value = match callee.and_then(|callee| callee.needed_port(need)) {
+                            None => json!(need.env),
+                            Some(port) => json!([need.env, port.port]),
+                        };
+                        (need.tier.as_str(), value)
+                    })
+                    .collect();
                 if !calls.is_empty() {
                     content["calls"] = json!(calls);
                 }
@@ -183,6 +203,23 @@ mod tests {
         assert_eq!(one["a"], two["a"]);
         assert_ne!(one["b"], two["b"]);
         assert_ne!(one["a"], all("b:1", "Same")["a"], "it has another address");
+    }
+
+    #[test]
+    fn a_port_that_is_handed_over_is_identity() {
+        let all = |port: Option<&str>, number: i32, compatible: &str| {
+            let mut caller = json!(tier("a", "a:1", &["b"]));
+            caller["needs"][0]["port"] = json!(port);
+            caller["needs"][0]["compatible"] = json!(compatible);
+            let mut callee = json!(tier("b", "b:1", &[]));
+            callee["ports"] = json!([{ "name": "http", "port": number }]);
+            identities(&[caller, callee].map(|tier| serde_json::from_value(tier).unwrap()))["a"].clone()
+        };
+        for compatible in ["Same", "Backward"] {
+            assert_ne!(all(None, 80, compatible), all(Some("http"), 80, compatible), "another variable");
+            assert_ne!(all(Some("http"), 81, compatible), all(Some("http"), 80, compatible), "another number");
+        }
+        assert_eq!(all(None, 81, "Backward"), all(None, 80, "Backward"), "the variable is the same");
     }
 
     #[test]

@@ -187,7 +187,12 @@ impl Tier {
 }
 
 impl Tier {
-    /// Returns the needs that only the tier's own color serves.
+    /// Port of this tier's Service that a need of another tier names.
+    pub fn needed_port(&self, need: &Need) -> Option<&TierPort> {
+        self.ports.iter().find(|port| Some(&port.name) == need.port.as_ref())
+    }
+
+    /// The needs that only the tier's own color serves.
     pub fn own_needs(&self) -> impl Iterator<Item = &Need> {
         self.needs.iter().filter(|need| need.compatible == Compatible::Same)
     }
@@ -217,8 +222,11 @@ pub struct Need {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub env: Option<String>,
-    /// Colors of the called tier that may serve this tier: `Same` (default), only its own color, or `Backward`, its own color and any newer
-    /// one.
+    /// Name of a port of the called tier, whose number the variable then has as well: `backend-v2:80` instead of `backend-v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15))]
+    pub port: Option<String>,
+    /// Colors of the called tier that may serve this tier: `Same` (default), its own color alone, or `Backward`, its own and any newer one.
     ///
     /// With `Backward` the address belongs to the stage, `<tier>-<stage>`, and stays the same in all colors. A release moves the address
     /// before the callers follow. A release of the called tier alone leaves the callers' pods as they are. Each stage has callers of its

@@ -7,7 +7,7 @@ use rainbow_api::{SidecarSettings, validate_sidecar};
 use serde_json::Value;
 
 use crate::{
-    commands,
+    commands, complete,
     error::{EXIT_CODES, Error},
     printer::ColorWhen,
 };
@@ -36,13 +36,13 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Kubeconfig file (default: $KUBECONFIG, ~/.kube/config, the local cluster)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = complete::contexts())]
     pub(crate) context: Option<String>,
     /// Namespace (default: the context's)
-    #[arg(short, long, global = true, value_name = "NAME", env = "RAINBOW_NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAME", env = "RAINBOW_NAMESPACE", add = complete::namespaces())]
     pub(crate) namespace: Option<String>,
     /// When to use colors
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
@@ -59,11 +59,9 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The embedded cluster on this machine
-    #[command(subcommand)]
-    Local(commands::local::Command),
+    Local(commands::local::Args),
     /// Images, without Docker
-    #[command(subcommand)]
-    Image(commands::image::Command),
+    Image(commands::image::Args),
     /// Install Rainbow in a cluster
     Install(commands::install::Args),
     /// Take Rainbow out of a cluster
@@ -72,12 +70,16 @@ pub(crate) enum Command {
     Operator(commands::operator::Args),
     /// Apply manifests; nothing is written unless all of them are valid
     Apply(commands::apply::Args),
+    /// Check manifests without a cluster
+    Lint(commands::lint::Args),
+    /// Change how many pods tiers have
+    Scale(commands::scale::Args),
     /// Release a new version: a color and its images
     Deploy(commands::deploy::Args),
     /// Move a stage to a color, by default to the newest
-    Promote(MoveArgs),
+    Promote(commands::promote::Args),
     /// Move a stage back, in the middle of a shift or after it
-    Rollback(MoveArgs),
+    Rollback(commands::rollback::Args),
     /// Hold a stage where it is
     Pause(commands::pause::Args),
     /// Let a held stage go on
@@ -115,6 +117,8 @@ pub(crate) enum Command {
     Demo(commands::demo::Args),
     /// Print a completion script for a shell
     Completion(commands::completion::Args),
+    /// Write manual pages
+    Man(commands::man::Args),
     /// Print versions
     Version(commands::version::Args),
     /// What exit codes mean
@@ -129,26 +133,11 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StageArgs {
     /// Name of the Rainbow
-    #[arg(value_parser = crate::which::rainbow_name)]
+    #[arg(value_parser = crate::which::rainbow_name, add = complete::rainbows())]
     pub(crate) name: String,
     /// Name of the stage (default: `active`, or the only one it can be)
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = complete::stages())]
     pub(crate) stage: Option<String>,
-}
-
-/// Where a stage shall move.
-#[derive(Clone, Debug, Args)]
-#[group(skip)]
-pub(crate) struct MoveArgs {
-    #[command(flatten)]
-    pub(crate) stage: StageArgs,
-    /// Name of the color (default: of `promote` the newest; of `rollback` the one before, in a shift the one it comes from)
-    #[arg(long, value_name = "COLOR")]
-    pub(crate) to: Option<String>,
-    #[command(flatten)]
-    pub(crate) message: MessageArgs,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
 }
 
 /// Settings of the counter's container for applications that have none of their own in `spec.drain.sidecar`.

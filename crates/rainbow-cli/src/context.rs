@@ -15,7 +15,7 @@ use rainbow_api::{Color, Rainbow, names};
 use rainbow_operator::agent;
 
 use crate::{
-    error::{Error, Result, chain, hint},
+    error::{Error, Result, cannot_read, chain, hint, io_cause},
     local,
     printer::Printer,
 };
@@ -86,9 +86,8 @@ impl Context {
                 let files = env::var_os("KUBECONFIG").unwrap_or_default();
                 unreadable(&format!("{source} ({})", files.display()), &error)
             })?;
-            let kubeconfig = kubeconfig.ok_or_else(|| {
-                Error::NoCluster("$KUBECONFIG names no file that exists; unset it or correct it".into())
-            })?;
+            let kubeconfig = kubeconfig
+                .ok_or_else(|| Error::Usage("$KUBECONFIG names no file that exists: unset it or correct it".into()))?;
             return Ok((self.select(kubeconfig, source).await?, source.into()));
         }
         let home = env::home_dir().map(|home| home.join(".kube/config"));
@@ -98,7 +97,7 @@ impl Context {
         if let Ok(config) = Config::incluster() {
             return Ok((with_timeout(config), "the pod's service account".into()));
         }
-        if let Some(path) = local::kubeconfig() {
+        if let Some(path) = local::Home::of_environment()?.kubeconfig() {
             return self.read_file(&path).await;
         }
         Err(Error::NoCluster(
@@ -135,15 +134,30 @@ fn with_timeout(mut config: Config) -> Config {
 
 fn unreadable(source: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     use kube::config::KubeconfigError as E;
-    let cause = match error.downcast_ref::<E>() {
-        Some(E::ReadConfig(io, path)) => format!("{}: {io}", path.display()),
-        Some(E::CurrentContextNotSet) => "it sets no current-context; choose one with --context".into(),
-        _ => chain(error),
+    let remedy = "get a new one";
+    let (cause, remedy) = match error.downcast_ref::<E>() {
+        // A file that is named and is not there is wrong usage, as for any other file.
+        Some(E::ReadConfig(error, path)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return cannot_read(path, error);
+        }
+        Some(E::ReadConfig(error, path)) => (format!("{}: {}", path.display(), io_cause(error)), remedy),
+        Some(E::CurrentContextNotSet) => ("it sets no current-context".into(), "choose one with --context"),
+        Some(E::LoadContext(name)) => (format!("its context `{name}` is not in it"), "choose one with --context"),
+        Some(E::LoadClusterOfContext(name)) => (format!("its cluster `{name}` is not in it"), remedy),
+        Some(E::Parse(error)) => (format!("it is no kubeconfig{}", place_of(&error.to_string())), remedy),
+        _ => (chain(error), remedy),
     };
     let cause = cause.strip_prefix(&format!("{source}: ")).map(str::to_owned).unwrap_or(cause);
     // A parser draws the place below its message; the line and column in the message say the same.
     let cause = cause.lines().next().unwrap_or_default();
-    Error::NoCluster(format!("cannot read the kubeconfig {source}: {cause}"))
+    Error::NoCluster(format!("cannot use the kubeconfig {source}: {cause}: {remedy}"))
+}
+
+/// The place that a parser's message names, as it ends a sentence.
+fn place_of(message: &str) -> String {
+    let number =
+        message.split("line ").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    number.filter(|number| !number.is_empty()).map(|number| format!(", line {number}")).unwrap_or_default()
 }
 
 impl Cluster {
@@ -226,8 +240,22 @@ impl Cluster {
                 }
             });
         }
+        if is_untrusted(&text) {
+            return Error::NoCluster(format!(
+                "the certificate of the cluster at {} is not one that {} trusts: the file is of another cluster or of an earlier one; get \
+                 a new kubeconfig",
+                self.server, self.source
+            ));
+        }
+        if let Some(remedy) = self.local_remedy().filter(|_| text.contains("Connection refused")) {
+            return Error::NoCluster(format!(
+                "the local cluster at {} (from {}) is not running: start it with `{remedy}`",
+                self.server, self.source
+            ));
+        }
         if matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Auth(_)) {
             let cause = text.rsplit(": ").next().unwrap_or(&text);
+            let cause = cause.split(" (os error").next().unwrap_or(cause);
             return Error::NoCluster(format!(
                 "cannot reach the cluster at {} (from {}): {cause}; is it running?",
                 self.server, self.source
@@ -242,6 +270,26 @@ impl Cluster {
 enum Whose {
     Client,
     Server,
+}
+
+impl Cluster {
+    /// Command that starts the local cluster whose kubeconfig was read. `None`: it is that of another cluster.
+    fn local_remedy(&self) -> Option<String> {
+        let profiles = local::Home::profiles().ok()?.into_iter().filter_map(|name| local::Home::of(Some(&name)).ok());
+        let is_it = |home: &local::Home| {
+            let own = home.kubeconfig_file();
+            let same_server =
+                || std::fs::read_to_string(&own).is_ok_and(|text| text.contains(self.server.trim_end_matches('/')));
+            Path::new(&self.source) == own || same_server()
+        };
+        let home = profiles.into_iter().find(is_it)?;
+        Some(home.start_command())
+    }
+}
+
+/// Whether a server's certificate was refused for another reason than its age, in the words of rustls.
+fn is_untrusted(text: &str) -> bool {
+    text.contains("invalid peer certificate") || text.contains("UnknownIssuer")
 }
 
 /// Whether a certificate has expired: a server refuses that of the client by an alert.
@@ -301,5 +349,7 @@ mod tests {
         assert_eq!(expired(server), Some(Whose::Server));
         assert_eq!(expired("invalid peer certificate: UnknownIssuer"), None);
         assert_eq!(expired("connection refused"), None);
+        assert!(is_untrusted("client error (Connect): invalid peer certificate: UnknownIssuer"));
+        assert!(!is_untrusted("connection refused"));
     }
 }

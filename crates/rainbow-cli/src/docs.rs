@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::{Arg, Command};
 
-use crate::error::EXIT_CODES;
+use crate::{error::EXIT_CODES, examples};
 
 /// The whole reference.
 pub(crate) fn markdown(mut command: Command) -> String {
@@ -75,6 +75,11 @@ fn section(text: &mut String, command: &Command, path: &str) {
     if !arguments.is_empty() {
         text.push('\n');
     }
+    let examples = examples::of(path.strip_prefix("rainbow ").unwrap_or_default());
+    if !examples.is_empty() {
+        let lines: Vec<String> = examples.iter().map(|(what, line)| format!("# {what}\n{line}\n")).collect();
+        let _ = writeln!(text, "```sh\n{}```\n", lines.concat());
+    }
     if is_root {
         let _ = writeln!(text, "## Commands\n");
     }
@@ -116,14 +121,13 @@ mod tests {
     use std::{fs, path::PathBuf};
 
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_reference_is_fresh() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
-            written == markdown(crate::args::Cli::command()),
+            written == markdown(crate::command()),
             "docs/cli.md is not what the command line says: run `cargo run -p rainbow-cli -- docs > docs/cli.md`"
         );
     }

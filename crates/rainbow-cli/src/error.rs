@@ -1,13 +1,13 @@
 //! Why a command failed, and the exit code that says so to scripts.
 
-use std::fmt;
+use std::{fmt, io, path::Path};
 
 /// The exit codes, as `rainbow help exit-codes` prints them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    it worked
   1    it did not: the message says why (no cluster among others); of `diff`: the colors differ
-  2    wrong usage or bad input: an unknown flag, a manifest that is not valid; of `diff`: it did not work
+  2    wrong usage or bad input: an unknown flag, a manifest that is not valid, a file that is not there; of `diff`: it did not work
   3    what was named does not exist
   4    --timeout has passed
   5    the cluster refused: forbidden, or in conflict with another change; or its Kubernetes is too old
@@ -48,6 +48,9 @@ pub(crate) enum Error {
     /// It did not work, where 1 is an answer.
     #[error("{0}")]
     Trouble(String),
+    /// The input is not valid, which the command has said itself.
+    #[error("")]
+    Found,
     /// It did not work, and the command has said so itself.
     #[error("")]
     Told,
@@ -60,7 +63,7 @@ impl Error {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::NoCluster(_) | Self::Told => 1,
-            Self::Usage(_) | Self::Trouble(_) => 2,
+            Self::Usage(_) | Self::Trouble(_) | Self::Found => 2,
             Self::NotFound(_) => 3,
             Self::TimedOut(_) => 4,
             Self::Refused(_) => 5,
@@ -73,6 +76,24 @@ impl Error {
     /// Something outside the cluster that did not work.
     pub(crate) fn failed(what: impl fmt::Display, cause: impl fmt::Display) -> Self {
         Self::Failed(format!("{what}: {cause}"))
+    }
+}
+
+/// A file that cannot be read: wrong usage, since its name was given.
+pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Error {
+    Error::Usage(format!("cannot read {}: {}", path.display(), io_cause(error)))
+}
+
+/// Cause of a failure of the system, without its number.
+pub(crate) fn io_cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_owned()
+        }
     }
 }
 
@@ -131,6 +152,7 @@ mod tests {
             Error::Stalled(String::new()),
             Error::Interrupted,
             Error::Trouble(String::new()),
+            Error::Found,
             Error::Told,
         ] {
             assert!(EXIT_CODES.contains(&format!("\n  {:<4} ", error.code())), "{}", error.code());

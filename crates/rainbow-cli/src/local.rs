@@ -1,7 +1,9 @@
 //! The only place that knows the embedded cluster: how it is started, and that Rainbow's operator runs in its process.
 
+mod home;
 mod tally;
 
+use home::ADDRESS;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -22,6 +24,8 @@ use rainbow_operator::{
     leader::{Contention, Election},
 };
 
+pub(crate) use home::{Home, ProfileArgs};
+
 use crate::{
     context::AGENT,
     error::{Error, Result},
@@ -30,6 +34,8 @@ use crate::{
 
 /// How long the embedded cluster's data plane lags behind its endpoints: its proxy follows a watch in the same process.
 const PROPAGATION: Duration = Duration::from_millis(50);
+/// Name of the operator in the cluster's process.
+pub(crate) const OPERATOR: &str = "rainbow-local";
 /// While this file is in the state directory, the cluster runs without the operator. The daemon is another process, and
 /// this is how it learns of it, at a restart after a crash as well.
 const NO_OPERATOR: &str = "no-operator";
@@ -66,7 +72,7 @@ async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
         // The next process of the cluster leads again at once. An operator that was installed into the cluster leads instead of it.
         election: Some(Election {
             namespace: "default".to_owned(),
-            identity: "rainbow-local".to_owned(),
+            identity: OPERATOR.to_owned(),
             scope: None,
             others: Contention::Wait,
         }),
@@ -94,22 +100,11 @@ async fn install(client: &Client) -> Result<(), kube::Error> {
     Ok(())
 }
 
-fn state_dir() -> Result<PathBuf> {
-    pocket::default_state_dir().map_err(|error| failed(&error))
-}
-
 fn failed(error: &pocket::Error) -> Error {
     Error::Failed(error.to_string())
 }
 
-/// Where its images are.
-pub(crate) fn images() -> Result<PathBuf> {
-    let dir = state_dir()?;
-    private(&dir)?;
-    Ok(pocket::image_store_path(&dir))
-}
-
-/// Makes the state directory, for its owner's eyes only.
+/// Makes a state directory, which only its owner may read.
 fn private(dir: &Path) -> Result {
     use std::os::unix::fs::DirBuilderExt;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -121,53 +116,101 @@ fn private(dir: &Path) -> Result {
     })
 }
 
-/// Its kubeconfig, if it is up.
-pub(crate) fn kubeconfig() -> Option<PathBuf> {
-    match status() {
-        Ok(pocket::Status::Up(up)) => Some(up.kubeconfig),
-        _ => None,
+impl Home {
+    /// Where its images are. The directory is made if it is not there.
+    pub(crate) fn images(&self) -> Result<PathBuf> {
+        private(&self.dir)?;
+        Ok(self.image_store())
     }
-}
 
-/// Whether it is up.
-pub(crate) fn status() -> Result<pocket::Status> {
-    pocket::status(&state_dir()?).map_err(|error| failed(&error))
-}
+    /// Where its images would be.
+    pub(crate) fn image_store(&self) -> PathBuf {
+        pocket::image_store_path(&self.dir)
+    }
 
-/// Starts it unless it is up, and waits until it is ready. In the foreground, this process becomes the cluster.
-pub(crate) async fn up(options: Up, foreground: bool, printer: Printer) -> Result<pocket::Up> {
-    let dir = state_dir()?;
-    private(&dir)?;
-    if !matches!(status()?, pocket::Status::Up(_)) {
-        let marker = dir.join(NO_OPERATOR);
-        let marked = match options.operator {
+    /// Where its kubeconfig is, whether it is up or not.
+    pub(crate) fn kubeconfig_file(&self) -> PathBuf {
+        pocket::kubeconfig_path(&self.dir)
+    }
+
+    /// Its kubeconfig, if it is up.
+    pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
+        match self.status() {
+            Ok(pocket::Status::Up(up)) => Some(up.kubeconfig),
+            _ => None,
+        }
+    }
+
+    /// Whether it is up.
+    pub(crate) fn status(&self) -> Result<pocket::Status> {
+        pocket::status(&self.dir).map_err(|error| failed(&error))
+    }
+
+    /// Command that starts it.
+    pub(crate) fn start_command(&self) -> String {
+        let verb = if matches!(self.status(), Ok(pocket::Status::Stopped)) { "start" } else { "up" };
+        format!("rainbow local {verb}{}", self.option())
+    }
+
+    /// Whether it runs with Rainbow's operator in its process, when it runs.
+    pub(crate) fn has_operator(&self) -> bool {
+        !self.dir.join(NO_OPERATOR).exists()
+    }
+
+    /// Starts it unless it is up, and waits until it is ready. In the foreground, this process becomes the cluster.
+    pub(crate) async fn up(&self, options: Up, foreground: bool, printer: Printer) -> Result<pocket::Up> {
+        private(&self.dir)?;
+        if !matches!(self.status()?, pocket::Status::Up(_)) {
+            self.set_operator(options.operator)?;
+            // Without the operator here there may be one elsewhere, which asks for the same image.
+            if let Err(why) = tally::provide(&self.image_store(), rainbow_operator::TALLY_IMAGE) {
+                printer
+                    .warning(format_args!("{why}: connections are not counted, and drains hold until their deadline"));
+            }
+        }
+        let mut settings = pocket::Options::new(self.dir.clone());
+        settings.name = self.context_name();
+        settings.address = self.address()?;
+        settings.api_port = options.api_port;
+        settings.proxy_delay = options.proxy_delay;
+        settings.foreground = foreground;
+        blocking(move || pocket::up(&settings, &mut |step| printer.progress(step))).await
+    }
+
+    fn set_operator(&self, wanted: bool) -> Result {
+        let marker = self.dir.join(NO_OPERATOR);
+        let marked = match wanted {
             true => fs::remove_file(&marker).or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
             }),
             false => fs::write(&marker, ""),
         };
-        marked.map_err(|error| Error::failed(format_args!("cannot change {}", marker.display()), error))?;
-        // Without the operator here there may be one elsewhere, which asks for the same image.
-        if let Err(why) = tally::provide(&pocket::image_store_path(&dir), rainbow_operator::TALLY_IMAGE) {
-            printer.warning(format_args!("{why}: connections are not counted, and drains hold until their deadline"));
-        }
+        marked.map_err(|error| Error::failed(format_args!("cannot change {}", marker.display()), error))
     }
-    let mut settings = pocket::Options::new(dir);
-    settings.api_port = options.api_port;
-    settings.proxy_delay = options.proxy_delay;
-    settings.foreground = foreground;
-    blocking(move || pocket::up(&settings, &mut |step| printer.progress(step))).await
-}
 
-/// Ends it; `purge` removes what it kept, too.
-pub(crate) async fn down(purge: bool) -> Result<pocket::Down> {
-    let dir = state_dir()?;
-    if purge {
-        // Ours, so ours to remove: the cluster removes only what is its own.
-        let _ = fs::remove_file(dir.join(NO_OPERATOR));
+    /// Ends it, and keeps what is in it.
+    pub(crate) async fn stop(&self) -> Result<pocket::Down> {
+        let dir = self.dir.clone();
+        blocking(move || pocket::stop(&dir)).await
     }
-    blocking(move || if purge { pocket::purge(&dir) } else { pocket::down(&dir) }).await
+
+    /// Ends it; `purge` removes what it kept, too.
+    pub(crate) async fn down(&self, purge: bool) -> Result<pocket::Down> {
+        let dir = self.dir.clone();
+        if purge {
+            // Ours, so ours to remove: the cluster removes only what is its own.
+            for file in [NO_OPERATOR, ADDRESS] {
+                let _ = fs::remove_file(dir.join(file));
+            }
+        }
+        let found = blocking(move || if purge { pocket::purge(&dir) } else { pocket::down(&dir) }).await?;
+        if purge && let Some(profiles) = self.dir.parent().filter(|_| self.profile.is_some()) {
+            // Fails while there is another profile.
+            let _ = fs::remove_dir(profiles);
+        }
+        Ok(found)
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, pocket::Error> + Send + 'static) -> Result<T> {

@@ -3,10 +3,12 @@
 mod args;
 mod cause;
 mod commands;
+mod complete;
 mod context;
 mod docs;
 mod error;
 mod evidence;
+mod examples;
 mod git;
 #[cfg(test)]
 mod golden;
@@ -15,6 +17,7 @@ mod live;
 mod local;
 mod manifest;
 mod observe;
+mod operators;
 mod output;
 mod ownership;
 mod pace;
@@ -44,6 +47,7 @@ use printer::Printer;
 fn main() -> ExitCode {
     // The local cluster's processes are this program again; for them this call does not return.
     local::entry();
+    complete::answer();
     let matches = command().get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Who has pressed Ctrl-C knows why it has ended.
-            if ![Error::Told, Error::Interrupted].contains(&error) {
+            if ![Error::Told, Error::Found, Error::Interrupted].contains(&error) {
                 printer.error(&error);
             }
             ExitCode::from(error.code())
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
 
 /// The command line, under the name by which it was called: kubectl runs its plugin `rainbow` as `kubectl-rainbow`.
 fn command() -> clap::Command {
-    let command = Cli::command();
+    let command = examples::added(Cli::command());
     let called = std::env::args_os().next().map(std::path::PathBuf::from);
     let called = called.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     if called == Some("kubectl-rainbow") { command.bin_name("kubectl rainbow") } else { command }
@@ -110,6 +114,8 @@ async fn short(context: &Context, command: Command) -> Result {
         Command::Install(args) => commands::install::run(context, args).await,
         Command::Uninstall(args) => commands::uninstall::run(context, args).await,
         Command::Apply(args) => commands::apply::run(context, args).await,
+        Command::Lint(args) => commands::lint::run(context, args).await,
+        Command::Scale(args) => commands::scale::run(context, args).await,
         Command::Deploy(args) => commands::deploy::run(context, args).await,
         Command::Promote(args) => commands::promote::run(context, args).await,
         Command::Rollback(args) => commands::rollback::run(context, args).await,
@@ -129,13 +135,14 @@ async fn short(context: &Context, command: Command) -> Result {
         Command::History(args) => commands::history::run(context, args).await,
         Command::Delete(args) => commands::delete::run(context, args).await,
         Command::Completion(args) => commands::completion::run(context, &args),
+        Command::Man(args) => commands::man::run(context, &args),
         Command::Version(args) => commands::version::run(context, args).await,
         Command::ExitCodes => {
             context.printer.line(EXIT_CODES);
             Ok(())
         }
         Command::Docs => {
-            context.printer.text(docs::markdown(Cli::command()));
+            context.printer.text(docs::markdown(self::command()));
             Ok(())
         }
         // These are started where Ctrl-C is theirs.

@@ -1,22 +1,32 @@
 //! Manifests: read, split, and checked before anything is sent.
 
-use std::{
-    fs,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+mod input;
+mod rules;
+mod schema;
+mod source;
+mod wrong;
 
-use kube::core::DynamicObject;
+use std::sync::Arc;
+
+use kube::{Resource, core::DynamicObject};
 use rainbow_api::Rainbow;
 use serde_json::Value;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, nearest},
     release,
 };
 
-/// Largest input that is read.
-const LIMIT: u64 = 16 << 20;
+pub(crate) use input::{InputArgs, Text};
+pub(crate) use schema::{either, entry_name};
+pub(crate) use wrong::{Finding, Wrong, lines};
+
+use source::{Place, Source};
+
+/// Kinds of Rainbow's group.
+const KINDS: [&str; 2] = ["Rainbow", "Color"];
+/// Mark that some editors put at the beginning of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// One object of the input.
 #[derive(Clone, Debug)]
@@ -24,79 +34,118 @@ pub(crate) struct Document {
     /// `file:line` where it begins.
     pub(crate) at: String,
     pub(crate) object: DynamicObject,
+    places: Places,
 }
 
-/// Reads files, directories (their `.yaml`, `.yml` and `.json` files) and `-` (standard input).
-///
-/// All that is wrong with any document is told at once. Rainbows become releases of the color, if one is given.
-pub(crate) fn read(files: &[PathBuf], color: Option<&str>) -> Result<Vec<Document>> {
-    let mut documents = Vec::new();
-    let mut errors = Vec::new();
-    for file in files {
-        for (name, text) in texts(file)? {
-            parse(&name, &text, color, &mut documents, &mut errors);
+/// Where the fields of a document stand.
+#[derive(Clone, Debug)]
+struct Places {
+    file: String,
+    /// Line of the file that the text begins with.
+    first_line: usize,
+    source: Arc<Source>,
+    /// Path of the object in the text.
+    at: String,
+}
+
+impl Places {
+    fn of(&self, path: &str) -> Place {
+        let place = self.source.place(&format!("{}{path}", self.at)).unwrap_or(START);
+        Place { line: place.line + self.first_line - 1, ..place }
+    }
+}
+
+impl Document {
+    /// A field that is wrong, with its place.
+    pub(crate) fn finding(&self, wrong: &Wrong) -> Finding {
+        let Place { line, column } = self.places.of(&wrong.path);
+        Finding {
+            file: self.places.file.clone(),
+            line,
+            column,
+            object: Some(shown(&self.object)),
+            path: Some(wrong.path.clone()),
+            message: wrong.message.clone(),
         }
     }
-    match (errors.as_slice(), documents.is_empty()) {
-        ([], false) => Ok(documents),
-        ([], true) => Err(Error::Usage("there is no object in the input".into())),
-        _ => Err(Error::Usage(errors.join("\n"))),
+}
+
+/// What an input holds.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests {
+    pub(crate) documents: Vec<Document>,
+    /// All that is wrong, in the order of the input.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Reads manifests. Rainbows become releases of the color, if one is given. Fails with all that is wrong with any document.
+pub(crate) fn read(input: &InputArgs, color: Option<&str>) -> Result<Vec<Document>> {
+    let manifests = check(input, color)?;
+    match manifests.findings.as_slice() {
+        [] => Ok(manifests.documents),
+        findings => Err(Error::Usage(lines(findings))),
     }
 }
 
-fn texts(file: &Path) -> Result<Vec<(String, String)>> {
-    let unreadable = |path: &Path, error: io::Error| Error::Usage(format!("cannot read {}: {error}", path.display()));
-    if file == Path::new("-") {
-        let text = limited(io::stdin().lock()).map_err(|error| unreadable(Path::new("standard input"), error))?;
-        return Ok(vec![("<stdin>".into(), text)]);
+/// As [`read`], with what is wrong as a part of the answer. Fails where there is nothing to look at.
+pub(crate) fn check(input: &InputArgs, color: Option<&str>) -> Result<Manifests> {
+    let mut manifests = Manifests::default();
+    for text in input.texts()? {
+        manifests.parse(&text, color);
     }
-    let read = |path: &Path| {
-        let text = fs::File::open(path).and_then(limited).map_err(|error| unreadable(path, error))?;
-        Ok((path.display().to_string(), text))
-    };
-    if !file.is_dir() {
-        return Ok(vec![read(file)?]);
+    if manifests.documents.is_empty() && manifests.findings.is_empty() {
+        return Err(Error::Usage(format!("there is no object in {}", input.names())));
     }
-    let entries = fs::read_dir(file).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut paths: Vec<PathBuf> =
-        entries.map_err(|error| unreadable(file, error))?.iter().map(fs::DirEntry::path).collect();
-    paths.retain(|path| {
-        path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|it| extension == *it))
-    });
-    paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    manifests.find_twins();
+    Ok(manifests)
 }
 
-/// All of an input. Half of one is never taken for the whole.
-fn limited(input: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    input.take(LIMIT + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LIMIT {
-        return Err(io::Error::other(format!("it has more than {} MiB; apply it in parts", LIMIT >> 20)));
-    }
-    Ok(text)
-}
-
-fn parse(name: &str, text: &str, color: Option<&str>, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
-    for (first_line, part) in split(text) {
-        match serde_saphyr::from_str::<Value>(part) {
-            Ok(Value::Null) => {}
-            Ok(value) => {
-                let line = first_line + leading_lines(part);
-                object(&format!("{name}:{line}"), value, color, documents, errors);
-            }
-            Err(error) => {
-                // The parser counts lines from the beginning of the part; the message must count from that of the file.
-                let location = error.location();
-                let (line, column) = location.map_or((1, 1), |location| (location.line(), location.column()));
-                let line = usize::try_from(line).unwrap_or(1) + first_line - 1;
-                let message = error.without_snippet().to_string();
-                let message = message.split(" at line ").next().unwrap_or_default().trim_end_matches([',', ' ', ':']);
-                let message = message.strip_prefix("error: ").unwrap_or(message);
-                errors.push(format!("{name}:{line}:{column}: no YAML at line {line}, column {column}: {message}"));
-            }
+impl Manifests {
+    fn parse(&mut self, text: &Text, color: Option<&str>) {
+        let content = text.content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text.content);
+        for (first_line, part) in split(content) {
+            Parser { file: &text.name, first_line, color, into: self }.document(part);
         }
     }
+
+    /// The same object twice is a mistake: which of the two holds is a matter of their order.
+    fn find_twins(&mut self) {
+        let mut seen: Vec<(String, &Document)> = Vec::new();
+        let mut twins = Vec::new();
+        for document in &self.documents {
+            let key = identity(&document.object);
+            match seen.iter().find(|(known, _)| *known == key) {
+                Some((_, first)) => twins.push((document.at.clone(), shown(&document.object), first.at.clone())),
+                None => seen.push((key, document)),
+            }
+        }
+        for (at, object, first) in twins {
+            let (file, line) = at.rsplit_once(':').unwrap_or((&at, "1"));
+            self.findings.push(Finding {
+                file: file.to_owned(),
+                line: line.parse().unwrap_or(1),
+                column: 1,
+                object: Some(object),
+                path: None,
+                message: format!("it is in {first} as well: keep one of them"),
+            });
+        }
+    }
+}
+
+/// Text that two objects have in common only where they are the same in a cluster.
+fn identity(object: &DynamicObject) -> String {
+    let types = object.types.clone().unwrap_or_default();
+    let group = types.api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+    let metadata = &object.metadata;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    format!("{group}/{}/{}/{}", types.kind, text(&metadata.namespace), text(&metadata.name))
+}
+
+/// An object as messages name it: "rainbow `shop`".
+fn shown(object: &DynamicObject) -> String {
+    let kind = object.types.as_ref().map(|types| types.kind.to_lowercase()).unwrap_or_default();
+    format!("{kind} `{}`", object.metadata.name.as_deref().unwrap_or_default())
 }
 
 /// The documents of a text, each with the number of its first line. A line `---` ends a document, as kubectl has it.
@@ -116,152 +165,200 @@ fn split(text: &str) -> Vec<(usize, &str)> {
     parts
 }
 
-/// Empty lines and comments before a document's content.
-fn leading_lines(part: &str) -> usize {
-    part.lines().take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).count()
+/// Reads one document.
+struct Parser<'a> {
+    file: &'a str,
+    /// Line of the file that the document begins with.
+    first_line: usize,
+    color: Option<&'a str>,
+    into: &'a mut Manifests,
 }
 
-fn object(at: &str, mut value: Value, color: Option<&str>, documents: &mut Vec<Document>, errors: &mut Vec<String>) {
-    let field = |name: &str| value.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let (Some(version), Some(kind)) = (field("apiVersion"), field("kind")) else {
-        errors.push(format!("{at}: no Kubernetes object: apiVersion and kind must be there, as texts"));
-        return;
-    };
-    if let (true, Some(items)) = (kind.ends_with("List"), value.get("items").and_then(Value::as_array)) {
-        for item in items {
-            object(at, item.clone(), color, documents, errors);
-        }
-        return;
-    }
-    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if name.is_empty() {
-        errors.push(format!("{at}: {kind} without a name: set metadata.name"));
-        return;
-    }
-    if kind == "Rainbow" && version.starts_with("rainbow.dev/") {
-        let mut wrong = release::manifest(&mut value, color);
-        wrong.extend(rainbow_errors(&value));
-        errors.extend(wrong.into_iter().map(|error| format!("{at}: rainbow `{name}`: {error}")));
-    }
-    match serde_json::from_value(value) {
-        Ok(object) => documents.push(Document { at: at.to_owned(), object }),
-        Err(error) => errors.push(format!("{at}: {name}: {error}")),
-    }
+/// An object, and where it is in its document: nowhere, or an entry of a list.
+struct Part {
+    value: Value,
+    source: Arc<Source>,
+    /// Path of the object in the document, with a dot behind it where it has one.
+    at: String,
 }
 
-/// What is wrong with a Rainbow: types, unknown fields, and then what the operator would refuse.
-fn rainbow_errors(value: &Value) -> Vec<String> {
-    let mut unknown = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
-    let parsed: Result<Rainbow, _> = serde_ignored::deserialize(deserializer, |path| unknown.push(path.to_string()));
-    let rainbow = match parsed {
-        Ok(rainbow) => rainbow,
-        Err(error) => return vec![format!("{}: {error}", dotted(&track.path().to_string()))],
-    };
-    // Only what the user wrote as the spec: the rest is the API server's to judge.
-    let in_spec = |path: &String| path.starts_with("spec");
-    let mut errors: Vec<String> = unknown
-        .iter()
-        .map(|path| dotted(path))
-        .filter(in_spec)
-        .map(|path| format!("{path}: there is no such field; is it misspelt?"))
-        .collect();
-    errors.extend(rainbow.metadata.name.as_deref().and_then(rainbow_api::validate_name).map(|error| error.to_string()));
-    errors.extend(rainbow_api::validate(&rainbow.spec).iter().map(ToString::to_string));
-    errors
-}
-
-/// `spec.tiers.0.name` or `spec.tiers.?.0.name` as `spec.tiers[0].name`.
-fn dotted(path: &str) -> String {
-    let mut text = String::new();
-    for part in path.split('.').filter(|part| *part != "?") {
-        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
-            text.push_str(&format!("[{part}]"));
-        } else {
-            if !text.is_empty() {
-                text.push('.');
+impl Parser<'_> {
+    fn document(&mut self, part: &str) {
+        let source = match Source::parse(part) {
+            Ok(source) => source,
+            Err(flaws) => {
+                for flaw in flaws {
+                    self.add(flaw.place, None, flaw.path, flaw.message);
+                }
+                return;
             }
-            text.push_str(part);
+        };
+        match serde_saphyr::from_str::<Value>(part) {
+            Ok(Value::Null) => {}
+            Ok(value) => self.object(Part { value, source: Arc::new(source), at: String::new() }),
+            Err(error) => {
+                let place = error.location().map_or(START, |location| Place {
+                    line: usize::try_from(location.line()).unwrap_or(1),
+                    column: usize::try_from(location.column()).unwrap_or(1),
+                });
+                self.add(
+                    place,
+                    None,
+                    None,
+                    "this value cannot be read: write it as plain text, a list or a map".into(),
+                );
+            }
         }
     }
-    text
+
+    fn object(&mut self, mut part: Part) {
+        let Value::Object(fields) = &part.value else {
+            let message = "no Kubernetes object: write a map with apiVersion, kind and metadata";
+            return self.about(&part, None, "", message);
+        };
+        let field = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let (Some(version), Some(kind)) = (field("apiVersion"), field("kind")) else {
+            let missing = if field("apiVersion").is_none() { "apiVersion" } else { "kind" };
+            let misspelt = fields.keys().find(|name| nearest(name, [missing]).is_some() && *name != missing);
+            return match (misspelt, fields.get(missing)) {
+                (Some(name), None) => {
+                    let name = name.clone();
+                    self.about(&part, None, &name, &format!("there is no such field: did you mean `{missing}`?"));
+                }
+                (_, Some(value)) if !value.is_null() => {
+                    self.about(&part, None, missing, "must be a text: put it in quotes");
+                }
+                _ => self.about(&part, None, missing, "is missing: every Kubernetes object has apiVersion and kind"),
+            };
+        };
+        let (version, kind) = (version.to_owned(), kind.to_owned());
+        if let (true, Some(items)) = (kind.ends_with("List"), part.value.get("items").and_then(Value::as_array)) {
+            for (index, item) in items.iter().enumerate() {
+                let at = format!("{}items[{index}].", part.at);
+                self.object(Part { value: item.clone(), source: Arc::clone(&part.source), at });
+            }
+            return;
+        }
+        if kind == "List" {
+            return self.about(&part, None, "items", "must be a list of objects: write each of them after `- `");
+        }
+        if let Some(wrong) = wrong_kind(&version, &kind) {
+            return self.about(&part, None, &wrong.path, &wrong.message);
+        }
+        let name = part.value["metadata"]["name"].clone();
+        let Some(name) = name.as_str().filter(|name| !name.is_empty()).map(str::to_owned) else {
+            return self.nameless(&part, &kind, &name);
+        };
+        let is_rainbow = kind == "Rainbow" && version.starts_with("rainbow.dev/");
+        if is_rainbow {
+            let mut wrong = release::manifest(&mut part.value, self.color);
+            wrong.extend(rules::check(&part.value, &part.source, &part.at));
+            wrong.sort_by_key(|wrong| self.line(self.place(&part, &wrong.path)));
+            let shown = format!("rainbow `{name}`");
+            for wrong in &wrong {
+                self.about(&part, Some(&shown), &wrong.path, &wrong.message);
+            }
+        }
+        let at = format!("{}:{}", self.file, self.line(self.place(&part, "")));
+        match serde_json::from_value(part.value.clone()) {
+            Ok(object) => {
+                let places = Places {
+                    file: self.file.to_owned(),
+                    first_line: self.first_line,
+                    source: Arc::clone(&part.source),
+                    at: part.at.clone(),
+                };
+                self.into.documents.push(Document { at, object, places });
+            }
+            Err(_) if is_rainbow && !part.value["metadata"].is_object() => {}
+            Err(_) => {
+                let shown = format!("{} `{name}`", kind.to_lowercase());
+                let message = "a field has a value of another type: labels and annotations are maps of texts";
+                self.about(&part, Some(&shown), "metadata", message);
+            }
+        }
+    }
+
+    fn nameless(&mut self, part: &Part, kind: &str, name: &Value) {
+        let own = |path: &str| part.value.pointer(path).and_then(Value::as_object);
+        let misspelt = |fields: &serde_json::Map<String, Value>, meant: &str| {
+            let known = ["apiVersion", "kind", "metadata", "spec", "status", "data", "name", "namespace", "labels"];
+            let is_like = |name: &&String| !known.contains(&name.as_str()) && nearest(name, [meant]).is_some();
+            fields.keys().find(is_like).cloned()
+        };
+        let found = match own("/metadata") {
+            None => own("").and_then(|fields| misspelt(fields, "metadata")).map(|name| (name, "metadata")),
+            Some(fields) => misspelt(fields, "name").map(|name| (format!("metadata.{name}"), "name")),
+        };
+        match (found, name) {
+            (Some((path, meant)), _) => {
+                self.about(part, None, &path, &format!("there is no such field: did you mean `{meant}`?"));
+            }
+            (None, Value::Number(_) | Value::Bool(_)) => {
+                let written = part.source.plain(&format!("{}metadata.name", part.at));
+                let written = written.map_or_else(|| name.to_string(), str::to_owned);
+                let message = format!("`{written}` is no text in YAML: put it in quotes: \"{written}\"");
+                self.about(part, None, "metadata.name", &message);
+            }
+            (None, _) => self.about(part, None, "metadata.name", &format!("is missing: give the {kind} a name")),
+        }
+    }
+
+    /// Adds a finding about a field of an object.
+    fn about(&mut self, part: &Part, object: Option<&str>, path: &str, message: &str) {
+        let place = self.place(part, path);
+        let path = Some(path.to_owned()).filter(|path| !path.is_empty());
+        self.add(place, object.map(str::to_owned), path, message.to_owned());
+    }
+
+    fn place(&self, part: &Part, path: &str) -> Place {
+        part.source.place(&format!("{}{path}", part.at)).unwrap_or(START)
+    }
+
+    fn add(&mut self, place: Place, object: Option<String>, path: Option<String>, message: String) {
+        let line = self.line(place);
+        self.into.findings.push(Finding {
+            file: self.file.to_owned(),
+            line,
+            column: place.column,
+            object,
+            path,
+            message,
+        });
+    }
+
+    /// Line of the file. Places count from the beginning of the document.
+    fn line(&self, place: Place) -> usize {
+        place.line + self.first_line - 1
+    }
+}
+
+const START: Place = Place { line: 1, column: 1 };
+
+/// What is wrong with the type of an object of Rainbow's group.
+fn wrong_kind(version: &str, kind: &str) -> Option<Wrong> {
+    let newest = Rainbow::version(&());
+    let known = format!("{}/{newest}", rainbow_api::GROUP);
+    let group = version.split_once('/').map_or(version, |(group, _)| group);
+    if group != rainbow_api::GROUP {
+        let is_meant = kind == "Rainbow" && (!version.contains('/') || nearest(group, [rainbow_api::GROUP]).is_some());
+        return is_meant.then(|| Wrong::new("apiVersion", format!("`{version}` has no kind `Rainbow`: write {known}")));
+    }
+    if version != known {
+        let said = version.split_once('/').map_or("", |(_, version)| version);
+        return Some(Wrong::new(
+            "apiVersion",
+            format!("Rainbow has no version `{said}`, only {newest}: write {known}"),
+        ));
+    }
+    (!KINDS.contains(&kind)).then(|| {
+        let remedy = match nearest(kind, KINDS) {
+            Some(kind) => format!("did you mean `{kind}`?"),
+            None => format!("write {}", either(&KINDS)),
+        };
+        Wrong::new("kind", format!("{known} has no kind `{kind}`: {remedy}"))
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn errors(text: &str) -> Vec<String> {
-        let (mut documents, mut errors) = (Vec::new(), Vec::new());
-        parse("app.yaml", text, None, &mut documents, &mut errors);
-        errors
-    }
-
-    const RAINBOW: &str = "apiVersion: rainbow.dev/v1alpha1\nkind: Rainbow\nmetadata: { name: shop }\n";
-
-    #[test]
-    fn documents_know_their_lines() {
-        let (mut documents, mut errors) = (Vec::new(), Vec::new());
-        let text = "# one\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n---\n---\n# comment only\n---\n\napiVersion: v1\nkind: Secret\nmetadata: { name: b }\n";
-        parse("f", text, None, &mut documents, &mut errors);
-        assert_eq!(errors, Vec::<String>::new());
-        assert_eq!(documents.iter().map(|document| document.at.as_str()).collect::<Vec<_>>(), ["f:2", "f:10"]);
-    }
-
-    #[test]
-    fn what_is_too_long_is_refused_and_not_cut() {
-        assert_eq!(limited("a: 1".as_bytes()).unwrap(), "a: 1");
-        let error = limited(io::repeat(b'#')).unwrap_err();
-        assert_eq!(error.to_string(), "it has more than 16 MiB; apply it in parts");
-    }
-
-    #[test]
-    fn lists_are_unfolded() {
-        let (mut documents, mut errors) = (Vec::new(), Vec::new());
-        let text = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}},{"kind":"Pod"}]}"#;
-        parse("f", text, None, &mut documents, &mut errors);
-        assert_eq!(documents.len(), 1);
-        assert_eq!(errors, ["f:1: no Kubernetes object: apiVersion and kind must be there, as texts"]);
-    }
-
-    #[test]
-    fn no_yaml_has_file_line_and_column() {
-        let errors = errors("# a comment\n---\nkind: [Rainbow\n");
-        assert_eq!(errors.len(), 1);
-        assert!(
-            errors[0].starts_with("app.yaml:3:7: no YAML at line 3, column 7: ")
-                || errors[0].starts_with("app.yaml:4:1: no YAML at line 4"),
-            "{errors:?}"
-        );
-    }
-
-    #[test]
-    fn a_field_of_the_wrong_type_is_named() {
-        let text = format!("{RAINBOW}spec: {{ color: 123456, tiers: [] }}\n");
-        assert_eq!(
-            errors(&text),
-            ["app.yaml:1: rainbow `shop`: spec.color: invalid type: integer `123456`, expected a string"]
-        );
-    }
-
-    #[test]
-    fn an_unknown_field_is_named() {
-        let text = format!(
-            "{RAINBOW}spec:\n  tiers:\n  - name: a\n    replica: 3\n    template: {{ spec: {{ containers: [{{ name: a, image: a }}] }} }}\n"
-        );
-        assert_eq!(
-            errors(&text),
-            ["app.yaml:1: rainbow `shop`: spec.tiers[0].replica: there is no such field; is it misspelt?"]
-        );
-    }
-
-    #[test]
-    fn all_errors_of_all_documents_are_told() {
-        let text = format!("{RAINBOW}spec: {{ tiers: [] }}\n---\nkind: Pod\n---\napiVersion: v1\nkind: Pod\n");
-        let errors = errors(&text);
-        assert!(errors.len() >= 3, "{errors:?}");
-        assert!(errors[0].starts_with("app.yaml:1: rainbow `shop`: spec.tiers: "), "{errors:?}");
-        assert_eq!(errors.last().map(String::as_str), Some("app.yaml:8: Pod without a name: set metadata.name"));
-    }
-}
+mod tests;

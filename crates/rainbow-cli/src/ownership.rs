@@ -12,12 +12,14 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use rainbow_api::labels;
+use rainbow_api::{Rainbow, labels};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::patch::FIELD_MANAGER;
+use crate::{context::Cluster, patch::FIELD_MANAGER};
 
+/// Attempts to hand over what was written to whoever applies the tiers.
+const HAND_OVERS: usize = 10;
 /// The operation of entries that server-side apply makes.
 const APPLY: &str = "Apply";
 
@@ -96,6 +98,30 @@ pub(crate) fn handed_over(meta: &ObjectMeta) -> Option<Vec<ManagedFieldsEntry>> 
     merge(&mut owned.0, fields_of(given, causes));
     entries.retain(|entry| !entry.fields_v1.as_ref().is_some_and(|fields| is_empty(&fields.0)));
     Some(entries)
+}
+
+/// Hands over what was written to the manager that applies the tiers. The operator writes at the same time, so this may take several attempts.
+/// The change itself is made by now: what is not handed over in the end is taken over by the next `rainbow apply`.
+pub(crate) async fn hand_over(cluster: &Cluster, name: &str) {
+    let api = cluster.api::<Rainbow>();
+    for _ in 0..HAND_OVERS {
+        let Ok(Some(found)) = api.get_metadata_opt(name).await else { return };
+        let Some(entries) = handed_over(&found.metadata) else { return };
+        if write(&api, &found.metadata, &entries).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Tiers whose size no manifest gives, although one has been applied: the next apply takes the size away that this program has written.
+pub(crate) fn forgets_sizes<'a>(meta: &ObjectMeta, tiers: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let entries = meta.managed_fields.as_deref().unwrap_or_default();
+    let applied =
+        entries.iter().filter(|entry| entry.operation.as_deref() == Some(APPLY) && entry.subresource.is_none());
+    let of_tiers = applied.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:spec/f:tiers")?.as_object());
+    let owned: Vec<&Map<String, Value>> = of_tiers.collect();
+    let tier = |name: &str| owned.iter().find_map(|tiers| tiers.get(&format!("k:{}", json!({ "name": name }))));
+    tiers.filter(|name| tier(name).is_some_and(|fields| fields.get("f:replicas").is_none())).collect()
 }
 
 /// Writes managed fields, and nothing else, to the object as it was read.
@@ -274,6 +300,20 @@ mod tests {
         assert_eq!(taken_by(json!([of("rainbow-cli", both)])), json!([rest, applied]));
         // What others say stays theirs.
         assert_eq!(taken(json!([of("kubectl-annotate", cause)]), &[]), None);
+    }
+
+    #[test]
+    fn a_manifest_without_a_size_forgets_it() {
+        let applied = json!({ "f:tiers": {
+            "k:{\"name\":\"cache\"}": { "f:replicas": {} }, "k:{\"name\":\"web\"}": { "f:name": {} },
+        } });
+        let own = json!({ "f:tiers": tier("web", json!({ "f:replicas": {} })) });
+        let forgets = |entries: Value| forgets_sizes(&meta(entries), ["cache", "web"].into_iter()).join(" ");
+        assert_eq!(
+            forgets(json!([entry("kubectl", "Apply", applied), entry("rainbow-cli", "Update", own.clone())])),
+            "web"
+        );
+        assert_eq!(forgets(json!([entry("rainbow-cli", "Update", own)])), "", "nothing is applied");
     }
 
     #[test]

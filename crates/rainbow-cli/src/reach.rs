@@ -38,6 +38,24 @@ impl Reached {
     }
 }
 
+/// What is asked of a stage.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Way {
+    /// Path to ask for
+    #[arg(long, default_value = "/")]
+    pub(crate) path: String,
+    /// Port of the stage's Service, by its name or its number (default: the one named `http`, else the first)
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<String>,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self { path: "/".into(), port: None }
+    }
+}
+
 struct Tunnel(JoinHandle<()>);
 
 impl Drop for Tunnel {
@@ -52,17 +70,17 @@ pub(crate) async fn when_ready(
     cluster: &Cluster,
     rainbow: &Rainbow,
     name: &str,
-    path: &str,
+    way: &Way,
     patience: HumanDuration,
 ) -> Result<Reached> {
-    match stage(context, cluster, rainbow, name, path).await {
+    match stage(context, cluster, rainbow, name, way).await {
         Err(Error::Failed(_)) => {}
         other => return other,
     }
     let rainbow_name = rainbow.metadata.name.clone().unwrap_or_default();
     wait::serving(context, cluster, &rainbow_name, name, patience).await?;
     let rainbow = cluster.rainbow(&rainbow_name).await?;
-    stage(context, cluster, &rainbow, name, path).await
+    stage(context, cluster, &rainbow, name, way).await
 }
 
 /// Finds a way to a stage of a Rainbow.
@@ -71,13 +89,13 @@ pub(crate) async fn stage(
     cluster: &Cluster,
     rainbow: &Rainbow,
     name: &str,
-    path: &str,
+    way: &Way,
 ) -> Result<Reached> {
-    if !path.starts_with('/') {
-        return Err(Error::Usage(format!("--path `{path}` does not begin with `/`")));
+    if !way.path.starts_with('/') {
+        return Err(Error::Usage(format!("--path `{}` does not begin with `/`", way.path)));
     }
     let service = &stages::status(rainbow, name)?.service;
-    address(context, cluster, rainbow, name, service, path).await
+    address(context, cluster, rainbow, name, service, way).await
 }
 
 /// Finds a way to the address through which a stage's callers reach a tier.
@@ -89,7 +107,7 @@ pub(crate) async fn tier(
     tier: &TierStatus,
 ) -> Result<Reached> {
     let name = names::inner_address(stage, &tier.tier);
-    address(context, cluster, rainbow, &name, &tier.service, "/").await
+    address(context, cluster, rainbow, &name, &tier.service, &Way::default()).await
 }
 
 /// Finds a way to the Service of a stage, or of one of its tiers. `name` is what the Service's label says.
@@ -99,15 +117,19 @@ async fn address(
     rainbow: &Rainbow,
     name: &str,
     service_name: &str,
-    path: &str,
+    way: &Way,
 ) -> Result<Reached> {
+    let path = &way.path;
     let services = cluster.api::<Service>();
     let service = services.get_opt(service_name).await.map_err(|error| cluster.error(&error))?;
     let service = service.ok_or_else(|| {
         Error::Failed(format!("stage `{name}` has no Service `{service_name}` yet: see `rainbow status`"))
     })?;
     check_owner(&service, service_name, rainbow, name)?;
-    let port = port(&service).ok_or_else(|| Error::Failed(format!("Service `{service_name}` has no TCP port")))?;
+    let port = match &way.port {
+        None => port(&service).ok_or_else(|| Error::Failed(format!("Service `{service_name}` has no TCP port")))?,
+        Some(wanted) => port_named(&service, wanted)?,
+    };
     let nodes = if port.node_port.is_some() {
         // Somebody who may not list nodes can still reach a load balancer.
         Api::<Node>::all(cluster.client.clone())
@@ -155,10 +177,32 @@ fn check_owner(service: &Service, service_name: &str, rainbow: &Rainbow, stage: 
     )))
 }
 
+/// A port of the Service by its name or its number.
+fn port_named<'a>(service: &'a Service, wanted: &str) -> Result<&'a ServicePort> {
+    let is_it = |port: &&ServicePort| port.name.as_deref() == Some(wanted) || wanted.parse() == Ok(port.port);
+    if let Some(found) = tcp_ports(service).find(is_it) {
+        return Ok(found);
+    }
+    let shown = |port: &ServicePort| match &port.name {
+        Some(name) => format!("{name} ({})", port.port),
+        None => port.port.to_string(),
+    };
+    let all: Vec<String> = tcp_ports(service).map(shown).collect();
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    Err(Error::NotFound(match all.as_slice() {
+        [] => format!("Service `{name}` has no TCP port"),
+        all => format!("Service `{name}` has no TCP port `{wanted}`: use one of {}", all.join(", ")),
+    }))
+}
+
+fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> + Clone {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
+}
+
 /// The port that clients most likely want: the one named `http`, else the first.
 fn port(service: &Service) -> Option<&ServicePort> {
-    let ports = service.spec.as_ref()?.ports.as_deref()?;
-    let mut tcp = ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    let mut tcp = tcp_ports(service);
     tcp.clone().find(|port| port.name.as_deref() == Some("http")).or_else(|| tcp.next())
 }
 
@@ -283,6 +327,23 @@ mod tests {
         assert_eq!(found(balanced, json!([node])), expected.map(|(host, port)| (host.to_owned(), port)));
         let inner = json!({ "spec": { "ports": [{ "port": 80, "protocol": "UDP" }, { "port": 81 }] } });
         assert_eq!(found(inner, json!([])), []);
+    }
+
+    #[test]
+    fn a_port_is_named_or_numbered() {
+        let service: Service = serde_json::from_value(json!({
+            "metadata": { "name": "web-live" },
+            "spec": { "ports": [{ "port": 80, "name": "http" }, { "port": 9090, "name": "admin" }, { "port": 53, "name": "dns", "protocol": "UDP" }] },
+        }))
+        .unwrap();
+        let found = |wanted| port_named(&service, wanted).map(|port| port.port).map_err(|error| error.to_string());
+        assert_eq!((found("admin"), found("80")), (Ok(9090), Ok(80)));
+        for wanted in ["dns", "53", "adm"] {
+            assert_eq!(
+                found(wanted),
+                Err(format!("Service `web-live` has no TCP port `{wanted}`: use one of http (80), admin (9090)"))
+            );
+        }
     }
 
     #[test]

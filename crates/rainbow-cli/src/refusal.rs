@@ -96,7 +96,7 @@ async fn check_siblings(cluster: &Cluster, rainbow: &Rainbow, beside: &[&Rainbow
     Ok(())
 }
 
-fn clash(rainbow: &str, other: &str, shared: &[&ObjectName], is_new: bool) -> String {
+pub(crate) fn clash(rainbow: &str, other: &str, shared: &[&ObjectName], is_new: bool) -> String {
     let shown: Vec<String> =
         shared.iter().take(SHOWN).map(|object| format!("{} `{}`", object.kind, object.name)).collect();
     let more = match shared.len().saturating_sub(SHOWN) {

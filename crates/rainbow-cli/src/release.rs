@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Result},
     git,
+    manifest::{Wrong, entry_name},
 };
 
 /// What stands for the color's name in image references and values of environment variables.
@@ -38,7 +39,7 @@ pub(crate) fn fill(text: &str, color: Option<&str>) -> Result<String, String> {
 
 /// Makes a Rainbow's manifest a release of a color: the color's name is written into the spec, and put into the images and
 /// environment variables of its tiers. Without a color, the name is the spec's own. Returns what is wrong, by field.
-pub(crate) fn manifest(rainbow: &mut Value, color: Option<&str>) -> Vec<String> {
+pub(crate) fn manifest(rainbow: &mut Value, color: Option<&str>) -> Vec<Wrong> {
     let Some(spec) = rainbow.get_mut("spec").and_then(Value::as_object_mut) else { return Vec::new() };
     if let Some(color) = color {
         spec.insert("color".into(), color.into());
@@ -47,14 +48,15 @@ pub(crate) fn manifest(rainbow: &mut Value, color: Option<&str>) -> Vec<String> 
     let mut errors = Vec::new();
     let tiers = spec.get_mut("tiers").and_then(Value::as_array_mut);
     for (at, tier) in tiers.into_iter().flatten().enumerate() {
+        let tier_name = entry_name(tier, at);
         for list in ["initContainers", "containers"] {
             let containers = tier.pointer_mut(&format!("/template/spec/{list}")).and_then(Value::as_array_mut);
             for (number, container) in containers.into_iter().flatten().enumerate() {
-                let path = format!("spec.tiers[{at}].template.spec.{list}[{number}]");
+                let path = format!("spec.tiers[{tier_name}].template.spec.{list}[{number}]");
                 for (field, text) in texts(container) {
                     match fill(text, color.as_deref()) {
                         Ok(filled) => *text = filled,
-                        Err(error) => errors.push(format!("{path}.{field}: {error}")),
+                        Err(error) => errors.push(Wrong::new(format!("{path}.{field}"), error)),
                     }
                 }
             }
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn a_manifest_becomes_a_release() {
         let mut app = app();
-        assert_eq!(manifest(&mut app, Some("123e45")), Vec::<String>::new());
+        assert_eq!(manifest(&mut app, Some("123e45")), []);
         assert_eq!(
             app,
             json!({ "spec": { "color": "123e45", "tiers": [{ "template": { "spec": { "containers": [
@@ -109,22 +111,24 @@ mod tests {
     #[test]
     fn a_place_without_a_name_is_told() {
         let mut app = app();
+        let told: Vec<String> =
+            manifest(&mut app, None).iter().map(|wrong| format!("{}: {}", wrong.path, wrong.message)).collect();
         assert_eq!(
-            manifest(&mut app, None),
+            told,
             [
                 "spec.tiers[0].template.spec.containers[0].env[0].value: `#{color}` holds {color}: say which with --color",
                 "spec.tiers[0].template.spec.containers[0].image: `colors:{color}` holds {color}: say which with --color",
             ]
         );
         app["spec"]["color"] = json!("v1");
-        assert_eq!(manifest(&mut app, None), Vec::<String>::new());
+        assert_eq!(manifest(&mut app, None), []);
         assert_eq!(app["spec"]["tiers"][0]["template"]["spec"]["containers"][0]["image"], "colors:v1");
     }
 
     #[test]
     fn other_shapes_are_left_alone() {
         for mut value in [json!(null), json!({ "spec": [] }), json!({ "spec": { "tiers": [1, { "template": 2 }] } })] {
-            assert_eq!(manifest(&mut value, None), Vec::<String>::new());
+            assert_eq!(manifest(&mut value, None), []);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ColorArgs {
     /// Name of the Rainbow, which may be left out where only one has such a color, and name of the color
-    #[arg(value_names = ["NAME", "COLOR"], num_args = 1..=2, required = true, value_parser = rainbow_name)]
+    #[arg(value_names = ["NAME", "COLOR"], num_args = 1..=2, required = true, value_parser = rainbow_name, add = crate::complete::rainbows_and_colors())]
     names: Vec<String>,
 }
 

@@ -22,6 +22,8 @@ use rivals::{RivalLeases, Rivalry};
 
 /// Name of the lease.
 pub const NAME: &str = "rainbow-operator";
+/// Annotation of the lease with the version of the operator that holds it.
+pub const VERSION: &str = "rainbow.dev/version";
 
 /// Time without a renewal after which a leader is gone. With `RETRY` and the time to list a cluster's objects, another operator acts within
 /// 20 s. client-go's default of 15 s leaves too little for the list.

@@ -55,7 +55,7 @@ const CASES: &[Case] = &[
     Case {
         what: "a color that YAML took for a number",
         spoil: |rainbow| rainbow["spec"]["color"] = json!(123_456),
-        expect: &["spec.color", "string"],
+        expect: &["spec.color", "put it in quotes"],
     },
     Case {
         what: "a port clash",
@@ -98,7 +98,7 @@ const CASES: &[Case] = &[
     Case {
         what: "an unknown field",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["replica"] = json!(1),
-        expect: &["spec.tiers[1].replica", "no such field"],
+        expect: &["spec.tiers[backend].replica", "did you mean `replicas`?"],
     },
 ];
 

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Stdio},
@@ -114,7 +116,86 @@ pub(crate) fn killed_and_up_again(cluster: &Cluster) -> Result<()> {
     home.nothing_is_left(&pods)
 }
 
-/// Runs two `up` at once: both end well, and there is one cluster.
+/// A cluster that is stopped leaves no process, and goes on with what it had.
+pub(crate) fn stopped_and_started(cluster: &Cluster) -> Result<()> {
+    let home = Home::new(cluster)?;
+    let output = home.cli.output(&["local", "start"])?;
+    ensure!(output.code == 1 && output.stderr.contains("rainbow local up"), "nothing to start: {output:?}");
+    home.up()?;
+    home.start_pod(cluster.dir())?;
+    let pods = home.pod_processes();
+    home.cli.ok(&["local", "stop"])?;
+    home.nothing_is_left(&pods)?;
+    let output = home.cli.output(&["local", "status"])?;
+    ensure!(output.code == 1 && output.stderr.contains("is stopped"), "status: {output:?}");
+    let names = home.cli.ok(&["local", "list", "-o", "json"])?;
+    ensure!(names.contains("Stopped"), "{names}");
+    home.cli.ok(&["local", "start"])?;
+    until("the pod runs again", || ensure_that(!home.pod_processes().is_empty(), "no process yet"))?;
+    let pods = home.pod_processes();
+    home.cli.ok(&["local", "down"])?;
+    home.nothing_is_left(&pods)
+}
+
+/// Two clusters side by side have the same node port each, at an address of its own.
+pub(crate) fn two_profiles(cluster: &Cluster) -> Result<()> {
+    const PORT: u16 = 31_987;
+    let home = Home::new(cluster)?;
+    let image = cluster.dir().join("image-backend").to_string_lossy().into_owned();
+    let mut addresses = Vec::new();
+    for (profile, version) in [("default", "v1"), ("other", "v2")] {
+        let of = |arguments: &[&str]| {
+            let all: Vec<&str> = arguments.iter().copied().chain(["--profile", profile]).collect();
+            home.cli.ok(&all)
+        };
+        of(&["local", "up", "--api-port", "0"])?;
+        let argument = format!("VERSION={version}");
+        of(&["image", "build", "-t", "backend:v1", "--build-arg", &argument, &image])?;
+        let kubeconfig = of(&["local", "kubeconfig"])?.trim().to_owned();
+        let pod = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "one", "labels": { "app": "one" } },
+            "spec": { "terminationGracePeriodSeconds": 1, "containers": [
+                { "name": "one", "image": "backend:v1", "imagePullPolicy": "Never" },
+            ] },
+        });
+        let service = serde_json::json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "one" },
+            "spec": { "type": "NodePort", "selector": { "app": "one" }, "ports": [
+                { "port": 80, "targetPort": 8080, "nodePort": PORT },
+            ] },
+        });
+        let input = format!("{pod}\n---\n{service}\n");
+        let output = home.cli.output_with_input(&["apply", "-f", "-", "--kubeconfig", &kubeconfig], &input)?;
+        ensure!(output.code == 0, "{}", output.stderr);
+        let listed: serde_json::Value = serde_json::from_str(&home.cli.ok(&["local", "list", "-o", "json"])?)?;
+        let all = listed.as_array().into_iter().flatten();
+        let line = all.filter(|line| line["profile"] == profile).last().cloned().unwrap_or_default();
+        addresses.push((line["address"].as_str().unwrap_or_default().to_owned(), version));
+    }
+    ensure!(addresses[0].0 == "127.0.0.1" && addresses[1].0 != addresses[0].0, "{addresses:?}");
+    for (address, version) in &addresses {
+        until("the pod answers at its own cluster's address", || {
+            let reply = get(address, PORT).unwrap_or_default();
+            ensure_that(reply.contains(&format!("backend:{version}")), &format!("{address}: {reply}"))
+        })?;
+    }
+    home.cli.ok(&["local", "down", "--purge", "--profile", "other"])?;
+    ensure!(get(&addresses[0].0, PORT)?.contains("backend:v1"), "the other one goes on");
+    home.cli.ok(&["local", "down"])?;
+    home.nothing_is_left(&BTreeSet::new())
+}
+
+/// The reply to one request.
+fn get(address: &str, port: u16) -> Result<String> {
+    let mut stream = TcpStream::connect((address, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: one\r\n\r\n")?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    Ok(reply)
+}
+
+/// Two `up` at once: both end well, and there is one cluster.
 pub(crate) fn two_at_the_same_time(cluster: &Cluster) -> Result<()> {
     let home = Home::new(cluster)?;
     let start = || -> Result<Child> {

@@ -245,6 +245,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         walk::rolls_back_without_a_pod_start,
         walk::pauses_resumes_and_aborts,
         walk::scales_during_a_shift,
+        walk::scales_by_a_command,
         shift::rolling_under_load_with_polite_pods,
         shift::rolling_under_load_with_pods_that_die_at_once,
         shift::flips_under_load_with_polite_pods,
@@ -365,6 +366,8 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
     alone!(&[Needs::Embedded];
         local::up_status_down,
         local::killed_and_up_again,
+        local::stopped_and_started,
+        local::two_profiles,
         local::two_at_the_same_time,
         local::interrupted,
     );

@@ -86,7 +86,25 @@ pub(crate) async fn pauses_resumes_and_aborts(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-/// Checks that replicas are policy: scaling in the middle of a shift creates no color and loses no request.
+/// `scale` writes sizes, makes no color, and leaves the field to the next apply of a manifest that has it.
+pub(crate) async fn scales_by_a_command(scope: &mut Scope) -> Result<()> {
+    let app = App::two_tiers(2);
+    scope.deploy(&app, "v1", "active").await?;
+    let said = scope.cli.ok(&["scale", "seamless", "backend=3", "frontend=3", "--wait"])?;
+    ensure!(said.contains("scaled: backend 2 → 3, frontend 2 → 3"), "{said}");
+    scope.scaled("v1", 3).await?;
+    let again = scope.cli.ok(&["scale", "seamless", "--tier", "backend", "--replicas", "3"])?;
+    ensure!(again.contains("unchanged"), "{again}");
+    let unknown = scope.cli.output(&["scale", "seamless", "bakend=1"])?;
+    ensure!(unknown.code == 3 && unknown.stderr.contains("did you mean `backend`?"), "{}", unknown.stderr);
+    scope.apply(&app, "v1")?;
+    scope.scaled("v1", 2).await?;
+    let colors = scope.custom("Color").list(&ListParams::default()).await?.items;
+    ensure!(colors.len() == 1, "scaling made a color: {} there are", colors.len());
+    Ok(())
+}
+
+/// Replicas are policy: scaling in the middle of a shift makes no color and loses no request.
 pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     let mut app = App::two_tiers(2);
     scope.deploy(&app, "v1", "active").await?;

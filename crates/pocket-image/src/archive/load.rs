@@ -66,6 +66,11 @@ struct Spooled {
 
 type Named = Vec<(Reference, Descriptor)>;
 
+/// Reason for which the first entry cannot be read.
+const NO_TAR: &str = "it is no tar file";
+/// Reason for which a later one cannot.
+const CUT_OFF: &str = "it is broken, or a part of it is missing";
+
 impl<'a> Spool<'a> {
     fn read(store: &'a ImageStore, reader: impl Read) -> Result<Self> {
         let mut reader = BufReader::with_capacity(128 << 10, reader);
@@ -79,13 +84,17 @@ impl<'a> Spool<'a> {
             Box::new(reader)
         };
         let mut spool = Self { store, files: BTreeMap::new(), links: BTreeMap::new() };
-        let broken = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull(store.dir().to_owned()),
-            _ => Error::NotAnArchive(error.to_string()),
+        // What the reader of archives says of a file that is none has the head of that file in it.
+        let broken = |why: &'static str| {
+            move |error: io::Error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull(store.dir().to_owned()),
+                _ => Error::NotAnArchive(why.to_owned()),
+            }
         };
         let mut archive = tar::Archive::new(reader);
-        for entry in archive.entries().map_err(broken)? {
-            let mut entry = entry.map_err(broken)?;
+        for (index, entry) in archive.entries().map_err(broken(NO_TAR))?.enumerate() {
+            let mut entry = entry.map_err(broken(if index == 0 { NO_TAR } else { CUT_OFF }))?;
+            let broken = broken(CUT_OFF);
             let path = entry.path().map_err(broken)?.to_string_lossy().trim_start_matches("./").to_owned();
             let kind = entry.header().entry_type();
             if kind.is_symlink() || kind.is_hard_link() {

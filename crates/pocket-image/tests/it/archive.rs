@@ -166,10 +166,10 @@ fn other_files_are_refused() {
     let whole = tar(&[("manifest.json", &manifest_json("c.json", json!(["x"]), &["l"]))]);
     for (bytes, expected) in [
         (&b""[..], "not an image archive: it is empty"),
-        (b"hello", "not an image archive: "),
+        (b"hello", "not an image archive: it is no tar file; expected"),
         (&[0x1f, 0x8b, 8, 0, 1], "not an image archive: "),
         (&tar(&[("README", b"x")]), "not an image archive: it has neither index.json nor manifest.json"),
-        (&whole[..600], "not an image archive: "),
+        (&whole[..600], "not an image archive: it is broken, or a part of it is missing; expected"),
         (&lying, "corrupt content: expected sha256:"),
         (&lacking, "not an image archive: it names l but does not have it"),
         (&nameless, "not an image archive: no image in it has a name"),

@@ -45,7 +45,7 @@ impl HostPorts {
         let asked: Ipv4Addr = port.ip.parse().map_err(|_| format!("hostIP {} is no IPv4 address", port.ip))?;
         let outside = if asked.is_unspecified() { host.ip } else { asked };
         if !outside.is_loopback() {
-            return Err(format!("hostIP {asked} is not the node's; use 127.0.0.1, or leave hostIP out"));
+            return Err(format!("hostIP {asked} is not the node's; use {}, or leave hostIP out", host.ip));
         }
         let (here, node) = (Handle::current(), &host.net.handle);
         let endpoint = SocketAddrV4::new(pod, port.container_port);

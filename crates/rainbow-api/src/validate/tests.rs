@@ -65,6 +65,9 @@ fn tiers() {
 
 #[test]
 fn needs() {
+    check("spec.tiers[frontend].needs[backend].port: tier `backend` has no port `grpc`: use one of http", |s| {
+        s["tiers"][1]["needs"][0]["port"] = json!("grpc");
+    });
     check("spec.tiers[frontend].needs[bakend].tier: there is no tier `bakend`: use one of backend", |s| {
         s["tiers"][1]["needs"][0]["tier"] = json!("bakend");
         s["stages"][0]["tier"] = json!("frontend");

@@ -155,6 +155,14 @@ fn needs(spec: &RainbowSpec, tier: &Tier, path: &str, errors: &mut Errors) {
             ),
             Some(_) => {}
         }
+        if let (Some(port), Some(needed)) = (&need.port, spec.tiers.iter().find(|other| other.name == need.tier))
+            && needed.needed_port(need).is_none()
+            && !needed.ports.is_empty()
+        {
+            let names = list(needed.ports.iter().map(|port| port.name.as_str()));
+            errors
+                .add(format!("{path}.port"), format!("tier `{}` has no port `{port}`: use one of {names}", need.tier));
+        }
         let env = need.env.clone().unwrap_or_else(|| names::default_env(&need.tier));
         if !is_env_name(&env) {
             errors.add(

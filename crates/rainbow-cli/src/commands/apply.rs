@@ -1,6 +1,8 @@
 //! `rainbow apply`: manifests, as `kubectl apply --server-side`, but all or nothing as far as that can be known before.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod answer;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
@@ -15,9 +17,9 @@ use crate::{
     args::{MessageArgs, WaitArgs},
     cause,
     context::{Cluster, Context, not_installed},
-    error::{Error, Result},
+    error::{Error, Result, nearest},
     hold,
-    manifest::{self, Document},
+    manifest::{self, Document, InputArgs},
     ownership,
     patch::FIELD_MANAGER,
     refusal, release, stage, wait,
@@ -25,21 +27,32 @@ use crate::{
 
 /// Arguments of `rainbow apply`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until the Rainbows in it are as their specs say: pods ready, stages moved")))]
 pub(crate) struct Args {
-    /// Files or directories; `-` is standard input
-    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE", num_args = 1..)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
     /// Release the Rainbows in it as this color; {color} in their images and environment variables stands for its name, `git`
     /// takes the first six digits of the commit here
     #[arg(long)]
     color: Option<String>,
-    /// Only let the cluster check it; nothing is written
-    #[arg(long, conflicts_with = "wait")]
-    dry_run: bool,
+    /// Write nothing: `client` checks the input without a cluster, `server` (as without a value) lets the cluster check it, too
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "server", conflicts_with = "wait")]
+    dry_run: Option<DryRun>,
     #[command(flatten)]
     message: MessageArgs,
     #[command(flatten)]
     wait: WaitArgs,
+}
+
+/// Where a dry run is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum DryRun {
+    /// Nowhere: everything is written
+    None,
+    /// Here, without a cluster
+    Client,
+    /// In the cluster
+    Server,
 }
 
 /// An object, and where in the API it goes.
@@ -56,12 +69,19 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         Some(given) => Some(release::color(given).await?),
         None => None,
     };
-    let documents = manifest::read(&args.files, color.as_deref())?;
+    let documents = manifest::read(&args.input, color.as_deref())?;
+    if args.dry_run == Some(DryRun::Client) {
+        for document in &documents {
+            context.printer.line(format_args!("{} is valid (dry run)", shown(&document.object)));
+        }
+        return Ok(());
+    }
     let cluster = context.cluster().await?;
     let mut targets = targets(&cluster, documents).await?;
     tell(&cluster, &mut targets, args.message.message.as_deref()).await?;
     // First everything as a rehearsal, so that nothing is written when a later object would be refused.
     let mut rainbows: Vec<(&Target, Rainbow)> = Vec::new();
+    let mut rehearsed = BTreeMap::new();
     for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {
         let stored = match to_take_over(&cluster, target).await? {
             // An apply would fail or differ for the sake of those who own fields now.
@@ -69,17 +89,23 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             None => write(&cluster, target, true).await?,
         };
         if target.is_rainbow
-            && let Ok(rainbow) = stored.try_parse()
+            && let Ok(rainbow) = stored.clone().try_parse()
         {
             rainbows.push((target, rainbow));
         }
+        rehearsed.insert(&target.document.at, stored);
     }
     check_rainbows(&cluster, &rainbows).await?;
-    for target in &targets {
-        if args.dry_run {
-            context.printer.line(format_args!("{} would be applied", target.shown));
-            continue;
+    if args.dry_run == Some(DryRun::Server) {
+        for target in &targets {
+            let name = target.document.object.metadata.name.as_deref().unwrap_or_default();
+            let before = target.api.get_opt(name).await.map_err(|error| cluster.error(&error))?;
+            let what = outcome(before.as_ref(), rehearsed.get(&target.document.at));
+            context.printer.line(format_args!("{} {what} (server dry run)", target.shown));
         }
+        return Ok(());
+    }
+    for target in &targets {
         let name = target.document.object.metadata.name.as_deref().unwrap_or_default();
         if let Some((found, entries)) = to_take_over(&cluster, target).await? {
             ownership::write(&target.api, &found.metadata, &entries)
@@ -94,9 +120,6 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             Some(_) => "configured",
         };
         context.printer.line(format_args!("{} {what}", target.shown));
-    }
-    if args.dry_run {
-        return Ok(());
     }
     let mut applied: Vec<(Cluster, Rainbow)> = Vec::new();
     for target in targets.iter().filter(|target| target.is_rainbow) {
@@ -130,6 +153,28 @@ async fn tell(cluster: &Cluster, targets: &mut [Target], message: Option<&str>) 
         annotations.extend(told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
     }
     Ok(())
+}
+
+/// What a dry run would have done. Its answer has the version of the object that is there, so the objects themselves are compared.
+fn outcome(before: Option<&DynamicObject>, after: Option<&DynamicObject>) -> &'static str {
+    let content = |object: &DynamicObject| {
+        let mut object = object.clone();
+        object.metadata.managed_fields = None;
+        object.metadata.resource_version = None;
+        object
+    };
+    match (before, after) {
+        (None, _) => "created",
+        (Some(before), Some(after)) if content(before) == content(after) => "unchanged",
+        (Some(_), _) => "configured",
+    }
+}
+
+/// An object as kubectl names it, by what its manifest says: `deployment.apps/frontend-v1`.
+fn shown(object: &DynamicObject) -> String {
+    let types = object.types.clone().unwrap_or_default();
+    let group = types.api_version.rsplit_once('/').map(|(group, _)| format!(".{group}")).unwrap_or_default();
+    format!("{}{group}/{}", types.kind.to_lowercase(), object.metadata.name.as_deref().unwrap_or_default())
 }
 
 /// The cluster, at the namespace of an object.
@@ -177,19 +222,38 @@ async fn targets(cluster: &Cluster, documents: Vec<Document>) -> Result<Vec<Targ
 /// Where objects of a document's kind go, and whether they have namespaces.
 async fn kind(cluster: &Cluster, document: &Document) -> Result<(ApiResource, bool)> {
     let types = document.object.types.clone().unwrap_or_default();
-    let unknown = || {
-        let (kind, version, at) = (&types.kind, &types.api_version, &document.at);
-        Error::Usage(format!(
-            "{at}: the cluster knows no kind `{kind}` in `{version}`; is it misspelt, or its definition missing?"
-        ))
-    };
+    let (kind, version, at) = (&types.kind, &types.api_version, &document.at);
+    let unknown =
+        || Error::Usage(format!("{at}: apiVersion: `{version}` is no version: write GROUP/VERSION, such as apps/v1"));
     let gvk = GroupVersionKind::try_from(&types).map_err(|_| unknown())?;
     match discovery::pinned_kind(&cluster.client, &gvk).await {
         Ok((resource, capabilities)) => Ok((resource, capabilities.scope == Scope::Namespaced)),
-        Err(kube::Error::Discovery(_)) => Err(unknown()),
         Err(kube::Error::Api(status)) if status.code == 404 && gvk.group == rainbow_api::GROUP => Err(not_installed()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(unknown()),
-        Err(error) => Err(cluster.error(&error)),
+        Err(error) => match error {
+            kube::Error::Api(status) if status.code != 404 => Err(cluster.error(&kube::Error::Api(status))),
+            kube::Error::Api(_) | kube::Error::Discovery(_) => {
+                let remedy = other_version(cluster, &gvk).await;
+                Err(Error::Usage(format!("{at}: the cluster knows no kind `{kind}` in `{version}`: {remedy}")))
+            }
+            error => Err(cluster.error(&error)),
+        },
+    }
+}
+
+/// What to write instead of a kind that is not known.
+async fn other_version(cluster: &Cluster, gvk: &GroupVersionKind) -> String {
+    let general = "check the spelling, or install the definition of the kind";
+    let Ok(group) = discovery::group(&cluster.client, &gvk.group).await else { return general.to_owned() };
+    let kinds: Vec<(ApiResource, _)> =
+        group.versions().flat_map(|version| group.versioned_resources(version)).collect();
+    let versions: BTreeSet<&str> =
+        kinds.iter().filter(|(known, _)| known.kind == gvk.kind).map(|(known, _)| known.api_version.as_str()).collect();
+    if let Some(version) = versions.last() {
+        return format!("write apiVersion: {version}");
+    }
+    match nearest(&gvk.kind, kinds.iter().map(|(known, _)| known.kind.as_str())) {
+        Some(kind) => format!("did you mean `{kind}`?"),
+        None => general.to_owned(),
     }
 }
 
@@ -227,7 +291,7 @@ async fn rehearse_replacing(cluster: &Cluster, target: &Target, mut found: Dynam
     found.metadata.managed_fields = None;
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
     let name = found.metadata.name.clone().unwrap_or_default();
-    target.api.replace(&name, &params, &found).await.map_err(|error| at(target, cluster.error(&error)))
+    target.api.replace(&name, &params, &found).await.map_err(|error| refused(cluster, target, &error))
 }
 
 async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<DynamicObject> {
@@ -249,7 +313,16 @@ async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<Dyna
         field_validation: Some(ValidationDirective::Strict),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| at(target, cluster.error(&error)))
+    target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| refused(cluster, target, &error))
+}
+
+/// An answer of the API server with the places of what it names.
+fn refused(cluster: &Cluster, target: &Target, error: &kube::Error) -> Error {
+    let placed = match error {
+        kube::Error::Api(status) => answer::placed(&target.document, status),
+        _ => None,
+    };
+    placed.unwrap_or_else(|| at(target, cluster.error(error)))
 }
 
 /// An error with the place of the object in the input.

@@ -12,9 +12,10 @@ use crate::{
 
 /// Arguments of `rainbow delete`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until it is gone, with all its pods")))]
 pub(crate) struct Args {
     /// Name of the Rainbow
-    #[arg(value_parser = crate::which::rainbow_name)]
+    #[arg(value_parser = crate::which::rainbow_name, add = crate::complete::rainbows())]
     name: String,
     /// It is fine if there is no such Rainbow
     #[arg(long)]

@@ -8,27 +8,25 @@ use serde_json::{Value, json};
 use crate::{
     args::{MessageArgs, WaitArgs},
     cause,
-    context::{Cluster, Context},
+    context::Context,
     error::{Error, Result, hint},
     hold, ownership,
     patch::{self, Change},
     refusal, release, stage, wait,
 };
 
-/// Attempts to hand over what was written to whoever applies the tiers.
-const HAND_OVERS: usize = 10;
-
 /// Arguments of `rainbow deploy`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until the new color is ready and the stages that follow it serve it")))]
 pub(crate) struct Args {
     /// Name of the Rainbow
-    #[arg(value_parser = crate::which::rainbow_name)]
+    #[arg(value_parser = crate::which::rainbow_name, add = crate::complete::rainbows())]
     name: String,
     /// Name of the new version, such as v2; `git` takes the first six digits of the commit here (default: a hash of the tiers)
     #[arg(long)]
     color: Option<String>,
     /// New image of a tier, in which {color} stands for the color's name; TIER/CONTAINER where the tier has several containers
-    #[arg(long = "image", value_name = "TIER=IMAGE")]
+    #[arg(long = "image", value_name = "TIER=IMAGE", add = crate::complete::tiers("="))]
     images: Vec<Assignment>,
     /// Environment variable for a tier's container; {color} stands for the color's name
     #[arg(long = "env", value_name = "TIER:NAME=VALUE")]
@@ -88,7 +86,7 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
     };
     let (rainbow, written) = patch::change_checked(&cluster, &args.name, make, check).await?;
     if written {
-        hand_over(&cluster, &args.name).await;
+        ownership::hand_over(&cluster, &args.name).await;
         let color = rainbow.spec.color.as_ref().map(|color| format!(" as color {color}")).unwrap_or_default();
         context.printer.line(format_args!("rainbow.rainbow.dev/{} released{color}", args.name));
     } else {
@@ -99,19 +97,6 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
         wait::ready(context, &cluster, &rainbow, args.wait.limit(&rainbow)).await?;
     }
     Ok(())
-}
-
-/// The operator writes at the same time, so this may take several attempts. The release is made by now: what is not handed over in the end is
-/// taken over by the next `rainbow apply`.
-async fn hand_over(cluster: &Cluster, name: &str) {
-    let api = cluster.api::<Rainbow>();
-    for _ in 0..HAND_OVERS {
-        let Ok(Some(found)) = api.get_metadata_opt(name).await else { return };
-        let Some(entries) = ownership::handed_over(&found.metadata) else { return };
-        if ownership::write(&api, &found.metadata, &entries).await.is_ok() {
-            return;
-        }
-    }
 }
 
 fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {

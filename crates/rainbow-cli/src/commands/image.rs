@@ -13,28 +13,38 @@ use serde::Serialize;
 
 use crate::{
     context::Context,
-    error::{Error, Result, hint},
-    local,
+    error::{Error, Result, cannot_read, hint, io_cause},
+    local::ProfileArgs,
     output::{self, Format},
     printer::table,
     release,
 };
 
+/// Arguments of `rainbow image`.
+#[derive(Debug, clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    profile: ProfileArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
 /// What to do with images.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+enum Command {
     /// Build an image from a Dockerfile without RUN
     Build(Build),
     /// Load images from an archive that `docker save` or `rainbow image save` wrote
     Load {
         /// The archive; `-` is standard input
-        #[arg(value_name = "FILE", required = true)]
+        #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
     /// Write images to an archive that Docker, kind, minikube and containerd load
     Save {
         /// Names of images
-        #[arg(value_name = "IMAGE", required = true)]
+        #[arg(value_name = "IMAGE", required = true, add = crate::complete::images())]
         images: Vec<String>,
         /// The archive (default: standard output)
         #[arg(short, long, value_name = "FILE")]
@@ -51,7 +61,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "remove")]
     Rm {
         /// Names of images
-        #[arg(value_name = "IMAGE", required = true)]
+        #[arg(value_name = "IMAGE", required = true, add = crate::complete::images())]
         images: Vec<String>,
         /// It is fine if there is no such image
         #[arg(long)]
@@ -60,6 +70,7 @@ pub(crate) enum Command {
     /// Give an image one more name
     Tag {
         /// Name of the image
+        #[arg(add = crate::complete::images())]
         image: String,
         /// The new name
         name: String,
@@ -68,7 +79,7 @@ pub(crate) enum Command {
 
 /// Arguments of `rainbow image build`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Build {
+struct Build {
     /// Directory from which COPY takes files
     #[arg(default_value = ".", value_name = "CONTEXT")]
     dir: PathBuf,
@@ -97,9 +108,9 @@ struct Line {
     platform: String,
 }
 
-pub(crate) async fn run(context: &Context, command: Command) -> Result {
-    let store = ImageStore::open(local::images()?).map_err(|error| wrong(&error))?;
-    match command {
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
+    let store = ImageStore::open(args.profile.home()?.images()?).map_err(|error| wrong(&error))?;
+    match args.command {
         Command::Build(args) => build(context, &store, named(args).await?),
         Command::Load { files } => files.iter().try_for_each(|file| load(context, &store, file)),
         Command::Save { images, output } => save(context, &store, &images, output),
@@ -169,8 +180,7 @@ fn load(context: &Context, store: &ImageStore, file: &PathBuf) -> Result {
     let loaded = if file.as_os_str() == "-" {
         store.load(io::stdin().lock())
     } else {
-        let open =
-            File::open(file).map_err(|error| Error::Usage(format!("cannot read {}: {error}", file.display())))?;
+        let open = File::open(file).map_err(|error| cannot_read(file, &error))?;
         store.load(BufReader::new(open))
     };
     let loaded = loaded.map_err(|error| match error {
@@ -204,7 +214,10 @@ fn save(context: &Context, store: &ImageStore, images: &[String], output: Option
 
 /// Writes a file that is there as a whole or not at all: half an archive is worse than none, and worse than the one before.
 fn write(store: &ImageStore, images: &[String], path: &Path) -> Result {
-    let cannot = |error: io::Error| Error::failed(format_args!("cannot write {}", path.display()), error);
+    let cannot = |error: io::Error| {
+        let text = format!("cannot write {}: {}", path.display(), io_cause(&error));
+        if error.kind() == io::ErrorKind::NotFound { Error::Usage(text) } else { Error::Failed(text) }
+    };
     // A link stays, and what it leads to is replaced.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // What is no plain file, such as a pipe, cannot be replaced.
@@ -287,6 +300,9 @@ fn wrong(error: &ImageError) -> Error {
         ImageError::NotFound(_) => Error::NotFound(error.to_string()),
         ImageError::Reference { .. } | ImageError::Dockerfile { .. } | ImageError::NotAnArchive(_) => {
             Error::Usage(error.to_string())
+        }
+        ImageError::Io { what, source } if source.kind() == io::ErrorKind::NotFound => {
+            Error::Usage(format!("{what}: {}", io_cause(source)))
         }
         _ => Error::Failed(error.to_string()),
     }

@@ -32,6 +32,7 @@ use crate::{
     commands::operator::{VersionedConfig, Via},
     context::{Cluster, Context},
     error::{Error, Result},
+    operators::{self, Operator},
     output, pace,
     patch::FIELD_MANAGER,
     wait,
@@ -46,6 +47,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Arguments of `rainbow install`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until the operator runs")))]
 pub(crate) struct Args {
     /// Print the objects instead of applying them; asks no cluster
     #[arg(long)]
@@ -97,6 +99,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     supported(context, &cluster).await?;
     if !args.crds_only {
+        if operators::acting(&cluster).await.iter().any(Operator::is_local) {
+            return Err(Error::Refused(
+                "this local cluster has Rainbow's operator in its process: there is nothing to install; for one in a pod, start the \
+                 cluster with `rainbow local up --no-operator`"
+                    .into(),
+            ));
+        }
         if let Some(other) = installed(&cluster).await?.filter(|other| *other != namespace) {
             return Err(Error::Refused(format!(
                 "Rainbow is installed in namespace `{other}` already: give --operator-namespace {other}, \

@@ -12,7 +12,8 @@ use crate::{
     args::StageArgs,
     context::Context,
     error::{Error, Result},
-    reach, stage,
+    reach::{self, Way},
+    stage,
 };
 
 /// Arguments of `rainbow open`.
@@ -20,9 +21,8 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     stage: StageArgs,
-    /// Path to open
-    #[arg(long, default_value = "/")]
-    path: String,
+    #[command(flatten)]
+    way: Way,
     /// Only print the address
     #[arg(long)]
     print: bool,
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let rainbow = cluster.rainbow(&args.stage.name).await?;
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
-    let reached = reach::stage(context, &cluster, &rainbow, &stage.name, &args.path).await?;
+    let reached = reach::stage(context, &cluster, &rainbow, &stage.name, &args.way).await?;
     let shows = io::stdout().is_terminal() && !args.print;
     if reached.is_tunnel() && !shows {
         let service = &stage::status(&rainbow, &stage.name)?.service;

@@ -3,7 +3,7 @@
 use crate::{
     args::StageArgs,
     context::Context,
-    error::Result,
+    error::{Error, Result},
     hold::{self, Lift},
     patch::{self, Change},
     stage,
@@ -50,7 +50,13 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
         (true, true) => "paused",
         (true, false) => "is paused already",
         (false, true) => "resumed",
-        (false, false) => "is not paused",
+        // As `abort` without a shift: what was asked for has not been done.
+        (false, false) => {
+            return Err(Error::Failed(format!(
+                "stage {chosen} of {} is not paused: there is nothing to resume",
+                args.stage.name
+            )));
+        }
     };
     let what = match &lifted {
         _ if written && !passed.is_empty() => {

@@ -53,9 +53,8 @@ pub(crate) struct Args {
     /// Clients with a kept connection beside it
     #[arg(long, default_value_t = 0, value_name = "N")]
     keep_alive: usize,
-    /// Path to ask for
-    #[arg(long, default_value = "/")]
-    path: String,
+    #[command(flatten)]
+    way: reach::Way,
     /// Shape of a good reply, such as `frontend:{v} - backend:{v}`: equal names must stand for equal texts, but for a callee that the Rainbow
     /// lets be newer than its caller
     #[arg(long)]
@@ -126,7 +125,7 @@ async fn reach(context: &Context, args: &Args) -> Result<(reach::Reached, Judge)
     let cluster = context.cluster().await?;
     let rainbow = cluster.rainbow(&args.stage.name).await?;
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
-    let reached = reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, PATIENCE).await?;
+    let reached = reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.way, PATIENCE).await?;
     Ok((reached, Judge::start(&cluster, &args.stage.name).await?))
 }
 

@@ -4,7 +4,7 @@ use rainbow_api::{Color, ColorPhase, Promote, Rainbow, Stage};
 use serde_json::json;
 
 use crate::{
-    args::{MoveArgs, StageArgs, WaitArgs},
+    args::{MessageArgs, StageArgs, WaitArgs},
     cause::{self, Moved},
     context::{Cluster, Context},
     error::{Error, Result, hint},
@@ -13,7 +13,22 @@ use crate::{
     stage, wait,
 };
 
-pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
+/// Arguments of `rainbow promote`.
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until the stage serves the color and nothing of it moves any more")))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stage: StageArgs,
+    /// Color to move the stage to (default: the newest, which a stage that is `promote: Auto` then follows again)
+    #[arg(long, value_name = "COLOR", add = crate::complete::colors())]
+    to: Option<String>,
+    #[command(flatten)]
+    message: MessageArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let colors = cluster.colors(&args.stage.name).await?;
     let how = How { what: "promoted", message: args.message.message.as_deref(), wait: &args.wait };
@@ -55,15 +70,27 @@ pub(crate) enum Goal {
     Newest(String),
 }
 
-/// The newest color: the one that the operator names, once it has seen the newest spec.
+/// The newest color: the one that the operator names, once it has seen the newest spec. One that is being deleted is never chosen: its pods are
+/// about to end.
 fn newest(rainbow: &Rainbow, colors: &[Color]) -> Result<String> {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let known = rainbow.status.as_ref().and_then(|status| status.color.clone());
     // A color that the spec names may not have been made yet; the stage waits for it.
     let named = rainbow.spec.color.clone().or(known);
-    named
+    let newest = named
         .or_else(|| colors.first().map(|color| color.spec.color.clone()))
-        .ok_or_else(|| Error::Failed(format!("rainbow `{name}` has no color yet: no operator has seen it")))
+        .ok_or_else(|| Error::Failed(format!("rainbow `{name}` has no color yet: no operator has seen it")))?;
+    let is_going = |color: &&Color| color.metadata.deletion_timestamp.is_some();
+    if !colors.iter().filter(is_going).any(|color| color.spec.color == newest) {
+        return Ok(newest);
+    }
+    let others: Vec<&str> =
+        colors.iter().filter(|color| !is_going(color)).map(|color| color.spec.color.as_str()).collect();
+    let remedy = match others.as_slice() {
+        [] => "wait until it is gone and release another one".to_owned(),
+        others => format!("name another one with --to: {}", others.join(", ")),
+    };
+    Err(Error::Failed(format!("the newest color of rainbow `{name}`, {newest}, is being deleted: {remedy}")))
 }
 
 /// Writes the color a stage shall serve, and waits if told to. `choose` says which.
@@ -170,5 +197,30 @@ mod tests {
         let goal = |stage: usize| forward(&rainbow, &rainbow.spec.stages[stage], &[]).unwrap();
         assert_eq!(goal(0), Goal::Newest("v2".into()));
         assert_eq!(goal(1), Goal::Color("v2".into()));
+    }
+
+    #[test]
+    fn a_color_that_is_being_deleted_is_not_chosen() {
+        let rainbow: Rainbow = serde_json::from_value(json!({
+            "metadata": { "name": "shop" }, "spec": { "color": "v2", "tiers": [], "stages": [{ "name": "active" }] },
+        }))
+        .unwrap();
+        let color = |name: &str, deleted: Option<&str>| -> Color {
+            serde_json::from_value(json!({
+                "metadata": { "name": name, "deletionTimestamp": deleted },
+                "spec": { "rainbow": "shop", "color": name, "revision": 1, "tiers": [], "instances": [] },
+            }))
+            .unwrap()
+        };
+        let going = color("v2", Some("2026-12-01T10:00:00Z"));
+        let message = |colors: &[Color]| forward(&rainbow, &rainbow.spec.stages[0], colors).unwrap_err().to_string();
+        assert_eq!(
+            message(&[going.clone(), color("v1", None)]),
+            "the newest color of rainbow `shop`, v2, is being deleted: name another one with --to: v1"
+        );
+        assert_eq!(
+            message(&[going]),
+            "the newest color of rainbow `shop`, v2, is being deleted: wait until it is gone and release another one"
+        );
     }
 }

@@ -21,9 +21,8 @@ pub(crate) struct Args {
     /// Requests to send, each on a connection of its own
     #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Path to ask for
-    #[arg(long, default_value = "/")]
-    path: String,
+    #[command(flatten)]
+    way: reach::Way,
     /// Longest time for a reply
     #[arg(long, default_value = "10s", value_name = "TIME")]
     timeout: HumanDuration,
@@ -35,7 +34,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let stage = stage::choose(&rainbow, args.stage.stage.as_deref())?;
     let timeout = if args.timeout.0.is_zero() { Duration::from_secs(10) } else { args.timeout.0 };
     let reached =
-        reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.path, HumanDuration(timeout)).await?;
+        reach::when_ready(context, &cluster, &rainbow, &stage.name, &args.way, HumanDuration(timeout)).await?;
     let mut replies = Vec::new();
     for _ in 0..args.count {
         match traffic::get(&reached.target, timeout).await {

@@ -4,7 +4,7 @@ use rainbow_api::{Hold, Rainbow, Stage};
 
 use super::promote::{Goal, How, move_stage};
 use crate::{
-    args::{MoveArgs, StageArgs, WaitArgs},
+    args::{MessageArgs, StageArgs, WaitArgs},
     context::Context,
     error::{Error, Result},
     hold,
@@ -12,8 +12,24 @@ use crate::{
     stage, wait,
 };
 
+/// Arguments of `rainbow rollback`.
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until the stage is back and nothing of it moves any more")))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stage: StageArgs,
+    /// Color to take the stage back to (default: in a shift the one that it comes from, else the one that it served before)
+    #[arg(long, value_name = "COLOR", add = crate::complete::colors())]
+    to: Option<String>,
+    #[command(flatten)]
+    message: MessageArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
 /// Arguments of `rainbow abort`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |arg| arg.help("Wait until the stage is back at the color that the shift began with")))]
 pub(crate) struct AbortArgs {
     #[command(flatten)]
     stage: StageArgs,
@@ -21,7 +37,7 @@ pub(crate) struct AbortArgs {
     wait: WaitArgs,
 }
 
-pub(crate) async fn run(context: &Context, args: MoveArgs) -> Result {
+pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let how = How { what: "rolled back", message: args.message.message.as_deref(), wait: &args.wait };
     move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
@@ -68,8 +84,8 @@ pub(crate) async fn abort(context: &Context, args: AbortArgs) -> Result {
             (None, Some(wanted), Some(serving)) if wanted != *serving => serving.clone(),
             _ => {
                 return Err(Error::Failed(format!(
-                    "no shift of stage `{}` is under way: `rainbow rollback` goes back after one",
-                    stage.name
+                    "stage {} of {} is not moving: there is nothing to abort; `rainbow rollback {} --stage {}` goes back after a shift",
+                    stage.name, args.stage.name, args.stage.name, stage.name
                 )));
             }
         };

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow (default: all, as `rainbow list`)
-    #[arg(value_parser = which::rainbow_name)]
+    #[arg(value_parser = which::rainbow_name, add = crate::complete::rainbows())]
     name: Option<String>,
     /// All pods, also those to which nothing happens
     #[arg(long, requires = "name")]

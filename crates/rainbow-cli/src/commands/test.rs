@@ -139,7 +139,7 @@ async fn execute(
 ) -> Result<ExitStatus> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Error::Usage("no command: write it behind `--`".into()))?;
-    let entry = reach::stage(context, cluster, rainbow, &stage.name, "/").await?;
+    let entry = reach::stage(context, cluster, rainbow, &stage.name, &reach::Way::default()).await?;
     let mut ways = Vec::new();
     for tier in &stage::status(rainbow, &stage.name)?.tiers {
         ways.push((names::default_env(&tier.tier), reach::tier(context, cluster, rainbow, &stage.name, tier).await?));

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     context::Context,
     error::Result,
+    operators::{self, Operator},
     output::{self, Format},
 };
 
@@ -25,22 +26,34 @@ struct Versions {
     /// What the API server says of itself; absent where none was reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<String>,
+    /// The operators that act in the cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operators: Vec<Operator>,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
-    let server = if args.client { None } else { server(context).await };
-    let versions = Versions { client: env!("CARGO_PKG_VERSION"), server };
+    let (server, operators) = if args.client { (None, Vec::new()) } else { cluster(context).await };
+    let versions = Versions { client: env!("CARGO_PKG_VERSION"), server, operators };
     if !output::print(context.printer, args.output, &versions, [versions.client.to_owned()])? {
         context.printer.line(format_args!("rainbow {}", versions.client));
-        if let Some(server) = versions.server {
-            context.printer.line(format_args!("cluster {server}"));
+        let Some(server) = versions.server else { return Ok(()) };
+        context.printer.line(format_args!("cluster {server}"));
+        if versions.operators.is_empty() {
+            context.printer.line("operator none");
+        }
+        for Operator { version, holder, namespace } in versions.operators {
+            let version = version.unwrap_or_else(|| "of an unknown version".to_owned());
+            context.printer.line(format_args!("operator {version} ({holder}, lease in namespace {namespace})"));
         }
     }
     Ok(())
 }
 
 /// A cluster that cannot be reached is no error here: the question was for versions.
-async fn server(context: &Context) -> Option<String> {
-    let cluster = context.cluster().await.ok()?;
-    cluster.client.apiserver_version().await.ok().map(|info| info.git_version)
+async fn cluster(context: &Context) -> (Option<String>, Vec<Operator>) {
+    let Ok(cluster) = context.cluster().await else { return (None, Vec::new()) };
+    match cluster.client.apiserver_version().await {
+        Ok(info) => (Some(info.git_version), operators::acting(&cluster).await),
+        Err(_) => (None, Vec::new()),
+    }
 }

@@ -8,7 +8,7 @@ use kube::{Api, Client, Error, api::PostParams};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-use super::{Election, NAME};
+use super::{Election, NAME, VERSION};
 use crate::clock::{Clock, timestamp};
 
 /// Annotation of a lease that names the only namespace that its operator looks at.
@@ -137,6 +137,7 @@ impl OwnLease {
     /// Makes a lease this operator's, from now.
     fn fill(&self, lease: &mut Lease) {
         let annotations = lease.metadata.annotations.get_or_insert_default();
+        annotations.insert(VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         match &self.namespace {
             Some(namespace) => annotations.insert(NAMESPACE.to_owned(), namespace.clone()),
             None => annotations.remove(NAMESPACE),

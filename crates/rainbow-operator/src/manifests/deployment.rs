@@ -99,7 +99,13 @@ fn template(
         .iter()
         .filter_map(|need| {
             let name = need.env.clone().unwrap_or_else(|| names::default_env(&need.tier));
-            Some(json!({ "name": name, "value": address(scope, color, instance, need, &bound)? }))
+            let host = address(scope, color, instance, need, &bound)?;
+            let callee = color.spec.tiers.iter().find(|other| other.name == need.tier);
+            let value = match callee.and_then(|callee| callee.needed_port(need)) {
+                Some(port) => format!("{host}:{}", port.port),
+                None => host,
+            };
+            Some(json!({ "name": name, "value": value }))
         })
         .collect();
     for list in ["containers", "initContainers"] {

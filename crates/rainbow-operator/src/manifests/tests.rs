@@ -99,6 +99,15 @@ fn a_deployment_carries_labels_and_addresses() {
 }
 
 #[test]
+fn an_address_has_the_port_that_is_asked_for() {
+    let mut color = v1();
+    color.spec.tiers[1].needs[0].port = Some("http".into());
+    let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[1], &name("frontend"), 5);
+    let env = &object["spec"]["template"]["spec"]["containers"][0]["env"];
+    assert_eq!(env[0], json!({ "name": "BACKEND", "value": "s-backend-v1:80" }));
+}
+
+#[test]
 fn a_tier_without_needs_keeps_its_template() {
     let color = v1();
     let object = deployment(&scope(), &rainbow(), &color, &color.spec.tiers[0], &name("backend"), 1);

@@ -138,6 +138,9 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
             config_name(copy),
             config_name(source)
         ),
+        Problem::UnknownColor { stage, color, known } if known.is_empty() => format!(
+            "stage `{stage}` should serve color `{color}`, which does not exist, nor does any other yet: remove spec.stages[{stage}].color"
+        ),
         Problem::UnknownColor { stage, color, known } => format!(
             "stage `{stage}` should serve color `{color}`, which does not exist: set spec.stages[{stage}].color to one of: {}",
             known.join(", ")

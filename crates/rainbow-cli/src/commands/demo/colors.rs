@@ -194,7 +194,7 @@ async fn goes_on(shell: &Shell, held: &mut Held) -> Result {
 /// The load on the page. A reply is good when every color in it is the same.
 async fn page_load(context: &Context, cluster: &Cluster) -> Result<Traffic> {
     let rainbow = cluster.rainbow(NAME).await?;
-    let reached = reach::stage(context, cluster, &rainbow, "active", "/").await?;
+    let reached = reach::stage(context, cluster, &rainbow, "active", &reach::Way::default()).await?;
     let mut load = Load::new(reached.target);
     load.rate = RATE;
     load.check = Some(Arc::new(|page| {

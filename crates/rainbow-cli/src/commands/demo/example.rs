@@ -125,7 +125,7 @@ pub(super) async fn load(
     compatible: Compatible,
 ) -> Result<Traffic> {
     let rainbow = cluster.rainbow(NAME).await?;
-    let reached = reach::stage(context, cluster, &rainbow, stage, "/").await?;
+    let reached = reach::stage(context, cluster, &rainbow, stage, &reach::Way::default()).await?;
     let pattern = "frontend:{v} - backend:{v}".parse().map_err(|error| Error::failed("the pattern", error))?;
     let rule = Rule { pattern, compatible, order: Order::Natural };
     traffic::raise_file_limit();

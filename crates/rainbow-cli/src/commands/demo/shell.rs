@@ -111,6 +111,7 @@ impl Shell {
             .current_dir(&self.dir)
             // A world of its own: the caller's clusters are not touched.
             .env("RAINBOW_HOME", &home)
+            .env_remove("RAINBOW_PROFILE")
             .env("HOME", &home)
             // Nor is the caller's git.
             .env("GIT_CONFIG_GLOBAL", "/dev/null")

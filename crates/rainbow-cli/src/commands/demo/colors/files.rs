@@ -80,7 +80,7 @@ mod tests {
     fn the_manifest_is_valid_once_it_has_a_color() {
         let text = manifest(MANIFEST, Ports { http: 31111, tcp: 31112 }).unwrap();
         let mut value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-        assert_eq!(crate::release::manifest(&mut value, Some("123e45")), Vec::<String>::new());
+        assert_eq!(crate::release::manifest(&mut value, Some("123e45")), []);
         let rainbow: rainbow_api::Rainbow = serde_json::from_value(value).unwrap();
         assert_eq!(rainbow_api::validate(&rainbow.spec), []);
         assert_eq!(rainbow.spec.color.as_deref(), Some("123e45"));

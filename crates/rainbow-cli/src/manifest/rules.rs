@@ -1,0 +1,138 @@
+//! Everything that is wrong with a Rainbow, found without a cluster: by its schema, by the validation that the operator uses, and by the
+//! limits and CEL rules that the API server checks. A field is reported once, by whichever says it best.
+
+use std::sync::LazyLock;
+
+use pocket_object::{FieldError, FieldErrorKind, structural};
+use rainbow_api::{read_spec, validate, validate_name};
+use serde_json::Value;
+
+use super::{
+    schema::{self, entry_name},
+    source::Source,
+    wrong::Wrong,
+};
+
+/// The schema with its limits and rules. It is a constant that a test compiles.
+static RULES: LazyLock<Option<structural::Schema>> =
+    LazyLock::new(|| structural::Schema::parse(schema::of_rainbow()).ok());
+
+/// What is wrong with a Rainbow. `at`: path of the object in the document, where it is an entry of a list.
+pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
+    let schema::Checked { mut wrong, meant } = schema::check(object, source, at);
+    if object["spec"].is_object() {
+        let (read, unread) = read_spec(&without_nulls(&object["spec"]));
+        let errors = unread.into_iter().chain(validate(&read));
+        let errors: Vec<Wrong> = errors.map(|error| Wrong::new(error.path, error.message)).collect();
+        let errors = errors.into_iter().filter(|error| !meant.contains(&error.path)).collect();
+        add_unknown(&mut wrong, errors);
+    }
+    let name = object["metadata"]["name"].as_str().and_then(validate_name);
+    wrong.extend(name.map(|error| Wrong::new(error.path, error.message)));
+    if let Some(rules) = &*RULES {
+        let mut stored = without_nulls(object);
+        rules.prune(&mut stored);
+        rules.default(&mut stored);
+        // Fields that are missing are reported, but in a template.
+        let is_known = |error: &FieldError| error.kind == FieldErrorKind::Required && !error.path.contains(".template");
+        let errors = rules.validate(&stored, None).into_iter().filter(|error| !is_known(error));
+        let errors: Vec<Wrong> = errors.map(|error| Wrong::new(named(object, &error.path), error.message())).collect();
+        // A rule about a map is about what has been found in it.
+        let is_new = |error: &Wrong| !wrong.iter().any(|known| known.path.starts_with(&error.path));
+        let errors = errors.into_iter().filter(is_new).collect();
+        add_unknown(&mut wrong, errors);
+    }
+    wrong
+}
+
+/// A spec as the API server stores it, which takes `null` for a field that is left out. Templates are kept as they are.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let is_there = |(_, value): &(&String, &Value)| !value.is_null();
+            let kept =
+                |name: &str, value: &Value| if name == "template" { value.clone() } else { without_nulls(value) };
+            fields.iter().filter(is_there).map(|(name, value)| (name.clone(), kept(name, value))).collect()
+        }
+        Value::Array(entries) => entries.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Adds what is about other fields than what is known: a field of the wrong type is also missing, too short, and so on.
+fn add_unknown(wrong: &mut Vec<Wrong>, errors: Vec<Wrong>) {
+    let follows = |known: &Wrong, error: &Wrong| {
+        let rest = error.path.strip_prefix(&known.path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let new: Vec<Wrong> = errors.into_iter().filter(|error| !wrong.iter().any(|known| follows(known, error))).collect();
+    wrong.extend(new);
+}
+
+/// A path with numbers as one with names, where entries of lists have names.
+fn named(object: &Value, path: &str) -> String {
+    let (mut text, mut here, mut rest) = (String::new(), object, path);
+    while !rest.is_empty() {
+        let end = if rest.starts_with('[') {
+            rest.find(']').map(|at| at + 1)
+        } else {
+            rest[1..].find(['.', '[']).map(|at| at + 1)
+        };
+        let (step, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let key = step.trim_start_matches(['.', '[']).trim_end_matches(']');
+        here = match (key.parse::<usize>(), here) {
+            // Within a template, the validation has numbers.
+            (Ok(index), Value::Array(entries)) if !text.contains(".template") => {
+                let entry = entries.get(index).unwrap_or(&Value::Null);
+                text.push_str(&format!("[{}]", entry_name(entry, index)));
+                entry
+            }
+            _ => {
+                text.push_str(step);
+                key.parse::<usize>().ok().and_then(|index| here.get(index)).unwrap_or(&here[key])
+            }
+        };
+        rest = after;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_rules_compile() {
+        assert!(RULES.is_some(), "{:?}", structural::Schema::parse(schema::of_rainbow()).err());
+    }
+
+    #[test]
+    fn entries_are_named() {
+        let object = json!({ "spec": { "tiers": [{ "name": "web", "needs": [{ "tier": "api" }], "ports": [{}] }] } });
+        assert_eq!(named(&object, "spec.tiers[0].needs[0].env"), "spec.tiers[web].needs[api].env");
+        assert_eq!(named(&object, "spec.tiers[0].ports[0].port"), "spec.tiers[web].ports[0].port");
+        assert_eq!(named(&object, "spec.tiers[7].x"), "spec.tiers[7].x");
+        assert_eq!(named(&object, "spec"), "spec");
+    }
+
+    /// What only the API server's schema refuses is found as well.
+    #[test]
+    fn limits_and_rules_are_checked() {
+        let tier = json!({ "name": "web", "ports": [{ "name": "http", "port": 80 }], "template": { "spec": { "containers": [{ "name": "web", "image": "web:1" }] } } });
+        let object = |stages: Value| {
+            json!({
+                "apiVersion": "rainbow.dev/v1alpha1", "kind": "Rainbow", "metadata": { "name": "shop" },
+                "spec": { "tiers": [tier], "stages": stages },
+            })
+        };
+        let found = |object: &Value| check(object, &Source::default(), "");
+        assert_eq!(found(&object(json!([{ "name": "active" }]))), []);
+        let many: Vec<Value> = (0..300).map(|n| json!({ "name": format!("s{n}") })).collect();
+        let wrong = found(&object(json!(many)));
+        assert!(
+            wrong.iter().any(|wrong| wrong.path == "spec.stages" && wrong.message.contains("at most")),
+            "{wrong:?}"
+        );
+    }
+}
