@@ -9,7 +9,6 @@ use clap_complete::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::ListParams, config::Kubeconfig};
-use pocket_image::ImageStore;
 use rainbow_api::{Color, Rainbow};
 
 use crate::{
@@ -120,10 +119,7 @@ pub(crate) fn contexts() -> ArgValueCandidates {
 pub(crate) fn images() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let Ok(home) = local::Home::of_environment() else { return Vec::new() };
-        let images = home.image_store();
-        // A store that is not there is not made for the sake of a key.
-        let store = ImageStore::open(images.clone()).ok().filter(|_| images.exists());
-        candidates(store.and_then(|store| store.list().ok()).into_iter().flatten().map(|image| image.reference))
+        candidates(home.image_names())
     })
 }
 

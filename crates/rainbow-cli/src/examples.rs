@@ -155,7 +155,40 @@ const ALL: &[(&str, &[Example])] = &[
             ("For a script", "rainbow status shop -o json"),
         ],
     ),
-    ("why", &[("What holds a version, and what would free it", "rainbow why shop v1")]),
+    (
+        "list",
+        &[
+            ("All applications of the namespace", "rainbow list"),
+            ("Those of all namespaces, as they change", "rainbow list -A -w"),
+        ],
+    ),
+    (
+        "why",
+        &[
+            ("What each stage waits for, and why pods are not ready", "rainbow why shop"),
+            ("What holds a version, and what would free it", "rainbow why shop v1"),
+        ],
+    ),
+    (
+        "logs",
+        &[
+            (
+                "All pods of the version that stage smoke serves, as lines are written",
+                "rainbow logs shop --stage smoke -f",
+            ),
+            (
+                "One tier of one version, the last five minutes",
+                "rainbow logs shop --color v2 --tier backend --since 5m",
+            ),
+        ],
+    ),
+    (
+        "open",
+        &[
+            ("The active stage in the browser", "rainbow open shop"),
+            ("Its address, for a script", "rainbow open shop --print"),
+        ],
+    ),
     ("diff", &[("What a release changes", "rainbow diff shop v1 v2")]),
     (
         "query",

@@ -19,6 +19,7 @@ use kube::{
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+use pocket_image::ImageStore;
 use rainbow_operator::{
     agent,
     leader::{Contention, Election},
@@ -126,6 +127,14 @@ impl Home {
     /// Where its images would be.
     pub(crate) fn image_store(&self) -> PathBuf {
         pocket::image_store_path(&self.dir)
+    }
+
+    /// Returns the names of the images in the store, and none where there is no store: it is not made for a question.
+    pub(crate) fn image_names(&self) -> Vec<String> {
+        let directory = self.image_store();
+        let store = directory.exists().then(|| ImageStore::open(directory).ok()).flatten();
+        let images = store.and_then(|store| store.list().ok()).unwrap_or_default();
+        images.into_iter().map(|image| image.reference).collect()
     }
 
     /// Where its kubeconfig is, whether it is up or not.

@@ -30,7 +30,7 @@ const CONTEXT: usize = 3;
 )]
 pub(crate) struct Args {
     /// Name of the Rainbow, which may be left out where only one has both colors, and names of the colors
-    #[arg(value_names = ["NAME", "A", "B"], num_args = 2..=3, required = true, value_parser = crate::which::rainbow_name)]
+    #[arg(value_names = ["NAME", "A", "B"], num_args = 2..=3, required = true, value_parser = crate::which::rainbow_name, add = crate::complete::rainbows_and_colors())]
     names: Vec<String>,
     /// Form of the answer
     #[arg(short, long, value_enum)]

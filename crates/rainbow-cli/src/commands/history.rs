@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow
-    #[arg(value_parser = crate::which::rainbow_name)]
+    #[arg(value_parser = crate::which::rainbow_name, add = crate::complete::rainbows())]
     name: String,
     /// Form of the answer
     #[arg(short, long, value_enum)]

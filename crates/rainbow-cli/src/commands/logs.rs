@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use rainbow_api::HumanDuration;
 
 use crate::{
+    complete,
     context::{Cluster, Context},
     error::{Error, Result},
     observe::Observer,
@@ -24,16 +25,16 @@ const FOLLOWED: i64 = 10;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the Rainbow
-    #[arg(value_parser = which::rainbow_name)]
+    #[arg(value_parser = which::rainbow_name, add = complete::rainbows())]
     name: String,
     /// Pods of the colors that this stage serves
-    #[arg(long, value_name = "STAGE", conflicts_with = "color")]
+    #[arg(long, value_name = "STAGE", conflicts_with = "color", add = complete::stages())]
     stage: Option<String>,
     /// Pods of this color
-    #[arg(long, value_name = "COLOR")]
+    #[arg(long, value_name = "COLOR", add = complete::colors())]
     color: Option<String>,
     /// Pods of this tier
-    #[arg(long, value_name = "TIER")]
+    #[arg(long, value_name = "TIER", add = complete::tiers(""))]
     tier: Option<String>,
     /// Go on as lines are written, and with pods that are new
     #[arg(short, long)]

@@ -28,7 +28,7 @@ use crate::{
 pub(crate) struct Args {
     /// Name of the Rainbow, which may be left out where there is only one, or only one that has the color; and name of a color. Without a
     /// color: why the application does not move or is not ready
-    #[arg(value_names = ["NAME", "COLOR"], num_args = 0..=2, value_parser = which::rainbow_name)]
+    #[arg(value_names = ["NAME", "COLOR"], num_args = 0..=2, value_parser = which::rainbow_name, add = crate::complete::rainbows_and_colors())]
     names: Vec<String>,
     /// Form of the answer
     #[arg(short, long, value_enum)]
