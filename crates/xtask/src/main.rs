@@ -1,6 +1,7 @@
 //! What is generated and committed: `cargo xtask gen` writes it, `cargo xtask gen --check` says what is stale.
 
 mod generate;
+mod pictures;
 mod pod_types;
 
 use clap::{Parser, Subcommand};
@@ -15,7 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes what is generated: deploy/ and crates/rainbow-api/src/pod_types.txt
+    /// Writes what is generated: deploy/, crates/rainbow-api/src/pod_types.txt and docs/pictures/*.svg
     Gen {
         /// Writes nothing, and fails when a file is not as it would be written
         #[arg(long)]

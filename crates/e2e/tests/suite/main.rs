@@ -6,6 +6,7 @@
 mod cluster;
 mod config;
 mod crash;
+mod documents;
 mod drain;
 mod health;
 mod holds;
@@ -337,6 +338,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         local::killed_and_up_again,
         local::two_at_the_same_time,
         local::interrupted,
+    );
+    alone!(&[Needs::Embedded, Needs::Kubectl];
+        documents::readme_walks,
+        documents::pages,
     );
     trials
 }
