@@ -79,10 +79,15 @@ fn command(line: &str) -> Option<Command> {
     if text.is_empty() || text.starts_with('#') {
         return None;
     }
-    let code = comment.split_once("exit code ").and_then(|(_, rest)| {
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    });
-    Some(Command { text: text.to_owned(), code: code.unwrap_or(0), says: says(comment), stays: comment.contains("leave it open") })
+    let code = comment
+        .split_once("exit code ")
+        .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    Some(Command {
+        text: text.to_owned(),
+        code: code.unwrap_or(0),
+        says: says(comment),
+        stays: comment.contains("leave it open"),
+    })
 }
 
 /// A reply that a comment begins with: `frontend:v1 - backend:v2`, or the name of a color after `#`.
@@ -111,7 +116,9 @@ pub fn script<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Result<Str
         script.push_str(&format!("[ $code = {code} ] || {{ echo \"ended with $code, not with {code}\"; exit 90; }}\n"));
         if let Some(says) = says {
             let says = quote(says);
-            script.push_str(&format!("line={says}; refresh; grep -qxF \"$line\" \"$check\" || {{ echo \"does not say: $line\"; exit 91; }}\n"));
+            script.push_str(&format!(
+                "line={says}; refresh; grep -qxF \"$line\" \"$check\" || {{ echo \"does not say: $line\"; exit 91; }}\n"
+            ));
         }
     }
     Ok(script)

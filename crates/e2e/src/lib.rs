@@ -37,11 +37,5 @@ pub use settings::{Cut, OperatorPlace, Settings, Which};
 pub use wait::eventually;
 
 /// Documents whose shell blocks `documents::…` of the suite runs, but those that say why not.
-pub const RUN_DOCUMENTS: [&str; 6] = [
-    "README.md",
-    "docs/kind.md",
-    "docs/pocket.md",
-    "docs/tiers.md",
-    "docs/troubleshooting.md",
-    "docs/unready.md",
-];
+pub const RUN_DOCUMENTS: [&str; 6] =
+    ["README.md", "docs/kind.md", "docs/pocket.md", "docs/tiers.md", "docs/troubleshooting.md", "docs/unready.md"];

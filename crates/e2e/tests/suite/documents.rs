@@ -173,8 +173,18 @@ pub(crate) fn readme_walks(cluster: &Cluster) -> Result<()> {
     for name in COMMITS {
         ensure!(text.contains(name), "README.md names no commit {name}");
     }
-    clone.bash(&clone.script(&["README.md"])?)
+    clone.bash(&format!("{}{CONNECTION_STAYS}", clone.script(&["README.md"])?))
 }
+
+/// What README.md says of the connection of the second walk: it continues to print the first color, and that color goes when it has ended.
+const CONNECTION_STAYS: &str = r##"
+line=3c3fdc; refresh; first=$line
+line=9a01be; refresh; second=$line
+grep -qF "The color is #$first" "$STAYS" || { echo "the connection has printed nothing"; exit 92; }
+if grep -F "#$second" "$STAYS"; then echo "the connection has changed its color"; exit 93; fi
+kill $(jobs -p)
+kubectl wait --for=jsonpath='{.status.phase}'=Retired "color/colors-$first" --timeout=2m || exit 94
+"##;
 
 /// The pages in docs/, with the applications that they speak of.
 pub(crate) fn pages(cluster: &Cluster) -> Result<()> {
