@@ -109,7 +109,8 @@ pub fn script<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Result<Str
         let line = quote(text);
         script.push_str(&format!("line={line}; refresh; printf '$ %s\\n' \"$line\"\n"));
         if *stays {
-            script.push_str("eval \"$line\" >\"$STAYS\" 2>&1 &\n");
+            // The background process is the command itself, so that it ends when it is killed.
+            script.push_str("eval \"exec $line\" >\"$STAYS\" 2>&1 &\n");
             continue;
         }
         script.push_str("eval \"$line\" >\"$check\" 2>&1; code=$?; cat \"$check\"\n");

@@ -328,3 +328,23 @@ fn the_readme_leads_to_each_page() {
         pages.keys().filter(|page| page.starts_with("docs/") && !readme.contains(page.as_str())).collect();
     assert!(lost.is_empty(), "README.md does not link to {lost:?}");
 }
+
+/// An alert that a reader copies is about a metric that the operator has.
+#[test]
+fn metrics_exist() {
+    const PREFIX: &str = "rainbow_operator_";
+    let source = fs::read_to_string(root().join("crates/rainbow-operator/src/health.rs")).unwrap();
+    let text = fs::read_to_string(root().join("docs/production.md")).unwrap();
+    let names: BTreeSet<&str> = text.split(PREFIX).skip(1).filter_map(|rest| word_of(rest)).collect();
+    assert!(names.len() >= 2, "{names:?}");
+    for name in names {
+        assert!(
+            source.contains(&format!("(\"{name}\"")),
+            "docs/production.md names {PREFIX}{name}, which does not exist"
+        );
+    }
+}
+
+fn word_of(text: &str) -> Option<&str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
