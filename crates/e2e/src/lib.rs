@@ -32,6 +32,7 @@ mod app;
 mod cli;
 mod cluster;
 pub mod colors;
+pub mod document;
 pub mod gate;
 mod given;
 pub mod held;
@@ -60,3 +61,7 @@ pub use replica::Replica;
 pub use scope::Scope;
 pub use settings::{Cut, OperatorPlace, Settings, Which};
 pub use wait::eventually;
+
+/// Documents whose shell blocks `documents::…` of the suite runs, but those that say why not.
+pub const RUN_DOCUMENTS: [&str; 6] =
+    ["README.md", "docs/kind.md", "docs/pocket.md", "docs/tiers.md", "docs/troubleshooting.md", "docs/unready.md"];

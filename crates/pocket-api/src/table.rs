@@ -515,3 +515,31 @@ pub(crate) fn built_in() -> Vec<Arc<Resource>> {
     }
     kinds
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// docs/pocket.md has a row for each kind: `| API | kinds | what pocket does with them |`.
+    #[test]
+    fn the_page_names_each_kind() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pocket.md");
+        let text = fs::read_to_string(path).unwrap();
+        let (_, section) = text.split_once("## Which kinds are there?").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut named = BTreeSet::new();
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let [api, kinds, does] = line.trim_matches('|').split(" | ").collect::<Vec<_>>()[..] else {
+                panic!("three columns: {line}")
+            };
+            assert!(!does.trim().is_empty(), "{line}");
+            let api = api.trim().trim_matches('`');
+            for kind in kinds.split('`').skip(1).step_by(2) {
+                assert!(named.insert(format!("{api} {kind}")), "{api} {kind} is there twice");
+            }
+        }
+        let served: BTreeSet<String> =
+            super::built_in().iter().map(|kind| format!("{} {}", kind.api_version(), kind.kind)).collect();
+        assert_eq!(named, served);
+    }
+}

@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Parts of a turn, in order. The planner stands between the first two.
+use rainbow_api::{Rainbow, Reason, validate};
+
+/// The parts of a turn, in order. Between two of them stands the planner.
 const PIPELINE: [&str; 4] = ["observe", "compile", "apply", "report"];
 /// Modules that everything else may rely on, and that rely on nothing.
 const ROOTS: [&str; 3] = ["kind", "key", "change"];
@@ -196,4 +198,153 @@ fn the_files_to_change_exist() {
         }
     }
     assert!(changes >= 20, "{changes} changes are described");
+}
+
+/// README.md and the pages in docs/, by path.
+fn pages() -> BTreeMap<String, String> {
+    let mut files = Vec::new();
+    list(&root().join("docs"), &mut files);
+    let mut names: Vec<String> =
+        files.iter().map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()).collect();
+    for file in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        names.push(file.to_owned());
+    }
+    names.retain(|name| name.ends_with(".md"));
+    names.into_iter().map(|name| (name.clone(), fs::read_to_string(root().join(&name)).unwrap())).collect()
+}
+
+/// Whether a reason says that something is wrong, or that a person is waited for.
+fn is_trouble(reason: Reason) -> bool {
+    match reason {
+        Reason::Degraded
+        | Reason::Paused
+        | Reason::RolledBack
+        | Reason::InvalidSpec
+        | Reason::ConfigMissing
+        | Reason::ConfigNotAllowed
+        | Reason::ConfigLost
+        | Reason::Rejected
+        | Reason::Unavailable
+        | Reason::ColorInUse
+        | Reason::UnknownColor
+        | Reason::Conflict
+        | Reason::ProgressDeadlineExceeded
+        | Reason::InUse
+        | Reason::TooManyColors
+        | Reason::CounterImageUnavailable
+        | Reason::Stalled
+        | Reason::NoAnswer
+        | Reason::OnePeer => true,
+        Reason::Settled
+        | Reason::NothingInTheWay
+        | Reason::Shifting
+        | Reason::Starting
+        | Reason::Waiting
+        | Reason::Progressing
+        | Reason::Ready
+        | Reason::Serving
+        | Reason::Draining
+        | Reason::Retired
+        | Reason::Counted => false,
+    }
+}
+
+/// A reader finds the reason of a condition among the headings of the page about troubles.
+#[test]
+fn each_trouble_has_a_heading() {
+    let text = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    for reason in Reason::ALL.into_iter().filter(|reason| is_trouble(*reason)) {
+        let heading = format!("### {reason}: ");
+        assert!(text.lines().any(|line| line.starts_with(&heading)), "docs/troubleshooting.md has no `{heading}…`");
+    }
+}
+
+/// Blocks of code of a language.
+fn code<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let begin = format!("\n```{language}\n");
+    text.split(begin.as_str()).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// A manifest that a reader copies is accepted.
+#[test]
+fn manifests_are_valid() {
+    let mut checked = BTreeMap::new();
+    for (page, text) in pages() {
+        for manifest in code(&text, "yaml").into_iter().filter(|manifest| manifest.contains("kind: Rainbow")) {
+            // A page about one field shows an application without the rest.
+            if !manifest.contains("stages:") {
+                continue;
+            }
+            let rainbow: Rainbow =
+                serde_saphyr::from_str(manifest).unwrap_or_else(|error| panic!("{page}: {error}\n{manifest}"));
+            let errors: Vec<String> = validate(&rainbow.spec).iter().map(ToString::to_string).collect();
+            assert!(errors.is_empty(), "{page}: {}\n{manifest}", errors.join("\n"));
+            *checked.entry(page.clone()).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(checked.get("docs/migrate.md"), Some(&3), "{checked:?}");
+    assert_eq!(checked.get("README.md"), Some(&1), "{checked:?}");
+}
+
+/// As GitHub makes the anchor of a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// Targets of the links in a text, pictures included, but those to other sites.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://") && !target.contains(' ')).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let pages = pages();
+    for (page, text) in &pages {
+        let directory = root().join(page).parent().unwrap().to_owned();
+        for link in links(text) {
+            let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
+            let target = if file.is_empty() { root().join(page) } else { directory.join(file) };
+            assert!(target.exists(), "{page} links to {link}, which does not exist");
+            if let Some(heading) = heading {
+                let text = fs::read_to_string(&target).unwrap();
+                let found = text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+                assert!(found, "{page} links to {link}, and there is no such heading");
+            }
+        }
+    }
+}
+
+/// A page that no other page names is not found.
+#[test]
+fn the_readme_leads_to_each_page() {
+    let pages = pages();
+    let readme: BTreeSet<&str> = links(&pages["README.md"]).into_iter().collect();
+    let lost: Vec<&String> =
+        pages.keys().filter(|page| page.starts_with("docs/") && !readme.contains(page.as_str())).collect();
+    assert!(lost.is_empty(), "README.md does not link to {lost:?}");
+}
+
+/// An alert that a reader copies is about a metric that the operator has.
+#[test]
+fn metrics_exist() {
+    const PREFIX: &str = "rainbow_operator_";
+    let source = fs::read_to_string(root().join("crates/rainbow-operator/src/health.rs")).unwrap();
+    let text = fs::read_to_string(root().join("docs/production.md")).unwrap();
+    let names: BTreeSet<&str> = text.split(PREFIX).skip(1).filter_map(|rest| word_of(rest)).collect();
+    assert!(names.len() >= 2, "{names:?}");
+    for name in names {
+        assert!(
+            source.contains(&format!("(\"{name}\"")),
+            "docs/production.md names {PREFIX}{name}, which does not exist"
+        );
+    }
+}
+
+fn word_of(text: &str) -> Option<&str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').next()
 }

@@ -7,6 +7,7 @@
 //! | `reference` | the reference of all names, `docs/reference.md` |
 
 mod generate;
+mod pictures;
 mod pod_types;
 mod reference;
 

@@ -32,6 +32,7 @@
 mod cluster;
 mod config;
 mod crash;
+mod documents;
 mod drain;
 mod health;
 mod holds;
@@ -370,6 +371,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         local::two_profiles,
         local::two_at_the_same_time,
         local::interrupted,
+    );
+    alone!(&[Needs::Embedded, Needs::Kubectl];
+        documents::readme_walks,
+        documents::pages,
     );
     trials
 }

@@ -1,0 +1,222 @@
+//! What README.md and the pages in docs/ let their readers paste, pasted.
+//!
+//! Each walk has a cluster and a directory of its own, with what a reader has after `git clone`. What is not as a reader has it: the programs
+//! are those of this build, so `cargo` does nothing; steps and waits of the examples are shorter; ports are free ones.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Cli, Cluster, RUN_DOCUMENTS, document, programs};
+
+/// Names of colors that the documents use for the first and the second commit.
+const COMMITS: [&str; 2] = ["3c3fdc", "9a01be"];
+/// What is made shorter in the examples.
+const SHORTER: [(&str, &str); 3] =
+    [("every: 30s", "every: 1s"), ("settle: 30s", "settle: 2s"), ("warm: 30s", "warm: 2s")];
+/// Ports of the examples on this machine, each with the text around it that tells it from the same port in a pod.
+const PORTS: [&str; 4] = ["port: 8080 }] }", "port: 8081 }] }", "31080", "31081"];
+
+/// A directory as after `git clone`, with a home of its own for the local cluster.
+struct Clone {
+    dir: tempfile::TempDir,
+    ports: Vec<(String, String)>,
+    cli: Cli,
+}
+
+impl Clone {
+    fn new(cluster: &Cluster) -> Result<Self> {
+        let dir = tempfile::TempDir::with_prefix("rainbow-documents-")?;
+        let programs = fs::canonicalize(programs()?)?;
+        let cli = Cli::new(&programs.join("rainbow")).with("RAINBOW_HOME", dir.path().join("home"));
+        let mut taken = BTreeSet::new();
+        let ports = PORTS.iter().map(|text| Ok(((*text).to_owned(), other_port(text, &mut taken)?)));
+        let clone = Self { ports: ports.collect::<Result<_>>()?, cli, dir };
+        let root = root();
+        for directory in ["examples", "deploy"] {
+            clone.copy(&root.join(directory), &clone.repository().join(directory))?;
+        }
+        for file in ["Makefile", "Cargo.toml", ".gitignore"] {
+            fs::copy(root.join(file), clone.repository().join(file))?;
+        }
+        let release = clone.repository().join("target").join(target());
+        fs::create_dir_all(&release)?;
+        std::os::unix::fs::symlink(programs, release.join("release"))?;
+        let tools = clone.tools();
+        fs::create_dir_all(&tools)?;
+        std::os::unix::fs::symlink("/bin/true", tools.join("cargo"))?;
+        let kubectl = cluster.kubectl().context("the suite has no kubectl")?;
+        std::os::unix::fs::symlink(fs::canonicalize(kubectl.program())?, tools.join("kubectl"))?;
+        fs::write(tools.join("smoke-test.sh"), "#!/bin/sh\nexec curl --fail --silent \"$URL\"\n")?;
+        clone.bash(
+            "chmod +x ../tools/smoke-test.sh && cp ../tools/smoke-test.sh . && git init --quiet && git add --all && \
+             git commit --quiet --message clone",
+        )?;
+        Ok(clone)
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.dir.path().join("rainbow")
+    }
+
+    fn tools(&self) -> PathBuf {
+        self.dir.path().join("tools")
+    }
+
+    /// Copies a directory, with shorter waits and other ports in its text.
+    fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let path = entry?.path();
+            let copy = to.join(path.file_name().context("an entry has a name")?);
+            match path.is_dir() {
+                true => self.copy(&path, &copy)?,
+                false => {
+                    fs::copy(&path, &copy)?;
+                    if let Ok(text) = fs::read_to_string(&path) {
+                        fs::write(&copy, self.adapt(&text))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn adapt(&self, text: &str) -> String {
+        let text = SHORTER.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        self.ports.iter().fold(text, |text, (from, to)| text.replace(from, to))
+    }
+
+    /// Runs a script in the directory. Its output is part of the error.
+    fn bash(&self, script: &str) -> Result<()> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths([self.tools()].into_iter().chain(std::env::split_paths(&path)))?;
+        let home = self.dir.path().join("user");
+        fs::create_dir_all(&home)?;
+        // A background process that keeps the output open must not keep this test.
+        let log = self.dir.path().join("log");
+        let output = fs::File::create(&log)?;
+        let status = Command::new("bash")
+            .args(["--noprofile", "--norc", "-c", script])
+            .current_dir(self.repository())
+            .env_remove("KUBECONFIG")
+            .envs([("NO_COLOR", "1"), ("TARGET", &target()), ("GIT_CONFIG_GLOBAL", "/dev/null")])
+            .envs([("GIT_AUTHOR_NAME", "a"), ("GIT_AUTHOR_EMAIL", "a@example.com")])
+            .envs([("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@example.com")])
+            .env("RAINBOW_HOME", self.dir.path().join("home"))
+            .env("STAYS", self.dir.path().join("stays"))
+            .env("HOME", home)
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .status()?;
+        ensure!(status.success(), "{status}:\n{}", fs::read_to_string(&log)?);
+        Ok(())
+    }
+
+    /// The blocks of documents as one script.
+    fn script(&self, documents: &[&str]) -> Result<String> {
+        let mut script = String::from(PRELUDE);
+        for name in documents {
+            script.push_str(&format!("printf '\\n--- %s\\n' {name}\n"));
+            for block in document::blocks(&root(), name)?.iter().filter(|block| block.not_run.is_none()) {
+                script.push_str(&self.adapt(&document::script(&block.commands)?));
+            }
+        }
+        Ok(script)
+    }
+}
+
+/// `refresh` puts the names of the commits in place of those that the documents use. What the script leaves in the background ends with it.
+const PRELUDE: &str = r#"trap 'kill $(jobs -p) 2>/dev/null' EXIT
+refresh() {
+  set -- $(git log --reverse --format=%H | cut -c -6)
+  line=${line//3c3fdc/$1} line=${line//9a01be/$2}
+}
+"#;
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        let _ = self.cli.output(&["local", "down"]);
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// As README.md spells it.
+fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// A text with a port that is free, of the range of node ports where the text is one of these.
+fn other_port(text: &str, taken: &mut BTreeSet<u16>) -> Result<String> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut range = if digits.starts_with('3') { 31_100..32_700 } else { 18_080..28_080 };
+    let Some(port) = range.find(|port| !taken.contains(port) && is_free(port)) else { bail!("no port is free") };
+    taken.insert(port);
+    Ok(text.replace(&digits, &port.to_string()))
+}
+
+/// The three walks of README.md, from the first command to the last, in one shell.
+pub(crate) fn readme_walks(cluster: &Cluster) -> Result<()> {
+    let clone = Clone::new(cluster)?;
+    let text = fs::read_to_string(root().join("README.md"))?;
+    for name in COMMITS {
+        ensure!(text.contains(name), "README.md names no commit {name}");
+    }
+    clone.bash(&format!("{}{CONNECTION_STAYS}", clone.script(&["README.md"])?))
+}
+
+/// What README.md says of the connection of the second walk: it continues to print the first color, and that color goes when it has ended.
+const CONNECTION_STAYS: &str = r##"
+line=3c3fdc; refresh; first=$line
+line=9a01be; refresh; second=$line
+grep -qF "The color is #$first" "$STAYS" || { echo "the connection has printed nothing"; exit 92; }
+if grep -F "#$second" "$STAYS"; then echo "the connection has changed its color"; exit 93; fi
+kill $(jobs -p)
+kubectl wait --for=jsonpath='{.status.phase}'=Retired "color/colors-$first" --timeout=2m || exit 94
+"##;
+
+/// The pages in docs/, with the applications that they speak of.
+pub(crate) fn pages(cluster: &Cluster) -> Result<()> {
+    let clone = Clone::new(cluster)?;
+    // Tier by tier is another application of the same name.
+    let (tiers, others): (Vec<&str>, Vec<&str>) =
+        RUN_DOCUMENTS.iter().filter(|name| **name != "README.md").partition(|name| name.ends_with("/tiers.md"));
+    let given = clone.adapt(GIVEN);
+    clone.bash(&format!("{given}{}", clone.script(&others)?))?;
+    clone.bash(&format!("{GIVEN_BACKWARD}{}", clone.script(&tiers)?))
+}
+
+/// A cluster, images, `seamless` at its second version, and `shop`, whose second version has an image that is not there.
+const GIVEN: &str = r#"set -e
+export PATH="$PWD/target/$TARGET/release:$PATH"
+rainbow local up
+export KUBECONFIG=$(rainbow local kubeconfig)
+make images
+rainbow apply -f examples/seamless/v1.yaml --wait
+rainbow apply -f examples/seamless/v2.yaml --wait
+sed 's/name: seamless/name: shop/; s/^  color:/  namePrefix: shop-\n  color:/; s/name: http, port: [0-9]*/name: http, port: 80/' examples/seamless/v1.yaml >../shop.yaml
+sed -i 's/type: LoadBalancer/type: ClusterIP/; s/replicas: 5/replicas: 1/; s/, ports: \[{ name: http, port: 80 }\]//' ../shop.yaml
+rainbow apply -f ../shop.yaml --wait
+rainbow deploy shop --color v2 --image backend=nothing:v2
+set +e
+"#;
+
+const GIVEN_BACKWARD: &str = r#"set -e
+export PATH="$PWD/target/$TARGET/release:$PATH"
+export KUBECONFIG=$(rainbow local kubeconfig)
+rainbow delete seamless --wait
+kubectl apply -f examples/seamless/backward.yaml
+kubectl wait --for=condition=Ready rainbow/seamless --timeout=120s
+set +e
+"#;
