@@ -98,7 +98,7 @@ const CASES: &[Case] = &[
     Case {
         what: "an unknown field",
         spoil: |rainbow| rainbow["spec"]["tiers"][1]["replica"] = json!(1),
-        expect: &["spec.tiers[backend].replica", "did you mean `replicas`?"],
+        expect: &["spec.tiers[backend].replica", "no such field", "`replicas` is there already"],
     },
 ];
 

@@ -98,7 +98,9 @@ pub(crate) async fn scales_by_a_command(scope: &mut Scope) -> Result<()> {
     let unknown = scope.cli.output(&["scale", "seamless", "bakend=1"])?;
     ensure!(unknown.code == 3 && unknown.stderr.contains("did you mean `backend`?"), "{}", unknown.stderr);
     scope.apply(&app, "v1")?;
-    scope.scaled("v1", 2).await?;
+    let spec = scope.rainbow(&app).await?.data["spec"].clone();
+    let sizes: Vec<_> = spec["tiers"].as_array().into_iter().flatten().map(|tier| tier["replicas"].clone()).collect();
+    ensure!(sizes == [2, 2], "the manifest gives 2: {sizes:?}");
     let colors = scope.custom("Color").list(&ListParams::default()).await?.items;
     ensure!(colors.len() == 1, "scaling made a color: {} there are", colors.len());
     Ok(())

@@ -473,10 +473,15 @@ fn autoscalers() {
         &format!("{path}.minReplicas: 0 is too few: use 1 or more"),
         backend(json!({ "minReplicas": 0, "maxReplicas": 2 })),
     );
-    let wrong = errors(backend(json!({ "maxReplicas": 2, "metrics": [{ "type": 7 }] })));
-    assert!(wrong[0].starts_with(&format!("{path}.metrics: ")), "{wrong:?}");
-    let wrong = errors(backend(json!({ "maxReplicas": 2, "behavior": { "scaleDown": 5 } })));
-    assert!(wrong[0].starts_with(&format!("{path}.behavior: ")), "{wrong:?}");
+    let misfit = "does not fit: write it as in a HorizontalPodAutoscaler of autoscaling/v2";
+    check(
+        &format!("{path}.metrics[0].type: {misfit}"),
+        backend(json!({ "maxReplicas": 2, "metrics": [{ "type": 7 }] })),
+    );
+    check(
+        &format!("{path}.behavior.scaleDown: {misfit}"),
+        backend(json!({ "maxReplicas": 2, "behavior": { "scaleDown": 5 } })),
+    );
     check(
         &format!("{path}: is set, but `scaling: External` says that another controller decides: remove one of them"),
         |spec| {

@@ -103,7 +103,10 @@ impl Checker<'_> {
                     let others: Vec<&str> = others.collect();
                     let like = like(name, &others);
                     meant.extend(like);
-                    self.add(path, no_field(like, &others));
+                    let present =
+                        fields.keys().map(String::as_str).filter(|other| known_name(other)).collect::<Vec<_>>();
+                    let twin = self::like(name, &present).filter(|_| like.is_none());
+                    self.add(path, no_field(like, twin, &others));
                 }
                 Some(_) | None => {}
             });
@@ -159,7 +162,11 @@ fn like<'a>(typed: &str, names: &[&'a str]) -> Option<&'a str> {
     same.or_else(|| nearest(typed, names.iter().copied()))
 }
 
-fn no_field(like: Option<&str>, others: &[&str]) -> String {
+/// `twin`: field that was most likely meant and is there as well.
+fn no_field(like: Option<&str>, twin: Option<&str>, others: &[&str]) -> String {
+    if let Some(twin) = twin {
+        return format!("there is no such field, and `{twin}` is there already: take this one out");
+    }
     match (like, others) {
         (Some(name), _) => format!("there is no such field: did you mean `{name}`?"),
         (None, []) => "there is no such field: take it out".to_owned(),

@@ -240,6 +240,13 @@ fn fields_that_do_not_exist() {
             &["7: rainbow `shop`: spec.tiers[a].replica: there is no such field: did you mean `replicas`?"],
         ),
         (
+            "beside the right one",
+            spec("  color: v1\n  colour: v2"),
+            &[
+                "6: rainbow `shop`: spec.colour: there is no such field, and `color` is there already: take this one out",
+            ],
+        ),
+        (
             "case",
             spec("  nameprefix: a-"),
             &["5: rainbow `shop`: spec.nameprefix: there is no such field: did you mean `namePrefix`?"],
