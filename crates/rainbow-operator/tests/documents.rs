@@ -298,6 +298,8 @@ fn anchor(heading: &str) -> String {
 /// Targets of the links in a text, pictures included, but those to other sites.
 fn links(text: &str) -> Vec<&str> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    // A regular expression in a reference looks like a link, and has characters that no path has.
+    let targets = targets.filter(|target| !target.contains(['[', '*', '?']));
     targets.filter(|target| !target.contains("://") && !target.contains(' ')).collect()
 }
 
