@@ -37,7 +37,7 @@ pub(crate) fn answer() {
             out.push_str(&format!("{}{help}\n", candidate.get_value().to_string_lossy()));
         }
         // A shell that has gone needs no answer.
-        let _ = write!(std::io::stdout(), "{out}{NO_FILES}\n");
+        let _ = writeln!(std::io::stdout(), "{out}{NO_FILES}");
         std::process::exit(0);
     }
     CompleteEnv::with_factory(offered).var(VARIABLE).bin("rainbow").complete();
@@ -122,7 +122,7 @@ pub(crate) fn images() -> ArgValueCandidates {
         let Ok(home) = local::Home::of_environment() else { return Vec::new() };
         let images = home.image_store();
         // A store that is not there is not made for the sake of a key.
-        let store = ImageStore::open(images.clone()).ok().filter(|_| images.exists());
+        let store = images.exists().then(|| ImageStore::open(images).ok()).flatten();
         candidates(store.and_then(|store| store.list().ok()).into_iter().flatten().map(|image| image.reference))
     })
 }
@@ -134,12 +134,11 @@ pub(crate) fn profiles() -> ArgValueCandidates {
 
 fn of_rainbow(names: impl Fn(&Rainbow) -> Vec<String> + Send + Sync + 'static) -> ArgValueCandidates {
     ArgValueCandidates::new(move || {
-        let found = ask(async |cluster, name| {
+        ask(async |cluster, name| {
             let rainbows = rainbows_of(&cluster).await;
             let is_it = |rainbow: &&Rainbow| name.is_none() || rainbow.metadata.name == name;
             candidates(rainbows.iter().filter(is_it).flat_map(&names))
-        });
-        found
+        })
     })
 }
 
