@@ -36,7 +36,7 @@ pub(crate) fn answer() {
             out.push_str(&format!("{}{help}\n", candidate.get_value().to_string_lossy()));
         }
         // A shell that has gone needs no answer.
-        let _ = write!(std::io::stdout(), "{out}{NO_FILES}\n");
+        let _ = writeln!(std::io::stdout(), "{out}{NO_FILES}");
         std::process::exit(0);
     }
     CompleteEnv::with_factory(offered).var(VARIABLE).bin("rainbow").complete();
@@ -130,12 +130,11 @@ pub(crate) fn profiles() -> ArgValueCandidates {
 
 fn of_rainbow(names: impl Fn(&Rainbow) -> Vec<String> + Send + Sync + 'static) -> ArgValueCandidates {
     ArgValueCandidates::new(move || {
-        let found = ask(async |cluster, name| {
+        ask(async |cluster, name| {
             let rainbows = rainbows_of(&cluster).await;
             let is_it = |rainbow: &&Rainbow| name.is_none() || rainbow.metadata.name == name;
             candidates(rainbows.iter().filter(is_it).flat_map(&names))
-        });
-        found
+        })
     })
 }
 

@@ -97,8 +97,11 @@ impl Context {
         if let Ok(config) = Config::incluster() {
             return Ok((with_timeout(config), "the pod's service account".into()));
         }
-        if let Some(path) = local::Home::of_environment()?.kubeconfig() {
-            return self.read_file(&path).await;
+        match local::Home::of_environment().map(|home| home.kubeconfig()) {
+            Ok(Some(path)) => return self.read_file(&path).await,
+            Err(Error::Usage(wrong)) => return Err(Error::Usage(wrong)),
+            // Without a home there is no local cluster.
+            Ok(None) | Err(_) => {}
         }
         Err(Error::NoCluster(
             "no cluster: there is no --kubeconfig, $KUBECONFIG, ~/.kube/config or local cluster; \

@@ -25,6 +25,10 @@ pub(crate) fn markdown(mut command: Command) -> String {
             "RAINBOW_HOME",
             "directory of the local cluster: images, state, kubeconfig (default: `$XDG_STATE_HOME/rainbow`, `~/.local/state/rainbow`)",
         ),
+        (
+            "RAINBOW_PROFILE",
+            "name of the local cluster where `--profile` is not given, also for the kubeconfig that is taken last",
+        ),
         ("NO_COLOR", "no colors, as `--ansi never`"),
         (
             "COLORTERM, TERM",

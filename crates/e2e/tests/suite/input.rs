@@ -123,7 +123,7 @@ pub(crate) fn refused_before_anything_is_sent(cluster: &Cluster) -> Result<()> {
         }
     }
     let output = cluster.cli().output_with_input(&["apply", "-f", "-"], "kind: [Rainbow\n")?;
-    ensure!(output.code == USAGE && output.stderr.contains("line"), "no YAML: {}", output.stderr);
+    ensure!(output.code == USAGE && output.stderr.contains("<stdin>:1: `[` has no `]`"), "no YAML: {}", output.stderr);
     let output = cluster.cli().output(&["apply", "-f", "/nonexistent/v1.yaml"])?;
     ensure!(output.code == USAGE && output.stderr.contains("/nonexistent/v1.yaml"), "no file: {}", output.stderr);
     Ok(())
