@@ -21,6 +21,11 @@ pub fn apply(group: &str, kind: &str, object: &mut Value) {
     }
 }
 
+/// Returns whether a kind has a row in the table of defaults.
+pub fn has(group: &str, kind: &str) -> bool {
+    of(group, kind).is_some()
+}
+
 fn of(group: &str, kind: &str) -> Option<fn(&mut Object)> {
     Some(match (group, kind) {
         ("", "Pod") => pod::pod,

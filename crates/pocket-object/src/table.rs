@@ -40,7 +40,7 @@ const NAME: Head = ("Name", "string", 0);
 
 /// Returns the columns of a built-in kind; Name and Age for other kinds.
 pub fn columns(group: &str, kind: &str) -> Vec<Column> {
-    let (heads, _) = of(group, kind);
+    let (heads, _) = of(group, kind).unwrap_or(other::PLAIN);
     heads
         .iter()
         .map(|(name, type_, priority)| Column {
@@ -55,11 +55,16 @@ pub fn columns(group: &str, kind: &str) -> Vec<Column> {
 
 /// Returns an object's cells, one for each of `columns`.
 pub fn row(group: &str, kind: &str, object: &Value, now: Timestamp) -> Vec<Value> {
-    of(group, kind).1(object, now)
+    of(group, kind).unwrap_or(other::PLAIN).1(object, now)
 }
 
-fn of(group: &str, kind: &str) -> Kind {
-    match (group, kind) {
+/// Returns whether a kind has columns of its own.
+pub fn has(group: &str, kind: &str) -> bool {
+    of(group, kind).is_some()
+}
+
+fn of(group: &str, kind: &str) -> Option<Kind> {
+    Some(match (group, kind) {
         ("", "Pod") => pod::POD,
         ("", "Service") => network::SERVICE,
         ("", "Endpoints") => network::ENDPOINTS,
@@ -88,8 +93,8 @@ fn of(group: &str, kind: &str) -> Kind {
         ("storage.k8s.io", "StorageClass") => other::STORAGE_CLASS,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => other::ROLE_BINDING,
         ("rbac.authorization.k8s.io", _) | ("apiextensions.k8s.io", "CustomResourceDefinition") => other::CREATED_AT,
-        _ => other::PLAIN,
-    }
+        _ => return None,
+    })
 }
 
 fn describe(column: &str) -> String {

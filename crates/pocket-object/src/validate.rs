@@ -4,14 +4,13 @@ mod change;
 mod config;
 mod limits;
 mod meta;
-pub mod names;
 mod pod;
 mod service;
 mod workload;
 
 use serde_json::Value;
 
-use crate::FieldError;
+use crate::{FieldError, names};
 
 /// Checks a new object, after its defaults have been filled in. Metadata is checked for every kind.
 pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
@@ -31,29 +30,43 @@ pub fn update(group: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldErr
     errors.found
 }
 
+/// Returns whether a kind has rules beyond those of its metadata.
+pub fn has(group: &str, kind: &str) -> bool {
+    of(group, kind).is_some()
+}
+
 fn check(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
-    match (group, kind) {
-        ("", "Pod") => pod::check(object, errors),
-        ("", "Service") => service::service(object, errors),
-        ("", "Endpoints") => service::endpoints(object, errors),
-        ("discovery.k8s.io", "EndpointSlice") => service::endpoint_slice(object, errors),
-        ("", "ConfigMap") => config::config_map(object, errors),
-        ("", "Secret") => config::secret(object, errors),
-        ("", "LimitRange") => limits::limit_range(object, errors),
-        ("", "ResourceQuota") => limits::resource_quota(object, errors),
-        ("policy", "PodDisruptionBudget") => workload::disruption_budget(object, errors),
-        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => workload::apps(kind, object, errors),
-        ("batch", "Job") => workload::job(object, errors),
-        ("batch", "CronJob") => workload::cron_job(object, errors),
-        ("autoscaling", "HorizontalPodAutoscaler") => workload::autoscaler(object, errors),
-        ("coordination.k8s.io", "Lease") => config::lease(object, errors),
-        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(kind, object, errors),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            config::role_binding(kind, object, errors);
-        }
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => config::custom_resource_definition(object, errors),
-        _ => {}
+    if let Some(rules) = of(group, kind) {
+        rules(kind, object, errors);
     }
+}
+
+/// Check of an object; the first argument is its kind.
+type Rules = fn(&str, &Value, &mut Errors);
+
+fn of(group: &str, kind: &str) -> Option<Rules> {
+    Some(match (group, kind) {
+        ("", "Pod") => |_, object, errors| pod::check(object, errors),
+        ("", "Service") => |_, object, errors| service::service(object, errors),
+        ("", "Endpoints") => |_, object, errors| service::endpoints(object, errors),
+        ("discovery.k8s.io", "EndpointSlice") => |_, object, errors| service::endpoint_slice(object, errors),
+        ("", "ConfigMap") => |_, object, errors| config::config_map(object, errors),
+        ("", "Secret") => |_, object, errors| config::secret(object, errors),
+        ("", "LimitRange") => |_, object, errors| limits::limit_range(object, errors),
+        ("", "ResourceQuota") => |_, object, errors| limits::resource_quota(object, errors),
+        ("policy", "PodDisruptionBudget") => |_, object, errors| workload::disruption_budget(object, errors),
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => workload::apps,
+        ("batch", "Job") => |_, object, errors| workload::job(object, errors),
+        ("batch", "CronJob") => |_, object, errors| workload::cron_job(object, errors),
+        ("autoscaling", "HorizontalPodAutoscaler") => |_, object, errors| workload::autoscaler(object, errors),
+        ("coordination.k8s.io", "Lease") => |_, object, errors| config::lease(object, errors),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role,
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::role_binding,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            |_, object, errors| config::custom_resource_definition(object, errors)
+        }
+        _ => return None,
+    })
 }
 
 /// Mistakes that were found.
