@@ -1,13 +1,11 @@
 //! HTTP: conversion of requests to operations, and of results to replies.
 
 mod body;
-pub(crate) mod convert;
 mod list;
 mod present;
-mod protobuf;
+pub(crate) mod protobuf;
 mod proxy;
 mod questions;
-mod request;
 mod subresource;
 mod watch;
 mod write;
@@ -18,14 +16,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Method, Request, StatusCode, header};
-use serde_json::{Value, json};
+use http::{Method, Request, StatusCode};
 
-pub(crate) use self::{
-    present::Form,
+use self::present::Form;
+use crate::{
+    Api, discovery, openapi,
+    reply::json_reply,
     request::{Query, Target},
+    resource::Verbs,
+    status::Status,
 };
-use crate::{Api, discovery, openapi, status::Status};
 
 /// Returns the router. One handler serves all paths, because definitions change which paths there are.
 pub(crate) fn router(api: Api) -> Router {
@@ -66,7 +66,7 @@ async fn resource(
     let target = Target::find(&api.registry(), group, version, rest)?;
     let query = Query::parse(request.uri());
     let method = request.method().clone();
-    if target.resource.verbs == crate::Verbs::Create {
+    if target.resource.verbs == Verbs::Create {
         return match method {
             Method::POST => questions::answer(api, &target, request).await,
             _ => Err(Status::method_not_allowed()),
@@ -92,22 +92,4 @@ async fn resource(
         (&Method::DELETE, false, false) => write::delete_collection(api, &target, &query, request).await,
         _ => Err(Status::method_not_allowed()),
     }
-}
-
-/// Returns a JSON reply.
-pub(crate) fn json_reply(code: StatusCode, value: &Value) -> Response {
-    bytes_reply(code, crate::store::to_bytes(value))
-}
-
-/// Returns a reply whose body is already JSON.
-pub(crate) fn bytes_reply(code: StatusCode, bytes: bytes::Bytes) -> Response {
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// Returns the `metav1.Status` of a success.
-pub(crate) fn success(details: Value) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }

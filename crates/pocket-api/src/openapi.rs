@@ -12,11 +12,17 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Api,
-    http::json_reply,
     registry::Registry,
+    reply::json_reply,
+    resource::{Resource, Subresource, Verbs},
     status::Status,
-    table::{Resource, Subresource, Verbs},
 };
+
+/// Returns whether a built-in kind has a schema.
+#[cfg(test)]
+pub(crate) fn has(group: &str, kind: &str) -> bool {
+    builtin::reference(&mut builtin::generator(), group, kind).is_some()
+}
 
 /// Answers `/openapi/v3` and the documents below it.
 pub(crate) fn v3(registry: &Registry, rest: &[&str]) -> Result<Response, Status> {

@@ -7,108 +7,24 @@ mod evict;
 mod fields;
 mod update;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pocket_object::{
     FieldError,
-    managed::{self, ApplyError, Manager, Operation, Versions},
+    managed::{self, ApplyError, Operation, Versions},
 };
 use serde_json::{Value, json};
 
 pub(crate) use self::create::uid;
-pub(crate) use self::delete::{DeleteOptions, Deleted, Propagation};
+pub(crate) use self::delete::{DeleteOptions, Deletion, Propagation};
 use crate::{
     Api, admission,
+    resource::{Resource, Strategy, Subresource},
     status::Status,
     store::{Change, Stored, Writer, key},
-    strategy::Context,
-    table::{Resource, Subresource},
+    strategy::StrategyContext,
+    write_options::WriteOptions,
 };
-
-/// Treatment of fields that the kind does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FieldValidation {
-    /// Drops them.
-    Ignore,
-    /// Drops them and warns.
-    Warn,
-    /// Refuses the write.
-    Strict,
-}
-
-/// Form of a client's body, for messages that have to show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// Whole object.
-    Object,
-    /// JSON Patch: messages show the patched object.
-    JsonPatch,
-    /// Strategic merge patch, with the text that messages show.
-    StrategicPatch(String),
-}
-
-/// Author and manner of a write.
-pub(crate) struct Write {
-    /// Whether to do everything but store the result.
-    pub(crate) dry_run: bool,
-    pub(crate) manager: String,
-    /// Treatment of unknown fields.
-    pub(crate) validation: FieldValidation,
-    /// Mistakes of the body beside its content, such as a field that occurs twice, as sentences.
-    pub(crate) mistakes: Vec<String>,
-    /// Form of the body.
-    pub(crate) sent: Sent,
-    /// Time of the request in the format of Kubernetes.
-    pub(crate) now: String,
-    warnings: Mutex<Vec<String>>,
-}
-
-impl Write {
-    pub(crate) fn new(dry_run: bool, manager: String, validation: FieldValidation) -> Self {
-        let (mistakes, sent, warnings) = (Vec::new(), Sent::Object, Mutex::default());
-        Self { dry_run, manager, validation, mistakes, sent, now: now(), warnings }
-    }
-
-    /// Adds mistakes of the body beside its content.
-    pub(crate) fn with_mistakes(mut self, mistakes: Vec<String>) -> Self {
-        self.mistakes = mistakes;
-        self
-    }
-
-    /// Returns the options of a write by the server itself.
-    pub(crate) fn by_server() -> Self {
-        Self::new(false, "pocket".into(), FieldValidation::Ignore)
-    }
-
-    /// Warns the client; a warning is no error.
-    pub(crate) fn warn(&self, text: String) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-    }
-
-    /// Takes the warnings so far.
-    pub(crate) fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn manager<'a>(&'a self, operation: Operation, api_version: &'a str, sub: Option<&'a Subresource>) -> Manager<'a> {
-        Manager {
-            name: &self.manager,
-            operation,
-            api_version,
-            subresource: sub.map(Subresource::name),
-            time: &self.now,
-        }
-    }
-}
-
-/// Returns a time in the format that Kubernetes uses in metadata.
-pub(crate) fn timestamp(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-pub(crate) fn now() -> String {
-    timestamp(jiff::Timestamp::now())
-}
 
 /// Write of one object.
 #[derive(Clone, Copy)]
@@ -117,7 +33,7 @@ struct Step<'a> {
     sub: Option<&'a Subresource>,
     key: &'a Arc<str>,
     old: Option<&'a Value>,
-    write: &'a Write,
+    write: &'a WriteOptions,
     /// Set for a create, update or patch, after which the writer owns what it changed. Server-side apply has noted ownership already.
     tracks: bool,
 }
@@ -127,8 +43,8 @@ struct Step<'a> {
 enum Ownership {
     /// Create, update or patch: a manager that changes a value owns it.
     Track,
-    /// Server-side apply: ownership is noted already.
-    Said,
+    /// Server-side apply: ownership is recorded already.
+    Recorded,
 }
 
 impl Api {
@@ -142,7 +58,7 @@ impl Api {
         name: &str,
         mut intent: Value,
         force: bool,
-        write: &Write,
+        write: &WriteOptions,
     ) -> Result<(Arc<Stored>, bool), Status> {
         check_type(resource, &intent)?;
         fields::warn_of_deprecation(resource, write);
@@ -161,13 +77,14 @@ impl Api {
                 }
                 fields::set_meta(&mut intent, "name", json!(name));
                 let made = managed::apply(None, &intent, &manager, force, &versions).map_err(failed)?;
-                let stored = self.create_locked(&mut writer, resource, namespace, made, write, Ownership::Said)?;
+                let stored = self.create_locked(&mut writer, resource, namespace, made, write, Ownership::Recorded)?;
                 Ok((stored, true))
             }
             Some(live) => {
-                let stored = self.update_locked(&mut writer, resource, sub, live, write, Ownership::Said, |live| {
-                    managed::apply(Some(live), &intent, &manager, force, &versions).map_err(failed)
-                })?;
+                let stored =
+                    self.update_locked(&mut writer, resource, sub, live, write, Ownership::Recorded, |live| {
+                        managed::apply(Some(live), &intent, &manager, force, &versions).map_err(failed)
+                    })?;
                 Ok((stored, false))
             }
         }
@@ -222,14 +139,14 @@ impl Api {
             invalid(errors)?;
         } else if sub.is_none() {
             let registry = self.registry();
-            let mut context = Context {
+            let mut context = StrategyContext {
                 options: self.options(),
                 registry: &registry,
                 writer: &mut *request.writer,
                 key,
                 now: &write.now,
             };
-            (resource.prepare)(&mut context, old, new).or_else(invalid)?;
+            resource.strategy.prepare(&mut context, old, new).or_else(invalid)?;
             invalid(check(new))?;
         }
         if sub.is_none() { admission::validate(&mut request, new) } else { Ok(()) }
@@ -244,7 +161,7 @@ impl Api {
         old: Option<&Value>,
         change: Change,
     ) -> Result<Arc<Stored>, Status> {
-        let services = resource.group.is_empty() && resource.plural == "services";
+        let services = resource.strategy == Strategy::Service;
         let new = match &change {
             Change::Put(value) if services => Some(value.clone()),
             _ => None,
@@ -254,7 +171,7 @@ impl Api {
         if services {
             writer.allocations.record(key, old, new.as_ref());
         }
-        if resource.group == "apiextensions.k8s.io" {
+        if resource.strategy == Strategy::CustomResourceDefinition {
             self.refresh_definitions();
         }
         if gone && let Some(custom) = &resource.custom {
@@ -264,7 +181,7 @@ impl Api {
     }
 
     /// Returns the object that a dry run would have stored.
-    fn pretend(resource: &Resource, key: &Arc<str>, value: &Value, revision: u64) -> Arc<Stored> {
+    fn dry_run_result(resource: &Resource, key: &Arc<str>, value: &Value, revision: u64) -> Arc<Stored> {
         Arc::new(Stored::new(key.clone(), value, revision, &resource.storage.fields))
     }
 }

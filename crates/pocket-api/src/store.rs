@@ -13,14 +13,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use bytes::Bytes;
 use imbl::OrdMap;
 use serde_json::Value;
 use tokio::sync::watch;
 
 pub(crate) use self::collection::{Event, EventKind, Expired, Stored};
 use self::{collection::Collection, persist::Persist};
-use crate::{services::Allocations, status::Status};
+use crate::{resource::Storage, services::Allocations, status::Status};
 
 /// Objects of one kind by `namespace/name` (`/name` if the kind has no namespaces).
 pub(crate) type Objects = OrdMap<Arc<str>, Arc<Stored>>;
@@ -28,15 +27,6 @@ pub(crate) type Objects = OrdMap<Arc<str>, Arc<Stored>>;
 /// Returns the key of an object in its collection.
 pub(crate) fn key(namespace: &str, name: &str) -> Arc<str> {
     format!("{namespace}/{name}").into()
-}
-
-/// Place of a kind's objects, and the fields that selectors may use.
-#[derive(Debug)]
-pub(crate) struct Storage {
-    /// `group/plural`.
-    pub(crate) id: Arc<str>,
-    /// Selectable fields beyond `metadata.name` and `metadata.namespace`, as dotted paths.
-    pub(crate) fields: Vec<Arc<str>>,
 }
 
 /// State that only writers touch.
@@ -57,11 +47,11 @@ pub(crate) enum Change {
 /// Store of all objects.
 pub(crate) struct Store {
     writer: Mutex<Writer>,
-    state: RwLock<State>,
+    state: RwLock<StoreState>,
     persist: Option<Persist>,
 }
 
-struct State {
+struct StoreState {
     revision: u64,
     /// Revision up to which events were made before this process started and are not kept.
     forgotten: u64,
@@ -71,7 +61,7 @@ struct State {
 impl Store {
     /// Returns an empty store, or the store that was kept in `directory`.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Self, persist::OpenError> {
-        let mut state = State { revision: 1, forgotten: 1, collections: HashMap::new() };
+        let mut state = StoreState { revision: 1, forgotten: 1, collections: HashMap::new() };
         let persist = match directory {
             None => None,
             Some(directory) => {
@@ -180,11 +170,11 @@ impl Store {
         act(state.collections.entry(storage.id.clone()).or_insert_with(|| Collection::new(forgotten)))
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, StoreState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, StoreState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -199,9 +189,4 @@ pub(crate) fn in_namespace<'a>(
     let prefix = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
     let start: Arc<str> = prefix.as_str().into();
     objects.range(start..).map(|(_, stored)| stored).take_while(move |stored| stored.key.starts_with(&prefix))
-}
-
-/// Serialises a value, which always succeeds for JSON values.
-pub(crate) fn to_bytes(value: &Value) -> Bytes {
-    Bytes::from(serde_json::to_vec(value).unwrap_or_default())
 }

@@ -7,9 +7,9 @@ use pocket_object::selector::{FieldSelector, LabelSelector};
 
 use crate::{
     registry::Registry,
+    resource::{Resource, Subresource},
     status::Status,
     store::Stored,
-    table::{Resource, Subresource},
 };
 
 /// Object or collection that a path names.

@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    store::{Stored, to_bytes},
-    table::Resource,
-};
+use crate::{json::to_bytes, resource::Resource, store::Stored};
 
 /// Fields of an Event: in `v1`, and in `events.k8s.io/v1`.
 const EVENT_FIELDS: [(&str, &str); 7] = [
