@@ -32,18 +32,18 @@ const WORKERS: usize = 8;
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue = Queue::new();
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(DeploymentReconciler {
         deployments: shared.deployments.clone(),
         sets: shared.replica_sets.clone(),
         pods: shared.pods.clone(),
         events: shared.events.clone(),
     });
     let changed = queue.clone();
-    context
+    reconciler
         .deployments
         .on_change(move |_, new| new.into_iter().for_each(|deployment| changed.add(Key::of(deployment))));
-    let (changed, deployments) = (queue.clone(), context.deployments.clone());
-    context.sets.on_change(move |old, new| {
+    let (changed, deployments) = (queue.clone(), reconciler.deployments.clone());
+    reconciler.sets.on_change(move |old, new| {
         for set in old.into_iter().chain(new) {
             let namespace = set.namespace().unwrap_or_default();
             if let Some(name) = owner::controller_name::<Deployment>(set) {
@@ -57,8 +57,8 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     // `Recreate` waits until the last old pod is gone.
-    let (changed, sets, deployments) = (queue.clone(), context.sets.clone(), context.deployments.clone());
-    context.pods.on_change(move |old, new| {
+    let (changed, sets, deployments) = (queue.clone(), reconciler.sets.clone(), reconciler.deployments.clone());
+    reconciler.pods.on_change(move |old, new| {
         let Some(pod) = old.filter(|_| new.is_none_or(crate::pods::is_terminal)) else { return };
         let namespace = pod.namespace().unwrap_or_default();
         let Some(set) =
@@ -75,14 +75,14 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     tasks.spawn(async move {
-        context.deployments.ready().await;
-        context.sets.ready().await;
-        context.pods.ready().await;
-        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+        reconciler.deployments.ready().await;
+        reconciler.sets.ready().await;
+        reconciler.pods.ready().await;
+        queue.work(WORKERS, move |key| reconciler.clone().reconcile(key)).await;
     });
 }
 
-struct Context {
+struct DeploymentReconciler {
     deployments: Cache<Deployment>,
     sets: Cache<ReplicaSet>,
     pods: Cache<Pod>,
@@ -91,7 +91,7 @@ struct Context {
 
 /// One pass over a Deployment and its ReplicaSets. Results of writes are taken over at once, so the pass stays up to date.
 struct Rollout<'a> {
-    context: &'a Context,
+    reconciler: &'a DeploymentReconciler,
     deployment: Arc<Deployment>,
     spec: DeploymentSpec,
     /// ReplicaSet with the Deployment's template, if there is one.
@@ -100,7 +100,7 @@ struct Rollout<'a> {
     old: Vec<Arc<ReplicaSet>>,
 }
 
-impl Context {
+impl DeploymentReconciler {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let Some(deployment) = self.deployments.get(&key) else { return Ok(After::Rest) };
         let Some(spec) = deployment.spec.clone() else { return Ok(After::Rest) };
@@ -120,7 +120,7 @@ impl Context {
 
 impl<'a> Rollout<'a> {
     fn new(
-        context: &'a Context,
+        reconciler: &'a DeploymentReconciler,
         deployment: Arc<Deployment>,
         spec: DeploymentSpec,
         mut mine: Vec<Arc<ReplicaSet>>,
@@ -132,7 +132,7 @@ impl<'a> Rollout<'a> {
         // Of several ReplicaSets with the same template the oldest one counts, so that every pass picks the same one.
         let at = mine.iter().position(|set| revision::has_template(set, &spec.template));
         let new = at.map(|at| mine.remove(at));
-        Self { context, deployment, spec, new, old: mine }
+        Self { reconciler, deployment, spec, new, old: mine }
     }
 
     async fn run(&mut self) -> Result<After, Error> {
@@ -181,8 +181,8 @@ impl<'a> Rollout<'a> {
         for set in cleanable.into_iter().take(surplus) {
             let status = set.status.clone().unwrap_or_default();
             let settled = set.metadata.generation <= status.observed_generation;
-            if status.replicas == 0 && count::wanted(&set) == 0 && settled {
-                self.context.sets.delete(&set).await?;
+            if status.replicas == 0 && count::spec_replicas(&set) == 0 && settled {
+                self.reconciler.sets.delete(&set).await?;
                 self.old.retain(|have| have.metadata.uid != set.metadata.uid);
             }
         }
@@ -192,7 +192,7 @@ impl<'a> Rollout<'a> {
     /// Sets annotations of the Deployment.
     async fn annotate(&mut self, annotations: BTreeMap<String, String>) -> Result<(), Error> {
         let patch = json!({ "metadata": { "annotations": annotations } });
-        self.deployment = self.context.deployments.patch(&self.deployment, patch).await?;
+        self.deployment = self.reconciler.deployments.patch(&self.deployment, patch).await?;
         Ok(())
     }
 }

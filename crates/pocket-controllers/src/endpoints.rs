@@ -30,18 +30,18 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue = Queue::new();
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(EndpointsReconciler {
         services: shared.services.clone(),
         pods: shared.pods.clone(),
         slices: shared.slices.clone(),
         endpoints: shared.endpoints.clone(),
     });
     let changed = queue.clone();
-    context.services.on_change(move |old, new| {
+    reconciler.services.on_change(move |old, new| {
         old.or(new).into_iter().for_each(|service| changed.add(Key::of(service)));
     });
-    let (changed, services) = (queue.clone(), context.services.clone());
-    context.pods.on_change(move |old, new| {
+    let (changed, services) = (queue.clone(), reconciler.services.clone());
+    reconciler.pods.on_change(move |old, new| {
         let Some(pod) = new.or(old) else { return };
         if old.zip(new).is_some_and(|(old, new)| desired::is_alike(old, new)) {
             return;
@@ -54,45 +54,45 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     });
     // A change of a slice by another client is undone after a delay. Own writes cause one more pass, which finds nothing to do.
     let changed = queue.clone();
-    context.slices.on_change(move |old, new| {
-        for slice in old.into_iter().chain(new).filter(|slice| is_mine(slice)) {
+    reconciler.slices.on_change(move |old, new| {
+        for slice in old.into_iter().chain(new).filter(|slice| is_managed(slice)) {
             if let Some(service) = slice.labels().get(SERVICE_NAME) {
                 changed.add_after(Key::new(slice.namespace().unwrap_or_default(), service), SLICE_DELAY);
             }
         }
     });
     let changed = queue.clone();
-    context.endpoints.on_change(move |old, new| {
+    reconciler.endpoints.on_change(move |old, new| {
         // Only a deletion is undone.
         let gone = old.filter(|_| new.is_none());
         gone.into_iter().for_each(|endpoints| changed.add(Key::of(endpoints)));
     });
     tasks.spawn(async move {
-        context.services.ready().await;
-        context.pods.ready().await;
-        context.slices.ready().await;
-        context.endpoints.ready().await;
-        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+        reconciler.services.ready().await;
+        reconciler.pods.ready().await;
+        reconciler.slices.ready().await;
+        reconciler.endpoints.ready().await;
+        queue.work(WORKERS, move |key| reconciler.clone().reconcile(key)).await;
     });
 }
 
-struct Context {
+struct EndpointsReconciler {
     services: Cache<Service>,
     pods: Cache<Pod>,
     slices: Cache<EndpointSlice>,
     endpoints: Cache<Endpoints>,
 }
 
-fn is_mine(slice: &EndpointSlice) -> bool {
+fn is_managed(slice: &EndpointSlice) -> bool {
     slice.labels().get(MANAGED_BY).is_some_and(|by| by == ME)
 }
 
-impl Context {
+impl EndpointsReconciler {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let mut have = self.slices.list(&key.namespace);
         have.retain(|slice| {
             let here = slice.metadata.deletion_timestamp.is_none();
-            here && is_mine(slice) && slice.labels().get(SERVICE_NAME) == Some(&key.name)
+            here && is_managed(slice) && slice.labels().get(SERVICE_NAME) == Some(&key.name)
         });
         let service = self.services.get(&key).filter(|service| service.metadata.deletion_timestamp.is_none());
         // The garbage collector deletes the slices of a Service that is gone, and it also knows of orphans.

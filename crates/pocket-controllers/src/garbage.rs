@@ -29,7 +29,7 @@ const REMEMBERED: usize = 500;
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue: Queue<String> = Queue::new();
-    let context = Arc::new(Context {
+    let collector = Arc::new(GarbageCollector {
         client: shared.client.clone(),
         objects: shared.objects.clone(),
         gone: Mutex::default(),
@@ -44,28 +44,28 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
             }
             if let Some(old) = old {
                 // An owner that waits for its dependents is queued when a dependent no longer blocks it.
-                released(old, Some(node)).for_each(|uid| changed.add(uid));
+                released_owners(old, Some(node)).for_each(|uid| changed.add(uid));
             }
         } else if let Some(node) = old {
             objects.owned_by(&node.uid).into_iter().for_each(|owned| changed.add(owned.uid.clone()));
-            released(node, None).for_each(|uid| changed.add(uid));
+            released_owners(node, None).for_each(|uid| changed.add(uid));
         }
     });
     tasks.spawn(async move {
-        context.objects.ready().await;
-        queue.work(WORKERS, move |uid| context.clone().reconcile(uid)).await;
+        collector.objects.ready().await;
+        queue.work(WORKERS, move |uid| collector.clone().reconcile(uid)).await;
     });
 }
 
 /// Returns the owners that a change no longer blocks.
-fn released<'a>(old: &'a Node, new: Option<&'a Node>) -> impl Iterator<Item = String> + use<'a> {
+fn released_owners<'a>(old: &'a Node, new: Option<&'a Node>) -> impl Iterator<Item = String> + use<'a> {
     let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
     let still =
         move |uid: &str| new.is_some_and(|new| new.owners.iter().any(|owner| owner.uid == uid && blocks(owner)));
     old.owners.iter().filter(move |owner| blocks(owner) && !still(&owner.uid)).map(|owner| owner.uid.clone())
 }
 
-struct Context {
+struct GarbageCollector {
     client: Client,
     objects: Objects,
     /// Uids of owners that were looked up and are gone.
@@ -85,7 +85,7 @@ struct Owners {
     unknown: bool,
 }
 
-impl Context {
+impl GarbageCollector {
     async fn reconcile(self: Arc<Self>, uid: String) -> Result<After, Error> {
         let Some(node) = self.objects.get(&uid) else { return Ok(After::Rest) };
         if node.deleting {

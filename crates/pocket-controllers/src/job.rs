@@ -39,16 +39,16 @@ const LAST_BACKOFF: Duration = Duration::from_secs(360);
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue = Queue::new();
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(JobReconciler {
         jobs: shared.jobs.clone(),
         pods: shared.pods.clone(),
         events: shared.events.clone(),
         backoff: Mutex::default(),
     });
     let changed = queue.clone();
-    context.jobs.on_change(move |old, new| new.or(old).into_iter().for_each(|job| changed.add(Key::of(job))));
+    reconciler.jobs.on_change(move |old, new| new.or(old).into_iter().for_each(|job| changed.add(Key::of(job))));
     let changed = queue.clone();
-    context.pods.on_change(move |old, new| {
+    reconciler.pods.on_change(move |old, new| {
         for pod in old.into_iter().chain(new) {
             if let Some(name) = owner::controller_name::<Job>(pod) {
                 changed.add(Key::new(pod.namespace().unwrap_or_default(), name));
@@ -56,13 +56,13 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     tasks.spawn(async move {
-        context.jobs.ready().await;
-        context.pods.ready().await;
-        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+        reconciler.jobs.ready().await;
+        reconciler.pods.ready().await;
+        queue.work(WORKERS, move |key| reconciler.clone().reconcile(key)).await;
     });
 }
 
-struct Context {
+struct JobReconciler {
     jobs: Cache<Job>,
     pods: Cache<Pod>,
     events: Events,
@@ -79,7 +79,7 @@ struct Census {
     ended: Vec<Arc<Pod>>,
 }
 
-impl Context {
+impl JobReconciler {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let all = self.pods.list(&key.namespace);
         let job = self.jobs.get(&key);
@@ -132,14 +132,14 @@ impl Context {
         } else if success {
             status::set_complete(&mut status, census.terminating == 0);
         }
-        self.tell(&job, &before, &status);
+        self.record_events(&job, &before, &status);
         self.write(job, &status).await?;
         Ok(after)
     }
 
     /// Creates or deletes pods until the wanted number runs.
     async fn adjust(&self, job: &Job, spec: &JobSpec, status: &JobStatus, census: &mut Census) -> Result<After, Error> {
-        let wanted = status::wanted(spec, status, census.active.len());
+        let wanted = status::wanted_pods(spec, status, census.active.len());
         // With this policy a pod that is still ending keeps its place.
         let ending = if spec.pod_replacement_policy.as_deref() == Some("Failed") { census.terminating } else { 0 };
         if census.active.len() > wanted {
@@ -245,7 +245,7 @@ impl Context {
     }
 
     /// Emits events for changes of the conditions.
-    fn tell(&self, job: &Job, before: &JobStatus, after: &JobStatus) {
+    fn record_events(&self, job: &Job, before: &JobStatus, after: &JobStatus) {
         let has = |status: &JobStatus, kind: &str| {
             status::find(status, kind).is_some_and(|condition| condition.status == "True")
         };

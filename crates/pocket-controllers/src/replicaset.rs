@@ -28,15 +28,15 @@ const BURST: usize = 500;
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue = Queue::new();
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(ReplicaSetReconciler {
         sets: shared.replica_sets.clone(),
         pods: shared.pods.clone(),
         events: shared.events.clone(),
     });
     let changed = queue.clone();
-    context.sets.on_change(move |_, new| new.into_iter().for_each(|set| changed.add(Key::of(set))));
-    let (changed, sets) = (queue.clone(), context.sets.clone());
-    context.pods.on_change(move |old, new| {
+    reconciler.sets.on_change(move |_, new| new.into_iter().for_each(|set| changed.add(Key::of(set))));
+    let (changed, sets) = (queue.clone(), reconciler.sets.clone());
+    reconciler.pods.on_change(move |old, new| {
         for pod in old.into_iter().chain(new) {
             let namespace = pod.namespace().unwrap_or_default();
             if let Some(name) = owner::controller_name::<ReplicaSet>(pod) {
@@ -50,13 +50,13 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     tasks.spawn(async move {
-        context.sets.ready().await;
-        context.pods.ready().await;
-        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+        reconciler.sets.ready().await;
+        reconciler.pods.ready().await;
+        queue.work(WORKERS, move |key| reconciler.clone().reconcile(key)).await;
     });
 }
 
-struct Context {
+struct ReplicaSetReconciler {
     sets: Cache<ReplicaSet>,
     pods: Cache<Pod>,
     events: Events,
@@ -68,7 +68,7 @@ struct Failure {
     error: Error,
 }
 
-impl Context {
+impl ReplicaSetReconciler {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let Some(set) = self.sets.get(&key) else { return Ok(After::Rest) };
         let Some(spec) = set.spec.as_ref() else { return Ok(After::Rest) };
