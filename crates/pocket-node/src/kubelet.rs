@@ -1,24 +1,24 @@
 //! Kubelet: takes the pods of its node, runs their containers, keeps their status.
 //!
 //! One task leads a pod through its life ([`pod`]), and one task runs each container ([`container`]). Both record what happens
-//! on the pod's [`board`]. One writer per pod derives the status from the board and writes it when it changed.
+//! in the pod's [`tracker`]. One writer per pod derives the status from it and writes it when it changed.
 
 mod access;
 mod backoff;
-mod board;
 mod container;
 #[cfg(test)]
 mod fake;
 mod lifecycle;
 mod logs;
 mod pod;
+mod pod_context;
 mod prepare;
-mod qos;
 mod status;
 mod termination;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tracker;
 mod writer;
 
 use std::{
@@ -34,7 +34,7 @@ use kube::{Api, Client, ResourceExt, core::PartialObjectMeta, runtime::watcher};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::pod::{PodContext, Update};
+use self::{pod::Update, pod_context::PodContext};
 use crate::{
     cluster::Cluster,
     env::Source,
@@ -205,7 +205,7 @@ impl<R: Runtime> Dispatch<R> {
         }
         if let Some(entry) = self.pods.get(&key) {
             if let Some(context) = lock(&self.shared.pods).get(&key).filter(|context| context.uid == uid) {
-                context.latest(pod.clone());
+                context.set_latest(pod.clone());
             }
             entry.updates.send_replace(Update { pod, gone: false });
             return;

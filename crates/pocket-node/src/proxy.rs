@@ -1,7 +1,7 @@
 //! Service proxy for pods and for the host: a user-space proxy that picks an endpoint per connection.
 //!
 //! Every port of a Service has a [`balance::Backend`] for clients in the cluster and one for clients outside, which choose the
-//! endpoint of the next connection, and doors that feed them: at the Service's address in the node's network; at its node port on
+//! endpoint of the next connection, and listeners that feed them: at the Service's address in the node's network; at its node port on
 //! the host's loopback; for a load balancer at its own port there. A change of endpoints changes the backend in place and takes
 //! effect with the next connection. Established connections are not touched by anything: not by endpoints that leave, not by the
 //! Service's deletion.
@@ -11,6 +11,7 @@
 
 mod balance;
 pub(crate) mod host_port;
+mod listener;
 mod loadbalancer;
 mod splice;
 mod tcp;
@@ -34,7 +35,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::balance::{Backend, Endpoints};
+use self::{
+    balance::Endpoints,
+    listener::{Front, Port, PortListener, Refusal, close_all, refusal},
+};
 use crate::{
     cluster::{Address, Cluster, Exposure, Protocol, Service, ServicePort},
     events::{Recorder, Severity},
@@ -63,84 +67,8 @@ pub struct Proxy {
     config: ProxyConfig,
 }
 
-/// Place where a port of a Service is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Front {
-    /// Address in the node's network.
-    Inside(SocketAddrV4),
-    /// Port on the host.
-    Host(u16),
-}
-
-/// Port that the proxy holds.
-enum Door {
-    Tcp(tcp::Door),
-    Udp(udp::Door),
-}
-
-impl Door {
-    /// Accepts connections from now on.
-    fn open(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(door) => door.open(),
-            Self::Udp(door) => door.open(),
-        }
-    }
-
-    /// Refuses connections from now on.
-    async fn shut(&mut self) {
-        match self {
-            Self::Tcp(door) => door.shut().await,
-            // At worst, datagrams are swallowed instead of refused.
-            Self::Udp(door) => drop(door.shut()),
-        }
-    }
-
-    /// Releases the port. After this it can be opened again.
-    async fn close(self) {
-        match self {
-            Self::Tcp(door) => door.close().await,
-            Self::Udp(door) => door.close().await,
-        }
-    }
-}
-
-/// Port of a Service.
-struct Port {
-    /// Backend for clients in the cluster.
-    inside: Arc<Backend>,
-    /// Backend for clients outside.
-    outside: Arc<Backend>,
-    fronts: HashMap<Front, Result<Door, Refusal>>,
-}
-
-impl Port {
-    fn new(service: &Service) -> Self {
-        Self {
-            inside: Arc::new(Backend::new(service)),
-            outside: Arc::new(Backend::new(service)),
-            fronts: HashMap::new(),
-        }
-    }
-
-    fn backend(&self, front: Front) -> &Arc<Backend> {
-        match front {
-            Front::Inside(_) => &self.inside,
-            Front::Host(_) => &self.outside,
-        }
-    }
-}
-
-/// Reason why a port could not be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    /// Value of `PortStatus.error`.
-    reason: &'static str,
-    message: String,
-}
-
 /// State of everything that is open.
-struct State {
+struct ProxyState {
     client: Client,
     net: NodeNet,
     cluster: Arc<Cluster>,
@@ -164,7 +92,8 @@ impl Proxy {
         let Self { client, net, cluster, config } = self;
         let (events, writer) = Recorder::new(client.clone(), "service-proxy", config.node_name.clone());
         let changes = cluster.subscribe();
-        let state = State { client, net, cluster, config, events, pipes: Arc::default(), services: BTreeMap::new() };
+        let state =
+            ProxyState { client, net, cluster, config, events, pipes: Arc::default(), services: BTreeMap::new() };
         tokio::select! {
             () = state.run(changes) => {}
             () = writer => {}
@@ -173,7 +102,7 @@ impl Proxy {
     }
 }
 
-impl State {
+impl ProxyState {
     async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Key>) {
         let mut changed = BTreeSet::new();
         // Changes that arrive before this instant are collected until then.
@@ -252,43 +181,43 @@ impl State {
                 Front::Inside(_) => !inside.usable.is_empty(),
                 Front::Host(_) => !outside.usable.is_empty(),
             };
-            // A door shuts before the endpoints leave it, so that connections that are established already still get one of those.
-            for (_, door) in port.fronts.iter_mut().filter(|(front, _)| !served(front)) {
-                if let Ok(door) = door {
-                    door.shut().await;
+            // A listener shuts before the endpoints leave it, so that connections that are established already still get one of those.
+            for (_, listener) in port.fronts.iter_mut().filter(|(front, _)| !served(front)) {
+                if let Ok(listener) = listener {
+                    listener.shut().await;
                 }
             }
             let open: Vec<(Front, bool)> = wanted.into_iter().map(|front| (front, served(&front))).collect();
             port.inside.set(inside);
             port.outside.set(outside);
             for (front, served) in open {
-                let (said, door) = match port.fronts.remove(&front) {
-                    Some(Ok(door)) => (None, Ok(door)),
+                let (former_refusal, listener) = match port.fronts.remove(&front) {
+                    Some(Ok(listener)) => (None, Ok(listener)),
                     refused => {
                         let opened = self.open(key, front, spec.protocol, &port, &ports).await;
                         (refused.and_then(Result::err), opened)
                     }
                 };
-                let door = match door {
-                    Ok(mut door) if served => match door.open() {
-                        Ok(()) => Ok(door),
+                let listener = match listener {
+                    Ok(mut listener) if served => match listener.open() {
+                        Ok(()) => Ok(listener),
                         Err(error) => {
-                            door.close().await;
+                            listener.close().await;
                             Err(refusal(front, self.config.host_ip, &error, None))
                         }
                     },
-                    Ok(mut door) => {
-                        door.shut().await;
-                        Ok(door)
+                    Ok(mut listener) => {
+                        listener.shut().await;
+                        Ok(listener)
                     }
                     Err(refusal) => Err(refusal),
                 };
-                if let Err(refusal) = &door
-                    && said.as_ref() != Some(refusal)
+                if let Err(refusal) = &listener
+                    && former_refusal.as_ref() != Some(refusal)
                 {
                     self.complain(service, refusal);
                 }
-                port.fronts.insert(front, door);
+                port.fronts.insert(front, listener);
             }
             ports.insert(id, port);
         }
@@ -326,7 +255,7 @@ impl State {
         protocol: Protocol,
         port: &Port,
         siblings: &HashMap<(Protocol, u16), Port>,
-    ) -> Result<Door, Refusal> {
+    ) -> Result<PortListener, Refusal> {
         let refuse = |error, holder| Err(refusal(front, self.config.host_ip, &error, holder));
         // Checked first, because the kernel lets a port be bound twice while neither socket listens.
         if let Some(holder) = self.holder(key, front, protocol, siblings) {
@@ -347,7 +276,7 @@ impl State {
                 };
                 let relay = tcp::Relay { backend, pipes: self.pipes.clone(), node };
                 match listener {
-                    Ok(listener) => Ok(Door::Tcp(tcp::Door::new(listener, home, relay))),
+                    Ok(listener) => Ok(PortListener::Tcp(tcp::TcpPort::new(listener, home, relay))),
                     Err(error) => refuse(error, None),
                 }
             }
@@ -357,7 +286,7 @@ impl State {
                     false => UdpSocket::bind(address).await,
                 };
                 match socket {
-                    Ok(socket) => Ok(Door::Udp(udp::Door::new(socket, &home, backend, node))),
+                    Ok(socket) => Ok(PortListener::Udp(udp::UdpPort::new(socket, &home, backend, node))),
                     Err(error) => refuse(error, None),
                 }
             }
@@ -392,47 +321,6 @@ impl State {
             ..ObjectReference::default()
         };
         self.events.record(about, Severity::Warning, refusal.reason, refusal.message.clone());
-    }
-}
-
-/// Closes doors; returns whether a port of the host was released.
-async fn close_all(fronts: HashMap<Front, Result<Door, Refusal>>) -> bool {
-    let mut freed = false;
-    for (front, door) in fronts {
-        if let Ok(door) = door {
-            door.close().await;
-            freed |= matches!(front, Front::Host(_));
-        }
-    }
-    freed
-}
-
-/// Describes why a port could not be opened, and what helps.
-fn refusal(front: Front, host: Ipv4Addr, error: &io::Error, holder: Option<Key>) -> Refusal {
-    let address = match front {
-        Front::Inside(address) => address,
-        Front::Host(port) => SocketAddrV4::new(host, port),
-    };
-    match (error.kind(), holder) {
-        (io::ErrorKind::AddrInUse, Some(holder)) => Refusal {
-            reason: "PortInUse",
-            message: format!(
-                "port {address} is held by the Service {holder}; use the node port, or give one of them another port"
-            ),
-        },
-        (io::ErrorKind::AddrInUse, None) => Refusal {
-            reason: "PortInUse",
-            message: format!(
-                "port {address} is held by another program of this machine; use the node port, or end that program"
-            ),
-        },
-        (io::ErrorKind::PermissionDenied, _) => Refusal {
-            reason: "PortForbidden",
-            message: format!(
-                "port {address} cannot be opened without privileges (net.ipv4.ip_unprivileged_port_start); use the node port"
-            ),
-        },
-        (_, _) => Refusal { reason: "PortUnavailable", message: format!("port {address} cannot be opened: {error}") },
     }
 }
 

@@ -147,10 +147,7 @@ pub async fn set_up(
         let path = dir.join(&volume.name);
         let made = one(client, pod, facts, volume, &found, path).await.map_err(|error| (volume.name.clone(), error))?;
         all.paths.insert(volume.name.clone(), made.0);
-        all.renew = match (all.renew, made.1) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        all.renew = all.renew.into_iter().chain(made.1).min();
     }
     Ok(all)
 }
@@ -179,13 +176,13 @@ async fn one(
     }
     let mut tokens = BTreeMap::new();
     let mut renew: Option<Duration> = None;
-    for wish in sources::tokens(volume) {
-        let (token, good_for) = request_token(client, pod, &wish).await?;
+    for source in sources::tokens(volume) {
+        let (token, good_for) = request_token(client, pod, &source).await?;
         let due = good_for.mul_f64(0.8);
-        renew = Some(renew.map_or(due, |earlier| earlier.min(due)));
-        tokens.insert(wish, token);
+        renew = renew.into_iter().chain([due]).min();
+        tokens.insert(source, token);
     }
-    let files = sources::files(pod, facts, volume, found, |wish| tokens.get(wish).cloned())?;
+    let files = sources::files(pod, facts, volume, found, |source| tokens.get(source).cloned())?;
     atomic::write(&path, &files).map_err(io)?;
     Ok((path, renew))
 }
@@ -194,15 +191,15 @@ async fn one(
 async fn request_token(
     client: &Client,
     pod: &Pod,
-    wish: &sources::TokenWish,
+    source: &sources::TokenSource,
 ) -> Result<(String, Duration), VolumeError> {
     let account =
         pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".into());
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let request = TokenRequest {
         spec: TokenRequestSpec {
-            audiences: wish.audience.clone().into_iter().collect(),
-            expiration_seconds: Some(wish.seconds),
+            audiences: source.audience.clone().into_iter().collect(),
+            expiration_seconds: Some(source.seconds),
             bound_object_ref: Some(BoundObjectReference {
                 api_version: Some("v1".into()),
                 kind: Some("Pod".into()),
@@ -228,4 +225,52 @@ fn kind(volume: &Volume) -> String {
     let fields =
         value.as_object().map(|object| object.keys().filter(|key| *key != "name").cloned().collect::<Vec<_>>());
     fields.unwrap_or_default().first().cloned().unwrap_or_else(|| "unknown".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_several_tokens_the_earliest_is_due() {
+        let api = pocket_api::Api::new(pocket_api::Options::default()).unwrap();
+        let client = api.client("a");
+        let create = PostParams::default();
+        let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": "a" } })).unwrap();
+        Api::all(client.clone()).create(&create, &namespace).await.unwrap();
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "a");
+        let account = serde_json::from_value(json!({ "metadata": { "name": "default" } })).unwrap();
+        accounts.create(&create, &account).await.unwrap();
+        let facts = NodeFacts { host_ip: std::net::Ipv4Addr::LOCALHOST, pod_ip: None, cpus: 1, memory: 1 };
+        // The tokens of one volume, and those of several, in each order.
+        for (at, volumes) in [
+            json!([[600, 7200]]),
+            json!([[7200, 600]]),
+            json!([[600], [7200]]),
+            json!([[7200], [600]]),
+            json!([[7200, 600], [7200]]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let volumes: Vec<_> = volumes.as_array().unwrap().iter().enumerate().map(|(at, tokens)| {
+                let token = |(at, seconds)| json!({ "serviceAccountToken": { "path": format!("t{at}"), "expirationSeconds": seconds } });
+                let tokens: Vec<_> = tokens.as_array().unwrap().iter().enumerate().map(token).collect();
+                json!({ "name": format!("v{at}"), "projected": { "sources": tokens } })
+            }).collect();
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": { "name": format!("p{at}") },
+                "spec": { "volumes": volumes, "containers": [{ "name": "c", "image": "c:v1" }] },
+            }))
+            .unwrap();
+            let pod = Api::<Pod>::namespaced(client.clone(), "a").create(&create, &pod).await.unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let made = set_up(&client, &pod, &facts, dir.path()).await.unwrap();
+            // 80% of ten minutes, which have begun.
+            assert!(made.renew.is_some_and(|due| due <= Duration::from_secs(480)), "{volumes:?}: {:?}", made.renew);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Current knowledge of the kubelet about one pod. Container tasks write to it; the status writer reads it.
+//! Tracker of one pod: what the kubelet knows of it now. Container tasks write to it; the status writer reads it.
 
 use std::{
     net::Ipv4Addr,
@@ -54,7 +54,7 @@ impl Ended {
 
 /// State of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum RunState {
     /// Not running (yet, or at the moment).
     Waiting {
         /// `ContainerCreating`, `PodInitializing`, `CrashLoopBackOff`, `ImagePullBackOff`, …
@@ -76,7 +76,7 @@ pub(crate) struct Slot {
     pub(crate) image: String,
     /// Native sidecar: an init container that runs beside the others.
     pub(crate) sidecar: bool,
-    pub(crate) state: State,
+    pub(crate) state: RunState,
     /// End of the previous run.
     pub(crate) last: Option<Ended>,
     /// Number of restarts.
@@ -110,7 +110,7 @@ pub(crate) struct View {
     pub(crate) over: bool,
 }
 
-/// Index of a container on the board.
+/// Index of a container in the tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     Init(usize),
@@ -119,18 +119,18 @@ pub(crate) enum Place {
 
 /// Shared view of a pod, with notifications.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct Tracker {
     view: Mutex<View>,
     /// Notified on every change, for the one task that writes the status.
-    pub(crate) changed: Notify,
+    pub(crate) writer: Notify,
     /// Notified on every change, for the one task that leads the pod.
-    pub(crate) progressed: Notify,
+    pub(crate) leader: Notify,
     /// Notified on every change, for all log followers.
-    pub(crate) told: Notify,
+    pub(crate) log_followers: Notify,
 }
 
-impl Board {
-    /// Creates the board of a pod. After a restart of the node it starts from the status that the former run left.
+impl Tracker {
+    /// Creates the tracker of a pod. After a restart of the node it starts from the status that the former run left.
     pub(crate) fn new(pod: &Pod, now: Timestamp) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let status = pod.status.clone().unwrap_or_default();
@@ -154,7 +154,7 @@ impl Board {
             initialized: init.is_empty(),
             ..View::default()
         };
-        Self { view: Mutex::new(view), changed: Notify::new(), progressed: Notify::new(), told: Notify::new() }
+        Self { view: Mutex::new(view), writer: Notify::new(), leader: Notify::new(), log_followers: Notify::new() }
     }
 
     pub(crate) fn read(&self) -> MutexGuard<'_, View> {
@@ -164,9 +164,9 @@ impl Board {
     /// Changes the view, and notifies all tasks that wait for a change.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
         let answer = change(&mut lock(&self.view));
-        self.changed.notify_one();
-        self.progressed.notify_one();
-        self.told.notify_waiters();
+        self.writer.notify_one();
+        self.leader.notify_one();
+        self.log_followers.notify_waiters();
         answer
     }
 
@@ -194,7 +194,7 @@ fn slot(
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
         sidecar: container.restart_policy.as_deref() == Some("Always"),
-        state: State::Waiting { reason: reason.into(), message: None },
+        state: RunState::Waiting { reason: reason.into(), message: None },
         last: None,
         restarts: 0,
         ready: false,
@@ -208,7 +208,8 @@ fn slot(
     slot.restarts = before.restart_count;
     slot.image_id.clone_from(&before.image_id);
     let state = before.state.clone().unwrap_or_default();
-    let last = before.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| ended(end, now));
+    let last =
+        before.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| read_terminated(end, now));
     // Containers do not outlive the node's process. A container that ran ended with it, unobserved.
     slot.last = match state {
         ContainerState { running: Some(running), .. } => Some(Ended {
@@ -221,8 +222,8 @@ fn slot(
             container_id: before.container_id.clone(),
         }),
         ContainerState { terminated: Some(end), .. } => {
-            let end = ended(&end, now);
-            slot.state = State::Ended(end.clone());
+            let end = read_terminated(&end, now);
+            slot.state = RunState::Ended(end.clone());
             slot.container_id.clone_from(&end.container_id);
             last
         }
@@ -231,7 +232,7 @@ fn slot(
     slot
 }
 
-fn ended(end: &ContainerStateTerminated, now: Timestamp) -> Ended {
+fn read_terminated(end: &ContainerStateTerminated, now: Timestamp) -> Ended {
     Ended {
         code: end.exit_code,
         signal: end.signal,
