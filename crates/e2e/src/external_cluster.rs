@@ -1,4 +1,4 @@
-//! Given cluster, which is not the suite's own: the one of the user's kubeconfig. It gets images and Rainbow, and is left as it
+//! External cluster, which is not the suite's own: the one of the user's kubeconfig. It gets images and Rainbow, and is left as it
 //! was found.
 
 use std::{
@@ -21,14 +21,14 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 
-use crate::{Cli, OperatorPlace, Settings, cluster::config, images, loader};
+use crate::{Cli, OperatorPlace, Settings, images, kubeconfig::config, loader};
 
 /// Namespace of the operator that the suite installs. Differs from the usual one, so that the user's own is never touched.
 const OPERATOR_NAMESPACE: &str = "rainbow-test-system";
 
 /// Changes that the suite made to a cluster, with the data to undo them.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct ExternalCluster {
     kubeconfig: PathBuf,
     /// Whether Rainbow's resource definitions existed before.
     had_definitions: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Given {
 }
 
 /// Facts about a cluster, read before anything is changed.
-struct Found {
+struct Facts {
     version: String,
     nodes: Vec<Node>,
     had_definitions: bool,
@@ -51,12 +51,12 @@ struct Found {
     operator: Option<String>,
 }
 
-impl Given {
+impl ExternalCluster {
     /// Pins the context, gives the cluster the images, and installs Rainbow.
     pub(crate) fn prepare(cli: &Cli, dir: &Path, settings: &Settings, images: &[String]) -> Result<Self> {
         let (kubeconfig, context) = pin(dir, settings.context.as_deref())?;
-        let found = blocking(ask(&kubeconfig)).with_context(|| format!("the cluster of context `{context}`"))?;
-        let Found { version, nodes, had_definitions, has_autoscalers, operator } = found;
+        let facts = blocking(read_facts(&kubeconfig)).with_context(|| format!("the cluster of context `{context}`"))?;
+        let Facts { version, nodes, had_definitions, has_autoscalers, operator } = facts;
         if let Some(namespace) = operator {
             bail!(
                 "Rainbow's operator runs in namespace `{namespace}` of that cluster and would act on the tests' namespaces \
@@ -126,7 +126,7 @@ impl Given {
     }
 
     /// Removes Rainbow again, unless it existed before or a Rainbow exists now.
-    pub(crate) fn leave(&self, cli: &Cli) -> Result<()> {
+    pub(crate) fn restore(&self, cli: &Cli) -> Result<()> {
         let in_use = blocking(any_rainbow(&self.kubeconfig))?;
         let keep = self.had_definitions || in_use;
         let how = if keep { "--keep-rainbows" } else { "--purge" };
@@ -166,7 +166,8 @@ fn pin(dir: &Path, context: Option<&str>) -> Result<(PathBuf, String)> {
     Ok((path, context))
 }
 
-async fn ask(kubeconfig: &Path) -> Result<Found> {
+/// Reads the facts about a cluster.
+async fn read_facts(kubeconfig: &Path) -> Result<Facts> {
     let client = Client::try_from(config(kubeconfig).await?)?;
     let version = client.apiserver_version().await.context("it does not answer")?.git_version;
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.context("its nodes")?.items;
@@ -180,7 +181,7 @@ async fn ask(kubeconfig: &Path) -> Result<Found> {
     let operators = ListParams::default().labels("app.kubernetes.io/name=rainbow-operator");
     let operators = Api::<Deployment>::all(client).list(&operators).await?;
     let operator = operators.items.first().and_then(ResourceExt::namespace);
-    Ok(Found { version, nodes, had_definitions, has_autoscalers, operator })
+    Ok(Facts { version, nodes, had_definitions, has_autoscalers, operator })
 }
 
 /// Runs a future to its end, for callers inside and outside of tasks.
