@@ -9,7 +9,11 @@ use anyhow::{Context, bail};
 use rainbow_api::{ColorPhase, ConditionType, Reason, ShiftPhase, labels};
 use rainbow_operator::{Health, events, install};
 use serde_json::Value;
-use tally::{ages::Ages, report::Report, rules::{Loopback, Rules}};
+use tally::{
+    ages::Ages,
+    report::Report,
+    rules::{Loopback, Rules},
+};
 
 /// Path of the reference, from the root.
 pub(crate) const PATH: &str = "docs/reference.md";
@@ -36,7 +40,8 @@ pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
     let examples = fields::Examples::read(&root.join(EXAMPLES))?;
     let mut text = HEAD.to_owned();
     for definition in install::definitions() {
-        let kind = definition.pointer("/spec/names/kind").and_then(Value::as_str).context("a definition has no kind")?;
+        let kind =
+            definition.pointer("/spec/names/kind").and_then(Value::as_str).context("a definition has no kind")?;
         let schema =
             definition.pointer("/spec/versions/0/schema/openAPIV3Schema").context("a definition has no schema")?;
         for (part, is_written) in [("spec", kind == "Rainbow"), ("status", false)] {
@@ -57,7 +62,8 @@ pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
     names(&mut text, ShiftPhase::ALL.map(|one| (one.as_str(), one.meaning())));
     let _ = write!(text, "\n## Events\n\n| reason | meaning |\n|---|---|\n");
     names(&mut text, events());
-    let _ = write!(text, "\n## Labels, annotations and finalizers\n\nNo user sets them.\n\n| key | meaning |\n|---|---|\n");
+    let _ =
+        write!(text, "\n## Labels, annotations and finalizers\n\nNo user sets them.\n\n| key | meaning |\n|---|---|\n");
     names(&mut text, labels::KEYS);
     let _ = write!(text, "\n## Metrics\n\nOf the operator (`rainbow operator --health-listen`, path `/metrics`):\n");
     metrics(&mut text, &Health::default().metrics());

@@ -6,8 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 /// Fields whose inside is Kubernetes' own, and documented there.
-const OF_KUBERNETES: [&str; 6] =
-    ["template", "resources", "securityContext", "metrics", "behavior", "conditions"];
+const OF_KUBERNETES: [&str; 6] = ["template", "resources", "securityContext", "metrics", "behavior", "conditions"];
 /// Longest value that is shown as an example, in characters.
 const LONGEST_EXAMPLE: usize = 40;
 
@@ -29,7 +28,8 @@ impl Examples {
     /// Reads the documents of a YAML file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let documents = serde_saphyr::from_multiple(&text).with_context(|| format!("cannot read {}", path.display()))?;
+        let documents =
+            serde_saphyr::from_multiple(&text).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self(documents))
     }
 
