@@ -5,19 +5,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use anyhow::Result;
+use kube::Client;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Cli, Kubectl, OperatorPlace, Settings, Which,
-    given::Given,
+    Cli, ClusterKind, Kubectl, OperatorPlace, Settings,
+    external_cluster::ExternalCluster,
     images::{self, Image},
+    kubeconfig::config,
     load,
+    programs::programs,
     reach::{Reach, Way},
 };
 
@@ -30,7 +29,7 @@ pub struct Cluster {
     settings: Settings,
     kubeconfig: PathBuf,
     /// Record of the changes to undo in a cluster that is not the suite's own.
-    given: Option<Given>,
+    external: Option<ExternalCluster>,
     tally_image: String,
     kubectl: Option<Kubectl>,
     /// Determined by the first test that asks.
@@ -63,8 +62,8 @@ impl Cluster {
         let home = TempDir::with_prefix("rainbow-e2e-")?;
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
         let images = images::build_all(&cli, home.path(), &settings.image_prefix)?;
-        let (kubeconfig, given, tally_image) = match settings.cluster {
-            Which::Embedded => {
+        let (kubeconfig, external, tally_image) = match settings.cluster {
+            ClusterKind::Embedded => {
                 let more: &[&str] = match settings.operator {
                     OperatorPlace::Outside => &["--no-operator"],
                     OperatorPlace::Inside => &[],
@@ -75,14 +74,14 @@ impl Cluster {
                 cli.ok(&[&["local", "up", "--api-port", "0"], more, delay].concat())?;
                 (PathBuf::from(cli.ok(&["local", "kubeconfig"])?.trim()), None, tally_image)
             }
-            Which::Current => {
-                let given = Given::prepare(&cli, home.path(), &settings, &images)?;
-                let tally_image = given.tally_image().to_owned();
-                (given.kubeconfig().to_owned(), Some(given), tally_image)
+            ClusterKind::Current => {
+                let external = ExternalCluster::prepare(&cli, home.path(), &settings, &images)?;
+                let tally_image = external.tally_image().to_owned();
+                (external.kubeconfig().to_owned(), Some(external), tally_image)
             }
         };
         let cli = cli.with("KUBECONFIG", &kubeconfig);
-        Ok(Self { home, cli, settings, kubeconfig, given, tally_image, kubectl, reach: OnceCell::new() })
+        Ok(Self { home, cli, settings, kubeconfig, external, tally_image, kubectl, reach: OnceCell::new() })
     }
 
     /// Returns the `rainbow` command, pointed at this cluster.
@@ -105,9 +104,9 @@ impl Cluster {
         self.kubectl.as_ref()
     }
 
-    /// Returns whether this is the embedded cluster and not a given one.
+    /// Returns whether this is the embedded cluster and not an external one.
     pub fn is_embedded(&self) -> bool {
-        self.settings.cluster == Which::Embedded
+        self.settings.cluster == ClusterKind::Embedded
     }
 
     /// Returns the rate, in new connections a second, of a load that reaches Services in this way.
@@ -172,8 +171,8 @@ impl Cluster {
     }
 
     fn load(&self, images: &[String]) -> Result<()> {
-        match &self.given {
-            Some(given) => given.load(&self.cli, self.dir(), images),
+        match &self.external {
+            Some(external) => external.load(&self.cli, self.dir(), images),
             None => Ok(()),
         }
     }
@@ -189,41 +188,22 @@ impl Cluster {
 
     /// Returns whether a test may install the operator for all namespaces and remove all of Rainbow again, on two nodes.
     pub fn may_install(&self) -> bool {
-        self.given.as_ref().is_some_and(Given::may_install)
+        self.external.as_ref().is_some_and(ExternalCluster::may_install)
     }
 
     /// Returns whether the cluster has autoscalers that act, and no server of external metrics for them yet.
     pub fn has_autoscalers(&self) -> bool {
-        self.given.as_ref().is_some_and(Given::has_autoscalers)
+        self.external.as_ref().is_some_and(ExternalCluster::has_autoscalers)
     }
 
-    /// Stops the embedded cluster, or removes from a given one everything that the suite added.
+    /// Stops the embedded cluster, or removes from an external one everything that the suite added.
     ///
     /// # Errors
     /// When something is left behind.
     pub fn stop(self) -> Result<()> {
-        match self.given {
-            Some(given) => given.leave(&self.cli),
+        match self.external {
+            Some(external) => external.restore(&self.cli),
             None => self.cli.ok(&["local", "down"]).map(drop),
         }
     }
-}
-
-/// Reads a client's configuration from a kubeconfig file.
-pub(crate) async fn config(kubeconfig: &Path) -> Result<Config> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
-}
-
-/// Returns the directory of this build's programs: `RAINBOW_BIN_DIR`, or the one beside this test.
-///
-/// # Errors
-/// When this program has no directory.
-pub fn programs() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("RAINBOW_BIN_DIR") {
-        return Ok(dir.into());
-    }
-    let test = std::env::current_exe()?;
-    // Path of the test: …/target/<profile>/deps/<this test>
-    Ok(test.parent().and_then(Path::parent).context("the test program has no directory")?.to_owned())
 }

@@ -139,8 +139,8 @@ impl Colors {
         let places = scope.places_of_port(&format!("{}-{STAGE}", self.name), "lines").await?;
         eventually(&format!("new connections get {color}"), || async {
             for place in &places {
-                let heard = held::open_at(Kind::Lines, &[place.address], IN_A_ROW).await?.heard();
-                ensure!(heard.keys().all(|heard| *heard == line(color)), "at {place} they hear {heard:?}");
+                let counts = held::open_at(Kind::Lines, &[place.address], IN_A_ROW).await?.line_counts();
+                ensure!(counts.keys().all(|heard| *heard == line(color)), "at {place} they hear {counts:?}");
             }
             Ok(())
         })
@@ -225,7 +225,7 @@ pub async fn quiet(scope: &Scope, color: &str) -> Result<()> {
 async fn counts_add_up(scope: &Scope, pods: &[String], sum: usize) -> Result<Vec<u64>> {
     let sum = u64::try_from(sum)?;
     eventually(&format!("the counters count {sum} connections"), || async {
-        let counts = try_join_all(pods.iter().map(|pod| counted(scope, pod))).await?;
+        let counts = try_join_all(pods.iter().map(|pod| count_connections(scope, pod))).await?;
         ensure!(counts.iter().sum::<u64>() == sum, "they count {counts:?}");
         Ok(counts)
     })
@@ -233,7 +233,7 @@ async fn counts_add_up(scope: &Scope, pods: &[String], sum: usize) -> Result<Vec
 }
 
 /// Returns the number of connections of a pod, by its own counter.
-pub async fn counted(scope: &Scope, pod: &str) -> Result<u64> {
+pub async fn count_connections(scope: &Scope, pod: &str) -> Result<u64> {
     let uri = format!("/api/v1/namespaces/{}/pods/{pod}:9798/proxy/connections", scope.namespace);
     let request = http::Request::get(uri).body(Vec::new())?;
     let report: Value = scope.client.request(request).await?;

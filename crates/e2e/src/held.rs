@@ -46,13 +46,13 @@ pub struct Held {
 
 #[derive(Debug)]
 struct Client {
-    seen: Arc<Mutex<Seen>>,
+    record: Arc<Mutex<ConnectionRecord>>,
     task: JoinHandle<()>,
 }
 
 /// Record of one client's connection.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct ConnectionRecord {
     first: String,
     lines: u64,
     /// Line that differs from the first one: a connection has one color.
@@ -68,8 +68,8 @@ impl Drop for Client {
 }
 
 impl Client {
-    fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn record(&self) -> ConnectionRecord {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -96,12 +96,12 @@ impl Held {
     }
 
     /// Returns the lines that the connections get, with the number of connections for each.
-    pub fn heard(&self) -> BTreeMap<String, usize> {
-        let mut heard = BTreeMap::new();
+    pub fn line_counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
         for client in &self.clients {
-            *heard.entry(client.seen().first).or_default() += 1;
+            *counts.entry(client.record().first).or_default() += 1;
         }
-        heard
+        counts
     }
 
     /// Takes over the connections of another set.
@@ -116,18 +116,23 @@ impl Held {
 
     /// Returns the number of cut connections.
     pub fn cut(&self) -> usize {
-        self.clients.iter().filter(|client| client.seen().cut.is_some()).count()
+        self.clients.iter().filter(|client| client.record().cut.is_some()).count()
     }
 
     /// Checks that no connection was cut, and that none got two different lines.
     pub fn whole(&self) -> Result<()> {
         for (number, client) in self.clients.iter().enumerate() {
-            let seen = client.seen();
-            if let Some(cut) = seen.cut {
-                bail!("{} of {} were cut; number {number} heard {:?}, then: {cut}", self.cut(), self.len(), seen.first);
+            let record = client.record();
+            if let Some(cut) = record.cut {
+                bail!(
+                    "{} of {} were cut; number {number} heard {:?}, then: {cut}",
+                    self.cut(),
+                    self.len(),
+                    record.first
+                );
             }
-            if let Some(other) = seen.other {
-                bail!("connection {number} heard {:?} and {other:?}", seen.first);
+            if let Some(other) = record.other {
+                bail!("connection {number} heard {:?} and {other:?}", record.first);
             }
         }
         Ok(())
@@ -135,10 +140,10 @@ impl Held {
 
     /// Waits until each connection has got one more line, so that each is known to be alive.
     pub async fn alive(&self) -> Result<()> {
-        let before: Vec<u64> = self.clients.iter().map(|client| client.seen().lines).collect();
+        let before: Vec<u64> = self.clients.iter().map(|client| client.record().lines).collect();
         eventually("every held connection hears one more line", || async {
-            let silent = self.clients.iter().zip(&before).filter(|(client, before)| client.seen().lines <= **before);
-            let silent = silent.filter(|(client, _)| client.seen().cut.is_none()).count();
+            let silent = self.clients.iter().zip(&before).filter(|(client, before)| client.record().lines <= **before);
+            let silent = silent.filter(|(client, _)| client.record().cut.is_none()).count();
             ensure!(silent == 0, "{silent} of {} are silent", self.len());
             Ok(())
         })
@@ -161,59 +166,61 @@ async fn open(kind: Kind, address: SocketAddr) -> Result<Client> {
     let opening = async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let mut ear = match kind {
+        let mut reader = match kind {
             Kind::WebSocket => {
                 let url = format!("ws://{address}/ws");
                 let (socket, _) = client_async(url, stream).await?;
-                Ear::WebSocket(Box::new(socket))
+                LineReader::WebSocket(Box::new(socket))
             }
             Kind::Lines | Kind::OneWay => {
                 let (input, mut output) = stream.into_split();
                 if kind == Kind::OneWay {
                     output.shutdown().await?;
                 }
-                Ear::Lines { lines: BufReader::new(input).lines(), _open: output }
+                LineReader::Lines { lines: BufReader::new(input).lines(), _open: output }
             }
         };
-        let first = ear.next().await?.context("it was closed before the first line")?;
-        anyhow::Ok((ear, first))
+        let first = reader.next().await?.context("it was closed before the first line")?;
+        anyhow::Ok((reader, first))
     };
-    let (mut ear, first) = timeout(PATIENCE, opening).await.context("no line came")?.context(address.to_string())?;
-    let seen = Arc::new(Mutex::new(Seen { first: first.clone(), lines: 1, ..Seen::default() }));
+    let (mut reader, first) = timeout(PATIENCE, opening).await.context("no line came")?.context(address.to_string())?;
+    let record =
+        Arc::new(Mutex::new(ConnectionRecord { first: first.clone(), lines: 1, ..ConnectionRecord::default() }));
     let task = tokio::spawn({
-        let seen = seen.clone();
+        let record = record.clone();
         async move {
             loop {
-                let heard = ear.next().await;
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                match heard {
+                let line = reader.next().await;
+                let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+                match line {
                     Ok(Some(line)) => {
-                        seen.lines += 1;
+                        record.lines += 1;
                         if line != first {
-                            seen.other = Some(line);
+                            record.other = Some(line);
                         }
                         continue;
                     }
-                    Ok(None) => seen.cut = Some("the server closed it".into()),
-                    Err(error) => seen.cut = Some(format!("{error:#}")),
+                    Ok(None) => record.cut = Some("the server closed it".into()),
+                    Err(error) => record.cut = Some(format!("{error:#}")),
                 }
                 return;
             }
         }
     });
-    Ok(Client { seen, task })
+    Ok(Client { record, task })
 }
 
-enum Ear {
+/// Reader of the lines that a server sends.
+enum LineReader {
     Lines {
         lines: Lines<BufReader<OwnedReadHalf>>,
-        /// Kept, because dropping it would end the client's direction.
+        /// Open, because dropping it would end the client's direction.
         _open: OwnedWriteHalf,
     },
     WebSocket(Box<WebSocketStream<TcpStream>>),
 }
 
-impl Ear {
+impl LineReader {
     /// Returns the next line; `None` at an orderly end.
     async fn next(&mut self) -> Result<Option<String>> {
         match self {
@@ -266,7 +273,7 @@ mod tests {
         assert!(cut.whole().unwrap_err().to_string().contains("the server closed it"));
         let mut kept = Held::open(Kind::OneWay, address, 3).await.unwrap();
         kept.whole().unwrap();
-        assert_eq!(kept.heard(), BTreeMap::from([("The color is #1".to_owned(), 3)]));
+        assert_eq!(kept.line_counts(), BTreeMap::from([("The color is #1".to_owned(), 3)]));
         kept.close(2);
         assert_eq!(kept.len(), 1);
         kept.whole().unwrap();

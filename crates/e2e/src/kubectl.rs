@@ -121,7 +121,7 @@ impl KubectlScope {
     ///
     /// # Errors
     /// When the command fails, or prints something else.
-    pub fn says(&self, args: &[&str], expected: &[&str]) -> Result<String> {
+    pub fn expect_output(&self, args: &[&str], expected: &[&str]) -> Result<String> {
         let output = self.cli.output(args)?;
         let Output { code, stdout, stderr } = &output;
         let told = format!("`kubectl {}` ended with {code}:\n{stdout}{stderr}", args.join(" "));

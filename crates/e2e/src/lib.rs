@@ -10,10 +10,11 @@
 //! | `cli` | commands, run as a user would |
 //! | `cluster` | the cluster that the suite runs on |
 //! | [`colors`] | the colors example as an application under test |
+//! | `external_cluster` | a cluster that is not the suite's own |
 //! | [`gate`] | a proxy to the API server that can be closed |
-//! | `given` | a cluster that is not the suite's own |
 //! | [`held`] | connections that stay |
 //! | `images` | images of the tests |
+//! | `kubeconfig` | configuration of a client |
 //! | `kubectl` | kubectl in a test's namespace |
 //! | [`ledger`] | record of a watch |
 //! | [`load`] | traffic with every reply checked |
@@ -21,6 +22,7 @@
 //! | [`metrics`] | external metrics for autoscalers |
 //! | `operator` | the operator of a test |
 //! | [`processes`] | facts about processes from `/proc` |
+//! | `programs` | the directory of the programs under test |
 //! | `reach` | ways to reach a Service |
 //! | `replica` | one of several operators of a namespace |
 //! | `scope` | namespace, operator and client of one test |
@@ -33,10 +35,11 @@ mod cli;
 mod cluster;
 pub mod colors;
 pub mod document;
+mod external_cluster;
 pub mod gate;
-mod given;
 pub mod held;
 mod images;
+mod kubeconfig;
 mod kubectl;
 pub mod ledger;
 pub mod load;
@@ -44,6 +47,7 @@ mod loader;
 pub mod metrics;
 mod operator;
 pub mod processes;
+mod programs;
 mod reach;
 mod replica;
 mod scope;
@@ -53,13 +57,14 @@ mod wait;
 
 pub use app::{App, OnSigterm, POD_PATIENCE, Pace, Port, PortTarget};
 pub use cli::{Cli, Output};
-pub use cluster::{Cluster, programs};
+pub use cluster::Cluster;
 pub use kubectl::{Kubectl, KubectlScope};
 pub use operator::Operator;
+pub use programs::programs;
 pub use reach::{NodeAddress, Place, Reach, Way};
 pub use replica::Replica;
 pub use scope::Scope;
-pub use settings::{Cut, OperatorPlace, Settings, Which};
+pub use settings::{ClusterKind, Cut, OperatorPlace, Settings};
 pub use wait::eventually;
 
 /// Documents whose shell blocks `documents::…` of the suite runs, but those that say why not.

@@ -72,7 +72,7 @@ impl Loads {
 
     /// Ends the load and checks that no request has failed and no reply was mixed.
     pub async fn clean(self) -> Result<Report> {
-        judged(self.stop().await)
+        check_report(self.stop().await)
     }
 }
 
@@ -115,10 +115,10 @@ pub async fn query(url: &str) -> Result<String> {
 
 /// Ends the traffic and checks that no request has failed and no reply was mixed.
 pub async fn clean(traffic: Traffic) -> Result<Report> {
-    judged(traffic.stop().await)
+    check_report(traffic.stop().await)
 }
 
-fn judged(report: Report) -> Result<Report> {
+fn check_report(report: Report) -> Result<Report> {
     let text = serde_json::to_string_pretty(&report).context("a report is JSON")?;
     ensure!(report.requests > 0, "no request was sent");
     ensure!(report.failed == 0, "{} of {} requests failed:\n{text}", report.failed, report.requests);
@@ -176,6 +176,6 @@ mod tests {
         let tally = &all.replies["a"];
         assert_eq!((tally.count, tally.first_ms, tally.last_ms), (7, 50, 110));
         assert_eq!(all.failures[&traffic::FailureKind::Reset].count, 2);
-        assert!(judged(all).is_err());
+        assert!(check_report(all).is_err());
     }
 }

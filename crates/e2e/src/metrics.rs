@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{Scope, cluster::config, eventually};
+use crate::{Scope, eventually, kubeconfig::config};
 
 /// Name of the image, of the pod and of its Service.
 pub const PROGRAM: &str = "external-metrics";

@@ -12,7 +12,7 @@ const CHAOS: u64 = 75;
 pub struct Settings {
     /// The cluster to run on
     #[arg(long, env = "RAINBOW_TEST_CLUSTER", value_enum, default_value_t, value_name = "WHICH")]
-    pub cluster: Which,
+    pub cluster: ClusterKind,
     /// Context of the kubeconfig, in place of its current one
     #[arg(long, env = "RAINBOW_TEST_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
@@ -62,7 +62,7 @@ pub struct Settings {
 
 /// Cluster to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Which {
+pub enum ClusterKind {
     /// An embedded cluster of the suite's own.
     #[default]
     Embedded,
@@ -92,7 +92,7 @@ pub struct Cut {
 impl Settings {
     /// Returns whether this program can reach the pods' processes and network namespaces.
     pub fn reaches_pods(&self) -> bool {
-        self.local_pods || self.cluster == Which::Embedded
+        self.local_pods || self.cluster == ClusterKind::Embedded
     }
 
     /// Returns the way to cut a node off, if the settings have one.

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::{
     Api,
-    ops::Write,
+    resource::Resource,
     status::Status,
     store::{Stored, Writer, in_namespace},
-    table::Resource,
+    write_options::WriteOptions,
 };
 
 /// A create or update of an object itself, not of a subresource.
@@ -29,7 +29,7 @@ pub(crate) struct Request<'a> {
     pub(crate) name: &'a str,
     /// Object before the write; `None` for a new object.
     pub(crate) old: Option<&'a Value>,
-    pub(crate) write: &'a Write,
+    pub(crate) write: &'a WriteOptions,
 }
 
 impl Request<'_> {

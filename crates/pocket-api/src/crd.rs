@@ -2,41 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use pocket_object::{FieldError, structural::Schema, table::CrdTable};
+use pocket_object::{FieldError, structural::Schema};
 use serde_json::{Value, json};
 
 use crate::{
+    json::{object, to_bytes},
     registry::Registry,
-    store::to_bytes,
-    strategy::object,
-    table::{CustomParts, Resource, ScalePaths, Subresource},
+    resource::{CustomKind, CustomParts, Resource, ScalePaths, Subresource},
 };
-
-/// One version of a custom kind, as its definition describes it.
-pub(crate) struct CustomKind {
-    /// Name of the CustomResourceDefinition.
-    pub(crate) definition: String,
-    /// `group/version` that objects are stored in.
-    pub(crate) storage_api_version: String,
-    /// Whether the definition has several versions, so that objects may have to be converted.
-    pub(crate) converts: bool,
-    /// Parsed schema: checks, prunes and fills in defaults.
-    pub(crate) schema: Schema,
-    /// Schema as written; parsed on demand.
-    schema_json: Bytes,
-    /// Columns that tables show.
-    pub(crate) table: CrdTable,
-    /// Warning that clients get with each request, if the version is deprecated.
-    pub(crate) deprecation: Option<String>,
-}
-
-impl CustomKind {
-    /// Returns the OpenAPI v3 schema as the definition has it.
-    pub(crate) fn schema_json(&self) -> Value {
-        serde_json::from_slice(&self.schema_json).unwrap_or_default()
-    }
-}
 
 /// Returns the served versions of an established definition.
 pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {

@@ -5,11 +5,11 @@ use http::{HeaderValue, Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    VersionInfo,
-    http::json_reply,
+    options::VersionInfo,
     registry::Registry,
+    reply::json_reply,
+    resource::{Resource, Subresource},
     status::Status,
-    table::{Resource, Subresource},
 };
 
 /// Answers `/version`.

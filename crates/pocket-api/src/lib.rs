@@ -7,15 +7,21 @@
 //! | module | subject |
 //! |---|---|
 //! | `admission` | limit ranges, Pod Security and quotas |
+//! | `convert` | versions in which clients see a stored object |
 //! | `crd` | CustomResourceDefinitions as rows of the resource table |
 //! | `discovery` | groups, versions and kinds |
+//! | `exec_status` | status that ends an exec session |
 //! | `expiry` | expiry of events |
 //! | `http` | requests, replies, watches |
+//! | `json` | JSON values as the server changes them |
 //! | `node` | logs, exec and port forwarding: the interface to the node |
 //! | `openapi` | `/openapi/v3` |
 //! | `ops` | operations on objects: create, update, delete, evict |
 //! | `options` | options of the server |
 //! | `registry` | kinds that are served now |
+//! | `reply` | replies in JSON |
+//! | `request` | paths, queries and selections of requests |
+//! | `resource` | a kind: names, paths, storage, strategy |
 //! | `serve` | TLS and authentication |
 //! | `services` | addresses and node ports of Services |
 //! | `spdy`, `websocket` | protocols of exec and port forwarding |
@@ -23,18 +29,26 @@
 //! | `store` | objects in memory and on disk, and their changes |
 //! | `strategy` | preparation of an object before a write, kind by kind |
 //! | `table` | resource table: one row per built-in kind |
-//! | `token` | tokens of service accounts |
+//! | `time` | times in the format of Kubernetes |
+//! | `token`, `token_key` | tokens of service accounts, and the key that signs them |
+//! | `write_options` | options of a write |
 
 mod admission;
+mod convert;
 mod crd;
 mod discovery;
+mod exec_status;
 mod expiry;
 mod http;
+mod json;
 mod node;
 mod openapi;
 mod ops;
 mod options;
 mod registry;
+mod reply;
+mod request;
+mod resource;
 mod serve;
 mod services;
 mod spdy;
@@ -42,8 +56,11 @@ mod status;
 mod store;
 mod strategy;
 mod table;
+mod time;
 mod token;
+mod token_key;
 mod websocket;
+mod write_options;
 
 use std::{
     collections::VecDeque,
@@ -53,15 +70,16 @@ use std::{
 use axum::Router;
 pub use node::{Duplex, ExecRequest, ExecStreams, LogRequest, NodeAccess};
 pub use options::{Cidr, CidrError, Options, VersionInfo};
+pub use resource::{Resource, ScalePaths, Subresource, Verbs};
 use serde_json::Value;
 pub use serve::{Authenticator, User, serve};
 pub use status::Status;
-pub use table::{Resource, ScalePaths, Subresource, Verbs};
-pub use token::{TokenKey, TokenKeyError};
+pub use token_key::{TokenKey, TokenKeyError};
 
 use crate::{
     registry::Registry,
     store::{Objects, Store},
+    write_options::WriteOptions,
 };
 
 /// Reason for which the server cannot start.
@@ -196,7 +214,7 @@ impl Api {
                     let object: Value = serde_json::json!({
                         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
                     });
-                    self.create(namespaces, "", object, &ops::Write::by_server())?;
+                    self.create(namespaces, "", object, &WriteOptions::by_server())?;
                 }
             }
         }

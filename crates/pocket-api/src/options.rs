@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
-use crate::TokenKey;
+use crate::token_key::TokenKey;
 
 /// Options of the server.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::table::{Resource, built_in};
+use crate::{resource::Resource, table::built_in};
 
 /// Immutable view of the kinds; a change of a definition makes a new one.
 #[derive(Clone, Debug)]

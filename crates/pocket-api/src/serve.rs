@@ -92,7 +92,7 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            Err(error) if is_passing(&error) => {
+            Err(error) if is_temporary(&error) => {
                 // Out of descriptors or memory: open connections continue, and new clients wait a moment.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -122,12 +122,10 @@ pub async fn serve(
 }
 
 /// Returns whether `accept` can be tried again after this error.
-fn is_passing(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected, PermissionDenied,
-    };
+fn is_temporary(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidInput, NotConnected, PermissionDenied};
+    // These mean that the listener itself is of no use.
     !matches!(error.kind(), InvalidInput | NotConnected | PermissionDenied)
-        || matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 async fn guard(request: Request<hyper::body::Incoming>, router: axum::Router, user: Option<User>) -> Response {
@@ -150,4 +148,27 @@ fn subject(certificate: &CertificateDer<'_>) -> Option<User> {
     let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
     let groups = subject.iter_organization().filter_map(|organization| organization.as_str().ok());
     Some(User { name, groups: groups.map(str::to_owned).chain(["system:authenticated".to_owned()]).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::is_temporary;
+
+    #[test]
+    fn only_a_useless_listener_ends_the_server() {
+        for (kind, expected) in [
+            (ErrorKind::ConnectionAborted, true),
+            (ErrorKind::ConnectionReset, true),
+            (ErrorKind::Interrupted, true),
+            (ErrorKind::OutOfMemory, true),
+            (ErrorKind::Other, true),
+            (ErrorKind::InvalidInput, false),
+            (ErrorKind::NotConnected, false),
+            (ErrorKind::PermissionDenied, false),
+        ] {
+            assert_eq!(is_temporary(&Error::from(kind)), expected, "{kind}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use pocket_object::FieldError;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::{Options, strategy::object};
+use crate::{json::object, options::Options};
 
 /// Owners of addresses and node ports. The writer keeps them; at start they are computed again from the Services.
 #[derive(Debug, Default)]

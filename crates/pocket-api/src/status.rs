@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::table::Resource;
+use crate::resource::Resource;
 
 /// Reason for which a request failed, in the words of the API server.
 ///

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use pocket_object::FieldError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::{Options, crd, registry::Registry, store::Writer};
+use crate::{crd, json::object, options::Options, registry::Registry, resource::Strategy, store::Writer};
 
-/// Preparation of an object before a write: the second argument is the object before, `None` for a create.
-pub(crate) type Prepare = fn(&mut Context<'_>, Option<&Value>, &mut Value) -> Result<(), Vec<FieldError>>;
-
-/// Inputs of a [`Prepare`].
-pub(crate) struct Context<'a> {
+/// State of the server that a [`Strategy`] reads and changes.
+pub(crate) struct StrategyContext<'a> {
     pub(crate) options: &'a Options,
     pub(crate) registry: &'a Registry,
     pub(crate) writer: &'a mut Writer,
@@ -21,31 +18,29 @@ pub(crate) struct Context<'a> {
     pub(crate) now: &'a str,
 }
 
-/// Prepares nothing.
-pub(crate) fn nothing(_: &mut Context<'_>, _: Option<&Value>, _: &mut Value) -> Result<(), Vec<FieldError>> {
-    Ok(())
-}
-
-/// Returns the object at `name`; creates it if it is missing or is no object.
-pub(crate) fn object<'a>(value: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
-    if !value.is_object() {
-        *value = Value::Object(Map::new());
-    }
-    let slot = match value {
-        Value::Object(map) => map.entry(name).or_insert_with(|| Value::Object(Map::new())),
-        other => other,
-    };
-    if !slot.is_object() {
-        *slot = Value::Object(Map::new());
-    }
-    match slot {
-        Value::Object(map) => map,
-        // The code above has just put an object here; the compiler cannot know that.
-        _ => unreachable!("an object was just put here"),
+impl Strategy {
+    /// Prepares an object for a write. `old` is the object before, `None` for a create.
+    pub(crate) fn prepare(
+        self,
+        context: &mut StrategyContext<'_>,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), Vec<FieldError>> {
+        match self {
+            Self::Plain | Self::Question(_) => {}
+            Self::Namespace => namespace(old, new),
+            Self::PersistentVolumeClaim => claim(old, new),
+            Self::Pod => pod(old, new),
+            Self::Secret => secret(new),
+            Self::Job => job(old, new),
+            Self::Service => return service(context, old, new),
+            Self::CustomResourceDefinition => return crd::prepare(context.registry, old, new, context.now),
+        }
+        Ok(())
     }
 }
 
-pub(crate) fn namespace(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
+fn namespace(old: Option<&Value>, new: &mut Value) {
     let name = new.pointer("/metadata/name").cloned().unwrap_or_default();
     let metadata = object(new, "metadata");
     let labels = metadata.entry("labels").or_insert_with(|| json!({}));
@@ -64,43 +59,39 @@ pub(crate) fn namespace(_: &mut Context<'_>, old: Option<&Value>, new: &mut Valu
             }
         }
     }
-    Ok(())
 }
 
-pub(crate) fn claim(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
+fn claim(old: Option<&Value>, new: &mut Value) {
     if old.is_none() {
         object(new, "status").insert("phase".into(), json!("Pending"));
     }
-    Ok(())
 }
 
-pub(crate) fn pod(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
+fn pod(old: Option<&Value>, new: &mut Value) {
     if old.is_none() {
         let class = pocket_object::resources::qos_class(new);
         let status = object(new, "status");
         status.insert("phase".into(), json!("Pending"));
         status.insert("qosClass".into(), json!(class));
     }
-    Ok(())
 }
 
 /// Moves `stringData` to `data`.
-pub(crate) fn secret(_: &mut Context<'_>, _: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
+fn secret(new: &mut Value) {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let Some(plain) = new.as_object_mut().and_then(|secret| secret.remove("stringData")) else { return Ok(()) };
+    let Some(plain) = new.as_object_mut().and_then(|secret| secret.remove("stringData")) else { return };
     if let Value::Object(plain) = plain {
         let data = object(new, "data");
         for (name, text) in plain {
             data.insert(name, json!(STANDARD.encode(text.as_str().unwrap_or_default())));
         }
     }
-    Ok(())
 }
 
 /// Gives a Job a selector of its own, unless the Job brings one (`manualSelector`).
-pub(crate) fn job(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
+fn job(old: Option<&Value>, new: &mut Value) {
     if old.is_some() || new.pointer("/spec/manualSelector") == Some(&Value::Bool(true)) {
-        return Ok(());
+        return;
     }
     let uid = new.pointer("/metadata/uid").cloned().unwrap_or_default();
     let name = new.pointer("/metadata/name").cloned().unwrap_or_default();
@@ -116,20 +107,11 @@ pub(crate) fn job(_: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> 
             }
         }
     }
-    Ok(())
 }
 
-pub(crate) fn service(context: &mut Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
+fn service(context: &mut StrategyContext<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<FieldError>> {
     if old.is_none() {
         object(new, "status").insert("loadBalancer".into(), json!({}));
     }
     context.writer.allocations.assign(context.options, context.key, old, new)
-}
-
-pub(crate) fn definition(
-    context: &mut Context<'_>,
-    old: Option<&Value>,
-    new: &mut Value,
-) -> Result<(), Vec<FieldError>> {
-    crd::prepare(context.registry, old, new, context.now)
 }

@@ -1,232 +1,28 @@
-//! Resource table: one row per kind. A new kind is a new row.
+//! Resource table: one row per built-in kind. A new kind is a new row, and a test names the other tables that it must be in.
 
 use std::{
     borrow::Cow,
     sync::{Arc, OnceLock},
 };
 
-use pocket_object::Shape;
+use crate::resource::{Question, Resource, ScalePaths, Storage, Strategy, Subresource, Verbs};
 
-use crate::{
-    crd::CustomKind,
-    store::Storage,
-    strategy::{self, Prepare},
-};
-
-type Text = Cow<'static, str>;
-
-/// Kind that the server knows, in one of its API versions.
-pub struct Resource {
-    /// API group; empty for the core group.
-    pub group: Text,
-    /// API version, such as `v1`.
-    pub version: Text,
-    /// Kind: `Pod`.
-    pub kind: Text,
-    /// Kind of its lists: `PodList`.
-    pub list_kind: Text,
-    /// Plural name in paths: `pods`.
-    pub plural: Text,
-    /// Singular name: `pod`.
-    pub singular: Text,
-    /// Short names: `po`.
-    pub short_names: Vec<Text>,
-    /// Categories: `all`.
-    pub categories: Vec<Text>,
-    /// Whether objects live in namespaces.
-    pub namespaced: bool,
-    /// Verbs that clients can use.
-    pub verbs: Verbs,
-    /// Paths below an object.
-    pub subresources: Vec<Subresource>,
-    pub(crate) storage: Arc<Storage>,
-    pub(crate) prepare: Prepare,
-    pub(crate) generation: bool,
-    /// Parts of the CustomResourceDefinition that defines the kind, if any.
-    pub(crate) custom: Option<Arc<CustomKind>>,
-    shape: OnceLock<Shape>,
-}
-
-impl std::fmt::Debug for Resource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.api_version(), self.plural)
-    }
-}
-
-/// Verbs of a kind.
+/// Table beside this one that has an entry for each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verbs {
-    /// All verbs: objects are kept.
-    All,
-    /// Only `create`: an object is a question, its answer comes at once, and nothing is kept.
-    Create,
-}
-
-impl Verbs {
-    /// Returns the verbs as discovery shows them.
-    pub(crate) fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-            Self::Create => &["create"],
-        }
-    }
-}
-
-/// Path below an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subresource {
-    /// `/status`: the only way to write the status.
-    Status,
-    /// `/scale`: the replicas of any kind that has replicas.
-    Scale(ScalePaths),
-    /// `/binding`: assigns a pod to a node.
-    Binding,
-    /// `/eviction`: deletes a pod if its disruption budget allows it.
-    Eviction,
-    /// `/log`: the log of a container.
-    Log,
-    /// `/exec`: runs a program in a container.
-    Exec,
-    /// `/portforward`: connections to the ports of a pod.
-    PortForward,
-    /// `/proxy` and all paths below it: requests for a port of a pod. Holds the kind of its options.
-    Proxy(&'static str),
-    /// `/finalize`: the only way to remove the finalizers of a namespace.
-    Finalize,
-    /// `/token`: issues a token for a service account.
-    Token,
-}
-
-/// Places where a kind keeps its replicas, as JSON pointers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScalePaths {
-    /// Wanted number.
-    pub spec: Text,
-    /// Observed number.
-    pub status: Text,
-    /// Selector: a LabelSelector object for built-in kinds, a string for custom kinds.
-    pub selector: Option<Text>,
-}
-
-impl Subresource {
-    /// Returns the last part of the path.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Scale(_) => "scale",
-            Self::Binding => "binding",
-            Self::Eviction => "eviction",
-            Self::Log => "log",
-            Self::Exec => "exec",
-            Self::PortForward => "portforward",
-            Self::Proxy(_) => "proxy",
-            Self::Finalize => "finalize",
-            Self::Token => "token",
-        }
-    }
-
-    /// Returns the verbs as discovery shows them.
-    pub(crate) fn verbs(&self) -> &'static [&'static str] {
-        match self {
-            Self::Status | Self::Scale(_) => &["get", "patch", "update"],
-            Self::Binding | Self::Eviction | Self::Token => &["create"],
-            Self::Log => &["get"],
-            Self::Exec | Self::PortForward => &["create", "get"],
-            Self::Proxy(_) => &["create", "delete", "get", "patch", "update"],
-            Self::Finalize => &["update"],
-        }
-    }
-
-    /// Returns group, version and kind of the object that the path serves, if it is not the object itself.
-    pub(crate) fn serves(&self) -> Option<(&'static str, &'static str, &'static str)> {
-        match self {
-            Self::Status | Self::Log | Self::Finalize => None,
-            Self::Scale(_) => Some(("autoscaling", "v1", "Scale")),
-            Self::Binding => Some(("", "v1", "Binding")),
-            Self::Eviction => Some(("policy", "v1", "Eviction")),
-            Self::Exec => Some(("", "v1", "PodExecOptions")),
-            Self::PortForward => Some(("", "v1", "PodPortForwardOptions")),
-            Self::Proxy(options) => Some(("", "v1", options)),
-            Self::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
-        }
-    }
-}
-
-impl Resource {
-    /// Returns `apps/v1`, or `v1` for the core group.
-    pub fn api_version(&self) -> String {
-        match self.group.as_ref() {
-            "" => self.version.to_string(),
-            group => format!("{group}/{}", self.version),
-        }
-    }
-
-    /// Returns `deployments.apps`, or `pods` for the core group.
-    pub fn group_resource(&self) -> String {
-        match self.group.as_ref() {
-            "" => self.plural.to_string(),
-            group => format!("{}.{group}", self.plural),
-        }
-    }
-
-    /// Returns whether the kind has a `/status`.
-    pub(crate) fn has_status(&self) -> bool {
-        self.subresources.contains(&Subresource::Status)
-    }
-
-    /// Returns the subresource at a path.
-    pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
-        self.subresources.iter().find(|known| known.name() == name)
-    }
-
-    /// Returns the merge rules of the kind's lists and maps. They are made at first use, because most kinds are never patched.
-    pub(crate) fn shape(&self) -> &Shape {
-        self.shape.get_or_init(|| match &self.custom {
-            Some(custom) => Shape::from_crd_schema(&custom.schema_json()),
-            None => Shape::builtin(&self.group, &self.kind),
-        })
-    }
-
-    /// Returns the row of a custom kind.
-    pub(crate) fn custom(parts: CustomParts) -> Self {
-        Self {
-            storage: Arc::new(Storage {
-                id: format!("{}/{}", parts.group, parts.plural).into(),
-                fields: parts.fields.iter().map(|field| field.as_str().into()).collect(),
-            }),
-            group: parts.group.into(),
-            version: parts.version.into(),
-            kind: parts.kind.into(),
-            list_kind: parts.list_kind.into(),
-            plural: parts.plural.into(),
-            singular: parts.singular.into(),
-            short_names: parts.short_names.into_iter().map(Cow::Owned).collect(),
-            categories: parts.categories.into_iter().map(Cow::Owned).collect(),
-            namespaced: parts.namespaced,
-            verbs: Verbs::All,
-            subresources: parts.subresources,
-            prepare: strategy::nothing,
-            generation: true,
-            custom: Some(parts.custom),
-            shape: OnceLock::new(),
-        }
-    }
-}
-
-/// Parts of a CustomResourceDefinition that concern one version.
-pub(crate) struct CustomParts {
-    pub(crate) group: String,
-    pub(crate) version: String,
-    pub(crate) kind: String,
-    pub(crate) list_kind: String,
-    pub(crate) plural: String,
-    pub(crate) singular: String,
-    pub(crate) short_names: Vec<String>,
-    pub(crate) categories: Vec<String>,
-    pub(crate) namespaced: bool,
-    pub(crate) subresources: Vec<Subresource>,
-    pub(crate) fields: Vec<String>,
-    pub(crate) custom: Arc<CustomKind>,
+#[allow(dead_code, reason = "rows name only what a kind does not have")]
+enum Part {
+    /// Types of the fields (`pocket-object/src/shape/types.txt`).
+    Shape,
+    /// Defaults (`pocket-object/src/defaults.rs`).
+    Defaults,
+    /// Rules beyond those of the metadata (`pocket-object/src/validate.rs`).
+    Validation,
+    /// Columns beside name and age (`pocket-object/src/table.rs`).
+    Columns,
+    /// Schema (`openapi/builtin.rs`).
+    OpenApi,
+    /// Numbers of the fields in protobuf (`http/protobuf/fields.rs`).
+    Protobuf,
 }
 
 /// Row of the table.
@@ -243,10 +39,12 @@ struct Row {
     scale: bool,
     subresources: &'static [Subresource],
     fields: &'static [&'static str],
-    prepare: Prepare,
+    strategy: Strategy,
     generation: bool,
     /// Group whose storage keeps the objects, if it is another one.
     stored_in: Option<&'static str>,
+    /// Parts that the kind does not have, by decision. A kind has all others.
+    without: &'static [Part],
 }
 
 /// Starts the row of a namespaced kind without a status.
@@ -264,9 +62,10 @@ const fn kind(group: &'static str, version: &'static str, kind: &'static str, pl
         scale: false,
         subresources: &[],
         fields: &[],
-        prepare: strategy::nothing,
+        strategy: Strategy::Plain,
         generation: false,
         stored_in: None,
+        without: &[],
     }
 }
 
@@ -317,13 +116,20 @@ impl Row {
         self
     }
 
-    const fn prepare(mut self, prepare: Prepare) -> Self {
-        self.prepare = prepare;
+    const fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
         self
     }
 
-    const fn question(mut self) -> Self {
+    const fn question(mut self, question: Question) -> Self {
         self.verbs = Verbs::Create;
+        self.strategy = Strategy::Question(question);
+        self.without = &[Part::Shape, Part::Defaults, Part::Validation, Part::Columns];
+        self
+    }
+
+    const fn without(mut self, parts: &'static [Part]) -> Self {
+        self.without = parts;
         self
     }
 
@@ -359,7 +165,7 @@ impl Row {
             verbs: self.verbs,
             subresources,
             storage,
-            prepare: self.prepare,
+            strategy: self.strategy,
             generation: self.generation,
             custom: None,
             shape: OnceLock::new(),
@@ -394,18 +200,32 @@ static ROWS: &[Row] = &[
     // Core
     kind("", "v1", "ConfigMap", "configmaps").short(&["cm"]),
     kind("", "v1", "Endpoints", "endpoints").short(&["ep"]),
-    kind("", "v1", "Event", "events").short(&["ev"]).fields(EVENT_FIELDS),
-    kind("", "v1", "LimitRange", "limitranges").short(&["limits"]),
+    kind("", "v1", "Event", "events").without(&[Part::Validation]).short(&["ev"]).fields(EVENT_FIELDS),
+    kind("", "v1", "LimitRange", "limitranges").without(&[Part::Columns]).short(&["limits"]),
     kind("", "v1", "Namespace", "namespaces")
+        .without(&[Part::Validation])
         .short(&["ns"])
         .cluster()
         .status()
         .subresources(&[Subresource::Finalize])
         .fields(&["status.phase"])
-        .prepare(strategy::namespace),
-    kind("", "v1", "Node", "nodes").short(&["no"]).cluster().status().fields(&["spec.unschedulable"]),
-    kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims").short(&["pvc"]).status().prepare(strategy::claim),
-    kind("", "v1", "PersistentVolume", "persistentvolumes").short(&["pv"]).cluster().status(),
+        .strategy(Strategy::Namespace),
+    kind("", "v1", "Node", "nodes")
+        .without(&[Part::Validation])
+        .short(&["no"])
+        .cluster()
+        .status()
+        .fields(&["spec.unschedulable"]),
+    kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+        .without(&[Part::Validation])
+        .short(&["pvc"])
+        .status()
+        .strategy(Strategy::PersistentVolumeClaim),
+    kind("", "v1", "PersistentVolume", "persistentvolumes")
+        .without(&[Part::Validation, Part::Columns])
+        .short(&["pv"])
+        .cluster()
+        .status(),
     kind("", "v1", "Pod", "pods")
         .short(&["po"])
         .in_all()
@@ -429,26 +249,30 @@ static ROWS: &[Row] = &[
             "status.podIP",
             "status.nominatedNodeName",
         ])
-        .prepare(strategy::pod),
+        .strategy(Strategy::Pod),
     kind("", "v1", "ReplicationController", "replicationcontrollers")
+        .without(&[Part::Validation])
         .short(&["rc"])
         .in_all()
         .status()
         .scale()
         .generation()
         .fields(&["status.replicas"]),
-    kind("", "v1", "ResourceQuota", "resourcequotas").short(&["quota"]).status(),
-    kind("", "v1", "Secret", "secrets").fields(&["type"]).prepare(strategy::secret),
-    kind("", "v1", "ServiceAccount", "serviceaccounts").short(&["sa"]).subresources(&[Subresource::Token]),
+    kind("", "v1", "ResourceQuota", "resourcequotas").without(&[Part::Columns]).short(&["quota"]).status(),
+    kind("", "v1", "Secret", "secrets").fields(&["type"]).strategy(Strategy::Secret),
+    kind("", "v1", "ServiceAccount", "serviceaccounts")
+        .without(&[Part::Validation])
+        .short(&["sa"])
+        .subresources(&[Subresource::Token]),
     kind("", "v1", "Service", "services")
         .short(&["svc"])
         .in_all()
         .status()
         .subresources(&[Subresource::Proxy("ServiceProxyOptions")])
         .fields(&["spec.clusterIP", "spec.type"])
-        .prepare(strategy::service),
+        .strategy(Strategy::Service),
     // Applications
-    kind(APPS, "v1", "ControllerRevision", "controllerrevisions"),
+    kind(APPS, "v1", "ControllerRevision", "controllerrevisions").without(&[Part::Validation]),
     kind(APPS, "v1", "DaemonSet", "daemonsets").short(&["ds"]).in_all().status().generation(),
     kind(APPS, "v1", "Deployment", "deployments").short(&["deploy"]).in_all().status().scale().generation(),
     kind(APPS, "v1", "ReplicaSet", "replicasets")
@@ -466,18 +290,28 @@ static ROWS: &[Row] = &[
         .status()
         .generation()
         .fields(&["status.successful"])
-        .prepare(strategy::job),
+        .strategy(Strategy::Job),
     // Cluster
     kind("coordination.k8s.io", "v1", "Lease", "leases"),
     kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").generation(),
-    kind(EVENTS, "v1", "Event", "events").short(&["ev"]).fields(EVENT_FIELDS).stored_in(""),
+    kind(EVENTS, "v1", "Event", "events")
+        .without(&[Part::Validation])
+        .short(&["ev"])
+        .fields(EVENT_FIELDS)
+        .stored_in(""),
     kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets").short(&["pdb"]).status().generation(),
-    kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses").short(&["pc"]).cluster(),
-    kind("storage.k8s.io", "v1", "StorageClass", "storageclasses").short(&["sc"]).cluster(),
+    kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses")
+        .without(&[Part::Validation])
+        .short(&["pc"])
+        .cluster(),
+    kind("storage.k8s.io", "v1", "StorageClass", "storageclasses")
+        .without(&[Part::Validation])
+        .short(&["sc"])
+        .cluster(),
     // Networks
-    kind(NET, "v1", "IngressClass", "ingressclasses").cluster().generation(),
-    kind(NET, "v1", "Ingress", "ingresses").short(&["ing"]).status().generation(),
-    kind(NET, "v1", "NetworkPolicy", "networkpolicies").short(&["netpol"]).generation(),
+    kind(NET, "v1", "IngressClass", "ingressclasses").without(&[Part::Validation]).cluster().generation(),
+    kind(NET, "v1", "Ingress", "ingresses").without(&[Part::Validation]).short(&["ing"]).status().generation(),
+    kind(NET, "v1", "NetworkPolicy", "networkpolicies").without(&[Part::Validation]).short(&["netpol"]).generation(),
     // Rights
     kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").cluster(),
     kind(RBAC, "v1", "ClusterRole", "clusterroles").cluster(),
@@ -485,19 +319,20 @@ static ROWS: &[Row] = &[
     kind(RBAC, "v1", "Role", "roles"),
     // Extensions
     kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
+        .without(&[Part::Protobuf])
         .short(&["crd", "crds"])
         .categories(&["api-extensions"])
         .cluster()
         .status()
         .generation()
-        .prepare(strategy::definition),
+        .strategy(Strategy::CustomResourceDefinition),
     // Questions
-    kind(AUTHN, "v1", "SelfSubjectReview", "selfsubjectreviews").cluster().question(),
-    kind(AUTHN, "v1", "TokenReview", "tokenreviews").cluster().question(),
-    kind(AUTHZ, "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews").question(),
-    kind(AUTHZ, "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews").cluster().question(),
-    kind(AUTHZ, "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews").cluster().question(),
-    kind(AUTHZ, "v1", "SubjectAccessReview", "subjectaccessreviews").cluster().question(),
+    kind(AUTHN, "v1", "SelfSubjectReview", "selfsubjectreviews").cluster().question(Question::SelfSubject),
+    kind(AUTHN, "v1", "TokenReview", "tokenreviews").cluster().question(Question::Token),
+    kind(AUTHZ, "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews").question(Question::Access),
+    kind(AUTHZ, "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews").cluster().question(Question::Access),
+    kind(AUTHZ, "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews").cluster().question(Question::Rules),
+    kind(AUTHZ, "v1", "SubjectAccessReview", "subjectaccessreviews").cluster().question(Question::Access),
 ];
 
 /// Returns the built-in kinds.
@@ -518,7 +353,39 @@ pub(crate) fn built_in() -> Vec<Arc<Resource>> {
 
 #[cfg(test)]
 mod tests {
+    use pocket_object::{Shape, defaults, table, validate};
     use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+    use crate::{http::protobuf, openapi};
+
+    #[test]
+    fn each_kind_is_in_all_tables_but_those_that_its_row_excludes() {
+        let mut wrong = Vec::new();
+        for row in ROWS {
+            let api_version =
+                if row.group.is_empty() { row.version.to_owned() } else { format!("{}/{}", row.group, row.version) };
+            for (part, is_there) in [
+                (Part::Shape, Shape::has_builtin(row.group, row.kind)),
+                (Part::Defaults, defaults::has(row.group, row.kind)),
+                (Part::Validation, validate::has(row.group, row.kind)),
+                (Part::Columns, table::has(row.group, row.kind)),
+                (Part::OpenApi, openapi::has(row.group, row.kind)),
+                (Part::Protobuf, protobuf::has(&api_version, row.kind)),
+            ] {
+                match (is_there, row.without.contains(&part)) {
+                    (true, false) | (false, true) => {}
+                    (false, false) => {
+                        wrong.push(format!("{api_version} {}: add {part:?}, or exclude it in the row", row.kind))
+                    }
+                    (true, true) => {
+                        wrong.push(format!("{api_version} {}: has {part:?}, which the row excludes", row.kind))
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 
     /// docs/pocket.md has a row for each kind: `| API | kinds | what pocket does with them |`.
     #[test]

@@ -1,85 +1,24 @@
 //! Tokens of service accounts: JSON Web Tokens that this server signs and verifies.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
-};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{
     Api, User,
-    ops::{timestamp, uid},
+    json::object,
+    ops::uid,
+    resource::Resource,
     status::Status,
     store::{Stored, key},
-    table::Resource,
+    time::timestamp,
 };
 
 /// Issuer of the tokens, and their audience unless the request names others.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
-
-/// Key that signs tokens.
-#[derive(Clone)]
-pub struct TokenKey {
-    pair: Arc<EcdsaKeyPair>,
-    id: Arc<str>,
-}
-
-/// Error of a key that cannot sign tokens.
-#[derive(Debug, thiserror::Error)]
-#[error("the key that signs service accounts' tokens cannot be used ({0}): it must be a P-256 key in PKCS #8 form")]
-pub struct TokenKeyError(String);
-
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenKey").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl TokenKey {
-    /// Reads a key from PKCS #8 DER.
-    ///
-    /// # Errors
-    /// Fails when the key is no P-256 key.
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self, TokenKeyError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new());
-        let pair = pair.map_err(|error| TokenKeyError(error.to_string()))?;
-        let id = URL_SAFE_NO_PAD.encode(Sha256::digest(pair.public_key().as_ref()));
-        Ok(Self { pair: Arc::new(pair), id: id.into() })
-    }
-
-    /// Returns a fresh key. No other process can verify its tokens.
-    pub(crate) fn random() -> Result<Self, TokenKeyError> {
-        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
-        Self::from_pkcs8(der.map_err(|error| TokenKeyError(error.to_string()))?.as_ref())
-    }
-
-    fn sign(&self, claims: &Claims) -> Result<String, Status> {
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = json!({"alg": "ES256", "kid": self.id.as_ref()});
-        let claims = serde_json::to_value(claims).map_err(|error| Status::internal(error.to_string()))?;
-        let text = format!("{}.{}", part(header), part(claims));
-        let signature = self.pair.sign(&SystemRandom::new(), text.as_bytes());
-        let signature = signature.map_err(|_| Status::internal("the token cannot be signed"))?;
-        Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
-    }
-
-    /// Returns the claims of a token that this key has signed.
-    fn read(&self, token: &str) -> Option<Claims> {
-        let (text, signature) = token.rsplit_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.pair.public_key().as_ref());
-        public.verify(text.as_bytes(), &signature).ok()?;
-        let (_, claims) = text.split_once('.')?;
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
-    }
-}
 
 /// Claims of a token.
 #[derive(Serialize, Deserialize)]
@@ -92,27 +31,27 @@ struct Claims {
     jti: String,
     sub: String,
     #[serde(rename = "kubernetes.io")]
-    private: Private,
+    private: PrivateClaims,
 }
 
 /// Objects that the token is bound to: it is valid only while they exist.
 #[derive(Serialize, Deserialize)]
-struct Private {
+struct PrivateClaims {
     namespace: String,
-    serviceaccount: Bound,
+    serviceaccount: BoundObject,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pod: Option<Bound>,
+    pod: Option<BoundObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<Bound>,
+    secret: Option<BoundObject>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Bound {
+struct BoundObject {
     name: String,
     uid: String,
 }
 
-impl Bound {
+impl BoundObject {
     fn of(stored: &Stored) -> Self {
         Self { name: stored.name().to_owned(), uid: uid_of(stored) }
     }
@@ -135,8 +74,12 @@ impl Api {
             aud.push(ISSUER.to_owned());
         }
         let namespace = account.namespace();
-        let mut private =
-            Private { namespace: namespace.to_owned(), serviceaccount: Bound::of(account), pod: None, secret: None };
+        let mut private = PrivateClaims {
+            namespace: namespace.to_owned(),
+            serviceaccount: BoundObject::of(account),
+            pod: None,
+            secret: None,
+        };
         if let Some(reference) = wanted.pointer("/spec/boundObjectRef").filter(|reference| reference.is_object()) {
             match reference["kind"].as_str().unwrap_or_default() {
                 "Pod" => private.pod = Some(self.bound("pods", account, reference)?),
@@ -157,11 +100,11 @@ impl Api {
             private,
         };
         let token = self.token_key().sign(&claims)?;
-        let spec = crate::strategy::object(wanted, "spec");
+        let spec = object(wanted, "spec");
         spec.insert("expirationSeconds".into(), json!(seconds));
         spec.insert("audiences".into(), json!(claims.aud));
         let status = json!({"token": token, "expirationTimestamp": timestamp(expires)});
-        crate::strategy::object(wanted, "metadata").insert("name".into(), json!(account.name()));
+        object(wanted, "metadata").insert("name".into(), json!(account.name()));
         if let Some(fields) = wanted.as_object_mut() {
             fields.insert("status".into(), status);
         }
@@ -169,12 +112,12 @@ impl Api {
     }
 
     /// Returns the object to which a token is to be bound.
-    fn bound(&self, plural: &str, account: &Stored, reference: &Value) -> Result<Bound, Status> {
+    fn bound(&self, plural: &str, account: &Stored, reference: &Value) -> Result<BoundObject, Status> {
         let text = |field: &str| reference[field].as_str().unwrap_or_default();
         let registry = self.registry();
         let resource = registry.built_in("", plural).ok_or_else(Status::no_such_path)?;
         let object = self.live(resource, account.namespace(), text("name"))?;
-        let bound = Bound::of(&object);
+        let bound = BoundObject::of(&object);
         if !text("uid").is_empty() && text("uid") != bound.uid {
             let why = format!(
                 "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
@@ -195,7 +138,7 @@ impl Api {
 
     /// Returns the user of a token and the audiences that it is valid for, or the reason why it is not valid.
     pub(crate) fn token_user(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), &'static str> {
-        let claims = self.token_key().read(token).ok_or("invalid bearer token")?;
+        let claims = self.token_key().read::<Claims>(token).ok_or("invalid bearer token")?;
         let now = jiff::Timestamp::now().as_second();
         if claims.iss != ISSUER || now < claims.nbf {
             return Err("invalid bearer token");
@@ -209,7 +152,7 @@ impl Api {
         if shared.is_empty() {
             return Err("token audiences do not match");
         }
-        let Private { namespace, serviceaccount, pod, secret } = claims.private;
+        let PrivateClaims { namespace, serviceaccount, pod, secret } = claims.private;
         let bound = [("serviceaccounts", Some(&serviceaccount)), ("pods", pod.as_ref()), ("secrets", secret.as_ref())];
         for (plural, object) in bound {
             if object.is_some_and(|object| !self.is_there(plural, &namespace, object)) {
@@ -224,7 +167,7 @@ impl Api {
         Ok((User { name: claims.sub, groups: groups.into() }, shared))
     }
 
-    fn is_there(&self, plural: &str, namespace: &str, object: &Bound) -> bool {
+    fn is_there(&self, plural: &str, namespace: &str, object: &BoundObject) -> bool {
         let registry = self.registry();
         let found = |resource: &Arc<Resource>| self.store().get(&resource.storage, &key(namespace, &object.name));
         registry.built_in("", plural).and_then(found).is_some_and(|stored| uid_of(&stored) == object.uid)
@@ -253,10 +196,11 @@ fn check_duration(account: &str, seconds: i64) -> Result<(), Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TokenKey;
 
     fn claims(sub: &str) -> Claims {
-        let account = Bound { name: "a".into(), uid: "1".into() };
-        let private = Private { namespace: "n".into(), serviceaccount: account, pod: None, secret: None };
+        let account = BoundObject { name: "a".into(), uid: "1".into() };
+        let private = PrivateClaims { namespace: "n".into(), serviceaccount: account, pod: None, secret: None };
         let (aud, iss, jti) = (vec!["x".into()], ISSUER.into(), "j".into());
         Claims { aud, exp: 2, iat: 1, nbf: 1, iss, jti, sub: sub.into(), private }
     }
@@ -265,8 +209,8 @@ mod tests {
     fn only_the_key_that_signed_knows_a_token() {
         let (ours, theirs) = (TokenKey::random().unwrap(), TokenKey::random().unwrap());
         let token = ours.sign(&claims("me")).unwrap();
-        assert_eq!(ours.read(&token).map(|claims| claims.sub).as_deref(), Some("me"));
-        assert!(theirs.read(&token).is_none());
+        assert_eq!(ours.read::<Claims>(&token).map(|claims| claims.sub).as_deref(), Some("me"));
+        assert!(theirs.read::<Claims>(&token).is_none());
         let (text, signature) = token.rsplit_once('.').unwrap();
         let (header, _) = text.split_once('.').unwrap();
         let other = ours.sign(&claims("root")).unwrap();
@@ -274,7 +218,7 @@ mod tests {
         for wrong in
             ["", "a.b.c", &format!("{header}.{forged}.{signature}"), text, &format!("{text}."), &format!("{token}x")]
         {
-            assert!(ours.read(wrong).is_none(), "{wrong}");
+            assert!(ours.read::<Claims>(wrong).is_none(), "{wrong}");
         }
         assert!(!format!("{ours:?}").contains("EcdsaKeyPair"), "keys are not for logs");
         assert!(TokenKey::from_pkcs8(b"no key").is_err());

@@ -13,10 +13,7 @@ use axum::{
 };
 use http::{Request, StatusCode};
 
-pub(crate) use self::{
-    exec::{end, exec},
-    forward::port_forward,
-};
+pub(crate) use self::{exec::exec, forward::port_forward};
 use crate::status::Status;
 
 /// Returns the websocket upgrade of a request.

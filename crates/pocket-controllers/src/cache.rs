@@ -86,14 +86,14 @@ type Handler<K> = Box<dyn Fn(Option<&K>, Option<&K>) + Send + Sync>;
 
 struct Inner<K> {
     client: Client,
-    state: RwLock<State<K>>,
+    state: RwLock<CacheState<K>>,
     handlers: RwLock<Vec<Handler<K>>>,
     slim: fn(&mut K),
     used: AtomicBool,
     ready: watch::Sender<bool>,
 }
 
-struct State<K> {
+struct CacheState<K> {
     objects: BTreeMap<Key, Arc<K>>,
     /// Own writes that the watch has not shown yet.
     unseen: BTreeSet<Key>,
@@ -107,7 +107,7 @@ const REMEMBERED: usize = 512;
 impl<K: Kind> Cache<K> {
     /// Makes an empty cache. `slim` removes the fields that no controller needs.
     pub(crate) fn new(client: Client, slim: fn(&mut K)) -> Self {
-        let state = State { objects: BTreeMap::new(), unseen: BTreeSet::new(), deleted: VecDeque::new() };
+        let state = CacheState { objects: BTreeMap::new(), unseen: BTreeSet::new(), deleted: VecDeque::new() };
         Self(Arc::new(Inner {
             client,
             state: RwLock::new(state),
@@ -156,11 +156,11 @@ impl<K: Kind> Cache<K> {
         self.state().objects.values().cloned().collect()
     }
 
-    fn state(&self) -> std::sync::RwLockReadGuard<'_, State<K>> {
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, CacheState<K>> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State<K>) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut CacheState<K>) -> R) -> R {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -293,7 +293,7 @@ impl<K: Kind> Cache<K> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(locked(object, patch));
         let result = self.api(&Key::of(object).namespace).patch(&object.name_any(), &params, &patch).await;
-        self.written(object, result)
+        self.record_write(object, result)
     }
 
     /// Applies a merge patch to an object's status, if the object is still as the cache has it.
@@ -301,13 +301,13 @@ impl<K: Kind> Cache<K> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(locked(object, serde_json::json!({ "status": status })));
         let result = self.api(&Key::of(object).namespace).patch_status(&object.name_any(), &params, &patch).await;
-        self.written(object, result)
+        self.record_write(object, result)
     }
 
-    fn written(&self, object: &K, result: Result<K, kube::Error>) -> Result<Arc<K>, Error> {
+    fn record_write(&self, object: &K, result: Result<K, kube::Error>) -> Result<Arc<K>, Error> {
         match result {
             // The patch removed the last finalizer, and with it the object.
-            Ok(new) if !object.finalizers().is_empty() && ended(&new) => {
+            Ok(new) if !object.finalizers().is_empty() && is_ended(&new) => {
                 self.forget(&Key::of(object), object.meta().uid.as_deref());
                 Ok(Arc::new(new))
             }
@@ -334,7 +334,7 @@ impl<K: Kind> Cache<K> {
         match self.api(&key.namespace).delete(&key.name, &params).await {
             Ok(answer) => {
                 if let Some(left) =
-                    answer.left().filter(|left| left.meta().deletion_timestamp.is_some() && !ended(left))
+                    answer.left().filter(|left| left.meta().deletion_timestamp.is_some() && !is_ended(left))
                 {
                     self.put(left, Source::Write);
                     return Ok(());
@@ -359,7 +359,7 @@ enum Source {
 }
 
 /// Returns whether an answer shows the last state of an object that is gone.
-fn ended(object: &impl Resource) -> bool {
+fn is_ended(object: &impl Resource) -> bool {
     let meta = object.meta();
     let held = meta.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
     meta.deletion_timestamp.is_some() && !held && meta.deletion_grace_period_seconds.unwrap_or(0) <= 0

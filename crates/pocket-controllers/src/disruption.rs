@@ -38,7 +38,7 @@ const RESYNC: Duration = Duration::from_secs(24 * 3600);
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let (queue, stale) = (Queue::new(), Queue::new());
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(DisruptionReconciler {
         client: shared.client.clone(),
         budgets: shared.budgets.clone(),
         pods: shared.pods.clone(),
@@ -47,10 +47,10 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         events: shared.events.clone(),
     });
     let changed = queue.clone();
-    context.budgets.on_change(move |_, new| new.into_iter().for_each(|budget| changed.add(Key::of(budget))));
+    reconciler.budgets.on_change(move |_, new| new.into_iter().for_each(|budget| changed.add(Key::of(budget))));
     let (changed, marked) = (queue.clone(), stale.clone());
-    let (budgets, events) = (context.budgets.clone(), context.events.clone());
-    context.pods.on_change(move |old, new| {
+    let (budgets, events) = (reconciler.budgets.clone(), reconciler.events.clone());
+    reconciler.pods.on_change(move |old, new| {
         // Only a pod's latest labels count: a label that a pod no longer has finds no budget.
         let Some(pod) = new.or(old) else { return };
         if let Some(budget) = budget_of(&budgets, &events, pod) {
@@ -60,14 +60,14 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
             marked.add_after(Key::of(pod), wait);
         }
     });
-    context.sets.keep();
-    context.deployments.keep();
-    let (marked, cleaner) = (stale, context.clone());
+    reconciler.sets.keep();
+    reconciler.deployments.keep();
+    let (marked, cleaner) = (stale, reconciler.clone());
     tasks.spawn(async move {
         cleaner.pods.ready().await;
         marked.work(1, move |key| cleaner.clone().reset_stale(key)).await;
     });
-    let (changed, budgets) = (queue.clone(), context.budgets.clone());
+    let (changed, budgets) = (queue.clone(), reconciler.budgets.clone());
     tasks.spawn(async move {
         loop {
             tokio::time::sleep(RESYNC).await;
@@ -75,11 +75,11 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     tasks.spawn(async move {
-        context.budgets.ready().await;
-        context.pods.ready().await;
-        context.sets.ready().await;
-        context.deployments.ready().await;
-        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+        reconciler.budgets.ready().await;
+        reconciler.pods.ready().await;
+        reconciler.sets.ready().await;
+        reconciler.deployments.ready().await;
+        queue.work(WORKERS, move |key| reconciler.clone().reconcile(key)).await;
     });
 }
 
@@ -106,7 +106,7 @@ fn selects(spec: &PodDisruptionBudgetSpec, pod: &Pod) -> bool {
         .is_some_and(|selector| *selector == LabelSelector::default() || owner::selects(selector, pod.labels()))
 }
 
-struct Context {
+struct DisruptionReconciler {
     client: Client,
     budgets: Cache<PodDisruptionBudget>,
     pods: Cache<Pod>,
@@ -115,7 +115,7 @@ struct Context {
     events: Events,
 }
 
-impl Context {
+impl DisruptionReconciler {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let Some(budget) = self.budgets.get(&key) else { return Ok(After::Rest) };
         let Some(spec) = budget.spec.as_ref() else { return Ok(After::Rest) };
@@ -143,7 +143,7 @@ impl Context {
             );
             self.events.warning(COMPONENT, &*budget, "UnmanagedPods", message);
         }
-        let counted = status::counted(&budget, &mine, &expected);
+        let counted = status::count_pods(&budget, &mine, &expected);
         for pod in counted.not_deleted {
             // The namespace occurs twice, as in Kubernetes.
             let message = format!(

@@ -34,7 +34,7 @@ const ROOT_CA_KEY: &str = "ca.crt";
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue: Queue<String> = Queue::new();
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(NamespaceReconciler {
         client: shared.client.clone(),
         objects: shared.objects.clone(),
         root_ca: shared.settings.root_ca.clone(),
@@ -60,18 +60,18 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     tasks.spawn(async move {
-        context.objects.ready().await;
-        queue.work(WORKERS, move |name| context.clone().reconcile(name)).await;
+        reconciler.objects.ready().await;
+        queue.work(WORKERS, move |name| reconciler.clone().reconcile(name)).await;
     });
 }
 
-struct Context {
+struct NamespaceReconciler {
     client: Client,
     objects: Objects,
     root_ca: Option<String>,
 }
 
-impl Context {
+impl NamespaceReconciler {
     async fn reconcile(self: Arc<Self>, name: String) -> Result<After, Error> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let Some(namespace) = api.get_opt(&name).await? else { return Ok(After::Rest) };
@@ -87,7 +87,7 @@ impl Context {
         }
         let failures = self.delete_content(&name).await;
         let left = self.objects.in_namespace(&name);
-        let unseen = if left.is_empty() && failures.is_empty() { self.unseen(&name).await? } else { 0 };
+        let unseen = if left.is_empty() && failures.is_empty() { self.count_unwatched(&name).await? } else { 0 };
         let empty = left.is_empty() && failures.is_empty() && unseen == 0;
         let conditions = conditions(&namespace, &left, unseen, &failures);
         let have = namespace.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
@@ -165,7 +165,7 @@ impl Context {
     }
 
     /// Returns the number of objects that the metadata does not show: it may be a moment behind, and does not have all kinds.
-    async fn unseen(&self, namespace: &str) -> Result<usize, Error> {
+    async fn count_unwatched(&self, namespace: &str) -> Result<usize, Error> {
         let mut count = 0;
         for kind in self.objects.kinds().iter().filter(|kind| kind.namespaced) {
             let api = kind.api(&self.client, namespace);

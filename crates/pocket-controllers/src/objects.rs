@@ -77,7 +77,7 @@ pub(crate) struct Objects(Arc<Inner>);
 struct Inner {
     client: Client,
     used: AtomicBool,
-    state: RwLock<State>,
+    state: RwLock<GraphState>,
     handlers: RwLock<Vec<Handler>>,
     rediscover: Notify,
     /// Number of kinds that are not listed yet; `None` before the first discovery.
@@ -85,7 +85,7 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct State {
+struct GraphState {
     nodes: HashMap<String, Arc<Node>>,
     /// Uids of owned objects, by the uid of the owner.
     owned: HashMap<String, HashSet<String>>,
@@ -147,11 +147,11 @@ impl Objects {
         self.state().kinds.get(&(group.to_owned(), kind.to_owned())).cloned()
     }
 
-    fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, GraphState> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut GraphState) -> R) -> R {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -300,7 +300,7 @@ impl Objects {
     }
 }
 
-impl State {
+impl GraphState {
     /// Removes an object from the lists of its owners.
     fn unlink(&mut self, node: Option<&Node>) {
         let Some(node) = node else { return };

@@ -28,7 +28,7 @@ fn merge(old: &Value, new: &Value) -> Value {
 }
 
 /// Returns whether two values are the same to Kubernetes: a missing field, null, and an empty list, map or text are equal.
-pub(crate) fn same<T: Serialize + PartialEq>(a: &T, b: &T) -> bool {
+pub(crate) fn is_same<T: Serialize + PartialEq>(a: &T, b: &T) -> bool {
     let clean = |value: &T| serde_json::to_value(value).ok().map(pruned);
     a == b || clean(a) == clean(b)
 }
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn empty_is_absent() {
-        assert!(same(&json!({ "a": { "b": [] }, "c": null, "d": "" }), &json!({})));
-        assert!(!same(&json!({ "a": 0 }), &json!({})));
-        assert!(!same(&json!([{}]), &json!([])));
+        assert!(is_same(&json!({ "a": { "b": [] }, "c": null, "d": "" }), &json!({})));
+        assert!(!is_same(&json!({ "a": 0 }), &json!({})));
+        assert!(!is_same(&json!([{}]), &json!([])));
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::ResourceExt;
+use pocket_object::conditions::shows_ready;
 
 use crate::clock;
 
@@ -58,7 +59,7 @@ pub(crate) fn is_active(pod: &Pod) -> bool {
 
 fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions.iter().find(|condition| shows_ready(&condition.type_, &condition.status))
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {

@@ -56,11 +56,11 @@ impl<K> Clone for Queue<K> {
 }
 
 struct Inner<K> {
-    state: Mutex<State<K>>,
+    state: Mutex<QueueState<K>>,
     wake: Notify,
 }
 
-struct State<K> {
+struct QueueState<K> {
     ready: VecDeque<K>,
     /// Keys in `ready`, or to be worked on again because of a change during their work.
     dirty: HashSet<K>,
@@ -74,7 +74,7 @@ struct State<K> {
 
 impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
     pub(crate) fn new() -> Self {
-        let state = State {
+        let state = QueueState {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
             working: HashSet::new(),
@@ -111,7 +111,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
         self.0.wake.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<K>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -195,7 +195,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Debug + 'static> Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> State<K> {
+impl<K: Clone + Eq + Hash> QueueState<K> {
     /// Adds a key; returns whether the queue has something new for a worker.
     fn add(&mut self, key: K) -> bool {
         if !self.dirty.insert(key.clone()) || self.working.contains(&key) {

@@ -29,13 +29,13 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// Starts the controller.
 pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
     let queue = Queue::new();
-    let context = Arc::new(Context {
+    let reconciler = Arc::new(QuotaReconciler {
         client: shared.client.clone(),
         quotas: shared.quotas.clone(),
         objects: shared.objects.clone(),
     });
     let changed = queue.clone();
-    context.quotas.on_change(move |old, new| {
+    reconciler.quotas.on_change(move |old, new| {
         // Admission writes the status, too. Its status is right, unless limits are new.
         if let Some(quota) = new.filter(|new| old.is_none_or(|old| old.spec != new.spec)) {
             changed.add(Key::of(quota));
@@ -46,7 +46,7 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         move |namespace: &str| quotas.list(namespace).iter().for_each(|quota| queue.add(Key::of(&**quota)))
     };
     let gone = all_of.clone();
-    context.objects.on_change(move |old, new| {
+    reconciler.objects.on_change(move |old, new| {
         if let (Some(old), None) = (old, new) {
             gone(&old.namespace);
         }
@@ -66,19 +66,19 @@ pub(crate) fn start(shared: &Shared, tasks: &mut JoinSet<()>) {
         }
     });
     tasks.spawn(async move {
-        context.quotas.ready().await;
-        context.objects.ready().await;
-        queue.work(WORKERS, move |key| context.clone().reconcile(key)).await;
+        reconciler.quotas.ready().await;
+        reconciler.objects.ready().await;
+        queue.work(WORKERS, move |key| reconciler.clone().reconcile(key)).await;
     });
 }
 
-struct Context {
+struct QuotaReconciler {
     client: Client,
     quotas: Cache<ResourceQuota>,
     objects: Objects,
 }
 
-impl Context {
+impl QuotaReconciler {
     /// Counts a quota. The quota is read before the objects that it counts: a write that admission charges in between changes
     /// the quota, the status of the count is then refused, and the count starts again.
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<After, Error> {

@@ -144,12 +144,12 @@ pub struct Slice {
 /// All Services and EndpointSlices, kept up to date by [`Cluster::run`].
 #[derive(Debug, Default)]
 pub struct Cluster {
-    state: RwLock<State>,
+    state: RwLock<ClusterState>,
     listeners: Mutex<Vec<mpsc::UnboundedSender<Key>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ClusterState {
     services: BTreeMap<Key, Arc<Service>>,
     /// By Service, then by name of the slice.
     slices: HashMap<Key, BTreeMap<String, Arc<Slice>>>,
@@ -239,13 +239,13 @@ impl Cluster {
         let key = service.key.clone();
         let before = write(&self.state).services.insert(key.clone(), service.clone());
         if before.as_ref() != Some(&service) {
-            self.tell(&key);
+            self.notify(&key);
         }
     }
 
     pub fn remove_service(&self, key: &Key) {
         write(&self.state).services.remove(key);
-        self.tell(key);
+        self.notify(key);
     }
 
     pub fn put_slice(&self, object: &discovery::EndpointSlice) {
@@ -269,7 +269,7 @@ impl Cluster {
         let before = state.slices.entry(owner.clone()).or_default().insert(key.name, slice.clone());
         drop(state);
         if before.as_ref() != Some(&slice) {
-            self.tell(&owner);
+            self.notify(&owner);
         }
     }
 
@@ -285,10 +285,10 @@ impl Cluster {
             }
         }
         drop(state);
-        self.tell(&owner);
+        self.notify(&owner);
     }
 
-    fn tell(&self, key: &Key) {
+    fn notify(&self, key: &Key) {
         lock(&self.listeners).retain(|listener| listener.send(key.clone()).is_ok());
     }
 }

@@ -8,8 +8,6 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::quantity::{divided, nanos};
-
 /// Facts that the node adds to the pod object.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeFacts {
@@ -103,7 +101,7 @@ pub fn resource(
         "requests" => resources.requests,
         _ => return Err(unsupported()),
     };
-    let set = set.and_then(|set| set.get(resource).and_then(|Quantity(text)| nanos(text)));
+    let set = set.and_then(|set| set.get(resource).and_then(nanos));
     let whole_node = match (kind, resource) {
         ("limits", "cpu") => i128::from(facts.cpus) * 1_000_000_000,
         ("limits", "memory") => i128::from(facts.memory) * 1_000_000_000,
@@ -111,8 +109,19 @@ pub fn resource(
         (_, other) if other.starts_with("hugepages-") => 0,
         _ => return Err(unsupported()),
     };
-    let divisor = reference.divisor.as_ref().and_then(|Quantity(text)| nanos(text)).unwrap_or(0);
+    let divisor = reference.divisor.as_ref().and_then(nanos).unwrap_or(0);
     Ok(divided(set.unwrap_or(whole_node), divisor).to_string())
+}
+
+/// Returns a quantity in billionths. `None` if the text is no quantity.
+fn nanos(Quantity(text): &Quantity) -> Option<i128> {
+    pocket_object::quantity::Quantity::parse(text).map(pocket_object::quantity::Quantity::nanos)
+}
+
+/// Divides a quantity by a divisor, rounded up, as `resourceFieldRef` requires. A divisor of 0 counts as 1.
+fn divided(quantity: i128, divisor: i128) -> i128 {
+    let divisor = if divisor <= 0 { 1_000_000_000 } else { divisor };
+    if quantity <= 0 { 0 } else { (quantity + divisor - 1) / divisor }
 }
 
 #[cfg(test)]
@@ -176,6 +185,21 @@ mod tests {
             };
             let answer = resource(&pod(), &FACTS, Some(container), &reference).map_err(|error| error.to_string());
             assert_eq!(answer.as_deref().map_err(String::as_str), expected, "{container} {name}/{divisor}");
+        }
+    }
+
+    #[test]
+    fn divides_and_rounds_up() {
+        let n = |text: &str| nanos(&Quantity(text.into())).unwrap();
+        for (quantity, divisor, expected) in [
+            ("250m", "1", 1),
+            ("250m", "1m", 250),
+            ("64Mi", "1Mi", 64),
+            ("65Mi", "64Mi", 2),
+            ("1500m", "0", 2),
+            ("0", "1", 0),
+        ] {
+            assert_eq!(divided(n(quantity), n(divisor)), expected, "{quantity}/{divisor}");
         }
     }
 }

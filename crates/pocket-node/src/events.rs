@@ -88,7 +88,7 @@ pub fn pod_reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectRefere
 
 /// Key of equal events of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Same {
+struct EventKey {
     uid: String,
     field_path: Option<String>,
     reason: &'static str,
@@ -97,15 +97,15 @@ struct Same {
 
 /// The latest events, kept so that a repeated one is counted.
 #[derive(Debug, Default)]
-struct Recent {
-    written: HashMap<Same, (String, i32)>,
-    order: VecDeque<Same>,
+struct RecentEvents {
+    written: HashMap<EventKey, (String, i32)>,
+    order: VecDeque<EventKey>,
 }
 
-impl Recent {
+impl RecentEvents {
     const KEPT: usize = 256;
 
-    fn remember(&mut self, same: Same, name: String, count: i32) {
+    fn remember(&mut self, same: EventKey, name: String, count: i32) {
         if self.written.insert(same.clone(), (name, count)).is_none() {
             self.order.push_back(same);
         }
@@ -118,11 +118,11 @@ impl Recent {
 }
 
 async fn write(client: Client, host: String, mut receiver: mpsc::Receiver<Entry>) {
-    let mut recent = Recent::default();
+    let mut recent = RecentEvents::default();
     while let Some(entry) = receiver.recv().await {
         let namespace = entry.about.namespace.clone().unwrap_or_else(|| "default".into());
         let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let same = Same {
+        let same = EventKey {
             uid: entry.about.uid.clone().unwrap_or_default(),
             field_path: entry.about.field_path.clone(),
             reason: entry.reason,

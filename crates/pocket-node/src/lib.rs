@@ -18,7 +18,6 @@
 //! | [`ports`] | container ports by number or by name |
 //! | [`probes`] | startup, liveness and readiness probes |
 //! | [`proxy`] | Service proxy: endpoints, node ports, load balancers, host ports |
-//! | [`quantity`] | exact numbers of Kubernetes quantities |
 //! | [`runtime`] | interface between kubelet and container runtime |
 //! | [`scheduler`] | binding of pods to nodes |
 //! | `sync` | locks without poisoning |
@@ -38,7 +37,6 @@ pub mod network;
 pub mod ports;
 pub mod probes;
 pub mod proxy;
-pub mod quantity;
 pub mod runtime;
 pub mod scheduler;
 mod sync;

@@ -137,7 +137,7 @@ impl FieldError {
         let mut text = name.to_owned();
         if let Some(value) = &self.value {
             text.push_str(": ");
-            text.push_str(&shown(value));
+            text.push_str(&show(value));
         }
         if !self.detail.is_empty() {
             text.push_str(": ");
@@ -154,7 +154,7 @@ impl fmt::Display for FieldError {
 }
 
 /// Returns a value in the form of messages: strings are quoted, large values are cut.
-fn shown(value: &Value) -> String {
+fn show(value: &Value) -> String {
     const MAX: usize = 512;
     let mut text = value.to_string();
     if text.len() > MAX {

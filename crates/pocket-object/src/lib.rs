@@ -3,10 +3,12 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | `conditions` | conditions of an object's status, and whether a pod is ready |
 //! | `defaults` | defaults of the built-in kinds |
 //! | `jsonpath` | JSON paths of printer columns and of `kubectl` |
 //! | `limit_range`, `quota`, `pod_security` | limits that a namespace sets for its objects |
 //! | `managed` | `metadata.managedFields` and server-side apply |
+//! | `names` | syntax of names, labels and paths |
 //! | `patch` | JSON patch, merge patch and strategic merge patch |
 //! | `quantity`, `resources` | quantities; requests, limits and QoS class of a pod |
 //! | `selector` | label and field selectors |
@@ -16,12 +18,14 @@
 //! | `table` | rows of `kubectl get` |
 //! | `validate` | validation of the built-in kinds |
 
+pub mod conditions;
 pub mod defaults;
 mod error;
 mod json;
 pub mod jsonpath;
 pub mod limit_range;
 pub mod managed;
+pub mod names;
 pub mod patch;
 pub mod pod_security;
 pub mod quantity;

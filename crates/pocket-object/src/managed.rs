@@ -157,7 +157,7 @@ pub fn apply(
         // A change from client-side to server-side apply must not conflict with itself.
         Err(conflicts) if manager.name == KUBECTL => {
             let own = last_applied::fields(&base, manager.api_version, shape.root());
-            let left = without(conflicts, &own);
+            let left = drop_allowed(conflicts, &own);
             if left.is_empty() { apply(true) } else { Err(left) }
         }
         applied => applied,
@@ -272,7 +272,7 @@ fn strip_server_fields(managed: &mut Managed, id: &str) {
     managed.managers.retain(|_, owned| !owned.fields.is_empty());
 }
 
-fn without(conflicts: Conflicts, allowed: &FieldSet) -> Conflicts {
+fn drop_allowed(conflicts: Conflicts, allowed: &FieldSet) -> Conflicts {
     let left = conflicts.into_iter().map(|(manager, mut fields)| {
         fields.subtract(allowed);
         (manager, fields)
@@ -282,7 +282,7 @@ fn without(conflicts: Conflicts, allowed: &FieldSet) -> Conflicts {
 
 fn named(conflicts: &Conflicts, managed: &Managed) -> ApplyError {
     let of = |id: &str, fields: &FieldSet| -> Vec<Conflict> {
-        let manager = managed.shown(id);
+        let manager = managed.show(id);
         fields.paths().into_iter().map(|field| Conflict { manager: manager.clone(), field }).collect()
     };
     ApplyError::Conflicts(conflicts.iter().flat_map(|(id, fields)| of(id, fields)).collect())

@@ -51,7 +51,6 @@ impl Quantity {
 
     /// Reads a quantity. Returns `None` if the text is not a quantity.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -77,6 +76,11 @@ impl Quantity {
             nanos = -nanos;
         }
         Some(Self { nanos, notation })
+    }
+
+    /// Returns the amount in billionths.
+    pub fn nanos(self) -> i128 {
+        self.nanos
     }
 
     /// Returns the amount in whole units, rounded up.
@@ -274,8 +278,30 @@ mod tests {
         ] {
             assert_eq!(Quantity::parse(text).unwrap().to_string(), shown, "{text}");
         }
-        for text in ["", "x", "1x", "1.2.3", "Mi", "-", "1 Mi", "1e"] {
+        for text in ["", "x", "1x", "1.2.3", "Mi", "-", "1 Mi", "1e", " 1", "1 ", "m", "1e999"] {
             assert_eq!(Quantity::parse(text).map(|quantity| quantity.to_string()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        let one = 1_000_000_000;
+        for (text, nanos) in [
+            ("1", one),
+            ("0", 0),
+            ("250m", one / 4),
+            ("0.5", one / 2),
+            (".5", one / 2),
+            ("64Mi", 64 * 1024 * 1024 * one),
+            ("1Gi", 1024 * 1024 * 1024 * one),
+            ("1k", 1000 * one),
+            ("1e3", 1000 * one),
+            ("1E3", 1000 * one),
+            ("2E", 2 * 10i128.pow(18) * one),
+            ("-1", -one),
+            ("100n", 100),
+        ] {
+            assert_eq!(Quantity::parse(text).map(Quantity::nanos), Some(nanos), "{text}");
         }
     }
 

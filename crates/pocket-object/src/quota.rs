@@ -70,7 +70,7 @@ pub fn charge(evaluator: &Evaluator, request: &Request<'_>, quotas: &[Value]) ->
             .collect();
         if !exceeded.is_empty() {
             let name = quotas.get(index).map(|quota| text(quota, "/metadata/name")).unwrap_or_default();
-            let [requested, used, hard] = [&requested, &used, &hard].map(|amounts| shown(amounts, &exceeded));
+            let [requested, used, hard] = [&requested, &used, &hard].map(|amounts| show(amounts, &exceeded));
             return Err(format!("exceeded quota: {name}, requested: {requested}, used: {used}, limited: {hard}"));
         }
         charged.push((index, to_json(&after)));
@@ -107,7 +107,7 @@ fn more_than(now: &Resources, before: &Resources) -> Resources {
 }
 
 /// Returns amounts as `cpu=1,pods=3`.
-fn shown(amounts: &Resources, names: &[&str]) -> String {
+fn show(amounts: &Resources, names: &[&str]) -> String {
     let parts = amounts.iter().filter(|(name, _)| names.contains(&name.as_str()));
     parts.map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
 }

@@ -239,6 +239,11 @@ impl From<Node> for Link {
 }
 
 impl Shape {
+    /// Returns whether a kind has a built-in type.
+    pub fn has_builtin(group: &str, kind: &str) -> bool {
+        types::kind(group, kind).is_some()
+    }
+
     /// Returns the type of a built-in kind; any JSON with metadata for an unknown kind.
     pub fn builtin(group: &str, kind: &str) -> Self {
         match types::kind(group, kind) {

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
+    arguments::Arguments,
     certificates::{self, Authority},
-    daemon::Arguments,
     files::{self, Files},
     kubeconfig, node,
     objects::{self, Machine},
@@ -74,7 +74,7 @@ impl Cluster {
         let version = options.version.git_version.clone();
         let api = Api::new(options).map_err(|error| failed(format!("{}: {error}", files.cluster().display())))?;
         let mut essential = JoinSet::new();
-        essential.spawn(ended(
+        essential.spawn(run_essential(
             "the API server",
             pocket_api::serve(listener, tls.clone(), api.clone(), Authenticator::new()),
         ));
@@ -88,13 +88,13 @@ impl Cluster {
             inside.start(config, NODE_WORKERS).map_err(|error| failed(error.to_string()))?;
         // Pods reach the same API server on the node's address.
         let serve = serve_in_node(api.clone(), tls, port);
-        essential.spawn(ended("the API server for pods", run_on(net.clone(), serve)));
+        essential.spawn(run_essential("the API server for pods", run_on(net.clone(), serve)));
 
         let client = api.client("default");
         let mut polite = JoinSet::new();
         let settings = pocket_controllers::Settings { root_ca: Some(authority.certificate().to_owned()) };
         polite.spawn(pocket_controllers::run(client.clone(), settings, shutdown.clone().cancelled_owned()));
-        let machine = Machine::this();
+        let machine = Machine::detect();
         node::start(
             node::Parts {
                 api: &api,
@@ -168,7 +168,7 @@ fn publish(files: &Files, authority: &Authority, name: &str, address: SocketAddr
 }
 
 /// Runs an essential task, and returns its name when it ends.
-async fn ended(name: &'static str, future: impl Future<Output = io::Result<()>>) -> &'static str {
+async fn run_essential(name: &'static str, future: impl Future<Output = io::Result<()>>) -> &'static str {
     if let Err(error) = future.await {
         tracing::error!(%error, "{name} has ended");
     }

@@ -4,41 +4,27 @@ use std::{
     fs,
     future::Future,
     io::{self, Write},
-    net::Ipv4Addr,
     path::PathBuf,
     pin::Pin,
     time::Duration,
 };
 
 use pocket_node::namespaces::{Entered, Inside, enter};
-use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
+    arguments::{Arguments, HIDDEN},
     cluster::Cluster,
     files::{self, Files},
     lock::{self, Lock, Record},
     progress::{Audience, Message},
 };
 
-/// First argument of the daemon.
-pub(crate) const HIDDEN: &str = "__pocket-daemon";
 /// Number of threads of the runtime that serves the API. The load of a development cluster is small, and each thread costs memory.
 const WORKERS: usize = 2;
 const MAX_BLOCKING: usize = 8;
-
-/// Second argument of the daemon, as JSON.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Arguments {
-    pub(crate) state_dir: PathBuf,
-    pub(crate) name: String,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) api_port: u16,
-    pub(crate) proxy_delay: Duration,
-    pub(crate) audience: Audience,
-}
 
 /// Inputs of a program that runs in the daemon beside the cluster.
 #[derive(Clone)]
@@ -93,7 +79,7 @@ fn run(arguments: &Arguments, extra: Extra) -> Code {
             // Standard error is the log or the terminal. The disk of the log may be full, so the write may fail.
             let _ = writeln!(io::stderr(), "error: {message}");
             if arguments.audience == Audience::Program {
-                let _ = arguments.audience.tell(&Message::Failed(message));
+                let _ = arguments.audience.send(&Message::Failed(message));
             }
             1
         }
@@ -113,7 +99,7 @@ fn start(arguments: &Arguments, extra: Extra) -> Result<Code, String> {
     };
     files.create().map_err(text)?;
     let Some(lock) = lock::take(&files).map_err(text)? else {
-        let _ = arguments.audience.tell(&Message::Already);
+        let _ = arguments.audience.send(&Message::Already);
         return Ok(0);
     };
     let record = Record { pid: std::process::id(), server: None, started: jiff::Timestamp::now() };
@@ -170,12 +156,12 @@ impl Server {
         let audience = arguments.audience;
         let shutdown = stop_signals(&files)?;
         // When the waiting `up` has given up, the cluster is of no use and ends.
-        let tell = |message: Message| {
-            if audience.tell(&message).is_err() {
+        let send = |message: Message| {
+            if audience.send(&message).is_err() {
                 shutdown.cancel();
             }
         };
-        let step = |step: &str| tell(Message::Step(step.to_owned()));
+        let step = |step: &str| send(Message::Step(step.to_owned()));
         let cluster = tokio::select! {
             started = Cluster::start(&files, arguments, inside, &shutdown, &step) => started,
             () = shutdown.cancelled() => return Ok(0),
@@ -197,7 +183,7 @@ impl Server {
 
         let ready = Record { server: Some(cluster.server()), ..record };
         ready.write(&files)?;
-        tell(Message::Ready(ready));
+        send(Message::Ready(ready));
         if audience == Audience::Program {
             forget_output();
         }

@@ -109,7 +109,7 @@ fn end(files: &Files) -> Result<Down, Error> {
         // The signal is repeated: a daemon that has just started may not listen to signals yet.
         if let Some(record) = &record
             && asked.is_none_or(|then| then.elapsed() > ASK_AGAIN)
-            && ask(record.pid)
+            && request_end(record.pid)
         {
             asked = Some(Instant::now());
         }
@@ -129,7 +129,7 @@ fn end(files: &Files) -> Result<Down, Error> {
 }
 
 /// Asks a process to end.
-fn ask(pid: u32) -> bool {
+fn request_end(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     match pidfd_open(pid, PidfdFlags::empty()).and_then(|process| pidfd_send_signal(process, Signal::TERM)) {
         Ok(()) => true,

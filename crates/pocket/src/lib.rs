@@ -29,6 +29,7 @@
 //! | `rest` | periodic tasks: expiry of events, release of memory |
 #![warn(missing_docs)]
 
+mod arguments;
 mod certificates;
 mod cluster;
 mod daemon;

@@ -36,7 +36,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn this() -> Self {
+    pub(crate) fn detect() -> Self {
         let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let info = rustix::system::sysinfo();
         let os_release = read("/etc/os-release");
@@ -188,7 +188,7 @@ mod tests {
     async fn a_second_start_changes_nothing_else() {
         let api = pocket_api::Api::new(pocket_api::Options::default()).unwrap();
         let client = api.client("default");
-        let machine = Machine::this();
+        let machine = Machine::detect();
         assert!(machine.cpus > 0 && machine.memory > 1 << 20);
         install(&client, &machine, "v1.33.0+pocket", ([127, 0, 0, 1], 6443).into()).await.unwrap();
         let nodes = Api::<Node>::all(client.clone());

@@ -30,7 +30,7 @@ pub(crate) enum Audience {
 
 impl Audience {
     /// Sends a message. Fails when the receiver is gone.
-    pub(crate) fn tell(self, message: &Message) -> io::Result<()> {
+    pub(crate) fn send(self, message: &Message) -> io::Result<()> {
         let line = match (self, message) {
             (Self::Program, message) => serde_json::to_string(message)?,
             (Self::Person, Message::Step(step)) => step.clone(),

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     Error, Options,
-    daemon::{Arguments, HIDDEN},
+    arguments::{Arguments, HIDDEN},
     files::Files,
     lock::{self, Record},
     progress::{Audience, Message},

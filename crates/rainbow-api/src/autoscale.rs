@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::Tier;
-
 /// Writer that decides how many pods a tier has.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Scaling {
@@ -47,7 +45,7 @@ pub struct Autoscale {
     pub metrics: Vec<Value>,
     /// Pace of scaling, as in a HorizontalPodAutoscaler. Default: the default of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::rainbow::any_object")]
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub behavior: Option<Value>,
 }
 
@@ -109,11 +107,4 @@ pub struct TierScaling {
     /// Autoscaler of each instance. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscale: Option<Autoscale>,
-}
-
-impl TierScaling {
-    /// Returns the policy of a tier.
-    pub fn of(tier: &Tier) -> Self {
-        Self { scaling: tier.scaling, autoscale: tier.autoscale.clone() }
-    }
 }

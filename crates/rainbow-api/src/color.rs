@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{ColorDrain, ConfigKind, DrainStatus, Evidence, Tier, TierScaling, documented_enum, rainbow::any_object};
+use crate::{ColorDrain, ConfigKind, DrainStatus, Evidence, Tier, TierScaling, documented_enum, schema::any_object};
 
 /// One version of the whole application: an immutable snapshot of all its tiers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
-use crate::{DurationError, HumanDuration, IgnoredPeer, RainbowSpec, SidecarSettings, Tier};
+use crate::{DurationError, HumanDuration, IgnoredPeer, SidecarSettings};
 
 /// Drain of a color that no stage points at.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
@@ -117,12 +117,6 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Returns what a spec says about tiers.
-    pub fn of<'a>(spec: &RainbowSpec, tiers: impl IntoIterator<Item = &'a Tier>) -> Self {
-        let own = tiers.into_iter().filter_map(|tier| Some((tier.name.clone(), tier.connections?)));
-        Self { connections: spec.drain.connections, http: spec.drain.http.clone(), tiers: own.collect() }
-    }
-
     /// Returns the source of the evidence for a tier.
     pub fn of_tier(&self, tier: &str) -> Connections {
         self.tiers.get(tier).copied().unwrap_or(self.connections)

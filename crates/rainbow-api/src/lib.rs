@@ -14,14 +14,16 @@
 //! | `validate` | errors of a spec |
 //! | `autoscale` | writers that decide how many pods a tier has |
 //! | `compatible` | tiers that each stage has for itself |
-//! | `config` | ConfigMaps and Secrets that are part of a version |
+//! | `config` | kinds and names of the configuration that is part of a version |
 //! | `documented` | enums and keys whose doc comments are data |
 //! | `drain` | the drain of a color, and its status |
 //! | `hold` | stages that a user has taken back or paused |
 //! | `identity` | identity of instances, and the version that a spec describes |
 //! | `ignore` | peers whose connections hold no pod |
+//! | `schema` | schemas that several kinds use |
 //! | `service` | fields of the Services of stages and tiers |
 //! | `sidecar` | settings of the container that counts connections |
+//! | `template_config` | ConfigMaps and Secrets that pod templates name, and the names of their copies |
 //! | `cidr` | ranges of addresses |
 //! | `duration` | durations as people write them |
 //! | `labels` | keys of labels and annotations |
@@ -49,9 +51,11 @@ mod object_names;
 mod pod_types;
 mod rainbow;
 mod read;
+mod schema;
 mod service;
 mod sidecar;
 mod status;
+mod template_config;
 mod validate;
 
 pub use autoscale::{Autoscale, Scaling, TierScaling};
@@ -62,10 +66,7 @@ pub use color::{
 };
 pub use compatible::{bound_tiers, compatible_callees, inner_stage};
 pub use condition::{ConditionType, Reason};
-pub use config::{
-    CONTENT_DIGITS, Config, ConfigKind, ConfigName, Demand, TierConfig, config_of, config_of_tiers, copy_name,
-    read_copies,
-};
+pub use config::{Config, ConfigKind, ConfigName, Demand, TierConfig};
 pub use crd::crds;
 pub use drain::{
     ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Evidence, Holder, HttpCount,
@@ -83,6 +84,7 @@ pub use read::read_spec;
 pub use service::{ClientIpConfig, SessionAffinityConfig, StageService, StageServicePort, TierService, service_fields};
 pub use sidecar::SidecarSettings;
 pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus};
+pub use template_config::{CONTENT_DIGITS, config_of, config_of_tiers, copy_name, read_copies};
 pub use validate::{
     SpecError, SpecPart, amount, connections, entry_tiers, stage_tier, validate, validate_name, validate_sidecar,
 };

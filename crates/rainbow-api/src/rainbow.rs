@@ -8,7 +8,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 use crate::{
-    Autoscale, Config, Connections, Drain, Hold, HumanDuration, RainbowStatus, Scaling, StageService, TierService,
+    Autoscale, Config, Connections, Drain, Evidence, Hold, HumanDuration, RainbowStatus, Scaling, StageService,
+    TierScaling, TierService, schema::any_object,
 };
 
 /// One application: its tiers, its stages, its policy.
@@ -167,6 +168,14 @@ pub struct Tier {
     pub template: Value,
 }
 
+impl RainbowSpec {
+    /// Returns the sources of the evidence for tiers of this spec.
+    pub fn evidence<'a>(&self, tiers: impl IntoIterator<Item = &'a Tier>) -> Evidence {
+        let own = tiers.into_iter().filter_map(|tier| Some((tier.name.clone(), tier.connections?)));
+        Evidence { connections: self.drain.connections, http: self.drain.http.clone(), tiers: own.collect() }
+    }
+}
+
 impl Tier {
     /// Returns the ports in the pod on which connections can be counted, in ascending order.
     pub fn tcp_ports(&self) -> Vec<i32> {
@@ -187,12 +196,17 @@ impl Tier {
 }
 
 impl Tier {
-    /// Port of this tier's Service that a need of another tier names.
+    /// Returns the scaling policy, as a color remembers it.
+    pub fn scaling_policy(&self) -> TierScaling {
+        TierScaling { scaling: self.scaling, autoscale: self.autoscale.clone() }
+    }
+
+    /// Returns the port of this tier's Service that a need of another tier names.
     pub fn needed_port(&self, need: &Need) -> Option<&TierPort> {
         self.ports.iter().find(|port| Some(&port.name) == need.port.as_ref())
     }
 
-    /// The needs that only the tier's own color serves.
+    /// Returns the needs that only the tier's own color serves.
     pub fn own_needs(&self) -> impl Iterator<Item = &Need> {
         self.needs.iter().filter(|need| need.compatible == Compatible::Same)
     }
@@ -205,10 +219,6 @@ impl Tier {
 
 fn one() -> i32 {
     1
-}
-
-pub(crate) fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// Tier that another tier calls, and the way in which its address is handed over.

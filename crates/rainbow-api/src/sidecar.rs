@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::rainbow::any_object;
+use crate::schema::any_object;
 
 /// Settings of the container that Rainbow adds to pods to count connections. A color records them when it is made: a change affects new
 /// colors only and restarts no pod.

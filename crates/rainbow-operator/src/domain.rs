@@ -105,13 +105,13 @@ fn count(number: i32) -> u32 {
 /// otherwise the last one that the color remembers, otherwise the snapshot's. What a release says of its own pods says nothing of others.
 pub(crate) fn evidence<'a>(spec: &api::RainbowSpec, described: bool, color: &'a api::Color) -> Cow<'a, api::Evidence> {
     if described {
-        return Cow::Owned(api::Evidence::of(spec, &spec.tiers));
+        return Cow::Owned(spec.evidence(&spec.tiers));
     }
     let status = color.status.as_ref().and_then(|status| status.evidence.as_ref());
     let known = status.or(color.spec.evidence.as_ref());
     // An earlier version recorded nothing. The current spec is all that is known, and is remembered from now on.
     known.map_or_else(
-        || Cow::Owned(api::Evidence::of(spec, color.spec.tiers.iter().map(|tier| current(spec, tier)))),
+        || Cow::Owned(spec.evidence(color.spec.tiers.iter().map(|tier| current(spec, tier)))),
         Cow::Borrowed,
     )
 }
@@ -151,8 +151,8 @@ pub(crate) fn scaling(
 ) -> api::TierScaling {
     let remembered = || color.status.as_ref()?.scaling.get(&tier.name).cloned();
     match described {
-        true => api::TierScaling::of(current(spec, tier)),
-        false => remembered().unwrap_or_else(|| api::TierScaling::of(tier)),
+        true => current(spec, tier).scaling_policy(),
+        false => remembered().unwrap_or_else(|| tier.scaling_policy()),
     }
 }
 
@@ -191,9 +191,9 @@ fn tier(tier: &api::Tier, identity: Option<&String>) -> plan::Tier {
 }
 
 fn tiers_of_spec(spec: &api::RainbowSpec, version: &Version) -> Vec<plan::Tier> {
-    let evidence = api::Evidence::of(spec, &spec.tiers);
+    let evidence = spec.evidence(&spec.tiers);
     let tier = |found: &api::Tier| plan::Tier {
-        scaling: scaling_of(&api::TierScaling::of(found)),
+        scaling: scaling_of(&found.scaling_policy()),
         counted: counted(&evidence, found),
         min_ready: seconds(found.min_ready_seconds.unwrap_or(0)),
         ..tier(found, version.identities.get(&found.name))
@@ -600,7 +600,7 @@ mod tests {
             tier["ports"] = protocols.iter().enumerate().map(port).collect();
             let spec = json!({ "tiers": [tier], "drain": { "http": { "path": "/connections", "port": 80, "field": "active" } } });
             let spec: RainbowSpec = serde_json::from_value(spec).unwrap();
-            super::counted(&api::Evidence::of(&spec, &spec.tiers), &spec.tiers[0])
+            super::counted(&spec.evidence(&spec.tiers), &spec.tiers[0])
         };
         assert!(counted("Sidecar", &["TCP", "UDP"]), "by the TCP connections");
         assert!(!counted("Sidecar", &["UDP"]), "there are none: by time");

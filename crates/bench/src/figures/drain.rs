@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, ensure};
 use e2e::{
     Cluster, Scope,
-    colors::{Colors, counted, pods},
+    colors::{Colors, count_connections, pods},
     held::{Held, Kind},
 };
 use futures::future::try_join_all;
@@ -146,7 +146,7 @@ async fn counts(scope: &Scope, sum: u64) -> Result<BTreeMap<String, u64>> {
     e2e::eventually(&format!("{sum} connections are counted"), || async {
         let mut counts = BTreeMap::new();
         for pod in pods(scope, "c1").await? {
-            let count = counted(scope, &pod).await?;
+            let count = count_connections(scope, &pod).await?;
             counts.insert(pod, count);
         }
         let now: u64 = counts.values().sum();

@@ -80,7 +80,7 @@ async fn flip(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
         smoke.remove("replicas");
     }
     scope.apply_manifest(&full)?;
-    scope.scaled("v2", i32::try_from(PODS)?).await?;
+    scope.wait_until_scaled("v2", i32::try_from(PODS)?).await?;
 
     let (first, last) = move_to(&scope, &app, "v2", "v1").await?;
     all.first.push(first);
@@ -117,12 +117,12 @@ async fn rolling(cluster: &Cluster, run: u32, all: &mut Runs) -> Result<()> {
     let (scope, writes, operator) = start(cluster, &format!("rolling-{run}")).await?;
     let app = App { pace: Pace::OneEvery(u64::try_from(EVERY.as_millis())?), settle: "1s", ..App::two_tiers(PODS) };
     scope.deploy(&app, "v1", "active").await?;
-    scope.scaled("v1", i32::try_from(PODS)?).await?;
+    scope.wait_until_scaled("v1", i32::try_from(PODS)?).await?;
     let (pods, written) = (scope.pod_uids().await?, writes.load(Ordering::Relaxed));
 
     scope.deploy(&app, "v2", "smoke").await?;
     promote(&scope, &app, "v2").await?;
-    scope.scaled("v2", i32::try_from(PODS)?).await?;
+    scope.wait_until_scaled("v2", i32::try_from(PODS)?).await?;
     // The pace begins with the first step: bringing the new color to full size is no part of it.
     let begun = Instant::now();
     arrived(&scope, &app, "v2").await?;

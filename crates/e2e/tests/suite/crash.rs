@@ -27,7 +27,7 @@ pub(crate) async fn operator_killed_twenty_times_in_a_shift(scope: &mut Scope) -
     scope.serves(&app, "active", "v2").await?;
     let report = traffic.clean().await?;
     ensure!(report.replies.len() == 2, "the replies were {:?}", report.replies.keys());
-    scope.scaled("v2", 5).await
+    scope.wait_until_scaled("v2", 5).await
 }
 
 /// Checks that traffic continues without the operator in the middle of a shift, and that the shift completes when it is back.
@@ -83,7 +83,7 @@ pub(crate) async fn a_node_cut_off_in_a_shift(scope: &mut Scope) -> Result<()> {
     app.pace = Pace::BRISK;
     scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
-    scope.scaled("v2", 4).await?;
+    scope.wait_until_scaled("v2", 4).await?;
     let report = traffic.stop().await;
     ensure!(report.mixed == 0, "{} mixed replies: {:?}", report.mixed, report.replies.keys());
     // All nodes answer again.

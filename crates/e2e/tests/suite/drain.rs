@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, process::Command, time::Duration};
 use anyhow::{Context, Result, ensure};
 use e2e::{
     Scope,
-    colors::{self, Colors, color, counted, counts, line, pods, shrinks_to},
+    colors::{self, Colors, color, count_connections, counts, line, pods, shrinks_to},
     eventually,
     held::{Held, Kind},
     processes,
@@ -52,7 +52,11 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
         app.spreads(scope, name).await?;
         let mut new = app.hold(scope, Kind::Lines, MANY - 20).await?;
         new.append(app.hold(scope, Kind::OneWay, 20).await?);
-        ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
+        ensure!(
+            new.line_counts().into_keys().eq([line(name)]),
+            "new connections to {name} heard {:?}",
+            new.line_counts()
+        );
         held.push(new);
     }
     for name in &names[..2] {
@@ -62,7 +66,11 @@ pub(crate) async fn three_colors_keep_their_connections_through_flips(scope: &mu
     for name in ["123456", "000000", "123e45", "123456", "000000"] {
         app.flip(scope, name).await?;
         let new = app.hold(scope, Kind::Lines, 5).await?;
-        ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
+        ensure!(
+            new.line_counts().into_keys().eq([line(name)]),
+            "new connections to {name} heard {:?}",
+            new.line_counts()
+        );
         for held in &held {
             held.whole()?;
         }
@@ -174,7 +182,7 @@ async fn busy_pod(scope: &Scope, name: &str) -> Result<String> {
     eventually("one pod is busy", || async {
         let mut busy = Vec::new();
         for pod in pods(scope, name).await? {
-            if counted(scope, &pod).await? > 0 {
+            if count_connections(scope, &pod).await? > 0 {
                 busy.push(pod);
             }
         }
@@ -311,7 +319,7 @@ pub(crate) async fn a_counter_that_is_killed_holds(scope: &mut Scope) -> Result<
     eventually("the counters are back", || async {
         let mut sum = 0;
         for pod in pods(scope, "c1").await? {
-            sum += counted(scope, &pod).await?;
+            sum += count_connections(scope, &pod).await?;
         }
         ensure!(sum == u64::try_from(held.len())?, "they count {sum}");
         Ok(())
@@ -406,7 +414,7 @@ async fn hold_each(app: &Colors, scope: &Scope, name: &str) -> Result<Held> {
     app.spreads(scope, name).await?;
     let held = app.hold(scope, Kind::Lines, EACH * usize::try_from(app.replicas)?).await?;
     for pod in pods(scope, name).await? {
-        ensure!(counted(scope, &pod).await? > 0, "{pod} has no connection");
+        ensure!(count_connections(scope, &pod).await? > 0, "{pod} has no connection");
     }
     Ok(held)
 }
@@ -502,7 +510,7 @@ pub(crate) async fn websockets_last(scope: &mut Scope) -> Result<()> {
     app.release(scope, "c2").await?;
     let new = app.hold(scope, Kind::WebSocket, 20).await?;
     app.release(scope, "c3").await?;
-    ensure!(new.heard().into_keys().eq([line("c2")]), "new websockets heard {:?}", new.heard());
+    ensure!(new.line_counts().into_keys().eq([line("c2")]), "new websockets heard {:?}", new.line_counts());
     counts(scope, "c1", 20).await?;
     counts(scope, "c2", 20).await?;
     sockets.alive().await?;
@@ -577,7 +585,11 @@ pub(crate) async fn twenty_colors_at_once(scope: &mut Scope) -> Result<()> {
     for name in &names {
         app.release(scope, name).await?;
         let new = app.hold(scope, Kind::Lines, 3).await?;
-        ensure!(new.heard().into_keys().eq([line(name)]), "new connections to {name} heard {:?}", new.heard());
+        ensure!(
+            new.line_counts().into_keys().eq([line(name)]),
+            "new connections to {name} heard {:?}",
+            new.line_counts()
+        );
         held.push(new);
     }
     for held in &held {
@@ -639,7 +651,7 @@ pub(crate) async fn deleting_a_color_ends_no_other(scope: &mut Scope) -> Result<
     .await?;
     two.alive().await?;
     let new = app.hold(scope, Kind::Lines, 5).await?;
-    ensure!(new.heard().into_keys().eq([line("c2")]), "new connections heard {:?}", new.heard());
+    ensure!(new.line_counts().into_keys().eq([line("c2")]), "new connections heard {:?}", new.line_counts());
     app.release(scope, "c3").await?;
     eventually("c2 is gone", || async {
         ensure!(colors.get_opt("colors-c2").await?.is_none());

@@ -55,7 +55,7 @@ spec:
 /// Applies the manifest and waits until its pods are ready.
 fn deploy(scope: &Scope, kubectl: &KubectlScope, replicas: i32) -> Result<()> {
     kubectl.ok_with(&["apply", "-f", "-"], &manifest(scope, replicas))?;
-    kubectl.says(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"]).map(drop)
+    kubectl.expect_output(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"]).map(drop)
 }
 
 fn replicas(kubectl: &KubectlScope) -> Result<String> {
@@ -115,9 +115,9 @@ pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()>
     ])?;
     ensure!(replicas(&kubectl)? == "2");
 
-    kubectl.says(&["label", "deployment", "web", "team=a"], &["deployment.apps/web labeled"])?;
+    kubectl.expect_output(&["label", "deployment", "web", "team=a"], &["deployment.apps/web labeled"])?;
     kubectl.fails(&["label", "deployment", "web", "team=b"], "already has a value (a), and --overwrite is false")?;
-    kubectl.says(&["annotate", "deployment", "web", "note=1"], &["deployment.apps/web annotated"])?;
+    kubectl.expect_output(&["annotate", "deployment", "web", "note=1"], &["deployment.apps/web annotated"])?;
     let editor = kubectl.cli().with("EDITOR", "sed -i 's/progressDeadlineSeconds: 600/progressDeadlineSeconds: 77/'");
     let edited = editor.ok(&["edit", "deployment", "web"])?;
     ensure!(edited.contains("deployment.apps/web edited"), "{edited}");
@@ -151,27 +151,30 @@ pub(crate) async fn applies_changes_and_deletes(scope: &mut Scope) -> Result<()>
 pub(crate) async fn rolls_out_and_back(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     deploy(scope, &kubectl, 2)?;
-    kubectl.says(&["wait", "--for=condition=Available", "deployment/web", SECONDS], &["condition met"])?;
-    kubectl.says(&["scale", "deployment", "web", "--replicas=3"], &["deployment.apps/web scaled"])?;
+    kubectl.expect_output(&["wait", "--for=condition=Available", "deployment/web", SECONDS], &["condition met"])?;
+    kubectl.expect_output(&["scale", "deployment", "web", "--replicas=3"], &["deployment.apps/web scaled"])?;
     kubectl.fails(
         &["scale", "deployment", "web", "--current-replicas=9", "--replicas=1"],
         "Expected replicas to be 9, was 3",
     )?;
     let image = format!("backend={}backend:v2", scope.image_prefix());
-    kubectl.says(&["set", "image", "deployment/web", &image], &["deployment.apps/web image updated"])?;
-    kubectl.says(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
-    kubectl.says(&["rollout", "history", "deployment/web"], &["REVISION", "1 ", "2 "])?;
-    kubectl.says(&["rollout", "history", "deployment/web", "--revision=2"], &["backend:v2", "pod-template-hash="])?;
+    kubectl.expect_output(&["set", "image", "deployment/web", &image], &["deployment.apps/web image updated"])?;
+    kubectl.expect_output(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
+    kubectl.expect_output(&["rollout", "history", "deployment/web"], &["REVISION", "1 ", "2 "])?;
+    kubectl.expect_output(
+        &["rollout", "history", "deployment/web", "--revision=2"],
+        &["backend:v2", "pod-template-hash="],
+    )?;
     // Newer versions warn that a later `apply` does not know of the undo.
     ensure!(kubectl.ok(&["rollout", "undo", "deployment/web"])?.contains("deployment.apps/web rolled back"));
-    kubectl.says(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
+    kubectl.expect_output(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
     let image = kubectl.ok(&["get", "deployment", "web", "-o", "jsonpath={..image}"])?;
     ensure!(image.ends_with("backend:v1"), "{image}");
-    kubectl.says(&["rollout", "pause", "deployment/web"], &["deployment.apps/web paused"])?;
-    kubectl.says(&["set", "env", "deployment/web", "A=b"], &["deployment.apps/web env updated"])?;
-    kubectl.says(&["rollout", "resume", "deployment/web"], &["deployment.apps/web resumed"])?;
-    kubectl.says(&["rollout", "restart", "deployment/web"], &["deployment.apps/web restarted"])?;
-    kubectl.says(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
+    kubectl.expect_output(&["rollout", "pause", "deployment/web"], &["deployment.apps/web paused"])?;
+    kubectl.expect_output(&["set", "env", "deployment/web", "A=b"], &["deployment.apps/web env updated"])?;
+    kubectl.expect_output(&["rollout", "resume", "deployment/web"], &["deployment.apps/web resumed"])?;
+    kubectl.expect_output(&["rollout", "restart", "deployment/web"], &["deployment.apps/web restarted"])?;
+    kubectl.expect_output(&["rollout", "status", "deployment/web", SECONDS], &["successfully rolled out"])?;
     Ok(())
 }
 
@@ -179,33 +182,35 @@ pub(crate) async fn rolls_out_and_back(scope: &mut Scope) -> Result<()> {
 pub(crate) async fn shows_and_explains(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     deploy(scope, &kubectl, 2)?;
-    kubectl.says(&["get", "all"], &["pod/web-", "service/web", "deployment.apps/web", "replicaset.apps/web-"])?;
-    kubectl.says(
+    kubectl
+        .expect_output(&["get", "all"], &["pod/web-", "service/web", "deployment.apps/web", "replicaset.apps/web-"])?;
+    kubectl.expect_output(
         &["get", "pods", "-o", "wide"],
         &["NAME", "READY", "STATUS", "IP", "NODE", "READINESS GATES", "1/1", "Running"],
     )?;
-    kubectl.says(
+    kubectl.expect_output(
         &["get", "deploy,rs,svc,endpointslices", "-o", "wide"],
         &["CONTAINERS", "IMAGES", "SELECTOR", "CLUSTER-IP", "ENDPOINTS", "app=web"],
     )?;
-    kubectl.says(&["get", "pods", "--show-labels", "-L", "app"], &["LABELS", "APP", "pod-template-hash="])?;
-    kubectl.says(
+    kubectl.expect_output(&["get", "pods", "--show-labels", "-L", "app"], &["LABELS", "APP", "pod-template-hash="])?;
+    kubectl.expect_output(
         &["get", "pods", "-A", "--chunk-size=1", "--field-selector=status.phase=Running"],
         &["NAMESPACE", "web-"],
     )?;
     let columns =
         ["get", "pods", "-o", "custom-columns=NAME:.metadata.name,PHASE:.status.phase", "--sort-by=.metadata.name"];
-    kubectl.says(&columns, &["NAME", "PHASE", "Running"])?;
-    let yaml = kubectl.says(&["get", "deployment", "web", "-o", "yaml"], &["kind: Deployment", "name: web"])?;
+    kubectl.expect_output(&columns, &["NAME", "PHASE", "Running"])?;
+    let yaml =
+        kubectl.expect_output(&["get", "deployment", "web", "-o", "yaml"], &["kind: Deployment", "name: web"])?;
     ensure!(!yaml.contains("managedFields"));
-    kubectl.says(
+    kubectl.expect_output(
         &["get", "deployment", "web", "-o", "yaml", "--show-managed-fields"],
         &["managedFields", "kubectl-client-side-apply"],
     )?;
     let list: Value = serde_json::from_str(&kubectl.ok(&["get", "pods", "-o", "json"])?)?;
     ensure!(list["kind"] == "List" && list["items"].as_array().is_some_and(|items| items.len() == 2), "{list}");
 
-    kubectl.says(
+    kubectl.expect_output(
         &["describe", "deployment", "web"],
         &[
             "StrategyType:",
@@ -214,46 +219,50 @@ pub(crate) async fn shows_and_explains(scope: &mut Scope) -> Result<()> {
             "ScalingReplicaSet",
         ],
     )?;
-    kubectl.says(
+    kubectl.expect_output(
         &["describe", "pods"],
         &["Status:", "Container ID:", "Ready:", "True", "Readiness:", "QoS Class:", "Started"],
     )?;
-    kubectl.says(
+    kubectl.expect_output(
         &["describe", "service", "web"],
         &["Selector:", "app=web", "Endpoints:", ":8080", "TargetPort:", "http/TCP"],
     )?;
-    kubectl.says(
+    kubectl.expect_output(
         &["describe", "replicasets"],
         &["Controlled By:", "Deployment/web", "2 Running / 0 Waiting / 0 Succeeded / 0 Failed", "SuccessfulCreate"],
     )?;
-    kubectl.says(
+    kubectl.expect_output(
         &["describe", "nodes"],
         &["Conditions:", "Capacity:", "Allocatable:", "Kubelet Version:", "Non-terminated Pods:"],
     )?;
-    kubectl.says(&["describe", "namespace", &scope.namespace], &["Status:", "Active"])?;
-    kubectl.says(&["get", "events"], &["LAST SEEN", "ScalingReplicaSet"])?;
-    kubectl.says(&["events", "--for", "deployment/web"], &["LAST SEEN", "Scaled up replica set"])?;
+    kubectl.expect_output(&["describe", "namespace", &scope.namespace], &["Status:", "Active"])?;
+    kubectl.expect_output(&["get", "events"], &["LAST SEEN", "ScalingReplicaSet"])?;
+    kubectl.expect_output(&["events", "--for", "deployment/web"], &["LAST SEEN", "Scaled up replica set"])?;
 
-    kubectl.says(&["explain", "deployment.spec.strategy"], &["GROUP:", "apps", "rollingUpdate", "DESCRIPTION:"])?;
-    kubectl.says(&["explain", "rainbow.spec.tiers"], &["GROUP:", "rainbow.dev", "FIELD: tiers", "replicas"])?;
-    kubectl.says(&["explain", "color", "--recursive"], &["KIND:", "Color", "tiers"])?;
+    kubectl.expect_output(
+        &["explain", "deployment.spec.strategy"],
+        &["GROUP:", "apps", "rollingUpdate", "DESCRIPTION:"],
+    )?;
+    kubectl
+        .expect_output(&["explain", "rainbow.spec.tiers"], &["GROUP:", "rainbow.dev", "FIELD: tiers", "replicas"])?;
+    kubectl.expect_output(&["explain", "color", "--recursive"], &["KIND:", "Color", "tiers"])?;
     kubectl.fails(&["explain", "nothing"], "the server doesn't have a resource type \"nothing\"")?;
-    kubectl.says(
+    kubectl.expect_output(
         &["api-resources"],
         &["deployments", "deploy", "apps/v1", "rainbows", "rainbow.dev/v1alpha1", "Rainbow"],
     )?;
-    kubectl.says(
+    kubectl.expect_output(
         &["api-resources", "--namespaced=false", "-o", "name"],
         &["namespaces\n", "customresourcedefinitions.apiextensions.k8s.io\n"],
     )?;
-    kubectl.says(&["api-versions"], &["apps/v1\n", "rainbow.dev/v1alpha1\n", "v1\n"])?;
+    kubectl.expect_output(&["api-versions"], &["apps/v1\n", "rainbow.dev/v1alpha1\n", "v1\n"])?;
     // Kubectl warns about a server that is far older or newer.
     let version: Value = serde_json::from_str(&kubectl.ok(&["version", "-o", "json"])?)?;
     ensure!(version["serverVersion"]["gitVersion"].is_string(), "{version}");
-    kubectl.says(&["cluster-info"], &["is running at"])?;
-    kubectl.says(&["auth", "can-i", "create", "pods"], &["yes"])?;
-    kubectl.says(&["auth", "can-i", "--list"], &["Resources", "*.*"])?;
-    kubectl.says(&["auth", "whoami"], &["Username"])?;
+    kubectl.expect_output(&["cluster-info"], &["is running at"])?;
+    kubectl.expect_output(&["auth", "can-i", "create", "pods"], &["yes"])?;
+    kubectl.expect_output(&["auth", "can-i", "--list"], &["Resources", "*.*"])?;
+    kubectl.expect_output(&["auth", "whoami"], &["Username"])?;
     // Without a metrics server, kubectl reports that.
     if !kubectl.ok(&["api-versions"])?.contains("metrics.k8s.io") {
         kubectl.fails(&["top", "pods"], "Metrics API not available")?;
@@ -312,20 +321,20 @@ pub(crate) async fn creates_by_generators(scope: &mut Scope) -> Result<()> {
     ensure!(found(&["get", "job", "j2", "-o", "jsonpath={..image}"])?.ends_with("backend:v1"));
     ensure!(found(&["get", "service", "np", "-o", "jsonpath={..targetPort}"])? == "8080");
     ensure!(found(&["create", "token", "sa"])?.matches('.').count() == 2, "no token");
-    kubectl.says(&["expose", "deployment", "d", "--name=e", "--port=80"], &["service/e exposed"])?;
-    kubectl.says(&["describe", "pdb", "p"], &["Min available:", "1", "Allowed disruptions:"])?;
-    kubectl.says(&["describe", "ingress", "i"], &["a.example", "d:80"])?;
-    kubectl.says(&["describe", "role", "r"], &["pods", "[get]"])?;
-    kubectl.says(&["describe", "rolebinding", "rb"], &["Role", "ServiceAccount", "sa"])?;
-    kubectl.says(&["describe", "secret", "s"], &["Opaque", "1 bytes"])?;
-    kubectl.says(&["describe", "cronjob", "cj"], &["0 0 1 1 *"]).map(drop)
+    kubectl.expect_output(&["expose", "deployment", "d", "--name=e", "--port=80"], &["service/e exposed"])?;
+    kubectl.expect_output(&["describe", "pdb", "p"], &["Min available:", "1", "Allowed disruptions:"])?;
+    kubectl.expect_output(&["describe", "ingress", "i"], &["a.example", "d:80"])?;
+    kubectl.expect_output(&["describe", "role", "r"], &["pods", "[get]"])?;
+    kubectl.expect_output(&["describe", "rolebinding", "rb"], &["Role", "ServiceAccount", "sa"])?;
+    kubectl.expect_output(&["describe", "secret", "s"], &["Opaque", "1 bytes"])?;
+    kubectl.expect_output(&["describe", "cronjob", "cj"], &["0 0 1 1 *"]).map(drop)
 }
 
 /// Reads the log of the one pod in each of the ways that users do.
 fn read_logs(kubectl: &KubectlScope, pod: &str) -> Result<()> {
-    kubectl.says(&["logs", "deployment/web"], &["listens on port 8080"])?;
-    kubectl.says(&["logs", pod, "-c", "backend", "--timestamps", "--since=1h", "--tail=1"], &["T", "Z "])?;
-    kubectl.says(&["logs", "-l", "app=web", "--prefix"], &["[pod/web-"])?;
+    kubectl.expect_output(&["logs", "deployment/web"], &["listens on port 8080"])?;
+    kubectl.expect_output(&["logs", pod, "-c", "backend", "--timestamps", "--since=1h", "--tail=1"], &["T", "Z "])?;
+    kubectl.expect_output(&["logs", "-l", "app=web", "--prefix"], &["[pod/web-"])?;
     let line = Background::start(kubectl, &["logs", "-f", pod])?.line()?;
     ensure!(line.contains("listens"), "`kubectl logs -f` said: {line}");
     Ok(())
@@ -394,14 +403,14 @@ pub(crate) async fn watches_and_waits(scope: &mut Scope) -> Result<()> {
     ensure!(first.starts_with("ADDED") && first.contains("web-") && first.contains("0/1"), "{first}");
 
     let pod = kubectl.ok(&["get", "pods", "-l", "app=web", "-o", "name"])?.trim().to_owned();
-    kubectl.says(&["wait", "--for=jsonpath={.status.phase}=Running", &pod, SECONDS], &["condition met"])?;
-    kubectl.says(&["wait", "--for=condition=Ready", "pods", "-l", "app=web", SECONDS], &["condition met"])?;
+    kubectl.expect_output(&["wait", "--for=jsonpath={.status.phase}=Running", &pod, SECONDS], &["condition met"])?;
+    kubectl.expect_output(&["wait", "--for=condition=Ready", "pods", "-l", "app=web", SECONDS], &["condition met"])?;
     kubectl.fails(&["wait", "--for=condition=Other", &pod, "--timeout=1s"], "timed out waiting for the condition")?;
     if kubectl.minor() >= 31 {
-        kubectl.says(&["wait", "--for=create", &pod, SECONDS], &["condition met"])?;
+        kubectl.expect_output(&["wait", "--for=create", &pod, SECONDS], &["condition met"])?;
     }
     let mut waiting = Background::start(&kubectl, &["wait", "--for=delete", &pod, SECONDS])?;
-    kubectl.says(&["delete", &pod, SECONDS], &["deleted"])?;
+    kubectl.expect_output(&["delete", &pod, SECONDS], &["deleted"])?;
     ensure!(waiting.line()?.contains("condition met"));
     loop {
         let line = events.line()?;
@@ -417,7 +426,10 @@ pub(crate) async fn evicts(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     deploy(scope, &kubectl, 1)?;
     kubectl.ok(&["create", "pdb", "guard", "--selector=app=web", "--min-available=1"])?;
-    kubectl.says(&["wait", "--for=jsonpath={.status.expectedPods}=1", "pdb/guard", SECONDS], &["condition met"])?;
+    kubectl.expect_output(
+        &["wait", "--for=jsonpath={.status.expectedPods}=1", "pdb/guard", SECONDS],
+        &["condition met"],
+    )?;
     let pod = kubectl.ok(&["get", "pods", "-l", "app=web", "-o", "jsonpath={..metadata.name}"])?;
     let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", scope.namespace);
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": pod } }).to_string();
@@ -427,7 +439,7 @@ pub(crate) async fn evicts(scope: &mut Scope) -> Result<()> {
     kubectl.ok(&["delete", "pdb", "guard"])?;
     let allowed = kubectl.ok_with(&create, &eviction)?;
     ensure!(allowed.contains("Success"), "{allowed}");
-    kubectl.says(&["wait", "--for=delete", &format!("pod/{pod}"), SECONDS], &[]).map(drop)
+    kubectl.expect_output(&["wait", "--for=delete", &format!("pod/{pod}"), SECONDS], &[]).map(drop)
 }
 
 /// Tests Rainbow's own kinds, and Rainbow as kubectl's plugin.
@@ -435,12 +447,12 @@ pub(crate) async fn knows_rainbow(scope: &mut Scope) -> Result<()> {
     let kubectl = scope.kubectl()?;
     let app = App { pace: Pace::Flip, ..App::two_tiers(1) };
     scope.deploy(&app, "v1", "active").await?;
-    kubectl.says(&["get", "rainbows"], &["NAME", "seamless"])?;
-    kubectl.says(&["get", "colors", "-o", "wide"], &["NAME", "v1"])?;
-    kubectl.says(&["describe", "rainbow", "seamless"], &["Conditions:", "Stages:", "Events:"])?;
-    kubectl.says(&["wait", "--for=condition=Ready", "rainbow/seamless", SECONDS], &["condition met"])?;
+    kubectl.expect_output(&["get", "rainbows"], &["NAME", "seamless"])?;
+    kubectl.expect_output(&["get", "colors", "-o", "wide"], &["NAME", "v1"])?;
+    kubectl.expect_output(&["describe", "rainbow", "seamless"], &["Conditions:", "Stages:", "Events:"])?;
+    kubectl.expect_output(&["wait", "--for=condition=Ready", "rainbow/seamless", SECONDS], &["condition met"])?;
     let pause = r#"{"metadata":{"annotations":{"test/kubectl":"merge"}}}"#;
-    kubectl.says(&["patch", "rainbow", "seamless", "--type=merge", "-p", pause], &["patched"])?;
+    kubectl.expect_output(&["patch", "rainbow", "seamless", "--type=merge", "-p", pause], &["patched"])?;
     kubectl.fails(&["patch", "rainbow", "seamless", "-p", pause], "")?;
     let invalid = r#"{"spec":{"tiers":[]}}"#;
     kubectl.fails(&["patch", "rainbow", "seamless", "--type=merge", "-p", invalid], "is invalid")?;

@@ -69,7 +69,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use e2e::{Cluster, OperatorPlace, Reach, Scope, Settings, Which, metrics};
+use e2e::{Cluster, ClusterKind, OperatorPlace, Reach, Scope, Settings, metrics};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Default number of tests at once. Each has its own load, and often one machine is client and cluster.
@@ -116,7 +116,7 @@ impl Needs {
     fn met(self, settings: &Settings, cluster: Option<&Cluster>, reach: Option<&Reach>) -> bool {
         match self {
             Self::Kubectl => cluster.is_some_and(|cluster| cluster.kubectl().is_some()),
-            Self::Embedded => settings.cluster == Which::Embedded,
+            Self::Embedded => settings.cluster == ClusterKind::Embedded,
             Self::Counted => reach != Some(&Reach::PortForward),
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
             Self::Processes => settings.reaches_pods(),
@@ -215,7 +215,7 @@ fn give_images(cluster: &Cluster) -> Result<()> {
 fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Reach>) -> Vec<Trial> {
     let mut trials = Vec::new();
     let turns = Arc::new(RwLock::new(()));
-    let given = |trial: Trial, needs: &[Needs]| {
+    let with_needs = |trial: Trial, needs: &[Needs]| {
         let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
         trial
             .with_kind(names.join(", "))
@@ -227,7 +227,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
             let needs: &'static [Needs] = $needs;
             $({
                 let trial = scoped(cluster, &turns, needs, stringify!($test), |scope| Box::pin($test(scope)));
-                trials.push(given(trial, needs));
+                trials.push(with_needs(trial, needs));
             })*
         };
     }
@@ -237,7 +237,7 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
             $({
                 let cluster = cluster.cloned();
                 let trial = limited(stringify!($test), move || cluster.as_deref().map_or(Ok(()), $test));
-                trials.push(given(trial, $needs));
+                trials.push(with_needs(trial, $needs));
             })*
         };
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{
     Scope,
-    colors::{self, Colors, color, counted, counts, pods, shrinks_to},
+    colors::{self, Colors, color, count_connections, counts, pods, shrinks_to},
     eventually,
     held::Kind,
     processes,
@@ -40,7 +40,7 @@ pub(crate) async fn a_pod_cut_off_holds(scope: &mut Scope) -> Result<()> {
     let pods = eventually("every pod of c1 has connections", || async {
         let pods = pods(scope, "c1").await?;
         for pod in &pods {
-            ensure!(counted(scope, pod).await? > 0, "{pod} has none");
+            ensure!(count_connections(scope, pod).await? > 0, "{pod} has none");
         }
         Ok(pods)
     })
@@ -80,12 +80,12 @@ pub(crate) async fn a_client_that_vanished_holds_until_the_deadline(scope: &mut 
     eventually("the client has a connection", || async {
         let path = format!("/api/v1/namespaces/{}/pods/{CLIENT}:8080/proxy/", scope.namespace);
         scope.client.request_text(http::Request::get(path).body(Vec::new())?).await?;
-        ensure!(counted(scope, &pod).await? > 0, "none");
+        ensure!(count_connections(scope, &pod).await? > 0, "none");
         Ok(())
     })
     .await?;
     // The connections of these calls, which went over the pool's first connection, are all that exist.
-    let open = usize::try_from(counted(scope, &pod).await?)?;
+    let open = usize::try_from(count_connections(scope, &pod).await?)?;
     let cable = Cable::pull(MARK, &scope.namespace)?;
     for process in processes::with_env(MARK, &scope.namespace) {
         run("kill", &["-KILL", &process.to_string()])?;

@@ -88,7 +88,7 @@ pub(crate) async fn local_traffic_through_a_flip(scope: &mut Scope) -> Result<()
     scope.serves(&app, "active", "v1").await?;
     scope.apply_manifest(&at("v2"))?;
     scope.serves(&app, "smoke", "v2").await?;
-    scope.scaled("v2", 4).await?;
+    scope.wait_until_scaled("v2", 4).await?;
     let places = places_of(scope, &["v1", "v2"]).await?;
     ensure!(!places.is_empty(), "no node has pods of both colors");
     answers(&places, &app.reply("v1")).await?;

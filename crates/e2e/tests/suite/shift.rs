@@ -57,7 +57,7 @@ pub(crate) async fn with_one_pod_more(scope: &mut Scope) -> Result<()> {
     let app = App { on_sigterm: OnSigterm::Die, settle: "500ms", pace: Pace::OneMore, ..App::two_tiers(PODS) };
     scope.deploy(&app, "v1", "active").await?;
     scope.deploy(&app, "v2", "smoke").await?;
-    scope.scaled("v2", 1).await?;
+    scope.wait_until_scaled("v2", 1).await?;
     // Time-based draining cannot know of kept connections.
     let traffic = scope.load_by("frontend-active", Clients::New).await?;
     scope.cli.run(&["promote", app.name]).await?;
@@ -92,7 +92,7 @@ pub(crate) async fn retires_under_load_with_pods_that_die_at_once(scope: &mut Sc
     let traffic = scope.load_by("frontend-active", Clients::New).await?;
     scope.cli.run(&["promote", "seamless", "--wait"]).await?;
     scope.serves(&app, "active", "v2").await?;
-    scope.scaled("v1", 0).await?;
+    scope.wait_until_scaled("v1", 0).await?;
     traffic.clean().await?;
     Ok(())
 }
@@ -114,7 +114,7 @@ pub(crate) async fn pods_killed_during_a_shift(scope: &mut Scope) -> Result<()> 
     app.pace = Pace::BRISK;
     scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
-    scope.scaled("v2", 4).await?;
+    scope.wait_until_scaled("v2", 4).await?;
     let report = traffic.stop().await;
     ensure!(report.mixed == 0, "{} mixed replies: {:?}", report.mixed, report.replies.keys());
     ensure!(report.requests > report.failed * 5, "{} of {} failed", report.failed, report.requests);

@@ -10,11 +10,11 @@ pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
     let app = App { settle: "500ms", ..App::two_tiers(3) };
     scope.deploy(&app, "v1", "active").await?;
     scope.serves(&app, "smoke", "v1").await?;
-    scope.scaled("v1", 3).await?;
+    scope.wait_until_scaled("v1", 3).await?;
     says(scope, "active", "frontend:v1 - backend:v1").await?;
 
     scope.deploy(&app, "v2", "smoke").await?;
-    scope.scaled("v2", 1).await?;
+    scope.wait_until_scaled("v2", 1).await?;
     says(scope, "active", "frontend:v1 - backend:v1").await?;
     says(scope, "smoke", "frontend:v2 - backend:v2").await?;
 
@@ -25,8 +25,8 @@ pub(crate) async fn from_v1_to_v2_and_away(scope: &mut Scope) -> Result<()> {
     let started = scope.pod_uids().await?.difference(&before).count();
     ensure!(started == 4, "2 × (3 - 1) pods bring v2 to full size, {started} were started");
 
-    scope.scaled("v1", 0).await?;
-    scope.scaled("v2", 3).await?;
+    scope.wait_until_scaled("v1", 0).await?;
+    scope.wait_until_scaled("v2", 3).await?;
     let tree = scope.cli.run(&["status", "seamless"]).await?;
     ensure!(tree.contains("active") && tree.contains("v2"), "the status tree says nothing:\n{tree}");
 
@@ -92,7 +92,7 @@ pub(crate) async fn scales_by_a_command(scope: &mut Scope) -> Result<()> {
     scope.deploy(&app, "v1", "active").await?;
     let said = scope.cli.ok(&["scale", "seamless", "backend=3", "frontend=3", "--wait"])?;
     ensure!(said.contains("scaled: backend 2 → 3, frontend 2 → 3"), "{said}");
-    scope.scaled("v1", 3).await?;
+    scope.wait_until_scaled("v1", 3).await?;
     let again = scope.cli.ok(&["scale", "seamless", "--tier", "backend", "--replicas", "3"])?;
     ensure!(again.contains("unchanged"), "{again}");
     let unknown = scope.cli.output(&["scale", "seamless", "bakend=1"])?;
@@ -121,7 +121,7 @@ pub(crate) async fn scales_during_a_shift(scope: &mut Scope) -> Result<()> {
     (app.replicas, app.pace) = (4, Pace::BRISK);
     scope.apply(&app, "v2")?;
     scope.serves(&app, "active", "v2").await?;
-    scope.scaled("v2", 4).await?;
+    scope.wait_until_scaled("v2", 4).await?;
     traffic.clean().await?;
     let colors = scope.custom("Color").list(&ListParams::default()).await?.items;
     ensure!(colors.len() == 2, "scaling made a color: {} there are", colors.len());

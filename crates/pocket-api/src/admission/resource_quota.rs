@@ -4,7 +4,7 @@ use pocket_object::quota::{Evaluator, Request as Taking, charge};
 use serde_json::{Value, json};
 
 use super::{Plugin, Request};
-use crate::{status::Status, store::Change, strategy::object};
+use crate::{json::object, status::Status, store::Change};
 
 pub(super) struct ResourceQuota;
 

@@ -7,13 +7,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{
-    Form, Query, Target, bytes_reply, convert, json_reply,
-    present::{self, IncludeObject},
-    request::Selection,
-};
+use super::present::{self, Form, IncludeObject};
 use crate::{
-    Api,
+    Api, convert,
+    reply::{bytes_reply, json_reply},
+    request::{Query, Selection, Target},
     status::Status,
     store::{Objects, Stored, in_namespace},
 };

@@ -5,8 +5,15 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Query, Target, bytes_reply, convert, json_reply};
-use crate::{Api, status::Status, store::Stored, table::Resource};
+use crate::{
+    Api, convert,
+    json::to_bytes,
+    reply::{bytes_reply, json_reply},
+    request::{Query, Target},
+    resource::Resource,
+    status::Status,
+    store::Stored,
+};
 
 /// Form of objects that a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +145,11 @@ pub(crate) fn table(version: TableVersion, metadata: &Value, columns: &Value, ro
 pub(crate) fn object(resource: &Resource, stored: &Stored, form: Form, include: IncludeObject) -> Bytes {
     match form {
         Form::Whole => convert::bytes(resource, stored),
-        Form::Metadata => crate::store::to_bytes(&metadata_only(&stored.value())),
+        Form::Metadata => to_bytes(&metadata_only(&stored.value())),
         Form::Table { version } => {
             let metadata = json!({"resourceVersion": stored.revision.to_string()});
             let rows = vec![row(resource, convert::value(resource, stored), include)];
-            crate::store::to_bytes(&table(version, &metadata, &columns(resource), rows))
+            to_bytes(&table(version, &metadata, &columns(resource), rows))
         }
     }
 }
@@ -154,7 +161,7 @@ pub(crate) fn one(api: &Api, target: &Target, query: &Query, form: Form) -> Resu
 }
 
 /// Returns the reply to a write.
-pub(crate) fn written(resource: &Resource, stored: &Stored, code: StatusCode, warnings: &[String]) -> Response {
+pub(crate) fn write_reply(resource: &Resource, stored: &Stored, code: StatusCode, warnings: &[String]) -> Response {
     let mut response = bytes_reply(code, convert::bytes(resource, stored));
     warn(&mut response, warnings);
     response

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use self::Type::{
     Bool, BytesMap, Inline, Int, IntOrString, Message, MicroTime, Quantities, Quantity, Raw, Text, TextMap, Time,
 };
-use crate::status::Status;
+use crate::{status::Status, time::timestamp};
 
 /// Greatest depth of nested messages.
 const MAX_DEPTH: usize = 32;
@@ -65,6 +65,12 @@ fn unsupported(what: &str) -> Status {
         &format!("application/vnd.kubernetes.protobuf with {what}"),
         "application/json, application/yaml",
     )
+}
+
+/// Returns whether bodies of a kind may be in protobuf.
+#[cfg(test)]
+pub(crate) fn has(api_version: &str, kind: &str) -> bool {
+    fields::of(api_version, kind).is_some()
 }
 
 /// Parses an object in Kubernetes' protobuf envelope, and returns it as JSON.
@@ -183,7 +189,7 @@ fn value(type_: &Type, wire: Wire<'_>, path: &str, depth: usize) -> Result<Optio
             }
             match jiff::Timestamp::new(seconds, nanoseconds) {
                 // The zero time of Go means that no time is set.
-                Ok(at) if seconds > 0 && matches!(type_, Time) => json!(crate::ops::timestamp(at)),
+                Ok(at) if seconds > 0 && matches!(type_, Time) => json!(timestamp(at)),
                 Ok(at) if seconds > 0 => json!(at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()),
                 _ => return Ok(None),
             }

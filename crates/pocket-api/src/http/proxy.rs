@@ -13,13 +13,14 @@ use pocket_object::selector::LabelSelector;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 
-use super::{Target, subresource::node};
+use super::subresource::node;
 use crate::{
     Api,
     node::Duplex,
+    request::Target,
+    resource::Resource,
     status::Status,
     store::{Stored, in_namespace},
-    table::Resource,
 };
 
 /// Time that a pod may take to accept a connection.
@@ -188,7 +189,7 @@ async fn pass_on(
     path: &str,
 ) -> Result<Response, Status> {
     let client = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
-    let request = rewritten(request, path)?;
+    let request = rewrite(request, path)?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(connection)).await.map_err(|error| unreachable(&error))?;
     tokio::spawn(async move {
@@ -222,7 +223,7 @@ fn in_words(error: &hyper::Error) -> String {
 }
 
 /// Returns the request for the pod: with its own path and the caller's host, and without the headers of the caller's connection.
-fn rewritten(request: Request<Body>, path: &str) -> Result<Request<Body>, Status> {
+fn rewrite(request: Request<Body>, path: &str) -> Result<Request<Body>, Status> {
     let (mut parts, body) = request.into_parts();
     let original = parts.uri.clone();
     let path = if path.is_empty() { "/" } else { path };

@@ -4,8 +4,15 @@ use axum::{body::Body, response::Response};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Target, body, json_reply};
-use crate::{Api, User, status::Status, strategy::object};
+use super::body;
+use crate::{
+    Api, User,
+    json::object,
+    reply::json_reply,
+    request::Target,
+    resource::{Question, Strategy},
+    status::Status,
+};
 
 /// Handles POST of a question.
 pub(crate) async fn answer(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
@@ -14,15 +21,18 @@ pub(crate) async fn answer(api: &Api, target: &Target, request: Request<Body>) -
     let mut question = body::parse(&headers, &bytes)?;
     let resource = &target.resource;
     let info = json!({"username": user.name, "groups": user.groups});
-    let status = match resource.kind.as_ref() {
-        "SelfSubjectReview" => json!({"userInfo": info}),
-        "TokenReview" => review(api, &question),
-        "SelfSubjectRulesReview" => json!({
+    let Strategy::Question(question_kind) = resource.strategy else { return Err(Status::method_not_allowed()) };
+    let status = match question_kind {
+        Question::SelfSubject => json!({"userInfo": info}),
+        Question::Token => review(api, &question),
+        Question::Rules => json!({
             "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
             "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
             "incomplete": false,
         }),
-        _ => json!({"allowed": true, "reason": "everyone who is authenticated may do everything in this cluster"}),
+        Question::Access => {
+            json!({"allowed": true, "reason": "everyone who is authenticated may do everything in this cluster"})
+        }
     };
     if !question.is_object() {
         return Err(Status::bad_request("the body of the request must be a JSON object"));

@@ -9,17 +9,19 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    Query, Target, body, json_reply, present, proxy, success,
+    body, present, proxy,
     write::{self, Patch, delete_options, write_options},
 };
 use crate::{
-    Api,
+    Api, convert,
+    json::object,
     node::{LogRequest, NodeAccess},
-    ops::Write,
+    reply::{json_reply, success},
+    request::{Query, Target},
+    resource::{Resource, ScalePaths, Subresource},
     status::Status,
-    strategy::object,
-    table::{Resource, ScalePaths, Subresource},
     websocket,
+    write_options::WriteOptions,
 };
 
 /// Answers a request for a subresource.
@@ -32,7 +34,7 @@ pub(crate) async fn handle(
     let Some(sub) = &target.sub else { return Err(Status::no_such_path()) };
     match (sub, request.method()) {
         (Subresource::Status, &Method::GET) => {
-            present::one(api, target, query, super::Form::accepted(request.headers())?)
+            present::one(api, target, query, present::Form::accepted(request.headers())?)
         }
         (Subresource::Status, &Method::PUT) => write::replace(api, target, query, request).await,
         (Subresource::Status, &Method::PATCH) => write::patch(api, target, query, request).await,
@@ -117,7 +119,7 @@ async fn scale(
 ) -> Result<Response, Status> {
     let resource = &target.resource;
     if request.method() == Method::GET {
-        let live = super::convert::value(resource, &*api.live(resource, target.namespace(), target.name())?);
+        let live = convert::value(resource, &*api.live(resource, target.namespace(), target.name())?);
         return Ok(present::plain(&scale_of(resource, paths, &live)));
     }
     let replace = request.method() == Method::PUT;
@@ -134,14 +136,14 @@ async fn scale(
             Some(Patch::Strategic(changes)) => Patch::Merge(changes.clone()).on(resource, &scale)?,
             Some(patch) => patch.on(resource, &scale)?,
         };
-        scaled(resource, paths, live, &wanted)
+        set_scale(resource, paths, live, &wanted)
     })?;
-    let scale = scale_of(resource, paths, &super::convert::value(resource, &stored));
+    let scale = scale_of(resource, paths, &convert::value(resource, &stored));
     Ok(present::plain(&scale))
 }
 
 /// Returns the object with the number of replicas that a Scale wants.
-fn scaled(resource: &Resource, paths: &ScalePaths, live: &Value, wanted: &Value) -> Result<Value, Status> {
+fn set_scale(resource: &Resource, paths: &ScalePaths, live: &Value, wanted: &Value) -> Result<Value, Status> {
     let name = live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let replicas = wanted.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0));
     if replicas.as_i64().is_none_or(|number| !(0..=i64::from(i32::MAX)).contains(&number)) {
@@ -212,7 +214,7 @@ async fn finalize(api: &Api, target: &Target, query: &Query, request: Request<Bo
     let wanted = body::parse(&headers, &bytes)?;
     let write = write_options(query, &headers)?;
     let stored = api.finalize(&target.resource, target.name(), &wanted, &write)?;
-    Ok(present::written(&target.resource, &stored, StatusCode::OK, &[]))
+    Ok(present::write_reply(&target.resource, &stored, StatusCode::OK, &[]))
 }
 
 async fn token(api: &Api, target: &Target, request: Request<Body>) -> Result<Response, Status> {
@@ -282,7 +284,14 @@ async fn log(api: &Api, target: &Target, query: &Query) -> Result<Response, Stat
 
 impl Api {
     /// Binds a pod to a node; a bound pod cannot be bound again.
-    fn bind(&self, pods: &Resource, namespace: &str, name: &str, node: &str, write: &Write) -> Result<(), Status> {
+    fn bind(
+        &self,
+        pods: &Resource,
+        namespace: &str,
+        name: &str,
+        node: &str,
+        write: &WriteOptions,
+    ) -> Result<(), Status> {
         self.update(pods, Some(&Subresource::Binding), namespace, name, write, |live| {
             if live.pointer("/metadata/deletionTimestamp").is_some() {
                 return Err(Status::conflict(

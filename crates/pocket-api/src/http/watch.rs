@@ -15,16 +15,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Form, Query, Target, convert,
-    present::{self, IncludeObject},
-    request::Selection,
-};
+use super::present::{self, Form, IncludeObject};
 use crate::{
-    Api,
-    ops::now,
+    Api, convert,
+    json::{object, to_bytes},
+    request::{Query, Selection, Target},
     status::Status,
-    store::{Event, EventKind, Expired, Stored, in_namespace, to_bytes},
+    store::{Event, EventKind, Expired, Stored, in_namespace},
+    time::now,
 };
 
 /// Bytes of lines that are sent together, unless one line is longer.
@@ -54,7 +52,7 @@ pub(crate) fn watch(api: &Api, target: &Target, query: &Query, form: Form) -> Re
         columns_sent: false,
         position: 0,
         ready: VecDeque::new(),
-        state: State::Open,
+        state: WatchState::Open,
         bookmark_at: Instant::now() + BOOKMARK_EVERY,
         end_at: Instant::now() + timeout,
     };
@@ -115,7 +113,7 @@ impl Start {
     }
 }
 
-enum State {
+enum WatchState {
     Open,
     Ended,
 }
@@ -133,7 +131,7 @@ struct Watcher {
     position: u64,
     ready: VecDeque<Bytes>,
     changed: watch::Receiver<u64>,
-    state: State,
+    state: WatchState,
     bookmark_at: Instant,
     end_at: Instant,
 }
@@ -165,7 +163,7 @@ impl Watcher {
             if let Some(chunk) = self.chunk() {
                 return Some(chunk);
             }
-            if matches!(self.state, State::Ended) {
+            if matches!(self.state, WatchState::Ended) {
                 return None;
             }
             self.changed.borrow_and_update();
@@ -191,7 +189,7 @@ impl Watcher {
             tokio::select! {
                 changed = self.changed.changed() => {
                     if changed.is_err() {
-                        self.state = State::Ended;
+                        self.state = WatchState::Ended;
                     }
                 }
                 () = bookmark => {
@@ -202,7 +200,7 @@ impl Watcher {
                     if self.bookmarks {
                         self.push_bookmark(false);
                     }
-                    self.state = State::Ended;
+                    self.state = WatchState::Ended;
                 }
             }
         }
@@ -234,7 +232,7 @@ impl Watcher {
                 // The object left the selection: the client gets the state that it knows, at the revision at which the object left.
                 let Some(before) = &event.before else { return };
                 let mut last = before.value();
-                crate::strategy::object(&mut last, "metadata")
+                object(&mut last, "metadata")
                     .insert("resourceVersion".into(), json!(event.object.revision.to_string()));
                 let fields = &self.target.resource.storage.fields;
                 let last = Arc::new(Stored::new(before.key.clone(), &last, event.object.revision, fields));
@@ -286,7 +284,7 @@ impl Watcher {
         let text = format!("too old resource version: {} ({})", self.position, expired.oldest);
         let status: Value = Status::expired(text).to_json();
         self.push_line("ERROR", &to_bytes(&status));
-        self.state = State::Ended;
+        self.state = WatchState::Ended;
         tracing::debug!(at = now(), position = self.position, "a watch was left behind");
     }
 

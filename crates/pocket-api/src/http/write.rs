@@ -5,17 +5,21 @@ use http::{HeaderMap, Request, StatusCode, header};
 use pocket_object::patch::{self, PatchError};
 use serde_json::{Value, json};
 
-use super::{Query, Target, body, convert, json_reply, present, request::Selection, success};
+use super::{body, present};
 use crate::{
-    Api,
-    ops::{DeleteOptions, Deleted, FieldValidation, Propagation, Sent, Write},
+    Api, convert,
+    json::to_bytes,
+    ops::{DeleteOptions, Deletion, Propagation},
+    reply::{bytes_reply, json_reply, success},
+    request::{Query, Selection, Target},
+    resource::Resource,
     status::Status,
-    store::{in_namespace, to_bytes},
-    table::Resource,
+    store::in_namespace,
+    write_options::{BodyForm, FieldValidation, WriteOptions},
 };
 
 /// Returns the options of a write.
-pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<Write, Status> {
+pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<WriteOptions, Status> {
     let validation = match query.get("fieldValidation") {
         None | Some("Warn") => FieldValidation::Warn,
         Some("Ignore") => FieldValidation::Ignore,
@@ -37,7 +41,7 @@ pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<Write,
             agent.split('/').next().unwrap_or_default().chars().take(128).collect()
         }
     };
-    Ok(Write::new(query.dry_run()?, manager, validation))
+    Ok(WriteOptions::new(query.dry_run()?, manager, validation))
 }
 
 /// Handles POST to a collection.
@@ -56,7 +60,7 @@ pub(crate) async fn create(
     }
     let write = write_options(query, &headers)?.with_mistakes(mistakes);
     let stored = api.create(resource, target.namespace(), object, &write)?;
-    Ok(present::written(resource, &stored, StatusCode::CREATED, &write.take_warnings()))
+    Ok(present::write_reply(resource, &stored, StatusCode::CREATED, &write.take_warnings()))
 }
 
 /// Handles PUT of an object.
@@ -73,7 +77,7 @@ pub(crate) async fn replace(
     let write = write_options(query, &headers)?.with_mistakes(mistakes);
     let stored =
         api.update(resource, target.sub.as_ref(), target.namespace(), target.name(), &write, |_| Ok(object))?;
-    Ok(present::written(resource, &stored, StatusCode::OK, &write.take_warnings()))
+    Ok(present::write_reply(resource, &stored, StatusCode::OK, &write.take_warnings()))
 }
 
 /// Fills in API version and kind, which a body may leave out because the path has them.
@@ -110,10 +114,10 @@ impl Patch {
         }
     }
 
-    fn sent(&self) -> Sent {
+    fn body_form(&self) -> BodyForm {
         match self {
-            Self::Json(_) | Self::Merge(_) | Self::Apply(_) => Sent::JsonPatch,
-            Self::Strategic(changes) => Sent::StrategicPatch(pocket_object::strict::go_text(changes)),
+            Self::Json(_) | Self::Merge(_) | Self::Apply(_) => BodyForm::JsonPatch,
+            Self::Strategic(changes) => BodyForm::StrategicPatch(pocket_object::strict::go_text(changes)),
         }
     }
 
@@ -160,7 +164,7 @@ pub(crate) async fn patch(
     let (headers, bytes) = body::read(request).await?;
     let patch = Patch::parse(&headers, &bytes)?;
     let mut write = write_options(query, &headers)?;
-    write.sent = patch.sent();
+    write.body_form = patch.body_form();
     if matches!(patch, Patch::Merge(_) | Patch::Strategic(_)) {
         write.mistakes = body::json_strictly(&bytes)?.1;
     }
@@ -191,7 +195,7 @@ pub(crate) async fn patch(
         }
     };
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(present::written(resource, &stored, code, &write.take_warnings()))
+    Ok(present::write_reply(resource, &stored, code, &write.take_warnings()))
 }
 
 /// Reads the options of a deletion from the body and the query.
@@ -244,14 +248,14 @@ pub(crate) async fn delete(
     let options = read_delete_options(query, request).await?;
     let resource = &target.resource;
     match api.delete(resource, target.namespace(), target.name(), &options)? {
-        Deleted::Going(stored) => Ok(present::written(resource, &stored, StatusCode::OK, &[])),
+        Deletion::Going(stored) => Ok(present::write_reply(resource, &stored, StatusCode::OK, &[])),
         // Pods and Services answer with the object, most kinds with a Status.
-        Deleted::Gone(stored)
+        Deletion::Gone(stored)
             if resource.group.is_empty() && matches!(resource.plural.as_ref(), "pods" | "services") =>
         {
-            Ok(present::written(resource, &stored, StatusCode::OK, &[]))
+            Ok(present::write_reply(resource, &stored, StatusCode::OK, &[]))
         }
-        Deleted::Gone(stored) => {
+        Deletion::Gone(stored) => {
             let uid = stored.value().pointer("/metadata/uid").cloned().unwrap_or_default();
             let mut details = json!({"name": target.name(), "kind": resource.plural, "uid": uid});
             if !resource.group.is_empty() {
@@ -286,5 +290,5 @@ pub(crate) async fn delete_collection(
     }
     let list = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(),
         "metadata": {"resourceVersion": revision.to_string()}, "items": items});
-    Ok(super::bytes_reply(StatusCode::OK, to_bytes(&list)))
+    Ok(bytes_reply(StatusCode::OK, to_bytes(&list)))
 }

@@ -12,7 +12,7 @@ use k8s_openapi::{
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::table::Resource;
+use crate::{json::object, resource::Resource};
 
 /// Lists that a strategic merge patch merges, and the field by which it merges them. The Rust types do not have this
 /// information, and kubectl plans its patches with it.
@@ -118,13 +118,13 @@ impl Schemas {
     pub(super) fn add_custom(&mut self, resource: &Resource, mut schema: Value) -> Option<String> {
         use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
         let metadata = self.generator.subschema_for::<ObjectMeta>();
-        let properties = crate::strategy::object(&mut schema, "properties");
+        let properties = object(&mut schema, "properties");
         properties
             .insert("metadata".into(), json!({"allOf": [metadata], "description": "Standard object's metadata."}));
         for (field, text) in [("apiVersion", "Version of the schema."), ("kind", "Kind of the object.")] {
             properties.insert(field.into(), json!({"type": "string", "description": text}));
         }
-        crate::strategy::object(&mut schema, "properties");
+        object(&mut schema, "properties");
         schema["x-kubernetes-group-version-kind"] = json!([kind_of(resource)]);
         let group: Vec<&str> = resource.group.rsplit('.').collect();
         let name = format!("{}.{}.{}", group.join("."), resource.version, resource.kind);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use super::{Ownership, Step, Write, check_type, fields};
+use super::{Ownership, Step, check_type, fields};
 use crate::{
-    Api,
-    http::convert,
+    Api, convert,
+    resource::Resource,
     status::Status,
     store::{Change, Stored, Writer, key},
-    table::Resource,
+    write_options::WriteOptions,
 };
 
 /// Letters of generated names: no vowels, so no words.
@@ -26,7 +26,7 @@ impl Api {
         resource: &Resource,
         namespace: &str,
         mut object: Value,
-        write: &Write,
+        write: &WriteOptions,
     ) -> Result<Arc<Stored>, Status> {
         check_type(resource, &object)?;
         fields::check(resource, &mut object, write)?;
@@ -40,7 +40,7 @@ impl Api {
         resource: &Resource,
         namespace: &str,
         mut object: Value,
-        write: &Write,
+        write: &WriteOptions,
         ownership: Ownership,
     ) -> Result<Arc<Stored>, Status> {
         if !fields::text(&object, "resourceVersion").is_empty() {
@@ -65,7 +65,7 @@ impl Api {
         self.complete(writer, &step, &mut object)?;
         convert::to_storage(resource, &mut object);
         if write.dry_run {
-            return Ok(Self::pretend(resource, &key, &object, 0));
+            return Ok(Self::dry_run_result(resource, &key, &object, 0));
         }
         self.commit(writer, resource, &key, None, Change::Put(object))
     }

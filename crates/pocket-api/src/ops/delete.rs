@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Write, fields, timestamp, update::may_go};
+use super::{fields, update::may_go};
 use crate::{
     Api,
+    json::object,
+    resource::{Resource, Strategy},
     status::Status,
     store::{Change, Stored, Writer, key},
-    table::Resource,
+    time::timestamp,
+    write_options::WriteOptions,
 };
 
 /// `metav1.DeleteOptions`.
@@ -31,7 +34,7 @@ pub(crate) enum Propagation {
 }
 
 /// Result of a deletion.
-pub(crate) enum Deleted {
+pub(crate) enum Deletion {
     /// Removed object, in its last state.
     Gone(Arc<Stored>),
     /// Marked object, which is removed when its grace period is over and its finalizers have been removed.
@@ -51,7 +54,7 @@ impl Api {
         namespace: &str,
         name: &str,
         options: &DeleteOptions,
-    ) -> Result<Deleted, Status> {
+    ) -> Result<Deletion, Status> {
         let mut writer = self.store().writer();
         self.delete_locked(&mut writer, resource, namespace, name, options)
     }
@@ -63,20 +66,19 @@ impl Api {
         namespace: &str,
         name: &str,
         options: &DeleteOptions,
-    ) -> Result<Deleted, Status> {
+    ) -> Result<Deletion, Status> {
         let live = self.live(resource, namespace, name)?;
         let old = live.value();
         check_preconditions(resource, name, &old, options)?;
-        let built_in = |plural: &str| resource.custom.is_none() && resource.plural == plural;
-        if built_in("namespaces") && KEPT.contains(&name) {
+        if resource.strategy == Strategy::Namespace && KEPT.contains(&name) {
             return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
         }
         let mut new = old.clone();
-        mark(&mut new, &old, options, built_in("pods"));
-        if built_in("namespaces") {
-            crate::strategy::object(&mut new, "status").insert("phase".into(), json!("Terminating"));
+        mark(&mut new, &old, options, resource.strategy == Strategy::Pod);
+        if resource.strategy == Strategy::Namespace {
+            object(&mut new, "status").insert("phase".into(), json!("Terminating"));
         }
-        let definition = built_in("customresourcedefinitions");
+        let definition = resource.strategy == Strategy::CustomResourceDefinition;
         if definition && fields::meta(&old, "deletionTimestamp").is_none() {
             let mut finalizers: Vec<Value> = fields::finalizers(&new).into_iter().map(|name| json!(name)).collect();
             finalizers.push(json!(CUSTOM_CLEANUP));
@@ -84,14 +86,14 @@ impl Api {
         }
         let gone = may_go(&new);
         if options.dry_run {
-            let stored = Self::pretend(resource, &live.key, &new, live.revision);
-            return Ok(if gone { Deleted::Gone(stored) } else { Deleted::Going(stored) });
+            let stored = Self::dry_run_result(resource, &live.key, &new, live.revision);
+            return Ok(if gone { Deletion::Gone(stored) } else { Deletion::Going(stored) });
         }
         if gone {
-            return self.commit(writer, resource, &live.key, Some(&old), Change::Delete(new)).map(Deleted::Gone);
+            return self.commit(writer, resource, &live.key, Some(&old), Change::Delete(new)).map(Deletion::Gone);
         }
         if new == old {
-            return Ok(Deleted::Going(live));
+            return Ok(Deletion::Going(live));
         }
         if resource.generation {
             let generation = fields::meta(&old, "generation").and_then(Value::as_i64).unwrap_or(0);
@@ -102,10 +104,10 @@ impl Api {
             self.delete_all_of(writer, name)?;
             self.finish_definition(writer, name)?;
             if self.store().get(&resource.storage, &live.key).is_none() {
-                return Ok(Deleted::Gone(stored));
+                return Ok(Deletion::Gone(stored));
             }
         }
-        Ok(Deleted::Going(stored))
+        Ok(Deletion::Going(stored))
     }
 
     /// Deletes all objects of a custom kind.
@@ -148,7 +150,7 @@ impl Api {
         namespaces: &Resource,
         name: &str,
         wanted: &Value,
-        write: &Write,
+        write: &WriteOptions,
     ) -> Result<Arc<Stored>, Status> {
         let mut writer = self.store().writer();
         let live = self.live(namespaces, "", name)?;
@@ -159,7 +161,7 @@ impl Api {
         }
         let mut new = old.clone();
         let finalizers = wanted.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
-        crate::strategy::object(&mut new, "spec").insert("finalizers".into(), finalizers);
+        object(&mut new, "spec").insert("finalizers".into(), finalizers);
         if new == old || write.dry_run {
             return Ok(live);
         }

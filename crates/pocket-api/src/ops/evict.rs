@@ -1,19 +1,21 @@
 //! Eviction: deletes a pod if its PodDisruptionBudget allows it.
 
 use http::StatusCode;
+use pocket_object::conditions::is_ready;
 use serde_json::{Value, json};
 
 use super::{
     DeleteOptions,
     delete::{check_preconditions, is_over},
-    fields, now,
+    fields,
 };
 use crate::{
     Api,
+    json::object,
+    resource::Resource,
     status::Status,
     store::{Change, Stored, Writer},
-    strategy::object,
-    table::Resource,
+    time::now,
 };
 
 const ALLOWED: &str = "DisruptionAllowed";
@@ -90,7 +92,8 @@ impl Api {
         if dry_run {
             return Ok(());
         }
-        self.commit(writer, budgets, &budget.key, Some(&old), Change::Put(spent(&old, pod.name()))).map(drop)
+        self.commit(writer, budgets, &budget.key, Some(&old), Change::Put(budget_after_eviction(&old, pod.name())))
+            .map(drop)
     }
 }
 
@@ -154,7 +157,7 @@ fn why_none(name: &str, budget: &Value) -> String {
 }
 
 /// Returns the budget with one eviction less. Until the controller has seen the deletion, it must not count this pod again.
-fn spent(old: &Value, pod: &str) -> Value {
+fn budget_after_eviction(old: &Value, pod: &str) -> Value {
     let mut new = old.clone();
     let left = old.pointer("/status/disruptionsAllowed").and_then(Value::as_i64).unwrap_or(0) - 1;
     let observed = old.pointer("/status/observedGeneration").cloned();
@@ -204,8 +207,4 @@ fn set_condition(value: &mut Value, mut new: Value) {
 fn disrupts_nothing(pod: &Value) -> bool {
     let pending = pod.pointer("/status/phase").and_then(Value::as_str) == Some("Pending");
     is_over(pod) || pending || fields::meta(pod, "deletionTimestamp").is_some()
-}
-
-fn is_ready(pod: &Value) -> bool {
-    condition(pod, "Ready").is_some_and(|condition| condition["status"] == "True")
 }

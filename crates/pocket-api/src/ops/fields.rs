@@ -3,11 +3,11 @@
 use pocket_object::strict;
 use serde_json::Value;
 
-use super::{FieldValidation, Sent, Write};
 use crate::{
+    json::object,
+    resource::{Resource, Subresource},
     status::Status,
-    strategy::object,
-    table::{Resource, Subresource},
+    write_options::{BodyForm, FieldValidation, WriteOptions},
 };
 
 /// Returns `metadata.name`, or an empty text.
@@ -94,17 +94,17 @@ pub(super) fn keep_only(resource: &Resource, sub: Option<&Subresource>, intent: 
 }
 
 /// Warns of a deprecated version.
-pub(super) fn warn_of_deprecation(resource: &Resource, write: &Write) {
+pub(super) fn warn_of_deprecation(resource: &Resource, write: &WriteOptions) {
     if let Some(text) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_ref()) {
         write.warn(text.clone());
     }
 }
 
 /// Finds fields that the kind does not have, drops them, and warns or refuses as the client wants.
-pub(super) fn check(resource: &Resource, body: &mut Value, write: &Write) -> Result<(), Status> {
+pub(super) fn check(resource: &Resource, body: &mut Value, write: &WriteOptions) -> Result<(), Status> {
     warn_of_deprecation(resource, write);
-    let patched =
-        (write.sent == Sent::JsonPatch && write.validation == FieldValidation::Strict).then(|| body.to_string());
+    let patched = (write.body_form == BodyForm::JsonPatch && write.validation == FieldValidation::Strict)
+        .then(|| body.to_string());
     let mut mistakes = write.mistakes.clone();
     match &resource.custom {
         Some(custom) => {
@@ -120,21 +120,21 @@ pub(super) fn check(resource: &Resource, body: &mut Value, write: &Write) -> Res
             mistakes.into_iter().for_each(|text| write.warn(text));
             Ok(())
         }
-        FieldValidation::Strict => Err(refused(resource, &write.sent, patched, &strict::sentence(&mistakes))),
+        FieldValidation::Strict => Err(refused(resource, &write.body_form, patched, &strict::sentence(&mistakes))),
     }
 }
 
 /// Returns a refusal in the words of Kubernetes, for a whole object or for a patch.
-fn refused(resource: &Resource, sent: &Sent, patched: Option<String>, sentence: &str) -> Status {
-    let shown = match sent {
-        Sent::Object => {
+fn refused(resource: &Resource, form: &BodyForm, patched: Option<String>, sentence: &str) -> Status {
+    let shown = match form {
+        BodyForm::Object => {
             let (kind, version) = (&resource.kind, &resource.version);
             return Status::bad_request(format!(
                 "{kind} in version \"{version}\" cannot be handled as a {kind}: {sentence}"
             ));
         }
-        Sent::JsonPatch => patched.unwrap_or_default(),
-        Sent::StrategicPatch(shown) => shown.clone(),
+        BodyForm::JsonPatch => patched.unwrap_or_default(),
+        BodyForm::StrategicPatch(shown) => shown.clone(),
     };
     Status::invalid_patch(&shown, sentence)
 }

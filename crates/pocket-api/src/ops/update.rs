@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Ownership, Step, Write, check_type, fields};
+use super::{Ownership, Step, check_type, fields};
 use crate::{
-    Api,
-    http::convert,
+    Api, convert,
+    resource::{Resource, Subresource},
     status::Status,
     store::{Change, Stored, Writer, key},
-    table::{Resource, Subresource},
+    write_options::WriteOptions,
 };
 
 impl Api {
@@ -21,7 +21,7 @@ impl Api {
         sub: Option<&Subresource>,
         namespace: &str,
         name: &str,
-        write: &Write,
+        write: &WriteOptions,
         change: impl FnOnce(&Value) -> Result<Value, Status>,
     ) -> Result<Arc<Stored>, Status> {
         let mut writer = self.store().writer();
@@ -46,7 +46,7 @@ impl Api {
         resource: &Resource,
         sub: Option<&Subresource>,
         live: Arc<Stored>,
-        write: &Write,
+        write: &WriteOptions,
         ownership: Ownership,
         change: impl FnOnce(&Value) -> Result<Value, Status>,
     ) -> Result<Arc<Stored>, Status> {
@@ -72,7 +72,7 @@ impl Api {
         let gone = may_go(&new);
         convert::to_storage(resource, &mut new);
         if write.dry_run {
-            return Ok(Self::pretend(resource, &live.key, &new, live.revision));
+            return Ok(Self::dry_run_result(resource, &live.key, &new, live.revision));
         }
         let change = if gone { Change::Delete(new) } else { Change::Put(new) };
         self.commit(writer, resource, &live.key, Some(&old), change)

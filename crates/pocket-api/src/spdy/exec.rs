@@ -16,9 +16,9 @@ use super::{
     session::{Output, Session, Stream},
 };
 use crate::{
+    exec_status,
     node::{ExecRequest, ExecStreams, NodeAccess},
     status::Status,
-    websocket,
 };
 
 const PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
@@ -50,7 +50,7 @@ struct Kinds {
 }
 
 #[derive(Default)]
-struct Opened {
+struct ExecChannels {
     error: Option<Stream>,
     stdin: Option<Stream>,
     stdout: Option<Stream>,
@@ -58,7 +58,7 @@ struct Opened {
     resize: Option<Stream>,
 }
 
-impl Opened {
+impl ExecChannels {
     fn has(&self, kinds: Kinds) -> bool {
         self.error.is_some()
             && (self.stdin.is_some() || !kinds.stdin)
@@ -87,7 +87,7 @@ impl Opened {
 
 async fn run(io: Io, kinds: Kinds, streams: ExecStreams) {
     let Some(mut session) = Session::new(io) else { return };
-    let Ok(Some(opened)) = timeout(OPENING, Opened::all(&mut session, kinds)).await else { return };
+    let Ok(Some(opened)) = timeout(OPENING, ExecChannels::all(&mut session, kinds)).await else { return };
     let Some(Stream { output: error, input: _unread, .. }) = opened.error else { return };
     let input = async {
         tokio::join!(copy_in(opened.stdin, streams.stdin), resize(opened.resize, streams.resize));
@@ -99,11 +99,11 @@ async fn run(io: Io, kinds: Kinds, streams: ExecStreams) {
         let outputs =
             async { tokio::join!(copy_out(streams.stdout, opened.stdout), copy_out(streams.stderr, opened.stderr)) };
         let (_, exit) = tokio::join!(outputs, streams.exit);
-        websocket::end(exit.unwrap_or_else(|_| Err("the node stopped".to_owned())))
+        exec_status::of(exit.unwrap_or_else(|_| Err("the node stopped".to_owned())))
     };
     let status = tokio::select! {
         // The client is gone, so no one reads the result. Dropping the streams ends the program.
-        () = session.gone() => return,
+        () = session.wait_until_closed() => return,
         () = input => return,
         status = program => status,
     };

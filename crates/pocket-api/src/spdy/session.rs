@@ -78,7 +78,7 @@ impl Session {
     }
 
     /// Waits until the client is gone.
-    pub(super) async fn gone(&mut self) {
+    pub(super) async fn wait_until_closed(&mut self) {
         while self.reader.join_next().await.is_some() {}
     }
 
@@ -91,7 +91,7 @@ impl Session {
             // The client may have closed the connection before.
             let _ = writer.io.shutdown().await;
         }
-        let _ = timeout(LAST_WORDS, self.gone()).await;
+        let _ = timeout(LAST_WORDS, self.wait_until_closed()).await;
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
         client.open(1, "data").await;
         let mut data = session.accept().await.unwrap();
         drop(client);
-        session.gone().await;
+        session.wait_until_closed().await;
         assert_eq!(data.input.recv().await, None);
         assert!(session.accept().await.is_none());
         assert!(!data.output.send(b"x").await);
@@ -235,7 +235,7 @@ mod tests {
     async fn what_is_no_spdy_ends_the_session() {
         let (mut client, mut session) = Client::start();
         client.io.write_all(b"\xff\xff\xff\xff\xff\xff\xff\xff").await.unwrap();
-        session.gone().await;
+        session.wait_until_closed().await;
         assert!(session.accept().await.is_none());
     }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Objects, to_bytes};
+use super::Objects;
+use crate::json::to_bytes;
 
 /// Greatest number of events kept per kind.
 const MAX_EVENTS: usize = 1024;

@@ -56,10 +56,10 @@ fn advice(error: &redb::Error) -> &'static str {
 pub(super) struct Persist<B = LazilyFlushed> {
     path: PathBuf,
     backend: B,
-    state: Mutex<State>,
+    state: Mutex<PersistState>,
 }
 
-struct State {
+struct PersistState {
     /// Open database; absent after a failed write, until the next write.
     database: Option<Database>,
     /// Values from before a failed write, by key (`None` if there was no object): the file may have something else.
@@ -96,7 +96,7 @@ impl<B: StorageBackend + Clone> Persist<B> {
     fn on(path: PathBuf, backend: B) -> Result<Self, OpenError> {
         let database = open(backend.clone())
             .map_err(|error| OpenError::Database { path: path.clone(), source: Box::new(error) })?;
-        let state = State { database: Some(database), unclear: BTreeMap::new() };
+        let state = PersistState { database: Some(database), unclear: BTreeMap::new() };
         Ok(Self { path, backend, state: Mutex::new(state) })
     }
 
@@ -110,7 +110,7 @@ impl<B: StorageBackend + Clone> Persist<B> {
     /// Stores or removes an object. After an error the file has the old value, or will have it at the next write.
     pub(super) fn write(&self, write: &Write<'_>) -> Result<(), Box<redb::Error>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { database, unclear } = &mut *state;
+        let PersistState { database, unclear } = &mut *state;
         let key = format!("{}\0{}", write.storage, write.key);
         let open = match database.take() {
             Some(open) => open,

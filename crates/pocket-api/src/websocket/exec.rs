@@ -13,15 +13,16 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use http::Request;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     sync::{Mutex, mpsc},
 };
 
 use crate::{
-    http::{Query, Target},
+    exec_status,
     node::{ExecRequest, ExecStreams, NodeAccess},
+    request::{Query, Target},
     spdy,
     status::Status,
 };
@@ -82,7 +83,7 @@ async fn run(socket: WebSocket, streams: ExecStreams) {
     let program = async {
         // All output comes before the end.
         let (_, exit) = tokio::join!(output, streams.exit);
-        end(match exit {
+        exec_status::of(match exit {
             Ok(result) => result,
             Err(_) => Err("the node stopped".to_owned()),
         })
@@ -98,18 +99,6 @@ async fn run(socket: WebSocket, streams: ExecStreams) {
     let _ = sender.send(message(END, status.to_string().as_bytes())).await;
     let _ = sender.send(closing()).await;
     let _ = sender.close().await;
-}
-
-/// Returns the end of a program in the form of the error channel.
-pub(crate) fn end(result: Result<i32, String>) -> Value {
-    match result {
-        Ok(0) => json!({"metadata": {}, "status": "Success"}),
-        Ok(code) => json!({"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "message": format!("command terminated with non-zero exit code: exit status {code}"),
-            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]}}),
-        Err(why) => json!({"metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
-            "message": format!("Internal error occurred: {why}")}),
-    }
 }
 
 /// Returns the end of a session. kubectl treats a close without a code as a failure, even after a success on the error channel.

@@ -17,8 +17,8 @@ use tokio::{
 
 use super::exec::{closing, message};
 use crate::{
-    http::{Query, Target},
     node::{Duplex, NodeAccess},
+    request::{Query, Target},
     spdy,
     status::Status,
 };

@@ -10,12 +10,12 @@ pub(super) fn is_rolling(spec: &DeploymentSpec) -> bool {
 }
 
 /// Returns the number of pods that a ReplicaSet should have.
-pub(super) fn wanted(set: &ReplicaSet) -> i32 {
+pub(super) fn spec_replicas(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
 /// Returns the number of pods that a ReplicaSet has.
-pub(super) fn actual(set: &ReplicaSet) -> i32 {
+pub(super) fn status_replicas(set: &ReplicaSet) -> i32 {
     set.status.as_ref().map_or(0, |status| status.replicas)
 }
 

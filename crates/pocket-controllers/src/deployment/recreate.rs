@@ -25,8 +25,8 @@ impl Rollout<'_> {
     /// Returns whether an old pod exists that has not ended, including pods that are being deleted.
     fn old_pods_run(&self) -> bool {
         let namespace = Key::of(&*self.deployment).namespace;
-        self.old.iter().any(|set| count::actual(set) > 0)
-            || self.context.pods.list(&namespace).iter().any(|pod| {
+        self.old.iter().any(|set| count::status_replicas(set) > 0)
+            || self.reconciler.pods.list(&namespace).iter().any(|pod| {
                 !pods::is_terminal(pod) && self.old.iter().any(|set| owner::is_controlled_by(&**pod, &**set))
             })
     }

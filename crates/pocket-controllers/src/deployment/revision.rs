@@ -46,7 +46,7 @@ pub(super) fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool
             labels.remove(HASH);
         }
     }
-    patch::same(&have, &want)
+    patch::is_same(&have, &want)
 }
 
 /// Returns a short name for a template. `collisions` leads to another one if the name is taken.
@@ -86,7 +86,7 @@ impl Rollout<'_> {
         let mut set_now = set.clone();
         if annotations != *set.annotations() || !same_min {
             let patch = json!({ "metadata": { "annotations": annotations }, "spec": { "minReadySeconds": min_ready } });
-            let written = self.context.sets.patch(set, patch).await?;
+            let written = self.reconciler.sets.patch(set, patch).await?;
             set_now = (*written).clone();
             self.replace(written);
         }
@@ -110,10 +110,10 @@ impl Rollout<'_> {
     async fn create(&mut self, revision: i64) -> Result<(), Error> {
         let mut status = self.deployment.status.clone().unwrap_or_default();
         let hash = hash(&self.spec.template, status.collision_count.unwrap_or(0))?;
-        let total = self.old.iter().map(|set| count::wanted(set)).sum();
+        let total = self.old.iter().map(|set| count::spec_replicas(set)).sum();
         let size = count::new_size(&self.spec, total, 0);
         let set = self.replica_set(&hash, revision, size);
-        let created = match self.context.sets.create(&set).await {
+        let created = match self.reconciler.sets.create(&set).await {
             Ok(created) => created,
             Err(error) if error.code() == 409 => return self.name_taken(&set, error).await,
             Err(error) => {
@@ -123,14 +123,14 @@ impl Rollout<'_> {
                         condition::new(condition::PROGRESSING, "False", "ReplicaSetCreateError", message.clone());
                     condition::set(&mut status, failed);
                     self.write_status(&status).await?;
-                    self.context.events.warning(COMPONENT, &*self.deployment, "ReplicaSetCreateError", message);
+                    self.reconciler.events.warning(COMPONENT, &*self.deployment, "ReplicaSetCreateError", message);
                 }
                 return Err(error);
             }
         };
         if size > 0 {
             let message = format!("Scaled up replica set {} from 0 to {size}", created.name_any());
-            self.context.events.normal(COMPONENT, &*self.deployment, "ScalingReplicaSet", message);
+            self.reconciler.events.normal(COMPONENT, &*self.deployment, "ScalingReplicaSet", message);
         }
         self.new = Some(created.clone());
         if condition::has_deadline(&self.spec) {
@@ -184,10 +184,10 @@ impl Rollout<'_> {
 
     /// Handles a taken name of the new ReplicaSet: our own one has it that the cache did not show, or a foreign one.
     async fn name_taken(&mut self, set: &ReplicaSet, error: Error) -> Result<(), Error> {
-        let there = self.context.sets.live(&Key::of(set)).await?;
+        let there = self.reconciler.sets.live(&Key::of(set)).await?;
         let Some(there) = there else { return Err(error) };
         if owner::is_controlled_by(&there, &*self.deployment) && has_template(&there, &self.spec.template) {
-            self.context.sets.learn(there);
+            self.reconciler.sets.learn(there);
             return Err(error);
         }
         let mut status = self.deployment.status.clone().unwrap_or_default();
@@ -203,7 +203,7 @@ impl Rollout<'_> {
     ) -> Result<bool, Error> {
         let old = self.deployment.status.clone().unwrap_or_default();
         let Some(patch) = patch::diff(&old, status)? else { return Ok(false) };
-        self.deployment = self.context.deployments.patch_status(&self.deployment, patch).await?;
+        self.deployment = self.reconciler.deployments.patch_status(&self.deployment, patch).await?;
         Ok(true)
     }
 

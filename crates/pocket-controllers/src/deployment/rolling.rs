@@ -20,11 +20,11 @@ impl Rollout<'_> {
 
     async fn grow_new(&mut self) -> Result<bool, Error> {
         let Some(new) = self.new.clone() else { return Ok(false) };
-        let (have, want) = (count::wanted(&new), self.replicas());
+        let (have, want) = (count::spec_replicas(&new), self.replicas());
         let size = if have > want {
             want
         } else {
-            let total = self.all().map(|set| count::wanted(set)).sum();
+            let total = self.all().map(|set| count::spec_replicas(set)).sum();
             count::new_size(&self.spec, total, have)
         };
         self.scale(&new, size).await
@@ -32,12 +32,12 @@ impl Rollout<'_> {
 
     async fn shrink_old(&mut self) -> Result<bool, Error> {
         let Some(new) = self.new.clone() else { return Ok(false) };
-        if self.old.iter().all(|set| count::wanted(set) == 0) {
+        if self.old.iter().all(|set| count::spec_replicas(set) == 0) {
             return Ok(false);
         }
-        let total: i32 = self.all().map(|set| count::wanted(set)).sum();
+        let total: i32 = self.all().map(|set| count::spec_replicas(set)).sum();
         let least = self.replicas() - count::max_unavailable(&self.spec);
-        let unavailable = count::wanted(&new) - count::available(&new);
+        let unavailable = count::spec_replicas(&new) - count::available(&new);
         let most = total - least - unavailable;
         if most <= 0 {
             return Ok(false);
@@ -45,7 +45,7 @@ impl Rollout<'_> {
         // Pods that do not serve anyway are removed first: they would only block the update.
         let mut gone = 0;
         for set in self.old.clone() {
-            let (wanted, available) = (count::wanted(&set), count::available(&set));
+            let (wanted, available) = (count::spec_replicas(&set), count::available(&set));
             if gone >= most {
                 break;
             }
@@ -61,13 +61,13 @@ impl Rollout<'_> {
             gone += part;
         }
         // Serving pods are removed as far as enough stay available.
-        let active = |set: &&Arc<ReplicaSet>| count::wanted(set) > 0;
+        let active = |set: &&Arc<ReplicaSet>| count::spec_replicas(set) > 0;
         let serving: i32 = self.old.iter().filter(active).chain(&self.new).map(|set| count::available(set)).sum();
         let mut surplus = serving - least;
         for set in self.old.clone() {
-            let part = surplus.min(count::wanted(&set));
+            let part = surplus.min(count::spec_replicas(&set));
             if part > 0 {
-                self.scale(&set, count::wanted(&set) - part).await?;
+                self.scale(&set, count::spec_replicas(&set) - part).await?;
                 surplus -= part;
                 gone += part;
             }

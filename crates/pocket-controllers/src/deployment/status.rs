@@ -120,12 +120,12 @@ impl Rollout<'_> {
 
     fn status(&self) -> DeploymentStatus {
         let old = self.deployment.status.clone().unwrap_or_default();
-        let total: i32 = self.all().map(|set| count::actual(set)).sum();
+        let total: i32 = self.all().map(|set| count::status_replicas(set)).sum();
         // Wanted pods that do not exist are unavailable, too.
-        let wanted: i32 = self.all().map(|set| count::wanted(set)).sum();
+        let wanted: i32 = self.all().map(|set| count::spec_replicas(set)).sum();
         let available: i32 = self.all().map(|set| count::available(set)).sum();
         let ready = self.all().filter_map(|set| set.status.as_ref()?.ready_replicas).sum();
-        let updated = self.new.as_ref().map_or(0, |set| count::actual(set));
+        let updated = self.new.as_ref().map_or(0, |set| count::status_replicas(set));
         // A zero is not written, because Kubernetes leaves it out.
         let count = |number: i32| (number != 0).then_some(number);
         let mut status = DeploymentStatus {

@@ -20,7 +20,7 @@ use kube::{
     discovery::pinned_kind,
 };
 
-use super::Context;
+use super::DisruptionReconciler;
 use crate::{cache::Key, owner};
 
 /// Demands of a budget.
@@ -40,7 +40,7 @@ struct Scale {
     unmanaged: bool,
 }
 
-impl Context {
+impl DisruptionReconciler {
     /// Returns the demands. Percentages and `maxUnavailable` refer to the sizes that the pods' controllers want.
     pub(super) async fn expected(&self, spec: &PodDisruptionBudgetSpec, mine: &[Arc<Pod>]) -> Result<Expected, String> {
         match (&spec.max_unavailable, &spec.min_available) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use serde_json::json;
 
-use super::Context;
+use super::DisruptionReconciler;
 use crate::{Error, cache::Key, clock, pods, queue::After};
 
 const TARGET: &str = "DisruptionTarget";
@@ -24,7 +24,7 @@ pub(super) fn remaining(pod: &Pod) -> Option<Duration> {
     Some(left.unwrap_or_default())
 }
 
-impl Context {
+impl DisruptionReconciler {
     pub(super) async fn reset_stale(self: Arc<Self>, key: Key) -> Result<After, Error> {
         let Some(pod) = self.pods.get(&key) else { return Ok(After::Rest) };
         let Some(left) = remaining(&pod) else { return Ok(After::Rest) };

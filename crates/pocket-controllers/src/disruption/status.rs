@@ -19,7 +19,7 @@ const EVICTION_SECONDS: i64 = 120;
 const ALLOWED: &str = "DisruptionAllowed";
 
 /// Result of a count.
-pub(super) struct Counted {
+pub(super) struct PodCounts {
     pub(super) status: PodDisruptionBudgetStatus,
     /// Time until the status changes by time alone.
     pub(super) recheck: Option<Duration>,
@@ -28,7 +28,7 @@ pub(super) struct Counted {
 }
 
 /// Returns the status of a budget whose pods could be counted.
-pub(super) fn counted(budget: &PodDisruptionBudget, mine: &[Arc<Pod>], expected: &Expected) -> Counted {
+pub(super) fn count_pods(budget: &PodDisruptionBudget, mine: &[Arc<Pod>], expected: &Expected) -> PodCounts {
     let old = budget.status.clone().unwrap_or_default();
     let generation = budget.metadata.generation;
     // Pods whose eviction the API server has allowed, as long as their deletion has not been seen.
@@ -60,7 +60,7 @@ pub(super) fn counted(budget: &PodDisruptionBudget, mine: &[Arc<Pod>], expected:
         expected_pods: expected.pods,
         observed_generation: generation,
     };
-    Counted { status, recheck, not_deleted }
+    PodCounts { status, recheck, not_deleted }
 }
 
 /// Returns the status of a budget whose pods could not be counted: all numbers but one stay, and so does their generation.
@@ -120,7 +120,7 @@ mod tests {
         let pods = [pod("a", true), pod("b", true), pod("c", false)];
         let count = |disrupted: Value| {
             let expected = Expected { pods: 3, healthy: 1, unmanaged: false };
-            let counted = counted(&budget(disrupted), &pods, &expected);
+            let counted = count_pods(&budget(disrupted), &pods, &expected);
             let (status, gone) = (counted.status, counted.not_deleted.len());
             let reason = status.conditions.unwrap()[0].reason.clone();
             let disrupted = status.disrupted_pods.map_or(0, |pods| pods.len());

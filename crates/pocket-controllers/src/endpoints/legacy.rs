@@ -84,7 +84,7 @@ fn port(port: v1::EndpointPort) -> EndpointPort {
 pub(super) fn difference(have: &Endpoints, want: &Endpoints) -> Result<Option<Value>, Error> {
     let view =
         |endpoints: &Endpoints| json!({ "metadata": { "labels": endpoints.labels() }, "subsets": endpoints.subsets });
-    if patch::same(&view(have), &view(want)) {
+    if patch::is_same(&view(have), &view(want)) {
         return Ok(None);
     }
     patch::diff(&view(have), &view(want))

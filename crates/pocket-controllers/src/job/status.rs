@@ -123,7 +123,7 @@ pub(super) fn has_succeeded(spec: &JobSpec, status: &JobStatus, active: usize) -
 }
 
 /// Returns the number of pods that should run at once now.
-pub(super) fn wanted(spec: &JobSpec, status: &JobStatus, active: usize) -> usize {
+pub(super) fn wanted_pods(spec: &JobSpec, status: &JobStatus, active: usize) -> usize {
     let (parallelism, succeeded) = (spec.parallelism.unwrap_or(1), status.succeeded.unwrap_or(0));
     let count = |number: i32| usize::try_from(number).unwrap_or(0);
     match spec.completions {

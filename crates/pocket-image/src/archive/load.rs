@@ -64,7 +64,7 @@ struct Spooled {
     size: u64,
 }
 
-type Named = Vec<(Reference, Descriptor)>;
+type NamedImages = Vec<(Reference, Descriptor)>;
 
 /// Reason for which the first entry cannot be read.
 const NO_TAR: &str = "it is no tar file";
@@ -158,15 +158,19 @@ impl<'a> Spool<'a> {
     }
 
     /// Reads an OCI layout, including the form that newer versions of Docker write.
-    fn oci(&self, index: &Index) -> Result<Named> {
+    fn oci(&self, index: &Index) -> Result<NamedImages> {
         // Docker's own list has the names if the index has none.
         let docker: Vec<DockerImage> = self.document("manifest.json")?.unwrap_or_default();
-        let mut named = Named::new();
+        let mut named = NamedImages::new();
         for entry in &index.manifests {
             let descriptor = self.select(entry)?;
             let manifest: Manifest = self.blob_document(&descriptor.digest)?;
             let config: ImageConfig = self.blob_document(&manifest.config.digest)?;
             check_platform(&config)?;
+            if config.rootfs.diff_ids.len() != manifest.layers.len() {
+                let path = blob_path(&manifest.config.digest);
+                return Err(Error::content(path, "names another number of layers than the manifest"));
+            }
             for blob in [&manifest.config].into_iter().chain(&manifest.layers) {
                 if blob.media_type.ends_with("zstd") {
                     return Err(Error::content(
@@ -231,8 +235,8 @@ impl<'a> Spool<'a> {
     }
 
     /// Reads the format that `docker save` wrote before version 25.
-    fn docker(&self, images: &[DockerImage]) -> Result<Named> {
-        let mut named = Named::new();
+    fn docker(&self, images: &[DockerImage]) -> Result<NamedImages> {
+        let mut named = NamedImages::new();
         for image in images {
             let config_bytes = self.bytes(&image.config)?;
             let config: ImageConfig =

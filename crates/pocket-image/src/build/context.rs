@@ -9,7 +9,7 @@ use super::glob;
 use crate::{Error, Result};
 
 /// Directory of files without those that `.dockerignore` excludes.
-pub(super) struct Context {
+pub(super) struct BuildContext {
     /// Canonical path of the directory.
     root: PathBuf,
     ignore: Vec<Rule>,
@@ -22,7 +22,7 @@ struct Rule {
 
 /// File, directory or symbolic link of the context.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ContextEntry {
     /// Path relative to the requested source; empty for the source itself.
     pub(super) below: String,
     /// Path on the disk.
@@ -30,7 +30,7 @@ pub(super) struct Found {
     pub(super) metadata: fs::Metadata,
 }
 
-impl Context {
+impl BuildContext {
     pub(super) fn open(root: &Path, dockerfile: &Path) -> Result<Self> {
         let root = root.canonicalize().map_err(Error::io("use the build context", root))?;
         // The Dockerfile's own ignore file comes first, as in BuildKit.
@@ -98,7 +98,7 @@ impl Context {
     }
 
     /// Returns a source and, for a directory, everything below it, sorted by path.
-    pub(super) fn walk(&self, source: &str) -> Result<Vec<Found>, String> {
+    pub(super) fn walk(&self, source: &str) -> Result<Vec<ContextEntry>, String> {
         let link = self.root.join(source);
         // A source that is a link is followed, but never out of the context.
         let path = link.canonicalize().map_err(|error| format!("`{source}`: {error}"))?;
@@ -108,7 +108,7 @@ impl Context {
             ));
         }
         let metadata = path.metadata().map_err(|error| format!("`{source}`: {error}"))?;
-        let mut found = vec![Found { below: String::new(), path: path.clone(), metadata }];
+        let mut found = vec![ContextEntry { below: String::new(), path: path.clone(), metadata }];
         if path.is_dir() {
             self.walk_below(source, "", &path, &mut found).map_err(|error| format!("`{source}`: {error}"))?;
         }
@@ -116,7 +116,7 @@ impl Context {
         Ok(found)
     }
 
-    fn walk_below(&self, source: &str, below: &str, dir: &Path, found: &mut Vec<Found>) -> io::Result<()> {
+    fn walk_below(&self, source: &str, below: &str, dir: &Path, found: &mut Vec<ContextEntry>) -> io::Result<()> {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let name = entry.file_name().into_string().map_err(|name| {
@@ -126,7 +126,7 @@ impl Context {
             let metadata = entry.path().symlink_metadata()?;
             // An ignored directory may contain paths that a `!` rule keeps.
             if !self.ignored(&join(source, &below)) {
-                found.push(Found { below: below.clone(), path: entry.path(), metadata: metadata.clone() });
+                found.push(ContextEntry { below: below.clone(), path: entry.path(), metadata: metadata.clone() });
             } else if !self.ignore.iter().any(|rule| rule.keep) {
                 continue;
             }

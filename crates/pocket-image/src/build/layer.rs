@@ -100,7 +100,7 @@ fn append(
             header.set_size(*len);
             let file = File::open(source).map_err(Error::io("read", source))?;
             // A file that grows meanwhile is cut. A file that shrinks is an error, because the archive would be broken.
-            let mut counted = Counted { inner: file.take(*len), count: 0 };
+            let mut counted = CountingReader { inner: file.take(*len), count: 0 };
             let written = tar.append_data(&mut header, path, &mut counted);
             if written.is_ok() && counted.count != *len {
                 return Err(Error::content(source.display().to_string(), "changed while it was read: build again"));
@@ -111,12 +111,12 @@ fn append(
     written.map_err(Error::io("write in", store.dir()))
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     inner: R,
     count: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(buf)?;
         self.count += n as u64;

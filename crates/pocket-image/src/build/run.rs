@@ -1,12 +1,14 @@
 //! Execution of the instructions of a Dockerfile.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
+mod copy;
+
+use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 
 use super::{
     Builder, Built,
-    context::{Context, Found, clean, join},
+    context::{BuildContext, clean},
     dockerfile::{Dockerfile, Instruction, json_form, words},
     expand::expand,
     layer::{LayerBuilder, Owner},
@@ -32,13 +34,13 @@ pub(super) fn build(builder: &Builder, store: &ImageStore) -> Result<Built> {
     if builder.tags.is_empty() {
         return Err(Error::content("the build", "has no name for the image: give one with `-t NAME`"));
     }
-    let context = Context::open(&builder.context, &path)?;
+    let context = BuildContext::open(&builder.context, &path)?;
     let _guard = store.guard()?;
     let mut build = Build::new(builder, store, context);
     for instruction in &file.instructions {
         build.step(&file, instruction).map_err(|error| match error {
-            Wrong::Said(message) => file.error(instruction.line, message),
-            Wrong::Other(error) => error,
+            InstructionError::Message(message) => file.error(instruction.line, message),
+            InstructionError::Other(error) => error,
         })?;
     }
     if !build.from {
@@ -90,27 +92,27 @@ pub(super) fn parents(layer: &mut LayerBuilder, tree: &mut Tree, path: &str, own
 }
 
 /// Error of an instruction: a message that needs the line's number, or an error that is complete.
-enum Wrong {
-    Said(String),
+enum InstructionError {
+    Message(String),
     Other(Error),
 }
 
-impl From<String> for Wrong {
+impl From<String> for InstructionError {
     fn from(message: String) -> Self {
-        Self::Said(message)
+        Self::Message(message)
     }
 }
 
-impl From<&str> for Wrong {
+impl From<&str> for InstructionError {
     fn from(message: &str) -> Self {
-        Self::Said(message.to_owned())
+        Self::Message(message.to_owned())
     }
 }
 
-impl From<Error> for Wrong {
+impl From<Error> for InstructionError {
     fn from(error: Error) -> Self {
         match error {
-            Error::NotFound(_) | Error::Reference { .. } => Self::Said(error.to_string()),
+            Error::NotFound(_) | Error::Reference { .. } => Self::Message(error.to_string()),
             other => Self::Other(other),
         }
     }
@@ -119,7 +121,7 @@ impl From<Error> for Wrong {
 /// State of the build.
 struct Build<'a> {
     store: &'a ImageStore,
-    context: Context,
+    context: BuildContext,
     given: BTreeMap<String, String>,
     /// Arguments in scope, with their values.
     args: BTreeMap<String, String>,
@@ -137,7 +139,7 @@ struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    fn new(builder: &Builder, store: &'a ImageStore, context: Context) -> Self {
+    fn new(builder: &Builder, store: &'a ImageStore, context: BuildContext) -> Self {
         Self {
             store,
             context,
@@ -155,7 +157,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn step(&mut self, file: &Dockerfile, step: &Instruction) -> Result<(), Wrong> {
+    fn step(&mut self, file: &Dockerfile, step: &Instruction) -> Result<(), InstructionError> {
         let escape = file.escape;
         let name = step.name.as_str();
         if !self.from && !matches!(name, "ARG" | "FROM") {
@@ -242,7 +244,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn from(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+    fn from(&mut self, step: &Instruction, escape: char) -> Result<(), InstructionError> {
         if self.from {
             return Err(ONE_STAGE.into());
         }
@@ -265,7 +267,7 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let image = self.store.resolve(&base).map_err(|error| match error {
-            Error::NotFound(_) => Wrong::Said(format!(
+            Error::NotFound(_) => InstructionError::Message(format!(
                 "image `{base}` is not in the local store, and nothing is downloaded: load it first (`rainbow image load FILE`)"
             )),
             other => other.into(),
@@ -281,7 +283,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn arg(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+    fn arg(&mut self, step: &Instruction, escape: char) -> Result<(), InstructionError> {
         for word in words(&step.rest, escape)? {
             let (name, default) = match word.split_once('=') {
                 Some((name, default)) => (name.to_owned(), Some(self.word(default, escape)?)),
@@ -340,7 +342,7 @@ impl<'a> Build<'a> {
         Ok(self.tree.follow(&path))
     }
 
-    fn workdir(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
+    fn workdir(&mut self, step: &Instruction, escape: char) -> Result<(), InstructionError> {
         let path = self.word(&step.rest, escape)?;
         let whole = if path.starts_with('/') { path } else { format!("{}/{path}", self.config.working_dir) };
         let clean = clean(&whole).ok_or_else(|| format!("`{whole}` is above the root of the image"))?;
@@ -362,120 +364,6 @@ impl<'a> Build<'a> {
         }
         Ok(())
     }
-
-    fn copy(&mut self, step: &Instruction, escape: char) -> Result<(), Wrong> {
-        let (mut owner, mut mode) = (Owner::default(), None);
-        for (flag, value) in &step.flags {
-            let value = self.word(value, escape)?;
-            match flag.as_str() {
-                "chown" => owner = parse_owner(&value)?,
-                "chmod" => mode = Some(parse_mode(&value)?),
-                "from" => return Err(format!("COPY --from is not supported: {ONE_STAGE}").into()),
-                // Every COPY is a layer of its own here anyway.
-                "link" => {}
-                other => {
-                    return Err(format!("{} has no flag --{other}; there are --chown and --chmod", step.name).into());
-                }
-            }
-        }
-        let words = json_form(&step.rest).map_or_else(|| words(&step.rest, escape), Ok)?;
-        let words: Vec<String> = words.iter().map(|word| self.word(word, escape)).collect::<Result<_, _>>()?;
-        let Some((target, patterns)) = words.split_last().filter(|(_, sources)| !sources.is_empty()) else {
-            return Err(format!("{} needs at least one source and a destination", step.name).into());
-        };
-        let mut sources = Vec::new();
-        for pattern in patterns {
-            if step.name == "ADD" && (pattern.contains("://") || pattern.starts_with("git@")) {
-                return Err(
-                    "ADD of a URL is not supported, because nothing is downloaded: download it first and COPY it"
-                        .into(),
-                );
-            }
-            sources.extend(self.context.sources(pattern)?);
-        }
-        let path = self.target(target)?;
-        let named_directory = target.ends_with('/') || target.ends_with("/.") || target == ".";
-        if sources.len() > 1 && !named_directory {
-            return Err(format!("with several sources the destination must be a directory: write `{target}/`").into());
-        }
-        let into = named_directory || self.tree.is_directory(&path);
-        let mut layer = LayerBuilder::default();
-        for source in &sources {
-            let found = self.context.walk(source)?;
-            self.add(step, &mut layer, source, &found, &path, into, owner, mode)?;
-        }
-        self.push(&layer)?;
-        Ok(())
-    }
-
-    /// Adds one source to a layer. A directory's content goes into the destination; a file becomes the destination, or goes into it.
-    #[allow(clippy::too_many_arguments, reason = "one step of `copy`, cut off for reading")]
-    fn add(
-        &mut self,
-        step: &Instruction,
-        layer: &mut LayerBuilder,
-        source: &str,
-        found: &[Found],
-        target: &str,
-        into: bool,
-        owner: Owner,
-        mode: Option<u32>,
-    ) -> Result<(), Wrong> {
-        let single = found.first().is_some_and(|root| !root.metadata.is_dir());
-        let base = match source.rsplit('/').next() {
-            Some(name) if single && into => join(target, name),
-            _ => target.to_owned(),
-        };
-        for file in found {
-            let path = self.tree.follow(&join(&base, &file.below));
-            let kind = file.metadata.file_type();
-            if path.is_empty() {
-                continue;
-            }
-            parents(layer, &mut self.tree, &path, owner);
-            if kind.is_dir() {
-                if !self.tree.is_directory(&path) {
-                    layer.directory(&path, mode.unwrap_or(0o755), owner);
-                    self.tree.add(&path, Node::Directory);
-                }
-            } else if kind.is_symlink() {
-                let target = fs::read_link(&file.path).map_err(Error::io("read", &file.path))?;
-                let target = target.to_string_lossy().into_owned();
-                self.tree.add(&path, Node::Link(target.clone()));
-                layer.link(&path, target, owner);
-            } else if kind.is_file() {
-                if step.name == "ADD" && single && is_archive(&file.path)? {
-                    return Err(format!(
-                        "ADD does not unpack archives here: unpack {source} first and COPY the directory"
-                    )
-                    .into());
-                }
-                if self.tree.is_directory(&path) {
-                    return Err(format!("cannot copy the file {source} over the directory /{path}").into());
-                }
-                let executable = file.metadata.permissions().mode() & 0o111 != 0;
-                let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
-                layer.file(&path, file.path.clone(), file.metadata.len(), mode, owner);
-                self.tree.add(&path, Node::Other);
-            } else {
-                return Err(format!(
-                    "{} is neither file, directory nor link: leave it out by .dockerignore",
-                    file.path.display()
-                )
-                .into());
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_archive(path: &std::path::Path) -> Result<bool, Error> {
-    use std::io::Read;
-    let mut head = Vec::new();
-    let file = fs::File::open(path).map_err(Error::io("read", path))?;
-    file.take(262).read_to_end(&mut head).map_err(Error::io("read", path))?;
-    let magic: [&[u8]; 4] = [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z'], &[0x28, 0xb5, 0x2f, 0xfd]];
-    Ok(magic.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar"))
 }
 
 fn is_name(name: &str) -> bool {
@@ -492,23 +380,5 @@ fn exposed(port: &str) -> Result<String, String> {
         Ok(format!("{numbers}/{protocol}"))
     } else {
         Err(format!("EXPOSE needs a port from 1 to 65535, as `80` or `53/udp`, not `{port}`"))
-    }
-}
-
-fn parse_owner(text: &str) -> Result<Owner, String> {
-    let id = |id: &str| match id {
-        "root" | "" => Ok(0),
-        id => id.parse().map_err(|_| {
-            format!("--chown needs numbers, as 1000:1000, not `{text}`: no program runs that knows names")
-        }),
-    };
-    let (user, group) = text.split_once(':').unwrap_or((text, text));
-    Ok(Owner { uid: id(user)?, gid: id(group)? })
-}
-
-fn parse_mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o7777 => Ok(mode),
-        _ => Err(format!("--chmod needs an octal mode, as 755, not `{text}`")),
     }
 }

@@ -179,3 +179,30 @@ fn other_files_are_refused() {
     }
     assert!(bench.store.list().unwrap().is_empty());
 }
+
+#[test]
+fn an_oci_archive_has_as_many_layers_as_its_configuration() {
+    let layer = tar(&[("hello", b"hi")]);
+    let config = config(&layer);
+    let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+    let descriptor = |kind: &str, bytes: &[u8]| json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": Digest::of(bytes).to_string(), "size": bytes.len() });
+    let bench = Bench::new();
+    bench.quick("frontend:v1", "1");
+    for layers in [vec![], vec![descriptor("layer.v1.tar", &layer); 2]] {
+        let manifest = json!({ "schemaVersion": 2, "config": descriptor("config.v1+json", &config), "layers": layers })
+            .to_string();
+        let mut entry = descriptor("manifest.v1+json", manifest.as_bytes());
+        entry["annotations"] = json!({ "io.containerd.image.name": "docker.io/library/hello:v1" });
+        let index = json!({ "schemaVersion": 2, "manifests": [entry] }).to_string();
+        let archive = tar(&[
+            ("index.json", index.as_bytes()),
+            (&blob(manifest.as_bytes()), manifest.as_bytes()),
+            (&blob(&config), &config),
+            (&blob(&layer), &layer),
+        ]);
+        let error = bench.store.load(archive.as_slice()).unwrap_err().to_string();
+        assert!(error.ends_with("names another number of layers than the manifest"), "{error}");
+        let names: Vec<String> = bench.store.list().unwrap().into_iter().map(|image| image.reference).collect();
+        assert_eq!(names, ["frontend:v1"], "the store is as before");
+    }
+}

@@ -105,6 +105,25 @@ fn deletions_make_one_directory() {
 }
 
 #[test]
+fn what_does_not_exist_is_not_deleted() {
+    // A directory that no layer has is not created.
+    check(&[&[File("keep", "k")], &[File("no/such/.wh.x", ""), File("none/.wh..wh..opq", "")]], 1, &["keep 644 k"]);
+    // Nothing is below a file, also where the layer makes it a directory.
+    check(&[&[File("a", "a")], &[File("a/.wh.x", "")]], 1, &["a 644 a"]);
+    check(
+        &[&[File("a", "a")], &[File("a/.wh.x", ""), Dir("a/", 0o755), File("a/y", "y")]],
+        1,
+        &["a/ 755", "a/y 644 y"],
+    );
+    // A deletion through a link reaches the directory behind it.
+    check(
+        &[&[File("real/x", "x"), Link("link", "real")], &[File("link/.wh.x", ""), File("link/sub/.wh.y", "")]],
+        1,
+        &["link -> real", "real/ 755"],
+    );
+}
+
+#[test]
 fn links_of_lower_layers_are_followed() {
     check(
         &[&[Dir("usr/lib/", 0o755), Link("lib", "usr/lib")], &[File("lib/x", "x")]],

@@ -37,14 +37,14 @@ pub(crate) enum Reply {
 }
 
 /// Records found for a name.
-enum Found {
+enum Lookup {
     /// No such name.
     Nothing,
     /// Existing name: records of the wanted type, if any, and additional records.
     Records(Vec<Record>, Vec<Record>),
 }
 
-impl Found {
+impl Lookup {
     fn records(records: Vec<Record>) -> Self {
         Self::Records(records, Vec::new())
     }
@@ -90,18 +90,18 @@ impl Zone {
         Reply::Answer(self.message(question, query, found))
     }
 
-    fn message(&self, question: &Message, query: &Query, found: Found) -> Message {
+    fn message(&self, question: &Message, query: &Query, found: Lookup) -> Message {
         let mut message = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
         message.metadata.authoritative = true;
         message.metadata.recursion_desired = question.metadata.recursion_desired;
         message.metadata.recursion_available = true;
         message.add_query(query.clone());
         let empty = match found {
-            Found::Nothing => {
+            Lookup::Nothing => {
                 message.metadata.response_code = ResponseCode::NXDomain;
                 true
             }
-            Found::Records(answers, additionals) => {
+            Lookup::Records(answers, additionals) => {
                 let empty = answers.is_empty();
                 message.add_answers(answers);
                 message.add_additionals(additionals);
@@ -131,19 +131,19 @@ impl Zone {
     }
 
     /// Resolves a name below the domain, given without the domain.
-    fn inside(&self, cluster: &Cluster, name: &[String], query: &Query) -> Found {
+    fn inside(&self, cluster: &Cluster, name: &[String], query: &Query) -> Lookup {
         let parts: Vec<&str> = name.iter().map(String::as_str).collect();
         match parts.as_slice() {
             [] => match query.query_type() {
-                RecordType::SOA => Found::records(vec![self.soa()]),
+                RecordType::SOA => Lookup::records(vec![self.soa()]),
                 RecordType::NS => {
                     let server = self.name(&["ns", "dns"]);
-                    Found::records(server.map(|name| record(query, RData::NS(NS(name)))).into_iter().collect())
+                    Lookup::records(server.map(|name| record(query, RData::NS(NS(name)))).into_iter().collect())
                 }
-                _ => Found::empty(),
+                _ => Lookup::empty(),
             },
-            ["svc"] | ["pod"] | ["dns"] | ["ns", "dns"] => Found::empty(),
-            [namespace, "svc"] if !cluster.services_in(namespace).is_empty() => Found::empty(),
+            ["svc"] | ["pod"] | ["dns"] | ["ns", "dns"] => Lookup::empty(),
+            [namespace, "svc"] if !cluster.services_in(namespace).is_empty() => Lookup::empty(),
             [service, namespace, "svc"] => {
                 self.with_service(cluster, service, namespace, |service, slices| self.service(service, slices, query))
             }
@@ -155,21 +155,21 @@ impl Zone {
                 self.with_service(cluster, service, namespace, |service, _| {
                     let any =
                         service.ports.iter().any(|port| port.protocol.as_str().eq_ignore_ascii_case(&protocol[1..]));
-                    if any { Found::empty() } else { Found::Nothing }
+                    if any { Lookup::empty() } else { Lookup::Nothing }
                 })
             }
             [host, service, namespace, "svc"] => self.with_service(cluster, service, namespace, |service, slices| {
                 if service.address != Address::Headless {
-                    return Found::Nothing;
+                    return Lookup::Nothing;
                 }
                 let ips: Vec<_> = ready(slices).filter(|(label, _)| label == host).map(|(_, ip)| ip).collect();
-                if ips.is_empty() { Found::Nothing } else { addresses(query, ips) }
+                if ips.is_empty() { Lookup::Nothing } else { addresses(query, ips) }
             }),
             [dashed, _namespace, "pod"] => match dashed.replace('-', ".").parse() {
                 Ok(ip) => addresses(query, vec![ip]),
-                Err(_) => Found::Nothing,
+                Err(_) => Lookup::Nothing,
             },
-            _ => Found::Nothing,
+            _ => Lookup::Nothing,
         }
     }
 
@@ -178,29 +178,29 @@ impl Zone {
         cluster: &Cluster,
         name: &str,
         namespace: &str,
-        then: impl FnOnce(&Service, &[std::sync::Arc<Slice>]) -> Found,
-    ) -> Found {
+        then: impl FnOnce(&Service, &[std::sync::Arc<Slice>]) -> Lookup,
+    ) -> Lookup {
         let key = Key::new(namespace, name);
         match cluster.service(&key) {
             Some(service) => then(&service, &cluster.slices(&key)),
-            None => Found::Nothing,
+            None => Lookup::Nothing,
         }
     }
 
-    fn service(&self, service: &Service, slices: &[std::sync::Arc<Slice>], query: &Query) -> Found {
+    fn service(&self, service: &Service, slices: &[std::sync::Arc<Slice>], query: &Query) -> Lookup {
         match (&service.address, query.query_type()) {
             (Address::External(target), _) => {
                 let Ok(mut target) = Name::from_ascii(target) else {
-                    return Found::empty();
+                    return Lookup::empty();
                 };
                 target.set_fqdn(true);
-                Found::records(vec![record(query, RData::CNAME(CNAME(target)))])
+                Lookup::records(vec![record(query, RData::CNAME(CNAME(target)))])
             }
             (_, RecordType::SRV) => {
                 let mut all = (Vec::new(), Vec::new());
                 for port in &service.ports {
                     let protocol = port.protocol.as_str().to_ascii_lowercase();
-                    if let Found::Records(answers, additionals) =
+                    if let Lookup::Records(answers, additionals) =
                         self.port(service, slices, &port.name, &protocol, query)
                     {
                         all.0.extend(answers);
@@ -208,7 +208,7 @@ impl Zone {
                     }
                 }
                 all.1.dedup();
-                Found::Records(all.0, all.1)
+                Lookup::Records(all.0, all.1)
             }
             (Address::Cluster(ip), _) => addresses(query, vec![*ip]),
             (Address::Headless, _) => {
@@ -217,14 +217,14 @@ impl Zone {
                 ips.dedup();
                 if ips.is_empty() {
                     // CoreDNS gives the same answer for a headless Service without endpoints.
-                    return Found::Nothing;
+                    return Lookup::Nothing;
                 }
                 // Clients take the first address; rotating the list spreads them.
                 let turn = rand::random::<u32>() as usize % ips.len();
                 ips.rotate_left(turn);
                 addresses(query, ips)
             }
-            (Address::None, _) => Found::empty(),
+            (Address::None, _) => Lookup::empty(),
         }
     }
 
@@ -236,16 +236,16 @@ impl Zone {
         port: &str,
         protocol: &str,
         query: &Query,
-    ) -> Found {
+    ) -> Lookup {
         let matching = service
             .ports
             .iter()
             .find(|candidate| candidate.name == port && candidate.protocol.as_str().eq_ignore_ascii_case(protocol));
         let Some(matching) = matching else {
-            return Found::Nothing;
+            return Lookup::Nothing;
         };
         if query.query_type() != RecordType::SRV {
-            return Found::empty();
+            return Lookup::empty();
         }
         let (namespace, name) = (service.key.namespace.as_str(), service.key.name.as_str());
         let mut answers = Vec::new();
@@ -273,20 +273,20 @@ impl Zone {
             }
             _ => {}
         }
-        Found::Records(answers, additionals)
+        Lookup::Records(answers, additionals)
     }
 
     /// Answers a reverse name. `None` if the address is not the cluster's.
-    fn reverse(&self, cluster: &Cluster, ip: Ipv4Addr, query: &Query) -> Option<Found> {
+    fn reverse(&self, cluster: &Cluster, ip: Ipv4Addr, query: &Query) -> Option<Lookup> {
         if let Some((service, host)) = cluster.at_address(ip) {
             let target = match &host {
                 Some(host) => self.name(&[host, &service.name, &service.namespace, "svc"]),
                 None => self.name(&[&service.name, &service.namespace, "svc"]),
             };
             if query.query_type() != RecordType::PTR {
-                return Some(Found::empty());
+                return Some(Lookup::empty());
             }
-            return Some(Found::records(
+            return Some(Lookup::records(
                 target.map(|target| record(query, RData::PTR(PTR(target)))).into_iter().collect(),
             ));
         }
@@ -295,7 +295,7 @@ impl Zone {
             let cut = |ip: Ipv4Addr| u32::from(ip).checked_shr(shift).unwrap_or(0);
             cut(*base) == cut(ip)
         });
-        ours.then_some(Found::Nothing)
+        ours.then_some(Lookup::Nothing)
     }
 }
 
@@ -321,12 +321,12 @@ fn ready(slices: &[std::sync::Arc<Slice>]) -> impl Iterator<Item = (String, Ipv4
         .map(|endpoint| (host_label(endpoint), endpoint.ip))
 }
 
-fn addresses(query: &Query, ips: Vec<Ipv4Addr>) -> Found {
+fn addresses(query: &Query, ips: Vec<Ipv4Addr>) -> Lookup {
     match query.query_type() {
         RecordType::A | RecordType::ANY => {
-            Found::records(ips.into_iter().map(|ip| record(query, RData::A(A(ip)))).collect())
+            Lookup::records(ips.into_iter().map(|ip| record(query, RData::A(A(ip)))).collect())
         }
-        _ => Found::empty(),
+        _ => Lookup::empty(),
     }
 }
 
@@ -336,121 +336,4 @@ fn record(query: &Query, data: RData) -> Record {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-    use serde_json::json;
-
-    fn cluster() -> std::sync::Arc<Cluster> {
-        let cluster = Cluster::new();
-        for (name, spec) in [
-            (
-                "web",
-                json!({"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]}),
-            ),
-            ("db", json!({"clusterIP": "None", "ports": [{"name": "pg", "port": 5432}]})),
-            ("none", json!({"clusterIP": "None"})),
-            ("ext", json!({"type": "ExternalName", "externalName": "example.com"})),
-        ] {
-            let service: core::Service =
-                serde_json::from_value(json!({"metadata": {"name": name, "namespace": "n"}, "spec": spec})).unwrap();
-            cluster.put_service(&service);
-        }
-        let slice: discovery::EndpointSlice = serde_json::from_value(json!({
-            "metadata": {"name": "db-1", "namespace": "n", "labels": {"kubernetes.io/service-name": "db"}},
-            "addressType": "IPv4", "ports": [{"name": "pg", "port": 5433, "protocol": "TCP"}],
-            "endpoints": [
-                {"addresses": ["10.244.0.5"], "conditions": {"ready": true}, "hostname": "db-0"},
-                {"addresses": ["10.244.0.6"], "conditions": {"ready": true}},
-                {"addresses": ["10.244.0.7"], "conditions": {"ready": false}, "hostname": "db-2"}],
-        }))
-        .unwrap();
-        cluster.put_slice(&slice);
-        cluster
-    }
-
-    fn ask(name: &str, kind: RecordType) -> String {
-        let zone = Zone::new("cluster.local", vec![([10, 96, 0, 0].into(), 16)]).unwrap();
-        let mut question = Message::query();
-        question.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-        match zone.reply(&cluster(), &question) {
-            Reply::Forward => "forward".into(),
-            Reply::Answer(message) => {
-                assert_eq!(message.metadata.id, question.metadata.id);
-                assert_eq!(message.authorities.len(), usize::from(message.answers.is_empty()));
-                let mut answers: Vec<_> = message.answers.iter().map(|record| record.data.to_string()).collect();
-                answers.sort();
-                format!("{} {}", message.metadata.response_code, answers.join(", "))
-                    .replace("No Error", "ok")
-                    .trim()
-                    .to_owned()
-            }
-        }
-    }
-
-    #[test]
-    fn names() {
-        use RecordType::{A, AAAA, PTR, SRV};
-        let missing = "Non-Existent Domain";
-        for (name, kind, expected) in [
-            ("web.n.svc.cluster.local.", A, "ok 10.96.0.9"),
-            ("WEB.N.svc.Cluster.local.", A, "ok 10.96.0.9"),
-            ("web.n.svc.cluster.local.", AAAA, "ok"),
-            ("web.other.svc.cluster.local.", A, missing),
-            ("no.n.svc.cluster.local.", AAAA, missing),
-            ("example.com.n.svc.cluster.local.", A, missing),
-            ("example.com.cluster.local.", A, missing),
-            ("cluster.local.", A, "ok"),
-            ("n.svc.cluster.local.", A, "ok"),
-            ("m.svc.cluster.local.", A, missing),
-            ("db.n.svc.cluster.local.", A, "ok 10.244.0.5, 10.244.0.6"),
-            ("none.n.svc.cluster.local.", A, missing),
-            ("db-0.db.n.svc.cluster.local.", A, "ok 10.244.0.5"),
-            ("10-244-0-6.db.n.svc.cluster.local.", A, "ok 10.244.0.6"),
-            ("db-2.db.n.svc.cluster.local.", A, missing),
-            ("db-0.web.n.svc.cluster.local.", A, missing),
-            ("10-244-0-9.n.pod.cluster.local.", A, "ok 10.244.0.9"),
-            ("x.n.pod.cluster.local.", A, missing),
-            ("ext.n.svc.cluster.local.", A, "ok example.com."),
-            ("_http._tcp.web.n.svc.cluster.local.", SRV, "ok 0 100 80 web.n.svc.cluster.local."),
-            ("_http._tcp.web.n.svc.cluster.local.", A, "ok"),
-            ("_http._udp.web.n.svc.cluster.local.", SRV, missing),
-            ("_tcp.web.n.svc.cluster.local.", A, "ok"),
-            (
-                "web.n.svc.cluster.local.",
-                SRV,
-                "ok 0 100 53 web.n.svc.cluster.local., 0 100 80 web.n.svc.cluster.local.",
-            ),
-            (
-                "_pg._tcp.db.n.svc.cluster.local.",
-                SRV,
-                "ok 0 100 5433 10-244-0-6.db.n.svc.cluster.local., 0 100 5433 db-0.db.n.svc.cluster.local.",
-            ),
-            ("9.0.96.10.in-addr.arpa.", PTR, "ok web.n.svc.cluster.local."),
-            ("5.0.244.10.in-addr.arpa.", PTR, "ok db-0.db.n.svc.cluster.local."),
-            ("77.0.96.10.in-addr.arpa.", PTR, missing),
-            ("8.8.8.8.in-addr.arpa.", PTR, "forward"),
-            ("example.com.", A, "forward"),
-            ("mycluster.local.", A, "forward"),
-        ] {
-            assert_eq!(ask(name, kind), expected, "{name} {kind}");
-        }
-    }
-
-    #[test]
-    fn strange_questions() {
-        let zone = Zone::new("cluster.local", Vec::new()).unwrap();
-        let code = |message: &Message| match zone.reply(&cluster(), message) {
-            Reply::Answer(answer) => answer.metadata.response_code,
-            Reply::Forward => ResponseCode::NoError,
-        };
-        let mut message = Message::query();
-        assert_eq!(code(&message), ResponseCode::FormErr, "no question");
-        message.add_query(
-            Query::query(Name::from_ascii("a.").unwrap(), RecordType::A).set_query_class(DNSClass::CH).clone(),
-        );
-        assert_eq!(code(&message), ResponseCode::NotImp);
-        message.metadata.op_code = OpCode::Update;
-        assert_eq!(code(&message), ResponseCode::NotImp);
-    }
-}
+mod tests;

@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 
 use super::{
     Shared,
-    board::{Place, Slot, State, View},
     logs::{self, LogQuery},
-    pod::PodContext,
+    pod_context::PodContext,
+    tracker::{Place, RunState, Slot, View},
 };
 use crate::{
     runtime::{Container, ExecSession, ExecSpec, Runtime},
@@ -74,16 +74,16 @@ impl<R: Runtime> Access<R> {
     /// When there is no such log.
     pub fn logs(&self, query: LogQuery) -> Result<impl Stream<Item = Bytes> + Send + use<R>, AccessError> {
         let context = self.pod(&query.namespace, &query.pod)?;
-        let (place, slot) = find(&context.board.read(), &query.container)
+        let (place, slot) = find(&context.tracker.read(), &query.container)
             .ok_or_else(|| AccessError::NoContainer(query.pod.clone(), query.container.clone()))?;
         let run = if query.previous {
             // The caller sees the current run; an earlier one must exist.
-            if slot.restarts == 0 && !matches!(&slot.state, State::Waiting { .. } if slot.last.is_some()) {
+            if slot.restarts == 0 && !matches!(&slot.state, RunState::Waiting { .. } if slot.last.is_some()) {
                 return Err(AccessError::NoPrevious { pod: query.pod, container: query.container });
             }
-            if matches!(slot.state, State::Waiting { .. }) { slot.restarts } else { slot.restarts - 1 }
+            if matches!(slot.state, RunState::Waiting { .. }) { slot.restarts } else { slot.restarts - 1 }
         } else {
-            if let (State::Waiting { reason, .. }, None) = (&slot.state, &slot.last) {
+            if let (RunState::Waiting { reason, .. }, None) = (&slot.state, &slot.last) {
                 return Err(AccessError::Waiting {
                     pod: query.pod,
                     container: query.container,
@@ -95,14 +95,14 @@ impl<R: Runtime> Access<R> {
         let path = context.log_dir().join(&query.container).join(format!("{run}.log"));
         let ended = async move {
             loop {
-                let notified = context.board.told.notified();
+                let notified = context.tracker.log_followers.notified();
                 tokio::pin!(notified);
                 notified.as_mut().enable();
                 let running = context
-                    .board
+                    .tracker
                     .read()
                     .slot(place)
-                    .is_some_and(|slot| matches!(slot.state, State::Running { .. }) && slot.restarts == run);
+                    .is_some_and(|slot| matches!(slot.state, RunState::Running { .. }) && slot.restarts == run);
                 if !running {
                     return;
                 }
@@ -124,7 +124,7 @@ impl<R: Runtime> Access<R> {
         spec: ExecSpec,
     ) -> Result<ExecSession, AccessError> {
         let context = self.pod(namespace, pod)?;
-        if find(&context.board.read(), container).is_none() {
+        if find(&context.tracker.read(), container).is_none() {
             return Err(AccessError::NoContainer(pod.into(), container.into()));
         }
         let running = lock(&context.running).get(container).cloned();
@@ -139,7 +139,7 @@ impl<R: Runtime> Access<R> {
     pub async fn port_forward(&self, namespace: &str, pod: &str, port: u16) -> Result<TcpStream, AccessError> {
         let context = self.pod(namespace, pod)?;
         let ip = {
-            let view = context.board.read();
+            let view = context.tracker.read();
             view.ip.filter(|_| view.sandbox)
         };
         let ip = ip.ok_or_else(|| AccessError::NotRunning(pod.into()))?;

@@ -15,7 +15,7 @@ impl CrashLoop {
     const FORGET: Duration = Duration::from_secs(600);
 
     /// Creates the backoff of a container that was restarted before: it does not get the free first restart again.
-    pub(crate) fn resumed(restarts: i32) -> Self {
+    pub(crate) fn resume(restarts: i32) -> Self {
         Self { next: if restarts > 0 { Self::FIRST } else { Duration::ZERO } }
     }
 
@@ -81,8 +81,8 @@ mod tests {
         assert_eq!(crash.delay(Duration::from_secs(599)), Duration::from_secs(300));
         assert_eq!(crash.delay(Duration::from_secs(600)), Duration::ZERO);
         assert_eq!(crash.delay(Duration::ZERO), Duration::from_secs(10));
-        assert_eq!(CrashLoop::resumed(3).delay(Duration::ZERO), Duration::from_secs(10));
-        assert_eq!(CrashLoop::resumed(0).delay(Duration::ZERO), Duration::ZERO);
+        assert_eq!(CrashLoop::resume(3).delay(Duration::ZERO), Duration::from_secs(10));
+        assert_eq!(CrashLoop::resume(0).delay(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

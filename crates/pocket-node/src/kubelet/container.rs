@@ -1,5 +1,9 @@
 //! Task of one container: start, probes, restarts with backoff, graceful termination.
 
+mod id;
+mod start;
+mod watcher;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -10,19 +14,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{start::Started, watcher::Watcher};
 use super::{
-    backoff::{CrashLoop, Doubling},
-    board::{Ended, Place, Slot, State},
+    backoff::CrashLoop,
     lifecycle, logs,
-    pod::PodContext,
-    prepare::{self, Obstacle, Prepared},
+    pod_context::PodContext,
+    prepare::Prepared,
     status::RestartPolicy,
     termination::{Order, Termination},
+    tracker::{Ended, Place, RunState, Slot},
 };
 use crate::{
     events::Severity,
-    probes::{Kind, Observer, Prober},
-    runtime::{Container, Exit, Runtime, RuntimeError, Sandbox},
+    probes::{Kind, Prober},
+    runtime::{Container, Exit, Runtime, Sandbox},
     sync::lock,
 };
 
@@ -74,7 +79,7 @@ impl<R: Runtime> Actor<R> {
         let policy = self.policy();
         let (restarts, former) = self.peek(|slot| {
             let former = match &slot.state {
-                State::Ended(end) => Some(end.clone()),
+                RunState::Ended(end) => Some(end.clone()),
                 _ => slot.last.clone(),
             };
             (slot.restarts, former)
@@ -83,9 +88,9 @@ impl<R: Runtime> Actor<R> {
         if let Some(end) = former
             && !(policy.restarts(end.code) || self.role == Role::Init && end.code == 0)
         {
-            return self.slot(|slot| ended(slot, end));
+            return self.slot(|slot| record_end(slot, end));
         }
-        let mut crash = CrashLoop::resumed(restarts);
+        let mut crash = CrashLoop::resume(restarts);
         loop {
             let (end, ran, stopped) = match self.start().await {
                 Started::Stopped => return self.stopped(),
@@ -93,11 +98,11 @@ impl<R: Runtime> Actor<R> {
                 Started::Running(run) => self.attend(run).await,
             };
             if stopped || !policy.restarts(end.code) {
-                return self.slot(|slot| ended(slot, end));
+                return self.slot(|slot| record_end(slot, end));
             }
             let delay = crash.delay(ran);
             if delay.is_zero() {
-                self.slot(|slot| ended(slot, end));
+                self.slot(|slot| record_end(slot, end));
             } else if !self.back_off(end, delay).await {
                 return self.stopped();
             }
@@ -117,11 +122,11 @@ impl<R: Runtime> Actor<R> {
     }
 
     fn slot<T: Default>(&self, change: impl FnOnce(&mut Slot) -> T) -> T {
-        self.context.board.slot(self.place, change).unwrap_or_default()
+        self.context.tracker.slot(self.place, change).unwrap_or_default()
     }
 
     fn peek<T: Default>(&self, read: impl FnOnce(&Slot) -> T) -> T {
-        self.context.board.read().slot(self.place).map(|slot| read(slot)).unwrap_or_default()
+        self.context.tracker.read().slot(self.place).map(|slot| read(slot)).unwrap_or_default()
     }
 
     fn event(&self, severity: Severity, reason: &'static str, message: impl Into<String>) {
@@ -133,9 +138,9 @@ impl<R: Runtime> Actor<R> {
     /// Stops a waiting container: the end of its last run becomes its state.
     fn stopped(&self) {
         self.slot(|slot| {
-            if let (State::Waiting { .. }, Some(end)) = (&slot.state, slot.last.clone()) {
+            if let (RunState::Waiting { .. }, Some(end)) = (&slot.state, slot.last.clone()) {
                 slot.last = None;
-                slot.state = State::Ended(end);
+                slot.state = RunState::Ended(end);
             }
         });
     }
@@ -147,136 +152,13 @@ impl<R: Runtime> Actor<R> {
         let message = format!("back-off {} restarting failed container={name} pod={pod}", in_words(delay));
         self.event(Severity::Warning, "BackOff", format!("Back-off restarting failed container {name} in pod {pod}"));
         self.slot(|slot| {
-            ended(slot, end.clone());
+            record_end(slot, end.clone());
             slot.last = Some(end);
-            slot.state = State::Waiting { reason: "CrashLoopBackOff".into(), message: Some(message) };
+            slot.state = RunState::Waiting { reason: "CrashLoopBackOff".into(), message: Some(message) };
         });
         tokio::select! {
             () = sleep(delay) => true,
-            _ = stop_asked(&mut self.stop) => false,
-        }
-    }
-
-    /// Tries to start the container until it runs, fails in a way that counts as an end, or is stopped.
-    async fn start(&mut self) -> Started<R::Container> {
-        let mut images = Doubling::image();
-        let mut others = Doubling::setup();
-        let mut tries = 0;
-        loop {
-            if self.stop.borrow().is_some() {
-                return Started::Stopped;
-            }
-            let changes = self.context.node.changes.subscribe();
-            let attempt = self.peek(|slot| slot.restarts + i32::from(has_run(slot)));
-            let (obstacle, pause) = match prepare::prepare(&self.context, self.place, attempt).await {
-                Ok(prepared) => match self.execute(prepared, attempt).await {
-                    Ok(started) => return started,
-                    Err(obstacle) => (obstacle, others.delay()),
-                },
-                Err(obstacle @ (Obstacle::NoImage(_) | Obstacle::NeverPull)) => (obstacle, images.delay()),
-                Err(obstacle) => (obstacle, others.delay()),
-            };
-            self.report(&obstacle, tries, images.is_longest());
-            self.begun.cancel();
-            tries += 1;
-            let context = self.context.clone();
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = context.object_changed(changes) => {}
-                _ = stop_asked(&mut self.stop) => return Started::Stopped,
-            }
-        }
-    }
-
-    /// Reports on the board, and in an event, why the container does not start. An unchanged reason is not repeated.
-    fn report(&self, obstacle: &Obstacle, tries: u32, settled: bool) {
-        let image = self.peek(|slot| slot.image.clone());
-        let (reason, message) = match obstacle {
-            Obstacle::NeverPull => {
-                ("ErrImageNeverPull", format!("Container image \"{image}\" is not present with pull policy of Never"))
-            }
-            Obstacle::NoImage(why) if tries == 0 => ("ErrImagePull", why.clone()),
-            Obstacle::NoImage(why) => {
-                ("ImagePullBackOff", format!("Back-off pulling image \"{image}\": ErrImagePull: {why}"))
-            }
-            Obstacle::Config(why) => ("CreateContainerConfigError", why.clone()),
-            Obstacle::Node(why) => ("CreateContainerError", why.clone()),
-        };
-        if !settled {
-            match obstacle {
-                Obstacle::NoImage(why) if tries == 0 => {
-                    self.event(Severity::Warning, "Failed", format!("Failed to pull image \"{image}\": {why}"));
-                    self.event(Severity::Warning, "Failed", "Error: ErrImagePull");
-                }
-                Obstacle::NoImage(_) => {
-                    self.event(Severity::Normal, "BackOff", format!("Back-off pulling image \"{image}\""));
-                }
-                Obstacle::NeverPull => self.event(Severity::Warning, "ErrImageNeverPull", message.clone()),
-                Obstacle::Config(why) | Obstacle::Node(why) => {
-                    self.event(Severity::Warning, "Failed", format!("Error: {why}"));
-                }
-            }
-        }
-        let state = State::Waiting { reason: reason.into(), message: Some(message) };
-        let before = self.context.board.read().slot(self.place).map(|slot| slot.state.clone());
-        if before.as_ref() != Some(&state) {
-            self.slot(|slot| slot.state = state);
-        }
-    }
-
-    async fn execute(&mut self, prepared: Prepared, attempt: i32) -> Result<Started<R::Container>, Obstacle> {
-        let name = prepared.spec.name.clone();
-        let image = prepared.spec.image.clone();
-        self.event(Severity::Normal, "Pulled", format!("Container image \"{image}\" already present on machine"));
-        let answer = self.context.node.runtime.start(&self.sandbox, prepared.spec.clone()).await;
-        let started = Timestamp::now();
-        let id = format!("pocket://{:064x}", Id::random());
-        let image_id = prepared.image_id.clone();
-        match answer {
-            Ok(container) => {
-                let container = Arc::new(container);
-                lock(&self.context.running).insert(name.clone(), container.clone());
-                self.slot(|slot| {
-                    if let State::Ended(end) = &slot.state {
-                        slot.last = Some(end.clone());
-                    }
-                    slot.restarts = attempt;
-                    slot.state = State::Running { since: started };
-                    slot.image_id = image_id;
-                    slot.container_id = Some(id.clone());
-                });
-                self.event(Severity::Normal, "Created", format!("Created container: {name}"));
-                self.event(Severity::Normal, "Started", format!("Started container {name}"));
-                let definition = self.context.definition(self.place).unwrap_or_default();
-                Ok(Started::Running(Box::new(Run {
-                    container,
-                    definition,
-                    since: Instant::now(),
-                    started,
-                    id,
-                    prepared,
-                })))
-            }
-            Err(RuntimeError::ImageNotFound(image)) => {
-                Err(Obstacle::NoImage(RuntimeError::ImageNotFound(image).to_string()))
-            }
-            Err(RuntimeError::CannotRun(why)) => {
-                self.event(Severity::Warning, "Failed", format!("Error: {why}"));
-                self.slot(|slot| {
-                    slot.restarts = attempt;
-                    slot.image_id = image_id;
-                });
-                Ok(Started::Failed(Ended {
-                    code: 128,
-                    signal: None,
-                    reason: "StartError".into(),
-                    message: Some(why),
-                    started: Some(started),
-                    finished: started,
-                    container_id: Some(id),
-                }))
-            }
-            Err(error @ RuntimeError::Node { .. }) => Err(Obstacle::Node(error.to_string())),
+            _ = wait_for_stop(&mut self.stop) => false,
         }
     }
 
@@ -341,7 +223,7 @@ impl<R: Runtime> Actor<R> {
         let next = tokio::select! {
             biased;
             exit = container.wait() => Next::Ended(exit),
-            deadline = stop_asked(&mut stop) => Next::Stop(deadline),
+            deadline = wait_for_stop(&mut stop) => Next::Stop(deadline),
             trouble = health => Next::Trouble(trouble),
         };
         self.begun.cancel();
@@ -386,60 +268,21 @@ impl<R: Runtime> Actor<R> {
     }
 }
 
-enum Started<C> {
-    Running(Box<Run<C>>),
-    Failed(Ended),
-    Stopped,
-}
-
-/// Writes the results of probes to the board.
-struct Watcher<'a, R: Runtime> {
-    context: &'a PodContext<R>,
-    place: Place,
-    name: &'a str,
-}
-
-impl<R: Runtime> Watcher<'_, R> {
-    /// Records that the container has passed its hook and its startup probe.
-    fn started(&self) {
-        self.set(|slot| !slot.started, |slot| slot.started = true);
-    }
-
-    fn set(&self, differs: impl Fn(&Slot) -> bool, change: impl FnOnce(&mut Slot)) {
-        let needed = self.context.board.read().slot(self.place).is_some_and(|slot| differs(slot));
-        if needed {
-            self.context.board.slot(self.place, change);
-        }
-    }
-}
-
-impl<R: Runtime> Observer for Watcher<'_, R> {
-    fn ready(&self, ready: bool) {
-        self.set(|slot| slot.ready != ready, |slot| slot.ready = ready);
-    }
-
-    fn failed(&self, kind: Kind, message: &str) {
-        let about = self.context.container_reference(self.name, self.place);
-        let message = format!("{} probe failed: {message}", kind.as_str());
-        self.context.node.events.record(about, Severity::Warning, "Unhealthy", message);
-    }
-}
-
 /// Records on its slot that a container has ended.
-fn ended(slot: &mut Slot, end: Ended) {
+fn record_end(slot: &mut Slot, end: Ended) {
     slot.ready = false;
     slot.started = false;
     slot.container_id.clone_from(&end.container_id);
-    slot.state = State::Ended(end);
+    slot.state = RunState::Ended(end);
 }
 
 /// Returns whether the container was started before, so that the next start is a restart.
 fn has_run(slot: &Slot) -> bool {
-    slot.last.is_some() || matches!(slot.state, State::Ended(_))
+    slot.last.is_some() || matches!(slot.state, RunState::Ended(_))
 }
 
 /// Waits until the container must end. Returns the deadline.
-async fn stop_asked(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+async fn wait_for_stop(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
     match stop.wait_for(Option::is_some).await {
         Ok(deadline) => deadline.unwrap_or_else(Instant::now),
         // The pod's task is gone, so no deadline will come.
@@ -467,20 +310,5 @@ fn in_words(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds => format!("{}m{}s", seconds / 60, seconds % 60),
-    }
-}
-
-/// Container id: 256 random bits in hexadecimal.
-struct Id([u128; 2]);
-
-impl Id {
-    fn random() -> Self {
-        Self([rand::random(), rand::random()])
-    }
-}
-
-impl std::fmt::LowerHex for Id {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}{:032x}", self.0[0], self.0[1])
     }
 }

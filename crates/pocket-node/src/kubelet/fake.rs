@@ -52,7 +52,7 @@ impl Fake {
         fake
     }
 
-    fn tell(&self, what: String) {
+    fn record(&self, what: String) {
         lock(&self.world).story.push((what, Instant::now()));
     }
 
@@ -93,7 +93,7 @@ impl Container for FakeContainer {
     }
 
     fn signal(&self, signal: i32) {
-        self.fake.tell(format!("{} signal {signal}", self.name));
+        self.fake.record(format!("{} signal {signal}", self.name));
         match (signal, self.image.as_str()) {
             (15, "app") => drop(self.exit.send_replace(Some(Exit::Code(143)))),
             (9, _) => drop(self.exit.send_replace(Some(Exit::Signal(9)))),
@@ -103,7 +103,7 @@ impl Container for FakeContainer {
 
     async fn exec(&self, spec: ExecSpec) -> Result<ExecSession, RuntimeError> {
         let program = spec.argv[0].clone();
-        self.fake.tell(format!("{} exec {program}", self.name));
+        self.fake.record(format!("{} exec {program}", self.name));
         let code = lock(&self.fake.world).programs.get(&program).copied().unwrap_or(0);
         let (done, exit) = oneshot::channel();
         done.send(Exit::Code(code)).unwrap();
@@ -132,7 +132,7 @@ impl Runtime for Fake {
         if spec.image == "broken" {
             return Err(RuntimeError::CannotRun(format!("exec \"{}\": no such file or directory", spec.argv[0])));
         }
-        self.tell(format!("start {}", spec.name));
+        self.record(format!("start {}", spec.name));
         let exit = watch::Sender::new(None);
         let ends = match spec.image.as_str() {
             "job" => Some((1, Exit::Code(0))),
@@ -154,7 +154,7 @@ impl Runtime for Fake {
 
     async fn remove(&self, sandbox: FakeSandbox) {
         lock(&self.world).sandboxes -= 1;
-        self.tell(format!("remove {}", sandbox.pod));
+        self.record(format!("remove {}", sandbox.pod));
     }
 
     async fn image(&self, image: &str) -> Result<ImageDefaults, RuntimeError> {

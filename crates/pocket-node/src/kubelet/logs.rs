@@ -166,7 +166,7 @@ pub(super) fn stream(
                 return None;
             }
             tokio::select! {
-                result = reader.changed() => if result.is_err() {
+                result = reader.wait_for_change() => if result.is_err() {
                     return None;
                 },
                 () = &mut ended => {
@@ -228,7 +228,7 @@ impl Reader {
     }
 
     /// Waits until something may have been written.
-    async fn changed(&mut self) -> io::Result<()> {
+    async fn wait_for_change(&mut self) -> io::Result<()> {
         if self.watch.is_none() {
             let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
             let dir = self.path.parent().unwrap_or(Path::new("/"));

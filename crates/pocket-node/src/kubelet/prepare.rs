@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io, os::unix::fs::PermissionsExt, path::Pat
 
 use k8s_openapi::api::core::v1::{Container as ContainerDef, Pod};
 
-use super::{board::Place, pod::PodContext};
+use super::{pod_context::PodContext, tracker::Place};
 use crate::{
     cluster::Service,
     env::{self, expand},

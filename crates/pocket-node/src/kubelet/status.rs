@@ -8,11 +8,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use pocket_object::resources::qos_class;
 
-use super::{
-    board::{Ended, Slot, State, View},
-    qos,
-};
+use super::tracker::{Ended, RunState, Slot, View};
 
 /// Rule by which containers of a pod are started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +48,7 @@ pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
         return "Failed";
     }
     let init_failed = view.init.iter().any(|slot| {
-        !slot.sidecar && policy == RestartPolicy::Never && matches!(&slot.state, State::Ended(end) if end.code != 0)
+        !slot.sidecar && policy == RestartPolicy::Never && matches!(&slot.state, RunState::Ended(end) if end.code != 0)
     });
     if init_failed {
         return "Failed";
@@ -62,12 +60,12 @@ pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
     for slot in &view.apps {
         match (&slot.state, &slot.last) {
-            (State::Running { .. }, _) => running += 1,
-            (State::Ended(end), _) | (State::Waiting { .. }, Some(end)) => {
+            (RunState::Running { .. }, _) => running += 1,
+            (RunState::Ended(end), _) | (RunState::Waiting { .. }, Some(end)) => {
                 stopped += 1;
                 succeeded += i32::from(end.code == 0);
             }
-            (State::Waiting { .. }, None) => waiting += 1,
+            (RunState::Waiting { .. }, None) => waiting += 1,
         }
     }
     let all_well = stopped == succeeded;
@@ -87,7 +85,6 @@ pub(crate) fn phase(view: &View, policy: RestartPolicy) -> &'static str {
 /// Computes the whole status. From `old`, the status in the API, the times of unchanged conditions and conditions of others are kept.
 pub(crate) fn compute(pod: &Pod, view: &View, node_ip: &str, now: Timestamp) -> PodStatus {
     let old = pod.status.clone().unwrap_or_default();
-    let spec = pod.spec.clone().unwrap_or_default();
     let phase = match old.phase.as_deref() {
         // A terminal phase is final.
         Some("Succeeded") => "Succeeded",
@@ -107,7 +104,8 @@ pub(crate) fn compute(pod: &Pod, view: &View, node_ip: &str, now: Timestamp) -> 
         message: message.or(old.message),
         reason: reason.or(old.reason),
         phase: Some(phase.into()),
-        qos_class: Some(qos::class(&spec).into()),
+        // The class never changes, and the API server sets it when the pod is created.
+        qos_class: old.qos_class.or_else(|| serde_json::to_value(pod).ok().map(|pod| qos_class(&pod).to_owned())),
         start_time: view.start_time.map(time),
         observed_generation: old.observed_generation,
         nominated_node_name: old.nominated_node_name,
@@ -129,7 +127,7 @@ fn conditions(pod: &Pod, view: &View, phase: &str, now: Timestamp) -> Vec<PodCon
     };
     let not_initialized = (!view.initialized && phase != "Succeeded").then(|| {
         let names = names(view.init.iter().filter(|slot| match &slot.state {
-            State::Ended(end) => end.code != 0,
+            RunState::Ended(end) => end.code != 0,
             _ => !(slot.sidecar && slot.started),
         }));
         ("ContainersNotInitialized".into(), Some(format!("containers with incomplete status: [{names}]")))
@@ -195,18 +193,18 @@ fn names<'a>(slots: impl Iterator<Item = &'a Slot>) -> String {
 
 fn container(slot: &Slot, init: bool) -> ContainerStatus {
     let state = match &slot.state {
-        State::Waiting { reason, message } => ContainerState {
+        RunState::Waiting { reason, message } => ContainerState {
             waiting: Some(ContainerStateWaiting { reason: Some(reason.clone()), message: message.clone() }),
             ..ContainerState::default()
         },
-        State::Running { since } => ContainerState {
+        RunState::Running { since } => ContainerState {
             running: Some(ContainerStateRunning { started_at: Some(time(*since)) }),
             ..ContainerState::default()
         },
-        State::Ended(end) => terminated(end),
+        RunState::Ended(end) => terminated(end),
     };
     // An init container that has succeeded counts as ready.
-    let through = init && !slot.sidecar && matches!(&slot.state, State::Ended(end) if end.code == 0);
+    let through = init && !slot.sidecar && matches!(&slot.state, RunState::Ended(end) if end.code == 0);
     ContainerStatus {
         name: slot.name.clone(),
         image: slot.image.clone(),
@@ -244,7 +242,7 @@ fn time(timestamp: Timestamp) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubelet::board::Board;
+    use crate::kubelet::tracker::Tracker;
     use serde_json::json;
 
     fn end(code: i32) -> Ended {
@@ -270,8 +268,8 @@ mod tests {
         .unwrap()
     }
 
-    fn view(pod: &Pod, states: &[State]) -> View {
-        let mut view = Board::new(pod, Timestamp::UNIX_EPOCH).read().clone();
+    fn view(pod: &Pod, states: &[RunState]) -> View {
+        let mut view = Tracker::new(pod, Timestamp::UNIX_EPOCH).read().clone();
         for (slot, state) in view.apps.iter_mut().zip(states) {
             slot.state = state.clone();
         }
@@ -280,10 +278,10 @@ mod tests {
 
     #[test]
     fn phases() {
-        let run = State::Running { since: Timestamp::UNIX_EPOCH };
-        let wait = State::Waiting { reason: "x".into(), message: None };
-        let done = State::Ended(end(0));
-        let bad = State::Ended(end(1));
+        let run = RunState::Running { since: Timestamp::UNIX_EPOCH };
+        let wait = RunState::Waiting { reason: "x".into(), message: None };
+        let done = RunState::Ended(end(0));
+        let bad = RunState::Ended(end(1));
         for (policy, states, expected) in [
             ("Always", vec![wait.clone(), wait.clone()], "Pending"),
             ("Always", vec![run.clone(), wait.clone()], "Pending"),
@@ -311,7 +309,7 @@ mod tests {
     #[test]
     fn conditions_keep_their_times() {
         let mut pod = pod("Always", 0, 1);
-        let mut view = view(&pod, &[State::Running { since: Timestamp::UNIX_EPOCH }]);
+        let mut view = view(&pod, &[RunState::Running { since: Timestamp::UNIX_EPOCH }]);
         view.sandbox = true;
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let first = compute(&pod, &view, "10.0.0.1", at(100));
@@ -334,7 +332,7 @@ mod tests {
         let mut pod = pod("Always", 0, 1);
         pod.spec.as_mut().unwrap().readiness_gates =
             Some(vec![k8s_openapi::api::core::v1::PodReadinessGate { condition_type: "x/y".into() }]);
-        let mut view = view(&pod, &[State::Running { since: Timestamp::UNIX_EPOCH }]);
+        let mut view = view(&pod, &[RunState::Running { since: Timestamp::UNIX_EPOCH }]);
         view.apps[0].ready = true;
         let status = |pod: &Pod| {
             let status = compute(pod, &view, "10.0.0.1", Timestamp::UNIX_EPOCH);
@@ -364,9 +362,9 @@ mod tests {
             )
             .unwrap(),
         );
-        let view = Board::new(&pod, Timestamp::UNIX_EPOCH).read().clone();
+        let view = Tracker::new(&pod, Timestamp::UNIX_EPOCH).read().clone();
         assert_eq!(view.apps[0].restarts, 2);
         assert_eq!(view.apps[0].last.as_ref().map(|end| (end.code, end.reason.as_str())), Some((255, "Unknown")));
-        assert!(matches!(view.apps[0].state, State::Waiting { .. }));
+        assert!(matches!(view.apps[0].state, RunState::Waiting { .. }));
     }
 }

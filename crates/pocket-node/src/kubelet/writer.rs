@@ -11,10 +11,10 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::Doubling, pod::PodContext, status};
+use super::{backoff::Doubling, pod_context::PodContext, status};
 use crate::runtime::Runtime;
 
-/// Follows the board until `finished`, then writes the last status.
+/// Follows the tracker until `finished`, then writes the last status.
 pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &CancellationToken) {
     let mut written: Option<PodStatus> = None;
     let mut delay = Doubling::setup();
@@ -25,7 +25,7 @@ pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &Can
         }
         let base = base(&context.pod(), written.as_ref());
         let status =
-            status::compute(&base, &context.board.read(), &context.node.net.node_ip.to_string(), Timestamp::now());
+            status::compute(&base, &context.tracker.read(), &context.node.net.node_ip.to_string(), Timestamp::now());
         if base.status.as_ref() != Some(&status) {
             match write(context, &base, &status).await {
                 Ok(()) => {
@@ -39,7 +39,7 @@ pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &Can
                     tracing::debug!(pod = %context.key, %error, "status not written");
                     tokio::select! {
                         () = tokio::time::sleep(delay.delay()) => continue,
-                        () = context.board.changed.notified() => continue,
+                        () = context.tracker.writer.notified() => continue,
                     }
                 }
             }
@@ -50,7 +50,7 @@ pub(super) async fn run<R: Runtime>(context: &Arc<PodContext<R>>, finished: &Can
             return;
         }
         tokio::select! {
-            () = context.board.changed.notified() => {}
+            () = context.tracker.writer.notified() => {}
             () = finished.cancelled() => {}
         }
     }

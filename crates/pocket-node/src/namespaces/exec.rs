@@ -25,18 +25,22 @@ use super::sys;
 use crate::runtime::{ExecSession, Exit};
 
 /// Program's ends of its standard streams.
-pub(crate) struct Theirs {
+pub(crate) struct ProgramStreams {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
 
 /// Creates the streams: the program's ends, and a session that has everything but the program's end of life.
-pub(crate) fn streams(stdin: bool, tty: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, ExecSession)> {
+pub(crate) fn streams(
+    stdin: bool,
+    tty: bool,
+    exit: oneshot::Receiver<Exit>,
+) -> io::Result<(ProgramStreams, ExecSession)> {
     if tty { terminal(stdin, exit) } else { pipes(stdin, exit) }
 }
 
-fn pipes(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, ExecSession)> {
+fn pipes(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(ProgramStreams, ExecSession)> {
     let pair = || pipe_with(PipeFlags::CLOEXEC);
     let (out_read, stdout) = pair()?;
     let (err_read, stderr) = pair()?;
@@ -53,10 +57,10 @@ fn pipes(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, Exec
         resize: None,
         exit,
     };
-    Ok((Theirs { stdin, stdout, stderr }, session))
+    Ok((ProgramStreams { stdin, stdout, stderr }, session))
 }
 
-fn terminal(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, ExecSession)> {
+fn terminal(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(ProgramStreams, ExecSession)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags)?;
     unlockpt(&master)?;
@@ -80,7 +84,7 @@ fn terminal(stdin: bool, exit: oneshot::Receiver<Exit>) -> io::Result<(Theirs, E
         resize: Some(resize),
         exit,
     };
-    let theirs = Theirs {
+    let theirs = ProgramStreams {
         stdin: slave.as_fd().try_clone_to_owned()?,
         stdout: slave.as_fd().try_clone_to_owned()?,
         stderr: slave,

@@ -7,21 +7,21 @@ use pocket_image::{Error, Image, ImageStore};
 use crate::runtime::{ImageDefaults, RuntimeError};
 
 /// Image that can be run.
-pub(crate) struct Ready {
+pub(crate) struct PreparedImage {
     pub(crate) defaults: ImageDefaults,
     /// Directories of the layers, topmost first.
     pub(crate) layers: Vec<PathBuf>,
 }
 
 /// Finds an image and unpacks it if that has not been done. Blocks.
-pub(crate) fn ready(store: &ImageStore, reference: &str) -> Result<Ready, RuntimeError> {
+pub(crate) fn prepare(store: &ImageStore, reference: &str) -> Result<PreparedImage, RuntimeError> {
     let failed = |error: Error| match error {
         Error::NotFound(_) => RuntimeError::ImageNotFound(reference.to_owned()),
         other => RuntimeError::CannotRun(format!("image `{reference}`: {other}")),
     };
     let image = store.resolve(reference).map_err(failed)?;
     let layers = store.layers(&image).map_err(failed)?;
-    Ok(Ready { defaults: defaults(image, &layers), layers })
+    Ok(PreparedImage { defaults: defaults(image, &layers), layers })
 }
 
 fn defaults(image: Image, layers: &[PathBuf]) -> ImageDefaults {

@@ -100,9 +100,9 @@ impl Inner {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
 
-    async fn image(&self, image: &str) -> Result<images::Ready, RuntimeError> {
+    async fn image(&self, image: &str) -> Result<images::PreparedImage, RuntimeError> {
         let (store, image) = (self.config.images.clone(), image.to_owned());
-        blocking("read an image", move || images::ready(&store, &image)).await?
+        blocking("read an image", move || images::prepare(&store, &image)).await?
     }
 }
 

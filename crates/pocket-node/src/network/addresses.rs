@@ -14,11 +14,11 @@ use super::Range;
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
     range: Range,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LeaseState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LeaseState {
     used: HashSet<u32>,
     next: u32,
 }
@@ -28,7 +28,7 @@ struct State {
 pub(crate) struct Lease {
     pub(crate) ip: Ipv4Addr,
     offset: u32,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LeaseState>>,
 }
 
 const RESERVED: u32 = 2;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{net::UdpSocket, runtime::Handle};
 
-use super::{Door, balance::Backend, splice, tcp, udp};
+use super::{balance::Backend, listener::PortListener, splice, tcp, udp};
 use crate::{net::NodeNet, scheduler::HostPort};
 
 /// Network and address of a node's host ports.
@@ -22,7 +22,7 @@ pub(crate) struct Host<'a> {
 /// Open host ports of one pod.
 #[derive(Default)]
 pub(crate) struct HostPorts {
-    doors: Vec<Door>,
+    listeners: Vec<PortListener>,
 }
 
 impl HostPorts {
@@ -54,16 +54,16 @@ impl HostPorts {
             fronts.push((SocketAddrV4::new(host.net.node_ip, port.port), node));
         }
         for (address, home) in fronts {
-            let door = open(address, home, node, endpoint, &port.protocol).await;
-            self.doors.push(door.map_err(|error| refusal(address, &error))?);
+            let listener = open(address, home, node, endpoint, &port.protocol).await;
+            self.listeners.push(listener.map_err(|error| refusal(address, &error))?);
         }
         Ok(())
     }
 
     /// Releases the ports.
     pub(crate) async fn close(self) {
-        for door in self.doors {
-            door.close().await;
+        for listener in self.listeners {
+            listener.close().await;
         }
     }
 }
@@ -74,17 +74,17 @@ async fn open(
     node: &Handle,
     endpoint: SocketAddrV4,
     protocol: &str,
-) -> io::Result<Door> {
+) -> io::Result<PortListener> {
     let backend = Arc::new(Backend::of_pod(endpoint));
     match protocol {
         "TCP" => {
             let listener = home.spawn(tcp::listen(address)).await??;
             let relay = tcp::Relay { backend, pipes: Arc::<splice::Pipes>::default(), node: node.clone() };
-            Ok(Door::Tcp(tcp::Door::new(listener, home.clone(), relay)))
+            Ok(PortListener::Tcp(tcp::TcpPort::new(listener, home.clone(), relay)))
         }
         "UDP" => {
             let socket = home.spawn(UdpSocket::bind(address)).await??;
-            Ok(Door::Udp(udp::Door::new(socket, home, backend, node.clone())))
+            Ok(PortListener::Udp(udp::UdpPort::new(socket, home, backend, node.clone())))
         }
         other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} is not forwarded here"))),
     }

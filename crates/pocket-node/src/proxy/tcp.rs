@@ -35,14 +35,14 @@ pub(super) struct Relay {
 }
 
 /// A TCP port that the proxy holds: it accepts connections, or it refuses them and stays reserved.
-pub(super) struct Door {
-    state: State,
+pub(super) struct TcpPort {
+    state: ListenerState,
     /// Runtime of the network that the port is in.
     home: Handle,
     relay: Relay,
 }
 
-enum State {
+enum ListenerState {
     Open {
         listener: Arc<TcpListener>,
         _task: AbortOnDropHandle<()>,
@@ -64,10 +64,10 @@ pub(super) async fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-impl Door {
-    /// Creates an open door at a port that was just bound in the network of `home`.
+impl TcpPort {
+    /// Takes over a port that was just bound in the network of `home`, and opens it.
     pub(super) fn new(listener: TcpListener, home: Handle, relay: Relay) -> Self {
-        let state = State::open(listener, &home, &relay);
+        let state = ListenerState::open(listener, &home, &relay);
         Self { state, home, relay }
     }
 
@@ -76,18 +76,18 @@ impl Door {
     /// # Errors
     /// When another program listens on the port meanwhile.
     pub(super) fn open(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.state, State::Gone) {
-            State::Shut(bound) => {
+        match std::mem::replace(&mut self.state, ListenerState::Gone) {
+            ListenerState::Shut(bound) => {
                 rustix::net::listen(&bound, BACKLOG)?;
                 let listener = {
                     let _home = self.home.enter();
                     TcpListener::from_std(bound)?
                 };
-                self.state = State::open(listener, &self.home, &self.relay);
+                self.state = ListenerState::open(listener, &self.home, &self.relay);
                 Ok(())
             }
-            State::Gone => Err(io::ErrorKind::NotConnected.into()),
-            open @ State::Open { .. } => {
+            ListenerState::Gone => Err(io::ErrorKind::NotConnected.into()),
+            open @ ListenerState::Open { .. } => {
                 self.state = open;
                 Ok(())
             }
@@ -96,8 +96,8 @@ impl Door {
 
     /// Refuses connections from now on. Those that the kernel has established already still get an endpoint.
     pub(super) async fn shut(&mut self) {
-        let (listener, task) = match std::mem::replace(&mut self.state, State::Gone) {
-            State::Open { listener, _task: task } => (listener, task),
+        let (listener, task) = match std::mem::replace(&mut self.state, ListenerState::Gone) {
+            ListenerState::Open { listener, _task: task } => (listener, task),
             other => {
                 self.state = other;
                 return;
@@ -113,7 +113,7 @@ impl Door {
         if let Some(bound) = bound
             && shutdown(&bound, Shutdown::Read).is_ok()
         {
-            self.state = State::Shut(bound);
+            self.state = ListenerState::Shut(bound);
         }
     }
 
@@ -123,7 +123,7 @@ impl Door {
     }
 }
 
-impl State {
+impl ListenerState {
     fn open(listener: TcpListener, home: &Handle, relay: &Relay) -> Self {
         let listener = Arc::new(listener);
         let task = home.spawn(accept(listener.clone(), relay.clone()));

@@ -29,13 +29,13 @@ struct Session {
 }
 
 /// A UDP port that the proxy holds: it forwards datagrams, or it refuses them and stays reserved.
-pub(super) struct Door {
+pub(super) struct UdpPort {
     socket: Arc<UdpSocket>,
     task: AbortOnDropHandle<()>,
 }
 
-impl Door {
-    /// Creates an open door at a port just bound in the network of `home`. Sessions are tasks of `node`, whose sockets reach pods.
+impl UdpPort {
+    /// Takes over a port that was just bound in the network of `home`, and opens it. Sessions are tasks of `node`, whose sockets reach pods.
     pub(super) fn new(socket: UdpSocket, home: &Handle, backend: Arc<Backend>, node: Handle) -> Self {
         let socket = Arc::new(socket);
         let task = AbortOnDropHandle::new(home.spawn(forward(socket.clone(), backend, node)));

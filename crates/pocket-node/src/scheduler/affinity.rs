@@ -75,7 +75,7 @@ impl Term {
 
 /// Checks that a node breaks no rule between pods. The obstacle names the broken rule.
 pub(crate) fn check(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> Result<(), Obstacle> {
-    let placed = || snapshot.placed();
+    let placed = || snapshot.placed_pods();
     if !satisfies_affinity(pod, node, snapshot) {
         return Err(Obstacle::fixed("node(s) didn't match pod affinity rules"));
     }
@@ -103,12 +103,12 @@ fn satisfies_affinity(pod: &PodView, node: &NodeView, snapshot: &Snapshot) -> bo
         return false;
     }
     let matches_all = |other: &PodView| terms.iter().all(|term| term.matches(other, snapshot));
-    let near = |term: &Term| snapshot.placed().any(|(other, at)| term.joins(node, at) && matches_all(other));
+    let near = |term: &Term| snapshot.placed_pods().any(|(other, at)| term.joins(node, at) && matches_all(other));
     if terms.iter().all(near) {
         return true;
     }
     let anywhere = snapshot
-        .placed()
+        .placed_pods()
         .any(|(other, at)| matches_all(other) && terms.iter().any(|term| at.labels.contains_key(&term.topology_key)));
     !anywhere && matches_all(pod)
 }

@@ -45,7 +45,7 @@ impl Snapshot {
     }
 
     /// Returns all pods with their nodes.
-    pub(crate) fn placed(&self) -> impl Iterator<Item = (&PodView, &NodeView)> {
+    pub(crate) fn placed_pods(&self) -> impl Iterator<Item = (&PodView, &NodeView)> {
         self.pods.values().filter_map(|pod| Some((&**pod, self.nodes.get(pod.node.as_deref()?)?)))
     }
 
@@ -69,13 +69,13 @@ impl Snapshot {
         if let Some(reason) = &pod.unsupported {
             return Err(Obstacle::fixed(reason));
         }
-        if node.unschedulable && !pod.wish.tolerates_cordon() {
+        if node.unschedulable && !pod.requirements.tolerates_cordon() {
             return Err(Obstacle::fixed("node(s) were unschedulable"));
         }
-        if !pod.wish.tolerates_all(node) {
+        if !pod.requirements.tolerates_all(node) {
             return Err(Obstacle::fixed("node(s) had untolerated taint(s)"));
         }
-        if !pod.wish.selects(node) {
+        if !pod.requirements.selects(node) {
             return Err(Obstacle::fixed("node(s) didn't match Pod's node affinity/selector"));
         }
         let taken = |other: &PodView| other.ports.iter().any(|port| pod.ports.iter().any(|own| own.conflicts(port)));

@@ -46,14 +46,14 @@ impl NodeView {
 
 /// Requirements of a pod that concern its node alone.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct NodeWish {
+pub(crate) struct NodeRequirements {
     tolerations: Vec<Toleration>,
     selector: Labels,
     /// Terms of `requiredDuringSchedulingIgnoredDuringExecution`, one of which must fit.
     terms: Option<Vec<NodeSelectorTerm>>,
 }
 
-impl NodeWish {
+impl NodeRequirements {
     /// Reads the requirements of a pod.
     pub(crate) fn of(spec: &PodSpec) -> Self {
         let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());

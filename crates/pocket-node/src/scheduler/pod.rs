@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::{
     Labels, NAME,
     affinity::Terms,
-    node::{NodeWish, unsupported},
+    node::{NodeRequirements, unsupported},
     ports::{self, HostPort},
     resources::{self, Amounts},
     spread::{self, Constraint},
@@ -33,7 +33,7 @@ pub(crate) struct PodView {
     pub(crate) never_preempts: bool,
     /// Sentence about a field that no node here supports.
     pub(crate) unsupported: Option<String>,
-    pub(crate) wish: NodeWish,
+    pub(crate) requirements: NodeRequirements,
     pub(crate) ports: Vec<HostPort>,
     pub(crate) requests: Amounts,
     pub(crate) spread: Vec<Constraint>,
@@ -60,7 +60,7 @@ impl PodView {
             view.gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
             view.never_preempts = spec.preemption_policy.as_deref() == Some("Never");
             view.unsupported = unsupported(spec);
-            view.wish = NodeWish::of(spec);
+            view.requirements = NodeRequirements::of(spec);
             view.ports = ports::of(spec);
             view.requests = resources::requests(spec);
             view.spread = spread::of(spec, &labels);

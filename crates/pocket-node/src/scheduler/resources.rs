@@ -6,9 +6,9 @@ use k8s_openapi::{
     api::core::v1::{Container, PodSpec, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
+use pocket_object::quantity;
 
 use super::{filter::Obstacle, node::NodeView, pod::PodView};
-use crate::quantity::nanos;
 
 /// Amounts by the name of the resource, in billionths.
 pub(crate) type Amounts = BTreeMap<String, i128>;
@@ -18,7 +18,9 @@ const ONE: i128 = 1_000_000_000;
 
 /// Reads a list of resources. An invalid quantity counts as nothing; the API accepts none.
 pub(crate) fn amounts(list: &BTreeMap<String, Quantity>) -> Amounts {
-    list.iter().filter_map(|(name, Quantity(text))| Some((name.clone(), nanos(text)?))).collect()
+    list.iter()
+        .filter_map(|(name, Quantity(text))| Some((name.clone(), quantity::Quantity::parse(text)?.nanos())))
+        .collect()
 }
 
 /// Sums up a pod's requests: its containers and sidecars together, or the peak of its init containers if that is more, and

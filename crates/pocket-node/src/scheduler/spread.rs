@@ -48,7 +48,8 @@ impl Constraint {
 
     /// Returns whether the pods of a node count.
     fn includes(&self, pod: &PodView, node: &NodeView) -> bool {
-        (!self.honors_affinity || pod.wish.selects(node)) && (!self.honors_taints || pod.wish.tolerates_all(node))
+        (!self.honors_affinity || pod.requirements.selects(node))
+            && (!self.honors_taints || pod.requirements.tolerates_all(node))
     }
 
     fn counts(&self, pod: &PodView, other: &PodView) -> bool {

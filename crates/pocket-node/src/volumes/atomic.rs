@@ -36,7 +36,7 @@ pub(crate) fn write(dir: &Path, files: &Files) -> io::Result<bool> {
     fs::create_dir_all(dir)?;
     let former = fs::read_link(dir.join(DATA)).ok();
     if let Some(former) = &former
-        && same(&dir.join(former), files)
+        && is_current(&dir.join(former), files)
     {
         return Ok(false);
     }
@@ -89,7 +89,7 @@ fn link(dir: &Path, files: &Files) -> io::Result<()> {
     Ok(())
 }
 
-fn same(dir: &Path, files: &Files) -> bool {
+fn is_current(dir: &Path, files: &Files) -> bool {
     let mut seen = 0;
     let mut open = vec![dir.to_owned()];
     while let Some(next) = open.pop() {

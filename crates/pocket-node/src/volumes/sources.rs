@@ -15,7 +15,7 @@ use crate::{
 
 /// Token that a volume asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TokenWish {
+pub(crate) struct TokenSource {
     /// Path in the volume.
     pub(crate) path: String,
     /// Audience of the token; empty means the API server.
@@ -37,13 +37,13 @@ pub(crate) fn references(volume: &Volume) -> BTreeSet<Source> {
 }
 
 /// Returns the tokens that a volume asks for.
-pub(crate) fn tokens(volume: &Volume) -> Vec<TokenWish> {
+pub(crate) fn tokens(volume: &Volume) -> Vec<TokenSource> {
     volume
         .projected
         .iter()
         .flat_map(|projected| projected.sources.iter().flatten())
         .filter_map(|source| source.service_account_token.as_ref())
-        .map(|token| TokenWish {
+        .map(|token| TokenSource {
             path: token.path.clone(),
             audience: token.audience.clone(),
             seconds: token.expiration_seconds.unwrap_or(3600),
@@ -68,7 +68,7 @@ pub(crate) fn files(
     facts: &NodeFacts,
     volume: &Volume,
     found: &Sources,
-    token: impl Fn(&TokenWish) -> Option<String>,
+    token: impl Fn(&TokenSource) -> Option<String>,
 ) -> Result<Files, VolumeError> {
     let mut files = Files::new();
     if let Some(map) = &volume.config_map {
@@ -96,10 +96,10 @@ pub(crate) fn files(
                 return Err(VolumeError::Unsupported("projected clusterTrustBundle".into()));
             }
         }
-        for wish in tokens(volume) {
-            inside(&wish.path)?;
-            if let Some(token) = token(&wish) {
-                files.insert(wish.path, File { data: token.into_bytes(), mode });
+        for wanted in tokens(volume) {
+            inside(&wanted.path)?;
+            if let Some(token) = token(&wanted) {
+                files.insert(wanted.path, File { data: token.into_bytes(), mode });
             }
         }
     }
@@ -181,7 +181,7 @@ mod tests {
             (Source::ConfigMap("c".into()), Some(data.clone())),
             (Source::Secret("s".into()), Some(data)),
         ]);
-        files(&pod, &facts, &volume, &found, |wish| Some(format!("token for {:?}", wish.audience)))
+        files(&pod, &facts, &volume, &found, |token| Some(format!("token for {:?}", token.audience)))
             .map(|files| {
                 files.into_iter().map(|(path, file)| (path, String::from_utf8(file.data).unwrap(), file.mode)).collect()
             })

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    fields::{by_step, elements, is_empty_map, items, same},
+    fields::{by_step, elements, is_empty_map, is_same, items},
     set::{Branch, FieldSet, Step},
 };
 use crate::shape::{Form, List, Map, Node, Ownership};
@@ -62,7 +62,7 @@ impl Changes {
         match (old, new) {
             (None, _) => self.added.member = true,
             (_, None) => self.removed.member = true,
-            (Some(old), Some(new)) => self.modified.member |= !same(old, new),
+            (Some(old), Some(new)) => self.modified.member |= !is_same(old, new),
         }
     }
 }
@@ -134,7 +134,7 @@ fn lists(old: &[Value], new: &[Value], list: &List, found: &mut Changes) {
             ([] | [_], [] | [_]) => inner = values(before.first().copied(), after.first().copied(), node),
             // Duplicates are one unit: as long as there are several, they are compared as a whole.
             ([_, _, ..], [_, _, ..]) => {
-                let equal = before.len() == after.len() && before.iter().zip(after).all(|(a, b)| same(a, b));
+                let equal = before.len() == after.len() && before.iter().zip(after).all(|(a, b)| is_same(a, b));
                 inner.modified.member = !equal;
             }
             ([_, _, ..], after) => {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Manager, Operation,
     set::{Branch, FieldSet, Step},
-    updater::{Managers, Owned},
+    updater::{ManagerFields, Managers},
 };
 
 /// Greatest number of managers that update; the oldest ones beyond it are merged.
@@ -86,7 +86,7 @@ impl Managed {
     }
 
     /// Returns a manager in the notation of conflicts: `"kubectl-edit" using apps/v1`.
-    pub(super) fn shown(&self, id: &str) -> String {
+    pub(super) fn show(&self, id: &str) -> String {
         let Some(id) = self.ids.get(id) else { return format!("{id:?}") };
         let mut text = format!("{:?}", id.manager);
         if !id.subresource.is_empty() {
@@ -129,7 +129,7 @@ impl Managed {
         if !text("time").is_empty() {
             self.set_time(&id, text("time"));
         }
-        let owned = Owned { version: version.to_owned(), applied: operation == Operation::Apply, fields };
+        let owned = ManagerFields { version: version.to_owned(), applied: operation == Operation::Apply, fields };
         self.managers.insert(id, owned);
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Managed {
     }
 }
 
-fn encode_entry(id: &Id, time: Option<&String>, owned: &Owned) -> Value {
+fn encode_entry(id: &Id, time: Option<&String>, owned: &ManagerFields) -> Value {
     let mut entry = Map::new();
     let mut put = |key: &str, value: &str| {
         if !value.is_empty() {
@@ -244,7 +244,7 @@ pub(super) fn copy(from: &Value, object: &mut Value) {
 
 /// Returns whether two objects have the same entries except for times.
 pub(super) fn same_but_for_times(a: &Value, b: &Value) -> bool {
-    let timeless = |object: &Value| -> Option<BTreeMap<String, Owned>> {
+    let timeless = |object: &Value| -> Option<BTreeMap<String, ManagerFields>> {
         Managed::decode(object).ok().map(|managed| managed.managers)
     };
     timeless(a) == timeless(b)

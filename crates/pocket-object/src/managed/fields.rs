@@ -150,8 +150,8 @@ fn check_at(value: &Value, node: &Node, duplicates: bool, path: &mut String, fou
                 }
             }
         }
-        (Form::List(_), value) => found.push(located(path, &format!("expected list, got {}", shown(value)))),
-        (Form::Map(_), value) => found.push(located(path, &format!("expected map, got {}", shown(value)))),
+        (Form::List(_), value) => found.push(located(path, &format!("expected list, got {}", show(value)))),
+        (Form::Map(_), value) => found.push(located(path, &format!("expected map, got {}", show(value)))),
     }
 }
 
@@ -178,13 +178,13 @@ fn wrong_scalar(scalar: Scalar, value: &Value) -> Option<String> {
     };
     let shown = match scalar {
         Scalar::String => format!("&value.valueUnstructured{{Value:{}}}", go_literal(value)),
-        _ => shown(value),
+        _ => show(value),
     };
     (!fits).then(|| format!("expected {expected}, got {shown}"))
 }
 
 /// Returns a value as Go prints what it has read from JSON.
-fn shown(value: &Value) -> String {
+fn show(value: &Value) -> String {
     format!("&{{{}}}", go_text(value))
 }
 
@@ -208,15 +208,15 @@ fn located(path: &str, wrong: &str) -> String {
 }
 
 /// Returns whether two values are the same to an owner: 1 is 1.0.
-pub(super) fn same(a: &Value, b: &Value) -> bool {
+pub(super) fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
             (Some(a), Some(b)) => a == b,
             _ => a.as_f64() == b.as_f64(),
         },
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| same(value, other)))
+            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| is_same(value, other)))
         }
         _ => a == b,
     }

@@ -16,14 +16,14 @@ use crate::shape::Node;
 
 /// Fields of one manager, in the terms of one version.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Owned {
+pub(super) struct ManagerFields {
     pub(super) version: String,
     pub(super) applied: bool,
     pub(super) fields: FieldSet,
 }
 
-/// Owned fields by manager.
-pub(super) type Managers = BTreeMap<String, Owned>;
+/// ManagerFields fields by manager.
+pub(super) type Managers = BTreeMap<String, ManagerFields>;
 
 /// Fields of other managers that an apply would change, by manager.
 pub(super) type Conflicts = BTreeMap<String, FieldSet>;
@@ -51,7 +51,7 @@ impl Updater<'_> {
         own.add(&difference.modified);
         own.add(&difference.added);
         if !own.is_empty() {
-            let owned = Owned { version: self.version.to_owned(), applied: false, fields: own };
+            let owned = ManagerFields { version: self.version.to_owned(), applied: false, fields: own };
             managers.insert(manager.to_owned(), owned);
         }
     }
@@ -67,11 +67,12 @@ impl Updater<'_> {
     ) -> Result<Option<Value>, Conflicts> {
         self.follow_schema(managers);
         let merged = merge(live, intent, self.node);
-        let owned = Owned { version: self.version.to_owned(), applied: true, fields: fields::of(intent, self.node) };
+        let owned =
+            ManagerFields { version: self.version.to_owned(), applied: true, fields: fields::of(intent, self.node) };
         let last = managers.insert(manager.to_owned(), owned);
         let new = self.prune(merged, managers, manager, last.as_ref());
         self.take_over(live, &new, managers, manager, force)?;
-        Ok((!fields::same(live, &new)).then_some(new))
+        Ok((!fields::is_same(live, &new)).then_some(new))
     }
 
     /// Takes changed and removed fields from all other managers.
@@ -122,7 +123,7 @@ impl Updater<'_> {
     ///
     /// An element of a keyed list that the manager leaves out is removed as a whole, unless another manager owns the element
     /// itself, as every manager does that has applied it. Ownership of a field of the element keeps neither.
-    fn prune(&self, merged: Value, managers: &Managers, manager: &str, last: Option<&Owned>) -> Value {
+    fn prune(&self, merged: Value, managers: &Managers, manager: &str, last: Option<&ManagerFields>) -> Value {
         let Some(last) = last.filter(|last| !last.fields.is_empty()) else { return merged };
         // Nothing has left the intent. An applied place has all its ancestors in the set, so nothing above it is removed, either.
         let now = managers.get(manager).filter(|now| now.version == last.version);

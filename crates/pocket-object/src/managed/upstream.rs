@@ -59,7 +59,7 @@ fn differs(history: &Value) -> Option<String> {
         if !expected.is_empty() {
             continue;
         }
-        if !fields::same(&live, &step["live"]) {
+        if !fields::is_same(&live, &step["live"]) {
             return Some(format!("step {index}: live {live} instead of {}", step["live"]));
         }
         let owned: serde_json::Map<String, Value> = managers

@@ -25,7 +25,7 @@ pub(super) fn merge_map(original: &Object, patch: &Object, node: &Node, path: &s
         }
         Some("delete") => return Ok(Object::new()),
         Some(other) => {
-            return Err(PatchError::BadRequest(format!("Unknown patch type: {other:?} found in {}", shown(path))));
+            return Err(PatchError::BadRequest(format!("Unknown patch type: {other:?} found in {}", show(path))));
         }
     }
 
@@ -46,7 +46,7 @@ pub(super) fn merge_map(original: &Object, patch: &Object, node: &Node, path: &s
     for (key, value) in patch {
         if key.starts_with('$') {
             if !is_directive(key) {
-                return Err(PatchError::BadRequest(format!("unknown directive {key:?} in {}", shown(path))));
+                return Err(PatchError::BadRequest(format!("unknown directive {key:?} in {}", show(path))));
             }
             continue;
         }
@@ -109,7 +109,7 @@ fn retain_keys(merged: &mut Object, patch: &Object, retain: &Value, path: &str) 
         if !key.starts_with('$') && !value.is_null() && !retain.iter().any(|name| name.as_str() == Some(key)) {
             return Err(PatchError::BadRequest(format!(
                 "{RETAIN_KEYS} list doesn't contain {key:?}, which the patch sets, in {}",
-                shown(path)
+                show(path)
             )));
         }
     }
@@ -143,7 +143,7 @@ fn merge_keyed(old: &[Value], patch: &[Value], key: &str, node: &Node, path: &st
     let mut merged: Vec<Value> = if replace { Vec::new() } else { old.to_vec() };
     for item in patch {
         let Value::Object(item) = item else {
-            return Err(PatchError::BadRequest(format!("an element of {} is no object", shown(path))));
+            return Err(PatchError::BadRequest(format!("an element of {} is no object", show(path))));
         };
         let directive = item.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default());
         if directive == Some("replace") && item.len() == 1 {
@@ -153,7 +153,7 @@ fn merge_keyed(old: &[Value], patch: &[Value], key: &str, node: &Node, path: &st
             return Err(PatchError::BadRequest(format!(
                 "map: {} does not contain declared merge key: {key}, in {}",
                 Value::Object(item.clone()),
-                shown(path)
+                show(path)
             )));
         };
         let place = merged.iter().position(|old| old.get(key) == Some(id));
@@ -168,7 +168,7 @@ fn merge_keyed(old: &[Value], patch: &[Value], key: &str, node: &Node, path: &st
                 if at < merged.len() { merged[at] = value } else { merged.push(value) }
             }
             Some(other) => {
-                return Err(PatchError::BadRequest(format!("Unknown patch type: {other:?} found in {}", shown(path))));
+                return Err(PatchError::BadRequest(format!("Unknown patch type: {other:?} found in {}", show(path))));
             }
         }
     }
@@ -225,10 +225,10 @@ fn expect_list<'a>(value: &'a Value, key: &str, path: &str) -> Result<&'a [Value
     value
         .as_array()
         .map(Vec::as_slice)
-        .ok_or_else(|| PatchError::BadRequest(format!("{key:?} must be a list, in {}", shown(path))))
+        .ok_or_else(|| PatchError::BadRequest(format!("{key:?} must be a list, in {}", show(path))))
 }
 
-fn shown(path: &str) -> &str {
+fn show(path: &str) -> &str {
     if path.is_empty() { "the patch" } else { path.trim_end_matches('.') }
 }
 

@@ -3,10 +3,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{Errors, names};
+use super::Errors;
 use crate::{
     FieldError,
     json::{entries, list, text},
+    names,
 };
 
 /// Greatest size of a ConfigMap or Secret, in bytes.

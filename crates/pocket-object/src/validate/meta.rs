@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Errors, names};
+use super::Errors;
 use crate::{
     FieldError,
     json::{entries, list, text},
+    names,
 };
 
 const MAX_ANNOTATIONS: usize = 256 * 1024;

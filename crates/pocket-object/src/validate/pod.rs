@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Errors, names};
+use super::Errors;
 use crate::{
     FieldError,
     json::{entries, list, text},
+    names,
+    quantity::Quantity,
 };
 
 pub(super) fn check(pod: &Value, errors: &mut Errors) {
@@ -176,7 +178,7 @@ fn container(container: &Value, kind: &str, at: &str, volumes: &BTreeSet<&str>, 
     }
     for (name, request) in entries(container, "/resources/requests") {
         if let Some(limit) = container.pointer("/resources/limits").and_then(|limits| limits.get(name))
-            && let (Some(asked), Some(allowed)) = (quantity(request), quantity(limit))
+            && let (Some(asked), Some(allowed)) = (Quantity::of(request), Quantity::of(limit))
             && asked > allowed
         {
             let detail = format!("must be less than or equal to {name} limit of {}", plain(limit));
@@ -185,13 +187,13 @@ fn container(container: &Value, kind: &str, at: &str, volumes: &BTreeSet<&str>, 
     }
     for of in ["requests", "limits"] {
         for (name, amount) in entries(container, &format!("/resources/{of}")) {
-            match quantity(amount) {
+            match Quantity::of(amount) {
                 None => errors.invalid(
                     format!("{at}.resources.{of}[{name}]"),
                     amount,
                     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
                 ),
-                Some(value) if value < 0.0 => {
+                Some(value) if value.is_negative() => {
                     errors.invalid(
                         format!("{at}.resources.{of}[{name}]"),
                         amount,
@@ -366,38 +368,4 @@ fn handler(handler: &Value, at: &str, kinds: &[&str], errors: &mut Errors) {
 
 fn plain(amount: &Value) -> String {
     amount.as_str().map_or_else(|| amount.to_string(), str::to_owned)
-}
-
-/// Returns the number of a quantity: `500m`, `1Gi`, `2`. `None` if the value is no quantity.
-fn quantity(amount: &Value) -> Option<f64> {
-    let text = match amount {
-        Value::Number(number) => return number.as_f64(),
-        Value::String(text) => text,
-        _ => return None,
-    };
-    let scales = [
-        ("Ki", 1024f64),
-        ("Mi", 1024f64.powi(2)),
-        ("Gi", 1024f64.powi(3)),
-        ("Ti", 1024f64.powi(4)),
-        ("Pi", 1024f64.powi(5)),
-        ("Ei", 1024f64.powi(6)),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let (digits, scale) = scales
-        .iter()
-        .find_map(|(suffix, scale)| text.strip_suffix(suffix).map(|digits| (digits, *scale)))
-        .unwrap_or((text, 1.0));
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
-        return None;
-    }
-    digits.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number * scale)
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Errors, names};
+use super::Errors;
 use crate::{
     FieldError,
     json::{list, text},
+    names,
 };
 
 pub(super) fn service(service: &Value, errors: &mut Errors) {

@@ -1,8 +1,8 @@
 //! Manifest of a `Color`: the snapshot of the tiers.
 
 use rainbow_api::{
-    Color, ColorConfig, ColorInstance, ColorSpec, Evidence, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier,
-    Version, labels, names,
+    Color, ColorConfig, ColorInstance, ColorSpec, Rainbow, ServiceLinks, Sidecar, TerminationMessages, Tier, Version,
+    labels, names,
 };
 use rainbow_plan::InstanceName;
 use serde_json::{Map, Value, json};
@@ -62,7 +62,7 @@ pub(crate) fn color(
         tiers,
         instances: instances.collect(),
         entries: entries.clone(),
-        evidence: Some(Evidence::of(&rainbow.spec, &rainbow.spec.tiers)),
+        evidence: Some(rainbow.spec.evidence(&rainbow.spec.tiers)),
         config: config.to_vec(),
         retire: false,
         drain: None,

@@ -31,7 +31,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use e2e::{Cluster, Scope, Settings, Which};
+use e2e::{Cluster, ClusterKind, Scope, Settings};
 
 use contestant::Tool;
 use scenario::Scenario;
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 /// Measures everything; returns `false` where a scenario could not be measured.
 fn run(args: Args) -> Result<bool> {
     let mut settings = args.settings;
-    settings.cluster = if args.embedded { Which::Embedded } else { Which::Current };
+    settings.cluster = if args.embedded { ClusterKind::Embedded } else { ClusterKind::Current };
     settings.rate = settings.rate.or(Some(RATE));
     let rate = settings.rate.unwrap_or(RATE);
     let cluster = Cluster::of(settings)?;

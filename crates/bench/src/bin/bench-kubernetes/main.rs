@@ -22,7 +22,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use e2e::{Cluster, OnSigterm, Settings, Which};
+use e2e::{Cluster, ClusterKind, OnSigterm, Settings};
 
 use table::Table;
 use way::Way;
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 /// Measures all ways; returns whether everything could be measured.
 fn run(args: Args) -> Result<bool> {
     let mut settings = args.settings;
-    settings.cluster = if args.embedded { Which::Embedded } else { Which::Current };
+    settings.cluster = if args.embedded { ClusterKind::Embedded } else { ClusterKind::Current };
     let plan =
         Plan { pods: args.pods, every: Duration::from_secs(args.every.into()), on_sigterm: args.on_sigterm.into() };
     let cluster = Cluster::of(settings)?;

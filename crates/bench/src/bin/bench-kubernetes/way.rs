@@ -72,7 +72,7 @@ impl Way {
             }
             Self::RainbowRolling | Self::RainbowFlip => {
                 scope.apply_manifest(&self.rainbow(plan, "v1"))?;
-                scope.scaled("v1", i32::try_from(plan.pods)?).await?;
+                scope.wait_until_scaled("v1", i32::try_from(plan.pods)?).await?;
                 scope.serves(&self.app(plan), "active", "v1").await?;
             }
         }
@@ -93,7 +93,7 @@ impl Way {
             Self::KubectlRepoint => Ok(()),
             Self::RainbowRolling | Self::RainbowFlip => {
                 scope.apply_manifest(&self.rainbow(plan, "v2"))?;
-                scope.scaled("v2", i32::try_from(plan.pods)?).await?;
+                scope.wait_until_scaled("v2", i32::try_from(plan.pods)?).await?;
                 scope.serves(&self.app(plan), "smoke", "v2").await?;
                 scope.answers("frontend-smoke", "frontend:v2 - backend:v2").await
             }

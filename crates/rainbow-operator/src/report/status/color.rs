@@ -69,7 +69,7 @@ impl ColorPolicy {
         });
         let scaling = color.spec.tiers.iter().filter_map(|tier| {
             let policy = domain::scaling(spec, described, color, tier);
-            (policy != TierScaling::of(tier)).then(|| (tier.name.clone(), policy))
+            (policy != tier.scaling_policy()).then(|| (tier.name.clone(), policy))
         });
         let (min_ready, scaling) = (min_ready.collect(), scaling.collect());
         Self { min_ready, scaling, evidence: (!is_snapshot).then(|| evidence.into_owned()) }
