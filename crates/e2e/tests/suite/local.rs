@@ -168,7 +168,7 @@ pub(crate) fn two_profiles(cluster: &Cluster) -> Result<()> {
         let output = home.cli.output_with_input(&["apply", "-f", "-", "--kubeconfig", &kubeconfig], &input)?;
         ensure!(output.code == 0, "{}", output.stderr);
         let listed: serde_json::Value = serde_json::from_str(&home.cli.ok(&["local", "list", "-o", "json"])?)?;
-        let all = listed.as_array().into_iter().flatten();
+        let mut all = listed.as_array().into_iter().flatten();
         let line = all.rfind(|line| line["profile"] == profile).cloned().unwrap_or_default();
         addresses.push((line["address"].as_str().unwrap_or_default().to_owned(), version));
     }
