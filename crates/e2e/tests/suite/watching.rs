@@ -44,7 +44,7 @@ pub(crate) async fn history_says_why(scope: &mut Scope) -> Result<()> {
     for all in [&["status"][..], &["ls"], &["list", "-A"], &["status", "-l", "no=such"]] {
         let shown = scope.cli.output(all)?;
         let is_named = shown.stdout.contains("active=v2");
-        ensure!(shown.code == 0 && is_named == !all.contains(&"-l"), "{all:?}: {}{}", shown.stdout, shown.stderr);
+        ensure!(shown.code == 0 && is_named != all.contains(&"-l"), "{all:?}: {}{}", shown.stdout, shown.stderr);
     }
     let url = scope.cli.output(&["open", APP, "--print"])?;
     ensure!(url.code == 0 && url.stdout.starts_with("http://") || url.stderr.contains("port-forward"), "{url:?}");
