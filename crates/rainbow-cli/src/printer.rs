@@ -158,9 +158,15 @@ fn to_stderr(text: impl Display) {
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
     lines: usize,
+    is_resized: bool,
 }
 
 impl Screen {
+    /// The terminal has another size: it may have broken the lines of the last text, so the next one begins on an empty screen.
+    pub(crate) fn resized(&mut self) {
+        self.is_resized = true;
+    }
+
     /// Replaces the last text. Where nothing can be drawn over, it is printed below.
     pub(crate) fn draw(&mut self, printer: Printer, text: &str) {
         if !printer.can_redraw() {
@@ -171,7 +177,8 @@ impl Screen {
         let text = room.cut(&cropped(text, room.rows.unwrap_or(0)));
         // Without colors, too, one text takes the place of the other: only the text's own codes are taken out.
         let text = uncolored(text);
-        let frame = frame(&text, self.lines);
+        let clear = if std::mem::take(&mut self.is_resized) { "\x1b[H\x1b[2J" } else { "" };
+        let frame = format!("{clear}{}", frame(&text, if clear.is_empty() { self.lines } else { 0 }));
         let mut out = io::stdout().lock();
         if let Err(error) = out.write_all(frame.as_bytes()).and_then(|()| out.flush()) {
             unheard(&error);

@@ -163,7 +163,7 @@ async fn watch(context: &Context, cluster: &Cluster, api: Api<Rainbow>, args: &A
     loop {
         tokio::select! {
             change = changes.next() => observe::check(cluster, change)?,
-            () = resized.next() => {}
+            () = resized.next() => screen.resized(),
             // Ages go on.
             () = tokio::time::sleep(std::time::Duration::from_secs(1)), if context.printer.can_redraw() => {}
         }

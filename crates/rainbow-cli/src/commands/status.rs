@@ -67,7 +67,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             let text = tree::draw(&view, &look, Timestamp::now());
             if !args.list.watch {
                 context.printer.drawn(&text);
-            } else if text != last || resized.is_new() {
+            } else if resized.is_new() || text != last {
                 screen.draw(context.printer, &text);
                 last = text;
             }
@@ -78,7 +78,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         tokio::time::sleep(REDRAW).await;
         tokio::select! {
             changed = observer.changed() => changed?,
-            () = resized.next() => {}
+            () = resized.next() => screen.resized(),
             () = tokio::time::sleep(TICK), if context.printer.can_redraw() => {}
         }
     }

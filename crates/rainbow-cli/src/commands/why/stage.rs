@@ -148,10 +148,7 @@ impl About<'_> {
         let resume = format!("`rainbow resume {}` lets it go on", self.named());
         let back = format!("`rainbow rollback {}` takes it back", self.named());
         Some(Wait {
-            waits: format!(
-                "a word of its user: tier {} has moved to {}, its callers have yet to follow",
-                step.tier, step.color
-            ),
+            waits: format!("its user: tier {} has moved to {}, and the tiers that call it wait", step.tier, step.color),
             ends: by_itself.into_iter().chain([resume, back]).collect(),
         })
     }
