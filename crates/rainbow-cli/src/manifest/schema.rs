@@ -99,7 +99,7 @@ impl Checker<'_> {
                 Some(schema) if !is_root || name != "status" => self.value(schema, found, path),
                 None if !keeps_all && !known_name(name) => {
                     let others = known.keys().map(String::as_str).chain(OF_OBJECTS.into_iter().filter(|_| is_root));
-                    let others = others.filter(|name| !fields.contains_key(*name) && !(is_root && *name == "status"));
+                    let others = others.filter(|name| !(fields.contains_key(*name) || is_root && *name == "status"));
                     let others: Vec<&str> = others.collect();
                     let like = like(name, &others);
                     meant.extend(like);
@@ -121,7 +121,7 @@ impl Checker<'_> {
         }
     }
 
-    fn choice(&mut self, schema: &Value, text: &str, path: &mut String) {
+    fn choice(&mut self, schema: &Value, text: &str, path: &str) {
         let choices: Vec<&str> = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if choices.is_empty() || choices.contains(&text) {
             return;
