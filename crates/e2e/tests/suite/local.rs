@@ -168,16 +168,8 @@ pub(crate) fn two_profiles(cluster: &Cluster) -> Result<()> {
         let output = home.cli.output_with_input(&["apply", "-f", "-", "--kubeconfig", &kubeconfig], &input)?;
         ensure!(output.code == 0, "{}", output.stderr);
         let listed: serde_json::Value = serde_json::from_str(&home.cli.ok(&["local", "list", "-o", "json"])?)?;
-<<<<<<< HEAD
-        let mut all = listed.as_array().into_iter().flatten();
-        let line = all.rfind(|line| line["profile"] == profile).cloned().unwrap_or_default();
-||||||| 02970ef
-        let all = listed.as_array().into_iter().flatten();
-        let line = all.filter(|line| line["profile"] == profile).last().cloned().unwrap_or_default();
-=======
         let mut all = listed.as_array().into_iter().flatten();
         let line = all.find(|line| line["profile"] == profile).cloned().unwrap_or_default();
->>>>>>> 05056bce3713bcb6afd4dbfd2fa6bef0d35cc396
         addresses.push((line["address"].as_str().unwrap_or_default().to_owned(), version));
     }
     ensure!(addresses[0].0 == "127.0.0.1" && addresses[1].0 != addresses[0].0, "{addresses:?}");
