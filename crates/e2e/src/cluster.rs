@@ -20,6 +20,9 @@ use crate::{
     reach::{Reach, Way},
 };
 
+/// Profile of the embedded cluster of a suite.
+const PROFILE: &str = "suite";
+
 /// Cluster that has the suite's images and Rainbow's resource definitions.
 #[derive(Debug)]
 pub struct Cluster {
@@ -60,7 +63,9 @@ impl Cluster {
     pub fn of(settings: Settings) -> Result<Self> {
         let kubectl = Kubectl::find(settings.kubectl.as_deref())?;
         let home = TempDir::with_prefix("rainbow-e2e-")?;
+        // A profile has an address of its own in 127.0.0.0/8: no port that another program of the machine holds is needed.
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
+        let cli = cli.with("RAINBOW_PROFILE", PROFILE);
         let images = images::build_all(&cli, home.path(), &settings.image_prefix)?;
         let (kubeconfig, external, tally_image) = match settings.cluster {
             ClusterKind::Embedded => {

@@ -1,17 +1,17 @@
 //! What README.md and the pages in docs/ let their readers paste, pasted.
 //!
 //! Each walk has a cluster and a directory of its own, with what a reader has after `git clone`. What is not as a reader has it: the programs
-//! are those of this build, so `cargo` does nothing; steps and waits of the examples are shorter; ports are free ones.
+//! are those of this build, so `cargo` does nothing; steps and waits of the examples are shorter; the cluster has
+//! an address of its own.
 
 use std::{
-    collections::BTreeSet,
     fs,
-    net::TcpListener,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::{Cli, Cluster, RUN_DOCUMENTS, document, programs};
 
 /// Names of colors that the documents use for the first and the second commit.
@@ -19,13 +19,16 @@ const COMMITS: [&str; 2] = ["3c3fdc", "9a01be"];
 /// What is made shorter in the examples.
 const SHORTER: [(&str, &str); 3] =
     [("every: 30s", "every: 1s"), ("settle: 30s", "settle: 2s"), ("warm: 30s", "warm: 2s")];
-/// Ports of the examples on this machine, each with the text around it that tells it from the same port in a pod.
-const PORTS: [&str; 4] = ["port: 8080 }] }", "port: 8081 }] }", "31080", "31081"];
+/// Profile of the local cluster: it has an address of its own, in place of the one that the documents name, so that no port has to be free.
+const PROFILE: &str = "documents";
+/// Address that the documents name.
+const LOCALHOST: &str = "127.0.0.1";
 
 /// A directory as after `git clone`, with a home of its own for the local cluster.
 struct Clone {
     dir: tempfile::TempDir,
-    ports: Vec<(String, String)>,
+    /// Address of the local cluster.
+    address: String,
     cli: Cli,
 }
 
@@ -34,9 +37,12 @@ impl Clone {
         let dir = tempfile::TempDir::with_prefix("rainbow-documents-")?;
         let programs = fs::canonicalize(programs()?)?;
         let cli = Cli::new(&programs.join("rainbow")).with("RAINBOW_HOME", dir.path().join("home"));
-        let mut taken = BTreeSet::new();
-        let ports = PORTS.iter().map(|text| Ok(((*text).to_owned(), other_port(text, &mut taken)?)));
-        let clone = Self { ports: ports.collect::<Result<_>>()?, cli, dir };
+        let cli = cli.with("RAINBOW_PROFILE", PROFILE);
+        let home = dir.path().join("home").join("profiles").join(PROFILE);
+        fs::create_dir_all(&home)?;
+        let address = own_address(dir.path());
+        fs::write(home.join("address"), &address)?;
+        let clone = Self { address, cli, dir };
         let root = root();
         for directory in ["examples", "deploy"] {
             clone.copy(&root.join(directory), &clone.repository().join(directory))?;
@@ -68,7 +74,7 @@ impl Clone {
         self.dir.path().join("tools")
     }
 
-    /// Copies a directory, with shorter waits and other ports in its text.
+    /// Copies a directory, with shorter waits and another address in its text.
     fn copy(&self, from: &Path, to: &Path) -> Result<()> {
         fs::create_dir_all(to)?;
         for entry in fs::read_dir(from)? {
@@ -89,7 +95,7 @@ impl Clone {
 
     fn adapt(&self, text: &str) -> String {
         let text = SHORTER.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-        self.ports.iter().fold(text, |text, (from, to)| text.replace(from, to))
+        text.replace(LOCALHOST, &self.address)
     }
 
     /// Runs a script in the directory. Its output is part of the error.
@@ -109,6 +115,7 @@ impl Clone {
             .envs([("GIT_AUTHOR_NAME", "a"), ("GIT_AUTHOR_EMAIL", "a@example.com")])
             .envs([("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@example.com")])
             .env("RAINBOW_HOME", self.dir.path().join("home"))
+            .env("RAINBOW_PROFILE", PROFILE)
             .env("STAYS", self.dir.path().join("stays"))
             .env("HOME", home)
             .env("PATH", path)
@@ -156,14 +163,12 @@ fn target() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// A text with a port that is free, of the range of node ports where the text is one of these.
-fn other_port(text: &str, taken: &mut BTreeSet<u16>) -> Result<String> {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut range = if digits.starts_with('3') { 31_100..32_700 } else { 18_080..28_080 };
-    let Some(port) = range.find(|port| !taken.contains(port) && is_free(port)) else { bail!("no port is free") };
-    taken.insert(port);
-    Ok(text.replace(&digits, &port.to_string()))
+/// An address of the loopback that follows from the name of a temporary directory, which is random.
+fn own_address(directory: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    directory.hash(&mut hasher);
+    let [first, second, third, ..] = hasher.finish().to_le_bytes();
+    format!("127.{}.{second}.{}", first.max(1), third.clamp(1, 254))
 }
 
 /// The three walks of README.md, from the first command to the last, in one shell.
