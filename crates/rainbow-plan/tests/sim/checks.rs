@@ -45,11 +45,7 @@ impl Sim {
                 _ => true,
             };
             // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
-            let of_tier = |pod: &&String| {
-                let instance = &self.pods[*pod].instance;
-                let mut owners = self.owners(instance).peekable();
-                owners.peek().is_none() || owners.any(|color| self.entry(&stage, color).as_ref() == Some(instance))
-            };
+            let of_tier = |pod: &&String| self.is_of_tier(&stage, &self.pods[*pod].instance);
             let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.wants_at_least(&stage);

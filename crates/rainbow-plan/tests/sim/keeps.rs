@@ -48,6 +48,8 @@ impl Sim {
     /// it moves from one to the other. A size is the last word that the spec had for that version.
     pub fn wanted(&self, stage: &Stage) -> u32 {
         let answering = self.answering(&stage.name).into_iter().map(|pod| pod.instance.clone());
+        // Another tier that another writer points the Service at says nothing of how many pods the stage wants.
+        let answering = answering.filter(|instance| self.is_of_tier(stage, instance));
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
         let serving = serving.and_then(|color| self.entry(stage, color));
         // A color that others scale has as many pods as the one that serves when its first pod serves, and may be smaller before.
@@ -69,6 +71,12 @@ impl Sim {
         let sizes = sets.flatten().filter_map(|pod| self.pods.get(pod)).map(|pod| self.full(&pod.instance));
         let size = sizes.chain([self.wanted(stage)]).min().unwrap_or(0);
         stage.replicas.map_or(size, |replicas| replicas.min(size))
+    }
+
+    /// The stage's clients reach this instance in a color; so they may where no color has it.
+    pub(super) fn is_of_tier(&self, stage: &Stage, instance: &InstanceName) -> bool {
+        let mut owners = self.owners(instance).peekable();
+        owners.peek().is_none() || owners.any(|color| self.entry(stage, color).as_ref() == Some(instance))
     }
 
     fn newest_size(&self, tier: &str) -> u32 {
@@ -156,6 +164,10 @@ impl Sim {
         let moved = match self.selected(stage) {
             // All of it has moved, ready or not.
             Some(Selection::Instance(instance)) if *instance != from => of,
+            // The stage is told to go back to an older color than the one that the shift comes from, and nothing of it serves.
+            Some(Selection::Members) if serves_another && self.selected_pods(stage).all(|pod| pod.instance != from) => {
+                of
+            }
             Some(Selection::Instance(_) | Selection::Members) => self.moved(stage, &from),
             Some(Selection::Other) | None => told(),
         };
