@@ -33,6 +33,8 @@ impl Sim {
                     && self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating)
             };
             let capacity = match self.swap(&stage.name) {
+                // One write of ports and selector has no overlap (docs/overlap.md).
+                Swap::Overlap if self.has_several_ports(&stage.name) => self.least(&stage.name),
                 Swap::Overlap => endpoints.iter().filter(serves).count() as u32,
                 Swap::Direct => self.least(&stage.name),
             };
@@ -66,6 +68,14 @@ impl Sim {
         let ready = |pod: &&String| self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating);
         let sets = self.endpoints.get(stage).into_iter().chain(past);
         sets.map(|pods| pods.iter().filter(ready).count() as u32).min().unwrap_or(0)
+    }
+
+    /// The sets of endpoints that some node may have lead to several ports.
+    fn has_several_ports(&self, stage: &str) -> bool {
+        let past = self.past.get(stage).into_iter().flatten().map(|(_, pods)| pods);
+        let pods = self.endpoints.get(stage).into_iter().chain(past).flatten();
+        let ports = pods.filter_map(|pod| self.pods.get(pod)).map(|pod| self.port(&pod.instance));
+        ports.collect::<BTreeSet<u32>>().len() > 1
     }
 
     /// The user changed what a stage wants, or took it away: it has to come up again before it is watched.
