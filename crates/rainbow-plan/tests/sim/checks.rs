@@ -51,13 +51,25 @@ impl Sim {
             let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.wants_at_least(&stage);
-            let known = self.established.contains_key(&stage.name);
-            if (!known || decision) && of > 0 && staying >= of {
-                self.established.insert(stage.name.clone(), 0);
-            } else if let Some(failures) = self.established.get(&stage.name) {
-                self.require(Rule::NoLoss, capacity + failures >= of, || {
-                    format!("stage {} has {capacity} of {of} pods and {failures} failed", stage.name)
-                });
+            let known = self.established.get(&stage.name).copied();
+            let has_all = staying >= of;
+            match known {
+                None if of == 0 => {}
+                None if has_all => drop(self.established.insert(stage.name.clone(), Established { of, failures: 0 })),
+                None => {}
+                Some(_) if decision && has_all => {
+                    self.established.insert(stage.name.clone(), Established { of, failures: 0 });
+                }
+                // A stage that wants more than it has had has to come up with those first: an autoscaler asks for more, or the stage goes
+                // back to a larger version.
+                Some(Established { of: had, failures }) => {
+                    if has_all && had < of {
+                        self.established.insert(stage.name.clone(), Established { of, failures });
+                    }
+                    self.require(Rule::NoLoss, capacity + failures >= of.min(had), || {
+                        format!("stage {} has {capacity} of {of} pods and {failures} failed", stage.name)
+                    });
+                }
             }
         }
     }

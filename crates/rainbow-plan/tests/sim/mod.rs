@@ -183,6 +183,15 @@ pub struct Out {
     pub since: Option<i64>,
 }
 
+/// A stage that once had all its pods.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Established {
+    /// As many as it wanted when it had all of them.
+    of: u32,
+    /// Pods that have failed since.
+    failures: u32,
+}
+
 /// What the endpoint controller has seen of a pod.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -276,7 +285,7 @@ pub struct Sim {
     /// Versions there have been of the application.
     versions: usize,
     /// By stage: it once had all its pods; failures since it last had.
-    pub established: BTreeMap<String, u32>,
+    pub established: BTreeMap<String, Established>,
     /// Chains are carried out in any order and at the same time, but for those of stages, which come first.
     pub interleaves: bool,
     /// Shares that are held, by stage.
