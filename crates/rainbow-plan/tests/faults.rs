@@ -691,3 +691,25 @@ fn a_late_first_write_of_a_service_moves_nothing() {
         late-write";
     script(history, keeps(&[Rule::KeepsPods]));
 }
+
+/// The last old member of a paused shift with a surge is not ready for a moment. Pods of its color that were taken out come back by the same plan.
+#[test]
+#[ignore = "a new pod fills the gap, although a ready old pod is put back: `fill` sees only pods that Services have"]
+fn a_gap_in_a_paused_shift_waits_for_a_pod_that_comes_back() {
+    let history = "
+        tiers v1 t0:3
+        minready t0 3
+        stage s0 t0 rolling=0/7+107%
+        settling 30
+        pass 0
+        new-color 0
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 2
+        pass 12
+        pause-or-resume 0
+        unready 0
+        look";
+    script(history, keeps(&[Rule::Hold]));
+}
