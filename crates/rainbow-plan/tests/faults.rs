@@ -713,3 +713,45 @@ fn a_gap_in_a_paused_shift_waits_for_a_pod_that_comes_back() {
         look";
     script(history, keeps(&[Rule::Hold]));
 }
+
+/// A shift from one version to a third one, by way of a second one: its Service is deleted, and the way back is asked for.
+#[test]
+#[ignore = "the model: `Sim::hold` counts the moved pods of the newest version alone where there is no Service"]
+fn a_deleted_service_of_a_shift_of_three_versions_is_made_again() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 rolling=1/8+114%
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        new-color 63
+        pass 0
+        promote-to 0 2
+        pass 0
+        pause-or-resume 0
+        delete-stage-service 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::Hold]));
+}
+
+/// The status is lost and the selector edited, and the way back is asked for, which has a pod that others have marked as the next to go.
+#[test]
+#[ignore = "the model: `Sim::hold` does not know what served where the status is lost, and takes the share for 0"]
+fn a_way_back_waits_for_a_marked_pod_without_a_status() {
+    let history = "
+        tiers v1 t0:3
+        stage s0 t0 rolling=2/14
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        pass 31
+        mark-by-hand 0 2
+        lose-status
+        edit-selector 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::Hold]));
+}
