@@ -694,7 +694,6 @@ fn a_late_first_write_of_a_service_moves_nothing() {
 
 /// The last old member of a paused shift with a surge is not ready for a moment. Pods of its color that were taken out come back by the same plan.
 #[test]
-#[ignore = "a new pod fills the gap, although a ready old pod is put back: `fill` sees only pods that Services have"]
 fn a_gap_in_a_paused_shift_waits_for_a_pod_that_comes_back() {
     let history = "
         tiers v1 t0:3

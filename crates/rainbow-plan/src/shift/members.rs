@@ -199,7 +199,9 @@ impl<'a> Shifter<'_, 'a> {
         let old_first = self.target.pace != Pace::AtOnce && (is_held || !members.old.is_empty());
         // A hold waits for the replacements of old pods as long as one of them serves, and a way back for those of the color that it goes to.
         let has_target = new > 0 || !joining.is_empty();
-        let waits = (is_held && old > 0) || (self.target.pace == Pace::AtOnce && has_target);
+        // So it does for one that was taken out and is put back.
+        let comes_back = || self.situation.serving.is_some_and(|color| self.has_ready_outside(color));
+        let waits = (is_held && (old > 0 || comes_back())) || (self.target.pace == Pace::AtOnce && has_target);
         let others = if waits { Vec::new() } else { self.spares(members, old_first) };
         let mut spares = self.spares(members, !old_first);
         if is_held {
