@@ -715,7 +715,6 @@ fn a_gap_in_a_paused_shift_waits_for_a_pod_that_comes_back() {
 
 /// A shift from one version to a third one, by way of a second one: its Service is deleted, and the way back is asked for.
 #[test]
-#[ignore = "the model: `Sim::hold` counts the moved pods of the newest version alone where there is no Service"]
 fn a_deleted_service_of_a_shift_of_three_versions_is_made_again() {
     let history = "
         tiers v1 t0:2
@@ -737,7 +736,6 @@ fn a_deleted_service_of_a_shift_of_three_versions_is_made_again() {
 
 /// The status is lost and the selector edited, and the way back is asked for, which has a pod that others have marked as the next to go.
 #[test]
-#[ignore = "the model: `Sim::hold` does not know what served where the status is lost, and takes the share for 0"]
 fn a_way_back_waits_for_a_marked_pod_without_a_status() {
     let history = "
         tiers v1 t0:3

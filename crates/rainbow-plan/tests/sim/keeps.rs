@@ -155,10 +155,18 @@ impl Sim {
         // Where another writer has taken the Service away, the share is what the status says of it.
         let of = self.wanted(found).max(1);
         let memory = self.memory.stages.get(stage);
-        let serves_another = memory.is_some_and(|memory| memory.color.as_deref() != Some(&*from.color));
+        // Where the status is lost, a way back is one from a newer color.
+        let is_lost = memory.is_none_or(|memory| memory.color.is_none());
+        let differs = memory.is_some_and(|memory| memory.color.as_deref() != Some(&*from.color));
+        let serves_another = if is_lost { goes_back } else { differs };
+        let labelled = || {
+            let moved = |pod: &&SimPod| pod.member.contains_key(stage) && pod.instance != from && !pod.terminating;
+            self.pods.values().filter(moved).filter(|pod| pod.ready).count() as u32
+        };
         let told = || match memory.and_then(|memory| memory.shift.as_ref()) {
             _ if serves_another => of,
-            Some(shift) => shift.moved,
+            // The status tells of the newest color alone; labels tell of another one that a shift of three colors has brought.
+            Some(shift) => shift.moved.max(labelled()),
             None => 0,
         };
         let moved = match self.selected(stage) {
