@@ -678,3 +678,80 @@ fn a_color_of_a_removed_stage_has_served() {
         remove-stage 0";
     script(history, keeps(&[Rule::Evidence]));
 }
+
+/// The first write of a stage's Service arrives late, when the next operator has made the Service and moved it.
+#[test]
+#[ignore = "an apply that makes a Service cannot ask that there is none: only an object that was seen can be named by its version"]
+fn a_late_first_write_of_a_service_moves_nothing() {
+    let history = "
+        tiers v1 t0:1
+        stage s1 t0
+        settling 30
+        look
+        take-over 0
+        new-color 56
+        pass 0
+        late-write";
+    script(history, keeps(&[Rule::KeepsPods]));
+}
+
+/// The last old member of a paused shift with a surge is not ready for a moment. Pods of its color that were taken out come back by the same plan.
+#[test]
+fn a_gap_in_a_paused_shift_waits_for_a_pod_that_comes_back() {
+    let history = "
+        tiers v1 t0:3
+        minready t0 3
+        stage s0 t0 rolling=0/7+107%
+        settling 30
+        pass 0
+        new-color 0
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 2
+        pass 12
+        pause-or-resume 0
+        unready 0
+        look";
+    script(history, keeps(&[Rule::Hold]));
+}
+
+/// A shift from one version to a third one, by way of a second one: its Service is deleted, and the way back is asked for.
+#[test]
+fn a_deleted_service_of_a_shift_of_three_versions_is_made_again() {
+    let history = "
+        tiers v1 t0:2
+        stage s0 t0 rolling=1/8+114%
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        new-color 63
+        pass 0
+        promote-to 0 2
+        pass 0
+        pause-or-resume 0
+        delete-stage-service 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::Hold]));
+}
+
+/// The status is lost and the selector edited, and the way back is asked for, which has a pod that others have marked as the next to go.
+#[test]
+fn a_way_back_waits_for_a_marked_pod_without_a_status() {
+    let history = "
+        tiers v1 t0:3
+        stage s0 t0 rolling=2/14
+        settling 30
+        pass 0
+        new-color 63
+        pass 0
+        promote-to 0 1
+        pass 31
+        mark-by-hand 0 2
+        lose-status
+        edit-selector 0
+        promote-to 0 0";
+    script(history, keeps(&[Rule::Hold]));
+}

@@ -70,7 +70,7 @@ property! {
     ]);
     Edges Ordinary Refused Vain Entry NodePorts Edits Deletions Owners Pods Gates Scalers Autoscalers Replicas Sizes Away Lags
     LateWrites Clocks Invalid Manifests Stages
-    #[ignore = "NoLoss, without a call by address: a version with another port follows the first one within a second of its start"] Ports
+    Ports
 }
 
 rule! {

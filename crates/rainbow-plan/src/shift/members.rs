@@ -204,7 +204,9 @@ impl<'a> Shifter<'_, 'a> {
         // A hold waits for the replacements of old pods as long as one of the old members serves. A way back waits for the
         // replacements of the color that it goes to.
         let has_target = new > 0 || !joining.is_empty();
-        let waits = (is_held && old > 0) || (self.target.pace == Pace::AtOnce && has_target);
+        // So it does for one that was taken out and is put back.
+        let comes_back = || self.situation.serving.is_some_and(|color| self.has_ready_outside(color));
+        let waits = (is_held && (old > 0 || comes_back())) || (self.target.pace == Pace::AtOnce && has_target);
         let others = if waits { Vec::new() } else { self.spares(members, old_first) };
         let mut spares = self.spares(members, !old_first);
         if is_held {

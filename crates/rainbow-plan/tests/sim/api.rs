@@ -520,7 +520,10 @@ impl Sim {
         if hpa {
             self.hpas.remove(instance);
         }
-        self.require(Rule::Ownership, dep || svc || hpa, || format!("nothing of ours: {instance:?}"));
+        // A cache that lags shows what is gone: a delete of those very objects has no effect.
+        let foreign = self.deps.contains_key(instance) || self.svcs.contains_key(instance);
+        let rule = if foreign { Rule::Ownership } else { Rule::NoVainWrite };
+        self.require(rule, dep || svc || hpa, || format!("nothing of ours: {instance:?}"));
         if dep {
             self.delete_deployment(instance, Cause::Ours);
         }

@@ -35,6 +35,8 @@ impl Sim {
                     && self.pods.get(*pod).is_some_and(|pod| pod.ready && !pod.terminating)
             };
             let capacity = match self.swap(&stage.name) {
+                // One write of ports and selector has no overlap (docs/overlap.md).
+                Swap::Overlap if self.has_several_ports(&stage.name) => self.least(&stage.name),
                 Swap::Overlap => endpoints.iter().filter(serves).count() as u32,
                 Swap::Direct => self.least(&stage.name),
             };
@@ -46,22 +48,30 @@ impl Sim {
                 }
                 _ => true,
             };
-            // Pods that a user points the Service at, and that are not of the stage's tier, do not serve the stage.
-            let of_tier = |pod: &&String| {
-                let instance = &self.pods[*pod].instance;
-                let mut owners = self.owners(instance).peekable();
-                owners.peek().is_none() || owners.any(|color| self.entry(&stage, color).as_ref() == Some(instance))
-            };
+            // What a user points the Service at by hand, and is not the stage's tier, does not serve the stage.
+            let of_tier = |pod: &&String| self.is_of_tier(&stage, &self.pods[*pod].instance);
             let stays = |pod: &&String| serves(pod) && selected(pod) && of_tier(pod);
             let staying = endpoints.iter().filter(stays).count() as u32;
             let of = self.wants_at_least(&stage);
-            let known = self.established.contains_key(&stage.name);
-            if (!known || decision) && of > 0 && staying >= of {
-                self.established.insert(stage.name.clone(), 0);
-            } else if let Some(failures) = self.established.get(&stage.name) {
-                self.require(Rule::NoLoss, capacity + failures >= of, || {
-                    format!("stage {} has {capacity} of {of} pods and {failures} failed", stage.name)
-                });
+            let known = self.established.get(&stage.name).copied();
+            let has_all = staying >= of;
+            match known {
+                None if of == 0 => {}
+                None if has_all => drop(self.established.insert(stage.name.clone(), Established { of, failures: 0 })),
+                None => {}
+                Some(_) if decision && has_all => {
+                    self.established.insert(stage.name.clone(), Established { of, failures: 0 });
+                }
+                // A stage that wants more than it has had has to come up with those first: an autoscaler asks for more, or the stage goes
+                // back to a larger version.
+                Some(Established { of: had, failures }) => {
+                    if has_all && had < of {
+                        self.established.insert(stage.name.clone(), Established { of, failures });
+                    }
+                    self.require(Rule::NoLoss, capacity + failures >= of.min(had), || {
+                        format!("stage {} has {capacity} of {of} pods and {failures} failed", stage.name)
+                    });
+                }
             }
         }
     }
@@ -74,7 +84,15 @@ impl Sim {
         sets.map(|pods| pods.iter().filter(ready).count() as u32).min().unwrap_or(0)
     }
 
-    /// Stops watching all stages: the user changed what a stage wants, or took it away, so it must come up again first.
+    /// The sets of endpoints that some node may have lead to several ports.
+    fn has_several_ports(&self, stage: &str) -> bool {
+        let past = self.past.get(stage).into_iter().flatten().map(|(_, pods)| pods);
+        let pods = self.endpoints.get(stage).into_iter().chain(past).flatten();
+        let ports = pods.filter_map(|pod| self.pods.get(pod)).map(|pod| self.port(&pod.instance));
+        ports.collect::<BTreeSet<u32>>().len() > 1
+    }
+
+    /// The user changed what a stage wants, or took it away: it has to come up again before it is watched.
     pub fn disturb(&mut self) {
         self.established.clear();
     }

@@ -404,7 +404,7 @@ impl Sim {
         };
         let failed: Vec<String> = self.established.keys().filter(|stage| counts(stage)).cloned().collect();
         for stage in failed {
-            *self.established.entry(stage).or_default() += 1;
+            self.established.entry(stage).or_default().failures += 1;
         }
     }
 

@@ -48,6 +48,8 @@ impl Sim {
     /// the smaller one while it moves from one to the other. A size is the last one that the spec had for that version.
     pub fn wanted(&self, stage: &Stage) -> u32 {
         let answering = self.answering(&stage.name).into_iter().map(|pod| pod.instance.clone());
+        // Another tier that another writer points the Service at says nothing of how many pods the stage wants.
+        let answering = answering.filter(|instance| self.is_of_tier(stage, instance));
         let serving = self.serving_color(&stage.name).and_then(|color| self.colors.get(color));
         let serving = serving.and_then(|color| self.entry(stage, color));
         // A color that another writer scales has as many pods as the one that serves when its first pod serves, and may be
@@ -70,6 +72,12 @@ impl Sim {
         let sizes = sets.flatten().filter_map(|pod| self.pods.get(pod)).map(|pod| self.full(&pod.instance));
         let size = sizes.chain([self.wanted(stage)]).min().unwrap_or(0);
         stage.replicas.map_or(size, |replicas| replicas.min(size))
+    }
+
+    /// The stage's clients reach this instance in a color; so they may where no color has it.
+    pub(super) fn is_of_tier(&self, stage: &Stage, instance: &InstanceName) -> bool {
+        let mut owners = self.owners(instance).peekable();
+        owners.peek().is_none() || owners.any(|color| self.entry(stage, color).as_ref() == Some(instance))
     }
 
     fn newest_size(&self, tier: &str) -> u32 {
@@ -149,15 +157,27 @@ impl Sim {
         // Where another writer has taken the Service away, the share is the one in the status.
         let of = self.wanted(found).max(1);
         let memory = self.memory.stages.get(stage);
-        let serves_another = memory.is_some_and(|memory| memory.color.as_deref() != Some(&*from.color));
+        // Where the status is lost, a way back is one from a newer color.
+        let is_lost = memory.is_none_or(|memory| memory.color.is_none());
+        let differs = memory.is_some_and(|memory| memory.color.as_deref() != Some(&*from.color));
+        let serves_another = if is_lost { goes_back } else { differs };
+        let labelled = || {
+            let moved = |pod: &&SimPod| pod.member.contains_key(stage) && pod.instance != from && !pod.terminating;
+            self.pods.values().filter(moved).filter(|pod| pod.ready).count() as u32
+        };
         let told = || match memory.and_then(|memory| memory.shift.as_ref()) {
             _ if serves_another => of,
-            Some(shift) => shift.moved,
+            // The status tells of the newest color alone; labels tell of another one that a shift of three colors has brought.
+            Some(shift) => shift.moved.max(labelled()),
             None => 0,
         };
         let moved = match self.selected(stage) {
             // All pods have moved, ready or not.
             Some(Selection::Instance(instance)) if *instance != from => of,
+            // The stage is told to go back to an older color than the one that the shift comes from, and nothing of it serves.
+            Some(Selection::Members) if serves_another && self.selected_pods(stage).all(|pod| pod.instance != from) => {
+                of
+            }
             Some(Selection::Instance(_) | Selection::Members) => self.moved(stage, &from),
             Some(Selection::Other) | None => told(),
         };

@@ -183,7 +183,16 @@ pub struct Out {
     pub since: Option<i64>,
 }
 
-/// State of a pod that the endpoint controller has seen.
+/// A stage that once had all its pods.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Established {
+    /// As many as it wanted when it had all of them.
+    of: u32,
+    /// Pods that have failed since.
+    failures: u32,
+}
+
+/// What the endpoint controller has seen of a pod.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub instance: InstanceName,
@@ -275,8 +284,8 @@ pub struct Sim {
     counter: usize,
     /// Number of versions of the application so far.
     versions: usize,
-    /// Failures since the stage last had all its pods, by name of the stage. A stage has an entry once it has had all its pods.
-    pub established: BTreeMap<String, u32>,
+    /// By stage: it once had all its pods; failures since it last had.
+    pub established: BTreeMap<String, Established>,
     /// Chains are carried out in any order and at the same time, but for those of stages, which come first.
     pub interleaves: bool,
     /// Shares that are held, by stage.
