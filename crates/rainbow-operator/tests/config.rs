@@ -365,7 +365,7 @@ async fn a_copy_that_others_delete_is_put_back_where_that_is_possible() {
     };
     cluster.until("it is told", told).await;
     let (_, _, message) = cluster.condition("Stalled").await.unwrap();
-    assert!(message.contains(&format!("ConfigMap `{copy}` of color `v1` is gone")), "{message}");
+    assert!(message.contains(&format!("ConfigMap `{copy}` of color `v1` was deleted")), "{message}");
     tokio::time::sleep(LONG).await;
     let after = cluster.api::<Deployment>().get("backend-v1").await.unwrap().metadata.resource_version;
     assert_eq!(before, after, "what runs is left alone");

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::{
     Action, ChainKey, Object, Problem, ShiftPhase, StageBudget, StageReport,
     draft::Draft,
-    situation::{Points, Situation},
+    situation::{ServiceTarget, Situation},
     view::View,
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn keep(view: &View<'_>, situations: &[Situation<'_>], reports: &[Sta
     let held = situations.iter().zip(reports).filter_map(|(situation, report)| {
         let shift = report.shift.as_ref().filter(|shift| shift.phase == ShiftPhase::Paused)?;
         // The only pod of a stage must be evicted if its node is to be drained at all.
-        let least = shift.of.checked_sub(1).filter(|least| *least > 0 && situation.points == Points::Members)?;
+        let least = shift.of.checked_sub(1).filter(|least| *least > 0 && situation.points == ServiceTarget::Members)?;
         Some((report.name.as_str(), least))
     });
     let held: BTreeMap<&str, u32> = held.collect();

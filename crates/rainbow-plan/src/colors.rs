@@ -115,7 +115,11 @@ fn free(view: &View<'_>, instances: &[(String, InstanceName)], draft: &mut Draft
 }
 
 /// Returns the role of every color, by its index, and the colors that wait for a slot.
-pub(crate) fn roles(view: &View<'_>, situations: &[Situation<'_>], draft: &mut Draft) -> (Vec<Role>, Vec<Queued>) {
+pub(crate) fn roles(
+    view: &View<'_>,
+    situations: &[Situation<'_>],
+    draft: &mut Draft,
+) -> (Vec<Role>, Vec<SlotQueueEntry>) {
     let mut roles: Vec<Role> = (0..view.colors.len()).map(|color| wanted_role(view, situations, color)).collect();
     for (id, role) in roles.iter().enumerate() {
         let color = view.colors[id];
@@ -219,7 +223,7 @@ fn removed_stage_points_at(view: &View<'_>, id: ColorId) -> bool {
 }
 
 /// Color that waits for others to end, because the number of living colors is at its limit.
-pub(crate) struct Queued {
+pub(crate) struct SlotQueueEntry {
     /// Color that waits.
     pub(crate) color: ColorId,
     /// Colors that live.
@@ -261,7 +265,7 @@ fn served(view: &View<'_>, situation: &Situation<'_>) -> Option<ColorId> {
 
 /// Holds back colors that would exceed `keep.live`. A color that already has pods, or that a stage points at, is never held back;
 /// nothing ends to make room.
-fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<Queued> {
+fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> Vec<SlotQueueEntry> {
     let mut living: BTreeSet<ColorId> = (0..view.colors.len()).filter(|id| lives(view, roles, *id)).collect();
     living.extend(situations.iter().filter_map(|situation| served(view, situation)));
     // A color lives as long as any part of it.
@@ -280,8 +284,8 @@ fn limit(view: &View<'_>, situations: &[Situation<'_>], roles: &mut [Role]) -> V
             continue;
         }
         *role = Role::Waiting { stages: role.stages().to_vec() };
-        if waiting.iter().all(|queued: &Queued| queued.color != whole) {
-            waiting.push(Queued { color: whole, living: living.clone() });
+        if waiting.iter().all(|queued: &SlotQueueEntry| queued.color != whole) {
+            waiting.push(SlotQueueEntry { color: whole, living: living.clone() });
         }
     }
     waiting

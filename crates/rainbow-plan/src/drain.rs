@@ -15,11 +15,11 @@ use crate::{
 
 /// State of a color on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Ending {
     /// The color is not on its way out.
     Lives,
     /// The color keeps its pods until this time.
-    Settles {
+    StaysWhole {
         /// Time when the color left its last stage.
         released: Time,
         /// Time when the color may begin to end.
@@ -33,12 +33,12 @@ pub(crate) enum End {
         way: WayBack,
     },
     /// The pods of the color end, entry tiers first, as their connections end.
-    Ends {
+    Drains {
         /// Time when the color left its last stage.
         released: Time,
     },
     /// The color has no pods.
-    Gone {
+    Retired {
         /// Time when the color left its last stage.
         released: Time,
         /// Time when the last pod was seen to be gone.
@@ -46,36 +46,36 @@ pub(crate) enum End {
     },
 }
 
-impl End {
+impl Ending {
     /// Returns whether the color keeps all its pods for now.
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(self, Self::Settles { .. } | Self::KeptWarm { .. })
+        matches!(self, Self::StaysWhole { .. } | Self::KeptWarm { .. })
     }
 
     /// Returns when the color left its last stage.
     pub(crate) fn released(&self) -> Option<Time> {
         match self {
             Self::Lives => None,
-            Self::Settles { released, .. }
+            Self::StaysWhole { released, .. }
             | Self::KeptWarm { released, .. }
-            | Self::Ends { released }
-            | Self::Gone { released, .. } => Some(*released),
+            | Self::Drains { released }
+            | Self::Retired { released, .. } => Some(*released),
         }
     }
 }
 
 /// Returns the end of every color, by index of the color.
-pub(crate) fn ends(view: &View<'_>, situations: &[Situation<'_>], roles: &[Role], draft: &mut Draft) -> Vec<End> {
+pub(crate) fn ends(view: &View<'_>, situations: &[Situation<'_>], roles: &[Role], draft: &mut Draft) -> Vec<Ending> {
     (0..roles.len()).map(|id| end(view, situations, id, roles, draft)).collect()
 }
 
-fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role], draft: &mut Draft) -> End {
+fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role], draft: &mut Draft) -> Ending {
     let color = view.colors[id];
     if roles[id] != Role::Leaving {
-        return End::Lives;
+        return Ending::Lives;
     }
     let released = color.released.unwrap_or(view.now);
-    let gone = End::Gone { released, retired: color.retired.unwrap_or(view.now) };
+    let gone = Ending::Retired { released, retired: color.retired.unwrap_or(view.now) };
     // An instance that lives on with another color belongs to that color.
     let lives_on = |instance: &InstanceName| view.owners(instance).iter().any(|owner| roles[*owner] != Role::Leaving);
     let own = || color.instances.values().filter(|instance| !lives_on(instance));
@@ -94,24 +94,24 @@ fn end(view: &View<'_>, situations: &[Situation<'_>], id: ColorId, roles: &[Role
     let until = left.map_or(settle, |left| settle.max(view.forgotten(left)));
     // A stage that was taken out of the spec may have the color among its endpoints to the last.
     if pods().any(|pod| !pod.endpoint.is_empty()) {
-        return End::Settles { released, until: until.max(view.now) };
+        return Ending::StaysWhole { released, until: until.max(view.now) };
     }
     // A release that the status does not say yet does not count: the status says it first.
     if color.released.is_none() || until > view.now {
         draft.wake(until);
-        return End::Settles { released, until };
+        return Ending::StaysWhole { released, until };
     }
     if let Some(way) = way_back(view, situations, color, id, deadline) {
         if let Warmth::Until(until) = way.warmth {
             draft.wake(until);
         }
-        return End::KeptWarm { released, way };
+        return Ending::KeptWarm { released, way };
     }
     // An instance that several leaving colors share drains with the newest of them.
     if own().all(|instance| view.owners(instance).first() != Some(&id) || view.count(instance).gone) {
         return gone;
     }
-    End::Ends { released }
+    Ending::Drains { released }
 }
 
 /// Returns the stage that the color is kept whole for. An end that the color's user has asked for comes before that. The deadline

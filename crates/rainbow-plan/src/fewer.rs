@@ -14,8 +14,8 @@ use crate::{
     draft::Draft,
     evidence::{Verdict, verdict_of_fewer},
     hash::NameSet,
-    release::{Going, Leaver},
-    situation::{Points, Situation},
+    release::{EndingInstance, LeavingPod},
+    situation::{ServiceTarget, Situation},
     sizes::Sizes,
     view::{ColorId, View, is_out, serves},
 };
@@ -27,7 +27,7 @@ pub(crate) fn fewer<'a>(
     roles: &[Role],
     sizes: &Sizes<'a>,
     draft: &mut Draft,
-) -> Vec<Going<'a>> {
+) -> Vec<EndingInstance<'a>> {
     let mut done: NameSet<&InstanceName> = NameSet::default();
     let mut all = Vec::new();
     for (id, _) in roles.iter().enumerate().filter(|(_, role)| role.enforced()) {
@@ -55,7 +55,7 @@ struct Fewer<'s, 'a> {
 
 impl<'a> Fewer<'_, 'a> {
     /// Puts pods back or takes pods out. Returns the instance's pods, where there are more than wanted.
-    fn decide(&self, color: ColorId, counted: bool, draft: &mut Draft) -> Option<Going<'a>> {
+    fn decide(&self, color: ColorId, counted: bool, draft: &mut Draft) -> Option<EndingInstance<'a>> {
         let mut pods: Vec<&Pod> = self.view.alive(self.instance).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         let back = self.put_back(&pods, draft);
@@ -70,12 +70,19 @@ impl<'a> Fewer<'_, 'a> {
         let mut leaver = |pod: &'a Pod| {
             let (clock, verdict) = verdict_of_fewer(self.view, pod, draft);
             let verdict = if back.contains(&*pod.name) { Verdict::Serves } else { verdict };
-            Leaver { pod, clock, verdict }
+            LeavingPod { pod, clock, verdict }
         };
         let leavers = pods.iter().map(|pod| leaver(pod)).collect();
         let keeps = self.wanted;
-        let going =
-            Going { instance: self.instance, color, exposed: true, open: true, lives: true, keeps, pods: leavers };
+        let going = EndingInstance {
+            instance: self.instance,
+            color,
+            exposed: true,
+            open: true,
+            lives: true,
+            keeps,
+            pods: leavers,
+        };
         going.count(self.view, counted, draft);
         if back.is_empty() {
             self.take_out(&pods, draft);
@@ -143,7 +150,7 @@ impl<'a> Fewer<'_, 'a> {
 
     /// Returns whether a stage has labels on the instance's pods that do not select yet, or no longer.
     fn is_about_to_move(&self, pods: &[&Pod]) -> bool {
-        self.situations.iter().filter(|situation| situation.points != Points::Members).any(|situation| {
+        self.situations.iter().filter(|situation| situation.points != ServiceTarget::Members).any(|situation| {
             let stage = &situation.stage.name;
             pods.iter().any(|pod| pod.member.contains_key(stage))
         })

@@ -10,7 +10,7 @@ use crate::{
     StageMemory, StageService, Tier, Time,
     colors::Role,
     draft::Draft,
-    situation::{Goal, Points, Situation, has_ready},
+    situation::{Goal, ServiceTarget, Situation, has_ready},
     sizes::{lacking, ready_for},
     view::{ColorId, View, serves},
 };
@@ -60,10 +60,10 @@ pub(crate) fn degraded(
     let StageMemory { since, degraded, .. } = &situation.memory;
     (*since)?;
     let id = match situation.points {
-        Points::Members if situation.stage.paused => situation.serving?,
-        Points::Members => target.or(situation.serving)?,
-        Points::Instance(_) => situation.serving?,
-        Points::Nowhere | Points::Foreign | Points::Other => return degraded.clone(),
+        ServiceTarget::Members if situation.stage.paused => situation.serving?,
+        ServiceTarget::Members => target.or(situation.serving)?,
+        ServiceTarget::Instance(_) => situation.serving?,
+        ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => return degraded.clone(),
     };
     let color = view.colors[id].name.clone();
     // The health of another color says nothing about this one.
@@ -101,10 +101,10 @@ pub(crate) fn rejected(
         degraded.is_some_and(|degraded| degraded.since.after(view.spec.progress_deadline) <= view.now)
     };
     let color = match points {
-        Points::Members => target.filter(|color| is_degraded(*color)),
-        Points::Instance(_) if target == *serving => target.filter(|color| is_degraded(*color)),
-        Points::Instance(_) => target.filter(|color| does_not_start(view, situation, roles, *color, draft)),
-        Points::Nowhere | Points::Foreign | Points::Other => None,
+        ServiceTarget::Members => target.filter(|color| is_degraded(*color)),
+        ServiceTarget::Instance(_) if target == *serving => target.filter(|color| is_degraded(*color)),
+        ServiceTarget::Instance(_) => target.filter(|color| does_not_start(view, situation, roles, *color, draft)),
+        ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => None,
     };
     let color = color.filter(|color| *goal == Goal::Color(*color))?;
     let from = serving.filter(|serving| *serving != color);
@@ -270,11 +270,13 @@ fn reaches(view: &View<'_>, situation: &Situation<'_>, draft: &Draft, id: ColorI
         (Some(Selection::Instance(instance)), _) => {
             of_color(instance) && view.pods(instance).iter().any(|pod| pod.ready)
         }
-        (Some(Selection::Members), _) | (None, Points::Members) => {
+        (Some(Selection::Members), _) | (None, ServiceTarget::Members) => {
             let mut pods = view.colors[id].instances.values().flat_map(|instance| view.pods(instance));
             pods.any(|pod| joins(pod) && of_color(&pod.instance))
         }
         (Some(Selection::Other), _)
-        | (None, Points::Instance(_) | Points::Nowhere | Points::Foreign | Points::Other) => false,
+        | (None, ServiceTarget::Instance(_) | ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other) => {
+            false
+        }
     }
 }

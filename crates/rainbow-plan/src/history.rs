@@ -7,15 +7,15 @@ use crate::{
     colors::Role,
     dag::entry_first,
     draft::Draft,
-    drain::End,
+    drain::Ending,
     view::{ColorId, View},
 };
 
 /// Deletes colors that are being deleted and have no pods left, and the longest retired ones past `keep.history`.
-pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut Draft) {
+pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[Ending], draft: &mut Draft) {
     let mut retired: Vec<(bool, Time, i64, ColorId)> = Vec::new();
     let mut goes: BTreeSet<ColorId> = BTreeSet::new();
-    let has_ended = |id: ColorId| matches!(ends[id], End::Gone { .. });
+    let has_ended = |id: ColorId| matches!(ends[id], Ending::Retired { .. });
     for (id, end) in ends.iter().enumerate() {
         let color = view.colors[id];
         if color.part != Part::Shared {
@@ -25,11 +25,11 @@ pub(crate) fn prune(view: &View<'_>, roles: &[Role], ends: &[End], draft: &mut D
             continue;
         }
         match end {
-            End::Gone { .. } if color.deleting => {
+            Ending::Retired { .. } if color.deleting => {
                 goes.insert(id);
             }
             // The newest color, and the spec's own, would only be made again.
-            End::Gone { retired: at, .. }
+            Ending::Retired { retired: at, .. }
                 if color.name != view.spec.color && view.newest != Some(id) && roles[id] == Role::Leaving =>
             {
                 // A color that never served is no way back: it is deleted before all colors that served.

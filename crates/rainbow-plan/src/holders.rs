@@ -2,21 +2,21 @@
 
 use crate::{
     Connections, DrainReport, Holder, MAX_HOLDERS,
-    drain::End,
+    drain::Ending,
     evidence::{Clock, Verdict, is_held},
     health::{Warmth, WayBack},
-    release::{Going, Leaver},
+    release::{EndingInstance, LeavingPod},
     view::{ColorId, View},
 };
 
 /// Facts about a color's connections, for the report.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holding {
+pub(crate) struct ConnectionFacts {
     /// Connections at the last count; `None` where none are counted.
     pub(crate) connections: Option<u64>,
     pub(crate) drain: Option<DrainReport>,
     /// Some pods are idle, and must be idle for a while longer.
-    pub(crate) settles: bool,
+    pub(crate) waits_idle: bool,
     /// Some pods have been asked and have not answered.
     pub(crate) asked: bool,
     /// Pods that a living color waits for while it becomes smaller, at most [`MAX_HOLDERS`].
@@ -24,8 +24,8 @@ pub(crate) struct Holding {
 }
 
 /// Returns the facts about every color, by its index.
-pub(crate) fn holdings(view: &View<'_>, ends: &[End], going: &[Going<'_>]) -> Vec<Holding> {
-    let mut all: Vec<Holding> = (0..ends.len()).map(|id| holding(view, id, ends)).collect();
+pub(crate) fn connection_facts(view: &View<'_>, ends: &[Ending], going: &[EndingInstance<'_>]) -> Vec<ConnectionFacts> {
+    let mut all: Vec<ConnectionFacts> = (0..ends.len()).map(|id| holding(view, id, ends)).collect();
     // Only exposed instances count: the connections of those behind them come from the color's own pods.
     for one in going.iter().filter(|one| one.exposed) {
         match one.lives {
@@ -44,9 +44,11 @@ pub(crate) fn holdings(view: &View<'_>, ends: &[End], going: &[Going<'_>]) -> Ve
     all
 }
 
-fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
-    let (End::Settles { released, .. } | End::KeptWarm { released, .. } | End::Ends { released }) = ends[id] else {
-        return Holding::default();
+fn holding(view: &View<'_>, id: ColorId, ends: &[Ending]) -> ConnectionFacts {
+    let (Ending::StaysWhole { released, .. } | Ending::KeptWarm { released, .. } | Ending::Drains { released }) =
+        ends[id]
+    else {
+        return ConnectionFacts::default();
     };
     let color = view.colors[id];
     let deadline = Clock::of(view, color, released).deadline;
@@ -56,27 +58,27 @@ fn holding(view: &View<'_>, id: ColorId, ends: &[End]) -> Holding {
     // A load balancer may send clients for longer than that.
     let alone = if view.has_overlap() { alone.max(view.forgotten(released)) } else { alone };
     let (alone, deadline) = match ends[id] {
-        End::KeptWarm { way: WayBack { warmth: Warmth::Until(until), .. }, .. } => (alone.max(until), deadline),
+        Ending::KeptWarm { way: WayBack { warmth: Warmth::Until(until), .. }, .. } => (alone.max(until), deadline),
         // As long as the new color is unhealthy, no connection is cut.
-        End::KeptWarm { way: WayBack { warmth: Warmth::WhileUnhealthy, .. }, .. } => {
-            return Holding { drain: Some(DrainReport::new(released, None)), ..Holding::default() };
+        Ending::KeptWarm { way: WayBack { warmth: Warmth::WhileUnhealthy, .. }, .. } => {
+            return ConnectionFacts { drain: Some(DrainReport::new(released, None)), ..ConnectionFacts::default() };
         }
-        End::Lives | End::Settles { .. } | End::Ends { .. } | End::Gone { .. } => (alone, deadline),
+        Ending::Lives | Ending::StaysWhole { .. } | Ending::Drains { .. } | Ending::Retired { .. } => (alone, deadline),
     };
     let deadline = if counted { deadline } else { Some(deadline.map_or(alone, |deadline| deadline.min(alone))) };
-    Holding { drain: Some(DrainReport::new(released, deadline)), ..Holding::default() }
+    ConnectionFacts { drain: Some(DrainReport::new(released, deadline)), ..ConnectionFacts::default() }
 }
 
-fn add_fewer(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
+fn add_fewer(view: &View<'_>, one: &EndingInstance<'_>, holding: &mut ConnectionFacts) {
     let fewer = holding.fewer.get_or_insert_default();
-    let holds = |leaver: &&Leaver<'_>| leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod);
+    let holds = |leaver: &&LeavingPod<'_>| leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod);
     fewer.extend(one.pods.iter().filter(holds).map(|leaver| leaver.pod.name.to_string()));
     fewer.truncate(MAX_HOLDERS);
 }
 
-fn add(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
+fn add(view: &View<'_>, one: &EndingInstance<'_>, holding: &mut ConnectionFacts) {
     let Some(drain) = &mut holding.drain else { return };
-    for Leaver { pod, clock, .. } in &one.pods {
+    for LeavingPod { pod, clock, .. } in &one.pods {
         if pod.connections != Connections::Uncounted {
             let count = match pod.connections {
                 Connections::Busy { count, .. } => u64::from(count),
@@ -84,7 +86,7 @@ fn add(view: &View<'_>, one: &Going<'_>, holding: &mut Holding) {
             };
             holding.connections = Some(holding.connections.unwrap_or(0).saturating_add(count));
         }
-        holding.settles |= matches!(pod.connections, Connections::Idle { .. });
+        holding.waits_idle |= matches!(pod.connections, Connections::Idle { .. });
         holding.asked |= matches!(pod.connections, Connections::Unknown { .. });
         if !is_held(view, clock, pod) {
             continue;

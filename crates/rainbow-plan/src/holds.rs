@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Address, HoldReport, Promote, Report, Spec, Stage, World,
-    situation::{self, Points, Situation},
+    situation::{self, ServiceTarget, Situation},
     sizes,
     view::{ColorId, View},
 };
@@ -67,7 +67,7 @@ pub(crate) fn ending(view: &View<'_>, spec: &Spec) -> Ended {
 /// Returns whether the stage serves the color that it was taken back to, and no other.
 fn has_arrived(view: &View<'_>, stage: &Stage, situation: &Situation<'_>) -> bool {
     let held = stage.hold.as_ref().and_then(|hold| view.color_in(&stage.name, hold.color.as_deref()?));
-    matches!(situation.points, Points::Instance(_)) && held.is_some() && held == situation.serving
+    matches!(situation.points, ServiceTarget::Instance(_)) && held.is_some() && held == situation.serving
 }
 
 /// Reports the state of the holds.

@@ -137,7 +137,8 @@ fn decide(view: &View<'_>) -> Plan {
     history::prune(view, &roles, &ends, &mut draft);
     copies::keep(view, &roles, &mut draft);
     orphans::delete(view, &mut draft);
-    let told = report::Told { situations: &situations, roles: &roles, sizes: &sizes, ends: &ends, waiting: &waiting };
-    let report = report::report(view, &told, &holders::holdings(view, &ends, &going), stages, &mut draft);
+    let told =
+        report::ReportInput { situations: &situations, roles: &roles, sizes: &sizes, ends: &ends, waiting: &waiting };
+    let report = report::report(view, &told, &holders::connection_facts(view, &ends, &going), stages, &mut draft);
     draft.into_plan(view.now, report)
 }

@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Action, ChainKey, Controller, Deployment, InstanceName, Mark, Object, Pod, Presence, Problem,
     draft::Draft,
-    drain::End,
+    drain::Ending,
     evidence::{Verdict, is_held},
     hash::NameMap,
-    release::{Going, Leaver},
+    release::{EndingInstance, LeavingPod},
     view::View,
 };
 
 /// Marks pods, takes marks off, and keeps the guard as long as a pod is held.
-pub(crate) fn mark(view: &View<'_>, ends: &[End], going: &[Going<'_>], draft: &mut Draft) {
+pub(crate) fn mark(view: &View<'_>, ends: &[Ending], going: &[EndingInstance<'_>], draft: &mut Draft) {
     let cleared = cleared(view, ends, going);
     let mut wanted = wanted(view, going);
     wanted.extend(cleared.iter().map(|pod| (*pod, Mark::None)));
@@ -67,13 +67,13 @@ pub(crate) fn unguard(view: &View<'_>, draft: &mut Draft) {
 
 /// Returns the marks that pods of instances that end or become smaller should have, by name. A pod that is not named keeps its
 /// mark.
-fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
+fn wanted<'a>(view: &View<'a>, going: &[EndingInstance<'a>]) -> BTreeMap<&'a str, Mark> {
     let holding = holding(view, going);
     let mut wanted = BTreeMap::new();
     for one in going {
         let next = if one.lives { one.next(view) } else { BTreeSet::new() };
         wanted.extend(next.iter().map(|pod| (*pod, Mark::Leaving)));
-        let goes = |leaver: &Leaver<'_>| one.open && matches!(leaver.verdict, Verdict::Goes(_));
+        let goes = |leaver: &LeavingPod<'_>| one.open && matches!(leaver.verdict, Verdict::Goes(_));
         let stay = one.pods.iter().filter(|leaver| !goes(leaver) && !next.contains(&*leaver.pod.name));
         for leaver in stay {
             let pod = leaver.pod;
@@ -96,14 +96,14 @@ fn wanted<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeMap<&'a str, Mark> {
 }
 
 /// Returns the pods that lose their marks because a color that has them lives.
-fn cleared<'a>(view: &View<'a>, ends: &[End], going: &[Going<'a>]) -> BTreeSet<&'a str> {
-    let goes = |leaver: &&Leaver<'_>| leaver.verdict != Verdict::Serves;
+fn cleared<'a>(view: &View<'a>, ends: &[Ending], going: &[EndingInstance<'a>]) -> BTreeSet<&'a str> {
+    let goes = |leaver: &&LeavingPod<'_>| leaver.verdict != Verdict::Serves;
     let going: BTreeSet<&str> =
         going.iter().flat_map(|one| one.pods.iter().filter(goes)).map(|leaver| &*leaver.pod.name).collect();
     let marked = view.world.pods.iter().filter(|pod| pod.mark != Mark::None && !pod.terminating);
     let living = marked
         .filter(|pod| !going.contains(&*pod.name))
-        .filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == End::Lives));
+        .filter(|pod| view.owners(&pod.instance).iter().any(|owner| ends[*owner] == Ending::Lives));
     living.filter(|pod| may_be_cleared(view, pod)).map(|pod| &*pod.name).collect()
 }
 
@@ -121,13 +121,13 @@ fn may_be_cleared(view: &View<'_>, pod: &Pod) -> bool {
 }
 
 /// Returns whether the pod has connections, or it has been unknown for a while whether it has any.
-pub(crate) fn holds(view: &View<'_>, leaver: &Leaver<'_>) -> bool {
+pub(crate) fn holds(view: &View<'_>, leaver: &LeavingPod<'_>) -> bool {
     leaver.verdict == Verdict::Holds && is_held(view, &leaver.clock, leaver.pod)
 }
 
 /// Returns the instances that hold connections, and those that they call directly or through other tiers.
-fn holding<'a>(view: &View<'a>, going: &[Going<'a>]) -> BTreeSet<&'a InstanceName> {
-    let by_name: NameMap<&InstanceName, &Going<'_>> = going.iter().map(|one| (one.instance, one)).collect();
+fn holding<'a>(view: &View<'a>, going: &[EndingInstance<'a>]) -> BTreeSet<&'a InstanceName> {
+    let by_name: NameMap<&InstanceName, &EndingInstance<'_>> = going.iter().map(|one| (one.instance, one)).collect();
     let mut found = BTreeSet::new();
     let mut next: Vec<&InstanceName> = going
         .iter()

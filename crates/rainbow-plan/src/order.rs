@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use crate::{
     Address, Between, Deployment, InstanceName, Selection, Stage, StageKey, StageService, Step, Tier, Time, Waiting,
     parts::{self, inner_name},
-    situation::{Goal, Points, Situation, has_ready},
+    situation::{Goal, ServiceTarget, Situation, has_ready},
     view::{ColorId, View},
 };
 
@@ -74,7 +74,7 @@ fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
 fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_>) -> Option<Block> {
     let Goal::Color(goal) = situation.goal else { return None };
     let has_members = situation.members.iter().any(|pod| situation.is_of(view, pod, goal));
-    if situation.points == Points::Members && has_members {
+    if situation.points == ServiceTarget::Members && has_members {
         return None;
     }
     let block = |waiting, until| Some(Block { color: goal, waiting, until });
@@ -85,7 +85,8 @@ fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_
     if situation.serving == Some(goal) && before(view, situation, goal) == Some(goal) {
         // Where the status is lost, or its color was taken away by force, the color that the address serves is a guess. Callers
         // may refute it.
-        let selects = situation.instance(view, goal).is_some_and(|own| situation.points == Points::Instance(own));
+        let selects =
+            situation.instance(view, goal).is_some_and(|own| situation.points == ServiceTarget::Instance(own));
         return if selects { None } else { newer() };
     }
     if situation.stage.address != Address::Entry && situation.instance(view, goal).is_none() {
@@ -143,7 +144,7 @@ fn arrived(view: &View<'_>, callee: Option<&Situation<'_>>, color: ColorId) -> R
         Goal::Color(goal) => before(view, callee, goal),
         Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => callee.serving,
     };
-    let (Points::Instance(selected), Some(serving)) = (&callee.points, serving) else { return Err(None) };
+    let (ServiceTarget::Instance(selected), Some(serving)) = (&callee.points, serving) else { return Err(None) };
     let is_remembered = callee.memory.color.as_deref() == Some(view.colors[serving].name.as_str());
     let is_new_enough = view.colors[serving].revision >= view.colors[color].revision;
     if callee.instance(view, serving) != Some(*selected) || !is_remembered || !is_new_enough {
@@ -252,7 +253,7 @@ fn before(view: &View<'_>, situation: &Situation<'_>, goal: ColorId) -> Option<C
     let remembered = situation.memory.color.as_deref();
     let remembered = remembered.and_then(|name| view.color_in(&situation.stage.name, name));
     let is_same = |color: &ColorId| situation.instance(view, *color) == situation.instance(view, goal);
-    let is_guess = situation.serving == Some(goal) && matches!(situation.points, Points::Instance(_));
+    let is_guess = situation.serving == Some(goal) && matches!(situation.points, ServiceTarget::Instance(_));
     remembered.filter(|color| is_guess && is_same(color)).or(situation.serving)
 }
 
@@ -262,8 +263,8 @@ fn serves_instead(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) 
     let is_other = |color: &ColorId| *color != blocked && situation.instance(view, *color).is_some();
     let mut others = (0..view.colors.len()).filter(is_other);
     match situation.points {
-        Points::Instance(selected) => others.find(|color| situation.instance(view, *color) == Some(selected)),
-        Points::Members | Points::Nowhere | Points::Other | Points::Foreign => {
+        ServiceTarget::Instance(selected) => others.find(|color| situation.instance(view, *color) == Some(selected)),
+        ServiceTarget::Members | ServiceTarget::Nowhere | ServiceTarget::Other | ServiceTarget::Foreign => {
             others.find(|color| has_ready(view, situation.stage, *color))
         }
     }
@@ -272,7 +273,7 @@ fn serves_instead(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) 
 /// Returns the color that an address continues to, or stays at, when it may not go to `blocked`.
 fn stays_at(view: &View<'_>, situation: &Situation<'_>, blocked: ColorId) -> Option<ColorId> {
     let has_members = |color: &ColorId| situation.members.iter().any(|pod| situation.is_of(view, pod, *color));
-    let shift = situation.memory.shift.as_ref().filter(|_| situation.points == Points::Members);
+    let shift = situation.memory.shift.as_ref().filter(|_| situation.points == ServiceTarget::Members);
     let to = shift.and_then(|shift| view.color_in(&situation.stage.name, &shift.to));
     to.filter(has_members).or(situation.serving).filter(|color| *color != blocked)
 }

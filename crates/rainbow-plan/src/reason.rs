@@ -26,7 +26,7 @@ pub enum Waiting {
     ForColor {
         color: String,
         /// Objects that the color lacks, inner tiers first.
-        lacks: Vec<Lack>,
+        lacks: Vec<Shortfall>,
     },
     /// The stage waits until a tier that its pods call has moved to the color.
     ForTier {
@@ -80,12 +80,12 @@ pub enum Waiting {
     /// The color waits for its own pods.
     ForPods {
         /// Objects that the color lacks, inner tiers first.
-        lacks: Vec<Lack>,
+        lacks: Vec<Shortfall>,
     },
     /// The number of living colors is what `keep.live` allows.
     ForSlot {
         /// Colors that live, newest first.
-        living: Vec<Living>,
+        living: Vec<LivingColor>,
     },
     /// The color is being deleted, and stages still need it.
     HeldByStages {
@@ -93,7 +93,7 @@ pub enum Waiting {
         stages: Vec<String>,
     },
     /// The color left its last stage and keeps all its pods as a way back.
-    Settling,
+    WholeForReturn,
     /// The color left its last stage and keeps all its pods as the way back of a stage, until the color that took its place is known to
     /// be healthy.
     KeptWarm {
@@ -141,7 +141,7 @@ pub enum Waiting {
 
 /// Lack of a color in one of its tiers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum Shortfall {
     /// No instance serves the tier.
     Instance { tier: String },
     /// Fewer pods are ready than wanted.
@@ -199,7 +199,7 @@ pub enum Problem {
         /// Progress deadline of the spec.
         after: Duration,
         /// Objects that the color lacks, inner tiers first.
-        lacks: Vec<Lack>,
+        lacks: Vec<Shortfall>,
     },
     /// The color that a stage serves has lacked pods for the progress deadline, or again and again.
     Degraded {
@@ -209,7 +209,7 @@ pub enum Problem {
         /// Time since which the color is degraded.
         since: Time,
         /// Tiers in which the color lacks pods now, inner ones first. Empty: no tier lacks pods at this moment.
-        lacks: Vec<Lack>,
+        lacks: Vec<Shortfall>,
         /// Color that the stage served before, if its pods are still there.
         previous: Option<String>,
     },
@@ -239,7 +239,7 @@ pub enum Problem {
         /// Color that waits for a slot.
         color: String,
         /// Colors that live, newest first.
-        living: Vec<Living>,
+        living: Vec<LivingColor>,
     },
 }
 
@@ -266,7 +266,7 @@ pub enum Object {
 
 /// Color that lives while another one waits for a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Living {
+pub struct LivingColor {
     pub color: String,
     /// Reason why the color lives.
     pub because: LivesBecause,

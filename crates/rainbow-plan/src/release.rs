@@ -18,7 +18,7 @@ use crate::{
     Action, ChainKey, Connections, Controller, Deployment, InstanceName, Mark, Pod, Time, Why, adopt,
     dag::{Dependents, entry_first},
     draft::Draft,
-    drain::End,
+    drain::Ending,
     evidence::{Clock, Verdict, has_drained, held_from, verdict},
     hash::NameSet,
     marks::holds,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Instance that only leaving colors have and that is not gone yet, or instance that becomes smaller.
-pub(crate) struct Going<'a> {
+pub(crate) struct EndingInstance<'a> {
     pub(crate) instance: &'a InstanceName,
     /// Newest color that has the instance: it is the one that drains it. For an instance that becomes smaller, the newest color
     /// that lives.
@@ -41,17 +41,17 @@ pub(crate) struct Going<'a> {
     /// Pods that stay; 0 where the whole instance ends.
     pub(crate) keeps: usize,
     /// Pods of the instance that are not being deleted, by name.
-    pub(crate) pods: Vec<Leaver<'a>>,
+    pub(crate) pods: Vec<LeavingPod<'a>>,
 }
 
 /// Pod of an instance that ends or becomes smaller, and the verdict of the evidence on the pod.
-pub(crate) struct Leaver<'a> {
+pub(crate) struct LeavingPod<'a> {
     pub(crate) pod: &'a Pod,
     pub(crate) clock: Clock,
     pub(crate) verdict: Verdict,
 }
 
-impl Leaver<'_> {
+impl LeavingPod<'_> {
     /// Returns when the pod may end, where that is known.
     fn goes_by(&self, now: Time) -> Option<Time> {
         match self.verdict {
@@ -63,11 +63,11 @@ impl Leaver<'_> {
 }
 
 /// Returns all instances on their way out, dependents before the instances that they need.
-pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec<Going<'a>> {
+pub(crate) fn going<'a>(view: &View<'a>, ends: &[Ending], draft: &mut Draft) -> Vec<EndingInstance<'a>> {
     let dependents = Dependents::new(view);
     let mut done: NameSet<&InstanceName> = NameSet::default();
     let mut all = Vec::new();
-    for id in (0..ends.len()).filter(|id| ends[*id] != End::Lives) {
+    for id in (0..ends.len()).filter(|id| ends[*id] != Ending::Lives) {
         let color = view.colors[id];
         for tier in entry_first(color) {
             let Some(instance) = color.instances.get(&tier.name) else { continue };
@@ -82,10 +82,11 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
             }
             let whole = owners.iter().any(|owner| ends[*owner].is_whole());
             let exposed = dependents.gone(view, instance);
-            let leaver = |pod| Leaver { pod, clock, verdict: verdict(view, &clock, pod) };
-            let mut pods: Vec<Leaver<'_>> = view.alive(instance).map(leaver).collect();
+            let leaver = |pod| LeavingPod { pod, clock, verdict: verdict(view, &clock, pod) };
+            let mut pods: Vec<LeavingPod<'_>> = view.alive(instance).map(leaver).collect();
             pods.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
-            let one = Going { instance, color: id, exposed, open: exposed && !whole, lives: false, keeps: 0, pods };
+            let one =
+                EndingInstance { instance, color: id, exposed, open: exposed && !whole, lives: false, keeps: 0, pods };
             if exposed {
                 one.count(view, tier.counted, draft);
             }
@@ -96,12 +97,12 @@ pub(crate) fn going<'a>(view: &View<'a>, ends: &[End], draft: &mut Draft) -> Vec
 }
 
 /// Returns the clock of an instance of these colors; `None` where one of them lives.
-fn clock(view: &View<'_>, ends: &[End], owners: &[ColorId]) -> Option<Clock> {
+fn clock(view: &View<'_>, ends: &[Ending], owners: &[ColorId]) -> Option<Clock> {
     let of = |owner: &ColorId| Some(Clock::of(view, view.colors[*owner], ends[*owner].released()?));
     owners.iter().map(of).reduce(|one, other| Some(one?.later(other?))).flatten()
 }
 
-impl<'a> Going<'a> {
+impl<'a> EndingInstance<'a> {
     /// Has the connections of the instance's pods counted.
     pub(crate) fn count(&self, view: &View<'_>, counted: bool, draft: &mut Draft) {
         if counted || self.pods.iter().any(|leaver| leaver.pod.connections != Connections::Uncounted) {
@@ -141,8 +142,8 @@ impl<'a> Going<'a> {
             return BTreeSet::new();
         }
         let soon = view.now.after(view.spec.propagation);
-        let goes_by = |leaver: &Leaver<'_>| leaver.goes_by(view.now);
-        let is_marked = |leaver: &Leaver<'_>| leaver.pod.mark == Mark::Leaving;
+        let goes_by = |leaver: &LeavingPod<'_>| leaver.goes_by(view.now);
+        let is_marked = |leaver: &LeavingPod<'_>| leaver.pod.mark == Mark::Leaving;
         let batch = self.pods.iter().filter(|leaver| is_marked(leaver)).filter_map(goes_by).max().unwrap_or(soon);
         let whole = self.pods.iter().all(|leaver| goes_by(leaver).is_some_and(|at| at <= soon));
         let by = if whole { view.now } else { batch.min(soon) };
@@ -180,7 +181,7 @@ impl<'a> Going<'a> {
     fn let_go(&self, view: &View<'_>, draft: &mut Draft) {
         let is_ours = matches!(view.deployment(self.instance), Deployment::Ours { .. });
         let asked = view.count(self.instance).replicas as usize;
-        let runs_alone = |leaver: &Leaver<'_>| leaver.pod.controller != Controller::ReplicaSet;
+        let runs_alone = |leaver: &LeavingPod<'_>| leaver.pod.controller != Controller::ReplicaSet;
         if !is_ours || self.pods.iter().any(|leaver| holds(view, leaver) || runs_alone(leaver)) {
             adopt::take_over(view, self.instance, draft);
         } else if self.ends_whole() && asked > 0 {
@@ -256,7 +257,7 @@ impl<'a> Going<'a> {
     /// Wakes the planner when the evidence, a mark or the deadline lets the next pod end.
     fn wake(&self, view: &View<'_>, draft: &mut Draft) {
         let by_cost = self.lives && !self.ends_whole();
-        for Leaver { pod, clock, verdict } in &self.pods {
+        for LeavingPod { pod, clock, verdict } in &self.pods {
             let next: Option<Time> = match verdict {
                 Verdict::Goes(_) | Verdict::Serves => None,
                 Verdict::Settles(until) => Some(*until),

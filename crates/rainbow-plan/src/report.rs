@@ -3,42 +3,42 @@
 use crate::{
     ColorPhase, ColorReport, DrainReport, InstanceName, MAX_HOLDERS, Part, PartMemory, Problem, Report, Scaler,
     ShiftPhase, StageReport, Version, Waiting,
-    colors::{Queued, Role, is_cleared, is_demoted},
+    colors::{Role, SlotQueueEntry, is_cleared, is_demoted},
     draft::Draft,
-    drain::End,
+    drain::Ending,
     health::{self, Warmth, WayBack},
-    holders::Holding,
-    situation::{Goal, Points, Situation, has_ready},
+    holders::ConnectionFacts,
+    situation::{Goal, ServiceTarget, Situation, has_ready},
     sizes::{Sizes, complete, lacking},
     slots,
     view::{ColorId, View},
 };
 
 /// Results of the other modules.
-pub(crate) struct Told<'s, 'a> {
+pub(crate) struct ReportInput<'s, 'a> {
     pub(crate) situations: &'s [Situation<'a>],
     pub(crate) roles: &'s [Role],
     pub(crate) sizes: &'s Sizes<'a>,
-    pub(crate) ends: &'s [End],
-    pub(crate) waiting: &'s [Queued],
+    pub(crate) ends: &'s [Ending],
+    pub(crate) waiting: &'s [SlotQueueEntry],
 }
 
 pub(crate) fn report(
     view: &View<'_>,
-    told: &Told<'_, '_>,
-    holdings: &[Holding],
+    input: &ReportInput<'_, '_>,
+    connection_facts: &[ConnectionFacts],
     stages: Vec<StageReport>,
     draft: &mut Draft,
 ) -> Report {
     let known = || view.colors.iter().map(|color| color.name.clone()).collect();
-    for situation in told.situations {
+    for situation in input.situations {
         if let Goal::Unknown(color) = situation.goal {
             let (stage, color) = (situation.stage.user_name().to_owned(), color.to_owned());
             draft.problem(Problem::UnknownColor { stage, color, known: known() });
         }
     }
-    let Told { situations, roles, sizes, ends, waiting } = *told;
-    let reporter = Reporter { view, situations, roles, sizes, ends, holdings };
+    let ReportInput { situations, roles, sizes, ends, waiting } = *input;
+    let reporter = Reporter { view, situations, roles, sizes, ends, connection_facts };
     let mut colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
     let frees_itself = slots::report(view, situations, roles, &mut colors, waiting, draft);
     let colors = of_whole_colors(view, colors);
@@ -151,8 +151,8 @@ struct Reporter<'s, 'a> {
     situations: &'s [Situation<'a>],
     roles: &'s [Role],
     sizes: &'s Sizes<'a>,
-    ends: &'s [End],
-    holdings: &'s [Holding],
+    ends: &'s [Ending],
+    connection_facts: &'s [ConnectionFacts],
 }
 
 impl Reporter<'_, '_> {
@@ -160,10 +160,10 @@ impl Reporter<'_, '_> {
         let color = self.view.colors[id];
         let instances = || color.instances.values();
         let retired = match self.ends[id] {
-            End::Gone { retired, .. } => Some(retired),
-            End::Lives | End::Settles { .. } | End::KeptWarm { .. } | End::Ends { .. } => None,
+            Ending::Retired { retired, .. } => Some(retired),
+            Ending::Lives | Ending::StaysWhole { .. } | Ending::KeptWarm { .. } | Ending::Drains { .. } => None,
         };
-        let Holding { connections, drain, .. } = self.holdings[id].clone();
+        let ConnectionFacts { connections, drain, .. } = self.connection_facts[id].clone();
         // A retired color's instances may live on with another color that shares them.
         let instances = || instances().filter(|_| retired.is_none());
         let wanted = |instance| self.sizes.of(instance).unwrap_or_else(|| self.view.asked(instance));
@@ -190,14 +190,14 @@ impl Reporter<'_, '_> {
     fn phase(&self, id: ColorId, draft: &mut Draft) -> (ColorPhase, Option<Waiting>) {
         let color = self.view.colors[id];
         match self.ends[id] {
-            End::Settles { .. } if color.retire || color.deleting => {
+            Ending::StaysWhole { .. } if color.retire || color.deleting => {
                 return (ColorPhase::Draining, Some(Waiting::ForDataPlane));
             }
-            End::Settles { .. } => return (ColorPhase::Draining, Some(Waiting::Settling)),
-            End::KeptWarm { way, .. } => return (ColorPhase::Draining, Some(self.kept_warm(way))),
-            End::Ends { .. } => return (ColorPhase::Draining, Some(self.draining(id))),
-            End::Gone { .. } => return (ColorPhase::Retired, None),
-            End::Lives => {}
+            Ending::StaysWhole { .. } => return (ColorPhase::Draining, Some(Waiting::WholeForReturn)),
+            Ending::KeptWarm { way, .. } => return (ColorPhase::Draining, Some(self.kept_warm(way))),
+            Ending::Drains { .. } => return (ColorPhase::Draining, Some(self.draining(id))),
+            Ending::Retired { .. } => return (ColorPhase::Retired, None),
+            Ending::Lives => {}
         }
         if let Role::Waiting { .. } = self.roles[id] {
             return (ColorPhase::Starting, Some(Waiting::ForSlot { living: Vec::new() }));
@@ -253,7 +253,7 @@ impl Reporter<'_, '_> {
 
     /// Returns the reason to wait when the color has more pods than it should have.
     fn fewer(&self, id: ColorId) -> Option<Waiting> {
-        if let Some(holders) = &self.holdings[id].fewer {
+        if let Some(holders) = &self.connection_facts[id].fewer {
             return Some(Waiting::ForFewerPods { holders: holders.clone() });
         }
         let cannot = |instance: &InstanceName| {
@@ -266,12 +266,12 @@ impl Reporter<'_, '_> {
 
     /// Returns the reason why a drain waits, without numbers: these have their own fields and change all the time.
     fn draining(&self, id: ColorId) -> Waiting {
-        let Holding { drain, settles, asked, .. } = &self.holdings[id];
+        let ConnectionFacts { drain, waits_idle, asked, .. } = &self.connection_facts[id];
         match drain {
             Some(drain) if drain.pods > drain.unknown => Waiting::ForConnections,
             Some(drain) if drain.unknown > 0 => Waiting::ForUnknownConnections,
             _ if *asked => Waiting::ForCounts,
-            _ if *settles => Waiting::ForIdleTime,
+            _ if *waits_idle => Waiting::ForIdleTime,
             _ => Waiting::ForCallers,
         }
     }
@@ -289,12 +289,12 @@ impl Reporter<'_, '_> {
     /// client yet.
     fn serves(&self, situation: &Situation<'_>, id: ColorId) -> bool {
         match situation.points {
-            Points::Instance(instance) => {
+            ServiceTarget::Instance(instance) => {
                 let ever = situation.memory.since.is_some() && situation.serving == Some(id);
                 situation.owner(self.view, instance) == Some(id) && (ever || has_ready(self.view, situation.stage, id))
             }
-            Points::Members => situation.members.iter().any(|pod| situation.is_of(self.view, pod, id)),
-            Points::Nowhere | Points::Foreign | Points::Other => false,
+            ServiceTarget::Members => situation.members.iter().any(|pod| situation.is_of(self.view, pod, id)),
+            ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => false,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     colors::Role,
     draft::Draft,
     hash::NameSet,
-    situation::{Goal, Points, Situation},
+    situation::{Goal, ServiceTarget, Situation},
     sizes::Sizes,
     view::View,
 };
@@ -69,7 +69,7 @@ fn is_moving(situation: &Situation<'_>) -> bool {
         Goal::Color(goal) => situation.serving.is_some_and(|serving| serving != goal),
         Goal::Unknown(_) | Goal::Deleting(_) | Goal::Stay => false,
     };
-    goes_elsewhere || situation.points == Points::Members
+    goes_elsewhere || situation.points == ServiceTarget::Members
 }
 
 /// Returns whether an autoscaler of Rainbow's may still ask the instance's Deployment for another number of pods.

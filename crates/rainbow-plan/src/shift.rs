@@ -27,7 +27,7 @@ use crate::{
     colors::Role,
     draft::Draft,
     health,
-    situation::{Goal, Points, Situation, has_ready},
+    situation::{Goal, ServiceTarget, Situation, has_ready},
     sizes::{Sizes, lacking},
     view::{ColorId, View, is_out},
 };
@@ -186,7 +186,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         };
         // The size at the start of a pause counts: another size must not change the share of a paused shift.
         let held = situation.memory.shift.as_ref().and_then(|shift| shift.held);
-        let held = held.filter(|_| target.held_by_pause && situation.points == Points::Members);
+        let held = held.filter(|_| target.held_by_pause && situation.points == ServiceTarget::Members);
         let of = held.or_else(|| color.and_then(size)).unwrap_or_else(all);
         let from = situation.serving.and_then(size).unwrap_or(of);
         Self { view, situation, target, of, from }
@@ -230,18 +230,18 @@ impl<'s, 'a> Shifter<'s, 'a> {
             return Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
         }
         match self.situation.points {
-            Points::Foreign => {
+            ServiceTarget::Foreign => {
                 let object = Object::StageService { stage: self.situation.stage.name.clone() };
                 draft.problem(Problem::Foreign { object });
                 Progress::default()
             }
-            Points::Nowhere => {
+            ServiceTarget::Nowhere => {
                 if let Some(selects) = self.somewhere() {
                     self.select(selects, draft);
                 }
                 Progress::default()
             }
-            Points::Other => {
+            ServiceTarget::Other => {
                 // Pods that another writer has selected continue to run. While none of our pods is ready, that selector may be
                 // all that serves.
                 match self.somewhere() {
@@ -253,7 +253,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 }
                 Progress::default()
             }
-            Points::Instance(serving) => match self.target.instance {
+            ServiceTarget::Instance(serving) => match self.target.instance {
                 // One shift is finished before the next begins.
                 Some(target) if target != serving && !self.joins_members(target) => self.wait_to_replace(target, draft),
                 // EndpointSlices lag a little behind the pods. A move that can then be one write is not begun pod by pod.
@@ -263,7 +263,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
                 Some(target) if target != serving && !self.has_stale_labels() => self.start(serving, target, draft),
                 _ => self.steady(draft),
             },
-            Points::Members => self.exchange(draft),
+            ServiceTarget::Members => self.exchange(draft),
         }
     }
 
@@ -272,9 +272,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
     fn direct(&self, draft: &mut Draft) -> Option<&'a InstanceName> {
         let target = self.target.instance?;
         let moves = match self.situation.points {
-            Points::Instance(serving) => serving != target,
-            Points::Members => true,
-            Points::Nowhere | Points::Foreign | Points::Other => false,
+            ServiceTarget::Instance(serving) => serving != target,
+            ServiceTarget::Members => true,
+            ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => false,
         };
         let moves_pod_by_pod = !self.is_one_write(target) && self.joins_members(target);
         if !moves || !self.may_move() || moves_pod_by_pod {
@@ -356,9 +356,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// one set of ports, so such a move is one write of ports and selector, whatever the pace.
     pub(super) fn joins_members(&self, instance: &InstanceName) -> bool {
         let serving = match self.situation.points {
-            Points::Instance(serving) => Some(serving),
-            Points::Members => self.situation.members.first().map(|pod| &pod.instance),
-            Points::Nowhere | Points::Foreign | Points::Other => None,
+            ServiceTarget::Instance(serving) => Some(serving),
+            ServiceTarget::Members => self.situation.members.first().map(|pod| &pod.instance),
+            ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => None,
         };
         serving.is_none_or(|serving| self.view.same_ports(serving, instance))
     }
@@ -407,10 +407,10 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let serving = self.situation.serving.and_then(|color| self.situation.instance(self.view, color));
         match self.situation.points {
             // A selector that another writer has written is reverted, not written again.
-            Points::Instance(instance) if serving.is_some_and(|serving| serving != instance) => {}
-            Points::Instance(instance) => self.select(Selection::Instance(instance.clone()), draft),
-            Points::Members => self.select(Selection::Members, draft),
-            Points::Nowhere | Points::Foreign | Points::Other => {}
+            ServiceTarget::Instance(instance) if serving.is_some_and(|serving| serving != instance) => {}
+            ServiceTarget::Instance(instance) => self.select(Selection::Instance(instance.clone()), draft),
+            ServiceTarget::Members => self.select(Selection::Members, draft),
+            ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => {}
         }
     }
 
@@ -438,9 +438,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// Returns whether the Service does not say what the stage serves: an earlier version or another writer has written it.
     fn says_otherwise(&self) -> bool {
         let instance = match self.situation.points {
-            Points::Instance(instance) => Some(instance),
-            Points::Members => None,
-            Points::Nowhere | Points::Foreign | Points::Other => return false,
+            ServiceTarget::Instance(instance) => Some(instance),
+            ServiceTarget::Members => None,
+            ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => return false,
         };
         self.serves(instance).is_some_and(|serves| self.situation.says != Some(serves))
     }
@@ -466,7 +466,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// Returns since when the stage serves its color alone. A stage at rest whose labels show that it has moved since then has
     /// come back to its color only now.
     fn since(&self) -> Option<Time> {
-        let Situation { points: Points::Instance(instance), memory, serving: Some(serving), stage, .. } =
+        let Situation { points: ServiceTarget::Instance(instance), memory, serving: Some(serving), stage, .. } =
             self.situation
         else {
             return self.situation.memory.since;
@@ -540,7 +540,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// back stays known.
     fn shift(&self, progress: &Progress, serving: ColorId, previous: Option<&str>) -> Option<ShiftReport> {
         // A Service that another writer has pointed elsewhere is reverted, which moves nothing.
-        if self.target.color == Some(serving) && !progress.ended && self.situation.points != Points::Members {
+        if self.target.color == Some(serving) && !progress.ended && self.situation.points != ServiceTarget::Members {
             return None;
         }
         let name = |color: ColorId| self.view.colors[color].name.clone();
@@ -581,7 +581,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// Returns the reason to wait when all pods that the surge allows have moved, and pods of the color that the stage comes from
     /// have yet to end.
     fn waits_for_room(&self, wanted: ColorId) -> Option<Waiting> {
-        let serving = self.situation.serving.filter(|_| self.situation.points == Points::Members)?;
+        let serving = self.situation.serving.filter(|_| self.situation.points == ServiceTarget::Members)?;
         self.situation.shares.get(&wanted)?;
         let target = self.target.instance.filter(|_| self.target.color == Some(wanted))?;
         let stage = &self.situation.stage.name;
@@ -601,7 +601,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let pods = self.view.pods(target);
         let moved = pods.iter().filter(|pod| pod.member.contains_key(stage) && !pod.terminating).count();
         let moved = u32::try_from(moved).unwrap_or(u32::MAX);
-        let has_moved = self.situation.points == Points::Members && moved >= self.view.full(color, &target.tier);
+        let has_moved = self.situation.points == ServiceTarget::Members && moved >= self.view.full(color, &target.tier);
         let waiting = Waiting::ForScaler { color: color.name.clone(), moved, wanted: self.of };
         (has_moved && moved < self.of).then_some(waiting)
     }
@@ -611,7 +611,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let Situation { stage, points, goal, .. } = self.situation;
         let name = |color: ColorId| self.view.colors[color].name.clone();
         match (points, goal) {
-            (Points::Foreign, _) => return Some(Waiting::ForeignService),
+            (ServiceTarget::Foreign, _) => return Some(Waiting::ForeignService),
             (_, Goal::Unknown(color)) => return Some(Waiting::ForMissingColor { color: (*color).to_owned() }),
             (_, Goal::Deleting(color)) => return Some(Waiting::ForDeletedColor { color: name(*color) }),
             (_, Goal::Color(_) | Goal::Stay) => {}
@@ -630,7 +630,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {
             return Some(if stage.invalid { Waiting::ForValidStage } else { Waiting::Paused });
         }
-        if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, Points::Instance(_))) {
+        if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, ServiceTarget::Instance(_)))
+        {
             let waits = || self.waits_for_room(wanted).or_else(|| self.waits_for_scaler(wanted));
             return self.pinned(wanted).or_else(waits);
         }

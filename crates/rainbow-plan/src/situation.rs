@@ -11,7 +11,7 @@ use crate::{
 
 /// Selector of a stage's Service, as the API shows it, as far as a decision depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Points<'a> {
+pub(crate) enum ServiceTarget<'a> {
     /// No Service exists.
     Nowhere,
     /// An object of another owner has the name.
@@ -43,7 +43,7 @@ pub(crate) struct Situation<'a> {
     /// Key of the stage's Service.
     pub(crate) key: StageKey,
     pub(crate) memory: StageMemory,
-    pub(crate) points: Points<'a>,
+    pub(crate) points: ServiceTarget<'a>,
     /// Color that the stage serves, as its Service says.
     pub(crate) says: Option<&'a str>,
     /// The Service is as it should be, the selector aside.
@@ -114,7 +114,7 @@ impl<'a> Situation<'a> {
         }
         let now = view.full(color, tier);
         match self.begins(view, color, tier) {
-            Some(_) if self.points == Points::Members => size.min(now.max(1)),
+            Some(_) if self.points == ServiceTarget::Members => size.min(now.max(1)),
             Some(_) => size,
             None => color.sizes.get(tier).map_or(size, |began| size.min(*began)),
         }
@@ -215,14 +215,14 @@ fn one<'a>(
 fn touch<'a>(view: &View<'a>, situation: &mut Situation<'a>, mut instances: BTreeSet<&'a InstanceName>) {
     let Situation { stage, goal, serving, ref points, ref members, .. } = *situation;
     match points {
-        Points::Instance(instance) => {
+        ServiceTarget::Instance(instance) => {
             instances.insert(instance);
         }
         // A Service that a user deleted or edited may be pointed at its members again.
-        Points::Members | Points::Other | Points::Nowhere => {
+        ServiceTarget::Members | ServiceTarget::Other | ServiceTarget::Nowhere => {
             instances.extend(members.iter().map(|pod| &pod.instance));
         }
-        Points::Foreign => {}
+        ServiceTarget::Foreign => {}
     }
     let owners: Vec<ColorId> =
         instances.into_iter().filter_map(|instance| owner(view, stage, instance, goal, serving)).collect();
@@ -247,15 +247,15 @@ fn owner(
 
 /// Returns the selector of the stage's Service, whether all else of it is as it should be, and the color that it says the stage
 /// serves.
-fn points<'a>(view: &View<'a>, key: &StageKey) -> (Points<'a>, bool, Option<&'a str>) {
+fn points<'a>(view: &View<'a>, key: &StageKey) -> (ServiceTarget<'a>, bool, Option<&'a str>) {
     match view.world.stages.get(key) {
-        None => (Points::Nowhere, false, None),
-        Some(StageService::Foreign) => (Points::Foreign, true, None),
+        None => (ServiceTarget::Nowhere, false, None),
+        Some(StageService::Foreign) => (ServiceTarget::Foreign, true, None),
         Some(StageService::Ours { current, selects, serves }) => {
             let points = match selects {
-                Selection::Instance(instance) => Points::Instance(instance),
-                Selection::Members => Points::Members,
-                Selection::Other => Points::Other,
+                Selection::Instance(instance) => ServiceTarget::Instance(instance),
+                Selection::Members => ServiceTarget::Members,
+                Selection::Other => ServiceTarget::Other,
             };
             (points, *current, serves.as_deref())
         }
@@ -300,14 +300,14 @@ fn serving<'a>(
     view: &View<'a>,
     stage: &Stage,
     memory: &StageMemory,
-    points: &Points<'a>,
+    points: &ServiceTarget<'a>,
     members: &[&'a Pod],
     endpoints: &BTreeSet<&'a InstanceName>,
     wish: Goal<'a>,
 ) -> Option<ColorId> {
     let remembered = memory.color.as_deref().and_then(|name| view.color_in(&stage.name, name));
     match points {
-        Points::Instance(instance) => {
+        ServiceTarget::Instance(instance) => {
             // A shared instance serves several colors: the color that is wanted, else the one that it was, else the newest.
             let owners = owners(view, stage, instance);
             let may_serve = |color: &ColorId| is_expected(view, stage, memory, wish, instance, *color);
@@ -319,8 +319,8 @@ fn serving<'a>(
             let known = || has_served(view, stage, members, endpoints);
             chosen.or(remembered).or_else(known).or(owners.first().copied())
         }
-        Points::Members => remembered.or_else(|| shift_source(view, stage, members, wish)),
-        Points::Nowhere | Points::Foreign | Points::Other => {
+        ServiceTarget::Members => remembered.or_else(|| shift_source(view, stage, members, wish)),
+        ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => {
             remembered.or_else(|| has_served(view, stage, members, endpoints))
         }
     }
@@ -396,7 +396,7 @@ fn goal<'a>(
     view: &View<'a>,
     stage: &Stage,
     memory: &StageMemory,
-    points: &Points<'a>,
+    points: &ServiceTarget<'a>,
     serving: Option<ColorId>,
     members: &[&'a Pod],
     wish: Goal<'a>,
@@ -407,7 +407,9 @@ fn goal<'a>(
     let wish = match wish {
         // The pin was dropped in the middle of a shift, as a manifest without one does it: the stage continues to where it was
         // going.
-        Goal::Stay if stage.color.is_none() && stage.promote == Promote::Manual && *points == Points::Members => {
+        Goal::Stay
+            if stage.color.is_none() && stage.promote == Promote::Manual && *points == ServiceTarget::Members =>
+        {
             match under_way(view, stage, memory, members).or(serving) {
                 Some(color) => Goal::Color(color),
                 None => newest(view, stage),
@@ -458,7 +460,7 @@ fn goal_of_invalid<'a>(
     view: &View<'a>,
     stage: &Stage,
     memory: &StageMemory,
-    points: &Points<'a>,
+    points: &ServiceTarget<'a>,
     serving: Option<ColorId>,
     members: &[&'a Pod],
 ) -> Goal<'a> {
@@ -468,7 +470,7 @@ fn goal_of_invalid<'a>(
             || known(&memory.previous) == Some(*pin) && serving.is_some_and(|serving| is_older(view, *pin, serving));
         serving == Some(*pin) || before()
     });
-    let goes_on = || (*points == Points::Members).then(|| under_way(view, stage, memory, members)).flatten();
+    let goes_on = || (*points == ServiceTarget::Members).then(|| under_way(view, stage, memory, members)).flatten();
     back.or_else(goes_on).or(serving).map_or(Goal::Stay, Goal::Color)
 }
 

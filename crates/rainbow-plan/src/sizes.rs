@@ -12,10 +12,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Color, InstanceName, Lack,
+    Color, InstanceName, Shortfall,
     colors::Role,
     hash::NameMap,
-    situation::{Points, Situation},
+    situation::{ServiceTarget, Situation},
     view::{ColorId, View},
 };
 
@@ -62,7 +62,7 @@ fn size(view: &View<'_>, situations: &[Situation<'_>], role: &Role, id: ColorId,
     let now = view.staying(instance);
     let asked = role.stages().iter().map(|index| situations[*index].asks(view, id, &instance.tier)).max();
     let shrinks = || role.stages().iter().any(|index| situations[*index].shares.get(&id).is_some_and(|s| s.shrinks));
-    let shifts = || role.stages().iter().any(|index| situations[*index].points == Points::Members);
+    let shifts = || role.stages().iter().any(|index| situations[*index].points == ServiceTarget::Members);
     match (asked, role) {
         (Some(asked), _) if view.is_described(color) && !shifts() => now.clamp(asked, full),
         (Some(asked), _) if shrinks() => asked,
@@ -97,21 +97,21 @@ pub(crate) fn complete(view: &View<'_>, sizes: &Sizes<'_>, id: ColorId) -> bool 
 }
 
 /// Returns what the color lacks, inner tiers first.
-pub(crate) fn lacking(view: &View<'_>, color: &Color, wanted: impl Fn(&str, &InstanceName) -> u32) -> Vec<Lack> {
+pub(crate) fn lacking(view: &View<'_>, color: &Color, wanted: impl Fn(&str, &InstanceName) -> u32) -> Vec<Shortfall> {
     let mut lacks = Vec::new();
     for tier in crate::dag::entry_first(color).into_iter().rev() {
         let Some(instance) = color.instances.get(&tier.name) else {
-            lacks.push(Lack::Instance { tier: tier.name.clone() });
+            lacks.push(Shortfall::Instance { tier: tier.name.clone() });
             continue;
         };
         let (ready, wanted) = (view.ready(instance), wanted(&tier.name, instance));
         if ready < wanted {
-            lacks.push(Lack::Pods { tier: tier.name.clone(), ready, wanted });
+            lacks.push(Shortfall::Pods { tier: tier.name.clone(), ready, wanted });
             continue;
         }
         let (available, min_ready) = (view.available(instance), view.min_ready(instance));
         if available < wanted {
-            lacks.push(Lack::MinReady { tier: tier.name.clone(), available, wanted, min_ready });
+            lacks.push(Shortfall::MinReady { tier: tier.name.clone(), available, wanted, min_ready });
         }
     }
     lacks

@@ -1,8 +1,8 @@
 //! Slots: which colors hold those that a color waits for, and what would free one.
 
 use crate::{
-    ColorPhase, ColorReport, LivesBecause, Living, Problem, Waiting,
-    colors::{Queued, Role},
+    ColorPhase, ColorReport, LivesBecause, LivingColor, Problem, Waiting,
+    colors::{Role, SlotQueueEntry},
     draft::Draft,
     report::stage_names,
     situation::Situation,
@@ -16,16 +16,16 @@ pub(crate) fn report(
     situations: &[Situation<'_>],
     roles: &[Role],
     colors: &mut [ColorReport],
-    waiting: &[Queued],
+    waiting: &[SlotQueueEntry],
     draft: &mut Draft,
 ) -> bool {
     let mut frees_itself = false;
-    for Queued { color, living } in waiting {
-        let holder = |id: &usize| Living {
+    for SlotQueueEntry { color, living } in waiting {
+        let holder = |id: &usize| LivingColor {
             color: view.colors[*id].name.clone(),
             because: because(situations, role(view, roles, *id), &colors[*id]),
         };
-        let living: Vec<Living> = living.iter().map(holder).collect();
+        let living: Vec<LivingColor> = living.iter().map(holder).collect();
         if living.iter().any(|living| goes_by_itself(&living.because)) {
             frees_itself = true;
         } else {

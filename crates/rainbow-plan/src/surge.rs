@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use crate::{
     Shift, Surge,
     shift::still_needed,
-    situation::{Goal, Points, Situation},
+    situation::{Goal, ServiceTarget, Situation},
     view::{ColorId, View, serves},
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn share_out<'a>(view: &View<'a>, situations: &mut [Situation<'a>]) {
 fn shares(view: &View<'_>, situations: &[Situation<'_>], index: usize) -> BTreeMap<ColorId, Share> {
     let situation = &situations[index];
     let (Some(surge), Some(from)) = (surge(situation), situation.serving) else { return BTreeMap::new() };
-    let is_under_way = situation.points == Points::Members;
+    let is_under_way = situation.points == ServiceTarget::Members;
     let to = match situation.goal {
         Goal::Color(to) => to,
         Goal::Stay if !is_under_way => from,
@@ -70,7 +70,7 @@ fn shares(view: &View<'_>, situations: &[Situation<'_>], index: usize) -> BTreeM
     // Before the first pod has moved, the color that serves is whole. A color that the stage has left may still have endpoints. A
     // color that another writer has pointed the Service at serves until that is reverted.
     let is_selected =
-        |color| situation.instance(view, color).is_some_and(|own| situation.points == Points::Instance(own));
+        |color| situation.instance(view, color).is_some_and(|own| situation.points == ServiceTarget::Instance(own));
     let leaves = |color: ColorId| color != to && (is_under_way || color != from) && !is_selected(color);
     let old = situation.touches.iter().filter(|color| leaves(**color));
     shares.extend(old.map(|color| (*color, of_old(view, situation, *color, from, to))));

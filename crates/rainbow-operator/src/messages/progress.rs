@@ -1,7 +1,7 @@
 //! Changes that are under way: shifts, steps between tiers, colors that start.
 
 use rainbow_api::{Hold, ShiftStatus, StageStatus};
-use rainbow_plan::{ColorPhase, ColorReport, Lack, Report, ShiftPhase, StageReport, TierReport, Waiting};
+use rainbow_plan::{ColorPhase, ColorReport, Report, ShiftPhase, Shortfall, StageReport, TierReport, Waiting};
 
 use super::{
     events::{of_color, shift_paused},
@@ -133,10 +133,10 @@ pub(crate) fn unready(report: &Report, names: &Names<'_>) -> Option<String> {
     let one = |color: &ColorReport| {
         let Some(Waiting::ForPods { lacks }) = &color.waiting else { return None };
         let has_reason = lacks.iter().any(|lack| match lack {
-            Lack::Pods { tier, .. } => {
+            Shortfall::Pods { tier, .. } => {
                 names.trouble(&color.name, tier).is_some_and(|trouble| trouble.urgency != Urgency::Starting)
             }
-            Lack::Instance { .. } | Lack::MinReady { .. } => false,
+            Shortfall::Instance { .. } | Shortfall::MinReady { .. } => false,
         });
         has_reason.then(|| of_color(&color.name, &reasons::lacks(lacks, &color.name, names, Patience::ForAWhile)))
     };

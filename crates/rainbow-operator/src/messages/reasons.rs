@@ -1,6 +1,6 @@
 //! Reasons why a stage or a color waits, and problems that a person must fix.
 
-use rainbow_plan::{Lack, LivesBecause, Living, Problem, Waiting};
+use rainbow_plan::{LivesBecause, LivingColor, Problem, Shortfall, Waiting};
 
 use super::{
     config::config_name,
@@ -59,7 +59,7 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
         Waiting::HeldByStages { stages } => {
             format!("being deleted, but held by stage {}: move it to another color", stages.join(", "))
         }
-        Waiting::Settling => "in no stage; whole for a quick return".to_owned(),
+        Waiting::WholeForReturn => "in no stage; whole for a quick return".to_owned(),
         Waiting::KeptWarm { stage, color, is_unhealthy: true } => {
             format!("kept whole as the way back of stage `{stage}`: `{color}`, which the stage serves now, lacks pods")
         }
@@ -106,16 +106,16 @@ pub(super) enum Patience {
 }
 
 /// Describes what is lacking, such as `backend 0/1 ready (backend-v2-x: container `web` ended with code 1), frontend has no instance`.
-pub(super) fn lacks(lacks: &[Lack], color: &str, names: &Names<'_>, patience: Patience) -> String {
+pub(super) fn lacks(lacks: &[Shortfall], color: &str, names: &Names<'_>, patience: Patience) -> String {
     let because = |tier: &str| {
         let told = |trouble: &&PodTrouble| patience == Patience::Over || trouble.urgency != Urgency::Starting;
         let trouble = names.trouble(color, tier).filter(told);
         trouble.map_or_else(String::new, |trouble| format!(" ({}: {})", trouble.object, trouble.says))
     };
-    let one = |lack: &Lack| match lack {
-        Lack::Instance { tier } => format!("{tier} has no instance"),
-        Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready{}", because(tier)),
-        Lack::MinReady { tier, available, wanted, min_ready } => {
+    let one = |lack: &Shortfall| match lack {
+        Shortfall::Instance { tier } => format!("{tier} has no instance"),
+        Shortfall::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready{}", because(tier)),
+        Shortfall::MinReady { tier, available, wanted, min_ready } => {
             format!("{tier} {available}/{wanted} ready for {} s without a break", min_ready.as_secs())
         }
     };
@@ -194,7 +194,7 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
 }
 
 /// Describes colors that live, and why.
-fn all(living: &[Living]) -> String {
+fn all(living: &[LivingColor]) -> String {
     living.iter().map(self::living).collect::<Vec<_>>().join(", ")
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn gist(message: &str) -> &str {
 }
 
 /// Describes a color that lives, such as `v1 (draining: 12 connections on 3 pods, connections of 1 pod unknown since …, cut at …)`.
-fn living(living: &Living) -> String {
+fn living(living: &LivingColor) -> String {
     let because = match &living.because {
         LivesBecause::Stages(stages) => format!("stage {}", stages.join(", ")),
         LivesBecause::RemovedStage => "a removed stage".to_owned(),
@@ -247,7 +247,7 @@ mod tests {
 
     #[track_caller]
     fn check(because: LivesBecause, expected: &str) {
-        assert_eq!(living(&Living { color: "v1".into(), because }), format!("v1 ({expected})"));
+        assert_eq!(living(&LivingColor { color: "v1".into(), because }), format!("v1 ({expected})"));
     }
 
     #[test]
@@ -265,8 +265,8 @@ mod tests {
     #[test]
     fn what_a_color_lacks() {
         let lacks = vec![
-            Lack::Pods { tier: "backend".into(), ready: 0, wanted: 1 },
-            Lack::Instance { tier: "frontend".into() },
+            Shortfall::Pods { tier: "backend".into(), ready: 0, wanted: 1 },
+            Shortfall::Instance { tier: "frontend".into() },
         ];
         let says = |waiting: &Waiting, troubles: &PodTroubles| {
             let names =

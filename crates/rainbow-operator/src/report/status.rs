@@ -389,7 +389,7 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
 mod tests {
     use super::*;
     use crate::domain::{PodTrouble, Urgency};
-    use rainbow_plan::{self as plan, ColorReport, Lack, LivesBecause, Living, Object, Waiting};
+    use rainbow_plan::{self as plan, ColorReport, LivesBecause, LivingColor, Object, Shortfall, Waiting};
 
     const NAMES: Names<'static> = Names {
         rainbow: "shop",
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn a_shift_does_not_hide_why_pods_do_not_start() {
         let mut report = shifting(0);
-        let lacks = vec![Lack::Pods { tier: "web".into(), ready: 0, wanted: 1 }];
+        let lacks = vec![Shortfall::Pods { tier: "web".into(), ready: 0, wanted: 1 }];
         report.colors.push(ColorReport {
             name: "v2".into(),
             phase: plan::ColorPhase::Starting,
@@ -540,7 +540,7 @@ mod tests {
         let waiting = |connections: u64| {
             let because =
                 LivesBecause::Drains { connections, busy: 1, unknown: 0, unknown_since: None, deadline: None };
-            let living = vec![Living { color: "v1".into(), because }];
+            let living = vec![LivingColor { color: "v1".into(), because }];
             let problem = Problem::TooManyColors { color: "v9".into(), living };
             status(&Report { problems: vec![problem], ..shifting(3) }, &RainbowStatus::default(), Time(0))
         };

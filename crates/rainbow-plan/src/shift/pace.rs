@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     InstanceName, Promote, Shift,
-    situation::{Goal, Points, Situation},
+    situation::{Goal, ServiceTarget, Situation},
     sizes::ready_for,
     view::{ColorId, View},
 };
@@ -57,7 +57,7 @@ impl<'a> Target<'a> {
         let color = Self::color(view, situation, wanted, ready);
         let ready = color.is_some_and(ready);
         let back = color.is_some() && Self::is_back(view, situation, color);
-        let moving = color != situation.serving || situation.points == Points::Members;
+        let moving = color != situation.serving || situation.points == ServiceTarget::Members;
         let paused = situation.stage.paused || situation.stage.invalid;
         let held_by_pause = paused && moving;
         let pace = match (back, paused || !ready || color.is_none(), situation.stage.shift) {
@@ -83,10 +83,10 @@ impl<'a> Target<'a> {
         if wanted.is_some_and(|color| ready(color) || has_members(color) || Some(color) == situation.serving) {
             return wanted;
         }
-        if situation.points != Points::Members {
+        if situation.points != ServiceTarget::Members {
             let own = situation.serving.and_then(|color| situation.instance(view, color));
             let is_taken =
-                matches!(situation.points, Points::Instance(selected) if own.is_some_and(|own| own != selected));
+                matches!(situation.points, ServiceTarget::Instance(selected) if own.is_some_and(|own| own != selected));
             // A Service that another writer has pointed elsewhere is first reverted, before anything is prepared. Otherwise the
             // stage prepares the wanted color, and stays until that is ready.
             return if is_taken { situation.serving } else { wanted.or(situation.serving) };
@@ -110,12 +110,12 @@ impl<'a> Target<'a> {
         let is_held = (stage.paused || stage.invalid) && stage.promote == Promote::Auto && stage.color.is_none();
         if color == situation.serving {
             return match situation.points {
-                Points::Members => !is_held,
+                ServiceTarget::Members => !is_held,
                 // Another writer has pointed the Service elsewhere.
-                Points::Instance(instance) => {
+                ServiceTarget::Instance(instance) => {
                     color.and_then(|color| situation.instance(view, color)).is_some_and(|own| own != instance)
                 }
-                Points::Nowhere | Points::Foreign | Points::Other => false,
+                ServiceTarget::Nowhere | ServiceTarget::Foreign | ServiceTarget::Other => false,
             };
         }
         let (Some(color), Some(serving)) = (color.map(|id| view.colors[id]), situation.serving) else { return false };

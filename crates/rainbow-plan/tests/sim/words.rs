@@ -29,7 +29,7 @@ pub fn waiting(waiting: &Waiting) -> String {
         Waiting::HeldByStages { stages } => {
             format!("being deleted, but held by stage {}: move it to another color", stages.join(", "))
         }
-        Waiting::Settling => "in no stage; whole for a quick return".into(),
+        Waiting::WholeForReturn => "in no stage; whole for a quick return".into(),
         Waiting::KeptWarm { stage, color, is_unhealthy } => {
             let health = if *is_unhealthy { "is unhealthy" } else { "has not been healthy for long" };
             format!("way back of stage `{stage}`: `{color}` {health}")
@@ -56,11 +56,11 @@ pub fn waiting(waiting: &Waiting) -> String {
     }
 }
 
-fn lacks(lacks: &[Lack]) -> String {
-    let one = |lack: &Lack| match lack {
-        Lack::Instance { tier } => format!("{tier} has no instance"),
-        Lack::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
-        Lack::MinReady { tier, available, wanted, min_ready } => {
+fn lacks(lacks: &[Shortfall]) -> String {
+    let one = |lack: &Shortfall| match lack {
+        Shortfall::Instance { tier } => format!("{tier} has no instance"),
+        Shortfall::Pods { tier, ready, wanted } => format!("{tier} {ready}/{wanted} ready"),
+        Shortfall::MinReady { tier, available, wanted, min_ready } => {
             format!("{tier} {available}/{wanted} ready for {min_ready:?}")
         }
     };
@@ -119,8 +119,8 @@ pub fn problem(problem: &Problem) -> String {
     }
 }
 
-fn living(living: &[Living]) -> String {
-    let one = |living: &Living| format!("{} ({})", living.color, because(&living.because));
+fn living(living: &[LivingColor]) -> String {
+    let one = |living: &LivingColor| format!("{} ({})", living.color, because(&living.because));
     living.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
