@@ -79,7 +79,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let mut targets = targets(&cluster, documents).await?;
     tell(&cluster, &mut targets, args.message.message.as_deref()).await?;
-    // Every object is applied as a dry run first, so that nothing is written when the API server would refuse a later object.
+    // Every object that can be checked yet is applied as a dry run first, so that nothing is written when a later object would be refused.
     let mut rainbows: Vec<(&Target, Rainbow)> = Vec::new();
     let mut rehearsed = BTreeMap::new();
     for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {

@@ -1,4 +1,4 @@
-//! `rainbow drain`: sets until when one color may drain.
+//! `rainbow drain`: sets how long one color may drain.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     command: Command,
 }
 
-/// What to do with images.
+/// Subcommands of `rainbow image`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Build an image from a Dockerfile without RUN

@@ -169,7 +169,7 @@ async fn release(shell: &Shell, text: &str, release: Release) -> Result<String> 
     }
 }
 
-/// Fails unless the page has a color.
+/// Fails unless the page has the given color, and no other.
 async fn shows(shell: &Shell, color: &str) -> Result {
     let page = shell.run(&format!("query {NAME}")).await?;
     match colors(&page).iter().all(|seen| *seen == color) && page.contains(color) {
