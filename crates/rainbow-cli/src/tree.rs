@@ -35,15 +35,15 @@ pub(crate) struct Look {
 /// Amount of detail about pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
-    /// Pods of colors that change.
+    /// All pods.
     All,
-    /// Pods that are not ready or hold connections.
+    /// Pods of colors that change.
     Moving,
-    /// No pods: tiers show their numbers.
+    /// Pods that are not ready or hold connections.
     Troubled,
-    /// Not even the tiers of stages that do not change.
+    /// No pods: tiers show their numbers.
     Counts,
-    /// Not even the tiers of stages to which nothing happens.
+    /// Not even the tiers of stages that do not change.
     Stages,
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) use goals::{gone, ready, serves, serving};
 pub(crate) use line::Line;
 
-/// Time after which no operator is assumed: one that runs has seen a change long before.
+/// Time after which the line asks whether an operator runs: one that runs has seen a change long before.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Time from one countdown to the next.
 const TICK: Duration = Duration::from_secs(1);

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     pub(super) apps: Option<PathBuf>,
 }
 
-/// A manifest of the example.
+/// Manifest of the example.
 pub(super) struct Manifest {
     pub(super) name: &'static str,
     pub(super) text: &'static str,
