@@ -37,7 +37,7 @@ async fn is_ready(context: &Context, cluster: &Cluster, rainbow: &Rainbow, timeo
                 None => Progress::Done,
                 Some((stage, color)) => Progress::Held(format!("{name}: stage {} stays at {color}", stage.name)),
             },
-            // A release is awaited as long as it starts: a paused stage is no reason to end before.
+            // A color that starts is awaited as long as it takes: a paused stage is no reason to end the wait before.
             State::Paused if starts(&world.rainbow, view) => counting(summary(&world.rainbow, view), view),
             State::Paused => Progress::Held(format!("{name}: {}", view.message.as_deref().unwrap_or("it is paused"))),
             // Colors that drain make room, unless their users decide otherwise.
