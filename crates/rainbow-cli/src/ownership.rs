@@ -1,7 +1,7 @@
 //! Ownership of the fields that `apply` writes. Server-side apply removes an entry of `spec.tiers` only if no other manager owns a field in it.
-//! So before it writes, `apply` takes over the fields of the version that `deploy` and other managers own. Otherwise a tier that is removed or
-//! renamed would stay, or the API server would refuse the rest of it. Fields of stages and holds keep their owners: a manifest that is applied
-//! again lifts no hold.
+//! So before it writes, `apply` takes over the fields of the version that `deploy` owns, and the fields that other managers own in tiers that
+//! the manifest no longer has. Otherwise a tier that is removed or renamed would stay, or the API server would refuse the rest of it. Fields of
+//! stages and holds keep their owners: a manifest that is applied again lifts no hold.
 
 use std::collections::BTreeSet;
 

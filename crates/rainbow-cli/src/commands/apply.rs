@@ -84,7 +84,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let mut rehearsed = BTreeMap::new();
     for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {
         let stored = match to_take_over(&cluster, target).await? {
-            // An apply would fail, or give another result, because other managers own fields now.
+            // An apply would fail, or give another result, before the ownership of fields has changed.
             Some((found, _)) => rehearse_replacing(&cluster, target, found).await?,
             None => write(&cluster, target, true).await?,
         };
@@ -268,8 +268,7 @@ fn can_rehearse(target: &Target, all: &[Target]) -> bool {
     })
 }
 
-/// Returns a Rainbow of which other managers own fields of the version, with the managed fields that the apply needs. `None`: no change is
-/// needed.
+/// Returns the stored Rainbow and the managed fields that the apply needs (see [`ownership`]). `None`: they need no change.
 async fn to_take_over(cluster: &Cluster, target: &Target) -> Result<Option<(DynamicObject, Vec<ManagedFieldsEntry>)>> {
     if !target.is_rainbow {
         return Ok(None);
