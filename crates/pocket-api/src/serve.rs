@@ -124,7 +124,7 @@ pub async fn serve(
 /// Returns whether `accept` can be tried again after this error.
 fn is_temporary(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{InvalidInput, NotConnected, PermissionDenied};
-    // These mean that the listener itself is of no use.
+    // Errors of these kinds mean that the listener itself cannot be used.
     !matches!(error.kind(), InvalidInput | NotConnected | PermissionDenied)
 }
 

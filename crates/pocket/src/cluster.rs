@@ -78,7 +78,7 @@ impl Cluster {
             "the API server",
             pocket_api::serve(listener, tls.clone(), api.clone(), Authenticator::new()),
         ));
-        // Whoever waits for the API alone need not wait for the node.
+        // The API is published before the node starts, so that a caller that waits for the API alone does not wait for the node.
         publish(files, &authority, &arguments.name, address)?;
         step(&format!("API server on {}", server(address)));
 

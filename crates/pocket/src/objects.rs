@@ -143,8 +143,8 @@ fn node_status(machine: &Machine, version: &str, address: IpAddr) -> Value {
         "memory": format!("{}Ki", machine.memory / 1024),
         "pods": MAX_PODS.to_string(),
     });
-    // Where node ports are open for whoever reads this: the host's loopback. The node's own address means nothing on the
-    // host, where another machine may have it; pods learn it as `status.hostIP`.
+    // Address at which node ports are open for readers on the host: the host's loopback. The node's own address means nothing on the host,
+    // where another machine may have it; pods learn it as `status.hostIP`.
     let addresses: [(&str, String); 2] = [("InternalIP", address.to_string()), ("Hostname", NODE.to_owned())];
     json!({
         "addresses": addresses.map(|(kind, address)| json!({ "type": kind, "address": address })),

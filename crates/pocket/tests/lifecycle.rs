@@ -157,7 +157,7 @@ fn stopped(state: &Path) {
     assert_eq!(down(state).unwrap(), Down::Ended);
 }
 
-/// Whoever has a service account's token comes in under its name, with the certificate that every namespace has.
+/// Checks that a client with a service account's token acts under the account's name, with the certificate that every namespace has.
 async fn service_account(state: &Path, client: Client) {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
     let maps = Api::<ConfigMap>::namespaced(client, "default");
@@ -363,7 +363,7 @@ fn extra_that_fails(state: &Path) {
     fs::write(state.join("fail"), "").unwrap();
     let error = up(&options(state), &mut |_| {}).unwrap_err();
     assert_eq!(error.to_string(), "the cluster cannot start: the extra does not like it here");
-    // What earlier parts have made is kept for the next start.
+    // Files of the parts that had started before the failure are kept for the next start.
     assert!(matches!(status(state).unwrap(), Status::Stopped));
     assert_eq!(down(state).unwrap(), Down::WasDown);
     assert!(matches!(status(state).unwrap(), Status::Down));

@@ -1,4 +1,4 @@
-//! The command line.
+//! Arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command understands.
+/// Options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
@@ -55,7 +55,7 @@ pub(crate) struct Global {
     pub(crate) verbose: bool,
 }
 
-/// What to do.
+/// Subcommands of `rainbow`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The embedded cluster on this machine
@@ -86,7 +86,7 @@ pub(crate) enum Command {
     Resume(commands::pause::Args),
     /// End a shift by going back to where it came from
     Abort(commands::rollback::AbortArgs),
-    /// Change until when a color may drain
+    /// Change how long a color may drain
     Drain(commands::drain::Args),
     /// Do not keep a color as a way back; with --force end its connections, too
     Retire(commands::retire::Args),
@@ -129,7 +129,7 @@ pub(crate) enum Command {
     Docs,
 }
 
-/// Which application, and which of its stages.
+/// Name of an application, and one of its stages.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StageArgs {
     /// Name of the Rainbow
@@ -154,7 +154,7 @@ pub(crate) struct SidecarArgs {
     tally_native: Option<bool>,
 }
 
-/// A map of fields.
+/// Map of fields.
 #[derive(Clone, Debug)]
 struct Object(Value);
 
@@ -166,7 +166,7 @@ fn object(text: &str) -> Result<Object, String> {
 }
 
 impl SidecarArgs {
-    /// The settings, or what is wrong with them.
+    /// Returns the settings, or fails with the first error in them.
     pub(crate) fn settings(self) -> Result<SidecarSettings, Error> {
         let settings = SidecarSettings {
             resources: self.tally_resources.map(|Object(value)| value),
@@ -180,7 +180,7 @@ impl SidecarArgs {
     }
 }
 
-/// Whether to wait, and how long.
+/// Whether and how long a command waits.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WaitArgs {
     /// Wait until it is done, and say what for
@@ -192,13 +192,13 @@ pub(crate) struct WaitArgs {
 }
 
 impl WaitArgs {
-    /// Longest wait for an application.
+    /// Returns the longest wait for an application.
     pub(crate) fn limit(&self, rainbow: &rainbow_api::Rainbow) -> rainbow_api::HumanDuration {
         self.timeout.unwrap_or_else(|| crate::pace::patience(rainbow))
     }
 }
 
-/// Why something is done.
+/// Reason that a user gives for a change.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct MessageArgs {
     /// Why, in a sentence that `rainbow history` shows
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    /// Arguments are found by their id, so one of a command must not have the id of a global one.
+    /// Fails where an argument of a command has the id of a global one: clap finds arguments by their id.
     fn check(command: &clap::Command, global: &[String]) {
         for child in command.get_subcommands() {
             for argument in child.get_arguments() {

@@ -1,4 +1,4 @@
-//! Why a color was released, and who moved stages to it: annotations, which `rainbow history` shows.
+//! Reasons of releases, and users who moved stages: annotations, which `rainbow history` shows.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use crate::{
     patch::{Change, FIELD_MANAGER},
 };
 
-/// Longest message.
+/// Longest message, in characters.
 const LONGEST: usize = 1024;
 
-/// A move of a stage to a color, as an annotation of the color has it.
+/// Move of a stage to a color, as an annotation of the color stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moved {
-    /// What was done, such as `rolled back`.
+    /// Kind of the move, such as `rolled back`.
     pub(crate) what: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<String>,
-    /// When (RFC 3339).
+    /// Time of the move (RFC 3339).
     pub(crate) at: String,
     pub(crate) message: String,
 }
 
-/// A message as it is given: one line, and not nothing.
+/// Reads a message of the command line as one line. Fails where the message is empty or too long.
 pub(crate) fn message(text: &str) -> Result<String, String> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.chars().count() {
@@ -37,7 +37,7 @@ pub(crate) fn message(text: &str) -> Result<String, String> {
     }
 }
 
-/// Color that a spec describes, as far as the spec alone tells: the content of versioned configuration is part of a name.
+/// Returns the color that a spec describes. `None`: the name depends on the content of versioned configuration, which the spec does not have.
 fn color_of(spec: &RainbowSpec) -> Option<String> {
     match (&spec.color, spec.config) {
         (Some(color), _) => Some(color.clone()),
@@ -46,8 +46,8 @@ fn color_of(spec: &RainbowSpec) -> Option<String> {
     }
 }
 
-/// Annotations of a Rainbow after a release: `None` takes one away. What is there of the same color stays, so that a release that is
-/// repeated changes nothing; of an earlier color nothing does.
+/// Returns the annotations of a Rainbow after a release: `None` removes one. Annotations of the same color stay, so that a repeated release
+/// changes nothing; those of an earlier color go.
 pub(crate) fn of_release(
     before: &BTreeMap<String, String>,
     spec: &RainbowSpec,
@@ -85,7 +85,7 @@ pub(crate) fn write(change: &mut Change, rainbow: &Rainbow, annotations: BTreeMa
     }
 }
 
-/// Writes to a color why a stage was moved to it. The stage has been moved by then: what cannot be written is a warning.
+/// Writes to a color why a stage was moved to it. A failure is only a warning, because the stage has been moved by then.
 pub(crate) async fn record(
     context: &Context,
     cluster: &Cluster,
@@ -105,7 +105,7 @@ pub(crate) async fn record(
     }
 }
 
-/// The moves that a color knows of, by stage.
+/// Returns the moves that a color records, by stage.
 pub(crate) fn moves(color: &Color) -> BTreeMap<String, Moved> {
     let annotations = color.metadata.annotations.iter().flatten();
     let moves = annotations.filter_map(|(key, value)| Some((key.strip_prefix(labels::MOVED_PREFIX)?, value)));
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(of("v2", None, None), (None, None), "neither is known of v2");
         assert_eq!(of("v1", None, Some("bob")), (Some("old".into()), Some("v1 ann".into())), "ann has released it");
         assert_eq!(of("v1", Some("new"), Some("bob")), (Some("new".into()), Some("v1 ann".into())));
-        // The name of a color without one is a hash of its tiers.
+        // The name of a color without a given name is a hash of its tiers.
         let hashed: RainbowSpec = serde_json::from_value(json!({ "tiers": [] })).unwrap();
         let written = of_release(&BTreeMap::new(), &hashed, None, Some("ann"));
         assert_eq!(written[labels::RELEASED_BY], Some(format!("{} ann", Version::of(&hashed).color)));

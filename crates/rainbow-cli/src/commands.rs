@@ -1,4 +1,4 @@
-//! One module per command.
+//! Commands, one module for each.
 
 pub(crate) mod apply;
 pub(crate) mod completion;

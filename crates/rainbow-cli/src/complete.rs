@@ -1,5 +1,5 @@
-//! Completion: names of what is in the cluster, asked for while its user types. No answer within a moment is no candidate, and nothing is ever
-//! printed but candidates.
+//! Completion of names from the cluster, which are requested while the user types. A cluster that does not answer in time gives no candidate,
+//! and only candidates are ever printed.
 
 use std::{env, ffi::OsString, io::Write, time::Duration};
 
@@ -17,16 +17,16 @@ use crate::{
     printer::{ColorWhen, Printer},
 };
 
-/// Environment variable that asks for completion: its value is the shell.
+/// Environment variable that asks for completion; its value is the shell.
 pub(crate) const VARIABLE: &str = "RAINBOW_COMPLETE";
-/// Longest time for the cluster to answer. Whoever presses TAB waits for it.
+/// Longest time for the cluster to answer, because a user who presses TAB waits for the answer.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// Name under which kubectl asks a plugin for candidates.
 const OF_KUBECTL: &str = "kubectl_complete-rainbow";
-/// What kubectl is to do beside the candidates: offer no files.
+/// Directive to kubectl, behind the candidates: offer no files.
 const NO_FILES: &str = ":4";
 
-/// Answers a shell that asks for candidates, and does not return then.
+/// Answers a shell that asks for candidates, and then ends the process.
 pub(crate) fn answer() {
     let called = env::args_os().next().map(std::path::PathBuf::from);
     if called.as_ref().and_then(|path| path.file_name()).is_some_and(|name| name == OF_KUBECTL) {
@@ -42,7 +42,8 @@ pub(crate) fn answer() {
     CompleteEnv::with_factory(offered).var(VARIABLE).bin("rainbow").complete();
 }
 
-/// The command line as it is offered: options only where their user has begun to write one, or where there is nothing else.
+/// Returns the command line for completion: options are offered only where the user has begun to write one, or where nothing else can be
+/// offered.
 fn offered() -> clap::Command {
     let is_option = env::args_os().last().is_some_and(|word| word.to_string_lossy().starts_with('-'));
     if is_option { crate::command() } else { without_options(crate::command()) }
@@ -53,7 +54,7 @@ fn without_options(command: clap::Command) -> clap::Command {
     command.disable_help_flag(true).disable_version_flag(true).mut_args(hidden).mut_subcommands(without_options)
 }
 
-/// Candidates for the last of the words behind the program's name.
+/// Returns candidates for the last of the words behind the program's name.
 fn of_words(words: Vec<OsString>) -> Vec<CompletionCandidate> {
     let all: Vec<OsString> = std::iter::once("rainbow".into()).chain(words).collect();
     let last = all.len() - 1;
@@ -61,27 +62,27 @@ fn of_words(words: Vec<OsString>) -> Vec<CompletionCandidate> {
     clap_complete::engine::complete(&mut offered(), all, last, here.as_deref()).unwrap_or_default()
 }
 
-/// Names of Rainbows.
+/// Completes names of Rainbows.
 pub(crate) fn rainbows() -> ArgValueCandidates {
     ArgValueCandidates::new(|| ask(async |cluster, _| names(rainbows_of(&cluster).await)))
 }
 
-/// Names of the stages of the Rainbow that is named before.
+/// Completes names of the stages of the Rainbow that is named before.
 pub(crate) fn stages() -> ArgValueCandidates {
     of_rainbow(|rainbow| rainbow.spec.stages.iter().map(|stage| stage.name.clone()).collect())
 }
 
-/// Names of the tiers of the Rainbow that is named before, each with an ending.
+/// Completes names of the tiers of the Rainbow that is named before, each with an ending.
 pub(crate) fn tiers(end: &'static str) -> ArgValueCandidates {
     of_rainbow(move |rainbow| rainbow.spec.tiers.iter().map(|tier| format!("{}{end}", tier.name)).collect())
 }
 
-/// Names of the colors of the Rainbow that is named before, else of all.
+/// Completes names of the colors of the Rainbow that is named before, else of all.
 pub(crate) fn colors() -> ArgValueCandidates {
     ArgValueCandidates::new(|| ask(async |cluster, name| names(colors_of(&cluster, name.as_deref()).await)))
 }
 
-/// Names of Rainbows and of colors, where either may stand.
+/// Completes names of Rainbows and of colors, where either may stand.
 pub(crate) fn rainbows_and_colors() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         ask(async |cluster, name| {
@@ -94,7 +95,7 @@ pub(crate) fn rainbows_and_colors() -> ArgValueCandidates {
     })
 }
 
-/// Names of namespaces.
+/// Completes names of namespaces.
 pub(crate) fn namespaces() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         ask(async |cluster, _| {
@@ -104,7 +105,7 @@ pub(crate) fn namespaces() -> ArgValueCandidates {
     })
 }
 
-/// Names of the kubeconfig's contexts.
+/// Completes names of the kubeconfig's contexts.
 pub(crate) fn contexts() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let config = match situation().0.kubeconfig {
@@ -115,7 +116,7 @@ pub(crate) fn contexts() -> ArgValueCandidates {
     })
 }
 
-/// Names of images in the local store.
+/// Completes names of images in the local store.
 pub(crate) fn images() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let Ok(home) = local::Home::of_environment() else { return Vec::new() };
@@ -123,7 +124,7 @@ pub(crate) fn images() -> ArgValueCandidates {
     })
 }
 
-/// Names of profiles of the local cluster.
+/// Completes names of profiles of the local cluster.
 pub(crate) fn profiles() -> ArgValueCandidates {
     ArgValueCandidates::new(|| candidates(local::Home::profiles().unwrap_or_default()))
 }
@@ -149,7 +150,7 @@ async fn colors_of(cluster: &Cluster, rainbow: Option<&str>) -> Vec<Color> {
     all
 }
 
-/// Name that an object is known by.
+/// Object that has a name to complete.
 trait Named {
     fn name(self) -> Option<String>;
 }
@@ -177,7 +178,7 @@ fn candidates(names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidat
     names.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// Asks the cluster that the command line is about, with the name of the Rainbow in it.
+/// Asks the cluster of the command line, and passes the name of the Rainbow in it.
 fn ask(question: impl AsyncFn(Cluster, Option<String>) -> Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return Vec::new() };
@@ -189,15 +190,15 @@ fn ask(question: impl AsyncFn(Cluster, Option<String>) -> Vec<CompletionCandidat
         };
         tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
     });
-    // A name that is still looked up would hold the end of the process.
+    // A name lookup that is still running would delay the end of the process.
     runtime.shutdown_background();
     answer.unwrap_or_default()
 }
 
-/// Where the command line that is being typed leads, and the Rainbow that it names.
+/// Returns the context of the command line that is being typed, and the Rainbow that it names.
 fn situation() -> (Context, Option<String>) {
     let mut words: Vec<OsString> = env::args_os().collect();
-    // A shell's words follow `--`; kubectl gives them alone.
+    // The words from a shell follow `--`; kubectl passes only the words.
     match words.iter().position(|word| word == "--") {
         Some(at) => drop(words.drain(..=at)),
         None => words[0] = "rainbow".into(),

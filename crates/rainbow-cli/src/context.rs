@@ -1,4 +1,4 @@
-//! What every command starts from: the printer, and the way to the cluster.
+//! Basis of every command: the printer, and the way to the cluster.
 
 use std::{
     env,
@@ -25,7 +25,7 @@ pub(crate) const AGENT: &str = concat!("rainbow/", env!("CARGO_PKG_VERSION"));
 /// Longest time for the connection to the API server to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every command starts from.
+/// Basis of every command.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) printer: Printer,
@@ -34,31 +34,31 @@ pub(crate) struct Context {
     pub(crate) namespace: Option<String>,
 }
 
-/// A cluster, and a namespace in it.
+/// Cluster, and a namespace in it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     /// Address of the API server.
     pub(crate) server: String,
-    /// Where its address and credentials were found.
+    /// Source of the address and the credentials.
     pub(crate) source: String,
 }
 
 impl Context {
-    /// Finds the cluster as kubectl does: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`; after these the pod that this
-    /// runs in, and the local cluster.
+    /// Finds the cluster as kubectl does, by `--kubeconfig`, `$KUBECONFIG` and `~/.kube/config`; after these, by the pod that this process runs
+    /// in, and by the local cluster.
     pub(crate) async fn cluster(&self) -> Result<Cluster> {
         self.cluster_with(None).await
     }
 
-    /// As [`Context::cluster`]; a connection on which nothing comes for as long as `patience` while something is awaited is
-    /// given up. Without, one that is dead but not closed, as behind a load balancer that has failed over, is waited on for
-    /// as long as the kernel does: a quarter of an hour.
+    /// Finds the cluster as [`Context::cluster`] does, with a limit for reads: a connection on which nothing arrives for `patience` while an
+    /// answer is awaited is closed. Without a limit, a connection that is dead but not closed, as behind a load balancer that has failed over,
+    /// stays until the kernel gives up after a quarter of an hour.
     pub(crate) async fn cluster_with(&self, patience: Option<Duration>) -> Result<Cluster> {
         let (mut config, source) = self.config().await?;
         config.read_timeout = patience;
-        // Otherwise the time that a connection has been idle would count.
+        // Without this, the time that a connection has been idle would count.
         config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         self.printer.detail(format_args!("cluster: {server} (from {source})"));
@@ -139,7 +139,7 @@ fn unreadable(source: &str, error: &(dyn std::error::Error + 'static)) -> Error 
     use kube::config::KubeconfigError as E;
     let remedy = "get a new one";
     let (cause, remedy) = match error.downcast_ref::<E>() {
-        // A file that is named and is not there is wrong usage, as for any other file.
+        // A named file that does not exist is wrong usage, as for any other file.
         Some(E::ReadConfig(error, path)) if error.kind() == std::io::ErrorKind::NotFound => {
             return cannot_read(path, error);
         }
@@ -156,7 +156,7 @@ fn unreadable(source: &str, error: &(dyn std::error::Error + 'static)) -> Error 
     Error::NoCluster(format!("cannot use the kubeconfig {source}: {cause}: {remedy}"))
 }
 
-/// The place that a parser's message names, as it ends a sentence.
+/// Returns the line that a parser's message names, as the end of a sentence.
 fn place_of(message: &str) -> String {
     let number =
         message.split("line ").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
@@ -164,7 +164,7 @@ fn place_of(message: &str) -> String {
 }
 
 impl Cluster {
-    /// Objects of a kind in the namespace.
+    /// Returns the API of a kind's objects in the namespace.
     pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -172,9 +172,9 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// A Rainbow by name; `None` where there is none.
+    /// Finds a Rainbow by name. `None`: there is none.
     pub(crate) async fn find_rainbow(&self, name: &str) -> Result<Option<Rainbow>> {
-        // Other characters would make it another path of the API.
+        // Other characters would make the name another path of the API.
         let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
         if name.chars().all(|c| c == '.') || !name.chars().all(is_fine) {
             return Err(Error::Usage(format!(
@@ -184,7 +184,7 @@ impl Cluster {
         self.api::<Rainbow>().get_opt(name).await.map_err(|error| self.error(&error))
     }
 
-    /// A Rainbow by name.
+    /// Returns a Rainbow by name, or fails with the names that exist.
     pub(crate) async fn rainbow(&self, name: &str) -> Result<Rainbow> {
         if let Some(rainbow) = self.find_rainbow(name).await? {
             return Ok(rainbow);
@@ -200,7 +200,7 @@ impl Cluster {
         Err(Error::NotFound(format!("rainbow `{name}` does not exist in namespace `{}`{hint}", self.namespace)))
     }
 
-    /// The colors of a Rainbow, newest first.
+    /// Returns the colors of a Rainbow, newest first.
     pub(crate) async fn colors(&self, rainbow: &str) -> Result<Vec<Color>> {
         let mut colors = self.all_colors().await?;
         colors.retain(|color| color.spec.rainbow == rainbow);
@@ -208,13 +208,13 @@ impl Cluster {
         Ok(colors)
     }
 
-    /// The colors of all Rainbows in the namespace.
+    /// Returns the colors of all Rainbows in the namespace.
     pub(crate) async fn all_colors(&self) -> Result<Vec<Color>> {
         let all = self.api::<Color>().list(&Default::default()).await.map_err(|error| self.error(&error))?;
         Ok(all.items)
     }
 
-    /// An error of the API, told as a person needs it.
+    /// Converts an error of the API to a message for people.
     pub(crate) fn error(&self, error: &kube::Error) -> Error {
         if let kube::Error::Api(status) = error {
             let message = &status.message;
@@ -268,7 +268,7 @@ impl Cluster {
     }
 }
 
-/// Whose certificate it is.
+/// Owner of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
     Client,
@@ -276,7 +276,7 @@ enum Whose {
 }
 
 impl Cluster {
-    /// Command that starts the local cluster whose kubeconfig was read. `None`: it is that of another cluster.
+    /// Returns the command that starts the local cluster whose kubeconfig was read. `None`: the kubeconfig is that of another cluster.
     fn local_remedy(&self) -> Option<String> {
         let profiles = local::Home::profiles().ok()?.into_iter().filter_map(|name| local::Home::of(Some(&name)).ok());
         let is_it = |home: &local::Home| {
@@ -290,12 +290,12 @@ impl Cluster {
     }
 }
 
-/// Whether a server's certificate was refused for another reason than its age, in the words of rustls.
+/// Returns whether a server's certificate was refused for another reason than its age, by the words of rustls.
 fn is_untrusted(text: &str) -> bool {
     text.contains("invalid peer certificate") || text.contains("UnknownIssuer")
 }
 
-/// Whether a certificate has expired: a server refuses that of the client by an alert.
+/// Returns whose certificate has expired. A server refuses an expired certificate of the client by a TLS alert.
 fn expired(text: &str) -> Option<Whose> {
     let text = text.to_lowercase().replace(' ', "");
     if text.contains("alert") && text.contains("certificateexpired") {
@@ -333,12 +333,12 @@ mod tests {
             namespace: None,
         };
         let cluster = context.cluster_with(Some(Duration::from_millis(200))).await.unwrap();
-        // The kernel takes the connections, and nobody answers.
+        // The kernel accepts the connections, and no process answers.
         let error = cluster.client.apiserver_version().await.unwrap_err();
         assert!(!matches!(error, kube::Error::Api(_)), "{error}");
     }
 
-    /// As rustls words it.
+    /// The messages are those of rustls.
     #[test]
     fn it_is_told_whose_certificate_has_expired() {
         let client = "client error (SendRequest): received fatal alert: CertificateExpired";

@@ -1,4 +1,4 @@
-//! The reference of all commands as Markdown, for `docs/cli.md`.
+//! Reference of all commands as Markdown, for `docs/cli.md`.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use clap::{Arg, Command};
 
 use crate::{error::EXIT_CODES, examples};
 
-/// The whole reference.
+/// Returns the whole reference.
 pub(crate) fn markdown(mut command: Command) -> String {
     command.build();
     let mut text = String::from("# The `rainbow` command\n\n");
@@ -136,7 +136,7 @@ mod tests {
         );
     }
 
-    /// Command lines in a document: in blocks of code, and between backquotes.
+    /// Finds command lines in a document: in blocks of code, and between backquotes.
     fn commands(text: &str) -> Vec<Vec<String>> {
         let mut in_block = false;
         let mut code = Vec::new();
@@ -159,20 +159,20 @@ mod tests {
                     Some(last) => last.push_str(plain),
                     None => words.push(plain.to_owned()),
                 }
-                // A text of several words is one.
+                // A quoted text of several words is one argument.
                 is_quoted ^= word.matches('"').count() % 2 == 1;
             }
             words
         };
         let lines = code.into_iter().map(|line| line.trim().trim_start_matches("$ "));
         let lines = lines.filter(|line| line.starts_with("rainbow ")).map(words);
-        // What stands for something else is no command line.
+        // Lines with placeholders are no command lines.
         lines
             .filter(|words| words.len() > 1 && words.iter().all(|word| !word.starts_with(['[', '<', '(', '{'])))
             .collect()
     }
 
-    /// A reader types what a document says.
+    /// Readers type the commands that a document shows, so each must exist.
     #[test]
     fn documents_name_commands_that_exist() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -1,8 +1,8 @@
-//! Why a command failed, and the exit code that says so to scripts.
+//! Errors of commands, and the exit codes that report them to scripts.
 
 use std::{fmt, io, path::Path};
 
-/// The exit codes, as `rainbow help exit-codes` prints them.
+/// Exit codes, as `rainbow help exit-codes` prints them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    it worked
@@ -15,43 +15,43 @@ Exit codes:
   7    --wait: it has failed: pods are not ready in time, the stage was taken back, or something has to be fixed first
   130  ended by Ctrl-C";
 
-/// Why a command failed. Each message is one sentence that says what is wrong, where, and what to do.
+/// Reason why a command failed. Each message is one sentence that says what is wrong, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// It did not work.
+    /// The command failed.
     #[error("{0}")]
     Failed(String),
     /// Wrong usage or bad input.
     #[error("{0}")]
     Usage(String),
-    /// What was named does not exist.
+    /// A named object does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The time given has passed.
+    /// The time limit has passed.
     #[error("{0}")]
     TimedOut(String),
-    /// No cluster to talk to.
+    /// No cluster can be reached.
     #[error("{0}")]
     NoCluster(String),
-    /// The cluster refused, or is refused.
+    /// The cluster refused the request, or the cluster itself is refused.
     #[error("{0}")]
     Refused(String),
-    /// A user holds the thing that is waited for.
+    /// A user holds the stage that the command waits for.
     #[error("{0}")]
     Held(String),
-    /// What is waited for does not come before something is fixed.
+    /// The awaited state does not come before something is fixed.
     #[error("{0}")]
     Stalled(String),
-    /// Ctrl-C.
+    /// The user pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
-    /// It did not work, where 1 is an answer.
+    /// The command failed, where exit code 1 is an answer.
     #[error("{0}")]
     Trouble(String),
-    /// The input is not valid, which the command has said itself.
+    /// The input is not valid, and the command has printed the findings itself.
     #[error("")]
     Found,
-    /// It did not work, and the command has said so itself.
+    /// The command failed, and has reported the failure itself.
     #[error("")]
     Told,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Error {
 pub(crate) type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The exit code: see [`EXIT_CODES`].
+    /// Returns the exit code: see [`EXIT_CODES`].
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::NoCluster(_) | Self::Told => 1,
@@ -73,18 +73,18 @@ impl Error {
         }
     }
 
-    /// Something outside the cluster that did not work.
+    /// Makes an error of a failure outside the cluster.
     pub(crate) fn failed(what: impl fmt::Display, cause: impl fmt::Display) -> Self {
         Self::Failed(format!("{what}: {cause}"))
     }
 }
 
-/// A file that cannot be read: wrong usage, since its name was given.
+/// Makes an error of a file that cannot be read: wrong usage, because the user gave its name.
 pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Error {
     Error::Usage(format!("cannot read {}: {}", path.display(), io_cause(error)))
 }
 
-/// Cause of a failure of the system, without its number.
+/// Returns the cause of a failure of the system, without its number.
 pub(crate) fn io_cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -97,7 +97,7 @@ pub(crate) fn io_cause(error: &io::Error) -> String {
     }
 }
 
-/// The whole chain of causes in one line, without what repeats itself.
+/// Returns the whole chain of causes in one line, without repetitions.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -111,14 +111,14 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Of some names the one most like what was typed, if any is like it.
+/// Returns the name that is most like the typed one, if any is like it.
 pub(crate) fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let similarity = |name: &str| strsim::jaro_winkler(typed, name);
     let best = names.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
     (similarity(best) > 0.75).then_some(best)
 }
 
-/// `; did you mean …?`, or which names there are, or nothing.
+/// Returns `; did you mean …?`, or the existing names, or nothing.
 pub(crate) fn hint(typed: &str, names: &[String]) -> String {
     match nearest(typed, names.iter().map(String::as_str)) {
         Some(name) => format!("; did you mean `{name}`?"),

@@ -1,4 +1,4 @@
-//! Asks pods how many connections they have, as the operator does, now.
+//! Evidence of connections, by asking the pods now, as the operator does.
 
 use std::collections::BTreeMap;
 
@@ -11,70 +11,70 @@ use serde::Serialize;
 
 use crate::{context::Cluster, error::Result};
 
-/// Pods that are asked at the same time.
+/// Number of pods that are asked at the same time.
 const AT_ONCE: usize = 16;
 
-/// What is known of a pod's connections.
+/// Known facts about a pod's connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodEvidence {
     pub(crate) pod: String,
     pub(crate) tier: String,
-    /// None: they are not known.
+    /// Number of connections. `None`: unknown.
     pub(crate) connections: Option<i64>,
-    /// Too young to be told from the node's probes.
+    /// Number of connections that are too young to distinguish from the node's probes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fresh: Option<i64>,
-    /// Those of peers that `drain.ignore` names, beside `connections`.
+    /// Number of connections of peers that `drain.ignore` names, which `connections` does not include.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ignored: Option<i64>,
-    /// Those among `connections` of peers that the counter does not name.
+    /// Number of those in `connections` whose peers the counter does not name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unnamed: Option<i64>,
-    /// Age of the oldest.
+    /// Age of the oldest connection.
     pub(crate) oldest_seconds: Option<i64>,
-    /// Whom it is connected to, most connections first.
+    /// Peers of the pod, most connections first.
     pub(crate) peers: Vec<Peer>,
-    /// Why they are not known.
+    /// Reason why the connections are unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unknown: Option<String>,
-    /// It has been told to end.
+    /// Whether the pod is terminating.
     pub(crate) ending: bool,
 }
 
-/// Whom a pod is connected to.
+/// Peer of a pod's connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Peer {
     pub(crate) address: String,
-    /// None where only the address was reported.
+    /// Number of connections. `None`: only the address was reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connections: Option<i64>,
-    /// The pod of the same namespace that has the address.
+    /// Pod of the same namespace that has the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pod: Option<String>,
 }
 
-/// The spec describes the color, as far as that can be told without the content of its configuration.
+/// Returns whether the spec describes the color, as far as that can be found without the content of its configuration.
 fn is_described(rainbow: &Rainbow, color: &Color) -> bool {
     match Version::beside(&rainbow.spec, &color.spec) {
         Some(version) => version.is_of(&color.spec),
-        // The operator has named the version.
+        // The operator names the version in the status.
         None => rainbow.status.as_ref().and_then(|status| status.color.as_ref()) == Some(&color.spec.color),
     }
 }
 
-/// What is known of a color's connections.
+/// Known facts about a color's connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
-    /// The pods that can be asked at all, those with the most connections first.
+    /// Pods that can be asked at all, those with the most connections first.
     pub(crate) pods: Vec<PodEvidence>,
-    /// Why this is what the operator reported last, and not what the pods say now.
+    /// Reason why the evidence is the operator's last report, and not the pods' answers of now.
     pub(crate) reported: Option<String>,
 }
 
 impl Evidence {
-    /// Asks the pods of a color. Where none of them can be asked, it is what the operator reported.
+    /// Asks the pods of a color. Where no pod can be asked, returns the operator's last report.
     pub(crate) async fn gather(cluster: &Cluster, rainbow: &Rainbow, color: &Color) -> Result<Self> {
         let selector = ListParams::default().labels(&format!("{}={}", labels::RAINBOW, color.spec.rainbow));
         let pods = cluster.api::<Pod>().list(&selector).await.map_err(|error| cluster.error(&error))?.items;
@@ -90,14 +90,14 @@ impl Evidence {
                     ..PodEvidence::default()
                 };
                 let source = source.clone()?;
-                // Nobody is connected to a pod that has no address yet.
+                // A pod without an address has no connections yet.
                 Some((unasked, if address(pod).is_some() { source.map(Some) } else { Ok(None) }))
             })
         });
         let asked: Vec<(PodEvidence, Result<Option<Source>, &str>)> = asked.collect();
         let peers = &rainbow.spec.drain.ignore;
         let known = Ignored::of(peers);
-        // Without the right to list pods elsewhere, what they hold is shown as it counts then: as held.
+        // Without the right to list pods elsewhere, the connections of ignored pods are shown as they count then: as held.
         let ignored = &known.clone().resolve(&cluster.client, &cluster.namespace, peers).await.unwrap_or(known);
         let answers = stream::iter(asked.into_iter().map(|(pod, source)| async move {
             let answer = match &source {
@@ -127,43 +127,43 @@ impl Evidence {
         Ok(Self { pods: found, reported: None })
     }
 
-    /// Connections that are known of.
+    /// Returns the number of known connections.
     pub(crate) fn connections(&self) -> i64 {
         self.pods.iter().filter_map(|pod| pod.connections).sum()
     }
 
-    /// Connections that are too young to be told from the node's probes.
+    /// Returns the number of connections that are too young to distinguish from the node's probes.
     pub(crate) fn fresh(&self) -> i64 {
         self.pods.iter().filter_map(|pod| pod.fresh).sum()
     }
 
-    /// Connections of peers that `drain.ignore` names.
+    /// Returns the number of connections of peers that `drain.ignore` names.
     pub(crate) fn ignored(&self) -> i64 {
         self.pods.iter().filter_map(|pod| pod.ignored).sum()
     }
 
-    /// Connections of peers that the counter does not name, where some peers hold nothing.
+    /// Returns the number of connections of peers that the counter does not name, where some peers hold nothing.
     pub(crate) fn unnamed(&self) -> i64 {
         self.pods.iter().filter_map(|pod| pod.unnamed).sum()
     }
 
-    /// Pods with connections.
+    /// Returns the number of pods with connections.
     pub(crate) fn busy(&self) -> usize {
         self.pods.iter().filter(|pod| pod.connections.is_some_and(|number| number > 0)).count()
     }
 
-    /// Pods whose connections are not known.
+    /// Returns the number of pods whose connections are unknown.
     pub(crate) fn unknown(&self) -> usize {
         self.pods.iter().filter(|pod| pod.unknown.is_some()).count()
     }
 
-    /// Age of the oldest connection.
+    /// Returns the age of the oldest connection.
     pub(crate) fn oldest(&self) -> Option<i64> {
         self.pods.iter().filter_map(|pod| pod.oldest_seconds).max()
     }
 }
 
-/// What the operator reported; `None` while it counts nothing.
+/// Returns the operator's last report. `None`: the operator counts nothing.
 fn reported(color: &Color) -> Option<Vec<PodEvidence>> {
     let drain = color.status.as_ref()?.drain.as_ref()?;
     let pods = drain.holders.iter().map(|holder| PodEvidence {
@@ -185,7 +185,7 @@ fn reported(color: &Color) -> Option<Vec<PodEvidence>> {
     Some(pods.collect())
 }
 
-/// The living pods of the instance that serves a tier.
+/// Returns the living pods of the instance that serves a tier.
 fn of_instance<'a>(pods: &'a [Pod], color: &Color, tier: &str) -> Vec<&'a Pod> {
     let instance = color.spec.instances.iter().find(|instance| instance.tier == tier);
     let instance = instance.map_or(color.spec.color.as_str(), |instance| instance.color.as_str());
@@ -203,12 +203,12 @@ fn address(pod: &Pod) -> Option<(String, String)> {
     Some((pod.status.as_ref()?.pod_ip.clone()?, pod.metadata.name.clone()?))
 }
 
-/// Whether a pod is worth telling: one that ends holds nothing any more, and its counter may have ended before it.
+/// Returns whether to show a pod: a terminating pod holds nothing any more, and its counter may have ended before it.
 fn is_told(pod: &PodEvidence, answer: &Result<Reading, String>) -> bool {
     !pod.ending || answer.is_ok()
 }
 
-/// What a pod's answer says of it.
+/// Makes the evidence of a pod from its answer.
 fn evidence(
     unasked: PodEvidence,
     answer: Result<Reading, String>,

@@ -2,10 +2,10 @@
 
 use clap::Command;
 
-/// What an example does, and the command line.
+/// Example: its purpose, and the command line.
 type Example = (&'static str, &'static str);
 
-/// Examples by the path of their command.
+/// Examples by the path of the command.
 const ALL: &[(&str, &[Example])] = &[
     (
         "local up",
@@ -225,12 +225,12 @@ const ALL: &[(&str, &[Example])] = &[
     ("version", &[("This program, the cluster and its operator", "rainbow version")]),
 ];
 
-/// Examples of a command, by its path without the program's name.
+/// Returns the examples of a command, by its path without the program's name.
 pub(crate) fn of(path: &str) -> &'static [Example] {
     ALL.iter().find(|(known, _)| *known == path).map(|(_, examples)| *examples).unwrap_or_default()
 }
 
-/// Puts the examples into the help of each command.
+/// Adds the examples to the help of each command.
 pub(crate) fn added(command: Command) -> Command {
     add(command, "")
 }
@@ -278,7 +278,7 @@ mod tests {
         assert!(unknown.is_empty(), "{unknown:?} is no command");
     }
 
-    /// The words of a command line that this program gets: from its name to the next sign of the shell.
+    /// Returns the words of a command line that this program gets: from its name to the next operator of the shell.
     fn words(line: &str) -> Vec<String> {
         let mut words = vec![String::new()];
         let mut quote = None;
@@ -301,7 +301,7 @@ mod tests {
     fn examples_are_understood() {
         for (path, examples) in ALL {
             for (what, line) in *examples {
-                // In quotes of the shell.
+                // The command line may stand in quotes of the shell.
                 let line = line.strip_prefix("echo '").unwrap_or(line);
                 let words = words(&line.replace("' >>", " >>"));
                 assert!(words.len() > 1, "{line}");

@@ -1,4 +1,4 @@
-//! A color's name from the git commit that is released, as the proof of concept has it.
+//! Color names from the git commit that is released, as in the proof of concept.
 
 use std::{
     ffi::OsStr,
@@ -11,15 +11,15 @@ use tokio::process::Command;
 
 use crate::error::{Error, Result};
 
-/// What a color's name is given as when git shall say it.
+/// Value of `--color` that takes the name from git.
 pub(crate) const WORD: &str = "git";
-/// Digits of the commit.
+/// Number of digits of the commit.
 const COMMIT_DIGITS: usize = 6;
-/// Digits of the content, where it is not the commit's.
+/// Number of digits of the content, where the content is not the commit's.
 const CONTENT_DIGITS: usize = 6;
 
-/// The first six digits of the commit that `dir` is at. Where the working tree is not what was committed, digits of its
-/// content follow, so that two different contents never have one name: `3c3fdc-91ab20`.
+/// Returns the first six digits of the commit of `dir`. Where the working tree differs from the commit, digits of its content follow, so that
+/// two different contents never have one name: `3c3fdc-91ab20`.
 pub(crate) async fn color(dir: &Path) -> Result<String> {
     let git = Git::find(dir).await?;
     let commit = git.commit().await?;
@@ -36,14 +36,14 @@ fn digits(hash: &str, count: usize) -> Result<String> {
     }
 }
 
-/// A working tree.
+/// Working tree.
 struct Git {
-    /// Its uppermost directory.
+    /// Top directory of the tree.
     top: PathBuf,
 }
 
 impl Git {
-    /// The working tree that a directory is in.
+    /// Finds the working tree that a directory is in.
     async fn find(dir: &Path) -> Result<Self> {
         let top = run(dir, &["rev-parse", "--show-toplevel"], &[]).await.map_err(|failure| match failure {
             Failure::Missing => Failure::Missing.into(),
@@ -74,15 +74,15 @@ impl Git {
         }
     }
 
-    /// The hash of the working tree's content as a commit of all of it would have it: changed and new files, and neither
-    /// ignored nor deleted ones. The repository stays as it is: the index and what is written are temporary.
+    /// Returns the hash of the working tree's content as a commit of all of it would have it: with changed and new files, without ignored and
+    /// deleted ones. The repository does not change: the index and the written objects are temporary.
     async fn content(&self) -> Result<String> {
         let cannot = |error: io::Error| Error::failed("--color git: cannot look at the working tree", error);
         let scratch = tempfile::tempdir().map_err(cannot)?;
         let index = scratch.path().join("index");
         let path = |name: &'static str| async move { self.run(&["rev-parse", "--git-path", name]).await };
         let own_index = self.top.join(path("index").await?);
-        // With what git knows of unchanged files, so that it need not read them all.
+        // The copy has git's facts about unchanged files, so that git does not read all of them.
         match copy(&own_index, &index) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(error)),
             _ => {}
@@ -98,19 +98,19 @@ impl Git {
     }
 }
 
-/// Copies an index with its time of change: a file that was changed in the second in which the index was written looks
-/// unchanged, and git reads it because of that time (gitformat-index, `racy-git`).
+/// Copies an index with its time of change. A file that was changed in the second in which the index was written looks unchanged, and git reads
+/// the file only because of that time (gitformat-index, `racy-git`).
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let changed = fs::metadata(from)?.modified()?;
     fs::copy(from, to)?;
     fs::File::options().write(true).open(to)?.set_modified(changed)
 }
 
-/// Why git gave no answer.
+/// Reason why git gave no answer.
 enum Failure {
-    /// There is no git.
+    /// git is not installed.
     Missing,
-    /// The first line of what it said.
+    /// First line of git's message.
     Said(String),
 }
 
@@ -128,7 +128,7 @@ async fn run(dir: &Path, args: &[&str], env: &[(&str, &OsStr)]) -> Result<String
         .args(args)
         .current_dir(dir)
         .envs(env.iter().copied())
-        // Messages are looked at.
+        // The locale is fixed because the code compares messages.
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(color(&repository.0.path().join("sub")).await.unwrap(), commit[..6], "from below");
     }
 
-    /// To git, which compares whole seconds, the file looks as it was when it was added.
+    /// git compares whole seconds, so the file looks as it was when it was added.
     #[tokio::test]
     async fn a_change_in_the_second_of_the_commit_is_seen() {
         let repository = Repository::new().await;
@@ -236,7 +236,7 @@ mod tests {
         different.sort();
         different.dedup();
         assert_eq!(different.len(), seen.len(), "{seen:?}");
-        // The same content again has the same name, and what was looked at is as it was.
+        // The same content has the same name again, and the check does not change the repository.
         assert_eq!(repository.color().await, *seen.last().unwrap());
         assert_eq!(repository.git(&["diff", "--cached", "--name-only"]).await, "");
         repository.write("a", "1");

@@ -1,21 +1,21 @@
-//! Answers as a terminal shows them, compared with files: `src/golden/NAME-80.txt`, `NAME-120.txt`, and `NAME-color.txt` with the codes of colors.
-//! `RAINBOW_GOLDEN=write cargo test …` writes them; read the difference before you commit it.
+//! Golden files: answers as a terminal shows them, compared with `src/golden/NAME-80.txt`, `NAME-120.txt`, and `NAME-color.txt` with the codes
+//! of colors. `RAINBOW_GOLDEN=write cargo test …` writes the files; read the difference before you commit it.
 
 use std::{env, fs, path::PathBuf};
 
 use crate::terminal::{Charset, Room};
 
-/// Room of a terminal with so many columns.
+/// Returns the room of a terminal with the given number of columns.
 pub(crate) fn room(columns: usize) -> Room {
     Room { columns: Some(columns), rows: Some(24), charset: Charset::Utf8 }
 }
 
-/// Compares what is drawn, where drawing does not depend on the room.
+/// Compares a drawing that does not depend on the room.
 pub(crate) fn check(name: &str, text: &str) {
     check_with(name, |room| room.cut(text));
 }
 
-/// Compares what is drawn for 80 and for 120 columns, and the colors of the latter.
+/// Compares a drawing for 80 and for 120 columns, and the colors of the latter.
 pub(crate) fn check_with(name: &str, draw: impl Fn(Room) -> String) {
     for columns in [80, 120] {
         let text = anstream::adapter::strip_str(&draw(room(columns))).to_string();
@@ -27,7 +27,7 @@ pub(crate) fn check_with(name: &str, draw: impl Fn(Room) -> String) {
     compare(&format!("{name}-color"), &draw(room(120)).replace('\x1b', "ESC"));
 }
 
-/// Compares what is drawn in full, without the codes of colors.
+/// Compares a drawing in full, without the codes of colors.
 pub(crate) fn check_whole(name: &str, text: &str) {
     compare(name, &anstream::adapter::strip_str(text).to_string());
 }

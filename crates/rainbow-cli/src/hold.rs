@@ -1,5 +1,5 @@
-//! Holds of stages: what `rollback`, `abort` and `pause` write, and `promote` and `resume` lift. A list of its own in the spec, so that a
-//! manifest that is applied again leaves it as it is.
+//! Holds of stages: `rollback`, `abort` and `pause` write them, and `promote` and `resume` lift them. Holds are a list of their own in the spec,
+//! so that a manifest that is applied again leaves them as they are.
 
 use std::env;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{context::Cluster, patch::Change};
 
-/// User who runs this command, as the cluster knows them; where it does not say, as this machine does.
+/// Returns the user who runs this command, as the cluster names them; where the cluster gives no name, as this machine does.
 pub(crate) async fn author(cluster: &Cluster) -> Option<String> {
     let api: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
@@ -18,10 +18,10 @@ pub(crate) async fn author(cluster: &Cluster) -> Option<String> {
     known.or_else(|| env::var("USER").ok()).filter(|name| !name.is_empty())
 }
 
-/// Hold of a stage at a color, from now on.
+/// Returns the hold of a stage at a color, from now on.
 pub(crate) fn at(rainbow: &Rainbow, stage: &str, color: &str, colors: &[Color], by: Option<String>) -> Hold {
     let mut newest = colors.iter().map(|color| color.spec.revision).max();
-    // A color that the spec describes and that is not made yet exists for its user.
+    // A color that the spec describes exists for its user, even before the operator has made it.
     let is_made = |name: &String| colors.iter().any(|color| color.spec.color == *name);
     if rainbow.spec.color.as_ref().is_some_and(|name| !is_made(name)) {
         newest = newest.map(|revision| revision.saturating_add(1));
@@ -35,7 +35,7 @@ pub(crate) fn at(rainbow: &Rainbow, stage: &str, color: &str, colors: &[Color], 
     }
 }
 
-/// The pause of a stage, from now on. A color that the stage is held at stays.
+/// Returns the pause of a stage, from now on. A color that the stage is held at stays.
 pub(crate) fn paused(rainbow: &Rainbow, stage: &str, by: Option<String>) -> Hold {
     match rainbow.spec.hold(stage) {
         Some(hold) => Hold { paused: true, ..hold.clone() },
@@ -43,7 +43,7 @@ pub(crate) fn paused(rainbow: &Rainbow, stage: &str, by: Option<String>) -> Hold
     }
 }
 
-/// What is left of a hold when the stage goes on: nothing, if neither a color nor a pause is.
+/// Returns the rest of a hold when a part of it is lifted. `None`: neither a color nor a pause is left.
 pub(crate) fn lifted(hold: Option<&Hold>, lift: Lift) -> Option<Hold> {
     let mut hold = hold?.clone();
     match lift {
@@ -60,14 +60,14 @@ pub(crate) enum Lift {
     Pause,
 }
 
-/// Writes the hold of a stage, or takes it away. The spec must be as it was read: the list is written as a whole.
+/// Writes the hold of a stage, or removes it. The patch fails unless the spec is as it was read, because the list is written as a whole.
 pub(crate) fn write(change: &mut Change, rainbow: &Rainbow, stage: &str, hold: Option<Hold>) {
     if rainbow.spec.hold(stage) == hold.as_ref() {
         return;
     }
     let mut holds: Vec<Hold> = rainbow.spec.holds.iter().filter(|known| known.stage != stage).cloned().collect();
     holds.extend(hold);
-    // The resource version changes with each status, the generation with the spec alone.
+    // The resource version changes with each status update, the generation with the spec alone.
     change.test(&["metadata", "generation"], rainbow.metadata.generation.unwrap_or_default());
     match holds.is_empty() {
         true => change.remove(&["spec", "holds"]),
@@ -75,8 +75,8 @@ pub(crate) fn write(change: &mut Change, rainbow: &Rainbow, stage: &str, hold: O
     }
 }
 
-/// Lets a stage go on after these tiers. The spec must be as it was read: the list is written as a whole. Steps of other colors that the stage's
-/// tiers have passed are of no use any more.
+/// Lets a stage continue after the given tiers. The patch fails unless the spec is as it was read, because the list is written as a whole. Steps
+/// of the stage with other colors are dropped, because they have no effect any more.
 pub(crate) fn pass(change: &mut Change, rainbow: &Rainbow, steps: Vec<Passed>, by: Option<&String>) {
     let Some(first) = steps.first() else { return };
     let stays = |known: &&Passed| known.stage != first.stage || known.color == first.color;
@@ -86,7 +86,7 @@ pub(crate) fn pass(change: &mut Change, rainbow: &Rainbow, steps: Vec<Passed>, b
     change.set(&["spec", "passed"], json!(passed));
 }
 
-/// The color that a stage is held at, where no later color has ended that.
+/// Returns the color that a stage is held at, unless a later color has ended the hold.
 pub(crate) fn color<'a>(rainbow: &'a Rainbow, stage: &str) -> Option<&'a str> {
     let hold = rainbow.spec.hold(stage)?;
     let status = rainbow.status.as_ref().and_then(|status| status.stages.iter().find(|known| known.name == stage));
@@ -94,7 +94,7 @@ pub(crate) fn color<'a>(rainbow: &'a Rainbow, stage: &str) -> Option<&'a str> {
     hold.color.as_deref().filter(|_| ended != Some(&hold.id()))
 }
 
-/// The time, in whole seconds.
+/// Returns the current time, in whole seconds.
 pub(crate) fn now() -> String {
     let now = jiff::Timestamp::now();
     let whole = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Trunc);
@@ -127,7 +127,7 @@ mod tests {
         let hold = at(&rainbow, "active", "v1", &[color_of("v1", 1), color_of("v3", 3)], Some("ann".into()));
         assert_eq!((hold.color.as_deref(), hold.revision, hold.by.as_deref()), (Some("v1"), Some(3), Some("ann")));
         assert!(hold.since.is_some_and(|since| since.len() == "2026-11-30T19:00:00Z".len()));
-        // v3 is applied and not made yet: it is what is rolled back.
+        // v3 is applied and not made yet: the rollback takes v3 back.
         assert_eq!(at(&rainbow, "active", "v1", &[color_of("v1", 1)], None).revision, Some(2));
     }
 

@@ -1,4 +1,4 @@
-//! One line of the terminal that says what is going on, and is written over again and again. Whatever else is printed takes its place.
+//! Line of the terminal that shows the current activity, and is drawn over again and again. Any other output replaces it.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -14,14 +14,14 @@ use crate::{
     words,
 };
 
-/// A command that takes no longer says nothing of it.
+/// Time before a running command shows its activity: a shorter one shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct State {
-    /// The line is on the terminal.
+    /// Whether the line is on the terminal.
     is_shown: bool,
-    /// What is being done, and since when. Gone as soon as something is printed.
+    /// Current activity, and its start. Removed as soon as something is printed.
     doing: Option<(String, Instant)>,
 }
 
@@ -31,7 +31,7 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether there is such a line: standard error is a terminal that can move its cursor.
+/// Returns whether the line can be shown: standard error is a terminal that can move its cursor.
 pub(crate) fn is_possible() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
@@ -46,14 +46,14 @@ pub(crate) fn show(text: &str) {
 fn draw(state: &mut State, text: &str) {
     let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20));
     let charset = Charset::of_locale();
-    // In the last column some terminals go to the next line.
+    // Some terminals go to the next line after the last column.
     let text = terminal::cut(&charset.write(text), columns - 1, charset);
     let mut err = anstream::stderr().lock();
     let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
     state.is_shown = true;
 }
 
-/// Takes the line away, since something else is printed.
+/// Removes the line, because something else is printed.
 pub(crate) fn clear() {
     let mut state = state();
     state.doing = None;
@@ -63,12 +63,12 @@ pub(crate) fn clear() {
     }
 }
 
-/// Says what is being done from now on, which is shown if it takes long.
+/// Sets the current activity, which is shown if it takes long.
 pub(crate) fn doing(what: String) {
     state().doing = Some((what, Instant::now()));
 }
 
-/// Shows what is being done, once that takes long. Never ends.
+/// Shows the current activity once it takes long. Never returns.
 pub(crate) async fn watch() {
     let mut ticks = tokio::time::interval(PATIENCE);
     loop {

@@ -1,4 +1,4 @@
-//! The only place that knows the embedded cluster: how it is started, and that Rainbow's operator runs in its process.
+//! Embedded cluster: the only module that knows how it is started, and that Rainbow's operator runs in its process.
 
 mod home;
 mod tally;
@@ -33,31 +33,31 @@ use crate::{
     printer::Printer,
 };
 
-/// How long the embedded cluster's data plane lags behind its endpoints: its proxy follows a watch in the same process.
+/// Time by which the embedded cluster's data plane lags behind its endpoints: its proxy follows a watch in the same process.
 const PROPAGATION: Duration = Duration::from_millis(50);
 /// Name of the operator in the cluster's process.
 pub(crate) const OPERATOR: &str = "rainbow-local";
-/// While this file is in the state directory, the cluster runs without the operator. The daemon is another process, and
-/// this is how it learns of it, at a restart after a crash as well.
+/// File in the state directory that makes the cluster run without the operator. The daemon is another process, and reads this file at a restart
+/// after a crash as well.
 const NO_OPERATOR: &str = "no-operator";
 
-/// How the cluster shall be.
+/// Options of a start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Up {
     /// Port of the API; 0 leaves it to the cluster.
     pub(crate) api_port: u16,
-    /// With Rainbow's operator in it.
+    /// Whether Rainbow's operator runs in the cluster's process.
     pub(crate) operator: bool,
-    /// Lag of the Service proxy, as a real cluster has it.
+    /// Lag of the Service proxy, as a real cluster has one.
     pub(crate) proxy_delay: Duration,
 }
 
-/// Becomes one of the cluster's own processes if this process was started as one; then it does not return.
+/// Becomes one of the cluster's own processes, and does not return, if this process was started as one.
 pub(crate) fn entry() {
     pocket::entry(|cluster| Box::pin(extra(cluster)));
 }
 
-/// What runs in the cluster's process: the resource definitions are there before it counts as up, then the operator runs.
+/// Installs the resource definitions before the cluster counts as up, and returns the operator, which then runs in the cluster's process.
 async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
     let client = agent::named(cluster.client.clone(), AGENT);
     install(&client).await.map_err(|error| format!("cannot install Rainbow: {error}"))?;
@@ -65,19 +65,19 @@ async fn extra(cluster: pocket::Context) -> Result<pocket::Running, String> {
         return Ok(Box::pin(async {}) as Pin<Box<_>>);
     }
     let shutdown = cluster.shutdown.clone();
-    // Without the image, a pod that asked for it would never start.
+    // Without the image, a pod that asks for the counter would never start.
     let counts = tally::is_there(&pocket::image_store_path(&cluster.state_dir), rainbow_operator::TALLY_IMAGE);
     let options = rainbow_operator::Options {
         tally_image: counts.then(|| rainbow_operator::TALLY_IMAGE.to_owned()),
         propagation: PROPAGATION + cluster.proxy_delay,
-        // The next process of the cluster leads again at once. An operator that was installed into the cluster leads instead of it.
+        // The next process of the cluster leads again at once. An operator that is installed in the cluster leads instead of this one.
         election: Some(Election {
             namespace: "default".to_owned(),
             identity: OPERATOR.to_owned(),
             scope: None,
             others: Contention::Wait,
         }),
-        // The cluster is its user's own.
+        // The cluster belongs to its user alone, so configuration may be copied.
         config_access: rainbow_operator::ConfigAccess::All,
         shutdown: Box::pin(async move { shutdown.cancelled().await }),
         ..Default::default()
@@ -95,7 +95,7 @@ async fn install(client: &Client) -> Result<(), kube::Error> {
     for crd in rainbow_api::crds() {
         let name = crd.metadata.name.clone().unwrap_or_default();
         api.patch(&name, &params, &Patch::Apply(&crd)).await?;
-        // It ends at once, or the cluster's own time limit ends it.
+        // The wait ends at once, or by the cluster's own time limit.
         let _ = await_condition(api.clone(), &name, conditions::is_crd_established()).await;
     }
     Ok(())
@@ -105,7 +105,7 @@ fn failed(error: &pocket::Error) -> Error {
     Error::Failed(error.to_string())
 }
 
-/// Makes a state directory, which only its owner may read.
+/// Creates a state directory that only its owner may read.
 fn private(dir: &Path) -> Result {
     use std::os::unix::fs::DirBuilderExt;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -118,18 +118,18 @@ fn private(dir: &Path) -> Result {
 }
 
 impl Home {
-    /// Where its images are. The directory is made if it is not there.
+    /// Returns the directory of the cluster's images, and creates the state directory if it does not exist.
     pub(crate) fn images(&self) -> Result<PathBuf> {
         private(&self.dir)?;
         Ok(self.image_store())
     }
 
-    /// Where its images would be.
+    /// Returns the directory of the cluster's images, which need not exist.
     pub(crate) fn image_store(&self) -> PathBuf {
         pocket::image_store_path(&self.dir)
     }
 
-    /// Returns the names of the images in the store, and none where there is no store: it is not made for a question.
+    /// Returns the names of the images in the store, and none where there is no store: a query does not create it.
     pub(crate) fn image_names(&self) -> Vec<String> {
         let directory = self.image_store();
         let store = directory.exists().then(|| ImageStore::open(directory).ok()).flatten();
@@ -137,12 +137,12 @@ impl Home {
         images.into_iter().map(|image| image.reference).collect()
     }
 
-    /// Where its kubeconfig is, whether it is up or not.
+    /// Returns the path of the cluster's kubeconfig, even where the cluster is not up.
     pub(crate) fn kubeconfig_file(&self) -> PathBuf {
         pocket::kubeconfig_path(&self.dir)
     }
 
-    /// Its kubeconfig, if it is up.
+    /// Returns the path of the cluster's kubeconfig, if the cluster is up.
     pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
         match self.status() {
             Ok(pocket::Status::Up(up)) => Some(up.kubeconfig),
@@ -150,28 +150,28 @@ impl Home {
         }
     }
 
-    /// Whether it is up.
+    /// Returns whether the cluster is up.
     pub(crate) fn status(&self) -> Result<pocket::Status> {
         pocket::status(&self.dir).map_err(|error| failed(&error))
     }
 
-    /// Command that starts it.
+    /// Returns the command that starts the cluster.
     pub(crate) fn start_command(&self) -> String {
         let verb = if matches!(self.status(), Ok(pocket::Status::Stopped)) { "start" } else { "up" };
         format!("rainbow local {verb}{}", self.option())
     }
 
-    /// Whether it runs with Rainbow's operator in its process, when it runs.
+    /// Returns whether Rainbow's operator runs in the cluster's process when the cluster runs.
     pub(crate) fn has_operator(&self) -> bool {
         !self.dir.join(NO_OPERATOR).exists()
     }
 
-    /// Starts it unless it is up, and waits until it is ready. In the foreground, this process becomes the cluster.
+    /// Starts the cluster unless it is up, and waits until it is ready. In the foreground, this process becomes the cluster.
     pub(crate) async fn up(&self, options: Up, foreground: bool, printer: Printer) -> Result<pocket::Up> {
         private(&self.dir)?;
         if !matches!(self.status()?, pocket::Status::Up(_)) {
             self.set_operator(options.operator)?;
-            // Without the operator here there may be one elsewhere, which asks for the same image.
+            // Without the operator here, one elsewhere may ask for the same image.
             if let Err(why) = tally::provide(&self.image_store(), rainbow_operator::TALLY_IMAGE) {
                 printer
                     .warning(format_args!("{why}: connections are not counted, and drains hold until their deadline"));
@@ -198,24 +198,24 @@ impl Home {
         marked.map_err(|error| Error::failed(format_args!("cannot change {}", marker.display()), error))
     }
 
-    /// Ends it, and keeps what is in it.
+    /// Ends the cluster, and keeps its content.
     pub(crate) async fn stop(&self) -> Result<pocket::Down> {
         let dir = self.dir.clone();
         blocking(move || pocket::stop(&dir)).await
     }
 
-    /// Ends it; `purge` removes what it kept, too.
+    /// Ends the cluster; `purge` removes its kept files, too.
     pub(crate) async fn down(&self, purge: bool) -> Result<pocket::Down> {
         let dir = self.dir.clone();
         if purge {
-            // Ours, so ours to remove: the cluster removes only what is its own.
+            // The cluster removes only its own files, and these two are this program's.
             for file in [NO_OPERATOR, ADDRESS] {
                 let _ = fs::remove_file(dir.join(file));
             }
         }
         let found = blocking(move || if purge { pocket::purge(&dir) } else { pocket::down(&dir) }).await?;
         if purge && let Some(profiles) = self.dir.parent().filter(|_| self.profile.is_some()) {
-            // Fails while there is another profile.
+            // The removal fails while there is another profile.
             let _ = fs::remove_dir(profiles);
         }
         Ok(found)

@@ -1,4 +1,42 @@
-//! The `rainbow` command, also known to kubectl as `kubectl rainbow`.
+//! The `rainbow` command, also known to kubectl as `kubectl rainbow`: installs Rainbow, releases applications, and shows what they do.
+//!
+//! The entry point is `main`: it reads the arguments (`args`), makes a `context::Context`, and runs the command's module in `commands`.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `args` | arguments of the command line |
+//! | `cause` | reasons of releases and moves, in annotations |
+//! | `commands` | commands, one module for each |
+//! | `complete` | completion of names in a shell |
+//! | `context` | basis of every command: the printer, and the way to the cluster |
+//! | `docs` | reference of all commands as Markdown |
+//! | `error` | errors and exit codes |
+//! | `evidence` | connections of pods, asked for now |
+//! | `examples` | examples in the help |
+//! | `git` | color names from git |
+//! | `golden` | golden files of tests |
+//! | `hold` | holds of stages |
+//! | `live` | line of the terminal that shows the current activity |
+//! | `local` | embedded cluster: the only user of pocket beside the commands `local` and `image` |
+//! | `manifest` | manifests: read, split and checked |
+//! | `observe` | watches of one application |
+//! | `operators` | operators that act in a cluster |
+//! | `output` | answers for programs (`-o`) |
+//! | `ownership` | managed fields that `apply` and `deploy` write |
+//! | `pace` | time that a stage takes to move |
+//! | `paint` | terminal colors of color names |
+//! | `patch` | patches of single fields of a Rainbow |
+//! | `printer` | output, styles and tables |
+//! | `reach` | ways to a stage from this machine |
+//! | `refusal` | refusals of a release, found before it is written |
+//! | `release` | name of a release, and its placeholder |
+//! | `stage` | choice of a stage, and its state |
+//! | `terminal` | size and characters of the terminal |
+//! | `tree` | drawing of an application |
+//! | `view` | state of an application, from its objects |
+//! | `wait` | waits of `--wait` |
+//! | `which` | choice of a color |
+//! | `words` | numbers and times in sentences |
 
 mod args;
 mod cause;
@@ -45,7 +83,7 @@ use error::{EXIT_CODES, Error, Result};
 use printer::Printer;
 
 fn main() -> ExitCode {
-    // The local cluster's processes are this program again; for them this call does not return.
+    // The local cluster's processes are this program again, and do not return from this call.
     local::entry();
     complete::answer();
     let matches = command().get_matches();
@@ -59,7 +97,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Who has pressed Ctrl-C knows why it has ended.
+            // A user who pressed Ctrl-C knows why the command has ended.
             if ![Error::Told, Error::Found, Error::Interrupted].contains(&error) {
                 printer.error(&error);
             }
@@ -68,7 +106,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line, under the name by which it was called: kubectl runs its plugin `rainbow` as `kubectl-rainbow`.
+/// Returns the command line, under the name by which it was called: kubectl runs its plugin `rainbow` as `kubectl-rainbow`.
 fn command() -> clap::Command {
     let command = examples::added(Cli::command());
     let called = std::env::args_os().next().map(std::path::PathBuf::from);
@@ -89,17 +127,17 @@ fn run(cli: Cli, printer: Printer) -> Result {
         .build()
         .map_err(|error| Error::failed("cannot start", error))?;
     runtime.block_on(async {
-        // On a thread of its own: some commands do their work without waiting for anything.
+        // The activity has a task of its own, because some commands do their work without waiting for anything.
         tokio::spawn(live::watch());
-        // A command that has to clean up listens to Ctrl-C itself; for the others it is the end.
+        // A command that has to clean up listens to Ctrl-C itself; any other command ends by it.
         match cli.command {
             Command::Local(args) => commands::local::run(&context, args).await,
             Command::Operator(args) => commands::operator::run(&context, args).await,
             Command::Poll(args) => commands::poll::run(&context, args).await,
             Command::Demo(args) => commands::demo::run(&context, args).await,
             other => tokio::select! {
-                // In this order: what a command does before it first waits, such as to read standard input, is ended by the
-                // signal itself. Once it is listened to, only something that waits can be ended.
+                // The command is polled first: Ctrl-C before its first wait, such as while it reads standard input, must end the process by the
+                // signal itself. From the first wait on this program handles the signal, and only a waiting command can be ended.
                 biased;
                 result = short(&context, other) => result,
                 _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
@@ -145,7 +183,7 @@ async fn short(context: &Context, command: Command) -> Result {
             context.printer.text(docs::markdown(self::command()));
             Ok(())
         }
-        // These are started where Ctrl-C is theirs.
+        // Commands that handle Ctrl-C themselves are started in `run`.
         Command::Local(_) | Command::Operator(_) | Command::Poll(_) | Command::Demo(_) => Ok(()),
     }
 }

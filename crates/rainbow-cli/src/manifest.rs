@@ -1,4 +1,4 @@
-//! Manifests: read, split, and checked before anything is sent.
+//! Manifests, which are read, split, and checked before anything is sent.
 
 mod document;
 mod input;
@@ -20,25 +20,25 @@ pub(crate) use wrong::{Finding, Wrong, lines};
 use document::Parser;
 use source::{Place, Source};
 
-/// Mark that some editors put at the beginning of a file.
+/// Byte order mark, with which some editors begin a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Beginning of a text.
 const START: Place = Place { line: 1, column: 1 };
 
-/// One object of the input.
+/// Object of the input.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
-    /// `file:line` where it begins.
+    /// Place of its beginning, as `file:line`.
     pub(crate) at: String,
     pub(crate) object: DynamicObject,
     places: Places,
 }
 
-/// Where the fields of a document stand.
+/// Places of the fields of a document.
 #[derive(Clone, Debug)]
 struct Places {
     file: String,
-    /// Line of the file that the text begins with.
+    /// Line of the file in which the text begins.
     first_line: usize,
     source: Arc<Source>,
     /// Path of the object in the text.
@@ -53,7 +53,7 @@ impl Places {
 }
 
 impl Document {
-    /// A field that is wrong, with its place.
+    /// Returns a finding about a field that is wrong, with its place.
     pub(crate) fn finding(&self, wrong: &Wrong) -> Finding {
         let Place { line, column } = self.places.of(&wrong.path);
         Finding {
@@ -67,15 +67,15 @@ impl Document {
     }
 }
 
-/// What an input holds.
+/// Content of an input.
 #[derive(Debug, Default)]
 pub(crate) struct Manifests {
     pub(crate) documents: Vec<Document>,
-    /// All that is wrong, in the order of the input.
+    /// All findings, in the order of the input.
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Reads manifests. Rainbows become releases of the color, if one is given. Fails with all that is wrong with any document.
+/// Reads manifests. Rainbows become releases of the color, if one is given. Fails with all findings in all documents.
 pub(crate) fn read(input: &InputArgs, color: Option<&str>) -> Result<Vec<Document>> {
     let manifests = check(input, color)?;
     match manifests.findings.as_slice() {
@@ -84,7 +84,7 @@ pub(crate) fn read(input: &InputArgs, color: Option<&str>) -> Result<Vec<Documen
     }
 }
 
-/// As [`read`], with what is wrong as a part of the answer. Fails where there is nothing to look at.
+/// Reads manifests as [`read`] does, but returns the findings. Fails where there is nothing to check.
 pub(crate) fn check(input: &InputArgs, color: Option<&str>) -> Result<Manifests> {
     let mut manifests = Manifests::default();
     for text in input.texts()? {
@@ -105,7 +105,7 @@ impl Manifests {
         }
     }
 
-    /// The same object twice is a mistake: which of the two holds is a matter of their order.
+    /// Adds a finding for each object that stands in the input twice: the order of the two would decide which one holds.
     fn find_twins(&mut self) {
         let mut seen: Vec<(String, &Document)> = Vec::new();
         let mut twins = Vec::new();
@@ -130,7 +130,7 @@ impl Manifests {
     }
 }
 
-/// Text that two objects have in common only where they are the same in a cluster.
+/// Returns a text that two objects have in common only where they are the same object in a cluster.
 fn identity(object: &DynamicObject) -> String {
     let types = object.types.clone().unwrap_or_default();
     let group = types.api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
@@ -139,13 +139,13 @@ fn identity(object: &DynamicObject) -> String {
     format!("{group}/{}/{}/{}", types.kind, text(&metadata.namespace), text(&metadata.name))
 }
 
-/// An object as messages name it: "rainbow `shop`".
+/// Names an object for messages: "rainbow `shop`".
 fn shown(object: &DynamicObject) -> String {
     let kind = object.types.as_ref().map(|types| types.kind.to_lowercase()).unwrap_or_default();
     format!("{kind} `{}`", object.metadata.name.as_deref().unwrap_or_default())
 }
 
-/// The documents of a text, each with the number of its first line. A line `---` ends a document, as kubectl has it.
+/// Splits a text into documents, each with the number of its first line. A line `---` ends a document, as in kubectl.
 fn split(text: &str) -> Vec<(usize, &str)> {
     let mut parts = Vec::new();
     let (mut begin, mut begin_line, mut at) = (0, 1, 0);

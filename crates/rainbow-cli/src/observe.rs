@@ -1,4 +1,4 @@
-//! Follows the objects of an application by watches.
+//! Observer that follows the objects of an application by watches.
 
 use std::{fmt::Debug, hash::Hash, pin::Pin};
 
@@ -17,7 +17,7 @@ use crate::{
     view::World,
 };
 
-/// Follows one application. The first state is complete: it is given when every kind was listed once.
+/// Observer of one application. Its first state is complete: it exists when every kind has been listed once.
 pub(crate) struct Observer {
     cluster: Cluster,
     rainbow: reflector::Store<Rainbow>,
@@ -30,7 +30,7 @@ pub(crate) struct Observer {
 pub(crate) type Changes = Pin<Box<dyn Stream<Item = Result<(), watcher::Error>> + Send>>;
 
 impl Observer {
-    /// Starts to follow. The Rainbow must exist; a clear error says so otherwise.
+    /// Starts to follow. Fails with a clear error where the Rainbow does not exist.
     pub(crate) async fn start(cluster: &Cluster, name: &str) -> Result<Self> {
         cluster.rainbow(name).await?;
         let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -65,7 +65,7 @@ impl Observer {
         }
     }
 
-    /// Waits for the next change, and takes with it what changes at the same time.
+    /// Waits for the next change, and takes all changes that come at the same time.
     pub(crate) async fn changed(&mut self) -> Result {
         let change = self.changes.next().await;
         self.check(change)?;
@@ -79,7 +79,7 @@ impl Observer {
         check(&self.cluster, change)
     }
 
-    /// The state now; `None` when the Rainbow is gone.
+    /// Returns the current state. `None`: the Rainbow is gone.
     pub(crate) fn world(&self) -> Option<World> {
         let rainbow = self.rainbow.state().into_iter().next()?;
         Some(World {
@@ -91,7 +91,7 @@ impl Observer {
     }
 }
 
-/// Lost connections are made again by the watchers; only what will not get better is an error.
+/// Fails where a watch cannot recover. The watchers open lost connections again by themselves.
 pub(crate) fn check(cluster: &Cluster, change: Option<Result<(), watcher::Error>>) -> Result {
     match change {
         Some(Ok(())) => Ok(()),
@@ -109,7 +109,7 @@ pub(crate) fn check(cluster: &Cluster, change: Option<Result<(), watcher::Error>
 /// Changes of the terminal's size.
 pub(crate) struct Resizes {
     signal: Signal,
-    /// The size has changed, and nothing was drawn since.
+    /// Whether the size has changed since the last drawing.
     is_new: bool,
 }
 
@@ -120,13 +120,13 @@ impl Resizes {
         Ok(Self { signal, is_new: false })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next change of the size.
     pub(crate) async fn next(&mut self) {
         self.signal.recv().await;
         self.is_new = true;
     }
 
-    /// Whether there was one since it was asked last.
+    /// Returns whether the size has changed since the last call.
     pub(crate) fn is_new(&mut self) -> bool {
         std::mem::take(&mut self.is_new)
     }
@@ -140,7 +140,7 @@ where
     store.state().iter().map(|object| (**object).clone()).collect()
 }
 
-/// Follows the objects of a kind: what there is, and a stream that drives it.
+/// Follows the objects of a kind: returns their store, and a stream that drives it.
 pub(crate) fn follow<K>(api: Api<K>, config: watcher::Config) -> (reflector::Store<K>, Changes)
 where
     K: kube::Resource<DynamicType = ()> + Clone + Debug + Send + Sync + serde::de::DeserializeOwned + 'static,
@@ -148,7 +148,7 @@ where
     let (store, writer) = reflector::store();
     let stream = watcher(api, config)
         .default_backoff()
-        // The longest part of most objects, and of no use here.
+        // Managed fields are the longest part of most objects, and have no use here.
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .map(|event| event.map(drop));

@@ -1,4 +1,4 @@
-//! Operators that act in a cluster, by their leases.
+//! Operators that act in a cluster, found by their leases.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -8,30 +8,30 @@ use serde::Serialize;
 
 use crate::{context::Cluster, local};
 
-/// How much longer than it asked for a lease counts, since clocks differ.
+/// Time in seconds for which a lease counts beyond its duration, because clocks differ.
 const SLACK: i64 = 10;
 
-/// An operator that acts.
+/// Operator that acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Operator {
-    /// Its version; absent for one that does not say it.
+    /// Version of the operator; absent where its lease does not give one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
-    /// Its name.
+    /// Identity that holds the lease.
     pub(crate) holder: String,
-    /// Namespace of its lease.
+    /// Namespace of the lease.
     pub(crate) namespace: String,
 }
 
 impl Operator {
-    /// It runs in the process of a local cluster.
+    /// Returns whether the operator runs in the process of a local cluster.
     pub(crate) fn is_local(&self) -> bool {
         self.holder == local::OPERATOR
     }
 }
 
-/// The operators that act, or nothing where leases may not be read.
+/// Returns the operators that act, and none where the user may not read leases.
 pub(crate) async fn acting(cluster: &Cluster) -> Vec<Operator> {
     let named = ListParams::default().fields(&format!("metadata.name={}", leader::NAME));
     let leases = Api::<Lease>::all(cluster.client.clone()).list(&named).await;
@@ -39,7 +39,7 @@ pub(crate) async fn acting(cluster: &Cluster) -> Vec<Operator> {
     leases.into_iter().flatten().filter_map(|lease| of_lease(&lease, now)).collect()
 }
 
-/// The operator that holds a lease now.
+/// Returns the operator that holds a lease now.
 fn of_lease(lease: &Lease, now: Timestamp) -> Option<Operator> {
     let spec = lease.spec.as_ref()?;
     let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty())?;

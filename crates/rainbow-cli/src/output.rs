@@ -1,4 +1,4 @@
-//! `-o`: answers for programs.
+//! Answers for programs, as `-o` asks for.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::{
     printer::Printer,
 };
 
-/// A form of the answer.
+/// Form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// JSON
@@ -21,7 +21,7 @@ pub(crate) enum Format {
     Wide,
 }
 
-/// Prints JSON, YAML or names. False: the caller prints its own form (wide or default).
+/// Prints JSON, YAML or names, and returns true. Otherwise returns false, and the caller prints its own form (wide or default).
 pub(crate) fn print<T: Serialize>(
     printer: Printer,
     format: Option<Format>,
@@ -49,7 +49,7 @@ pub(crate) fn yaml<T: Serialize>(value: &T) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// For YAML 1.1, which kubectl and many others read, all of these without quotes are no texts.
+    /// YAML 1.1, which kubectl and many others read, takes none of these for a text without quotes.
     #[test]
     fn names_that_look_like_something_else_stay_texts() {
         for name in [

@@ -1,6 +1,7 @@
-//! Who owns what `apply` writes. Server-side apply removes an entry of `spec.tiers` only if nothing in it has another owner. So before it
-//! writes, `apply` takes over what `deploy` and other managers own of the version: else a tier that is removed or renamed would stay, or
-//! be refused for what is left of it. Fields of stages and holds keep their owners: a manifest that is applied again lifts no hold.
+//! Ownership of the fields that `apply` writes. Server-side apply removes an entry of `spec.tiers` only if no other manager owns a field in it.
+//! So before it writes, `apply` takes over the fields of the version that `deploy` owns, and the fields that other managers own in tiers that
+//! the manifest no longer has. Otherwise a tier that is removed or renamed would stay, or the API server would refuse the rest of it. Fields of
+//! stages and holds keep their owners: a manifest that is applied again lifts no hold.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +19,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{context::Cluster, patch::FIELD_MANAGER};
 
-/// Attempts to hand over what was written to whoever applies the tiers.
+/// Number of attempts to give written fields to the manager that applies the tiers.
 const HAND_OVERS: usize = 10;
-/// The operation of entries that server-side apply makes.
+/// Operation of the entries that server-side apply makes.
 const APPLY: &str = "Apply";
 
-/// The managed fields as they have to be for an apply of the tiers with these names. `None`: they are so.
+/// Returns the managed fields that an apply of the tiers with these names needs. `None`: no change is needed.
 pub(crate) fn taken_over(
     meta: &ObjectMeta,
     api_version: &str,
@@ -72,8 +73,8 @@ pub(crate) fn taken_over(
     Some(entries)
 }
 
-/// The managed fields after a `deploy`: what it wrote belongs to whoever applies the tiers, so that their next apply can remove it.
-/// `None`: nothing is applied, or nothing was written.
+/// Returns the managed fields after a `deploy`: the fields that it wrote go to the manager that applies the tiers, so that the manager's next
+/// apply can remove them. `None`: no manager applies tiers, or nothing was written.
 pub(crate) fn handed_over(meta: &ObjectMeta) -> Option<Vec<ManagedFieldsEntry>> {
     let mut entries = meta.managed_fields.clone()?;
     let applies = |entry: &ManagedFieldsEntry| {
@@ -100,8 +101,8 @@ pub(crate) fn handed_over(meta: &ObjectMeta) -> Option<Vec<ManagedFieldsEntry>> 
     Some(entries)
 }
 
-/// Hands over what was written to the manager that applies the tiers. The operator writes at the same time, so this may take several attempts.
-/// The change itself is made by now: what is not handed over in the end is taken over by the next `rainbow apply`.
+/// Gives written fields to the manager that applies the tiers. The operator writes at the same time, so several attempts may be needed. The
+/// change itself has been made by then, and the next `rainbow apply` takes over the fields that are not given in the end.
 pub(crate) async fn hand_over(cluster: &Cluster, name: &str) {
     let api = cluster.api::<Rainbow>();
     for _ in 0..HAND_OVERS {
@@ -113,7 +114,7 @@ pub(crate) async fn hand_over(cluster: &Cluster, name: &str) {
     }
 }
 
-/// Tiers whose size no manifest gives, although one has been applied: the next apply takes the size away that this program has written.
+/// Returns the tiers whose size no manifest gives, although one has been applied: the next apply removes the size that this program has written.
 pub(crate) fn forgets_sizes<'a>(meta: &ObjectMeta, tiers: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let entries = meta.managed_fields.as_deref().unwrap_or_default();
     let applied =
@@ -124,7 +125,7 @@ pub(crate) fn forgets_sizes<'a>(meta: &ObjectMeta, tiers: impl Iterator<Item = &
     tiers.filter(|name| tier(name).is_some_and(|fields| fields.get("f:replicas").is_none())).collect()
 }
 
-/// Writes managed fields, and nothing else, to the object as it was read.
+/// Writes managed fields, and nothing else, to the object at the resource version that was read.
 pub(crate) async fn write<K>(api: &Api<K>, meta: &ObjectMeta, entries: &[ManagedFieldsEntry]) -> kube::Result<()>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
@@ -139,14 +140,14 @@ where
     api.patch_metadata(name, &params, &Patch::<()>::Json(patch)).await.map(drop)
 }
 
-/// The entry of earlier applies by this program.
+/// Returns whether an entry is of earlier applies by this program.
 fn is_applied(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(FIELD_MANAGER)
         && entry.operation.as_deref() == Some(APPLY)
         && entry.subresource.is_none()
 }
 
-/// Takes what is owned of the annotations that say why a version is released and by whom.
+/// Takes out the owned annotations that give the reason of a release and its user.
 fn take_causes(owned: &mut Value) -> Map<String, Value> {
     let Some(metadata) = owned.get_mut("f:metadata").and_then(Value::as_object_mut) else { return Map::new() };
     let Some(annotations) = metadata.get_mut("f:annotations").and_then(Value::as_object_mut) else { return Map::new() };
@@ -162,7 +163,7 @@ fn take_causes(owned: &mut Value) -> Map<String, Value> {
     taken
 }
 
-/// Fields of the spec and annotations, as managed fields have them.
+/// Returns fields of the spec and annotations in the form of managed fields.
 fn fields_of(spec: Map<String, Value>, annotations: Map<String, Value>) -> Value {
     let mut fields = Map::new();
     if !spec.is_empty() {
@@ -174,7 +175,7 @@ fn fields_of(spec: Map<String, Value>, annotations: Map<String, Value>) -> Value
     Value::Object(fields)
 }
 
-/// Takes what is owned of tiers that the manifest does not have.
+/// Takes out the owned fields of tiers that the manifest does not have.
 fn take_tiers(owned: &mut Map<String, Value>, tiers: &BTreeSet<String>) -> Option<Value> {
     let name =
         |key: &str| serde_json::from_str::<Value>(key.strip_prefix("k:")?).ok()?["name"].as_str().map(str::to_owned);
@@ -195,7 +196,7 @@ fn merge(into: &mut Value, fields: Value) {
     }
 }
 
-/// Nothing is owned any more.
+/// Returns whether no field is owned any more.
 fn is_empty(fields: &Value) -> bool {
     let spec = fields.get("f:spec").and_then(Value::as_object);
     let only_spec = fields.as_object().is_some_and(|fields| fields.len() == usize::from(spec.is_some()));
@@ -250,7 +251,7 @@ mod tests {
         );
     }
 
-    /// Of tiers that stay, others keep what they own: a size, for one.
+    /// Other managers keep their fields of tiers that stay, such as a size.
     #[test]
     fn of_others_only_tiers_that_go_are_taken() {
         let edited = json!({ "f:tiers": {
@@ -281,7 +282,7 @@ mod tests {
         assert_eq!(handed_over(&meta(json!([entry("rainbow-cli", "Update", deployed)]))), None, "nobody applies");
     }
 
-    /// Else the reason of one release would be that of the next.
+    /// Without this, the reason of one release would stay for the next.
     #[test]
     fn what_deploy_said_of_a_release_goes_with_the_next() {
         let cause = json!({ "f:kubernetes.io/change-cause": {} });
@@ -298,7 +299,7 @@ mod tests {
         let both = json!({ ".": {}, "f:kubernetes.io/change-cause": {} });
         let rest = of("rainbow-cli", json!({ ".": {} }));
         assert_eq!(taken_by(json!([of("rainbow-cli", both)])), json!([rest, applied]));
-        // What others say stays theirs.
+        // Annotations of other managers stay theirs.
         assert_eq!(taken(json!([of("kubectl-annotate", cause)]), &[]), None);
     }
 

@@ -1,4 +1,4 @@
-//! How long a stage takes that moves step by step.
+//! Pace of stages that move step by step, and the time that a move takes.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use rainbow_api::{HumanDuration, Rainbow, ShiftKind, ShiftPhase, ShiftStatus, St
 
 use crate::words;
 
-/// Longest wait of a command that is not told how long to wait.
+/// Longest wait of a command without `--timeout`.
 const USUAL: Duration = Duration::from_secs(600);
 
 /// Steps of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// Pods exchanged at a time.
+    /// Number of pods in each step.
     step: i32,
     every: Duration,
 }
 
 impl Pace {
-    /// Pace of a stage that moves by steps.
+    /// Returns the pace of a stage that moves by steps.
     pub(crate) fn of(stage: &Stage) -> Option<Self> {
         match stage.shift_kind()? {
             ShiftKind::Rolling(rolling) => Some(Self { step: rolling.step.max(1), every: rolling.every.0 }),
@@ -27,13 +27,13 @@ impl Pace {
         }
     }
 
-    /// Time from the first of these pods to the last.
+    /// Returns the time from the first of the given number of pods to the last.
     pub(crate) fn takes(&self, pods: i32) -> Duration {
         let steps = pods.max(0).saturating_add(self.step - 1) / self.step;
         self.every.saturating_mul(u32::try_from(steps - 1).unwrap_or_default())
     }
 
-    /// Seconds until the last pods of a shift have moved, if nothing holds it up.
+    /// Returns the seconds until the last pods of a shift have moved, if nothing delays it.
     fn left(&self, shift: &ShiftStatus, now: Timestamp) -> Option<i64> {
         let pods = shift.of - shift.moved;
         if shift.phase != ShiftPhase::Shifting || pods <= 0 {
@@ -44,13 +44,13 @@ impl Pace {
     }
 }
 
-/// Seconds until the next step. `None`: none is due, or one is under way.
+/// Returns the seconds until the next step. `None`: none is due, or one is under way.
 fn next_step(shift: &ShiftStatus, now: Timestamp) -> Option<i64> {
     let since = words::seconds_since(shift.next_step_at.as_deref()?, now)?;
     Some(-since).filter(|seconds| *seconds > 0)
 }
 
-/// `next step in 12s, about 42s left`. `None`: nothing is known of it.
+/// Returns `next step in 12s, about 42s left`. `None`: the time of the next step is unknown.
 pub(crate) fn countdown(pace: Option<Pace>, shift: &ShiftStatus, now: Timestamp) -> Option<String> {
     let next = next_step(shift, now)?;
     let left = pace.and_then(|pace| pace.left(shift, now)).filter(|left| *left > next);
@@ -58,19 +58,19 @@ pub(crate) fn countdown(pace: Option<Pace>, shift: &ShiftStatus, now: Timestamp)
     Some(format!("next step in {}{left}", words::seconds(next)))
 }
 
-/// Longest wait for an application, where its user says nothing: ten minutes, or twice the time that a stage takes by its own steps and
-/// pauses.
+/// Returns the longest wait for an application, where the user gives none: ten minutes, or twice the time that a stage takes by its own steps
+/// and pauses.
 pub(crate) fn patience(rainbow: &Rainbow) -> HumanDuration {
     let longest = rainbow.spec.stages.iter().map(|stage| takes(rainbow, stage)).max().unwrap_or_default();
     HumanDuration(USUAL.max(longest.saturating_mul(2)))
 }
 
-/// Longest wait for what has no pace of its own.
+/// Returns the longest wait for a goal that has no pace of its own.
 pub(crate) fn usual() -> HumanDuration {
     HumanDuration(USUAL)
 }
 
-/// Time that a stage takes to move if all goes well and pods are there.
+/// Returns the time that a stage takes to move if nothing fails and the pods are ready.
 fn takes(rainbow: &Rainbow, stage: &Stage) -> Duration {
     let entry = stage_tier(&rainbow.spec, stage);
     let tier = rainbow.spec.tiers.iter().find(|tier| Some(tier.name.as_str()) == entry);

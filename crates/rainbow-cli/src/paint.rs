@@ -1,21 +1,21 @@
-//! Colors in their own color: `3c3fdc` is the RGB that it says, any other name has one of a palette that stays the same.
+//! Colors of color names: a name such as `3c3fdc` is shown in its own RGB value, any other in a fixed color of a palette.
 
 use std::{env, fmt, sync::OnceLock};
 
 use anstyle::{Ansi256Color, Color, RgbColor, Style};
 
-/// How many colors the terminal has.
+/// Number of colors that the terminal shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
-    /// All of them.
+    /// All RGB values.
     True,
-    /// The 256 of xterm.
+    /// The 256 colors of xterm.
     Palette,
-    /// Too few to tell many apart.
+    /// Too few to tell many names apart.
     None,
 }
 
-/// Well apart from each other, on a dark and on a light ground.
+/// Colors that are well apart from each other, on a dark and on a light background.
 const PALETTE: [RgbColor; 12] = [
     RgbColor(0x1f, 0x77, 0xb4),
     RgbColor(0xff, 0x7f, 0x0e),
@@ -32,14 +32,14 @@ const PALETTE: [RgbColor; 12] = [
 ];
 
 impl Depth {
-    /// Depth of the terminal here, which is asked once.
+    /// Returns the depth of this process's terminal, which is read once.
     fn of_this_terminal() -> Self {
         static DEPTH: OnceLock<Depth> = OnceLock::new();
-        // Tests compare codes, wherever they run.
+        // Tests compare codes, so they must not depend on the terminal.
         if cfg!(test) { Self::Palette } else { *DEPTH.get_or_init(Self::of_terminal) }
     }
 
-    /// What the terminal says of itself.
+    /// Returns the depth that the terminal's environment variables give.
     fn of_terminal() -> Self {
         let of = |name: &str| env::var(name).unwrap_or_default();
         Self::new(&of("COLORTERM"), &of("TERM"))
@@ -56,7 +56,7 @@ impl Depth {
     }
 }
 
-/// A color's name, on the ground that it stands for.
+/// Name of a color, on a background of that color.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Painted<'a>(pub(crate) &'a str);
 
@@ -66,7 +66,7 @@ impl fmt::Display for Painted<'_> {
     }
 }
 
-/// A text in the color that a color's name stands for.
+/// Text in the color of a color's name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tinted<'a> {
     pub(crate) text: &'a str,
@@ -80,7 +80,7 @@ impl fmt::Display for Tinted<'_> {
     }
 }
 
-/// A color's name as a badge: the color is its ground, and the letters are what can be read on that.
+/// Returns the style of a badge: the color as background, and black or white letters that can be read on it.
 fn badge(name: &str, depth: Depth) -> Style {
     let ground = rgb(name);
     let letters = if luminance(ground) > 0.45 { RgbColor(0, 0, 0) } else { RgbColor(255, 255, 255) };
@@ -94,8 +94,7 @@ fn badge(name: &str, depth: Depth) -> Style {
     }
 }
 
-/// The color that a name stands for. Six hexadecimal digits are their own color, those of a dirty tree (`3c3fdc-91ab20`)
-/// as well.
+/// Returns the RGB value of a name. A name of six hexadecimal digits is its own value, also with the suffix of a dirty tree (`3c3fdc-91ab20`).
 fn rgb(name: &str) -> RgbColor {
     let digits = name.split('-').next().unwrap_or_default();
     if digits.len() == 6
@@ -105,17 +104,17 @@ fn rgb(name: &str) -> RgbColor {
         let [_, red, green, blue] = value.to_be_bytes();
         return RgbColor(red, green, blue);
     }
-    // FNV-1a: the same on every machine and in every version.
+    // FNV-1a is the same on every machine and in every version.
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     PALETTE[usize::try_from(hash).unwrap_or_default() % PALETTE.len()]
 }
 
-/// How bright a color is to the eye, from 0 to 1 (Rec. 709, without its gamma).
+/// Returns how bright a color is to the eye, from 0 to 1 (Rec. 709, without its gamma).
 fn luminance(RgbColor(red, green, blue): RgbColor) -> f32 {
     (0.2126 * f32::from(red) + 0.7152 * f32::from(green) + 0.0722 * f32::from(blue)) / 255.0
 }
 
-/// The nearest of xterm's colors: of its cube of 6 × 6 × 6, or of its greys.
+/// Returns the nearest of xterm's colors: of its cube of 6 × 6 × 6, or of its greys.
 fn nearest(RgbColor(red, green, blue): RgbColor) -> Ansi256Color {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let level = |value: u8| (0..6_u8).min_by_key(|at| LEVELS[usize::from(*at)].abs_diff(value)).unwrap_or_default();

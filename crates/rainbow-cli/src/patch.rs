@@ -1,8 +1,8 @@
-//! Writes single fields of a Rainbow, and nothing else.
+//! Patches that write single fields of a Rainbow, and nothing else.
 //!
-//! A JSON patch names list entries by number. Each is guarded by a test of the entry's name, so that a list that somebody
-//! else has reordered meanwhile makes the patch fail instead of writing to the wrong entry; then it is made anew. All other
-//! fields stay as they are, so concurrent edits are not lost.
+//! A JSON patch names list entries by index. Each entry is guarded by a test of its name: where another client has reordered the list in
+//! between, the patch fails instead of writing to the wrong entry, and is then made again. All other fields stay as they are, so concurrent
+//! edits are not lost.
 
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation, jsonptr::PointerBuf};
 use kube::{
@@ -17,9 +17,9 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Who writes: a name of its own, so that field ownership shows what was written by this command.
+/// Field manager of this command, so that field ownership shows which fields it has written.
 pub(crate) const FIELD_MANAGER: &str = "rainbow-cli";
-/// How often a patch is made anew when the object has changed meanwhile.
+/// Number of attempts when the object changes in between.
 const ATTEMPTS: usize = 5;
 
 /// Operations on a Rainbow.
@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 5;
 pub(crate) struct Change(Vec<PatchOperation>);
 
 impl Change {
-    /// The field must have this value, or nothing is written.
+    /// Adds a test: nothing is written unless the field has this value.
     pub(crate) fn test(&mut self, path: &[impl AsRef<str>], value: impl Into<Value>) {
         self.0.push(PatchOperation::Test(TestOperation { path: pointer(path), value: value.into() }));
     }
@@ -37,17 +37,17 @@ impl Change {
         self.0.push(PatchOperation::Add(AddOperation { path: pointer(path), value: value.into() }));
     }
 
-    /// Removes a field that is there.
+    /// Removes a field that exists.
     pub(crate) fn remove(&mut self, path: &[impl AsRef<str>]) {
         self.0.push(PatchOperation::Remove(RemoveOperation { path: pointer(path) }));
     }
 
-    /// The operations, in order.
+    /// Returns the operations, in order.
     pub(crate) fn operations(&self) -> &[PatchOperation] {
         &self.0
     }
 
-    /// Sets a field of a stage, or removes it. Nothing if it is so already.
+    /// Sets a field of a stage, or removes it. Does nothing where the field has the value already.
     pub(crate) fn stage(&mut self, rainbow: &Rainbow, stage: &str, field: &str, value: Option<Value>) {
         let Some(at) = rainbow.spec.stages.iter().position(|other| other.name == stage) else { return };
         let current = serde_json::to_value(&rainbow.spec.stages[at]).ok().and_then(|stage| stage.get(field).cloned());
@@ -67,8 +67,8 @@ fn pointer(path: &[impl AsRef<str>]) -> PointerBuf {
     PointerBuf::from_tokens(path.iter().map(AsRef::as_ref))
 }
 
-/// Reads a Rainbow, asks `make` for a change, and writes it; again if the Rainbow has changed in between. Returns the
-/// Rainbow as it is then, and whether anything was written.
+/// Reads a Rainbow, asks `make` for a change, and writes it; again if the Rainbow has changed in between. Returns the Rainbow after the change,
+/// and whether anything was written.
 pub(crate) async fn change(
     cluster: &Cluster,
     name: &str,
@@ -77,7 +77,7 @@ pub(crate) async fn change(
     change_checked(cluster, name, make, async |_: &Rainbow| Ok(())).await
 }
 
-/// As [`change`]; nothing is written where `check` fails for the Rainbow as it would be.
+/// Changes a Rainbow as [`change`] does; nothing is written where `check` fails for the Rainbow as it would be.
 pub(crate) async fn change_checked(
     cluster: &Cluster,
     name: &str,
@@ -97,7 +97,7 @@ pub(crate) async fn change_checked(
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         match api.patch(name, &params, &patch).await {
             Ok(rainbow) => return Ok((rainbow, true)),
-            // A failed test is a 422 without causes that name a field (in older API servers a 500).
+            // The API server answers a failed test with a 422 without causes that name a field (older API servers with a 500).
             Err(kube::Error::Api(status))
                 if attempt < ATTEMPTS && (status.code == 409 || is_failed_test(&status.message)) =>
             {
@@ -113,7 +113,7 @@ pub(crate) async fn change_checked(
     }
 }
 
-/// The Rainbow with the change made.
+/// Returns the Rainbow with the change made.
 pub(crate) fn changed(rainbow: &Rainbow, change: &Change) -> Result<Rainbow> {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let wrong = |error: &dyn std::error::Error| Error::failed(format!("cannot change rainbow `{name}`"), error);

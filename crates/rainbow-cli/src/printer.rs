@@ -1,4 +1,4 @@
-//! What goes to the terminal: answers to standard output, everything else to standard error.
+//! Printer of the terminal's output: answers go to standard output, everything else to standard error.
 
 use std::{
     fmt::Display,
@@ -26,23 +26,23 @@ pub(crate) enum ColorWhen {
     Never,
 }
 
-/// Of a good state.
+/// Style of a good state.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// Of something under way.
+/// Style of an activity.
 pub(crate) const BUSY: Style = AnsiColor::Yellow.on_default();
-/// Of a bad state.
+/// Style of a bad state.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// Of names.
+/// Style of names.
 pub(crate) const NAME: Style = Style::new().bold();
-/// Of what matters less.
+/// Style of less important text.
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// Spaces between two columns of a table.
+/// Number of spaces between two columns of a table.
 const GAP: usize = 3;
-/// Columns that a cell keeps when it gives way.
+/// Number of columns that a cell keeps when it is shortened.
 const NARROWEST: usize = 8;
 
-/// Prints. Colors are taken out by the stream where they are not wanted.
+/// Printer of a command. The stream removes colors where they are not wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printer {
     quiet: bool,
@@ -59,12 +59,12 @@ impl Printer {
         Self { quiet, verbose }
     }
 
-    /// A line of the answer.
+    /// Prints a line of the answer.
     pub(crate) fn line(&self, text: impl Display) {
         self.text(format_args!("{text}\n"));
     }
 
-    /// A part of the answer, as it is.
+    /// Prints a part of the answer, as it is.
     pub(crate) fn text(&self, text: impl Display) {
         live::clear();
         let mut out = anstream::stdout().lock();
@@ -73,7 +73,7 @@ impl Printer {
         }
     }
 
-    /// A line of another program's, as it is, behind a prefix of ours.
+    /// Prints a line of another program, as it is, behind a prefix of this program.
     pub(crate) fn raw(&self, prefix: impl Display, line: &[u8]) {
         live::clear();
         let mut text = uncolored(prefix.to_string()).into_bytes();
@@ -85,61 +85,61 @@ impl Printer {
         }
     }
 
-    /// A drawn answer: lines end where the terminal does, and the locale decides the characters.
+    /// Prints a drawn answer: lines end where the terminal does, and the locale decides the characters.
     pub(crate) fn drawn(&self, text: &str) {
         self.text(Room::of_stdout().cut(text));
     }
 
-    /// An answer in sentences: lines that are too long for the terminal go on below.
+    /// Prints an answer in sentences: lines that are too long for the terminal continue below.
     pub(crate) fn sentences(&self, text: &str) {
         self.text(Room::of_stdout().wrap(text));
     }
 
-    /// What is being done from now on. It is shown if it takes long and the terminal can: until something is printed.
+    /// Sets the current activity. It is shown if it takes long and the terminal allows it, until something is printed.
     pub(crate) fn doing(&self, what: impl Display) {
         if !self.quiet {
             live::doing(what.to_string());
         }
     }
 
-    /// Whether a line of progress can be written over and over again.
+    /// Returns whether a line of progress can be drawn over again and again.
     pub(crate) fn is_live(&self) -> bool {
         !self.quiet && live::is_possible()
     }
 
-    /// A line about what is going on. `--quiet` drops it.
+    /// Prints a line about the progress. `--quiet` drops it.
     pub(crate) fn progress(&self, text: impl Display) {
         if !self.quiet {
             to_stderr(text);
         }
     }
 
-    /// A line that only `--verbose` shows.
+    /// Prints a line that only `--verbose` shows.
     pub(crate) fn detail(&self, text: impl Display) {
         if self.verbose {
             to_stderr(format_args!("{DIM}{text}{DIM:#}"));
         }
     }
 
-    /// Something that is wrong but does not stop the command.
+    /// Prints a problem that does not stop the command.
     pub(crate) fn warning(&self, text: impl Display) {
         to_stderr(format_args!("{BUSY}warning:{BUSY:#} {text}"));
     }
 
-    /// Why the command failed.
+    /// Prints why the command failed.
     pub(crate) fn error(&self, text: impl Display) {
         to_stderr(format_args!("{BAD}error:{BAD:#} {text}"));
     }
 
-    /// Whether a text can be drawn over: the answer goes to a terminal that can.
+    /// Returns whether a text can be drawn over: the answer goes to a terminal that can do so.
     pub(crate) fn can_redraw(&self) -> bool {
         io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 }
 
-/// The end, since the answer cannot be written.
+/// Ends the process, because the answer cannot be written.
 fn unheard(error: &io::Error) -> ! {
-    // The reader has gone, as with `| head`: nobody is left to tell anything.
+    // The reader has closed the pipe, as with `| head`, so an error has no reader either.
     if error.kind() == io::ErrorKind::BrokenPipe {
         process::exit(0);
     }
@@ -147,14 +147,14 @@ fn unheard(error: &io::Error) -> ! {
     process::exit(1)
 }
 
-/// Standard error may be closed; then there is nobody to tell.
+/// Writes a line to standard error. A failure is ignored: a closed standard error has no reader.
 fn to_stderr(text: impl Display) {
     live::clear();
     let text = text.to_string();
     let _ = writeln!(anstream::stderr().lock(), "{}", Charset::of_locale().write(&text));
 }
 
-/// A text on the terminal that is drawn over by the next one.
+/// Text on the terminal that the next one replaces.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
     lines: usize,
@@ -162,12 +162,12 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// The terminal has another size: it may have broken the lines of the last text, so the next one begins on an empty screen.
+    /// Notes a new size of the terminal, which may have broken the lines of the last text: the next text begins on an empty screen.
     pub(crate) fn resized(&mut self) {
         self.is_resized = true;
     }
 
-    /// Replaces the last text. Where nothing can be drawn over, it is printed below.
+    /// Replaces the last text. Where nothing can be drawn over, the text is printed below.
     pub(crate) fn draw(&mut self, printer: Printer, text: &str) {
         if !printer.can_redraw() {
             return printer.drawn(text);
@@ -175,7 +175,7 @@ impl Screen {
         live::clear();
         let room = Room::of_stdout();
         let text = room.cut(&cropped(text, room.rows.unwrap_or(0)));
-        // Without colors, too, one text takes the place of the other: only the text's own codes are taken out.
+        // Without colors, too, one text replaces the other, so only the text's own codes are removed.
         let text = uncolored(text);
         let clear = if std::mem::take(&mut self.is_resized) { "\x1b[H\x1b[2J" } else { "" };
         let frame = format!("{clear}{}", frame(&text, if clear.is_empty() { self.lines } else { 0 }));
@@ -187,7 +187,7 @@ impl Screen {
     }
 }
 
-/// The text without the codes of its colors, where standard output takes none.
+/// Returns the text without the codes of its colors, where standard output takes none.
 fn uncolored(text: String) -> String {
     match anstream::AutoStream::choice(&io::stdout()) {
         anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
@@ -195,32 +195,32 @@ fn uncolored(text: String) -> String {
     }
 }
 
-/// As many lines as the terminal has: what has left it at the top cannot be drawn over.
+/// Returns as many lines as the terminal has rows: a line that has left it at the top cannot be drawn over.
 fn cropped(text: &str, rows: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     if rows < 2 || lines.len() < rows {
         return text.to_owned();
     }
-    // The cursor is on the line below the text, and one line says what is missing.
+    // The cursor is on the line below the text, and one line says how many lines are missing.
     let shown = rows - 2;
     format!("{}\n{DIM}… {} more lines{DIM:#}\n", lines[..shown].join("\n"), lines.len() - shown)
 }
 
-/// The codes that put a text in the place of the last one. Long lines end at the edge: one that went on in a second row
-/// would be counted as one. Nothing is cleared before it is written over, so nothing flickers.
+/// Returns the codes that put a text in the place of the last one. Long lines end at the edge, because a line that continued in a second row
+/// would be counted as one. Each line is written over before the rest of it is cleared, so nothing flickers.
 fn frame(text: &str, last_lines: usize) -> String {
     let up = if last_lines > 0 { format!("\x1b[{last_lines}A") } else { String::new() };
     let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
     format!("{up}\x1b[?7l{lines}\x1b[?7h\x1b[J")
 }
 
-/// Rows in columns, as `kubectl get` prints them. Cells may have colors.
+/// Aligns rows in columns, as `kubectl get` does. Cells may have colors.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let room = Room { columns: None, rows: None, charset: Charset::Utf8 };
     table_within(header, rows, &[], room)
 }
 
-/// A table that fits the room, if the columns that may give way are wide enough for that.
+/// Returns a table that fits the room, if the flexible columns are wide enough to be shortened.
 pub(crate) fn table_within(header: &[&str], rows: &[Vec<String>], flexible: &[usize], room: Room) -> String {
     let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
     let rows: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();

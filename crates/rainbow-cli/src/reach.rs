@@ -1,4 +1,4 @@
-//! How this machine reaches a stage: its load balancer, a node port, or else a tunnel through the API.
+//! Ways from this machine to a stage: its load balancer, a node port, or else a tunnel through the API.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 /// Longest time for an address to answer before the next is tried.
 const TRY: Duration = Duration::from_secs(1);
 
-/// A way to a stage. The tunnel, if it is one, ends when this is dropped.
+/// Way to a stage. Its tunnel, if there is one, ends when this is dropped.
 pub(crate) struct Reached {
     pub(crate) target: Target,
     /// Address as a browser takes it.
@@ -32,13 +32,13 @@ pub(crate) struct Reached {
 }
 
 impl Reached {
-    /// The way is through the API, and ends with this program.
+    /// Returns whether the way is a tunnel through the API, which ends with this program.
     pub(crate) fn is_tunnel(&self) -> bool {
         self.tunnel.is_some()
     }
 }
 
-/// What is asked of a stage.
+/// Path and port of a request to a stage.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Way {
@@ -64,7 +64,7 @@ impl Drop for Tunnel {
     }
 }
 
-/// Finds a way to a stage, which may not serve anything yet: right after the first apply it does not.
+/// Finds a way to a stage that may not serve anything yet, as right after the first apply.
 pub(crate) async fn when_ready(
     context: &Context,
     cluster: &Cluster,
@@ -110,7 +110,7 @@ pub(crate) async fn tier(
     address(context, cluster, rainbow, &name, &tier.service, &Way::default()).await
 }
 
-/// Finds a way to the Service of a stage, or of one of its tiers. `name` is what the Service's label says.
+/// Finds a way to the Service of a stage, or of one of its tiers. `name` is the value of the Service's stage label.
 async fn address(
     context: &Context,
     cluster: &Cluster,
@@ -131,7 +131,7 @@ async fn address(
         Some(wanted) => port_named(&service, wanted)?,
     };
     let nodes = if port.node_port.is_some() {
-        // Somebody who may not list nodes can still reach a load balancer.
+        // A user who may not list nodes can still reach a load balancer.
         Api::<Node>::all(cluster.client.clone())
             .list(&ListParams::default())
             .await
@@ -158,7 +158,7 @@ async fn address(
     tunnel(cluster, &service, port, path).await
 }
 
-/// The Service is that of the stage: another object may have its name, and answers from elsewhere would be taken for the stage's.
+/// Fails unless the Service is that of the stage: another object may have its name, and its answers would be taken for the stage's.
 fn check_owner(service: &Service, service_name: &str, rainbow: &Rainbow, stage: &str) -> Result {
     let label = |key: &str| service.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let owners = service.metadata.owner_references.iter().flatten();
@@ -177,7 +177,7 @@ fn check_owner(service: &Service, service_name: &str, rainbow: &Rainbow, stage: 
     )))
 }
 
-/// A port of the Service by its name or its number.
+/// Finds a port of the Service by its name or its number.
 fn port_named<'a>(service: &'a Service, wanted: &str) -> Result<&'a ServicePort> {
     let is_it = |port: &&ServicePort| port.name.as_deref() == Some(wanted) || wanted.parse() == Ok(port.port);
     if let Some(found) = tcp_ports(service).find(is_it) {
@@ -200,17 +200,17 @@ fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> + Clone {
     ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
 }
 
-/// The port that clients most likely want: the one named `http`, else the first.
+/// Returns the port that clients most likely want: the one named `http`, else the first.
 fn port(service: &Service) -> Option<&ServicePort> {
     let mut tcp = tcp_ports(service);
     tcp.clone().find(|port| port.name.as_deref() == Some("http")).or_else(|| tcp.next())
 }
 
-/// Addresses to try, best first.
+/// Returns the addresses to try, best first.
 fn addresses(service: &Service, port: &ServicePort, nodes: &[Node]) -> Vec<(String, i32)> {
     let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
-    // A port that the balancer could not open may be somebody else's.
+    // A port that the balancer could not open may belong to another program.
     let refused = |ingress: &&LoadBalancerIngress| {
         let ports = ingress.ports.as_deref().unwrap_or_default();
         ports.iter().any(|status| status.port == port.port && status.error.is_some())
@@ -234,11 +234,11 @@ async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: 
     let name = service.metadata.name.clone().unwrap_or_default();
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
     let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    // A port that is named may have another number in each pod.
+    // A named port may have another number in each pod.
     let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
     let pods = Api::<Pod>::namespaced(cluster.client.clone(), &cluster.namespace);
     let selector = ListParams::default().labels(&selector.join(","));
-    // The first pod is looked for now, so that an empty stage is told at once.
+    // The first pod is looked up now, so that an empty stage is reported at once.
     ready_pod(&pods, &selector).await.map_err(|error| match error {
         None => Error::Failed(format!("Service `{name}` has no ready pod")),
         Some(error) => cluster.error(&error),
@@ -249,7 +249,7 @@ async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: 
         while let Ok((stream, _)) = listener.accept().await {
             let (pods, selector, target) = (pods.clone(), selector.clone(), target.clone());
             tokio::spawn(async move {
-                // A connection that cannot be carried is closed; its client sees that.
+                // A connection that cannot be carried is closed, which its client sees.
                 let Ok(pod) = ready_pod(&pods, &selector).await else { return };
                 let (Some(port), Some(name)) = (pod_port(&pod, &target), &pod.metadata.name) else { return };
                 let _ = carry(&pods, name, port, stream).await;
@@ -260,7 +260,7 @@ async fn tunnel(cluster: &Cluster, service: &Service, port: &ServicePort, path: 
     Ok(Reached { target: Target::at(address, &name, path), url, tunnel: Some(Tunnel(task)) })
 }
 
-/// A ready pod, another one each time. `Err(None)`: there is none.
+/// Returns a ready pod, another one each time. `Err(None)`: there is none.
 async fn ready_pod(pods: &Api<Pod>, selector: &ListParams) -> Result<Pod, Option<kube::Error>> {
     let found = pods.list(selector).await.map_err(Some)?;
     let ready = |pod: &&Pod| {
@@ -274,7 +274,7 @@ async fn ready_pod(pods: &Api<Pod>, selector: &ListParams) -> Result<Pod, Option
     ready.get(at % ready.len().max(1)).map(|pod| (*pod).clone()).ok_or(None)
 }
 
-/// Number of a Service's target port in a pod. `None`: no container declares a port of the name.
+/// Returns the number of a Service's target port in a pod. `None`: no container declares a port of the name.
 fn pod_port(pod: &Pod, target: &IntOrString) -> Option<u16> {
     let number = match target {
         IntOrString::Int(number) => *number,

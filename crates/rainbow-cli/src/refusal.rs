@@ -1,5 +1,5 @@
-//! What would be refused of a release, found before anything of it is written: by the spec's own rules, by the colors and the other
-//! Rainbows that there are, and by the cluster, which is asked to check the Deployments without making them.
+//! Refusals of a release, found before anything of it is written: by the spec's own rules, by the existing colors and other Rainbows, and by the
+//! cluster, which checks the Deployments in a dry run.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -19,10 +19,10 @@ use crate::{
     patch::FIELD_MANAGER,
 };
 
-/// Objects of the other that a message names.
+/// Number of objects of the other Rainbow that a message names.
 const SHOWN: usize = 3;
 
-/// Fails with what is wrong with the version that a Rainbow describes. Without a cluster.
+/// Fails with the errors in the version that a Rainbow describes. Asks no cluster.
 pub(crate) fn check_version(rainbow: &Rainbow) -> Result {
     let errors = validate(&rainbow.spec);
     let errors: Vec<String> =
@@ -31,7 +31,7 @@ pub(crate) fn check_version(rainbow: &Rainbow) -> Result {
 }
 
 /// Fails with the reason for which the cluster or the operator would refuse the Rainbow as it would be stored. `beside`: Rainbows of the
-/// namespace that are written by the same command.
+/// namespace that the same command writes.
 pub(crate) async fn check(cluster: &Cluster, rainbow: &Rainbow, beside: &[&Rainbow]) -> Result {
     check_color(cluster, rainbow).await?;
     check_siblings(cluster, rainbow, beside).await?;
@@ -45,9 +45,9 @@ fn name(rainbow: &Rainbow) -> &str {
     rainbow.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// A color never changes its tiers.
+/// Fails where the color exists with other tiers: a color never changes its tiers.
 async fn check_color(cluster: &Cluster, rainbow: &Rainbow) -> Result {
-    // The content of its configuration gives a version without a name one, and only the operator reads that.
+    // A version without a given name is named after the content of its configuration, which only the operator reads.
     let Some(color) = name_of_version(rainbow) else { return Ok(()) };
     let colors = cluster.colors(name(rainbow)).await?;
     let used = colors.iter().find(|known| known.spec.color == color);
@@ -63,7 +63,7 @@ async fn check_color(cluster: &Cluster, rainbow: &Rainbow) -> Result {
     }
 }
 
-/// Name of the version, where the spec alone tells.
+/// Returns the name of the version. `None`: the spec alone does not give it.
 fn name_of_version(rainbow: &Rainbow) -> Option<String> {
     match rainbow.spec.config {
         Config::Shared => Some(Version::of(&rainbow.spec).color),
@@ -71,7 +71,7 @@ fn name_of_version(rainbow: &Rainbow) -> Option<String> {
     }
 }
 
-/// Two Rainbows of one namespace must not need an object of the same name.
+/// Fails where another Rainbow of the namespace needs an object of the same name.
 async fn check_siblings(cluster: &Cluster, rainbow: &Rainbow, beside: &[&Rainbow]) -> Result {
     let all = cluster.api::<Rainbow>().list(&ListParams::default()).await.map_err(|error| cluster.error(&error))?;
     let stays = |known: &&Rainbow| beside.iter().all(|new| name(new) != name(known));
@@ -103,7 +103,7 @@ pub(crate) fn clash(rainbow: &str, other: &str, shared: &[&ObjectName], is_new: 
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    // Names keep the prefix that they have as long as there are any.
+    // The prefix of an existing Rainbow's names cannot change.
     let remedy = match is_new {
         true => format!("set spec.namePrefix, such as `{rainbow}-`"),
         false => "give the color, the tier or the stage another name".to_owned(),
@@ -114,8 +114,8 @@ pub(crate) fn clash(rainbow: &str, other: &str, shared: &[&ObjectName], is_new: 
     )
 }
 
-/// Asks the cluster whether it would accept the Deployment of a tier. Only what it says of the pod template counts: another answer, such
-/// as that of a policy or a missing right, may not hold for the operator's own request.
+/// Asks the cluster whether it would accept the Deployment of a tier. Only errors in the pod template count: another answer, such as that of a
+/// policy or a missing right, may not hold for the operator's own request.
 async fn check_deployment(cluster: &Cluster, rainbow: &Rainbow, tier: &Tier) -> Result {
     let resource = ApiResource::erase::<Deployment>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
@@ -143,13 +143,13 @@ fn deployment(rainbow: &Rainbow, tier: &Tier) -> Value {
     let color = Version::of(&rainbow.spec).color;
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
-        // A name of its own: that of the instance may be taken by the instance.
+        // The name is generated, because the instance itself may have the instance's name already.
         "metadata": { "generateName": format!("{}-", names::instance(None, &tier.name, &color)) },
         "spec": { "replicas": 0, "selector": { "matchLabels": selector }, "template": template },
     })
 }
 
-/// What an answer says of the pod template, by the fields of the tier. `None`: nothing.
+/// Returns the errors in the pod template, by the fields of the tier. `None`: the answer has none.
 fn of_template(status: &Status, tier: &str) -> Option<String> {
     let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
     let place = |field: &str| {

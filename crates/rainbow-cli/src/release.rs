@@ -1,4 +1,4 @@
-//! What a release is named, and where its name is put in.
+//! Name of a release, and the texts into which the name is put.
 
 use std::{env, path::Path};
 
@@ -11,10 +11,10 @@ use crate::{
     manifest::{Wrong, entry_name},
 };
 
-/// What stands for the color's name in image references and values of environment variables.
+/// Placeholder of the color's name in image references and values of environment variables.
 pub(crate) const PLACE: &str = "{color}";
 
-/// The name that `--color` gives: `git` asks git in the current directory.
+/// Returns the name that `--color` gives: `git` asks git in the current directory.
 pub(crate) async fn color(given: &str) -> Result<String> {
     if given == git::WORD {
         let here = env::current_dir().map_err(|error| Error::failed("cannot find the current directory", error))?;
@@ -28,7 +28,7 @@ pub(crate) async fn color(given: &str) -> Result<String> {
     Ok(given.to_owned())
 }
 
-/// A text with the color's name put in.
+/// Replaces the placeholder in a text by the color's name.
 pub(crate) fn fill(text: &str, color: Option<&str>) -> Result<String, String> {
     match color {
         _ if !text.contains(PLACE) => Ok(text.to_owned()),
@@ -37,8 +37,8 @@ pub(crate) fn fill(text: &str, color: Option<&str>) -> Result<String, String> {
     }
 }
 
-/// Makes a Rainbow's manifest a release of a color: the color's name is written into the spec, and put into the images and
-/// environment variables of its tiers. Without a color, the name is the spec's own. Returns what is wrong, by field.
+/// Makes a Rainbow's manifest a release of a color: writes the color's name into the spec, and puts it into the images and environment variables
+/// of its tiers. Without a color, the name is the spec's own. Returns the errors, by field.
 pub(crate) fn manifest(rainbow: &mut Value, color: Option<&str>) -> Vec<Wrong> {
     let Some(spec) = rainbow.get_mut("spec").and_then(Value::as_object_mut) else { return Vec::new() };
     if let Some(color) = color {
@@ -65,7 +65,7 @@ pub(crate) fn manifest(rainbow: &mut Value, color: Option<&str>) -> Vec<Wrong> {
     errors
 }
 
-/// The texts of a container that may name the color.
+/// Returns the texts of a container that may name the color.
 fn texts(container: &mut Value) -> Vec<(String, &mut String)> {
     let Some(fields) = container.as_object_mut() else { return Vec::new() };
     let mut texts = Vec::new();

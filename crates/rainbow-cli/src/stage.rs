@@ -1,4 +1,4 @@
-//! Which stage a command is about, and where that stage is.
+//! Choice of the stage that a command is about, and the state of that stage.
 
 use rainbow_api::{Passed, Promote, Rainbow, Stage, StageStatus, TierStatus};
 
@@ -8,7 +8,7 @@ use crate::{
     hold,
 };
 
-/// A stage by name; without one `active`, else the only stage, else the only one that is promoted by hand.
+/// Finds a stage by name; without one `active`, else the only stage, else the only one that is promoted manually.
 pub(crate) fn choose<'a>(rainbow: &'a Rainbow, wanted: Option<&str>) -> Result<&'a Stage> {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let stages = &rainbow.spec.stages;
@@ -31,18 +31,18 @@ pub(crate) fn choose<'a>(rainbow: &'a Rainbow, wanted: Option<&str>) -> Result<&
     }
 }
 
-/// The color that a stage is told to serve: what it is held at, else what the spec says of it.
+/// Returns the color that a stage must serve: the one that it is held at, else the one in the spec.
 pub(crate) fn told<'a>(rainbow: &'a Rainbow, stage: &'a Stage) -> Option<&'a str> {
     hold::color(rainbow, &stage.name).or(stage.color.as_deref())
 }
 
-/// The stage is paused, by its spec or by a hold.
+/// Returns whether the stage is paused, by its spec or by a hold.
 pub(crate) fn is_paused(rainbow: &Rainbow, stage: &str) -> bool {
     rainbow.spec.stages.iter().any(|other| other.name == stage && other.paused)
         || rainbow.spec.hold(stage).is_some_and(|hold| hold.paused)
 }
 
-/// Tiers of a stage that have moved to the color that the stage is to serve, and after which it waits for its user.
+/// Returns the tiers of a stage that have moved to its target color, and after which it waits for its user.
 pub(crate) fn steps(rainbow: &Rainbow, stage: &Stage) -> Vec<Passed> {
     let tiers = stage.shift.as_ref().and_then(|shift| shift.tiers.as_ref());
     let Some(pause) = tiers.and_then(|tiers| tiers.pause.as_ref()) else { return Vec::new() };
@@ -50,7 +50,7 @@ pub(crate) fn steps(rainbow: &Rainbow, stage: &Stage) -> Vec<Passed> {
     let Some((status, target)) = status.and_then(|status| Some((status, status.target.as_ref()?))) else {
         return Vec::new();
     };
-    // One that goes on by itself waits for its user as well, until it does.
+    // A stage whose pause ends by itself waits for its user as well, until the pause ends.
     if status.color.as_ref() == Some(target) || pause.duration.is_some_and(|after| after.0.is_zero()) {
         return Vec::new();
     }
@@ -69,8 +69,8 @@ pub(crate) fn steps(rainbow: &Rainbow, stage: &Stage) -> Vec<Passed> {
     status.tiers.iter().filter(has_moved).map(step).filter(|step| !is_passed(step)).collect()
 }
 
-/// Stages that do not go where a release goes: each with the color that it stays at. Those that follow the newest color and are told to
-/// stay at another one, and those that were taken back.
+/// Returns the stages that do not follow a release, each with the color that it stays at: stages that follow the newest color but are set to
+/// another one, and stages that were taken back.
 pub(crate) fn pinned(rainbow: &Rainbow) -> impl Iterator<Item = (&Stage, &str)> {
     let newest = rainbow.spec.color.as_deref().or_else(|| rainbow.status.as_ref()?.color.as_deref());
     rainbow.spec.stages.iter().filter_map(move |stage| {
@@ -87,7 +87,7 @@ pub(crate) fn pinned(rainbow: &Rainbow) -> impl Iterator<Item = (&Stage, &str)> 
     })
 }
 
-/// The operator has not seen yet whether the spec describes a later color, which would end the stage's hold.
+/// Returns whether the spec may describe a later color, which would end the stage's hold, that the operator has not seen yet.
 fn may_end(rainbow: &Rainbow, stage: &str) -> bool {
     let status = rainbow.status.as_ref();
     let is_seen = status.and_then(|status| status.observed_generation) == rainbow.metadata.generation;
@@ -95,7 +95,7 @@ fn may_end(rainbow: &Rainbow, stage: &str) -> bool {
     rainbow.spec.hold(stage).is_some_and(|hold| hold.revision.is_some()) && !is_seen && !is_known
 }
 
-/// Warns of the stages that do not follow to a release.
+/// Warns of the stages that do not follow a release.
 pub(crate) fn warn_of_pinned(context: &Context, rainbow: &Rainbow) {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     for (stage, color) in pinned(rainbow) {
@@ -111,7 +111,7 @@ pub(crate) fn warn_of_pinned(context: &Context, rainbow: &Rainbow) {
     }
 }
 
-/// What the operator reports of a stage.
+/// Returns the operator's status of a stage.
 pub(crate) fn status<'a>(rainbow: &'a Rainbow, stage: &str) -> Result<&'a StageStatus> {
     let status = rainbow.status.as_ref().and_then(|status| status.stages.iter().find(|other| other.name == stage));
     status.ok_or_else(|| {

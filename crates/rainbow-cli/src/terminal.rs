@@ -1,4 +1,4 @@
-//! The terminal: its size, its characters, and lines that fit it.
+//! Terminal: its size, its characters, and lines that fit it.
 
 use std::{
     borrow::Cow,
@@ -9,7 +9,7 @@ use std::{
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Characters that may be printed.
+/// Set of characters that may be printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charset {
     Utf8,
@@ -19,15 +19,15 @@ pub(crate) enum Charset {
 /// Room for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Columns of the terminal. `None`: the answer goes to a file or a pipe, where lines have any length.
+    /// Number of columns of the terminal. `None`: the answer goes to a file or a pipe, where lines have any length.
     pub(crate) columns: Option<usize>,
-    /// Rows of the terminal.
+    /// Number of rows of the terminal.
     pub(crate) rows: Option<usize>,
     pub(crate) charset: Charset,
 }
 
 impl Charset {
-    /// Characters of the locale: the first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set decides, as POSIX has it.
+    /// Returns the characters of the locale: the first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set decides, as in POSIX.
     pub(crate) fn of_locale() -> Self {
         static CHARSET: OnceLock<Charset> = OnceLock::new();
         *CHARSET
@@ -39,7 +39,7 @@ impl Charset {
         if locale.contains("utf-8") || locale.contains("utf8") { Self::Utf8 } else { Self::Ascii }
     }
 
-    /// The text in these characters. Drawings become those of ASCII; what is no drawing, such as a name, stays.
+    /// Writes the text in these characters. Drawings become those of ASCII; any other character, as of a name, stays.
     pub(crate) fn write(self, text: &str) -> Cow<'_, str> {
         if self == Self::Utf8 || text.is_ascii() {
             return Cow::Borrowed(text);
@@ -71,7 +71,7 @@ impl Charset {
 }
 
 impl Room {
-    /// Room of standard output.
+    /// Returns the room of standard output.
     pub(crate) fn of_stdout() -> Self {
         let size = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten();
         let of = |cells: u16| Some(usize::from(cells)).filter(|cells| *cells > 0);
@@ -82,14 +82,14 @@ impl Room {
         }
     }
 
-    /// The text in the characters of the locale, each line cut where the terminal ends.
+    /// Returns the text in the characters of the locale, each line cut where the terminal ends.
     pub(crate) fn cut(&self, text: &str) -> String {
         let text = self.charset.write(text);
         let Some(columns) = self.columns else { return text.into_owned() };
         text.lines().map(|line| format!("{}\n", cut(line, columns, self.charset))).collect()
     }
 
-    /// The text in the characters of the locale, each line that is too long continued below, indented.
+    /// Returns the text in the characters of the locale. Each line that is too long continues below, indented.
     pub(crate) fn wrap(&self, text: &str) -> String {
         let text = self.charset.write(text);
         let Some(columns) = self.columns else { return text.into_owned() };
@@ -97,12 +97,12 @@ impl Room {
     }
 }
 
-/// Columns that a text takes. Codes of colors take none.
+/// Returns the number of columns that a text takes. Codes of colors take none.
 pub(crate) fn width(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().width()
 }
 
-/// A line that takes no more columns than these; where something was cut, it ends with an ellipsis. Codes of colors stay.
+/// Cuts a line to the given number of columns. A line that was cut ends with an ellipsis. Codes of colors stay.
 pub(crate) fn cut(line: &str, columns: usize, charset: Charset) -> String {
     if width(line) <= columns {
         return line.to_owned();
@@ -126,7 +126,7 @@ pub(crate) fn cut(line: &str, columns: usize, charset: Charset) -> String {
         rest = &rest[c.len_utf8()..];
     }
     text.extend(ellipsis.chars().take(columns));
-    // The codes behind the cut end what those before it began.
+    // The codes behind the cut end those that began before it.
     while !rest.is_empty() {
         let code = code(rest);
         text.push_str(&rest[..code]);
@@ -135,13 +135,13 @@ pub(crate) fn cut(line: &str, columns: usize, charset: Charset) -> String {
     text
 }
 
-/// Bytes of the code of a color at the beginning of a text: `ESC [ … m`.
+/// Returns the length in bytes of the code of a color at the beginning of a text: `ESC [ … m`.
 fn code(text: &str) -> usize {
     let Some(rest) = text.strip_prefix("\x1b[") else { return 0 };
     rest.find(|c: char| c.is_ascii_alphabetic()).map_or(text.len(), |end| end + 3)
 }
 
-/// A line in as many as it takes, broken between words. What follows the first is indented as it is, and two columns more.
+/// Breaks a line between words into as many lines as needed. Each line after the first is indented two columns more.
 fn wrap(line: &str, columns: usize) -> String {
     let indent = line.len() - line.trim_start_matches(' ').len();
     if width(line) <= columns || columns < indent + 20 {

@@ -1,4 +1,4 @@
-//! An application as a tree: stages, the colors they serve, their tiers, their pods.
+//! Tree of an application: stages, the colors they serve, their tiers, their pods.
 
 mod fit;
 #[cfg(test)]
@@ -19,31 +19,31 @@ use crate::{
     words::{self, count},
 };
 
-/// Cells of a bar.
+/// Number of cells of a bar.
 const BAR: i32 = 10;
 
-/// What of an application is drawn, and where.
+/// Options of a drawing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
-    /// Addresses and nodes of pods, too.
+    /// Addresses and nodes of pods are drawn, too.
     pub(crate) wide: bool,
-    /// All pods, whether something happens to them or not, however little room there is.
+    /// All pods are drawn, in any state and in any room.
     pub(crate) pods: bool,
     pub(crate) room: Room,
 }
 
-/// How much is drawn of the pods.
+/// Amount of detail about pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
     /// All pods.
     All,
-    /// Those of colors to which something happens.
+    /// Pods of colors that change.
     Moving,
-    /// Those that are not ready or hold connections.
+    /// Pods that are not ready or hold connections.
     Troubled,
-    /// None: tiers have their numbers.
+    /// No pods: tiers show their numbers.
     Counts,
-    /// Not even the tiers of stages to which nothing happens.
+    /// Not even the tiers of stages that do not change.
     Stages,
 }
 
@@ -51,11 +51,11 @@ enum Detail {
 struct Node {
     text: String,
     children: Vec<Node>,
-    /// Something happens to it.
+    /// Whether the node changes.
     moves: bool,
 }
 
-/// How it is drawn, and what has been.
+/// State of a drawing.
 struct Drawing<'a> {
     view: &'a View,
     wide: bool,
@@ -63,13 +63,13 @@ struct Drawing<'a> {
     now: Timestamp,
     /// Colors that were drawn in full.
     colors: BTreeSet<String>,
-    /// Colors that were named with the number of their pods alone.
+    /// Colors of which only the number of pods was drawn.
     named: BTreeSet<String>,
     /// Tier, color and stage of the instances whose pods were drawn: shared ones are drawn once.
     instances: BTreeSet<(String, String, Option<String>)>,
 }
 
-/// Draws a view. `now` says how far away the next step is.
+/// Draws a view. `now` gives the time to the next step.
 pub(crate) fn draw(view: &View, look: &Look, now: Timestamp) -> String {
     let details: &[Detail] = match look.pods || look.wide {
         true => &[Detail::All],
@@ -105,7 +105,7 @@ fn root(view: &View, now: Timestamp) -> String {
     let (style, word) = state_word(view.state);
     let message = view.message.as_ref().map(|message| words::aged(message, now)).unwrap_or_default();
     let state = headline(word, &message);
-    // The word has its color; where the message says it as well, the message has.
+    // The word has its color; where the message contains the word, the whole message has the color.
     let state = match state.strip_prefix(word) {
         Some(message) => format!("{style}{word}{style:#}{message}"),
         None => format!("{style}{state}{style:#}"),
@@ -113,7 +113,7 @@ fn root(view: &View, now: Timestamp) -> String {
     format!("{NAME}{}{NAME:#}  {state}", view.name)
 }
 
-/// A state in a word, and its color.
+/// Returns a state as a word, and its style.
 pub(crate) fn state_word(state: State) -> (Style, &'static str) {
     match state {
         State::Ready => (GOOD, "Ready"),
@@ -125,7 +125,7 @@ pub(crate) fn state_word(state: State) -> (Style, &'static str) {
     }
 }
 
-/// `Reconciling: stage active moves`. A message that has the word does without it.
+/// Returns the headline `Reconciling: stage active moves`. A message that contains the word stands alone.
 fn headline(word: &str, message: &str) -> String {
     let says = |message: &str| message.split_whitespace().any(|other| other.eq_ignore_ascii_case(word));
     match message {
@@ -149,7 +149,7 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
         let yet = if drawing.view.state == State::Deleting { "" } else { " yet" };
         let _ = write!(text, "  {BUSY}serves nothing{yet}{BUSY:#}");
     }
-    // What the headline says is not said again.
+    // The headline already gives the message of a deletion.
     let message = stage.message.as_deref().filter(|_| drawing.view.state != State::Deleting);
     if let Some(message) = said(message, phase, now) {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
@@ -165,7 +165,7 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
     Node { text, children, moves }
 }
 
-/// The stage moves or is to move, or its color is not settled.
+/// Returns whether the stage moves or will move, or its color is not settled.
 fn stage_moves(stage: &StageView, view: &View) -> bool {
     let unsettled = |share: &Share| view.color(&share.color).is_none_or(|color| !is_settled(color));
     stage.shift.is_some()
@@ -175,7 +175,7 @@ fn stage_moves(stage: &StageView, view: &View) -> bool {
         || stage.shares.iter().any(unsettled)
 }
 
-/// Colors of a stage to which nothing happens, and how many pods they have.
+/// Returns the colors of a stage that does not change, and the number of their pods.
 fn summary(stage: &StageView, view: &View) -> String {
     let one = |share: &Share| {
         let tiers = view.color(&share.color).map(|color| color.tiers.as_slice()).unwrap_or_default();
@@ -204,13 +204,13 @@ fn shift_text(shift: &ShiftStatus, phase: &str, now: Timestamp) -> String {
     }
 }
 
-/// A message of the operator's with ages for times; `None` where it only repeats what is said already.
+/// Returns a message of the operator with ages in place of times. `None`: it only repeats what is drawn already.
 fn said(message: Option<&str>, phase: &str, now: Timestamp) -> Option<String> {
     let message = message.filter(|message| phase.is_empty() || !message.starts_with(phase))?;
     Some(words::aged(message, now))
 }
 
-/// A tier that moves on its own: through which address callers reach it, and which color serves them.
+/// Draws a tier that moves on its own: the address by which callers reach it, and the color that serves them.
 fn moving_tier_node(tier: &TierStatus, now: Timestamp) -> Node {
     let mut text = format!("tier {NAME}{}{NAME:#}  {DIM}{}{DIM:#}", tier.tier, tier.service);
     let _ = match (&tier.shift, &tier.color) {
@@ -230,14 +230,14 @@ fn moving_tier_node(tier: &TierStatus, now: Timestamp) -> Node {
     Node { text, children: Vec::new(), moves: tier.shift.is_some() }
 }
 
-/// Where a color is drawn.
+/// Place of a color in the tree.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     /// Below no stage, with all its tiers.
     Nowhere,
-    /// Below a stage, with the tiers that all stages share, and those that this one has for itself.
+    /// Below a stage, with the tiers that all stages share and those that this stage has for itself.
     In(&'a str),
-    /// Below a second stage, with those that this one has for itself.
+    /// Below a second stage, with the tiers that this stage has for itself.
     Again(&'a str),
 }
 
@@ -271,7 +271,7 @@ fn title(color: &str) -> String {
     Painted(color).to_string()
 }
 
-/// The share that a color has of a stage; of one that starts, how far its pods are.
+/// Returns the share that a color has of a stage; for a color that starts, the progress of its pods.
 fn bar_of(share: &Share, stage: &str, color: &ColorView) -> String {
     let starts = matches!(color.phase, None | Some(ColorPhase::Starting | ColorPhase::Stalled));
     let (ready, wanted) = color.pods();
@@ -282,7 +282,7 @@ fn bar_of(share: &Share, stage: &str, color: &ColorView) -> String {
     format!("{} {ready}/{wanted} pods ready", bar(percent))
 }
 
-/// A bar that is full only when all is there, and empty only when nothing is.
+/// Draws a bar that is full only at 100 percent, and empty only at 0.
 fn bar(percent: i32) -> String {
     let full = match percent {
         ..=0 => 0,
@@ -320,7 +320,7 @@ fn color_node(title: &str, color: &ColorView, place: Place<'_>, drawing: &mut Dr
     }
 }
 
-/// Something happens to the color.
+/// Returns whether the color changes.
 fn is_moving(color: &ColorView, view: &View) -> bool {
     let is_end = |shift: &ShiftStatus| shift.from == color.name || shift.to == color.name;
     let shifts = |stage: &StageView| {
@@ -330,12 +330,12 @@ fn is_moving(color: &ColorView, view: &View) -> bool {
     !is_settled(color) || view.stages.iter().any(shifts)
 }
 
-/// The color neither starts nor ends.
+/// Returns whether the color neither starts nor ends.
 fn is_settled(color: &ColorView) -> bool {
     !color.deleting && matches!(color.phase, Some(ColorPhase::Ready | ColorPhase::Serving | ColorPhase::Retired))
 }
 
-/// What is known of a drain, in a few words.
+/// Returns the facts of a drain, in a few words.
 fn facts(color: &ColorView, now: Timestamp) -> Option<String> {
     let drain = color.drain.as_ref()?;
     let cut: i64 = drain.cut.iter().filter_map(|cut| cut.connections).sum();
@@ -346,7 +346,7 @@ fn facts(color: &ColorView, now: Timestamp) -> Option<String> {
         return None;
     }
     let mut parts: Vec<String> = Vec::new();
-    // Where nobody counts, time alone decides.
+    // Without counted connections, time alone decides.
     if let Some(connections) = color.connections {
         parts.push(count(connections, "connection"));
     }

@@ -1,4 +1,4 @@
-//! An application as `rainbow status` shows it: put together from its objects, without any input or output.
+//! View of an application, as `rainbow status` shows it: made from its objects, without any input or output.
 
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pace::Pace;
 
-/// The objects an application consists of.
+/// Objects of an application.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) rainbow: Rainbow,
@@ -23,35 +23,35 @@ pub(crate) struct World {
     pub(crate) pods: Vec<Pod>,
 }
 
-/// An application as it is.
+/// Current state of an application.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct View {
     pub(crate) name: String,
     pub(crate) namespace: String,
-    /// The newest color.
+    /// Newest color.
     pub(crate) color: Option<String>,
     pub(crate) state: State,
-    /// Why it is so.
+    /// Reason for the state.
     pub(crate) message: Option<String>,
     pub(crate) created: Option<String>,
     pub(crate) stages: Vec<StageView>,
-    /// Newest first.
+    /// Colors, the newest first.
     pub(crate) colors: Vec<ColorView>,
 }
 
-/// Whether all is well.
+/// State of an application as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum State {
-    /// All is as it shall be.
+    /// Everything is as the spec says.
     Ready,
-    /// Something is under way.
+    /// Changes are under way.
     Reconciling,
     /// A stage is held in the middle of a shift, and nothing else is under way.
     Paused,
-    /// A person has to fix something.
+    /// A user has to fix something.
     Stalled,
-    /// The operator has not seen the newest spec yet: what the status says is older than the last command.
+    /// The operator has not seen the newest spec yet: the status is older than the last command.
     Unobserved,
     /// The Rainbow is being deleted.
     Deleting,
@@ -65,16 +65,16 @@ pub(crate) struct StageView {
     pub(crate) color: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) previous: Option<String>,
-    /// Since when the stage serves its color.
+    /// Time since which the stage serves its color.
     pub(crate) since: Option<String>,
     pub(crate) shift: Option<rainbow_api::ShiftStatus>,
     pub(crate) message: Option<String>,
-    /// Which color has which share of the stage; the one it comes from first.
+    /// Share that each color has of the stage, beginning with the color that the stage comes from.
     pub(crate) shares: Vec<Share>,
-    /// How fast the stage moves, where it moves by steps.
+    /// Pace of the stage, where it moves by steps.
     #[serde(skip)]
     pub(crate) pace: Option<Pace>,
-    /// The tiers that move on their own, inner tiers first.
+    /// Tiers that move on their own, inner tiers first.
     pub(crate) tiers: Vec<rainbow_api::TierStatus>,
 }
 
@@ -91,19 +91,19 @@ pub(crate) struct ColorView {
     pub(crate) name: String,
     pub(crate) revision: i64,
     pub(crate) phase: Option<ColorPhase>,
-    /// The color, or its Rainbow, is being deleted.
+    /// Whether the color, or its Rainbow, is being deleted.
     pub(crate) deleting: bool,
     pub(crate) message: Option<String>,
     pub(crate) created: Option<String>,
-    /// When it left its last stage.
+    /// Time at which the color left its last stage.
     pub(crate) released_at: Option<String>,
-    /// When it was scaled to zero.
+    /// Time at which the color was scaled to zero.
     pub(crate) retired_at: Option<String>,
-    /// Connections last known. None while nobody asks.
+    /// Connections at the last count. `None` while the operator does not ask the pods.
     pub(crate) connections: Option<i64>,
-    /// Its drain: under way, or what it cut.
+    /// Drain of the color: under way, or with the connections that it ended.
     pub(crate) drain: Option<DrainStatus>,
-    /// Since when connections of it cannot be read, if they cannot.
+    /// Time since which some of the color's connections cannot be read.
     pub(crate) unknown_since: Option<String>,
     pub(crate) tiers: Vec<TierView>,
 }
@@ -112,12 +112,12 @@ pub(crate) struct ColorView {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TierView {
     pub(crate) name: String,
-    /// The color that introduced the instance.
+    /// Color that introduced the instance.
     pub(crate) instance: String,
-    /// The stage that has the pods for itself. None: all stages share them.
+    /// Stage that has the pods for itself. `None`: all stages share them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stage: Option<String>,
-    /// The other colors that have the same instance.
+    /// Other colors that have the same instance.
     pub(crate) shared_with: Vec<String>,
     pub(crate) replicas: i32,
     pub(crate) ready: i32,
@@ -129,14 +129,14 @@ pub(crate) struct TierView {
 pub(crate) struct PodView {
     pub(crate) name: String,
     pub(crate) ready: bool,
-    /// `Ready`, `Terminating`, or why it is neither.
+    /// `Ready`, `Terminating`, or the reason why the pod is neither.
     pub(crate) state: String,
     pub(crate) restarts: i32,
     pub(crate) ip: Option<String>,
     pub(crate) node: Option<String>,
-    /// The stages whose membership label it carries: only while they shift.
+    /// Stages whose membership label the pod carries, which it has only while they shift.
     pub(crate) stages: Vec<String>,
-    /// What it holds a draining color with.
+    /// Connections by which the pod holds a draining color.
     pub(crate) holder: Option<Holder>,
 }
 
@@ -171,20 +171,20 @@ impl View {
         }
     }
 
-    /// A color by name.
+    /// Finds a color by name.
     pub(crate) fn color(&self, name: &str) -> Option<&ColorView> {
         self.colors.iter().find(|color| color.name == name)
     }
 }
 
 impl ColorView {
-    /// Pods that are ready, and those that it wants.
+    /// Returns the numbers of ready pods and of wanted pods.
     pub(crate) fn pods(&self) -> (i32, i32) {
         self.tiers.iter().fold((0, 0), |(ready, wanted), tier| (ready + tier.ready, wanted + tier.replicas))
     }
 }
 
-/// The conditions, as kstatus reads them. A status that is older than the spec says nothing of what its user wants now.
+/// Returns the state by the conditions, as kstatus reads them. A status that is older than the spec says nothing about the newest spec.
 pub(crate) fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Option<String>) {
     let of = |type_: ConditionType| type_.find_true(conditions);
     let said = |condition: &Condition| Some(condition.message.clone()).filter(|message| !message.is_empty());
@@ -214,7 +214,7 @@ fn pace(world: &World, stage: &str) -> Option<Pace> {
     world.rainbow.spec.stages.iter().find(|known| known.name == stage).and_then(Pace::of)
 }
 
-/// Ready pods in a stage that moves, by color, but for those of the colors between which it moves.
+/// Counts the ready pods in a stage that moves, by color, without those of the colors between which it moves.
 fn members(world: &World, stage: &StageStatus) -> BTreeMap<String, i32> {
     let key = format!("{}{}", labels::MEMBER_PREFIX, stage.name);
     let ends: Vec<&str> = stage.shift.iter().flat_map(|shift| [shift.from.as_str(), shift.to.as_str()]).collect();
@@ -235,7 +235,7 @@ fn members(world: &World, stage: &StageStatus) -> BTreeMap<String, i32> {
     members
 }
 
-/// Which color has which share of the stage. `members` are pods of colors that the shift is not about.
+/// Returns the share that each color has of the stage. `members` are pods of colors other than the two ends of the shift.
 fn shares(stage: &StageStatus, members: &BTreeMap<String, i32>) -> Vec<Share> {
     let share = |color: &str, percent| Share { color: color.to_owned(), percent };
     let Some(shift) = &stage.shift else {
@@ -246,7 +246,7 @@ fn shares(stage: &StageStatus, members: &BTreeMap<String, i32>) -> Vec<Share> {
     }
     let part = |pods: i32, of: i32| (pods.saturating_mul(100) / of.max(1)).clamp(0, 100);
     let to = if shift.phase == ShiftPhase::Preparing { 0 } else { part(shift.moved, shift.of) };
-    // A stage that was told of another color in mid-shift still has pods of the one before.
+    // A stage whose target changed in the middle of a shift still has pods of the previous color.
     let all = shift.of.max(1).saturating_add(members.values().sum());
     let others: Vec<Share> = members.iter().map(|(color, pods)| share(color, part(*pods, all))).collect();
     let from = 100 - to - others.iter().map(|share| share.percent).sum::<i32>();
@@ -263,7 +263,7 @@ fn color_view(color: &Color, world: &World) -> ColorView {
         let instance = instance.map_or(color.spec.color.as_str(), |instance| instance.color.as_str());
         let holders = status.drain.as_ref().map(|drain| drain.holders.as_slice()).unwrap_or_default();
         let shared_with = sharers(&world.colors, &color.spec.color, &tier.name, instance);
-        // Those of a stage that has none of the color are left out.
+        // Instances of a stage that has none of the color are left out.
         let stages: Vec<Option<String>> = match bound.contains(tier.name.as_str()) {
             true => stages_with(world, &tier.name, instance).into_iter().map(Some).collect(),
             false => vec![None],
@@ -290,7 +290,7 @@ fn color_view(color: &Color, world: &World) -> ColorView {
     }
 }
 
-/// Images of tiers in the order of their containers, each with the name of its tier.
+/// Returns the images of tiers in the order of their containers, each with the name of its tier.
 pub(crate) fn images(tiers: &[Tier]) -> Vec<(String, String)> {
     let of_tier = |tier: &Tier| {
         let containers = tier.template.pointer("/spec/containers").and_then(|containers| containers.as_array());
@@ -300,12 +300,12 @@ pub(crate) fn images(tiers: &[Tier]) -> Vec<(String, String)> {
     tiers.iter().flat_map(of_tier).collect()
 }
 
-/// The condition that says that connections cannot be read.
+/// Returns the condition that reports unreadable connections.
 pub(crate) fn unknown(conditions: &[Condition]) -> Option<&Condition> {
     ConditionType::ConnectionsUnknown.find_true(conditions)
 }
 
-/// The colors other than `color` that have an instance, oldest first.
+/// Returns the colors other than `color` that have an instance, oldest first.
 pub(crate) fn sharers(colors: &[Color], color: &str, tier: &str, instance: &str) -> Vec<String> {
     let mut found: Vec<&Color> = colors
         .iter()
@@ -316,7 +316,7 @@ pub(crate) fn sharers(colors: &[Color], color: &str, tier: &str, instance: &str)
     found.into_iter().map(|color| color.spec.color.clone()).collect()
 }
 
-/// The stages that have pods, or a Deployment that asks for some, of an instance for themselves.
+/// Returns the stages that have an instance's pods, or a Deployment that asks for some, for themselves.
 fn stages_with(world: &World, tier: &str, instance: &str) -> BTreeSet<String> {
     let is_it = |metadata: &ObjectMeta| {
         label(metadata, labels::TIER) == Some(tier) && label(metadata, labels::COLOR) == Some(instance)
@@ -352,7 +352,7 @@ fn tier_view(tier: &str, instance: &str, stage: Option<String>, world: &World, h
     }
 }
 
-/// The pod takes requests, and is not about to end.
+/// Returns whether the pod takes requests, and is not about to end.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     pod.metadata.deletion_timestamp.is_none()

@@ -1,4 +1,4 @@
-//! Waiting: what for is said on the terminal in one line that is written over, elsewhere in a line for each change.
+//! Waiting for a state: the goal is shown on the terminal in one line that is drawn over, elsewhere in a line for each change.
 
 mod goals;
 mod line;
@@ -19,28 +19,28 @@ use crate::{
 pub(crate) use goals::{gone, ready, serves, serving};
 pub(crate) use line::Line;
 
-/// An operator that runs has seen a change long before this.
+/// Time after which the line asks whether an operator runs: one that runs has seen a change long before.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Time from one countdown to the next.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Whether what is waited for has come.
+/// Progress of a wait.
 pub(crate) enum Progress {
-    /// It has.
+    /// The awaited state has come.
     Done,
-    /// Not yet; what to show.
+    /// The state has not come yet; the text to show.
     Waiting(String),
-    /// Not yet; what to show, and how long it takes from now on. The latter alone is no news.
+    /// The state has not come yet; the text to show, and the remaining time. A change of the latter alone is no news.
     Counting(String, String),
-    /// The operator has not seen the newest spec yet. Usually it has a moment later.
+    /// The operator has not seen the newest spec yet, which usually takes a moment.
     Unseen,
-    /// It will not come by itself.
+    /// The state does not come by itself.
     Never(String),
-    /// The awaited state does not come before its user lets it.
+    /// The state does not come before its user allows it.
     Held(String),
 }
 
-/// Waits until `check` says that it is done.
+/// Waits until `check` returns that the state has come.
 pub(crate) async fn until(
     context: &Context,
     cluster: &Cluster,
@@ -79,7 +79,7 @@ pub(crate) async fn until(
     })
 }
 
-/// Runs something with a limit; 0 is none. `None` when the time has passed.
+/// Runs a future with a time limit; 0 is none. `None`: the time has passed.
 pub(crate) async fn limit<T>(timeout: HumanDuration, work: impl Future<Output = T>) -> Option<T> {
     if timeout.0 == Duration::ZERO {
         return Some(work.await);
@@ -87,7 +87,7 @@ pub(crate) async fn limit<T>(timeout: HumanDuration, work: impl Future<Output = 
     tokio::time::timeout(timeout.0, work).await.ok()
 }
 
-/// Waits until Ctrl-C at the longest. What goes on without this command, and how to stop it, is said then.
+/// Waits until Ctrl-C at the longest. On Ctrl-C, says what continues without this command, and how to stop it.
 pub(crate) async fn interruptible(context: &Context, goes_on: &str, work: impl Future<Output = Result>) -> Result {
     tokio::select! {
         biased;

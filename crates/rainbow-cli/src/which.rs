@@ -1,4 +1,4 @@
-//! Which color a command is about.
+//! Choice of the color that a command is about.
 
 use rainbow_api::{Color, Rainbow};
 
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result, hint},
 };
 
-/// A color, and which application it is of.
+/// Name of a color, and of its application.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ColorArgs {
     /// Name of the Rainbow, which may be left out where only one has such a color, and name of the color
@@ -15,7 +15,7 @@ pub(crate) struct ColorArgs {
     names: Vec<String>,
 }
 
-/// Name of a Rainbow as it is given: alone, or as kubectl prints and understands it: `rb/shop`, `rainbow/shop`.
+/// Reads the name of a Rainbow as it is given: alone, or in kubectl's form `rb/shop`, `rainbow/shop`.
 pub(crate) fn rainbow_name(given: &str) -> Result<String, std::convert::Infallible> {
     let name = given.split_once('/').filter(|(kind, _)| KINDS.contains(&kind.to_lowercase().as_str()));
     Ok(name.map_or(given, |(_, name)| name).to_owned())
@@ -25,7 +25,7 @@ pub(crate) fn rainbow_name(given: &str) -> Result<String, std::convert::Infallib
 const KINDS: [&str; 6] =
     ["rb", "rainbow", "rainbows", "rainbow.rainbow.dev", "rainbows.rainbow.dev", "rainbows.v1alpha1.rainbow.dev"];
 
-/// A color with its application.
+/// Color with its application.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) rainbow: Rainbow,
@@ -35,22 +35,22 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Name of the application.
+    /// Returns the name of the application.
     pub(crate) fn name(&self) -> &str {
         &self.color.spec.rainbow
     }
 
-    /// Name of the color.
+    /// Returns the name of the color.
     pub(crate) fn color(&self) -> &str {
         &self.color.spec.color
     }
 
-    /// Name of the color's object.
+    /// Returns the name of the color's object.
     pub(crate) fn object(&self) -> &str {
         self.color.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// The stages that point at it, or are about to.
+    /// Returns the stages that point at the color, or are about to.
     pub(crate) fn stages(&self) -> Vec<&str> {
         let is_it = |other: &Option<String>| other.as_deref() == Some(self.color());
         let stages = self.rainbow.status.iter().flat_map(|status| &status.stages);
@@ -65,7 +65,7 @@ impl Found {
 }
 
 impl ColorArgs {
-    /// Finds it in the cluster.
+    /// Finds the color in the cluster.
     pub(crate) async fn find(&self, cluster: &Cluster) -> Result<Found> {
         match self.names.as_slice() {
             [name, color] => Found::find(cluster, name.clone(), color).await,
@@ -85,7 +85,7 @@ impl Found {
     }
 }
 
-/// The one application that has all these colors.
+/// Returns the one application that has all these colors.
 pub(crate) async fn rainbow_of(cluster: &Cluster, colors: &[&str]) -> Result<String> {
     let all = cluster.all_colors().await?;
     let found = only(&cluster.namespace, &all, colors);
@@ -98,7 +98,7 @@ pub(crate) async fn rainbow_of(cluster: &Cluster, colors: &[&str]) -> Result<Str
     found
 }
 
-/// The first of the names is that of an application: one color is missing.
+/// Returns the error for a missing color, where the first of the names is that of an application.
 fn forgotten(rainbow: &Rainbow, all: &[Color], names: &[&str]) -> Error {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let mut colors: Vec<&Color> = all.iter().filter(|color| color.spec.rainbow == name).collect();
@@ -139,7 +139,7 @@ fn only(namespace: &str, all: &[Color], colors: &[&str]) -> Result<String> {
     }
 }
 
-/// A color of an application by name.
+/// Finds a color of an application by name.
 pub(crate) fn pick<'a>(rainbow: &str, colors: &'a [Color], name: &str) -> Result<&'a Color> {
     colors.iter().find(|color| color.spec.color == name).ok_or_else(|| {
         let names: Vec<String> = colors.iter().map(|color| color.spec.color.clone()).collect();

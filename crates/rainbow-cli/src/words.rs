@@ -1,13 +1,13 @@
-//! Numbers and times as sentences have them.
+//! Numbers and times in the words of sentences.
 
 use jiff::Timestamp;
 
-/// `1 pod`, `3 pods`.
+/// Counts things: `1 pod`, `3 pods`.
 pub(crate) fn count(number: i64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// A number of seconds in at most two units, none of which is rounded up: `42s`, `5m30s`, `59m`, `23h59m`, `2d3h`.
+/// Formats seconds in at most two units, none of which is rounded up: `42s`, `5m30s`, `59m`, `23h59m`, `2d3h`.
 pub(crate) fn seconds(seconds: i64) -> String {
     let pair = |big: i64, unit: &str, small: i64, part: &str| match small {
         0 => format!("{big}{unit}"),
@@ -23,18 +23,18 @@ pub(crate) fn seconds(seconds: i64) -> String {
     }
 }
 
-/// How long ago a time was; `None` if it is unreadable.
+/// Returns how long ago a time was. `None`: the text is no time.
 pub(crate) fn age(time: &str, now: Timestamp) -> Option<String> {
     Some(seconds(seconds_since(time, now)?))
 }
 
-/// Seconds from a time to now, negative if it is yet to come; `None` if it is unreadable.
+/// Returns the seconds from a time to now, negative for a time in the future. `None`: the text is no time.
 pub(crate) fn seconds_since(time: &str, now: Timestamp) -> Option<i64> {
     let time: Timestamp = time.parse().ok()?;
     Some(now.as_second() - time.as_second())
 }
 
-/// A sentence of the operator's, with ages in place of times: `since 2026-01-01T00:00:00Z` becomes `for 5m`.
+/// Replaces the times in a sentence of the operator by ages: `since 2026-01-01T00:00:00Z` becomes `for 5m`.
 pub(crate) fn aged(text: &str, now: Timestamp) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -45,7 +45,7 @@ pub(crate) fn aged(text: &str, now: Timestamp) -> String {
             continue;
         };
         let mark = &word[time.len()..];
-        // Clocks differ: what has happened was not in the future.
+        // Clocks differ, so a past event may appear to be in the future.
         let said = match words.last().map(String::as_str) {
             Some("since") => format!("for {}", seconds(since)),
             Some("until") => format!("for {}", seconds(-since)),
@@ -58,7 +58,7 @@ pub(crate) fn aged(text: &str, now: Timestamp) -> String {
     words.join(" ")
 }
 
-/// When a drain ends at the latest: `ends in 23h at the latest`.
+/// Says when a drain ends: `ends in 23h at the latest`.
 pub(crate) fn deadline(time: Option<&str>, now: Timestamp) -> String {
     match time.map(|time| seconds_since(time, now)) {
         None => "has no deadline".into(),

@@ -1,4 +1,4 @@
-//! The command as its users meet it: exit codes and exact messages, without a cluster.
+//! Tests of the command as users see it: exit codes and exact messages, without a cluster.
 #![allow(clippy::unwrap_used, reason = "a test fails by it, helpers included")]
 
 use std::{
@@ -89,7 +89,7 @@ fn wrong_usage_is_2() {
     }
 }
 
-/// With other characters it would be another path of the API: `shop/status` is there.
+/// Other characters would make the name another path of the API: `shop/status` exists.
 #[test]
 fn what_is_no_name_is_asked_of_no_cluster() {
     let home = TempDir::new().unwrap();
@@ -111,7 +111,7 @@ fn what_is_no_name_is_asked_of_no_cluster() {
     }
 }
 
-/// What could not be written was not answered.
+/// An answer that could not be written is an error.
 #[test]
 fn an_answer_that_is_lost_is_an_error_and_one_that_nobody_reads_is_not() {
     let run = |to: Stdio| {
@@ -178,7 +178,7 @@ fn a_manifest_with_a_place_for_the_color_needs_one() {
         "<stdin>:7: rainbow `x`: spec.tiers[a].template.spec.containers[0].image: `a:{color}` holds {color}: say which with \
          --color",
     );
-    // It is valid with one, whatever the name looks like: only the cluster is missing then.
+    // The file is valid with a color, in any form of its name: only the cluster is missing then.
     for color in ["123456", "123e45", "000000", "1e1000"] {
         let output = apply(&["--color", color]);
         assert!(output.stderr.starts_with("error: no cluster: "), "{}", output.stderr);
@@ -273,7 +273,7 @@ fn kubeconfigs_that_are_of_no_use() {
     );
 }
 
-/// An API server that answers everything with one status.
+/// Starts an API server that answers everything with one status.
 fn api(code: u16, message: &'static str) -> String {
     let status = status(code, message);
     serve(move |_| (code, status.clone()))
@@ -285,12 +285,12 @@ fn status(code: u16, message: &str) -> String {
     )
 }
 
-/// An API server that answers each request, of which it is told the first line.
+/// Starts an API server that answers each request by its first line.
 fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     serve_whole(move |request| answer(request.lines().next().unwrap_or_default()))
 }
 
-/// An API server that answers each request, of which it is told the head.
+/// Starts an API server that answers each request by its head.
 fn serve_whole(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -311,7 +311,7 @@ fn serve_whole(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Strin
     format!("http://{address}")
 }
 
-/// `install` and `operator` say it of a cluster that is too old, and write nothing.
+/// `install` and `operator` refuse a cluster that is too old, and write nothing.
 #[test]
 fn an_old_cluster_is_refused() {
     let home = TempDir::new().unwrap();
@@ -336,7 +336,7 @@ fn an_old_cluster_is_refused() {
     assert!(printed.stdout.contains("kind: CustomResourceDefinition"));
 }
 
-/// Audit logs tell the operator's requests from those of people.
+/// Audit logs must tell the operator's requests from those of people.
 #[test]
 fn every_request_says_who_sends_it() {
     let home = TempDir::new().unwrap();
@@ -359,7 +359,7 @@ fn every_request_says_who_sends_it() {
     }
 }
 
-/// A build that does not say its version is not taken for an old one.
+/// A build without a version number is not taken for an old one.
 #[test]
 fn a_cluster_of_no_version_is_installed_to() {
     let home = TempDir::new().unwrap();
@@ -430,7 +430,7 @@ fn bad_manifests_are_told_before_anything_is_asked() {
     );
 }
 
-/// A ConfigMap.
+/// Makes a ConfigMap.
 fn map(name: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\n")
 }
@@ -563,7 +563,7 @@ fn lint_finds_what_a_cluster_would() {
 fn shells_are_answered_at_once_and_without_a_word_of_error() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("config");
-    // An address that never answers.
+    // The address never answers.
     fs::write(&file, KUBECONFIG.replace("SERVER", "http://192.0.2.1:1")).unwrap();
     let complete = |words: &[&str], env: &[(&str, &str)]| {
         let index = (words.len() - 1).to_string();
@@ -576,7 +576,7 @@ fn shells_are_answered_at_once_and_without_a_word_of_error() {
     };
     let config = [("KUBECONFIG", file.to_str().unwrap())];
     assert_eq!(complete(&["rainbow", "promo"], &[]), "promote");
-    // Without names there are options.
+    // Where there are no names, options are offered.
     assert!(complete(&["rainbow", "status", ""], &[]).split(' ').any(|word| word == "--watch"));
     assert_eq!(complete(&["rainbow", "promote", "shop", "--to", ""], &config), "");
     assert_eq!(complete(&["rainbow", "status", "--context", "t"], &config), "there");
@@ -591,7 +591,7 @@ fn shells_are_answered_at_once_and_without_a_word_of_error() {
     assert!(output.stderr.is_empty());
 }
 
-/// Names come from the cluster, of the application that is named before.
+/// Names come from the cluster, and belong to the application that is named before.
 #[test]
 fn names_are_completed() {
     let home = TempDir::new().unwrap();
@@ -679,7 +679,7 @@ fn profiles_are_clusters_of_their_own() {
     );
 }
 
-/// No message prints the file itself.
+/// A message never prints the file itself.
 #[test]
 fn what_is_no_image_is_refused_in_a_sentence() {
     let home = TempDir::new().unwrap();

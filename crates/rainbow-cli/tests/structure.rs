@@ -1,4 +1,4 @@
-//! Claims of ARCHITECTURE.md about who knows the embedded cluster.
+//! Tests of the claims in ARCHITECTURE.md about the crates that know the embedded cluster.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{

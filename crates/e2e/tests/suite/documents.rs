@@ -1,4 +1,4 @@
-//! What README.md and the pages in docs/ let their readers paste, pasted.
+//! Walks through README.md and the pages in docs/: the commands that readers paste are run.
 //!
 //! Each walk has a cluster and a directory of its own, with what a reader has after `git clone`. What is not as a reader has it: the programs
 //! are those of this build, so `cargo` does nothing; steps and waits of the examples are shorter; the cluster has
@@ -16,7 +16,7 @@ use e2e::{Cli, Cluster, RUN_DOCUMENTS, document, programs};
 
 /// Names of colors that the documents use for the first and the second commit.
 const COMMITS: [&str; 2] = ["3c3fdc", "9a01be"];
-/// What is made shorter in the examples.
+/// Times in the examples that are made shorter.
 const SHORTER: [(&str, &str); 3] =
     [("every: 30s", "every: 1s"), ("settle: 30s", "settle: 2s"), ("warm: 30s", "warm: 2s")];
 /// Profile of the local cluster: it has an address of its own, in place of the one that the documents name, so that no port has to be free.
@@ -181,7 +181,8 @@ pub(crate) fn readme_walks(cluster: &Cluster) -> Result<()> {
     clone.bash(&format!("{}{CONNECTION_STAYS}", clone.script(&["README.md"])?))
 }
 
-/// What README.md says of the connection of the second walk: it continues to print the first color, and that color goes when it has ended.
+/// Check of README.md's claim about the connection of the second walk: the connection continues to print the first color, and that color goes
+/// when the connection has ended.
 const CONNECTION_STAYS: &str = r##"
 line=3c3fdc; refresh; first=$line
 line=9a01be; refresh; second=$line

@@ -84,7 +84,7 @@ impl<'a> Spool<'a> {
             Box::new(reader)
         };
         let mut spool = Self { store, files: BTreeMap::new(), links: BTreeMap::new() };
-        // What the reader of archives says of a file that is none has the head of that file in it.
+        // The reader's message about a file that is no archive quotes the head of that file, so the message is not passed on.
         let broken = |why: &'static str| {
             move |error: io::Error| match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull(store.dir().to_owned()),

@@ -38,7 +38,7 @@ enum Place {
     Missing,
 }
 
-/// What happens to a directory of a path that does not exist.
+/// Treatment of a directory of a path that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Absent {
     Create,
@@ -95,7 +95,7 @@ impl Tree {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let Some(name) = name.strip_prefix(".wh.") else { continue };
             let parent = path.parent().unwrap_or(Path::new(""));
-            // What no layer below has needs no deletion.
+            // A file that no layer below has needs no deletion.
             let Place::At(dir) = self.directory(parent, Absent::Report).map_err(&bad)? else { continue };
             if name == ".wh..opq" {
                 for child in fs::read_dir(&dir).map_err(&bad)? {

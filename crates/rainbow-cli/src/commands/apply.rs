@@ -1,4 +1,4 @@
-//! `rainbow apply`: manifests, as `kubectl apply --server-side`, but all or nothing as far as that can be known before.
+//! `rainbow apply`: applies manifests as `kubectl apply --server-side` does, but all or nothing as far as a dry run can tell.
 
 mod answer;
 
@@ -55,11 +55,11 @@ enum DryRun {
     Server,
 }
 
-/// An object, and where in the API it goes.
+/// Object of the input, and the API that stores it.
 struct Target {
     document: Document,
     api: Api<DynamicObject>,
-    /// `deployment.apps/frontend-v1`
+    /// Name as kubectl prints it, such as `deployment.apps/frontend-v1`.
     shown: String,
     is_rainbow: bool,
 }
@@ -79,12 +79,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let mut targets = targets(&cluster, documents).await?;
     tell(&cluster, &mut targets, args.message.message.as_deref()).await?;
-    // First everything as a rehearsal, so that nothing is written when a later object would be refused.
+    // Every object that can be checked yet is applied as a dry run first, so that nothing is written when a later object would be refused.
     let mut rainbows: Vec<(&Target, Rainbow)> = Vec::new();
     let mut rehearsed = BTreeMap::new();
     for target in targets.iter().filter(|target| can_rehearse(target, &targets)) {
         let stored = match to_take_over(&cluster, target).await? {
-            // An apply would fail or differ for the sake of those who own fields now.
+            // An apply would fail, or give another result, before the ownership of fields has changed.
             Some((found, _)) => rehearse_replacing(&cluster, target, found).await?,
             None => write(&cluster, target, true).await?,
         };
@@ -135,7 +135,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// Adds to the Rainbows why they are released, and by whom. What a manifest says of it itself stays.
+/// Adds to the Rainbows the reason of the release and its user. An annotation that the manifest sets itself stays.
 async fn tell(cluster: &Cluster, targets: &mut [Target], message: Option<&str>) -> Result {
     let rainbows: Vec<&mut Target> = targets.iter_mut().filter(|target| target.is_rainbow).collect();
     if rainbows.is_empty() {
@@ -155,7 +155,7 @@ async fn tell(cluster: &Cluster, targets: &mut [Target], message: Option<&str>) 
     Ok(())
 }
 
-/// What a dry run would have done. Its answer has the version of the object that is there, so the objects themselves are compared.
+/// Says what a dry run would have done. The answer of a dry run has the resource version of the stored object, so the contents are compared.
 fn outcome(before: Option<&DynamicObject>, after: Option<&DynamicObject>) -> &'static str {
     let content = |object: &DynamicObject| {
         let mut object = object.clone();
@@ -170,20 +170,20 @@ fn outcome(before: Option<&DynamicObject>, after: Option<&DynamicObject>) -> &'s
     }
 }
 
-/// An object as kubectl names it, by what its manifest says: `deployment.apps/frontend-v1`.
+/// Names an object as kubectl does, from its manifest: `deployment.apps/frontend-v1`.
 fn shown(object: &DynamicObject) -> String {
     let types = object.types.clone().unwrap_or_default();
     let group = types.api_version.rsplit_once('/').map(|(group, _)| format!(".{group}")).unwrap_or_default();
     format!("{}{group}/{}", types.kind.to_lowercase(), object.metadata.name.as_deref().unwrap_or_default())
 }
 
-/// The cluster, at the namespace of an object.
+/// Returns the cluster, at the namespace of an object.
 fn namespace(cluster: &Cluster, target: &Target) -> Cluster {
     let namespace = target.document.object.metadata.namespace.as_ref().unwrap_or(&cluster.namespace).clone();
     Cluster { namespace, ..cluster.clone() }
 }
 
-/// Checks the Rainbows of the input, as they would be stored, for what the API server does not refuse.
+/// Checks the Rainbows of the input, as they would be stored, for errors that the API server does not refuse.
 async fn check_rainbows(cluster: &Cluster, rainbows: &[(&Target, Rainbow)]) -> Result {
     for (target, rainbow) in rainbows {
         let there = namespace(cluster, target);
@@ -219,7 +219,7 @@ async fn targets(cluster: &Cluster, documents: Vec<Document>) -> Result<Vec<Targ
     Ok(targets)
 }
 
-/// Where objects of a document's kind go, and whether they have namespaces.
+/// Finds the API resource of a document's kind, and whether the kind is namespaced.
 async fn kind(cluster: &Cluster, document: &Document) -> Result<(ApiResource, bool)> {
     let types = document.object.types.clone().unwrap_or_default();
     let (kind, version, at) = (&types.kind, &types.api_version, &document.at);
@@ -240,7 +240,7 @@ async fn kind(cluster: &Cluster, document: &Document) -> Result<(ApiResource, bo
     }
 }
 
-/// What to write instead of a kind that is not known.
+/// Returns a remedy for a kind that the cluster does not know.
 async fn other_version(cluster: &Cluster, gvk: &GroupVersionKind) -> String {
     let general = "check the spelling, or install the definition of the kind";
     let Ok(group) = discovery::group(&cluster.client, &gvk.group).await else { return general.to_owned() };
@@ -257,7 +257,8 @@ async fn other_version(cluster: &Cluster, gvk: &GroupVersionKind) -> String {
     }
 }
 
-/// An object in a namespace that the same input makes can only be checked once the namespace is there.
+/// Returns whether a dry run of the object can work now. An object in a namespace that the same input creates can be checked only when the
+/// namespace exists.
 fn can_rehearse(target: &Target, all: &[Target]) -> bool {
     let Some(namespace) = target.document.object.metadata.namespace.as_deref() else { return true };
     !all.iter().any(|other| {
@@ -267,7 +268,7 @@ fn can_rehearse(target: &Target, all: &[Target]) -> bool {
     })
 }
 
-/// A Rainbow of which others own what the manifest has to say, and its managed fields as they have to be.
+/// Returns the stored Rainbow and the managed fields that the apply needs (see [`ownership`]). `None`: they need no change.
 async fn to_take_over(cluster: &Cluster, target: &Target) -> Result<Option<(DynamicObject, Vec<ManagedFieldsEntry>)>> {
     if !target.is_rainbow {
         return Ok(None);
@@ -281,7 +282,7 @@ async fn to_take_over(cluster: &Cluster, target: &Target) -> Result<Option<(Dyna
     Ok(ownership::taken_over(&found.metadata, version, &tiers).map(|entries| (found, entries)))
 }
 
-/// Lets the cluster check a manifest's version in place of the one that is there.
+/// Lets the cluster check the version of a manifest in place of the stored one.
 async fn rehearse_replacing(cluster: &Cluster, target: &Target, mut found: DynamicObject) -> Result<DynamicObject> {
     let new = &target.document.object.data["spec"];
     if let Some(spec) = found.data["spec"].as_object_mut() {
@@ -296,7 +297,7 @@ async fn rehearse_replacing(cluster: &Cluster, target: &Target, mut found: Dynam
 
 async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<DynamicObject> {
     let mut object = target.document.object.clone();
-    // What only the API server writes, from manifests that were read from a cluster.
+    // Fields that only the API server writes are removed: manifests that were read from a cluster have them.
     object.metadata.managed_fields = None;
     object.metadata.resource_version = None;
     object.metadata.uid = None;
@@ -307,7 +308,7 @@ async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<Dyna
     }
     let params = PatchParams {
         dry_run,
-        // As `kubectl apply` does it: what the manifest says holds, whoever wrote the field before.
+        // Conflicts are forced, as `kubectl apply` does: the manifest decides, no matter which manager wrote the field before.
         force: true,
         field_manager: Some(FIELD_MANAGER.into()),
         field_validation: Some(ValidationDirective::Strict),
@@ -316,7 +317,7 @@ async fn write(cluster: &Cluster, target: &Target, dry_run: bool) -> Result<Dyna
     target.api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| refused(cluster, target, &error))
 }
 
-/// An answer of the API server with the places of what it names.
+/// Turns an answer of the API server into an error with the places of the fields that it names.
 fn refused(cluster: &Cluster, target: &Target, error: &kube::Error) -> Error {
     let placed = match error {
         kube::Error::Api(status) => answer::placed(&target.document, status),
@@ -325,7 +326,7 @@ fn refused(cluster: &Cluster, target: &Target, error: &kube::Error) -> Error {
     placed.unwrap_or_else(|| at(target, cluster.error(error)))
 }
 
-/// An error with the place of the object in the input.
+/// Adds the place of the object in the input to an error.
 fn at(target: &Target, error: Error) -> Error {
     let at = &target.document.at;
     match error {

@@ -1,4 +1,4 @@
-//! `rainbow completion`: a script that a shell sources.
+//! `rainbow completion`: prints a script that a shell sources.
 
 use clap_complete::env::Shells;
 

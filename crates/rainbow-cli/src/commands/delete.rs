@@ -1,4 +1,4 @@
-//! `rainbow delete`: an application with everything that was made for it.
+//! `rainbow delete`: deletes an application with everything that was made for it.
 
 use kube::api::DeleteParams;
 use rainbow_api::Rainbow;
@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     }
     match cluster.api::<Rainbow>().delete(&args.name, &DeleteParams::default()).await {
         Ok(_) => {}
-        // Somebody else was faster.
+        // Another client has deleted the Rainbow between the two requests.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(cluster.error(&error)),
     }

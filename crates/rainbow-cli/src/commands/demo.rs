@@ -1,4 +1,4 @@
-//! `rainbow demo`: a whole story on a cluster of its own, with everything that clients see checked.
+//! `rainbow demo`: plays a whole story on a cluster of its own, and checks everything that clients see.
 
 mod backward;
 mod colors;
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     seamless: example::Args,
 }
 
-/// Another story than the first.
+/// Stories other than the first.
 #[derive(Debug, clap::Subcommand)]
 enum Story {
     /// One tier, three colors named by git, long connections: each stays with its color until it ends by itself
@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     }
 }
 
-/// Plays a story, cleans up, and says in one line how it went. The story gives the figures of that line.
+/// Plays a story, cleans up, and prints one line with the result. The story returns the figures of that line.
 async fn play(
     context: &Context,
     shell: Shell,
@@ -64,7 +64,7 @@ async fn play(
     let elapsed = started.elapsed().as_secs();
     if keep {
         let home = shell.home().display().to_string();
-        // It stays where it is, since the cluster's state is in it.
+        // The directory stays where it is, because the cluster's state is in it.
         let _ = files.keep();
         context.printer.line(format_args!("\nthe cluster stays: export RAINBOW_HOME={home}"));
         context.printer.line(format_args!(
@@ -95,7 +95,7 @@ async fn cluster_of_its_own(context: &Context, shell: &Shell) -> Result<(Context
     Ok((context, cluster))
 }
 
-/// The directory of the programs that the story needs: given, or that of this program.
+/// Finds the directory of the programs that the story needs: the given one, or that of this program.
 fn programs(given: Option<&PathBuf>, names: &[&str]) -> Result<PathBuf> {
     let own = || std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
     let dir = given.cloned().or_else(own).unwrap_or_default();

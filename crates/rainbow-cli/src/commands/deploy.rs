@@ -1,4 +1,4 @@
-//! `rainbow deploy`: a new color with new images, in one write.
+//! `rainbow deploy`: releases a new color with new images, in one write.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     wait: WaitArgs,
 }
 
-/// `KEY=VALUE`.
+/// Assignment of an option, `KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Assignment {
     key: String,
@@ -104,7 +104,7 @@ fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {
     match (&args.color, &rainbow.spec.color) {
         (Some(new), Some(old)) if new == old => {}
         (Some(new), _) => change.set(&["spec", "color"], new.clone()),
-        // Without a name the new tiers get the name of their own hash; the old name is taken.
+        // Without a name the new tiers get the name of their own hash. The old name is removed, because its color exists with other tiers.
         (None, Some(_)) => change.remove(&["spec", "color"]),
         (None, None) => {}
     }
@@ -122,7 +122,7 @@ fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {
         let Some(container) = containers(tier).get(index) else { continue };
         let mut list = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
         for variable in &variables {
-            // It stays where it is: those behind it may refer to it.
+            // A known variable stays at its place, because later ones may refer to it.
             match list.iter_mut().find(|known| known.get("name") == variable.get("name")) {
                 Some(known) => known.clone_from(variable),
                 None => list.push(variable.clone()),
@@ -137,7 +137,7 @@ fn change(rainbow: &Rainbow, args: &Args) -> Result<Change> {
     Ok(change)
 }
 
-/// The environment variables that are given, by the numbers of tier and container.
+/// Collects the given environment variables by the indexes of tier and container.
 fn variables(rainbow: &Rainbow, given: &[Assignment]) -> Result<BTreeMap<(usize, usize), Vec<Value>>> {
     let mut all = BTreeMap::<_, Vec<Value>>::new();
     for Assignment { key, value } in given {
@@ -153,7 +153,7 @@ fn variables(rainbow: &Rainbow, given: &[Assignment]) -> Result<BTreeMap<(usize,
     Ok(all)
 }
 
-/// The entries that the patch names by number must be the ones that were seen.
+/// Adds tests to the patch that fail unless the entries at these indexes still have the names that were read.
 fn guard(change: &mut Change, at: usize, tier: &Tier, index: usize, container: &Value) {
     change.test(&["spec", "tiers", &at.to_string(), "name"], tier.name.clone());
     change.test(&container_path(at, index, &["name"]), container.get("name").cloned().unwrap_or_default());
@@ -190,7 +190,7 @@ fn find_container<'a>(tier: &'a Tier, name: Option<&str>) -> Result<(usize, &'a 
             })
         }
         (None, [only]) => Ok((0, only)),
-        // As in most manifests with a sidecar: the container named like its tier is meant.
+        // The container named like its tier is meant, as in most manifests with a sidecar.
         (None, _) => {
             containers.iter().enumerate().find(|(_, container)| name_of(container) == tier.name).ok_or_else(|| {
                 Error::Usage(format!(

@@ -1,4 +1,4 @@
-//! `rainbow diff`: how two colors differ, tier by tier.
+//! `rainbow diff`: shows how two colors differ, tier by tier.
 
 mod changes;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 use changes::Change;
 
-/// Lines around a difference.
+/// Number of equal lines that are shown around a difference.
 const CONTEXT: usize = 3;
 
 /// Arguments of `rainbow diff`.
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     output: Option<Format>,
 }
 
-/// How two colors differ.
+/// Difference between two colors.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Difference {
@@ -47,16 +47,16 @@ struct Difference {
     tiers: Vec<TierDifference>,
 }
 
-/// How they differ in one tier.
+/// Difference between two colors in one tier.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TierDifference {
     tier: String,
     kind: Kind,
-    /// The colors whose instances serve it.
+    /// Color whose instance serves the tier in `a`; `instance_b` is that in `b`.
     instance_a: Option<String>,
     instance_b: Option<String>,
-    /// What differs in the template, the ports, the needs and the fields of the Service.
+    /// Differences in the template, the ports, the needs and the fields of the Service.
     changes: Vec<Change>,
     /// Needed tiers that differ.
     because_of: Vec<String>,
@@ -64,26 +64,25 @@ struct TierDifference {
     diff: String,
 }
 
-/// How two instances of a tier compare.
+/// Result of comparing the two instances of a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 enum Kind {
-    /// It is one instance, with the same pods.
+    /// Both colors have the same instance, with the same pods.
     Shared,
-    /// Equal all the way down, in an instance each.
+    /// The instances are equal all the way down, but are two.
     Equal,
-    /// Equal itself, but what it needs differs.
+    /// The tier itself is equal, but a tier that it needs differs.
     Needs,
-    /// Different.
     Differs,
-    /// Only the first has it.
+    /// Only the first color has the tier.
     OnlyA,
-    /// Only the second has it.
+    /// Only the second color has the tier.
     OnlyB,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     compare(context, args).await.map_err(|error| match error {
-        // 1 says that they differ.
+        // Exit code 1 means that the colors differ, so a failure needs another one.
         Error::Failed(message) | Error::NoCluster(message) => Error::Trouble(message),
         other => other,
     })
@@ -162,12 +161,13 @@ fn difference(a: &Color, b: &Color) -> Result<Difference> {
     })
 }
 
-/// Identity of each tier's instance, as it was when the color was made.
+/// Returns the identity of each tier's instance, as it was when the color was made.
 fn identities(color: &Color) -> BTreeMap<String, String> {
     color.spec.instances.iter().map(|instance| (instance.tier.clone(), instance.identity.clone())).collect()
 }
 
-/// What makes a tier's identity, without what it needs. Of configuration, the names of the copies: they tell whether the content is the same.
+/// Returns the content of a tier's identity, without the tiers that it needs. Configuration is given by the names of its copies, which show
+/// whether the content is the same.
 fn content(color: &Color, tier: Option<&Tier>) -> Value {
     let Some(tier) = tier else { return Value::Null };
     let mut content = json!({ "ports": tier.ports, "needs": tier.needs, "template": tier.template });
@@ -234,7 +234,7 @@ fn draw(difference: &Difference) -> String {
 mod tests {
     use super::*;
 
-    /// A color has the identities that its tiers make.
+    /// Gives a color the identities that its tiers make.
     fn identified(mut color: Color) -> Color {
         let identities = rainbow_api::identities(&color.spec.tiers);
         for instance in &mut color.spec.instances {

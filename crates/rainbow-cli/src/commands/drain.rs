@@ -1,4 +1,4 @@
-//! `rainbow drain`: until when one color may drain.
+//! `rainbow drain`: sets how long one color may drain.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     words,
 };
 
-/// The longest time that can be written down: what is longer could not be read again.
+/// Longest time that can be written: a longer one could not be read again.
 const LONGEST: Duration = Duration::from_millis(u64::MAX);
 
 /// Arguments of `rainbow drain`.
@@ -30,12 +30,12 @@ pub(crate) struct Args {
     deadline: Wish,
 }
 
-/// What is wished.
+/// Deadline that the user asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
-    /// This.
+    /// Deadline of this color.
     Set(Deadline),
-    /// What the Rainbow says.
+    /// Deadline of the Rainbow.
     Default,
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// What is written, and what that means.
+/// Returns the value to write, and a sentence that says its effect.
 fn decide(found: &Found, wish: Wish, now: Timestamp) -> Result<(Value, String)> {
     let status = found.color.status.as_ref();
     let color = found.color();
@@ -81,7 +81,7 @@ fn decide(found: &Found, wish: Wish, now: Timestamp) -> Result<(Value, String)> 
             None => format!("color `{color}` does not drain: it has been in no stage yet"),
         })),
         (Wish::Set(Deadline::Now), Some(_)) => Ok((json!("now"), "ends now, with the connections it has".into())),
-        // The field counts from when it left its last stage; who types a time thinks of now.
+        // The field counts from the time when the color left its last stage, but a user who types a time counts from now.
         (Wish::Set(Deadline::After(time)), Some(since)) => {
             let since = u64::try_from(since).unwrap_or_default();
             let after = time.0.saturating_add(Duration::from_secs(since)).min(LONGEST);
@@ -94,7 +94,7 @@ fn decide(found: &Found, wish: Wish, now: Timestamp) -> Result<(Value, String)> 
     }
 }
 
-/// Writes fields of a color's spec, and no others.
+/// Writes the given fields of a color's spec, and no others.
 pub(super) async fn write(cluster: &Cluster, found: &Found, spec: Value) -> Result {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "spec": spec }));

@@ -1,4 +1,4 @@
-//! `rainbow history`: the colors there are and were.
+//! `rainbow history`: lists the colors that exist or existed.
 
 use std::collections::BTreeMap;
 
@@ -37,11 +37,11 @@ struct Line {
     phase: Option<rainbow_api::ColorPhase>,
     ready: Option<String>,
     stages: Option<String>,
-    /// Connections last known. None while nobody asks.
+    /// Connections at the last count. `None` while the operator does not ask the pods.
     connections: Option<i64>,
     /// Pods whose connections cannot be read.
     unknown_pods: i32,
-    /// Connections that its deadline ended.
+    /// Connections that the color's deadline ended.
     cut: i64,
     /// Tiers whose instance other colors have, too.
     shared: Vec<Shared>,
@@ -50,29 +50,29 @@ struct Line {
     retired_at: Option<String>,
     /// Images by tier, in the order of containers.
     images: Vec<Image>,
-    /// User who released it, where that is known.
+    /// User who released the color, where that is known.
     by: Option<String>,
-    /// Why it was released.
+    /// Reason of the release.
     cause: Option<String>,
-    /// Why stages were moved to it, by stage.
+    /// Reasons for moves of stages to the color, by stage.
     moves: BTreeMap<String, Moved>,
 }
 
-/// An image of a tier.
+/// Image of a container of a tier.
 #[derive(Debug, Serialize)]
 struct Image {
     tier: String,
     image: String,
 }
 
-/// A tier whose instance other colors have, too.
+/// Tier whose instance other colors have, too.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shared {
     tier: String,
-    /// The color that introduced the instance.
+    /// Color that introduced the instance.
     instance: String,
-    /// The others.
+    /// Other colors that have the instance.
     with: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let wide = args.output == Some(Format::Wide);
     let room = Room::of_stdout();
     let text = draw(&lines, wide, Room { columns: room.columns.filter(|_| !wide), ..room }, Timestamp::now());
-    // What is asked for in full is cut nowhere.
+    // `-o wide` prints everything, so no line is cut.
     context.printer.text(if wide { room.charset.write(&text).into_owned() } else { room.cut(&text) });
     Ok(())
 }
@@ -99,7 +99,7 @@ fn draw(lines: &[Line], wide: bool, room: Room, now: Timestamp) -> String {
         header.extend(["READY", "CONNECTIONS", "SHARED", "RELEASED", "RETIRED", "CUT"]);
     }
     let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wide, now)).collect();
-    // Images, users and reasons.
+    // Indexes of the columns with images, users and reasons.
     let flexible = [5, 6, 7];
     table_within(&header, &rows, &flexible, room)
 }
@@ -169,7 +169,7 @@ fn row(line: &Line, wide: bool, now: Timestamp) -> Vec<String> {
     row
 }
 
-/// `backend:v2 frontend:v2`: without registries, and with the tier's name where the image has another.
+/// Lists images as `backend:v2 frontend:v2`: without registries, and with the tier's name where the image has another.
 fn images(images: &[Image], wide: bool) -> String {
     let one = |Image { tier, image }: &Image| {
         let short = image.rsplit('/').next().unwrap_or(image);
@@ -185,7 +185,7 @@ fn images(images: &[Image], wide: bool) -> String {
     images.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// Why the color was released, and why stages were moved to it.
+/// Says why the color was released, and why stages were moved to it.
 fn why(line: &Line, now: Timestamp) -> String {
     let moved = |(stage, moved): (&String, &Moved)| {
         let by = moved.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `rainbow image`: the local cluster's images, without Docker.
+//! `rainbow image`: manages the local cluster's images, without Docker.
 
 use std::{
     fs::{File, Permissions},
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     command: Command,
 }
 
-/// What to do with images.
+/// Subcommands of `rainbow image`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Build an image from a Dockerfile without RUN
@@ -133,7 +133,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     }
 }
 
-/// With the color's name put in.
+/// Puts the color's name into the arguments.
 async fn named(mut args: Build) -> Result<Build> {
     if let Some(given) = &args.color {
         args.color = Some(release::color(given).await?);
@@ -152,7 +152,7 @@ fn build(context: &Context, store: &ImageStore, args: Build) -> Result {
     for argument in args.build_args {
         match argument.split_once('=') {
             Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
-            // As in Docker: a name alone takes the value of the environment, if there is one.
+            // A name alone takes the value of the environment variable, if it is set, as in Docker.
             None => build_args.extend(std::env::var(&argument).ok().map(|value| (argument, value))),
         }
     }
@@ -212,15 +212,15 @@ fn save(context: &Context, store: &ImageStore, images: &[String], output: Option
     }
 }
 
-/// Writes a file that is there as a whole or not at all: half an archive is worse than none, and worse than the one before.
+/// Writes a file as a whole or not at all: half an archive is worse than none, and worse than the previous one.
 fn write(store: &ImageStore, images: &[String], path: &Path) -> Result {
     let cannot = |error: io::Error| {
         let text = format!("cannot write {}: {}", path.display(), io_cause(&error));
         if error.kind() == io::ErrorKind::NotFound { Error::Usage(text) } else { Error::Failed(text) }
     };
-    // A link stays, and what it leads to is replaced.
+    // A link stays, and the file that it leads to is replaced.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    // What is no plain file, such as a pipe, cannot be replaced.
+    // A pipe, or any other file that is not a plain one, cannot be replaced.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         let mut file = BufWriter::new(File::create(path).map_err(cannot)?);
         store.save(images, &mut file).map_err(|error| missing(store, error))?;
@@ -228,7 +228,7 @@ fn write(store: &ImageStore, images: &[String], path: &Path) -> Result {
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     dir.metadata().map_err(cannot)?;
-    // As readable as any other file: an archive is no secret.
+    // The archive is as readable as any other file, because it is no secret.
     let mut builder = tempfile::Builder::new();
     let file = builder.permissions(Permissions::from_mode(0o666)).tempfile_in(dir).map_err(cannot)?;
     let mut out = BufWriter::new(file);
@@ -272,7 +272,7 @@ fn line(summary: ImageSummary) -> Line {
     }
 }
 
-/// The first digits of a digest, as Docker shows them.
+/// Returns the first digits of a digest, as Docker shows them.
 fn short(id: &str) -> String {
     id.strip_prefix("sha256:").unwrap_or(id).chars().take(12).collect()
 }
@@ -286,7 +286,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// An error of the store; for an unknown image, which one may have been meant.
+/// Converts an error of the store. For an unknown image, the error names one that may have been meant.
 fn missing(store: &ImageStore, error: ImageError) -> Error {
     if let ImageError::NotFound(name) = &error {
         let names = store.list().map(|all| all.into_iter().map(|image| image.reference).collect::<Vec<_>>());

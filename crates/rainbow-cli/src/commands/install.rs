@@ -1,4 +1,4 @@
-//! `rainbow install`: puts Rainbow into a cluster.
+//! `rainbow install`: installs Rainbow in a cluster.
 
 use std::time::Duration;
 
@@ -38,11 +38,11 @@ use crate::{
     wait,
 };
 
-/// Longest time for the API server to take up a resource definition.
+/// Longest time for the API server to serve a resource definition.
 const ESTABLISH: Duration = Duration::from_secs(30);
-/// The group of policies that refuse early what the operator refuses anyway.
+/// API group of the policies that refuse early what the operator refuses anyway.
 const ADMISSION: &str = "admissionregistration.k8s.io";
-/// How often it is looked whether the operator runs.
+/// Time between two checks of whether the operator runs.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Arguments of `rainbow install`.
@@ -148,31 +148,31 @@ async fn supported(context: &Context, cluster: &Cluster) -> Result {
     }
 }
 
-/// The namespace of the operator that may act in this cluster.
+/// Returns the namespace of the operator that may act in this cluster.
 pub(super) async fn installed(cluster: &Cluster) -> Result<Option<String>> {
     let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client.clone());
     let found = bindings.get_opt(install::NAME).await.map_err(|error| cluster.error(&error))?;
     Ok(found.and_then(|binding| binding.subjects?.into_iter().find_map(|subject| subject.namespace)))
 }
 
-/// Whether the namespace is made by this command: somebody else's is used as it is.
+/// Returns whether this command creates the namespace: a namespace that someone else made is used as it is.
 async fn may_make(cluster: &Cluster, namespace: &str) -> Result<bool> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let found = namespaces.get_opt(namespace).await.map_err(|error| cluster.error(&error))?;
     Ok(found.is_none_or(|found| is_ours(&found.metadata)))
 }
 
-/// Whether `rainbow install` made an object.
+/// Returns whether `rainbow install` made an object.
 pub(super) fn is_ours(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> bool {
     let label = meta.labels.as_ref().and_then(|labels| labels.get("app.kubernetes.io/part-of"));
     label.is_some_and(|part_of| part_of == labels::MANAGER)
 }
 
-/// What became of an object.
+/// Result of applying an object.
 enum Outcome {
-    /// Its kind and name.
+    /// The object was applied; its kind and name.
     Applied(String),
-    /// The cluster does not serve its kind, without which Rainbow works all the same.
+    /// The cluster does not serve the object's kind, and Rainbow works without it.
     Unknown(String),
 }
 
@@ -201,7 +201,7 @@ async fn apply(cluster: &Cluster, object: Value) -> Result<Outcome> {
     Ok(Outcome::Applied(shown(&resource, &name)))
 }
 
-/// The cluster does not serve a kind, or nothing of its group.
+/// Returns whether an error says that the cluster does not serve a kind, or nothing of its group.
 fn is_unknown(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 404,
@@ -221,7 +221,7 @@ async fn established(cluster: &Cluster, name: &str) -> Result {
     }
 }
 
-/// Waits until the operator runs as it was installed just now.
+/// Waits until the operator runs as it was just installed.
 async fn runs(context: &Context, cluster: &Cluster, namespace: &str, limit: HumanDuration) -> Result {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
     let mut line = wait::Line::new(context.printer);
@@ -247,7 +247,7 @@ async fn runs(context: &Context, cluster: &Cluster, namespace: &str, limit: Huma
     Ok(())
 }
 
-/// As `kubectl rollout status` sees it.
+/// Returns whether the Deployment is rolled out, by the rules of `kubectl rollout status`.
 fn is_rolled_out(deployment: &Deployment) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     deployment.status.as_ref().is_some_and(|status| {
@@ -259,7 +259,7 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
     })
 }
 
-/// What keeps a container of the operator's from running, in the kubelet's words.
+/// Returns the kubelet's reason why a container of the operator does not run.
 async fn hindrance(cluster: &Cluster, namespace: &str) -> Result<Option<String>> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let selected = ListParams::default().labels(&format!("app.kubernetes.io/name={}", install::NAME));

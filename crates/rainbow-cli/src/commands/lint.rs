@@ -1,4 +1,4 @@
-//! `rainbow lint`: everything that can be said of manifests without a cluster.
+//! `rainbow lint`: reports everything that can be found in manifests without a cluster.
 
 use std::path::PathBuf;
 
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     output: Option<Format>,
 }
 
-/// The answer for programs.
+/// Answer for programs.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Objects that were read.
+    /// Number of objects that were read.
     objects: usize,
     findings: Vec<Finding>,
 }
@@ -58,11 +58,11 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result {
             context.printer.progress(format_args!("{objects} checked: nothing is wrong"));
         }
     }
-    // The findings are the answer; the code alone says that there are some.
+    // The findings are the answer; the exit code alone says that there are some.
     if report.findings.is_empty() { Ok(()) } else { Err(Error::Found) }
 }
 
-/// Rainbows of one namespace that need an object of the same name.
+/// Finds Rainbows of one namespace that need an object of the same name.
 fn clashes(documents: &[Document], namespace: Option<&str>) -> Vec<Finding> {
     let parsed = documents.iter().filter_map(|document| {
         let types = document.object.types.as_ref()?;

@@ -1,4 +1,4 @@
-//! `rainbow list`: all applications, one line each.
+//! `rainbow list`: lists all applications, one line each.
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::{
     tree, view, words,
 };
 
-/// Which applications are listed, and how.
+/// Selection of applications, and the form of the list.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
@@ -35,18 +35,18 @@ pub(crate) struct Args {
     pub(crate) output: Option<Format>,
 }
 
-/// An application in a line.
+/// Application as one line of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     namespace: String,
     name: String,
     state: view::State,
-    /// Why it is so.
+    /// Reason for the state.
     message: Option<String>,
-    /// The newest color.
+    /// Newest color.
     color: Option<String>,
-    /// What its stages serve, such as `active=v1→v2 3/5, smoke=v2`.
+    /// Colors that the stages serve, such as `active=v1→v2 3/5, smoke=v2`.
     stages: Option<String>,
     images: Vec<String>,
     created: Option<String>,
@@ -90,7 +90,7 @@ impl Line {
     }
 }
 
-/// Columns beside the usual ones.
+/// Columns that are shown beside the usual ones.
 #[derive(Clone, Copy, Debug)]
 struct Columns {
     namespace: bool,
@@ -133,7 +133,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         return Ok(());
     }
     let text = draw(&lines, columns, Timestamp::now());
-    // What is asked for in full is cut nowhere.
+    // `-o wide` prints everything, so no line is cut.
     match columns.wide {
         true => context.printer.text(Charset::of_locale().write(&text)),
         false => context.printer.drawn(&text),
@@ -141,7 +141,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// By namespace and name.
+/// Returns the lines, sorted by namespace and name.
 fn lines<'a>(rainbows: impl Iterator<Item = &'a Rainbow>) -> Vec<Line> {
     let mut lines: Vec<Line> = rainbows.map(Line::of).collect();
     lines.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
@@ -153,7 +153,7 @@ fn draw(lines: &[Line], columns: Columns, now: Timestamp) -> String {
     table(&columns.header(), &rows)
 }
 
-/// On a terminal the table is drawn over; elsewhere each change is a line, as of `kubectl get --watch`.
+/// Shows the list as it changes. On a terminal the table is drawn over; elsewhere each change is a line, as with `kubectl get --watch`.
 async fn watch(context: &Context, cluster: &Cluster, api: Api<Rainbow>, args: &Args, columns: Columns) -> Result {
     let config = watcher::Config { label_selector: args.selector.clone(), ..watcher::Config::default() };
     let (store, mut changes) = observe::follow(api, config);
@@ -164,7 +164,7 @@ async fn watch(context: &Context, cluster: &Cluster, api: Api<Rainbow>, args: &A
         tokio::select! {
             change = changes.next() => observe::check(cluster, change)?,
             () = resized.next() => screen.resized(),
-            // Ages go on.
+            // Ages grow without any change.
             () = tokio::time::sleep(std::time::Duration::from_secs(1)), if context.printer.can_redraw() => {}
         }
         let state = store.state();
@@ -197,7 +197,7 @@ async fn watch(context: &Context, cluster: &Cluster, api: Api<Rainbow>, args: &A
     }
 }
 
-/// A name in place of `rainbow list`'s options.
+/// Fails where a name is given together with options of `rainbow list`.
 pub(crate) fn only_of_all(args: &Args) -> Result {
     match args.all_namespaces || args.selector.is_some() {
         true => Err(Error::Usage("give a name, or --all-namespaces and --selector, not both".into())),

@@ -1,4 +1,4 @@
-//! `rainbow local`: embedded clusters.
+//! `rainbow local`: manages embedded clusters.
 
 use jiff::Timestamp;
 use pocket::{Down, Status};
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     command: Command,
 }
 
-/// What to do with the local cluster.
+/// Subcommands of `rainbow local`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Start it, with Rainbow's operator in it; one that was stopped goes on with what it had
@@ -62,7 +62,7 @@ struct UpArgs {
     no_operator: bool,
 }
 
-/// How it is started.
+/// Options of a start.
 #[derive(Debug, clap::Args)]
 struct StartArgs {
     /// Stay, and end the cluster on Ctrl-C
@@ -76,13 +76,13 @@ struct StartArgs {
     proxy_delay: HumanDuration,
 }
 
-/// A local cluster in a list.
+/// Local cluster as one line of the list.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     profile: String,
     state: &'static str,
-    /// Address at which its node ports and load balancers listen.
+    /// Address on which the cluster's node ports and load balancers listen.
     address: Option<String>,
     server: Option<String>,
     started: Option<Timestamp>,

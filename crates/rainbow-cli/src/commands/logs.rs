@@ -1,4 +1,4 @@
-//! `rainbow logs`: logs of an application's pods, each line behind the name of its pod.
+//! `rainbow logs`: prints the logs of an application's pods, each line behind the name of its pod.
 
 mod choice;
 mod stream;
@@ -18,7 +18,7 @@ use crate::{
 use choice::{Choice, Source};
 use stream::{Log, Options, Streams};
 
-/// Lines of each pod that a log begins with which is followed.
+/// Number of lines of each container with which a followed log begins.
 const FOLLOWED: i64 = 10;
 
 /// Arguments of `rainbow logs`.
@@ -91,7 +91,7 @@ async fn one_by_one(context: &Context, cluster: &Cluster, sources: &[Source], op
             }
             Ok::<_, Error>(())
         };
-        // The log of one pod may be gone while those of others are not.
+        // The log of one pod may be gone while those of others exist.
         if let Err(error) = printed.await {
             context.printer.warning(format_args!("{}: {error}", source.named()));
         }
@@ -99,7 +99,7 @@ async fn one_by_one(context: &Context, cluster: &Cluster, sources: &[Source], op
     Ok(())
 }
 
-/// `[frontend-v2-x/frontend] `, in the color of the pod's color.
+/// Returns the prefix `[frontend-v2-x/frontend] `, in the color of the pod's color.
 fn prefix(source: &Source) -> String {
     format!("[{}/{}] ", Tinted { text: &source.pod, color: &source.color }, source.container)
 }
@@ -122,7 +122,7 @@ async fn follow(
                     context.printer.progress(format_args!("{}: {why}", source.named()));
                 }
             } else if opened.insert(source.key()) {
-                // Of a pod that is new, all lines are.
+                // All lines of a new pod are new.
                 streams.open(source, if is_first { options.clone() } else { options.of_new() });
             }
         }

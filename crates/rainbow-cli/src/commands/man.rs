@@ -1,4 +1,4 @@
-//! `rainbow man`: the reference as manual pages, one for each command.
+//! `rainbow man`: writes the reference as manual pages, one for each command.
 
 use std::{fs, path::PathBuf};
 
@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result {
     Ok(())
 }
 
-/// Name and content of each page: `rainbow`, `rainbow-apply`, `rainbow-local-up` and so on.
+/// Returns the name and the content of each page: `rainbow`, `rainbow-apply`, `rainbow-local-up` and so on.
 fn pages() -> Vec<(String, Vec<u8>)> {
     let mut command = crate::command();
     command.build();

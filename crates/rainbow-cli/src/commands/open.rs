@@ -1,4 +1,4 @@
-//! `rainbow open`: the address of a stage, in the browser.
+//! `rainbow open`: opens the address of a stage in the browser.
 
 use std::{
     env,
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// The program that opens an address in the user's browser. `None`: there is no screen for one.
+/// Returns the program that opens an address in the user's browser. `None`: there is no screen.
 fn browser() -> Option<&'static str> {
     let has = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     match cfg!(target_os = "macos") {

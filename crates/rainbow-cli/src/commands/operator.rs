@@ -1,4 +1,4 @@
-//! `rainbow operator`: the operator in this process, against any cluster.
+//! `rainbow operator`: runs the operator in this process, against any cluster.
 
 use std::{
     env,
@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Arguments of `rainbow operator`. With `--namespace` it looks at that one only.
+/// Arguments of `rainbow operator`. With `--namespace` the operator watches that namespace only.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How long the cluster's data plane may lag behind the endpoints that the API shows
@@ -75,7 +75,7 @@ impl VersionedConfig {
     }
 }
 
-/// How a stage moves from pods to pods.
+/// Way in which a stage moves from pods to pods.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum SwapArg {
     /// From one set of endpoints to the other: for data planes that take each over as a whole, as kube-proxy does
@@ -85,7 +85,7 @@ enum SwapArg {
     Overlap,
 }
 
-/// How pods are asked for their connections.
+/// Way in which pods are asked for their connections.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(super) enum Via {
     /// At their own addresses
@@ -103,12 +103,12 @@ impl From<Via> for CountVia {
     }
 }
 
-/// Where to listen.
+/// Address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listen {
-    /// At one address.
+    /// One address.
     At(SocketAddr),
-    /// At every address of the machine.
+    /// Every address of the machine, with this port.
     Everywhere(u16),
 }
 
@@ -127,7 +127,7 @@ impl Listen {
         let failed = |at: &dyn Display, error| Error::failed(format_args!("cannot listen at {at}"), error);
         match self {
             Self::At(address) => TcpListener::bind(address).await.map_err(|error| failed(&address, error)),
-            // Usually both families at once; where there is no IPv6, the other one.
+            // An IPv6 listener usually serves both families; where there is no IPv6, IPv4 alone is used.
             Self::Everywhere(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
                 Ok(listener) => Ok(listener),
                 Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
@@ -138,9 +138,9 @@ impl Listen {
     }
 }
 
-/// A namespace that every cluster has.
+/// Namespace that every cluster has.
 const EVERYWHERE: &str = "default";
-/// How much later than due the API server may end a watch.
+/// Time by which the API server may end a watch later than it is due.
 const MARGIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
@@ -150,7 +150,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         None => None,
     };
     let cluster = context.cluster_with(Some(WATCH + MARGIN)).await?;
-    // An unreachable cluster is waited for by the watches; wrong credentials are told at once.
+    // The watches retry while the cluster cannot be reached, but wrong credentials are reported at once.
     if let Err(error) = cluster.client.apiserver_version().await {
         match cluster.error(&error) {
             Error::NoCluster(message) => return Err(Error::NoCluster(message)),
@@ -204,7 +204,7 @@ fn election(context: &Context, namespace: Option<String>, waits: bool) -> Electi
         .or_else(|| context.namespace.clone())
         .or_else(|| variable("POD_NAMESPACE"))
         .unwrap_or_else(|| (if waits { install::NAMESPACE } else { EVERYWHERE }).to_owned());
-    // The next container of a pod has its name, and leads again at once. Elsewhere a name is of one process only.
+    // The next container of the same pod has the same name, and so leads again at once. Elsewhere the name belongs to one process only.
     let identity = variable("POD_NAME").unwrap_or_else(|| {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
         format!("{machine}_{}", std::process::id())
@@ -213,11 +213,11 @@ fn election(context: &Context, namespace: Option<String>, waits: bool) -> Electi
     Election { namespace, identity, scope: context.namespace.clone(), others }
 }
 
-/// Logs to standard error, as much as `RUST_LOG` says.
+/// Starts logging to standard error, at the level that `RUST_LOG` sets.
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
-    // A second logger is a programming error only; there is none.
+    // Setting a second logger would be a programming error, so the result is ignored.
     let colors = std::io::stderr().is_terminal();
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).try_init();
 }

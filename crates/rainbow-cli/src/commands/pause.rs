@@ -1,4 +1,4 @@
-//! `rainbow pause` and `rainbow resume`.
+//! `rainbow pause` and `rainbow resume`: hold a stage where it is, and let it continue.
 
 use crate::{
     args::StageArgs,
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
                 hold::write(&mut change, rainbow, name, hold::lifted(held, Lift::Pause));
                 change.stage(rainbow, name, "paused", None);
             }
-            // A stage that waits between two tiers goes on.
+            // A stage that waits between two tiers continues.
             (false, false) if !stage::steps(rainbow, stage).is_empty() => {
                 passed = stage::steps(rainbow, stage);
                 hold::pass(&mut change, rainbow, passed.clone(), by.as_ref());
@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: Args, paused: bool) -> Result {
         (true, true) => "paused",
         (true, false) => "is paused already",
         (false, true) => "resumed",
-        // As `abort` without a shift: what was asked for has not been done.
+        // A resume that changes nothing fails, like `abort` without a shift: the stage was not paused.
         (false, false) => {
             return Err(Error::Failed(format!(
                 "stage {chosen} of {} is not paused: there is nothing to resume",

@@ -1,4 +1,4 @@
-//! `rainbow poll`: one request after the other to a stage, and what came of them.
+//! `rainbow poll`: sends one request after the other to a stage, and counts the replies.
 
 pub(crate) mod replies;
 
@@ -19,21 +19,21 @@ use crate::{
 
 use replies::Judge;
 
-/// New connections per second that make sense: one in a quarter of an hour, and more than one process can open.
+/// Range of useful rates, in new connections a second: from one in about a quarter of an hour to more than one process can open.
 const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
-/// Above so many requests a second single replies are no reading matter: a histogram is drawn instead.
+/// Rate in requests a second above which single replies are not printed, and a histogram is drawn instead.
 const READABLE: f64 = 5.0;
-/// Between two drawings of the histogram.
+/// Time between two drawings of the histogram.
 const REDRAW: Duration = Duration::from_millis(500);
-/// Between two lines where nothing can be drawn over.
+/// Time between two lines where nothing can be drawn over.
 const LINES: Duration = Duration::from_secs(5);
-/// Longest time for a stage to serve anything before the first request.
+/// Longest time for the stage to serve anything before the first request.
 const PATIENCE: HumanDuration = HumanDuration::from_secs(60);
-/// Cells of the longest bar, where there is room for them.
+/// Number of cells of the longest bar, where there is room for them.
 const BAR: u64 = 40;
-/// Cells that a bar has, and columns that a reply has, whatever the other needs.
+/// Least number of cells of a bar and of columns of a reply, no matter how much the other needs.
 const LEAST_BAR: usize = 10;
-/// Columns where there is no terminal.
+/// Number of columns where there is no terminal.
 const COLUMNS: usize = 80;
 
 /// Arguments of `rainbow poll`.
@@ -72,7 +72,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         None => 1.0 / args.every.0.as_secs_f64(),
     };
     let printer = context.printer;
-    // Ctrl-C before the first request is the end; later it asks for the summary.
+    // Ctrl-C before the first request ends the command; later it asks for the summary.
     let (reached, judge) = tokio::select! {
         reached = reach(context, &args) => reached?,
         _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
@@ -160,7 +160,7 @@ fn line(outcome: &Outcome) -> String {
     }
 }
 
-/// Mark of a reply in its line.
+/// Returns the mark of a reply in its line.
 fn mark(verdict: Verdict) -> String {
     match verdict {
         Verdict::Good | Verdict::Unexpected => String::new(),
@@ -169,7 +169,7 @@ fn mark(verdict: Verdict) -> String {
     }
 }
 
-/// Mark of all replies with one body.
+/// Returns the mark of all replies with one body.
 fn tally_mark(tally: &ReplyTally) -> String {
     mark(match (tally.mixed, tally.compatible) {
         (true, _) => Verdict::Mixed,
@@ -178,7 +178,7 @@ fn tally_mark(tally: &ReplyTally) -> String {
     })
 }
 
-/// `requests=1200 failed=0 mixed=0 compatible=0  frontend:v1 - backend:v1: 900  frontend:v2 - backend:v2: 300`.
+/// Formats a report as `requests=1200 failed=0 mixed=0 compatible=0  frontend:v1 - backend:v1: 900  frontend:v2 - backend:v2: 300`.
 fn one_line(report: &Report) -> String {
     let mut text = counts(report);
     for (body, tally) in &report.replies {
@@ -192,11 +192,11 @@ fn counts(report: &Report) -> String {
     format!("requests={requests} failed={failed} mixed={mixed} compatible={compatible}")
 }
 
-/// One bar per reply, with when it was first and last seen; then what failed, then how long it took. No line is longer than `columns`.
+/// Draws one bar per reply, with the times of the first and the last; then the failures, then the latencies. No line is longer than `columns`.
 fn histogram(report: &Report, columns: usize) -> String {
     let most = report.replies.values().map(|tally| tally.count).max().unwrap_or(1).max(1);
     let times = |first, last| format!("{}–{}", clock(first), clock(last));
-    // Number, spaces between the columns, times, and the longest mark.
+    // The room is reduced by the number, the spaces between the columns, the times, and the longest mark.
     let room = columns.saturating_sub(9 + 2 + 2 + 2 + 17 + 12);
     let longest = report.replies.keys().map(|body| width(body.lines().next().unwrap_or_default())).max().unwrap_or(0);
     let body_room = longest.min(room.saturating_sub(LEAST_BAR)).max(LEAST_BAR);

@@ -39,43 +39,43 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     .await
 }
 
-/// Where a promotion goes that names no color.
+/// Returns the goal of a promotion that names no color.
 fn forward(rainbow: &Rainbow, stage: &Stage, colors: &[Color]) -> Result<Goal> {
     let newest = newest(rainbow, colors)?;
     Ok(match stage.promote {
-        // Where it follows the newest by itself, a color that was written would hold it at the next release.
+        // A stage that follows the newest color by itself must not get a color written, because that color would hold it at the next release.
         Promote::Auto => Goal::Newest(newest),
         Promote::Manual => Goal::Color(newest),
     })
 }
 
-/// How a stage is moved.
+/// Description of a move.
 #[derive(Clone, Copy)]
 pub(crate) struct How<'a> {
-    /// In words, such as `promoted`.
+    /// Verb of the move, such as `promoted`.
     pub(crate) what: &'a str,
-    /// Why.
+    /// Reason that the user gives.
     pub(crate) message: Option<&'a str>,
     pub(crate) wait: &'a WaitArgs,
 }
 
-/// Where a stage shall go.
+/// Goal of a move.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// To a color, and stay there.
+    /// The stage moves to a color, and stays there.
     Color(String),
-    /// Back to a color, and be held there.
+    /// The stage moves back to a color, and is held there.
     Back(String),
-    /// To the newest, which is this one now, and follow.
+    /// The stage moves to the newest color, which is this one now, and follows the newest from then on.
     Newest(String),
 }
 
-/// The newest color: the one that the operator names, once it has seen the newest spec. One that is being deleted is never chosen: its pods are
-/// about to end.
+/// Returns the newest color: the spec's, else the one that the operator names, else the one with the highest revision. A color that is being
+/// deleted is never chosen, because its pods are about to end.
 fn newest(rainbow: &Rainbow, colors: &[Color]) -> Result<String> {
     let name = rainbow.metadata.name.as_deref().unwrap_or_default();
     let known = rainbow.status.as_ref().and_then(|status| status.color.clone());
-    // A color that the spec names may not have been made yet; the stage waits for it.
+    // A color that the spec names may not exist yet; the stage waits for it.
     let named = rainbow.spec.color.clone().or(known);
     let newest = named
         .or_else(|| colors.first().map(|color| color.spec.color.clone()))
@@ -93,7 +93,7 @@ fn newest(rainbow: &Rainbow, colors: &[Color]) -> Result<String> {
     Err(Error::Failed(format!("the newest color of rainbow `{name}`, {newest}, is being deleted: {remedy}")))
 }
 
-/// Writes the color a stage shall serve, and waits if told to. `choose` says which.
+/// Writes the color that a stage must serve, and waits if the arguments ask for that. `choose` returns the goal.
 pub(crate) async fn move_stage(
     context: &Context,
     cluster: &Cluster,
@@ -109,7 +109,7 @@ pub(crate) async fn move_stage(
         let (goal, mut change) = (choose(rainbow, stage)?, Change::default());
         let (Goal::Color(color) | Goal::Back(color) | Goal::Newest(color)) = &goal;
         let color = color.clone();
-        // Who promotes what the stage is on its way to does not want it to wait between two tiers.
+        // A user who promotes the color that the stage is moving to does not want the stage to wait between two tiers.
         let steps = match &goal {
             Goal::Color(_) | Goal::Newest(_) => stage::steps(rainbow, stage),
             Goal::Back(_) => Vec::new(),
@@ -121,7 +121,7 @@ pub(crate) async fn move_stage(
         let is_back = matches!(goal, Goal::Back(_));
         let lifted = || hold::lifted(rainbow.spec.hold(&stage.name), Lift::Color);
         match goal {
-            // A second time changes nothing, not even since when it is so.
+            // A second rollback to the same color changes nothing, not even the time of the hold.
             Goal::Back(_) if hold::color(rainbow, &stage.name) == Some(&color) => {}
             Goal::Back(_) => {
                 let held = hold::at(rainbow, &stage.name, &color, &colors, by.clone());
@@ -171,7 +171,7 @@ pub(crate) async fn move_stage(
     Ok(())
 }
 
-/// A typing error must not leave a stage waiting for a color that never comes.
+/// Fails where the color does not exist: a typing error must not leave a stage waiting for a color that never comes.
 fn exists(rainbow: &Rainbow, color: &str, colors: &[Color]) -> Result {
     if colors.iter().any(|other| other.spec.color == color) || rainbow.spec.color.as_deref() == Some(color) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! `rainbow query`: what a client of the stage would see.
+//! `rainbow query`: shows what a client of the stage would see.
 
 use std::time::Duration;
 
@@ -50,9 +50,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     judge(context, &cluster, &args.stage.name, &replies).await
 }
 
-/// Says how many replies have two versions that may serve together, and fails where one has versions that must not.
+/// Reports how many replies have two versions that may serve together, and fails where one has versions that must not.
 async fn judge(context: &Context, cluster: &Cluster, name: &str, replies: &[String]) -> Result {
-    // Colors are read after the replies: a color that has served by then is known.
+    // Colors are read after the replies, so that every color that has served by then is known.
     let known = Known::read(cluster, name).await?;
     let of = |verdict: Verdict| replies.iter().filter(|reply| known.judge(reply, None) == verdict).collect::<Vec<_>>();
     let (compatible, mixed) = (of(Verdict::Compatible), of(Verdict::Mixed));

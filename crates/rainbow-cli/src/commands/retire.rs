@@ -1,4 +1,4 @@
-//! `rainbow retire`: a color is not kept as a way back any longer.
+//! `rainbow retire`: stops keeping a color as a way back.
 
 use rainbow_api::{Color, ColorPhase, Deadline};
 use serde_json::json;
@@ -65,13 +65,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// Whether there is nothing left to write.
+/// Returns whether the color's spec asks for all of it already: to retire, and with `force` to end its connections now.
 fn is_told(color: &Color, force: bool) -> bool {
     let deadline = color.spec.drain.as_ref().and_then(|drain| drain.deadline);
     color.spec.retire && (!force || deadline == Some(Deadline::Now))
 }
 
-/// `12 connections on 3 pods, the oldest 5m old, and 1 pod that cannot be asked`; `None`: nothing holds it.
+/// Says what holds the color: `12 connections on 3 pods, the oldest 5m old, and 1 pod that cannot be asked`. `None`: nothing holds it.
 fn held(evidence: &Evidence) -> Option<String> {
     let connections = evidence.connections();
     let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! `rainbow rollback` and `rainbow abort`: one write back.
+//! `rainbow rollback` and `rainbow abort`: move a stage back in one write.
 
 use rainbow_api::{Hold, Rainbow, Stage};
 
@@ -47,20 +47,20 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     .await
 }
 
-/// Where a rollback goes.
+/// Returns the color that a rollback goes to.
 pub(super) fn before(rainbow: &Rainbow, stage: &Stage) -> Result<String> {
     let status = stage::status(rainbow, &stage.name)?;
     if let Some(shift) = &status.shift {
         return Ok(shift.from.clone());
     }
-    // So is a release of which only inner tiers have moved.
+    // A release of which only inner tiers have moved is taken back to the color that serves.
     if let (Some(target), Some(serving)) = (&status.target, &status.color)
         && target != serving
         && !status.tiers.is_empty()
     {
         return Ok(serving.clone());
     }
-    // A shift that was asked for and has not begun is taken back, too.
+    // A shift that is requested and has not begun is taken back, too.
     if let (Some(wanted), Some(serving)) = (stage::told(rainbow, stage), &status.color)
         && wanted != *serving
     {

@@ -1,4 +1,4 @@
-//! `rainbow scale`: how many pods tiers have, in one write.
+//! `rainbow scale`: changes how many pods tiers have, in one write.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     wait: WaitArgs,
 }
 
-/// `TIER=N`.
+/// Size of a tier, `TIER=N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Size {
     tier: String,
@@ -71,7 +71,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     };
     let make = |rainbow: &Rainbow| {
         told.clear();
-        // Only where a manifest gives a size does its next apply set it again: without one, it would remove what is written here.
+        // Where the manifest gives no size, its next apply removes the size that is written here.
         let of_manifest = ownership::forgets_sizes(&rainbow.metadata, sizes.keys().map(String::as_str));
         forgets = of_manifest.into_iter().map(str::to_owned).collect();
         change(rainbow, &sizes, &mut told)
@@ -119,7 +119,7 @@ fn change(rainbow: &Rainbow, sizes: &BTreeMap<String, i32>, told: &mut Vec<Strin
             continue;
         }
         let index = at.to_string();
-        // The entry that the patch names by number must be the one that was seen.
+        // The entry that the patch names by index must be the one that was read.
         change.test(&["spec", "tiers", &index, "name"], tier.name.clone());
         change.set(&["spec", "tiers", &index, "replicas"], *size);
         told.push(format!("{name} {} → {size}", tier.replicas));
@@ -127,7 +127,7 @@ fn change(rainbow: &Rainbow, sizes: &BTreeMap<String, i32>, told: &mut Vec<Strin
     Ok(change)
 }
 
-/// Fails where an autoscaler of another owner decides. Where its user may not list autoscalers, the operator finds it.
+/// Fails where an autoscaler of another owner decides the size. Where the user may not list autoscalers, the operator finds it.
 async fn refuse_scaled(cluster: &Cluster, rainbow: &Rainbow, sizes: &BTreeMap<String, i32>) -> Result {
     let Ok(scalers) = cluster.api::<HorizontalPodAutoscaler>().list(&ListParams::default()).await else {
         return Ok(());
@@ -153,7 +153,7 @@ async fn refuse_scaled(cluster: &Cluster, rainbow: &Rainbow, sizes: &BTreeMap<St
     Ok(())
 }
 
-/// A size is that of the color that the spec describes.
+/// Tells the user which stages serve colors that keep their size, because a size belongs to the color that the spec describes.
 fn others_keep(context: &Context, rainbow: &Rainbow) {
     let Some(status) = &rainbow.status else { return };
     let Some(newest) = rainbow.spec.color.as_ref().or(status.color.as_ref()) else { return };

@@ -1,4 +1,4 @@
-//! `rainbow status`: one application as a tree, or all of them.
+//! `rainbow status`: shows one application as a tree, or lists all of them.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 
 /// Shortest time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Countdowns go on without any event.
+/// Time between two drawings without any event: countdowns change by themselves.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Arguments of `rainbow status`.

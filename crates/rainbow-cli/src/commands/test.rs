@@ -1,4 +1,4 @@
-//! `rainbow test`: runs a command against a stage, and lets the stage go on or back by the command's exit code.
+//! `rainbow test`: runs a command against a stage, and lets the stage continue or go back by the command's exit code.
 
 use std::{net::SocketAddr, process::ExitStatus};
 
@@ -67,13 +67,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Err(Error::Failed(failed))
 }
 
-/// What a test is about.
+/// Subject of a test.
 struct Tested {
-    /// The color that the stage serves, or is on its way to.
+    /// Color that the stage serves, or is moving to.
     color: String,
-    /// The tier that has moved last; the one that clients reach, when all have.
+    /// Tier that has moved last; the entry tier when all have moved.
     tier: String,
-    /// Tiers have yet to follow.
+    /// Whether tiers have yet to follow.
     is_step: bool,
 }
 
@@ -88,7 +88,7 @@ impl Tested {
     }
 }
 
-/// Waits until the stage waits between two tiers, or serves what it should serve.
+/// Waits until the stage waits between two tiers, or serves the color that it should serve.
 async fn until_testable(
     context: &Context,
     cluster: &Cluster,
@@ -119,7 +119,7 @@ async fn until_testable(
     .await
 }
 
-/// The color that the stage is to serve. A release that was applied a moment ago may not be in its status yet.
+/// Returns the color that the stage is to serve. The status may not show a release yet that was applied a moment ago.
 fn expected<'a>(rainbow: &'a Rainbow, stage: &'a Stage) -> Option<&'a str> {
     let newest = || rainbow.spec.color.as_deref().or(rainbow.status.as_ref()?.color.as_deref());
     stage::told(rainbow, stage).or_else(|| match stage.promote {
@@ -128,7 +128,7 @@ fn expected<'a>(rainbow: &'a Rainbow, stage: &'a Stage) -> Option<&'a str> {
     })
 }
 
-/// Runs the command with the stage's addresses in its environment. Tunnels to them live as long as it does.
+/// Runs the command with the stage's addresses in its environment. Tunnels to them live as long as the command.
 async fn execute(
     context: &Context,
     cluster: &Cluster,
@@ -147,7 +147,7 @@ async fn execute(
     let address = |address: SocketAddr| address.to_string();
     let mut child = process::Command::new(program);
     child.args(arguments).kill_on_drop(true);
-    // From here on the terminal is the program's.
+    // From here on the terminal belongs to the program.
     live::clear();
     if let Some(tier) = stage_tier(&rainbow.spec, stage) {
         child.env(names::default_env(tier), address(entry.target.address()));
@@ -169,7 +169,7 @@ async fn execute(
     running.wait().await.map_err(|error| Error::failed("cannot wait for the command", error))
 }
 
-/// The test has passed: the tiers that call what was tested follow.
+/// Lets the stage continue after a test that has passed: the tiers that call the tested one follow.
 async fn go_on(context: &Context, cluster: &Cluster, name: &str, chosen: &str, tested: &Tested) -> Result {
     if !tested.is_step {
         context.printer.line(format_args!("stage {chosen} of {name} serves {}: the test passed", tested.color));
@@ -179,7 +179,7 @@ async fn go_on(context: &Context, cluster: &Cluster, name: &str, chosen: &str, t
     let (_, written) = patch::change(cluster, name, |rainbow| {
         let stage = stage::choose(rainbow, Some(chosen))?;
         let mut change = Change::default();
-        // Another release may have come since.
+        // Another release may have begun since the test.
         let steps = stage::steps(rainbow, stage).into_iter().filter(|step| step.color == tested.color).collect();
         hold::pass(&mut change, rainbow, steps, by.as_ref());
         Ok(change)

@@ -1,4 +1,4 @@
-//! `rainbow uninstall`: takes Rainbow out of a cluster.
+//! `rainbow uninstall`: removes Rainbow from a cluster.
 
 use std::{cell::Cell, fmt::Debug, time::Duration};
 
@@ -31,9 +31,9 @@ use crate::{
     patch::FIELD_MANAGER,
 };
 
-/// How often it is looked whether something has gone.
+/// Time between two checks of whether something has gone.
 const LOOK: Duration = Duration::from_millis(500);
-/// How many Rainbows are named before it is only said how many more there are.
+/// Number of Rainbows that a message names before it only counts the rest.
 const NAMED: usize = 5;
 
 /// Arguments of `rainbow uninstall`.
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Delete all Rainbows, too, with everything that was made for them, and the resource definitions
     #[arg(long)]
     purge: bool,
-    /// Take the operator away although there are Rainbows: they go on serving, nobody moves them, and one that is deleted goes at once
+    /// Take the operator away although there are Rainbows: they go on serving, nothing moves them, and one that is deleted goes at once
     #[arg(long, conflicts_with = "purge")]
     keep_rainbows: bool,
     /// Namespace that the operator runs in (default: where it is installed)
@@ -73,11 +73,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         (false, true) if args.purge => task.delete_rainbows(rainbows, args.patience).await?,
         _ => {}
     }
-    // The operator first: it would wait for its definitions to come back.
+    // The operator is deleted first, because it would wait for its definitions to come back.
     let client = || cluster.client.clone();
     task.delete::<Deployment>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     if args.keep_rainbows {
-        // Without an operator a finalizer would keep them, and their namespaces, for good.
+        // Without an operator, the finalizer would keep Rainbows and colors, and their namespaces, indefinitely.
         task.let_all_go().await?;
     }
     if args.purge {
@@ -96,7 +96,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     task.delete::<RoleBinding>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<Role>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<ServiceAccount>(&Api::namespaced(client(), &namespace), install::NAME).await?;
-    // The operator made it, without a label.
+    // The operator made the lease, without a label.
     task.delete_any::<Lease>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<Namespace>(&Api::all(client()), &namespace).await?;
     if task.deleted.get() == 0 {
@@ -105,7 +105,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// Why Rainbow stays.
+/// Returns the message that says why Rainbow stays.
 fn refusal(mut rainbows: Vec<String>) -> String {
     let more = rainbows.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -124,7 +124,7 @@ fn full_name(rainbow: &Rainbow) -> String {
 struct Task<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
-    /// Objects so far.
+    /// Number of objects that were deleted until now.
     deleted: Cell<usize>,
 }
 
@@ -133,7 +133,7 @@ impl Task<'_> {
         self.cluster.error(error)
     }
 
-    /// All Rainbows of the cluster; none where the kind is not known.
+    /// Returns all Rainbows of the cluster; none where the kind is not known.
     async fn rainbows(&self) -> Result<Vec<Rainbow>> {
         match Api::<Rainbow>::all(self.cluster.client.clone()).list(&ListParams::default()).await {
             Ok(all) => Ok(all.items),
@@ -142,8 +142,8 @@ impl Task<'_> {
         }
     }
 
-    /// Asks for their deletion and waits: the operator takes entry tiers down first. Where none does, what holds them is
-    /// taken off, and all goes with its owners.
+    /// Deletes the Rainbows and waits: the operator takes entry tiers down first. Where the Rainbows are not gone in time, their finalizers are
+    /// removed, and everything goes with its owners.
     async fn delete_rainbows(&self, rainbows: Vec<Rainbow>, patience: HumanDuration) -> Result {
         for rainbow in &rainbows {
             self.context.printer.progress(format_args!("rainbow.rainbow.dev/{} is being deleted", full_name(rainbow)));
@@ -160,7 +160,7 @@ impl Task<'_> {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        // Without a limit is not meant by 0 here: it is no patience at all.
+        // A patience of 0 means no wait here, and not a wait without limit.
         let in_time = tokio::time::timeout(patience.0, gone).await;
         if let Ok(done) = in_time {
             return done;
@@ -171,7 +171,7 @@ impl Task<'_> {
         self.let_all_go().await
     }
 
-    /// Takes Rainbow's finalizer off all Rainbows and colors.
+    /// Removes Rainbow's finalizer from all Rainbows and colors.
     async fn let_all_go(&self) -> Result {
         self.let_all_of_kind_go::<Color>().await?;
         self.let_all_of_kind_go::<Rainbow>().await
@@ -181,7 +181,7 @@ impl Task<'_> {
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
-        // Of an object that cannot be read, metadata can.
+        // An object may be unreadable while its metadata can be read.
         let all = match Api::<K>::all(self.cluster.client.clone()).list_metadata(&ListParams::default()).await {
             Ok(all) => all.items,
             Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
@@ -193,7 +193,7 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Takes Rainbow's finalizer off.
+    /// Removes Rainbow's finalizer from one object.
     async fn let_go<K>(&self, object: &PartialObjectMeta<K>) -> Result
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -206,13 +206,13 @@ impl Task<'_> {
             .map_err(|error| self.error(&error))
     }
 
-    /// Deletes what `rainbow install` made, and waits until it has gone. What others made is left alone.
+    /// Deletes an object of `rainbow install`, and waits until it has gone. An object that others made stays.
     async fn delete<K>(&self, api: &Api<K>, name: &str) -> Result
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
         match api.get_metadata_opt(name).await.map_err(|error| self.error(&error))? {
-            // The definitions carry no label: their names say whose they are.
+            // The definitions carry no label; their names show that they are Rainbow's.
             Some(found) if is_ours(&found.metadata) || K::kind(&()) == "CustomResourceDefinition" => {
                 self.delete_any(api, name).await
             }

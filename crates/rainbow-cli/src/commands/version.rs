@@ -1,4 +1,4 @@
-//! `rainbow version`.
+//! `rainbow version`: prints the versions of this program, the API server and the operators.
 
 use serde::Serialize;
 
@@ -23,10 +23,10 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Versions {
     client: &'static str,
-    /// What the API server says of itself; absent where none was reached.
+    /// Version that the API server reports; absent where none was reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<String>,
-    /// The operators that act in the cluster.
+    /// Operators that act in the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     operators: Vec<Operator>,
 }
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// A cluster that cannot be reached is no error here: the question was for versions.
+/// Asks the cluster for its versions. A cluster that cannot be reached is no error, because the question was for versions.
 async fn cluster(context: &Context) -> (Option<String>, Vec<Operator>) {
     let Ok(cluster) = context.cluster().await else { return (None, Vec::new()) };
     match cluster.client.apiserver_version().await {

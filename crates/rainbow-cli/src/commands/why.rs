@@ -1,4 +1,4 @@
-//! `rainbow why`: why an application does not move or is not ready; what holds a color, and what would free it.
+//! `rainbow why`: explains why an application does not move or is not ready; what holds a color, and what would free it.
 
 mod app;
 mod explain;
@@ -35,26 +35,26 @@ pub(crate) struct Args {
     output: Option<Format>,
 }
 
-/// Why a color is where it is.
+/// Explanation of a color's state.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Why {
     rainbow: String,
     color: String,
     phase: Option<rainbow_api::ColorPhase>,
-    /// Stages that point at it.
+    /// Stages that point at the color.
     stages: Vec<String>,
-    /// Why its pods are not ready, in sentences.
+    /// Reasons why its pods are not ready, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unready: Vec<String>,
-    /// Where the tiers are of stages that go to it tier by tier, in sentences.
+    /// Positions of the tiers of stages that go to the color tier by tier, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     moves: Vec<String>,
-    /// What holds it, in sentences.
+    /// Reasons why the color is held, in sentences.
     holds: Vec<String>,
-    /// What would free it, in sentences.
+    /// Events and commands that would free the color, in sentences.
     frees: Vec<String>,
-    /// Connections known of.
+    /// Number of known connections.
     connections: i64,
     /// Connections of peers that `drain.ignore` names: they hold nothing.
     #[serde(skip_serializing_if = "is_zero")]
@@ -64,16 +64,16 @@ struct Why {
     unknown_since: Option<String>,
     /// Age of the oldest connection.
     oldest_seconds: Option<i64>,
-    /// When it left its last stage.
+    /// Time at which the color left its last stage.
     released_at: Option<String>,
-    /// When it ends whatever it still holds. None: never, or it does not drain.
+    /// Time at which the color ends, with any connections that it still has. `None`: never, or the color does not drain.
     deadline: Option<String>,
     /// Instances that other colors have, too.
     shared: Vec<explain::Shared>,
     pods: Vec<PodEvidence>,
     /// Connections that the deadline ended.
     cut: Vec<rainbow_api::Cut>,
-    /// Why this is what the operator reported last, where it is not what the pods say now.
+    /// Reason why the evidence is the operator's last report, and not the pods' answers of now.
     reported: Option<String>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let found = match args.names.as_slice() {
         [] => return app::run(context, &cluster, &only_rainbow(&cluster).await?, args.output).await,
-        // The name of an application comes first: its colors have two names.
+        // The name of an application comes first; its colors can be given by two names.
         [name] if cluster.find_rainbow(name).await?.is_some() => {
             return app::run(context, &cluster, name, args.output).await;
         }
@@ -100,7 +100,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     Ok(())
 }
 
-/// A color by its name alone, where no application has the name.
+/// Finds a color by its name alone, where no application has the name.
 async fn of_either(cluster: &Cluster, name: &str) -> Result<Found> {
     let all = cluster.all_colors().await?;
     if all.iter().any(|color| color.spec.color == name) {
@@ -117,7 +117,7 @@ async fn rainbows(cluster: &Cluster) -> Result<Vec<String>> {
     Ok(all.items.into_iter().filter_map(|rainbow| rainbow.metadata.name).collect())
 }
 
-/// The application that is meant where none is named.
+/// Returns the application that is meant where none is named.
 async fn only_rainbow(cluster: &Cluster) -> Result<String> {
     match rainbows(cluster).await?.as_slice() {
         [only] => Ok(only.clone()),
@@ -169,7 +169,7 @@ fn draw(why: &Why, wide: bool, now: Timestamp) -> String {
     text.push_str(&list("why it is not ready", &why.unready));
     text.push_str(&list("where its tiers are", &why.moves));
     text.push_str(&list("what holds it", &why.holds));
-    // Idle pods are told by number: a color has many.
+    // Idle pods are only counted, because a color has many.
     let (holding, idle): (Vec<_>, Vec<_>) = why.pods.iter().partition(|pod| wide || holds(pod));
     if !holding.is_empty() {
         let rows: Vec<Vec<String>> = holding.iter().map(|pod| row(pod, wide)).collect();
@@ -193,7 +193,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Whether there are connections, or may be.
+/// Returns whether a pod has connections, or may have some.
 fn holds(pod: &PodEvidence) -> bool {
     pod.connections != Some(0) || pod.fresh.is_some()
 }
@@ -215,7 +215,7 @@ fn row(pod: &PodEvidence, wide: bool) -> Vec<String> {
     vec![pod.pod.clone(), pod.tier.clone(), connections, oldest, peers]
 }
 
-/// `10.244.0.7 (client-1) ×3`.
+/// Formats a peer as `10.244.0.7 (client-1) ×3`.
 fn peer(peer: &Peer) -> String {
     let pod = peer.pod.as_ref().map(|pod| format!(" ({pod})")).unwrap_or_default();
     let number = peer.connections.filter(|number| *number > 1).map(|number| format!(" ×{number}"));

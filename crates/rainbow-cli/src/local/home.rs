@@ -1,5 +1,5 @@
-//! Homes of local clusters: the default one, and one for each profile below it. A profile has an address of the loopback of its own, so that
-//! clusters that run at the same time share no port.
+//! Homes of local clusters: the default one, and one for each profile below it. Each profile has its own loopback address, so that clusters that
+//! run at the same time share no port.
 
 use std::{env, fs, io, net::Ipv4Addr, path::PathBuf};
 
@@ -14,10 +14,10 @@ pub(crate) const DEFAULT: &str = "default";
 const PROFILES: &str = "profiles";
 /// File with the address of a profile.
 pub(super) const ADDRESS: &str = "address";
-/// Longest name: it is a part of the path of sockets and of the context's name.
+/// Longest name of a profile: the name is a part of the paths of sockets and of the context's name.
 const LONGEST: usize = 40;
 
-/// The local cluster that is meant.
+/// Choice of a local cluster.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[group(skip)]
 pub(crate) struct ProfileArgs {
@@ -27,13 +27,13 @@ pub(crate) struct ProfileArgs {
 }
 
 impl ProfileArgs {
-    /// Its home.
+    /// Returns the home of the chosen cluster.
     pub(crate) fn home(&self) -> Result<Home> {
         Home::of(self.profile.as_deref())
     }
 }
 
-/// Where a local cluster keeps what is its own.
+/// Directory of one local cluster's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
     pub(super) dir: PathBuf,
@@ -42,12 +42,12 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// The home that the environment names.
+    /// Returns the home that the environment names.
     pub(crate) fn of_environment() -> Result<Self> {
         Self::of(env::var("RAINBOW_PROFILE").ok().as_deref())
     }
 
-    /// The home of a profile.
+    /// Returns the home of a profile.
     pub(crate) fn of(profile: Option<&str>) -> Result<Self> {
         let dir = pocket::default_state_dir().map_err(|error| failed(&error))?;
         match profile.filter(|name| !name.is_empty() && *name != DEFAULT) {
@@ -61,7 +61,7 @@ impl Home {
         }
     }
 
-    /// Names of all profiles that have a home, the default one first.
+    /// Returns the names of all profiles that have a home, the default one first.
     pub(crate) fn profiles() -> Result<Vec<String>> {
         let default = Self::of(None)?;
         let mut names = match fs::read_dir(default.dir.join(PROFILES)) {
@@ -75,17 +75,17 @@ impl Home {
         Ok(names)
     }
 
-    /// Name of the profile.
+    /// Returns the name of the profile.
     pub(crate) fn name(&self) -> &str {
         self.profile.as_deref().unwrap_or(DEFAULT)
     }
 
-    /// The option that leads here, for a command in a message.
+    /// Returns the option that selects this profile, for a command in a message.
     pub(crate) fn option(&self) -> String {
         self.profile.as_ref().map(|name| format!(" --profile {name}")).unwrap_or_default()
     }
 
-    /// The cluster as messages name it.
+    /// Names the cluster for messages.
     pub(crate) fn shown(&self) -> String {
         match &self.profile {
             None => "the local cluster".to_owned(),
@@ -93,7 +93,7 @@ impl Home {
         }
     }
 
-    /// Name of the context in its kubeconfig.
+    /// Returns the name of the context in the cluster's kubeconfig.
     pub(crate) fn context_name(&self) -> String {
         match &self.profile {
             None => pocket::CONTEXT.to_owned(),
@@ -101,7 +101,7 @@ impl Home {
         }
     }
 
-    /// Its address, if it has one already.
+    /// Returns the cluster's address, if it already has one.
     pub(crate) fn known_address(&self) -> Option<Ipv4Addr> {
         if self.profile.is_none() {
             return Some(Ipv4Addr::LOCALHOST);
@@ -110,7 +110,7 @@ impl Home {
         known.is_loopback().then_some(known)
     }
 
-    /// Its address, which stays the same from the first start on.
+    /// Returns the cluster's address, which stays the same from the first start on.
     pub(super) fn address(&self) -> Result<Ipv4Addr> {
         if let Some(known) = self.known_address() {
             return Ok(known);
@@ -125,12 +125,12 @@ impl Home {
     }
 }
 
-/// An address of 127.0.0.0/8 that follows from a text, so that homes of other users of the machine have other ones, too.
+/// Returns an address of 127.0.0.0/8 that is derived from a text, so that homes of other users of the machine get other addresses, too.
 fn free_address(text: &str, taken: &[Ipv4Addr]) -> Ipv4Addr {
     let mut address = Ipv4Addr::LOCALHOST;
     for attempt in 0..=u8::MAX {
         let digest = Sha256::digest(format!("{text}{attempt}"));
-        // No part is 0 or 255, which some programs take for a network, and the second is never that of 127.0.0.1.
+        // No part is 0 or 255, which some programs take for a network, so the second part is never that of 127.0.0.1.
         let part = |index: usize| 1 + digest[index] % 254;
         address = Ipv4Addr::new(127, part(0), part(1), part(2));
         if !taken.contains(&address) {

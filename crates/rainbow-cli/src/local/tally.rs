@@ -1,4 +1,4 @@
-//! The counter's image: made of the program beside this one, since the local cluster fetches nothing.
+//! Image of the counter, made of the program beside this one, because the local cluster fetches no images.
 
 use std::{
     fs::File,
@@ -8,12 +8,11 @@ use std::{
 
 use pocket_image::{FileToAdd, ImageStore, QuickBuild, RunConfig};
 
-/// Name of the program.
 const PROGRAM: &str = "tally";
-/// Who it runs as: nobody special.
+/// User of the counter's process, without any rights of its own.
 const USER: &str = "65532:65532";
 
-/// Puts the counter's image into the store. The error says why the cluster has none.
+/// Adds the counter's image to the store. The error says why the cluster has none.
 pub(super) fn provide(store: &Path, image: &str) -> Result<(), String> {
     let program = beside().ok_or_else(|| format!("the program `{PROGRAM}` is not beside this one"))?;
     if !is_static(&program).map_err(|error| format!("cannot read {}: {error}", program.display()))? {
@@ -29,7 +28,7 @@ pub(super) fn provide(store: &Path, image: &str) -> Result<(), String> {
     build.build(&store).map(drop).map_err(|error| error.to_string())
 }
 
-/// Whether the store has the image.
+/// Returns whether the store has the image.
 pub(super) fn is_there(store: &Path, image: &str) -> bool {
     ImageStore::open(store).is_ok_and(|store| store.resolve(image).is_ok())
 }
@@ -39,9 +38,9 @@ fn beside() -> Option<PathBuf> {
     program.is_file().then_some(program)
 }
 
-/// Whether a program runs without any other file: an ELF file that asks for no interpreter.
+/// Returns whether a program runs without any other file: an ELF file that asks for no interpreter.
 fn is_static(program: &Path) -> io::Result<bool> {
-    /// Enough for the header and the table that follows it.
+    /// Number of bytes that are enough for the header and the table that follows it.
     const HEAD: u64 = 8 * 1024;
     const INTERPRETER: u32 = 3;
     let mut head = Vec::new();
@@ -51,7 +50,7 @@ fn is_static(program: &Path) -> io::Result<bool> {
         number[..bytes].copy_from_slice(head.get(at..at.checked_add(bytes)?)?);
         usize::try_from(u64::from_le_bytes(number)).ok()
     };
-    // 64 bits, little endian: all that this is built for.
+    // Only 64-bit little-endian files are read, because this program is built for no other machine.
     if !head.starts_with(b"\x7fELF\x02\x01") {
         return Ok(false);
     }
@@ -67,7 +66,7 @@ fn is_static(program: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// An ELF header with program headers of these kinds.
+    /// Makes an ELF header with program headers of the given kinds.
     fn elf(kinds: &[u8]) -> Vec<u8> {
         let mut file = vec![0; 64];
         file[..6].copy_from_slice(b"\x7fELF\x02\x01");

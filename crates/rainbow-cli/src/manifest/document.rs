@@ -1,4 +1,4 @@
-//! One document of a manifest as an object, and what is wrong with it.
+//! Reader of one document of a manifest: makes objects, and findings about them.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use crate::{error::nearest, release};
 /// Kinds of Rainbow's group.
 const KINDS: [&str; 2] = ["Rainbow", "Color"];
 
-/// Reads one document.
+/// Reader of one document.
 pub(super) struct Parser<'a> {
     pub(super) file: &'a str,
-    /// Line of the file that the document begins with.
+    /// Line of the file in which the document begins.
     pub(super) first_line: usize,
     pub(super) color: Option<&'a str>,
     pub(super) into: &'a mut Manifests,
 }
 
-/// An object, and where it is in its document: nowhere, or an entry of a list.
+/// Object, and its place in the document: the document itself, or an entry of a list.
 struct Part {
     value: Value,
     source: Arc<Source>,
-    /// Path of the object in the document, with a dot behind it where it has one.
+    /// Path of the object in the document, followed by a dot where it is not empty.
     at: String,
 }
 
@@ -178,13 +178,13 @@ impl Parser<'_> {
         });
     }
 
-    /// Line of the file. Places count from the beginning of the document.
+    /// Returns the line of the file. Places count from the beginning of the document.
     fn line(&self, place: Place) -> usize {
         place.line + self.first_line - 1
     }
 }
 
-/// What is wrong with the type of an object of Rainbow's group.
+/// Returns the error in the type of an object of Rainbow's group.
 fn wrong_kind(version: &str, kind: &str) -> Option<Wrong> {
     let newest = Rainbow::version(&());
     let known = format!("{}/{newest}", rainbow_api::GROUP);

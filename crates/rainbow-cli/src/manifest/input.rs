@@ -1,4 +1,4 @@
-//! Where manifests come from: files, directories, standard input, and kustomizations.
+//! Sources of manifests: files, directories, standard input, and kustomizations.
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use std::{
 
 use crate::error::{Error, Result, cannot_read, io_cause};
 
-/// Largest input that is read.
+/// Largest input that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
 /// Name of standard input in messages.
 const STDIN: &str = "<stdin>";
-/// Ends of the names of files in a directory that are read.
+/// Extensions of the files in a directory that are read.
 const ENDS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Manifests to read.
+/// Options that name the manifests to read.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[group(skip)]
 pub(crate) struct InputArgs {
@@ -31,7 +31,7 @@ pub(crate) struct InputArgs {
     pub(crate) kustomize: Option<PathBuf>,
 }
 
-/// A text, and the name that messages give it.
+/// Text, and the name that messages give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) name: String,
@@ -39,7 +39,7 @@ pub(crate) struct Text {
 }
 
 impl InputArgs {
-    /// Reads all of it.
+    /// Reads all inputs.
     pub(crate) fn texts(&self) -> Result<Vec<Text>> {
         if let Some(dir) = &self.kustomize {
             return Ok(vec![kustomize(dir)?]);
@@ -54,7 +54,7 @@ impl InputArgs {
         Ok(texts)
     }
 
-    /// Names of the inputs, for a message about all of them.
+    /// Returns the names of the inputs, for a message about all of them.
     pub(crate) fn names(&self) -> String {
         let all = self.kustomize.iter().chain(&self.files);
         let name = |path: &PathBuf| if is_stdin(path) { STDIN.to_owned() } else { path.display().to_string() };
@@ -91,7 +91,7 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Finds the manifests of a directory, in the order of their names. Returns whether it has directories.
+/// Finds the manifests of a directory, sorted by name. Returns whether the directory has subdirectories.
 fn files_in(dir: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<bool> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> =
@@ -119,7 +119,7 @@ fn read_file(path: &Path) -> Result<Text> {
     Ok(Text { name, content })
 }
 
-/// All of an input. Half of one is never taken for the whole.
+/// Reads all of an input. Fails where the input is too long, so that a part is never taken for the whole.
 fn limited(input: impl Read, name: &str) -> Result<String> {
     let mut bytes = Vec::new();
     input.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| cannot_read(Path::new(name), &error))?;
@@ -133,7 +133,7 @@ fn limited(input: impl Read, name: &str) -> Result<String> {
     })
 }
 
-/// Builds a kustomization with the first program that is there.
+/// Builds a kustomization with the first program that is installed.
 fn kustomize(dir: &Path) -> Result<Text> {
     let shown = dir.display();
     if !dir.is_dir() {

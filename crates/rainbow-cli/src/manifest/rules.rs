@@ -1,5 +1,5 @@
-//! Everything that is wrong with a Rainbow, found without a cluster: by its schema, by the validation that the operator uses, and by the
-//! limits and CEL rules that the API server checks. A field is reported once, by whichever says it best.
+//! Checks of a Rainbow without a cluster: by its schema, by the validation that the operator uses, and by the limits and CEL rules that the API
+//! server checks. A field is reported once, by the check with the best message.
 
 use std::sync::LazyLock;
 
@@ -13,11 +13,11 @@ use super::{
     wrong::Wrong,
 };
 
-/// The schema with its limits and rules. It is a constant that a test compiles.
+/// Schema with its limits and rules. The schema is a constant, and a test compiles it.
 static RULES: LazyLock<Option<structural::Schema>> =
     LazyLock::new(|| structural::Schema::parse(schema::of_rainbow()).ok());
 
-/// What is wrong with a Rainbow. `at`: path of the object in the document, where it is an entry of a list.
+/// Returns everything that is wrong with a Rainbow. `at`: path of the object in the document, where it is an entry of a list.
 pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
     let schema::Checked { mut wrong, meant } = schema::check(object, source, at);
     if object["spec"].is_object() {
@@ -33,11 +33,11 @@ pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
         let mut stored = without_nulls(object);
         rules.prune(&mut stored);
         rules.default(&mut stored);
-        // Fields that are missing are reported, but in a template.
+        // Missing fields are reported already, except in a template.
         let is_known = |error: &FieldError| error.kind == FieldErrorKind::Required && !error.path.contains(".template");
         let errors = rules.validate(&stored, None).into_iter().filter(|error| !is_known(error));
         let errors: Vec<Wrong> = errors.map(|error| Wrong::new(named(object, &error.path), error.message())).collect();
-        // A rule about a map is about what has been found in it.
+        // A rule about a map only repeats an error inside the map.
         let is_new = |error: &Wrong| !wrong.iter().any(|known| known.path.starts_with(&error.path));
         let errors = errors.into_iter().filter(is_new).collect();
         add_unknown(&mut wrong, errors);
@@ -45,7 +45,7 @@ pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
     wrong
 }
 
-/// A spec as the API server stores it, which takes `null` for a field that is left out. Templates are kept as they are.
+/// Returns a spec as the API server stores it, without the fields that are `null`. Templates are kept as they are.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -59,7 +59,7 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// Adds what is about other fields than what is known: a field of the wrong type is also missing, too short, and so on.
+/// Adds the errors about fields that have no error yet: a field of the wrong type is also missing, too short, and so on.
 fn add_unknown(wrong: &mut Vec<Wrong>, errors: Vec<Wrong>) {
     let follows = |known: &Wrong, error: &Wrong| {
         let rest = error.path.strip_prefix(&known.path);
@@ -69,7 +69,7 @@ fn add_unknown(wrong: &mut Vec<Wrong>, errors: Vec<Wrong>) {
     wrong.extend(new);
 }
 
-/// A path with numbers as one with names, where entries of lists have names.
+/// Converts a path with numbers to one with names, where entries of lists have names.
 fn named(object: &Value, path: &str) -> String {
     let (mut text, mut here, mut rest) = (String::new(), object, path);
     while !rest.is_empty() {
@@ -81,7 +81,7 @@ fn named(object: &Value, path: &str) -> String {
         let (step, after) = rest.split_at(end.unwrap_or(rest.len()));
         let key = step.trim_start_matches(['.', '[']).trim_end_matches(']');
         here = match (key.parse::<usize>(), here) {
-            // Within a template, the validation has numbers.
+            // Within a template, the validation uses numbers.
             (Ok(index), Value::Array(entries)) if !text.contains(".template") => {
                 let entry = entries.get(index).unwrap_or(&Value::Null);
                 text.push_str(&format!("[{}]", entry_name(entry, index)));
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(named(&object, "spec"), "spec");
     }
 
-    /// What only the API server's schema refuses is found as well.
+    /// Errors that only the API server's schema finds are found as well.
     #[test]
     fn limits_and_rules_are_checked() {
         let tier = json!({ "name": "web", "ports": [{ "name": "http", "port": 80 }], "template": { "spec": { "containers": [{ "name": "web", "image": "web:1" }] } } });

@@ -1,5 +1,5 @@
-//! A Rainbow against the schema of its definition: fields that do not exist, values of another type, and fields that are missing. Every one of
-//! them is reported, in the words of a manifest. What the schema says beyond that, such as limits, is left to the validation and to `rules`.
+//! Check of a Rainbow against the schema of its definition: unknown fields, values of another type, and missing fields. Every error is reported
+//! in the words of a manifest. Everything else in the schema, such as limits, is left to the validation and to `rules`.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -8,19 +8,19 @@ use serde_json::{Map, Value};
 use super::{source::Source, wrong::Wrong};
 use crate::error::nearest;
 
-/// The schema of `Rainbow`, as its definition has it.
+/// Schema of `Rainbow`, from its definition.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let crd = rainbow_api::crds().into_iter().next();
     let version = crd.and_then(|crd| crd.spec.versions.into_iter().next());
     let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
     serde_json::to_value(schema).unwrap_or_default()
 });
-/// Fields that the validation knows better: those of Kubernetes' own types.
+/// Fields of Kubernetes' own types, which the validation knows better.
 const OF_KUBERNETES: [&str; 3] = ["template", "resources", "securityContext"];
-/// Fields that a message lists at most where none is like the one that was written.
+/// Largest number of fields that a message lists where none is like the written one.
 const SHOWN: usize = 12;
 
-/// The schema of `Rainbow`.
+/// Returns the schema of `Rainbow`.
 pub(crate) fn of_rainbow() -> &'static Value {
     &SCHEMA
 }
@@ -28,15 +28,15 @@ pub(crate) fn of_rainbow() -> &'static Value {
 /// Fields of every object, which the schema leaves out.
 const OF_OBJECTS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// What the schema says of a Rainbow.
+/// Result of the check.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
     pub(crate) wrong: Vec<Wrong>,
-    /// Paths of fields that are there under another name, and so are not missing.
+    /// Paths of fields that stand there under another name, and so are not missing.
     pub(crate) meant: Vec<String>,
 }
 
-/// What is wrong with a Rainbow by the schema. `at`: path of the object in the document, where it is an entry of a list.
+/// Returns everything in a Rainbow that the schema does not allow. `at`: path of the object in the document, where it is an entry of a list.
 pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Checked {
     let mut checker = Checker { source, at, checked: Checked::default() };
     checker.value(of_rainbow(), object, &mut String::new());
@@ -53,7 +53,7 @@ impl Checker<'_> {
     fn value(&mut self, schema: &Value, found: &Value, path: &mut String) {
         let wanted = schema["type"].as_str();
         match (wanted, found) {
-            // `null` is as good as nothing.
+            // `null` counts as a missing field.
             (_, Value::Null) | (None, _) => {}
             (Some("object"), Value::Object(fields)) => self.fields(schema, fields, path),
             (Some("array"), Value::Array(entries)) => {
@@ -89,7 +89,7 @@ impl Checker<'_> {
             return;
         };
         let keeps_all = schema["x-kubernetes-preserve-unknown-fields"].as_bool() == Some(true);
-        // A field that is missing is not reported beside its own misspelling.
+        // A missing field is not reported beside its own misspelling.
         let mut meant = BTreeSet::new();
         let is_root = path.is_empty();
         let known_name = |name: &str| known.contains_key(name) || is_root && OF_OBJECTS.contains(&name);
@@ -138,7 +138,7 @@ impl Checker<'_> {
     }
 }
 
-/// Name of an entry in a path: what tells it apart for people.
+/// Returns the name of an entry in a path, by which people tell entries apart.
 pub(crate) fn entry_name(entry: &Value, index: usize) -> String {
     let name = ["name", "tier", "stage"].iter().find_map(|field| entry[*field].as_str());
     name.filter(|name| !name.is_empty()).map_or_else(|| index.to_string(), str::to_owned)
@@ -148,7 +148,7 @@ fn dotted(name: &str, is_root: bool) -> String {
     if is_root { name.to_owned() } else { format!(".{name}") }
 }
 
-/// Runs a check one step deeper.
+/// Runs a check one step deeper in the path.
 fn within(path: &mut String, step: &str, check: impl FnOnce(&mut String)) {
     let length = path.len();
     path.push_str(step);
@@ -156,13 +156,13 @@ fn within(path: &mut String, step: &str, check: impl FnOnce(&mut String)) {
     path.truncate(length);
 }
 
-/// The name that was most likely meant.
+/// Returns the name that was most likely meant.
 fn like<'a>(typed: &str, names: &[&'a str]) -> Option<&'a str> {
     let same = names.iter().copied().find(|name| name.eq_ignore_ascii_case(typed));
     same.or_else(|| nearest(typed, names.iter().copied()))
 }
 
-/// `twin`: field that was most likely meant and is there as well.
+/// Returns the message for an unknown field. `twin`: field that was most likely meant and exists as well.
 fn no_field(like: Option<&str>, twin: Option<&str>, others: &[&str]) -> String {
     if let Some(twin) = twin {
         return format!("there is no such field, and `{twin}` is there already: take this one out");
@@ -177,7 +177,7 @@ fn no_field(like: Option<&str>, twin: Option<&str>, others: &[&str]) -> String {
     }
 }
 
-/// `a`, `a or b`, `a, b or c`.
+/// Joins names as `a`, `a or b`, `a, b or c`.
 pub(crate) fn either(names: &[&str]) -> String {
     match names {
         [] => "nothing".to_owned(),
@@ -186,7 +186,7 @@ pub(crate) fn either(names: &[&str]) -> String {
     }
 }
 
-/// Sentence for a value of another type. `written`: the text in the file, where it has no quotes.
+/// Returns the message for a value of another type. `written`: the text in the file, where it has no quotes.
 fn type_message(wanted: &str, found: &Value, written: Option<&str>) -> String {
     let shown = match (written, found) {
         (Some(written), _) => format!("`{written}`"),

@@ -1,5 +1,5 @@
-//! A document's source: where in the text each field stands, and the text of a value as its author wrote it. Values themselves come from
-//! the deserializer; the tree only answers what a message needs.
+//! Source of a document: the place of each field in the text, and the text of a value as its author wrote it. Values themselves come from the
+//! deserializer; the tree only answers the questions that messages have.
 
 mod read;
 mod syntax;
@@ -12,7 +12,7 @@ use read::Reader;
 
 /// Fields by which messages name the entry of a list.
 const NAMES: [&str; 3] = ["name", "tier", "stage"];
-/// Key whose value is another map, the fields of which are merged into this one.
+/// Key of a merge: its value is another map, whose fields are added to this one.
 const MERGE: &str = "<<";
 
 /// Place in a text, counted from 1.
@@ -28,16 +28,16 @@ impl Place {
     }
 }
 
-/// What is wrong with a text before it can be read as an object.
+/// Error in a text that cannot be read as an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
     pub(crate) place: Place,
-    /// Field, where one can be named.
+    /// Path of the field, where one can be named.
     pub(crate) path: Option<String>,
     pub(crate) message: String,
 }
 
-/// The tree of one document.
+/// Tree of one document.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     nodes: Vec<Node>,
@@ -51,7 +51,7 @@ struct Node {
 
 #[derive(Debug)]
 enum Content {
-    /// Text of a scalar, and whether it stands there without quotes.
+    /// Text of a scalar, and whether it is written without quotes.
     Scalar(String, bool),
     List(Vec<usize>),
     Map(Vec<Entry>),
@@ -65,7 +65,7 @@ struct Entry {
 }
 
 impl Source {
-    /// Reads the first document of a text. The flaws are all keys that come up twice, or the first mistake in the syntax.
+    /// Reads the first document of a text. Fails with all duplicate keys, or with the first mistake in the syntax.
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<Flaw>> {
         let mut events = Parser::new_from_str(text);
         let mut reader = Reader::default();
@@ -82,14 +82,14 @@ impl Source {
         }
     }
 
-    /// Place of a field, or of what is nearest to it on the way there. `None`: the document is empty.
+    /// Returns the place of a field, or of the nearest one on the path to it. `None`: the document is empty.
     ///
     /// Entries of lists stand in brackets, by number or by name: `spec.tiers[web].needs[0].tier`.
     pub(crate) fn place(&self, path: &str) -> Option<Place> {
         self.walk(path).map(|(_, place)| place)
     }
 
-    /// Text of a value as it was written, where it is a scalar without quotes.
+    /// Returns the text of a value as it was written, if it is a scalar without quotes.
     pub(crate) fn plain(&self, path: &str) -> Option<&str> {
         match &self.nodes.get(self.walk(path)?.0)?.content {
             Content::Scalar(text, true) => Some(text),
@@ -118,7 +118,7 @@ impl Source {
         }
     }
 
-    /// Entry of a list by its name, else by its number.
+    /// Finds an entry of a list by its name, else by its number.
     fn entry(&self, entries: &[usize], name: &str) -> Option<usize> {
         let is_called = |entry: &&usize| {
             NAMES.iter().find_map(|field| self.field(**entry, field)).is_some_and(
@@ -128,12 +128,12 @@ impl Source {
         entries.iter().find(is_called).or_else(|| entries.get(name.parse::<usize>().ok()?)).copied()
     }
 
-    /// Field of a map, its own or one that is merged into it.
+    /// Finds a field of a map: its own, or a merged one.
     fn field(&self, map: usize, name: &str) -> Option<Entry> {
         self.fields(map).into_iter().find(|entry| entry.key == name)
     }
 
-    /// The field with the longest key that a path begins with: keys of labels have dots.
+    /// Finds the field with the longest key that a path begins with, because keys of labels have dots.
     fn longest<'a>(&self, map: usize, path: &'a str) -> Option<(usize, Place, &'a str)> {
         let after = |entry: &Entry| {
             let rest = path.strip_prefix(entry.key.as_str())?;
@@ -144,17 +144,17 @@ impl Source {
         found.max_by_key(|(entry, _)| entry.key.len()).map(|(entry, rest)| (entry.value, entry.place, rest))
     }
 
-    /// Fields of a map, and then those that are merged into it.
+    /// Returns the fields of a map, and then those that are merged into it.
     fn fields(&self, map: usize) -> Vec<Entry> {
         let (mut all, mut seen, mut waiting) = (Vec::new(), BTreeSet::new(), vec![map]);
-        // A map is looked at once, however often it is merged.
+        // Each map is visited once, no matter how often it is merged.
         while let Some(map) = waiting.pop() {
             match self.nodes.get(map).map(|node| &node.content) {
                 Some(Content::Map(entries)) if seen.insert(map) => {
                     all.extend(entries.iter().filter(|entry| entry.key != MERGE).cloned());
                     waiting.extend(entries.iter().filter(|entry| entry.key == MERGE).map(|entry| entry.value));
                 }
-                // Several maps are merged as a list, the first of which counts most.
+                // Several maps are merged as a list, and the first of them counts most.
                 Some(Content::List(maps)) if seen.insert(map) => waiting.extend(maps.iter().rev()),
                 Some(Content::Map(_) | Content::List(_) | Content::Scalar(..)) | None => {}
             }
@@ -219,7 +219,7 @@ spec:
         );
     }
 
-    /// No alias makes a tree without end, and none makes a walk without end.
+    /// Aliases must make neither an endless tree nor an endless walk.
     #[test]
     fn an_alias_within_itself_is_refused() {
         for text in ["a: &a [*a]\n", "a: &a { b: *a }\n", "a: &a { <<: *a }\n"] {

@@ -1,4 +1,4 @@
-//! Inputs, and the exact words for what is wrong with them.
+//! Tests of inputs, and of the exact messages for their errors.
 
 use super::*;
 
@@ -12,13 +12,13 @@ fn parse(text: &str) -> Manifests {
     manifests
 }
 
-/// The findings without the name of the file.
+/// Returns the findings without the name of the file.
 fn findings(text: &str) -> Vec<String> {
     let found = parse(text).findings;
     found.iter().map(|finding| finding.to_string().strip_prefix("a.yaml:").unwrap().to_owned()).collect()
 }
 
-/// A Rainbow with these lines in its spec, the first of which is line 5.
+/// Makes a Rainbow with the given lines in its spec. The first of them is line 5.
 fn spec(lines: &str) -> String {
     format!("{HEAD}spec:\n{lines}\n  tiers: [{TIER}]\n")
 }
@@ -265,7 +265,7 @@ fn fields_that_do_not_exist() {
     check(&cases);
 }
 
-/// A file that is right in every way YAML allows.
+/// Notations that YAML allows are all accepted.
 #[test]
 fn what_is_right_in_other_notations() {
     let plain = spec("  color: v1");

@@ -1,15 +1,15 @@
-//! What is wrong in a manifest: a field with a sentence, and then with its place in a file.
+//! Errors in a manifest: a field with a message, and then with its place in a file.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A field that is wrong.
+/// Field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     /// Path of the field in its object.
     pub(crate) path: String,
-    /// What is wrong with it, and what to do.
+    /// Message that says what is wrong, and what to do.
     pub(crate) message: String,
 }
 
@@ -19,17 +19,16 @@ impl Wrong {
     }
 }
 
-/// What is wrong, with its place.
+/// Error with its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Finding {
     pub(crate) file: String,
     pub(crate) line: usize,
     pub(crate) column: usize,
-    /// Object that it is in, such as "rainbow `shop`".
+    /// Object that has the field, such as "rainbow `shop`".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<String>,
-    /// Path of the field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
     pub(crate) message: String,
@@ -45,7 +44,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings as one text, a line each.
+/// Joins all findings to one text, with a line for each.
 pub(crate) fn lines(findings: &[Finding]) -> String {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! As much of a tree as there is room for.
+//! Fit of a tree to the room.
 
 use super::{Detail, Node};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
 /// Longest headline, in lines.
 const HEADLINE: usize = 3;
 
-/// The tree with the most details that the room has lines for. Where even the one with the fewest has too many, what moves comes first, and
-/// the last line says how many are missing.
+/// Draws the tree with the most details for which the room has lines. Where even the one with the fewest details is too long, nodes that change
+/// come first, and the last line says how many lines are missing.
 pub(super) fn choose(details: &[Detail], room: Room, tree: impl Fn(Detail) -> Node) -> String {
     // The cursor, or the shell's prompt, is on the line below.
     let rows = room.rows.map_or(usize::MAX, |rows| rows.saturating_sub(1).max(2));

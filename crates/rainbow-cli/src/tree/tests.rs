@@ -2,7 +2,7 @@ use super::*;
 use crate::{golden, terminal::Charset, view::World};
 use serde_json::json;
 
-/// An application of two tiers whose stage `active` may be in a shift from v1 to v2.
+/// Makes an application of two tiers whose stage `active` may be in a shift from v1 to v2.
 pub(crate) fn world(shift: serde_json::Value) -> World {
     let tiers = json!([
         { "name": "backend", "replicas": 2, "template": {} },
@@ -95,7 +95,7 @@ fn look(room: Room) -> Look {
     Look { wide: false, pods: false, room }
 }
 
-/// As in a pipe.
+/// Draws as in a pipe.
 fn drawn(world: &World, wide: bool) -> String {
     let room = Room { columns: None, rows: None, charset: Charset::Utf8 };
     plain(&draw(&View::new(world), &Look { wide, ..look(room) }, NOW.parse().unwrap()))
@@ -105,7 +105,7 @@ fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-/// As on terminals of 24 lines.
+/// Compares drawings for terminals of 24 lines.
 #[track_caller]
 fn check(name: &str, world: &World) {
     golden::check_with(name, |room| {
@@ -122,7 +122,7 @@ fn shifting() -> World {
     }))
 }
 
-/// So many pods of each tier and color.
+/// Gives each tier and color the given number of pods.
 fn with_pods(mut world: World, number: usize) -> World {
     let pods = std::mem::take(&mut world.pods);
     for pod in pods {
@@ -140,7 +140,7 @@ fn in_the_middle_of_a_shift() {
     check("status-shift", &shifting());
 }
 
-/// With 80 pods, too, the headline and the stage that moves are on the screen.
+/// The headline and the stage that moves are on the screen even with 80 pods.
 #[test]
 fn what_moves_is_on_a_small_screen() {
     check("status-crowd", &with_pods(shifting(), 10));
@@ -178,7 +178,7 @@ fn a_start_is_not_a_share() {
     assert!(!text.contains('%'), "{text}");
 }
 
-/// v0 still has a pod in the stage that goes from v1 to v2 now.
+/// v0 still has a pod in the stage that now moves from v1 to v2.
 #[test]
 fn a_third_color_has_its_share() {
     let mut world = shifting();
@@ -198,7 +198,7 @@ fn what_is_told_is_never_older_than_the_last_command() {
     let text = drawn(&world, false);
     let headline = "shop  Not seen by the operator yet: what follows is older than the last change\n";
     assert!(text.starts_with(headline), "{text}");
-    // Stalled by the spec before.
+    // The status was stalled by the spec before.
     world.rainbow.status.as_mut().unwrap().conditions[0].type_ = "Stalled".into();
     assert!(drawn(&world, false).starts_with(headline));
 }
@@ -292,7 +292,7 @@ fn a_drain_shows_what_holds_it() {
     }
 }
 
-/// Each stage shows its own frontends, and where its backend's address is.
+/// Each stage shows its own frontends, and the address of its backend.
 #[test]
 fn tiers_of_stages_are_drawn_with_them() {
     let mut world = world(json!(null));

@@ -1,4 +1,4 @@
-//! What commands wait for.
+//! Goals for which commands wait.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     words,
 };
 
-/// Until the whole application is as its spec, at least that of the given generation, says.
+/// Waits until the whole application is as its spec, of at least the given generation, says.
 pub(crate) async fn ready(context: &Context, cluster: &Cluster, rainbow: &Rainbow, timeout: HumanDuration) -> Result {
     let name = rainbow.metadata.name.clone().unwrap_or_default();
     let goes_on = format!(
@@ -37,7 +37,7 @@ async fn is_ready(context: &Context, cluster: &Cluster, rainbow: &Rainbow, timeo
                 None => Progress::Done,
                 Some((stage, color)) => Progress::Held(format!("{name}: stage {} stays at {color}", stage.name)),
             },
-            // What is released is not waited for longer than it takes: a stage that is paused is no reason to leave before.
+            // A color that starts is awaited as long as it takes: a paused stage is no reason to end the wait before.
             State::Paused if starts(&world.rainbow, view) => counting(summary(&world.rainbow, view), view),
             State::Paused => Progress::Held(format!("{name}: {}", view.message.as_deref().unwrap_or("it is paused"))),
             // Colors that drain make room, unless their users decide otherwise.
@@ -67,28 +67,28 @@ fn counting(text: String, view: &View) -> Progress {
     }
 }
 
-/// The color that the spec describes is not made yet, or its pods are on their way.
+/// Returns whether the color that the spec describes is not made yet, or its pods are starting.
 fn starts(rainbow: &Rainbow, view: &View) -> bool {
     let is_named = rainbow.spec.color.is_none() || rainbow.spec.color == view.color;
     let color = view.color.as_deref().and_then(|color| view.color(color));
     !is_named || color.is_none_or(|color| matches!(color.phase, None | Some(ColorPhase::Starting)))
 }
 
-/// As many colors live as may, and a new one waits until one of them goes.
+/// Returns whether the largest number of colors live, and a new one waits until one of them ends.
 fn waits_for_room(rainbow: &Rainbow) -> bool {
     let conditions = rainbow.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let stalled = ConditionType::Stalled.find_true(conditions);
     stalled.is_some_and(|stalled| Reason::of(stalled) == Some(Reason::TooManyColors))
 }
 
-/// What the operator says of a ConfigMap or a Secret that a new color waits for.
+/// Returns the operator's message about a ConfigMap or a Secret that a new color waits for.
 fn missing_config(rainbow: &Rainbow) -> Option<&str> {
     let conditions = &rainbow.status.as_ref()?.conditions;
     let reconciling = ConditionType::Reconciling.find_true(conditions)?;
     (Reason::of(reconciling) == Some(Reason::ConfigMissing)).then_some(reconciling.message.as_str())
 }
 
-/// How far the pods of a color are; where they do not start, why.
+/// Returns the progress of a color's pods; where they do not start, the reason.
 fn progress(color: &ColorView) -> String {
     let (ready, wanted) = color.pods();
     match (color.phase, &color.message) {
@@ -99,7 +99,7 @@ fn progress(color: &ColorView) -> String {
     }
 }
 
-/// `seamless: v2 7/10 pods ready; smoke=v1, active=v1→v2 2/5`; where pods do not start, with what the operator says of them:
+/// Returns `seamless: v2 7/10 pods ready; smoke=v1, active=v1→v2 2/5`; where pods do not start, with the operator's message about them:
 /// `seamless: v2 backend 0/1 ready (backend-v2-x: …); …`.
 fn summary(rainbow: &Rainbow, view: &View) -> String {
     // The color that the spec names may not have been made yet.
@@ -120,7 +120,8 @@ fn summary(rainbow: &Rainbow, view: &View) -> String {
     format!("{}:{} {}", view.name, color.unwrap_or_default(), stages.join(", "))
 }
 
-/// Until a stage serves a color and nothing of it moves any more. `back` tells a way back from one forward, where it is left to go on.
+/// Waits until a stage serves a color and nothing of it moves any more. `back` says whether the stage moves back: the message after Ctrl-C names
+/// the command that undoes the move.
 pub(crate) async fn serves(
     context: &Context,
     cluster: &Cluster,
@@ -170,7 +171,7 @@ async fn is_served(
             }
             (false, _) => {}
         }
-        // A pause that ends by itself is waited for.
+        // A pause that ends by itself is awaited.
         let found = world.rainbow.spec.stages.iter().find(|known| known.name == stage);
         let waits = |found: &rainbow_api::Stage| {
             let pause = found.shift.as_ref()?.tiers.as_ref()?.pause.as_ref()?;
@@ -195,7 +196,7 @@ async fn is_served(
     .await
 }
 
-/// A stage in a shift: how far it is, what it waits for, and how long it takes.
+/// Returns the progress of a stage in a shift: its pods, its reason to wait, and its time.
 fn shifts(stage: &str, seen: &StageView, shift: &Shift, view: &View) -> Progress {
     let Shift { from, to, moved, of, .. } = shift;
     let way = format!("stage {stage}: {from} → {to}");
@@ -224,7 +225,7 @@ fn whole(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Until a Rainbow that is being deleted is gone, with all that was made for it.
+/// Waits until a Rainbow that is being deleted is gone, with all that was made for it.
 pub(crate) async fn gone(context: &Context, cluster: &Cluster, name: &str, timeout: HumanDuration) -> Result {
     let goes_on =
         format!("the deletion of {name} goes on and cannot be undone: `rainbow status {name}` shows what is left");
@@ -241,7 +242,7 @@ pub(crate) async fn gone(context: &Context, cluster: &Cluster, name: &str, timeo
     }
 }
 
-/// Until a stage serves anything at all. When the time has passed, the caller goes on: what it does then says what is wrong.
+/// Waits until a stage serves anything. After the time limit the caller continues, and its own next step reports the problem.
 pub(crate) async fn serving(
     context: &Context,
     cluster: &Cluster,

@@ -1,4 +1,4 @@
-//! The line that says what is waited for.
+//! Line that shows what a command waits for.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     words,
 };
 
-/// What is waited for. On a terminal it is one line, elsewhere a line for each change.
+/// Awaited state. On a terminal it is one line, elsewhere a line for each change.
 pub(crate) struct Line {
     printer: Printer,
     since: Instant,
@@ -22,7 +22,7 @@ impl Line {
         Self { printer, since: Instant::now(), last: String::new() }
     }
 
-    /// Says what is waited for. A countdown goes on: alone it is no change.
+    /// Shows the awaited state. A countdown changes by itself, and alone is no change.
     pub(crate) fn show(&mut self, text: &str, countdown: &str) {
         let said = words::aged(text, Timestamp::now());
         let countdown = if countdown.is_empty() { String::new() } else { format!(", {countdown}") };
@@ -36,7 +36,7 @@ impl Line {
         text.clone_into(&mut self.last);
     }
 
-    /// What was waited for last.
+    /// Returns the awaited state that was shown last.
     pub(crate) fn last(&self) -> &str {
         &self.last
     }

@@ -1,4 +1,4 @@
-//! What the API server refuses of an object, with the places of the fields in the manifest.
+//! Refusals of the API server for an object, with the places of the fields in the manifest.
 
 use kube::core::Status;
 
@@ -7,10 +7,10 @@ use crate::{
     manifest::{Document, Finding, Wrong, lines},
 };
 
-/// Beginning of the answer to a server-side apply of fields that the kind does not have. It comes with code 500.
+/// Beginning of the answer to a server-side apply of fields that the kind does not have. The answer has code 500.
 const UNTYPED: &str = "failed to create typed patch object";
 
-/// The fields that the API server names, with their places. `None`: it names none.
+/// Returns an error with the fields that the API server names, and their places. `None`: the answer names no field.
 pub(super) fn placed(document: &Document, status: &Status) -> Option<Error> {
     let wrong = match status.code {
         500 if status.message.starts_with(UNTYPED) => untyped(&status.message),
@@ -21,15 +21,15 @@ pub(super) fn placed(document: &Document, status: &Status) -> Option<Error> {
     (!findings.is_empty()).then(|| Error::Usage(lines(&findings)))
 }
 
-/// Fields of an answer about an object as a whole.
+/// Returns the fields of an answer about an object as a whole.
 fn caused(status: &Status) -> Vec<Wrong> {
     let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
     let told = causes.iter().filter(|cause| !cause.field.is_empty() && !cause.message.is_empty());
     told.map(|cause| Wrong::new(cause.field.as_str(), format!("the cluster refused: {}", cause.message))).collect()
 }
 
-/// Fields of an answer such as `failed to create typed patch object (ns/x; v1, Kind=ConfigMap): .data.a: expected string, got …`, in which
-/// several stand in lines of their own.
+/// Returns the fields of an answer such as `failed to create typed patch object (ns/x; v1, Kind=ConfigMap): .data.a: expected string, got …`. An
+/// answer about several fields has a line for each.
 fn untyped(message: &str) -> Vec<Wrong> {
     let told = message.split_once("): ").map_or(message, |(_, told)| told);
     let fields = told.lines().map(str::trim).filter_map(|line| line.strip_prefix('.')?.split_once(": "));

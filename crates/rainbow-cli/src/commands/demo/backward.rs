@@ -1,4 +1,4 @@
-//! Two tiers, of which the inner one may be newer: three versions, each tier by tier and under load, with every reply checked.
+//! Story of two tiers of which the inner one may be newer: three versions, each tier by tier and under load, with every reply checked.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,7 +22,8 @@ use crate::{
 
 /// Requests to the smoke stage where it is tested, each on a connection of its own.
 const TESTS: usize = 5;
-/// Longer than the story needs from the end of a release to the command that takes it back: the way back has to start no pod.
+/// Time for which a color stays warm: longer than the story takes from the end of a release to the command that takes the release back, because
+/// the way back must start no pod.
 const WARM: Duration = Duration::from_secs(20);
 /// Longest time for any single step to take effect.
 const PATIENCE: HumanDuration = HumanDuration::from_secs(180);
@@ -39,9 +40,9 @@ const MANIFESTS: [Manifest; 3] = [
 struct Outcome {
     active: Report,
     smoke: Report,
-    /// Pods that were started by the first version, by the second, by the third, and by the way back.
+    /// Pods that the first version, the second, the third and the way back started.
     started: [usize; 4],
-    /// The frontends of the active stage were the same pods from the second version on.
+    /// Whether the frontends of the active stage were the same pods from the second version on.
     is_same_frontends: bool,
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result {
     play(context, shell, files, keep, async |shell| judge(walk(context, &args, shell).await?)).await
 }
 
-/// Figures of a story that has shown what it claims; else the first promise that is broken.
+/// Returns the figures of a story that has shown what it claims, or fails with the first promise that is broken.
 fn judge(Outcome { active, smoke, started, is_same_frontends }: Outcome) -> Result<String> {
     let sum = |of: fn(&Report) -> u64| of(&active) + of(&smoke);
     let figures = format!(
@@ -198,7 +199,7 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
-    /// Tests a stage: all replies must be the same.
+    /// Sends test requests to a stage, and fails unless every reply is the given one.
     async fn answers(&self, stage: &str, reply: &str) -> Result {
         let command = format!("query {NAME} --stage {stage} --count {TESTS}");
         let said = self.shell.run(&command).await?;
@@ -208,7 +209,7 @@ impl Story<'_> {
         }
     }
 
-    /// Waits until a stage is as wanted.
+    /// Waits until the status of a stage passes a check.
     async fn until(&self, stage: &str, goal: &str, is_so: impl Fn(&StageStatus) -> bool) -> Result {
         wait::until(self.context, self.cluster, NAME, PATIENCE, |world, view| {
             let status = world.rainbow.status.as_ref();
@@ -266,7 +267,7 @@ impl Story<'_> {
         .await
     }
 
-    /// UIDs of the frontends of the active stage.
+    /// Returns the UIDs of the frontends of the active stage.
     async fn frontends(&self) -> Result<BTreeSet<String>> {
         let labels = [(labels::RAINBOW, NAME), (labels::TIER, "frontend"), (labels::BELONGS_TO, "active")];
         let selector = labels.map(|(key, value)| format!("{key}={value}")).join(",");

@@ -1,4 +1,4 @@
-//! One tier, colors named by git, long connections: each stays with its color until it ends by itself.
+//! Story of one tier, colors named by git, and long connections: each connection stays with its color until it ends by itself.
 
 mod files;
 mod held;
@@ -20,9 +20,8 @@ use crate::{
 use files::Ports;
 use held::Held;
 
-/// Name of the application.
 const NAME: &str = "colors";
-/// How long a pod must be without connections before it goes.
+/// Time without connections after which a pod ends.
 const SETTLE: Duration = Duration::from_secs(3);
 /// New connections a second to the page.
 const RATE: f64 = 50.0;
@@ -113,14 +112,14 @@ async fn walk(context: &Context, args: &Args, ports: Ports, shell: &Shell) -> Re
     cut += threes.ended();
     if !args.keep {
         shell.say("Clean up: nothing is left.");
-        // The clients of the third color would hold it for as long as they like.
+        // The clients of the third color would hold that color as long as they stay connected.
         drop(threes);
         shell.run(&format!("delete {NAME} --wait")).await?;
     }
     judge(&report, 3 * connections, lines, cut)
 }
 
-/// What must be so for the demo to have shown what it claims.
+/// Returns the figures of a demo that has shown what it claims, or fails with the first promise that is broken.
 fn judge(report: &Report, connections: usize, lines: usize, cut: usize) -> Result<String> {
     let figures = format!(
         "colors=3 connections={connections} lines={lines} cut={cut} requests={} failed={} mixed={}",
@@ -170,7 +169,7 @@ async fn release(shell: &Shell, text: &str, release: Release) -> Result<String> 
     }
 }
 
-/// The page must have a color.
+/// Fails unless the page has the given color, and no other.
 async fn shows(shell: &Shell, color: &str) -> Result {
     let page = shell.run(&format!("query {NAME}")).await?;
     match colors(&page).iter().all(|seen| *seen == color) && page.contains(color) {
@@ -191,7 +190,7 @@ async fn goes_on(shell: &Shell, held: &mut Held) -> Result {
     Ok(())
 }
 
-/// The load on the page. A reply is good when every color in it is the same.
+/// Starts the load on the page. A reply is good when every color in it is the same.
 async fn page_load(context: &Context, cluster: &Cluster) -> Result<Traffic> {
     let rainbow = cluster.rainbow(NAME).await?;
     let reached = reach::stage(context, cluster, &rainbow, "active", &reach::Way::default()).await?;
@@ -207,7 +206,7 @@ async fn page_load(context: &Context, cluster: &Cluster) -> Result<Traffic> {
     Ok(Traffic::start(load))
 }
 
-/// All texts of the form `#3c3fdc` in a page, without their `#`.
+/// Returns all texts of the form `#3c3fdc` in a page, without their `#`.
 fn colors(page: &str) -> Vec<&str> {
     page.split('#')
         .skip(1)
@@ -216,7 +215,7 @@ fn colors(page: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Waits until the operator has counted so many connections of some colors.
+/// Waits until the operator has counted the wanted number of connections of each color.
 async fn counted(context: &Context, cluster: &Cluster, wanted: &[(&str, usize)]) -> Result {
     wait::until(context, cluster, NAME, PATIENCE, |_, view| {
         let number = |color: &str| view.color(color).and_then(|color| color.connections).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Example of two tiers that two of the stories play: its files, and load on its stages.
+//! Example of two tiers that two of the stories play: its files, and the load on its stages.
 
 use std::{fs, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,15 +13,14 @@ use crate::{
     reach,
 };
 
-/// Name of the application.
 pub(super) const NAME: &str = "seamless";
-/// Pods of a tier.
+/// Number of pods of each tier.
 pub(super) const PODS: usize = 5;
-/// Time for which a version stays whole after it left its last stage. Longer than any connection of the load.
+/// Time for which a version stays whole after it has left its last stage: longer than any connection of the load.
 pub(super) const SETTLE: Duration = Duration::from_secs(5);
-/// Clients that keep their connections, beside the new ones.
+/// Number of clients that keep their connections, beside the new ones.
 pub(super) const KEEP_ALIVE: usize = 10;
-/// Age at which such a client opens a new connection, as connection pools do.
+/// Age at which a client that keeps its connection opens a new one, as connection pools do.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
 const FRONTEND: &str = include_str!("../../../../../examples/seamless/frontend.Dockerfile");
@@ -45,7 +44,7 @@ pub(crate) struct Args {
     pub(super) apps: Option<PathBuf>,
 }
 
-/// A manifest of the example.
+/// Manifest of the example.
 pub(super) struct Manifest {
     pub(super) name: &'static str,
     pub(super) text: &'static str,
@@ -82,7 +81,7 @@ struct Ports {
     smoke: u16,
 }
 
-/// The example's manifest at the demo's pace, on ports that are free on this machine.
+/// Returns the example's manifest at the demo's pace, on ports that are free on this machine.
 fn at_the_pace(text: &str, args: &Args, warm: Duration, ports: Ports) -> Result<String> {
     let Ports { active, smoke } = ports;
     let mut text = text.to_owned();
@@ -101,7 +100,7 @@ fn at_the_pace(text: &str, args: &Args, warm: Duration, ports: Ports) -> Result<
     Ok(text)
 }
 
-/// Two different ports. Another program may take them before they are used; then the stage says so.
+/// Finds two different free ports. Another program may take them before they are used; then the stage reports the conflict.
 fn free_ports() -> io::Result<Ports> {
     let (one, two) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     Ok(Ports { active: one.local_addr()?.port(), smoke: two.local_addr()?.port() })
@@ -116,7 +115,7 @@ pub(super) async fn images(shell: &Shell, tier: &str, versions: &[&str]) -> Resu
     Ok(())
 }
 
-/// Starts load on a stage, through the way that a client on this machine has. Every reply is checked, by their texts alone.
+/// Starts load on a stage, by the way that a client on this machine takes. Every reply is checked by its text alone.
 pub(super) async fn load(
     context: &Context,
     cluster: &Cluster,
@@ -138,7 +137,7 @@ pub(super) async fn load(
     Ok(Traffic::start(load))
 }
 
-/// Fault that no story allows: requests that failed, or replies that mix versions.
+/// Returns a fault that no story allows: requests that failed, or replies that mix versions.
 pub(super) fn trouble(report: &Report) -> Option<String> {
     if report.failed > 0 || report.skipped > 0 {
         let first = report.failures.iter().next().and_then(|(kind, tally)| Some((kind, tally.samples.first()?)));
@@ -153,7 +152,7 @@ pub(super) fn trouble(report: &Report) -> Option<String> {
 pub(super) mod tests {
     use super::*;
 
-    /// The spec that a story applies.
+    /// Returns the spec that a story applies.
     pub(in super::super) fn spec(manifest: &Manifest) -> rainbow_api::RainbowSpec {
         let args = Args { every: HumanDuration::from_secs(2), rate: 1.0, keep: false, apps: None };
         let ports = Ports { active: 1080, smoke: 1081 };

@@ -1,4 +1,4 @@
-//! Counts the pods that are started, by a watch.
+//! Counter of the pods that are started, by a watch.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::context::Cluster;
 
-/// Counts while it lives.
+/// Counter that follows the pods until it is dropped.
 pub(super) struct StartedPods {
     uids: Arc<Mutex<BTreeSet<String>>>,
     task: JoinHandle<()>,
@@ -37,7 +37,7 @@ impl StartedPods {
         Self { uids, task }
     }
 
-    /// Pods that were started so far.
+    /// Returns the number of pods that were started until now.
     pub(super) fn so_far(&self) -> usize {
         self.uids.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,4 +1,4 @@
-//! Two tiers, two versions, one upgrade under load, with every reply checked.
+//! Story of two tiers, two versions and one upgrade under load, with every reply checked.
 
 use rainbow_api::{ColorPhase, HumanDuration};
 use traffic::{Compatible, Report};
@@ -16,7 +16,7 @@ use crate::{
     wait::{self, Progress},
 };
 
-/// Pods of one version, of both tiers.
+/// Number of pods of one version, of both tiers.
 const PODS: usize = 2 * example::PODS;
 /// Longest time for any single step to take effect.
 const PATIENCE: HumanDuration = HumanDuration::from_secs(120);
@@ -26,7 +26,7 @@ const MANIFESTS: [Manifest; 2] = [
     Manifest { name: "v2.yaml", text: include_str!("../../../../../examples/seamless/v2.yaml") },
 ];
 
-/// What was seen at the end.
+/// Observations at the end of the story.
 struct Outcome {
     report: Report,
     active: String,
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
     play(context, shell, files, keep, async |shell| judge(walk(context, &args, shell).await?)).await
 }
 
-/// What must be so for the demo to have shown what it claims.
+/// Returns the figures of a demo that has shown what it claims, or fails with the first promise that is broken.
 fn judge(Outcome { report, active, pods_started }: Outcome) -> Result<String> {
     let figures = format!(
         "requests={} failed={} mixed={} active={active} pods_started={pods_started}",
@@ -118,7 +118,7 @@ async fn walk(context: &Context, args: &Args, shell: &Shell) -> Result<Outcome> 
     Ok(Outcome { report, active, pods_started })
 }
 
-/// Waits until so many pods of the new version serve.
+/// Waits until the given number of pods of the new version serve.
 async fn moved(context: &Context, cluster: &Cluster, pods: i32) -> Result {
     wait::until(context, cluster, NAME, PATIENCE, |_, view| {
         let stage = view.stages.iter().find(|stage| stage.name == "active");
@@ -127,7 +127,7 @@ async fn moved(context: &Context, cluster: &Cluster, pods: i32) -> Result {
             Some(shift) => {
                 Progress::Waiting(format!("active: {} → {} {}/{}", shift.from, shift.to, shift.moved, shift.of))
             }
-            // So fast a shift has been through the middle already.
+            // A fast shift may have passed the middle before the first look.
             None if stage.is_some_and(|stage| stage.color.as_deref() == Some("v2")) => Progress::Done,
             None => Progress::Waiting("active: about to move".into()),
         }
@@ -135,7 +135,7 @@ async fn moved(context: &Context, cluster: &Cluster, pods: i32) -> Result {
     .await
 }
 
-/// Waits until v1 has no pods, and tells what the active stage serves then.
+/// Waits until v1 has no pods, and returns the color that the active stage serves then.
 async fn retired(context: &Context, cluster: &Cluster) -> Result<String> {
     let mut active = String::new();
     wait::until(context, cluster, NAME, PATIENCE, |_, view| {

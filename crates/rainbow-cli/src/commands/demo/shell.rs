@@ -1,4 +1,4 @@
-//! Runs this program's own commands, printing each before its output.
+//! Shell that runs this program's own commands, and prints each before its output.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,13 +16,13 @@ use crate::{
     printer::{DIM, NAME, Printer},
 };
 
-/// Lines of a failed command that are told again in the error.
+/// Number of lines of a failed command's output that the error repeats.
 const TAIL: usize = 3;
 
 pub(super) struct Shell {
     printer: Printer,
     program: PathBuf,
-    /// Where commands run.
+    /// Directory in which commands run.
     dir: PathBuf,
 }
 
@@ -32,17 +32,17 @@ impl Shell {
         Ok(Self { printer, program, dir: dir.to_owned() })
     }
 
-    /// Where commands run.
+    /// Returns the directory in which commands run.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Where the cluster keeps what is its own.
+    /// Returns the directory of the cluster's own files.
     pub(super) fn home(&self) -> PathBuf {
         self.dir.join("home")
     }
 
-    /// What happens next, in words.
+    /// Prints what happens next, in words.
     pub(super) fn say(&self, text: &str) {
         self.printer.line(format_args!("\n{DIM}# {text}{DIM:#}"));
     }
@@ -53,23 +53,23 @@ impl Shell {
         self.execute(&self.program, "rainbow", command, true).await
     }
 
-    /// Runs a command without a word.
+    /// Runs a command without printing anything.
     pub(super) async fn quietly(&self, command: &str) -> Result<String> {
         self.execute(&self.program, "rainbow", command, false).await
     }
 
-    /// Runs git, as a person of its own.
+    /// Runs git under a user name of its own.
     pub(super) async fn git(&self, command: &str) -> Result<String> {
         self.printer.line(format_args!("{NAME}$ git {command}{NAME:#}"));
         self.execute(Path::new("git"), "git", command, true).await
     }
 
-    /// An answer, as it is.
+    /// Prints an answer as it is.
     pub(super) fn answer(&self, text: &str) {
         self.printer.line(text);
     }
 
-    /// Runs a command whose answer is known.
+    /// Runs a command, and fails unless its answer is the given one.
     pub(super) async fn expect(&self, command: &str, answer: &str) -> Result {
         let said = self.run(command).await?;
         match said.trim() == answer {
@@ -78,7 +78,7 @@ impl Shell {
         }
     }
 
-    /// What the load saw.
+    /// Prints the replies and failures that the load saw.
     pub(super) fn show(&self, report: &Report) {
         for (reply, tally) in &report.replies {
             let mark = match (tally.mixed, tally.compatible) {
@@ -109,11 +109,11 @@ impl Shell {
         let mut child = Command::new(program)
             .args(command.split_whitespace())
             .current_dir(&self.dir)
-            // A world of its own: the caller's clusters are not touched.
+            // The command has a home of its own, so the caller's clusters are not touched.
             .env("RAINBOW_HOME", &home)
             .env_remove("RAINBOW_PROFILE")
             .env("HOME", &home)
-            // Nor is the caller's git.
+            // The caller's git configuration is not used either.
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .envs(["AUTHOR", "COMMITTER"].map(|role| (format!("GIT_{role}_NAME"), "rainbow demo")))
@@ -127,7 +127,7 @@ impl Shell {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
-            // Ctrl-C at the terminal is for the demo, which then cleans up; it must not end the command under way as well.
+            // Ctrl-C at the terminal is for the demo, which then cleans up; it must not end the running command as well.
             .process_group(0)
             .spawn()
             .map_err(cannot)?;

@@ -1,25 +1,25 @@
-//! The single fields in which two values differ. Lists of named entries are compared by name.
+//! Single fields in which two values differ. Lists of named entries are compared by name.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// A field that differs.
+/// Field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
-    /// Where it is, such as `template.spec.containers[frontend].image`.
+    /// Path of the field, such as `template.spec.containers[frontend].image`.
     pub(super) path: String,
-    /// What a person calls it: `image`, `env COLOR`, `ports`.
+    /// Short name of the field for people: `image`, `env COLOR`, `ports`.
     #[serde(skip)]
     pub(super) aspect: String,
-    /// Null: it is not there.
+    /// Value in the first color. Null: the field does not exist.
     pub(super) a: Value,
-    /// Null: it is not there.
+    /// Value in the second color. Null: the field does not exist.
     pub(super) b: Value,
 }
 
-/// All fields that differ, in order.
+/// Returns all fields that differ, in order.
 pub(super) fn between(a: &Value, b: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
     walk(&mut Vec::new(), a, b, &mut changes);
@@ -47,7 +47,7 @@ fn walk(path: &mut Vec<Step>, a: &Value, b: &Value, changes: &mut Vec<Change>) {
                 walk(path, entry(a, name), entry(b, name), changes);
                 path.pop();
             }
-            // Only their order differs.
+            // Only the order of the entries differs.
             if changes.len() == before {
                 changes.push(change(path, a, b));
             }
@@ -56,7 +56,7 @@ fn walk(path: &mut Vec<Step>, a: &Value, b: &Value, changes: &mut Vec<Change>) {
     }
 }
 
-/// The names of a list's entries, if all have different ones. What is not there is an empty list.
+/// Returns the names of a list's entries, if every entry has a name and no two are equal. A missing list counts as empty.
 fn names(value: &Value) -> Option<Vec<&str>> {
     let list = match value {
         Value::Null => return Some(Vec::new()),
@@ -74,7 +74,7 @@ fn entry<'a>(list: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or(&Value::Null)
 }
 
-/// A step down into a value.
+/// One step down into a value.
 #[derive(Clone, Debug)]
 enum Step {
     Field(String),
@@ -93,7 +93,8 @@ fn change(path: &[Step], a: &Value, b: &Value) -> Change {
     Change { aspect: aspect(path).unwrap_or_else(|| text.clone()), path: text, a: a.clone(), b: b.clone() }
 }
 
-/// An object with configuration by its kind and name. Of a container what comes after its name; an environment variable by its name. Else there is no shorter word.
+/// Returns the short name of a field: kind and name for an object with configuration; the part after the container's name for a field of a
+/// container; the name for an environment variable. `None`: the path has no shorter name.
 fn aspect(path: &[Step]) -> Option<String> {
     if let [Step::Field(config), Step::Field(kind), Step::Field(name)] = path
         && config == "config"

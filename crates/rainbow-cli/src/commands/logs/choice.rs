@@ -1,4 +1,4 @@
-//! Which containers' logs are read.
+//! Choice of the containers whose logs are read.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     which,
 };
 
-/// What is asked for.
+/// Selection that the user asks for.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     pub(super) stage: Option<String>,
@@ -21,21 +21,21 @@ pub(super) struct Choice {
     pub(super) container: Option<String>,
 }
 
-/// A container whose log is read.
+/// Container whose log is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) pod: String,
     pub(super) container: String,
-    /// The color that introduced the pod's instance.
+    /// Color that introduced the pod's instance.
     pub(super) color: String,
     uid: String,
     restarts: i32,
-    /// Why it has not run yet.
+    /// Reason why the container has not run yet.
     waits: Option<String>,
 }
 
 impl Source {
-    /// Tells a container from the one before it was restarted.
+    /// Returns a key that differs between a container and the one before its restart.
     pub(super) fn key(&self) -> (String, String, i32) {
         (self.uid.clone(), self.container.clone(), self.restarts)
     }
@@ -44,7 +44,7 @@ impl Source {
         format!("pod {}, container {}", self.pod, self.container)
     }
 
-    /// Why there is nothing to read. `previous`: of the container before the last restart.
+    /// Returns the reason why there is no log. `previous`: of the container before the last restart.
     pub(super) fn has_no_log(&self, previous: bool) -> Option<String> {
         match previous {
             true => (self.restarts == 0).then(|| "it was not restarted".to_owned()),
@@ -54,7 +54,7 @@ impl Source {
 }
 
 impl Choice {
-    /// Fails where a name is none of this application's.
+    /// Fails where the application has no stage, color, tier or container of a chosen name.
     pub(super) fn check(&self, world: &World) -> Result {
         let rainbow = &world.rainbow;
         let name = rainbow.metadata.name.as_deref().unwrap_or_default();
@@ -82,13 +82,13 @@ impl Choice {
         }
     }
 
-    /// What was asked for, in words.
+    /// Describes the selection in words.
     pub(super) fn said(&self) -> String {
         let of = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!(" of {what} `{name}`"));
         [of("stage", &self.stage), of("color", &self.color), of("tier", &self.tier)].into_iter().flatten().collect()
     }
 
-    /// The containers, by pod.
+    /// Returns the chosen containers, sorted by pod.
     pub(super) fn sources(&self, world: &World) -> Vec<Source> {
         let mut pods: Vec<&Pod> = world.pods.iter().filter(|pod| self.has(pod, world)).collect();
         pods.sort_by_key(|pod| pod.metadata.name.as_deref());
@@ -115,7 +115,7 @@ impl Choice {
         }
     }
 
-    /// The colors that are asked for; `None`: all.
+    /// Returns the chosen colors. `None`: all.
     fn colors(&self, world: &World) -> Option<BTreeSet<String>> {
         if let Some(color) = &self.color {
             return Some([color.clone()].into());
@@ -150,7 +150,7 @@ impl Choice {
     }
 }
 
-/// Names of all containers of a pod.
+/// Returns the names of all containers of a pod.
 fn names_of(pod: &Pod) -> Vec<&str> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let init = spec.init_containers.iter().flatten();
@@ -161,11 +161,11 @@ fn is_main(pod: &Pod, name: &str) -> bool {
     pod.spec.as_ref().is_some_and(|spec| spec.containers.iter().any(|container| container.name == name))
 }
 
-/// Why a container has never run; `None` where it has.
+/// Returns why a container has never run. `None`: the container has run.
 fn waits(status: Option<&ContainerStatus>) -> Option<String> {
     let Some(status) = status else { return Some("it has not been made yet".to_owned()) };
     let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref())?;
-    // One that is restarted has a log until it runs again.
+    // A container that is restarted has a log until it runs again.
     let has_run = status.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
     (!has_run).then(|| match (&waiting.reason, &waiting.message) {
         (Some(reason), Some(message)) => format!("{reason}: {message}"),

@@ -1,4 +1,4 @@
-//! Logs as they are read, line by line.
+//! Logs that are read line by line.
 
 use std::pin::Pin;
 
@@ -14,10 +14,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Lines that are read before they are printed.
+/// Number of lines that are read before they are printed.
 const AHEAD: usize = 256;
 
-/// Which part of a log is read, and how.
+/// Options of a log: which part is read, and how.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
     pub(super) since: Option<HumanDuration>,
@@ -27,7 +27,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The same for a pod that was made meanwhile.
+    /// Returns the options for a pod that was made after the start.
     pub(super) fn of_new(&self) -> Self {
         Self { since: None, tail: None, ..self.clone() }
     }
@@ -37,7 +37,7 @@ impl Options {
             container: Some(source.container.clone()),
             follow,
             previous: self.previous,
-            // The API has whole seconds, and 0 is refused.
+            // The API takes whole seconds, and refuses 0.
             since_seconds: self.since.map(|since| i64::try_from(since.0.as_secs()).unwrap_or(i64::MAX).max(1)),
             tail_lines: self.tail,
             timestamps: self.timestamps,
@@ -46,7 +46,7 @@ impl Options {
     }
 }
 
-/// A log that is read. One that is followed ends when its container does.
+/// Log that is read. A followed log ends when its container ends.
 pub(super) struct Log(Pin<Box<dyn AsyncBufRead + Send>>);
 
 impl Log {
@@ -56,7 +56,7 @@ impl Log {
         Ok(Self(Box::pin(log)))
     }
 
-    /// The next line, without its end. Applications write what they like: it need not be text.
+    /// Returns the next line, without its end. A log may hold any bytes, so the line need not be text.
     pub(super) async fn line(&mut self) -> Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         let read = self.0.read_until(b'\n', &mut line).await;
@@ -68,7 +68,7 @@ impl Log {
     }
 }
 
-/// What comes of a log that is followed.
+/// Event of a followed log.
 pub(super) enum Event {
     Line(Source, Vec<u8>),
     Failed(Source, Error),
@@ -89,12 +89,12 @@ impl Streams {
         Self { cluster, events, sender, open: 0 }
     }
 
-    /// Follows one more.
+    /// Follows one more log.
     pub(super) fn open(&mut self, source: Source, options: Options) {
         self.open += 1;
         let (cluster, sender) = (self.cluster.clone(), self.sender.clone());
         tokio::spawn(async move {
-            // Where the receiver is gone, the program ends.
+            // A closed receiver means that the program ends.
             if let Err(error) = follow(&cluster, &source, &options, &sender).await {
                 let _ = sender.send(Event::Failed(source, error)).await;
             }
@@ -106,7 +106,7 @@ impl Streams {
         self.open == 0
     }
 
-    /// The next event, once there is one.
+    /// Waits for the next event.
     pub(super) async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
         if matches!(event, Some(Event::Ended)) {

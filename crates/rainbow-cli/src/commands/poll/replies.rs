@@ -1,4 +1,4 @@
-//! Versions in replies, judged by what a Rainbow says of its tiers.
+//! Versions in replies, judged by the tiers of a Rainbow.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +12,13 @@ use traffic::{Order, Pattern, Verdict};
 
 use crate::{context::Cluster, error::Result};
 
-/// Time between two looks at the colors: a color that is made meanwhile takes longer to serve.
+/// Time between two reads of the colors: a color that is made in between takes longer to serve.
 const REFRESH: Duration = Duration::from_secs(2);
 
-/// The colors of a Rainbow, oldest first, as far as replies tell them apart.
+/// Colors of a Rainbow, as far as replies tell them apart.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    /// Needs of the spec, where no color knows the version of a caller.
+    /// Needs of the spec, used where no color knows the version of a caller.
     needs: Needs,
     colors: Vec<KnownColor>,
 }
@@ -44,20 +44,20 @@ impl Known {
         Self { needs: needs(&rainbow.spec.tiers), colors: colors.collect() }
     }
 
-    /// Reads a Rainbow and its colors. For a user who may not list colors, no version is known.
+    /// Reads a Rainbow and its colors. Where the user may not list colors, no version is known.
     pub(crate) async fn read(cluster: &Cluster, name: &str) -> Result<Self> {
         let colors = cluster.colors(name).await.unwrap_or_default();
         Ok(Self::new(&cluster.rainbow(name).await?, &colors))
     }
 
-    /// A newer callee may serve a caller. Without such a need a reply is judged by its text alone.
+    /// Returns whether a newer callee may serve a caller. Without such a need a reply is judged by its text alone.
     fn is_tiered(&self) -> bool {
         let all = self.colors.iter().map(|color| &color.needs).chain([&self.needs]);
         all.flat_map(BTreeMap::values).any(|compatible| *compatible == Compatible::Backward)
     }
 
-    /// Judges a reply by `<tier>:<version>` in it. With a pattern the reply has its shape, and versions that no color knows are compared
-    /// by [`Order::Natural`]; without one they are not judged.
+    /// Judges a reply by the texts `<tier>:<version>` in it. With a pattern the reply must match the pattern, and versions that no color knows
+    /// are compared by [`Order::Natural`]; without one such versions are not judged.
     pub(crate) fn judge(&self, reply: &str, pattern: Option<&Pattern>) -> Verdict {
         let by_text = pattern.map_or(Verdict::Good, |pattern| pattern.judge(reply));
         if by_text == Verdict::Unexpected || !self.is_tiered() {
@@ -87,7 +87,7 @@ impl Known {
         }
     }
 
-    /// Judges a caller and its callee by the colors that have their versions. `None`: no color has one of them.
+    /// Judges a caller and its callee by the colors that have their versions. `None`: one of the versions belongs to no color.
     fn known(&self, caller: &str, callee: &str, version: &str, other: &str) -> Option<Verdict> {
         let with = |tier: &str, version: &str| -> Vec<&KnownColor> {
             let has = |color: &&KnownColor| color.names.get(tier).is_some_and(|names| names.contains(version));
@@ -131,14 +131,14 @@ fn names(color: &Color, tier: &Tier) -> BTreeSet<String> {
     introduced.map(|instance| instance.color.clone()).chain(images.filter_map(tag).map(str::to_owned)).collect()
 }
 
-/// Tag of an image: `v1` of `host:5000/backend:v1@sha256:…`.
+/// Returns the tag of an image: `v1` of `host:5000/backend:v1@sha256:…`.
 fn tag(image: &str) -> Option<&str> {
     let name = image.split('@').next().unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();
     name.split_once(':').map(|(_, tag)| tag)
 }
 
-/// Versions of a tier in a reply: what follows `<tier>:`, where that stands alone.
+/// Returns the versions of a tier in a reply: the text after each `<tier>:` that is not part of a longer name.
 fn versions<'a>(reply: &'a str, tier: &str) -> Vec<&'a str> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
     let mut found = Vec::new();
@@ -153,7 +153,7 @@ fn versions<'a>(reply: &'a str, tier: &str) -> Vec<&'a str> {
     found
 }
 
-/// Follows the colors of a Rainbow while replies are judged.
+/// Judge of replies that follows the colors of a Rainbow meanwhile.
 pub(crate) struct Judge {
     known: Arc<RwLock<Known>>,
     task: JoinHandle<()>,
@@ -166,7 +166,7 @@ impl Judge {
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(REFRESH).await;
-                // Known colors stay good while the API server does not answer.
+                // The known colors stay valid while the API server does not answer.
                 if let Ok(known) = Known::read(&cluster, &name).await {
                     *shared.write().unwrap_or_else(PoisonError::into_inner) = known;
                 }
@@ -175,7 +175,7 @@ impl Judge {
         Ok(Self { known, task })
     }
 
-    /// The check of replies for a load.
+    /// Returns the check of replies for a load.
     pub(crate) fn check(&self, pattern: Option<Pattern>) -> traffic::Check {
         let known = self.known.clone();
         Arc::new(move |reply| known.read().unwrap_or_else(PoisonError::into_inner).judge(reply, pattern.as_ref()))
@@ -202,7 +202,7 @@ mod tests {
         ])
     }
 
-    /// Versions of the backend and of the frontend, oldest color first.
+    /// Makes the colors from versions of the backend and of the frontend, oldest first.
     fn known(compatible: &str, colors: &[(&str, &str)]) -> Known {
         let spec = |at: usize| tiers(compatible, colors[at].0, colors[at].1);
         let rainbow = json!({ "metadata": { "name": "shop" }, "spec": { "tiers": spec(colors.len() - 1) } });

@@ -1,4 +1,4 @@
-//! Why an application does not move, or is not ready: stage by stage, color by color, pod by pod.
+//! Explanation of why an application does not move, or is not ready: stage by stage, color by color, pod by pod.
 
 use jiff::Timestamp;
 use rainbow_api::{ColorPhase, Rainbow};
@@ -21,10 +21,10 @@ use crate::{
     words,
 };
 
-/// Pods of one tier that are shown: they usually have the same trouble.
+/// Number of pods of one tier that are shown: they usually have the same cause.
 const SHOWN: usize = 5;
 
-/// Why an application is where it is.
+/// Explanation of an application's state.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AppWhy {
@@ -38,7 +38,7 @@ struct AppWhy {
     pods: Vec<PodWhy>,
 }
 
-/// A color that is not ready.
+/// Color that is not ready.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ColorWhy {

@@ -1,4 +1,4 @@
-//! What holds a color and what would free it, in sentences.
+//! Reasons that hold a color, and events that would free it, in sentences.
 
 use jiff::Timestamp;
 use rainbow_api::{ColorPhase, ConditionType, Deadline};
@@ -12,18 +12,18 @@ use crate::{
     words::{self, count},
 };
 
-/// An instance that several colors have.
+/// Instance that several colors have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shared {
     pub(super) tier: String,
-    /// The color that introduced it.
+    /// Color that introduced the instance.
     pub(super) instance: String,
-    /// The other colors that have it and are not retired.
+    /// Other colors that have the instance and are not retired.
     pub(super) with: Vec<String>,
 }
 
-/// The instances that other living colors have, too.
+/// Returns the instances that other living colors have, too.
 pub(super) fn shared(found: &Found) -> Vec<Shared> {
     let retired = |name: &str| {
         let color = found.colors.iter().find(|color| color.spec.color == name);
@@ -40,7 +40,7 @@ pub(super) fn shared(found: &Found) -> Vec<Shared> {
     instances.filter(|shared| !shared.with.is_empty()).collect()
 }
 
-/// What holds it, and what would free it.
+/// Returns the reasons that hold the color, and the events or commands that would free it.
 pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Vec<String>, Vec<String>) {
     let status = found.color.status.clone().unwrap_or_default();
     let (name, color) = (found.name(), found.color());
@@ -112,7 +112,7 @@ pub(super) fn explain(found: &Found, evidence: &Evidence, now: Timestamp) -> (Ve
     (holds, frees)
 }
 
-/// A stage points at it, by itself or because it was taken back there.
+/// Says that a stage points at the color: by itself, or because the stage was taken back to it.
 fn points(found: &Found, stage: &str) -> String {
     let held = hold::color(&found.rainbow, stage) == Some(found.color());
     match found.rainbow.spec.hold(stage).filter(|_| held) {
@@ -170,7 +170,7 @@ fn frees_of_stages(found: &Found) -> Vec<String> {
     found.stages().iter().map(command).collect()
 }
 
-/// Whether its deadline has passed.
+/// Returns whether the color's deadline has passed.
 fn ends_now(found: &Found, now: Timestamp) -> bool {
     let reported = found.color.status.as_ref().and_then(|status| status.drain.as_ref()?.deadline.as_deref());
     let told = found.color.spec.drain.as_ref().and_then(|drain| drain.deadline) == Some(Deadline::Now);

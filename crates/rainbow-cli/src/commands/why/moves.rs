@@ -1,14 +1,14 @@
-//! Which tiers of stages have moved to a color, which move, and what the others wait for.
+//! Tiers of stages: which have moved to a color, which are moving, and what the others wait for.
 
 use rainbow_api::{Rainbow, ShiftPhase, ShiftStatus, StageStatus};
 
-/// A line for each tier of the stages that go to a color tier by tier; none of stages that serve it.
+/// Returns a line for each tier of the stages that go to a color tier by tier, and none for stages that serve the color.
 pub(super) fn explain(rainbow: &Rainbow, color: &str) -> Vec<String> {
     let stages = rainbow.status.iter().flat_map(|status| &status.stages);
     stages.filter(|stage| is_on_its_way(stage, color)).flat_map(|stage| of_stage(stage, color)).collect()
 }
 
-/// Tiers of the stage are at different colors, one of which is this one or is to be.
+/// Returns whether tiers of the stage are at different colors, one of which is the given color or will be.
 fn is_on_its_way(stage: &StageStatus, color: &str) -> bool {
     let is = |name: &Option<String>| name.as_deref() == Some(color);
     let concerns = is(&stage.target) || stage.tiers.iter().any(|tier| is(&tier.color) || is(&tier.target));

@@ -1,4 +1,4 @@
-//! Why pods are not ready, in the words of their own statuses and of the newest warning about each.
+//! Reasons why pods are not ready, in the words of their own statuses and of the newest warning about each.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use crate::view;
 /// Longest text of a container, in characters.
 const LONGEST: usize = 300;
 
-/// A pod that is not ready.
+/// Pod that is not ready.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PodWhy {
     pub(super) pod: String,
     pub(super) tier: String,
-    /// The color that introduced its instance.
+    /// Color that introduced the pod's instance.
     pub(super) color: String,
-    /// Why, most telling first.
+    /// Reasons, the most useful first.
     pub(super) reasons: Vec<String>,
-    /// Since when (RFC 3339).
+    /// Time since which the pod is not ready (RFC 3339).
     pub(super) since: Option<String>,
 }
 
-/// The pods of an application that are not ready and should be.
+/// Returns the pods of an application that are not ready and should be.
 pub(super) fn explain(pods: &[Pod], events: Vec<Event>, now: Timestamp) -> Vec<PodWhy> {
     let unready: Vec<&Pod> = pods.iter().filter(|pod| !view::is_ready(pod) && !is_expected(pod, now)).collect();
     let names = unready.iter().filter_map(|pod| Some((pod.metadata.uid.clone()?, pod.metadata.name.clone()?)));
@@ -38,10 +38,10 @@ pub(super) fn explain(pods: &[Pod], events: Vec<Event>, now: Timestamp) -> Vec<P
     found
 }
 
-/// The pod ends as it should, or has ended.
+/// Returns whether the pod ends as it should, or has ended.
 fn is_expected(pod: &Pod, now: Timestamp) -> bool {
     let has_ended = matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded"));
-    // The time of its deletion is that by which it should be gone.
+    // The deletion timestamp is the time by which the pod should be gone.
     has_ended || pod.metadata.deletion_timestamp.as_ref().is_some_and(|time| time.0 >= now)
 }
 
@@ -50,7 +50,7 @@ fn one(pod: &Pod, warnings: &BTreeMap<&str, (Timestamp, String)>) -> PodWhy {
     let of = |key: &str| view::label(&pod.metadata, key).unwrap_or_default().to_owned();
     let mut reasons = reasons(pod);
     let warning = warnings.get(name.as_str()).map(|(_, text)| text.clone());
-    // What the kubelet says of a container, it says again as an event.
+    // An event often repeats the kubelet's message about a container.
     reasons.extend(warning.filter(|warning| !reasons.iter().any(|reason| repeats(reason, warning))));
     if reasons.is_empty() {
         reasons.push("it is not ready yet".to_owned());
@@ -58,7 +58,7 @@ fn one(pod: &Pod, warnings: &BTreeMap<&str, (Timestamp, String)>) -> PodWhy {
     PodWhy { tier: of(labels::TIER), color: of(labels::COLOR), since: since(pod), pod: name, reasons }
 }
 
-/// Both quote the same message.
+/// Returns whether a reason and a warning quote the same message.
 fn repeats(reason: &str, warning: &str) -> bool {
     warning.split_once(": ").is_some_and(|(_, message)| reason.contains(message))
 }
@@ -96,7 +96,7 @@ fn has_succeeded(container: &ContainerStatus) -> bool {
     ended.is_some_and(|ended| ended.exit_code == 0) || container.ready
 }
 
-/// Why a container is not ready; `None` where it is.
+/// Returns why a container is not ready. `None`: the container is ready.
 fn container(status: &ContainerStatus) -> Option<String> {
     if status.ready {
         return None;
@@ -141,7 +141,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
 
-/// Since when the pod has not been ready.
+/// Returns the time since which the pod is not ready.
 fn since(pod: &Pod) -> Option<String> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready");

@@ -1,4 +1,4 @@
-//! What a stage waits for, since when, and what ends it.
+//! Reasons why a stage waits, since when, and what ends the wait.
 
 use jiff::Timestamp;
 use rainbow_api::{Rainbow, ShiftPhase, Stage, StageStatus};
@@ -10,23 +10,23 @@ use crate::{
     words,
 };
 
-/// Where a stage is, and why it is not elsewhere.
+/// Position of a stage, and the reasons why it is not elsewhere.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StageWhy {
     pub(super) stage: String,
-    /// What it does, such as `serves v1`.
+    /// Activity of the stage, such as `serves v1`.
     pub(super) does: String,
-    /// Since when (RFC 3339).
+    /// Time of the last change (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
-    /// What it waits for. Empty: nothing.
+    /// Events that the stage waits for. Empty: none.
     pub(super) waits: Vec<String>,
-    /// What ends the wait.
+    /// Events or commands that end the wait.
     pub(super) ends: Vec<String>,
 }
 
-/// One stage.
+/// Explains one stage.
 pub(super) fn explain(rainbow: &Rainbow, stage: &Stage, view: &View, now: Timestamp) -> StageWhy {
     let name = stage.name.clone();
     let status = rainbow.status.as_ref().and_then(|status| status.stages.iter().find(|known| known.name == name));
@@ -82,7 +82,7 @@ struct Wait {
     ends: Vec<String>,
 }
 
-/// A stage, and what is known of it.
+/// Stage, with everything that is known of it.
 #[derive(Clone, Copy)]
 struct About<'a> {
     rainbow: &'a Rainbow,
@@ -94,7 +94,7 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    /// `shop --stage active`.
+    /// Returns the stage as arguments of a command: `shop --stage active`.
     fn named(&self) -> String {
         format!("{} --stage {}", self.rainbow.metadata.name.as_deref().unwrap_or_default(), self.stage.name)
     }
@@ -174,7 +174,7 @@ impl About<'_> {
         Some(Wait { waits, ends })
     }
 
-    /// The stage is to serve another color, and has not begun to move.
+    /// Returns the wait of a stage that will serve another color and has not begun to move.
     fn follows(&self) -> Option<Wait> {
         let target = self.status.target.as_ref().filter(|target| Some(*target) != self.status.color.as_ref())?;
         let color = self.view.color(target);
@@ -202,7 +202,7 @@ impl About<'_> {
         Some(Wait { waits, ends: back.into_iter().collect() })
     }
 
-    /// The stage was moved elsewhere by hand, and does not follow the newest color.
+    /// Returns the wait of a stage that a user moved elsewhere, and that does not follow the newest color.
     fn pinned(&self) -> Option<Wait> {
         let (_, color) = stage::pinned(self.rainbow).find(|(stage, _)| stage.name == self.stage.name)?;
         let ends = vec![format!("`rainbow promote {}` lets it follow again", self.named())];

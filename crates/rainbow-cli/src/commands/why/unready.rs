@@ -1,4 +1,4 @@
-//! Why pods of a color are not ready: what the operator says, and the newest warning about each such pod.
+//! Reasons why pods of a color are not ready: the operator's message, and the newest warning about each such pod.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use rainbow_api::{Color, ColorPhase, ConditionType, labels};
 
 use crate::{context::Cluster, error::Result};
 
-/// Pods whose warnings are shown. Pods of one tier usually have the same trouble.
+/// Number of pods whose warnings are shown. Pods of one tier usually have the same cause.
 const SHOWN: usize = 3;
 /// Longest warning, in characters.
 const LONGEST: usize = 300;
 
-/// Why pods are not ready, in sentences. Empty where all are, or where the color goes.
+/// Returns the reasons why pods are not ready, in sentences. Empty where all are ready, or where the color drains or is deleted.
 pub(super) async fn explain(cluster: &Cluster, color: &Color) -> Result<Vec<String>> {
     let Some(says) = condition(color) else { return Ok(Vec::new()) };
     let selector = ListParams::default().labels(&format!("{}={}", labels::RAINBOW, color.spec.rainbow));
@@ -25,13 +25,13 @@ pub(super) async fn explain(cluster: &Cluster, color: &Color) -> Result<Vec<Stri
     Ok(sentences)
 }
 
-/// Warnings about pods. Without the right to list events, statuses have to do.
+/// Lists warnings about pods. Without the right to list events, the list is empty and only statuses are shown.
 pub(super) async fn events(cluster: &Cluster) -> Vec<Event> {
     let fields = ListParams::default().fields("involvedObject.kind=Pod,type=Warning");
     cluster.api::<Event>().list(&fields).await.map(|list| list.items).unwrap_or_default()
 }
 
-/// What the operator says of the color, where it lacks pods.
+/// Returns the operator's message about the color, where it lacks pods.
 fn condition(color: &Color) -> Option<String> {
     let status = color.status.as_ref()?;
     if color.metadata.deletion_timestamp.is_some()
@@ -46,7 +46,7 @@ fn condition(color: &Color) -> Option<String> {
     of(ConditionType::Stalled, "True").or_else(|| of(ConditionType::Ready, "False"))
 }
 
-/// Pods of a color that are not ready: name by uid.
+/// Returns the pods of a color that are not ready: name by UID.
 fn unready(pods: &[Pod], color: &Color) -> BTreeMap<String, String> {
     let label = |pod: &Pod, key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
     let is_of_color = |pod: &&Pod| {
@@ -64,7 +64,7 @@ fn unready(pods: &[Pod], color: &Color) -> BTreeMap<String, String> {
     unready.filter_map(|pod| Some((pod.metadata.uid.clone()?, pod.metadata.name.clone()?))).collect()
 }
 
-/// The newest warning about each of the pods, by pod. `pods` has their names by uid.
+/// Returns the newest warning about each of the pods, by pod. `pods` has their names by UID.
 pub(super) fn newest(pods: &BTreeMap<String, String>, events: Vec<Event>) -> BTreeMap<&str, (Timestamp, String)> {
     let mut newest: BTreeMap<&str, (Timestamp, String)> = BTreeMap::new();
     for event in events {
@@ -82,7 +82,7 @@ pub(super) fn newest(pods: &BTreeMap<String, String>, events: Vec<Event>) -> BTr
     newest
 }
 
-/// The newest warnings, the newest first; one that several pods have once.
+/// Returns the newest warnings, the newest first. A warning that several pods have is given once.
 fn warnings(pods: &BTreeMap<String, String>, events: Vec<Event>) -> Vec<String> {
     let newest = newest(pods, events);
     let mut all: Vec<(&str, Timestamp, String)> = newest.into_iter().map(|(pod, (at, text))| (pod, at, text)).collect();
@@ -96,7 +96,7 @@ fn warnings(pods: &BTreeMap<String, String>, events: Vec<Event>) -> Vec<String> 
     shown.into_iter().take(SHOWN).map(|(pod, text)| format!("{pod}: {text}")).collect()
 }
 
-/// Time at which an event was seen last.
+/// Returns the time at which an event was last seen.
 fn time(event: &Event) -> Option<Timestamp> {
     let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
     let last = event.last_timestamp.as_ref().map(|time| time.0);

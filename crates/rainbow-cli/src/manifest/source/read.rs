@@ -1,4 +1,4 @@
-//! Events of the parser as a tree, and what cannot be a part of one.
+//! Reader that builds a tree from the parser's events, and reports what cannot be a part of one.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use super::{Content, Entry, Flaw, MERGE, Node, Place, Source, flaw};
 /// Deepest nesting of a document. No Kubernetes object comes near it.
 const DEPTH: usize = 200;
 
-/// Builds the tree from events.
+/// Builder of the tree.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) source: Source,
     open: Vec<Open>,
-    /// Nodes with an anchor, by its number.
+    /// Node of each anchor, by the anchor's number.
     anchors: BTreeMap<usize, usize>,
     documents: usize,
     pub(super) flaws: Vec<Flaw>,
 }
 
-/// A list or a map that has not ended yet.
+/// List or map that has not ended yet.
 struct Open {
     node: usize,
-    /// Step that leads to it.
+    /// Step of the path that leads to it.
     step: String,
-    /// Key that waits for its value.
+    /// Key whose value has not come yet.
     key: Option<(String, Place)>,
 }
 
@@ -46,7 +46,7 @@ impl Reader {
             Event::MappingStart(_, anchor, _) => self.open(place, Content::Map(Vec::new()), *anchor)?,
             Event::SequenceEnd | Event::MappingEnd => drop(self.open.pop()),
             Event::Alias(anchor) => {
-                // An anchor within itself has no node yet.
+                // An alias within its own anchor has no complete node yet.
                 let node = self.anchors.get(anchor).copied();
                 let open = |node: &usize| self.open.iter().any(|open| open.node == *node);
                 match node.filter(|node| !open(node)) {
@@ -79,7 +79,7 @@ impl Reader {
         Ok(node)
     }
 
-    /// Puts a node where it belongs: a key, a value, an entry of a list, or the document itself.
+    /// Attaches a node to its parent: as a key, a value, an entry of a list, or the document itself.
     fn attach(&mut self, place: Place, node: usize) -> Result<(), Flaw> {
         let Some(parent) = self.open.last_mut() else { return Ok(()) };
         let (at, key) = (parent.node, parent.key.take());
@@ -105,13 +105,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Path of a field in the innermost map that is open.
+    /// Returns the path of a field in the innermost open map.
     fn path(&self, last: &str) -> String {
         let steps: String = self.open.iter().map(|open| open.step.as_str()).collect();
         format!("{steps}.{last}").trim_start_matches('.').to_owned()
     }
 
-    /// Step from the innermost list or map to what begins now.
+    /// Returns the step of the path from the innermost open list or map to the node that begins now.
     fn step(&self) -> String {
         let Some(parent) = self.open.last() else { return String::new() };
         match (&self.source.nodes[parent.node].content, &parent.key) {

@@ -1,10 +1,10 @@
-//! Mistakes in the syntax of YAML, in the words of a user of it.
+//! Mistakes in the syntax of YAML, in the words of its users.
 
 use granit_parser::{ErrorKind, ScanError};
 
 use super::{Flaw, Place};
 
-/// A mistake in the syntax, for people who do not know YAML's grammar.
+/// Returns a mistake in the syntax as a flaw, for people who do not know YAML's grammar.
 pub(super) fn flaw(error: &ScanError, text: &str) -> Flaw {
     let mut place = Place::of(error.marker());
     let line = |number: usize| text.lines().nth(number.saturating_sub(1)).unwrap_or_default();
@@ -25,7 +25,7 @@ pub(super) fn flaw(error: &ScanError, text: &str) -> Flaw {
     super::flaw(place, explain(error.kind()))
 }
 
-/// Sentence for a mistake in the syntax.
+/// Returns the message for a mistake in the syntax.
 fn explain(kind: &ErrorKind) -> String {
     use ErrorKind as K;
     match kind {

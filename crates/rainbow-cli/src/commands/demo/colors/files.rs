@@ -1,4 +1,4 @@
-//! What the story needs on the disk: a directory to make a git repository of, with the application in it.
+//! Files of the story: a directory to make a git repository of, with the application in it.
 
 use std::{fs, io, net::TcpListener, path::Path};
 
@@ -19,7 +19,7 @@ pub(super) struct Ports {
 
 /// Writes everything into a directory that is removed at the end.
 pub(super) fn write(args: &Args, ports: Ports) -> Result<TempDir> {
-    // Without the counter nobody could see that a connection has ended.
+    // Without the counter, the operator could not see that a connection has ended.
     programs(None, &["tally"])?;
     let programs = programs(args.apps.as_ref(), &["colors"])?;
     let manifest = manifest(MANIFEST, ports)?;
@@ -31,7 +31,7 @@ pub(super) fn write(args: &Args, ports: Ports) -> Result<TempDir> {
 }
 
 fn fill(dir: &Path, programs: &Path, manifest: &str) -> io::Result<()> {
-    // The cluster's own files and the program are none of the source's.
+    // The cluster's own files and the program are no part of the source.
     for (name, text) in [("colors.yaml", manifest), ("Dockerfile", DOCKERFILE), (".gitignore", "/home/\n/app/\n")] {
         fs::write(dir.join(name), text)?;
     }
@@ -40,12 +40,12 @@ fn fill(dir: &Path, programs: &Path, manifest: &str) -> io::Result<()> {
     fs::copy(programs.join("colors"), app.join("colors")).map(drop)
 }
 
-/// A change to the source, so that there is something to commit.
+/// Changes the source, so that there is something to commit.
 pub(super) fn edit(dir: &Path, text: &str) -> Result {
     fs::write(dir.join("notes.txt"), text).map_err(|error| Error::failed("cannot write a file of the demo", error))
 }
 
-/// The example's manifest at the demo's pace, on ports that are free on this machine.
+/// Returns the example's manifest at the demo's pace, on ports that are free on this machine.
 fn manifest(text: &str, ports: Ports) -> Result<String> {
     let mut text = text.to_owned();
     for (from, to) in [
@@ -62,8 +62,8 @@ fn manifest(text: &str, ports: Ports) -> Result<String> {
     Ok(text)
 }
 
-/// Two ports of the range for node ports that are free here. Somebody may take them before they are used; then the
-/// Service says so.
+/// Finds two ports of the range for node ports that are free here. Another program may take them before they are used; then the Service reports
+/// the conflict.
 pub(super) fn free_ports() -> Result<Ports> {
     let mut free = (31080..32768).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     match (free.next(), free.next()) {

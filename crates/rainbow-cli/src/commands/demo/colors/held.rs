@@ -1,4 +1,4 @@
-//! Connections that are held, and what comes on them.
+//! Connections that are held open, and the lines that arrive on them.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -25,18 +25,18 @@ struct Connection {
     task: JoinHandle<()>,
 }
 
-/// What came on a connection.
+/// Lines that arrived on a connection, and its end.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     lines: usize,
-    /// A line of another color.
+    /// Line of another color.
     wrong: Option<String>,
-    /// It was ended by the other side.
+    /// Whether the other side ended the connection.
     ended: bool,
 }
 
 impl Held {
-    /// Opens connections and waits until each has said its color, which must be this one.
+    /// Opens connections and waits until each has sent its color, which must be the given one.
     pub(super) async fn open(address: SocketAddr, color: &str, count: usize) -> Result<Self> {
         let expected = format!("The color is #{color}");
         let mut connections = Vec::with_capacity(count);
@@ -52,23 +52,23 @@ impl Held {
         Ok(held)
     }
 
-    /// How many there are.
+    /// Returns the number of connections.
     pub(super) fn count(&self) -> usize {
         self.connections.len()
     }
 
-    /// Lines that came on all of them.
+    /// Counts the lines that arrived on all connections.
     pub(super) fn lines(&self) -> usize {
         self.connections.iter().map(|connection| connection.seen.borrow().lines).sum()
     }
 
-    /// Waits until each has said its color once more. Each must be there still, and have said no other.
+    /// Waits until each connection has sent its color once more. Fails where a connection has ended or has sent another color.
     pub(super) async fn another_line(&mut self) -> Result {
         let before: Vec<usize> = self.connections.iter().map(|connection| connection.seen.borrow().lines).collect();
         self.lines_after(&before).await
     }
 
-    /// Waits until more lines than these have come, connection by connection.
+    /// Waits until each connection has received more lines than `before` has for it.
     async fn lines_after(&mut self, before: &[usize]) -> Result {
         let color = &self.color;
         for (connection, before) in self.connections.iter_mut().zip(before) {
@@ -86,12 +86,12 @@ impl Held {
         Ok(())
     }
 
-    /// How many were ended by the other side.
+    /// Counts the connections that the other side has ended.
     pub(super) fn ended(&self) -> usize {
         self.connections.iter().filter(|connection| connection.seen.borrow().ended).count()
     }
 
-    /// Waits until the other side has ended all of them.
+    /// Waits until the other side has ended all connections.
     pub(super) async fn all_ended(&mut self) -> Result {
         for connection in &mut self.connections {
             let ended = tokio::time::timeout(PATIENCE, connection.seen.wait_for(|seen| seen.ended)).await;
@@ -103,7 +103,7 @@ impl Held {
 }
 
 impl Drop for Held {
-    /// Ends them from this side.
+    /// Ends the connections from this side.
     fn drop(&mut self) {
         for connection in &self.connections {
             connection.task.abort();
