@@ -38,7 +38,7 @@ pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
         let errors = rules.validate(&stored, None).into_iter().filter(|error| !is_known(error));
         let errors: Vec<Wrong> = errors.map(|error| Wrong::new(named(object, &error.path), error.message())).collect();
         // A rule about a map only repeats an error inside the map.
-        let is_new = |error: &Wrong| !wrong.iter().any(|known| known.path.starts_with(&error.path));
+        let is_new = |error: &Wrong| !wrong.iter().any(|known| is_within(&known.path, &error.path));
         let errors = errors.into_iter().filter(is_new).collect();
         add_unknown(&mut wrong, errors);
     }
@@ -61,12 +61,25 @@ fn without_nulls(value: &Value) -> Value {
 
 /// Adds the errors about fields that have no error yet: a field of the wrong type is also missing, too short, and so on.
 fn add_unknown(wrong: &mut Vec<Wrong>, errors: Vec<Wrong>) {
-    let follows = |known: &Wrong, error: &Wrong| {
-        let rest = error.path.strip_prefix(&known.path);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    };
-    let new: Vec<Wrong> = errors.into_iter().filter(|error| !wrong.iter().any(|known| follows(known, error))).collect();
+    let is_known = |error: &Wrong| wrong.iter().any(|known| is_within(&error.path, &known.path));
+    let new: Vec<Wrong> = errors.into_iter().filter(|error| !is_known(error)).collect();
     wrong.extend(new);
+}
+
+/// Returns whether the path of a field is another path, or leads into it.
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_within;
+
+    #[test]
+    fn a_path_ends_at_a_boundary() {
+        assert!(is_within("spec.color", "spec.color") && is_within("spec.tiers[web].name", "spec.tiers"));
+        assert!(!is_within("spec.colors", "spec.color"));
+    }
 }
 
 /// Converts a path with numbers to one with names, where entries of lists have names.

@@ -68,6 +68,14 @@ pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
     format!("held at `{color}`{origin} until {until}`rainbow promote {rainbow} --stage {stage}`")
 }
 
+/// Describes that a user has paused a stage that does not move: its next move waits.
+pub(crate) fn paused_at_rest(hold: &Hold, rainbow: &str) -> String {
+    let origin = hold.origin();
+    let origin = if origin.is_empty() { origin } else { format!(" {origin}") };
+    let stage = &hold.stage;
+    format!("paused{origin}: the stage does not move before `rainbow resume {rainbow} --stage {stage}`")
+}
+
 /// Describes the stages that are held in the middle of a shift.
 pub(crate) fn paused(stages: &[StageStatus]) -> Option<String> {
     let held = stages.iter().filter_map(|stage| {

@@ -141,10 +141,11 @@ fn stage(
 /// Returns why the stage does not move. A user's hold is named where nothing else keeps the stage.
 fn waiting(report: &StageReport, hold: Option<&Hold>, names: &Names<'_>) -> Option<String> {
     let is_held = report.hold == Some(HoldReport::Holds);
-    match (&report.waiting, hold.filter(|hold| is_held && hold.color.is_some())) {
+    let color_hold = hold.filter(|hold| is_held && hold.color.is_some());
+    match (&report.waiting, color_hold) {
         (None | Some(Waiting::Pinned { .. }), Some(hold)) => Some(messages::held(hold, names.rainbow)),
         (Some(waiting), _) => Some(messages::waiting(waiting, report.color.as_deref(), names)),
-        (None, None) => None,
+        (None, None) => hold.filter(|hold| hold.paused).map(|hold| messages::paused_at_rest(hold, names.rainbow)),
     }
 }
 
@@ -201,10 +202,11 @@ fn summary(stages: &[StageStatus]) -> String {
 
 /// Returns a reason and a sentence for what is under way.
 fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reason, String) {
-    // A shift that waits for pods does not hide why they do not start.
-    let because = |message: String| match messages::unready(report, names) {
-        Some(why) => format!("{message}; {why}"),
-        None => message,
+    // A shift that waits for pods does not hide why they do not start, nor that a color waits for a slot.
+    let because = |message: String| {
+        let why = [messages::unready(report, names), messages::without_slot(report, names)];
+        let why = why.into_iter().flatten().filter(|why| *why != message);
+        why.fold(message.clone(), |all, why| format!("{all}; {why}"))
     };
     let shifting = || messages::shifting(report).map(|message| (Reason::Shifting, because(message)));
     let starting = || messages::starting(report, names).map(|message| (Reason::Starting, message));
@@ -499,6 +501,23 @@ mod tests {
         assert_eq!(says(Urgency::Starting), (Reason::Shifting, shift.to_owned()));
         let stuck = format!("{shift}; color v2: web 0/1 ready (web-v2-x: no image)");
         assert_eq!(says(Urgency::Stuck), (Reason::Shifting, stuck));
+    }
+
+    #[test]
+    fn a_pause_of_a_stage_at_rest_is_reported() {
+        let rest = &shifting(3).stages[1];
+        let hold = Hold {
+            stage: "smoke".into(),
+            color: None,
+            by: Some("ann".into()),
+            since: None,
+            revision: None,
+            paused: true,
+        };
+        let message = waiting(rest, Some(&hold), &NAMES);
+        let expected = "paused by ann: the stage does not move before `rainbow resume shop --stage smoke`";
+        assert_eq!(message.as_deref(), Some(expected));
+        assert_eq!(waiting(rest, None, &NAMES), None);
     }
 
     #[test]
