@@ -71,17 +71,6 @@ fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::is_within;
-
-    #[test]
-    fn a_path_ends_at_a_boundary() {
-        assert!(is_within("spec.color", "spec.color") && is_within("spec.tiers[web].name", "spec.tiers"));
-        assert!(!is_within("spec.colors", "spec.color"));
-    }
-}
-
 /// Converts a path with numbers to one with names, where entries of lists have names.
 fn named(object: &Value, path: &str) -> String {
     let (mut text, mut here, mut rest) = (String::new(), object, path);
@@ -147,5 +136,11 @@ mod tests {
             wrong.iter().any(|wrong| wrong.path == "spec.stages" && wrong.message.contains("at most")),
             "{wrong:?}"
         );
+    }
+
+    #[test]
+    fn a_path_ends_at_a_boundary() {
+        assert!(is_within("spec.color", "spec.color") && is_within("spec.tiers[web].name", "spec.tiers"));
+        assert!(!is_within("spec.colors", "spec.color"));
     }
 }
