@@ -1,7 +1,7 @@
 //! A faithful Kubernetes API server as an axum [`Router`]: no processes and no sockets of its own.
 //!
 //! [`Api`] holds the objects and serves them: through [`Api::router`], through [`Api::client`] inside the process (also
-//! under tokio's paused clock), and through [`serve`] over TLS. Every authenticated client may do everything, pods with
+//! under tokio's paused clock), and through [`serve()`] over TLS. Every authenticated client may do everything, pods with
 //! the tokens of their service accounts included: roles and bindings are stored, but not enforced.
 //!
 //! | module | subject |
@@ -138,7 +138,7 @@ impl Api {
 
     /// Returns a client that calls the server without any socket, with the given default namespace.
     ///
-    /// Upgrades (exec, port forwarding) need a real connection: use [`serve`] for them.
+    /// Upgrades (exec, port forwarding) need a real connection: use [`serve()`] for them.
     pub fn client(&self, namespace: &str) -> kube::Client {
         kube::Client::new(self.router(), namespace)
     }

@@ -1,7 +1,7 @@
 //! Kubelet: takes the pods of its node, runs their containers, keeps their status.
 //!
-//! One task leads a pod through its life ([`pod`]), and one task runs each container ([`container`]). Both record what happens
-//! in the pod's [`tracker`]. One writer per pod derives the status from it and writes it when it changed.
+//! One task leads a pod through its life (`pod`), and one task runs each container (`container`). Both record what happens
+//! in the pod's `tracker`. One writer per pod derives the status from it and writes it when it changed.
 
 mod access;
 mod backoff;

@@ -8,7 +8,7 @@
 //! | [`cluster`] | watch on Services and EndpointSlices, shared by proxy, DNS and kubelet |
 //! | [`dns`] | cluster DNS server |
 //! | [`downward`] | `fieldRef` and `resourceFieldRef` |
-//! | [`env`] | environment variables of a container |
+//! | [`env`](mod@env) | environment variables of a container |
 //! | [`events`] | recorder of events |
 //! | [`hosts`] | `/etc/hosts` and `/etc/resolv.conf` of a pod |
 //! | [`kubelet`] | life of the node's pods, and their status |

@@ -1,6 +1,6 @@
 //! Service proxy for pods and for the host: a user-space proxy that picks an endpoint per connection.
 //!
-//! Every port of a Service has a [`balance::Backend`] for clients in the cluster and one for clients outside, which choose the
+//! Every port of a Service has a `balance::Backend` for clients in the cluster and one for clients outside, which choose the
 //! endpoint of the next connection, and listeners that feed them: at the Service's address in the node's network; at its node port on
 //! the host's loopback; for a load balancer at its own port there. A change of endpoints changes the backend in place and takes
 //! effect with the next connection. Established connections are not touched by anything: not by endpoints that leave, not by the

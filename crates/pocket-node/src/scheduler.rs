@@ -1,6 +1,6 @@
 //! Scheduler: binds pods to nodes, and reports why a pod fits nowhere, in kube-scheduler's own sentences.
 //!
-//! Applies the filters of kube-scheduler's default plugins, in their order ([`filter`]): cordons, taints, node
+//! Applies the filters of kube-scheduler's default plugins, in their order (`filter`): cordons, taints, node
 //! selectors and affinity, host ports, requests of resources, topology spread, affinity and anti-affinity of pods. Nothing is
 //! scored: of several nodes that fit, the first by name is taken. Pods are never preempted.
 //!

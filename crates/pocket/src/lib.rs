@@ -1,8 +1,8 @@
 //! A small, faithful Kubernetes in one process, for laptops, demos and tests: no root, no Docker, no network access.
 //!
 //! A program that embeds the cluster calls [`entry`] first thing in `main`, before it starts any thread: the cluster's daemon is
-//! the same program, executed again with a hidden argument. [`up`] starts the daemon and waits until the cluster is ready;
-//! [`down`] ends it; [`status`] returns its state.
+//! the same program, executed again with a hidden argument. [`up()`] starts the daemon and waits until the cluster is ready;
+//! [`down()`] ends it; [`status`] returns its state.
 //!
 //! ```no_run
 //! pocket::entry(pocket::nothing_else);

@@ -20,7 +20,7 @@ pub struct Options {
     pub address: Ipv4Addr,
     /// Port of the API server; 0 takes the one it had before, or 6443, or any.
     pub api_port: u16,
-    /// Whether to become the daemon instead of starting it: [`crate::up`] does not return then unless it fails.
+    /// Whether to become the daemon instead of starting it: [`crate::up()`] does not return then unless it fails.
     pub foreground: bool,
     /// Time to wait until the cluster is ready.
     pub timeout: Duration,

@@ -1,4 +1,4 @@
-//! Planner of Rainbow: takes a world and a time, returns actions, a report and a wake-up time. The entry point is [`plan`].
+//! Planner of Rainbow: takes a world and a time, returns actions, a report and a wake-up time. The entry point is [`plan()`].
 //!
 //! The planner is pure and synchronous: it has no Kubernetes type, no clock, no randomness, no input or output. Therefore
 //! properties over random worlds and a simulation can test it. The caller validates the spec. A spec that is invalid all the same
