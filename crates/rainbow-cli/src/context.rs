@@ -233,12 +233,12 @@ impl Cluster {
         let text = chain(error);
         if let Some(whose) = expired(&text) {
             return Error::NoCluster(match whose {
-                Whose::Client => format!(
+                CertificateOwner::Client => format!(
                     "the client certificate in {} has expired: get a new kubeconfig (that of the local cluster is made anew \
                      by `rainbow local up`)",
                     self.source
                 ),
-                Whose::Server => {
+                CertificateOwner::Server => {
                     format!("the certificate of the cluster at {} has expired: it has to be renewed there", self.server)
                 }
             });
@@ -270,7 +270,7 @@ impl Cluster {
 
 /// Owner of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+enum CertificateOwner {
     Client,
     Server,
 }
@@ -296,12 +296,12 @@ fn is_untrusted(text: &str) -> bool {
 }
 
 /// Returns whose certificate has expired. A server refuses an expired certificate of the client by a TLS alert.
-fn expired(text: &str) -> Option<Whose> {
+fn expired(text: &str) -> Option<CertificateOwner> {
     let text = text.to_lowercase().replace(' ', "");
     if text.contains("alert") && text.contains("certificateexpired") {
-        Some(Whose::Client)
+        Some(CertificateOwner::Client)
     } else if text.contains("invalidpeercertificate") && text.contains("expired") {
-        Some(Whose::Server)
+        Some(CertificateOwner::Server)
     } else {
         None
     }
@@ -344,12 +344,12 @@ mod tests {
         let client = "client error (SendRequest): received fatal alert: CertificateExpired";
         let server = "client error (Connect): invalid peer certificate: certificate expired: verified at time 1795343000 \
                       (UNIX), but certificate is not valid after 1738368000 (9000 seconds ago)";
-        assert_eq!(expired(client), Some(Whose::Client));
+        assert_eq!(expired(client), Some(CertificateOwner::Client));
         assert_eq!(
             expired("received fatal alert: the peer certificate expired: CertificateExpired"),
-            Some(Whose::Client)
+            Some(CertificateOwner::Client)
         );
-        assert_eq!(expired(server), Some(Whose::Server));
+        assert_eq!(expired(server), Some(CertificateOwner::Server));
         assert_eq!(expired("invalid peer certificate: UnknownIssuer"), None);
         assert_eq!(expired("connection refused"), None);
         assert!(is_untrusted("client error (Connect): invalid peer certificate: UnknownIssuer"));

@@ -53,7 +53,7 @@ pub(crate) enum Error {
     Found,
     /// The command failed, and has reported the failure itself.
     #[error("")]
-    Told,
+    Reported,
 }
 
 pub(crate) type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -62,7 +62,7 @@ impl Error {
     /// Returns the exit code: see [`EXIT_CODES`].
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) | Self::NoCluster(_) | Self::Told => 1,
+            Self::Failed(_) | Self::NoCluster(_) | Self::Reported => 1,
             Self::Usage(_) | Self::Trouble(_) | Self::Found => 2,
             Self::NotFound(_) => 3,
             Self::TimedOut(_) => 4,
@@ -153,7 +153,7 @@ mod tests {
             Error::Interrupted,
             Error::Trouble(String::new()),
             Error::Found,
-            Error::Told,
+            Error::Reported,
         ] {
             assert!(EXIT_CODES.contains(&format!("\n  {:<4} ", error.code())), "{}", error.code());
         }

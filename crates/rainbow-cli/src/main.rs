@@ -98,7 +98,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A user who pressed Ctrl-C knows why the command has ended.
-            if ![Error::Told, Error::Found, Error::Interrupted].contains(&error) {
+            if ![Error::Reported, Error::Found, Error::Interrupted].contains(&error) {
                 printer.error(&error);
             }
             ExitCode::from(error.code())

@@ -80,7 +80,7 @@ async fn play(
         Err(Error::Interrupted) => Err(Error::Interrupted),
         Err(error) => {
             context.printer.line(format_args!("\ndemo: FAILED {error} elapsed={elapsed}s"));
-            Err(Error::Told)
+            Err(Error::Reported)
         }
     }
 }

@@ -104,7 +104,7 @@ async fn compare(context: &Context, args: Args) -> Result {
     if !output::print(context.printer, args.output, &difference, names)? {
         context.printer.text(draw(&difference));
     }
-    if differs { Err(Error::Told) } else { Ok(()) }
+    if differs { Err(Error::Reported) } else { Ok(()) }
 }
 
 fn difference(a: &Color, b: &Color) -> Result<Difference> {

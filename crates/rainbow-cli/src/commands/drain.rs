@@ -27,19 +27,19 @@ pub(crate) struct Args {
     /// When its pods end with the connections they still have: a time from now such as 10m, `now`, `never`, or `default`
     /// for what the Rainbow says
     #[arg(long, value_name = "TIME", required = true, allow_hyphen_values = true)]
-    deadline: Wish,
+    deadline: DeadlineChoice,
 }
 
 /// Deadline that the user asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum DeadlineChoice {
     /// Deadline of this color.
     Set(Deadline),
     /// Deadline of the Rainbow.
     Default,
 }
 
-impl std::str::FromStr for Wish {
+impl std::str::FromStr for DeadlineChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
 }
 
 /// Returns the value to write, and a sentence that says its effect.
-fn decide(found: &Found, wish: Wish, now: Timestamp) -> Result<(Value, String)> {
+fn decide(found: &Found, wish: DeadlineChoice, now: Timestamp) -> Result<(Value, String)> {
     let status = found.color.status.as_ref();
     let color = found.color();
     if status.and_then(|status| status.phase) == Some(ColorPhase::Retired) {
@@ -69,26 +69,30 @@ fn decide(found: &Found, wish: Wish, now: Timestamp) -> Result<(Value, String)> 
     }
     let released = status.and_then(|status| status.released_at.as_deref()).filter(|_| found.stages().is_empty());
     match (wish, released.and_then(|time| words::seconds_since(time, now))) {
-        (Wish::Default, _) => {
+        (DeadlineChoice::Default, _) => {
             let deadline = found.rainbow.spec.drain.deadline;
             Ok((Value::Null, format!("drains {deadline} at the longest, as its rainbow says")))
         }
-        (Wish::Set(Deadline::Never), _) => Ok((json!("never"), "drains as long as it has connections".into())),
-        (Wish::Set(Deadline::Now), None) => Err(Error::Failed(match found.stages().first() {
+        (DeadlineChoice::Set(Deadline::Never), _) => {
+            Ok((json!("never"), "drains as long as it has connections".into()))
+        }
+        (DeadlineChoice::Set(Deadline::Now), None) => Err(Error::Failed(match found.stages().first() {
             Some(stage) => format!(
                 "color `{color}` cannot end now: stage `{stage}` points at it: promote or roll back the stage first"
             ),
             None => format!("color `{color}` does not drain: it has been in no stage yet"),
         })),
-        (Wish::Set(Deadline::Now), Some(_)) => Ok((json!("now"), "ends now, with the connections it has".into())),
+        (DeadlineChoice::Set(Deadline::Now), Some(_)) => {
+            Ok((json!("now"), "ends now, with the connections it has".into()))
+        }
         // The field counts from the time when the color left its last stage, but a user who types a time counts from now.
-        (Wish::Set(Deadline::After(time)), Some(since)) => {
+        (DeadlineChoice::Set(Deadline::After(time)), Some(since)) => {
             let since = u64::try_from(since).unwrap_or_default();
             let after = time.0.saturating_add(Duration::from_secs(since)).min(LONGEST);
             let after = HumanDuration(after);
             Ok((json!(after), format!("drains {time} from now at the longest")))
         }
-        (Wish::Set(Deadline::After(time)), None) => {
+        (DeadlineChoice::Set(Deadline::After(time)), None) => {
             Ok((json!(time), format!("drains {time} at the longest, once it is in no stage")))
         }
     }
@@ -159,6 +163,6 @@ mod tests {
         );
         let retired = found("v2", json!({ "phase": "Retired" }));
         assert_eq!(decided(&retired, "never").1, "color `v1` is retired: it has no connections");
-        assert!("soon".parse::<Wish>().unwrap_err().contains("or write now or never"));
+        assert!("soon".parse::<DeadlineChoice>().unwrap_err().contains("or write now or never"));
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let colors = cluster.colors(&args.stage.name).await?;
-    let how = How { what: "promoted", message: args.message.message.as_deref(), wait: &args.wait };
+    let how = MoveOptions { what: "promoted", message: args.message.message.as_deref(), wait: &args.wait };
     move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
         Some(color) => Ok(Goal::Color(color.clone())),
         None => forward(rainbow, stage, &colors),
@@ -51,7 +51,7 @@ fn forward(rainbow: &Rainbow, stage: &Stage, colors: &[Color]) -> Result<Goal> {
 
 /// Description of a move.
 #[derive(Clone, Copy)]
-pub(crate) struct How<'a> {
+pub(crate) struct MoveOptions<'a> {
     /// Verb of the move, such as `promoted`.
     pub(crate) what: &'a str,
     /// Reason that the user gives.
@@ -98,7 +98,7 @@ pub(crate) async fn move_stage(
     context: &Context,
     cluster: &Cluster,
     args: &StageArgs,
-    how: How<'_>,
+    how: MoveOptions<'_>,
     choose: impl Fn(&Rainbow, &Stage) -> Result<Goal>,
 ) -> Result {
     let colors = cluster.colors(&args.name).await?;

@@ -2,7 +2,7 @@
 
 use rainbow_api::{Hold, Rainbow, Stage};
 
-use super::promote::{Goal, How, move_stage};
+use super::promote::{Goal, MoveOptions, move_stage};
 use crate::{
     args::{MessageArgs, StageArgs, WaitArgs},
     context::Context,
@@ -39,7 +39,7 @@ pub(crate) struct AbortArgs {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
-    let how = How { what: "rolled back", message: args.message.message.as_deref(), wait: &args.wait };
+    let how = MoveOptions { what: "rolled back", message: args.message.message.as_deref(), wait: &args.wait };
     move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
         Some(color) => Ok(Goal::Back(color.clone())),
         None => before(rainbow, stage).map(Goal::Back),
