@@ -288,14 +288,14 @@ fn colors(
         report.tell(events::of_cuts(&found.name, cut));
         let (name, uid) = (name.to_owned(), color.metadata.uid.clone());
         let write = StatusWrite { kind: Kind::Color, name, uid, status: json!(new) };
-        let kind = if !cut.is_empty() {
+        let writes = if !cut.is_empty() {
             &mut report.cuts
         } else if status::serves_more(old, &new) {
             &mut report.served
         } else {
             &mut report.statuses
         };
-        kind.push(write);
+        writes.push(write);
     }
 }
 

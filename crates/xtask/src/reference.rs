@@ -48,8 +48,8 @@ pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
             let rows = fields::rows(schema, part, is_written.then_some(&examples))?;
             let _ = write!(text, "\n## `{kind}`: `{part}`\n\n{}", fields::table(&rows, is_written));
         }
-        for rule in fields::rules_of_whole(schema) {
-            let _ = write!(text, "\n{rule}\n");
+        if let Some(rules) = fields::rules_of_whole(schema) {
+            let _ = write!(text, "\n{rules}\n");
         }
     }
     let _ = write!(text, "\n## Conditions\n\n| type | meaning |\n|---|---|\n");

@@ -55,6 +55,12 @@ pub(crate) fn following(report: &Report, names: &Names<'_>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
+/// Returns who holds a stage since when, with a space before it where it is known.
+fn origin(hold: &Hold) -> String {
+    let origin = hold.origin();
+    if origin.is_empty() { origin } else { format!(" {origin}") }
+}
+
 /// Describes that a user has taken the stage back.
 pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
     let color = hold.color.as_deref().unwrap_or_default();
@@ -62,16 +68,14 @@ pub(crate) fn held(hold: &Hold, rainbow: &str) -> String {
         Some(_) => "a later color, or ",
         None => "",
     };
-    let origin = hold.origin();
-    let origin = if origin.is_empty() { origin } else { format!(" {origin}") };
+    let origin = origin(hold);
     let stage = &hold.stage;
     format!("held at `{color}`{origin} until {until}`rainbow promote {rainbow} --stage {stage}`")
 }
 
 /// Describes that a user has paused a stage that does not move: its next move waits.
 pub(crate) fn paused_at_rest(hold: &Hold, rainbow: &str) -> String {
-    let origin = hold.origin();
-    let origin = if origin.is_empty() { origin } else { format!(" {origin}") };
+    let origin = origin(hold);
     let stage = &hold.stage;
     format!("paused{origin}: the stage does not move before `rainbow resume {rainbow} --stage {stage}`")
 }

@@ -176,10 +176,10 @@ fn expressions(schema: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the rules of a resource and of its spec as a whole.
-pub(crate) fn rules_of_whole(schema: &Value) -> Vec<String> {
+pub(crate) fn rules_of_whole(schema: &Value) -> Option<String> {
     let spec = &schema["properties"]["spec"];
     let rules: Vec<String> = expressions(schema).chain(expressions(spec)).map(|rule| format!("- {rule}")).collect();
-    if rules.is_empty() { Vec::new() } else { vec![format!("Rules of the whole:\n\n{}", rules.join("\n"))] }
+    (!rules.is_empty()).then(|| format!("Rules of the whole:\n\n{}", rules.join("\n")))
 }
 
 fn number(value: &Value) -> Option<i64> {

@@ -228,15 +228,6 @@ pub(crate) fn color_difference(old: &ColorStatus, new: &ColorStatus) -> Differen
     if steady_old == steady_new {
         return Difference::None;
     }
-    let cut = |status: &ColorStatus| status.drain.as_ref().map_or(0, |drain| drain.cut.len());
-    let memory = |status: &ColorStatus| {
-        (
-            (status.released_at.clone(), status.retired_at.clone(), status.demoted, status.served.clone()),
-            (status.entries.clone(), status.replicas.clone(), status.parts.clone()),
-            (status.evidence.clone(), status.min_ready_seconds.clone(), status.scaling.clone()),
-            cut(status),
-        )
-    };
     if memory(old) != memory(new) {
         Difference::Major
     } else if state(old) != state(new) {
@@ -255,6 +246,35 @@ pub(crate) fn serves_more(old: &ColorStatus, new: &ColorStatus) -> bool {
         status.served.iter().chain(parts).flatten().cloned().collect()
     };
     !all(new).is_subset(&all(old))
+}
+
+/// Returns the part that the planner reads back, and how much was cut. Each field of a status is either here or left out by name.
+fn memory(status: &ColorStatus) -> impl PartialEq + '_ {
+    let ColorStatus {
+        phase: _,
+        ready: _,
+        stages: _,
+        connections: _,
+        drain,
+        released_at,
+        retired_at,
+        entries,
+        demoted,
+        replicas,
+        scaling,
+        evidence,
+        min_ready_seconds,
+        parts,
+        served,
+        conditions: _,
+    } = status;
+    let cut = drain.as_ref().map_or(0, |drain| drain.cut.len());
+    (
+        (released_at, retired_at, demoted, served),
+        (entries, replicas, parts),
+        (evidence, min_ready_seconds, scaling),
+        cut,
+    )
 }
 
 /// Returns the part that tools and people wait for. The generation that a condition is about is no news of a color.
